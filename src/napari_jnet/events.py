@@ -1,0 +1,136 @@
+"""What long jobs tell while they run: small frozen dataclasses, yielded by generators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "BatchEnd",
+    "EpochEnd",
+    "FramePrediction",
+    "FrameScore",
+    "Notice",
+    "Preview",
+    "Scores",
+    "TrainEvent",
+    "TrainingEnd",
+    "TrainingStart",
+]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know, in one sentence; the job goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class TrainingStart:
+    """The first event of a training: everything is checked, nothing is trained yet."""
+
+    device: str  # in words: "NVIDIA H200 (cuda)" or "CPU, 2 threads: torch is built without CUDA"
+    training_frames: tuple[str, ...]
+    validation_frames: tuple[str, ...]
+    parameters: int  # of the network
+    dt_bound: float  # pixels of the full frame
+    start_epoch: int  # 0, or where a resumed training goes on
+    batches_per_epoch: int
+
+
+@dataclass(frozen=True)
+class BatchEnd:
+    """One optimiser step.  ``loss`` is None on most steps: it is read from the device every few."""
+
+    epoch: int  # from 1
+    batch: int  # from 1
+    loss: float | None
+    progress: float  # of the whole training, 0 to 1
+    elapsed_s: float  # of training, earlier sessions of a resumed run included
+    remaining_s: float
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """One epoch and its validation; ``last.pt`` and perhaps ``model.pt`` are already written."""
+
+    epoch: int  # from 1
+    train_loss: float
+    validation_loss: float | None  # None without validation frames
+    iou: float | None  # of cell pixels, known pixels only; 0 to 1
+    seg: float | None  # SEG on the validation frames; None where labels are no instances
+    learning_rate: float
+    images_per_s: float
+    elapsed_s: float
+    best: bool  # whether ``model.pt`` is now this epoch
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """The network's present answer for the image that was asked for."""
+
+    segmentation: NDArray[np.float32]  # (H, W), probability of cell
+    distance: NDArray[np.float32]  # (H, W), pixels; zeros without a distance head
+    epoch: int
+
+
+@dataclass(frozen=True)
+class TrainingEnd:
+    """The last event of a training that came to its end."""
+
+    model: Path
+    epochs: int
+    best_epoch: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class FramePrediction:
+    """What the network and the instance step say of one frame.
+
+    Arrays are (H, W), or (Z, H, W) for volumes, at the full size of the frame.
+    """
+
+    position: int  # index along the stack
+    number: int  # frame number, from the file name
+    count: int  # frames of this prediction
+    segmentation: NDArray[np.float32]  # probability of cell, 0 to 1
+    distance: NDArray[np.float32]  # pixels, 0 to dt_bound
+    instances: NDArray[np.int32]  # 0 = background, objects from 1 without gaps
+    classes: NDArray[np.uint8] | None = None  # class of each pixel, for more than two classes
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """The scores of one frame; None where a score does not apply."""
+
+    number: int
+    seg: float | None
+    det: float | None
+    iou: float | None
+    pixel_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of all evaluated frames together, and what they were computed from."""
+
+    seg: float | None
+    det: float | None
+    iou: float | None  # of cell pixels
+    mean_iou: float | None  # mean over background and cell
+    pixel_accuracy: float | None
+    v_rand: float | None
+    v_info: float | None
+    objects: int  # reference objects
+    missed: int  # reference objects without a match
+    frames: tuple[FrameScore, ...]
+    result: str
+    truth: str
+
+
+TrainEvent = Notice | TrainingStart | BatchEnd | EpochEnd | Preview | TrainingEnd

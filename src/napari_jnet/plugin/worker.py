@@ -1,0 +1,219 @@
+"""One relay between the long jobs of the engine and the window.
+
+A job is a generator of events.  It runs in a napari worker thread; its events wait in a queue that the
+window empties some fifteen times a second, so that neither side waits for the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any
+
+from napari.qt.threading import FunctionWorker, create_worker
+from qtpy.QtCore import QObject, QTimer
+
+from napari_jnet.events import BatchEnd, FramePrediction, Preview
+
+__all__ = ["Relay"]
+
+_INTERVAL_MS = 66
+_FRAMES_WAITING = 8
+_CLOSE_TIMEOUT_S = 30.0
+
+JobMaker = Callable[[], Generator[Any, None, Any]]
+
+
+class _Job:
+    """What both threads share: the queue of events, the stop flag and how it ended."""
+
+    def __init__(self, make: JobMaker, title: str) -> None:
+        self._make = make
+        self._title = title
+        self._events: deque[Any] = deque()
+        self._lock = threading.Lock()
+        self._emptied = threading.Event()
+        self.stop_requested = threading.Event()
+        self.ended = threading.Event()
+        self.outcome = "failed"
+        self.value: Any = None
+        self.error: Exception | None = None
+
+    def __str__(self) -> str:
+        # napari shows this when it asks whether to close a busy window
+        return self._title
+
+    def __call__(self) -> None:
+        """Run the job to one of its ends; called in the worker thread.
+
+        Nothing is raised: superqt reports no end at all when a generator worker raises `RuntimeError`.
+        """
+        try:
+            self._run()
+        except Exception as error:  # noqa: BLE001 - the boundary of the thread: shown in the window
+            self.error = error
+            self.outcome = "failed"
+        finally:
+            self.ended.set()
+
+    def _run(self) -> None:
+        events = self._make()
+        while not self.stop_requested.is_set():
+            try:
+                event = next(events)
+            except StopIteration as end:
+                self.outcome, self.value = "done", end.value
+                return
+            self._put(event)
+        # closed here, in the thread that runs it: this is where the engine saves
+        events.close()
+        self.outcome = "stopped"
+
+    def _put(self, event: Any) -> None:
+        with self._lock:
+            merged = _merge(self._events[-1], event) if self._events else None
+            if merged is not None:
+                self._events[-1] = merged
+            else:
+                self._events.append(event)
+            crowded = isinstance(event, FramePrediction) and len(self._events) > _FRAMES_WAITING
+            self._emptied.clear()
+        # whole frames are large: wait for the window, so that memory stays bounded
+        while crowded and not self.stop_requested.is_set() and not self._emptied.wait(0.1):
+            pass
+
+    def take(self) -> list[Any]:
+        """Take the waiting events; called in the window's thread."""
+        with self._lock:
+            events = list(self._events)
+            self._events.clear()
+            self._emptied.set()
+        return events
+
+
+def _merge(last: Any, event: Any) -> Any:
+    """Return one event that stands for both, or None where both are needed."""
+    if isinstance(last, BatchEnd) and isinstance(event, BatchEnd):
+        loss = last.loss if event.loss is None else event.loss
+        return dataclasses.replace(event, loss=loss)
+    if isinstance(last, Preview) and isinstance(event, Preview):
+        return event
+    return None
+
+
+class _Worker(FunctionWorker):  # type: ignore[misc]
+    """A napari worker whose `quit` stops the job and waits for its end.
+
+    napari calls `quit` when its window closes; Qt aborts if a thread outlives the application.
+    """
+
+    def __init__(self, job: _Job) -> None:
+        super().__init__(job)
+        self._job = job
+
+    def quit(self) -> None:
+        self._job.stop_requested.set()
+        self._job.ended.wait(_CLOSE_TIMEOUT_S)
+
+
+class Relay(QObject):
+    """Runs one job at a time in a worker thread and hands its events to the window's thread.
+
+    Exactly one of ``on_done``, ``on_stopped`` and ``on_error`` is called for each job, after the last
+    event and when the relay is free again; none after `close`.
+    """
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._job: _Job | None = None
+        self._worker: _Worker | None = None
+        self._calls: dict[str, Callable[..., None] | None] = {}
+        self._timer = QTimer(self)
+        self._timer.setInterval(_INTERVAL_MS)
+        self._timer.timeout.connect(self._deliver)
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is under way."""
+        return self._job is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the job under way was asked to stop."""
+        return self._job is not None and self._job.stop_requested.is_set()
+
+    def start(
+        self,
+        job: JobMaker,
+        on_event: Callable[[Any], None] | None = None,
+        on_done: Callable[[Any], None] | None = None,
+        on_error: Callable[[Exception], None] | None = None,
+        on_stopped: Callable[[], None] | None = None,
+        *,
+        title: str = "napari-jnet",
+    ) -> None:
+        """Start a job.
+
+        Parameters
+        ----------
+        job
+            Makes the generator; called in the worker thread.
+        on_event, on_done, on_error, on_stopped
+            Called in the window's thread: with each event, the generator's return value, the
+            exception, nothing.
+        title
+            What napari shows when the window is closed meanwhile.
+
+        Raises
+        ------
+        ValueError
+            If a job is under way.
+        """
+        if self.running:
+            raise ValueError("A job is still running; stop it or wait for its end.")
+        self._calls = {
+            "event": on_event,
+            "done": on_done,
+            "failed": on_error,
+            "stopped": on_stopped,
+        }
+        self._job = _Job(job, title)
+        self._worker = create_worker(self._job, _worker_class=_Worker, _start_thread=False)
+        self._worker.finished.connect(self._finish)
+        self._timer.start()
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask the job to end at its next event; returns at once."""
+        if self._job is not None:
+            self._job.stop_requested.set()
+
+    def close(self) -> None:
+        """Stop the job and wait for it; nothing is called any more."""
+        self._calls = {}
+        if self._worker is not None:
+            self._worker.quit()
+
+    def _deliver(self) -> None:
+        job, on_event = self._job, self._calls.get("event")
+        if job is None:
+            return
+        for event in job.take():
+            if on_event is not None:
+                on_event(event)
+
+    def _finish(self) -> None:
+        job, calls = self._job, self._calls
+        if job is None:
+            return
+        self._timer.stop()
+        try:
+            self._deliver()
+        finally:
+            self._job = self._worker = None
+            call = calls.get(job.outcome)
+            arguments = {"done": (job.value,), "failed": (job.error,), "stopped": ()}
+            if call is not None:
+                call(*arguments[job.outcome])
