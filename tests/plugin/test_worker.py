@@ -1,0 +1,185 @@
+"""The relay between a generator of events and the window: every end, and what lies between."""
+
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari_jnet.events import BatchEnd, EpochEnd, FramePrediction, Preview
+from napari_jnet.plugin.worker import Relay
+
+
+class Record:
+    def __init__(self):
+        self.events, self.ends, self.threads = [], [], set()
+
+    def calls(self):
+        return {
+            "on_event": self._event,
+            "on_done": lambda value: self.ends.append(("done", value)),
+            "on_error": lambda error: self.ends.append(("failed", error)),
+            "on_stopped": lambda: self.ends.append(("stopped", None)),
+        }
+
+    def _event(self, event):
+        self.events.append(event)
+        self.threads.add(threading.current_thread())
+
+
+@pytest.fixture
+def relay(qapp):
+    relay = Relay()
+    yield relay
+    relay.close()
+
+
+def run(qtbot, relay, job):
+    record = Record()
+    relay.start(job, **record.calls())
+    qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
+    assert not relay.running
+    return record
+
+
+def batch(number, loss=None):
+    return BatchEnd(1, number, loss, 0.5, 1.0, 1.0)
+
+
+def test_events_arrive_in_order_in_the_window_thread(qtbot, relay):
+    worker_threads = []
+
+    def job():
+        worker_threads.append(threading.current_thread())
+        yield "a"
+        yield "b"
+        return 7
+
+    record = run(qtbot, relay, job)
+    assert record.events == ["a", "b"]
+    assert record.ends == [("done", 7)]
+    assert record.threads == {threading.main_thread()}
+    assert worker_threads[0] is not threading.main_thread()
+
+
+@pytest.mark.parametrize("error", [ValueError("bad value"), RuntimeError("torch says no")])
+def test_any_error_ends_as_failed_and_the_relay_is_free_again(qtbot, relay, error):
+    def job():
+        yield "a"
+        raise error
+
+    record = run(qtbot, relay, job)
+    assert record.ends == [("failed", error)]
+    assert run(qtbot, relay, lambda: iter_of("again")).ends == [("done", None)]
+
+
+def iter_of(*events):
+    yield from events
+
+
+def test_an_error_before_the_first_event_is_reported(qtbot, relay):
+    def job():
+        raise ImportError("no torch")
+
+    assert run(qtbot, relay, job).ends[0][0] == "failed"
+
+
+def test_stop_closes_the_generator_in_its_own_thread(qtbot, relay):
+    closed = []
+
+    def job():
+        started = threading.current_thread()
+        try:
+            while True:
+                yield batch(1)
+        finally:
+            closed.append(started is threading.current_thread())
+
+    record = Record()
+    relay.start(job, **record.calls())
+    qtbot.waitUntil(lambda: bool(record.events), timeout=5000)
+    relay.stop()
+    assert relay.stopping
+    qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
+    assert record.ends == [("stopped", None)]
+    assert closed == [True]
+
+
+def test_close_waits_and_calls_nothing(qtbot, relay):
+    closed = []
+
+    def job():
+        try:
+            while True:
+                yield batch(1)
+        finally:
+            closed.append(True)
+
+    record = Record()
+    relay.start(job, **record.calls())
+    qtbot.waitUntil(lambda: bool(record.events), timeout=5000)
+    relay.close()
+    assert closed == [True]
+    qtbot.waitUntil(lambda: not relay.running, timeout=5000)
+    assert record.ends == []
+
+
+def test_batches_are_merged_but_the_loss_and_the_epochs_are_kept(qtbot, relay):
+    epoch = EpochEnd(1, 0.5, None, None, None, 1e-3, 1.0, 1.0, True)
+    release = threading.Event()
+
+    def job():
+        yield batch(1, 0.9)
+        for number in range(2, 500):
+            yield batch(number)
+        yield epoch
+        release.set()
+        yield batch(500, 0.4)
+
+    record = Record()
+    relay.start(job, **record.calls())
+    assert release.wait(5)  # the window has not looked yet: all of it waits in the queue
+    qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
+    batches = [event for event in record.events if isinstance(event, BatchEnd)]
+    assert [(b.batch, b.loss) for b in batches] == [(499, 0.9), (500, 0.4)]
+    assert epoch in record.events
+
+
+def test_only_the_last_of_waiting_previews_is_shown(qtbot, relay):
+    blank = np.zeros((2, 2), np.float32)
+    record = run(qtbot, relay, lambda: iter_of(*(Preview(blank, blank, n) for n in range(9))))
+    assert [event.epoch for event in record.events][-1] == 8
+    assert len(record.events) < 9
+
+
+def test_whole_frames_wait_for_the_window(qtbot, relay):
+    made = []
+    blank = np.zeros((2, 2), np.float32)
+
+    def job():
+        for number in range(40):
+            made.append(number)
+            yield FramePrediction(number, number, 40, blank, blank, blank.astype(np.int32))
+
+    record = Record()
+    relay.start(job, **record.calls())
+    assert not relay._job.ended.wait(0.3)
+    assert len(made) < 20
+    qtbot.waitUntil(lambda: bool(record.ends), timeout=10000)
+    assert [event.number for event in record.events] == list(range(40))
+
+
+def test_a_second_job_is_refused_while_one_runs(qtbot, relay):
+    release = threading.Event()
+
+    def job():
+        yield "a"
+        release.wait(5)
+
+    record = Record()
+    relay.start(job, **record.calls())
+    with pytest.raises(ValueError, match="still running"):
+        relay.start(job)
+    release.set()
+    qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
