@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ def contingency(reference: NDArray[np.integer], result: NDArray[np.integer]) -> 
     same_shape(reference, result)
     if result.size and result.min() < 0:
         raise ValueError(
-            f"The result holds label {result.min()}; its objects are numbered from 1, background is 0."
+            f"The result holds label {result.min()}; objects are numbered from 1, background is 0."
         )
     known = reference >= 0
     rows, row = _compact(reference[known])
@@ -75,7 +76,7 @@ def contingency(reference: NDArray[np.integer], result: NDArray[np.integer]) -> 
     )
 
 
-def same_shape(reference: NDArray, result: NDArray) -> None:
+def same_shape(reference: NDArray[Any], result: NDArray[Any]) -> None:
     """Raise `ValueError` unless both images have the same shape."""
     if reference.shape != result.shape:
         raise ValueError(

@@ -44,6 +44,7 @@ class DetectionErrors:
     objects: int = 0
 
     def __add__(self, other: DetectionErrors) -> DetectionErrors:
+        """Return the errors of both together."""
         return DetectionErrors(
             self.splits + other.splits,
             self.missed + other.missed,
@@ -143,7 +144,8 @@ def det_score(errors: DetectionErrors) -> float:
     Notes
     -----
     Matula et al., "Cell tracking accuracy measurement based on comparison of acyclic oriented
-    graphs", PLoS ONE 2015: the cost of correcting the detection, over that of making it from nothing.
+    graphs", PLoS ONE 2015: the cost of correcting the detection, over that of making it from
+    nothing.
     """
     if not errors.objects:
         raise ValueError("The reference has no marker; DET needs at least one.")

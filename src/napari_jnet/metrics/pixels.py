@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,13 +16,14 @@ from .contingency import same_shape
 __all__ = ["confusion", "iou", "mean_iou", "pixel_accuracy"]
 
 
-def confusion(reference: NDArray, result: NDArray, classes: int = 2) -> NDArray[np.int64]:
+def confusion(reference: NDArray[Any], result: NDArray[Any], classes: int = 2) -> NDArray[np.int64]:
     """Count pixels by their class in the reference and in the result.
 
     Parameters
     ----------
     reference
-        Classes 0 to ``classes - 1`` (integers or booleans); negative pixels are unknown and left out.
+        Classes 0 to ``classes - 1`` (integers or booleans); negative pixels are unknown and
+        left out.
     result
         Classes of the same shape.
     classes
@@ -43,8 +46,8 @@ def confusion(reference: NDArray, result: NDArray, classes: int = 2) -> NDArray[
     for name, values in (("reference", rows), ("result", columns)):
         if values.size and (values.min() < 0 or values.max() >= classes):
             raise ValueError(
-                f"The {name} holds classes {values.min()} to {values.max()}; with {classes} classes "
-                f"they run from 0 to {classes - 1}. For instances, compare labels > 0."
+                f"The {name} holds classes {values.min()} to {values.max()}; with {classes} "
+                f"classes they run from 0 to {classes - 1}. For instances, compare labels > 0."
             )
     counts = np.bincount(rows * classes + columns, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)
@@ -60,7 +63,9 @@ def iou(table: NDArray[np.integer]) -> NDArray[np.float64]:
     """
     shared = np.diagonal(table).astype(np.float64)
     union = table.sum(axis=0) + table.sum(axis=1) - shared
-    return np.divide(shared, union, out=np.full(len(shared), np.nan), where=union > 0)
+    scores = np.full(len(shared), np.nan)
+    np.divide(shared, union, out=scores, where=union > 0)
+    return scores
 
 
 def mean_iou(table: NDArray[np.integer]) -> float:
