@@ -1,0 +1,99 @@
+"""Stacks on disk, opened lazily: `open_stack` opens, `annotated_frames` reads what to train on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_jnet.data import ctc
+from napari_jnet.data.array import array_stack
+from napari_jnet.data.frames import annotated_frames
+from napari_jnet.data.split import split_frames
+from napari_jnet.data.stack import (
+    UNKNOWN,
+    AnnotatedFrame,
+    Annotation,
+    LabelKind,
+    Stack,
+    known_labels,
+)
+
+__all__ = [
+    "FORMATS",
+    "UNKNOWN",
+    "AnnotatedFrame",
+    "Annotation",
+    "Format",
+    "LabelKind",
+    "Stack",
+    "annotated_frames",
+    "array_stack",
+    "known_labels",
+    "open_stack",
+    "sequences",
+    "split_frames",
+]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format: does a path belong to it, and how is it opened.
+
+    Attributes
+    ----------
+    description
+        What a path looks like, for people.
+    matches
+        Path -> whether it is of this format; cheap, reads no pixels, does not raise.
+    open
+        Path and sequence (None = choose) -> stack; reads no pixels of the image.
+    """
+
+    description: str
+    matches: Callable[[Path], bool]
+    open: Callable[[Path, str | None], Stack]
+
+
+FORMATS: dict[str, Format] = {
+    "ctc": Format(
+        "a Cell Tracking Challenge dataset (01/t000.tif, 01_GT/SEG/man_seg000.tif)",
+        ctc.matches,
+        ctc.open_sequence,
+    ),
+}
+"""Formats by name, the first that matches opens."""
+
+
+def open_stack(path: str | os.PathLike[str], *, sequence: str | None = None) -> Stack:
+    """Open a stack on disk; reads headers and no pixels of the images.
+
+    Parameters
+    ----------
+    path
+        A CTC dataset or sequence, an ISBI or other TIFF volume, or a folder of images.
+    sequence
+        "01", "02", ... of a CTC dataset; None takes the first with gold truth.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the path does not exist.
+    ValueError
+        If no format knows the path, or its files do not fit together.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; check the path.")
+    for known in FORMATS.values():
+        if known.matches(path):
+            return known.open(path, sequence)
+    words = "; ".join(known.description for known in FORMATS.values())
+    raise ValueError(f"{path} is no stack that can be opened. Known are: {words}.")
+
+
+def sequences(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """List the sequences of a CTC dataset, of its root or a folder in it; empty for other formats."""
+    found = ctc.locate(Path(path))
+    return ctc.sequences(found[0]) if found else ()

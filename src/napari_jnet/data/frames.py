@@ -1,0 +1,82 @@
+"""From a stack and its annotation to the 2-D annotated frames that a network is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, Annotation, LabelKind, Stack
+
+__all__ = ["annotated_frames", "frame_name"]
+
+
+def frame_name(stack: Stack, number: int) -> str:
+    """Return the name of a frame for people: "01/t002", "train-volume/z07"."""
+    letter = stack.axes[0].lower()
+    where = stack.sequence or stack.name
+    return f"{where}/{letter}{number:0{stack.digits}d}"
+
+
+def annotated_frames(
+    stack: Stack, annotation: str | None = None, frames: Sequence[int] | None = None
+) -> list[AnnotatedFrame]:
+    """Read annotated frames; volumes become planes, planes with nothing known are left out.
+
+    Parameters
+    ----------
+    stack
+        Where the frames come from.
+    annotation
+        Name of the annotation; None takes the first.
+    frames
+        Frame numbers; None takes all annotated ones.
+
+    Returns
+    -------
+    list of AnnotatedFrame
+        In the order of `frames`.
+
+    Raises
+    ------
+    ValueError
+        If a frame does not exist or is not annotated, an image and its labels differ in size, or
+        nothing is known in any of the frames.
+    """
+    chosen = stack.annotation(annotation)
+    numbers = chosen.frame_numbers if frames is None else tuple(frames)
+    _check_numbers(stack, chosen, numbers)
+    found = [frame for number in numbers for frame in _planes(stack, chosen, number)]
+    if not found:
+        raise ValueError(
+            f"The annotation {chosen.name!r} of {stack.name} has no labelled pixel in the "
+            "chosen frames; annotate at least one cell, or choose other frames."
+        )
+    return found
+
+
+def _check_numbers(stack: Stack, annotation: Annotation, numbers: Sequence[int]) -> None:
+    for number in numbers:
+        if number not in annotation.frame_numbers:
+            known = ", ".join(f"{n:0{stack.digits}d}" for n in annotation.frame_numbers)
+            where = f" ({annotation.path})" if annotation.path else ""
+            raise ValueError(
+                f"The annotation {annotation.name!r} of {stack.name}{where} has nothing for frame "
+                f"{number:0{stack.digits}d}; annotated frames are {known}."
+            )
+
+
+def _planes(stack: Stack, annotation: Annotation, number: int) -> list[AnnotatedFrame]:
+    image, labels = stack.frame(number), annotation.frame(number)
+    name = frame_name(stack, number)
+    spatial = image.shape[: labels.ndim]
+    if spatial != labels.shape:
+        raise ValueError(
+            f"{name}: the image has {spatial} pixels, its labels {labels.shape}; "
+            "both must cover the same pixels. Check that the labels belong to this image."
+        )
+    kind = LabelKind.CLASSES if annotation.kind is LabelKind.SCRIBBLES else annotation.kind
+    if labels.ndim == 2:
+        parts = [(name, image, labels)]
+    else:
+        digits = max(2, len(str(labels.shape[0] - 1)))
+        parts = [(f"{name} z{z:0{digits}d}", image[z], labels[z]) for z in range(labels.shape[0])]
+    return [AnnotatedFrame(n, i, t, kind) for n, i, t in parts if (t != UNKNOWN).any()]
