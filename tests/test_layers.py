@@ -17,7 +17,9 @@ LAYERS = (
     {"config", "events"},
     {"data", "metrics"},
     {
+        "adaptation",
         "augmentations",
+        "batches",
         "checkpoint",
         "device",
         "instances",
@@ -27,7 +29,7 @@ LAYERS = (
         "pyramid",
         "targets",
     },
-    {"evaluation", "export", "inference", "training"},
+    {"evaluation", "export", "inference", "run_folder", "training"},
     {"__init__", "__main__", "cli", "plugin"},
 )
 GUI = {

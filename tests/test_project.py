@@ -21,14 +21,17 @@ def text(name: str) -> str:
     return (REPOSITORY / name).read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def libraries() -> ModuleType:
-    path = REPOSITORY / "tools" / "system_libraries.py"
-    spec = importlib.util.spec_from_file_location("system_libraries", path)
+def tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "tools" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def libraries() -> ModuleType:
+    return tool("system_libraries")
 
 
 def setup_requirements() -> dict[str, list[Requirement]]:
@@ -194,3 +197,31 @@ def test_missing_packages_asks_the_loader_then_dpkg(libraries: ModuleType) -> No
         "xauth",
         "xvfb",
     ]
+
+
+@pytest.mark.parametrize(
+    ("expected", "changes"),
+    [
+        (True, {}),
+        (False, {"requirements": ["torch-em", "numpy"]}),
+        (False, {"environ": {"PIP_FIND_LINKS": "/wheels"}}),
+        (False, {"environ": {"PIP_INDEX_URL": "https://mirror.example/simple"}}),
+        (False, {"system": ("Darwin", "arm64")}),
+        (False, {"system": ("Linux", "aarch64")}),
+        (False, {"has_nvidia_driver": True}),
+    ],
+)
+def test_torch_comes_without_cuda_where_there_is_no_driver(
+    expected: bool, changes: dict[str, object]
+) -> None:
+    machine: dict[str, object] = {
+        "requirements": ["numpy>=2.0", "torch>=2.8"],
+        "environ": {},
+        "system": ("Linux", "x86_64"),
+        "has_nvidia_driver": False,
+    }
+    assert tool("install").wants_cpu_torch(**{**machine, **changes}) is expected
+
+
+def test_an_index_that_is_not_there_does_not_answer() -> None:
+    assert not tool("install").answers("http://127.0.0.1:9")  # the discard port: nobody listens
