@@ -27,9 +27,11 @@ LAYERS = (
         "networks",
         "normalization",
         "pyramid",
+        "run_folder",
+        "schedules",
         "targets",
     },
-    {"evaluation", "export", "inference", "run_folder", "training"},
+    {"evaluation", "export", "inference", "training", "validation"},
     {"__init__", "__main__", "cli", "plugin"},
 )
 GUI = {
@@ -58,6 +60,7 @@ def imported(tree: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[int, str
 
 
 def layer(top: str) -> int | None:
+    top = "cli" if top.startswith("cli_") else top
     return next((number for number, names in enumerate(LAYERS) if top in names), None)
 
 
