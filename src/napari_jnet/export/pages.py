@@ -1,0 +1,222 @@
+"""Multi-page TIFF files with one image a frame, written and read frame by frame.
+
+The description of the first page says which frames the pages are, as JSON that tifffile also takes
+for the shape of the whole: ``{"shape": [84, 512, 512], "axes": "TYX", "frames": [0, 1, ...]}``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from .files import partial_path, writing
+
+__all__ = ["FramePages", "PageWriter"]
+
+_LARGE = 2**31  # bytes from which the file must be able to grow beyond 4 GB
+
+
+class PageWriter:
+    """Write frames to one TIFF file, compressed, holding no more than one in memory.
+
+    Parameters
+    ----------
+    path
+        The file; it takes this name when the writer is closed, and has another until then.
+    dtype
+        Of the pages.  Integers too large for it make the file be copied to a larger type.
+    axes
+        Of a frame with frames first: "TYX", "ZYX", "TZYX".
+    frames
+        Frame numbers that are expected, so that an unfinished file can be read too.
+    """
+
+    def __init__(self, path: Path, dtype: Any, axes: str, frames: Sequence[int]) -> None:
+        self.path = path
+        self._partial = partial_path(path)
+        self._dtype = np.dtype(dtype)
+        self._axes = axes
+        self._expected = list(frames)
+        self._shapes: set[tuple[int, ...]] = set()
+        self._written: list[int] = []
+        self._tiff: tifffile.TiffWriter | None = None
+        self._planes = 0
+        self._broken = False
+
+    def write(self, number: int, frame: NDArray[Any]) -> None:
+        """Append one frame; raises `OutputError` if the disk refuses."""
+        with writing(self.path):
+            if np.issubdtype(self._dtype, np.integer) and frame.size:
+                self._promote(np.result_type(self._dtype, np.min_scalar_type(frame.max())))
+            if self._tiff is None:
+                self._tiff = self._open(self._partial, frame.shape)
+            self._broken = True
+            self._append(self._tiff, frame, first=not self._written)
+            self._broken = False
+        self._planes += math.prod(frame.shape[:-2])
+        self._written.append(number)
+        self._shapes.add(frame.shape)
+
+    def close(self) -> None:
+        """Finish the file under its name, with the frames written so far; no frame, no file."""
+        if self._tiff is None:
+            return
+        with writing(self.path):
+            try:
+                self._tiff.close()
+                if self._broken:
+                    _end_after(self._partial, self._planes)
+                self._correct_description()
+            finally:
+                self._tiff = None
+                if self._written:
+                    os.replace(self._partial, self.path)
+                else:
+                    self._partial.unlink(missing_ok=True)
+
+    def _open(self, path: Path, shape: tuple[int, ...]) -> tifffile.TiffWriter:
+        size = math.prod(shape) * self._dtype.itemsize * len(self._expected)
+        return tifffile.TiffWriter(path, bigtiff=size >= _LARGE)
+
+    def _append(self, tiff: tifffile.TiffWriter, frame: NDArray[Any], *, first: bool) -> None:
+        planes = frame.reshape(-1, *frame.shape[-2:]).astype(self._dtype, copy=False)
+        for plane in planes:
+            tiff.write(
+                plane,
+                compression="zlib",
+                compressionargs={"level": 1},
+                photometric="minisblack",
+                metadata=None,
+                contiguous=False,
+                description=self._description(self._expected, frame.shape) if first else None,
+            )
+            first = False
+
+    def _description(self, frames: list[int], shape: tuple[int, ...] | None) -> str:
+        words: dict[str, Any] = {}
+        if shape is not None:
+            words = {"shape": [len(frames), *shape], "axes": self._axes}
+        return json.dumps({**words, "frames": frames})
+
+    def _correct_description(self) -> None:
+        """Say what the file holds in the end, where this is not what was expected."""
+        if self._written == self._expected and len(self._shapes) == 1:
+            return
+        shape = self._shapes.copy().pop() if len(self._shapes) == 1 else None
+        tifffile.tiffcomment(self._partial, self._description(self._written, shape))
+
+    def _promote(self, dtype: np.dtype[Any]) -> None:
+        """Copy what is written to a file of a larger type, page by page."""
+        if dtype == self._dtype:
+            return
+        self._dtype = dtype
+        if self._tiff is None:
+            return
+        self._tiff.close()
+        former = self._partial.with_suffix(".former")
+        os.replace(self._partial, former)
+        try:
+            with FramePages(former) as pages:
+                self._tiff = self._open(self._partial, pages.read(self._written[0]).shape)
+                for number in self._written:
+                    first = number == self._written[0]
+                    self._append(self._tiff, pages.read(number), first=first)
+        finally:
+            former.unlink(missing_ok=True)
+
+
+def _end_after(path: Path, pages: int) -> None:
+    """Make a page the last one: what follows it was being written when the disk refused."""
+    if not pages:
+        return
+    with tifffile.TiffFile(path) as tiff:
+        form = tiff.tiff
+        tiff.pages.useframes = False
+        page = tiff.pages[pages - 1]
+        assert isinstance(page, tifffile.TiffPage)
+        link = page.offset + form.tagnosize + len(page.tags) * form.tagsize
+        nothing = bytes(form.offsetsize)
+    with path.open("r+b") as file:
+        file.seek(link)
+        file.write(nothing)
+
+
+class FramePages:
+    """Read single frames of a file that `PageWriter` wrote, or of any multi-page TIFF.
+
+    Parameters
+    ----------
+    path
+        The file.
+    planes
+        Pages of a frame, where the file does not say: 1, or the depth of a volume.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no TIFF file.
+    """
+
+    def __init__(self, path: Path, planes: int = 1) -> None:
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is not there; give a result that predict has written.")
+        self.path = path
+        with _whole_tiff(path), ExitStack() as opened:
+            self._file = opened.enter_context(path.open("rb"))
+            self._pages = tifffile.TiffFile(self._file).pages
+            count = len(self._pages)
+            words = self._words()
+            opened.pop_all()
+        depth = words.get("shape", [])[1:-2]
+        self._volumes = bool(depth) or planes > 1
+        self._planes = math.prod(depth) if words else planes
+        numbers = words.get("frames", range(count))
+        self.frame_numbers = tuple(int(n) for n in numbers[: count // self._planes])
+
+    def read(self, number: int) -> NDArray[Any]:
+        """Read one frame, (H, W) or (Z, H, W); raises `ValueError` for another number."""
+        if number not in self.frame_numbers:
+            raise ValueError(f"{self.path} has no frame {number}; it has {self.frame_numbers}.")
+        first = self.frame_numbers.index(number) * self._planes
+        with _whole_tiff(self.path):
+            pages = [self._pages[first + n].asarray() for n in range(self._planes)]
+        return np.stack(pages) if self._volumes else np.asarray(pages[0])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _words(self) -> dict[str, Any]:
+        """Return the description if `PageWriter` wrote it."""
+        try:
+            words = json.loads(self._pages.first.description)
+        except ValueError:
+            return {}
+        return words if isinstance(words, dict) and "frames" in words else {}
+
+
+@contextmanager
+def _whole_tiff(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (tifffile.TiffFileError, OSError, ValueError, IndexError) as error:
+        raise ValueError(
+            f"{path} is no whole TIFF file ({error}); write it again with predict."
+        ) from error
