@@ -268,7 +268,11 @@ def test_pages_that_are_no_tiff(tmp_path):
 
 
 def test_pages_of_any_multipage_tiff_count_from_zero(tmp_path):
-    tifffile.imwrite(tmp_path / "x.tif", np.arange(24, dtype=np.uint16).reshape(4, 3, 2))
+    tifffile.imwrite(
+        tmp_path / "x.tif",
+        np.arange(24, dtype=np.uint16).reshape(4, 3, 2),
+        photometric="minisblack",
+    )
     with FramePages(tmp_path / "x.tif") as pages:
         assert pages.frame_numbers == (0, 1, 2, 3)
         assert pages.read(2).tolist() == [[12, 13], [14, 15], [16, 17]]
