@@ -146,8 +146,8 @@ class NetworkConfig(_Section):
         True, "Predict the truncated boundary distance beside the segmentation."
     )
     resolution_levels: tuple[int, ...] = _option(
-        (-5, -4, -3, -2, -1),
-        "Resolution levels, lowest first; level -k is pooled by 2**k.",
+        (),
+        "Resolution levels, lowest first; level -k is pooled by 2**k. Empty: from the size of the objects.",
         minimum=-12,
         maximum=0,
     )
@@ -163,7 +163,7 @@ class NetworkConfig(_Section):
     )
     distance_scale: float = _option(
         1.0,
-        "Pixels that one unit of the distance channel stands for.",
+        "Set by the training. Pixels that one unit of the distance channel stands for.",
         minimum=1e-6,
         unit="px",
     )
@@ -171,8 +171,8 @@ class NetworkConfig(_Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         levels = self.resolution_levels
-        if not levels or list(levels) != list(
-            range(levels[0], levels[0] + len(levels))
+        if list(levels) != list(
+            range(levels[0], levels[0] + len(levels)) if levels else ()
         ):
             raise ValueError(
                 f"NetworkConfig.resolution_levels is {list(levels)}; "
@@ -336,7 +336,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "unet": {},
     "jnet": {
         "network.name": "jnet",
-        "network.resolution_levels": (-3, -2, -1),
         "network.structure": ((12, 48, 3), (2, 8, 3), (2, 8, 3)),
     },
 }

@@ -94,6 +94,6 @@ def open_stack(path: str | os.PathLike[str], *, sequence: str | None = None) -> 
 
 
 def sequences(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """List the sequences of a CTC dataset, of its root or a folder in it; empty for other formats."""
+    """List the sequences of a CTC dataset (root or a folder in it); empty for other formats."""
     found = ctc.locate(Path(path))
     return ctc.sequences(found[0]) if found else ()

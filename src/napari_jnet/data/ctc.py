@@ -182,7 +182,7 @@ def _frame_reader(
         if frame.shape != header.shape:
             raise ValueError(
                 f"{frames[number]} has shape {frame.shape}, {first.name} has {header.shape}; "
-                "all frames of a sequence have one shape. Put the others into a sequence of their own."
+                "all frames of a sequence have one shape. Put the others into another sequence."
             )
         return frame
 

@@ -213,6 +213,7 @@ class Relay(QObject):
             self._deliver()
         finally:
             self._job = self._worker = None
+            self._calls = {}
             call = calls.get(job.outcome)
             arguments = {"done": (job.value,), "failed": (job.error,), "stopped": ()}
             if call is not None:

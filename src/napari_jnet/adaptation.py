@@ -1,0 +1,81 @@
+"""What the data say about the configuration: channels, resolution levels, bound of the distance, sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_jnet.config import Config
+from napari_jnet.data.stack import AnnotatedFrame, LabelKind
+
+__all__ = ["adapt", "object_areas"]
+
+WORKING_DIAMETER = 60
+"""Diameter, in pixels at the top level, that a typical object should not exceed by much."""
+UNET_DEPTH = 5
+BOUND_OF_DIAMETER = 0.4
+"""dt_bound as a part of the typical diameter: beyond the middle of a cell there is nothing to learn."""
+SMALLEST_OBJECT = 0.25
+"""Minimum size as a part of the small (5th percentile) annotated objects."""
+
+
+def object_areas(frames: Sequence[AnnotatedFrame]) -> NDArray[np.int64]:
+    """Areas of all annotated objects in pixels, ascending.
+
+    Objects of class labels are the 4-connected parts of the pixels above background.
+    """
+    areas: list[NDArray[np.int64]] = []
+    for frame in frames:
+        known = np.maximum(frame.labels, 0)
+        if frame.kind is not LabelKind.INSTANCES:
+            known, _ = ndimage.label(known > 0)
+        areas.append(np.bincount(known.ravel())[1:])
+    together = np.concatenate(areas) if areas else np.zeros(0, np.int64)
+    return np.sort(together[together > 0])
+
+
+def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
+    """Fill in what the configuration leaves to the data.
+
+    Parameters
+    ----------
+    config
+        Values that are given stay.
+    frames
+        Training frames.
+
+    Returns
+    -------
+    Config
+        With the channels of the frames, resolution levels, ``dt_bound`` and minimum size.
+
+    Notes
+    -----
+    Objects are measured by the diameter of a disc of equal area.  The median decides: the top level
+    halves the frame until the diameter is near 60 pixels, ``dt_bound`` is 0.4 diameters.
+    """
+    areas = object_areas(frames)
+    typical = float(np.sqrt(4 * np.median(areas) / np.pi)) if areas.size else 30.0
+    image = frames[0].image
+    changes: dict[str, object] = {"network.in_channels": 1 if image.ndim == 2 else image.shape[-1]}
+    network = config.network
+    if not network.resolution_levels:
+        top = -max(0, round(math.log2(typical / WORKING_DIAMETER)))
+        depth = len(network.structure) if network.name == "jnet" else UNET_DEPTH
+        smallest = min(min(frame.image.shape[:2]) for frame in frames)
+        deepest = int(math.log2(max(smallest, 8) / 8))
+        lowest = max(top - depth + 1, -deepest) if network.name != "jnet" else top - depth + 1
+        changes["network.resolution_levels"] = tuple(range(lowest, max(top, lowest) + 1))
+    bound = config.targets.dt_bound
+    if bound is None:
+        bound = float(max(3, round(BOUND_OF_DIAMETER * typical)))
+        changes["targets.dt_bound"] = bound
+    if config.training.loss != "bce+mse":
+        changes["network.distance_scale"] = bound
+    if not config.instances.min_size and areas.size:
+        changes["instances.min_size"] = int(SMALLEST_OBJECT * np.percentile(areas, 5))
+    return config.replace(changes)

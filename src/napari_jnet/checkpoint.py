@@ -1,0 +1,303 @@
+"""Model files: ours, written so that a killed process leaves the old one, and the original J-Net's.
+
+A file is read with ``weights_only=True``: one that wants to run code is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from napari_jnet.config import Config, NetworkConfig
+from napari_jnet.device import choose_device
+from napari_jnet.networks import SegmentationNetwork, build_network
+
+__all__ = [
+    "MissingModelFacts",
+    "Model",
+    "ModelFileError",
+    "describe_model",
+    "load_model",
+    "read_checkpoint",
+    "save_checkpoint",
+]
+
+FORMAT = "napari-jnet model"
+VERSION = 1
+
+
+class ModelFileError(ValueError):
+    """A file is no model that can be used here."""
+
+
+class MissingModelFacts(ValueError):
+    """An original J-Net file does not say everything; what is missing has to be given.
+
+    Attributes
+    ----------
+    missing
+        Names of the arguments of `load_model` that are needed.
+    structure
+        Of the network in the file.
+    """
+
+    def __init__(self, path: Path, missing: tuple[str, ...], structure: Sequence[Sequence[int]]):
+        self.missing = missing
+        self.structure = tuple(tuple(part) for part in structure)
+        asked = {
+            "resolution_levels": f"its {len(structure)} resolution levels (such as "
+            f"{list(range(1 - len(structure), 1))})",
+            "dt_bound": "the bound of the distance in pixels it was trained with (such as 9)",
+        }
+        super().__init__(
+            f"{path.name} is a network of the original J-Net; such files do not hold "
+            f"{' nor '.join(asked[name] for name in missing)}. Give "
+            f"{' and '.join(name for name in missing)}."
+        )
+
+
+@dataclass(eq=False)
+class Model:
+    """A trained network and everything needed to predict with it."""
+
+    network: SegmentationNetwork
+    config: Config
+    path: Path
+    device: torch.device
+    original: bool = False  # a file of the original J-Net, whose distance is not cut at the bound
+
+    @property
+    def dt_bound(self) -> float:
+        """Bound of the distance, in pixels of the full frame."""
+        assert self.config.targets.dt_bound is not None
+        return self.config.targets.dt_bound
+
+    @property
+    def frame_channels(self) -> int:
+        """Channels of the frames that the network takes."""
+        return self.config.network.in_channels
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint to a temporary file, flush it, and only then give it its name.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written or the disk is full, in words; an earlier file stays whole.
+    """
+    temporary: str | None = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            temporary = file.name
+            torch.save({"format": FORMAT, "version": VERSION, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        # torch reports a write that failed inside its archive as RuntimeError.
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise _write_error(path, error) from error
+
+
+def _write_error(path: Path, error: OSError | RuntimeError) -> OSError:
+    number = error.errno if isinstance(error, OSError) else None
+    full = number in (errno.ENOSPC, errno.EDQUOT) or number is None
+    reason = "the disk is full or the write failed" if full else os.strerror(number or 0)
+    kept = " The file written before is unchanged." if path.exists() else ""
+    return OSError(
+        number or errno.EIO,
+        f"{path} cannot be written: {reason}. Free some space or choose another folder.{kept}",
+    )
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a model file of ours or of the original J-Net, without running code from it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If it is no model, damaged, of a newer version, or holds more than plain data and tensors.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no model file {path}. Choose model.pt of a run.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
+            raise ModelFileError(
+                f"{path} holds more than numbers and tensors, so opening it could run code; it is "
+                "refused. Ask its author for a file of plain weights."
+            ) from error
+        raise _no_model(path) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
+        raise _no_model(path) from error
+    if not isinstance(content, dict) or not (
+        content.get("format") == FORMAT or {"structure", "state_dict"} <= content.keys()
+    ):
+        raise _no_model(path)
+    if content.get("format") == FORMAT and content.get("version") != VERSION:
+        raise ModelFileError(
+            f"{path} is of version {content.get('version')}, this program reads version {VERSION}. "
+            "Update napari-jnet."
+        )
+    return content
+
+
+def _no_model(path: Path) -> ModelFileError:
+    return ModelFileError(
+        f"{path} is no model file, or it is damaged. Choose model.pt or last.pt of a run, or a file "
+        "of the original J-Net."
+    )
+
+
+def load_model(
+    path: Path | str,
+    *,
+    resolution_levels: Sequence[int] | None = None,
+    dt_bound: float | None = None,
+    device: str = "auto",
+) -> Model:
+    """Open a trained network.
+
+    Parameters
+    ----------
+    path
+        A run folder, its ``model.pt`` or ``last.pt``, or a file of the original J-Net.
+    resolution_levels, dt_bound
+        Only for files of the original J-Net, which do not hold them.
+    device
+        "auto", "cpu", "cuda" or "mps".
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If the file is no model.
+    MissingModelFacts
+        If an original J-Net file is opened without what it does not hold.
+    """
+    file = model_file(Path(path))
+    content = read_checkpoint(file)
+    if content.get("format") == FORMAT:
+        config = _read_config(file, content)
+        state = content["network"]
+    else:
+        config = _original_config(file, content, resolution_levels, dt_bound)
+        state = content["state_dict"]
+    place = choose_device(device)
+    network = build_network(config.network)
+    load_state(network, state, file)
+    network.to(place, memory_format=torch.channels_last).eval()
+    return Model(network, config, file, place, original=content.get("format") != FORMAT)
+
+
+def model_file(path: Path) -> Path:
+    """Return the model file that a path means: of a run folder, its ``model.pt``."""
+    return path / "model.pt" if path.is_dir() else path
+
+
+def _read_config(path: Path, content: dict[str, Any]) -> Config:
+    try:
+        return Config.from_dict(content["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(
+            f"{path} has a configuration that this program does not understand: {error}"
+        ) from error
+
+
+def load_state(network: SegmentationNetwork, state: dict[str, Any], path: Path) -> None:
+    """Put weights into a network; a network of another shape raises `ModelFileError`."""
+    try:
+        # Files of 2018 lack the batch counters, which prediction does not use.
+        missing, unexpected = network.load_state_dict(state, strict=False)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise ModelFileError(
+            f"{path} holds weights of another network than it says: {error}"
+        ) from error
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise ModelFileError(
+            f"{path} does not fit its network: {len(missing)} weights are missing "
+            f"({', '.join(missing[:2])}), {len(unexpected)} are unknown ({', '.join(unexpected[:2])})."
+        )
+
+
+def _original_config(
+    path: Path,
+    content: dict[str, Any],
+    levels: Sequence[int] | None,
+    dt_bound: float | None,
+) -> Config:
+    structure = content["structure"]
+    given = {"resolution_levels": levels, "dt_bound": dt_bound}
+    missing = tuple(name for name, value in given.items() if value is None)
+    if missing:
+        raise MissingModelFacts(path, missing, structure)
+    return Config().replace(
+        {
+            "network.name": "jnet",
+            "network.structure": structure,
+            "network.resolution_levels": tuple(levels or ()),
+            "network.batchnorm_momentum": content.get("batchnorm_momentum", 0.1),
+            "targets.dt_bound": dt_bound,
+            "training.loss": "bce+mse",
+        }
+    )
+
+
+def describe_model(path: Path | str) -> dict[str, str]:
+    """Say in words what a model file is, without building its network.
+
+    Returns
+    -------
+    dict
+        What -> in words, in the order to show.
+    """
+    file = model_file(Path(path))
+    content = read_checkpoint(file)
+    if content.get("format") != FORMAT:
+        structure = content["structure"]
+        return {
+            "file": f"network of the original J-Net ({file})",
+            "structure": str(structure),
+            "resolution levels": f"not in the file; {len(structure)} levels are needed",
+            "dt_bound": "not in the file",
+        }
+    config = _read_config(file, content)
+    network: NetworkConfig = config.network
+    words = {
+        "file": f"napari-jnet model ({file})",
+        "network": network.name,
+        "resolution levels": str(list(network.resolution_levels)),
+        "channels of a frame": str(network.in_channels),
+        "classes": "cell and background" if network.classes == 1 else str(network.classes),
+        "dt_bound": f"{config.targets.dt_bound:g} px ({config.targets.distance_metric})",
+        "parameters": f"{sum(value.numel() for value in content['network'].values()):,}",
+    }
+    history = content.get("history") or []
+    if history:
+        words["trained"] = f"{history[-1]['epoch']} epochs, {history[-1]['elapsed_s'] / 60:.1f} min"
+        if history[-1].get("seg") is not None:
+            words["SEG on validation"] = f"{history[-1]['seg']:.3f} in the last epoch"
+    if network.name == "jnet":
+        words["structure"] = str([list(part) for part in network.structure])
+    return words

@@ -1,0 +1,63 @@
+"""Where to compute, and why not on a GPU."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+__all__ = ["choose_device", "describe_device", "device_line", "use_threads"]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device of this name; "auto" takes a GPU where there is one.
+
+    Raises
+    ------
+    ValueError
+        If the device is not there, with the reason.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _mps_available()}
+    if name == "auto":
+        return torch.device(next(n for n in ("cuda", "mps", "cpu") if available[n]))
+    if name not in available:
+        raise ValueError(f"There is no device {name!r}; use auto, cpu, cuda or mps.")
+    if not available[name]:
+        raise ValueError(f"Device {name} cannot be used: {_why_not(name)}. Use auto or cpu.")
+    return torch.device(name)
+
+
+def _mps_available() -> bool:
+    return torch.backends.mps.is_available()
+
+
+def _why_not(name: str) -> str:
+    if name == "mps":
+        return "torch finds no Apple GPU"
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA"
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return "CUDA_VISIBLE_DEVICES hides every GPU"
+    return f"torch {torch.__version__} is built for CUDA {torch.version.cuda} but finds no GPU or driver"
+
+
+def describe_device(device: torch.device) -> str:
+    """Say in words which device this is, and for the CPU why no GPU is used."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        name = torch.cuda.get_device_name(device)
+        return f"{name} (cuda), {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+    if device.type == "mps":
+        return "Apple GPU (mps)"
+    reason = "chosen" if torch.cuda.is_available() or _mps_available() else _why_not("cuda")
+    return f"CPU, {torch.get_num_threads()} thread(s): {reason}"
+
+
+def device_line() -> str:
+    """Say what "auto" would use, for the window."""
+    return describe_device(choose_device())
+
+
+def use_threads(threads: int) -> None:
+    """Let torch compute with this many CPU threads; 0 takes all cores."""
+    torch.set_num_threads(threads or os.cpu_count() or 1)

@@ -1,0 +1,115 @@
+"""J-Net: a multiresolution network with the expansive path only (Sixta, 2018).
+
+The lowest resolution is segmented first.  Each further level takes what was found so far, upsampled,
+together with the image at that level, and adds detail.  Modules are nested so that the parameters have
+the names of the original's checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_jnet.config import NetworkConfig
+from napari_jnet.networks.base import SegmentationNetwork
+
+__all__ = ["JNet"]
+
+
+def _layer(inputs: int, outputs: int, kernel: int, momentum: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.ReflectionPad2d(kernel // 2),
+        nn.Conv2d(inputs, outputs, kernel),
+        nn.LeakyReLU(0.01),
+        nn.BatchNorm2d(outputs, momentum=momentum),
+    )
+
+
+def _upsampling(channels: int, kernel: int, momentum: float) -> nn.Sequential:
+    # Padding of half a kernel doubles the size for every odd kernel; the original's 1 does so for 3.
+    return nn.Sequential(
+        nn.ConvTranspose2d(
+            channels, channels, kernel, stride=2, padding=kernel // 2, output_padding=1
+        ),
+        nn.LeakyReLU(0.01),
+        nn.BatchNorm2d(channels, momentum=momentum),
+    )
+
+
+def _answer(channels: int, outputs: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.ReflectionPad2d(kernel // 2), nn.Conv2d(channels, outputs, kernel)
+    )
+
+
+class JNet(SegmentationNetwork):
+    """J-Net.
+
+    ``structure`` is ``[[layers, channels, kernel], [layers, added channels, kernel], ...]``, one
+    entry a resolution level, lowest first; channels add up.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(config)
+        structure, levels = config.structure, config.resolution_levels
+        if len(structure) != len(levels):
+            raise ValueError(
+                f"structure has {len(structure)} segments for {len(levels)} resolution levels "
+                f"{list(levels)}; J-Net needs one [layers, channels, kernel] a level."
+            )
+        if any(len(part) != 3 or part[2] % 2 == 0 or min(part) < 1 for part in structure):
+            raise ValueError(
+                f"structure is {[list(part) for part in structure]}; each segment is "
+                "[layers, channels, kernel], all at least 1, the kernel odd."
+            )
+        self.levels = levels
+        self.stride = 2 ** -levels[0]
+        self.segments = nn.ModuleList(self._segments(config))
+        self.halo = self._receptive_radius(config)
+
+    def _segments(self, config: NetworkConfig) -> list[nn.Sequential]:
+        segments, channels, below = [], 0, 0
+        last = len(config.structure) - 1
+        for index, (layers, added, kernel) in enumerate(config.structure):
+            inputs = below + added * config.in_channels if index else config.in_channels
+            channels = inputs if index else added
+            parts = [
+                _layer(inputs if n == 0 else channels, channels, kernel, config.batchnorm_momentum)
+                for n in range(layers)
+            ]
+            parts.append(
+                _answer(channels, self.outputs, kernel)
+                if index == last
+                else _upsampling(channels, kernel, config.batchnorm_momentum)
+            )
+            segments.append(nn.Sequential(*parts))
+            below = channels
+        return segments
+
+    @staticmethod
+    def _receptive_radius(config: NetworkConfig) -> int:
+        radius = 0
+        for level, (layers, _, kernel) in zip(
+            config.resolution_levels, config.structure, strict=True
+        ):
+            radius += ((layers + 1) * (kernel // 2) + 1) * 2**-level
+        step = 2 ** -config.resolution_levels[0]
+        return -(-radius // step) * step
+
+    def features(self, pyramid: Sequence[Tensor]) -> Tensor:
+        """Segment the lowest level, then add the detail of each further one."""
+        output = self.segments[0](pyramid[0])
+        for index in range(1, len(self.segments)):
+            image = pyramid[index]
+            height, width = image.shape[-2:]
+            below, right = height - output.shape[-2], width - output.shape[-1]
+            if below or right:
+                output = F.pad(output, (0, right, 0, below))
+            copies = self.config.structure[index][1]
+            output = self.segments[index](
+                torch.cat([output, image.repeat(1, copies, 1, 1)], dim=1)
+            )
+        return output

@@ -1,0 +1,276 @@
+"""The parts of the forms: layer choices by reference, paths, options of the configuration, messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QSizePolicy,
+    QSpinBox,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_jnet.config import Option
+from napari_jnet.plugin.session import Lifetime, same
+
+if TYPE_CHECKING:
+    import napari
+
+__all__ = ["LayerCombo", "MessageLine", "OptionEditor", "PathEdit", "words"]
+
+
+def words(name: str) -> str:
+    """Return a field name as a label: ``seed_threshold`` -> "Seed threshold"."""
+    return name.replace("_", " ").capitalize()
+
+
+class LayerCombo(QComboBox):
+    """The layers of one type in the viewer, held by reference.
+
+    Follows the active layer until the user chooses; then keeps that layer, renamed or moved, as long
+    as it is in the viewer.
+    """
+
+    layer_changed = Signal()
+
+    def __init__(self, viewer: napari.viewer.Viewer, layer_type: type, lifetime: Lifetime) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._type = layer_type
+        self._layers: list[Any] = []
+        self._chosen = False
+        self.setSizeAdjustPolicy(QComboBox.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        events = viewer.layers.events
+        for emitter in (events.inserted, events.removed, events.reordered, events.renamed):
+            lifetime.connect(emitter, self._refresh)
+        lifetime.connect(viewer.layers.selection.events.active, self._follow)
+        self.activated.connect(self._choose)
+        self._refresh()
+        self._follow()
+
+    @property
+    def layer(self) -> Any | None:
+        """The chosen layer, or None where the viewer has none of the type."""
+        index = self.currentIndex()
+        return self._layers[index] if 0 <= index < len(self._layers) else None
+
+    def set_layer(self, layer: Any) -> None:
+        """Choose a layer; raises `ValueError` if the viewer does not have it."""
+        for index, candidate in enumerate(self._layers):
+            if same(candidate, layer):
+                self._chosen = True
+                self._set_index(index)
+                return
+        raise ValueError(
+            f"The viewer has no {self._type.__name__.lower()} layer {layer!r}; add it to the viewer first."
+        )
+
+    def _choose(self, _index: int) -> None:
+        self._chosen = True
+        self.layer_changed.emit()
+
+    def _set_index(self, index: int) -> None:
+        if index != self.currentIndex():
+            self.setCurrentIndex(index)
+            self.layer_changed.emit()
+
+    def _refresh(self, _event: Any = None) -> None:
+        before = self.layer
+        self._layers = [layer for layer in self._viewer.layers if isinstance(layer, self._type)]
+        self._layers = [layer for layer in self._layers if not _is_result(layer)] or self._layers
+        keep = [i for i, layer in enumerate(self._layers) if same(layer, before)]
+        self.blockSignals(True)
+        self.clear()
+        self.addItems([layer.name for layer in self._layers])
+        self.setCurrentIndex(keep[0] if keep else len(self._layers) - 1)
+        self.blockSignals(False)
+        if not keep:
+            self._chosen = False
+            self._follow()
+            self.layer_changed.emit()
+
+    def _follow(self, _event: Any = None) -> None:
+        if self._chosen:
+            return
+        active = self._viewer.layers.selection.active
+        for index, layer in enumerate(self._layers):
+            if active is not None and same(layer, active):
+                self._set_index(index)
+
+
+def _is_result(layer: Any) -> bool:
+    return "result" in layer.metadata.get("napari-jnet", {})
+
+
+class PathEdit(QWidget):
+    """A path to type or to choose: a file, a folder or, with ``either``, one of both."""
+
+    changed = Signal(str)
+
+    def __init__(self, what: str = "file", *, caption: str = "", placeholder: str = "") -> None:
+        super().__init__()
+        self._caption = caption
+        self._edit = QLineEdit()
+        self._edit.setPlaceholderText(placeholder)
+        self._edit.textChanged.connect(self._changed)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(3)
+        row.addWidget(self._edit)
+        if what in ("file", "either"):
+            row.addWidget(self._button("File…", self._choose_file))
+        if what in ("folder", "either"):
+            row.addWidget(self._button("Folder…", self._choose_folder))
+
+    @property
+    def path(self) -> Path | None:
+        """The path, or None where nothing is typed."""
+        text = self._edit.text().strip()
+        return Path(text).expanduser() if text else None
+
+    @path.setter
+    def path(self, path: Path | str | None) -> None:
+        self._edit.setText("" if path is None else str(path))
+
+    def _button(self, text: str, slot: Any) -> QToolButton:
+        button = QToolButton()
+        button.setText(text)
+        button.clicked.connect(slot)
+        return button
+
+    def _choose_file(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, self._caption, self._edit.text())
+        if name:
+            self._edit.setText(name)
+
+    def _choose_folder(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, self._caption, self._edit.text())
+        if name:
+            self._edit.setText(name)
+
+    def _changed(self, text: str) -> None:
+        self.setToolTip(text)
+        self.changed.emit(text)
+
+
+class OptionEditor(QWidget):
+    """One option of the configuration: its limits, choices, default and help come from `options`."""
+
+    def __init__(self, option: Option, *, kind: type | None = None) -> None:
+        super().__init__()
+        self.option = option
+        self._editor = _editor_of(option, kind or type(option.default))
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._editor)
+        self.setToolTip(option.help)
+
+    @property
+    def value(self) -> Any:
+        """The value; None where the editor shows "automatic"."""
+        editor = self._editor
+        if isinstance(editor, QCheckBox):
+            return editor.isChecked()
+        if isinstance(editor, QComboBox):
+            return editor.currentText()
+        if editor.specialValueText() and editor.value() == editor.minimum():
+            return None
+        return editor.value()
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        editor = self._editor
+        if isinstance(editor, QCheckBox):
+            editor.setChecked(value)
+        elif isinstance(editor, QComboBox):
+            editor.setCurrentText(value)
+        else:
+            editor.setValue(editor.minimum() if value is None else value)
+
+
+def _editor_of(option: Option, kind: type) -> Any:
+    if option.choices is not None:
+        combo = QComboBox()
+        combo.addItems(list(option.choices))
+        combo.setCurrentText(option.default)
+        return combo
+    if kind is bool:
+        box = QCheckBox()
+        box.setChecked(option.default)
+        return box
+    spin: Any = QSpinBox() if kind is int else QDoubleSpinBox()
+    low = 0 if option.minimum is None else option.minimum
+    high = 10**6 if option.maximum is None else option.maximum
+    if kind is float:
+        spin.setDecimals(4 if high <= 1 else 2 if 0 < low < 1 else 1)
+        spin.setSingleStep(0.01 if high <= 1 else 1.0)
+    if option.default is None:
+        low = low - 1
+        spin.setSpecialValueText("automatic")
+    spin.setRange(int(low) if kind is int else low, int(high) if kind is int else high)
+    spin.setValue(spin.minimum() if option.default is None else option.default)
+    if option.unit:
+        spin.setSuffix(f" {option.unit}")
+    return spin
+
+
+class MessageLine(QWidget):
+    """One or two sentences for the user; an error in another colour, with its details to copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._details = ""
+        self._text = QLabel()
+        self._text.setWordWrap(True)
+        self._text.setTextInteractionFlags(Qt.TextSelectableByMouse)
+        self._text.setSizePolicy(QSizePolicy.Expanding, QSizePolicy.Minimum)
+        self._copy = QToolButton()
+        self._copy.setText("Copy details")
+        self._copy.setToolTip("Copy the whole report, to send it to somebody who can help.")
+        self._copy.clicked.connect(self._copy_details)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._text)
+        column.addWidget(self._copy)
+        self.say("")
+
+    @property
+    def text(self) -> str:
+        """What is said."""
+        return self._text.text()
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it is said as an error."""
+        return bool(self._text.styleSheet())
+
+    def say(self, text: str) -> None:
+        """Tell something."""
+        self._show(text, "", "")
+
+    def fail(self, text: str, details: str = "") -> None:
+        """Tell what is wrong and what to do."""
+        self._show(text, details, "color: #ff6b5e;")
+
+    def _show(self, text: str, details: str, style: str) -> None:
+        self._text.setText(text)
+        self._text.setStyleSheet(style)
+        self._details = details
+        self._copy.setVisible(bool(details))
+        self.setVisible(bool(text))
+
+    def _copy_details(self) -> None:
+        QApplication.clipboard().setText(self._details)

@@ -1,0 +1,223 @@
+"""From the viewer's layers to what the engine reads: stacks and annotated frames.
+
+Taken from the layers in the window's thread, cheaply; pixels are read frame by frame in the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind, Stack, known_labels
+from napari_jnet.plugin.session import unwrap
+
+__all__ = [
+    "TrainingInput",
+    "current_index",
+    "describe_kind",
+    "image_stack",
+    "kind_of",
+    "plane",
+    "training_input",
+]
+
+METADATA_KEY = "napari-jnet"
+_COPY_LIMIT = 2**30  # bytes of painted labels that are copied at once
+
+
+def _metadata(layer: Any) -> dict[str, Any]:
+    return layer.metadata.get(METADATA_KEY, {})
+
+
+def pixels(layer: Any) -> Any:
+    """Return the array of a layer, the finest level of a pyramid."""
+    data = unwrap(layer.data)
+    return unwrap(data[0]) if getattr(layer, "multiscale", False) else data
+
+
+def _is_rgb(layer: Any) -> bool:
+    return bool(getattr(layer, "rgb", False))
+
+
+def _axes(layer: Any, ndim: int) -> str:
+    """Name the axes without colour: "YX", "TYX", "ZYX" or "TZYX"."""
+    if ndim == 3:
+        first = str(layer.axis_labels[0]).strip().lower()
+        return "ZYX" if first.startswith("z") else "TYX"
+    return {2: "YX", 4: "TZYX"}[ndim]
+
+
+def image_stack(layer: Any) -> Stack:
+    """See an image layer as a stack; a plane is a stack of one frame.
+
+    Raises
+    ------
+    ValueError
+        If the layer has more axes than time, depth, rows, columns and colours.
+    """
+    data, rgb = pixels(layer), _is_rgb(layer)
+    ndim = data.ndim - rgb
+    if ndim not in (2, 3, 4):
+        raise ValueError(
+            f"The image {layer.name!r} has shape {data.shape}; an image has rows and columns, and at "
+            "most time and depth before them. Split the channels into layers first (right click)."
+        )
+    if 0 in data.shape:
+        raise ValueError(f"The image {layer.name!r} has shape {data.shape}: it has no pixels.")
+    axes = _axes(layer, ndim)
+    single = ndim == 2
+    count = 1 if single else int(data.shape[0])
+    told = _metadata(layer)
+    numbers = tuple(int(n) for n in told.get("frame_numbers") or ())
+    if len(numbers) != count:
+        numbers = tuple(range(count))
+    positions = {number: position for position, number in enumerate(numbers)}
+
+    def read(number: int) -> NDArray[Any]:
+        return np.asarray(data if single else data[positions[number]])
+
+    leading = ("T" + axes) if single else axes
+    return Stack(
+        name=layer.name,
+        format=told.get("format", "array"),
+        path=Path(told["path"]) if told.get("path") else None,
+        axes=leading + ("C" if rgb else ""),
+        frame_numbers=numbers,
+        shape=tuple(data.shape if single else data.shape[1:]),
+        dtype=np.dtype(data.dtype),
+        read=read,
+        scale=((1.0,) if single else ()) + tuple(float(s) for s in layer.scale),
+        units=(("pixel",) if single else ()) + tuple(str(u) for u in layer.units),
+        digits=int(told.get("digits") or 3),
+        sequence=told.get("sequence") or "",
+    )
+
+
+def current_index(viewer: Any, layer: Any) -> tuple[int, ...]:
+    """Return the leading indices (time, depth) of the plane of this layer that the viewer shows."""
+    ndim = layer.ndim
+    if ndim == 2:
+        return ()
+    at = np.asarray(layer.world_to_data(viewer.dims.point[-ndim:]))[: ndim - 2]
+    shape = pixels(layer).shape
+    return tuple(int(np.clip(round(float(a)), 0, n - 1)) for a, n in zip(at, shape, strict=False))
+
+
+def plane(layer: Any) -> Any:
+    """Return a function that reads one plane of the layer by its leading indices, in any thread."""
+    data = pixels(layer)
+    return lambda index: np.asarray(data[index] if index else data)
+
+
+def kind_of(layer: Any) -> LabelKind | None:
+    """Return the kind that the reader knows of this labels layer, or None."""
+    kind = _metadata(layer).get("kind")
+    return LabelKind(kind) if kind else None
+
+
+def describe_kind(kind: LabelKind) -> str:
+    """Say in one line what counts as what."""
+    return {
+        LabelKind.INSTANCES: "1, 2, 3 … = one cell each; 0 = background. Frames without any label are "
+        "not used.",
+        LabelKind.CLASSES: "1, 2 … = a class each; 0 = background. Frames without any label are not "
+        "used.",
+        LabelKind.SCRIBBLES: "1 = background, 2, 3 … = classes; 0 = not painted, so unknown.",
+    }[kind]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingInput:
+    """An image layer and a labels layer, as they were when training was asked for."""
+
+    name: str
+    image: Any  # (..., H, W) or (..., H, W, C)
+    labels: Any  # (..., H, W)
+    kind: LabelKind
+    axes: str  # of the labels
+    frame_numbers: tuple[int, ...]
+    partial: frozenset[int]  # frame numbers
+
+    def frames(self) -> list[AnnotatedFrame]:
+        """Read the annotated planes; called in the worker thread.
+
+        Raises
+        ------
+        ValueError
+            If nothing is annotated, or labels are negative.
+        """
+        found = list(self._annotated())
+        if not found:
+            raise ValueError(
+                f"The labels of {self.name!r} are empty; paint at least one cell in one frame."
+            )
+        return found
+
+    def _annotated(self) -> Iterator[AnnotatedFrame]:
+        kind = LabelKind.CLASSES if self.kind is LabelKind.SCRIBBLES else self.kind
+        for index in np.ndindex(tuple(self.labels.shape[:-2])):
+            labels = np.asarray(self.labels[index])
+            if not labels.any() or not (labels != UNKNOWN).any():
+                continue
+            partial = bool(index) and self.frame_numbers[index[0]] in self.partial
+            try:
+                known = known_labels(labels, self.kind, partial=partial)
+            except ValueError as error:
+                raise ValueError(f"{self._plane_name(index)}: {error}") from error
+            image = np.asarray(self.image[index])
+            yield AnnotatedFrame(self._plane_name(index), image, known, kind)
+
+    def _plane_name(self, index: tuple[int, ...]) -> str:
+        parts = [
+            f"{axis.lower()}{self.frame_numbers[i] if n == 0 else i:03d}"
+            for n, (axis, i) in enumerate(zip(self.axes, index, strict=False))
+        ]
+        return f"{self.name}/{' '.join(parts)}" if parts else self.name
+
+
+def training_input(image: Any, labels: Any, kind: LabelKind) -> TrainingInput:
+    """Take an image layer and a labels layer for training; painted pixels are copied.
+
+    Raises
+    ------
+    ValueError
+        If the sizes differ, or the labels are not integers.
+    """
+    stack = image_stack(image)
+    picture, painted = pixels(image), pixels(labels)
+    size = picture.shape[:-1] if _is_rgb(image) else picture.shape
+    if tuple(painted.shape) != tuple(size):
+        raise ValueError(
+            f"The image {image.name!r} has {_size(size)} pixels, the labels {labels.name!r} "
+            f"{_size(painted.shape)}; both must cover the same pixels. Choose the labels of this image, "
+            "or add a new labels layer with the + button above the layer list."
+        )
+    if not (np.issubdtype(painted.dtype, np.integer) or painted.dtype == bool):
+        raise ValueError(
+            f"The labels {labels.name!r} are of type {painted.dtype}; labels are integers. "
+            "Right click the layer and convert it to labels."
+        )
+    if isinstance(painted, np.ndarray) and painted.nbytes <= _COPY_LIMIT:
+        if not painted.any():
+            raise ValueError(
+                f"The labels {labels.name!r} are empty; paint at least one cell in one frame."
+            )
+        painted = painted.copy()
+    return TrainingInput(
+        name=stack.sequence or image.name,
+        image=picture,
+        labels=painted,
+        kind=kind,
+        axes=_axes(labels, painted.ndim),
+        frame_numbers=stack.frame_numbers,
+        partial=frozenset(int(n) for n in _metadata(labels).get("partial", ())),
+    )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " × ".join(str(n) for n in shape)

@@ -1,0 +1,180 @@
+"""The three result layers of a prediction, and the maps that the sliders work on."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_jnet.data.stack import Stack
+from napari_jnet.events import FramePrediction
+from napari_jnet.plugin.layers import METADATA_KEY, current_index, pixels
+from napari_jnet.plugin.session import same
+
+if TYPE_CHECKING:
+    import napari
+
+__all__ = ["Results", "add_results", "placement"]
+
+_MEMORY_LIMIT = 2 * 2**30  # bytes of one map kept in memory; larger ones lie in a temporary file
+
+
+def placement(layer: Any) -> dict[str, Any]:
+    """Return how a layer lies in the world, for layers that lie on it."""
+    return {
+        "scale": tuple(layer.scale),
+        "translate": tuple(layer.translate),
+        "rotate": np.asarray(layer.rotate),
+        "shear": np.asarray(layer.shear),
+        "units": tuple(str(unit) for unit in layer.units),
+        "axis_labels": tuple(layer.axis_labels),
+    }
+
+
+def _zeros(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
+    if math.prod(shape) * np.dtype(dtype).itemsize <= _MEMORY_LIMIT:
+        return np.zeros(shape, dtype)
+    # sparse on disk, gone with the last reference to it
+    with tempfile.TemporaryFile(prefix="napari-jnet-") as file:
+        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+
+
+class Results:
+    """Segmentation, distance and cells of one image; frames are written as they come.
+
+    Attributes
+    ----------
+    probability, distance_map
+        The network's answer, float32, as large as the image; the sliders cut it anew.
+    done
+        Positions along the stack that are predicted, with their frame numbers.
+    edited
+        Positions whose cells somebody painted on; the sliders leave them alone.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, image: Any, stack: Stack, bound: float) -> None:
+        self.image, self.stack, self.bound = image, stack, bound
+        self._viewer = viewer
+        self._single = image.ndim == 2
+        shape = tuple(pixels(image).shape[: image.ndim])
+        self.probability = _zeros(shape, np.float32)
+        self.distance_map = _zeros(shape, np.float32)
+        self.done: dict[int, int] = {}
+        self.edited: set[int] = set()
+        self._writing = False
+        lies = placement(image)
+        self.segmentation = viewer.add_labels(
+            _zeros(shape, np.uint8), name="segmentation", opacity=0.25, metadata=_mark(), **lies
+        )
+        self.distance = viewer.add_image(
+            self.distance_map,
+            name="distance",
+            colormap="magma",
+            blending="additive",
+            opacity=0.6,
+            contrast_limits=(0.0, max(bound, 1e-3)),
+            metadata=_mark(),
+            **lies,
+        )
+        self.cells = viewer.add_labels(
+            _zeros(shape, np.int32), name="cells", opacity=0.6, metadata=_mark(), **lies
+        )
+        self.cells.events.paint.connect(self._painted)
+
+    @property
+    def layers(self) -> tuple[Any, Any, Any]:
+        """The layers segmentation, distance and cells."""
+        return self.segmentation, self.distance, self.cells
+
+    def fits(self, image: Any, bound: float) -> bool:
+        """Whether these layers are all still there and can take a new prediction of this image."""
+        there = all(any(same(layer, mine) for layer in self._viewer.layers) for mine in self.layers)
+        shape = tuple(pixels(image).shape[: image.ndim])
+        return (
+            there
+            and same(image, self.image)
+            and shape == self.probability.shape
+            and bound == self.bound
+            and not self.edited
+        )
+
+    def _at(self, position: int) -> Any:
+        return ... if self._single else position
+
+    def write(self, prediction: FramePrediction, threshold: float) -> None:
+        """Write one predicted frame into the three layers."""
+        position, at = prediction.position, self._at(prediction.position)
+        self.probability[at] = prediction.segmentation
+        self.distance_map[at] = prediction.distance
+        self.done[position] = prediction.number
+        pixels(self.segmentation)[at] = prediction.segmentation > threshold
+        pixels(self.cells)[at] = prediction.instances
+        if self.visible(position):
+            for layer in self.layers:
+                layer.refresh()
+
+    def write_cells(self, position: int, cells: NDArray[np.int32], threshold: float) -> None:
+        """Write the cells that other thresholds give for a predicted frame."""
+        at = self._at(position)
+        pixels(self.segmentation)[at] = self.probability[at] > threshold
+        pixels(self.cells)[at] = cells
+        if self.visible(position):
+            self.segmentation.refresh()
+            self.cells.refresh()
+
+    def maps(self, position: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return probability and distance of one frame."""
+        at = self._at(position)
+        return self.probability[at], self.distance_map[at]
+
+    def prediction(self, position: int) -> FramePrediction:
+        """Return one frame as it is now, with its cells as thresholds and brush left them."""
+        segmentation, distance = self.maps(position)
+        cells = np.asarray(pixels(self.cells)[self._at(position)], np.int32)
+        number = self.done[position]
+        return FramePrediction(position, number, len(self.done), segmentation, distance, cells)
+
+    def shown(self) -> int:
+        """Return the position along the stack that the viewer shows."""
+        index = current_index(self._viewer, self.image)
+        return index[0] if index else 0
+
+    def visible(self, position: int) -> bool:
+        """Whether the viewer shows this frame (all of them in 3-D)."""
+        return self._single or self._viewer.dims.ndisplay == 3 or position == self.shown()
+
+    def _painted(self, event: Any) -> None:
+        for indices, *_ in event.value:
+            positions = [0] if self._single else np.unique(indices[0])
+            self.edited.update(int(position) for position in positions)
+
+    def set_aside(self) -> None:
+        """Rename the layers, so that what somebody painted on is kept beside a new prediction."""
+        for layer in self.layers:
+            if any(same(layer, other) for other in self._viewer.layers):
+                layer.name = f"{layer.name} (earlier)"
+
+
+def _mark() -> dict[str, Any]:
+    return {METADATA_KEY: {"result": True}}
+
+
+def add_results(
+    viewer: napari.viewer.Viewer, before: Results | None, image: Any, stack: Stack, bound: float
+) -> Results:
+    """Return result layers for a prediction: the ones of before where they fit, else new ones."""
+    if before is not None and before.fits(image, bound):
+        return before
+    if before is not None:
+        before.set_aside() if before.edited else _remove(viewer, before)
+    return Results(viewer, image, stack, bound)
+
+
+def _remove(viewer: napari.viewer.Viewer, results: Results) -> None:
+    for layer in results.layers:
+        for other in list(viewer.layers):
+            if same(layer, other):
+                viewer.layers.remove(other)

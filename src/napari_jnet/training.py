@@ -1,0 +1,263 @@
+"""Training as a generator of events: every caller is a ``for`` loop, stopping is closing it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_jnet.batches import FrameStore, draw_batch, load_frames
+from napari_jnet.checkpoint import Model, model_file, read_checkpoint, save_checkpoint
+from napari_jnet.config import Config
+from napari_jnet.data.stack import AnnotatedFrame
+from napari_jnet.device import choose_device, describe_device, use_threads
+from napari_jnet.events import (
+    BatchEnd,
+    EpochEnd,
+    Notice,
+    Preview,
+    TrainEvent,
+    TrainingEnd,
+    TrainingStart,
+)
+from napari_jnet.inference import predict_image
+from napari_jnet.losses import loss_function
+from napari_jnet.run_folder import RunFolder
+from napari_jnet.training_setup import settle_config, split_annotated
+from napari_jnet.training_state import TrainingState, new_state
+from napari_jnet.validation import Validation
+
+__all__ = ["train"]
+
+PREVIEW_EVERY_S = 3.0
+READ_LOSS_EVERY = 8
+"""Batches between two looks at the loss on a GPU: each look waits for the device."""
+
+
+def train(
+    frames: Sequence[AnnotatedFrame],
+    run: Path | str,
+    config: Config | None = None,
+    *,
+    resume: bool = False,
+    start_from: Path | str | None = None,
+    preview: Callable[[], NDArray | None] | None = None,
+) -> Generator[TrainEvent, None, None]:
+    """Train a network on annotated frames.
+
+    Parameters
+    ----------
+    frames
+        What to learn from; frames without a role are split by the seed.
+    run
+        Folder for ``model.pt`` (best), ``last.pt``, ``history.csv``, ``config.json``, ``split.json``.
+    config
+        What and how; what it leaves open comes from the frames.
+    resume
+        Go on with the training in ``run`` as if it had never stopped.  Only the budget (minutes or
+        epochs) is taken from ``config``.
+    start_from
+        A model whose weights are the start of a new training (fine-tuning).
+    preview
+        Asked for an image after an epoch; if it gives one, a `Preview` follows.
+
+    Yields
+    ------
+    TrainEvent
+        `TrainingStart` first, `TrainingEnd` last.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError, OSError
+        Before anything is trained, if frames, configuration or folder cannot be used.
+
+    Notes
+    -----
+    Closing the generator stops the training at that batch; ``last.pt`` then holds everything, so
+    that a resumed training draws the same batches as one that was never stopped.
+    """
+    folder = RunFolder(run, resume=resume)
+    budget = config or Config()
+    checkpoint = read_checkpoint(folder.last) if resume else None
+    training, validation = split_annotated(frames, budget, checkpoint)
+    settings = settle_config(budget, training, checkpoint, start_from)
+    use_threads(settings.training.threads)
+    device = choose_device(settings.training.device)
+    state = new_state(settings, device)
+    store = load_frames(training, state.network.levels, device)
+    if checkpoint is not None:
+        state.restore(checkpoint, folder.last)
+    elif start_from is not None:
+        state.start_from(model_file(Path(start_from)))
+    split = {"training": [f.name for f in training], "validation": [f.name for f in validation]}
+    folder.write_start(settings, split)
+    job = _Job(folder, settings, device, state, store, Validation(validation, settings, device), split)
+    yield TrainingStart(
+        device=describe_device(device),
+        training_frames=tuple(split["training"]),
+        validation_frames=tuple(split["validation"]),
+        parameters=state.network.parameter_count(),
+        dt_bound=settings.targets.dt_bound or 0.0,
+        start_epoch=state.epoch,
+        batches_per_epoch=settings.training.batches_per_epoch,
+    )
+    if not validation:
+        yield Notice(
+            "There is one annotated frame only, so none is kept for validation: the scores cannot say "
+            "how well other frames will do. Annotate a second frame."
+        )
+    yield from _run(job, preview)
+
+
+@dataclass(eq=False)
+class _Job:
+    """One session of one training."""
+
+    folder: RunFolder
+    config: Config
+    device: torch.device
+    state: TrainingState
+    store: FrameStore
+    validation: Validation
+    split: dict[str, list[str]]
+
+    def __post_init__(self) -> None:
+        self.started = time.monotonic() - self.state.elapsed_s
+        self.loss = loss_function(self.config.training.loss)
+        self.saved_step = self.state.step
+
+    @property
+    def bound(self) -> float:
+        assert self.config.targets.dt_bound is not None
+        return self.config.targets.dt_bound
+
+    def progress(self) -> float:
+        """Part of the budget that is used, 0 to 1."""
+        training, state = self.config.training, self.state
+        state.elapsed_s = time.monotonic() - self.started
+        parts = []
+        if training.epochs is not None:
+            parts.append((state.epoch + state.batch / training.batches_per_epoch) / training.epochs)
+        if training.minutes is not None:
+            parts.append(state.elapsed_s / (60 * training.minutes))
+        return min(max(parts), 1.0)
+
+    def save_last(self) -> None:
+        """Keep everything; also a model, if no epoch has given one yet."""
+        state = self.state
+        save_checkpoint(self.folder.last, state.full_content(self.config, self.split))
+        if not self.folder.model.exists():
+            save_checkpoint(self.folder.model, state.model_content(self.config))
+        self.saved_step = state.step
+
+
+def _run(job: _Job, preview: Callable[[], NDArray | None] | None) -> Generator[TrainEvent, None, None]:
+    """Train until the budget is used; keep everything also when closed or failing in between."""
+    state, previewed = job.state, float("-inf")
+    try:
+        while job.progress() < 1:
+            yield from _train_epoch(job)
+            event = _finish_epoch(job)
+            yield event
+            if preview is not None and time.monotonic() - previewed > PREVIEW_EVERY_S:
+                image = preview()
+                if image is not None:
+                    yield _preview(job, image)
+                    previewed = time.monotonic()
+    finally:
+        if state.step > job.saved_step:
+            job.save_last()
+    yield TrainingEnd(job.folder.model, state.epoch, state.best_epoch, state.elapsed_s)
+
+
+def _train_epoch(job: _Job) -> Generator[TrainEvent, None, None]:
+    state, batches = job.state, job.config.training.batches_per_epoch
+    read_every = 1 if job.device.type == "cpu" else READ_LOSS_EVERY
+    losses: list[Tensor] = []
+    while state.batch < batches and job.progress() < 1:
+        losses.append(_train_batch(job))
+        state.batch += 1
+        loss = None
+        if len(losses) == read_every or state.batch == batches:
+            loss = _read_losses(losses, state)
+        yield _batch_end(job, loss)
+    if losses:
+        _read_losses(losses, state)
+
+
+def _train_batch(job: _Job) -> Tensor:
+    """One optimiser step; the loss stays on the device."""
+    state, config = job.state, job.config
+    state.schedule.set_rate(job.progress())
+    levels, targets = draw_batch(job.store, config, job.bound, state.generator)
+    levels = [level.contiguous(memory_format=torch.channels_last) for level in levels]
+    output = state.network(levels)
+    loss = job.loss(output.float(), targets, config.network.classes, job.bound)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    state.optimizer.step()
+    state.average()
+    return loss.detach()
+
+
+def _read_losses(losses: list[Tensor], state: TrainingState) -> float:
+    """Add the losses since the last look to the epoch's; return their mean."""
+    total = float(torch.stack(losses).sum())
+    if total != total:
+        raise ArithmeticError(
+            f"The loss is not a number in epoch {state.epoch + 1}; the weights are lost from here on. "
+            "Start again with a smaller learning rate."
+        )
+    state.loss_sum += total
+    mean = total / len(losses)
+    losses.clear()
+    return mean
+
+
+def _batch_end(job: _Job, loss: float | None) -> BatchEnd:
+    progress, elapsed = job.progress(), job.state.elapsed_s
+    remaining = elapsed / progress - elapsed if progress > 0 else float("inf")
+    return BatchEnd(job.state.epoch + 1, job.state.batch, loss, progress, elapsed, remaining)
+
+
+def _finish_epoch(job: _Job) -> EpochEnd:
+    """Validate, keep the best and the last, and only then tell."""
+    state, config = job.state, job.config
+    batches, train_loss = state.batch, state.loss_sum / max(state.batch, 1)
+    model = Model(state.averaged, config, job.folder.model, job.device)
+    scores = job.validation.run(model)
+    before = state.history[-1]["elapsed_s"] if state.history else 0.0
+    job.progress()
+    state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
+    score = -train_loss if scores.loss is None else -scores.loss
+    best = score > state.best_score
+    event = EpochEnd(
+        epoch=state.epoch,
+        train_loss=train_loss,
+        validation_loss=scores.loss,
+        iou=scores.iou,
+        seg=scores.seg,
+        learning_rate=state.schedule.rate,
+        images_per_s=batches * config.training.batch_size / max(state.elapsed_s - before, 1e-9),
+        elapsed_s=state.elapsed_s,
+        best=best,
+    )
+    state.history.append(asdict(event))
+    state.schedule.end_epoch(train_loss)
+    if best:
+        state.best_score, state.best_epoch = score, state.epoch
+        save_checkpoint(job.folder.model, state.model_content(config))
+    job.save_last()
+    job.folder.write_history(state.history)
+    return event
+
+
+def _preview(job: _Job, image: NDArray) -> Preview:
+    model = Model(job.state.averaged, job.config, job.folder.model, job.device)
+    segmentation, distance = predict_image(model, image, name="The preview image")
+    return Preview(segmentation, distance, job.state.epoch)

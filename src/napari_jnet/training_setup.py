@@ -1,0 +1,83 @@
+"""Before a training begins: which frames are for what, and what the configuration settles on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from napari_jnet.adaptation import adapt
+from napari_jnet.checkpoint import ModelFileError, model_file, read_checkpoint
+from napari_jnet.config import Config
+from napari_jnet.data.split import split_frames
+from napari_jnet.data.stack import AnnotatedFrame
+
+__all__ = ["settle_config", "split_annotated"]
+
+DEFAULT_MINUTES = 15.0
+
+
+def split_annotated(
+    frames: Sequence[AnnotatedFrame], config: Config, checkpoint: dict[str, Any] | None
+) -> tuple[list[AnnotatedFrame], list[AnnotatedFrame]]:
+    """Divide frames by their roles, by the split of a resumed run, or by the seed."""
+    if not frames:
+        raise ValueError("There is no annotated frame; training needs at least one. Annotate one.")
+    names = [frame.name for frame in frames]
+    open_names = [frame.name for frame in frames if not frame.role]
+    if checkpoint is not None:
+        chosen = set(checkpoint["split"]["validation"])
+        known = chosen | set(checkpoint["split"]["training"])
+        if known != set(names):
+            raise ValueError(
+                f"The run was trained on {', '.join(sorted(known))}; the frames given are "
+                f"{', '.join(sorted(names))}. Resume with the same frames, or start a new training "
+                "from this model."
+            )
+    else:
+        given = any(frame.role == "validation" for frame in frames)
+        fraction = 0.0 if given else config.training.validation_fraction
+        chosen = set(split_frames(open_names, fraction, config.training.seed)[1])
+        chosen |= {frame.name for frame in frames if frame.role == "validation"}
+    training = [frame for frame in frames if frame.name not in chosen]
+    validation = [frame for frame in frames if frame.name in chosen]
+    if not training:
+        raise ValueError(
+            f"All {len(frames)} annotated frames are for validation; at least one must be for training."
+        )
+    for frame in training:
+        if frame.labels.max(initial=0) <= 0 and len(training) == 1:
+            raise ValueError(
+                f"The labels of {frame.name} hold no object; there is nothing to learn. Paint some cells."
+            )
+    return training, validation
+
+
+def settle_config(
+    config: Config,
+    frames: Sequence[AnnotatedFrame],
+    checkpoint: dict[str, Any] | None,
+    start_from: Path | str | None,
+) -> Config:
+    """Settle the configuration: of a resumed run or a start model, and of the data."""
+    budget = {
+        "training.minutes": config.training.minutes,
+        "training.epochs": config.training.epochs,
+    }
+    if config.training.minutes is None and config.training.epochs is None:
+        budget = {"training.minutes": DEFAULT_MINUTES}
+    if checkpoint is not None:
+        saved = Config.from_dict(checkpoint["config"])
+        given = any(value is not None for value in list(budget.values())) and config != Config()
+        return saved.replace(budget) if given else saved
+    if start_from is not None:
+        start = read_checkpoint(model_file(Path(start_from)))
+        if "config" not in start:
+            raise ModelFileError(
+                f"{start_from} is a file of the original J-Net; training can only go on from a model "
+                "of napari-jnet."
+            )
+        saved = Config.from_dict(start["config"])
+        config = dataclasses.replace(config, network=saved.network, targets=saved.targets)
+    return adapt(config.replace(budget), frames)

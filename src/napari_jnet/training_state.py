@@ -1,0 +1,130 @@
+"""All that changes while training, and how it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from napari_jnet.checkpoint import ModelFileError, load_state, read_checkpoint
+from napari_jnet.config import Config
+from napari_jnet.networks import SegmentationNetwork, build_network
+from napari_jnet.schedules import Schedule
+
+__all__ = ["TrainingState", "new_state"]
+
+AVERAGE_DECAY = 0.99
+"""Of the moving average of the weights, once enough steps are done."""
+
+
+@dataclass(eq=False)
+class TrainingState:
+    """With the configuration, all that a resumed training needs.
+
+    ``averaged`` has the moving average of the weights; it is what is validated and kept, since it is
+    steadier than the weights of any one step.
+    """
+
+    network: SegmentationNetwork
+    averaged: SegmentationNetwork
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    generator: torch.Generator
+    step: int = 0  # optimiser steps
+    epoch: int = 0  # finished epochs
+    batch: int = 0  # finished batches of the present epoch
+    loss_sum: float = 0.0  # of the present epoch
+    elapsed_s: float = 0.0
+    best_score: float = float("-inf")
+    best_epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    _COUNTERS = (
+        "step",
+        "epoch",
+        "batch",
+        "loss_sum",
+        "elapsed_s",
+        "best_score",
+        "best_epoch",
+        "history",
+    )
+
+    def average(self) -> None:
+        """Move the average a little towards the present weights."""
+        self.step += 1
+        decay = min(AVERAGE_DECAY, self.step / (self.step + 9))
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay
+            )
+            for kept, present in zip(
+                self.averaged.buffers(), self.network.buffers(), strict=True
+            ):
+                kept.copy_(present)
+
+    def model_content(self, config: Config) -> dict[str, Any]:
+        """Return what prediction needs."""
+        return {
+            "config": config.to_dict(),
+            "network": self.averaged.state_dict(),
+            "history": self.history,
+        }
+
+    def full_content(self, config: Config, split: dict[str, list[str]]) -> dict[str, Any]:
+        """Return what a resumed training needs; also enough to predict."""
+        return {
+            **self.model_content(config),
+            "split": split,
+            "training": {
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "generator": self.generator.get_state(),
+                **{name: getattr(self, name) for name in self._COUNTERS},
+            },
+        }
+
+    def restore(self, content: dict[str, Any], path: Path) -> None:
+        """Take up the state of a checkpoint; one without it raises `ModelFileError`."""
+        if "training" not in content:
+            raise ModelFileError(
+                f"{path} holds a model but no state of a training; resume from last.pt, or start a "
+                "new training from this model."
+            )
+        load_state(self.averaged, content["network"], path)
+        saved = content["training"]
+        load_state(self.network, saved["network"], path)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        self.generator.set_state(saved["generator"])
+        for name in self._COUNTERS:
+            setattr(self, name, saved[name])
+
+    def start_from(self, path: Path) -> None:
+        """Take the weights of another model as the start."""
+        content = read_checkpoint(path)
+        load_state(self.network, content["network"], path)
+        load_state(self.averaged, content["network"], path)
+
+
+def new_state(config: Config, device: torch.device) -> TrainingState:
+    """Make a network with seeded weights and all that goes with it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        network = build_network(config.network)
+    averaged = build_network(config.network)
+    averaged.load_state_dict(network.state_dict())
+    network.to(device, memory_format=torch.channels_last)
+    averaged.to(device, memory_format=torch.channels_last)
+    rate, decay = config.training.learning_rate, config.training.weight_decay
+    optimizer: torch.optim.Optimizer = (
+        torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
+        if config.training.optimizer == "adamw"
+        else torch.optim.Adam(network.parameters(), lr=rate)
+    )
+    generator = torch.Generator().manual_seed(config.training.seed)
+    schedule = Schedule(config.training, optimizer)
+    return TrainingState(network.train(), averaged.eval(), optimizer, schedule, generator)
