@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +44,14 @@ class PreviewSource:
         self._sent = self.index
         return self._read(self._sent)
 
-    def place(self, events: Iterable[Any]) -> Generator[Any, None, Any]:
-        """Pass events on; a preview learns which plane it is of."""
-        for event in events:
-            if isinstance(event, Preview):
-                yield PlacedPreview(event.segmentation, event.distance, event.epoch, self._sent)
-            else:
-                yield event
+    def place(self, events: Generator[Any, None, None]) -> Generator[Any, None, None]:
+        """Pass events on; a preview learns which plane it is of.  Closing it closes them."""
+        with closing(events):
+            for event in events:
+                if isinstance(event, Preview):
+                    yield PlacedPreview(event.segmentation, event.distance, event.epoch, self._sent)
+                else:
+                    yield event
 
 
 class PreviewLayer:
