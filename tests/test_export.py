@@ -276,7 +276,9 @@ def test_pages_of_any_multipage_tiff_count_from_zero(tmp_path):
     with FramePages(tmp_path / "x.tif") as pages:
         assert pages.frame_numbers == (0, 1, 2, 3)
         assert pages.read(2).tolist() == [[12, 13], [14, 15], [16, 17]]
-    with FramePages(tmp_path / "x.tif", planes=2) as pages:
+    with FramePages(tmp_path / "x.tif", frame_numbers=[1, 2, 3, 4]) as pages:
+        assert pages.read(1)[0, 0] == 0
+    with FramePages(tmp_path / "x.tif", planes=2, frame_numbers=[1, 2, 3, 4]) as pages:
         assert pages.frame_numbers == (0, 1)
         assert pages.read(1).shape == (2, 3, 2)
 

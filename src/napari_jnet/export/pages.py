@@ -159,6 +159,8 @@ class FramePages:
         The file.
     planes
         Pages of a frame, where the file does not say: 1, or the depth of a volume.
+    frame_numbers
+        Of the frames, where the file does not say; counted from 0 if None or of another length.
 
     Raises
     ------
@@ -168,7 +170,9 @@ class FramePages:
         If it is no TIFF file.
     """
 
-    def __init__(self, path: Path, planes: int = 1) -> None:
+    def __init__(
+        self, path: Path, planes: int = 1, frame_numbers: Sequence[int] | None = None
+    ) -> None:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is not there; give a result that predict has written.")
         self.path = path
@@ -181,8 +185,11 @@ class FramePages:
         depth = words.get("shape", [])[1:-2]
         self._volumes = bool(depth) or planes > 1
         self._planes = math.prod(depth) if words else planes
-        numbers = words.get("frames", range(count))
-        self.frame_numbers = tuple(int(n) for n in numbers[: count // self._planes])
+        frames = count // self._planes
+        if frame_numbers is None or len(frame_numbers) != frames:
+            frame_numbers = range(frames)
+        numbers = words.get("frames", frame_numbers)
+        self.frame_numbers = tuple(int(n) for n in numbers[:frames])
 
     def read(self, number: int) -> NDArray[Any]:
         """Read one frame, (H, W) or (Z, H, W); raises `ValueError` for another number."""

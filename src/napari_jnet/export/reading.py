@@ -1,0 +1,148 @@
+"""Results on disk, found and read again frame by frame."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_jnet.data.stack import Stack
+
+from .pages import FramePages
+from .results import result_folder
+
+__all__ = ["StoredResult", "open_result"]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredResult:
+    """What predict, or another program, has written of a stack.
+
+    Attributes
+    ----------
+    path
+        Where the objects are: a folder of masks or one file.
+    frame_numbers
+        Frames that are there, ascending.
+    instances
+        Frame number -> objects, integers, 0 = background.
+    maps
+        Files of maps beside the objects, by name: "probability", "distance", "classes".
+    """
+
+    path: Path
+    frame_numbers: tuple[int, ...]
+    instances: Callable[[int], NDArray[np.integer]]
+    maps: dict[str, FramePages] = field(default_factory=dict)
+
+    def map(self, name: str, number: int) -> NDArray[Any] | None:
+        """Return a map of one frame, or None if it was not written."""
+        pages = self.maps.get(name)
+        return pages.read(number) if pages and number in pages.frame_numbers else None
+
+    def close(self) -> None:
+        """Close the files."""
+        for pages in self.maps.values():
+            pages.close()
+
+
+def open_result(path: Path | str, stack: Stack) -> StoredResult:
+    """Find a result of a stack.
+
+    Parameters
+    ----------
+    path
+        A folder that predict has written, its ``NN_RES``, any CTC result folder, or one TIFF file
+        of objects.
+    stack
+        What was predicted.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no result.
+    ValueError
+        If a file is no TIFF, or holds no integers.
+    """
+    path = Path(path)
+    masks = next((p for p in (path, result_folder(path, stack)) if _masks(p)), None)
+    if masks is not None:
+        maps = masks.parent if masks.name.endswith("_RES") else masks
+        return _mask_result(masks, maps, stack)
+    file = path / "instances.tif" if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(_missing(path, stack))
+    return _file_result(file, file.parent if file.name == "instances.tif" else None, stack)
+
+
+def _missing(path: Path, stack: Stack) -> str:
+    if not path.exists():
+        return f"{path} does not exist; give a folder that predict has written."
+    wanted = f"neither {stack.sequence}_RES with masks nor" if stack.sequence else "no"
+    return f"{path} has {wanted} instances.tif; give a folder that predict has written."
+
+
+def _masks(folder: Path) -> dict[int, Path]:
+    """Masks of a CTC result by frame number, ascending."""
+    if not folder.is_dir():
+        return {}
+    found = {
+        int(match[1]): path
+        for path in folder.iterdir()
+        if (match := re.fullmatch(r"mask(\d+)\.tiff?", path.name))
+    }
+    return dict(sorted(found.items()))
+
+
+def _mask_result(folder: Path, maps: Path, stack: Stack) -> StoredResult:
+    files = _masks(folder)
+
+    def read(number: int) -> NDArray[np.integer]:
+        try:
+            mask = tifffile.imread(files[number])
+        except (tifffile.TiffFileError, OSError, ValueError, IndexError) as error:
+            raise ValueError(
+                f"{files[number]} is no whole TIFF file ({error}); write it again with predict."
+            ) from error
+        return _integers(mask, files[number])
+
+    return StoredResult(folder, tuple(files), read, _open_maps(maps, stack))
+
+
+def _file_result(file: Path, maps: Path | None, stack: Stack) -> StoredResult:
+    pages = _pages(file, stack)
+
+    def read(number: int) -> NDArray[np.integer]:
+        return _integers(pages.read(number), file)
+
+    found = {"instances": pages, **(_open_maps(maps, stack) if maps else {})}
+    return StoredResult(file, pages.frame_numbers, read, found)
+
+
+def _open_maps(folder: Path, stack: Stack) -> dict[str, FramePages]:
+    names = ("probability", "distance", "classes")
+    return {
+        name: _pages(folder / f"{name}.tif", stack)
+        for name in names
+        if (folder / f"{name}.tif").is_file()
+    }
+
+
+def _pages(file: Path, stack: Stack) -> FramePages:
+    planes = stack.shape[0] if "Z" in stack.axes[1:] else 1
+    return FramePages(file, planes, stack.frame_numbers)
+
+
+def _integers(labels: NDArray[Any], path: Path) -> NDArray[np.integer]:
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"{path} holds {labels.dtype}; objects are integers, 0 = background. "
+            "Give instances.tif or a folder of masks."
+        )
+    return labels

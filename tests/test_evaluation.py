@@ -1,0 +1,239 @@
+"""Scores of results on disk, against py-ctcmetrics and by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_jnet.data import open_stack
+from napari_jnet.data.stack import Annotation, LabelKind, Stack, known_labels
+from napari_jnet.evaluation import evaluate
+from napari_jnet.events import FramePrediction, FrameScore, Scores
+from napari_jnet.export import ResultWriter
+
+
+def scores_of(result, stack, **more) -> tuple[list[FrameScore], Scores]:
+    *frames, scores = evaluate(result, stack, **more)
+    assert scores.frames == tuple(frames)
+    return frames, scores
+
+
+def cells(number: int, shift: int = 0) -> np.ndarray:
+    labels = np.zeros((30, 40), np.uint16)
+    labels[3 + shift : 12 + shift, 4:14] = 7
+    labels[3:12, 14 + number : 30] = 8
+    labels[20:28, 10:20] = 9
+    return labels
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """A CTC dataset with markers on four frames and gold truth on two."""
+    root = tmp_path / "cells"
+    for folder in ("01", "01_GT/SEG", "01_GT/TRA"):
+        (root / folder).mkdir(parents=True)
+    for number in range(4):
+        tifffile.imwrite(root / "01" / f"t{number:03d}.tif", cells(number).astype(np.uint8))
+        tifffile.imwrite(root / "01_GT" / "TRA" / f"man_track{number:03d}.tif", cells(number))
+    for number in (1, 3):
+        tifffile.imwrite(root / "01_GT" / "SEG" / f"man_seg{number:03d}.tif", cells(number))
+    (root / "01_GT" / "TRA" / "man_track.txt").write_text("7 0 3 0\n8 0 3 0\n9 0 3 0\n")
+    return root
+
+
+def predictions(stack: Stack, objects, probability=None):
+    for position, number in enumerate(stack.frame_numbers):
+        found = np.asarray(objects(number)).astype(np.int32)
+        inside = (found > 0) * 0.8 if probability is None else probability(number)
+        yield FramePrediction(
+            position, number, len(stack), inside.astype(np.float32), np.zeros_like(inside), found
+        )
+
+
+def write(folder, stack, objects, frames=None, probability=None):
+    with ResultWriter(folder, stack, frames) as writer:
+        for prediction in predictions(stack, objects, probability):
+            if frames is None or prediction.number in frames:
+                writer.write(prediction)
+    return folder
+
+
+def imperfect(number: int) -> np.ndarray:
+    found = cells(number, shift=2)
+    found[found == 9] = 0 if number == 3 else 9
+    found[25:29, 30:39] = 3
+    return found
+
+
+def test_equals_py_ctcmetrics(dataset, tmp_path, capsys):
+    ctc_metrics = pytest.importorskip("ctc_metrics")
+    stack = open_stack(dataset, sequence="01")
+    result = write(tmp_path / "out", stack, imperfect)
+    frames, scores = scores_of(result, stack)
+    theirs = ctc_metrics.evaluate_sequence(
+        str(result / "01_RES"), str(dataset / "01_GT"), metrics=["Valid", "SEG", "DET"], threads=1
+    )
+    capsys.readouterr()
+    assert theirs["Valid"] == 1
+    assert scores.seg == pytest.approx(theirs["SEG"], abs=1e-12)
+    assert scores.det == pytest.approx(theirs["DET"], abs=1e-12)
+    assert 0 < scores.seg < 1 and 0 < scores.det < 1
+    assert [frame.number for frame in frames] == [0, 1, 2, 3]
+    assert [frame.seg is None for frame in frames] == [True, False, True, False]
+    assert (scores.objects, scores.missed) == (6, 1)
+
+
+def test_partial_frame_equals_py_ctcmetrics(dataset, tmp_path, capsys):
+    """What sticks out of an annotated object is too much; objects beside it are not."""
+    ctc_metrics = pytest.importorskip("ctc_metrics")
+    partial = np.where(cells(3) == 7, 7, 0).astype(np.uint16)
+    tifffile.imwrite(dataset / "01_GT" / "SEG" / "man_seg003.tif", partial)
+    stack = open_stack(dataset, sequence="01")
+    assert (stack.annotation("gold").frame(3) == -1).any()
+    result = write(tmp_path / "out", stack, imperfect)
+    frames, scores = scores_of(result, stack)
+    theirs = ctc_metrics.evaluate_sequence(
+        str(result / "01_RES"), str(dataset / "01_GT"), metrics=["SEG"], threads=1
+    )
+    capsys.readouterr()
+    assert scores.seg == pytest.approx(theirs["SEG"], abs=1e-12)
+    assert scores.objects == 4
+    # Only the annotated cell is known: 70 of its 90 pixels are found, nothing else counts.
+    assert frames[3].iou == frames[3].pixel_accuracy == pytest.approx(70 / 90)
+
+
+def test_every_way_to_name_a_result(dataset, tmp_path):
+    stack = open_stack(dataset, sequence="01")
+    out = write(tmp_path / "out", stack, imperfect)
+    found = [
+        scores_of(path, stack)[1] for path in (out, out / "01_RES", out / "instances.tif", str(out))
+    ]
+    assert len({replace(scores, result="").seg for scores in found}) == 1
+    assert found[0].result.endswith("01_RES")
+    assert found[0].truth == "cells 01, gold"
+
+
+def test_some_frames_have_no_det(dataset, tmp_path):
+    stack = open_stack(dataset, sequence="01")
+    out = write(tmp_path / "out", stack, cells, frames=[1, 3])
+    frames, scores = scores_of(out, stack)
+    assert scores.det is None
+    assert scores.seg == scores.iou == scores.mean_iou == 1
+    assert [frame.number for frame in frames] == [1, 3]
+
+
+def test_missing_frames_are_named(dataset, tmp_path):
+    stack = open_stack(dataset, sequence="01")
+    out = write(tmp_path / "out", stack, cells, frames=[0, 1])
+    with pytest.raises(FileNotFoundError, match="no result for frames 003, which 'gold'"):
+        list(evaluate(out, stack))
+
+
+def test_no_result_and_no_truth(dataset, tmp_path):
+    stack = open_stack(dataset, sequence="01")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        list(evaluate(tmp_path / "nowhere", stack))
+    with pytest.raises(FileNotFoundError, match=r"neither 01_RES with masks nor instances\.tif"):
+        list(evaluate(dataset, stack))
+    with pytest.raises(ValueError, match="no annotation 'silver'; it has gold"):
+        list(evaluate(dataset, stack, annotation="silver"))
+
+
+def test_result_of_another_size(dataset, tmp_path):
+    stack = open_stack(dataset, sequence="01")
+    write(tmp_path / "out", stack, lambda number: cells(number)[:, :-1])
+    with pytest.raises(ValueError, match=r"frame 0.*\(30, 40\).*\(30, 39\)"):
+        list(evaluate(tmp_path / "out", stack))
+
+
+def test_damaged_and_unfit_files(dataset, tmp_path):
+    stack = open_stack(dataset, sequence="01")
+    out = write(tmp_path / "out", stack, cells)
+    mask = out / "01_RES" / "mask001.tif"
+    mask.write_bytes(mask.read_bytes()[:40])
+    with pytest.raises(ValueError, match=r"mask001\.tif is no whole TIFF"):
+        list(evaluate(out, stack))
+    with pytest.raises(ValueError, match="holds float32; objects are integers"):
+        list(evaluate(out / "probability.tif", stack))
+
+
+def volume(labels: np.ndarray, kind: LabelKind) -> Stack:
+    known = known_labels(labels, kind)
+    annotation = Annotation("labels", kind, tuple(range(len(labels))), lambda n: known[n])
+    return Stack(
+        name="membranes",
+        format="isbi",
+        path=None,
+        axes="ZYX",
+        frame_numbers=tuple(range(len(labels))),
+        shape=labels.shape[1:],
+        dtype=np.dtype(np.uint8),
+        read=lambda n: labels[n],
+        annotations={"labels": annotation},
+    )
+
+
+def membranes() -> np.ndarray:
+    labels = np.ones((3, 24, 25), np.uint8)
+    labels[:, :, 11:14] = 0
+    labels[:, 10:12] = 0
+    return labels
+
+
+def test_membranes_have_v_rand_and_v_info(tmp_path):
+    labels = membranes()
+    stack = volume(labels, LabelKind.CLASSES)
+    thin = labels.astype(float)
+    thin[:, :, 11] = thin[:, :, 13] = 0.9
+    write(tmp_path / "out", stack, lambda n: thin[n] > 0.5, probability=lambda n: thin[n])
+    _, scores = scores_of(tmp_path / "out", stack)
+    assert scores.seg is None and scores.det is None
+    assert scores.v_rand == scores.v_info == pytest.approx(1)
+    assert scores.pixel_accuracy == pytest.approx(((thin > 0.5) == labels).mean())
+    cell, rest = thin > 0.5, thin <= 0.5
+    ious = (labels.sum() / cell.sum(), rest.sum() / (labels == 0).sum())
+    assert scores.iou == pytest.approx(ious[0])
+    assert scores.mean_iou == pytest.approx(sum(ious) / 2)
+
+
+def test_unknown_pixels_of_scribbles_do_not_count(tmp_path):
+    scribbles = np.zeros((1, 10, 10), np.uint8)
+    scribbles[0, 0, :4] = 1
+    scribbles[0, 5, :4] = 2
+    stack = volume(scribbles, LabelKind.SCRIBBLES)
+    found = np.ones((10, 10))
+    found[0, :2] = 0
+    write(tmp_path / "out", stack, lambda n: found)
+    _, scores = scores_of(tmp_path / "out", stack)
+    assert scores.pixel_accuracy == 6 / 8
+    assert scores.iou == 4 / 6
+
+
+def test_several_classes_are_scored_by_class(tmp_path):
+    labels = np.array([[[0, 1, 2, 2], [0, 1, 2, 2]]], np.uint8)
+    stack = volume(labels, LabelKind.CLASSES)
+    found = np.array([[0, 1, 1, 2], [0, 1, 2, 2]], np.uint8)
+    with ResultWriter(tmp_path / "out", stack) as writer:
+        for prediction in predictions(stack, lambda n: found > 0):
+            writer.write(replace(prediction, classes=found))
+    _, scores = scores_of(tmp_path / "out", stack)
+    assert scores.iou == 1
+    assert scores.pixel_accuracy == 7 / 8
+    assert scores.mean_iou == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
+    assert scores.v_rand is None
+
+
+def test_silver_truth_scored_against_gold(shared_data):
+    """The recorded upper bar of SEG on DIC-C2DH-HeLa."""
+    root = shared_data / "DIC-C2DH-HeLa"
+    if not root.is_dir():
+        pytest.skip("DIC-C2DH-HeLa is not there")
+    stack = open_stack(root, sequence="01")
+    silver, gold = stack.annotation("silver"), stack.annotation("gold")
+    from napari_jnet.metrics.ctc import seg
+
+    pairs = ((np.maximum(gold.frame(n), 0), silver.frame(n)) for n in gold.frame_numbers)
+    assert seg(pairs) == pytest.approx(0.965, abs=0.02)
