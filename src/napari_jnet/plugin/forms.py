@@ -1,4 +1,4 @@
-"""The parts of the forms: layer choices by reference, paths, options of the configuration, messages."""
+"""The parts of the forms: layers by reference, paths, configuration options, messages."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def words(name: str) -> str:
 class LayerCombo(QComboBox):
     """The layers of one type in the viewer, held by reference.
 
-    Follows the active layer until the user chooses; then keeps that layer, renamed or moved, as long
-    as it is in the viewer.
+    Follows the active layer until the user chooses; then keeps that layer, renamed or moved, as
+    long as it is in the viewer.
     """
 
     layer_changed = Signal()
@@ -75,7 +75,8 @@ class LayerCombo(QComboBox):
                 self._set_index(index)
                 return
         raise ValueError(
-            f"The viewer has no {self._type.__name__.lower()} layer {layer!r}; add it to the viewer first."
+            f"The viewer has no {self._type.__name__.lower()} layer {layer!r}; "
+            "add it to the viewer first."
         )
 
     def _choose(self, _index: int) -> None:
@@ -167,7 +168,7 @@ class PathEdit(QWidget):
 
 
 class OptionEditor(QWidget):
-    """One option of the configuration: its limits, choices, default and help come from `options`."""
+    """One option of the configuration; limits, choices, default and help come from `options`."""
 
     def __init__(self, option: Option, *, kind: type | None = None) -> None:
         super().__init__()

@@ -31,8 +31,8 @@ __all__ = ["JobWidget"]
 class JobWidget(QWidget):
     """A dock widget with one long job at a time.
 
-    Subclasses put their forms into `column`, name the buttons that start a job in `_starters`, and take
-    the events in `_on_event`.
+    Subclasses put their forms into `column`, name the buttons that start a job in `_starters`, and
+    take the events in `_on_event`.
     """
 
     finished = Signal(str)  # "done", "stopped" or "failed"; the buttons are right again

@@ -64,8 +64,8 @@ def image_stack(layer: Any) -> Stack:
     ndim = data.ndim - rgb
     if ndim not in (2, 3, 4):
         raise ValueError(
-            f"The image {layer.name!r} has shape {data.shape}; an image has rows and columns, and at "
-            "most time and depth before them. Split the channels into layers first (right click)."
+            f"The image {layer.name!r} has shape {data.shape}; an image has rows and columns, and "
+            "at most time and depth before them. Split the channels into layers first (right click)."
         )
     if 0 in data.shape:
         raise ValueError(f"The image {layer.name!r} has shape {data.shape}: it has no pixels.")
@@ -123,10 +123,10 @@ def kind_of(layer: Any) -> LabelKind | None:
 def describe_kind(kind: LabelKind) -> str:
     """Say in one line what counts as what."""
     return {
-        LabelKind.INSTANCES: "1, 2, 3 … = one cell each; 0 = background. Frames without any label are "
-        "not used.",
-        LabelKind.CLASSES: "1, 2 … = a class each; 0 = background. Frames without any label are not "
-        "used.",
+        LabelKind.INSTANCES: "1, 2, 3 … = one cell each; 0 = background. "
+        "Frames without any label are not used.",
+        LabelKind.CLASSES: "1, 2 … = a class each; 0 = background. "
+        "Frames without any label are not used.",
         LabelKind.SCRIBBLES: "1 = background, 2, 3 … = classes; 0 = not painted, so unknown.",
     }[kind]
 
@@ -194,8 +194,8 @@ def training_input(image: Any, labels: Any, kind: LabelKind) -> TrainingInput:
     if tuple(painted.shape) != tuple(size):
         raise ValueError(
             f"The image {image.name!r} has {_size(size)} pixels, the labels {labels.name!r} "
-            f"{_size(painted.shape)}; both must cover the same pixels. Choose the labels of this image, "
-            "or add a new labels layer with the + button above the layer list."
+            f"{_size(painted.shape)}; both must cover the same pixels. Choose the labels of this "
+            "image, or add a new labels layer with the + button above the layer list."
         )
     if not (np.issubdtype(painted.dtype, np.integer) or painted.dtype == bool):
         raise ValueError(

@@ -19,7 +19,7 @@ class LossPlot(QWidget):
         super().__init__()
         self._points: dict[str, tuple[list[float], list[float]]] = {}
         self._graph = pg.PlotWidget(background=_BACKGROUND)
-        self._graph.setMinimumHeight(150)
+        self._graph.setFixedHeight(190)
         self._graph.setMenuEnabled(False)
         self._graph.setMouseEnabled(x=False, y=False)
         self._graph.hideButtons()
@@ -51,7 +51,7 @@ class LossPlot(QWidget):
             curve.setData([], [])
 
     def add(self, name: str, epoch: float, loss: float | None) -> None:
-        """Add a point to "batch", "training" or "validation"; None and non-finite losses are left out."""
+        """Add a point to "batch", "training" or "validation"; None and nan are left out."""
         if loss is None or not math.isfinite(loss):
             return
         epochs, losses = self._points[name]

@@ -49,14 +49,23 @@ class Results:
     ----------
     probability, distance_map
         The network's answer, float32, as large as the image; the sliders cut it anew.
+    source
+        What says which model this is of.
     done
         Positions along the stack that are predicted, with their frame numbers.
     edited
         Positions whose cells somebody painted on; the sliders leave them alone.
     """
 
-    def __init__(self, viewer: napari.viewer.Viewer, image: Any, stack: Stack, bound: float) -> None:
-        self.image, self.stack, self.bound = image, stack, bound
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        image: Any,
+        stack: Stack,
+        bound: float,
+        source: Any = None,
+    ) -> None:
+        self.image, self.stack, self.bound, self.source = image, stack, bound, source
         self._viewer = viewer
         self._single = image.ndim == 2
         shape = tuple(pixels(image).shape[: image.ndim])
@@ -64,7 +73,6 @@ class Results:
         self.distance_map = _zeros(shape, np.float32)
         self.done: dict[int, int] = {}
         self.edited: set[int] = set()
-        self._writing = False
         lies = placement(image)
         self.segmentation = viewer.add_labels(
             _zeros(shape, np.uint8), name="segmentation", opacity=0.25, metadata=_mark(), **lies
@@ -74,7 +82,7 @@ class Results:
             name="distance",
             colormap="magma",
             blending="additive",
-            opacity=0.6,
+            opacity=0.4,
             contrast_limits=(0.0, max(bound, 1e-3)),
             metadata=_mark(),
             **lies,
@@ -89,15 +97,15 @@ class Results:
         """The layers segmentation, distance and cells."""
         return self.segmentation, self.distance, self.cells
 
-    def fits(self, image: Any, bound: float) -> bool:
-        """Whether these layers are all still there and can take a new prediction of this image."""
+    def fits(self, image: Any, source: Any) -> bool:
+        """Whether these layers are all still there and can take a prediction by the same model."""
         there = all(any(same(layer, mine) for layer in self._viewer.layers) for mine in self.layers)
         shape = tuple(pixels(image).shape[: image.ndim])
         return (
             there
             and same(image, self.image)
             and shape == self.probability.shape
-            and bound == self.bound
+            and source == self.source
             and not self.edited
         )
 
@@ -163,14 +171,19 @@ def _mark() -> dict[str, Any]:
 
 
 def add_results(
-    viewer: napari.viewer.Viewer, before: Results | None, image: Any, stack: Stack, bound: float
+    viewer: napari.viewer.Viewer,
+    before: Results | None,
+    image: Any,
+    stack: Stack,
+    bound: float,
+    source: Any,
 ) -> Results:
     """Return result layers for a prediction: the ones of before where they fit, else new ones."""
-    if before is not None and before.fits(image, bound):
+    if before is not None and before.fits(image, source):
         return before
     if before is not None:
         before.set_aside() if before.edited else _remove(viewer, before)
-    return Results(viewer, image, stack, bound)
+    return Results(viewer, image, stack, bound, source)
 
 
 def _remove(viewer: napari.viewer.Viewer, results: Results) -> None:

@@ -1,4 +1,4 @@
-"""The form of the Train widget: what to learn from, which network, for how long, and where it goes."""
+"""The forms of the Train widget: which network, for how long, from what start, to where."""
 
 from __future__ import annotations
 
@@ -166,10 +166,12 @@ class RunForm:
         self._start = QComboBox()
         self._start.addItems([SCRATCH, MODEL, RESUME])
         self._start.setToolTip(
-            "From a model: fine-tune a trained network. Go on: resume a stopped training of the run "
-            "folder, exactly where it was."
+            "From a model: fine-tune a trained network. Go on: resume a stopped training of the "
+            "run folder, exactly where it was."
         )
-        self._model = PathEdit("either", caption="A model, or a run", placeholder="run folder or model.pt")
+        self._model = PathEdit(
+            "either", caption="A model, or a run", placeholder="run folder or model.pt"
+        )
         self._folder = PathEdit("folder", caption="Run folder")
         self._folder.setToolTip("Models, losses and settings are written here.")
         form.addRow("Start", self._start)

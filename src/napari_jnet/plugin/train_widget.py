@@ -97,8 +97,8 @@ class TrainWidget(JobWidget):
         self.column.addLayout(self._buttons(self.train_button))
         self.column.addWidget(self.progress)
         self.column.addWidget(self.message)
-        self.column.addWidget(self.plot)
         self.column.addWidget(self.score_line)
+        self.column.addWidget(self.plot)
         self.column.addStretch(1)
 
     # what scripts use
@@ -286,7 +286,9 @@ class TrainWidget(JobWidget):
     def _end(self, outcome: str) -> None:
         self._source = None
         if outcome == "stopped":
-            self._notices.append(f"Stopped. The model so far is in {self._run}; it can go on later.")
+            self._notices.append(
+                f"Stopped. The model so far is in {self._run}; it can go on later."
+            )
             self.message.say("\n".join(self._notices))
         if self._run is not None and (self._run / "model.pt").is_file():
             self._session.model = self._run

@@ -1,7 +1,7 @@
 """One relay between the long jobs of the engine and the window.
 
-A job is a generator of events.  It runs in a napari worker thread; its events wait in a queue that the
-window empties some fifteen times a second, so that neither side waits for the other.
+A job is a generator of events.  It runs in a napari worker thread; its events wait in a queue that
+the window empties some fifteen times a second, so that neither side waits for the other.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Job:
     def __call__(self) -> None:
         """Run the job to one of its ends; called in the worker thread.
 
-        Nothing is raised: superqt reports no end at all when a generator worker raises `RuntimeError`.
+        Nothing is raised: superqt tells of no end where a generator worker raises `RuntimeError`.
         """
         try:
             self._run()
@@ -121,8 +121,8 @@ class _Worker(FunctionWorker):  # type: ignore[misc]
 class Relay(QObject):
     """Runs one job at a time in a worker thread and hands its events to the window's thread.
 
-    Exactly one of ``on_done``, ``on_stopped`` and ``on_error`` is called for each job, after the last
-    event and when the relay is free again; none after `close`.
+    Exactly one of ``on_done``, ``on_stopped`` and ``on_error`` is called for each job, after the
+    last event and when the relay is free again; none after `close`.
     """
 
     def __init__(self, parent: QObject | None = None) -> None:
