@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_jnet.data import ctc
+from napari_jnet.data import ctc, folder, isbi
 from napari_jnet.data.array import array_stack
 from napari_jnet.data.frames import annotated_frames
 from napari_jnet.data.split import split_frames
@@ -61,6 +61,16 @@ FORMATS: dict[str, Format] = {
         "a Cell Tracking Challenge dataset (01/t000.tif, 01_GT/SEG/man_seg000.tif)",
         ctc.matches,
         ctc.open_sequence,
+    ),
+    "isbi": Format(
+        "a TIFF volume, alone or with labels beside it (train-volume.tif, train-labels.tif)",
+        isbi.matches,
+        isbi.open_volume,
+    ),
+    "folder": Format(
+        "a folder of images, alone or with masks (images/a.png, masks/a.png)",
+        folder.matches,
+        folder.open_folder,
     ),
 }
 """Formats by name, the first that matches opens."""

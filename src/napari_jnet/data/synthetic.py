@@ -183,7 +183,7 @@ def _write_sequence(
             truth / "TRA" / f"man_track{t:03d}.tif": _centres(cells),
         }
         for path, array in files.items():
-            tifffile.imwrite(path, array, compression="zlib")
+            tifffile.imwrite(path, array, compression="zlib", photometric="minisblack")
     seen = {t: set(np.unique(frame).tolist()) - {0} for t, frame in enumerate(labels)}
     lines = []
     for cell in sorted(set().union(*seen.values())):
@@ -214,8 +214,9 @@ def write_membrane_volume(folder: str | os.PathLike[str], **options: Any) -> Pat
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     image, labels = em_membranes(**options)
-    tifffile.imwrite(root / "train-volume.tif", image)
-    tifffile.imwrite(root / "train-labels.tif", labels * np.uint8(255))
+    # tifffile would take three or four sections for colours.
+    tifffile.imwrite(root / "train-volume.tif", image, photometric="minisblack")
+    tifffile.imwrite(root / "train-labels.tif", labels * np.uint8(255), photometric="minisblack")
     return root
 
 

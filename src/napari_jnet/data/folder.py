@@ -1,0 +1,158 @@
+"""A folder of images with a folder of masks: PNG, TIFF, JPEG or GIF, grey or colour."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from napari_jnet.data.masks import MaskFolder
+from napari_jnet.data.names import file_number, pair_names
+from napari_jnet.data.pictures import PICTURE_SUFFIXES, picture_header, read_picture
+from napari_jnet.data.stack import Annotation, Stack
+
+__all__ = ["find_folders", "matches", "open_folder"]
+
+_IMAGE_FOLDERS = ("images", "image", "imgs", "img", "raw", "frames")
+_MASK_FOLDERS = (
+    "1st_manual",
+    "manual",
+    "labels",
+    "label",
+    "masks",
+    "mask",
+    "annotations",
+    "ground_truth",
+    "groundtruth",
+    "gt",
+    "seg",
+    "segmentation",
+)
+
+
+def find_folders(path: Path) -> tuple[Path, Path | None, Path | None] | None:
+    """Find images, masks and fields of view of a path; None if there is no image.
+
+    `path` is the folder that holds both, one of the two, or a plain folder of images.
+    """
+    path = Path(os.path.abspath(path))
+    if not path.is_dir():
+        return None
+    parent = path
+    if path.name.lower() in (*_IMAGE_FOLDERS, *_MASK_FOLDERS):
+        parent = path.parent
+    inside = _subfolders(parent)
+    images = next((inside[name] for name in _IMAGE_FOLDERS if name in inside), None)
+    masks = next((inside[name] for name in _MASK_FOLDERS if name in inside), None)
+    if images is None or not _pictures(images):
+        return (path, None, None) if _pictures(path) else None
+    if masks is not None and not _pictures(masks):
+        masks = None
+    # DRIVE: vessels in 1st_manual, the camera's field of view in mask.
+    drive = masks is not None and masks.name == "1st_manual"
+    return images, masks, inside.get("mask") if drive else None
+
+
+def matches(path: Path) -> bool:
+    """Say whether the path is a folder of images, alone or with masks."""
+    return find_folders(path) is not None
+
+
+def open_folder(path: Path, sequence: str | None = None) -> Stack:
+    """Open a folder of images; reads one image header and one mask.
+
+    Parameters
+    ----------
+    path
+        See `find_folders`.
+    sequence
+        Must be None: a folder has no sequences.
+
+    Returns
+    -------
+    Stack
+        Axes "TYX" or "TYXC", one frame an image.  ``shape`` is that of the first image: the images
+        of a folder may differ in size.  Frame numbers are those in the names if every image has one
+        of its own, else they count from 0.  The annotation "masks" says what the masks mean, see
+        `MaskFolder`.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, a mask has no image, or a file is damaged.
+    """
+    found = find_folders(Path(path))
+    if found is None:
+        raise ValueError(
+            f"{path} holds no image; known are {', '.join(PICTURE_SUFFIXES)} files, alone "
+            "or in a folder 'images' beside a folder 'masks'."
+        )
+    if sequence is not None:
+        raise ValueError(
+            f"{path} has no sequences, but sequence {sequence!r} was asked for; leave it out."
+        )
+    folder, masks, views = found
+    images = _by_number(_pictures(folder))
+    shape, dtype = picture_header(next(iter(images.values())))
+    alone = masks is None
+    return Stack(
+        name=folder.name if alone else folder.parent.name,
+        format="folder",
+        path=folder if alone else folder.parent,
+        axes="TYXC" if len(shape) == 3 else "TYX",
+        frame_numbers=tuple(images),
+        shape=shape,
+        dtype=dtype,
+        read=lambda number: _read(images, number, len(shape)),
+        annotations={} if masks is None else _annotations(images, masks, views),
+        scale=(1.0, 1.0, 1.0),
+        units=("pixel", "pixel", "pixel"),
+        digits=max(3, len(str(max(images)))),
+    )
+
+
+def _read(images: Mapping[int, Path], number: int, dimensions: int) -> NDArray[Any]:
+    image = read_picture(images[number])
+    if image.ndim != dimensions:
+        words = {2: "grey", 3: "colour"}
+        raise ValueError(
+            f"{images[number]} is {words[image.ndim]}, the first image of the folder is "
+            f"{words[dimensions]}; images of a folder are alike. Convert it, or move it away."
+        )
+    return image
+
+
+def _annotations(
+    images: Mapping[int, Path], masks: Path, views: Path | None
+) -> dict[str, Annotation]:
+    pairs = pair_names(images.values(), _pictures(masks))
+    view_of = pair_names(images.values(), _pictures(views)) if views is not None else {}
+    annotated = {n: pairs[image] for n, image in images.items() if image in pairs}
+    visible = {n: view_of[image] for n, image in images.items() if image in view_of}
+    found = MaskFolder(annotated, visible)
+    return {"masks": Annotation("masks", found.kind, tuple(annotated), found.read, path=masks)}
+
+
+def _by_number(files: Sequence[Path]) -> dict[int, Path]:
+    found = {n: path for path in files if (n := file_number(path.stem)) is not None}
+    same_names = len({_without_digits(path.stem) for path in files}) == 1
+    if same_names and len(found) == len(files):
+        return dict(sorted(found.items()))
+    return dict(enumerate(files))
+
+
+def _without_digits(stem: str) -> str:
+    return "".join(letter for letter in stem if not letter.isdigit())
+
+
+def _subfolders(folder: Path) -> dict[str, Path]:
+    with os.scandir(folder) as entries:
+        return {e.name.lower(): Path(e.path) for e in entries if e.is_dir()}
+
+
+def _pictures(folder: Path) -> list[Path]:
+    names = [n for n in os.listdir(folder) if n.lower().endswith(PICTURE_SUFFIXES)]
+    return [folder / name for name in sorted(names) if not name.startswith(".")]

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_jnet.data import UNKNOWN, LabelKind, annotated_frames, open_stack
+
+GREY = np.arange(24 * 32).reshape(24, 32).astype(np.uint8)
+COLOUR = np.stack([GREY, GREY[::-1], GREY], axis=-1)
+RED, GREEN, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 0)
+
+
+def save(path, array, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, array)
+    else:
+        Image.fromarray(array).save(path, **options)
+    return path
+
+
+def halves(left, right, *more):
+    mask = np.zeros((24, 32, *np.shape(left)), np.uint8)
+    mask[2:, :16], mask[2:, 16:] = left, right
+    return mask
+
+
+def test_names_are_paired_by_number(tmp_path):
+    for n in (1, 2, 10):
+        save(tmp_path / f"images/Img_{n}.png", np.full((24, 32), n, np.uint8))
+        save(tmp_path / f"masks/Mask_{n}.png", halves(255 * (n == 10), 255))
+    stack = open_stack(tmp_path)
+    assert stack.frame_numbers == stack.annotation().frame_numbers == (1, 2, 10)
+    assert (stack.frame(10) == 10).all()
+    assert stack.annotation().frame(10)[5, 5] == 1
+    assert stack.annotation().frame(2)[5, 5] == 0
+
+
+@pytest.mark.parametrize("part", ["", "images", "masks"])
+def test_any_of_the_folders_opens_both(tmp_path, part):
+    save(tmp_path / "images/a.png", GREY)
+    save(tmp_path / "images/b.png", GREY)
+    save(tmp_path / "masks/b.png", halves(0, 255))
+    stack = open_stack(tmp_path / part)
+    assert stack.frame_numbers == (0, 1)
+    assert stack.annotation("masks").frame_numbers == (1,)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "image"),
+    [(s, i) for s in (".png", ".tif", ".jpg") for i in (GREY, COLOUR)] + [(".gif", GREY)],
+)
+def test_plain_folder_of_images(tmp_path, suffix, image):
+    save(tmp_path / f"one{suffix}", image)
+    stack = open_stack(tmp_path)
+    assert stack.axes == ("TYX" if image.ndim == 2 else "TYXC")
+    assert stack.shape == image.shape == stack.frame(0).shape
+    assert stack.frame(0).dtype == stack.dtype == np.uint8
+    if suffix in (".png", ".tif"):
+        assert np.array_equal(stack.frame(0), image)
+    assert not stack.annotations
+
+
+def test_sixteen_bit_png(tmp_path):
+    save(tmp_path / "a.png", GREY.astype(np.uint16) * 200)
+    stack = open_stack(tmp_path)
+    assert stack.dtype == np.uint16
+    assert stack.frame(0).max() == 255 * 200
+
+
+def test_colours_become_classes_in_a_stable_order(tmp_path):
+    for n, mask in enumerate([halves(RED, BLACK), halves(BLACK, GREEN), halves(GREEN, RED)]):
+        save(tmp_path / f"images/{n}.png", COLOUR)
+        save(tmp_path / f"masks/{n}.png", mask)
+    labels = open_stack(tmp_path).annotation()
+    assert labels.kind is LabelKind.CLASSES
+    assert [np.unique(labels.frame(n)).tolist() for n in range(3)] == [[0, 2], [0, 1], [0, 1, 2]]
+    assert labels.frame(2)[5, 5] == 1  # green sorts before red
+
+
+def test_too_many_colours_are_refused(tmp_path):
+    save(tmp_path / "images/0.png", COLOUR)
+    save(tmp_path / "masks/0.png", np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8))
+    labels = open_stack(tmp_path).annotation()
+    with pytest.raises(
+        ValueError,
+        match=r"0\.png and those .* more than 64 colours; .* as PNG",
+    ):
+        labels.frame(0)
+
+
+def test_jpeg_masks_are_cut_at_the_middle(tmp_path):
+    mask = halves(255, 0)
+    save(tmp_path / "images/0.jpg", COLOUR)
+    path = save(tmp_path / "masks/0.jpg", np.repeat(mask[..., None], 3, axis=-1), quality=80)
+    assert len(np.unique(np.asarray(Image.open(path)))) > 2
+    labels = open_stack(tmp_path).annotation()
+    assert labels.kind is LabelKind.CLASSES
+    assert np.array_equal(labels.frame(0), mask // 255)
+
+
+def test_ids_in_one_piece_are_instances(tmp_path):
+    ids = np.zeros((24, 32), np.uint16)
+    for k in range(6):
+        ids[2 + 10 * (k // 3) :, 10 * (k % 3) : 10 * (k % 3) + 8] = k + 1
+    save(tmp_path / "images/0.png", GREY)
+    save(tmp_path / "masks/0.tif", ids)
+    labels = open_stack(tmp_path).annotation()
+    assert labels.kind is LabelKind.INSTANCES
+    assert np.array_equal(labels.frame(0), ids)
+
+
+def test_ids_in_many_pieces_are_classes(tmp_path):
+    mask = np.zeros((24, 32), np.uint8)
+    mask[::4, ::4], mask[2::4, 2::4] = 1, 2
+    save(tmp_path / "images/0.png", GREY)
+    save(tmp_path / "masks/0.png", mask)
+    labels = open_stack(tmp_path).annotation()
+    assert labels.kind is LabelKind.CLASSES
+    assert np.array_equal(labels.frame(0), mask)
+
+
+def test_field_of_view_of_drive(tmp_path):
+    save(tmp_path / "images/21_training.tif", COLOUR)
+    save(tmp_path / "1st_manual/21_manual1.gif", halves(255, 0))
+    view = np.full((24, 32), 255, np.uint8)
+    view[:, :4] = 0
+    save(tmp_path / "mask/21_training_mask.gif", view)
+    stack = open_stack(tmp_path)
+    labels = stack.annotation().frame(21)
+    assert (labels[:, :4] == UNKNOWN).all()
+    assert np.array_equal(labels[:, 4:], halves(1, 0)[:, 4:])
+    assert annotated_frames(stack)[0].image.shape == (24, 32, 3)
+
+
+def test_sizes_may_differ_from_frame_to_frame(tmp_path):
+    for name, rows in (("a", 24), ("b", 20)):
+        save(tmp_path / f"images/{name}.png", COLOUR[:rows])
+        save(tmp_path / f"masks/{name}.png", halves(0, 255)[:rows])
+    frames = annotated_frames(open_stack(tmp_path))
+    assert [frame.labels.shape for frame in frames] == [(24, 32), (20, 32)]
+
+
+def test_mask_of_another_size_is_named(tmp_path):
+    save(tmp_path / "images/a.png", GREY)
+    save(tmp_path / "masks/a.png", halves(0, 255)[:9])
+    with pytest.raises(ValueError, match=r"the image has \(24, 32\) pixels, its labels \(9, 32\)"):
+        annotated_frames(open_stack(tmp_path))
+
+
+def test_mask_without_an_image_is_named(tmp_path):
+    save(tmp_path / "images/cell_1.png", GREY)
+    save(tmp_path / "masks/cell_1.png", halves(0, 255))
+    save(tmp_path / "masks/cell_7.png", halves(0, 255))
+    with pytest.raises(ValueError, match=r"masks has cell_7\.png but .* has no image of this name"):
+        open_stack(tmp_path)
+
+
+def test_truncated_image_is_named(tmp_path):
+    path = save(tmp_path / "a.png", np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"a\.png cannot be read as an image"):
+        open_stack(tmp_path).frame(0)
+
+
+def test_grey_among_colours_is_named(tmp_path):
+    save(tmp_path / "a.png", COLOUR)
+    save(tmp_path / "b.png", GREY)
+    with pytest.raises(
+        ValueError, match=r"b\.png is grey, the first image of the folder is colour"
+    ):
+        open_stack(tmp_path).frame(1)
+
+
+def test_opening_reads_one_mask_and_no_image(tmp_path):
+    for n in range(3):
+        save(tmp_path / f"images/{n}.png", GREY)
+        save(tmp_path / f"masks/{n}.png", halves(0, 255))
+    for path in (*(tmp_path / "images").iterdir(), *(tmp_path / "masks").iterdir()):
+        if path.name != "0.png":
+            path.write_bytes(b"rubbish")
+    assert len(open_stack(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("folder", "count", "kind", "values"),
+    [
+        ("lines-ellipses", 100, LabelKind.CLASSES, {0, 1, 2}),
+        ("DRIVE/training", 20, LabelKind.CLASSES, {UNKNOWN, 0, 1}),
+        ("Kvasir-SEG", 3, LabelKind.CLASSES, {0, 1}),
+    ],
+)
+def test_real_folders(shared_data, folder, count, kind, values):
+    stack = open_stack(shared_data / folder)
+    labels = stack.annotation()
+    assert len(stack) == len(labels.frame_numbers) == count
+    assert labels.kind is kind
+    assert set(np.unique(labels.frame(stack.frame_numbers[-1]))) == values
