@@ -21,6 +21,7 @@ from napari_jnet.plugin.virtual_screen import has_screen, run_on_virtual_screen
 if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
+    from qtpy.QtWidgets import QDockWidget
 
     from napari_jnet.events import Scores
 
@@ -28,7 +29,27 @@ __all__ = ["Demo", "main"]
 
 PLUGIN = "napari-jnet"
 MARK = ".napari-jnet-demo"
-MADE = ("cells", "run", "02_RES", "history.csv", "metrics.json", "screenshot.png")
+# Small enough for a minute on one core, beside the window; the cells are about 30 pixels wide.
+SMALL_JNET: dict[str, Any] = {
+    "network.resolution_levels": (-2, -1, 0),
+    "network.structure": ((6, 24, 3), (2, 6, 3), (2, 6, 3)),
+    "training.patch_size": 128,
+    "training.batches_per_epoch": 16,
+}
+MADE = (
+    "cells",
+    "run",
+    "02_RES",
+    "probability.tif",
+    "distance.tif",
+    "instances.tif",
+    "history.csv",
+    "metrics.json",
+    "screenshot.png",
+)
+WINDOW = (1600, 980)
+SIDE_BY_SIDE = 1500
+"""Width of the window from which the two docks stand beside each other, in pixels."""
 
 
 def prepare_output(folder: Path) -> None:
@@ -62,8 +83,9 @@ def score_lines(scores: Scores) -> list[str]:
     values = "   ".join(f"{name} {value:.3f}" for name, value in names.items() if value is not None)
     found = scores.objects - scores.missed
     return [
-        f"{values}   on sequence 02, whose {len(scores.frames)} frames the network has not seen",
-        f"{found} of {scores.objects} cells found; 1 is perfect",
+        f"{values}   (1 is perfect)",
+        f"{found} of {scores.objects} cells found in {len(scores.frames)} frames of sequence 02, "
+        "which the network has not seen",
     ]
 
 
@@ -81,7 +103,7 @@ class Demo:
     on_end
         Called once, with the exit status.
     changes
-        Changes to the training's configuration, as ``{"section.field": value}``.
+        Changes to the configuration of the training, as ``{"section.field": value}``.
     """
 
     def __init__(
@@ -95,7 +117,7 @@ class Demo:
         self.viewer = viewer
         self.output = output
         self.minutes = minutes
-        self.changes = changes or {}
+        self.changes = SMALL_JNET | (changes or {})
         self.ended = False
         self._on_end = on_end
 
@@ -122,8 +144,8 @@ class Demo:
 
         self.dataset = write_cells_sequence(self.output / "cells")
         image, labels = self._open("01")
-        _, self.train_widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
-        train = self.train_widget
+        self._train_dock, train = self.viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
+        self.train_widget = train
         train.set_image(image)
         train.set_labels(labels)
         train.set_values(
@@ -147,27 +169,40 @@ class Demo:
 
     def _predict(self, outcome: str) -> None:
         if outcome != "done":
-            self._end(1, f"The training has {outcome}; the demo ends here.")
+            said = self.train_widget.message.text
+            self._end(1, f"The training has {outcome}; the demo ends here. {said}")
             return
         shutil.copyfile(self.output / "run" / "history.csv", self.output / "history.csv")
         for layer in self.viewer.layers:
             layer.visible = False
         image, labels = self._open("02")
         labels.visible = False
-        _, self.predict_widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, "Predict")
-        predict = self.predict_widget
+        dock, predict = self.viewer.window.add_plugin_dock_widget(PLUGIN, "Predict")
+        self.predict_widget = predict
+        self._arrange(dock)
         predict.set_image(image)
         predict.set_model(self.output / "run")
         predict.finished.connect(lambda outcome: self._step(lambda: self._score(outcome)))
         print("Predicting every frame of sequence 02 ...", flush=True)
         predict.run(all_frames=True)
 
+    def _arrange(self, predict_dock: QDockWidget) -> None:
+        from qtpy.QtCore import Qt
+
+        window = self._train_dock.parent()
+        if window.width() < SIDE_BY_SIDE:
+            window.tabifyDockWidget(self._train_dock, predict_dock)
+            predict_dock.raise_()
+        else:
+            window.splitDockWidget(self._train_dock, predict_dock, Qt.Horizontal)
+
     def _score(self, outcome: str) -> None:
         from napari_jnet.data import open_stack
         from napari_jnet.evaluation import evaluate
 
         if outcome != "done":
-            self._end(1, f"The prediction has {outcome}; the demo ends here.")
+            said = self.predict_widget.message.text
+            self._end(1, f"The prediction has {outcome}; the demo ends here. {said}")
             return
         self.predict_widget.export(self.output)
         stack = open_stack(self.dataset, sequence="02")
@@ -176,10 +211,20 @@ class Demo:
         (self.output / "metrics.json").write_text(
             json.dumps(dataclasses.asdict(scores), indent=2), encoding="utf-8"
         )
-        self.viewer.text_overlay.text = "\n".join(lines)
-        self.viewer.text_overlay.visible = True
+        self._show(lines)
         self.viewer.screenshot(str(self.output / "screenshot.png"), canvas_only=False, flash=False)
         self._end(0, "\n".join([*lines, f"Everything is in {self.output}."]))
+
+    def _show(self, lines: Sequence[str]) -> None:
+        segmentation, distance, cells = self.predict_widget.layers
+        segmentation.contour = 1
+        distance.opacity = 0.4
+        cells.opacity = 0.5
+        self.viewer.dims.set_current_step(0, 0)
+        overlay = self.viewer.text_overlay
+        overlay.text = "\n".join(lines)
+        overlay.position = "top_left"
+        overlay.visible = True
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -203,8 +248,11 @@ def show(output: Path, minutes: float, stay: bool) -> int:
     """Run the demo in a new napari window; return the exit status."""
     import napari
     from qtpy.QtCore import QTimer
+    from qtpy.QtGui import QGuiApplication
 
     viewer = napari.Viewer(title="napari-jnet demo")
+    screen = QGuiApplication.primaryScreen().availableGeometry()
+    viewer.window.resize(min(WINDOW[0], screen.width()), min(WINDOW[1], screen.height()))
     status: list[int] = []
 
     def end(code: int) -> None:
