@@ -1,3 +1,62 @@
-"""napari-jnet: train J-Net and U-Net on annotated stacks, and separate touching cells."""
+"""napari-jnet: train J-Net and U-Net on annotated stacks, and separate touching cells.
+
+Importing this package loads neither torch nor napari; a name is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_jnet.checkpoint import load_model
+    from napari_jnet.config import Config, preset
+    from napari_jnet.data import annotated_frames, array_stack, open_stack
+    from napari_jnet.evaluation import evaluate
+    from napari_jnet.export import ResultWriter
+    from napari_jnet.inference import predict, predict_image
+    from napari_jnet.training import train
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Config",
+    "ResultWriter",
+    "__version__",
+    "annotated_frames",
+    "array_stack",
+    "evaluate",
+    "load_model",
+    "open_stack",
+    "predict",
+    "predict_image",
+    "preset",
+    "train",
+]
+
+_HOME = {
+    "Config": "config",
+    "ResultWriter": "export",
+    "annotated_frames": "data",
+    "array_stack": "data",
+    "evaluate": "evaluation",
+    "load_model": "checkpoint",
+    "open_stack": "data",
+    "predict": "inference",
+    "predict_image": "inference",
+    "preset": "config",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

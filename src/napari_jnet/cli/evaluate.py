@@ -1,0 +1,102 @@
+"""``napari-jnet evaluate``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_jnet import __version__
+
+from .report import console, score
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from napari_jnet.events import FrameScore, Scores
+
+__all__ = ["evaluate"]
+
+_NAMES = {
+    "seg": "SEG",
+    "det": "DET",
+    "iou": "IoU",
+    "mean_iou": "mean IoU",
+    "pixel_accuracy": "pixel accuracy",
+    "v_rand": "V_rand",
+    "v_info": "V_info",
+}
+
+
+def evaluate(
+    result: Annotated[Path, typer.Argument(help="What predict wrote, or any CTC result folder.")],
+    stack: Annotated[Path, typer.Argument(help="Annotated stack.")],
+    sequence: Annotated[str | None, typer.Option(help="Sequence of a CTC dataset.")] = None,
+    truth: Annotated[str | None, typer.Option(help="Annotation: gold, silver, ...")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder or .json file; default the result's folder."),
+    ] = None,
+) -> None:
+    """Score a result against the annotation of its stack; writes metrics.json."""
+    from rich.progress import Progress
+
+    from napari_jnet.data import open_stack
+    from napari_jnet.evaluation import evaluate as evaluating
+    from napari_jnet.events import FrameScore
+
+    out = console()
+    opened = open_stack(stack, sequence=sequence)
+    with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
+        task = bar.add_task("Scoring", total=len(opened))
+        scores: Scores | None = None
+        for event in evaluating(result, opened, annotation=truth):
+            if isinstance(event, FrameScore):
+                bar.advance(task)
+            else:
+                scores = event
+    assert scores is not None
+    _write(_metrics_file(result, output), scores)
+    out.print(_table(scores))
+    if scores.objects:
+        found = scores.objects - scores.missed
+        out.print(f"{found} of {scores.objects} reference objects are matched")
+    out.print(f"Written: {_metrics_file(result, output)}", markup=False)
+
+
+def _metrics_file(result: Path, output: Path | None) -> Path:
+    if output is not None and output.suffix == ".json":
+        return output
+    return (output or (result if result.is_dir() else result.parent)) / "metrics.json"
+
+
+def _write(path: Path, scores: Scores) -> None:
+    from napari_jnet.export.files import make_folder, replacing
+
+    make_folder(path.parent)
+    words = {**dataclasses.asdict(scores), "napari_jnet": __version__}
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(words, indent=2) + "\n", encoding="utf-8")
+
+
+def _table(scores: Scores) -> Table:
+    """Frames in rows, and all of them together in the last."""
+    from rich.table import Table
+
+    shown = [name for name in _NAMES if getattr(scores, name) is not None]
+    table = Table(title=f"{scores.truth}", show_footer=False)
+    table.add_column("frame", justify="right")
+    for name in shown:
+        table.add_column(_NAMES[name], justify="right")
+    for frame in scores.frames:
+        table.add_row(str(frame.number), *(_cell(frame, name) for name in shown))
+    table.add_section()
+    table.add_row("all", *(score(getattr(scores, name)) for name in shown))
+    return table
+
+
+def _cell(frame: FrameScore, name: str) -> str:
+    return score(getattr(frame, name, None))

@@ -1,0 +1,103 @@
+"""``napari-jnet info``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .report import console
+
+if TYPE_CHECKING:
+    from napari_jnet.data.stack import Annotation, Stack
+
+__all__ = ["info"]
+
+_AXES = {
+    "T": "time",
+    "Z": "sections",
+    "Y": "rows",
+    "X": "columns",
+    "C": "channels",
+}
+
+
+def info(
+    path: Annotated[Path, typer.Argument(help="Stack, run folder or model file.")],
+    sequence: Annotated[str | None, typer.Option(help="Sequence of a CTC dataset.")] = None,
+) -> None:
+    """Say in words what a stack or a model file is."""
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, words in describe(path, sequence).items():
+        table.add_row(name, words)
+    console().print(table)
+
+
+def describe(path: Path, sequence: str | None = None) -> dict[str, str]:
+    """Return what a path is, in words.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the path does not exist, or is neither stack nor model.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; check the path.")
+    image = path.suffix.lower() in (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+    is_run = path.is_dir() and ((path / "model.pt").is_file() or (path / "last.pt").is_file())
+    if is_run or (path.is_file() and not image):
+        from napari_jnet.checkpoint import describe_model
+
+        return describe_model(path)
+    from napari_jnet.data import open_stack
+
+    return _describe_stack(path, open_stack(path, sequence=sequence))
+
+
+def _describe_stack(path: Path, stack: Stack) -> dict[str, str]:
+    from napari_jnet.data import sequences
+    from napari_jnet.data.ctc import markers
+
+    words = {
+        "stack": stack.name,
+        "format": stack.format,
+        "axes": ", ".join(_AXES.get(axis, axis) for axis in stack.axes),
+        "frames": _numbers(stack.frame_numbers),
+        "size of a frame": f"{' × '.join(map(str, stack.shape))}, {stack.dtype}",
+    }
+    if any(value != 1 for value in stack.scale):
+        steps = zip(stack.scale, stack.units, strict=False)
+        words["scale"] = ", ".join(f"{value:g} {unit}" for value, unit in steps)
+    others = sequences(path)
+    if others:
+        words["sequences"] = ", ".join(others)
+    for name, annotation in stack.annotations.items():
+        words[f"annotation {name}"] = _annotation(annotation)
+    if not stack.annotations:
+        words["annotation"] = "none; the stack can be segmented, but not trained on"
+    tracked = markers(stack)
+    if tracked is not None:
+        words["markers"] = _numbers(tracked.frame_numbers)
+    return words
+
+
+def _annotation(annotation: Annotation) -> str:
+    words = f"{annotation.kind}, {_numbers(annotation.frame_numbers)}"
+    partial = sorted(annotation.partial)
+    if partial:
+        words += f"; partly annotated: {', '.join(map(str, partial))}"
+    return words
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    """Write frame numbers as "9 (2, 5, 21, ...)" or "84 (0 to 83)"."""
+    if list(numbers) == list(range(numbers[0], numbers[0] + len(numbers))) and len(numbers) > 2:
+        return f"{len(numbers)} ({numbers[0]} to {numbers[-1]})"
+    shown = ", ".join(map(str, numbers[:24]))
+    return f"{len(numbers)} ({shown}{', ...' if len(numbers) > 24 else ''})"

@@ -1,0 +1,127 @@
+"""``napari-jnet predict``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .parse import parse_frames, parse_levels
+from .report import console, stop_signal
+
+if TYPE_CHECKING:
+    from napari_jnet.checkpoint import Model
+    from napari_jnet.config import InstanceConfig
+    from napari_jnet.data.stack import Stack
+
+__all__ = ["predict"]
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="Run folder, model.pt, or original J-Net file.")],
+    stack: Annotated[Path, typer.Argument(help="Stack to segment.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")],
+    sequence: Annotated[str | None, typer.Option(help="Sequence of a CTC dataset.")] = None,
+    frames: Annotated[
+        str | None, typer.Option(help="Frames to predict, such as 2,5,21 or 0-20; default all.")
+    ] = None,
+    segmentation_threshold: Annotated[
+        float | None, typer.Option(help="Probability above which a pixel is cell.")
+    ] = None,
+    seed_threshold: Annotated[
+        float | None, typer.Option(help="Distance of a cell's core, as a part of the bound.")
+    ] = None,
+    min_size: Annotated[int | None, typer.Option(help="Smallest object kept, in pixels.")] = None,
+    tile: Annotated[
+        int | None, typer.Option(help="Side of the tiles in pixels; 0 takes whole frames.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    resolution_levels: Annotated[
+        str | None,
+        typer.Option(metavar="[-2,-1,0]", help="Of an original J-Net file, which lacks them."),
+    ] = None,
+    dt_bound: Annotated[
+        float | None, typer.Option(help="Of an original J-Net file, which lacks it, in pixels.")
+    ] = None,
+) -> None:
+    """Segment a stack with a trained network and separate its objects.
+
+    Writes probability.tif, distance.tif and instances.tif into DIR, and for a CTC sequence a result
+    folder such as 02_RES with masks and res_track.txt.  Ctrl-C stops after the frame; what is
+    written stays.
+    """
+    levels = parse_levels(resolution_levels)
+    numbers = parse_frames(frames)
+
+    from napari_jnet.data import open_stack
+
+    opened = open_stack(stack, sequence=sequence)
+    _check_frames(opened, numbers)
+
+    from napari_jnet.checkpoint import MissingModelFacts, load_model
+
+    try:
+        loaded = load_model(model, resolution_levels=levels, dt_bound=dt_bound, device=device)
+    except MissingModelFacts as error:
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in error.missing)
+        raise ValueError(f"{error} The options are {options}.") from error
+    given: dict[str, Any] = {
+        "segmentation_threshold": segmentation_threshold,
+        "seed_threshold": seed_threshold,
+        "min_size": min_size,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    separation = dataclasses.replace(loaded.config.instances, **given)
+    _run(loaded, opened, output, numbers, separation, tile)
+
+
+def _check_frames(stack: Stack, numbers: tuple[int, ...] | None) -> None:
+    for number in numbers or ():
+        if number not in stack.frame_numbers:
+            raise ValueError(
+                f"{stack.name} has no frame {number}; its {len(stack)} frames run from "
+                f"{stack.frame_numbers[0]} to {stack.frame_numbers[-1]}."
+            )
+
+
+def _run(
+    model: Model,
+    stack: Stack,
+    output: Path,
+    numbers: tuple[int, ...] | None,
+    separation: InstanceConfig,
+    tile: int | None,
+) -> None:
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    from napari_jnet.device import describe_device
+    from napari_jnet.events import Notice
+    from napari_jnet.export import ResultWriter
+    from napari_jnet.inference import predict as predicting
+
+    out = console()
+    out.print(f"Device: {escape(describe_device(model.device))}")
+    frames, objects = 0, 0
+    total = len(stack if numbers is None else numbers)
+    with (
+        stop_signal() as stop,
+        ResultWriter(output, stack, numbers) as writer,
+        Progress(console=out, transient=True, disable=not out.is_terminal) as bar,
+    ):
+        task = bar.add_task(stack.name, total=total)
+        for event in predicting(model, stack, frames=numbers, instances=separation, tile=tile):
+            if isinstance(event, Notice):
+                out.print(f"Note: {escape(event.text)}")
+                continue
+            writer.write(event)
+            frames += 1
+            objects += int(event.instances.max(initial=0))
+            bar.update(task, completed=frames, description=f"frame {event.number}")
+            if stop.asked and frames < total:
+                break
+    out.print(f"{objects} objects in {frames} of {total} frames: {escape(str(output))}")
+    if stop.asked and frames < total:
+        raise typer.Exit(130)

@@ -1,0 +1,133 @@
+"""``napari-jnet train``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_jnet.config import PRESETS
+
+from .parse import make_config, parse_frames
+from .report import console, duration, score, stop_signal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from napari_jnet.data.stack import AnnotatedFrame
+    from napari_jnet.events import TrainEvent
+
+__all__ = ["train"]
+
+
+def train(
+    stack: Annotated[Path, typer.Argument(help="Annotated stack: CTC dataset, TIFF, folder.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run to write.")
+    ],
+    sequence: Annotated[str | None, typer.Option(help="Sequence of a CTC dataset.")] = None,
+    truth: Annotated[str | None, typer.Option(help="Annotation: gold, silver, ...")] = None,
+    frames: Annotated[
+        str | None, typer.Option(help="Frames to use, such as 2,5,21 or 0-20.")
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="Network: jnet or unet.")] = None,
+    preset: Annotated[str | None, typer.Option(help=f"Preset: {', '.join(PRESETS)}.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time for training.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run.")] = False,
+    model: Annotated[
+        Path | None, typer.Option(help="Model whose weights are the start (fine-tuning).")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Any other parameter."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Configuration, as in a run folder.")
+    ] = None,
+) -> None:
+    """Train a network on the annotated frames of a stack.
+
+    Writes model.pt (the best), last.pt, history.csv, config.json and split.json into RUN.
+    Ctrl-C stops after the batch and keeps everything; --resume goes on.
+    """
+    settings = make_config(
+        file=config,
+        preset_name=preset,
+        network=network,
+        settings=setting or (),
+        minutes=minutes,
+        epochs=epochs,
+        seed=seed,
+        device=device,
+    )
+    if resume and model is not None:
+        raise ValueError("--resume and --model both say where to begin; give one of them.")
+    annotated = _read_frames(stack, sequence, truth, parse_frames(frames), output, resume)
+
+    from napari_jnet.training import train as training
+
+    events = training(annotated, output, settings, resume=resume, start_from=model)
+    _follow(events, output)
+
+
+def _read_frames(
+    path: Path,
+    sequence: str | None,
+    truth: str | None,
+    numbers: tuple[int, ...] | None,
+    run: Path,
+    resume: bool,
+) -> list[AnnotatedFrame]:
+    """Read the frames to train on; a resumed run takes those it had, unless told otherwise."""
+    from napari_jnet.data import annotated_frames, open_stack
+
+    frames = annotated_frames(open_stack(path, sequence=sequence), truth, numbers)
+    split = run / "split.json"
+    if not resume or numbers is not None or not split.is_file():
+        return frames
+    parts = json.loads(split.read_text(encoding="utf-8"))
+    had = {name for names in parts.values() for name in names}
+    return [frame for frame in frames if frame.name in had]
+
+
+def _follow(events: Generator[TrainEvent, None, None], output: Path) -> None:
+    """Show a training until it ends or the user stops it."""
+    from napari_jnet.events import TrainingEnd
+
+    from .progress import TrainingProgress
+
+    out = console()
+    with stop_signal() as stop:
+        with TrainingProgress(out) as progress:
+            for event in events:
+                progress.show(event)
+                if stop.asked and not isinstance(event, TrainingEnd):
+                    events.close()
+                    break
+        if stop.asked:
+            _say_stopped(out, output)
+            raise typer.Exit(130)
+    if progress.end is not None:
+        end = progress.end
+        out.print(
+            f"Trained {end.epochs} epochs in {duration(end.elapsed_s)}; the best is epoch "
+            f"{end.best_epoch}: {end.model}"
+        )
+        if progress.best is not None and progress.best.iou is not None:
+            out.print(
+                f"On validation frames: IoU {score(progress.best.iou)}, "
+                f"SEG {score(progress.best.seg)}"
+            )
+
+
+def _say_stopped(out: Console, output: Path) -> None:
+    if (output / "last.pt").is_file():
+        out.print(f"Stopped. Everything is saved in {output}; go on with --resume.")
+    else:
+        out.print("Stopped before anything was trained.")
