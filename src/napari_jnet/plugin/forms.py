@@ -51,7 +51,9 @@ class LayerCombo(QComboBox):
         self._type = layer_type
         self._layers: list[Any] = []
         self._chosen = False
-        self.setSizeAdjustPolicy(QComboBox.AdjustToMinimumContentsLengthWithIcon)
+        self.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
         self.setMinimumContentsLength(12)
         events = viewer.layers.events
         for emitter in (events.inserted, events.removed, events.reordered, events.renamed):
@@ -236,8 +238,8 @@ class MessageLine(QWidget):
         self._details = ""
         self._text = QLabel()
         self._text.setWordWrap(True)
-        self._text.setTextInteractionFlags(Qt.TextSelectableByMouse)
-        self._text.setSizePolicy(QSizePolicy.Expanding, QSizePolicy.Minimum)
+        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
         self._copy = QToolButton()
         self._copy.setText("Copy details")
         self._copy.setToolTip("Copy the whole report, to send it to somebody who can help.")

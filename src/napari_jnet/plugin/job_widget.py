@@ -70,7 +70,7 @@ class JobWidget(QWidget):
 
     def event(self, event: QEvent) -> bool:
         """Stop the job when the dock is closed: nobody could stop it any more."""
-        if event.type() == QEvent.ParentChange:
+        if event.type() == QEvent.Type.ParentChange:
             if self._docked and self.parent() is None:
                 self.stop()
             self._docked = self.parent() is not None
@@ -84,8 +84,8 @@ class JobWidget(QWidget):
         area = QScrollArea()
         area.setWidget(content)
         area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarAlwaysOff)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(area)
@@ -97,7 +97,7 @@ class JobWidget(QWidget):
         form = QFormLayout(box)
         form.setContentsMargins(8, 6, 8, 8)
         form.setVerticalSpacing(4)
-        form.setFieldGrowthPolicy(QFormLayout.AllNonFixedFieldsGrow)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.column.addWidget(box)
         return form
 

@@ -65,7 +65,7 @@ def image_stack(layer: Any) -> Stack:
     if ndim not in (2, 3, 4):
         raise ValueError(
             f"The image {layer.name!r} has shape {data.shape}; an image has rows and columns, and "
-            "at most time and depth before them. Split the channels into layers first (right click)."
+            "at most time and depth before them. Split its channels into layers (right click)."
         )
     if 0 in data.shape:
         raise ValueError(f"The image {layer.name!r} has shape {data.shape}: it has no pixels.")

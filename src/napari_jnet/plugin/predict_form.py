@@ -129,7 +129,7 @@ class SeparationForm(QObject):
 
 
 def _fraction() -> QLabeledDoubleSlider:
-    slider = QLabeledDoubleSlider(Qt.Horizontal)
+    slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
     slider.setRange(0.0, 1.0)
     slider.setDecimals(2)
     slider.setSingleStep(0.01)
@@ -138,7 +138,7 @@ def _fraction() -> QLabeledDoubleSlider:
 
 
 def _size() -> QLabeledSlider:
-    slider = QLabeledSlider(Qt.Horizontal)
+    slider = QLabeledSlider(Qt.Orientation.Horizontal)
     slider.setRange(0, _LARGEST_MIN_SIZE)
     slider.setPageStep(50)
     return slider

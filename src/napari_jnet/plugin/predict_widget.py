@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,7 +203,7 @@ class PredictWidget(JobWidget):
     # what the jobs tell
 
     def _on_event(self, event: Any) -> None:
-        handlers = {
+        handlers: dict[type, Callable[[Any], None]] = {
             FramePrediction: self._frame,
             Notice: self._notice,
             _ModelReady: self._model_ready,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +148,8 @@ class TrainWidget(JobWidget):
         ValueError
             If a network, a preset or a kind is not known.
         """
-        values = {"network": network, "preset": preset, "minutes": minutes, "epochs": epochs}
+        values: dict[str, Any] = {"network": network, "preset": preset}
+        values |= {"minutes": minutes, "epochs": epochs}
         if changes is not None:
             values["changes"] = changes
         self.network_form.set_values(values)
@@ -231,7 +232,7 @@ class TrainWidget(JobWidget):
     # what the training tells
 
     def _on_event(self, event: Any) -> None:
-        handlers = {
+        handlers: dict[type, Callable[[Any], None]] = {
             BatchEnd: self._batch_end,
             EpochEnd: self._epoch_end,
             TrainingStart: self._training_start,

@@ -1,0 +1,185 @@
+"""Predict, in a real viewer and by its buttons: layers, sliders, what was painted, every end."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import Qt, QThreadPool
+
+from napari_jnet.config import InstanceConfig
+from napari_jnet.instances import separate
+
+TIMEOUT = 60_000
+
+
+@pytest.fixture
+def widget(viewer, trained_run):
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Predict")
+    widget.set_image(viewer.layers["movie"])
+    widget.set_model(trained_run)
+    return widget
+
+
+def click(qtbot, widget, button):
+    assert button.isEnabled()
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        qtbot.mouseClick(button, Qt.LeftButton)
+    assert widget.frame_button.isEnabled()
+    assert widget.all_button.isEnabled()
+    assert not widget.stop_button.isVisibleTo(widget)
+    return signal.args[0]
+
+
+def move(qtbot, widget, name, value):
+    """Move a slider and wait until the cells are renewed."""
+    with qtbot.waitSignal(widget.separation.changed, timeout=TIMEOUT):
+        widget.separation.sliders[name].setValue(value)
+    qtbot.waitUntil(lambda: not widget._renewal.running, timeout=TIMEOUT)
+
+
+def test_all_frames_become_three_layers_that_lie_on_the_image(qtbot, viewer, widget):
+    assert click(qtbot, widget, widget.all_button) == "done"
+    segmentation, distance, cells = widget.layers
+    image = viewer.layers["movie"]
+    for layer in widget.layers:
+        assert layer.data.shape == (4, 64, 64)
+        assert tuple(layer.scale) == tuple(image.scale)
+        assert tuple(layer.axis_labels) == ("t", "y", "x")
+        assert [str(u) for u in layer.units] == [str(u) for u in image.units]
+    assert [layer.name for layer in widget.layers] == ["segmentation", "distance", "cells"]
+    assert set(np.unique(segmentation.data)) <= {0, 1}
+    assert distance.contrast_limits == [0, 6]
+    assert distance.blending == "additive"
+    assert cells.data.reshape(4, -1).max(axis=1).min() >= 0
+    assert sorted(widget.results.done) == [0, 1, 2, 3]
+
+
+def test_this_frame_is_the_one_that_is_shown(qtbot, viewer, widget):
+    viewer.dims.set_current_step(0, 3)
+    assert click(qtbot, widget, widget.frame_button) == "done"
+    assert list(widget.results.done) == [3]
+    layers = widget.layers
+    viewer.dims.set_current_step(0, 1)
+    assert click(qtbot, widget, widget.frame_button) == "done"
+    assert sorted(widget.results.done) == [1, 3]  # the same layers go on
+    assert all(a is b for a, b in zip(layers, widget.layers, strict=True))
+
+
+def test_a_plane_without_time_is_predicted(qtbot, viewer, widget):
+    plane = viewer.add_image(np.asarray(viewer.layers["movie"].data[0]), name="plane")
+    widget.set_image(plane)
+    assert click(qtbot, widget, widget.all_button) == "done"
+    assert widget.layers[2].data.shape == (64, 64)
+
+
+def test_sliders_renew_the_cells_from_the_stored_maps(qtbot, viewer, widget):
+    assert click(qtbot, widget, widget.all_button) == "done"
+    move(qtbot, widget, "segmentation_threshold", 0.31)
+    move(qtbot, widget, "seed_threshold", 0.25)
+    move(qtbot, widget, "min_size", 12)
+    config = widget.separation.config
+    assert config == InstanceConfig(
+        segmentation_threshold=0.31, seed_threshold=0.25, min_size=12, fill_holes=True
+    )
+    for position in range(4):
+        maps = widget.results.maps(position)
+        expected = separate(*maps, config, widget.results.bound)
+        np.testing.assert_array_equal(widget.layers[2].data[position], expected)
+        np.testing.assert_array_equal(widget.layers[0].data[position], maps[0] > 0.31)
+    move(qtbot, widget, "segmentation_threshold", 1.0)
+    assert not widget.layers[2].data.any()
+
+
+def test_what_was_painted_is_kept(qtbot, viewer, widget):
+    assert click(qtbot, widget, widget.all_button) == "done"
+    cells = widget.layers[2]
+    cells.data_setitem((np.array([2]), np.array([5]), np.array([5])), 77)
+    painted = cells.data[2].copy()
+    move(qtbot, widget, "segmentation_threshold", 1.0)
+    np.testing.assert_array_equal(cells.data[2], painted)
+    assert not cells.data[[0, 1, 3]].any()
+    assert click(qtbot, widget, widget.all_button) == "done"
+    assert widget.layers[2] is not cells
+    assert cells.name == "cells (earlier)"
+    np.testing.assert_array_equal(cells.data[2], painted)
+    assert "kept" in widget.message.text
+
+
+def test_the_thresholds_of_the_training_are_the_first(qtbot, viewer, widget, trained_run):
+    from napari_jnet.checkpoint import load_model
+
+    assert click(qtbot, widget, widget.frame_button) == "done"
+    assert widget.separation.config == load_model(trained_run).config.instances
+
+
+def test_stop_keeps_what_is_done(qtbot, viewer, widget):
+    many = viewer.add_image(np.zeros((400, 64, 64), np.float32), name="many")
+    many.data[:] = np.asarray(viewer.layers["movie"].data[0])
+    widget.set_image(many)
+    qtbot.mouseClick(widget.all_button, Qt.LeftButton)
+    qtbot.waitUntil(lambda: bool(widget.results and widget.results.done), timeout=TIMEOUT)
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        qtbot.mouseClick(widget.stop_button, Qt.LeftButton)
+    assert signal.args == ["stopped"]
+    assert 0 < len(widget.results.done) < 400
+
+
+def test_closing_the_viewer_while_predicting_leaves_no_thread(qtbot, viewer, widget):
+    many = viewer.add_image(np.ones((400, 64, 64), np.float32), name="many")
+    widget.set_image(many)
+    qtbot.mouseClick(widget.all_button, Qt.LeftButton)
+    assert widget.running
+    viewer.close()
+    assert QThreadPool.globalInstance().waitForDone(5000)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model at all"])
+def test_a_file_that_is_no_model_is_said(qtbot, viewer, widget, tmp_path, content):
+    (tmp_path / "model.pt").write_bytes(content)
+    widget.set_model(tmp_path / "model.pt")
+    assert click(qtbot, widget, widget.all_button) == "failed"
+    assert widget.message.is_error
+    assert "model.pt" in widget.message.text
+
+
+def test_no_model_and_no_image_are_said(qtbot, viewer, widget):
+    widget.set_model("")
+    assert click(qtbot, widget, widget.frame_button) == "failed"
+    assert "no model" in widget.message.text
+    viewer.layers.clear()
+    assert click(qtbot, widget, widget.frame_button) == "failed"
+    assert "no image" in widget.message.text
+
+
+def test_an_original_file_asks_for_what_it_does_not_hold(qtbot, viewer, widget, shared_data):
+    levels, bound = widget.model_form._levels, widget.model_form._bound
+    widget.set_model(shared_data / "jnet-original-model" / "DIC_model")
+    assert not levels.isVisibleTo(widget)
+    assert click(qtbot, widget, widget.frame_button) == "failed"
+    assert levels.isVisibleTo(widget)
+    assert bound.isVisibleTo(widget)
+    assert "resolution levels" in widget.message.text
+
+
+def test_levels_that_are_no_numbers_are_said(qtbot, viewer, widget):
+    widget.model_form._levels.setText("low, high")
+    assert click(qtbot, widget, widget.frame_button) == "failed"
+    assert "whole numbers" in widget.message.text
+
+
+def test_results_are_written(qtbot, viewer, widget, tmp_path, monkeypatch):
+    import tifffile
+    from qtpy.QtWidgets import QFileDialog
+
+    with pytest.raises(ValueError, match="Nothing is predicted"):
+        widget.export(tmp_path)
+    assert click(qtbot, widget, widget.all_button) == "done"
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "out"))
+    assert click(qtbot, widget, widget.export_button) == "done"
+    written = tifffile.imread(tmp_path / "out" / "instances.tif")
+    np.testing.assert_array_equal(written, widget.layers[2].data)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "file"))
+    assert click(qtbot, widget, widget.export_button) == "failed"
+    assert "file" in widget.message.text

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_jnet.data import UNKNOWN
+from napari_jnet.data.synthetic import (
+    write_cells_sequence,
+    write_lines_and_ellipses,
+    write_membrane_volume,
+)
+from napari_jnet.plugin.reader import get_reader
+
+
+@pytest.fixture(scope="module")
+def stacks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stacks")
+    root = write_cells_sequence(
+        folder / "CELLS", frames=(3, 2), shape=(64, 80), cells=3, diameter=20
+    )
+    (root / "01_GT/SEG/man_seg001.tif").unlink()
+    for part in ("01_RES", "res"):
+        (root / part).mkdir()
+        tifffile.imwrite(root / part / "mask000.tif", np.zeros((64, 80), np.uint16))
+    write_membrane_volume(folder / "em", sections=3, shape=(64, 64), cells=12)
+    write_lines_and_ellipses(folder / "shapes", count=2, shape=(64, 96))
+    tifffile.imwrite(folder / "plain.tif", np.zeros((5, 8, 8), np.uint8))
+    (folder / "pictures").mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "pictures/a.png")
+    (folder / "notes.txt").write_text("hello")
+    return folder
+
+
+def read(path):
+    return get_reader(str(path))(str(path))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CELLS/01_GT/TRA",
+        "CELLS/01_RES",
+        "CELLS/res",
+        "CELLS/01/t000.tif",
+        "plain.tif",
+        "pictures",
+        "notes.txt",
+        "nowhere",
+        "nowhere.tif",
+        "",
+    ],
+)
+def test_declines_what_is_not_ours(stacks, name):
+    assert get_reader(str(stacks / name) if name else "") is None
+
+
+@pytest.mark.parametrize("path", [["a.tif", "b.tif"], [], None, "\0", "http://example.org/a.tif"])
+def test_never_raises(path):
+    assert get_reader(path) is None
+
+
+@pytest.mark.parametrize("name", ["CELLS", "CELLS/01", "CELLS/01_GT", "CELLS/01_GT/SEG"])
+def test_sequence_as_layers(stacks, name):
+    (image, image_options, kind), (labels, options, labels_kind) = read(stacks / name)
+    assert (kind, labels_kind) == ("image", "labels")
+    assert image.shape == labels.shape == (3, 64, 80)
+    assert image.chunks[0] == (1, 1, 1)
+    assert image_options["name"] == "CELLS 01"
+    assert options["name"] == "CELLS 01 gold"
+    for each in (image_options, options):
+        assert each["axis_labels"] == ("t", "y", "x")
+        assert len(each["scale"]) == len(each["units"]) == 3
+    told = options["metadata"]["napari-jnet"]
+    assert told["frame_numbers"] == [0, 1, 2]
+    assert (told["sequence"], told["annotation"], told["kind"]) == ("01", "gold", "instances")
+    assert told["path"] == str(stacks / "CELLS")
+    assert labels.dtype == np.int32
+    assert [bool(frame.any()) for frame in labels] == [True, False, True]
+
+
+def test_images_are_read_when_shown(stacks, tmp_path):
+    root = write_cells_sequence(tmp_path, frames=(2, 1), shape=(64, 64), cells=2, diameter=20)
+    image = read(root)[0][0]
+    (root / "01/t001.tif").write_bytes(b"rubbish")
+    assert np.asarray(image[0]).shape == (64, 64)
+    with pytest.raises(ValueError, match=r"t001\.tif cannot be read"):
+        np.asarray(image[1])
+
+
+def test_large_truth_is_read_when_shown(stacks, monkeypatch):
+    monkeypatch.setattr("napari_jnet.plugin.reader._PAINTABLE", 1000)
+    labels = read(stacks / "CELLS")[1][0]
+    assert labels.chunks[0] == (1, 1, 1)
+    truth = tifffile.imread(stacks / "CELLS/01_GT/SEG/man_seg002.tif")
+    assert np.array_equal(np.asarray(labels[2]), truth)
+    assert not np.asarray(labels[1]).any()
+
+
+def test_partial_frames_are_told_and_unknown_is_not_shown(tmp_path):
+    root = write_cells_sequence(tmp_path, frames=(2, 1), shape=(96, 96), cells=4, diameter=24)
+    path = root / "01_GT/SEG/man_seg001.tif"
+    truth = tifffile.imread(path)
+    tifffile.imwrite(path, np.where(truth == 1, truth, 0))
+    labels, options, _ = read(root)[1]
+    assert list(options["metadata"]["napari-jnet"]["partial"]) == [1]
+    assert np.unique(labels[1]).tolist() == [0, 1]
+
+
+def test_first_annotation_is_on_top_and_the_only_visible(tmp_path):
+    root = write_cells_sequence(tmp_path, frames=(1, 1), shape=(64, 64), cells=2, diameter=20)
+    (root / "01_ST/SEG").mkdir(parents=True)
+    truth = (root / "01_GT/SEG/man_seg000.tif").read_bytes()
+    (root / "01_ST/SEG/man_seg000.tif").write_bytes(truth)
+    layers = read(root)
+    assert [options["name"].split()[-1] for _, options, _ in layers] == ["01", "silver", "gold"]
+    assert [options.get("visible") for _, options, _ in layers[1:]] == [False, True]
+
+
+def test_volume_as_layers(stacks):
+    (image, options, _), (labels, labels_options, _) = read(stacks / "em/train-volume.tif")
+    assert image.shape == labels.shape == (3, 64, 64)
+    assert options["axis_labels"] == ("z", "y", "x")
+    assert options["scale"] == (50.0, 4.0, 4.0)
+    assert labels_options["metadata"]["napari-jnet"]["kind"] == "classes"
+    assert set(np.unique(labels)) == {0, 1}
+
+
+def test_label_volume_alone_gives_the_labels(stacks):
+    layers = read(stacks / "em/train-labels.tif")
+    assert [kind for _, _, kind in layers] == ["labels"]
+
+
+def test_folder_as_colour_layers(stacks):
+    (image, options, _), (labels, _, _) = read(stacks / "shapes")
+    assert image.shape == (2, 64, 96, 3)
+    assert options["rgb"]
+    assert len(options["scale"]) == 3
+    assert labels.shape == (2, 64, 96)
+
+
+def test_images_of_different_sizes_are_filled_up(tmp_path):
+    for name, rows in (("a", 20), ("b", 30)):
+        for part in ("images", "masks"):
+            (tmp_path / part).mkdir(exist_ok=True)
+            array = np.full((rows, 24), 255, np.uint8)
+            array[0, 0] = 0
+            Image.fromarray(array).save(tmp_path / part / f"{name}.png")
+    (image, _, _), (labels, _, _) = read(tmp_path)
+    assert image.shape == labels.shape == (2, 30, 24)
+    assert (np.asarray(image[0])[20:] == 0).all()
+    assert (labels[0, 20:] == UNKNOWN).all()
+    assert (labels[1] != UNKNOWN).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("CELLS", ["Image", "Labels"]),
+        ("em/train-volume.tif", ["Image", "Labels"]),
+        ("shapes", ["Image", "Labels"]),
+    ],
+)
+def test_opens_in_a_viewer(stacks, make_napari_viewer, name, kinds):
+    viewer = make_napari_viewer(show=False)
+    layers = viewer.open(str(stacks / name), plugin="napari-jnet")
+    assert [type(layer).__name__ for layer in layers] == kinds
+    assert viewer.layers.selection.active is layers[-1]
+    assert len({layer.extent.world[1].tolist()[0] for layer in layers}) == 1

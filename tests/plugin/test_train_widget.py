@@ -1,0 +1,210 @@
+"""Train, in a real viewer and by its buttons: every way a training begins and ends."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import Qt, QThreadPool
+
+TIMEOUT = 60_000
+
+
+@pytest.fixture
+def widget(viewer, tmp_path, small):
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
+    widget.set_values(epochs=2, run_folder=tmp_path / "run", changes=small)
+    return widget
+
+
+def click(qtbot, button):
+    assert button.isEnabled()
+    qtbot.mouseClick(button, Qt.LeftButton)
+
+
+def buttons(widget):
+    return widget.train_button.isEnabled(), widget.stop_button.isVisibleTo(widget)
+
+
+def train(qtbot, widget):
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        click(qtbot, widget.train_button)
+    assert buttons(widget) == (True, False)
+    return signal.args[0]
+
+
+def test_the_active_layers_are_chosen_and_held_by_reference(viewer, widget):
+    assert widget.image_combo.currentText() == "movie"
+    viewer.add_image(np.zeros((4, 64, 64)), name="other")
+    assert widget.image_combo.currentText() == "other"  # the new layer is the active one
+    widget.set_image(viewer.layers["movie"])
+    viewer.layers["movie"].name = "renamed"
+    viewer.layers.move(0, 3)
+    viewer.layers.selection.active = viewer.layers["other"]
+    assert widget.image_combo.currentText() == "renamed"
+    viewer.layers.remove("renamed")
+    assert widget.image_combo.currentText() == "other"
+
+
+def test_two_epochs_train_and_hand_the_model_to_predict(qtbot, viewer, widget, tmp_path):
+    _, predict = viewer.window.add_plugin_dock_widget("napari-jnet", "Predict")
+    assert train(qtbot, widget) == "done"
+    assert (tmp_path / "run" / "model.pt").is_file()
+    assert predict.model_form.path == tmp_path / "run"
+    assert widget.plot.points("training")[0] == [1, 2]
+    assert len(widget.plot.points("validation")[0]) == 2
+    assert "epoch 2" in widget.score_line.text()
+    assert "CPU" in widget.device_line.text()
+    assert not widget.message.is_error
+    assert train(qtbot, widget) == "failed"  # the run folder is taken: nothing is overwritten
+    assert "another folder" in widget.message.text
+
+
+def test_the_preview_lies_on_the_frame_that_is_shown(qtbot, viewer, widget):
+    viewer.dims.set_current_step(0, 2)
+    assert train(qtbot, widget) == "done"
+    preview = viewer.layers["preview"]
+    assert preview.data.shape == (1, 64, 64)
+    assert tuple(preview.scale) == (1, 3, 3)
+    assert preview.translate[0] == 2
+    assert 0 <= preview.data.min() <= preview.data.max() <= 1
+    assert widget.image_combo.currentText() == "movie"  # results are no input
+
+
+def test_stop_leaves_a_model_that_can_go_on(qtbot, viewer, widget, tmp_path):
+    widget.set_values(epochs=1000)
+    click(qtbot, widget.train_button)
+    qtbot.waitUntil(lambda: len(widget.plot.points("training")[0]) >= 1, timeout=TIMEOUT)
+    assert buttons(widget) == (False, True)
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        click(qtbot, widget.stop_button)
+    assert signal.args == ["stopped"]
+    assert buttons(widget) == (True, False)
+    assert (tmp_path / "run" / "last.pt").is_file()
+    done = widget.plot.points("training")[0][-1]
+    widget.set_values(epochs=done + 2, resume=True)
+    assert train(qtbot, widget) == "done"
+    assert widget.plot.points("training")[0] == list(range(1, done + 3))
+
+
+def test_fine_tuning_starts_from_a_model(qtbot, viewer, widget, trained_run, tmp_path):
+    widget.set_values(start_from=trained_run, changes={"training.patch_size": 16})
+    assert train(qtbot, widget) == "done"
+    widget.set_values(start_from=tmp_path / "none.pt", run_folder=tmp_path / "second")
+    assert train(qtbot, widget) == "failed"
+    assert "none.pt" in widget.message.text
+
+
+def empty(viewer):
+    viewer.layers["truth"].data = np.zeros((4, 64, 64), np.int32)
+
+
+def negative(viewer):
+    viewer.layers["truth"].data = np.full((4, 64, 64), -5, np.int32)
+
+
+def another_size(viewer):
+    viewer.layers["truth"].data = np.ones((4, 32, 32), np.int32)
+
+
+def no_labels(viewer):
+    viewer.layers.remove("truth")
+
+
+def no_image(viewer):
+    viewer.layers.remove("movie")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (empty, "empty; paint at least one cell"),
+        (negative, "Repaint"),
+        (another_size, "4 × 32 × 32"),
+        (no_labels, "add a labels layer"),
+        (no_image, "no image"),
+    ],
+)
+def test_bad_labels_are_said_in_words(qtbot, viewer, widget, spoil, words):
+    spoil(viewer)
+    assert train(qtbot, widget) == "failed"
+    assert widget.message.is_error
+    assert words in widget.message.text
+
+
+def test_one_annotated_frame_trains_with_a_notice(qtbot, viewer, widget):
+    labels = viewer.layers["truth"].data.copy()
+    labels[1:] = 0
+    viewer.layers["truth"].data = labels
+    assert train(qtbot, widget) == "done"
+    assert "one annotated frame" in widget.message.text
+
+
+def test_a_folder_that_cannot_be_written_is_said(qtbot, viewer, widget, tmp_path):
+    (tmp_path / "file").write_text("")
+    widget.set_values(run_folder=tmp_path / "file" / "run")
+    assert train(qtbot, widget) == "failed"
+    assert "Choose another folder" in widget.message.text
+
+
+def test_an_error_inside_torch_frees_the_buttons(qtbot, viewer, widget, monkeypatch):
+    import napari_jnet.training
+
+    def broken(*_, **__):
+        raise RuntimeError("CUDA error: out of luck")
+        yield
+
+    monkeypatch.setattr(napari_jnet.training, "train", broken)
+    assert train(qtbot, widget) == "failed"
+    assert "out of luck" in widget.message.text
+    monkeypatch.undo()
+    assert train(qtbot, widget) == "done"
+
+
+def test_closing_the_viewer_while_training_leaves_no_thread(qtbot, viewer, widget, tmp_path):
+    widget.set_values(epochs=1000)
+    click(qtbot, widget.train_button)
+    qtbot.waitUntil(lambda: len(widget.plot.points("training")[0]) >= 1, timeout=TIMEOUT)
+    viewer.close()
+    assert QThreadPool.globalInstance().waitForDone(5000)
+    assert (tmp_path / "run" / "last.pt").is_file()
+
+
+def test_closing_the_dock_stops_the_training(qtbot, viewer, widget, tmp_path):
+    widget.set_values(epochs=1000)
+    click(qtbot, widget.train_button)
+    qtbot.waitUntil(lambda: len(widget.plot.points("training")[0]) >= 1, timeout=TIMEOUT)
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        viewer.window.remove_dock_widget(widget)
+    assert signal.args == ["stopped"]
+    assert (tmp_path / "run" / "last.pt").is_file()
+
+
+def test_the_kind_of_labels_is_explained(widget):
+    said = set()
+    for index in range(widget.kind_combo.count()):
+        widget.kind_combo.setCurrentIndex(index)
+        said.add(widget.kind_line.text())
+    assert len(said) == 3
+
+
+def test_the_network_form_gives_the_configuration(widget):
+    widget.set_values(network="jnet", minutes=0.5, changes={})
+    config = widget.network_form.config()
+    assert config.network.name == "jnet"
+    assert (config.training.minutes, config.training.epochs) == (0.5, None)
+    assert config.targets.dt_bound is None
+    assert config.training.threads >= 1
+    with pytest.raises(ValueError, match="known are"):
+        widget.set_values(network="vgg")
+
+
+def test_a_new_run_folder_is_suggested_beside_earlier_ones(viewer):
+    from napari_jnet.plugin.train_form import new_run_folder
+
+    first = new_run_folder("my movie/1")
+    first.mkdir(parents=True)
+    assert first.parent == Path.home() / "napari-jnet-runs"
+    assert new_run_folder("my movie/1") != first
