@@ -14,7 +14,7 @@ from napari_jnet.data.names import file_number, pair_names
 from napari_jnet.data.pictures import PICTURE_SUFFIXES, picture_header, read_picture
 from napari_jnet.data.stack import Annotation, Stack
 
-__all__ = ["find_folders", "matches", "open_folder"]
+__all__ = ["find_folders", "largest_frame", "matches", "open_folder"]
 
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "raw", "frames")
 _MASK_FOLDERS = (
@@ -112,6 +112,18 @@ def open_folder(path: Path, sequence: str | None = None) -> Stack:
         units=("pixel", "pixel", "pixel"),
         digits=max(3, len(str(max(images)))),
     )
+
+
+def largest_frame(stack: Stack) -> tuple[int, ...]:
+    """Return a shape that every image of the folder fits in; reads all headers, no pixels.
+
+    Channels as in ``stack.shape``.
+    """
+    found = find_folders(stack.path) if stack.path is not None else None
+    if found is None:
+        return stack.shape
+    shapes = [picture_header(path)[0][:2] for path in _pictures(found[0])]
+    return (max(s[0] for s in shapes), max(s[1] for s in shapes), *stack.shape[2:])
 
 
 def _read(images: Mapping[int, Path], number: int, dimensions: int) -> NDArray[Any]:

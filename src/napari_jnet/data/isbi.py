@@ -14,9 +14,9 @@ from napari_jnet.data.names import core_name, is_label_name
 from napari_jnet.data.stack import Annotation, LabelKind, Stack, known_labels
 from napari_jnet.data.tiff import TIFF_SUFFIXES, TiffHeader, read_header, read_index, read_tiff
 
-__all__ = ["find_volume", "label_file", "matches", "open_volume"]
+__all__ = ["ISBI_NAMES", "find_volume", "label_file", "matches", "open_volume"]
 
-_ISBI_NAMES = ("train-volume", "train-labels", "test-volume")
+ISBI_NAMES = ("train-volume", "train-labels", "test-volume")
 _ISBI_SCALE = (50.0, 4.0, 4.0)
 
 
@@ -98,7 +98,7 @@ def open_volume(path: Path, sequence: str | None = None) -> Stack:
             f"{path} has no sequences, but sequence {sequence!r} was asked for; leave it out."
         )
     header = read_header(file)
-    isbi = file.stem.lower() in _ISBI_NAMES
+    isbi = file.stem.lower() in ISBI_NAMES
     axes, single = _stack_axes(file, header, sections=isbi)
     read = _Reader(file, single, _channel_axis(header))
     shape = _frame_shape(header, single)
