@@ -60,8 +60,12 @@ def imported(tree: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[int, str
 
 
 def layer(top: str) -> int | None:
-    top = "cli" if top.startswith("cli_") else top
-    return next((number for number, names in enumerate(LAYERS) if top in names), None)
+    """Return the number of a module's layer; a part of a module, such as training_x, has its layer."""
+    for name in (top, top.split("_")[0]):
+        for number, names in enumerate(LAYERS):
+            if name in names:
+                return number
+    return None
 
 
 def faults(path: Path, root: Path) -> list[str]:

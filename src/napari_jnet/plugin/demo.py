@@ -48,6 +48,7 @@ MADE = (
     "screenshot.png",
 )
 WINDOW = (1600, 980)
+DOCK_WIDTH = 370
 SIDE_BY_SIDE = 1500
 """Width of the window from which the two docks stand beside each other, in pixels."""
 
@@ -193,7 +194,9 @@ class Demo:
             window.tabifyDockWidget(self._train_dock, predict_dock)
             predict_dock.raise_()
         else:
-            window.splitDockWidget(self._train_dock, predict_dock, Qt.Horizontal)
+            docks = [self._train_dock, predict_dock]
+            window.splitDockWidget(*docks, Qt.Horizontal)
+            window.resizeDocks(docks, [DOCK_WIDTH, DOCK_WIDTH], Qt.Horizontal)
 
     def _score(self, outcome: str) -> None:
         from napari_jnet.data import open_stack
@@ -220,7 +223,7 @@ class Demo:
         distance.opacity = 0.4
         cells.opacity = 0.5
         self.viewer.dims.set_current_step(0, 0)
-        overlay = self.viewer.text_overlay
+        overlay = self.viewer.canvas.overlays.text
         overlay.text = "\n".join(lines)
         overlay.position = "top_left"
         overlay.visible = True
