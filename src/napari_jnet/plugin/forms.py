@@ -28,7 +28,15 @@ from napari_jnet.plugin.session import Lifetime, same
 if TYPE_CHECKING:
     import napari
 
-__all__ = ["LayerCombo", "MessageLine", "OptionEditor", "PathEdit", "words"]
+__all__ = ["LayerCombo", "MessageLine", "OptionEditor", "PathEdit", "small_label", "words"]
+
+
+def small_label(text: str = "") -> QLabel:
+    """Return a label for a sentence that explains."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setStyleSheet("font-size: 8pt; color: #9aa4b1;")
+    return label
 
 
 def words(name: str) -> str:
@@ -51,9 +59,7 @@ class LayerCombo(QComboBox):
         self._type = layer_type
         self._layers: list[Any] = []
         self._chosen = False
-        self.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         events = viewer.layers.events
         for emitter in (events.inserted, events.removed, events.reordered, events.renamed):

@@ -5,7 +5,7 @@ Taken from the layers in the window's thread, cheaply; pixels are read frame by 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,7 @@ class TrainingInput:
     kind: LabelKind
     axes: str  # of the labels
     frame_numbers: tuple[int, ...]
-    partial: frozenset[int]  # frame numbers
+    partial: Collection[int]  # frame numbers; looked at in the worker: it may read files
 
     def frames(self) -> list[AnnotatedFrame]:
         """Read the annotated planes; called in the worker thread.
@@ -215,7 +215,7 @@ def training_input(image: Any, labels: Any, kind: LabelKind) -> TrainingInput:
         kind=kind,
         axes=_axes(labels, painted.ndim),
         frame_numbers=stack.frame_numbers,
-        partial=frozenset(int(n) for n in _metadata(labels).get("partial", ())),
+        partial=_metadata(labels).get("partial", ()),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QComboBox, QLabel, QPushButton
+from qtpy.QtWidgets import QComboBox, QPushButton
 
 from napari_jnet.config import Config
 from napari_jnet.data.stack import LabelKind
@@ -19,7 +19,7 @@ from napari_jnet.events import (
     TrainingEnd,
     TrainingStart,
 )
-from napari_jnet.plugin.forms import LayerCombo
+from napari_jnet.plugin.forms import LayerCombo, small_label
 from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.layers import TrainingInput, describe_kind, kind_of, training_input
 from napari_jnet.plugin.loss_plot import LossPlot
@@ -76,7 +76,7 @@ class TrainWidget(JobWidget):
         for kind, title in _KIND_TITLES.items():
             self.kind_combo.addItem(title, kind)
         self.kind_combo.setToolTip("What the numbers of the labels mean.")
-        self.kind_line = _small_label()
+        self.kind_line = small_label()
         form.addRow("Image", self.image_combo)
         form.addRow("Labels", self.labels_combo)
         form.addRow("Labels are", self.kind_combo)
@@ -87,11 +87,11 @@ class TrainWidget(JobWidget):
         self._kind_changed()
 
     def _progress_part(self) -> None:
-        self.device_line = _small_label("Device: looked up when the widget is shown")
+        self.device_line = small_label("Device: looked up when the widget is shown")
         self.train_button = QPushButton("Train")
         self.train_button.setToolTip("Train in the background; painting and browsing go on.")
         self.train_button.clicked.connect(self.start)
-        self.score_line = _small_label()
+        self.score_line = small_label()
         self.plot = LossPlot()
         self.column.addWidget(self.device_line)
         self.column.addLayout(self._buttons(self.train_button))
@@ -333,10 +333,3 @@ def time_left(seconds: float) -> str:
         return f"{max(0, round(seconds))} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _small_label(text: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setStyleSheet("font-size: 8pt; color: #9aa4b1;")
-    return label

@@ -1,0 +1,56 @@
+"""The manifest: valid, complete, and opening the docks imports no torch."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("napari")
+
+from npe2 import PluginManifest
+
+WIDGETS = {"Load stack", "Train", "Predict"}
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return PluginManifest.from_distribution("napari-jnet")
+
+
+def test_every_command_can_be_imported(manifest):
+    manifest.validate_imports()
+
+
+def test_three_widgets_are_in_the_segment_menu(manifest):
+    widgets = {widget.display_name: widget.command for widget in manifest.contributions.widgets}
+    assert set(widgets) == WIDGETS
+    menu = {item.command for item in manifest.contributions.menus["napari/layers/segment"]}
+    assert menu == set(widgets.values())
+
+
+def test_readers_and_samples_are_declared(manifest):
+    (reader,) = manifest.contributions.readers
+    assert reader.accepts_directories
+    keys = {sample.key for sample in manifest.contributions.sample_data}
+    assert keys == {"cells", "membranes", "lines_and_ellipses", "hela", "u373"}
+
+
+def test_opening_the_docks_imports_no_torch():
+    code = """
+import sys
+from qtpy.QtWidgets import QApplication
+app = QApplication([])
+from napari.components import ViewerModel
+from napari_jnet.plugin.load_widget import LoadWidget
+from napari_jnet.plugin.predict_widget import PredictWidget
+from napari_jnet.plugin.train_widget import TrainWidget
+viewer = ViewerModel()
+widgets = [kind(viewer) for kind in (LoadWidget, TrainWidget, PredictWidget)]
+assert "torch" not in sys.modules
+"""
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
