@@ -125,6 +125,19 @@ def test_some_frames_have_no_det(dataset, tmp_path):
     assert [frame.number for frame in frames] == [1, 3]
 
 
+def test_chosen_frames_only(dataset, tmp_path):
+    stack = open_stack(dataset, sequence="01")
+    out = write(tmp_path / "out", stack, imperfect, frames=[2, 3])
+    frames, scores = scores_of(out, stack, frames=[3])
+    assert [frame.number for frame in frames] == [3]
+    assert (scores.objects, scores.missed) == (3, 1)
+    assert scores.det == frames[0].det == pytest.approx(1 - 11 / 30)
+    with pytest.raises(ValueError, match=r"Frame 2 is not annotated in 'gold'"):
+        list(evaluate(out, stack, frames=[2]))
+    with pytest.raises(FileNotFoundError, match="no result for frames 001"):
+        list(evaluate(out, stack, frames=[1, 3]))
+
+
 def test_missing_frames_are_named(dataset, tmp_path):
     stack = open_stack(dataset, sequence="01")
     out = write(tmp_path / "out", stack, cells, frames=[0, 1])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,11 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    result: Path | str, stack: Stack, *, annotation: str | None = None
+    result: Path | str,
+    stack: Stack,
+    *,
+    annotation: str | None = None,
+    frames: Sequence[int] | None = None,
 ) -> Iterator[FrameScore | Scores]:
     """Score a result, one frame after the other.
 
@@ -34,6 +38,8 @@ def evaluate(
         What was predicted, with its annotations.
     annotation
         "gold", "silver", ...; None takes the first.
+    frames
+        Frame numbers to score, such as those that were not trained on; None takes all annotated.
 
     Yields
     ------
@@ -54,23 +60,39 @@ def evaluate(
     Frames are matched by number.  SEG is that of the challenge: an annotated object is annotated
     whole, so that a result object that reaches beyond it is too large, also where nobody knows what
     else is there.  For pixels, only known ones count.  DET needs TRA markers and a result of every
-    frame that has them.  Where labels are classes, pixels are scored by ``classes.tif`` or by
+    frame (of those chosen) that has them.  Where labels are classes, pixels are scored by ``classes.tif`` or by
     ``probability.tif`` above 0.5 if they were written, and sections of a volume (ISBI-2012) by
     V_rand and V_info besides.
     """
     truth = stack.annotation(annotation)
+    tracked = markers(stack)
+    if frames is not None:
+        truth = _only(truth, frames)
+        if tracked is not None:
+            kept = tuple(n for n in tracked.frame_numbers if n in frames)
+            tracked = replace(tracked, frame_numbers=kept) if kept else None
     stored = open_result(result, stack)
     try:
         _check_frames(stored, truth, stack)
-        yield from _evaluate(stored, stack, truth)
+        if tracked is not None and not set(tracked.frame_numbers) <= set(stored.frame_numbers):
+            tracked = None
+        yield from _evaluate(stored, stack, truth, tracked)
     finally:
         stored.close()
 
 
+def _only(truth: Annotation, frames: Sequence[int]) -> Annotation:
+    """Return the annotation of chosen frames; one that is not annotated raises `ValueError`."""
+    numbers = tuple(sorted(set(frames)))
+    for number in numbers:
+        if number not in truth.frame_numbers:
+            truth.frame(number)
+    return Annotation(truth.name, truth.kind, numbers, truth.read, path=truth.path)
+
+
 def _evaluate(
-    stored: StoredResult, stack: Stack, truth: Annotation
+    stored: StoredResult, stack: Stack, truth: Annotation, tracked: Annotation | None
 ) -> Iterator[FrameScore | Scores]:
-    tracked = _markers_of_all(stored, stack)
     sums = _Sums(by_section=stack.axes.startswith("Z") and truth.kind is not LabelKind.INSTANCES)
     numbers = set(truth.frame_numbers) | set(tracked.frame_numbers if tracked else ())
     for number in sorted(numbers):
@@ -171,16 +193,8 @@ def _check_frames(stored: StoredResult, truth: Annotation, stack: Stack) -> None
         more = f" and {len(missing) - 12} more" if len(missing) > 12 else ""
         raise FileNotFoundError(
             f"{stored.path} has no result for frames {names}{more}, which {truth.name!r} "
-            "annotates. Predict these frames too, or all."
+            "annotates. Predict these frames too, or choose the frames to score."
         )
-
-
-def _markers_of_all(stored: StoredResult, stack: Stack) -> Annotation | None:
-    """Return the tracking markers if the result has every frame that they have."""
-    tracked = markers(stack)
-    if tracked is None or not set(tracked.frame_numbers) <= set(stored.frame_numbers):
-        return None
-    return tracked
 
 
 def _whole_objects(labels: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -11,6 +11,7 @@ import typer
 
 from napari_jnet import __version__
 
+from .parse import parse_frames
 from .report import console, score
 
 if TYPE_CHECKING:
@@ -36,12 +37,17 @@ def evaluate(
     stack: Annotated[Path, typer.Argument(help="Annotated stack.")],
     sequence: Annotated[str | None, typer.Option(help="Sequence of a CTC dataset.")] = None,
     truth: Annotated[str | None, typer.Option(help="Annotation: gold, silver, ...")] = None,
+    frames: Annotated[
+        str | None, typer.Option(help="Frames to score, such as 21-23; default all annotated.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder or .json file; default the result's folder."),
     ] = None,
 ) -> None:
     """Score a result against the annotation of its stack; writes metrics.json."""
+    numbers = parse_frames(frames)
+
     from rich.progress import Progress
 
     from napari_jnet.data import open_stack
@@ -53,7 +59,7 @@ def evaluate(
     with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task("Scoring", total=len(opened))
         scores: Scores | None = None
-        for event in evaluating(result, opened, annotation=truth):
+        for event in evaluating(result, opened, annotation=truth, frames=numbers):
             if isinstance(event, FrameScore):
                 bar.advance(task)
             else:

@@ -1,0 +1,299 @@
+"""The command line: what it writes, what it says, and its exit status."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_jnet.cli import main
+from napari_jnet.cli.parse import changes, make_config, parse_frames, parse_levels
+from napari_jnet.cli.report import duration, words_of
+from napari_jnet.data.synthetic import write_cells_sequence
+
+QUICK = ["--network", "jnet", "--device", "cpu"]
+QUICK += ["--set", "training.batches_per_epoch=2", "--set", "training.patch_size=32"]
+QUICK += ["--set", "training.batch_size=2", "--set", "training.threads=1"]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    return write_cells_sequence(
+        tmp_path_factory.mktemp("data") / "cells",
+        frames=(6, 4),
+        shape=(128, 128),
+        cells=6,
+        diameter=24.0,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(dataset) -> Path:
+    """A run of one short epoch, by the command line."""
+    folder = dataset.parent / "run"
+    status = call("train", dataset, "--output", folder, "--epochs", 1, "--frames", "0-2", *QUICK)
+    assert status == 0
+    return folder
+
+
+def call(*words: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([str(word) for word in words])
+    return int(left.value.code or 0)
+
+
+def test_train_writes_a_run(run):
+    names = {"model.pt", "last.pt", "history.csv", "config.json", "split.json"}
+    assert names <= {path.name for path in run.iterdir()}
+    with (run / "history.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 1
+    config = json.loads((run / "config.json").read_text())
+    assert config["network"]["name"] == "jnet"
+    assert config["training"]["batches_per_epoch"] == 2
+
+
+def test_resume_takes_the_frames_of_the_run(dataset, run, capsys):
+    assert call("train", dataset, "--output", run, "--resume", "--epochs", 2) == 0
+    said = capsys.readouterr().out
+    assert "Going on after epoch 1" in said
+    assert "epoch    2  loss" in said
+    with (run / "history.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+
+
+def test_predict_and_evaluate(dataset, run, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert call("predict", run, dataset, "--sequence", "02", "--output", out) == 0
+    frames = len(list((dataset / "02").glob("t*.tif")))
+    assert len(list((out / "02_RES").glob("mask*.tif"))) == frames
+    assert (out / "02_RES" / "res_track.txt").is_file()
+    assert tifffile.imread(out / "probability.tif").dtype == np.float32
+    assert len(tifffile.imread(out / "instances.tif")) == frames
+    assert f"in {frames} of {frames} frames" in capsys.readouterr().out
+
+    assert call("evaluate", out, dataset, "--sequence", "02", "--truth", "gold") == 0
+    said = capsys.readouterr().out
+    assert "SEG" in said and "DET" in said and "IoU" in said
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert {"seg", "det", "iou", "pixel_accuracy", "v_rand", "v_info"} <= metrics.keys()
+    assert 0 <= metrics["seg"] <= 1 and metrics["det"] is not None
+    assert len(metrics["frames"]) == frames
+
+
+def test_predict_takes_frames_and_thresholds(dataset, run, tmp_path):
+    common = ("predict", run, dataset, "--frames", "1,3", "--device", "cpu")
+    assert call(*common, "--output", tmp_path / "a", "--segmentation-threshold", 0) == 0
+    assert call(*common, "--output", tmp_path / "b", "--segmentation-threshold", 1) == 0
+    assert sorted(p.name for p in (tmp_path / "a" / "01_RES").glob("*.tif")) == [
+        "mask001.tif",
+        "mask003.tif",
+    ]
+    assert tifffile.imread(tmp_path / "a" / "instances.tif").any()
+    assert not tifffile.imread(tmp_path / "b" / "instances.tif").any()
+
+
+def test_evaluate_writes_where_it_is_told(dataset, tmp_path):
+    result = tmp_path / "01_RES"
+    result.mkdir()
+    for path in (dataset / "01_GT" / "SEG").glob("man_seg*.tif"):
+        tifffile.imwrite(result / path.name.replace("man_seg", "mask"), tifffile.imread(path))
+    file = tmp_path / "deep" / "scores.json"
+    assert call("evaluate", result, dataset, "--sequence", "01", "--output", file) == 0
+    assert json.loads(file.read_text())["seg"] == 1
+    assert not (result / "metrics.json").exists()
+
+
+def test_evaluate_takes_frames(dataset, run, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert call("predict", run, dataset, "--output", out, "--frames", "2-3") == 0
+    assert call("evaluate", out, dataset, "--frames", "3") == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert [frame["number"] for frame in metrics["frames"]] == [3]
+    capsys.readouterr()
+    assert call("evaluate", out, dataset) == 2
+    assert "no result for frames 000, 001, 004" in capsys.readouterr().err
+
+
+def test_info_says_what_things_are(dataset, run, capsys):
+    assert call("info", dataset) == 0
+    said = capsys.readouterr().out
+    assert "time, rows, columns" in said and "annotation gold" in said and "01, 02" in said
+    assert call("info", run) == 0
+    assert "jnet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["info", "{tmp}/nowhere"], "does not exist"),
+        (["train", "{tmp}", "-o", "{tmp}/x"], "no stack that can be opened"),
+        (["train", "{data}", "-o", "{tmp}/x", "--preset", "junet"], "did you mean 'unet'"),
+        (["train", "{data}", "-o", "{tmp}/x", "--network", "fcn9"], "no network 'fcn9'"),
+        (["train", "{data}", "-o", "{tmp}/x", "--truth", "golden"], "no annotation 'golden'"),
+        (["train", "{data}", "-o", "{tmp}/x", "--sequence", "07"], "no sequence '07'"),
+        (["train", "{data}", "-o", "{tmp}/x", "--frames", "900"], "nothing for frame 900"),
+        (["train", "{data}", "-o", "{tmp}/x", "--frames", "2;3"], "such as 2,5,21"),
+        (["train", "{data}", "-o", "{tmp}/x", "--epochs", "0"], "smallest is 1"),
+        (["train", "{data}", "-o", "{tmp}/x", "--resume"], "no last.pt"),
+        (["train", "{data}", "-o", "{data}/01/t000.tif/x", "--epochs", "1"], "cannot be written"),
+        (["predict", "{tmp}", "{data}", "-o", "{tmp}/x"], "no model file"),
+        (["predict", "{run}", "{data}", "-o", "{tmp}/x", "--frames", "900"], "no frame 900"),
+        (["predict", "{run}", "{data}", "-o", "{data}/01/t000.tif"], "file stands where"),
+        (["predict", "{run}", "{data}", "-o", "{tmp}/x", "--seed-threshold", "3"], "largest is 1"),
+        (["evaluate", "{tmp}", "{data}"], "give a folder that predict has written"),
+        (["demo", "--minutes", "0", "-o", "{tmp}/x"], "must be more than 0"),
+    ],
+)
+def test_errors_are_one_line_and_status_2(words, said, dataset, run, tmp_path, capfd):
+    if words[0] == "demo":
+        pytest.importorskip("napari")
+    names = {"tmp": tmp_path, "data": dataset, "run": run}
+    assert call(*(word.format(**names) for word in words)) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("Error: ") and error.count("\n") == 1
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_a_demo_without_napari_says_how_to_get_it(monkeypatch, tmp_path, capsys):
+    module = import_module("napari_jnet.cli.demo")
+
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    assert call("demo", "--output", tmp_path) == 2
+    assert 'pip install "napari-jnet[all]"' in capsys.readouterr().err
+
+
+def test_the_demo_is_a_program_of_its_own(monkeypatch, tmp_path):
+    module = import_module("napari_jnet.cli.demo")
+
+    called = []
+
+    def start(command, check):
+        called.append(command)
+        return subprocess.CompletedProcess(command, 7)
+
+    monkeypatch.setattr(module, "find_spec", lambda name: object())
+    monkeypatch.setattr(module.subprocess, "run", start)
+    assert call("demo", "--output", tmp_path, "--minutes", "0.5", "--no-window") == 7
+    words = ["--output", str(tmp_path), "--minutes", "0.5", "--no-window"]
+    assert called == [[sys.executable, "-m", "napari_jnet.plugin.demo", *words]]
+
+
+def test_out_of_memory_names_a_remedy(monkeypatch, dataset, run, tmp_path, capsys):
+    import napari_jnet.inference as inference
+
+    def full(*_, **__):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        yield
+
+    monkeypatch.setattr(inference, "predict", full)
+    assert call("predict", run, dataset, "--output", tmp_path / "x") == 2
+    assert "--tile" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_the_first_ctrl_c_keeps_everything(dataset, tmp_path):
+    run = tmp_path / "run"
+    words = ["train", str(dataset), "--output", str(run), "--minutes", "5", "--frames", "0-2"]
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "napari_jnet", *words, *QUICK],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            break
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    assert f"saved in {run}" in out.replace("\n", "")
+    assert (run / "last.pt").is_file() and (run / "model.pt").is_file()
+
+
+def test_help_is_there_at_once():
+    script = (
+        "import sys\nfrom napari_jnet.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as left:\n    assert not left.code\n"
+        "assert not {'torch', 'napari', 'numpy', 'skimage'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in ("train", "predict", "evaluate", "info", "demo"))
+
+
+def test_version(capsys):
+    assert call("--version") == 0
+    assert capsys.readouterr().out.startswith("napari-jnet 0.")
+
+
+def test_frames_and_levels():
+    assert parse_frames(None) is None
+    assert parse_frames("2,5, 21") == (2, 5, 21)
+    assert parse_frames("0-3,2,007") == (0, 1, 2, 3, 7)
+    assert parse_levels("[-2,-1,0]") == parse_levels(" -2, -1, 0 ") == (-2, -1, 0)
+    for wrong in ("", "a", "3-1", "1,,2", "-4"):
+        with pytest.raises(ValueError, match="numbers and ranges"):
+            parse_frames(wrong)
+    for wrong in ("", "[]", "[a]", "[1,,2]", "[-]"):
+        with pytest.raises(ValueError, match="whole numbers in brackets"):
+            parse_levels(wrong)
+
+
+def test_configuration_of_a_command_line(tmp_path):
+    config = make_config(network="jnet", epochs=3, seed=None, settings=["training.loss=bce+mse"])
+    assert (config.network.name, config.training.epochs, config.training.seed) == ("jnet", 3, 0)
+    assert config.training.loss == "bce+mse"
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(config.to_dict()))
+    again = make_config(file=file, minutes=2.0, settings=["network.resolution_levels=[-2,-1]"])
+    assert again.training.minutes == 2 and again.training.epochs is None
+    assert again.network.resolution_levels == (-2, -1)
+    assert changes(["a.b=null", "a.c=x=y"]) == {"a.b": None, "a.c": "x=y"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"minutes": 1.0, "epochs": 1}, "give one of them"),
+        ({"file": Path("c.json"), "preset_name": "jnet"}, "give one of them"),
+        ({"file": Path("nowhere.json")}, "does not exist"),
+        ({"settings": ["training"]}, "section.field=value"),
+        ({"settings": ["trainig.seed=1"]}, "did you mean 'training'"),
+        ({"settings": ["training.epochs=abc"]}, "must be a number"),
+    ],
+)
+def test_contradictions_are_named(given, said):
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        make_config(**given)
+
+
+def test_a_configuration_file_that_is_none(tmp_path):
+    file = tmp_path / "c.json"
+    for text, said in (
+        ("{", "no JSON"),
+        ("[1]", "no configuration"),
+        ('{"training": 3}', "no con"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=said):
+            make_config(file=file)
+
+
+def test_words_of_errors_and_times():
+    assert words_of(OSError(28, "the disk is full")) == "the disk is full"
+    assert words_of(PermissionError(13, "Permission denied", "/x")) == "/x: Permission denied."
+    assert words_of(ValueError("why")) == "why"
+    assert [duration(s) for s in (5.2, 245, 3723)] == ["0:05", "4:05", "1:02:03"]
+    assert duration(float("inf")) == duration(float("nan")) == "–"
