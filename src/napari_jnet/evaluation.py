@@ -60,9 +60,9 @@ def evaluate(
     Frames are matched by number.  SEG is that of the challenge: an annotated object is annotated
     whole, so that a result object that reaches beyond it is too large, also where nobody knows what
     else is there.  For pixels, only known ones count.  DET needs TRA markers and a result of every
-    frame (of those chosen) that has them.  Where labels are classes, pixels are scored by ``classes.tif`` or by
-    ``probability.tif`` above 0.5 if they were written, and sections of a volume (ISBI-2012) by
-    V_rand and V_info besides.
+    frame (of those chosen) that has them.  Where labels are classes, pixels are scored by
+    ``classes.tif`` or by ``probability.tif`` above 0.5 if they were written, and sections of a
+    volume (ISBI-2012) by V_rand and V_info besides.
     """
     truth = stack.annotation(annotation)
     tracked = markers(stack)

@@ -67,6 +67,10 @@ def evaluate(
     assert scores is not None
     _write(_metrics_file(result, output), scores)
     out.print(_table(scores))
+    whole = {name: getattr(scores, name) for name in ("mean_iou", "v_rand", "v_info")}
+    words = [f"{_NAMES[name]} {score(value)}" for name, value in whole.items() if value is not None]
+    if words:
+        out.print(f"All together: {', '.join(words)}")
     if scores.objects:
         found = scores.objects - scores.missed
         out.print(f"{found} of {scores.objects} reference objects are matched")
@@ -92,8 +96,9 @@ def _table(scores: Scores) -> Table:
     """Frames in rows, and all of them together in the last."""
     from rich.table import Table
 
-    shown = [name for name in _NAMES if getattr(scores, name) is not None]
-    table = Table(title=f"{scores.truth}", show_footer=False)
+    names = ("seg", "det", "iou", "pixel_accuracy")
+    shown = [name for name in names if getattr(scores, name) is not None]
+    table = Table(title=scores.truth)
     table.add_column("frame", justify="right")
     for name in shown:
         table.add_column(_NAMES[name], justify="right")
@@ -105,4 +110,4 @@ def _table(scores: Scores) -> Table:
 
 
 def _cell(frame: FrameScore, name: str) -> str:
-    return score(getattr(frame, name, None))
+    return score(getattr(frame, name))
