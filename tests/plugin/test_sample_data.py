@@ -31,7 +31,7 @@ def slow_download(tmp_path, monkeypatch):
     def download(name, **options):
         started.set()
         yield DownloadProgress(1, 4)
-        while not go_on.wait(0.02):
+        while not go_on.wait(0.02):  # bounded by the timeout of the test
             yield DownloadProgress(2, 4)
         path = write_cells_sequence(
             tmp_path / name, frames=(2, 1), shape=(64, 64), cells=2, diameter=20
@@ -74,15 +74,15 @@ def test_cancel_button_ends_the_download(make_napari_viewer, slow_download):
     timer.setInterval(5)
 
     def cancel():
-        if slow_download.started.is_set():
-            timer.stop()
-            (bar,) = [each for each in progress._all_instances if "HeLa" in str(each.desc)]
-            bar.cancel()
+        for bar in list(progress._all_instances):
+            if "HeLa" in str(bar.desc) and slow_download.started.is_set():
+                bar.cancel()
 
     timer.timeout.connect(cancel)
     timer.start()
     with pytest.raises(ValueError, match="download of DIC-C2DH-HeLa was cancelled"):
         viewer.open_sample("napari-jnet", "hela")
+    timer.stop()
     assert len(viewer.layers) == 0
 
 
