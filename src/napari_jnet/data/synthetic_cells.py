@@ -170,13 +170,13 @@ def _picture(
 ) -> NDArray[np.uint8]:
     depth = np.where(labels > 0, edge_distance(labels), 0.0)
     brightness = np.concatenate([[0.0], look.brightness])[labels]
-    dome = 0.55 + 0.45 * np.minimum(depth / 9.0, 1.0)
+    dome = 0.42 + 0.58 * np.minimum(depth / 8.0, 1.0)
     grain = _grain(labels, centres, look)
     signal = 95 * brightness * dome * (1 + 0.13 * grain)
     signal = ndimage.gaussian_filter(signal, 1.0)
     haze = 0.12 * ndimage.gaussian_filter(signal, 14)
     signal = light * (28 + signal + haze)
-    signal = signal + rng.standard_normal(labels.shape) * (2.5 + 0.6 * np.sqrt(signal))
+    signal = signal + rng.standard_normal(labels.shape) * (2.0 + 0.5 * np.sqrt(signal))
     return np.asarray(np.clip(signal, 0, 255), np.uint8)
 
 
