@@ -144,6 +144,7 @@ class Demo:
 
         self.dataset = write_cells_sequence(self.output / "cells")
         image, labels = self._open("01")
+        labels.contour = 1  # the preview grows inside the outlines
         self._train_dock, train = self.viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
         self.train_widget = train
         train.set_image(image)
