@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.events import Preview
-from napari_jnet.plugin.layers import METADATA_KEY, current_index, plane
+from napari_jnet.plugin.layers import METADATA_KEY, current_index, pixels, plane
 from napari_jnet.plugin.results import placement
 from napari_jnet.plugin.session import same
 
@@ -55,36 +55,59 @@ class PreviewSource:
 
 
 class PreviewLayer:
-    """The layer "preview": where the network sees cells now; it lies on the plane it is of."""
+    """The layer "preview": where the network sees cells now; it lies on the plane it is of.
 
-    def __init__(self, viewer: napari.viewer.Viewer, image: Any) -> None:
+    Made, empty, before the training begins: a new layer costs the window some tenths of a second.
+    """
+
+    def __init__(
+        self, viewer: napari.viewer.Viewer, image: Any, before: PreviewLayer | None
+    ) -> None:
         self._viewer = viewer
         self.image = image
-        self._layer: Any = None
+        self._layer: Any = None if before is None else before.layer
+        index = current_index(viewer, image)
+        rows_columns = tuple(pixels(image).shape[len(index) : len(index) + 2])
+        empty = np.zeros((1,) * len(index) + rows_columns, np.float32)
+        lies = self._lies(index)
+        if self.layer is not None and self._layer.ndim == empty.ndim:
+            self._layer.data = empty
+            self._layer.translate = lies["translate"]
+            self._layer.scale = lies["scale"]
+            return
+        if self.layer is not None:
+            viewer.layers.remove(self._layer)
+        active = viewer.layers.selection.active
+        self._layer = viewer.add_image(
+            empty,
+            name="preview",
+            colormap="green",
+            blending="additive",
+            opacity=0.45,
+            contrast_limits=(0.0, 1.0),
+            metadata={METADATA_KEY: {"result": True}},
+            **lies,
+        )
+        if active is not None:
+            viewer.layers.selection.active = active
+
+    @property
+    def layer(self) -> Any:
+        """The layer, or None where the user has deleted it."""
+        there = any(same(self._layer, other) for other in self._viewer.layers)
+        return self._layer if there else None
+
+    def _lies(self, index: tuple[int, ...]) -> dict[str, Any]:
+        lies = placement(self.image)
+        offset = np.multiply([*index, 0, 0], lies["scale"])
+        return {**lies, "translate": np.asarray(lies["translate"]) + offset}
 
     def show(self, preview: PlacedPreview) -> None:
-        """Show a preview; the layer is made anew where the user has deleted it."""
-        data = preview.segmentation[(None,) * len(preview.index)]
-        lies = placement(self.image)
-        offset = [*preview.index, *(0,) * preview.segmentation.ndim]
-        lies["translate"] = np.asarray(lies["translate"]) + np.multiply(offset, lies["scale"])
-        if self._layer is None or not any(same(self._layer, x) for x in self._viewer.layers):
-            active = self._viewer.layers.selection.active
-            self._layer = self._viewer.add_image(
-                data,
-                name="preview",
-                colormap="green",
-                blending="additive",
-                opacity=0.45,
-                contrast_limits=(0.0, 1.0),
-                metadata={METADATA_KEY: {"result": True}},
-                **lies,
-            )
-            if active is not None:
-                self._viewer.layers.selection.active = active
-            return
-        self._layer.data = data
-        self._layer.translate = lies["translate"]
+        """Show a preview, unless the user has deleted the layer."""
+        layer = self.layer
+        if layer is not None:
+            layer.data = preview.segmentation[(None,) * len(preview.index)]
+            layer.translate = self._lies(preview.index)["translate"]
 
     def follow(self, source: PreviewSource) -> None:
         """Tell the source which plane the viewer shows."""

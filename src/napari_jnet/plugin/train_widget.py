@@ -175,7 +175,7 @@ class TrainWidget(JobWidget):
             self.finished.emit("failed")
             return
         self._run, self._notices = run, []
-        self._preview = PreviewLayer(self._viewer, image)
+        self._preview = PreviewLayer(self._viewer, image, self._preview)
         self._source = PreviewSource(image, ())
         self._preview.follow(self._source)
         if not resume:
