@@ -80,6 +80,14 @@ def test_colours_become_classes_in_a_stable_order(tmp_path):
     assert labels.frame(2)[5, 5] == 1  # green sorts before red
 
 
+def test_an_empty_mask_does_not_decide(tmp_path):
+    for n, mask in enumerate([halves(BLACK, BLACK), halves(BLACK, GREEN)]):
+        save(tmp_path / f"images/{n}.png", COLOUR)
+        save(tmp_path / f"masks/{n}.png", mask)
+    labels = open_stack(tmp_path).annotation()
+    assert [np.unique(labels.frame(n)).tolist() for n in range(2)] == [[0], [0, 1]]
+
+
 def test_too_many_colours_are_refused(tmp_path):
     save(tmp_path / "images/0.png", COLOUR)
     save(tmp_path / "masks/0.png", np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from napari_jnet.data.stack import UNKNOWN, LabelKind, known_labels
 __all__ = ["MaskFolder", "is_instances", "is_near_binary"]
 
 _MOST_COLOURS = 64
+_MOST_READ = 20
 
 
 def is_near_binary(mask: NDArray[Any]) -> bool:
@@ -44,7 +45,7 @@ def is_instances(mask: NDArray[Any]) -> bool:
 class MaskFolder:
     """The masks of a folder, as labels.
 
-    What they mean is decided by the first mask:
+    What they mean is decided by the first mask that is not empty:
 
     - colours: a class for each colour, black = 0, the others from 1 sorted by red, green, blue over
       all masks (`colours`); all masks are read once when the first is asked for;
@@ -63,7 +64,7 @@ class MaskFolder:
     def __init__(self, files: Mapping[int, Path], views: Mapping[int, Path] | None = None) -> None:
         self._files = files
         self._views = views or {}
-        first = _read(next(iter(files.values())))
+        first = _first_telling(list(files.values()))
         self._coloured = first.ndim == 3
         self._binary = not self._coloured and (
             is_near_binary(first) or first.dtype == bool or int(first.max()) <= 1
@@ -133,6 +134,15 @@ def _read(path: Path) -> NDArray[Any]:
         first = mask[..., :1]
         if (np.abs(mask.astype(np.int32) - first) <= 8).all():
             return np.asarray(mask[..., 0])
+    return mask
+
+
+def _first_telling(files: Sequence[Path]) -> NDArray[Any]:
+    """Read masks until one is not empty, but not many: opening is to be quick."""
+    for path in files[:_MOST_READ]:
+        mask = _read(path)
+        if mask.any():
+            return mask
     return mask
 
 
