@@ -120,7 +120,7 @@ def _labels_layers(stack: Stack, shape: tuple[int, ...]) -> Iterator[LayerData]:
 
 def _options(stack: Stack, name: str) -> dict[str, Any]:
     told = {
-        "path": str(stack.path),
+        "path": str(stack.path) if stack.path else None,
         "format": stack.format,
         "sequence": stack.sequence,
         "frame_numbers": list(stack.frame_numbers),
