@@ -1,7 +1,7 @@
 """How long the window keeps its user waiting while a network is trained on the CPU.
 
-A 10 ms timer ticks in the window's thread; what counts is the time between two ticks, first with the
-window idle, then while the Train widget trains (after its first batch), in the same window.
+A 10 ms timer ticks in the window's thread; what counts is the time between two ticks, first with
+the window idle, then while the Train widget trains (after its first batch), in the same window.
 
     python benchmarks/responsiveness.py [--seconds 30] [--network unet] [--json FILE]
 

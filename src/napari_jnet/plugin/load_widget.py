@@ -77,7 +77,8 @@ class LoadWidget(JobWidget):
         self.column.addStretch(1)
         later = qdebounced(self._look, timeout=_TYPING_MS)
         self._lifetime.at_end(later.cancel)
-        self.path_edit.changed.connect(lambda _text: (self._list_sequences(()), later()))
+        self.path_edit.changed.connect(lambda _text: self._list_sequences(()))
+        self.path_edit.changed.connect(lambda _text: later())
         self.sequence_combo.currentIndexChanged.connect(lambda _index: self._look())
         self._list_sequences(())
 

@@ -70,12 +70,13 @@ class PreviewLayer:
         rows_columns = tuple(pixels(image).shape[len(index) : len(index) + 2])
         empty = np.zeros((1,) * len(index) + rows_columns, np.float32)
         lies = self._lies(index)
-        if self.layer is not None and self._layer.ndim == empty.ndim:
+        there = self.layer is not None
+        if there and self._layer.ndim == empty.ndim:
             self._layer.data = empty
             self._layer.translate = lies["translate"]
             self._layer.scale = lies["scale"]
             return
-        if self.layer is not None:
+        if there:
             viewer.layers.remove(self._layer)
         active = viewer.layers.selection.active
         self._layer = viewer.add_image(
