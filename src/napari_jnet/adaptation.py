@@ -14,8 +14,9 @@ from napari_jnet.data.stack import AnnotatedFrame, LabelKind
 
 __all__ = ["adapt", "object_areas"]
 
-WORKING_DIAMETER = 60
-"""Diameter, in pixels at the top level, that a typical object should not exceed by much."""
+WORKING_DIAMETER = 30
+"""Diameter that a typical object has at the top level, within a factor of 1.5: enough to see its
+boundary, and few enough pixels that a training has many steps."""
 UNET_DEPTH = 5
 BOUND_OF_DIAMETER = 0.4
 """dt_bound as a part of the typical diameter: beyond the middle of a cell there is nothing to learn."""
@@ -51,18 +52,22 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     Returns
     -------
     Config
-        With the channels of the frames, resolution levels, ``dt_bound`` and minimum size.
+        With the channels of the frames, the number of classes, resolution levels, ``dt_bound`` and
+        minimum size.
 
     Notes
     -----
     Objects are measured by the diameter of a disc of equal area.  The median decides: the top level
-    halves the frame until the diameter is near 60 pixels, ``dt_bound`` is 0.4 diameters.
+    halves the frame until the diameter is near 30 pixels, ``dt_bound`` is 0.4 diameters.
     """
     areas = object_areas(frames)
     typical = float(np.sqrt(4 * np.median(areas) / np.pi)) if areas.size else 30.0
     image = frames[0].image
     changes: dict[str, object] = {"network.in_channels": 1 if image.ndim == 2 else image.shape[-1]}
     network = config.network
+    largest = max(int(frame.labels.max(initial=0)) for frame in frames)
+    if frames[0].kind is not LabelKind.INSTANCES and network.classes == 1 and largest > 1:
+        changes["network.classes"] = largest + 1
     if not network.resolution_levels:
         top = -max(0, round(math.log2(typical / WORKING_DIAMETER)))
         depth = len(network.structure) if network.name == "jnet" else UNET_DEPTH

@@ -139,7 +139,8 @@ def draw_batch(
     training, device = config.training, store.images.device
     count, margin = training.batch_size, math.ceil(bound / store.unit)
     step = 2 ** (store.levels[-1] - store.levels[0])
-    size = -(-training.patch_size // step) * step
+    side = min(training.patch_size, max(store.images.shape[-2:]))
+    size = -(-side // step) * step
     chosen = _choose(len(store), count, generator).to(device)
     sizes = store.sizes[chosen]
     field = draw_field(count, size + 2 * margin, config.augmentation, generator)

@@ -9,6 +9,7 @@ import errno
 import os
 import pickle
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,12 +104,19 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
             torch.save({"format": FORMAT, "version": VERSION, **content}, file)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # temporary files are for their owner alone
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
         # torch reports a write that failed inside its archive as RuntimeError.
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise _write_error(path, error) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _write_error(path: Path, error: OSError | RuntimeError) -> OSError:
@@ -135,9 +143,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no model file {path}. Choose model.pt of a run.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of pickles that are no checkpoints
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
+        # torch then names the GLOBAL that the file asked for; other words mean a damaged file.
+        if "GLOBAL" in str(error):
             raise ModelFileError(
                 f"{path} holds more than numbers and tensors, so opening it could run code; it is "
                 "refused. Ask its author for a file of plain weights."
@@ -206,8 +217,13 @@ def load_model(
     place = choose_device(device)
     network = build_network(config.network)
     load_state(network, state, file)
-    network.to(place, memory_format=torch.channels_last).eval()
+    move(network, place).eval()
     return Model(network, config, file, place, original=content.get("format") != FORMAT)
+
+
+def move(network: SegmentationNetwork, device: torch.device) -> SegmentationNetwork:
+    """Put a network on a device, its weights laid out channels-last, which convolutions prefer."""
+    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def model_file(path: Path) -> Path:

@@ -60,10 +60,7 @@ class Option:
 
 def options(section: type[_Section]) -> dict[str, Option]:
     """List the fields of one section of the configuration, in order."""
-    return {
-        f.name: Option(f.name, f.default, **f.metadata)
-        for f in dataclasses.fields(section)
-    }
+    return {f.name: Option(f.name, f.default, **f.metadata) for f in dataclasses.fields(section)}
 
 
 def _unknown_key(key: str, known: list[str], where: str) -> ValueError:
@@ -89,17 +86,11 @@ class _Section:
         return cls(**{key: _tupled(value) for key, value in values.items()})
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            f.name: _listed(getattr(self, f.name)) for f in dataclasses.fields(self)
-        }
+        return {f.name: _listed(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
 
 def _tupled(value: Any) -> Any:
-    return (
-        tuple(_tupled(item) for item in value)
-        if isinstance(value, (list, tuple))
-        else value
-    )
+    return tuple(_tupled(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 
 def _listed(value: Any) -> Any:
@@ -110,14 +101,10 @@ def _check_option(section: str, option: Option, value: Any) -> None:
     name = f"{section}.{option.name}"
     if value is None:
         if option.default is not None:
-            raise ValueError(
-                f"{name} is None; it needs a value such as {option.default!r}."
-            )
+            raise ValueError(f"{name} is None; it needs a value such as {option.default!r}.")
         return
     if option.choices is not None and value not in option.choices:
-        raise ValueError(
-            f"{name} is {value!r}; it must be one of {', '.join(option.choices)}."
-        )
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(option.choices)}.")
     if option.minimum is None and option.maximum is None:
         return
     for number in value if isinstance(value, tuple) else (value,):
@@ -139,9 +126,7 @@ class NetworkConfig(_Section):
 
     name: str = _option("unet", "Network architecture.")
     in_channels: int = _option(1, "Channels of a frame.", minimum=1)
-    classes: int = _option(
-        1, "Segmentation channels: 1 for binary, K for K classes.", minimum=1
-    )
+    classes: int = _option(1, "Segmentation channels: 1 for binary, K for K classes.", minimum=1)
     distance: bool = _option(
         True, "Predict the truncated boundary distance beside the segmentation."
     )
@@ -171,9 +156,7 @@ class NetworkConfig(_Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         levels = self.resolution_levels
-        if list(levels) != list(
-            range(levels[0], levels[0] + len(levels)) if levels else ()
-        ):
+        if list(levels) != list(range(levels[0], levels[0] + len(levels)) if levels else ()):
             raise ValueError(
                 f"NetworkConfig.resolution_levels is {list(levels)}; "
                 "levels are consecutive and ascending, such as [-2, -1, 0]."
@@ -186,7 +169,7 @@ class TargetConfig(_Section):
 
     dt_bound: float | None = _option(
         None,
-        "Bound of the boundary distance, in pixels of the full frame; from the size of the objects if not given.",
+        "Bound of the boundary distance in pixels of the full frame; by default from the objects' size.",
         minimum=1,
         unit="px",
     )
@@ -214,18 +197,14 @@ class AugmentationConfig(_Section):
         minimum=0,
         unit="px",
     )
-    elastic_sigma: float = _option(
-        12.0, "Smoothness of the elastic field.", minimum=1, unit="px"
-    )
+    elastic_sigma: float = _option(12.0, "Smoothness of the elastic field.", minimum=1, unit="px")
     brightness: float = _option(
         0.3, "Random offset, in standard deviations of the frame.", minimum=0
     )
     contrast: float = _option(
         0.25, "Random gain: up to this much more or less.", minimum=0, maximum=1
     )
-    noise: float = _option(
-        0.1, "Random noise, in standard deviations of the frame.", minimum=0
-    )
+    noise: float = _option(0.1, "Random noise, in standard deviations of the frame.", minimum=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,9 +215,7 @@ class TrainingConfig(_Section):
         None, "Time budget; the schedule is stretched over it.", minimum=0.01, unit="min"
     )
     epochs: int | None = _option(None, "Number of epochs.", minimum=1)
-    batches_per_epoch: int = _option(
-        24, "Batches between two validations.", minimum=1
-    )
+    batches_per_epoch: int = _option(24, "Batches between two validations.", minimum=1)
     batch_size: int = _option(4, "Patches in a batch.", minimum=1)
     patch_size: int = _option(
         256,
@@ -249,9 +226,7 @@ class TrainingConfig(_Section):
     loss: str = _option("bce+smooth_l1", "Loss of segmentation and distance.")
     optimizer: str = _option("adamw", "Optimiser.", choices=("adam", "adamw"))
     learning_rate: float = _option(2e-3, "Learning rate.", minimum=1e-8, maximum=1)
-    weight_decay: float = _option(
-        1e-4, "Decoupled weight decay of AdamW.", minimum=0, maximum=1
-    )
+    weight_decay: float = _option(1e-4, "Decoupled weight decay of AdamW.", minimum=0, maximum=1)
     schedule: str = _option(
         "cosine", "Learning rate schedule.", choices=("cosine", "plateau", "constant")
     )
@@ -262,12 +237,8 @@ class TrainingConfig(_Section):
         maximum=0.9,
     )
     seed: int = _option(0, "Seed of every random choice.", minimum=0)
-    device: str = _option(
-        "auto", "Where to compute.", choices=("auto", "cpu", "cuda", "mps")
-    )
-    threads: int = _option(
-        0, "Threads of the CPU; 0 takes all cores.", minimum=0, maximum=1024
-    )
+    device: str = _option("auto", "Where to compute.", choices=("auto", "cpu", "cuda", "mps"))
+    threads: int = _option(0, "Threads of the CPU; 0 takes all cores.", minimum=0, maximum=1024)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,7 +249,7 @@ class InstanceConfig(_Section):
         0.5, "Probability above which a pixel is cell.", minimum=0, maximum=1
     )
     seed_threshold: float = _option(
-        0.5,
+        0.4,
         "Distance above which a cell's core becomes a seed, as a part of dt_bound.",
         minimum=0,
         maximum=1,
@@ -301,9 +272,7 @@ class Config:
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return nested plain values (for JSON and checkpoints)."""
-        return {
-            f.name: getattr(self, f.name).to_dict() for f in dataclasses.fields(self)
-        }
+        return {f.name: getattr(self, f.name).to_dict() for f in dataclasses.fields(self)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,11 +18,19 @@ from napari_jnet.instances import separate
 from napari_jnet.normalization import frame_tensor, is_constant, standardized_pyramid
 from napari_jnet.pyramid import expand
 
-__all__ = ["answer", "output_maps", "predict", "predict_image"]
+__all__ = ["Maps", "answer", "output_maps", "predict", "predict_image", "predict_maps"]
 
 TILED_FROM = 2048 * 2048
 """Frames with more pixels than this are predicted in tiles unless told otherwise."""
 DEFAULT_TILE = 1024
+
+
+class Maps(NamedTuple):
+    """What the network says of one image or volume, at its full size."""
+
+    segmentation: NDArray[np.float32]  # probability of cell
+    distance: NDArray[np.float32]  # pixels; zeros without a distance head
+    classes: NDArray[np.uint8] | None  # most probable class; None for cell and background
 
 
 def predict(
@@ -63,7 +72,7 @@ def predict(
     settings = instances or model.config.instances
     for number in numbers:
         frame = stack.frame(number)
-        segmentation, distance, empty = _predict_planes(model, frame, stack, number, tile)
+        maps, empty = _predict_planes(model, frame, stack, number, tile)
         if empty:
             yield Notice(
                 f"{stack.name}, frame {number}: {empty} plane(s) have one value in every pixel; "
@@ -73,34 +82,61 @@ def predict(
             position=stack.frame_numbers.index(number),
             number=number,
             count=len(numbers),
-            segmentation=segmentation,
-            distance=distance,
-            instances=separate(segmentation, distance, settings, model.dt_bound),
+            segmentation=maps.segmentation,
+            distance=maps.distance,
+            instances=separate(maps.segmentation, maps.distance, settings, model.dt_bound),
+            classes=maps.classes,
         )
 
 
 def _predict_planes(
-    model: Model, frame: NDArray, stack: Stack, number: int, tile: int | None
-) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
+    model: Model, frame: NDArray[Any], stack: Stack, number: int, tile: int | None
+) -> tuple[Maps, int]:
     """Predict the one plane of a frame, or each of a volume; also how many were constant."""
     name = f"{stack.name}, frame {number}"
     volume = "Z" in stack.axes[1:]
     planes = frame if volume else frame[None]
-    maps, empty = [], 0
+    made, empty = [], 0
     for plane in planes:
         if is_constant(frame_tensor(plane, name, model.frame_channels)):
             empty += 1
-            maps.append(np.zeros((2, *plane.shape[:2]), np.float32))
+            made.append(_nothing(plane.shape[:2], model))
         else:
-            maps.append(np.stack(predict_image(model, plane, tile=tile, name=name)))
-    both = np.stack(maps, axis=1)
-    segmentation, distance = both if volume else both[:, 0]
-    return segmentation, distance, empty
+            made.append(predict_maps(model, plane, tile=tile, name=name))
+    if not volume:
+        return made[0], empty
+    classes = [maps.classes for maps in made if maps.classes is not None]
+    together = Maps(
+        np.stack([maps.segmentation for maps in made]),
+        np.stack([maps.distance for maps in made]),
+        np.stack(classes) if classes else None,
+    )
+    return together, empty
+
+
+def _nothing(shape: tuple[int, ...], model: Model) -> Maps:
+    zeros = np.zeros(shape, np.float32)
+    classes = None if model.config.network.classes == 1 else zeros.astype(np.uint8)
+    return Maps(zeros, zeros.copy(), classes)
 
 
 def predict_image(
-    model: Model, image: NDArray, *, tile: int | None = None, name: str = "The image"
+    model: Model, image: NDArray[Any], *, tile: int | None = None, name: str = "The image"
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Segment one image; `predict_maps` without the classes.
+
+    Returns
+    -------
+    segmentation, distance
+        Each (H, W) float32, as in `Maps`.
+    """
+    maps = predict_maps(model, image, tile=tile, name=name)
+    return maps.segmentation, maps.distance
+
+
+def predict_maps(
+    model: Model, image: NDArray[Any], *, tile: int | None = None, name: str = "The image"
+) -> Maps:
     """Segment one image.
 
     Parameters
@@ -116,10 +152,13 @@ def predict_image(
 
     Returns
     -------
-    segmentation
-        (H, W) float32, probability of cell.
-    distance
-        (H, W) float32, distance to the nearest boundary in pixels; zeros without a distance head.
+    Maps
+        Each (H, W).
+
+    Raises
+    ------
+    ValueError
+        If the image does not fit the network, is too small for its levels, or is not finite.
 
     Notes
     -----
@@ -147,7 +186,8 @@ def predict_image(
             rows.start - offset[0] : rows.stop - offset[0],
             columns.start - offset[1] : columns.stop - offset[1],
         ]
-    return output_maps(expand(output, network.top_level, tuple(frame.shape[-2:])), model)
+    size = (frame.shape[-2], frame.shape[-1])
+    return output_maps(expand(output, network.top_level, size), model)
 
 
 def _at(part: slice, power: int) -> slice:
@@ -162,17 +202,19 @@ def answer(network: torch.nn.Module, levels: list[Tensor]) -> Tensor:
         return output.float()
 
 
-def output_maps(
-    output: Tensor, model: Model
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Turn the network's answer (1, outputs, H, W) into segmentation and distance, each (H, W)."""
+def output_maps(output: Tensor, model: Model) -> Maps:
+    """Turn the network's answer (1, outputs, H, W) into maps of (H, W)."""
     classes = model.config.network.classes
     logits = output[0, :classes]
-    cell = logits[0].sigmoid() if classes == 1 else 1 - logits.softmax(dim=0)[0]
+    if classes == 1:
+        cell, most_probable = logits[0].sigmoid(), None
+    else:
+        cell = 1 - logits.softmax(dim=0)[0]
+        most_probable = logits.argmax(dim=0).to(torch.uint8).numpy()
     if output.shape[1] == classes:
-        return cell.numpy(), np.zeros(cell.shape, np.float32)
+        return Maps(cell.numpy(), np.zeros(cell.shape, np.float32), most_probable)
     distance = output[0, classes].clamp(min=0, max=None if model.original else model.dt_bound)
-    return cell.numpy(), distance.numpy()
+    return Maps(cell.numpy(), distance.numpy(), most_probable)
 
 
 def _tiles(

@@ -55,7 +55,7 @@ def separate(
     seeded[parts[seeds > 0]] = True
     alone = cells & ~seeded[parts]
     markers = np.where(alone, parts + count, seeds)
-    objects = watershed(-distance, markers, mask=cells)
+    objects: NDArray[np.integer] = watershed(-distance, markers, mask=cells)  # type: ignore[no-untyped-call]
     if config.fill_holes:
         objects = _fill_holes(objects)
     return _without_small(objects, config.min_size)
@@ -63,8 +63,9 @@ def separate(
 
 def _fill_holes(objects: NDArray[np.integer]) -> NDArray[np.integer]:
     filled = objects.copy()
-    for index, box in enumerate(ndimage.find_objects(objects), start=1):
-        if box is None:
+    boxes: list[tuple[slice, ...] | None] = [*ndimage.find_objects(objects)]
+    for index, box in enumerate(boxes, start=1):
+        if box is None:  # no object has this number
             continue
         own = objects[box] == index
         holes = ndimage.binary_fill_holes(own) & ~own & (objects[box] == 0)
@@ -77,4 +78,5 @@ def _without_small(objects: NDArray[np.integer], min_size: int) -> NDArray[np.in
     keep = sizes >= max(min_size, 1)
     keep[0] = False
     numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
-    return numbers[objects]
+    kept: NDArray[np.int32] = numbers[objects]
+    return kept

@@ -52,9 +52,7 @@ def _distance_mse(distance: Tensor, targets: Targets, bound: float) -> Tensor:
 
 def _distance_smooth_l1(distance: Tensor, targets: Targets, bound: float) -> Tensor:
     """Smooth L1 in units of the bound, so that it weighs the same for every size of cell."""
-    error = F.smooth_l1_loss(
-        distance / bound, targets.distance / bound, reduction="none", beta=0.1
-    )
+    error = F.smooth_l1_loss(distance / bound, targets.distance / bound, reduction="none", beta=0.1)
     return _mean_known(error, targets.distance_known)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ __all__ = ["frame_tensor", "is_constant", "level_statistics", "standardized_pyra
 _SMALLEST_DEVIATION = 1e-6
 
 
-def frame_tensor(image: NDArray, name: str, channels: int | None = None) -> Tensor:
+def frame_tensor(image: NDArray[Any], name: str, channels: int | None = None) -> Tensor:
     """Turn a stored image into a float tensor.
 
     Parameters

@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class RunFolder:
                 f"The run folder {self.path} cannot be written ({error.strerror}). Choose another folder.",
             ) from error
 
-    def write_start(self, config: Config, split: dict[str, Sequence[str]]) -> None:
+    def write_start(self, config: Config, split: Mapping[str, Sequence[str]]) -> None:
         """Write configuration and split."""
         _write_json(self.path / "config.json", config.to_dict())
         _write_json(self.path / "split.json", {key: list(value) for key, value in split.items()})

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def train(
     *,
     resume: bool = False,
     start_from: Path | str | None = None,
-    preview: Callable[[], NDArray | None] | None = None,
+    preview: Callable[[], NDArray[Any] | None] | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Train a network on annotated frames.
 
@@ -96,7 +97,9 @@ def train(
         state.start_from(model_file(Path(start_from)))
     split = {"training": [f.name for f in training], "validation": [f.name for f in validation]}
     folder.write_start(settings, split)
-    job = _Job(folder, settings, device, state, store, Validation(validation, settings, device), split)
+    job = _Job(
+        folder, settings, device, state, store, Validation(validation, settings, device), split
+    )
     yield TrainingStart(
         device=describe_device(device),
         training_frames=tuple(split["training"]),
@@ -156,7 +159,9 @@ class _Job:
         self.saved_step = state.step
 
 
-def _run(job: _Job, preview: Callable[[], NDArray | None] | None) -> Generator[TrainEvent, None, None]:
+def _run(
+    job: _Job, preview: Callable[[], NDArray[Any] | None] | None
+) -> Generator[TrainEvent, None, None]:
     """Train until the budget is used; keep everything also when closed or failing in between."""
     state, previewed = job.state, float("-inf")
     try:
@@ -199,7 +204,7 @@ def _train_batch(job: _Job) -> Tensor:
     output = state.network(levels)
     loss = job.loss(output.float(), targets, config.network.classes, job.bound)
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     state.optimizer.step()
     state.average()
     return loss.detach()
@@ -257,7 +262,7 @@ def _finish_epoch(job: _Job) -> EpochEnd:
     return event
 
 
-def _preview(job: _Job, image: NDArray) -> Preview:
+def _preview(job: _Job, image: NDArray[Any]) -> Preview:
     model = Model(job.state.averaged, job.config, job.folder.model, job.device)
     segmentation, distance = predict_image(model, image, name="The preview image")
     return Preview(segmentation, distance, job.state.epoch)

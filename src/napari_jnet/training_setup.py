@@ -36,10 +36,13 @@ def split_annotated(
                 "from this model."
             )
     else:
-        given = any(frame.role == "validation" for frame in frames)
-        fraction = 0.0 if given else config.training.validation_fraction
-        chosen = set(split_frames(open_names, fraction, config.training.seed)[1])
-        chosen |= {frame.name for frame in frames if frame.role == "validation"}
+        chosen = {frame.name for frame in frames if frame.role == "validation"}
+        if open_names and not chosen:
+            fraction = config.training.validation_fraction
+            # Scores of partial frames say little, so complete ones are kept for validation.
+            complete = [f.name for f in frames if not f.role and f.labels.min(initial=0) >= 0]
+            names_to_split = complete if len(complete) > 1 else open_names
+            chosen = set(split_frames(names_to_split, fraction, config.training.seed)[1])
     training = [frame for frame in frames if frame.name not in chosen]
     validation = [frame for frame in frames if frame.name in chosen]
     if not training:

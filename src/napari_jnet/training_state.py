@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from napari_jnet.checkpoint import ModelFileError, load_state, read_checkpoint
+from napari_jnet.checkpoint import ModelFileError, load_state, move, read_checkpoint
 from napari_jnet.config import Config
 from napari_jnet.networks import SegmentationNetwork, build_network
 from napari_jnet.schedules import Schedule
@@ -60,9 +60,7 @@ class TrainingState:
             torch._foreach_lerp_(
                 list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay
             )
-            for kept, present in zip(
-                self.averaged.buffers(), self.network.buffers(), strict=True
-            ):
+            for kept, present in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
                 kept.copy_(present)
 
     def model_content(self, config: Config) -> dict[str, Any]:
@@ -117,8 +115,7 @@ def new_state(config: Config, device: torch.device) -> TrainingState:
         network = build_network(config.network)
     averaged = build_network(config.network)
     averaged.load_state_dict(network.state_dict())
-    network.to(device, memory_format=torch.channels_last)
-    averaged.to(device, memory_format=torch.channels_last)
+    network, averaged = move(network, device), move(averaged, device)
     rate, decay = config.training.learning_rate, config.training.weight_decay
     optimizer: torch.optim.Optimizer = (
         torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)

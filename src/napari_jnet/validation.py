@@ -71,7 +71,7 @@ class Validation:
             output = answer(model.network, [level.to(self.device) for level in levels])
             losses.append(float(loss(output, targets, self.config.network.classes, self.bound)))
             full = expand(output, model.network.top_level, frame.labels.shape).cpu()
-            segmentation, distance = output_maps(full, model)
+            segmentation, distance, _ = output_maps(full, model)
             counts += confusion(np.minimum(frame.labels, 1), segmentation > 0.5)
             if frame.kind is LabelKind.INSTANCES:
                 objects = separate(segmentation, distance, self.config.instances, self.bound)

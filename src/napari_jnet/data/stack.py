@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,8 +108,8 @@ class Stack:
     axes: str
     frame_numbers: tuple[int, ...]
     shape: tuple[int, ...]
-    dtype: np.dtype
-    read: Callable[[int], NDArray]
+    dtype: np.dtype[Any]
+    read: Callable[[int], NDArray[Any]]
     annotations: Mapping[str, Annotation] = field(default_factory=dict)
     scale: tuple[float, ...] = ()
     units: tuple[str, ...] = ()
@@ -118,7 +119,7 @@ class Stack:
     def __len__(self) -> int:
         return len(self.frame_numbers)
 
-    def frame(self, number: int) -> NDArray:
+    def frame(self, number: int) -> NDArray[Any]:
         """Read one frame; a number that the stack does not have raises `ValueError`."""
         if number not in self.frame_numbers:
             first, last = self.frame_numbers[0], self.frame_numbers[-1]
@@ -143,8 +144,6 @@ class Stack:
         return self.annotations[name]
 
 
-
-
 @dataclass(frozen=True, eq=False)
 class AnnotatedFrame:
     """One 2-D image and what is known of it: what a network is trained or scored on.
@@ -164,7 +163,7 @@ class AnnotatedFrame:
     """
 
     name: str
-    image: NDArray
+    image: NDArray[Any]
     labels: NDArray[np.int32]
     kind: LabelKind = LabelKind.INSTANCES
     role: str = ""
@@ -178,7 +177,7 @@ class AnnotatedFrame:
 
 
 def known_labels(
-    labels: NDArray, kind: LabelKind, *, partial: bool = False
+    labels: NDArray[Any], kind: LabelKind, *, partial: bool = False
 ) -> NDArray[np.int32]:
     """Turn stored labels into labels with `UNKNOWN` where nobody knows.
 

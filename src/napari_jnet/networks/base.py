@@ -63,7 +63,7 @@ class SegmentationNetwork(nn.Module, ABC):
         """
         output = self.features(pyramid)
         if self.config.distance and self.config.distance_scale != 1:
-            logits, distance = output.split([self.config.classes, 1], dim=1)
+            logits, distance = torch.split(output, [self.config.classes, 1], dim=1)
             output = torch.cat([logits, distance * self.config.distance_scale], dim=1)
         return output
 

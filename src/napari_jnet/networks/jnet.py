@@ -40,9 +40,7 @@ def _upsampling(channels: int, kernel: int, momentum: float) -> nn.Sequential:
 
 
 def _answer(channels: int, outputs: int, kernel: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.ReflectionPad2d(kernel // 2), nn.Conv2d(channels, outputs, kernel)
-    )
+    return nn.Sequential(nn.ReflectionPad2d(kernel // 2), nn.Conv2d(channels, outputs, kernel))
 
 
 class JNet(SegmentationNetwork):
@@ -96,12 +94,12 @@ class JNet(SegmentationNetwork):
             config.resolution_levels, config.structure, strict=True
         ):
             radius += ((layers + 1) * (kernel // 2) + 1) * 2**-level
-        step = 2 ** -config.resolution_levels[0]
-        return -(-radius // step) * step
+        step = int(2 ** -config.resolution_levels[0])
+        return -(-int(radius) // step) * step
 
     def features(self, pyramid: Sequence[Tensor]) -> Tensor:
         """Segment the lowest level, then add the detail of each further one."""
-        output = self.segments[0](pyramid[0])
+        output: Tensor = self.segments[0](pyramid[0])
         for index in range(1, len(self.segments)):
             image = pyramid[index]
             height, width = image.shape[-2:]
@@ -109,7 +107,5 @@ class JNet(SegmentationNetwork):
             if below or right:
                 output = F.pad(output, (0, right, 0, below))
             copies = self.config.structure[index][1]
-            output = self.segments[index](
-                torch.cat([output, image.repeat(1, copies, 1, 1)], dim=1)
-            )
+            output = self.segments[index](torch.cat([output, image.repeat(1, copies, 1, 1)], dim=1))
         return output

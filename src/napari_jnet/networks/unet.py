@@ -6,6 +6,7 @@ Same-size convolutions with batch normalisation; the channels double with each l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -41,8 +42,7 @@ class UNet(SegmentationNetwork):
             for inputs, outputs in zip([config.in_channels, *widths], widths, strict=False)
         )
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(low, high, 2, stride=2)
-            for high, low in zip(widths, widths[1:], strict=False)
+            nn.ConvTranspose2d(low, high, 2, stride=2) for high, low in pairwise(widths)
         )
         self.merge = nn.ModuleList(
             double_convolution(2 * width, width, momentum) for width in widths[:-1]

@@ -1,0 +1,282 @@
+"""Training: it learns, it stops anywhere, it goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_jnet.checkpoint import load_model, read_checkpoint
+from napari_jnet.config import Config
+from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
+from napari_jnet.events import (
+    BatchEnd,
+    EpochEnd,
+    Notice,
+    Preview,
+    TrainEvent,
+    TrainingEnd,
+    TrainingStart,
+)
+from napari_jnet.training import train
+
+TINY = Config().replace(
+    {
+        "network.channels": 4,
+        "network.resolution_levels": (-2, -1, 0),
+        "training.patch_size": 32,
+        "training.batch_size": 2,
+        "training.batches_per_epoch": 3,
+        "training.epochs": 2,
+        "training.device": "cpu",
+        "training.threads": 1,
+        "targets.dt_bound": 5.0,
+    }
+)
+
+
+def cells(count: int = 3, size: int = 48) -> list[AnnotatedFrame]:
+    """Bright discs on a dark ground, with noise."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.ogrid[:size, :size]
+    frames = []
+    for index in range(count):
+        labels = np.zeros((size, size), np.int32)
+        for value in range(1, 5):
+            y, x = rng.integers(8, size - 8, 2)
+            labels[((rows - y) ** 2 + (columns - x) ** 2) < 49] = value
+        image = 20 + 100 * (labels > 0) + rng.normal(0, 8, labels.shape)
+        frames.append(AnnotatedFrame(f"t{index:03d}", image.astype(np.float32), labels))
+    return frames
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return read_checkpoint(path)["network"]
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    other = weights(second)
+    for name, value in weights(first).items():
+        torch.testing.assert_close(value, other[name], atol=0, rtol=0, msg=name)
+
+
+def of(kind: type, events: Sequence[TrainEvent]) -> list:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def test_a_run_tells_all_and_leaves_its_files(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    events = list(train(cells(), run, TINY))
+    assert isinstance(events[0], TrainingStart) and isinstance(events[-1], TrainingEnd)
+    assert len(of(BatchEnd, events)) == 6
+    epochs = of(EpochEnd, events)
+    assert [event.epoch for event in epochs] == [1, 2]
+    assert all(event.validation_loss > 0 and 0 <= event.iou <= 1 for event in epochs)
+    with (run / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["train_loss"]) for row in rows] == [event.train_loss for event in epochs]
+    split = json.loads((run / "split.json").read_text())
+    assert sorted(split["training"] + split["validation"]) == ["t000", "t001", "t002"]
+    assert len(split["validation"]) == 1
+    assert Config.from_dict(json.loads((run / "config.json").read_text())).targets.dt_bound == 5
+    assert load_model(run).dt_bound == 5
+    assert not list(run.glob("*.part")) and not list(run.glob(".*"))
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    config = TINY.replace(
+        {"training.epochs": 12, "training.batches_per_epoch": 6, "training.learning_rate": 0.01}
+    )
+    epochs = of(EpochEnd, list(train(cells(4), tmp_path / "run", config)))
+    assert epochs[-1].iou > 0.8
+    assert epochs[-1].validation_loss < 0.75 * epochs[0].validation_loss
+
+
+def test_the_same_seed_gives_the_same_network_and_another_another(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        list(train(cells(), tmp_path / name, TINY.replace({"training.seed": seed})))
+    assert_same_weights(tmp_path / "a/last.pt", tmp_path / "b/last.pt")
+    with pytest.raises(AssertionError):
+        assert_same_weights(tmp_path / "a/last.pt", tmp_path / "c/last.pt")
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+@pytest.mark.parametrize("batches", [2, 3, 4])
+def test_resumed_is_as_if_never_stopped(tmp_path: Path, batches: int, schedule: str) -> None:
+    """Stopped within the first epoch, at its end, and within the second."""
+    config = TINY.replace({"training.schedule": schedule})
+    list(train(cells(), tmp_path / "whole", config))
+    stopped = train(cells(), tmp_path / "parts", config)
+    seen = 0
+    while seen < batches:
+        seen += isinstance(next(stopped), BatchEnd)
+    stopped.close()
+    rest = list(train(cells(), tmp_path / "parts", config, resume=True))
+    assert len(of(BatchEnd, rest)) == 6 - batches
+    assert_same_weights(tmp_path / "whole/last.pt", tmp_path / "parts/last.pt")
+    assert_same_weights(tmp_path / "whole/model.pt", tmp_path / "parts/model.pt")
+    histories = [
+        [
+            (row["epoch"], row["train_loss"], row["validation_loss"])
+            for row in read_checkpoint(path)["history"]
+        ]
+        for path in (tmp_path / "whole/last.pt", tmp_path / "parts/last.pt")
+    ]
+    assert histories[0] == histories[1]
+
+
+def test_stopped_at_the_first_batch_there_is_a_model(tmp_path: Path) -> None:
+    job = train(cells(), tmp_path / "run", TINY)
+    while not isinstance(next(job), BatchEnd):
+        pass
+    job.close()
+    assert load_model(tmp_path / "run/model.pt").network is not None
+    assert read_checkpoint(tmp_path / "run/last.pt")["training"]["batch"] == 1
+
+
+def test_a_failure_keeps_what_was_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = train(cells(), tmp_path / "run", TINY)
+    while not isinstance(next(job), BatchEnd):
+        pass
+
+    def fail(*_: object) -> None:
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr("napari_jnet.training.draw_batch", fail)
+    with pytest.raises(MemoryError):
+        list(job)
+    assert read_checkpoint(tmp_path / "run/last.pt")["training"]["step"] == 1
+
+
+def test_more_epochs_can_be_added(tmp_path: Path) -> None:
+    list(train(cells(), tmp_path / "run", TINY))
+    more = list(train(cells(), tmp_path / "run", TINY.replace({"training.epochs": 3}), resume=True))
+    assert [event.epoch for event in of(EpochEnd, more)] == [3]
+
+
+def test_a_time_budget_ends_the_training(tmp_path: Path) -> None:
+    config = TINY.replace({"training.epochs": None, "training.minutes": 0.01})
+    events = list(train(cells(), tmp_path / "run", config))
+    assert isinstance(events[-1], TrainingEnd) and of(EpochEnd, events)
+    assert of(BatchEnd, events)[-1].progress <= 1
+
+
+def test_fine_tuning_starts_from_the_weights_and_the_shape_of_a_model(tmp_path: Path) -> None:
+    list(train(cells(), tmp_path / "first", TINY))
+    config = TINY.replace(
+        {"network.channels": 8, "training.learning_rate": 1e-8, "training.epochs": 1}
+    )
+    list(train(cells(), tmp_path / "second", config, start_from=tmp_path / "first"))
+    first, second = weights(tmp_path / "first/model.pt"), weights(tmp_path / "second/last.pt")
+    assert first.keys() == second.keys()
+    torch.testing.assert_close(first["head.weight"], second["head.weight"], atol=1e-5, rtol=1e-4)
+
+
+def test_preview_is_given_for_the_image_that_is_looked_at(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (37, 41)).astype(np.uint8)
+    events = list(train(cells(), tmp_path / "run", TINY, preview=lambda: image))
+    previews = of(Preview, events)
+    assert previews and previews[0].segmentation.shape == (37, 41)
+    assert previews[0].distance.max() <= 5
+
+
+def test_one_frame_trains_and_says_what_that_means(tmp_path: Path) -> None:
+    events = list(train(cells(1), tmp_path / "run", TINY))
+    assert "one annotated frame" in of(Notice, events)[0].text
+    assert of(EpochEnd, events)[0].validation_loss is None
+    assert isinstance(events[-1], TrainingEnd)
+
+
+def test_roles_are_kept(tmp_path: Path) -> None:
+    frames = [
+        AnnotatedFrame(f.name, f.image, f.labels, f.kind, role)
+        for f, role in zip(cells(), ("training", "validation", "training"), strict=True)
+    ]
+    start = next(train(frames, tmp_path / "run", TINY))
+    assert isinstance(start, TrainingStart)
+    assert start.validation_frames == ("t001",)
+
+
+def test_unknown_pixels_change_nothing(tmp_path: Path) -> None:
+    """What an unknown pixel would have been must not matter to the network."""
+    frames = []
+    for value in (0, 3):
+        made = cells(2)
+        for frame in made:
+            frame.labels[:20] = value
+            frame.labels[:20] = UNKNOWN
+        frames.append([AnnotatedFrame(f.name, f.image, f.labels, LabelKind.CLASSES) for f in made])
+    for name, part in zip("ab", frames, strict=True):
+        list(train(part, tmp_path / name, TINY))
+    assert_same_weights(tmp_path / "a/last.pt", tmp_path / "b/last.pt")
+
+
+class TestBadInput:
+    def test_no_frames(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"no annotated frame.*at least one"):
+            next(train([], tmp_path / "run", TINY))
+
+    def test_empty_labels(self, tmp_path: Path) -> None:
+        frame = AnnotatedFrame("t0", cells(1)[0].image, np.zeros((48, 48), np.int32))
+        with pytest.raises(ValueError, match=r"labels of t0 hold no object.*Paint"):
+            next(train([frame], tmp_path / "run", TINY))
+
+    def test_sizes_differ(self) -> None:
+        with pytest.raises(ValueError, match=r"t0.*\(48, 48\).*\(40, 48\)"):
+            AnnotatedFrame("t0", np.zeros((48, 48)), np.zeros((40, 48), np.int32))
+
+    def test_nan(self, tmp_path: Path) -> None:
+        frames = cells()
+        frames[0].image[3, 4] = np.nan
+        frames[1].image[3, 4] = np.nan
+        with pytest.raises(ValueError, match=r"t00. has 1 pixel\(s\) that are NaN"):
+            next(train(frames, tmp_path / "run", TINY))
+
+    def test_a_run_is_not_overwritten(self, tmp_path: Path) -> None:
+        list(train(cells(), tmp_path / "run", TINY))
+        before = (tmp_path / "run/model.pt").read_bytes()
+        with pytest.raises(FileExistsError, match=r"holds a trained model already"):
+            next(train(cells(), tmp_path / "run", TINY))
+        assert (tmp_path / "run/model.pt").read_bytes() == before
+
+    def test_nothing_to_resume(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match=r"no training to resume"):
+            next(train(cells(), tmp_path / "run", TINY, resume=True))
+
+    def test_resumed_with_other_frames(self, tmp_path: Path) -> None:
+        list(train(cells(3), tmp_path / "run", TINY))
+        with pytest.raises(ValueError, match=r"Resume with the same frames"):
+            next(train(cells(2), tmp_path / "run", TINY, resume=True))
+
+    def test_a_file_where_the_folder_should_be(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(OSError, match=r"cannot be written.*Choose another folder"):
+            next(train(cells(), tmp_path / "file" / "run", TINY))
+
+    def test_no_space_left_keeps_the_earlier_checkpoint(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = train(cells(), tmp_path / "run", TINY)
+        while not isinstance(next(job), EpochEnd):
+            pass
+        before = (tmp_path / "run/last.pt").read_bytes()
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("napari_jnet.checkpoint.os.fsync", full)
+        with pytest.raises(OSError, match=r"disk is full.*written before is unchanged"):
+            list(job)
+        assert (tmp_path / "run/last.pt").read_bytes() == before
+        assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+            "config.json",
+            "history.csv",
+            "last.pt",
+            "model.pt",
+            "split.json",
+        ]
