@@ -202,6 +202,7 @@ class Demo:
     def _score(self, outcome: str) -> None:
         from napari_jnet.data import open_stack
         from napari_jnet.evaluation import evaluate
+        from napari_jnet.events import Scores
 
         if outcome != "done":
             said = self.predict_widget.message.text
@@ -210,6 +211,7 @@ class Demo:
         self.predict_widget.export(self.output)
         stack = open_stack(self.dataset, sequence="02")
         *_, scores = evaluate(self.output / "02_RES", stack)
+        assert isinstance(scores, Scores)  # the last event
         lines = score_lines(scores)
         (self.output / "metrics.json").write_text(
             json.dumps(dataclasses.asdict(scores), indent=2), encoding="utf-8"
