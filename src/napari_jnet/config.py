@@ -238,6 +238,11 @@ class TrainingConfig(_Section):
     )
     seed: int = _option(0, "Seed of every random choice.", minimum=0)
     device: str = _option("auto", "Where to compute.", choices=("auto", "cpu", "cuda", "mps"))
+    precision: str = _option(
+        "auto",
+        "Arithmetic of the forward pass in training; auto takes bfloat16 where the hardware has it.",
+        choices=("auto", "float32", "bfloat16"),
+    )
     threads: int = _option(0, "Threads of the CPU; 0 takes all cores.", minimum=0, maximum=1024)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import torch
 
-__all__ = ["choose_device", "describe_device", "device_line", "use_threads"]
+__all__ = ["choose_device", "describe_device", "device_line", "has_bfloat16", "use_threads"]
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -56,6 +57,22 @@ def describe_device(device: torch.device) -> str:
 def device_line() -> str:
     """Say what "auto" would use, for the window."""
     return describe_device(choose_device())
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Tell whether this device computes in bfloat16 faster than in float32.
+
+    A CPU does where it has the instructions; elsewhere torch emulates them, slowly.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # not Linux
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def use_threads(threads: int) -> None:

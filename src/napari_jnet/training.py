@@ -16,7 +16,7 @@ from napari_jnet.batches import FrameStore, draw_batch, load_frames
 from napari_jnet.checkpoint import Model, model_file, read_checkpoint, save_checkpoint
 from napari_jnet.config import Config
 from napari_jnet.data.stack import AnnotatedFrame
-from napari_jnet.device import choose_device, describe_device, use_threads
+from napari_jnet.device import choose_device, describe_device, has_bfloat16, use_threads
 from napari_jnet.events import (
     BatchEnd,
     EpochEnd,
@@ -133,6 +133,10 @@ class _Job:
         self.started = time.monotonic() - self.state.elapsed_s
         self.loss = loss_function(self.config.training.loss)
         self.saved_step = self.state.step
+        precision = self.config.training.precision
+        self.bfloat16 = precision == "bfloat16" or (
+            precision == "auto" and has_bfloat16(self.device)
+        )
 
     @property
     def bound(self) -> float:
@@ -201,7 +205,8 @@ def _train_batch(job: _Job) -> Tensor:
     state.schedule.set_rate(job.progress())
     levels, targets = draw_batch(job.store, config, job.bound, state.generator)
     levels = [level.contiguous(memory_format=torch.channels_last) for level in levels]
-    output = state.network(levels)
+    with torch.autocast(job.device.type, torch.bfloat16, enabled=job.bfloat16):
+        output = state.network(levels)
     loss = job.loss(output.float(), targets, config.network.classes, job.bound)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
