@@ -65,7 +65,7 @@ def trained_run(tmp_path_factory):
     frames = [AnnotatedFrame(f"t{i}", images[i], labels[i]) for i in range(len(images))]
     run = tmp_path_factory.mktemp("trained") / "run"
     config = preset("unet").replace(
-        {**SMALL, "training.epochs": 3, "training.batches_per_epoch": 16, "network.channels": 4}
+        {**SMALL, "training.epochs": 2, "training.batches_per_epoch": 8, "network.channels": 4}
     )
     for _ in train(frames, run, config):
         pass

@@ -183,3 +183,23 @@ def test_results_are_written(qtbot, viewer, widget, tmp_path, monkeypatch):
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "file"))
     assert click(qtbot, widget, widget.export_button) == "failed"
     assert "file" in widget.message.text
+
+
+def test_corrected_cells_can_be_learned_from(qtbot, viewer, widget):
+    assert click(qtbot, widget, widget.all_button) == "done"
+    _, train = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
+    assert train.labels_combo.currentText() == "truth"  # not what is active, but what was painted
+    train.set_labels(widget.layers[2])
+    assert train.labels_combo.currentText() == "cells"
+    for result in widget.layers[:2]:
+        with pytest.raises(ValueError, match="add it to the viewer"):
+            train.set_labels(result)
+
+
+def test_many_notices_become_a_few_lines(qtbot, viewer, widget):
+    flat = viewer.add_image(np.ones((9, 64, 64), np.float32), name="flat")
+    widget.set_image(flat)
+    assert click(qtbot, widget, widget.all_button) == "done"
+    assert not widget.layers[2].data.any()
+    assert widget.message.text.count("\n") == 4
+    assert widget.message.text.endswith("… and 6 more")

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
+    QMenu,
     QSizePolicy,
     QSpinBox,
     QToolButton,
@@ -47,7 +48,8 @@ def words(name: str) -> str:
 class LayerCombo(QComboBox):
     """The layers of one type in the viewer, held by reference.
 
-    Follows the active layer until the user chooses; then keeps that layer, renamed or moved, as
+    Results are no input, but for the cells, which may be corrected and learned from.  Follows the
+    active layer until the user chooses; then keeps that layer, renamed or moved, as
     long as it is in the viewer.
     """
 
@@ -99,12 +101,13 @@ class LayerCombo(QComboBox):
     def _refresh(self, _event: Any = None) -> None:
         before = self.layer
         self._layers = [layer for layer in self._viewer.layers if isinstance(layer, self._type)]
-        self._layers = [layer for layer in self._layers if not _is_result(layer)] or self._layers
+        self._layers = [layer for layer in self._layers if _result(layer) in ("", "cells")]
         keep = [i for i, layer in enumerate(self._layers) if same(layer, before)]
         self.blockSignals(True)
         self.clear()
         self.addItems([layer.name for layer in self._layers])
-        self.setCurrentIndex(keep[0] if keep else len(self._layers) - 1)
+        last = [i for i, layer in enumerate(self._layers) if not _result(layer)]
+        self.setCurrentIndex(keep[0] if keep else last[-1] if last else len(self._layers) - 1)
         self.blockSignals(False)
         if not keep:
             self._chosen = False
@@ -116,12 +119,13 @@ class LayerCombo(QComboBox):
             return
         active = self._viewer.layers.selection.active
         for index, layer in enumerate(self._layers):
-            if active is not None and same(layer, active):
+            if active is not None and same(layer, active) and not _result(layer):
                 self._set_index(index)
 
 
-def _is_result(layer: Any) -> bool:
-    return "result" in layer.metadata.get("napari-jnet", {})
+def _result(layer: Any) -> str:
+    """Return which result of a prediction or training a layer is, "" for any other layer."""
+    return layer.metadata.get("napari-jnet", {}).get("result", "")
 
 
 class PathEdit(QWidget):
@@ -139,10 +143,7 @@ class PathEdit(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(3)
         row.addWidget(self._edit)
-        if what in ("file", "either"):
-            row.addWidget(self._button("File…", self._choose_file))
-        if what in ("folder", "either"):
-            row.addWidget(self._button("Folder…", self._choose_folder))
+        row.addWidget(self._browse_button(what))
 
     @property
     def path(self) -> Path | None:
@@ -154,10 +155,18 @@ class PathEdit(QWidget):
     def path(self, path: Path | str | None) -> None:
         self._edit.setText("" if path is None else str(path))
 
-    def _button(self, text: str, slot: Any) -> QToolButton:
+    def _browse_button(self, what: str) -> QToolButton:
         button = QToolButton()
-        button.setText(text)
-        button.clicked.connect(slot)
+        button.setText("…")
+        button.setToolTip("Browse")
+        if what == "either":
+            menu = QMenu(button)
+            menu.addAction("File…", self._choose_file)
+            menu.addAction("Folder…", self._choose_folder)
+            button.setMenu(menu)
+            button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        else:
+            button.clicked.connect(self._choose_file if what == "file" else self._choose_folder)
         return button
 
     def _choose_file(self) -> None:

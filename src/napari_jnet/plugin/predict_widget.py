@@ -248,7 +248,7 @@ class PredictWidget(JobWidget):
         if outcome == "stopped":
             self._notices.append("Stopped; what is done so far is kept.")
         if outcome != "failed":
-            self.message.say("\n".join(dict.fromkeys(self._notices)))
+            self.message.say(_few(self._notices))
         if self._target is not None and self._sent_is_old():
             self._renew()
         super()._end(outcome)
@@ -288,6 +288,13 @@ def _exporting(results: Results, folder: Path) -> Generator[_Exported, None, Non
         for written, position in enumerate(positions, start=1):
             writer.write(results.prediction(position))
             yield _Exported(written, len(positions))
+
+
+def _few(notices: list[str], most: int = 4) -> str:
+    """Return the first notices, a line each, and how many more there are."""
+    lines = list(dict.fromkeys(notices))
+    more = [f"… and {len(lines) - most} more"] if len(lines) > most else []
+    return "\n".join([*lines[:most], *more])
 
 
 def _latest_run() -> Path | None:

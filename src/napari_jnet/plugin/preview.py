@@ -70,14 +70,13 @@ class PreviewLayer:
         rows_columns = tuple(pixels(image).shape[len(index) : len(index) + 2])
         empty = np.zeros((1,) * len(index) + rows_columns, np.float32)
         lies = self._lies(index)
-        there = self.layer is not None
-        if there and self._layer.ndim == empty.ndim:
-            self._layer.data = empty
-            self._layer.translate = lies["translate"]
-            self._layer.scale = lies["scale"]
+        earlier = self.layer
+        if earlier is not None and earlier.ndim == empty.ndim:
+            earlier.data = empty
+            earlier.translate, earlier.scale = lies["translate"], lies["scale"]
             return
-        if there:
-            viewer.layers.remove(self._layer)
+        if earlier is not None:
+            viewer.layers.remove(earlier)
         active = viewer.layers.selection.active
         self._layer = viewer.add_image(
             empty,
@@ -86,7 +85,7 @@ class PreviewLayer:
             blending="additive",
             opacity=0.45,
             contrast_limits=(0.0, 1.0),
-            metadata={METADATA_KEY: {"result": True}},
+            metadata={METADATA_KEY: {"result": "preview"}},
             **lies,
         )
         if active is not None:

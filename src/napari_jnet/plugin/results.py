@@ -75,7 +75,11 @@ class Results:
         self.edited: set[int] = set()
         lies = placement(image)
         self.segmentation = viewer.add_labels(
-            _zeros(shape, np.uint8), name="segmentation", opacity=0.25, metadata=_mark(), **lies
+            _zeros(shape, np.uint8),
+            name="segmentation",
+            opacity=0.25,
+            metadata=_mark("segmentation"),
+            **lies,
         )
         self.distance = viewer.add_image(
             self.distance_map,
@@ -84,11 +88,11 @@ class Results:
             blending="additive",
             opacity=0.4,
             contrast_limits=(0.0, max(bound, 1e-3)),
-            metadata=_mark(),
+            metadata=_mark("distance"),
             **lies,
         )
         self.cells = viewer.add_labels(
-            _zeros(shape, np.int32), name="cells", opacity=0.6, metadata=_mark(), **lies
+            _zeros(shape, np.int32), name="cells", opacity=0.6, metadata=_mark("cells"), **lies
         )
         self.cells.events.paint.connect(self._painted)
 
@@ -166,8 +170,8 @@ class Results:
                 layer.name = f"{layer.name} (earlier)"
 
 
-def _mark() -> dict[str, Any]:
-    return {METADATA_KEY: {"result": True}}
+def _mark(result: str) -> dict[str, Any]:
+    return {METADATA_KEY: {"result": result}}
 
 
 def add_results(

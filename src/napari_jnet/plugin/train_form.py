@@ -163,6 +163,7 @@ class RunForm:
 
     def __init__(self, form: QFormLayout) -> None:
         self._suggested = ""
+        self._offered: Path | None = None
         self._start = QComboBox()
         self._start.addItems([SCRATCH, MODEL, RESUME])
         self._start.setToolTip(
@@ -191,6 +192,11 @@ class RunForm:
         if self._folder.path is None or str(self._folder.path) == self._suggested:
             self._suggested = str(new_run_folder(name))
             self._folder.path = self._suggested
+
+    def offer_model(self, run: Path) -> None:
+        """Offer a run as the model to start from, unless the user has typed another."""
+        if self._model.path in (None, self._offered):
+            self._model.path = self._offered = run
 
     def set_values(self, values: dict[str, Any]) -> None:
         """Set what is named: run_folder, start_from, resume."""

@@ -293,6 +293,7 @@ class TrainWidget(JobWidget):
             self.message.say("\n".join(self._notices))
         if self._run is not None and (self._run / "model.pt").is_file():
             self._session.model = self._run
+            self.run_form.offer_model(self._run)
         super()._end(outcome)
 
 
