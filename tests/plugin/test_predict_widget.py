@@ -203,3 +203,22 @@ def test_many_notices_become_a_few_lines(qtbot, viewer, widget):
     assert not widget.layers[2].data.any()
     assert widget.message.text.count("\n") == 4
     assert widget.message.text.endswith("… and 6 more")
+
+
+def test_the_original_network_gives_its_recorded_maps(qtbot, viewer, widget, shared_data):
+    from napari_jnet.data import open_stack
+    from napari_jnet.plugin.reader import stack_layers
+
+    stack = open_stack(shared_data / "DIC-C2DH-HeLa", sequence="01")
+    data, options, _ = stack_layers(stack)[0]
+    widget.set_image(viewer.add_image(data, **options))
+    widget.set_model(
+        shared_data / "jnet-original-model" / "DIC_model", resolution_levels=(-2, -1, 0), dt_bound=6
+    )
+    viewer.dims.set_current_step(0, 2)
+    assert click(qtbot, widget, widget.frame_button) == "done"
+    assert list(widget.results.done) == [2]
+    reference = np.load(shared_data / "jnet-original-model" / "reference_01_t002.npz")
+    for name, shown in zip(("seg", "dist"), widget.results.maps(2), strict=True):
+        np.testing.assert_allclose(shown, reference[name], rtol=0, atol=1e-4)
+    assert widget.layers[1].contrast_limits == [0, 6]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
@@ -26,6 +26,24 @@ if TYPE_CHECKING:
     import napari
 
 __all__ = ["JobWidget"]
+
+_MINIMUM_WIDTH, _MINIMUM_HEIGHT = 330, 240
+
+
+class _Column(QScrollArea):
+    """Scrolls up and down only: never narrower than what it holds."""
+
+    def minimumSizeHint(self) -> QSize:
+        content, bar = self.widget(), self.verticalScrollBar()
+        if content is None or bar is None:
+            return super().minimumSizeHint()
+        width = content.minimumSizeHint().width() + bar.sizeHint().width()
+        return QSize(max(width, _MINIMUM_WIDTH), _MINIMUM_HEIGHT)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
 
 
 class JobWidget(QWidget):
@@ -81,7 +99,7 @@ class JobWidget(QWidget):
         column = QVBoxLayout(content)
         column.setContentsMargins(6, 4, 6, 4)
         column.setSpacing(6)
-        area = QScrollArea()
+        area = _Column()
         area.setWidget(content)
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
@@ -89,7 +107,6 @@ class JobWidget(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(area)
-        self.setMinimumWidth(330)
         return column
 
     def _group(self, title: str) -> QFormLayout:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,49 +15,20 @@ from napari_jnet.plugin.forms import LayerCombo
 from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.layers import current_index, image_stack
 from napari_jnet.plugin.predict_form import ModelForm, SeparationForm
+from napari_jnet.plugin.predict_jobs import (
+    Exported,
+    ModelReady,
+    ModelShelf,
+    exporting,
+    predicting,
+)
 from napari_jnet.plugin.renewal import Renewal
 from napari_jnet.plugin.results import Results, add_results
 
 if TYPE_CHECKING:
     import napari
 
-    from napari_jnet.checkpoint import Model
-
 __all__ = ["PredictWidget"]
-
-
-@dataclass(frozen=True)
-class _ModelReady:
-    key: tuple[Any, ...]
-    bound: float
-    instances: InstanceConfig
-    words: str
-
-
-@dataclass(frozen=True)
-class _Exported:
-    done: int
-    count: int
-
-
-class _ModelShelf:
-    """Keeps the model that was opened last, so that the next frame does not open it again."""
-
-    def __init__(self) -> None:
-        self._key: tuple[Any, ...] | None = None
-        self._model: Model | None = None
-
-    def get(self, path: Path, facts: dict[str, Any]) -> tuple[tuple[Any, ...], Model]:
-        """Open a model, in the worker thread; a file that has changed is opened anew."""
-        from napari_jnet.checkpoint import load_model, model_file
-
-        file = model_file(path)
-        changed = file.stat().st_mtime_ns if file.exists() else 0
-        key = (str(file), changed, facts["resolution_levels"], facts["dt_bound"])
-        if self._model is None or key != self._key:
-            self._model = None
-            self._model, self._key = load_model(path, **facts), key
-        return key, self._model
 
 
 class PredictWidget(JobWidget):
@@ -73,7 +43,7 @@ class PredictWidget(JobWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
         self.results: Results | None = None
-        self._shelf = _ModelShelf()
+        self._shelf = ModelShelf()
         self._sent: InstanceConfig | None = None
         self._target: tuple[Any, Stack] | None = None
         self._notices: list[str] = []
@@ -162,7 +132,7 @@ class PredictWidget(JobWidget):
         frames = None if all_frames else (stack.frame_numbers[index[0] if index else 0],)
         self._target, self._notices = (layer, stack), []
         self._sent = self.separation.config if self.separation.touched else None
-        job = _predicting(self._shelf, path, facts, stack, frames, self._sent)
+        job = predicting(self._shelf, path, facts, stack, frames, self._sent)
         self._start(job, f"predicting {layer.name}")
 
     def export(self, folder: Path | str) -> None:
@@ -175,7 +145,7 @@ class PredictWidget(JobWidget):
         OutputError
             If the folder cannot be written.
         """
-        for _ in _exporting(self._predicted(), Path(folder)):
+        for _ in exporting(self._predicted(), Path(folder)):
             pass
 
     # what the buttons and sliders do
@@ -189,7 +159,7 @@ class PredictWidget(JobWidget):
         name = QFileDialog.getExistingDirectory(self, "Folder for the results")
         if name:
             self._notices = [f"The results are in {name}."]
-            self._start(lambda: _exporting(results, Path(name)), f"writing results to {name}")
+            self._start(lambda: exporting(results, Path(name)), f"writing results to {name}")
 
     def _predicted(self) -> Results:
         if self.results is None or not self.results.done:
@@ -206,12 +176,12 @@ class PredictWidget(JobWidget):
         handlers: dict[type, Callable[[Any], None]] = {
             FramePrediction: self._frame,
             Notice: self._notice,
-            _ModelReady: self._model_ready,
-            _Exported: self._exported,
+            ModelReady: self._model_ready,
+            Exported: self._exported,
         }
         handlers[type(event)](event)
 
-    def _model_ready(self, event: _ModelReady) -> None:
+    def _model_ready(self, event: ModelReady) -> None:
         assert self._target is not None
         self._count = 0
         if not self.separation.touched:
@@ -231,7 +201,7 @@ class PredictWidget(JobWidget):
         self.progress.setValue(round(1000 * self._count / event.count))
         self.progress.setFormat(f"frame {self._count} of {event.count}")
 
-    def _exported(self, event: _Exported) -> None:
+    def _exported(self, event: Exported) -> None:
         self.progress.setValue(round(1000 * event.done / event.count))
         self.progress.setFormat(f"written {event.done} of {event.count}")
 
@@ -255,39 +225,6 @@ class PredictWidget(JobWidget):
 
     def _sent_is_old(self) -> bool:
         return self.separation.touched and self._sent != self.separation.config
-
-
-def _predicting(
-    shelf: _ModelShelf,
-    path: Path,
-    facts: dict[str, Any],
-    stack: Stack,
-    frames: tuple[int, ...] | None,
-    instances: InstanceConfig | None,
-) -> Any:
-    def job() -> Generator[Any, None, None]:
-        from napari_jnet.device import describe_device
-        from napari_jnet.inference import predict
-
-        key, model = shelf.get(path, facts)
-        where = describe_device(model.device)
-        yield _ModelReady(
-            key, model.dt_bound, model.config.instances, f"{model.path.parent.name}, on {where}"
-        )
-        yield from predict(model, stack, frames=frames, instances=instances)
-
-    return job
-
-
-def _exporting(results: Results, folder: Path) -> Generator[_Exported, None, None]:
-    from napari_jnet.export import ResultWriter
-
-    positions = sorted(results.done)
-    numbers = [results.done[position] for position in positions]
-    with ResultWriter(folder, results.stack, numbers) as writer:
-        for written, position in enumerate(positions, start=1):
-            writer.write(results.prediction(position))
-            yield _Exported(written, len(positions))
 
 
 def _few(notices: list[str], most: int = 4) -> str:

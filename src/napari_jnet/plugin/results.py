@@ -86,7 +86,7 @@ class Results:
             name="distance",
             colormap="magma",
             blending="additive",
-            opacity=0.4,
+            opacity=0.3,
             contrast_limits=(0.0, max(bound, 1e-3)),
             metadata=_mark("distance"),
             **lies,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_jnet.config import PRESETS, Config, TargetConfig, TrainingConfig, options, preset
 from napari_jnet.plugin.forms import OptionEditor, PathEdit, words
+from napari_jnet.plugin.worker import window_threads
 
 __all__ = ["NetworkForm", "RunForm", "new_run_folder"]
 
@@ -35,12 +35,6 @@ _MORE: tuple[tuple[type, str, type], ...] = (
     (TrainingConfig, "device", str),
 )
 _SECTIONS = {TargetConfig: "targets", TrainingConfig: "training"}
-
-
-def window_threads() -> int:
-    """Return how many threads torch may take, so that one core is left to the window."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) - 1)
 
 
 def new_run_folder(name: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,6 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QComboBox, QPushButton
 
-from napari_jnet.config import Config
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.events import (
     BatchEnd,
@@ -21,10 +20,11 @@ from napari_jnet.events import (
 )
 from napari_jnet.plugin.forms import LayerCombo, small_label
 from napari_jnet.plugin.job_widget import JobWidget
-from napari_jnet.plugin.layers import TrainingInput, describe_kind, kind_of, training_input
+from napari_jnet.plugin.layers import describe_kind, kind_of, training_input
 from napari_jnet.plugin.loss_plot import LossPlot
 from napari_jnet.plugin.preview import PlacedPreview, PreviewLayer, PreviewSource
 from napari_jnet.plugin.train_form import NetworkForm, RunForm
+from napari_jnet.plugin.train_jobs import look_up_device, time_left, training
 from napari_jnet.plugin.worker import Relay
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class TrainWidget(JobWidget):
         if not resume:
             self.plot.clear()
         self.score_line.clear()
-        job = _training(data, run, config, resume, start_from, self._source)
+        job = training(data, run, config, resume, start_from, self._source)
         self._start(job, f"training on {image.name}")
 
     def _chosen_layers(self) -> tuple[Any, Any]:
@@ -223,7 +223,7 @@ class TrainWidget(JobWidget):
 
     def _ask_device(self) -> None:
         self._device_relay.start(
-            _device,
+            look_up_device,
             lambda line: self.device_line.setText(f"Device: {line}"),
             on_error=lambda error: self.device_line.setText(f"Device: unknown ({error})"),
             title="looking for a GPU",
@@ -295,42 +295,3 @@ class TrainWidget(JobWidget):
             self._session.model = self._run
             self.run_form.offer_model(self._run)
         super()._end(outcome)
-
-
-def _training(
-    data: TrainingInput,
-    run: Path,
-    config: Config,
-    resume: bool,
-    start_from: Path | None,
-    source: PreviewSource,
-) -> Any:
-    def job() -> Generator[Any, None, None]:
-        from napari_jnet.training import train
-
-        yield from source.place(
-            train(
-                data.frames(),
-                run,
-                config,
-                resume=resume,
-                start_from=start_from,
-                preview=source.read,
-            )
-        )
-
-    return job
-
-
-def _device() -> Generator[str, None, None]:
-    from napari_jnet.device import device_line
-
-    yield device_line()
-
-
-def time_left(seconds: float) -> str:
-    """Say a duration: "45 s", "3 min", "2 h 10 min"."""
-    if seconds < 90:
-        return f"{max(0, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -7,6 +7,7 @@ the window empties some fifteen times a second, so that neither side waits for t
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
@@ -17,13 +18,19 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_jnet.events import BatchEnd, FramePrediction, Preview
 
-__all__ = ["Relay"]
+__all__ = ["JobMaker", "Relay", "window_threads"]
 
 _INTERVAL_MS = 66
 _FRAMES_WAITING = 8
 _CLOSE_TIMEOUT_S = 30.0
 
 JobMaker = Callable[[], Generator[Any, None, Any]]
+
+
+def window_threads() -> int:
+    """Return how many threads torch may take, so that one core is left to the window."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) - 1)
 
 
 class _Job:

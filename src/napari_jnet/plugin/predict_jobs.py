@@ -1,0 +1,93 @@
+"""What Predict does in the worker thread: open a model, predict frames, write results."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_jnet.config import InstanceConfig
+from napari_jnet.data.stack import Stack
+from napari_jnet.plugin.results import Results
+from napari_jnet.plugin.worker import JobMaker, window_threads
+
+if TYPE_CHECKING:
+    from napari_jnet.checkpoint import Model
+
+__all__ = ["Exported", "ModelReady", "ModelShelf", "exporting", "predicting"]
+
+
+@dataclass(frozen=True)
+class ModelReady:
+    """The model is open; its frames follow."""
+
+    key: tuple[Any, ...]
+    bound: float
+    instances: InstanceConfig
+    words: str
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One more frame is on disk."""
+
+    done: int
+    count: int
+
+
+class ModelShelf:
+    """Keeps the model that was opened last, so that the next frame does not open it again."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] | None = None
+        self._model: Model | None = None
+
+    def get(self, path: Path, facts: dict[str, Any]) -> tuple[tuple[Any, ...], Model]:
+        """Open a model, in the worker thread; a file that has changed is opened anew."""
+        from napari_jnet.checkpoint import load_model, model_file
+
+        file = model_file(path)
+        changed = file.stat().st_mtime_ns if file.exists() else 0
+        key = (str(file), changed, facts["resolution_levels"], facts["dt_bound"])
+        if self._model is None or key != self._key:
+            self._model = None
+            self._model, self._key = load_model(path, **facts), key
+        return key, self._model
+
+
+def predicting(
+    shelf: ModelShelf,
+    path: Path,
+    facts: dict[str, Any],
+    stack: Stack,
+    frames: tuple[int, ...] | None,
+    instances: InstanceConfig | None,
+) -> JobMaker:
+    """Make the job that opens a model and predicts frames of a stack."""
+
+    def job() -> Generator[Any, None, None]:
+        from napari_jnet.device import describe_device, use_threads
+        from napari_jnet.inference import predict
+
+        use_threads(window_threads())
+        key, model = shelf.get(path, facts)
+        where = describe_device(model.device)
+        yield ModelReady(
+            key, model.dt_bound, model.config.instances, f"{model.path.parent.name}, on {where}"
+        )
+        yield from predict(model, stack, frames=frames, instances=instances)
+
+    return job
+
+
+def exporting(results: Results, folder: Path) -> Generator[Exported, None, None]:
+    """Write the predicted frames of some results to a folder."""
+    from napari_jnet.export import ResultWriter
+
+    positions = sorted(results.done)
+    numbers = [results.done[position] for position in positions]
+    with ResultWriter(folder, results.stack, numbers) as writer:
+        for written, position in enumerate(positions, start=1):
+            writer.write(results.prediction(position))
+            yield Exported(written, len(positions))
