@@ -67,6 +67,11 @@ class EpochEnd:
     images_per_s: float
     elapsed_s: float
     best: bool  # whether ``model.pt`` is now this epoch
+    pixel_accuracy: float | None = None  # known pixels of the validation frames
+    mean_iou: float | None = None  # over background and cell, or over all classes
+    # Of each class from 0 (background, cell where they are two); None where it does not occur.
+    class_iou: tuple[float | None, ...] = ()
+    class_accuracy: tuple[float | None, ...] = ()  # part of its pixels that is found
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +106,8 @@ class FramePrediction:
     segmentation: NDArray[np.float32]  # probability of cell, 0 to 1
     distance: NDArray[np.float32]  # pixels, 0 to dt_bound
     instances: NDArray[np.int32]  # 0 = background, objects from 1 without gaps
-    classes: NDArray[np.uint8] | None = None  # class of each pixel, for more than two classes
+    classes: NDArray[np.uint8] | None = None  # most probable class of each pixel
+    legend: tuple[tuple[str, str], ...] = ()  # (name, "#rrggbb") of each class, where known
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,6 +94,10 @@ class TargetConfig(Section):
         "cityblock",
         "Metric of the boundary distance.",
         choices=("cityblock", "euclidean"),
+    )
+    legend: tuple[tuple[str, str], ...] = option(
+        (),
+        "Set by the training. [name, colour] of each class from 0, such as [line, #ff0000].",
     )
 
 
@@ -188,7 +193,9 @@ class TrainingConfig(Section):
         0, "Stop after so many epochs without a better validation; 0 never stops early.", minimum=0
     )
     best_by: str = option(
-        "loss", "What makes an epoch the best: loss, iou, seg, or the IoU of a class, as class:2."
+        "loss",
+        "What makes an epoch the best: loss, iou (of cell), mean_iou (of all classes), seg, "
+        "or the IoU of one class, as class:2.",
     )
     average_weights: bool = option(
         True, "Validate and keep a moving average of the weights, not those of the last step."
@@ -210,6 +217,14 @@ class TrainingConfig(Section):
         choices=("auto", "float32", "bfloat16"),
     )
     threads: int = option(0, "Threads of the CPU; 0 takes all cores.", minimum=0, maximum=1024)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"loss|iou|mean_iou|seg|class:\d+", str(self.best_by)):
+            raise ValueError(
+                f"TrainingConfig.best_by is {self.best_by!r}; it is loss, iou, mean_iou, seg or the "
+                "number of a class, such as class:2."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,8 +263,24 @@ class PredictionConfig(Section):
         maximum=0.9,
     )
     symmetries: int = option(
-        1, "Average over so many flips and quarter turns: 1, 4 or 8.", minimum=1, maximum=8
+        1,
+        "Average over so many mirrored frames: 1, 4 (flips) or 8 (flips and quarter turns).",
+        minimum=1,
+        maximum=8,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.symmetries not in (1, 4, 8):
+            raise ValueError(
+                f"PredictionConfig.symmetries is {self.symmetries}; a frame has 8 symmetries, 4 of them "
+                "flips. Choose 1, 4 or 8."
+            )
+        if self.overlap and self.tile == 0:
+            raise ValueError(
+                f"PredictionConfig.overlap is {self.overlap} and tile is 0; whole frames do not "
+                "overlap. Give the side of the tiles, or an overlap of 0."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,107 @@
+"""The augmentation flags of the original J-Net's script: read from its command line or as one JSON text."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+from napari_jnet.config.options import Section, option
+
+__all__ = ["OriginalAugmentation"]
+
+Entries = tuple[tuple[float, ...], ...]
+
+_ENTRIES = {
+    "aug_crop_params": "[height, width, weight]",
+    "aug_intensity_params": "[m, s, weight]",
+    "aug_elastic_params": "[alpha, sigma, weight]",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OriginalAugmentation(Section):
+    """How the original J-Net changes a training image, in its order and by its names.
+
+    Each list has one entry for each way to do it; which one is done is drawn by the weights, the last
+    number of each entry.  An entry that begins with -1 does nothing; an empty list is off.
+    """
+
+    aug_crop_params: Entries = option(
+        (), "Random crops, a list of [height, width, weight]; one is drawn for each batch."
+    )
+    aug_rotation: int = option(
+        0,
+        "Roll by a random number of pixels, then rotate by any angle, reflected at the border.",
+        choices=(0, 1),
+    )
+    aug_rolling: int = option(1, "Whether aug_rotation rolls; 0 as the original.", choices=(0, 1))
+    aug_intensity_params: Entries = option(
+        (),
+        "Foreground intensity i becomes i + m*i + s*(its mean): a list of [largest m, largest s, weight].",
+    )
+    aug_elastic_params: Entries = option(
+        (),
+        "Elastic deformation, a list of [alpha, sigma, weight]: noise from -1 to 1, smoothed by a "
+        "Gaussian of sigma pixels, times alpha pixels.",
+    )
+    aug_rotation_flip: int = option(0, "Flips and quarter turns.", choices=(0, 1))
+    aug_symmetries: int = option(
+        8,
+        "How many of them: 8, or 6 as the original, which never flips what it has turned by 90°.",
+        choices=(6, 8),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, form in _ENTRIES.items():
+            for entry in getattr(self, name):
+                _check_entry(name, form, entry)
+            if getattr(self, name) and not any(entry[-1] > 0 for entry in getattr(self, name)):
+                raise ValueError(f"{name} has no weight above 0; at least one entry needs one.")
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the flags of one JSON object, such as ``{"aug_rotation": 1}``.
+
+        Raises
+        ------
+        ValueError
+            If the text is no JSON object, or a flag is unknown or out of range.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"augmentation.original is {text!r}, which is no JSON ({error}); "
+                'write flags such as {"aug_rotation": 1}.'
+            ) from error
+        if not isinstance(values, dict):
+            raise ValueError(
+                f'augmentation.original is {text!r}; it must be flags such as {{"aug_rotation": 1}}.'
+            )
+        return cls.from_dict(values)
+
+    def augmentation_json(self) -> str:
+        """Return the augmentation flags as one JSON text."""
+        return json.dumps(OriginalAugmentation.to_dict(self))
+
+
+def _check_entry(name: str, form: str, entry: Any) -> None:
+    if (
+        not isinstance(entry, tuple)
+        or len(entry) != 3
+        or not all(isinstance(number, (int, float)) and math.isfinite(number) for number in entry)
+    ):
+        raise ValueError(f"{name} has the entry {entry!r}; each entry is {form}, three numbers.")
+    first, second, weight = entry
+    if weight < 0 or (first != -1 and min(first, second) < 0):
+        raise ValueError(
+            f"{name} has the entry {list(entry)}; numbers are 0 or more, "
+            "or the first two are -1 for no change."
+        )
+    if name == "aug_crop_params" and first != -1 and (first < 1 or second < 1 or first % 1 or second % 1):
+        raise ValueError(f"{name} has the entry {list(entry)}; height and width are whole pixels.")
+    if name == "aug_elastic_params" and first > 0 and second == 0:
+        raise ValueError(f"{name} has the entry {list(entry)}; sigma must be above 0.")
