@@ -7,11 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, Self
 
-from napari_jnet.config.options import Section, option
+from napari_jnet.config.options import Section, option, options
 
 __all__ = ["OriginalAugmentation"]
-
-Entries = tuple[tuple[float, ...], ...]
 
 _ENTRIES = {
     "aug_crop_params": "[height, width, weight]",
@@ -28,33 +26,41 @@ class OriginalAugmentation(Section):
     number of each entry.  An entry that begins with -1 does nothing; an empty list is off.
     """
 
-    aug_crop_params: Entries = option(
+    aug_crop_params: tuple[tuple[float, ...], ...] = option(
         (), "Random crops, a list of [height, width, weight]; one is drawn for each batch."
     )
     aug_rotation: int = option(
         0,
         "Roll by a random number of pixels, then rotate by any angle, reflected at the border.",
-        choices=(0, 1),
+        minimum=0,
+        maximum=1,
     )
-    aug_rolling: int = option(1, "Whether aug_rotation rolls; 0 as the original.", choices=(0, 1))
-    aug_intensity_params: Entries = option(
+    aug_rolling: int = option(
+        1, "Whether aug_rotation rolls; 0 as the original.", minimum=0, maximum=1
+    )
+    aug_intensity_params: tuple[tuple[float, ...], ...] = option(
         (),
         "Foreground intensity i becomes i + m*i + s*(its mean): a list of [largest m, largest s, weight].",
     )
-    aug_elastic_params: Entries = option(
+    aug_elastic_params: tuple[tuple[float, ...], ...] = option(
         (),
         "Elastic deformation, a list of [alpha, sigma, weight]: noise from -1 to 1, smoothed by a "
         "Gaussian of sigma pixels, times alpha pixels.",
     )
-    aug_rotation_flip: int = option(0, "Flips and quarter turns.", choices=(0, 1))
+    aug_rotation_flip: int = option(0, "Flips and quarter turns.", minimum=0, maximum=1)
     aug_symmetries: int = option(
         8,
         "How many of them: 8, or 6 as the original, which never flips what it has turned by 90°.",
-        choices=(6, 8),
+        minimum=6,
+        maximum=8,
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.aug_symmetries not in (6, 8):
+            raise ValueError(
+                f"aug_symmetries is {self.aug_symmetries}; it is 8, or 6 as the original."
+            )
         for name, form in _ENTRIES.items():
             for entry in getattr(self, name):
                 _check_entry(name, form, entry)
@@ -85,7 +91,8 @@ class OriginalAugmentation(Section):
 
     def augmentation_json(self) -> str:
         """Return the augmentation flags as one JSON text."""
-        return json.dumps(OriginalAugmentation.to_dict(self))
+        values = self.to_dict()
+        return json.dumps({name: values[name] for name in options(OriginalAugmentation)})
 
 
 def _check_entry(name: str, form: str, entry: Any) -> None:
@@ -101,7 +108,11 @@ def _check_entry(name: str, form: str, entry: Any) -> None:
             f"{name} has the entry {list(entry)}; numbers are 0 or more, "
             "or the first two are -1 for no change."
         )
-    if name == "aug_crop_params" and first != -1 and (first < 1 or second < 1 or first % 1 or second % 1):
+    if (
+        name == "aug_crop_params"
+        and first != -1
+        and (first < 1 or second < 1 or first % 1 or second % 1)
+    ):
         raise ValueError(f"{name} has the entry {list(entry)}; height and width are whole pixels.")
     if name == "aug_elastic_params" and first > 0 and second == 0:
         raise ValueError(f"{name} has the entry {list(entry)}; sigma must be above 0.")

@@ -95,6 +95,23 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.patience": 50,
         "training.best_by": "mean_iou",
     },
+    # Sixta, 2018: the published structure, schedule and loss; `napari-jnet jnet` has all its flags.
+    "original": {
+        "network.name": "jnet",
+        "network.resolution_levels": (-2, -1, 0),
+        "network.structure": ((16, 64, 3), (2, 8, 3), (2, 8, 3)),
+        "targets.dt_bound": 9.0,
+        "augmentation.original": '{"aug_rotation": 1, "aug_rotation_flip": 1, '
+        '"aug_elastic_params": [[50, 5, 5], [-1, -1, 1]]}',
+        "training.loss": "bce+mse",
+        "training.optimizer": "adam",
+        "training.learning_rate": 1e-4,
+        "training.weight_decay": 0.0,
+        "training.schedule": "plateau",
+        "training.batch_size": 8,
+        "training.average_weights": False,
+        "training.precision": "float32",
+    },
 }
 """Changes to the default configuration, by the name of the preset.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from napari_jnet.config.options import Section, option, unknown_key
+from napari_jnet.config.original import OriginalAugmentation
 
 __all__ = [
     "AugmentationConfig",
@@ -148,6 +149,11 @@ class AugmentationConfig(Section):
         0.25, "Random gain: up to this much more or less.", minimum=0, maximum=1
     )
     noise: float = option(0.1, "Random noise, in standard deviations of the frame.", minimum=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.original:
+            OriginalAugmentation.from_json(self.original)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,6 +299,15 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     instances: InstanceConfig = field(default_factory=InstanceConfig)
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
+
+    def __post_init__(self) -> None:
+        weighted = self.training.class_balance or self.training.border_weight
+        if self.augmentation.original and (self.network.classes > 1 or weighted):
+            raise ValueError(
+                "augmentation.original warps maps of cell and distance, so it knows neither classes nor "
+                "weights of pixels. Use it with network.classes=1, training.class_balance=false and "
+                "training.border_weight=0, or leave it empty."
+            )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return nested plain values (for JSON and checkpoints)."""
