@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 import torch
 
 from napari_jnet.checkpoint import Model
-from napari_jnet.config import Config, InstanceConfig
+from napari_jnet.config import Config, InstanceConfig, PredictionConfig
 from napari_jnet.data import array_stack
 from napari_jnet.events import FramePrediction, Notice
-from napari_jnet.inference import predict, predict_image
-from napari_jnet.networks import build_network
+from napari_jnet.inference import answer, predict, predict_image, predict_maps
+from napari_jnet.inference_tiles import windows
+from napari_jnet.networks import SegmentationNetwork, build_network
+from napari_jnet.normalization import frame_tensor, standardized_pyramid
 
 
 def a_model(**changes: object) -> Model:
@@ -109,3 +112,100 @@ def test_a_frame_with_nan_is_named_after_the_good_ones_came() -> None:
 def test_images_that_do_not_fit_are_refused(image: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         predict_image(a_model(), image)
+
+
+class TestSettings:
+    """Tiles, overlap and symmetries of the model, and of the caller."""
+
+    def test_the_model_has_them_and_the_caller_wins(self) -> None:
+        image = noise(40, 40)
+        trained = a_model(**{"prediction.symmetries": 8})
+        plain = predict_maps(trained, image, prediction=PredictionConfig())
+        np.testing.assert_array_equal(plain.segmentation, predict_maps(a_model(), image)[0])
+        assert not np.allclose(plain.segmentation, predict_maps(trained, image)[0])
+
+    @pytest.mark.parametrize("count", [4, 8])
+    def test_symmetries_of_a_frame_give_the_symmetries_of_its_maps(self, count: int) -> None:
+        """The average over all symmetries is one more symmetric function."""
+        model, settings = a_model(), PredictionConfig(symmetries=count)
+        image = noise(24, 32 if count == 4 else 24)
+        turn = np.flipud if count == 4 else np.rot90
+        maps = predict_maps(model, image, prediction=settings)
+        turned = predict_maps(model, turn(image), prediction=settings)
+        np.testing.assert_allclose(turned.segmentation, turn(maps.segmentation), atol=1e-5)
+        np.testing.assert_allclose(turned.distance, turn(maps.distance), atol=1e-4)
+
+    @pytest.mark.parametrize("shape", [(21, 30), (24, 24)])
+    def test_what_does_not_care_for_symmetry_stays_as_it_is(self, shape: tuple[int, int]) -> None:
+        image = noise(*shape)
+        model = pixelwise_model()
+        expected = predict_maps(model, image)
+        maps = predict_maps(model, image, prediction=PredictionConfig(symmetries=8))
+        np.testing.assert_allclose(maps.segmentation, expected.segmentation, atol=1e-6)
+        np.testing.assert_allclose(maps.distance, expected.distance, atol=1e-5)
+        assert maps.classes is not None and expected.classes is not None
+        np.testing.assert_array_equal(maps.classes, expected.classes)
+
+    def test_probabilities_are_averaged_not_logits(self) -> None:
+        image, model = noise(24, 32), a_model()
+        turns = (np.asarray, np.fliplr, np.flipud, lambda a: a[::-1, ::-1])
+        parts = [turn(predict_maps(model, turn(image)).segmentation) for turn in turns]
+        mean = np.mean(parts, axis=0)
+        found = predict_maps(model, image, prediction=PredictionConfig(symmetries=4))
+        np.testing.assert_allclose(found.segmentation, mean, atol=1e-6)
+
+    def test_windows_of_a_pixelwise_network_change_nothing(self) -> None:
+        image, model = noise(37, 50), pixelwise_model()
+        expected = predict_maps(model, image)
+        settings = PredictionConfig(tile=16, overlap=0.5)
+        maps = predict_maps(model, image, prediction=settings)
+        np.testing.assert_allclose(maps.segmentation, expected.segmentation, atol=1e-6)
+
+    def test_windows_are_seen_alone_and_averaged(self) -> None:
+        image, model = noise(16, 24), a_model()
+        image[0, :2] = 0, 255
+        parts = [slice(0, 16), slice(8, 24)]
+        levels = standardized_pyramid(frame_tensor(image, "x")[None], model.network.levels)
+        total, count = np.zeros((16, 24)), np.zeros((16, 24))
+        for part in parts:
+            half = slice(part.start // 2, part.stop // 2)
+            logits = answer(model.network, [levels[0][..., half], levels[1][..., part]])
+            total[:, part] += logits[0, 0].sigmoid().numpy()
+            count[:, part] += 1
+        found = predict_maps(model, image, prediction=PredictionConfig(tile=16, overlap=0.5))
+        np.testing.assert_allclose(found.segmentation, total / count, atol=1e-6)
+
+    @pytest.mark.parametrize("side", [16, 17, 31, 32, 33, 50])
+    @pytest.mark.parametrize("overlap", [0.1, 0.5, 0.9])
+    def test_windows_cover_a_frame(self, side: int, overlap: float) -> None:
+        seen = np.zeros((side, 20), int)
+        for rows, columns in windows((side, 20), 16, overlap, stride=4):
+            assert rows.start % 4 == columns.start % 4 == 0
+            assert 16 <= rows.stop - rows.start < 20
+            seen[rows, columns] += 1
+        assert seen.min() >= 1
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"symmetries": 3}, r"symmetries is 3.*1, 4 or 8"),
+            ({"overlap": 0.5, "tile": 0}, r"overlap is 0.5 and tile is 0"),
+        ],
+    )
+    def test_settings_that_make_no_sense(self, changes: dict[str, object], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            PredictionConfig(**changes)  # type: ignore[arg-type]
+
+
+def pixelwise_model() -> Model:
+    """Return a model of three classes whose answer for a pixel depends on that pixel alone."""
+
+    class Pixelwise(SegmentationNetwork):
+        levels, stride, halo = (0,), 1, 0
+
+        def features(self, pyramid: Sequence[torch.Tensor]) -> torch.Tensor:
+            image = pyramid[-1]
+            return torch.cat([image, -image, 2 * image**2 - 1, 2 + image], dim=1)
+
+    config = Config().replace({"network.classes": 3, "targets.dt_bound": 5.0})
+    return Model(Pixelwise(config.network), config, Path("model.pt"), torch.device("cpu"))

@@ -12,7 +12,7 @@ from scipy import ndimage
 from napari_jnet.config import Config
 from napari_jnet.data.stack import AnnotatedFrame, LabelKind
 
-__all__ = ["adapt", "object_areas"]
+__all__ = ["adapt", "class_count", "object_areas"]
 
 WORKING_DIAMETER = 30
 """Diameter that a typical object has at the top level, within a factor of 1.5: enough to see its
@@ -37,6 +37,18 @@ def object_areas(frames: Sequence[AnnotatedFrame]) -> NDArray[np.int64]:
         areas.append(np.bincount(known.ravel())[1:])
     together = np.concatenate(areas) if areas else np.zeros(0, np.int64)
     return np.sort(together[together > 0])
+
+
+def class_count(config: Config, frames: Sequence[AnnotatedFrame]) -> int:
+    """Return the classes that a network needs: those of the configuration, more if the labels have more.
+
+    Labels of 0 and 1, and objects, need no more than one channel.
+    """
+    classes = config.network.classes
+    if frames[0].kind is LabelKind.INSTANCES:
+        return classes
+    largest = max(int(frame.labels.max(initial=0)) for frame in frames)
+    return max(classes, largest + 1) if largest > 1 else classes
 
 
 def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
@@ -64,10 +76,8 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     typical = float(np.sqrt(4 * np.median(areas) / np.pi)) if areas.size else 30.0
     image = frames[0].image
     changes: dict[str, object] = {"network.in_channels": 1 if image.ndim == 2 else image.shape[-1]}
+    changes["network.classes"] = class_count(config, frames)
     network = config.network
-    largest = max(int(frame.labels.max(initial=0)) for frame in frames)
-    if frames[0].kind is not LabelKind.INSTANCES and network.classes == 1 and largest > 1:
-        changes["network.classes"] = largest + 1
     if not network.resolution_levels:
         top = -max(0, round(math.log2(typical / WORKING_DIAMETER)))
         depth = len(network.structure) if network.name == "jnet" else UNET_DEPTH

@@ -1,9 +1,10 @@
-"""Prediction: whole frames or tiles with a halo, one frame of a stack after the other."""
+"""Prediction: whole frames, tiles or overlapping windows, one frame of a stack after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from typing import Any, NamedTuple
+import dataclasses
+from collections.abc import Generator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,9 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_jnet.checkpoint import Model
-from napari_jnet.config import InstanceConfig
+from napari_jnet.config import InstanceConfig, PredictionConfig
 from napari_jnet.data.stack import Stack
 from napari_jnet.events import FramePrediction, Notice
+from napari_jnet.inference_maps import Maps, average_maps, output_maps, probabilities
+from napari_jnet.inference_symmetries import SYMMETRIES
+from napari_jnet.inference_tiles import Part, at_level, tiles, windows
 from napari_jnet.instances import separate
 from napari_jnet.normalization import frame_tensor, is_constant, standardized_pyramid
 from napari_jnet.pyramid import expand
@@ -25,14 +29,6 @@ TILED_FROM = 2048 * 2048
 DEFAULT_TILE = 1024
 
 
-class Maps(NamedTuple):
-    """What the network says of one image or volume, at its full size."""
-
-    segmentation: NDArray[np.float32]  # probability of cell
-    distance: NDArray[np.float32]  # pixels; zeros without a distance head
-    classes: NDArray[np.uint8] | None  # most probable class; None for cell and background
-
-
 def predict(
     model: Model,
     stack: Stack,
@@ -40,6 +36,7 @@ def predict(
     frames: Sequence[int] | None = None,
     instances: InstanceConfig | None = None,
     tile: int | None = None,
+    prediction: PredictionConfig | None = None,
 ) -> Generator[FramePrediction | Notice, None, None]:
     """Segment a stack, one frame at a time.
 
@@ -54,7 +51,9 @@ def predict(
     instances
         How to separate objects; None takes what the model was trained with.
     tile
-        Side of the tiles in pixels; None decides by the size of the frame, 0 takes whole frames.
+        Side of the tiles in pixels, 0 for whole frames; None takes that of ``prediction``.
+    prediction
+        Tiles, overlap and symmetries; None takes what the model was trained with.
 
     Yields
     ------
@@ -69,10 +68,11 @@ def predict(
         If a frame does not fit the network, or is damaged.
     """
     numbers = tuple(stack.frame_numbers if frames is None else frames)
-    settings = instances or model.config.instances
+    separation = instances or model.config.instances
+    settings = _settings(model, prediction, tile)
     for number in numbers:
         frame = stack.frame(number)
-        maps, empty = _predict_planes(model, frame, stack, number, tile)
+        maps, empty = _predict_planes(model, frame, stack, number, settings)
         if empty:
             yield Notice(
                 f"{stack.name}, frame {number}: {empty} plane(s) have one value in every pixel; "
@@ -84,13 +84,14 @@ def predict(
             count=len(numbers),
             segmentation=maps.segmentation,
             distance=maps.distance,
-            instances=separate(maps.segmentation, maps.distance, settings, model.dt_bound),
+            instances=separate(maps.segmentation, maps.distance, separation, model.dt_bound),
             classes=maps.classes,
+            legend=model.config.targets.legend,
         )
 
 
 def _predict_planes(
-    model: Model, frame: NDArray[Any], stack: Stack, number: int, tile: int | None
+    model: Model, frame: NDArray[Any], stack: Stack, number: int, settings: PredictionConfig
 ) -> tuple[Maps, int]:
     """Predict the one plane of a frame, or each of a volume; also how many were constant."""
     name = f"{stack.name}, frame {number}"
@@ -102,7 +103,7 @@ def _predict_planes(
             empty += 1
             made.append(_nothing(plane.shape[:2], model))
         else:
-            made.append(predict_maps(model, plane, tile=tile, name=name))
+            made.append(predict_maps(model, plane, prediction=settings, name=name))
     if not volume:
         return made[0], empty
     classes = [maps.classes for maps in made if maps.classes is not None]
@@ -135,7 +136,12 @@ def predict_image(
 
 
 def predict_maps(
-    model: Model, image: NDArray[Any], *, tile: int | None = None, name: str = "The image"
+    model: Model,
+    image: NDArray[Any],
+    *,
+    tile: int | None = None,
+    prediction: PredictionConfig | None = None,
+    name: str = "The image",
 ) -> Maps:
     """Segment one image.
 
@@ -146,7 +152,9 @@ def predict_maps(
     image
         (H, W) or (H, W, C), any real type, any size that has pixels at every level.
     tile
-        Side of the tiles in pixels; None decides by the size, 0 takes the whole image.
+        Side of the tiles in pixels, 0 for the whole image; None takes that of ``prediction``.
+    prediction
+        Tiles, overlap and symmetries; None takes what the model was trained with.
     name
         For the error messages.
 
@@ -162,36 +170,77 @@ def predict_maps(
 
     Notes
     -----
-    Statistics are those of the whole image, tiles begin on the network's stride and are read with a
-    halo that covers its receptive field: tiled equals untiled.
+    Statistics are those of the whole image.  Without overlap, tiles begin on the network's stride and
+    are read with a halo that covers its receptive field: tiled equals untiled.  With overlap, the
+    network sees each window alone, and probabilities and distances of all windows on a pixel are
+    averaged.  So are those of the symmetries.
     """
+    settings = _settings(model, prediction, tile)
     frame = frame_tensor(image, name, model.frame_channels)[None]
+    turns = SYMMETRIES[: settings.symmetries]
+    answers = [turn.undo(_frame_answer(model, turn.apply(frame), settings)) for turn in turns]
+    return average_maps(answers, model)
+
+
+def _settings(
+    model: Model, prediction: PredictionConfig | None, tile: int | None
+) -> PredictionConfig:
+    settings = prediction or model.config.prediction
+    return settings if tile is None else dataclasses.replace(settings, tile=tile)
+
+
+def _frame_answer(model: Model, frame: Tensor, settings: PredictionConfig) -> Tensor:
+    """Probabilities and distance of a frame (1, C, H, W), at its size: (1, outputs, H, W)."""
+    size = (frame.shape[-2], frame.shape[-1])
+    levels = standardized_pyramid(frame, model.network.levels)
+    if settings.overlap:
+        averaged = _window_answers(model, levels, size, settings)
+        return expand(averaged, model.network.top_level, size)
+    tile = settings.tile
     if tile is None:
-        tile = DEFAULT_TILE if frame.shape[-2] * frame.shape[-1] > TILED_FROM else 0
-    network = model.network
-    levels = standardized_pyramid(frame, network.levels)
-    top = levels[-1]
-    unit = 2**-network.top_level
-    output = top.new_zeros((1, network.outputs, *top.shape[-2:]))
-    for inner, outer in _tiles(frame.shape[-2:], tile, network.stride, network.halo):
-        parts = [
-            level[..., _at(outer[0], -k), _at(outer[1], -k)]
-            for level, k in zip(levels, network.levels, strict=True)
-        ]
-        result = answer(network, [part.to(model.device) for part in parts]).cpu()
-        rows, columns = (slice(s.start // unit, s.stop // unit) for s in inner)
-        offset = tuple(o.start // unit for o in outer)
+        tile = DEFAULT_TILE if size[0] * size[1] > TILED_FROM else 0
+    output = _tile_answers(model, levels, size, tile)
+    return probabilities(expand(output, model.network.top_level, size), model)
+
+
+def _tile_answers(model: Model, levels: list[Tensor], size: tuple[int, int], tile: int) -> Tensor:
+    """Logits and distance at the top level, from tiles that fit together exactly."""
+    network, top = model.network, model.network.top_level
+    output = levels[-1].new_zeros((1, network.outputs, *levels[-1].shape[-2:]))
+    for inner, outer in tiles(size, tile, network.stride, network.halo):
+        result = _part_answer(model, levels, outer)
+        (rows, columns), offset = at_level(inner, top), at_level(outer, top)
         output[..., rows, columns] = result[
             ...,
-            rows.start - offset[0] : rows.stop - offset[0],
-            columns.start - offset[1] : columns.stop - offset[1],
+            rows.start - offset[0].start : rows.stop - offset[0].start,
+            columns.start - offset[1].start : columns.stop - offset[1].start,
         ]
-    size = (frame.shape[-2], frame.shape[-1])
-    return output_maps(expand(output, network.top_level, size), model)
+    return output
 
 
-def _at(part: slice, power: int) -> slice:
-    return slice(part.start // 2**power, part.stop // 2**power)
+def _window_answers(
+    model: Model, levels: list[Tensor], size: tuple[int, int], settings: PredictionConfig
+) -> Tensor:
+    """Probabilities and distance at the top level, averaged over windows that overlap."""
+    network, top = model.network, levels[-1]
+    total = top.new_zeros((1, network.outputs, *top.shape[-2:]))
+    count = top.new_zeros(top.shape[-2:])
+    tile = settings.tile or DEFAULT_TILE
+    for window in windows(size, tile, settings.overlap, network.stride):
+        rows, columns = at_level(window, network.top_level)
+        result = _part_answer(model, levels, window)
+        total[..., rows, columns] += probabilities(result, model)
+        count[rows, columns] += 1
+    return total / count
+
+
+def _part_answer(model: Model, levels: list[Tensor], part: Part) -> Tensor:
+    """Logits and distance of a part of a frame, at the top level, on the CPU."""
+    cut = [
+        level[(..., *at_level(part, k))]
+        for level, k in zip(levels, model.network.levels, strict=True)
+    ]
+    return answer(model.network, [level.to(model.device) for level in cut]).cpu()
 
 
 def answer(network: torch.nn.Module, levels: list[Tensor]) -> Tensor:
@@ -200,40 +249,3 @@ def answer(network: torch.nn.Module, levels: list[Tensor]) -> Tensor:
         levels = [level.contiguous(memory_format=torch.channels_last) for level in levels]
         output: Tensor = network(levels)
         return output.float()
-
-
-def output_maps(output: Tensor, model: Model) -> Maps:
-    """Turn the network's answer (1, outputs, H, W) into maps of (H, W)."""
-    classes = model.config.network.classes
-    logits = output[0, :classes]
-    if classes == 1:
-        cell, most_probable = logits[0].sigmoid(), None
-    else:
-        cell = 1 - logits.softmax(dim=0)[0]
-        most_probable = logits.argmax(dim=0).to(torch.uint8).numpy()
-    if output.shape[1] == classes:
-        return Maps(cell.numpy(), np.zeros(cell.shape, np.float32), most_probable)
-    distance = output[0, classes].clamp(min=0, max=None if model.original else model.dt_bound)
-    return Maps(cell.numpy(), distance.numpy(), most_probable)
-
-
-def _tiles(
-    size: Sequence[int], tile: int, stride: int, halo: int
-) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """Pairs of (inner part, part to read) that cover a frame; begins lie on the stride."""
-    if not tile or tile >= max(size):
-        whole = (slice(0, size[0]), slice(0, size[1]))
-        yield whole, whole
-        return
-    step = max(tile // stride, 1) * stride
-    for top in range(0, size[0], step):
-        for left in range(0, size[1], step):
-            inner = tuple(
-                slice(start, min(start + step, side))
-                for start, side in zip((top, left), size, strict=True)
-            )
-            outer = tuple(
-                slice(max(part.start - halo, 0), min(part.stop + halo, side))
-                for part, side in zip(inner, size, strict=True)
-            )
-            yield (inner[0], inner[1]), (outer[0], outer[1])

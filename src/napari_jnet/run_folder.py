@@ -65,8 +65,15 @@ class RunFolder:
         with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
-            writer.writerows(history)
+            writer.writerows({k: _cell(v) for k, v in row.items()} for row in history)
         os.replace(temporary, self.history)
+
+
+def _cell(value: Any) -> Any:
+    """Write scores of classes as "0.91 0.85"; "-" for a class that does not occur."""
+    if not isinstance(value, tuple):
+        return value
+    return " ".join("-" if score is None else f"{score:.6g}" for score in value)
 
 
 def _write_json(path: Path, content: Any) -> None:

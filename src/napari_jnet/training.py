@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_jnet.batches import FrameStore, draw_batch, load_frames
+from napari_jnet.batches import draw_batch, load_frames
 from napari_jnet.checkpoint import Model, model_file, read_checkpoint, save_checkpoint
-from napari_jnet.config import Config
+from napari_jnet.config import Config, PredictionConfig
 from napari_jnet.data.stack import AnnotatedFrame
-from napari_jnet.device import choose_device, describe_device, has_bfloat16, use_threads
+from napari_jnet.device import choose_device, describe_device, use_threads
 from napari_jnet.events import (
     BatchEnd,
     EpochEnd,
@@ -26,9 +26,10 @@ from napari_jnet.events import (
     TrainingEnd,
     TrainingStart,
 )
-from napari_jnet.inference import predict_image
-from napari_jnet.losses import loss_function
+from napari_jnet.inference import predict_maps
 from napari_jnet.run_folder import RunFolder
+from napari_jnet.training_board import Board
+from napari_jnet.training_job import Job
 from napari_jnet.training_setup import settle_config, split_annotated
 from napari_jnet.training_state import TrainingState, new_state
 from napari_jnet.validation import Validation
@@ -86,7 +87,8 @@ def train(
     budget = config or Config()
     checkpoint = read_checkpoint(folder.last) if resume else None
     training, validation = split_annotated(frames, budget, checkpoint)
-    settings = settle_config(budget, training, checkpoint, start_from)
+    settings = settle_config(budget, training, validation, checkpoint, start_from)
+    board = Board(folder.path) if settings.training.tensorboard else None
     use_threads(settings.training.threads)
     device = choose_device(settings.training.device)
     state = new_state(settings, device)
@@ -97,9 +99,8 @@ def train(
         state.start_from(model_file(Path(start_from)))
     split = {"training": [f.name for f in training], "validation": [f.name for f in validation]}
     folder.write_start(settings, split)
-    job = _Job(
-        folder, settings, device, state, store, Validation(validation, settings, device), split
-    )
+    checked = Validation(validation, settings, device)
+    job = Job(folder, settings, device, state, store, checked, split, board)
     yield TrainingStart(
         device=describe_device(device),
         training_frames=tuple(split["training"]),
@@ -117,61 +118,17 @@ def train(
     yield from _run(job, preview)
 
 
-@dataclass(eq=False)
-class _Job:
-    """One session of one training."""
-
-    folder: RunFolder
-    config: Config
-    device: torch.device
-    state: TrainingState
-    store: FrameStore
-    validation: Validation
-    split: dict[str, list[str]]
-
-    def __post_init__(self) -> None:
-        self.started = time.monotonic() - self.state.elapsed_s
-        self.loss = loss_function(self.config.training.loss)
-        self.saved_step = self.state.step
-        precision = self.config.training.precision
-        self.bfloat16 = precision == "bfloat16" or (
-            precision == "auto" and has_bfloat16(self.device)
-        )
-
-    @property
-    def bound(self) -> float:
-        assert self.config.targets.dt_bound is not None
-        return self.config.targets.dt_bound
-
-    def progress(self) -> float:
-        """Part of the budget that is used, 0 to 1."""
-        training, state = self.config.training, self.state
-        state.elapsed_s = time.monotonic() - self.started
-        parts = []
-        if training.epochs is not None:
-            parts.append((state.epoch + state.batch / training.batches_per_epoch) / training.epochs)
-        if training.minutes is not None:
-            parts.append(state.elapsed_s / (60 * training.minutes))
-        return min(max(parts), 1.0)
-
-    def save_last(self) -> None:
-        """Keep everything; also a model, if no epoch has given one yet."""
-        state = self.state
-        save_checkpoint(self.folder.last, state.full_content(self.config, self.split))
-        if not self.folder.model.exists():
-            save_checkpoint(self.folder.model, state.model_content(self.config))
-        self.saved_step = state.step
-
-
 def _run(
-    job: _Job, preview: Callable[[], NDArray[Any] | None] | None
+    job: Job, preview: Callable[[], NDArray[Any] | None] | None
 ) -> Generator[TrainEvent, None, None]:
     """Train until the budget is used; keep everything also when closed or failing in between."""
     state, previewed = job.state, float("-inf")
     try:
-        while job.progress() < 1:
+        while job.progress() < 1 and not job.out_of_patience:
             yield from _train_epoch(job)
             event = _finish_epoch(job)
+            if job.board is not None:
+                job.board.write(event)
             yield event
             if preview is not None and time.monotonic() - previewed > PREVIEW_EVERY_S:
                 image = preview()
@@ -181,10 +138,17 @@ def _run(
     finally:
         if state.step > job.saved_step:
             job.save_last()
+        if job.board is not None:
+            job.board.close()
+    if job.out_of_patience:
+        yield Notice(
+            f"Stopped early: {job.config.training.best_by} has not become better since epoch "
+            f"{state.best_epoch}, {job.config.training.patience} epochs ago."
+        )
     yield TrainingEnd(job.folder.model, state.epoch, state.best_epoch, state.elapsed_s)
 
 
-def _train_epoch(job: _Job) -> Generator[TrainEvent, None, None]:
+def _train_epoch(job: Job) -> Generator[TrainEvent, None, None]:
     state, batches = job.state, job.config.training.batches_per_epoch
     read_every = 1 if job.device.type == "cpu" else READ_LOSS_EVERY
     losses: list[Tensor] = []
@@ -199,7 +163,7 @@ def _train_epoch(job: _Job) -> Generator[TrainEvent, None, None]:
         _read_losses(losses, state)
 
 
-def _train_batch(job: _Job) -> Tensor:
+def _train_batch(job: Job) -> Tensor:
     """One optimiser step; the loss stays on the device."""
     state, config = job.state, job.config
     state.schedule.set_rate(job.progress())
@@ -229,13 +193,13 @@ def _read_losses(losses: list[Tensor], state: TrainingState) -> float:
     return mean
 
 
-def _batch_end(job: _Job, loss: float | None) -> BatchEnd:
+def _batch_end(job: Job, loss: float | None) -> BatchEnd:
     progress, elapsed = job.progress(), job.state.elapsed_s
     remaining = elapsed / progress - elapsed if progress > 0 else float("inf")
     return BatchEnd(job.state.epoch + 1, job.state.batch, loss, progress, elapsed, remaining)
 
 
-def _finish_epoch(job: _Job) -> EpochEnd:
+def _finish_epoch(job: Job) -> EpochEnd:
     """Validate, keep the best and the last, and only then tell."""
     state, config = job.state, job.config
     batches, train_loss = state.batch, state.loss_sum / max(state.batch, 1)
@@ -244,22 +208,22 @@ def _finish_epoch(job: _Job) -> EpochEnd:
     before = state.history[-1]["elapsed_s"] if state.history else 0.0
     job.progress()
     state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
-    score = -train_loss if scores.loss is None else -scores.loss
-    best = score > state.best_score
+    # Without validation frames there is only the training loss to go by.
+    score = -train_loss if scores.loss is None else scores.by(config.training.best_by)
+    best = score is not None and score > state.best_score
     event = EpochEnd(
         epoch=state.epoch,
         train_loss=train_loss,
         validation_loss=scores.loss,
-        iou=scores.iou,
-        seg=scores.seg,
         learning_rate=state.schedule.rate,
         images_per_s=batches * config.training.batch_size / max(state.elapsed_s - before, 1e-9),
         elapsed_s=state.elapsed_s,
         best=best,
+        **{name: value for name, value in vars(scores).items() if name != "loss"},
     )
     state.history.append(asdict(event))
     state.schedule.end_epoch(train_loss)
-    if best:
+    if best and score is not None:
         state.best_score, state.best_epoch = score, state.epoch
         save_checkpoint(job.folder.model, state.model_content(config))
     job.save_last()
@@ -267,7 +231,8 @@ def _finish_epoch(job: _Job) -> EpochEnd:
     return event
 
 
-def _preview(job: _Job, image: NDArray[Any]) -> Preview:
+def _preview(job: Job, image: NDArray[Any]) -> Preview:
     model = Model(job.state.averaged, job.config, job.folder.model, job.device)
-    segmentation, distance = predict_image(model, image, name="The preview image")
-    return Preview(segmentation, distance, job.state.epoch)
+    plain = PredictionConfig()  # a look at the network, not the best answer it can give
+    maps = predict_maps(model, image, prediction=plain, name="The preview image")
+    return Preview(maps.segmentation, maps.distance, job.state.epoch)

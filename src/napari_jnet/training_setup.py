@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_jnet.adaptation import adapt
+from napari_jnet.adaptation import adapt, class_count
 from napari_jnet.checkpoint import ModelFileError, model_file, read_checkpoint
 from napari_jnet.config import Config
 from napari_jnet.data.split import split_frames
-from napari_jnet.data.stack import AnnotatedFrame
+from napari_jnet.data.stack import AnnotatedFrame, LabelKind
+from napari_jnet.validation import class_labels
 
 __all__ = ["settle_config", "split_annotated"]
 
@@ -59,11 +60,18 @@ def split_annotated(
 
 def settle_config(
     config: Config,
-    frames: Sequence[AnnotatedFrame],
+    training: Sequence[AnnotatedFrame],
+    validation: Sequence[AnnotatedFrame],
     checkpoint: dict[str, Any] | None,
     start_from: Path | str | None,
 ) -> Config:
-    """Settle the configuration: of a resumed run or a start model, and of the data."""
+    """Settle the configuration: of a resumed run or a start model, and of the data.
+
+    Raises
+    ------
+    ValueError
+        If choices make no sense together, or not for these frames.
+    """
     budget = {
         "training.minutes": config.training.minutes,
         "training.epochs": config.training.epochs,
@@ -83,4 +91,49 @@ def settle_config(
             )
         saved = Config.from_dict(start["config"])
         config = dataclasses.replace(config, network=saved.network, targets=saved.targets)
-    return adapt(config.replace(budget), frames)
+    frames = [*training, *validation]
+    classes = class_count(config, frames)
+    if start_from is not None and classes != config.network.classes:
+        raise ValueError(
+            f"The labels hold {classes} classes, {start_from} was trained on "
+            f"{config.network.classes}. Start from a model of the same classes, or train anew."
+        )
+    config = config.replace(
+        {**budget, "network.classes": classes, "targets.legend": _legend(config, frames)}
+    )
+    settled = adapt(config, training)
+    _check_best_by(settled, validation)
+    if frames[0].kind is LabelKind.INSTANCES and classes > 2:
+        raise ValueError(
+            f"network.classes is {classes}, but the labels are objects: they are background and cell. "
+            "Choose 1 or 2 classes, or label classes."
+        )
+    return settled
+
+
+def _legend(config: Config, frames: Sequence[AnnotatedFrame]) -> tuple[tuple[str, str], ...]:
+    """Take the names of classes from the first frame that has them, else from a start model."""
+    return next((frame.legend for frame in frames if frame.legend), config.targets.legend)
+
+
+def _check_best_by(config: Config, validation: Sequence[AnnotatedFrame]) -> None:
+    """Refuse a score that the validation frames cannot have; without them the loss decides."""
+    by = config.training.best_by
+    if not validation:
+        return
+    if by == "seg" and not any(
+        frame.kind is LabelKind.INSTANCES and frame.labels.max(initial=0) > 0
+        for frame in validation
+    ):
+        raise ValueError(
+            "training.best_by is seg, but the validation frames have no objects with numbers of their "
+            "own. Use mean_iou or loss."
+        )
+    if by.startswith("class:"):
+        classes = max(config.network.classes, 2)
+        number = int(by.removeprefix("class:"))
+        if not any((class_labels(frame, classes) == number).any() for frame in validation):
+            raise ValueError(
+                f"training.best_by is {by}, but no validation frame has a pixel of class {number}; "
+                f"the classes are 0 to {classes - 1}. Choose another class, or mean_iou."
+            )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from napari_jnet.checkpoint import ModelFileError, load_state, move, read_checkpoint
-from napari_jnet.config import Config
+from napari_jnet.config import Config, TrainingConfig
 from napari_jnet.networks import SegmentationNetwork, build_network
 from napari_jnet.schedules import Schedule
 
@@ -23,8 +23,8 @@ AVERAGE_DECAY = 0.99
 class TrainingState:
     """With the configuration, all that a resumed training needs.
 
-    ``averaged`` has the moving average of the weights; it is what is validated and kept, since it is
-    steadier than the weights of any one step.
+    ``averaged`` has the moving average of the weights, since it is steadier than the weights of any
+    one step, or a copy of the last ones (``decay`` 0); it is what is validated and kept.
     """
 
     network: SegmentationNetwork
@@ -32,6 +32,7 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     generator: torch.Generator
+    decay: float = AVERAGE_DECAY
     step: int = 0  # optimiser steps
     epoch: int = 0  # finished epochs
     batch: int = 0  # finished batches of the present epoch
@@ -55,7 +56,7 @@ class TrainingState:
     def average(self) -> None:
         """Move the average a little towards the present weights."""
         self.step += 1
-        decay = min(AVERAGE_DECAY, self.step / (self.step + 9))
+        decay = min(self.decay, self.step / (self.step + 9))
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay
@@ -116,12 +117,17 @@ def new_state(config: Config, device: torch.device) -> TrainingState:
     averaged = build_network(config.network)
     averaged.load_state_dict(network.state_dict())
     network, averaged = move(network, device), move(averaged, device)
-    rate, decay = config.training.learning_rate, config.training.weight_decay
-    optimizer: torch.optim.Optimizer = (
-        torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
-        if config.training.optimizer == "adamw"
-        else torch.optim.Adam(network.parameters(), lr=rate)
-    )
+    optimizer = _optimizer(config.training, network)
     generator = torch.Generator().manual_seed(config.training.seed)
     schedule = Schedule(config.training, optimizer)
-    return TrainingState(network.train(), averaged.eval(), optimizer, schedule, generator)
+    decay = AVERAGE_DECAY if config.training.average_weights else 0.0
+    return TrainingState(network.train(), averaged.eval(), optimizer, schedule, generator, decay)
+
+
+def _optimizer(config: TrainingConfig, network: torch.nn.Module) -> torch.optim.Optimizer:
+    weights, rate, decay = network.parameters(), config.learning_rate, config.weight_decay
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(weights, lr=rate, momentum=config.momentum, weight_decay=decay)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(weights, lr=rate, weight_decay=decay)
+    return torch.optim.AdamW(weights, lr=rate, weight_decay=decay)

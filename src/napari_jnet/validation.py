@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from napari_jnet.checkpoint import Model
 from napari_jnet.config import Config
@@ -15,12 +16,12 @@ from napari_jnet.inference import answer, output_maps
 from napari_jnet.instances import separate
 from napari_jnet.losses import loss_function
 from napari_jnet.metrics.ctc import seg_frame
-from napari_jnet.metrics.pixels import confusion, iou
+from napari_jnet.metrics.pixels import confusion, iou, mean_iou, pixel_accuracy
 from napari_jnet.normalization import frame_tensor, standardized_pyramid
 from napari_jnet.pyramid import expand
 from napari_jnet.targets import Targets, make_targets
 
-__all__ = ["Validation", "ValidationScores"]
+__all__ = ["Validation", "ValidationScores", "class_labels"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,28 @@ class ValidationScores:
     """Means over the validation frames; None without them, and SEG only of instances."""
 
     loss: float | None = None
-    iou: float | None = None
+    iou: float | None = None  # of cell, whatever its class
     seg: float | None = None
+    mean_iou: float | None = None
+    pixel_accuracy: float | None = None
+    class_iou: tuple[float | None, ...] = ()
+    class_accuracy: tuple[float | None, ...] = ()
+
+    def by(self, name: str) -> float | None:
+        """Return what makes an epoch the best: larger is better; None where it cannot be said.
+
+        Parameters
+        ----------
+        name
+            As ``training.best_by``.
+        """
+        if name == "loss":
+            return None if self.loss is None else -self.loss
+        if name.startswith("class:"):
+            number = int(name.removeprefix("class:"))
+            return self.class_iou[number] if number < len(self.class_iou) else None
+        value: float | None = getattr(self, name)
+        return value
 
 
 class Validation:
@@ -64,17 +85,48 @@ class Validation:
             return ValidationScores()
         loss = loss_function(self.config.training.loss)
         losses, segs = [], []
-        counts = np.zeros((2, 2), np.int64)
+        classes = max(self.config.network.classes, 2)
+        counts = np.zeros((classes, classes), np.int64)
         for frame, targets in zip(self.frames, self.targets, strict=True):
             image = frame_tensor(frame.image, frame.name, model.frame_channels)[None]
             levels = standardized_pyramid(image, model.network.levels)
             output = answer(model.network, [level.to(self.device) for level in levels])
             losses.append(float(loss(output, targets, self.config.network.classes, self.bound)))
             full = expand(output, model.network.top_level, frame.labels.shape).cpu()
-            segmentation, distance, _ = output_maps(full, model)
-            counts += confusion(np.minimum(frame.labels, 1), segmentation > 0.5)
+            segmentation, distance, found = output_maps(full, model)
+            found = segmentation > 0.5 if found is None else found
+            counts += confusion(class_labels(frame, classes), found, classes)
             if frame.kind is LabelKind.INSTANCES:
                 objects = separate(segmentation, distance, self.config.instances, self.bound)
                 segs.append(seg_frame(frame.labels, objects))
         seg = float(np.concatenate(segs).mean()) if segs and sum(map(len, segs)) else None
-        return ValidationScores(float(np.mean(losses)), float(iou(counts)[1]), seg)
+        return _scores(float(np.mean(losses)), seg, counts)
+
+
+def class_labels(frame: AnnotatedFrame, classes: int) -> NDArray[np.int32]:
+    """Return the classes of a frame, (H, W), `UNKNOWN` where nobody knows; objects are class 1."""
+    objects = classes == 2 or frame.kind is LabelKind.INSTANCES
+    return np.minimum(frame.labels, 1) if objects else frame.labels
+
+
+def _scores(loss: float, seg: float | None, counts: NDArray[np.int64]) -> ValidationScores:
+    """Read all scores off the confusion table of all frames."""
+    cells = np.array(
+        [[counts[0, 0], counts[0, 1:].sum()], [counts[1:, 0].sum(), counts[1:, 1:].sum()]]
+    )
+    right, of_class = np.diagonal(counts), counts.sum(axis=1)
+    return ValidationScores(
+        loss=loss,
+        iou=_known(iou(cells)[1]),
+        seg=seg,
+        mean_iou=_known(mean_iou(counts)),
+        pixel_accuracy=_known(pixel_accuracy(counts)),
+        class_iou=tuple(_known(value) for value in iou(counts)),
+        class_accuracy=tuple(
+            int(n) / int(total) if total else None for n, total in zip(right, of_class, strict=True)
+        ),
+    )
+
+
+def _known(score: float) -> float | None:
+    return None if np.isnan(score) else float(score)

@@ -79,4 +79,8 @@ def _planes(stack: Stack, annotation: Annotation, number: int) -> list[Annotated
     else:
         digits = max(2, len(str(labels.shape[0] - 1)))
         parts = [(f"{name} z{z:0{digits}d}", image[z], labels[z]) for z in range(labels.shape[0])]
-    return [AnnotatedFrame(n, i, t, kind) for n, i, t in parts if (t != UNKNOWN).any()]
+    return [
+        AnnotatedFrame(n, i, t, kind, legend=annotation.legend)
+        for n, i, t in parts
+        if (t != UNKNOWN).any()
+    ]

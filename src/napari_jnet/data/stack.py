@@ -49,6 +49,8 @@ class Annotation:
     read
         Frame number -> labels, int32, (H, W) or (Z, H, W); 0 = background, objects or classes from 1,
         `UNKNOWN` = nobody knows.
+    read_legend
+        Reads `legend`.
     """
 
     name: str
@@ -57,6 +59,12 @@ class Annotation:
     read: Callable[[int], NDArray[np.int32]]
     partial: frozenset[int] = frozenset()
     path: Path | None = None
+    read_legend: Callable[[], tuple[tuple[str, str], ...]] = tuple
+
+    @property
+    def legend(self) -> tuple[tuple[str, str], ...]:
+        """(name, "#rrggbb") of each class from 0, where the files say so; may read all masks."""
+        return self.read_legend()
 
     def frame(self, number: int) -> NDArray[np.int32]:
         """Read the labels of one frame.
@@ -160,6 +168,8 @@ class AnnotatedFrame:
         INSTANCES or CLASSES; scribbles are classes with unknown pixels.
     role
         "training", "validation" or "" (the split decides).
+    legend
+        (name, "#rrggbb") of each class from 0, where known.
     """
 
     name: str
@@ -167,6 +177,7 @@ class AnnotatedFrame:
     labels: NDArray[np.int32]
     kind: LabelKind = LabelKind.INSTANCES
     role: str = ""
+    legend: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if self.image.shape[:2] != self.labels.shape:

@@ -1,0 +1,74 @@
+"""One session of one training: what stays the same from its first batch to its last."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from napari_jnet.batches import FrameStore
+from napari_jnet.checkpoint import save_checkpoint
+from napari_jnet.config import Config
+from napari_jnet.device import has_bfloat16
+from napari_jnet.losses import loss_function
+from napari_jnet.run_folder import RunFolder
+from napari_jnet.training_board import Board
+from napari_jnet.training_state import TrainingState
+from napari_jnet.validation import Validation
+
+__all__ = ["Job"]
+
+
+@dataclass(eq=False)
+class Job:
+    """Settings, data and state of a training in this session."""
+
+    folder: RunFolder
+    config: Config
+    device: torch.device
+    state: TrainingState
+    store: FrameStore
+    validation: Validation
+    split: dict[str, list[str]]
+    board: Board | None = None
+
+    def __post_init__(self) -> None:
+        self.started = time.monotonic() - self.state.elapsed_s
+        self.loss = loss_function(self.config.training.loss)
+        self.saved_step = self.state.step
+        precision = self.config.training.precision
+        self.bfloat16 = precision == "bfloat16" or (
+            precision == "auto" and has_bfloat16(self.device)
+        )
+
+    @property
+    def bound(self) -> float:
+        """Bound of the distance, in pixels of the full frame."""
+        assert self.config.targets.dt_bound is not None
+        return self.config.targets.dt_bound
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the validation has not become better for as long as it may."""
+        patience = self.config.training.patience
+        return 0 < patience <= self.state.epoch - self.state.best_epoch
+
+    def progress(self) -> float:
+        """Part of the budget that is used, 0 to 1."""
+        training, state = self.config.training, self.state
+        state.elapsed_s = time.monotonic() - self.started
+        parts = []
+        if training.epochs is not None:
+            parts.append((state.epoch + state.batch / training.batches_per_epoch) / training.epochs)
+        if training.minutes is not None:
+            parts.append(state.elapsed_s / (60 * training.minutes))
+        return min(max(parts), 1.0)
+
+    def save_last(self) -> None:
+        """Keep everything; also a model, if no epoch has given one yet."""
+        state = self.state
+        save_checkpoint(self.folder.last, state.full_content(self.config, self.split))
+        if not self.folder.model.exists():
+            save_checkpoint(self.folder.model, state.model_content(self.config))
+        self.saved_step = state.step
