@@ -53,6 +53,8 @@ def test_all_frames_become_three_layers_that_lie_on_the_image(qtbot, viewer, wid
     assert distance.blending == "additive"
     assert cells.data.reshape(4, -1).max(axis=1).min() >= 0
     assert sorted(widget.results.done) == [0, 1, 2, 3]
+    count = sum(frame.max() for frame in cells.data)
+    assert f"4 frame(s) predicted, {count} cells." in widget.message.text
 
 
 def test_this_frame_is_the_one_that_is_shown(qtbot, viewer, widget):
@@ -202,7 +204,7 @@ def test_many_notices_become_a_few_lines(qtbot, viewer, widget):
     assert click(qtbot, widget, widget.all_button) == "done"
     assert not widget.layers[2].data.any()
     assert widget.message.text.count("\n") == 4
-    assert widget.message.text.endswith("… and 6 more")
+    assert widget.message.text.endswith("… and 7 more")
 
 
 def test_the_original_network_gives_its_recorded_maps(qtbot, viewer, widget, shared_data):

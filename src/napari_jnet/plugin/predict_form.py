@@ -12,12 +12,17 @@ from superqt import QLabeledDoubleSlider, QLabeledSlider
 from superqt.utils import qthrottled
 
 from napari_jnet.config import InstanceConfig, TargetConfig, options
-from napari_jnet.plugin.forms import OptionEditor, PathEdit, words
+from napari_jnet.plugin.forms import OptionEditor, PathEdit
 
 __all__ = ["ModelForm", "SeparationForm"]
 
 _LARGEST_MIN_SIZE = 5000
 _THROTTLE_MS = 60
+_TITLES = {
+    "segmentation_threshold": "Segmentation",
+    "seed_threshold": "Seeds",
+    "min_size": "Minimum size",
+}
 
 
 class ModelForm:
@@ -92,7 +97,7 @@ class SeparationForm(QObject):
         }
         for name, slider in self.sliders.items():
             slider.setToolTip(self._known[name].help)
-            form.addRow(words(name), slider)
+            form.addRow(_TITLES[name], slider)
             slider.valueChanged.connect(self._moved)
         self._holes = QCheckBox()
         self._holes.setToolTip(self._known["fill_holes"].help)

@@ -47,6 +47,7 @@ class PredictWidget(JobWidget):
         self._sent: InstanceConfig | None = None
         self._target: tuple[Any, Stack] | None = None
         self._notices: list[str] = []
+        self._count = self._cells = 0
         self._renewal = Renewal(self.show_error)
         self._lifetime.at_end(self._renewal.close)
         self._input_group()
@@ -158,7 +159,7 @@ class PredictWidget(JobWidget):
             return
         name = QFileDialog.getExistingDirectory(self, "Folder for the results")
         if name:
-            self._notices = [f"The results are in {name}."]
+            self._notices, self._count = [f"The results are in {name}."], 0
             self._start(lambda: exporting(results, Path(name)), f"writing results to {name}")
 
     def _predicted(self) -> Results:
@@ -183,11 +184,11 @@ class PredictWidget(JobWidget):
 
     def _model_ready(self, event: ModelReady) -> None:
         assert self._target is not None
-        self._count = 0
+        self._count = self._cells = 0
         if not self.separation.touched:
             self.separation.config = event.instances
         self._used = self._sent or event.instances
-        self._notices.append(event.words)
+        self._notices.append(f"Model {event.words}.")
         image, stack = self._target
         before = self.results
         self.results = add_results(self._viewer, before, image, stack, event.bound, event.key)
@@ -198,6 +199,7 @@ class PredictWidget(JobWidget):
         assert self.results is not None
         self.results.write(event, self._used.segmentation_threshold)
         self._count += 1
+        self._cells += int(event.instances.max(initial=0))
         self.progress.setValue(round(1000 * self._count / event.count))
         self.progress.setFormat(f"frame {self._count} of {event.count}")
 
@@ -213,6 +215,12 @@ class PredictWidget(JobWidget):
         if missing:
             self.model_form.ask(tuple(missing), len(getattr(error, "structure", ())))
         super()._on_error(error)
+
+    def _on_done(self, value: Any) -> None:
+        if self._count:
+            said = f"{self._count} frame(s) predicted, {self._cells} cells."
+            self._notices.insert(0, said)
+        super()._on_done(value)
 
     def _end(self, outcome: str) -> None:
         if outcome == "stopped":
