@@ -58,6 +58,18 @@ def test_holes_are_filled_on_request(fill: bool) -> None:
     assert bool(objects[8, 8]) == fill
 
 
+def test_holes_are_those_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    segmentation = (ndimage.gaussian_filter(rng.random((90, 80)), 2) > 0.5).astype(np.float32)
+    plain = separate(segmentation, segmentation, InstanceConfig(fill_holes=False), 10)
+    expected = plain.copy()
+    for value in range(1, plain.max() + 1):
+        expected[ndimage.binary_fill_holes(plain == value) & (plain == 0)] = value
+    assert (expected != plain).any(), "test invalid: there must be holes"
+    found = separate(segmentation, segmentation, InstanceConfig(), 10)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_a_hole_that_is_another_cell_stays_one() -> None:
     segmentation = np.ones((30, 30), np.float32)
     distance = np.full((30, 30), 10, np.float32)
