@@ -20,6 +20,7 @@ LAYERS = (
         "adaptation",
         "augmentations",
         "batches",
+        "borders",
         "checkpoint",
         "device",
         "instances",
@@ -30,8 +31,9 @@ LAYERS = (
         "run_folder",
         "schedules",
         "targets",
+        "weights",
     },
-    {"evaluation", "export", "inference", "training", "validation"},
+    {"evaluation", "export", "inference", "original", "training", "validation"},
     {"__init__", "__main__", "cli", "plugin"},
 )
 GUI = {

@@ -29,6 +29,7 @@ __all__ = [
     "load_model",
     "read_checkpoint",
     "save_checkpoint",
+    "save_whole",
 ]
 
 FORMAT = "napari-jnet model"
@@ -88,7 +89,21 @@ class Model:
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint to a temporary file, flush it, and only then give it its name.
+    """Write a checkpoint of ours; see `save_whole`."""
+    save_whole(path, {"format": FORMAT, "version": VERSION, **content})
+
+
+def save_whole(path: Path, content: dict[str, Any], *, legacy: bool = False) -> None:
+    """Write plain data and tensors to a temporary file, flush it, and only then give it its name.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    content
+        What is in it.
+    legacy
+        In the format that torch wrote before version 1.6, which every version reads.
 
     Raises
     ------
@@ -101,7 +116,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
             dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as file:
             temporary = file.name
-            torch.save({"format": FORMAT, "version": VERSION, **content}, file)
+            torch.save(content, file, _use_new_zipfile_serialization=not legacy)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # temporary files are for their owner alone

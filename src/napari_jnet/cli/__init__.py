@@ -1,4 +1,4 @@
-"""The command line: ``napari-jnet train | predict | evaluate | info | demo``.
+"""The command line: ``napari-jnet train | predict | evaluate | info | demo | jnet``.
 
 A command imports what it needs when it runs, so that ``--help`` is there at once.
 """
@@ -16,6 +16,7 @@ from napari_jnet import __version__
 from .demo import demo
 from .evaluate import evaluate
 from .info import info
+from .jnet import jnet
 from .predict import predict
 from .report import fail, words_of
 from .train import train
@@ -32,6 +33,11 @@ app = typer.Typer(
 )
 for command in (train, predict, evaluate, info, demo):
     app.command()(command)
+# Its flags are those of the original's script, which it reads itself.
+app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(jnet)
 
 
 def _version(asked: bool) -> None:

@@ -1,0 +1,255 @@
+"""The command line of the original J-Net's script, flag by flag."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from napari_jnet.config import Config
+from napari_jnet.config.options import option, options, unknown_key
+from napari_jnet.config.original import OriginalAugmentation
+
+__all__ = ["Flags", "default_text", "parse_flags"]
+
+PROGRAM = "napari-jnet jnet"
+_REQUIRED = ("mode", "dataset_root", "images_idx", "output_dir", "resolution_levels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags(OriginalAugmentation):
+    """All flags, with the defaults of the original; the last four are our own.
+
+    Raises
+    ------
+    ValueError
+        If one is out of range, missing, or contradicts another.
+    """
+
+    mode: str | None = option(
+        None, "train, eval (scores and pictures) or vis.", choices=("train", "eval", "vis")
+    )
+    dataset_root: str = option("", "Cell Tracking Challenge dataset: 01/t000.tif, 01_GT/SEG, ...")
+    images_idx: tuple[tuple[str, tuple[str, ...]], ...] = option(
+        (),
+        'Frames of each sequence, as {"01":["002","005"],"02":[]}; an empty list takes every frame '
+        "(vis only).",
+    )
+    output_dir: str = option("", "Folder for checkpoints and pictures; made if absent.")
+    resolution_levels: tuple[int, ...] = option(
+        (), "Consecutive levels, lowest first, as [-2,-1,0]; -k is pooled by 2**k."
+    )
+    structure: tuple[tuple[int, ...], ...] = option(
+        (),
+        "[layers, channels, kernel] of the lowest level, then [layers, added channels, kernel]; "
+        "with --model_file it comes from there.",
+    )
+    dt_bound: float = option(9.0, "Bound of the distance, in pixels.", minimum=1)
+    batch_size: int = option(1, "Samples in a batch.", minimum=1)
+    batchnorm_momentum: float = option(
+        0.1, "Momentum of batch normalisation.", minimum=0, maximum=1
+    )
+    learning_rate: float = option(1e-4, "Learning rate of Adam.", minimum=1e-8, maximum=1)
+    num_epochs: int = option(5000, "Epochs.", minimum=1)
+    save_model_frequency: int = option(200, "Epochs between two model_<epoch>.", minimum=1)
+    validation_percentage: float = option(
+        0.0, "Part of the images kept for validation, at random.", minimum=0, maximum=1
+    )
+    dataset_len_multiplier: int = option(1, "Samples of each image in an epoch.", minimum=1)
+    load_dataset_to_ram: int = option(
+        0, "Accepted; training images are always kept on the device.", minimum=0, maximum=1
+    )
+    num_workers: int = option(
+        0, "Accepted; whole batches are always augmented on the device.", minimum=-1
+    )
+    cuda: int = option(0, "Compute on the NVIDIA GPU.", minimum=0, maximum=1)
+    model_file: str = option("", "Checkpoint to start from (train) or to use (eval, vis).")
+    non_decreasing_output_file: str = option(
+        "",
+        "Stop after 10 validations without improvement, and write there that it was so.",
+    )
+    seed: int = option(0, "Seed of every random choice; -1 draws another each time.", minimum=-1)
+    png_scaling: str = option(
+        "fixed",
+        "Pictures: fixed is 0..1 and 0..dt_bound as 0..255; image stretches each picture.",
+        choices=("fixed", "image"),
+    )
+    partial_truth: str = option(
+        "unknown",
+        "What has no label in a frame whose truth is partial: unknown counts nowhere.",
+        choices=("unknown", "background"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        missing = [name for name in _REQUIRED if not getattr(self, name)]
+        if self.mode == "train" and not (self.structure or self.model_file):
+            missing.append("structure")
+        if self.mode in ("eval", "vis") and not self.model_file:
+            missing.append("model_file")
+        if missing:
+            raise ValueError(f"{', '.join('--' + name for name in missing)} must be given.")
+        if self.mode != "vis" and not any(frames for _, frames in self.images_idx):
+            raise ValueError(
+                f"--images_idx is {self._images()}, which names no frame; --mode {self.mode} needs "
+                "annotated frames. An empty list takes every frame only in --mode vis."
+            )
+        if self.non_decreasing_output_file and not self.validation_percentage:
+            raise ValueError(
+                "--non_decreasing_output_file stops by validation, but --validation_percentage is 0. "
+                "Give a part such as 0.17, or leave it out."
+            )
+
+    def config(self, structure: Sequence[Sequence[int]], channels: int = 1) -> Config:
+        """Return these flags as a configuration, for a network of this structure."""
+        return Config().replace(
+            {
+                "network.name": "jnet",
+                "network.in_channels": channels,
+                "network.structure": structure,
+                "network.resolution_levels": self.resolution_levels,
+                "network.batchnorm_momentum": self.batchnorm_momentum,
+                "targets.dt_bound": self.dt_bound,
+                "augmentation.original": self.augmentation_json(),
+                "training.epochs": self.num_epochs,
+                "training.batch_size": self.batch_size,
+                "training.loss": "bce+mse",
+                "training.optimizer": "adam",
+                "training.learning_rate": self.learning_rate,
+                "training.weight_decay": 0.0,
+                "training.schedule": "plateau",
+                "training.average_weights": False,
+                "training.seed": max(self.seed, 0),
+                "training.device": "cuda" if self.cuda else "cpu",
+                "training.precision": "float32",
+            }
+        )
+
+    def command(self, **changes: Any) -> str:
+        """Return the command line for another step with the same dataset and network."""
+        kept = ("dataset_root", "images_idx", "output_dir", "resolution_levels", "dt_bound", "cuda")
+        values = {name: getattr(self, name) for name in kept}
+        values |= {"images_idx": self._images()} | changes
+        words = [PROGRAM]
+        for name, value in values.items():
+            if name == "cuda" and not value:
+                continue
+            words += [f"--{name}", _text(value)]
+        return " ".join(words)
+
+    def every_frame(self, model_file: str) -> str:
+        """Return the command line that draws every frame of the sequences."""
+        images = json.dumps({sequence: [] for sequence, _ in self.images_idx})
+        return self.command(mode="vis", model_file=model_file, images_idx=images)
+
+    def _images(self) -> str:
+        """Return the images as the flag writes them."""
+        return json.dumps(dict(self.images_idx), separators=(",", ":"))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    plain = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return shlex.quote(plain)
+
+
+def default_text(value: Any) -> str:
+    """Write a default for a list of flags; nothing where there is none."""
+    return "" if value is None else _text(value)
+
+
+def parse_flags(words: Sequence[str]) -> Flags:
+    """Read the words of a command line.
+
+    Parameters
+    ----------
+    words
+        Such as ``["--mode", "train", "--dt_bound", "3", "--cuda"]``; ``--name=value`` is the same.
+        Flags of 0 or 1 may stand alone for 1.  Where one is given twice, the last counts.
+
+    Raises
+    ------
+    ValueError
+        If a flag is unknown, has no value, or a value that does not fit.
+    """
+    values = dict(_pairs(words))
+    try:
+        return Flags.from_dict(values)
+    except ValueError as error:
+        # The checks name a field of this class; on a command line it is a flag.
+        raise ValueError(str(error).replace("Flags.", "--")) from error
+
+
+def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    known = options(Flags)
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            raise ValueError(f"{word!r} is no flag; every value follows its flag, as --mode train.")
+        name, equals, text = word[2:].partition("=")
+        if name not in known:
+            raise unknown_key(f"--{name}", [f"--{flag}" for flag in known], PROGRAM)
+        switch = (known[name].minimum, known[name].maximum) == (0, 1)
+        if not equals:
+            if rest and not rest[0].startswith("--"):
+                text = rest.pop(0)
+            elif switch and isinstance(known[name].default, int):
+                text = "1"
+            else:
+                raise ValueError(
+                    f"--{name} needs a value, as --{name} {_text(known[name].default)}."
+                )
+        yield name, _value(name, text, known[name].default)
+
+
+def _value(name: str, text: str, default: Any) -> Any:
+    """Read a value as the type of its default; lists and frames are JSON."""
+    if isinstance(default, str) or name == "mode":
+        return text
+    if text in ("True", "False", "true", "false") and isinstance(default, int):
+        return int(text.lower() == "true")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        raise ValueError(
+            f"--{name} is {text!r}, which cannot be read; write it as {_example(name, default)}."
+        ) from None
+    if name == "images_idx":
+        return _images(value, text)
+    if isinstance(default, int) and not isinstance(value, int):
+        raise ValueError(f"--{name} is {text!r}; it must be a whole number.")
+    if isinstance(default, tuple) and not _is_list(value, nested=name != "resolution_levels"):
+        raise ValueError(f"--{name} is {text!r}; write it as {_example(name, default)}.")
+    return float(value) if isinstance(default, float) and isinstance(value, int) else value
+
+
+def _images(value: Any, text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Read the frames of each sequence; a frame may be a number or, as in the names of files, text."""
+    fits = isinstance(value, dict) and all(isinstance(frames, list) for frames in value.values())
+    if not fits or not all(str(frame).isdecimal() for part in value.values() for frame in part):
+        raise ValueError(
+            f"--images_idx is {text!r}; it names frames of sequences, as "
+            f"{_example('images_idx', ())}."
+        )
+    return tuple((sequence, tuple(map(str, frames))) for sequence, frames in value.items())
+
+
+def _is_list(value: Any, *, nested: bool) -> bool:
+    if not isinstance(value, list):
+        return False
+    if nested:
+        return all(_is_list(part, nested=False) for part in value)
+    return all(isinstance(number, (int, float)) for number in value)
+
+
+def _example(name: str, default: Any) -> str:
+    examples = {
+        "images_idx": """'{"01":["002","005"]}'""",
+        "resolution_levels": '"[-2,-1,0]"',
+        "structure": '"[[3,16,3],[2,8,3]]"',
+    }
+    return examples.get(name, '"[[50,5,5],[-1,-1,1]]"' if default == () else str(default))

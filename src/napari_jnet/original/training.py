@@ -1,0 +1,244 @@
+"""Training as the original does it: whole frames, its augmentations, its schedule, its checkpoints."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from napari_jnet.checkpoint import load_state, read_checkpoint
+from napari_jnet.data.stack import AnnotatedFrame
+from napari_jnet.device import choose_device, describe_device
+from napari_jnet.export.files import make_folder, writing
+from napari_jnet.inference import answer
+from napari_jnet.networks import SegmentationNetwork
+from napari_jnet.original.checkpoints import (
+    BEST_TRAINING,
+    BEST_VALIDATION,
+    FINAL,
+    LAST,
+    choose_structure,
+    save_original,
+)
+from napari_jnet.original.events import (
+    Finished,
+    JobStart,
+    OriginalBatch,
+    OriginalEpoch,
+    OriginalEvent,
+    OriginalScores,
+)
+from napari_jnet.original.flags import Flags
+from napari_jnet.original.frames import training_frames
+from napari_jnet.original.scores import ScoreSum, compare
+from napari_jnet.training_state import TrainingState, new_state
+from napari_jnet.whole_frames import WholeFrames, load_whole_frames
+
+__all__ = ["train"]
+
+PATIENCE = 10
+"""Validations without improvement before an early stop."""
+
+
+def train(flags: Flags) -> Generator[OriginalEvent, None, None]:
+    """Train a J-Net as the original's script.
+
+    Parameters
+    ----------
+    flags
+        With ``mode="train"``.
+
+    Yields
+    ------
+    OriginalEvent
+        `JobStart`, then `OriginalBatch` and `OriginalEpoch`, at last `Finished`.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError, OSError
+        Before anything is trained, if the flags, the images or the folder cannot be used.
+
+    Notes
+    -----
+    Closing the generator stops the training; ``model_last`` then has the weights of the last epoch.
+    """
+    structure = choose_structure(flags)
+    frames = training_frames(flags)
+    config = flags.config(structure, channels=1)
+    device = choose_device(config.training.device)
+    seed = flags.seed if flags.seed >= 0 else secrets.randbelow(2**31)
+    state = new_state(config.replace({"training.seed": seed}), device)
+    if flags.model_file:
+        path = Path(flags.model_file)
+        load_state(state.network, read_checkpoint(path)["state_dict"], path)
+    chosen, kept = _split(frames, flags.validation_percentage, state.generator)
+    levels = state.network.levels
+    folder = Path(flags.output_dir)
+    make_folder(folder)
+    job = _Job(
+        flags,
+        folder,
+        state,
+        load_whole_frames(chosen, levels, flags.dt_bound, device),
+        load_whole_frames(kept, levels, flags.dt_bound, device) if kept else None,
+    )
+    yield JobStart(
+        device=describe_device(device),
+        training=tuple(frame.name for frame in chosen),
+        validation=tuple(frame.name for frame in kept),
+        parameters=state.network.parameter_count(),
+    )
+    yield from _run(job)
+
+
+def _split(
+    frames: list[AnnotatedFrame], part: float, generator: torch.Generator
+) -> tuple[list[AnnotatedFrame], list[AnnotatedFrame]]:
+    """Keep int(part * n) random frames for validation."""
+    count = int(part * len(frames))
+    if count == len(frames):
+        raise ValueError(
+            f"--validation_percentage {part:g} keeps all {len(frames)} image(s) for validation; at "
+            "least one must be for training. Choose a smaller part."
+        )
+    order = torch.randperm(len(frames), generator=generator).tolist()
+    chosen = set(order[:count])
+    return (
+        [frame for index, frame in enumerate(frames) if index not in chosen],
+        [frame for index, frame in enumerate(frames) if index in chosen],
+    )
+
+
+@dataclass(eq=False)
+class _Job:
+    """One training."""
+
+    flags: Flags
+    folder: Path
+    state: TrainingState
+    training: WholeFrames
+    validation: WholeFrames | None
+    best: dict[str, float] = field(default_factory=dict)  # loss of each best checkpoint
+    without: int = 0  # validations since the best one
+    diverged: bool = False
+
+    @property
+    def network(self) -> SegmentationNetwork:
+        return self.state.network
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the original would stop early."""
+        return bool(self.flags.non_decreasing_output_file) and self.without >= PATIENCE
+
+
+def _run(job: _Job) -> Generator[OriginalEvent, None, None]:
+    """Train to the end; what is learnt stays also when closed or failing in between."""
+    flags, started, note = job.flags, time.monotonic(), ""
+    try:
+        for epoch in range(1, flags.num_epochs + 1):
+            rate = job.state.schedule.rate
+            scores = yield from _train_epoch(job, epoch)
+            validated = _validate(job)
+            job.state.schedule.end_epoch(scores.loss)
+            saved = _save(job, epoch, scores, validated)
+            yield OriginalEpoch(epoch, scores, validated, rate, time.monotonic() - started, saved)
+            if job.stopped:
+                note = _stop_early(job, epoch)
+                break
+    finally:
+        if not job.diverged:
+            save_original(job.folder / LAST, job.network)
+    save_original(job.folder / FINAL, job.network)
+    yield Finished(None, _suggestions(job), note)
+
+
+def _stop_early(job: _Job, epoch: int) -> str:
+    note = (
+        f"Stopped after epoch {epoch}: {PATIENCE} validations without improvement on "
+        f"{job.best[BEST_VALIDATION]:.6f}."
+    )
+    file = Path(job.flags.non_decreasing_output_file)
+    with writing(file):
+        file.write_text(note + "\n", encoding="utf-8")
+    return note
+
+
+def _train_epoch(job: _Job, epoch: int) -> Generator[OriginalEvent, None, OriginalScores]:
+    state, total = job.state, ScoreSum()
+    job.network.train()
+    batches = _batches(len(job.training), job.flags, state.generator)
+    for number, indices in enumerate(batches, 1):
+        levels, targets = job.training.draw(indices, job.flags, state.generator)
+        output = job.network([_channels_last(level) for level in levels])
+        loss, values = compare(output, targets, job.flags.dt_bound)
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimizer.step()
+        total.add(values, len(indices))
+        yield OriginalBatch(epoch, number, len(batches))
+    scores = total.mean()
+    if not math.isfinite(scores.loss):
+        job.diverged = True
+        raise ArithmeticError(
+            f"The loss is not a number in epoch {epoch}; the weights are lost from here on. Start again "
+            "with a smaller --learning_rate."
+        )
+    return scores
+
+
+def _batches(count: int, flags: Flags, generator: torch.Generator) -> list[list[int]]:
+    """Every frame dataset_len_multiplier times, in random order; the last batch may be smaller."""
+    order = torch.randperm(count * flags.dataset_len_multiplier, generator=generator) % count
+    size = flags.batch_size
+    return [order[start : start + size].tolist() for start in range(0, len(order), size)]
+
+
+def _channels_last(level: Tensor) -> Tensor:
+    return level.contiguous(memory_format=torch.channels_last)
+
+
+def _validate(job: _Job) -> OriginalScores | None:
+    """Score the network on the validation images as they are."""
+    if job.validation is None:
+        return None
+    job.network.eval()
+    total = ScoreSum()
+    for frame in range(len(job.validation)):
+        levels, targets = job.validation.plain(frame)
+        total.add(compare(answer(job.network, levels), targets, job.flags.dt_bound)[1])
+    return total.mean()
+
+
+def _save(
+    job: _Job, epoch: int, scores: OriginalScores, validated: OriginalScores | None
+) -> tuple[str, ...]:
+    """Write the checkpoints of this epoch; return their names."""
+    names = [LAST]
+    if scores.loss < job.best.get(BEST_TRAINING, float("inf")):
+        job.best[BEST_TRAINING] = scores.loss
+        names.append(BEST_TRAINING)
+    if validated is not None:
+        job.without += 1
+        if validated.loss < job.best.get(BEST_VALIDATION, float("inf")):
+            job.best[BEST_VALIDATION], job.without = validated.loss, 0
+            names.append(BEST_VALIDATION)
+    if epoch % job.flags.save_model_frequency == 0:
+        names.append(f"model_{epoch}")
+    for name in names:
+        save_original(job.folder / name, job.network)
+    return tuple(names)
+
+
+def _suggestions(job: _Job) -> tuple[tuple[str, str], ...]:
+    file = str(job.folder / BEST_TRAINING)
+    return (
+        ("score the best network", job.flags.command(mode="eval", model_file=file)),
+        ("see its maps of every frame", job.flags.every_frame(file)),
+    )
