@@ -18,10 +18,11 @@ from napari_jnet.augmentations import (
     sample_images,
     sample_labels,
 )
-from napari_jnet.batches import draw_batch, load_frames
+from napari_jnet.batches import FrameStore, draw_batch, load_frames
 from napari_jnet.config import AugmentationConfig, Config
-from napari_jnet.data.stack import AnnotatedFrame, LabelKind
+from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
 from napari_jnet.targets import make_targets
+from napari_jnet.weights import class_weights
 
 NOTHING = AugmentationConfig(
     flip=False, rotation=0, scale=(1, 1), elastic_alpha=0, brightness=0, contrast=0, noise=0
@@ -132,7 +133,10 @@ def test_each_augmentation_changes_something_and_is_seeded(name: str) -> None:
         "flip": {"flip": True},
         "rotation": {"rotation": 90.0},
         "scale": {"scale": (0.5, 0.8)},
+        "shear": {"shear": 0.5},
         "elastic": {"elastic_alpha": 6.0},
+        "smooth": {"smooth_alpha": (100.0, 300.0)},
+        "spline": {"spline_sigma": 10.0},
         "contrast": {"contrast": 0.5},
         "brightness": {"brightness": 0.5},
         "noise": {"noise": 0.5},
@@ -146,6 +150,59 @@ def test_each_augmentation_changes_something_and_is_seeded(name: str) -> None:
     again = draw_batch(store, changed, 3.0, seeded())[0][0]
     assert torch.equal(first, again)
     assert not torch.allclose(first, plain, atol=1e-3)
+
+
+def test_shear_moves_columns_in_proportion_to_rows() -> None:
+    matrix = draw_matrix(200, dataclasses.replace(NOTHING, shear=0.41), seeded())
+    sheared = matrix[:, 1, 0]
+    torch.testing.assert_close(matrix[:, 0], torch.tensor([1.0, 0]).expand(200, 2))
+    assert (matrix[:, 1, 1] == 1).all()
+    assert sheared.abs().max() <= 0.41 and sheared.min() < -0.35 and sheared.max() > 0.35
+
+
+def test_smoothed_noise_is_that_of_scipy() -> None:
+    config = dataclasses.replace(NOTHING, smooth_alpha=(200, 200), smooth_sigma=(6, 6))
+    field = draw_field(2, 80, config, seeded(4))
+    generator = seeded(4)
+    torch.rand(4, generator=generator)  # alpha and sigma of two patches
+    noise = torch.rand(2, 2, 80, 80, generator=generator) * 2 - 1
+    expected = 200 * ndimage.gaussian_filter(
+        noise.numpy().astype(float), (0, 0, 6, 6), mode="wrap", truncate=8
+    )
+    assert field is not None
+    np.testing.assert_allclose(field, expected, atol=1e-3)
+
+
+def test_smoothed_noise_takes_its_strength_from_the_ranges() -> None:
+    config = dataclasses.replace(NOTHING, smooth_alpha=(100, 300), smooth_sigma=(10, 15))
+    field = draw_field(64, 96, config, seeded())
+    assert field is not None
+    # White noise of variance 1/3 through a Gaussian of deviation s has deviation 1 / (s sqrt(12 pi)).
+    deviations = field.std((1, 2, 3))
+    assert 0.5 * 100 / (15 * np.sqrt(12 * np.pi)) < deviations.min() < 1.3
+    assert 3 < deviations.max() < 2 * 300 / (10 * np.sqrt(12 * np.pi))
+
+
+def test_spline_passes_through_normal_displacements_of_three_by_three_knots() -> None:
+    field = draw_field(500, 33, dataclasses.replace(NOTHING, spline_sigma=10), seeded())
+    assert field is not None
+    knots = field[..., ::16, ::16]
+    torch.testing.assert_close(knots, 10 * torch.randn(500, 2, 3, 3, generator=seeded()))
+
+
+def test_what_is_off_draws_nothing() -> None:
+    """So that an augmentation added later leaves the trainings of before as they were."""
+    generator = seeded()
+    before = generator.get_state()
+    assert draw_field(3, 32, NOTHING, generator) is None
+    assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize("name", ["scale", "smooth_alpha", "smooth_sigma"])
+@pytest.mark.parametrize("value", [(1.5, 1.0), (1.0,), (1.0, 1.5, 2.0)])
+def test_ranges_are_two_ascending_numbers(name: str, value: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"AugmentationConfig.{name} is .*lowest first"):
+        dataclasses.replace(NOTHING, **{name: value})
 
 
 def test_intensity_off_is_the_identity() -> None:
@@ -176,3 +233,68 @@ def test_frames_that_cannot_be_learnt_from_are_named(image: np.ndarray, message:
     frame = AnnotatedFrame("t0", image, np.ones((40, 50), np.int32))
     with pytest.raises(ValueError, match=message):
         load_frames([frame], (0,), torch.device("cpu"))
+
+
+def weighted(levels: tuple[int, ...], frame: AnnotatedFrame) -> tuple[FrameStore, Config]:
+    config = Config().replace(
+        {
+            "training.patch_size": 32,
+            "training.batch_size": 4,
+            "training.class_balance": True,
+            "training.border_weight": 10.0,
+        }
+    )
+    return load_frames([frame], levels, torch.device("cpu"), config), config
+
+
+def cells_and_void(kind: LabelKind = LabelKind.INSTANCES) -> AnnotatedFrame:
+    """Squares with gaps between them; a part of the frame is unknown."""
+    rows, columns = np.mgrid[:96, :96]
+    ids = 1 + rows // 16 + 6 * (columns // 16)
+    labels = np.where((rows % 16 < 12) & (columns % 16 < 12), ids, 0).astype(np.int32)
+    labels[:, 60:75] = UNKNOWN
+    image = np.random.default_rng(0).normal(size=labels.shape)
+    if kind is LabelKind.CLASSES:
+        labels = np.minimum(labels, 1)
+    return AnnotatedFrame("t0", image, labels, kind)
+
+
+@pytest.mark.parametrize("levels", [(0,), (-1, 0), (-1,)])
+@pytest.mark.parametrize("kind", [LabelKind.INSTANCES, LabelKind.CLASSES])
+def test_weights_are_warped_with_the_labels(levels: tuple[int, ...], kind: LabelKind) -> None:
+    """Where a warped weight lies, its warped label tells the same: border only on background."""
+    frame = cells_and_void(kind)
+    store, config = weighted(levels, frame)
+    _, targets = draw_batch(store, config, 6.0, seeded(2))
+    assert targets.weight is not None and targets.weight.shape == targets.segmentation.shape
+    background, cell = class_weights([frame], 1)
+    known, inside = targets.known, targets.segmentation == 1
+    assert (targets.weight[inside] == cell).all()
+    border = targets.weight[known & ~inside] - background
+    narrow = 10 * np.exp(-(5**2) / 50)  # the gaps are four pixels wide
+    assert border.min() > 0 and border.max() == pytest.approx(narrow, rel=1e-5)
+    assert 0.02 < (~known).float().mean() < 0.6
+
+
+def test_no_weights_are_made_unless_asked_for() -> None:
+    store = load_frames([cells_and_void()], (0,), torch.device("cpu"), Config())
+    assert store.borders is None and store.class_weights is None
+    assert draw_batch(store, Config(), 6.0, seeded())[1].weight is None
+
+
+@pytest.mark.parametrize("kind", [LabelKind.INSTANCES, LabelKind.CLASSES])
+def test_void_pixels_stay_void_under_every_warp(kind: LabelKind) -> None:
+    """The image of a void pixel is 1, of any other 0: what the warped image says is void, is unknown."""
+    frame = cells_and_void(kind)
+    void = AnnotatedFrame("t0", (frame.labels == UNKNOWN).astype(np.float32), frame.labels, kind)
+    strong = AugmentationConfig(
+        shear=0.4, smooth_alpha=(100, 300), spline_sigma=5, brightness=0, contrast=0, noise=0
+    )
+    config = Config(augmentation=strong).replace({"training.patch_size": 48})
+    levels, targets = draw_batch(
+        load_frames([void], (0,), torch.device("cpu")), config, 6.0, seeded(1)
+    )
+    image = levels[0][:, 0]
+    clear = (image < image.min() + 1e-4) | (image > image.max() - 1e-4)
+    assert 0.6 < clear.float().mean() < 1
+    assert torch.equal((image > image.mean())[clear], ~targets.known[clear])

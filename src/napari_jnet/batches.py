@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +19,13 @@ from napari_jnet.augmentations import (
     sample_images,
     sample_labels,
 )
+from napari_jnet.borders import border_weights
 from napari_jnet.config import Config
 from napari_jnet.data.stack import AnnotatedFrame, LabelKind
 from napari_jnet.normalization import frame_tensor, is_constant, level_statistics
 from napari_jnet.pyramid import pool
 from napari_jnet.targets import Targets, make_targets
+from napari_jnet.weights import class_weights, pixel_weights
 
 __all__ = ["FrameStore", "draw_batch", "load_frames"]
 
@@ -45,6 +48,10 @@ class FrameStore:
         (F, levels, C): what a pooled level is multiplied with to be standardised on its own.
     levels
         That the network takes, lowest first.
+    class_weights
+        (K,) float32, or None where classes are not balanced.
+    borders
+        (F, h * unit, w * unit) float32, the border weights, or None where borders weigh nothing.
     """
 
     images: Tensor
@@ -53,6 +60,8 @@ class FrameStore:
     gains: Tensor
     levels: tuple[int, ...]
     kind: LabelKind
+    class_weights: Tensor | None = None
+    borders: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -64,9 +73,23 @@ class FrameStore:
 
 
 def load_frames(
-    frames: Sequence[AnnotatedFrame], levels: tuple[int, ...], device: torch.device
+    frames: Sequence[AnnotatedFrame],
+    levels: tuple[int, ...],
+    device: torch.device,
+    config: Config | None = None,
 ) -> FrameStore:
-    """Pool, standardise and put frames on the device.
+    """Pool, standardise and put frames on the device, with the weights of their pixels.
+
+    Parameters
+    ----------
+    frames
+        To train on.
+    levels
+        That the network takes, lowest first.
+    device
+        Where to.
+    config
+        Whether classes are balanced and borders weighted; None does neither.
 
     Raises
     ------
@@ -96,7 +119,27 @@ def load_frames(
         gains=torch.stack(gains).to(device),
         levels=levels,
         kind=frames[0].kind,
+        **_weights(frames, labels, device, config or Config()),
     )
+
+
+def _weights(
+    frames: Sequence[AnnotatedFrame], labels: Sequence[Tensor], device: torch.device, config: Config
+) -> dict[str, Tensor]:
+    """Make the weights that the configuration asks for, once for the whole training."""
+    made = {}
+    training = config.training
+    if training.class_balance:
+        made["class_weights"] = class_weights(frames, config.network.classes).to(device)
+    if training.border_weight:
+        borders = [
+            border_weights(
+                part.to(device), training.border_weight, training.border_sigma, kind=frame.kind
+            )
+            for frame, part in zip(frames, labels, strict=True)
+        ]
+        made["borders"] = _side_by_side(borders)
+    return made
 
 
 def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
@@ -159,20 +202,26 @@ def draw_batch(
         pool(patches, level - store.levels[-1]) * gains[:, index]
         for index, level in enumerate(store.levels)
     ]
-    labels = sample_labels(store.labels[chosen], (grid + 0.5) * store.unit - 0.5)
-    return levels, _batch_targets(labels, store, config, bound).crop(margin)
+    full = (grid + 0.5) * store.unit - 0.5
+    labels = sample_labels(store.labels[chosen], full)
+    borders = None if store.borders is None else sample_labels(store.borders[chosen], full)
+    return levels, _batch_targets(labels, borders, store, config, bound).crop(margin)
 
 
-def _batch_targets(labels: Tensor, store: FrameStore, config: Config, bound: float) -> Targets:
-    targets = make_targets(
+def _batch_targets(
+    labels: Tensor, borders: Tensor | None, store: FrameStore, config: Config, bound: float
+) -> Targets:
+    made = make_targets(
         labels,
         max(bound / store.unit, 1.0),
         kind=store.kind,
         classes=config.network.classes,
         metric=config.targets.distance_metric,
     )
-    return Targets(
-        targets.segmentation, targets.known, targets.distance * store.unit, targets.distance_known
+    return dataclasses.replace(
+        made,
+        distance=made.distance * store.unit,
+        weight=pixel_weights(made.segmentation, store.class_weights, borders),
     )
 
 

@@ -8,17 +8,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_jnet.config import Config
 from napari_jnet.targets import Targets
 
-__all__ = ["LOSSES", "Loss", "loss_function", "segmentation_loss"]
+__all__ = ["LOSSES", "Loss", "check_loss", "dice_loss", "loss_function", "segmentation_loss"]
 
 Loss = Callable[[Tensor, Targets, int, float], Tensor]
 """(network output (N, C, H, W), targets, classes, dt_bound in pixels) -> scalar."""
+
+SegmentationLoss = Callable[[Tensor, Targets], Tensor]
+DistanceLoss = Callable[[Tensor, Targets, float], Tensor]
 
 
 def _mean_known(values: Tensor, known: Tensor) -> Tensor:
     """Mean over the known pixels; 0 where there are none."""
     return (values * known).sum() / known.sum().clamp(min=1)
+
+
+def _weighted(values: Tensor, targets: Targets) -> Tensor:
+    return values if targets.weight is None else values * targets.weight
 
 
 def segmentation_loss(logits: Tensor, targets: Targets) -> Tensor:
@@ -29,12 +37,17 @@ def segmentation_loss(logits: Tensor, targets: Targets) -> Tensor:
     logits
         (N, K, H, W).
     targets
-        With segmentation and known pixels.
+        With segmentation, known pixels and, where wanted, weights.
 
     Returns
     -------
     Tensor
-        Mean over the known pixels.
+        Mean over the known pixels, each times its weight.
+
+    Notes
+    -----
+    The sum is divided by the number of pixels, not by the sum of their weights: a patch of a common
+    class is to count for less, as in the sum of U-Net's paper.
     """
     if logits.shape[1] == 1:
         values = F.binary_cross_entropy_with_logits(
@@ -42,7 +55,38 @@ def segmentation_loss(logits: Tensor, targets: Targets) -> Tensor:
         )
     else:
         values = F.cross_entropy(logits, targets.segmentation, reduction="none")
-    return _mean_known(values, targets.known)
+    return _mean_known(_weighted(values, targets), targets.known)
+
+
+def dice_loss(logits: Tensor, targets: Targets) -> Tensor:
+    """1 - Dice's coefficient of probabilities and truth, over the known pixels of the batch.
+
+    Parameters
+    ----------
+    logits
+        (N, K, H, W).
+    targets
+        As for `segmentation_loss`.
+
+    Returns
+    -------
+    Tensor
+        0 to 1: the mean over the classes above background; one that is neither there nor seen is right.
+
+    Notes
+    -----
+    Milletari, Navab, Ahmadi (2016), with probabilities and truth not squared.
+    """
+    if logits.shape[1] == 1:
+        probability, truth = logits.sigmoid(), targets.segmentation[:, None] == 1
+    else:
+        classes = torch.arange(1, logits.shape[1], device=logits.device)[:, None, None]
+        probability = logits.softmax(dim=1)[:, 1:]
+        truth = targets.segmentation[:, None] == classes
+    counted = _weighted(targets.known.to(logits.dtype), targets)[:, None]
+    both = (probability * truth * counted).sum(dim=(0, 2, 3))
+    either = ((probability + truth) * counted).sum(dim=(0, 2, 3))
+    return (1 - (2 * both + 1) / (either + 1)).mean()
 
 
 def _distance_mse(distance: Tensor, targets: Targets, bound: float) -> Tensor:
@@ -56,20 +100,26 @@ def _distance_smooth_l1(distance: Tensor, targets: Targets, bound: float) -> Ten
     return _mean_known(error, targets.distance_known)
 
 
-def _both(distance_loss: Callable[[Tensor, Targets, float], Tensor]) -> Loss:
+def _sum(segmentation: SegmentationLoss, distance: DistanceLoss | None = None) -> Loss:
+    """Add the losses of the two heads; a network without a distance head has the first only."""
+
     def loss(output: Tensor, targets: Targets, classes: int, bound: float) -> Tensor:
-        total = segmentation_loss(output[:, :classes], targets)
-        if output.shape[1] > classes:
-            total = total + distance_loss(output[:, classes], targets, bound)
+        total = segmentation(output[:, :classes], targets)
+        if distance is not None and output.shape[1] > classes:
+            total = total + distance(output[:, classes], targets, bound)
         return total
 
     return loss
 
 
 LOSSES: dict[str, Loss] = {
-    "bce+mse": _both(_distance_mse),
-    "bce+smooth_l1": _both(_distance_smooth_l1),
+    "bce+mse": _sum(segmentation_loss, _distance_mse),
+    "bce+smooth_l1": _sum(segmentation_loss, _distance_smooth_l1),
+    "dice+smooth_l1": _sum(dice_loss, _distance_smooth_l1),
+    "bce": _sum(segmentation_loss),
+    "dice": _sum(dice_loss),
 }
+_ONLY_SEGMENTATION = {"bce", "dice"}
 
 
 def loss_function(name: str) -> Loss:
@@ -79,6 +129,18 @@ def loss_function(name: str) -> Loss:
     return LOSSES[name]
 
 
-def is_finite(loss: Tensor) -> bool:
-    """Tell whether a loss can still be learnt from."""
-    return bool(torch.isfinite(loss))
+def check_loss(config: Config) -> None:
+    """Refuse a loss that cannot teach the network all that it answers.
+
+    Raises
+    ------
+    ValueError
+        If the loss is unknown, or knows no distance while the network has a head for it.
+    """
+    name = config.training.loss
+    loss_function(name)
+    if name in _ONLY_SEGMENTATION and config.network.distance:
+        raise ValueError(
+            f"The loss {name!r} teaches no distance, but network.distance is on; take "
+            f"'{name}+smooth_l1', or switch network.distance off."
+        )

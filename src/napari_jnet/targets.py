@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_jnet.data.stack import UNKNOWN, LabelKind
 
-__all__ = ["Targets", "boundary_pixels", "make_targets", "truncated_distance"]
+__all__ = ["Targets", "boundary_pixels", "class_indices", "make_targets", "truncated_distance"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +30,15 @@ class Targets:
         float32, pixels; distance to the nearest boundary, cut at the bound.
     distance_known
         bool; where no hidden boundary can be nearer.
+    weight
+        float32; how much each pixel counts in the loss of the segmentation.  None: all the same.
     """
 
     segmentation: Tensor
     known: Tensor
     distance: Tensor
     distance_known: Tensor
+    weight: Tensor | None = None
 
     def crop(self, margin: int) -> Targets:
         """Return the targets without ``margin`` pixels on each side."""
@@ -47,6 +50,7 @@ class Targets:
             self.known[inner],
             self.distance[inner],
             self.distance_known[inner],
+            None if self.weight is None else self.weight[inner],
         )
 
 
@@ -154,7 +158,7 @@ def make_targets(
         INSTANCES: an object is complete, so its contact with an unknown pixel is a boundary.
         Otherwise such a contact says nothing.
     classes
-        1 for cell and background; K where labels are classes below K.
+        Of the network, as in `class_indices`.
     metric
         Of the distance.
 
@@ -181,8 +185,25 @@ def make_targets(
     else:
         distance = truncated_distance(boundary, bound, metric)
         distance_known = ~unknown
-    segmentation = (labels > 0) if classes == 1 else labels.clamp(min=0)
-    return Targets(segmentation.long(), ~unknown, distance, distance_known)
+    return Targets(class_indices(labels, kind, classes), ~unknown, distance, distance_known)
+
+
+def class_indices(labels: Tensor, kind: LabelKind, classes: int) -> Tensor:
+    """Return the class of each pixel: int64, 0 = background, and where unknown.
+
+    Parameters
+    ----------
+    labels
+        Integers, as for `make_targets`.
+    kind
+        Objects are all of class 1, whatever their ids.
+    classes
+        Of the network.  With 1 and with 2 (cell and background, by one channel or by two), all that
+        is not background is class 1; with K, labels are classes below K.
+    """
+    if classes <= 2 or kind is LabelKind.INSTANCES:
+        return (labels > 0).long()
+    return labels.clamp(min=0).long()
 
 
 def _certain_contacts(labels: Tensor) -> Tensor:

@@ -59,19 +59,19 @@ def sample_images(frames: Tensor, grid: Tensor) -> Tensor:
 
 
 def sample_labels(labels: Tensor, grid: Tensor) -> Tensor:
-    """Take the label ids of the nearest pixels.
+    """Take the label ids, or what else goes with them, of the nearest pixels.
 
     Parameters
     ----------
     labels
-        (N, H, W) int32; ``H`` and ``W`` may be a multiple of the size that the grid is for.
+        (N, H, W), such as int32; ``H`` and ``W`` may be a multiple of the size that the grid is for.
     grid
         (N, size, size, 2), pixel positions in those labels.
 
     Returns
     -------
-    Tensor of int32
-        (N, size, size); ids are copied, never interpolated.
+    Tensor
+        (N, size, size), of the same type; ids are copied, never interpolated.
     """
     height, width = labels.shape[-2:]
     rows = grid[..., 0].round().long().clamp_(0, height - 1)

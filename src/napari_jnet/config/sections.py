@@ -152,6 +152,12 @@ class AugmentationConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("scale", "smooth_alpha", "smooth_sigma"):
+            value = getattr(self, name)
+            if len(value) != 2 or value[0] > value[1]:
+                raise ValueError(
+                    f"AugmentationConfig.{name} is {list(value)}; a range is two numbers, lowest first."
+                )
         if self.original:
             OriginalAugmentation.from_json(self.original)
 
