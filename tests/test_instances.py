@@ -41,6 +41,27 @@ def test_a_cell_too_small_for_the_seed_threshold_is_kept() -> None:
     assert (objects > 0).sum() == 9
 
 
+def test_a_piece_too_small_goes_to_the_cell_it_touches() -> None:
+    """One cell with a second, spurious seed near its rim."""
+    segmentation = np.zeros((40, 60), np.float32)
+    segmentation[5:35, 5:55] = 1
+    distance = 2 * segmentation
+    distance[10:30, 10:45] = distance[10:14, 50:54] = 10
+    settings = {"smoothing": 0.0, "fill_holes": False}
+    assert separate(segmentation, distance, InstanceConfig(**settings), 10).max() == 2
+    whole = separate(segmentation, distance, InstanceConfig(**settings, min_size=300), 10)
+    np.testing.assert_array_equal(whole, segmentation)
+
+
+def test_smoothing_joins_seeds_that_noise_has_cut() -> None:
+    segmentation = np.zeros((40, 60), np.float32)
+    segmentation[5:35, 5:55] = 1
+    distance = 8 * segmentation
+    distance[:, 30] = 3
+    assert separate(segmentation, distance, InstanceConfig(smoothing=0), 10).max() == 2
+    assert separate(segmentation, distance, InstanceConfig(), 10).max() == 1
+
+
 def test_minimum_size_and_numbers_without_gaps() -> None:
     segmentation = np.zeros((20, 40), np.float32)
     segmentation[2:4, 2:4] = segmentation[2:12, 10:20] = segmentation[2:12, 25:35] = 1

@@ -39,9 +39,11 @@ def separate(
     Notes
     -----
     A seed is a connected part of the cell pixels farther from any boundary than
-    ``seed_threshold * dt_bound``.  A watershed on the negative distance grows the seeds inside the
+    ``seed_threshold * dt_bound``, by the distance smoothed with a Gaussian of
+    ``smoothing * dt_bound`` pixels.  A watershed on the negative distance grows the seeds inside the
     segmentation.  A connected part of the segmentation without a seed is one object of its own: a
-    cell too small to reach the threshold is not lost.
+    cell too small to reach the threshold is not lost.  An object smaller than the minimum size goes
+    to the neighbours that it touches; without any it is background.
     """
     if segmentation.shape != distance.shape:
         raise ValueError(
@@ -49,16 +51,41 @@ def separate(
             "both maps come from one prediction and have one shape."
         )
     cells = segmentation > config.segmentation_threshold
-    seeds, count = ndimage.label(cells & (distance > config.seed_threshold * dt_bound))
+    relief = _smoothed(distance, config.smoothing * dt_bound)
+    markers = _markers(cells, relief > config.seed_threshold * dt_bound)
+    objects = _grown(relief, markers, cells)
+    sizes = np.bincount(objects.ravel())
+    small = (sizes > 0) & (sizes < config.min_size)
+    if small[1:].any():
+        small[0] = False
+        objects = _grown(relief, np.where(small[markers], 0, markers), cells)
+    filled = _fill_holes(objects) if config.fill_holes else objects
+    return _without_small(filled, config.min_size)
+
+
+def _smoothed(distance: NDArray[np.floating], sigma: float) -> NDArray[np.floating]:
+    """Smooth within each plane; planes of a volume may be far apart."""
+    sigmas = (0.0,) * (distance.ndim - 2) + (sigma, sigma)
+    smooth: NDArray[np.floating] = ndimage.gaussian_filter(distance, sigmas, truncate=3)
+    return smooth
+
+
+def _markers(cells: NDArray[np.bool_], deep: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Give each seed a number, and each part of the segmentation that has none."""
+    seeds, count = ndimage.label(cells & deep)
     parts, _ = ndimage.label(cells)
     seeded = np.zeros(parts.max() + 1, dtype=bool)
     seeded[parts[seeds > 0]] = True
     alone = cells & ~seeded[parts]
-    markers = np.where(alone, parts + count, seeds)
-    objects: NDArray[np.integer] = watershed(-distance, markers, mask=cells)  # type: ignore[no-untyped-call]
-    if config.fill_holes:
-        objects = _fill_holes(objects)
-    return _without_small(objects, config.min_size)
+    markers: NDArray[np.int32] = np.where(alone, parts + count, seeds).astype(np.int32)
+    return markers
+
+
+def _grown(
+    relief: NDArray[np.floating], markers: NDArray[np.int32], cells: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    objects: NDArray[np.int32] = watershed(-relief, markers, mask=cells)  # type: ignore[no-untyped-call]
+    return objects
 
 
 def _fill_holes(objects: NDArray[np.integer]) -> NDArray[np.integer]:

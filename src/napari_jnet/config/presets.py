@@ -23,7 +23,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "unet": {},
     "jnet": {
         "network.name": "jnet",
-        "network.structure": ((12, 48, 3), (2, 8, 3), (2, 8, 3)),
+        "network.structure": ((8, 32, 3), (4, 8, 3), (3, 8, 3)),
+        "training.learning_rate": 4e-3,
     },
     # Ronneberger et al., 2015, as UNet-PyTorch has it.
     "unet-paper": {

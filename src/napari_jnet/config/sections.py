@@ -190,6 +190,11 @@ class TrainingConfig(Section):
     border_sigma: float = option(
         5.0, "How fast that weight falls with the distance.", minimum=0.1, unit="px"
     )
+    pretrained: str = option(
+        "",
+        "FCN: file of VGG16 weights to begin with, of torchvision (names features.0.weight) or of Caffe "
+        "(names conv1_1.weight; .npz or torch).",
+    )
     optimizer: str = option("adamw", "Optimiser.", choices=("adam", "adamw", "sgd"))
     momentum: float = option(0.9, "Momentum of SGD.", minimum=0, maximum=0.9999)
     learning_rate: float = option(2e-3, "Learning rate.", minimum=1e-8, maximum=1)
@@ -249,6 +254,12 @@ class InstanceConfig(Section):
     seed_threshold: float = option(
         0.4,
         "Distance above which a cell's core becomes a seed, as a part of dt_bound.",
+        minimum=0,
+        maximum=1,
+    )
+    smoothing: float = option(
+        0.1,
+        "Gaussian that smooths the distance before seeds are looked for, as a part of dt_bound.",
         minimum=0,
         maximum=1,
     )
