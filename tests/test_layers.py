@@ -32,6 +32,7 @@ LAYERS = (
         "schedules",
         "targets",
         "weights",
+        "whole_frames",
     },
     {"evaluation", "export", "inference", "original", "training", "validation"},
     {"__init__", "__main__", "cli", "plugin"},
