@@ -28,7 +28,10 @@ def test_the_python_of_the_readme_runs(
     assert write_cells_sequence(tmp_path / "cells").exists()
     (block,) = python_blocks()
     # One short epoch: the test is about the names, not about the cells.
-    quick = '{"training.epochs": 1, "training.batches_per_epoch": 2, "training.patch_size": 64}'
+    quick = (
+        '{"training.epochs": 1, "training.batches_per_epoch": 2, "training.patch_size": 64, '
+        '"training.threads": 1, "network.structure": ((2, 8, 3), (1, 4, 3), (1, 4, 3))}'
+    )
     changed = block.replace('{"training.epochs": 1}', quick)
     assert changed != block
     exec(compile(changed, str(README), "exec"), {})
