@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from napari_jnet.config import NetworkConfig
+from napari_jnet.config import NetworkConfig, options
 
 __all__ = ["SegmentationNetwork"]
+
+_OPTIONAL = ("padding", "batch_norm", "upsampling", "dropout", "width")
+"""Options that change what a network is, where it has them; nobody should set one in vain."""
 
 
 class SegmentationNetwork(nn.Module, ABC):
@@ -21,22 +26,47 @@ class SegmentationNetwork(nn.Module, ABC):
 
     Attributes
     ----------
+    takes
+        Which of the options padding, batch_norm, upsampling, dropout and width it has.
     levels
         Resolution levels that `forward` takes, lowest first; the answer is at the last one.
     stride
         Tile origins must lie on multiples of this, in pixels of the full frame.
     halo
-        Pixels of the full frame around a tile that influence its answer.
+        Pixels of the full frame around a tile that influence its answer, a multiple of the stride.
+
+    Raises
+    ------
+    ValueError
+        If the configuration has no resolution level, or sets an option that the network does not have.
     """
 
+    takes: ClassVar[frozenset[str]] = frozenset()
     levels: tuple[int, ...]
     stride: int
     halo: int
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
+        if not config.resolution_levels:
+            raise ValueError(
+                f"resolution_levels is empty; the network {config.name} needs at least one level, "
+                "such as 0. Training finds levels from the data."
+            )
+        for name in _OPTIONAL:
+            default, value = options(NetworkConfig)[name].default, getattr(config, name)
+            if name not in self.takes and value != default:
+                raise ValueError(
+                    f"{name} is {value!r}, but the network {config.name} has no such option. "
+                    f"Leave it at {default!r}, or choose another network."
+                )
         self.config = config
         self.outputs = config.classes + int(config.distance)
+
+    @classmethod
+    def depth(cls, config: NetworkConfig, most: int) -> int:
+        """Return how many resolution levels suit the network where data allow for ``most``."""
+        return 1
 
     @property
     def top_level(self) -> int:
@@ -66,6 +96,13 @@ class SegmentationNetwork(nn.Module, ABC):
             logits, distance = torch.split(output, [self.config.classes, 1], dim=1)
             output = torch.cat([logits, distance * self.config.distance_scale], dim=1)
         return output
+
+    def load_pretrained(self, path: Path) -> None:
+        """Begin with the weights of a network trained on other images; `ValueError` if it cannot."""
+        raise ValueError(
+            f"pretrained is {path}, but the network {self.config.name} does not begin with weights of "
+            "another kind of network. Leave pretrained empty, or choose fcn8, fcn16 or fcn32."
+        )
 
     def parameter_count(self) -> int:
         """Count the trainable numbers."""

@@ -68,6 +68,11 @@ class JNet(SegmentationNetwork):
         self.segments = nn.ModuleList(self._segments(config))
         self.halo = self._receptive_radius(config)
 
+    @classmethod
+    def depth(cls, config: NetworkConfig, most: int) -> int:
+        """Return one level for each part of the structure."""
+        return len(config.structure)
+
     def _segments(self, config: NetworkConfig) -> list[nn.Sequential]:
         segments, channels, below = [], 0, 0
         last = len(config.structure) - 1
