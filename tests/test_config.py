@@ -37,6 +37,7 @@ def test_every_option_has_help() -> None:
         ({"network.resolution_levels": [0, 1]}, r"the largest is 0"),
         ({"training.seed": None}, r"seed is None; it needs a value such as 0"),
         ({"targets.dt_bound": float("nan")}, r"dt_bound is nan"),
+        ({"training.best_by": "clas:2"}, r"best_by is 'clas:2'; it is loss, iou"),
     ],
 )
 def test_bad_values_are_refused(changes: dict[str, object], message: str) -> None:

@@ -207,5 +207,7 @@ def pixelwise_model() -> Model:
             image = pyramid[-1]
             return torch.cat([image, -image, 2 * image**2 - 1, 2 + image], dim=1)
 
-    config = Config().replace({"network.classes": 3, "targets.dt_bound": 5.0})
+    config = Config().replace(
+        {"network.classes": 3, "network.resolution_levels": (0,), "targets.dt_bound": 5.0}
+    )
     return Model(Pixelwise(config.network), config, Path("model.pt"), torch.device("cpu"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
+import types
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -280,3 +282,179 @@ class TestBadInput:
             "model.pt",
             "split.json",
         ]
+
+
+def coloured(count: int = 3) -> list[AnnotatedFrame]:
+    """Three classes: ground, bright discs and dark discs."""
+    frames = []
+    for frame in cells(count):
+        labels = np.where(frame.labels > 2, 2, np.minimum(frame.labels, 1)).astype(np.int32)
+        image = frame.image - 200 * (labels == 2)
+        legend = (("background", "#000000"), ("bright", "#ff0000"), ("dark", "#00ff00"))
+        frames.append(AnnotatedFrame(frame.name, image, labels, LabelKind.CLASSES, legend=legend))
+    return frames
+
+
+SOFTMAX = TINY.replace({"network.classes": 2, "network.distance": False})
+
+
+class TestReferenceSystems:
+    """What the reference systems' recipes ask of a training."""
+
+    def test_classes_are_as_many_as_the_labels_have_and_each_is_scored(
+        self, tmp_path: Path
+    ) -> None:
+        events = list(train(coloured(), tmp_path / "run", SOFTMAX))
+        epoch = of(EpochEnd, events)[-1]
+        assert len(epoch.class_iou) == len(epoch.class_accuracy) == 3
+        assert epoch.mean_iou == pytest.approx(np.mean(epoch.class_iou))
+        assert 0 < epoch.pixel_accuracy <= 1
+        saved = load_model(tmp_path / "run").config
+        assert saved.network.classes == 3
+        assert saved.targets.legend[2] == ("dark", "#00ff00")
+        with (tmp_path / "run/history.csv").open() as file:
+            row = list(csv.DictReader(file))[-1]
+        assert [float(v) for v in row["class_iou"].split()] == pytest.approx(
+            epoch.class_iou, abs=1e-5
+        )
+
+    def test_two_classes_by_softmax_learn_objects(self, tmp_path: Path) -> None:
+        config = SOFTMAX.replace(
+            {
+                "training.epochs": 12,
+                "training.batches_per_epoch": 6,
+                "training.learning_rate": 0.01,
+            }
+        )
+        epochs = of(EpochEnd, list(train(cells(4), tmp_path / "run", config)))
+        assert epochs[-1].class_iou[1] == pytest.approx(epochs[-1].iou)
+        assert epochs[-1].iou > 0.8 and epochs[-1].seg is not None
+
+    def test_patience_ends_a_training_that_gets_no_better(self, tmp_path: Path) -> None:
+        config = TINY.replace({"training.patience": 2, "training.epochs": 50})
+        config = config.replace({"training.learning_rate": 1.0, "training.optimizer": "sgd"})
+        config = config.replace({"training.schedule": "constant", "training.momentum": 0.0})
+        events = list(train(cells(), tmp_path / "run", config))
+        end = events[-1]
+        assert isinstance(end, TrainingEnd) and end.epochs == end.best_epoch + 2 < 50
+        assert "not become better since epoch" in of(Notice, events)[-1].text
+        again = list(train(cells(), tmp_path / "run", config, resume=True))
+        assert not of(BatchEnd, again), "resumed as if never stopped: it is over"
+
+    @pytest.mark.parametrize("best_by", ["iou", "mean_iou", "seg", "class:0"])
+    def test_the_best_epoch_is_the_best_by_its_score(self, tmp_path: Path, best_by: str) -> None:
+        config = TINY.replace({"training.best_by": best_by, "training.epochs": 4})
+        events = list(train(cells(), tmp_path / "run", config))
+        scores = [
+            e.class_iou[0] if best_by == "class:0" else getattr(e, best_by)
+            for e in of(EpochEnd, events)
+        ]
+        assert events[-1].best_epoch == 1 + int(np.argmax(scores))
+
+    def test_without_averaging_the_last_weights_are_kept(self, tmp_path: Path) -> None:
+        config = TINY.replace({"training.average_weights": False})
+        list(train(cells(), tmp_path / "run", config))
+        content = read_checkpoint(tmp_path / "run/last.pt")
+        for name, value in content["training"]["network"].items():
+            torch.testing.assert_close(content["network"][name], value, atol=0, rtol=0)
+
+    @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+    def test_weight_decay_pulls_weights_down(self, tmp_path: Path, optimizer: str) -> None:
+        norms = []
+        for name, decay in (("none", 0.0), ("much", 0.5)):
+            config = TINY.replace(
+                {
+                    "training.optimizer": optimizer,
+                    "training.weight_decay": decay,
+                    "training.learning_rate": 0.02,
+                    "training.epochs": 3,
+                }
+            )
+            list(train(cells(), tmp_path / name, config))
+            norms.append(float(weights(tmp_path / name / "last.pt")["head.weight"].norm()))
+        assert norms[1] < 0.98 * norms[0]
+
+    def test_the_step_schedule_falls_every_so_many_epochs(self, tmp_path: Path) -> None:
+        config = TINY.replace(
+            {
+                "training.schedule": "step",
+                "training.step_epochs": 2,
+                "training.step_factor": 0.5,
+                "training.learning_rate": 0.01,
+                "training.epochs": 3,
+            }
+        )
+        job = train(cells(), tmp_path / "run", config)
+        while not isinstance(next(job), EpochEnd):
+            pass
+        job.close()
+        more = config.replace({"training.epochs": 5})
+        list(train(cells(), tmp_path / "run", more, resume=True))
+        rates = [
+            row["learning_rate"] for row in read_checkpoint(tmp_path / "run/last.pt")["history"]
+        ]
+        assert rates == pytest.approx([0.01, 0.01, 0.005, 0.005, 0.0025])
+
+    def test_sgd_resumed_is_as_if_never_stopped(self, tmp_path: Path) -> None:
+        config = TINY.replace({"training.optimizer": "sgd", "training.average_weights": False})
+        list(train(cells(), tmp_path / "whole", config))
+        job = train(cells(), tmp_path / "parts", config)
+        while not isinstance(next(job), EpochEnd):
+            pass
+        job.close()
+        list(train(cells(), tmp_path / "parts", config, resume=True))
+        assert_same_weights(tmp_path / "whole/last.pt", tmp_path / "parts/last.pt")
+
+    def test_tensorboard_gets_every_number(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        written: dict[str, float] = {}
+
+        class Writer:
+            def __init__(self, folder: str) -> None:
+                assert folder == str(tmp_path / "run" / "tensorboard")
+
+            def add_scalar(self, name: str, value: float, epoch: int) -> None:
+                written[f"{name}@{epoch}"] = value
+
+            def flush(self) -> None: ...
+            def close(self) -> None: ...
+
+        board = types.ModuleType("torch.utils.tensorboard")
+        board.SummaryWriter = Writer  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
+        events = list(
+            train(cells(), tmp_path / "run", TINY.replace({"training.tensorboard": True}))
+        )
+        last = of(EpochEnd, events)[-1]
+        assert written["train_loss@2"] == last.train_loss
+        assert written["class_iou/1@2"] == last.class_iou[1]
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"training.best_by": "seg"}, r"best_by is seg.*no objects"),
+            ({"training.best_by": "class:7"}, r"class:7.*classes are 0 to 2"),
+        ],
+    )
+    def test_a_score_that_cannot_be_had(
+        self, tmp_path: Path, changes: dict[str, object], message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            next(train(coloured(), tmp_path / "run", SOFTMAX.replace(changes)))
+
+    def test_many_classes_for_objects(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"classes is 4, but the labels are objects"):
+            next(train(cells(), tmp_path / "run", TINY.replace({"network.classes": 4})))
+
+    def test_a_start_model_of_other_classes(self, tmp_path: Path) -> None:
+        list(train(cells(), tmp_path / "first", SOFTMAX))
+        with pytest.raises(ValueError, match=r"labels hold 3 classes.*was trained on 2"):
+            next(train(coloured(), tmp_path / "run", SOFTMAX, start_from=tmp_path / "first"))
+
+    def test_tensorboard_that_is_not_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+        with pytest.raises(ValueError, match=r"tensorboard is not installed"):
+            next(train(cells(), tmp_path / "run", TINY.replace({"training.tensorboard": True})))

@@ -117,7 +117,7 @@ def _predict_planes(
 
 def _nothing(shape: tuple[int, ...], model: Model) -> Maps:
     zeros = np.zeros(shape, np.float32)
-    classes = None if model.config.network.classes == 1 else zeros.astype(np.uint8)
+    classes = None if model.config.network.classes <= 2 else zeros.astype(np.uint8)
     return Maps(zeros, zeros.copy(), classes)
 
 

@@ -43,10 +43,7 @@ def average_maps(answers: Sequence[Tensor], model: Model) -> Maps:
     """Average `probabilities`, each (1, outputs, H, W); then take the most probable class."""
     mean = answers[0][0] if len(answers) == 1 else torch.cat(list(answers)).mean(dim=0)
     classes = model.config.network.classes
-    if classes == 1:
-        cell, most_probable = mean[0], None
-    else:
-        cell = 1 - mean[0]
-        most_probable = mean[:classes].argmax(dim=0).to(torch.uint8).numpy()
+    cell = mean[0] if classes == 1 else 1 - mean[0]
+    most_probable = mean[:classes].argmax(dim=0).to(torch.uint8).numpy() if classes > 2 else None
     distance = mean[classes] if len(mean) > classes else torch.zeros_like(cell)
     return Maps(cell.numpy(), distance.numpy(), most_probable)

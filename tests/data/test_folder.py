@@ -5,7 +5,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_jnet.data import UNKNOWN, LabelKind, annotated_frames, open_stack
+from napari_jnet.data import (
+    UNKNOWN,
+    LabelKind,
+    annotated_frames,
+    open_stack,
+    sequences,
+    training_frames,
+)
 
 GREY = np.arange(24 * 32).reshape(24, 32).astype(np.uint8)
 COLOUR = np.stack([GREY, GREY[::-1], GREY], axis=-1)
@@ -206,3 +213,72 @@ def test_real_folders(shared_data, folder, count, kind, values):
     assert len(stack) == len(labels.frame_numbers) == count
     assert labels.kind is kind
     assert set(np.unique(labels.frame(stack.frame_numbers[-1]))) == values
+
+
+def save_parts(root, **classes):
+    """Save parts of one colour image each; the colours of a mask are those of its halves."""
+    for part, colours in classes.items():
+        save(root / part / "images/a.png", COLOUR)
+        save(root / part / "masks/a.png", halves(*colours))
+
+
+class TestParts:
+    """Train, valid and test side by side."""
+
+    def test_each_is_a_sequence(self, tmp_path):
+        save_parts(tmp_path, test=(RED, RED), train=(RED, GREEN), valid=(GREEN, BLACK))
+        assert sequences(tmp_path) == ("train", "valid", "test")
+        assert open_stack(tmp_path).sequence == "train"
+        stack = open_stack(tmp_path, sequence="valid")
+        assert stack.name == f"{tmp_path.name} valid"
+        assert annotated_frames(stack)[0].name == "valid/t000"
+
+    @pytest.mark.parametrize("path", ["", "valid"])
+    def test_a_colour_is_the_same_class_in_each(self, tmp_path, path):
+        save_parts(tmp_path, train=(RED, GREEN), valid=(RED, BLACK))
+        stack = open_stack(tmp_path / path, sequence=None if path else "valid")
+        assert set(np.unique(stack.annotation().frame(0))) == {0, 2}, "green comes before red"
+
+    def test_the_division_is_kept(self, tmp_path):
+        save_parts(tmp_path, train=(RED, GREEN), valid=(GREEN, BLACK), test=(RED, RED))
+        frames = training_frames(tmp_path)
+        assert [(f.name, f.role) for f in frames] == [
+            ("train/t000", "training"),
+            ("valid/t000", "validation"),
+        ]
+        assert [f.role for f in training_frames(tmp_path, sequence="test")] == [""]
+        assert [f.role for f in training_frames(tmp_path / "train")] == [""]
+
+    def test_one_that_is_not_there(self, tmp_path):
+        save_parts(tmp_path, train=(RED, GREEN))
+        with pytest.raises(ValueError, match=r"no sequence 'test'; it has train"):
+            open_stack(tmp_path, sequence="test")
+
+
+class TestLegend:
+    """Names and colours of classes."""
+
+    def test_colours_have_names(self, tmp_path):
+        save_parts(tmp_path, train=(RED, (1, 2, 3)))
+        frame = annotated_frames(open_stack(tmp_path))[0]
+        expected = (("background", "#000000"), ("#010203", "#010203"), ("red", "#ff0000"))
+        assert frame.legend == expected
+
+    @pytest.mark.parametrize("place", [".", "train", "train/masks"])
+    def test_a_file_names_them(self, tmp_path, place):
+        save_parts(tmp_path, train=(RED, GREEN))
+        (tmp_path / place / "classes.json").write_text('{"line": "#FF0000", "disc": [0, 255, 0]}')
+        legend = open_stack(tmp_path).annotation().legend
+        assert legend == (("background", "#000000"), ("disc", "#00ff00"), ("line", "#ff0000"))
+
+    @pytest.mark.parametrize("text", ["[1]", "{", '{"line": 3}', '{"line": [1, 2]}'])
+    def test_a_file_that_is_none(self, tmp_path, text):
+        save_parts(tmp_path, train=(RED, GREEN))
+        (tmp_path / "classes.json").write_text(text)
+        with pytest.raises(ValueError, match=r"classes.json is no list of classes.*write names"):
+            _ = open_stack(tmp_path).annotation().legend
+
+    def test_grey_masks_have_none(self, tmp_path):
+        save(tmp_path / "images/a.png", GREY)
+        save(tmp_path / "masks/a.png", halves(0, 255))
+        assert open_stack(tmp_path).annotation().legend == ()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
+from napari.layers import Labels
 from PIL import Image
 
 from napari_jnet.data import UNKNOWN
@@ -168,3 +169,15 @@ def test_opens_in_a_viewer(stacks, make_napari_viewer, name, kinds):
     assert [type(layer).__name__ for layer in layers] == kinds
     assert viewer.layers.selection.active is layers[-1]
     assert len({layer.extent.world[1].tolist()[0] for layer in layers}) == 1
+
+
+def test_classes_have_their_colours_and_names(stacks):
+    _, (labels, options, _) = read(stacks / "shapes")
+    layer = Labels(labels, **options)
+    assert layer.colormap.map(1).tolist() == pytest.approx([0, 1, 0, 1])
+    assert layer.colormap.map(2).tolist() == pytest.approx([1, 0, 0, 1])
+    assert layer.colormap.map(0)[3] == 0
+    assert list(layer.features["class"]) == ["background", "green", "red"]
+    layer.data[0, 0, 0] = 2
+    layer.refresh()
+    assert "red" in layer.get_status((0, 0, 0))["value"] + str(layer.get_status((0, 0, 0)))

@@ -13,7 +13,7 @@ from .report import console, stop_signal
 
 if TYPE_CHECKING:
     from napari_jnet.checkpoint import Model
-    from napari_jnet.config import InstanceConfig
+    from napari_jnet.config import InstanceConfig, PredictionConfig
     from napari_jnet.data.stack import Stack
 
 __all__ = ["predict"]
@@ -23,7 +23,9 @@ def predict(
     model: Annotated[Path, typer.Argument(help="Run folder, model.pt, or original J-Net file.")],
     stack: Annotated[Path, typer.Argument(help="Stack to segment.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")],
-    sequence: Annotated[str | None, typer.Option(help="Sequence of a CTC dataset.")] = None,
+    sequence: Annotated[
+        str | None, typer.Option(help="Sequence of a CTC dataset, or test.")
+    ] = None,
     frames: Annotated[
         str | None, typer.Option(help="Frames to predict, such as 2,5,21 or 0-20; default all.")
     ] = None,
@@ -36,6 +38,12 @@ def predict(
     min_size: Annotated[int | None, typer.Option(help="Smallest object kept, in pixels.")] = None,
     tile: Annotated[
         int | None, typer.Option(help="Side of the tiles in pixels; 0 takes whole frames.")
+    ] = None,
+    overlap: Annotated[
+        float | None, typer.Option(help="Overlap of tiles that are averaged, such as 0.5.")
+    ] = None,
+    symmetries: Annotated[
+        int | None, typer.Option(help="Average over 4 flips, or 8 flips and quarter turns.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     resolution_levels: Annotated[
@@ -74,7 +82,10 @@ def predict(
     }
     given = {name: value for name, value in given.items() if value is not None}
     separation = dataclasses.replace(loaded.config.instances, **given)
-    _run(loaded, opened, output, numbers, separation, tile)
+    given = {"tile": tile, "overlap": overlap, "symmetries": symmetries}
+    given = {name: value for name, value in given.items() if value is not None}
+    settings = dataclasses.replace(loaded.config.prediction, **given)
+    _run(loaded, opened, output, numbers, separation, settings)
 
 
 def _check_frames(stack: Stack, numbers: tuple[int, ...] | None) -> None:
@@ -92,7 +103,7 @@ def _run(
     output: Path,
     numbers: tuple[int, ...] | None,
     separation: InstanceConfig,
-    tile: int | None,
+    settings: PredictionConfig,
 ) -> None:
     from rich.markup import escape
     from rich.progress import Progress
@@ -112,7 +123,8 @@ def _run(
         Progress(console=out, transient=True, disable=not out.is_terminal) as bar,
     ):
         task = bar.add_task(stack.name, total=total)
-        for event in predicting(model, stack, frames=numbers, instances=separation, tile=tile):
+        events = predicting(model, stack, frames=numbers, instances=separation, prediction=settings)
+        for event in events:
             if isinstance(event, Notice):
                 out.print(f"Note: {escape(event.text)}")
                 continue

@@ -19,7 +19,7 @@ from napari_jnet.events import (
 
 from .report import duration, score
 
-__all__ = ["TrainingProgress"]
+__all__ = ["TrainingProgress", "validation_words"]
 
 
 class TrainingProgress:
@@ -98,7 +98,16 @@ class TrainingProgress:
         self._console.print(
             f"epoch {event.epoch:4d}  loss {event.train_loss:.4f}"
             + ("" if validation is None else f"  validation {validation:.4f}")
-            + f"  IoU {score(event.iou)}  SEG {score(event.seg)}"
+            + f"  {validation_words(event)}"
             + f"  {event.images_per_s:.1f} images/s  {duration(event.elapsed_s)}"
             + ("  best" if event.best else "")
         )
+
+
+def validation_words(event: EpochEnd) -> str:
+    """Say the scores of an epoch: of cells, or of each class where they are more than two."""
+    if len(event.class_iou) <= 2:
+        return f"IoU {score(event.iou)}  SEG {score(event.seg)}"
+    classes = " ".join(score(value) for value in event.class_iou)
+    mean, accuracy = score(event.mean_iou), score(event.pixel_accuracy)
+    return f"accuracy {accuracy}  mean IoU {mean}  of classes {classes}"

@@ -12,7 +12,7 @@ import typer
 from napari_jnet.config import PRESETS
 
 from .parse import make_config, parse_frames
-from .report import console, duration, score, stop_signal
+from .report import console, duration, stop_signal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,12 +28,14 @@ def train(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run to write.")
     ],
-    sequence: Annotated[str | None, typer.Option(help="Sequence of a CTC dataset.")] = None,
+    sequence: Annotated[
+        str | None, typer.Option(help="Sequence of a CTC dataset, or train.")
+    ] = None,
     truth: Annotated[str | None, typer.Option(help="Annotation: gold, silver, ...")] = None,
     frames: Annotated[
         str | None, typer.Option(help="Frames to use, such as 2,5,21 or 0-20.")
     ] = None,
-    network: Annotated[str | None, typer.Option(help="Network: jnet or unet.")] = None,
+    network: Annotated[str | None, typer.Option(help="Network: jnet, unet, fcn8, ...")] = None,
     preset: Annotated[str | None, typer.Option(help=f"Preset: {', '.join(PRESETS)}.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time for training.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
@@ -85,9 +87,9 @@ def _read_frames(
     resume: bool,
 ) -> list[AnnotatedFrame]:
     """Read the frames to train on; a resumed run takes those it had, unless told otherwise."""
-    from napari_jnet.data import annotated_frames, open_stack
+    from napari_jnet.data import training_frames
 
-    frames = annotated_frames(open_stack(path, sequence=sequence), truth, numbers)
+    frames = training_frames(path, sequence=sequence, annotation=truth, frames=numbers)
     split = run / "split.json"
     if not resume or numbers is not None or not split.is_file():
         return frames
@@ -100,7 +102,7 @@ def _follow(events: Generator[TrainEvent, None, None], output: Path) -> None:
     """Show a training until it ends or the user stops it."""
     from napari_jnet.events import TrainingEnd
 
-    from .progress import TrainingProgress
+    from .progress import TrainingProgress, validation_words
 
     out = console()
     with stop_signal() as stop:
@@ -120,10 +122,7 @@ def _follow(events: Generator[TrainEvent, None, None], output: Path) -> None:
             f"{end.best_epoch}: {end.model}"
         )
         if progress.best is not None and progress.best.iou is not None:
-            out.print(
-                f"On validation frames: IoU {score(progress.best.iou)}, "
-                f"SEG {score(progress.best.seg)}"
-            )
+            out.print(f"On validation frames: {validation_words(progress.best)}", markup=False)
 
 
 def _say_stopped(out: Console, output: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_jnet.data import ctc, folder, isbi
@@ -34,6 +34,7 @@ __all__ = [
     "open_stack",
     "sequences",
     "split_frames",
+    "training_frames",
 ]
 
 
@@ -68,7 +69,8 @@ FORMATS: dict[str, Format] = {
         isbi.open_volume,
     ),
     "folder": Format(
-        "a folder of images, alone or with masks (images/a.png, masks/a.png)",
+        "a folder of images, alone or with masks (images/a.png, masks/a.png), "
+        "or of such folders named train, valid and test",
         folder.matches,
         folder.open_folder,
     ),
@@ -84,7 +86,8 @@ def open_stack(path: str | os.PathLike[str], *, sequence: str | None = None) -> 
     path
         A CTC dataset or sequence, an ISBI or other TIFF volume, or a folder of images.
     sequence
-        "01", "02", ... of a CTC dataset; None takes the first with gold truth.
+        "01", "02", ... of a CTC dataset; None takes the first with gold truth.  "train", "valid" or
+        "test" of a folder that has them; None takes the first.
 
     Raises
     ------
@@ -104,6 +107,45 @@ def open_stack(path: str | os.PathLike[str], *, sequence: str | None = None) -> 
 
 
 def sequences(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """List the sequences of a CTC dataset (root or a folder in it); empty for other formats."""
+    """List the sequences of a CTC dataset (root or a folder in it), or train, valid and test.
+
+    Empty for other formats.
+    """
     found = ctc.locate(Path(path))
-    return ctc.sequences(found[0]) if found else ()
+    if found:
+        return ctc.sequences(found[0])
+    return () if folder.find_folders(Path(path)) else tuple(folder.parts(Path(path)))
+
+
+def training_frames(
+    path: str | os.PathLike[str],
+    *,
+    sequence: str | None = None,
+    annotation: str | None = None,
+    frames: Sequence[int] | None = None,
+) -> list[AnnotatedFrame]:
+    """Read what to train on; where the data are divided already, that division is kept.
+
+    Parameters
+    ----------
+    path, sequence
+        See `open_stack`.
+    annotation, frames
+        See `annotated_frames`.
+
+    Returns
+    -------
+    list of AnnotatedFrame
+        Of a folder with train and valid: the frames of train with the role "training", and all of
+        valid with the role "validation".  Else without a role.
+    """
+    stack = open_stack(path, sequence=sequence)
+    found = annotated_frames(stack, annotation, frames)
+    held_out = next((name for name in sequences(path) if name in folder.VALIDATION), None)
+    if stack.sequence not in folder.TRAINING or held_out is None:
+        return found
+    kept = annotated_frames(open_stack(path, sequence=held_out), annotation)
+    return [
+        *(replace(frame, role="training") for frame in found),
+        *(replace(frame, role="validation") for frame in kept),
+    ]

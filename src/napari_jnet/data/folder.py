@@ -1,9 +1,13 @@
-"""A folder of images with a folder of masks: PNG, TIFF, JPEG or GIF, grey or colour."""
+"""A folder of images with a folder of masks: PNG, TIFF, JPEG or GIF, grey or colour.
+
+Or several of them, side by side in folders named train, valid and test: each is a sequence.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,15 @@ from napari_jnet.data.names import file_number, pair_names
 from napari_jnet.data.pictures import PICTURE_SUFFIXES, picture_header, read_picture
 from napari_jnet.data.stack import Annotation, Stack
 
-__all__ = ["find_folders", "largest_frame", "matches", "open_folder"]
+__all__ = [
+    "TRAINING",
+    "VALIDATION",
+    "find_folders",
+    "largest_frame",
+    "matches",
+    "open_folder",
+    "parts",
+]
 
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "raw", "frames")
 _MASK_FOLDERS = (
@@ -31,6 +43,9 @@ _MASK_FOLDERS = (
     "seg",
     "segmentation",
 )
+TRAINING = ("train", "training")
+VALIDATION = ("valid", "validation", "val")
+_PARTS = (*TRAINING, *VALIDATION, "test", "testing")
 
 
 def find_folders(path: Path) -> tuple[Path, Path | None, Path | None] | None:
@@ -56,9 +71,18 @@ def find_folders(path: Path) -> tuple[Path, Path | None, Path | None] | None:
     return images, masks, inside.get("mask") if drive else None
 
 
+def parts(path: Path) -> dict[str, Path]:
+    """Find the folders train, valid and test (in this order) that hold images; by their names."""
+    path = Path(os.path.abspath(path))
+    if not path.is_dir():
+        return {}
+    inside = _subfolders(path)
+    return {n: inside[n] for n in _PARTS if n in inside and find_folders(inside[n]) is not None}
+
+
 def matches(path: Path) -> bool:
-    """Say whether the path is a folder of images, alone or with masks."""
-    return find_folders(path) is not None
+    """Say whether the path is a folder of images, alone or with masks, or of parts of that kind."""
+    return find_folders(path) is not None or bool(parts(path))
 
 
 def open_folder(path: Path, sequence: str | None = None) -> Stack:
@@ -69,7 +93,7 @@ def open_folder(path: Path, sequence: str | None = None) -> Stack:
     path
         See `find_folders`.
     sequence
-        Must be None: a folder has no sequences.
+        "train", "valid" or "test" of a folder of parts (None takes the first of them); else None.
 
     Returns
     -------
@@ -85,6 +109,8 @@ def open_folder(path: Path, sequence: str | None = None) -> Stack:
         If there is no image, a mask has no image, or a file is damaged.
     """
     found = find_folders(Path(path))
+    if found is None and (among := parts(Path(path))):
+        return _open_part(Path(path), among, sequence)
     if found is None:
         raise ValueError(
             f"{path} holds no image; known are {', '.join(PICTURE_SUFFIXES)} files, alone "
@@ -112,6 +138,14 @@ def open_folder(path: Path, sequence: str | None = None) -> Stack:
         units=("pixel", "pixel", "pixel"),
         digits=max(3, len(str(max(images)))),
     )
+
+
+def _open_part(path: Path, among: Mapping[str, Path], sequence: str | None) -> Stack:
+    name = next(iter(among)) if sequence is None else sequence
+    if name not in among:
+        raise ValueError(f"{path} has no sequence {name!r}; it has {', '.join(among)}.")
+    root = os.path.basename(os.path.abspath(path))
+    return replace(open_folder(among[name]), name=f"{root} {name}", sequence=name)
 
 
 def largest_frame(stack: Stack) -> tuple[int, ...]:
@@ -144,8 +178,21 @@ def _annotations(
     view_of = pair_names(images.values(), _pictures(views)) if views is not None else {}
     annotated = {n: pairs[image] for n, image in images.items() if image in pairs}
     visible = {n: view_of[image] for n, image in images.items() if image in view_of}
-    found = MaskFolder(annotated, visible)
-    return {"masks": Annotation("masks", found.kind, tuple(annotated), found.read, path=masks)}
+    found = MaskFolder(annotated, visible, _alike(masks))
+    annotation = Annotation(
+        "masks", found.kind, tuple(annotated), found.read, path=masks, read_legend=found.legend
+    )
+    return {"masks": annotation}
+
+
+def _alike(masks: Path) -> list[Path]:
+    """Masks of this folder and, where it is one of train, valid and test, of the others."""
+    part = masks.parent
+    found = [masks]
+    if part.name.lower() in _PARTS:
+        folders = (find_folders(other) for other in parts(part.parent).values())
+        found = [folder[1] for folder in folders if folder is not None and folder[1] is not None]
+    return [picture for folder in found for picture in _pictures(folder)]
 
 
 def _by_number(files: Sequence[Path]) -> dict[int, Path]:

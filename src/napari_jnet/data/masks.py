@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_jnet.data.legend import make_legend
 from napari_jnet.data.pictures import read_picture
 from napari_jnet.data.stack import UNKNOWN, LabelKind, known_labels
 
@@ -59,12 +60,21 @@ class MaskFolder:
         Frame number -> mask.
     views
         Frame number -> mask of the field of view; pixels outside it are unknown.
+    alike
+        All masks of the same meaning, these and those of other folders (train, valid, test), so
+        that a colour is the same class in each.  None: only these.
     """
 
-    def __init__(self, files: Mapping[int, Path], views: Mapping[int, Path] | None = None) -> None:
+    def __init__(
+        self,
+        files: Mapping[int, Path],
+        views: Mapping[int, Path] | None = None,
+        alike: Sequence[Path] | None = None,
+    ) -> None:
         self._files = files
         self._views = views or {}
-        first = _first_telling(list(files.values()))
+        self._alike = list(files.values()) if alike is None else list(alike)
+        first = _first_telling(self._alike)
         self._coloured = first.ndim == 3
         self._binary = not self._coloured and (
             is_near_binary(first) or first.dtype == bool or int(first.max()) <= 1
@@ -78,7 +88,7 @@ class MaskFolder:
         if not self._coloured:
             return ()
         found: set[int] = set()
-        for path in self._files.values():
+        for path in self._alike:
             found.update(np.unique(_packed(_as_colour(_read(path)))).tolist())
             if len(found) > _MOST_COLOURS:
                 raise ValueError(
@@ -87,6 +97,13 @@ class MaskFolder:
                 )
         found.discard(0)
         return tuple((c >> 16, c >> 8 & 255, c & 255) for c in sorted(found))
+
+    def legend(self) -> tuple[tuple[str, str], ...]:
+        """Return name and "#rrggbb" of each class from 0; empty if the masks are grey."""
+        if not self._coloured:
+            return ()
+        folder = self._alike[0].parent
+        return make_legend(self.colours, (folder, folder.parent, folder.parent.parent))
 
     def read(self, number: int) -> NDArray[np.int32]:
         """Read the labels of one frame, int32 (H, W), `UNKNOWN` outside the field of view.

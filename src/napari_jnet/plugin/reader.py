@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from napari_jnet.data import Annotation, Stack, ctc, folder, isbi, open_stack
 from napari_jnet.data.stack import UNKNOWN
 from napari_jnet.data.tiff import TIFF_SUFFIXES
+from napari_jnet.plugin.legend import legend_options
 
 __all__ = ["get_reader", "stack_layers"]
 
@@ -115,7 +116,10 @@ def _labels_layers(stack: Stack, shape: tuple[int, ...]) -> Iterator[LayerData]:
             "kind": annotation.kind.value,
             "partial": _Partial(annotation),
         }
-        yield _labels(stack, annotation, spatial), options, "labels"
+        labels = _labels(stack, annotation, spatial)
+        if isinstance(labels, np.ndarray):  # its masks are read, so its classes are known
+            options |= legend_options(annotation.legend)
+        yield labels, options, "labels"
 
 
 def _options(stack: Stack, name: str) -> dict[str, Any]:

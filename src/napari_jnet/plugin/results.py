@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_jnet.data.stack import Stack
 from napari_jnet.events import FramePrediction
 from napari_jnet.plugin.layers import METADATA_KEY, current_index, pixels
+from napari_jnet.plugin.legend import legend_options
 from napari_jnet.plugin.session import same
 
 if TYPE_CHECKING:
@@ -95,15 +96,23 @@ class Results:
             _zeros(shape, np.int32), name="cells", opacity=0.6, metadata=_mark("cells"), **lies
         )
         self.cells.events.paint.connect(self._painted)
+        self.classes: Any = None  # a layer, where there are more than cell and background
 
     @property
     def layers(self) -> tuple[Any, Any, Any]:
         """The layers segmentation, distance and cells."""
         return self.segmentation, self.distance, self.cells
 
+    @property
+    def all_layers(self) -> tuple[Any, ...]:
+        """The three layers, and that of the classes where there is one."""
+        return self.layers if self.classes is None else (*self.layers, self.classes)
+
     def fits(self, image: Any, source: Any) -> bool:
         """Whether these layers are all still there and can take a prediction by the same model."""
-        there = all(any(same(layer, mine) for layer in self._viewer.layers) for mine in self.layers)
+        there = all(
+            any(same(layer, mine) for layer in self._viewer.layers) for mine in self.all_layers
+        )
         shape = tuple(pixels(image).shape[: image.ndim])
         return (
             there
@@ -124,9 +133,24 @@ class Results:
         self.done[position] = prediction.number
         pixels(self.segmentation)[at] = prediction.segmentation > threshold
         pixels(self.cells)[at] = prediction.instances
+        if prediction.classes is not None:
+            self._write_classes(prediction)
         if self.visible(position):
-            for layer in self.layers:
+            for layer in self.all_layers:
                 layer.refresh()
+
+    def _write_classes(self, prediction: FramePrediction) -> None:
+        """Write the classes of a frame; their layer is made when the first ones come."""
+        if self.classes is None:
+            self.classes = self._viewer.add_labels(
+                _zeros(self.probability.shape, np.uint8),
+                name="classes",
+                opacity=0.5,
+                metadata=_mark("classes"),
+                **placement(self.image),
+                **legend_options(prediction.legend),
+            )
+        pixels(self.classes)[self._at(prediction.position)] = prediction.classes
 
     def write_cells(self, position: int, cells: NDArray[np.int32], threshold: float) -> None:
         """Write the cells that other thresholds give for a predicted frame."""
@@ -147,7 +171,10 @@ class Results:
         segmentation, distance = self.maps(position)
         cells = np.asarray(pixels(self.cells)[self._at(position)], np.int32)
         number = self.done[position]
-        return FramePrediction(position, number, len(self.done), segmentation, distance, cells)
+        classes = None if self.classes is None else pixels(self.classes)[self._at(position)]
+        return FramePrediction(
+            position, number, len(self.done), segmentation, distance, cells, classes
+        )
 
     def shown(self) -> int:
         """Return the position along the stack that the viewer shows."""
@@ -165,7 +192,7 @@ class Results:
 
     def set_aside(self) -> None:
         """Rename the layers, so that what somebody painted on is kept beside a new prediction."""
-        for layer in self.layers:
+        for layer in self.all_layers:
             if any(same(layer, other) for other in self._viewer.layers):
                 layer.name = f"{layer.name} (earlier)"
 
@@ -191,7 +218,7 @@ def add_results(
 
 
 def _remove(viewer: napari.viewer.Viewer, results: Results) -> None:
-    for layer in results.layers:
+    for layer in results.all_layers:
         for other in list(viewer.layers):
             if same(layer, other):
                 viewer.layers.remove(other)
