@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from napari_jnet.config.options import Section, option, unknown_key
 from napari_jnet.config.original import OriginalAugmentation
@@ -160,6 +161,13 @@ class AugmentationConfig(Section):
                 )
         if self.original:
             OriginalAugmentation.from_json(self.original)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Make the section of plain values; the flags of the original may be a dict."""
+        if isinstance(values.get("original"), dict):
+            values = {**values, "original": json.dumps(values["original"])}
+        return super().from_dict(values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,12 +326,14 @@ class Config:
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
 
     def __post_init__(self) -> None:
-        weighted = self.training.class_balance or self.training.border_weight
-        if self.augmentation.original and (self.network.classes > 1 or weighted):
+        training = self.training
+        weighted = training.class_balance or training.border_weight
+        maps = self.network.classes == 1 and training.loss.startswith("bce") and not weighted
+        if self.augmentation.original and not maps:
             raise ValueError(
                 "augmentation.original warps maps of cell and distance, so it knows neither classes nor "
-                "weights of pixels. Use it with network.classes=1, training.class_balance=false and "
-                "training.border_weight=0, or leave it empty."
+                "weights of pixels. Use it with network.classes=1, a loss that begins with bce, "
+                "training.class_balance=false and training.border_weight=0, or leave it empty."
             )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:

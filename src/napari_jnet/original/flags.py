@@ -141,7 +141,7 @@ class Flags(OriginalAugmentation):
 
     def every_frame(self, model_file: str) -> str:
         """Return the command line that draws every frame of the sequences."""
-        images = json.dumps({sequence: [] for sequence, _ in self.images_idx})
+        images = json.dumps({name: [] for name, _ in self.images_idx}, separators=(",", ":"))
         return self.command(mode="vis", model_file=model_file, images_idx=images)
 
     def _images(self) -> str:
