@@ -21,11 +21,13 @@ from napari_jnet.augmentations import (
 )
 from napari_jnet.borders import border_weights
 from napari_jnet.config import Config
+from napari_jnet.config.original import OriginalAugmentation
 from napari_jnet.data.stack import AnnotatedFrame, LabelKind
 from napari_jnet.normalization import frame_tensor, is_constant, level_statistics
 from napari_jnet.pyramid import pool
 from napari_jnet.targets import Targets, make_targets
 from napari_jnet.weights import class_weights, pixel_weights
+from napari_jnet.whole_frames import WholeFrames, load_whole_frames
 
 __all__ = ["FrameStore", "draw_batch", "load_frames"]
 
@@ -52,6 +54,8 @@ class FrameStore:
         (K,) float32, or None where classes are not balanced.
     borders
         (F, h * unit, w * unit) float32, the border weights, or None where borders weigh nothing.
+    whole
+        The frames for the augmentations of the original J-Net, or None where these are off.
     """
 
     images: Tensor
@@ -62,6 +66,7 @@ class FrameStore:
     kind: LabelKind
     class_weights: Tensor | None = None
     borders: Tensor | None = None
+    whole: WholeFrames | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -119,8 +124,19 @@ def load_frames(
         gains=torch.stack(gains).to(device),
         levels=levels,
         kind=frames[0].kind,
+        whole=_whole(frames, levels, device, config or Config()),
         **_weights(frames, labels, device, config or Config()),
     )
+
+
+def _whole(
+    frames: Sequence[AnnotatedFrame], levels: tuple[int, ...], device: torch.device, config: Config
+) -> WholeFrames | None:
+    if not config.augmentation.original:
+        return None
+    bound = config.targets.dt_bound
+    assert bound is not None
+    return load_whole_frames(frames, levels, bound, device, config.targets.distance_metric)
 
 
 def _weights(
@@ -179,6 +195,8 @@ def draw_batch(
     Labels are sampled with a margin of the bound around the patch, so that a boundary just outside
     is known and the distances inside are exact.
     """
+    if store.whole is not None:
+        return _draw_whole(store.whole, config, generator)
     training, device = config.training, store.images.device
     count, margin = training.batch_size, math.ceil(bound / store.unit)
     step = 2 ** (store.levels[-1] - store.levels[0])
@@ -223,6 +241,14 @@ def _batch_targets(
         distance=made.distance * store.unit,
         weight=pixel_weights(made.segmentation, store.class_weights, borders),
     )
+
+
+def _draw_whole(
+    whole: WholeFrames, config: Config, generator: torch.Generator
+) -> tuple[list[Tensor], Targets]:
+    flags = OriginalAugmentation.from_json(config.augmentation.original)
+    frames = _choose(len(whole), config.training.batch_size, generator).tolist()
+    return whole.draw(frames, flags, generator)
 
 
 def _choose(frames: int, count: int, generator: torch.Generator) -> Tensor:

@@ -11,6 +11,7 @@ import tifffile
 import torch
 from PIL import Image
 
+from napari_jnet.batches import draw_batch, load_frames
 from napari_jnet.checkpoint import load_model, save_checkpoint
 from napari_jnet.cli import main
 from napari_jnet.config import preset
@@ -290,6 +291,11 @@ def test_the_engine_trains_with_the_preset(dataset: Path, tmp_path: Path) -> Non
             "training.threads": 1,
         }
     )
+    store = load_frames(frames, (-1, 0), torch.device("cpu"), config)
+    levels, targets = draw_batch(store, config, 9.0, torch.Generator().manual_seed(0))
+    assert levels[-1].shape == (2, 1, 64, 64)  # whole frames
+    soft = (targets.segmentation > 0.01) & (targets.segmentation < 0.99)
+    assert soft.any()  # maps are warped, not labels
     epochs = [e for e in engine_train(frames, tmp_path / "run", config) if isinstance(e, EpochEnd)]
     assert len(epochs) == 1 and np.isfinite(epochs[0].train_loss)
 
