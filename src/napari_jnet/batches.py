@@ -19,14 +19,13 @@ from napari_jnet.augmentations import (
     sample_images,
     sample_labels,
 )
-from napari_jnet.borders import border_weights
 from napari_jnet.config import Config
 from napari_jnet.config.original import OriginalAugmentation
 from napari_jnet.data.stack import AnnotatedFrame, LabelKind
 from napari_jnet.normalization import frame_tensor, is_constant, level_statistics
 from napari_jnet.pyramid import pool
 from napari_jnet.targets import Targets, make_targets
-from napari_jnet.weights import class_weights, pixel_weights
+from napari_jnet.weights import class_weights, frame_borders, pixel_weights
 from napari_jnet.whole_frames import WholeFrames, load_whole_frames
 
 __all__ = ["FrameStore", "draw_batch", "load_frames"]
@@ -144,16 +143,15 @@ def _weights(
 ) -> dict[str, Tensor]:
     """Make the weights that the configuration asks for, once for the whole training."""
     made = {}
-    training = config.training
-    if training.class_balance:
+    if config.training.class_balance:
         made["class_weights"] = class_weights(frames, config.network.classes).to(device)
-    if training.border_weight:
-        borders = [
-            border_weights(
-                part.to(device), training.border_weight, training.border_sigma, kind=frame.kind
-            )
-            for frame, part in zip(frames, labels, strict=True)
-        ]
+    maps = [frame_borders(frame, config.training, device) for frame in frames]
+    borders = [
+        border[: part.shape[0], : part.shape[1]]
+        for border, part in zip(maps, labels, strict=True)
+        if border is not None
+    ]
+    if borders:
         made["borders"] = _side_by_side(borders)
     return made
 

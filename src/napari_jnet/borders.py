@@ -101,10 +101,11 @@ def _two_smallest(
     for here, there, kept, cost in windows:
         seen = nearest.narrow(dim, here, kept)
         torch.minimum(seen, first.narrow(dim, there, kept) + cost, out=seen)
-    ids, nearest_id = first % count, nearest % count
+    ids, nearest_id, gap = first % count, nearest % count, second - first
     for here, there, kept, cost in windows:
-        same = ids.narrow(dim, there, kept) == nearest_id.narrow(dim, here, kept)
-        other = torch.where(same, second.narrow(dim, there, kept), first.narrow(dim, there, kept))
+        # 1 where the nearest there is also the nearest here: integers are quicker than a mask and `where`.
+        same = ids.narrow(dim, there, kept).clone().eq_(nearest_id.narrow(dim, here, kept))
+        other = same.mul_(gap.narrow(dim, there, kept)).add_(first.narrow(dim, there, kept))
         seen = runner_up.narrow(dim, here, kept)
         torch.minimum(seen, other.add_(cost), out=seen)
     return nearest, runner_up

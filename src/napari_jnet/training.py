@@ -92,14 +92,14 @@ def train(
     use_threads(settings.training.threads)
     device = choose_device(settings.training.device)
     state = new_state(settings, device)
-    store = load_frames(training, state.network.levels, device)
+    store = load_frames(training, state.network.levels, device, settings)
     if checkpoint is not None:
         state.restore(checkpoint, folder.last)
     elif start_from is not None:
         state.start_from(model_file(Path(start_from)))
     split = {"training": [f.name for f in training], "validation": [f.name for f in validation]}
     folder.write_start(settings, split)
-    checked = Validation(validation, settings, device)
+    checked = Validation(validation, settings, device, store.class_weights)
     job = Job(folder, settings, device, state, store, checked, split, board)
     yield TrainingStart(
         device=describe_device(device),

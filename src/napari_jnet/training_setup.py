@@ -12,6 +12,7 @@ from napari_jnet.checkpoint import ModelFileError, model_file, read_checkpoint
 from napari_jnet.config import Config
 from napari_jnet.data.split import split_frames
 from napari_jnet.data.stack import AnnotatedFrame, LabelKind
+from napari_jnet.losses import check_loss
 from napari_jnet.validation import class_labels
 
 __all__ = ["settle_config", "split_annotated"]
@@ -102,6 +103,7 @@ def settle_config(
         {**budget, "network.classes": classes, "targets.legend": _legend(config, frames)}
     )
     settled = adapt(config, training)
+    check_loss(settled)
     _check_best_by(settled, validation)
     if frames[0].kind is LabelKind.INSTANCES and classes > 2:
         raise ValueError(

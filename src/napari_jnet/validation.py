@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_jnet.checkpoint import Model
 from napari_jnet.config import Config
@@ -20,6 +22,7 @@ from napari_jnet.metrics.pixels import confusion, iou, mean_iou, pixel_accuracy
 from napari_jnet.normalization import frame_tensor, standardized_pyramid
 from napari_jnet.pyramid import expand
 from napari_jnet.targets import Targets, make_targets
+from napari_jnet.weights import frame_borders, pixel_weights
 
 __all__ = ["Validation", "ValidationScores", "class_labels"]
 
@@ -57,8 +60,13 @@ class Validation:
     """Validation frames and their targets, made once."""
 
     def __init__(
-        self, frames: Sequence[AnnotatedFrame], config: Config, device: torch.device
+        self,
+        frames: Sequence[AnnotatedFrame],
+        config: Config,
+        device: torch.device,
+        class_weights: Tensor | None = None,
     ) -> None:
+        self.class_weights = class_weights  # of the training frames
         self.frames = tuple(frames)
         self.config = config
         self.device = device
@@ -69,15 +77,21 @@ class Validation:
 
     def _targets(self, frame: AnnotatedFrame, unit: int) -> Targets:
         height, width = (side // unit * unit for side in frame.labels.shape)
-        labels = frame.labels[unit // 2 : height : unit, unit // 2 : width : unit]
+        picked = slice(unit // 2, height, unit), slice(unit // 2, width, unit)
         made = make_targets(
-            torch.from_numpy(np.ascontiguousarray(labels))[None].to(self.device),
+            torch.from_numpy(np.ascontiguousarray(frame.labels[picked]))[None].to(self.device),
             max(self.bound / unit, 1.0),
             kind=frame.kind,
             classes=self.config.network.classes,
             metric=self.config.targets.distance_metric,
         )
-        return Targets(made.segmentation, made.known, made.distance * unit, made.distance_known)
+        borders = frame_borders(frame, self.config.training, self.device)
+        picked_borders = None if borders is None else borders[picked][None]
+        return dataclasses.replace(
+            made,
+            distance=made.distance * unit,
+            weight=pixel_weights(made.segmentation, self.class_weights, picked_borders),
+        )
 
     def run(self, model: Model) -> ValidationScores:
         """Score a model on every frame."""
@@ -93,8 +107,8 @@ class Validation:
             output = answer(model.network, [level.to(self.device) for level in levels])
             losses.append(float(loss(output, targets, self.config.network.classes, self.bound)))
             full = expand(output, model.network.top_level, frame.labels.shape).cpu()
-            segmentation, distance, found = output_maps(full, model)
-            found = segmentation > 0.5 if found is None else found
+            segmentation, distance, likeliest = output_maps(full, model)
+            found = segmentation > 0.5 if likeliest is None else likeliest
             counts += confusion(class_labels(frame, classes), found, classes)
             if frame.kind is LabelKind.INSTANCES:
                 objects = separate(segmentation, distance, self.config.instances, self.bound)

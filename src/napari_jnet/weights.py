@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_jnet.borders import border_weights
+from napari_jnet.config import TrainingConfig
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame
 from napari_jnet.targets import class_indices
 
-__all__ = ["class_weights", "pixel_weights"]
+__all__ = ["class_weights", "frame_borders", "pixel_weights"]
 
 
 def class_weights(frames: Sequence[AnnotatedFrame], classes: int) -> Tensor:
@@ -38,6 +40,16 @@ def class_weights(frames: Sequence[AnnotatedFrame], classes: int) -> Tensor:
     occurs = counts > 0
     weights = counts.sum() / (occurs.sum() * counts.clamp(min=1))
     return torch.where(occurs, weights, 1.0).float()
+
+
+def frame_borders(
+    frame: AnnotatedFrame, config: TrainingConfig, device: torch.device
+) -> Tensor | None:
+    """Return the border weights of a frame, (H, W) on the device; None where borders weigh nothing."""
+    if config.border_weight == 0:
+        return None
+    labels = torch.from_numpy(np.ascontiguousarray(frame.labels)).to(device)
+    return border_weights(labels, config.border_weight, config.border_sigma, kind=frame.kind)
 
 
 def pixel_weights(
