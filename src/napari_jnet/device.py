@@ -76,5 +76,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def use_threads(threads: int) -> None:
-    """Let torch compute with this many CPU threads; 0 takes all cores."""
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    """Let torch compute with this many CPU threads; 0 takes ``OMP_NUM_THREADS``, or else all cores."""
+    wished = os.environ.get("OMP_NUM_THREADS", "")
+    every = int(wished) if wished.isdigit() and int(wished) else os.cpu_count() or 1
+    torch.set_num_threads(threads or every)

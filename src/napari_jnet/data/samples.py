@@ -148,7 +148,7 @@ class _Report:
         self.cancelled = threading.Event()
         self.events: queue.SimpleQueue[DownloadProgress | Exception | None] = queue.SimpleQueue()
         self._received = 0
-        self._last = DownloadProgress(0, 0)
+        self.last = DownloadProgress(0, 0)
 
     def update(self, size: int) -> None:
         if self.cancelled.is_set():
@@ -164,11 +164,11 @@ class _Report:
         try:
             event = self.events.get(timeout=_POLL_S)
             while isinstance(event, DownloadProgress):
-                self._last = event
+                self.last = event
                 event = self.events.get_nowait()
             return event
         except queue.Empty:
-            return self._last
+            return self.last
 
     def reset(self) -> None:
         self._received = 0
@@ -188,6 +188,7 @@ def _download(url: str, sha256: str, folder: Path) -> Generator[DownloadProgress
             if isinstance(event, Exception):
                 raise event
             if event is None:
+                yield report.last  # which the end may have overtaken
                 return
             # While the network stalls too: whoever listens can only stop between two events.
             yield event
