@@ -11,13 +11,13 @@ from scipy import ndimage
 
 from napari_jnet.config import Config
 from napari_jnet.data.stack import AnnotatedFrame, LabelKind
+from napari_jnet.networks import network_class
 
 __all__ = ["adapt", "class_count", "object_areas"]
 
 WORKING_DIAMETER = 30
 """Diameter that a typical object has at the top level, within a factor of 1.5: enough to see its
 boundary, and few enough pixels that a training has many steps."""
-UNET_DEPTH = 5
 BOUND_OF_DIAMETER = 0.4
 """dt_bound as a part of the typical diameter: beyond the middle of a cell there is nothing to learn."""
 SMALLEST_OBJECT = 0.25
@@ -80,11 +80,11 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     network = config.network
     if not network.resolution_levels:
         top = -max(0, round(math.log2(typical / WORKING_DIAMETER)))
-        depth = len(network.structure) if network.name == "jnet" else UNET_DEPTH
         smallest = min(min(frame.image.shape[:2]) for frame in frames)
         deepest = int(math.log2(max(smallest, 8) / 8))
-        lowest = max(top - depth + 1, -deepest) if network.name != "jnet" else top - depth + 1
-        changes["network.resolution_levels"] = tuple(range(lowest, max(top, lowest) + 1))
+        top = max(top, -deepest)
+        depth = network_class(network.name).depth(network, top + deepest + 1)
+        changes["network.resolution_levels"] = tuple(range(top - depth + 1, top + 1))
     bound = config.targets.dt_bound
     if bound is None:
         bound = float(max(3, round(BOUND_OF_DIAMETER * typical)))

@@ -97,6 +97,8 @@ def train(
         state.restore(checkpoint, folder.last)
     elif start_from is not None:
         state.start_from(model_file(Path(start_from)))
+    elif settings.training.pretrained:
+        state.start_pretrained(Path(settings.training.pretrained))
     split = {"training": [f.name for f in training], "validation": [f.name for f in validation]}
     folder.write_start(settings, split)
     checked = Validation(validation, settings, device, store.class_weights)
@@ -169,7 +171,10 @@ def _train_batch(job: Job) -> Tensor:
     state.schedule.set_rate(job.progress())
     levels, targets = draw_batch(job.store, config, job.bound, state.generator)
     levels = [level.contiguous(memory_format=torch.channels_last) for level in levels]
-    with torch.autocast(job.device.type, torch.bfloat16, enabled=job.bfloat16):
+    with (
+        state.drawn_dropout(),
+        torch.autocast(job.device.type, torch.bfloat16, enabled=job.bfloat16),
+    ):
         output = state.network(levels)
     loss = job.loss(output.float(), targets, config.network.classes, job.bound)
     state.optimizer.zero_grad(set_to_none=True)

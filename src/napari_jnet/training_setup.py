@@ -84,6 +84,11 @@ def settle_config(
         given = any(value is not None for value in list(budget.values())) and config != Config()
         return saved.replace(budget) if given else saved
     if start_from is not None:
+        if config.training.pretrained:
+            raise ValueError(
+                f"The training shall begin with {start_from} and with the weights in training.pretrained "
+                f"({config.training.pretrained}); it can begin with one of them. Leave one out."
+            )
         start = read_checkpoint(model_file(Path(start_from)))
         if "config" not in start:
             raise ModelFileError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,22 @@ class TrainingState:
         content = read_checkpoint(path)
         load_state(self.network, content["network"], path)
         load_state(self.averaged, content["network"], path)
+
+    def start_pretrained(self, path: Path) -> None:
+        """Take published weights of a part of the network as the start."""
+        self.network.load_pretrained(path)
+        self.averaged.load_state_dict(self.network.state_dict())
+
+    @contextmanager
+    def drawn_dropout(self) -> Iterator[None]:
+        """Let dropout draw from the generator, so that a resumed training drops the same."""
+        if not self.network.config.dropout:
+            yield
+            return
+        device = next(self.network.parameters()).device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(int(torch.randint(2**31, (1,), generator=self.generator)))
+            yield
 
 
 def new_state(config: Config, device: torch.device) -> TrainingState:
