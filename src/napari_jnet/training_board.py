@@ -28,7 +28,8 @@ class Board:
                 "training.tensorboard is on, but the package tensorboard is not installed. "
                 "Run pip install tensorboard, or switch it off; history.csv has the same numbers."
             ) from error
-        self._writer: Any = SummaryWriter(str(run / "tensorboard"))  # type: ignore[no-untyped-call]
+        make: Any = SummaryWriter  # its types depend on whether tensorboard is there
+        self._writer = make(str(run / "tensorboard"))
 
     def write(self, event: EpochEnd) -> None:
         """Write one epoch; what does not apply is left out, classes are counted from 0."""
