@@ -18,7 +18,7 @@ import tifffile
 from napari_jnet.cli import main
 from napari_jnet.cli.parse import changes, make_config, parse_frames, parse_levels
 from napari_jnet.cli.report import duration, words_of
-from napari_jnet.data.synthetic import write_cells_sequence
+from napari_jnet.data.synthetic import write_cells_sequence, write_lines_and_ellipses
 
 QUICK = ["--network", "jnet", "--device", "cpu"]
 QUICK += ["--set", "training.batches_per_epoch=2", "--set", "training.patch_size=32"]
@@ -297,3 +297,25 @@ def test_words_of_errors_and_times():
     assert words_of(ValueError("why")) == "why"
     assert [duration(s) for s in (5.2, 245, 3723)] == ["0:05", "4:05", "1:02:03"]
     assert duration(float("inf")) == duration(float("nan")) == "–"
+
+
+def test_a_folder_divided_into_parts_is_trained_and_predicted_as_divided(tmp_path, capsys):
+    for part in ("train", "valid", "test"):
+        write_lines_and_ellipses(tmp_path / "data" / part, count=2, shape=(64, 96))
+    (tmp_path / "data" / "classes.json").write_text('{"line": "#ff0000"}')
+    run, out = tmp_path / "run", tmp_path / "out"
+    quick = ["--device", "cpu", "--epochs", 1, "--preset", "patches"]
+    for setting in ("network.channels=2", "training.batches_per_epoch=2", "training.threads=1"):
+        quick += ["--set", setting]
+    assert call("train", tmp_path / "data", "--output", run, *quick) == 0
+    said = capsys.readouterr().out
+    assert "Training on 2 frames, validating on valid/t000, valid/t001" in " ".join(said.split())
+    assert "of classes" in said
+    config = json.loads((run / "config.json").read_text())
+    assert config["targets"]["legend"][2] == ["line", "#ff0000"]
+    common = ("predict", run, tmp_path / "data", "--sequence", "test", "--output")
+    assert call(*common, out, "--symmetries", 4, "--overlap", 0.25, "--tile", 48) == 0
+    assert tifffile.imread(out / "classes.tif").shape == (2, 64, 96)
+    capsys.readouterr()
+    assert call(*common, tmp_path / "no", "--symmetries", 3) == 2
+    assert "1, 4 or 8" in " ".join(capsys.readouterr().err.split())
