@@ -155,6 +155,19 @@ def test_a_failure_keeps_what_was_learnt(tmp_path: Path, monkeypatch: pytest.Mon
     assert read_checkpoint(tmp_path / "run/last.pt")["training"]["step"] == 1
 
 
+def test_a_loss_that_explodes_leaves_the_last_good_epoch(tmp_path: Path) -> None:
+    job = train(cells(), tmp_path / "run", TINY.replace({"training.epochs": 9}))
+    while not isinstance(next(job), EpochEnd):
+        pass
+    before = (tmp_path / "run/last.pt").read_bytes()
+    exploding = torch.tensor(float("nan"), requires_grad=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.nn.functional.smooth_l1_loss", lambda *_, **__: exploding)
+        with pytest.raises(ArithmeticError, match=r"not finite in epoch 2.*smaller learning rate"):
+            list(job)
+    assert (tmp_path / "run/last.pt").read_bytes() == before
+
+
 def test_more_epochs_can_be_added(tmp_path: Path) -> None:
     list(train(cells(), tmp_path / "run", TINY))
     more = list(train(cells(), tmp_path / "run", TINY.replace({"training.epochs": 3}), resume=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
@@ -137,6 +138,9 @@ def _run(
                 if image is not None:
                     yield _preview(job, image)
                     previewed = time.monotonic()
+    except ArithmeticError:
+        job.saved_step = state.step  # what was saved before is good; these weights are not
+        raise
     finally:
         if state.step > job.saved_step:
             job.save_last()
@@ -154,15 +158,17 @@ def _train_epoch(job: Job) -> Generator[TrainEvent, None, None]:
     state, batches = job.state, job.config.training.batches_per_epoch
     read_every = 1 if job.device.type == "cpu" else READ_LOSS_EVERY
     losses: list[Tensor] = []
-    while state.batch < batches and job.progress() < 1:
-        losses.append(_train_batch(job))
-        state.batch += 1
-        loss = None
-        if len(losses) == read_every or state.batch == batches:
-            loss = _read_losses(losses, state)
-        yield _batch_end(job, loss)
-    if losses:
-        _read_losses(losses, state)
+    try:
+        while state.batch < batches and job.progress() < 1:
+            losses.append(_train_batch(job))
+            state.batch += 1
+            loss = None
+            if len(losses) == read_every or state.batch == batches:
+                loss = _read_losses(losses, state)
+            yield _batch_end(job, loss)
+    finally:  # also when closed: what was not yet read belongs to the epoch
+        if losses:
+            _read_losses(losses, state)
 
 
 def _train_batch(job: Job) -> Tensor:
@@ -186,16 +192,15 @@ def _train_batch(job: Job) -> Tensor:
 
 def _read_losses(losses: list[Tensor], state: TrainingState) -> float:
     """Add the losses since the last look to the epoch's; return their mean."""
-    total = float(torch.stack(losses).sum())
-    if total != total:
+    total, count = float(torch.stack(losses).sum()), len(losses)
+    losses.clear()
+    if not math.isfinite(total):
         raise ArithmeticError(
-            f"The loss is not a number in epoch {state.epoch + 1}; the weights are lost from here on. "
-            "Start again with a smaller learning rate."
+            f"The loss is not finite in epoch {state.epoch + 1}; the run keeps what it was "
+            "after the epoch before. Resume it or start again, with a smaller learning rate."
         )
     state.loss_sum += total
-    mean = total / len(losses)
-    losses.clear()
-    return mean
+    return total / count
 
 
 def _batch_end(job: Job, loss: float | None) -> BatchEnd:
