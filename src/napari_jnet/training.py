@@ -197,7 +197,7 @@ def _read_losses(losses: list[Tensor], state: TrainingState) -> float:
     if not math.isfinite(total):
         raise ArithmeticError(
             f"The loss is not finite in epoch {state.epoch + 1}; the run keeps what it was "
-            "after the epoch before. Resume it or start again, with a smaller learning rate."
+            "after the epoch before. Train on from that model, with a smaller learning rate."
         )
     state.loss_sum += total
     return total / count
