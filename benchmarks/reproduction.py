@@ -389,6 +389,9 @@ def main() -> None:
     given = parser.parse_args()
     small = not torch.cuda.is_available()
     wanted = [part for part in given.only.split(",") if part]
+    unknown = [part for part in wanted if part not in names]
+    if unknown:
+        parser.error(f"there is no recipe {unknown[0]!r}; there are {', '.join(names)}")
     chosen = [n for n in names if not wanted or n in wanted]
     for name in chosen:
         if small and name in NEEDS_GPU:
