@@ -19,6 +19,21 @@ _ONLY_FLIPS: dict[str, Any] = {
     "augmentation.noise": 0.0,
 }
 
+# FCN-8 as in the Theano/Lasagne tutorial on polyps; random crops, whole frames for validation.
+_FCN: dict[str, Any] = {
+    **_SOFTMAX,
+    **_ONLY_FLIPS,
+    "network.resolution_levels": (0,),
+    "network.dropout": 0.5,
+    "training.optimizer": "adam",
+    "training.learning_rate": 1e-4,
+    "training.weight_decay": 1e-4,
+    "training.schedule": "constant",
+    "training.patch_size": 224,
+    "training.patience": 50,
+    "training.best_by": "mean_iou",
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "unet": {},
     "jnet": {
@@ -81,21 +96,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "prediction.tile": 96,
         "prediction.overlap": 0.5,
     },
-    # FCN-8 as in the Theano/Lasagne tutorial on polyps; random crops, whole frames for validation.
-    "fcn8": {
-        **_SOFTMAX,
-        **_ONLY_FLIPS,
-        "network.name": "fcn8",
-        "network.resolution_levels": (0,),
-        "network.dropout": 0.5,
-        "training.optimizer": "adam",
-        "training.learning_rate": 1e-4,
-        "training.weight_decay": 1e-4,
-        "training.schedule": "constant",
-        "training.patch_size": 224,
-        "training.patience": 50,
-        "training.best_by": "mean_iou",
-    },
+    "fcn8": {**_FCN, "network.name": "fcn8"},
+    "fcn16": {**_FCN, "network.name": "fcn16"},
+    "fcn32": {**_FCN, "network.name": "fcn32"},
     # Sixta, 2018: the published structure, schedule and loss; `napari-jnet jnet` has all its flags.
     "original": {
         "network.name": "jnet",
