@@ -11,6 +11,7 @@ from napari.layers import Image, Labels
 
 from napari_jnet.data.stack import UNKNOWN, LabelKind
 from napari_jnet.plugin.layers import current_index, image_stack, plane, training_input
+from napari_jnet.plugin.legend import layer_legend, legend_options
 
 
 def pair(shape=(3, 8, 9), **options):
@@ -125,3 +126,16 @@ def test_the_shown_plane_follows_scale_and_offset():
     viewer.dims.set_point(0, 16)
     assert current_index(viewer, image) == (3,)
     np.testing.assert_array_equal(plane(image)((3,)), image.data[3])
+
+
+def test_names_and_colours_of_classes_reach_the_training() -> None:
+    legend = (("background", "#000000"), ("line", "#ff0000"), ("ellipse", "#00ff00"))
+    painted = np.zeros((2, 8, 8), np.int32)
+    painted[0, 2:4] = 1
+    image = Image(np.random.default_rng(0).random((2, 8, 8)))
+    labels = Labels(painted, **legend_options(legend))
+    assert layer_legend(labels) == legend
+    frames = training_input(image, labels, LabelKind.CLASSES).frames()
+    assert frames[0].legend == legend
+    assert training_input(image, labels, LabelKind.INSTANCES).frames()[0].legend == ()
+    assert training_input(image, Labels(painted), LabelKind.CLASSES).frames()[0].legend == ()

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind, Stack, known_labels
+from napari_jnet.plugin.legend import layer_legend
 from napari_jnet.plugin.session import unwrap
 
 __all__ = [
@@ -142,6 +143,7 @@ class TrainingInput:
     axes: str  # of the labels
     frame_numbers: tuple[int, ...]
     partial: Collection[int]  # frame numbers; looked at in the worker: it may read files
+    legend: tuple[tuple[str, str], ...] = ()  # name and colour of each class, where known
 
     def frames(self) -> list[AnnotatedFrame]:
         """Read the annotated planes; called in the worker thread.
@@ -170,7 +172,7 @@ class TrainingInput:
             except ValueError as error:
                 raise ValueError(f"{self._plane_name(index)}: {error}") from error
             image = np.asarray(self.image[index])
-            yield AnnotatedFrame(self._plane_name(index), image, known, kind)
+            yield AnnotatedFrame(self._plane_name(index), image, known, kind, legend=self.legend)
 
     def _plane_name(self, index: tuple[int, ...]) -> str:
         parts = [
@@ -216,6 +218,7 @@ def training_input(image: Any, labels: Any, kind: LabelKind) -> TrainingInput:
         axes=_axes(labels, painted.ndim),
         frame_numbers=stack.frame_numbers,
         partial=_metadata(labels).get("partial", ()),
+        legend=layer_legend(labels) if kind is LabelKind.CLASSES else (),
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_jnet.data.stack import UNKNOWN
 
-__all__ = ["legend_options"]
+__all__ = ["layer_legend", "legend_options"]
 
 _OTHER = "#a0a0a0"
 """Of a class that the legend does not have, such as one that the user has just begun to paint."""
@@ -37,3 +38,22 @@ def legend_options(legend: Sequence[tuple[str, str]]) -> dict[str, Any]:
         "colormap": DirectLabelColormap(color_dict=colours),
         "features": {"index": list(range(len(names))), "class": names},
     }
+
+
+def layer_legend(layer: Any) -> tuple[tuple[str, str], ...]:
+    """Return (name, "#rrggbb") of each class of a labels layer; nothing where it has no names.
+
+    What `legend_options` put on a layer comes back, with the colours that it has now.
+    """
+    features = layer.features
+    if "class" not in features or "index" not in features:
+        return ()
+    known = {int(i): str(n) for i, n in zip(features["index"], features["class"], strict=True)}
+    numbers = range(max(known, default=-1) + 1)
+    return tuple((known.get(n, f"class {n}"), _hex(layer.get_color(n))) for n in numbers)
+
+
+def _hex(colour: Any) -> str:
+    """Write a colour of a layer (RGBA, 0 to 1; None for background) as "#rrggbb"."""
+    parts = np.zeros(3) if colour is None else np.asarray(colour)[:3]
+    return "#" + "".join(f"{round(255 * float(part)):02x}" for part in parts)
