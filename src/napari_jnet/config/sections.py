@@ -52,7 +52,7 @@ class NetworkConfig(Section):
         "U-Net: same keeps the size; valid trims borders, which are mirrored first, as in the paper.",
         choices=("same", "valid"),
     )
-    batch_norm: bool = option(True, "U-Net: batch normalisation after each convolution.")
+    batch_norm: bool = option(True, "U-Net, FCN: batch normalisation after each convolution.")
     upsampling: str = option(
         "transposed",
         "U-Net: learned transposed convolution, or bilinear interpolation.",
