@@ -86,7 +86,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "network.channels": 64,
         "training.optimizer": "sgd",
         "training.momentum": 0.9,
-        "training.learning_rate": 0.01,
+        "training.learning_rate": 0.1,
         "training.weight_decay": 5e-4,
         "training.schedule": "step",
         "training.step_epochs": 30,
