@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 import types
 from collections.abc import Sequence
@@ -272,6 +273,25 @@ class TestBadInput:
         (tmp_path / "file").touch()
         with pytest.raises(OSError, match=r"cannot be written.*Choose another folder"):
             next(train(cells(), tmp_path / "file" / "run", TINY))
+
+    @pytest.mark.parametrize("name", ["config.json", "history.csv"])
+    def test_no_space_left_for_the_small_files_is_said_in_words(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        replace = os.replace
+
+        def full(source: Path, target: Path) -> None:
+            if Path(target).name == name:
+                raise OSError(28, "No space left on device")
+            replace(source, target)
+
+        monkeypatch.setattr("napari_jnet.run_folder.os.replace", full)
+        with pytest.raises(
+            OSError, match=rf"{name} cannot be written: the disk is full.*Free some"
+        ):
+            list(train(cells(), tmp_path / "run", TINY))
+        assert not list((tmp_path / "run").glob("*.part"))
+        assert not list((tmp_path / "run").glob(".*"))
 
     def test_no_space_left_keeps_the_earlier_checkpoint(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

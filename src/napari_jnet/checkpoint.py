@@ -8,9 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import pickle
-import tempfile
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ __all__ = [
     "read_checkpoint",
     "save_checkpoint",
     "save_whole",
+    "write_error",
 ]
 
 FORMAT = "napari-jnet model"
@@ -110,31 +111,23 @@ def save_whole(path: Path, content: dict[str, Any], *, legacy: bool = False) -> 
     OSError
         If the folder cannot be written or the disk is full, in words; an earlier file stays whole.
     """
-    temporary: str | None = None
+    partial = path.with_name(f".{path.name}.part")
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = file.name
+        with partial.open("wb") as file:
             torch.save(content, file, _use_new_zipfile_serialization=not legacy)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # temporary files are for their owner alone
-        os.replace(temporary, path)
+        os.replace(partial, path)
     except (OSError, RuntimeError) as error:
         # torch reports a write that failed inside its archive as RuntimeError.
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
+    finally:  # nothing is left of it after a good end
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _write_error(path: Path, error: OSError | RuntimeError) -> OSError:
+def write_error(path: Path, error: OSError | RuntimeError) -> OSError:
+    """Say what could not be written, why, and what to do."""
     number = error.errno if isinstance(error, OSError) else None
     full = number in (errno.ENOSPC, errno.EDQUOT) or number is None
     reason = "the disk is full or the write failed" if full else os.strerror(number or 0)

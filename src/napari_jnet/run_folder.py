@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from napari_jnet.checkpoint import write_error
 from napari_jnet.config import Config
 from napari_jnet.events import EpochEnd
 
@@ -61,12 +64,11 @@ class RunFolder:
     def write_history(self, history: Sequence[dict[str, Any]]) -> None:
         """Write all epochs so far; a reader never sees half a file."""
         names = [f.name for f in dataclasses.fields(EpochEnd)]
-        temporary = self.history.with_suffix(".csv.part")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows({k: _cell(v) for k, v in row.items()} for row in history)
-        os.replace(temporary, self.history)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names)
+        writer.writeheader()
+        writer.writerows({k: _cell(v) for k, v in row.items()} for row in history)
+        _write_text(self.history, text.getvalue())
 
 
 def _cell(value: Any) -> Any:
@@ -77,6 +79,17 @@ def _cell(value: Any) -> Any:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    _write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a whole file or, in words, none; an earlier one stays."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="")
+        os.replace(partial, path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:  # nothing is left of it after a good end
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -38,11 +38,10 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             yield partial
             os.replace(partial, path)
-        except BaseException:
+        finally:  # nothing is left of it after a good end
             # The cause matters to the user; that its remains could not be removed does not.
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
-            raise
 
 
 def partial_path(path: Path) -> Path:
