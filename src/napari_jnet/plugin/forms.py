@@ -1,9 +1,9 @@
-"""The parts of the forms: layers by reference, paths, configuration options, messages."""
+"""The parts of the forms: paths, configuration options, messages."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -24,12 +24,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_jnet.config import Option
-from napari_jnet.plugin.session import Lifetime, same
 
-if TYPE_CHECKING:
-    import napari
-
-__all__ = ["LayerCombo", "MessageLine", "OptionEditor", "PathEdit", "small_label", "words"]
+__all__ = ["MessageLine", "OptionEditor", "PathEdit", "small_label", "words"]
 
 
 def small_label(text: str = "") -> QLabel:
@@ -43,89 +39,6 @@ def small_label(text: str = "") -> QLabel:
 def words(name: str) -> str:
     """Return a field name as a label: ``seed_threshold`` -> "Seed threshold"."""
     return name.replace("_", " ").capitalize()
-
-
-class LayerCombo(QComboBox):
-    """The layers of one type in the viewer, held by reference.
-
-    Results are no input, but for the cells, which may be corrected and learned from.  Follows the
-    active layer until the user chooses; then keeps that layer, renamed or moved, as
-    long as it is in the viewer.
-    """
-
-    layer_changed = Signal()
-
-    def __init__(self, viewer: napari.viewer.Viewer, layer_type: type, lifetime: Lifetime) -> None:
-        super().__init__()
-        self._viewer = viewer
-        self._type = layer_type
-        self._layers: list[Any] = []
-        self._chosen = False
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(12)
-        events = viewer.layers.events
-        for emitter in (events.inserted, events.removed, events.reordered, events.renamed):
-            lifetime.connect(emitter, self._refresh)
-        lifetime.connect(viewer.layers.selection.events.active, self._follow)
-        self.activated.connect(self._choose)
-        self._refresh()
-        self._follow()
-
-    @property
-    def layer(self) -> Any | None:
-        """The chosen layer, or None where the viewer has none of the type."""
-        index = self.currentIndex()
-        return self._layers[index] if 0 <= index < len(self._layers) else None
-
-    def set_layer(self, layer: Any) -> None:
-        """Choose a layer; raises `ValueError` if the viewer does not have it."""
-        for index, candidate in enumerate(self._layers):
-            if same(candidate, layer):
-                self._chosen = True
-                self._set_index(index)
-                return
-        raise ValueError(
-            f"The viewer has no {self._type.__name__.lower()} layer {layer!r}; "
-            "add it to the viewer first."
-        )
-
-    def _choose(self, _index: int) -> None:
-        self._chosen = True
-        self.layer_changed.emit()
-
-    def _set_index(self, index: int) -> None:
-        if index != self.currentIndex():
-            self.setCurrentIndex(index)
-            self.layer_changed.emit()
-
-    def _refresh(self, _event: Any = None) -> None:
-        before = self.layer
-        self._layers = [layer for layer in self._viewer.layers if isinstance(layer, self._type)]
-        self._layers = [layer for layer in self._layers if _result(layer) in ("", "cells")]
-        keep = [i for i, layer in enumerate(self._layers) if same(layer, before)]
-        self.blockSignals(True)
-        self.clear()
-        self.addItems([layer.name for layer in self._layers])
-        last = [i for i, layer in enumerate(self._layers) if not _result(layer)]
-        self.setCurrentIndex(keep[0] if keep else last[-1] if last else len(self._layers) - 1)
-        self.blockSignals(False)
-        if not keep:
-            self._chosen = False
-            self._follow()
-            self.layer_changed.emit()
-
-    def _follow(self, _event: Any = None) -> None:
-        if self._chosen:
-            return
-        active = self._viewer.layers.selection.active
-        for index, layer in enumerate(self._layers):
-            if active is not None and same(layer, active) and not _result(layer):
-                self._set_index(index)
-
-
-def _result(layer: Any) -> str:
-    """Return which result of a prediction or training a layer is, "" for any other layer."""
-    return layer.metadata.get("napari-jnet", {}).get("result", "")
 
 
 class PathEdit(QWidget):

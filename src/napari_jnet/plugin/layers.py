@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind, Stack, known_labels
 from napari_jnet.plugin.legend import layer_legend
-from napari_jnet.plugin.session import unwrap
+from napari_jnet.plugin.session import METADATA_KEY, unwrap
 
 __all__ = [
     "TrainingInput",
@@ -27,7 +27,6 @@ __all__ = [
     "training_input",
 ]
 
-METADATA_KEY = "napari-jnet"
 _COPY_LIMIT = 2**30  # bytes of painted labels that are copied at once
 
 

@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QFileDialog, QPushButton
 from napari_jnet.config import InstanceConfig
 from napari_jnet.data.stack import Stack
 from napari_jnet.events import FramePrediction, Notice
-from napari_jnet.plugin.forms import LayerCombo
 from napari_jnet.plugin.job_widget import JobWidget
+from napari_jnet.plugin.layer_combos import LayerCombo
 from napari_jnet.plugin.layers import current_index, image_stack
 from napari_jnet.plugin.predict_form import ModelForm, SeparationForm
 from napari_jnet.plugin.predict_jobs import (
@@ -62,10 +62,8 @@ class PredictWidget(JobWidget):
             self.set_model(model)
 
     def _input_group(self) -> None:
-        from napari.layers import Image
-
         form = self._group("Predict")
-        self.image_combo = LayerCombo(self._viewer, Image, self._lifetime)
+        self.image_combo = LayerCombo(self._session, "image", self._lifetime)
         self.image_combo.setToolTip("The image to segment; the active image is chosen at first.")
         form.addRow("Image", self.image_combo)
         self.model_form = ModelForm(form)

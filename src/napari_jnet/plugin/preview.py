@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.events import Preview
-from napari_jnet.plugin.layers import METADATA_KEY, current_index, pixels, plane
+from napari_jnet.plugin.layers import current_index, pixels, plane
 from napari_jnet.plugin.results import placement
-from napari_jnet.plugin.session import same
+from napari_jnet.plugin.session import METADATA_KEY, same
 
 if TYPE_CHECKING:
     import napari

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from napari_jnet.data.stack import Stack
 from napari_jnet.events import FramePrediction
-from napari_jnet.plugin.layers import METADATA_KEY, current_index, pixels
+from napari_jnet.plugin.layers import current_index, pixels
 from napari_jnet.plugin.legend import legend_options
-from napari_jnet.plugin.session import same
+from napari_jnet.plugin.session import METADATA_KEY, same
 
 if TYPE_CHECKING:
     import napari

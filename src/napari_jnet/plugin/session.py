@@ -1,12 +1,14 @@
-"""What the dock widgets of one viewer share: the model that was trained last.
+"""The state of one viewer, which its widgets share.
 
-No widget knows another: Train says which model is ready, Predict listens.
+Widgets read it, ask it for changes and listen to it; none knows another.  It holds no Qt and does no
+work: whoever does (the keeper that saves, the widget that trains) says here how it stands.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,28 +17,206 @@ from psygnal import Signal
 if TYPE_CHECKING:
     import napari
 
-__all__ = ["Lifetime", "Session", "same", "session", "unwrap"]
+__all__ = [
+    "METADATA_KEY",
+    "Lifetime",
+    "SaveStatus",
+    "Session",
+    "TrainingStatus",
+    "result_of",
+    "same",
+    "session",
+    "unwrap",
+]
 
+METADATA_KEY = "napari-jnet"
 _sessions: dict[int, Session] = {}
 
 
+@dataclass(frozen=True)
+class TrainingStatus:
+    """How the training of a viewer stands."""
+
+    state: str = "idle"  # idle, running, paused or stopping
+    run: Path | None = None
+    epoch: int = 0
+    progress: float = 0.0  # of the whole training, 0 to 1
+    outcome: str = ""  # how the last one ended: done, stopped or failed
+
+
+@dataclass(frozen=True)
+class SaveStatus:
+    """What the user is told of saving: "saved 12:03", or why not."""
+
+    text: str = ""
+    saved: bool = True  # False while strokes are only in memory
+    failed: bool = False
+
+
+class Shared:
+    """A value of a session; setting another one emits ``<name>_changed`` with it."""
+
+    def __init__(self, default: Any = None) -> None:
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else instance.__dict__.get(self._name, self._default)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        before = self.__get__(instance, type(instance))
+        if value is before or (
+            not _is_layer(value) and type(value) is type(before) and value == before
+        ):
+            return
+        instance.__dict__[self._name] = value
+        getattr(instance, f"{self._name}_changed").emit(value)
+
+
+def _is_layer(thing: Any) -> bool:
+    return hasattr(thing, "metadata")
+
+
 class Session:
-    """The state of one viewer."""
+    """The state of one viewer.
 
+    Attributes
+    ----------
+    image
+        The image layer one works on: the last image that was active, until one is chosen.
+    annotation
+        The labels layer that is painted on and learned from; chosen in the same way.
+    project
+        The `napari_jnet.project.Project` that remembers this work, or None before there is one.
+    model
+        The run folder or model file that predicts.
+    results
+        The `Results` of the last prediction.
+    training
+        How the training stands.
+    saving
+        How the saving of annotations stands.
+    step
+        The step of the workbench that is wanted: stack, annotate, train, predict or evaluate.
+    book
+        The `FrameBook`: what is annotated, frame by frame.
+    """
+
+    image_changed = Signal(object)
+    annotation_changed = Signal(object)
+    project_changed = Signal(object)
     model_changed = Signal(str)
+    results_changed = Signal(object)
+    training_changed = Signal(object)
+    saving_changed = Signal(object)
+    step_changed = Signal(str)
 
-    def __init__(self) -> None:
+    image = Shared()
+    annotation = Shared()
+    project = Shared()
+    results = Shared()
+    training = Shared(TrainingStatus())
+    saving = Shared(SaveStatus())
+    step = Shared("stack")
+
+    def __init__(self, viewer: napari.viewer.Viewer | None = None) -> None:
         self._model: Path | None = None
+        self._chosen: dict[str, bool] = {"image": False, "annotation": False}
+        self._viewer = (lambda: None) if viewer is None else weakref.ref(viewer)
+        if viewer is not None:
+            events = viewer.layers.events
+            for emitter in (events.inserted, events.removed, events.reordered):
+                emitter.connect(self._follow)
+            viewer.layers.selection.events.active.connect(self._follow)
+            self._follow()
+
+    @property
+    def viewer(self) -> Any:
+        """The viewer, or None when it is gone."""
+        return self._viewer()
 
     @property
     def model(self) -> Path | None:
-        """The run folder or model file that was ready last."""
+        """The run folder or model file that predicts."""
         return self._model
 
     @model.setter
     def model(self, path: Path) -> None:
+        # also said where the path is the same: the file in it may be new
         self._model = path
         self.model_changed.emit(str(path))
+
+    def images(self) -> list[Any]:
+        """Return the image layers that one can work on, in the order of the viewer."""
+        return [layer for layer in self._layers("image") if not result_of(layer)]
+
+    def labels(self) -> list[Any]:
+        """Return the labels layers that can be learned from; cells may be corrected, so they count."""
+        return [layer for layer in self._layers("labels") if result_of(layer) in ("", "cells")]
+
+    def choose(self, role: str, layer: Any) -> None:
+        """Choose the image or the annotation; it stays chosen as long as the viewer has it.
+
+        Parameters
+        ----------
+        role
+            "image" or "annotation".
+        layer
+            One of `images` or `labels`.
+
+        Raises
+        ------
+        ValueError
+            If the viewer has no such layer.
+        """
+        for candidate in self._candidates(role):
+            if same(candidate, layer):
+                self._chosen[role] = True
+                setattr(self, role, candidate)
+                return
+        kind = {"image": "image", "annotation": "labels"}[role]
+        raise ValueError(f"The viewer has no {kind} layer {layer!r}; add it to the viewer first.")
+
+    def go_to(self, position: int) -> None:
+        """Show a frame of the image, by its position along the stack."""
+        viewer, image = self.viewer, self.image
+        if viewer is None or image is None or image.ndim < 3:
+            return
+        axis = viewer.dims.ndim - image.ndim
+        at = image.data_to_world((position, *(0,) * (image.ndim - 1)))[0]
+        viewer.dims.set_point(axis, at)
+
+    def _layers(self, kind: str) -> list[Any]:
+        viewer = self.viewer
+        if viewer is None:
+            return []
+        from napari.layers import Image, Labels
+
+        wanted = {"image": Image, "labels": Labels}[kind]
+        return [layer for layer in viewer.layers if isinstance(layer, wanted)]
+
+    def _candidates(self, role: str) -> list[Any]:
+        return self.images() if role == "image" else self.labels()
+
+    def _follow(self, _event: Any = None) -> None:
+        """Take the active layers, unless the user has chosen; drop layers that are gone."""
+        viewer = self.viewer
+        if viewer is None:
+            return
+        active = viewer.layers.selection.active
+        for role in ("image", "annotation"):
+            there = self._candidates(role)
+            present = getattr(self, role)
+            kept = any(same(layer, present) for layer in there)
+            self._chosen[role] = self._chosen[role] and kept
+            if self._chosen[role]:
+                continue
+            plain = [layer for layer in there if not result_of(layer)]
+            new = [layer for layer in plain if active is not None and same(layer, active)]
+            if new or not kept:
+                setattr(self, role, (new or plain[-1:] or there[-1:] or [None])[0])
 
 
 class Lifetime:
@@ -73,11 +253,16 @@ def same(one: Any, other: Any) -> bool:
     return unwrap(one) is unwrap(other)
 
 
+def result_of(layer: Any) -> str:
+    """Return which result of a prediction or training a layer is, "" for any other layer."""
+    return layer.metadata.get(METADATA_KEY, {}).get("result", "")
+
+
 def session(viewer: napari.viewer.Viewer) -> Session:
     """Return the state of this viewer; the same for every widget in it."""
     raw = unwrap(viewer)
     key = id(raw)
     if key not in _sessions:
-        _sessions[key] = Session()
+        _sessions[key] = Session(raw)
         weakref.finalize(raw, _sessions.pop, key, None)
     return _sessions[key]

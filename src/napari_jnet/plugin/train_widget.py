@@ -18,8 +18,9 @@ from napari_jnet.events import (
     TrainingEnd,
     TrainingStart,
 )
-from napari_jnet.plugin.forms import LayerCombo, small_label
+from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.job_widget import JobWidget
+from napari_jnet.plugin.layer_combos import LayerCombo
 from napari_jnet.plugin.layers import describe_kind, kind_of, training_input
 from napari_jnet.plugin.loss_plot import LossPlot
 from napari_jnet.plugin.preview import PlacedPreview, PreviewLayer, PreviewSource
@@ -65,11 +66,9 @@ class TrainWidget(JobWidget):
         self._image_changed()
 
     def _data_group(self) -> None:
-        from napari.layers import Image, Labels
-
         form = self._group("Learn from")
-        self.image_combo = LayerCombo(self._viewer, Image, self._lifetime)
-        self.labels_combo = LayerCombo(self._viewer, Labels, self._lifetime)
+        self.image_combo = LayerCombo(self._session, "image", self._lifetime)
+        self.labels_combo = LayerCombo(self._session, "annotation", self._lifetime)
         self.image_combo.setToolTip("The image to learn from; the active image is chosen at first.")
         self.labels_combo.setToolTip("The painted labels; frames without any label are not used.")
         self.kind_combo = QComboBox()
