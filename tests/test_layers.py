@@ -31,10 +31,11 @@ LAYERS = (
         "run_folder",
         "schedules",
         "targets",
+        "uncertainty",
         "weights",
         "whole_frames",
     },
-    {"evaluation", "export", "inference", "original", "training", "validation"},
+    {"evaluation", "export", "inference", "measurements", "original", "training", "validation"},
     {"__init__", "__main__", "cli", "plugin"},
 )
 GUI = {
