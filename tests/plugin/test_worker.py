@@ -183,3 +183,57 @@ def test_a_second_job_is_refused_while_one_runs(qtbot, relay):
         relay.start(job)
     release.set()
     qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
+
+
+def counting(asked):
+    while True:
+        asked.append(len(asked))
+        yield len(asked)
+
+
+def test_a_paused_job_is_asked_for_nothing_and_goes_on_where_it_was(qtbot, relay):
+    asked, gate = [], threading.Semaphore(3)
+
+    def job():
+        for event in counting(asked):
+            gate.acquire()
+            yield event
+
+    record = Record()
+    relay.start(job, **record.calls())
+    qtbot.waitUntil(lambda: len(record.events) == 3 and len(asked) == 4, timeout=5000)
+    relay.pause()  # the job now waits for the fourth event
+    assert relay.paused and relay.running
+    gate.release(10)
+    qtbot.waitUntil(lambda: len(record.events) == 4, timeout=5000)
+    assert not relay._job.ended.wait(0.2)
+    assert len(asked) == 4
+    relay.unpause()
+    assert not relay.paused
+    qtbot.waitUntil(lambda: len(record.events) == 13, timeout=5000)
+    gate.release()
+    relay.stop()
+    qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
+    assert record.events[:13] == list(range(1, 14))
+
+
+@pytest.mark.parametrize("end", ["stop", "close"])
+def test_a_paused_job_stops_and_closes(qtbot, relay, end):
+    closed, asked = [], []
+
+    def job():
+        try:
+            yield from counting(asked)
+        finally:
+            closed.append(True)
+
+    record = Record()
+    relay.start(job, **record.calls())
+    relay.pause()
+    getattr(relay, end)()
+    qtbot.waitUntil(lambda: not relay.running, timeout=5000)
+    assert closed == [True] or not asked  # closed where it had begun
+    assert record.ends == ([("stopped", None)] if end == "stop" else [])
+    assert not relay.paused
+    relay.pause()  # without a job: nothing
+    assert not relay.paused

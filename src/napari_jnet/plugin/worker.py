@@ -43,6 +43,8 @@ class _Job:
         self._lock = threading.Lock()
         self._emptied = threading.Event()
         self.stop_requested = threading.Event()
+        self._going = threading.Event()
+        self._going.set()
         self.ended = threading.Event()
         self.outcome = "failed"
         self.value: Any = None
@@ -65,9 +67,27 @@ class _Job:
         finally:
             self.ended.set()
 
+    @property
+    def paused(self) -> bool:
+        return not self._going.is_set()
+
+    def pause(self, paused: bool) -> None:
+        if paused and not self.stop_requested.is_set():
+            self._going.clear()
+        else:
+            self._going.set()
+
+    def stop(self) -> None:
+        """Ask for the end; a paused job ends too."""
+        self.stop_requested.set()
+        self._going.set()
+
     def _run(self) -> None:
         events = self._make()
-        while not self.stop_requested.is_set():
+        while True:
+            self._going.wait()
+            if self.stop_requested.is_set():
+                break
             try:
                 event = next(events)
             except StopIteration as end:
@@ -121,7 +141,7 @@ class _Worker(FunctionWorker):  # type: ignore[misc]
         self._job = job
 
     def quit(self) -> None:
-        self._job.stop_requested.set()
+        self._job.stop()
         self._job.ended.wait(_CLOSE_TIMEOUT_S)
 
 
@@ -195,7 +215,25 @@ class Relay(QObject):
     def stop(self) -> None:
         """Ask the job to end at its next event; returns at once."""
         if self._job is not None:
-            self._job.stop_requested.set()
+            self._job.stop()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the job under way rests; it does once the event it works on is there."""
+        return self._job is not None and self._job.paused
+
+    def pause(self) -> None:
+        """Let the job rest after its next event; returns at once.
+
+        The generator stays where it is, in its thread; stopping and closing work as ever.
+        """
+        if self._job is not None:
+            self._job.pause(True)
+
+    def unpause(self) -> None:
+        """Let a resting job go on."""
+        if self._job is not None:
+            self._job.pause(False)
 
     def close(self) -> None:
         """Stop the job and wait for it; nothing is called any more."""
