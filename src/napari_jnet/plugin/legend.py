@@ -16,13 +16,17 @@ _OTHER = "#a0a0a0"
 """Of a class that the legend does not have, such as one that the user has just begun to paint."""
 
 
-def legend_options(legend: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def legend_options(
+    legend: Sequence[tuple[str, str]], *, unknown: str = "transparent"
+) -> dict[str, Any]:
     """Return options of a labels layer that show a class by its colour and its name.
 
     Parameters
     ----------
     legend
         (name, "#rrggbb") of each class from 0; without any, there is nothing to show.
+    unknown
+        The colour of `UNKNOWN` pixels.
 
     Returns
     -------
@@ -31,7 +35,7 @@ def legend_options(legend: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """
     if not legend:
         return {}
-    colours: dict[int | None, Any] = {None: _OTHER, UNKNOWN: "transparent", 0: "transparent"}
+    colours: dict[int | None, Any] = {None: _OTHER, UNKNOWN: unknown, 0: "transparent"}
     colours |= {number: colour for number, (_, colour) in enumerate(legend) if number}
     names = [name for name, _ in legend]
     return {
