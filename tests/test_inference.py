@@ -211,3 +211,83 @@ def pixelwise_model() -> Model:
         {"network.classes": 3, "network.resolution_levels": (0,), "targets.dt_bound": 5.0}
     )
     return Model(Pixelwise(config.network), config, Path("model.pt"), torch.device("cpu"))
+
+
+class TestRegions:
+    """A region is answered as it would be within the whole frame."""
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            PredictionConfig(tile=0),
+            PredictionConfig(tile=16),
+            PredictionConfig(tile=0, symmetries=4),
+            PredictionConfig(tile=16, symmetries=8),
+            PredictionConfig(tile=32, overlap=0.5),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "region",
+        [
+            (slice(17, 38), slice(25, 61)),
+            (slice(0, 9), slice(40, 75)),
+            (slice(70, 71), slice(0, 1)),
+            (slice(0, 71), slice(0, 75)),
+        ],
+    )
+    @pytest.mark.parametrize("levels", [(-1, 0), (-3, -2)])
+    def test_it_is_the_same_part_of_the_whole(
+        self, settings: PredictionConfig, region: tuple[slice, slice], levels: tuple[int, int]
+    ) -> None:
+        model = a_model(**{"network.resolution_levels": levels})
+        image = noise(71, 75)
+        plain = PredictionConfig(
+            tile=32 if settings.overlap else 0,
+            overlap=settings.overlap,
+            symmetries=settings.symmetries,
+        )
+        whole = predict_maps(model, image, prediction=plain)
+        maps = predict_maps(model, image, prediction=settings, region=region)
+        np.testing.assert_allclose(maps.segmentation, whole.segmentation[region], atol=1e-5)
+        np.testing.assert_allclose(maps.distance, whole.distance[region], atol=1e-4)
+
+    def test_only_what_it_needs_is_computed(self) -> None:
+        model = a_model()
+        seen = []
+        forward = model.network.forward
+        model.network.forward = lambda levels: seen.append(levels[-1].shape) or forward(levels)  # type: ignore[method-assign]
+        predict_maps(model, noise(400, 400), region=(slice(200, 210), slice(100, 110)))
+        assert len(seen) == 1
+        assert max(seen[0][-2:]) < 10 + 2 * (model.network.halo + 2 * model.network.stride) + 1
+
+    def test_a_stack_says_which_region_its_maps_are_of(self) -> None:
+        stack = array_stack(noise(2, 3, 20, 24), axes="TZYX")
+        region = (slice(5, 15), slice(10, 40))
+        found = list(predict(a_model(), stack, region=region))
+        assert len(found) == 2
+        whole = next(predict(a_model(), stack))
+        first = found[0]
+        assert isinstance(first, FramePrediction) and isinstance(whole, FramePrediction)
+        assert first.region == (slice(5, 15), slice(10, 24))
+        assert first.segmentation.shape == first.instances.shape == (3, 10, 14)
+        np.testing.assert_allclose(first.segmentation, whole.segmentation[:, 5:15, 10:], atol=1e-5)
+        assert whole.region is None
+
+    def test_a_constant_frame_is_empty_there_too(self) -> None:
+        notice, frame = predict(
+            a_model(), array_stack(np.ones((1, 20, 24))), region=(slice(5, 9), slice(0, 8))
+        )
+        assert isinstance(notice, Notice) and isinstance(frame, FramePrediction)
+        assert frame.segmentation.shape == (4, 8)
+
+    @pytest.mark.parametrize(
+        "region",
+        [
+            (slice(5, 5), slice(0, 9)),
+            (slice(30, 40), slice(0, 9)),
+            (slice(0, 9, 2), slice(0, 9)),
+        ],
+    )
+    def test_a_region_without_pixels_is_refused(self, region: tuple[slice, slice]) -> None:
+        with pytest.raises(ValueError, match="the frame has 20 rows and 24 columns"):
+            predict_maps(a_model(), noise(20, 24), region=region)

@@ -13,8 +13,11 @@ __all__ = [
     "EpochEnd",
     "FramePrediction",
     "FrameScore",
+    "ModelScore",
+    "NewFrames",
     "Notice",
     "Preview",
+    "RoundEnd",
     "Scores",
     "TrainEvent",
     "TrainingEnd",
@@ -40,6 +43,15 @@ class TrainingStart:
     dt_bound: float  # pixels of the full frame
     start_epoch: int  # 0, or where a resumed training goes on
     batches_per_epoch: int
+
+
+@dataclass(frozen=True)
+class NewFrames:
+    """Annotations have changed while training: from now on it learns from these."""
+
+    training_frames: tuple[str, ...]
+    validation_frames: tuple[str, ...]
+    added: tuple[str, ...]  # those of both that were not there before
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,7 @@ class EpochEnd:
     # Of each class from 0 (background, cell where they are two); None where it does not occur.
     class_iou: tuple[float | None, ...] = ()
     class_accuracy: tuple[float | None, ...] = ()  # part of its pixels that is found
+    memory_mb: float | None = None  # of the GPU, or of the process where there is none; MiB
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +110,7 @@ class TrainingEnd:
 class FramePrediction:
     """What the network and the instance step say of one frame.
 
-    Arrays are (H, W), or (Z, H, W) for volumes, at the full size of the frame.
+    Arrays are (H, W), or (Z, H, W) for volumes, at the full size of the frame, or of ``region``.
     """
 
     position: int  # index along the stack
@@ -108,6 +121,7 @@ class FramePrediction:
     instances: NDArray[np.int32]  # 0 = background, objects from 1 without gaps
     classes: NDArray[np.uint8] | None = None  # most probable ones, of more than two
     legend: tuple[tuple[str, str], ...] = ()  # (name, "#rrggbb") of each class, where known
+    region: tuple[slice, slice] | None = None  # rows and columns of the arrays; None = all
 
 
 @dataclass(frozen=True)
@@ -139,4 +153,26 @@ class Scores:
     truth: str
 
 
-TrainEvent = Notice | TrainingStart | BatchEnd | EpochEnd | Preview | TrainingEnd
+@dataclass(frozen=True)
+class ModelScore:
+    """What one model scores on the validation frames of a round."""
+
+    name: str  # "old", "new", ...
+    path: Path
+    seg: float | None  # of objects
+    iou: float | None  # of cell pixels
+    mean_iou: float | None  # over all classes
+    loss: float | None  # by the model's own configuration
+
+
+@dataclass(frozen=True)
+class RoundEnd:
+    """Which model a round of training keeps, and why."""
+
+    kept: Path
+    better: bool | None  # than the one before; None where there is none, or no difference
+    words: str  # "Better: SEG 0.740 → 0.810 on 2 validation frames."
+    scores: tuple[ModelScore, ...]
+
+
+TrainEvent = Notice | TrainingStart | NewFrames | BatchEnd | EpochEnd | Preview | TrainingEnd

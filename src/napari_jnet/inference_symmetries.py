@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from napari_jnet.inference_tiles import Part
+
 __all__ = ["SYMMETRIES", "Symmetry"]
 
 
@@ -19,6 +21,14 @@ class Symmetry(NamedTuple):
         """Return the images as this symmetry shows them."""
         images = images.flip(self.mirrored) if self.mirrored else images
         return images.transpose(-2, -1) if self.transposed else images
+
+    def part(self, part: Part, size: tuple[int, int]) -> Part:
+        """Return where rows and columns of an image of (height, width) lie after `apply`."""
+        sides = [
+            slice(side - cut.stop, side - cut.start) if axis in self.mirrored else cut
+            for axis, cut, side in zip((-2, -1), part, size, strict=True)
+        ]
+        return (sides[1], sides[0]) if self.transposed else (sides[0], sides[1])
 
     def undo(self, maps: Tensor) -> Tensor:
         """Bring maps of the images that `apply` gave back to the images as they were."""

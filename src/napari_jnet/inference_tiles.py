@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-__all__ = ["Part", "at_level", "tiles", "windows"]
+__all__ = [
+    "Part",
+    "around",
+    "at_level",
+    "checked_region",
+    "common",
+    "sides",
+    "tiles",
+    "windows",
+    "within",
+]
 
 Part = tuple[slice, slice]
 """Rows and columns, in pixels of the full frame."""
@@ -18,15 +28,74 @@ def at_level(part: Part, level: int) -> Part:
     return rows, columns
 
 
-def tiles(size: Sequence[int], tile: int, stride: int, halo: int) -> Iterator[tuple[Part, Part]]:
-    """Pairs of (inner part, part to read) that cover a frame; begins lie on the stride."""
-    if not tile or tile >= max(size):
-        whole = (slice(0, size[0]), slice(0, size[1]))
-        yield whole, whole
-        return
-    step = max(tile // stride, 1) * stride
-    for top, left in product(range(0, size[0], step), range(0, size[1], step)):
-        inner = (slice(top, min(top + step, size[0])), slice(left, min(left + step, size[1])))
+def sides(part: Part) -> tuple[int, int]:
+    """Return the height and width of a part."""
+    return part[0].stop - part[0].start, part[1].stop - part[1].start
+
+
+def within(part: Part, outer: Part) -> Part:
+    """Return where a part lies within another one that holds it."""
+    rows, columns = (
+        slice(side.start - begin.start, side.stop - begin.start)
+        for side, begin in zip(part, outer, strict=True)
+    )
+    return rows, columns
+
+
+def common(one: Part, other: Part) -> Part | None:
+    """Return what two parts have in common, None where that is nothing."""
+    rows, columns = (
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    )
+    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
+
+
+def checked_region(region: Part, size: Sequence[int]) -> Part:
+    """Return a region with plain limits.
+
+    Raises
+    ------
+    ValueError
+        If it holds no pixel of a frame of ``size`` (height, width), or leaves pixels out.
+    """
+    sides = [slice(*side.indices(length)) for side, length in zip(region, size, strict=True)]
+    if any(side.step != 1 or side.stop <= side.start for side in sides):
+        raise ValueError(
+            f"The region is rows {region[0]}, columns {region[1]}; the frame has {size[0]} rows and "
+            f"{size[1]} columns. Choose a region that holds pixels of the frame."
+        )
+    rows, columns = (slice(side.start, side.stop) for side in sides)
+    return rows, columns
+
+
+def around(region: Part, size: Sequence[int], stride: int) -> Part:
+    """Return a region grown outwards to the stride, and by one more: what its maps are made of."""
+    rows, columns = (
+        slice(
+            max((side.start // stride - 1) * stride, 0),
+            min((-(-side.stop // stride) + 1) * stride, length),
+        )
+        for side, length in zip(region, size, strict=True)
+    )
+    return rows, columns
+
+
+def tiles(
+    size: Sequence[int], tile: int, stride: int, halo: int, area: Part | None = None
+) -> Iterator[tuple[Part, Part]]:
+    """Pairs of (inner part, part to read) that cover a frame, or an area of it from `around`.
+
+    Begins lie on the stride.
+    """
+    area = area or (slice(0, size[0]), slice(0, size[1]))
+    longest = max(sides(area))
+    step = longest if not tile or tile >= longest else max(tile // stride, 1) * stride
+    begins = (range(side.start, side.stop, step) for side in area)
+    for top, left in product(*begins):
+        inner = (
+            slice(top, min(top + step, area[0].stop)),
+            slice(left, min(left + step, area[1].stop)),
+        )
         rows, columns = (
             slice(max(part.start - halo, 0), min(part.stop + halo, side))
             for part, side in zip(inner, size, strict=True)
