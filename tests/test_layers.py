@@ -35,7 +35,7 @@ LAYERS = (
         "weights",
         "whole_frames",
     },
-    {"evaluation", "export", "inference", "measurements", "original", "training", "validation"},
+    {"evaluation", "export", "inference", "measurements", "original", "rounds", "training", "validation"},
     {"__init__", "__main__", "cli", "plugin"},
 )
 GUI = {

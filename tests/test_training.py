@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import sys
@@ -20,6 +21,7 @@ from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
 from napari_jnet.events import (
     BatchEnd,
     EpochEnd,
+    NewFrames,
     Notice,
     Preview,
     TrainEvent,
@@ -218,6 +220,99 @@ def test_roles_are_kept(tmp_path: Path) -> None:
     assert start.validation_frames == ("t001",)
 
 
+def test_the_memory_in_use_is_told(tmp_path: Path) -> None:
+    ends = of(EpochEnd, list(train(cells(), tmp_path / "run", TINY)))
+    assert all(end.memory_mb is not None and end.memory_mb > 1 for end in ends)
+    assert "memory_mb" in (tmp_path / "run/history.csv").read_text(encoding="utf-8")
+
+
+def test_time_between_two_events_is_no_training_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    elapsed = []
+    for event in train(cells(), tmp_path / "run", TINY):
+        clock[0] += 60.0  # the caller pauses for a minute
+        if isinstance(event, EpochEnd):
+            elapsed.append(event.elapsed_s)
+    assert elapsed == [0.0, 0.0]
+
+
+class TestNewFrames:
+    """Annotations change while a training runs."""
+
+    def given(self, *answers: list[AnnotatedFrame] | None):
+        waiting = list(answers)
+        return lambda: waiting.pop(0) if waiting else None
+
+    def test_what_is_painted_meanwhile_is_learned_from(self, tmp_path: Path) -> None:
+        config = TINY.replace({"training.epochs": 3})
+        before, after = cells(3), cells(5)
+        events = list(
+            train(before, tmp_path / "run", config, new_frames=self.given(None, after, None))
+        )
+        (told,) = of(NewFrames, events)
+        assert told.added == ("t003", "t004")
+        (start,) = of(TrainingStart, events)
+        assert told.validation_frames == start.validation_frames  # nothing leaks
+        assert {*told.training_frames} == {*start.training_frames, "t003", "t004"}
+        assert read_checkpoint(tmp_path / "run/last.pt")["split"]["training"] == [
+            *told.training_frames
+        ]
+        ends = [type(event) for event in events if isinstance(event, (EpochEnd, NewFrames))]
+        assert ends == [EpochEnd, EpochEnd, NewFrames, EpochEnd]
+
+    def test_it_is_the_new_labels_that_count(self, tmp_path: Path) -> None:
+        """From the second epoch on, the weights are those of a training on the other labels."""
+        config = TINY.replace({"training.epochs": 3})
+        changed = cells(3)
+        for frame in changed:
+            frame.labels[:] = frame.labels[::-1]
+        list(train(cells(3), tmp_path / "same", config))
+        list(train(cells(3), tmp_path / "given", config, new_frames=self.given(cells(3))))
+        assert_same_weights(tmp_path / "same/last.pt", tmp_path / "given/last.pt")
+        list(train(cells(3), tmp_path / "other", config, new_frames=self.given(changed)))
+        with pytest.raises(AssertionError):
+            assert_same_weights(tmp_path / "same/last.pt", tmp_path / "other/last.pt")
+
+    def test_a_frame_that_gets_a_role_changes_side(self, tmp_path: Path) -> None:
+        moved = cells(4)
+        moved[3] = dataclasses.replace(moved[3], role="validation")
+        (told,) = of(
+            NewFrames, list(train(cells(3), tmp_path / "run", TINY, new_frames=self.given(moved)))
+        )
+        assert "t003" in told.validation_frames and len(told.validation_frames) == 2
+
+    def test_a_resumed_run_learns_from_more_frames_too(self, tmp_path: Path) -> None:
+        list(train(cells(3), tmp_path / "run", TINY))
+        longer = TINY.replace({"training.epochs": 3})
+        start = next(train(cells(4), tmp_path / "run", longer, resume=True))
+        assert isinstance(start, TrainingStart) and start.start_epoch == 2
+        assert "t003" in start.training_frames
+
+    @pytest.mark.parametrize("fault", ["empty", "constant", "class"])
+    def test_annotations_that_cannot_be_used_end_no_training(
+        self, tmp_path: Path, fault: str
+    ) -> None:
+        def classes(count: int) -> list[AnnotatedFrame]:
+            return [
+                dataclasses.replace(f, kind=LabelKind.CLASSES, labels=np.minimum(f.labels, 1))
+                for f in cells(count)
+            ]
+
+        wrong = [] if fault == "empty" else classes(4)
+        if fault == "constant":
+            wrong[3] = dataclasses.replace(wrong[3], image=np.full((48, 48), 7.0))
+        elif fault == "class":
+            wrong[3].labels[:9] = 3
+        events = list(train(classes(3), tmp_path / "run", TINY, new_frames=self.given(wrong)))
+        assert isinstance(events[-1], TrainingEnd)
+        assert not of(NewFrames, events)
+        said = {"empty": "no annotated frame", "constant": "in every pixel", "class": "4 classes"}
+        assert any(said[fault] in notice.text for notice in of(Notice, events))
+
+
 def test_unknown_pixels_change_nothing(tmp_path: Path) -> None:
     """What an unknown pixel would have been must not matter to the network."""
     frames = []
@@ -266,7 +361,7 @@ class TestBadInput:
 
     def test_resumed_with_other_frames(self, tmp_path: Path) -> None:
         list(train(cells(3), tmp_path / "run", TINY))
-        with pytest.raises(ValueError, match=r"Resume with the same frames"):
+        with pytest.raises(ValueError, match=r"the frames given lack t002. Resume with these"):
             next(train(cells(2), tmp_path / "run", TINY, resume=True))
 
     def test_a_file_where_the_folder_should_be(self, tmp_path: Path) -> None:

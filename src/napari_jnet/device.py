@@ -7,7 +7,14 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["choose_device", "describe_device", "device_line", "has_bfloat16", "use_threads"]
+__all__ = [
+    "choose_device",
+    "describe_device",
+    "device_line",
+    "has_bfloat16",
+    "memory_mb",
+    "use_threads",
+]
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -80,3 +87,17 @@ def use_threads(threads: int) -> None:
     wished = os.environ.get("OMP_NUM_THREADS", "")
     every = int(wished) if wished.isdigit() and int(wished) else os.cpu_count() or 1
     torch.set_num_threads(threads or every)
+
+
+def memory_mb(device: torch.device) -> float | None:
+    """Return the memory in use, in MiB: the most on a GPU so far, else that of the process now.
+
+    None where the system does not say.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except (OSError, ValueError, IndexError):
+        return None

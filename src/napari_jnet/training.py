@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from napari_jnet.batches import draw_batch, load_frames
 from napari_jnet.checkpoint import Model, model_file, read_checkpoint, save_checkpoint
 from napari_jnet.config import Config, PredictionConfig
 from napari_jnet.data.stack import AnnotatedFrame
-from napari_jnet.device import choose_device, describe_device, use_threads
+from napari_jnet.device import choose_device, describe_device, memory_mb, use_threads
 from napari_jnet.events import (
     BatchEnd,
     EpochEnd,
@@ -31,8 +32,9 @@ from napari_jnet.inference import predict_maps
 from napari_jnet.run_folder import RunFolder
 from napari_jnet.training_board import Board
 from napari_jnet.training_job import Job
-from napari_jnet.training_setup import settle_config, split_annotated
+from napari_jnet.training_setup import check_resumed, settle_config, split_annotated
 from napari_jnet.training_state import TrainingState, new_state
+from napari_jnet.training_update import learn_from, revalidate
 from napari_jnet.validation import Validation
 
 __all__ = ["train"]
@@ -50,6 +52,7 @@ def train(
     resume: bool = False,
     start_from: Path | str | None = None,
     preview: Callable[[], NDArray[Any] | None] | None = None,
+    new_frames: Callable[[], Sequence[AnnotatedFrame] | None] | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Train a network on annotated frames.
 
@@ -63,11 +66,14 @@ def train(
         What and how; what it leaves open comes from the frames.
     resume
         Go on with the training in ``run`` as if it had never stopped.  Only the budget (minutes or
-        epochs) is taken from ``config``.
+        epochs) is taken from ``config``.  Frames that the run did not have join it.
     start_from
         A model whose weights are the start of a new training (fine-tuning).
     preview
         Asked for an image after an epoch; if it gives one, a `Preview` follows.
+    new_frames
+        Asked after an epoch; where annotations have changed it gives all frames anew, and the
+        training learns from these: `NewFrames` follows.  None: nothing has changed.
 
     Yields
     ------
@@ -82,12 +88,17 @@ def train(
     Notes
     -----
     Closing the generator stops the training at that batch; ``last.pt`` then holds everything, so
-    that a resumed training draws the same batches as one that was never stopped.
+    that a resumed training draws the same batches as one that was never stopped.  Only the time that the
+    generator itself works counts as training time: between two events it may wait for as long as
+    its caller likes.
     """
     folder = RunFolder(run, resume=resume)
     budget = config or Config()
     checkpoint = read_checkpoint(folder.last) if resume else None
-    training, validation = split_annotated(frames, budget, checkpoint)
+    before = None if checkpoint is None else checkpoint["split"]
+    if before is not None:
+        check_resumed(frames, before)
+    training, validation = split_annotated(frames, budget, before)
     settings = settle_config(budget, training, validation, checkpoint, start_from)
     board = Board(folder.path) if settings.training.tensorboard else None
     use_threads(settings.training.threads)
@@ -104,6 +115,8 @@ def train(
     folder.write_start(settings, split)
     checked = Validation(validation, settings, device, store.class_weights)
     job = Job(folder, settings, device, state, store, checked, split, board)
+    if before is not None and set(before["validation"]) != set(split["validation"]):
+        revalidate(job, validation)
     yield TrainingStart(
         device=describe_device(device),
         training_frames=tuple(split["training"]),
@@ -118,14 +131,28 @@ def train(
             "There is one annotated frame only, so none is kept for validation: the scores cannot say "
             "how well other frames will do. Annotate a second frame."
         )
-    yield from _run(job, preview)
+    yield from _only_work_counts(job, _run(job, preview, new_frames))
+
+
+def _only_work_counts(
+    job: Job, events: Generator[TrainEvent, None, None]
+) -> Generator[TrainEvent, None, None]:
+    """Pass events on; what the caller does between two of them is no time of the training."""
+    with closing(events):
+        for event in events:
+            left = time.monotonic()
+            yield event
+            job.started += time.monotonic() - left
 
 
 def _run(
-    job: Job, preview: Callable[[], NDArray[Any] | None] | None
+    job: Job,
+    preview: Callable[[], NDArray[Any] | None] | None,
+    new_frames: Callable[[], Sequence[AnnotatedFrame] | None] | None,
 ) -> Generator[TrainEvent, None, None]:
     """Train until the budget is used; keep everything also when closed or failing in between."""
     state, previewed = job.state, float("-inf")
+    job.start_clock()
     try:
         while job.progress() < 1 and not job.out_of_patience:
             yield from _train_epoch(job)
@@ -138,6 +165,8 @@ def _run(
                 if image is not None:
                     yield _preview(job, image)
                     previewed = time.monotonic()
+            if new_frames is not None and (given := new_frames()) is not None:
+                yield learn_from(job, given)
     except ArithmeticError:
         job.saved_step = state.step  # what was saved before is good; these weights are not
         raise
@@ -229,6 +258,7 @@ def _finish_epoch(job: Job) -> EpochEnd:
         images_per_s=batches * config.training.batch_size / max(state.elapsed_s - before, 1e-9),
         elapsed_s=state.elapsed_s,
         best=best,
+        memory_mb=memory_mb(job.device),
         **{name: value for name, value in vars(scores).items() if name != "loss"},
     )
     state.history.append(asdict(event))

@@ -34,13 +34,17 @@ class Job:
     board: Board | None = None
 
     def __post_init__(self) -> None:
-        self.started = time.monotonic() - self.state.elapsed_s
+        self.start_clock()
         self.loss = loss_function(self.config.training.loss)
         self.saved_step = self.state.step
         precision = self.config.training.precision
         self.bfloat16 = precision == "bfloat16" or (
             precision == "auto" and has_bfloat16(self.device)
         )
+
+    def start_clock(self) -> None:
+        """Count the time of this session from now on, after that of earlier ones."""
+        self.started = time.monotonic() - self.state.elapsed_s
 
     @property
     def bound(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +15,63 @@ from napari_jnet.data.stack import AnnotatedFrame, LabelKind
 from napari_jnet.losses import check_loss
 from napari_jnet.validation import class_labels
 
-__all__ = ["settle_config", "split_annotated"]
+__all__ = ["check_resumed", "settle_config", "split_annotated"]
 
 DEFAULT_MINUTES = 15.0
 
 
 def split_annotated(
-    frames: Sequence[AnnotatedFrame], config: Config, checkpoint: dict[str, Any] | None
+    frames: Sequence[AnnotatedFrame], config: Config, split: Mapping[str, Sequence[str]] | None
 ) -> tuple[list[AnnotatedFrame], list[AnnotatedFrame]]:
-    """Divide frames by their roles, by the split of a resumed run, or by the seed."""
+    """Divide frames by their roles, by an earlier split of the same run, or by the seed.
+
+    Parameters
+    ----------
+    frames
+        All that is annotated.
+    config
+        Validation fraction and seed.
+    split
+        Names for "training" and "validation" of the run so far.  Its frames keep their side, unless
+        they have a role now; new ones without a role are for training.
+    """
     if not frames:
         raise ValueError("There is no annotated frame; training needs at least one. Annotate one.")
-    names = [frame.name for frame in frames]
-    open_names = [frame.name for frame in frames if not frame.role]
-    if checkpoint is not None:
-        chosen = set(checkpoint["split"]["validation"])
-        known = chosen | set(checkpoint["split"]["training"])
-        if known != set(names):
-            raise ValueError(
-                f"The run was trained on {', '.join(sorted(known))}; the frames given are "
-                f"{', '.join(sorted(names))}. Resume with the same frames, or start a new training "
-                "from this model."
-            )
-    else:
-        chosen = {frame.name for frame in frames if frame.role == "validation"}
-        if open_names and not chosen:
-            fraction = config.training.validation_fraction
-            # Scores of partial frames say little, so complete ones are kept for validation.
-            complete = [f.name for f in frames if not f.role and f.labels.min(initial=0) >= 0]
-            names_to_split = complete if len(complete) > 1 else open_names
-            chosen = set(split_frames(names_to_split, fraction, config.training.seed)[1])
+    chosen = {frame.name for frame in frames if frame.role == "validation"}
+    without_role = [frame for frame in frames if not frame.role]
+    if split is not None:
+        chosen |= {frame.name for frame in without_role} & set(split["validation"])
+    elif without_role and not chosen:
+        fraction = config.training.validation_fraction
+        # Scores of partial frames say little, so complete ones are kept for validation.
+        complete = [f.name for f in without_role if f.labels.min(initial=0) >= 0]
+        names = complete if len(complete) > 1 else [frame.name for frame in without_role]
+        chosen = set(split_frames(names, fraction, config.training.seed)[1])
     training = [frame for frame in frames if frame.name not in chosen]
     validation = [frame for frame in frames if frame.name in chosen]
     if not training:
         raise ValueError(
-            f"All {len(frames)} annotated frames are for validation; at least one must be for training."
+            f"All {len(frames)} annotated frame(s) are kept for validation, so there is none to learn "
+            "from. Give one of them the role training."
         )
-    for frame in training:
-        if frame.labels.max(initial=0) <= 0 and len(training) == 1:
-            raise ValueError(
-                f"The labels of {frame.name} hold no object; there is nothing to learn. Paint some cells."
-            )
+    only = training[0]
+    if len(training) == 1 and only.labels.max(initial=0) <= 0:
+        raise ValueError(
+            f"The labels of {only.name} hold no object; there is nothing to learn. Paint some cells."
+        )
     return training, validation
+
+
+def check_resumed(frames: Sequence[AnnotatedFrame], split: Mapping[str, Sequence[str]]) -> None:
+    """Refuse to go on without a frame that the run has learned from: it may have been a mistake."""
+    names = {frame.name for frame in frames}
+    known = [*split["training"], *split["validation"]]
+    missing = sorted(set(known) - names)
+    if missing:
+        raise ValueError(
+            f"The run was trained on {', '.join(sorted(known))}; the frames given lack "
+            f"{', '.join(missing)}. Resume with these frames too, or start a new training from this model."
+        )
 
 
 def settle_config(
