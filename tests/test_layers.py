@@ -22,6 +22,7 @@ LAYERS = (
         "batches",
         "borders",
         "checkpoint",
+        "corrections",
         "device",
         "instances",
         "losses",
