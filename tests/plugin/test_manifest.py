@@ -10,7 +10,7 @@ pytest.importorskip("napari")
 
 from npe2 import PluginManifest
 
-WIDGETS = {"Load stack", "Train", "Predict"}
+WIDGETS = {"Workbench", "Load stack", "Train", "Predict"}
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def test_every_command_can_be_imported(manifest):
     manifest.validate_imports()
 
 
-def test_three_widgets_are_in_the_segment_menu(manifest):
+def test_every_widget_is_in_the_segment_menu(manifest):
     widgets = {widget.display_name: widget.command for widget in manifest.contributions.widgets}
     assert set(widgets) == WIDGETS
     menu = {item.command for item in manifest.contributions.menus["napari/layers/segment"]}

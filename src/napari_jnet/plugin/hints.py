@@ -1,0 +1,234 @@
+"""What to do next: one sentence, from the plain facts of how the work stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from napari_jnet.data.stack import LabelKind
+
+__all__ = ["Facts", "Hint", "advise", "facts_of", "next_step", "step_states"]
+
+_ENOUGH_CELLS = 2
+_ENOUGH_FRAMES = 2
+
+
+@dataclass(frozen=True)
+class Facts:
+    """How the work on one stack stands.
+
+    Attributes
+    ----------
+    image, annotation, model
+        Whether there is one.
+    offer
+        Whether earlier work on this stack can be gone on with, and nobody has answered yet.
+    kind
+        What the labels mean.
+    frames, cells
+        Annotated frames, and objects (instances) or painted pixels of classes in them.
+    background, foreground
+        Whether both are painted; asked of scribbles only.
+    training, progress, outcome
+        As in `TrainingStatus`.
+    new_frames
+        Frames painted or corrected since the network last learned from them.
+    predicted
+        Frames that the last prediction has.
+    score
+        The mean score of the frames that were evaluated, None where none was.
+    score_name
+        What that score is.
+    unsaved
+        Why the annotations cannot be saved, "" where they can.
+    """
+
+    image: bool = False
+    annotation: bool = False
+    model: bool = False
+    offer: bool = False
+    kind: LabelKind = LabelKind.INSTANCES
+    frames: int = 0
+    cells: int = 0
+    background: bool = False
+    foreground: bool = False
+    training: str = "idle"
+    progress: float = 0.0
+    outcome: str = ""
+    new_frames: int = 0
+    predicted: int = 0
+    score: float | None = None
+    score_name: str = "SEG"
+    unsaved: str = ""
+
+    @property
+    def enough(self) -> bool:
+        """Whether there is enough to learn from."""
+        if self.kind is LabelKind.SCRIBBLES:
+            return self.frames > 0 and self.background and self.foreground
+        if self.kind is LabelKind.CLASSES:
+            return self.frames >= _ENOUGH_FRAMES
+        return self.frames >= _ENOUGH_FRAMES and self.cells >= _ENOUGH_CELLS
+
+
+@dataclass(frozen=True)
+class Hint:
+    """What to do next.
+
+    Attributes
+    ----------
+    text
+        One or two short sentences.
+    step
+        The step where it is done.
+    action
+        The button that does it, by the words on it; "" where it is not a button.
+    """
+
+    text: str
+    step: str
+    action: str = ""
+
+
+def advise(facts: Facts) -> Hint:
+    """Say what to do next; the first thing that stands in the way comes first."""
+    if facts.unsaved:
+        return Hint(f"Your strokes are not saved: {facts.unsaved}", "stack")
+    if not facts.image:
+        return Hint("Open a stack: choose its path below, or drop it on the window.", "stack")
+    if facts.training != "idle":
+        return _while_training(facts)
+    if facts.offer:
+        return Hint("You have worked on this stack before. Go on with it?", "stack", "Go on")
+    if not facts.model:
+        return _before_training(facts)
+    if facts.new_frames:
+        frames = _count(facts.new_frames, "frame is", "frames are")
+        return Hint(f"{frames} new or corrected: press Fine-tune.", "train", "Fine-tune")
+    if not facts.predicted:
+        return Hint("Press This frame to see which cells it finds.", "predict", "This frame")
+    return _after_prediction(facts)
+
+
+def _while_training(facts: Facts) -> Hint:
+    if facts.training == "paused":
+        return Hint("Training is paused. Go on, or stop it there.", "train", "Go on")
+    if facts.training == "stopping":
+        return Hint("Training stops; what it has learned so far is kept.", "train")
+    return Hint(
+        "Training: look at the preview. You can go on painting; it learns new frames too.", "train"
+    )
+
+
+def _before_training(facts: Facts) -> Hint:
+    if not facts.annotation:
+        return Hint("Make a layer to paint on: New annotation.", "annotate", "New annotation")
+    if not facts.enough:
+        return Hint(_paint_more(facts), "annotate")
+    if facts.outcome == "failed":
+        return Hint("The training failed; the Train step says why and what to do.", "train")
+    frames = _count(facts.frames, "frame is", "frames are")
+    return Hint(f"Press Train: {frames} ready.", "train", "Train")
+
+
+def _paint_more(facts: Facts) -> str:
+    if facts.kind is LabelKind.SCRIBBLES:
+        if not facts.background and not facts.foreground:
+            return "Draw a few strokes: with 1 on background, with 2 on cells."
+        missing = "background: label 1" if facts.foreground else "cells: label 2"
+        return f"Now a few strokes on {missing}."
+    if facts.kind is LabelKind.CLASSES:
+        if not facts.frames:
+            return "Paint the classes in one frame; the table of classes says which is which."
+        return "Paint a second frame too: one is learned from, the other checks it."
+    if not facts.frames:
+        return "Paint the cells of one frame. Press M before each new cell: it gets its own number."
+    so_far = f"{_count(facts.cells, 'cell', 'cells')} in {_count(facts.frames, 'frame', 'frames')}"
+    return f"Paint at least two cells in two frames ({so_far} so far); M takes the next number."
+
+
+def _after_prediction(facts: Facts) -> Hint:
+    if facts.score is None:
+        return Hint(
+            "Right? Then Evaluate and Measure. Not yet? Go to a bad frame and press Use as annotation.",
+            "predict",
+            "Use as annotation",
+        )
+    return Hint(
+        f"{facts.score_name} {facts.score:.2f}. To get better, take the worst frame: Use as "
+        "annotation, correct it, Fine-tune.",
+        "predict",
+        "Use as annotation",
+    )
+
+
+def step_states(facts: Facts) -> dict[str, str]:
+    """Say of each step whether it is "done", "next" or still "open"."""
+    done = {
+        "stack": facts.image and not facts.offer,
+        "annotate": facts.annotation and facts.enough,
+        "train": facts.model and not facts.new_frames and facts.training == "idle",
+        "predict": facts.predicted > 0,
+        "evaluate": facts.score is not None,
+        "measure": False,
+    }
+    states = {name: "done" if is_done else "open" for name, is_done in done.items()}
+    wanted = advise(facts).step
+    if states[wanted] != "done":
+        states[wanted] = "next"
+    return states
+
+
+def facts_of(session: Any, new_frames: int = 0) -> Facts:
+    """Read the facts of a session.
+
+    Parameters
+    ----------
+    session
+        The `Session` of a viewer.
+    new_frames
+        Frames painted since they were last learned from; who watches the session knows.
+    """
+    training, saving, results = session.training, session.saving, session.results
+    painted = _painted(session.book) if getattr(session, "book", None) is not None else {}
+    return Facts(
+        image=session.image is not None,
+        annotation=session.annotation is not None,
+        model=session.model is not None,
+        offer=getattr(session, "offer", None) is not None,
+        training=training.state,
+        progress=training.progress,
+        outcome=training.outcome,
+        new_frames=new_frames,
+        predicted=0 if results is None else len(results.done),
+        unsaved=saving.text if saving.failed else "",
+        **painted,
+    )
+
+
+def _painted(book: Any) -> dict[str, Any]:
+    facts = [book.facts(position) for position in book.annotated]
+    classes = [sum(counts) for counts in _columns([frame.pixels for frame in facts])]
+    scores = [frame.score for frame in facts if frame.score is not None]
+    return {
+        "kind": book.kind,
+        "frames": len(facts),
+        "cells": sum(frame.objects for frame in facts),
+        "background": len(classes) > 0 and classes[0] > 0,
+        "foreground": any(classes[1:]),
+        "score": sum(scores) / len(scores) if scores else None,
+    }
+
+
+def _columns(rows: list[tuple[int, ...]]) -> list[list[int]]:
+    width = max(map(len, rows), default=0)
+    return [[row[i] for row in rows if i < len(row)] for i in range(width)]
+
+
+def next_step(session: Any, new_frames: int = 0) -> Hint:
+    """Say what to do next in this session."""
+    return advise(facts_of(session, new_frames))
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

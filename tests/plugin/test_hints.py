@@ -1,0 +1,105 @@
+"""What to do next: every branch, from plain facts."""
+
+import dataclasses
+
+import pytest
+
+from napari_jnet.data.stack import LabelKind
+from napari_jnet.plugin.hints import Facts, advise, step_states
+from napari_jnet.plugin.steps import STEPS, step_named
+
+LOADED = Facts(image=True)
+LAYER = Facts(image=True, annotation=True)
+PAINTED = Facts(image=True, annotation=True, frames=2, cells=5)
+TRAINED = dataclasses.replace(PAINTED, model=True, outcome="done")
+PREDICTED = dataclasses.replace(TRAINED, predicted=3)
+
+BRANCHES = [
+    (Facts(), "stack", "", "Open a stack"),
+    (dataclasses.replace(LOADED, offer=True), "stack", "Go on", "worked on this stack before"),
+    (LOADED, "annotate", "New annotation", "layer to paint on"),
+    (LAYER, "annotate", "", "Paint the cells of one frame"),
+    (
+        dataclasses.replace(LAYER, frames=1, cells=1),
+        "annotate",
+        "",
+        "1 cell in 1 frame so far",
+    ),
+    (PAINTED, "train", "Train", "2 frames are ready"),
+    (dataclasses.replace(PAINTED, outcome="failed"), "train", "", "training failed"),
+    (dataclasses.replace(PAINTED, training="running"), "train", "", "go on painting"),
+    (dataclasses.replace(PAINTED, training="paused"), "train", "Go on", "paused"),
+    (dataclasses.replace(PAINTED, training="stopping"), "train", "", "stops"),
+    (TRAINED, "predict", "This frame", "which cells it finds"),
+    (PREDICTED, "predict", "Use as annotation", "Evaluate"),
+    (
+        dataclasses.replace(PREDICTED, new_frames=1),
+        "train",
+        "Fine-tune",
+        "1 frame is new or corrected",
+    ),
+    (dataclasses.replace(PREDICTED, score=0.744), "predict", "Use as annotation", "SEG 0.74"),
+    (dataclasses.replace(PAINTED, unsaved="disk full"), "stack", "", "not saved: disk full"),
+    # a model of another day: nothing has to be painted first
+    (Facts(image=True, model=True), "predict", "This frame", "which cells"),
+]
+
+
+@pytest.mark.parametrize(("facts", "step", "action", "said"), BRANCHES)
+def test_the_hint_names_the_next_step(facts, step, action, said):
+    hint = advise(facts)
+    assert (hint.step, hint.action) == (step, action)
+    assert said in hint.text
+
+
+@pytest.mark.parametrize(("facts", "step", "action", "said"), BRANCHES)
+def test_hints_are_short_and_name_a_real_step(facts, step, action, said):
+    hint = advise(facts)
+    assert len(hint.text) <= 120
+    assert step_named(hint.step).title
+
+
+def scribbled(**values):
+    return dataclasses.replace(LAYER, kind=LabelKind.SCRIBBLES, **values)
+
+
+def test_scribbles_need_strokes_on_background_and_on_cells():
+    assert "1 on background" in advise(scribbled()).text
+    assert "cells: label 2" in advise(scribbled(frames=1, background=True)).text
+    assert "background: label 1" in advise(scribbled(frames=1, foreground=True)).text
+    assert advise(scribbled(frames=1, background=True, foreground=True)).step == "train"
+
+
+def test_classes_need_two_frames():
+    classes = dataclasses.replace(LAYER, kind=LabelKind.CLASSES)
+    assert "table of classes" in advise(classes).text
+    assert "second frame" in advise(dataclasses.replace(classes, frames=1)).text
+    assert advise(dataclasses.replace(classes, frames=2)).step == "train"
+
+
+def test_one_cell_in_each_of_two_frames_is_enough_and_two_in_one_frame_are_not():
+    assert dataclasses.replace(LAYER, frames=2, cells=2).enough
+    assert not dataclasses.replace(LAYER, frames=1, cells=9).enough
+
+
+def test_marks_of_the_steps_follow_the_work():
+    def marks(facts):
+        states = step_states(facts)
+        assert set(states) == {step.name for step in STEPS}
+        return states
+
+    assert marks(Facts())["stack"] == "next"
+    assert marks(LOADED) | {"stack": "done", "annotate": "next"} == marks(LOADED)
+    painted = marks(PAINTED)
+    assert (painted["annotate"], painted["train"], painted["predict"]) == ("done", "next", "open")
+    trained = marks(TRAINED)
+    assert (trained["train"], trained["predict"]) == ("done", "next")
+    assert marks(PREDICTED)["predict"] == "done"
+    corrected = marks(dataclasses.replace(PREDICTED, new_frames=1))
+    assert (corrected["annotate"], corrected["train"]) == ("done", "next")
+    assert marks(dataclasses.replace(PREDICTED, score=0.5))["evaluate"] == "done"
+
+
+def test_a_step_that_does_not_exist_is_said_with_those_that_do():
+    with pytest.raises(ValueError, match=r"no step 'paint'.*annotate"):
+        step_named("paint")

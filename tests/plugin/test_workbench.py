@@ -1,0 +1,153 @@
+"""The workbench: one step at a time, made when it is shown; hint, marks, saving and training."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from qtpy.QtWidgets import QLabel, QWidget
+
+from napari_jnet.plugin import steps
+from napari_jnet.plugin.session import SaveStatus, TrainingStatus, session
+from napari_jnet.plugin.workbench import Workbench
+
+LATER = 3000  # ms: more than the workbench waits before it looks again
+
+
+class Page(QWidget):
+    """Stands for the widget of a step."""
+
+    made: list[str] = []
+    stopped: list[str] = []
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+        Page.made.append(name)
+
+    def stop(self):
+        Page.stopped.append(self.name)
+
+
+@pytest.fixture
+def pages(monkeypatch):
+    Page.made, Page.stopped = [], []
+    monkeypatch.setattr(
+        "napari_jnet.plugin.workbench.make_widget", lambda step, _viewer: Page(step.name)
+    )
+    return Page
+
+
+@pytest.fixture
+def workbench(viewer, pages, qtbot):
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Workbench")
+    return widget
+
+
+def test_a_step_is_made_when_it_is_first_shown_and_once_only(workbench, pages):
+    assert pages.made == ["stack"]
+    workbench.steps_row.buttons["train"].click()
+    assert workbench.current == "train"
+    assert workbench.page.name == "train"
+    workbench.steps_row.buttons["stack"].click()
+    workbench.steps_row.buttons["train"].click()
+    assert pages.made == ["stack", "train"]
+
+
+def test_the_session_and_the_workbench_say_the_same_step(workbench, viewer):
+    session(viewer).step = "predict"
+    assert workbench.current == "predict"
+    assert workbench.steps_row.buttons["predict"].isChecked()
+    workbench.steps_row.buttons["annotate"].click()
+    assert session(viewer).step == "annotate"
+
+
+def test_the_hint_leads_to_its_step_and_its_button_goes_when_one_is_there(workbench, viewer, qtbot):
+    assert not workbench.hint_line.go_button.isHidden()
+    workbench.hint_line.go_button.click()
+    assert workbench.current == workbench.hint.step
+    assert workbench.hint_line.go_button.isHidden()
+
+
+def test_the_hint_follows_the_session(workbench, viewer, qtbot):
+    session(viewer).training = TrainingStatus("running", Path("run"), 3, 0.25)
+    qtbot.waitUntil(lambda: "preview" in workbench.hint_line.text, timeout=LATER)
+    assert workbench.steps_row.state("train") == "next"
+    session(viewer).training = TrainingStatus("idle", outcome="stopped")
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: "Open a stack" in workbench.hint_line.text, timeout=LATER)
+    assert workbench.steps_row.state("stack") == "next"
+
+
+def test_training_and_saving_are_seen_from_every_step(workbench, viewer):
+    shared, row = session(viewer), workbench.status_row
+    assert row.training.isHidden()
+    shared.training = TrainingStatus("running", Path("run"), 3, 0.25)
+    assert not row.training.isHidden()
+    assert row.training.value() == 250
+    assert "epoch 3" in row.training.format()
+    row.show_button.click()
+    assert workbench.current == "train"
+    shared.training = TrainingStatus("idle", outcome="done")
+    assert row.training.isHidden()
+    shared.saving = SaveStatus("saved 12:03")
+    assert row.saved.text() == "saved 12:03"
+    shared.saving = SaveStatus("not saved: the disk is full", saved=False, failed=True)
+    assert "disk is full" in row.saved.text()
+
+
+def test_closing_the_dock_stops_the_jobs_of_all_steps(workbench, viewer, pages):
+    workbench.show_step("train")
+    viewer.window.remove_dock_widget(workbench)
+    assert sorted(pages.stopped) == ["stack", "train"]
+
+
+def test_a_broken_step_says_so_and_the_others_work_on(viewer, qtbot, monkeypatch):
+    def make(step, _viewer):
+        if step.name == "train":
+            raise RuntimeError("no such thing")
+        return Page(step.name)
+
+    monkeypatch.setattr("napari_jnet.plugin.workbench.make_widget", make)
+    workbench = Workbench(viewer)
+    qtbot.addWidget(workbench)
+    workbench.show_step("train")
+    said = " ".join(label.text() for label in workbench.page.findChildren(QLabel))
+    assert "Train could not be opened" in said
+    assert "no such thing" in said
+    assert workbench.show_step("predict").name == "predict"
+
+
+def test_an_unknown_step_is_refused_in_words(workbench):
+    with pytest.raises(ValueError, match="the steps are stack"):
+        workbench.show_step("paint")
+    assert workbench.current == "stack"
+
+
+@pytest.mark.parametrize("step", steps.STEPS, ids=lambda step: step.name)
+def test_every_step_opens_in_the_workbench(step, viewer, qtbot):
+    workbench = Workbench(viewer)
+    qtbot.addWidget(workbench)
+    page = workbench.show_step(step.name)
+    assert type(page).__name__ == step.widget.partition(":")[2]
+
+
+def test_opening_the_workbench_and_all_steps_imports_no_torch():
+    code = """
+import sys
+from qtpy.QtWidgets import QApplication
+app = QApplication([])
+from napari.components import ViewerModel
+from napari_jnet.plugin.steps import STEPS
+from napari_jnet.plugin.workbench import Workbench
+workbench = Workbench(ViewerModel())
+for step in STEPS:
+    workbench.show_step(step.name)
+assert "torch" not in sys.modules
+"""
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
