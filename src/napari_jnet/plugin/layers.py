@@ -5,8 +5,8 @@ Taken from the layers in the window's thread, cheaply; pixels are read frame by 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from napari_jnet.plugin.legend import layer_legend
 from napari_jnet.plugin.session import METADATA_KEY, unwrap
 
 __all__ = [
+    "PaintedPlanes",
     "TrainingInput",
     "current_index",
     "describe_kind",
@@ -132,6 +133,50 @@ def describe_kind(kind: LabelKind) -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class PaintedPlanes:
+    """The labels of a layer as they were: what is painted is copied, and the rest is not read.
+
+    Attributes
+    ----------
+    source
+        The array of the layer; read where a frame is neither copied nor empty.
+    copied
+        Position -> labels of the frame.
+    empty
+        Positions where nothing is painted.
+    """
+
+    source: Any
+    copied: Mapping[int, NDArray[Any]]
+    empty: frozenset[int] = frozenset()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the layer."""
+        return tuple(self.source.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the labels."""
+        return np.dtype(self.source.dtype)
+
+    @property
+    def ndim(self) -> int:
+        """Axes of the layer."""
+        return len(self.shape)
+
+    def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
+        """Return a plane by its leading indices."""
+        position, inner = (index[0], index[1:]) if index else (0, ())
+        if position in self.empty:
+            return np.zeros(self.shape[-2:], self.dtype)
+        frame = self.copied.get(position)
+        if frame is None:
+            return np.asarray(self.source[index])
+        return frame[inner]
+
+
+@dataclass(frozen=True, eq=False)
 class TrainingInput:
     """An image layer and a labels layer, as they were when training was asked for."""
 
@@ -143,6 +188,7 @@ class TrainingInput:
     frame_numbers: tuple[int, ...]
     partial: Collection[int]  # frame numbers; looked at in the worker: it may read files
     legend: tuple[tuple[str, str], ...] = ()  # name and colour of each class, where known
+    roles: Mapping[int, str] = field(default_factory=dict)  # by frame number; unused are left out
 
     def frames(self) -> list[AnnotatedFrame]:
         """Read the annotated planes; called in the worker thread.
@@ -162,6 +208,9 @@ class TrainingInput:
     def _annotated(self) -> Iterator[AnnotatedFrame]:
         kind = LabelKind.CLASSES if self.kind is LabelKind.SCRIBBLES else self.kind
         for index in np.ndindex(tuple(self.labels.shape[:-2])):
+            role = self.roles.get(self.frame_numbers[index[0] if index else 0], "")
+            if role == "unused":
+                continue
             labels = np.asarray(self.labels[index])
             if not labels.any() or not (labels != UNKNOWN).any():
                 continue
@@ -171,7 +220,8 @@ class TrainingInput:
             except ValueError as error:
                 raise ValueError(f"{self._plane_name(index)}: {error}") from error
             image = np.asarray(self.image[index])
-            yield AnnotatedFrame(self._plane_name(index), image, known, kind, legend=self.legend)
+            name = self._plane_name(index)
+            yield AnnotatedFrame(name, image, known, kind, role, legend=self.legend)
 
     def _plane_name(self, index: tuple[int, ...]) -> str:
         parts = [
@@ -181,8 +231,26 @@ class TrainingInput:
         return f"{self.name}/{' '.join(parts)}" if parts else self.name
 
 
-def training_input(image: Any, labels: Any, kind: LabelKind) -> TrainingInput:
+def training_input(
+    image: Any,
+    labels: Any,
+    kind: LabelKind,
+    *,
+    painted: Any | None = None,
+    roles: Mapping[int, str] | None = None,
+) -> TrainingInput:
     """Take an image layer and a labels layer for training; painted pixels are copied.
+
+    Parameters
+    ----------
+    image, labels
+        The layers.
+    kind
+        What the labels mean.
+    painted
+        The pixels of the labels where they are copied already, such as `PaintedPlanes`.
+    roles
+        Frame number -> "training", "validation" or "unused".
 
     Raises
     ------
@@ -190,7 +258,7 @@ def training_input(image: Any, labels: Any, kind: LabelKind) -> TrainingInput:
         If the sizes differ, or the labels are not integers.
     """
     stack = image_stack(image)
-    picture, painted = pixels(image), pixels(labels)
+    picture, painted = pixels(image), pixels(labels) if painted is None else painted
     size = picture.shape[:-1] if _is_rgb(image) else picture.shape
     if tuple(painted.shape) != tuple(size):
         raise ValueError(
@@ -218,6 +286,7 @@ def training_input(image: Any, labels: Any, kind: LabelKind) -> TrainingInput:
         frame_numbers=stack.frame_numbers,
         partial=_metadata(labels).get("partial", ()),
         legend=layer_legend(labels) if kind is LabelKind.CLASSES else (),
+        roles=dict(roles or {}),
     )
 
 

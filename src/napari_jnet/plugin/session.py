@@ -102,6 +102,8 @@ class Session:
         The step of the workbench that is wanted: stack, annotate, train, predict or evaluate.
     book
         The `FrameBook`: what is annotated, frame by frame.
+    keeper
+        The `Keeper`, which saves it.
     """
 
     image_changed = Signal(object)
@@ -122,6 +124,8 @@ class Session:
     step = Shared("stack")
 
     def __init__(self, viewer: napari.viewer.Viewer | None = None) -> None:
+        self.book: Any = None
+        self.keeper: Any = None
         self._model: Path | None = None
         self._chosen: dict[str, bool] = {"image": False, "annotation": False}
         self._viewer = (lambda: None) if viewer is None else weakref.ref(viewer)
@@ -263,6 +267,9 @@ def session(viewer: napari.viewer.Viewer) -> Session:
     raw = unwrap(viewer)
     key = id(raw)
     if key not in _sessions:
-        _sessions[key] = Session(raw)
+        from napari_jnet.plugin.book import FrameBook
+
+        _sessions[key] = made = Session(raw)
+        made.book = FrameBook(made)
         weakref.finalize(raw, _sessions.pop, key, None)
     return _sessions[key]
