@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_jnet.checkpoint import load_model
     from napari_jnet.config import Config, preset
-    from napari_jnet.data import annotated_frames, array_stack, open_stack
+    from napari_jnet.data import Project, annotated_frames, array_stack, open_stack
     from napari_jnet.evaluation import evaluate
     from napari_jnet.export import ResultWriter
     from napari_jnet.inference import predict, predict_image
@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Config",
+    "Project",
     "ResultWriter",
     "__version__",
     "annotated_frames",
@@ -35,6 +36,7 @@ __all__ = [
 
 _HOME = {
     "Config": "config",
+    "Project": "data",
     "ResultWriter": "export",
     "annotated_frames": "data",
     "array_stack": "data",

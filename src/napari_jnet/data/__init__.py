@@ -7,9 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_jnet.data import ctc, folder, isbi
+from napari_jnet.data import ctc, folder, isbi, project
 from napari_jnet.data.array import array_stack
 from napari_jnet.data.frames import annotated_frames
+from napari_jnet.data.project import Project
+from napari_jnet.data.project_places import find_project, new_project_folder, projects_folder
+from napari_jnet.data.project_reference import StackMissing, StackReference
+from napari_jnet.data.project_runs import RunSummary
 from napari_jnet.data.split import split_frames
 from napari_jnet.data.stack import (
     UNKNOWN,
@@ -27,11 +31,18 @@ __all__ = [
     "Annotation",
     "Format",
     "LabelKind",
+    "Project",
+    "RunSummary",
     "Stack",
+    "StackMissing",
+    "StackReference",
     "annotated_frames",
     "array_stack",
+    "find_project",
     "known_labels",
+    "new_project_folder",
     "open_stack",
+    "projects_folder",
     "sequences",
     "split_frames",
     "training_frames",
@@ -58,6 +69,11 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
+    "project": Format(
+        "a project of napari-jnet (project.json with a folder annotations)",
+        project.matches,
+        project.open_project_stack,
+    ),
     "ctc": Format(
         "a Cell Tracking Challenge dataset (01/t000.tif, 01_GT/SEG/man_seg000.tif)",
         ctc.matches,
@@ -84,7 +100,7 @@ def open_stack(path: str | os.PathLike[str], *, sequence: str | None = None) -> 
     Parameters
     ----------
     path
-        A CTC dataset or sequence, an ISBI or other TIFF volume, or a folder of images.
+        A project, a CTC dataset or sequence, an ISBI or other TIFF volume, or a folder of images.
     sequence
         "01", "02", ... of a CTC dataset; None takes the first with gold truth.  "train", "valid" or
         "test" of a folder that has them; None takes the first.
@@ -111,6 +127,8 @@ def sequences(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
     Empty for other formats.
     """
+    if project.matches(Path(path)):
+        return ()
     found = ctc.locate(Path(path))
     if found:
         return ctc.sequences(found[0])
@@ -137,8 +155,12 @@ def training_frames(
     -------
     list of AnnotatedFrame
         Of a folder with train and valid: the frames of train with the role "training", and all of
-        valid with the role "validation".  Else without a role.
+        valid with the role "validation".  Of a project: with the roles given there, unused frames
+        left out.  Else without a role.
     """
+    owner = project.project_folder(Path(path))
+    if owner is not None and annotation in (None, project.PAINTED):
+        return Project.open(owner).frames(frames)
     stack = open_stack(path, sequence=sequence)
     found = annotated_frames(stack, annotation, frames)
     held_out = next((name for name in sequences(path) if name in folder.VALIDATION), None)

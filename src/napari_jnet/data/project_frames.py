@@ -1,0 +1,142 @@
+"""The painted frames of a project: one compressed TIFF file each, numbers as painted."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_jnet.data.project_reference import StackReference
+from napari_jnet.data.stack import UNKNOWN
+from napari_jnet.data.storing import remove_file, write_file
+from napari_jnet.data.tiff import read_tiff
+
+__all__ = ["ANNOTATIONS", "PaintedFrames"]
+
+ANNOTATIONS = "annotations"
+
+_NAME = re.compile(r"[a-z](\d+)\.tif")
+_LEVEL = 1  # of zlib: labels shrink a hundredfold at any level, and the user does not wait
+
+
+class PaintedFrames:
+    """The folder ``annotations``: ``t002.tif`` for frame 2, int32."""
+
+    def __init__(self, project: Path, stack: StackReference) -> None:
+        self.folder = project / ANNOTATIONS
+        self._stack = stack
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Frames that have a file, ascending."""
+        try:
+            names = os.listdir(self.folder)
+        except FileNotFoundError:
+            return ()
+        found = (int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
+        return tuple(sorted(set(found) & set(self._stack.frame_numbers)))
+
+    def path(self, number: int) -> Path:
+        """Return the file of a frame, there or not; a number the stack lacks raises `ValueError`."""
+        numbers = self._stack.frame_numbers
+        if number not in numbers:
+            raise ValueError(
+                f"{self._stack.name} has no frame {number}; its {len(numbers)} frames run from "
+                f"{numbers[0]} to {numbers[-1]}."
+            )
+        return self.folder / f"{self._stack.axes[0].lower()}{number:0{self._stack.digits}d}.tif"
+
+    def write(self, number: int, labels: NDArray[Any]) -> None:
+        """Write a frame whole; one of zeros only has no file.
+
+        Raises
+        ------
+        ValueError
+            If the labels are no integers of the frame's size from `UNKNOWN` on.
+        OSError
+            If it cannot be written, in words; the frame saved before stays.
+        """
+        path = self.path(number)
+        painted = self._checked(number, np.asarray(labels))
+        if not painted.any():
+            remove_file(path)
+            return
+        self.folder.mkdir(exist_ok=True)
+        write_file(path, _encoded(painted))
+
+    def read(self, number: int) -> NDArray[np.int32]:
+        """Read a frame as painted; zeros where it has no file.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged or of another stack.
+        """
+        path, shape = self.path(number), self._stack.spatial
+        if not path.is_file():
+            return np.zeros(shape, np.int32)
+        try:
+            stored = read_tiff(path)
+        except ValueError as error:
+            raise ValueError(
+                f"{path} is damaged, so frame {number} cannot be shown as painted. Put back a copy of "
+                "the file, or move it away to paint the frame anew; other frames are not affected."
+            ) from error
+        # A stack of one section or one row loses that axis in some programs.
+        if stored.shape != shape and stored.size == np.prod(shape):
+            stored = stored.reshape(shape)
+        if stored.shape != shape or not np.issubdtype(stored.dtype, np.integer):
+            raise ValueError(
+                f"{path} holds {stored.dtype} of shape {stored.shape}, the frames of this stack are "
+                f"painted as integers of shape {shape}. Move the file away, or to its own project."
+            )
+        return stored.astype(np.int32)
+
+    def saved_at(self, number: int) -> datetime | None:
+        """Return when a frame was saved last, local time; None if it has no file."""
+        try:
+            return datetime.fromtimestamp(self.path(number).stat().st_mtime).astimezone()
+        except FileNotFoundError:
+            return None
+
+    def _checked(self, number: int, labels: NDArray[Any]) -> NDArray[np.int32]:
+        shape = self._stack.spatial
+        if labels.shape != shape:
+            raise ValueError(
+                f"The labels of frame {number} have shape {labels.shape}, frames of {self._stack.name} "
+                f"{shape}; both must cover the same pixels. Annotate a layer made for this image."
+            )
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(
+                f"The labels of frame {number} are {labels.dtype}; labels are integers. Convert the "
+                "layer to labels."
+            )
+        low, high = int(labels.min()), int(labels.max())
+        if low < UNKNOWN or high > np.iinfo(np.int32).max:
+            raise ValueError(
+                f"The labels of frame {number} run from {low} to {high}; labels are {UNKNOWN} (unknown) "
+                f"to {np.iinfo(np.int32).max}. Repaint these pixels."
+            )
+        return labels.astype(np.int32, copy=False)
+
+
+def _encoded(labels: NDArray[np.int32]) -> bytes:
+    axes = "ZYX"[-labels.ndim :]
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        labels,
+        photometric="minisblack",
+        compression="zlib",
+        compressionargs={"level": _LEVEL},
+        rowsperstrip=labels.shape[-2],
+        metadata={"axes": axes},
+    )
+    return buffer.getvalue()

@@ -1,0 +1,280 @@
+"""Which stack a project belongs to: where it lies, and what it must look like."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_jnet.data.stack import Stack
+
+__all__ = ["StackMissing", "StackReference", "fingerprint"]
+
+
+class StackMissing(FileNotFoundError):
+    """The images of a project are not where they were."""
+
+
+@dataclass(frozen=True)
+class StackReference:
+    """The stack that a project belongs to.
+
+    Attributes
+    ----------
+    name, format, axes, frame_numbers, digits, sequence, scale, units
+        As those of the `Stack`.
+    shape
+        Of a frame as it is shown, (H, W), (H, W, C) or (Z, H, W).
+    dtype
+        Name of the type of the pixels.
+    path
+        Absolute; None where the image has no file that shows the same.
+    relative
+        The same path from the project's folder, so that both can move together.
+    stored
+        Whether the image lies in the project, as ``stack.tif``.
+    fingerprint
+        Of the pixels of the middle frame; "" if unknown.
+    """
+
+    name: str
+    format: str
+    axes: str
+    shape: tuple[int, ...]
+    frame_numbers: tuple[int, ...]
+    dtype: str
+    path: Path | None = None
+    relative: str | None = None
+    sequence: str = ""
+    digits: int = 3
+    scale: tuple[float, ...] = ()
+    units: tuple[str, ...] = ()
+    stored: bool = False
+    fingerprint: str = ""
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        """Shape of the labels of one frame: (H, W) or (Z, H, W)."""
+        return self.shape[:-1] if self.axes.endswith("C") else self.shape
+
+    @property
+    def placed(self) -> bool:
+        """Whether the image is in a file, its own or that of the project."""
+        return self.stored or self.path is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self) | {"path": str(self.path) if self.path else None}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> StackReference:
+        """Read plain values; missing or wrong ones raise `KeyError`, `TypeError` or `ValueError`."""
+        numbers = tuple(int(n) for n in values["frame_numbers"])
+        axes, shape = str(values["axes"]), tuple(int(n) for n in values["shape"])
+        if not numbers or len(axes) != len(shape) + 1:
+            raise ValueError(f"a stack of axes {axes}, shape {shape} and {len(numbers)} frames")
+        return cls(
+            name=str(values["name"]),
+            format=str(values["format"]),
+            axes=axes,
+            shape=shape,
+            frame_numbers=numbers,
+            dtype=str(np.dtype(values["dtype"])),
+            path=Path(values["path"]) if values.get("path") else None,
+            relative=values.get("relative"),
+            sequence=str(values.get("sequence", "")),
+            digits=int(values.get("digits", 3)),
+            scale=tuple(float(s) for s in values.get("scale", ())),
+            units=tuple(str(u) for u in values.get("units", ())),
+            stored=bool(values.get("stored", False)),
+            fingerprint=str(values.get("fingerprint", "")),
+        )
+
+    @classmethod
+    def of(cls, stack: Stack, project: Path) -> StackReference:
+        """Refer to a stack; to its file only if that shows the same pixels.
+
+        Reads a frame.
+        """
+        found = cls(
+            name=stack.name,
+            format=stack.format,
+            axes=stack.axes,
+            shape=stack.shape,
+            frame_numbers=stack.frame_numbers,
+            dtype=str(stack.dtype),
+            sequence=stack.sequence,
+            digits=stack.digits,
+            scale=stack.scale,
+            units=stack.units,
+        )
+        opened = _same_on_disk(stack)
+        if opened is None:
+            return replace(found, format="array", fingerprint=fingerprint(stack))
+        return replace(found, fingerprint=fingerprint(opened)).placed_at(opened, project)
+
+    def placed_at(self, opened: Stack, project: Path) -> StackReference:
+        """Refer to the same stack at the place where this one was opened."""
+        assert opened.path is not None
+        path = Path(os.path.abspath(opened.path))
+        return replace(
+            self,
+            format=opened.format,
+            path=path,
+            relative=_relative(path, project),
+            sequence=opened.sequence,
+            stored=False,
+        )
+
+    def places(self, project: Path) -> Iterator[Path]:
+        """Yield where the stack may lie now."""
+        if self.relative is not None:
+            yield Path(os.path.normpath(os.path.join(os.path.realpath(project), self.relative)))
+        if self.path is not None:
+            yield self.path
+
+    def open(self, project: Path) -> Stack:
+        """Open the images where they lie now; reads one frame to see that they are the same.
+
+        Raises
+        ------
+        StackMissing
+            If they are nowhere to be found.
+        ValueError
+            If there are others in their place.
+        """
+        if self.stored:
+            from napari_jnet.data.project_copy import open_copy
+
+            return open_copy(self, project)
+        refused: ValueError | None = None
+        for place in dict.fromkeys(self.places(project)):
+            if not place.exists():
+                continue
+            try:
+                return self.open_at(place)
+            except ValueError as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
+        raise StackMissing(self._missing(project))
+
+    def open_at(self, place: Path, sequence: str | None = None) -> Stack:
+        """Open a stack and see that it is this one; another one raises `ValueError`."""
+        from napari_jnet.data import open_stack
+
+        wanted = (self.sequence if sequence is None else sequence) or None
+        opened = open_stack(place, sequence=wanted)
+        difference = self._difference(opened)
+        if difference:
+            raise ValueError(
+                f"{place} is another stack than the one of this project, {self.name}: {difference}. "
+                "Give the path of the images that were annotated, or make a project for this stack."
+            )
+        return self.dressed(opened)
+
+    def dressed(self, opened: Stack) -> Stack:
+        """Name things as when the project was made: axes, scale and names of frames stay."""
+        return replace(
+            opened,
+            name=self.name,
+            axes=self.axes,
+            digits=self.digits,
+            scale=self.scale or opened.scale,
+            units=self.units or opened.units,
+        )
+
+    def _difference(self, opened: Stack) -> str:
+        """Say in words how a stack differs from this one; "" if it does not."""
+        shown = _shown_shape(opened, self.shape)
+        if shown != self.shape:
+            return f"its frames are {_size(shown)}, not {_size(self.shape)}"
+        if len(opened) != len(self.frame_numbers):
+            return f"it has {len(opened)} frames, not {len(self.frame_numbers)}"
+        if opened.frame_numbers != self.frame_numbers:
+            first, last = opened.frame_numbers[0], opened.frame_numbers[-1]
+            return (
+                f"its frames are numbered {first} to {last}, not "
+                f"{self.frame_numbers[0]} to {self.frame_numbers[-1]}"
+            )
+        if str(opened.dtype) != self.dtype:
+            return f"its pixels are {opened.dtype}, not {self.dtype}"
+        found = fingerprint(opened)
+        if self.fingerprint and found and found != self.fingerprint:
+            return f"frame {_middle(opened)} shows something else"
+        return ""
+
+    def _missing(self, project: Path) -> str:
+        if self.path is None:
+            return (
+                f"The images of the project {project} ({self.name}) were in no file and are not "
+                "stored in it. The annotations are safe; open the images again, save them as TIFF "
+                f"and say where: napari-jnet relocate {project} FILE."
+            )
+        return (
+            f"The images of the project {project} are no longer at {self.path}. The annotations are "
+            f"safe; say where the images are now: napari-jnet relocate {project} PATH."
+        )
+
+
+def fingerprint(stack: Stack) -> str:
+    """Return a checksum of the middle frame; "" if it cannot be read."""
+    try:
+        frame = np.ascontiguousarray(stack.frame(_middle(stack)))
+    except (OSError, ValueError):
+        return ""
+    return f"{zlib.crc32(frame.astype(frame.dtype.newbyteorder('<'), copy=False).data):08x}"
+
+
+def _middle(stack: Stack) -> int:
+    return stack.frame_numbers[len(stack) // 2]
+
+
+def _same_on_disk(stack: Stack) -> Stack | None:
+    """Open the file of a stack if there is one that shows the same pixels."""
+    from napari_jnet.data import open_stack
+
+    if stack.path is None or not stack.path.exists():
+        return None
+    try:
+        opened = open_stack(stack.path, sequence=stack.sequence or None)
+        alike = (
+            opened.path is not None
+            and _shown_shape(opened, stack.shape) == stack.shape
+            and opened.frame_numbers == stack.frame_numbers
+            and opened.dtype == stack.dtype
+        )
+        if not alike:
+            return None
+        number = _middle(stack)
+        stored, shown = opened.frame(number), stack.frame(number)
+        part = shown[tuple(slice(n) for n in stored.shape)]
+        return opened if np.array_equal(part, stored) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _shown_shape(opened: Stack, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape that a stack is shown with; images of a folder are filled to the largest."""
+    if opened.format != "folder" or opened.shape == shape:
+        return opened.shape
+    from napari_jnet.data.folder import largest_frame
+
+    return largest_frame(opened)
+
+
+def _relative(path: Path, project: Path) -> str | None:
+    try:
+        found = os.path.relpath(os.path.realpath(path), os.path.realpath(project))
+    except ValueError:  # another drive of Windows
+        return None
+    return Path(found).as_posix()
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " × ".join(str(n) for n in shape)

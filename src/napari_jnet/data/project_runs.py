@@ -1,0 +1,182 @@
+"""The runs of a project, read from their plain files: no torch is needed to list them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+__all__ = ["RunSummary", "list_runs", "next_run", "read_run"]
+
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run folder tells without its networks.
+
+    Attributes
+    ----------
+    path
+        Of the run folder.
+    epochs
+        Finished ones.
+    finished
+        Whether its time, its epochs or its patience was used up; False where it was stopped.
+    resumable
+        Whether it can go on: unfinished, and ``last.pt`` is there.
+    has_model
+        Whether ``model.pt`` is there.
+    best_epoch
+        The epoch that ``model.pt`` holds; 0 before the first.
+    seg, iou, validation_loss
+        Of that epoch on the validation frames; None where there are none.
+    elapsed_s
+        Of training.
+    budget
+        In words: "15 min" or "200 epochs".
+    training_frames, validation_frames
+        Names.
+    when
+        Of the last epoch, local time; None before the first file.
+    """
+
+    path: Path
+    epochs: int = 0
+    finished: bool = False
+    resumable: bool = False
+    has_model: bool = False
+    best_epoch: int = 0
+    seg: float | None = None
+    iou: float | None = None
+    validation_loss: float | None = None
+    elapsed_s: float = 0.0
+    budget: str = ""
+    training_frames: tuple[str, ...] = ()
+    validation_frames: tuple[str, ...] = ()
+    when: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the folder: "001"."""
+        return self.path.name
+
+
+def list_runs(folder: Path) -> tuple[RunSummary, ...]:
+    """List the runs in a folder by their number; what is no run is left out."""
+    return tuple(
+        read_run(path)
+        for path in _numbered(folder)
+        if any((path / name).is_file() for name in ("config.json", "model.pt", "last.pt"))
+    )
+
+
+def next_run(folder: Path) -> Path:
+    """Return the next free name: ``001``, ``002``, ...; makes nothing."""
+    numbers = [int(path.name) for path in _numbered(folder)]
+    return folder / f"{max(numbers, default=0) + 1:03d}"
+
+
+def _numbered(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if _NUMBER.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def read_run(path: Path) -> RunSummary:
+    """Read a run folder; a file that is missing or damaged tells nothing, and raises nothing."""
+    rows = _history(path / "history.csv")
+    training = _section(path / "config.json", "training")
+    split = _json(path / "split.json")
+    best = next((row for row in reversed(rows) if row.get("best") == "True"), {})
+    last = rows[-1] if rows else {}
+    elapsed = _number(last.get("elapsed_s")) or 0.0
+    finished = _finished(training, rows, best, elapsed)
+    return RunSummary(
+        path=path,
+        epochs=len(rows),
+        finished=finished,
+        resumable=not finished and (path / "last.pt").is_file(),
+        has_model=(path / "model.pt").is_file(),
+        best_epoch=int(_number(best.get("epoch")) or 0),
+        seg=_number(best.get("seg")),
+        iou=_number(best.get("iou")),
+        validation_loss=_number(best.get("validation_loss")),
+        elapsed_s=elapsed,
+        budget=_budget(training),
+        training_frames=_names(split.get("training")),
+        validation_frames=_names(split.get("validation")),
+        when=_when(path),
+    )
+
+
+def _finished(
+    training: Mapping[str, Any],
+    rows: list[dict[str, str]],
+    best: Mapping[str, str],
+    elapsed: float,
+) -> bool:
+    minutes, epochs = _number(training.get("minutes")), _number(training.get("epochs"))
+    if not rows:
+        return False
+    # history.csv rounds nothing, but a clock read twice may differ in the last digit.
+    if minutes is not None and elapsed >= 60 * minutes - 1e-3:
+        return True
+    if epochs is not None and len(rows) >= epochs:
+        return True
+    patience = _number(training.get("patience"))
+    waited = len(rows) - int(_number(best.get("epoch")) or 0)
+    return bool(patience) and waited >= (patience or 0)
+
+
+def _budget(training: Mapping[str, Any]) -> str:
+    minutes, epochs = _number(training.get("minutes")), _number(training.get("epochs"))
+    if epochs is not None:
+        return f"{epochs:g} epochs"
+    return f"{minutes:g} min" if minutes is not None else ""
+
+
+def _history(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
+def _json(path: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return content
+    return {}
+
+
+def _section(path: Path, name: str) -> dict[str, Any]:
+    section = _json(path).get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    return tuple(str(value) for value in values) if isinstance(values, list) else ()
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _when(path: Path) -> datetime | None:
+    for name in ("history.csv", "last.pt", "config.json"):
+        with suppress(OSError):
+            return datetime.fromtimestamp((path / name).stat().st_mtime).astimezone()
+    return None

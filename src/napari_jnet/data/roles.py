@@ -1,0 +1,38 @@
+"""What an annotated frame is for: to learn from, to check on, or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["ROLES", "check_role", "next_role"]
+
+ROLES = ("training", "validation", "unused")
+
+_TRAINING_FOR_ONE = 5
+_FIRST_VALIDATION = 3
+
+
+def next_role(roles: Iterable[str]) -> str:
+    """Return the role of a newly annotated frame.
+
+    Parameters
+    ----------
+    roles
+        Those of the frames that are annotated already; "" where one has none.
+
+    Returns
+    -------
+    str
+        "validation" if there are at least 5 frames for training to each for validation, and at
+        least 3 annotated frames with the new one; else "training".
+    """
+    given = list(roles)
+    enough = given.count("training") >= _TRAINING_FOR_ONE * given.count("validation")
+    return "validation" if enough and len(given) + 1 >= _FIRST_VALIDATION else "training"
+
+
+def check_role(role: str) -> str:
+    """Return the role; one that does not exist raises `ValueError`."""
+    if role not in ("", *ROLES):
+        raise ValueError(f"{role!r} is no role; a frame is for {', '.join(ROLES)}, or '' for none.")
+    return role
