@@ -25,7 +25,7 @@ __all__ = [
 
 Legend = Sequence[tuple[str, str]]
 
-UNKNOWN_COLOUR = "#8c8c8c"
+UNKNOWN_COLOUR = "#dcdcdc"  # a light veil: seen on grey and on black images
 CLASS_COLOURS = ("#ff9f1c", "#2ec4b6", "#e84393", "#4d8bff", "#b8e986", "#b18cff", "#ffd84d")
 _BACKGROUND_COLOUR = "#5b6abf"  # of scribbles, where background is painted
 _CYCLE, _ROUNDS = 49, 20  # napari's colours, repeated: one number in a thousand looks unknown
