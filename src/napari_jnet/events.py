@@ -133,6 +133,9 @@ class FrameScore:
     det: float | None
     iou: float | None
     pixel_accuracy: float | None
+    ap50: float | None = None  # found / (found + added + missed) objects, at IoU above 0.5
+    ap75: float | None = None
+    ap: float | None = None  # mean over IoU 0.5, 0.55 ... 0.95
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,9 @@ class Scores:
     frames: tuple[FrameScore, ...]
     result: str
     truth: str
+    ap50: float | None = None  # of all objects of all frames together
+    ap75: float | None = None
+    ap: float | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ __all__ = ["evaluate"]
 _NAMES = {
     "seg": "SEG",
     "det": "DET",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap": "AP",
     "iou": "IoU",
     "mean_iou": "mean IoU",
     "pixel_accuracy": "pixel accuracy",
@@ -96,7 +99,7 @@ def _table(scores: Scores) -> Table:
     """Frames in rows, and all of them together in the last."""
     from rich.table import Table
 
-    names = ("seg", "det", "iou", "pixel_accuracy")
+    names = ("seg", "det", "ap50", "ap75", "ap", "iou", "pixel_accuracy")
     shown = [name for name in names if getattr(scores, name) is not None]
     table = Table(title=scores.truth)
     table.add_column("frame", justify="right")

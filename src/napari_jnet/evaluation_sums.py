@@ -1,0 +1,190 @@
+"""The scores of one frame of labels, and the sums that those of all frames are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_jnet.data.stack import UNKNOWN, LabelKind
+from napari_jnet.events import FrameScore, Scores
+from napari_jnet.metrics import isbi, pixels
+from napari_jnet.metrics.ctc import DetectionErrors, det_frame, det_score, seg_frame
+from napari_jnet.metrics.precision import Matches, match_frame
+
+__all__ = ["FrameLabels", "Sums"]
+
+
+class FrameLabels(NamedTuple):
+    """What is compared in one frame, arrays (H, W) or (Z, H, W) of one shape.
+
+    Attributes
+    ----------
+    number
+        Of the frame.
+    reference
+        int32: 0 = background, objects or classes from 1, `UNKNOWN`; None where only markers are.
+    objects
+        Integers: objects of the result from 1.
+    classes
+        Classes of the result, where the reference is classes.
+    probability
+        Of cell, where it is known; cut at several thresholds for V_rand.
+    markers
+        Markers for DET, as the reference.
+    """
+
+    number: int
+    reference: NDArray[np.int32] | None
+    objects: NDArray[np.integer]
+    classes: NDArray[np.integer] | None = None
+    probability: NDArray[Any] | None = None
+    markers: NDArray[np.int32] | None = None
+
+
+@dataclass(eq=False)
+class Sums:
+    """Scores frames, and sums up what the scores of all frames together are made of.
+
+    Attributes
+    ----------
+    kind
+        What the numbers of the reference mean: INSTANCES, or classes of pixels.
+    by_section
+        Whether binary labels are scored by V_rand and V_info, section by section.
+    det_of_objects
+        Whether DET takes the reference objects for markers where there are none and every pixel of
+        the frame is known.
+    """
+
+    kind: LabelKind
+    by_section: bool = False
+    det_of_objects: bool = False
+    frames: list[FrameScore] = field(default_factory=list)
+    seg: list[NDArray[np.float64]] = field(default_factory=list)
+    table: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, 2), np.int64))
+    detection: DetectionErrors | None = None
+    matches: Matches | None = None
+    sections: NDArray[np.float64] | None = None
+
+    def add(self, frame: FrameLabels) -> FrameScore:
+        """Score one frame and add it up; raises `ValueError` where shapes differ."""
+        seg = det = matches = table = None
+        markers = frame.markers
+        if frame.reference is not None and self.kind is LabelKind.INSTANCES:
+            known = _known_planes(frame.reference)
+            objects = frame.objects
+            if frame.reference.ndim == 3 and objects.shape == frame.reference.shape:
+                objects = objects[known]
+            seg = seg_frame(_whole_objects(frame.reference), frame.objects)
+            matches = match_frame(frame.reference[known], objects)
+            table = pixels.confusion(np.minimum(frame.reference, 1), frame.objects > 0)
+            if self.det_of_objects and markers is None and (frame.reference >= 0).all():
+                markers = frame.reference
+        elif frame.reference is not None:
+            table = _confusion_of_classes(frame.reference, frame)
+            self._add_section(frame.reference, frame)
+        if markers is not None:
+            errors = det_frame(markers, frame.objects)
+            self.detection = (self.detection or DetectionErrors()) + errors
+            det = det_score(errors) if errors.objects else None
+        self._add(seg, matches, table)
+        score = FrameScore(
+            number=frame.number,
+            seg=float(seg.mean()) if seg is not None and seg.size else None,
+            det=det,
+            iou=None if table is None else _number(_cell_iou(table)),
+            pixel_accuracy=None if table is None else _number(pixels.pixel_accuracy(table)),
+            **_precision(matches),
+        )
+        self.frames.append(score)
+        return score
+
+    def _add(
+        self,
+        seg: NDArray[np.float64] | None,
+        matches: Matches | None,
+        table: NDArray[np.int64] | None,
+    ) -> None:
+        if seg is not None:
+            self.seg.append(seg)
+        if matches is not None:
+            self.matches = matches if self.matches is None else self.matches + matches
+        if table is None:
+            return
+        size = max(len(self.table), len(table))
+        both = np.zeros((size, size), np.int64)
+        for part in (self.table, table):
+            both[: len(part), : len(part)] += part
+        self.table = both
+
+    def _add_section(self, labels: NDArray[np.int32], frame: FrameLabels) -> None:
+        """Add a section with binary labels to V_rand and V_info."""
+        if not self.by_section or labels.max(initial=0) > 1:
+            return
+        inside = frame.objects if frame.probability is None else frame.probability
+        sums = isbi.section_sums(labels, inside)
+        self.sections = sums if self.sections is None else self.sections + sums
+
+    def scores(self, result: str, truth: str) -> Scores:
+        """Return the scores of all frames together; the names say what was compared."""
+        seg = np.concatenate(self.seg) if self.seg else np.zeros(0)
+        detected = self.detection if self.detection and self.detection.objects else None
+        inside = self.sections is not None and bool(self.sections[:, 1].all())
+        both = isbi.best_scores(self.sections) if self.sections is not None and inside else None
+        return Scores(
+            seg=float(seg.mean()) if seg.size else None,
+            det=det_score(detected) if detected else None,
+            iou=_number(_cell_iou(self.table)),
+            mean_iou=_number(pixels.mean_iou(self.table)),
+            pixel_accuracy=_number(pixels.pixel_accuracy(self.table)),
+            v_rand=both[0] if both else None,
+            v_info=both[1] if both else None,
+            objects=len(seg),
+            missed=int(np.count_nonzero(seg == 0)),
+            frames=tuple(self.frames),
+            result=result,
+            truth=truth,
+            **_precision(self.matches),
+        )
+
+
+def _precision(matches: Matches | None) -> dict[str, float | None]:
+    if matches is None:
+        return {}
+    return {"ap50": matches.at(0.5), "ap75": matches.at(0.75), "ap": matches.mean}
+
+
+def _known_planes(labels: NDArray[np.int32]) -> Any:
+    """Index the planes of a volume that are annotated; all of a plane."""
+    if labels.ndim == 2:
+        return slice(None)
+    return (labels != UNKNOWN).any(axis=(-2, -1))
+
+
+def _whole_objects(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Take unknown pixels as of no annotated object; planes without any annotation stay out."""
+    nothing_known = (labels == UNKNOWN).all(axis=(-2, -1), keepdims=True)
+    return np.where(nothing_known, UNKNOWN, np.maximum(labels, 0)).astype(np.int32)
+
+
+def _confusion_of_classes(labels: NDArray[np.int32], frame: FrameLabels) -> NDArray[np.int64]:
+    classes = frame.classes
+    if classes is not None:
+        count = max(2, int(labels.max(initial=0)) + 1, int(classes.max(initial=0)) + 1)
+        return pixels.confusion(labels, classes, count)
+    cell = frame.objects > 0 if frame.probability is None else frame.probability > 0.5
+    return pixels.confusion(np.minimum(labels, 1), cell)
+
+
+def _cell_iou(table: NDArray[np.int64]) -> float:
+    """Jaccard index of cell pixels, whatever their class."""
+    cell = table[1:, 1:].sum()
+    union = table.sum() - table[0, 0]
+    return float(cell / union) if union else float("nan")
+
+
+def _number(score: float) -> float | None:
+    return None if np.isnan(score) else score
