@@ -1,8 +1,8 @@
-"""Cells anew from the stored maps when a threshold changes: first the visible frame."""
+"""Cells anew from the stored maps when a threshold changes: the visible frame, then the others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.config import InstanceConfig
 from napari_jnet.plugin.results import Results
-from napari_jnet.plugin.worker import Relay
+from napari_jnet.plugin.worker import JobMaker, Relay
 
 __all__ = ["Renewal"]
 
@@ -22,55 +22,98 @@ class _Renewed:
     cells: NDArray[np.int32]
 
 
+@dataclass(frozen=True, eq=False)
+class _Wish:
+    results: Results
+    config: InstanceConfig
+    positions: tuple[int, ...]
+
+
 class Renewal:
-    """Runs the latest wish only: a new one replaces the one under way."""
+    """Runs the latest wish only: a new one replaces the one under way.
+
+    The visible frame has a thread of its own: it never waits for another frame, however large the
+    stack.
+    """
 
     def __init__(self, on_error: Callable[[Exception], None]) -> None:
-        self._relay = Relay()
+        self._shown, self._others = Relay(), Relay()
         self._on_error = on_error
-        self._wish: tuple[Results, InstanceConfig] | None = None
+        self._wish: _Wish | None = None  # of the visible frame, as soon as it can begin
+        self._rest: _Wish | None = None  # of the others, when the visible one is there
 
     @property
     def running(self) -> bool:
         """Whether cells are being renewed."""
-        return self._relay.running
+        return self._shown.running or self._others.running
 
     def close(self) -> None:
         """Stop and wait."""
-        self._wish = None
-        self._relay.close()
+        self._wish = self._rest = None
+        self._shown.close()
+        self._others.close()
 
-    def request(self, results: Results, config: InstanceConfig) -> None:
-        """Renew the cells of all predicted frames that nobody painted on."""
-        self._wish = results, config
-        if self._relay.running:
-            self._relay.stop()
-        else:
+    def request(
+        self, results: Results, config: InstanceConfig, positions: Collection[int] | None = None
+    ) -> None:
+        """Renew the cells of predicted frames that nobody painted on; of all, or at positions."""
+        wanted = set(results.done) if positions is None else set(positions) & set(results.done)
+        self._wish = _Wish(results, config, tuple(sorted(wanted - results.edited)))
+        self._rest = None
+        self._others.stop()
+        if not self._shown.running:
             self._begin()
 
     def _begin(self, _value: Any = None) -> None:
-        if self._wish is None:
+        wish, self._wish = self._wish, None
+        if wish is None:
+            self._begin_others()
             return
-        results, config = self._wish
-        self._wish = None
-        shown = results.shown()
-        order = sorted(set(results.done) - results.edited, key=lambda p: (p != shown, p))
+        shown = wish.results.shown()
+        self._rest = _Wish(wish.results, wish.config, _without(wish.positions, shown))
+        if shown not in wish.positions:
+            self._begin_others()
+            return
+        self._run(self._shown, wish, (shown,), self._begin)
 
-        def job() -> Generator[_Renewed, None, None]:
-            from napari_jnet.instances import separate
+    def _begin_others(self, _value: Any = None) -> None:
+        if self._rest is None or self._others.running or self._shown.running:
+            return
+        rest, self._rest = self._rest, None
+        if rest.positions:
+            self._run(self._others, rest, rest.positions, self._begin_others)
 
-            for position in order:
-                yield _Renewed(position, separate(*results.maps(position), config, results.bound))
+    def _run(
+        self,
+        relay: Relay,
+        wish: _Wish,
+        positions: Sequence[int],
+        go_on: Callable[..., None],
+    ) -> None:
+        results, config = wish.results, wish.config
 
         def write(event: _Renewed) -> None:
-            # painted on meanwhile: the brush wins
-            if event.position not in results.edited:
+            # painted on, or wished otherwise, meanwhile
+            if event.position not in results.edited and not relay.stopping:
                 results.write_cells(event.position, event.cells, config.segmentation_threshold)
 
-        self._relay.start(
-            job, write, self._begin, self._failed, self._begin, title="separating cells"
-        )
+        def failed(error: Exception) -> None:
+            self._on_error(error)
+            go_on()
 
-    def _failed(self, error: Exception) -> None:
-        self._on_error(error)
-        self._begin()
+        job = _separating(results, config, positions)
+        relay.start(job, write, go_on, failed, go_on, title="separating cells")
+
+
+def _separating(results: Results, config: InstanceConfig, positions: Sequence[int]) -> JobMaker:
+    def job() -> Generator[_Renewed, None, None]:
+        from napari_jnet.instances import separate
+
+        for position in positions:
+            yield _Renewed(position, separate(*results.maps(position), config, results.bound))
+
+    return job
+
+
+def _without(positions: tuple[int, ...], position: int) -> tuple[int, ...]:
+    return tuple(p for p in positions if p != position)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from napari_jnet.data.stack import Stack
 from napari_jnet.events import FramePrediction
 from napari_jnet.plugin.layers import current_index, pixels
 from napari_jnet.plugin.legend import legend_options
-from napari_jnet.plugin.session import METADATA_KEY, same
+from napari_jnet.plugin.session import METADATA_KEY, result_of, same
 
 if TYPE_CHECKING:
     import napari
 
 __all__ = ["Results", "add_results", "placement"]
+
+Part = tuple[slice, slice]
 
 _MEMORY_LIMIT = 2 * 2**30  # bytes of one map kept in memory; larger ones lie in a temporary file
 
@@ -54,6 +57,8 @@ class Results:
         What says which model this is of.
     done
         Positions along the stack that are predicted, with their frame numbers.
+    parts
+        Of positions that are predicted only in part: the regions (rows, columns) that are.
     edited
         Positions whose cells somebody painted on; the sliders leave them alone.
     """
@@ -73,7 +78,9 @@ class Results:
         self.probability = _zeros(shape, np.float32)
         self.distance_map = _zeros(shape, np.float32)
         self.done: dict[int, int] = {}
+        self.parts: dict[int, list[Part]] = {}
         self.edited: set[int] = set()
+        active = viewer.layers.selection.active
         lies = placement(image)
         self.segmentation = viewer.add_labels(
             _zeros(shape, np.uint8),
@@ -97,6 +104,9 @@ class Results:
         )
         self.cells.events.paint.connect(self._painted)
         self.classes: Any = None  # a layer, where there are more than cell and background
+        if hasattr(active, "brush_size") and not result_of(active):
+            # somebody is painting on it, and must not find the brush on the cells all at once
+            viewer.layers.selection.active = active
 
     @property
     def layers(self) -> tuple[Any, Any, Any]:
@@ -108,8 +118,11 @@ class Results:
         """The three layers, and that of the classes where there is one."""
         return self.layers if self.classes is None else (*self.layers, self.classes)
 
-    def fits(self, image: Any, source: Any) -> bool:
-        """Whether these layers are all still there and can take a prediction by the same model."""
+    def fits(self, image: Any, source: Any, positions: Collection[int] | None = None) -> bool:
+        """Whether these layers are all still there and can take a prediction by the same model.
+
+        Not where cells at these positions (None = all) were painted on: they would be lost.
+        """
         there = all(
             any(same(layer, mine) for layer in self._viewer.layers) for mine in self.all_layers
         )
@@ -119,27 +132,56 @@ class Results:
             and same(image, self.image)
             and shape == self.probability.shape
             and source == self.source
-            and not self.edited
+            and not (self.edited if positions is None else self.edited & set(positions))
         )
 
-    def _at(self, position: int) -> Any:
-        return ... if self._single else position
+    def _frame(self, array: NDArray[Any], position: int) -> NDArray[Any]:
+        """Return one frame of an array as large as the image, to read or to write."""
+        frame: NDArray[Any] = array[...] if self._single else array[position]
+        return frame
+
+    def whole(self, position: int) -> bool:
+        """Whether all pixels of a frame are predicted."""
+        return position in self.done and position not in self.parts
+
+    def box(self, position: int) -> Any:
+        """Return the index, within its frame, of the pixels that are predicted (the box of them)."""
+        if position not in self.parts:
+            return ...
+        return (..., *_union(self.parts[position]))
 
     def write(self, prediction: FramePrediction, threshold: float) -> None:
-        """Write one predicted frame into the three layers."""
-        position, at = prediction.position, self._at(prediction.position)
-        self.probability[at] = prediction.segmentation
-        self.distance_map[at] = prediction.distance
-        self.done[position] = prediction.number
-        pixels(self.segmentation)[at] = prediction.segmentation > threshold
-        pixels(self.cells)[at] = prediction.instances
+        """Write one predicted frame, or region of one, into the layers.
+
+        Cells of a region get numbers that the rest of its frame does not have; one that reached
+        into the region from outside keeps what is outside.
+        """
+        position, region = prediction.position, prediction.region
+        box: Any = ... if region is None else (..., *region)
+        self._frame(self.probability, position)[box] = prediction.segmentation
+        self._frame(self.distance_map, position)[box] = prediction.distance
+        self._note(position, prediction.number, region)
+        self._frame(pixels(self.segmentation), position)[box] = prediction.segmentation > threshold
+        cells = self._frame(pixels(self.cells), position)
+        cells[box] = 0
+        first = 0 if region is None else int(cells.max(initial=0))
+        cells[box] = np.where(prediction.instances > 0, prediction.instances + first, 0)
         if prediction.classes is not None:
-            self._write_classes(prediction)
+            self._write_classes(prediction, box)
         if self.visible(position):
             for layer in self.all_layers:
                 layer.refresh()
 
-    def _write_classes(self, prediction: FramePrediction) -> None:
+    def _note(self, position: int, number: int, region: Part | None) -> None:
+        whole = self.whole(position)
+        self.done[position] = number
+        height, width = self.probability.shape[-2:]
+        if whole or region is None or region == (slice(0, height), slice(0, width)):
+            self.parts.pop(position, None)
+        else:
+            self.parts.setdefault(position, []).append(region)
+
+    def _write_classes(self, prediction: FramePrediction, box: Any) -> None:
         """Write the classes of a frame; their layer is made when the first ones come."""
         if self.classes is None:
             self.classes = self._viewer.add_labels(
@@ -150,30 +192,38 @@ class Results:
                 **placement(self.image),
                 **legend_options(prediction.legend),
             )
-        pixels(self.classes)[self._at(prediction.position)] = prediction.classes
+        self._frame(pixels(self.classes), prediction.position)[box] = prediction.classes
 
     def write_cells(self, position: int, cells: NDArray[np.int32], threshold: float) -> None:
-        """Write the cells that other thresholds give for a predicted frame."""
-        at = self._at(position)
-        pixels(self.segmentation)[at] = self.probability[at] > threshold
-        pixels(self.cells)[at] = cells
+        """Write the cells that other thresholds give for the `box` of a predicted frame."""
+        box = self.box(position)
+        probability = self._frame(self.probability, position)[box]
+        self._frame(pixels(self.segmentation), position)[box] = probability > threshold
+        self._frame(pixels(self.cells), position)[box] = cells
         if self.visible(position):
-            self.segmentation.refresh()
             self.cells.refresh()
+            self.segmentation.refresh()
 
     def maps(self, position: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return probability and distance of one frame."""
-        at = self._at(position)
-        return self.probability[at], self.distance_map[at]
+        """Return probability and distance of one frame, the `box` of it that is predicted."""
+        box = self.box(position)
+        probability = self._frame(self.probability, position)[box]
+        return probability, self._frame(self.distance_map, position)[box]
 
     def prediction(self, position: int) -> FramePrediction:
-        """Return one frame as it is now, with its cells as thresholds and brush left them."""
-        segmentation, distance = self.maps(position)
-        cells = np.asarray(pixels(self.cells)[self._at(position)], np.int32)
-        number = self.done[position]
-        classes = None if self.classes is None else pixels(self.classes)[self._at(position)]
+        """Return one frame as it is now, with its cells as thresholds and brush left them.
+
+        Pixels of it that are not predicted are zero.
+        """
+        classes = None if self.classes is None else self._frame(pixels(self.classes), position)
         return FramePrediction(
-            position, number, len(self.done), segmentation, distance, cells, classes
+            position,
+            self.done[position],
+            len(self.done),
+            self._frame(self.probability, position),
+            self._frame(self.distance_map, position),
+            np.asarray(self._frame(pixels(self.cells), position), np.int32),
+            classes,
         )
 
     def shown(self) -> int:
@@ -195,6 +245,15 @@ class Results:
         for layer in self.all_layers:
             if any(same(layer, other) for other in self._viewer.layers):
                 layer.name = f"{layer.name} (earlier)"
+                layer.metadata[METADATA_KEY]["earlier"] = True
+
+
+def _union(parts: list[Part]) -> Part:
+    rows, columns = (
+        slice(min(side.start for side in sides), max(side.stop for side in sides))
+        for sides in zip(*parts, strict=True)
+    )
+    return rows, columns
 
 
 def _mark(result: str) -> dict[str, Any]:
@@ -208,9 +267,22 @@ def add_results(
     stack: Stack,
     bound: float,
     source: Any,
+    positions: Collection[int] | None = None,
 ) -> Results:
-    """Return result layers for a prediction: the ones of before where they fit, else new ones."""
-    if before is not None and before.fits(image, source):
+    """Return result layers for a prediction: the ones of before where they fit, else new ones.
+
+    Parameters
+    ----------
+    viewer
+        Gets the layers.
+    before
+        The results of the last prediction.
+    image, stack, bound, source
+        Of the prediction, see `Results`.
+    positions
+        That are predicted now; None = all.
+    """
+    if before is not None and before.fits(image, source, positions):
         return before
     if before is not None:
         before.set_aside() if before.edited else _remove(viewer, before)
