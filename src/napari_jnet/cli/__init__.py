@@ -18,6 +18,7 @@ from .evaluate import evaluate
 from .info import info
 from .jnet import jnet
 from .predict import predict
+from .relocate import relocate
 from .report import fail, words_of
 from .train import train
 
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, predict, evaluate, info, demo):
+for command in (train, predict, evaluate, info, relocate, demo):
     app.command()(command)
 # Its flags are those of the original's script, which it reads itself.
 app.command(

@@ -11,7 +11,7 @@ import typer
 
 from napari_jnet import __version__
 
-from .parse import parse_frames
+from .project import choose_frames
 from .report import console, score
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ _NAMES = {
 
 def evaluate(
     result: Annotated[Path, typer.Argument(help="What predict wrote, or any CTC result folder.")],
-    stack: Annotated[Path, typer.Argument(help="Annotated stack.")],
+    stack: Annotated[Path, typer.Argument(help="Annotated stack or project.")],
     sequence: Annotated[str | None, typer.Option(help="Sequence of a CTC dataset.")] = None,
     truth: Annotated[str | None, typer.Option(help="Annotation: gold, silver, ...")] = None,
     frames: Annotated[
-        str | None, typer.Option(help="Frames to score, such as 21-23; default all annotated.")
+        str | None, typer.Option(help="Frames to score, such as 21-23, or validation.")
     ] = None,
     output: Annotated[
         Path | None,
@@ -49,7 +49,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a result against the annotation of its stack; writes metrics.json."""
-    numbers = parse_frames(frames)
+    numbers = choose_frames(frames, stack)
 
     from rich.progress import Progress
 

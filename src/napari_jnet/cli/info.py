@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .report import console
+from .project import find_project
+from .report import console, duration, score, words_of
 
 if TYPE_CHECKING:
+    from napari_jnet.data import Project, RunSummary
     from napari_jnet.data.stack import Annotation, Stack
 
 __all__ = ["info"]
@@ -25,10 +27,10 @@ _AXES = {
 
 
 def info(
-    path: Annotated[Path, typer.Argument(help="Stack, run folder or model file.")],
+    path: Annotated[Path, typer.Argument(help="Stack, project, run folder or model file.")],
     sequence: Annotated[str | None, typer.Option(help="Sequence of a CTC dataset.")] = None,
 ) -> None:
-    """Say in words what a stack or a model file is."""
+    """Say in words what a stack, a project or a model file is."""
     from rich.table import Table
 
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -49,6 +51,9 @@ def describe(path: Path, sequence: str | None = None) -> dict[str, str]:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; check the path.")
+    project = find_project(path)
+    if project is not None:
+        return _describe_project(project)
     image = path.suffix.lower() in (".tif", ".tiff", ".png", ".jpg", ".jpeg")
     is_run = path.is_dir() and ((path / "model.pt").is_file() or (path / "last.pt").is_file())
     if is_run or (path.is_file() and not image):
@@ -58,6 +63,48 @@ def describe(path: Path, sequence: str | None = None) -> dict[str, str]:
     from napari_jnet.data import open_stack
 
     return _describe_stack(path, open_stack(path, sequence=sequence))
+
+
+def _describe_project(project: Project) -> dict[str, str]:
+    from napari_jnet.data.project_copy import STACK_FILE
+    from napari_jnet.data.roles import ROLES
+
+    words = {"project": f"{project.name} ({project.path})"}
+    try:
+        words |= _describe_stack(project.path, project.open_stack())
+    except (OSError, ValueError) as error:
+        words["stack"] = words_of(error)
+    images = project.path / STACK_FILE if project.stack.stored else project.stack.path
+    words["images"] = str(images or "in no file")
+    for role in (*ROLES, ""):
+        numbers = project.numbers(role)
+        if numbers:
+            words[f"for {role}" if role else "without a role"] = _numbers(numbers)
+    if project.last_saved is not None:
+        words["last saved"] = f"{project.last_saved:%Y-%m-%d %H:%M}"
+    model = project.model
+    words["model"] = "none yet" if model is None else _within(model, project.path)
+    for run in project.runs():
+        words[f"run {run.name}"] = _describe_run(run)
+    return words
+
+
+def _within(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
+def _describe_run(run: RunSummary) -> str:
+    state = "finished" if run.finished else "stopped, can go on" if run.resumable else "stopped"
+    parts = [f"{run.epochs} epochs in {duration(run.elapsed_s)}, {state}"]
+    frames = len(run.training_frames)
+    parts.append(f"{frames} frame{'s' * (frames != 1)} learned from")
+    best = {"SEG": run.seg, "IoU": run.iou}
+    scores = [f"{name} {score(value)}" for name, value in best.items() if value is not None]
+    if scores:
+        parts.append(f"best {' and '.join(scores)} on validation (epoch {run.best_epoch})")
+    if run.when is not None:
+        parts.append(f"{run.when:%Y-%m-%d %H:%M}")
+    return "; ".join(parts)
 
 
 def _describe_stack(path: Path, stack: Stack) -> dict[str, str]:

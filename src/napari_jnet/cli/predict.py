@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .parse import parse_frames, parse_levels
+from .parse import parse_levels
+from .project import choose_frames, find_model, own_stack
 from .report import console, stop_signal
 
 if TYPE_CHECKING:
@@ -20,9 +21,13 @@ __all__ = ["predict"]
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="Run folder, model.pt, or original J-Net file.")],
-    stack: Annotated[Path, typer.Argument(help="Stack to segment.")],
+    model: Annotated[
+        Path, typer.Argument(help="Run folder, model.pt, project, or original J-Net file.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")],
+    stack: Annotated[
+        Path | None, typer.Argument(help="Stack to segment; of a project's model, its own stack.")
+    ] = None,
     sequence: Annotated[
         str | None, typer.Option(help="Sequence of a CTC dataset, or test.")
     ] = None,
@@ -61,7 +66,9 @@ def predict(
     written stays.
     """
     levels = parse_levels(resolution_levels)
-    numbers = parse_frames(frames)
+    stack = own_stack(model) if stack is None else stack
+    numbers = choose_frames(frames, stack)
+    model = find_model(model)
 
     from napari_jnet.data import open_stack
 

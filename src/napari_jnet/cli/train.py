@@ -11,7 +11,8 @@ import typer
 
 from napari_jnet.config import PRESETS
 
-from .parse import make_config, parse_frames
+from .parse import make_config
+from .project import choose_frames, find_model, find_project, training_run
 from .report import console, duration, stop_signal
 
 if TYPE_CHECKING:
@@ -24,10 +25,18 @@ __all__ = ["train"]
 
 
 def train(
-    stack: Annotated[Path, typer.Argument(help="Annotated stack: CTC dataset, TIFF, folder.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run to write.")
+    stack: Annotated[
+        Path, typer.Argument(help="Annotated stack: project, CTC dataset, TIFF, folder.")
     ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="RUN",
+            help="Folder of the run to write; a project has its own.",
+        ),
+    ] = None,
     sequence: Annotated[
         str | None, typer.Option(help="Sequence of a CTC dataset, or train.")
     ] = None,
@@ -55,7 +64,8 @@ def train(
 ) -> None:
     """Train a network on the annotated frames of a stack.
 
-    Writes model.pt (the best), last.pt, history.csv, config.json and split.json into RUN.
+    Writes model.pt (the best), last.pt, history.csv, config.json and split.json into RUN; of a
+    project, into its next folder runs/001, 002 ..., and the roles of its frames are kept.
     Ctrl-C stops after the batch and keeps everything; --resume goes on.
     """
     settings = make_config(
@@ -70,12 +80,20 @@ def train(
     )
     if resume and model is not None:
         raise ValueError("--resume and --model both say where to begin; give one of them.")
-    annotated = _read_frames(stack, sequence, truth, parse_frames(frames), output, resume)
+    project = find_project(stack)
+    run = training_run(project, output, resume=resume)
+    numbers = choose_frames(frames, stack)
+    annotated = _read_frames(stack, sequence, truth, numbers, run, resume)
+    start = None if model is None else find_model(model)
 
     from napari_jnet.training import train as training
 
-    events = training(annotated, output, settings, resume=resume, start_from=model)
-    _follow(events, output)
+    events = training(annotated, run, settings, resume=resume, start_from=start)
+    try:
+        _follow(events, run)
+    finally:  # also after a stop
+        if project is not None and project.model is None and (run / "model.pt").is_file():
+            project.set_model(run)
 
 
 def _read_frames(
@@ -86,12 +104,15 @@ def _read_frames(
     run: Path,
     resume: bool,
 ) -> list[AnnotatedFrame]:
-    """Read the frames to train on; a resumed run takes those it had, unless told otherwise."""
+    """Read the frames to train on; a resumed run takes those it had, unless told otherwise.
+
+    Of a project it takes all: what was painted since is to be learned from too.
+    """
     from napari_jnet.data import training_frames
 
     frames = training_frames(path, sequence=sequence, annotation=truth, frames=numbers)
     split = run / "split.json"
-    if not resume or numbers is not None or not split.is_file():
+    if not resume or numbers is not None or not split.is_file() or find_project(path) is not None:
         return frames
     parts = json.loads(split.read_text(encoding="utf-8"))
     had = {name for names in parts.values() for name in names}

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_jnet.data import ctc, folder, isbi, project
+from napari_jnet.data import ctc, folder, isbi, project_format
 from napari_jnet.data.array import array_stack
 from napari_jnet.data.frames import annotated_frames
 from napari_jnet.data.project import Project
+from napari_jnet.data.project_file import project_folder
 from napari_jnet.data.project_places import find_project, new_project_folder, projects_folder
 from napari_jnet.data.project_reference import StackMissing, StackReference
 from napari_jnet.data.project_runs import RunSummary
+from napari_jnet.data.project_training import PAINTED
 from napari_jnet.data.split import split_frames
 from napari_jnet.data.stack import (
     UNKNOWN,
@@ -71,8 +73,8 @@ class Format:
 FORMATS: dict[str, Format] = {
     "project": Format(
         "a project of napari-jnet (project.json with a folder annotations)",
-        project.matches,
-        project.open_project_stack,
+        project_format.matches,
+        project_format.open_project,
     ),
     "ctc": Format(
         "a Cell Tracking Challenge dataset (01/t000.tif, 01_GT/SEG/man_seg000.tif)",
@@ -127,7 +129,7 @@ def sequences(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
     Empty for other formats.
     """
-    if project.matches(Path(path)):
+    if project_format.matches(Path(path)):
         return ()
     found = ctc.locate(Path(path))
     if found:
@@ -158,8 +160,8 @@ def training_frames(
         valid with the role "validation".  Of a project: with the roles given there, unused frames
         left out.  Else without a role.
     """
-    owner = project.project_folder(Path(path))
-    if owner is not None and annotation in (None, project.PAINTED):
+    owner = project_folder(Path(path))
+    if owner is not None and annotation in (None, PAINTED):
         return Project.open(owner).frames(frames)
     stack = open_stack(path, sequence=sequence)
     found = annotated_frames(stack, annotation, frames)

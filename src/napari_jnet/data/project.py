@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,25 +18,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_jnet.data.frames import annotated_frames, frame_name
 from napari_jnet.data.project_copy import check_size, write_copy
 from napari_jnet.data.project_file import (
     PROJECT_FILE,
     ProjectFile,
+    project_folder,
     read_project,
     write_project,
 )
 from napari_jnet.data.project_frames import ANNOTATIONS, PaintedFrames
 from napari_jnet.data.project_reference import StackReference, fingerprint
 from napari_jnet.data.project_runs import RunSummary, list_runs, next_run
+from napari_jnet.data.project_training import training_frames, with_painted
 from napari_jnet.data.roles import check_role, next_role
-from napari_jnet.data.stack import AnnotatedFrame, Annotation, LabelKind, Stack, known_labels
+from napari_jnet.data.stack import AnnotatedFrame, LabelKind, Stack
 from napari_jnet.data.storing import clean
 
-__all__ = ["PAINTED", "RUNS", "Project", "matches", "open_project_stack", "project_folder"]
+__all__ = ["Project"]
 
-PAINTED = "painted"
-"""Name of the annotation that a project's stack has."""
 RUNS = "runs"
 
 
@@ -130,7 +130,7 @@ class Project:
         Parameters
         ----------
         folder
-            The project's folder, or its ``project.json``.
+            The project's folder, its ``project.json`` or its ``annotations``.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class Project:
             If ``project.json`` is damaged or of a newer version; nothing is changed then.
         """
         path = Path(os.path.abspath(folder))
-        path = path.parent if path.name == PROJECT_FILE else path
+        path = project_folder(path) or path
         content = read_project(path)
         for part in (path, path / ANNOTATIONS):
             clean(part)
@@ -193,8 +193,14 @@ class Project:
         self._change(lambda old: replace(old, partial=frozenset(int(n) for n in numbers)))
 
     def set_settings(self, settings: Mapping[str, Any]) -> None:
-        """Keep plain values (what JSON knows); raises `TypeError` for others."""
-        self._change(lambda old: replace(old, settings=dict(settings)))
+        """Keep plain values (numbers, texts, lists, dicts); others raise `ValueError`."""
+        try:
+            plain = json.loads(json.dumps(dict(settings)))
+        except TypeError as error:
+            raise ValueError(
+                f"The settings hold more than numbers, texts, lists and dicts ({error}); convert them."
+            ) from error
+        self._change(lambda old: replace(old, settings=plain))
 
     def _change(self, change: Callable[[ProjectFile], ProjectFile]) -> None:
         """Change what stands on disk now, so that what another program wrote is not undone."""
@@ -236,8 +242,7 @@ class Project:
         OSError
             If it cannot be written, in words; what was saved before stays.
         """
-        with self._lock:
-            self._painted.write(number, labels)
+        self._painted.write(number, labels)
 
     def read_frame(self, number: int) -> NDArray[np.int32]:
         """Read a frame as painted, int32, (H, W) or (Z, H, W); zeros if it is not annotated.
@@ -272,12 +277,17 @@ class Project:
 
     def set_role(self, number: int, role: str) -> None:
         """Give a frame a role, "" for none; raises `ValueError` if either does not exist."""
-        self._painted.path(number)
-        check_role(role)
+        self.set_roles({number: role})
+
+    def set_roles(self, roles: Mapping[int, str]) -> None:
+        """Give several frames roles at once, as `set_role`; others keep theirs."""
+        given = {int(number): check_role(role) for number, role in roles.items()}
+        for number in given:
+            self._painted.path(number)
 
         def change(old: ProjectFile) -> ProjectFile:
-            roles = {n: r for n, r in old.roles.items() if n != number}
-            return replace(old, roles=roles | ({number: role} if role else {}))
+            merged = {**old.roles, **given}
+            return replace(old, roles={n: role for n, role in merged.items() if role})
 
         self._change(change)
 
@@ -338,10 +348,7 @@ class Project:
         ValueError
             If there are other images in their place.
         """
-        stack = self.stack.open(self.path)
-        painted = self._annotation(stack)
-        own = {PAINTED: painted} if painted.frame_numbers else {}
-        return replace(stack, annotations={**own, **stack.annotations})
+        return with_painted(self, self.stack.open(self.path))
 
     def relocate(self, path: Path | str, *, sequence: str | None = None) -> None:
         """Say where the images are now.
@@ -401,75 +408,4 @@ class Project:
         FileNotFoundError
             If the images are gone.
         """
-        if numbers is None:
-            numbers = [n for n in self.annotated if self.role(n) != "unused"]
-        if not numbers:
-            more = f" ({len(self.annotated)} annotated frames are unused)" if self.annotated else ""
-            raise ValueError(
-                f"The project {self.path} has no annotated frame to train on{more}; paint at least "
-                "one cell in one frame, or give a frame the role training."
-            )
-        stack = self.open_stack()
-        roles = {frame_name(stack, n): self.role(n) for n in numbers}
-        found = annotated_frames(stack, PAINTED, numbers)
-        return [replace(frame, role=_role_of(frame.name, roles)) for frame in found]
-
-    def _annotation(self, stack: Stack) -> Annotation:
-        kind = self.kind
-
-        def read(number: int) -> NDArray[np.int32]:
-            labels = self.read_frame(number)
-            if stack.format == "folder":  # whose smaller images are filled up where they are shown
-                spatial = stack.frame(number).shape[: labels.ndim]
-                labels = labels[tuple(slice(n) for n in spatial)]
-            try:
-                return known_labels(labels, kind, partial=number in self.partial)
-            except ValueError as error:
-                raise ValueError(f"{self._painted.path(number)}: {error}") from error
-
-        # Scribbles count from 1 = background, classes from 0.
-        start = 1 if kind is LabelKind.SCRIBBLES else 0
-        legend = () if kind is LabelKind.INSTANCES else self.legend[start:]
-        return Annotation(
-            PAINTED,
-            kind,
-            self.annotated,
-            read,
-            partial=self.partial,
-            path=self.path / ANNOTATIONS,
-            read_legend=lambda: legend,
-        )
-
-
-def _role_of(name: str, roles: Mapping[str, str]) -> str:
-    """Return the role of a frame, or of the frame that a plane of a volume belongs to."""
-    return roles.get(name) or roles.get(name.rpartition(" z")[0], "")
-
-
-def project_folder(path: Path) -> Path | None:
-    """Return the project that a path means, its folder or its ``project.json``; None if none."""
-    folder = path.parent if path.name == PROJECT_FILE else path
-    return folder if (folder / PROJECT_FILE).is_file() and (folder / ANNOTATIONS).is_dir() else None
-
-
-def matches(path: Path) -> bool:
-    """Say whether the path is a project."""
-    return project_folder(path) is not None
-
-
-def open_project_stack(path: Path, sequence: str | None = None) -> Stack:
-    """Open the stack of a project; see `Project.open_stack`.
-
-    Raises
-    ------
-    ValueError
-        Also if another sequence is asked for than that of the project.
-    """
-    project = Project.open(path)
-    if sequence not in (None, project.stack.sequence):
-        own = project.stack.sequence or "none"
-        raise ValueError(
-            f"{path} is a project of one sequence ({own}), but sequence {sequence!r} was asked for; "
-            "leave it out."
-        )
-    return project.open_stack()
+        return training_frames(self, numbers)

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from napari_jnet.data.project_frames import ANNOTATIONS
 from napari_jnet.data.project_reference import StackReference
 from napari_jnet.data.roles import check_role
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.data.storing import write_file
 
-__all__ = ["FORMAT", "PROJECT_FILE", "VERSION", "ProjectFile", "read_project", "write_project"]
+__all__ = [
+    "FORMAT",
+    "PROJECT_FILE",
+    "VERSION",
+    "ProjectFile",
+    "project_folder",
+    "read_project",
+    "write_project",
+]
 
 PROJECT_FILE = "project.json"
 FORMAT = "napari-jnet project"
 VERSION = 1
+
+# Lists of numbers on one line: thousands of frames shall not make thousands of lines.
+_NUMBERS = re.compile(r"\[\n[\s\d.,+e-]+\]")
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,28 @@ class ProjectFile:
         )
 
 
+def project_folder(path: Path) -> Path | None:
+    """Return the project that a path means; None if none.
+
+    A path means its project if it is the folder, its ``project.json`` or its ``annotations``.
+    """
+    folder = path.parent if path.name in (PROJECT_FILE, ANNOTATIONS) else path
+    return folder if _is_project(folder) else None
+
+
+def _is_project(folder: Path) -> bool:
+    """Say whether a folder is a project, be it damaged; never raises."""
+    path = folder / PROJECT_FILE
+    try:
+        if (folder / ANNOTATIONS).is_dir():
+            return path.is_file()
+        # Copying programs may leave out the empty folder of a project without annotations.
+        with path.open("rb") as file:
+            return FORMAT.encode() in file.read(200)
+    except OSError:
+        return False
+
+
 def read_project(folder: Path) -> ProjectFile:
     """Read ``project.json`` of a folder.
 
@@ -114,8 +149,9 @@ def read_project(folder: Path) -> ProjectFile:
 
 
 def write_project(folder: Path, content: ProjectFile) -> None:
-    """Write ``project.json``; raises `OSError` in words, and `TypeError` for settings JSON lacks."""
+    """Write ``project.json``; raises `OSError` in words."""
     text = json.dumps(content.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    text = _NUMBERS.sub(lambda match: " ".join(match[0].split()), text)
     write_file(folder / PROJECT_FILE, text.encode())
 
 

@@ -1,0 +1,30 @@
+"""``napari-jnet relocate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .report import console
+
+__all__ = ["relocate"]
+
+
+def relocate(
+    folder: Annotated[Path, typer.Argument(metavar="PROJECT", help="Folder of the project.")],
+    stack: Annotated[Path, typer.Argument(help="Where its images are now.")],
+    sequence: Annotated[
+        str | None, typer.Option(help="Sequence of a CTC dataset, if it has another name now.")
+    ] = None,
+) -> None:
+    """Tell a project where its images are now, after they were moved.
+
+    Other images than those that were annotated are refused.
+    """
+    from napari_jnet.data import Project
+
+    project = Project.open(folder)
+    project.relocate(stack, sequence=sequence)
+    console().print(f"The images of {project.name} are now at {project.stack.path}.", markup=False)
