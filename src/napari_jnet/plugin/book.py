@@ -1,15 +1,9 @@
-"""The frame book of a viewer: what is painted in each frame, its role, its score.
-
-Counted from the annotation layer when somebody asks; what takes long is counted in a thread of its
-own.  A stroke says which frames it touched; undo and redo say nothing of the kind, so frames are
-told apart by checksums.
-"""
+"""The frame book of a viewer: what is painted in each frame, its role, its score."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,7 +13,7 @@ from psygnal import Signal
 
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.background import Background
-from napari_jnet.plugin.frame_counts import FrameCounts, checksum, count_labels
+from napari_jnet.plugin.layer_watch import LayerWatch
 from napari_jnet.plugin.layers import (
     PaintedPlanes,
     TrainingInput,
@@ -34,9 +28,6 @@ from napari_jnet.plugin.session import METADATA_KEY, Session, unwrap
 __all__ = ["ROLES", "FrameBook", "FrameFacts"]
 
 ROLES = ("training", "validation", "unused")
-_QUICK = 8 * 2**20  # bytes of a frame that the window may count itself: a few milliseconds
-_AT_ONCE = 16 * 2**20  # bytes of a layer that are counted as soon as it is chosen
-_CHUNK = 16  # frames that are counted before the window is told
 
 
 @dataclass(frozen=True)
@@ -81,19 +72,6 @@ class FrameFacts:
     counted: bool = True
 
 
-@dataclass
-class _Count:
-    """What was counted of a layer."""
-
-    counts: dict[int, FrameCounts] = field(default_factory=dict)
-    stale: set[int] = field(default_factory=set)  # painted since they were counted
-    sums: dict[int, int] = field(default_factory=dict)
-    partial: set[int] = field(default_factory=set)
-    touched: set[int] = field(default_factory=set)  # painted since the layer was chosen
-    changes: Counter[int] = field(default_factory=Counter)
-    doubted: set[int] = field(default_factory=set)  # being compared in the background
-
-
 class FrameBook:
     """The facts of every frame of the annotation; one book a viewer.
 
@@ -122,15 +100,13 @@ class FrameBook:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._background = Background("napari-jnet counting")
-        self._layer: Any | None = None
-        self._count = _Count()
-        self._shown = -1
+        self._watch: LayerWatch | None = None
         self._roles: WeakKeyDictionary[Any, dict[int, str]] = WeakKeyDictionary()
         self._scores: WeakKeyDictionary[Any, dict[int, tuple[float, str]]] = WeakKeyDictionary()
         self._doubts: WeakKeyDictionary[Any, dict[int, float]] = WeakKeyDictionary()
         self._roles_alone: dict[int, str] = {}
         session.annotation_changed.connect(self._follow)
-        session.image_changed.connect(self._image_changed)
+        session.image_changed.connect(self._tell_all)
         self._follow(session.annotation)
 
     # which layer
@@ -138,12 +114,12 @@ class FrameBook:
     @property
     def layer(self) -> Any | None:
         """The annotation layer, or None."""
-        return self._layer
+        return None if self._watch is None else self._watch.layer
 
     @property
     def kind(self) -> LabelKind:
         """What the numbers of the annotation mean; cells, where nobody said."""
-        return (None if self._layer is None else kind_of(self._layer)) or LabelKind.INSTANCES
+        return (None if self.layer is None else kind_of(self.layer)) or LabelKind.INSTANCES
 
     def set_kind(self, kind: LabelKind | str) -> None:
         """Say what the numbers of the annotation mean; nothing painted is changed.
@@ -154,7 +130,7 @@ class FrameBook:
             If there is no annotation layer, or no such kind.
         """
         kind = LabelKind(kind)
-        layer = self._need_layer()
+        layer = self._need_watch().layer
         if kind is kind_of(layer):
             return
         told = layer.metadata.get(METADATA_KEY, {})
@@ -165,13 +141,13 @@ class FrameBook:
     @property
     def legend(self) -> tuple[tuple[str, str], ...]:
         """(name, "#rrggbb") of each class from 0, where the layer has names."""
-        return () if self._layer is None else layer_legend(self._layer)
+        return () if self.layer is None else layer_legend(self.layer)
 
     @property
     def numbers(self) -> tuple[int, ...]:
         """The frame numbers, by position."""
         count = len(self)
-        for layer in (self._session.image, self._layer):
+        for layer in (self._session.image, self.layer):
             told = () if layer is None else layer.metadata.get(METADATA_KEY, {})
             numbers = told.get("frame_numbers") if told else None
             if numbers and len(numbers) == count:
@@ -179,7 +155,7 @@ class FrameBook:
         return tuple(range(count))
 
     def __len__(self) -> int:
-        layer = self._session.image if self._layer is None else self._layer
+        layer = self._session.image if self.layer is None else self.layer
         if layer is None:
             return 0
         data = pixels(layer)
@@ -203,8 +179,8 @@ class FrameBook:
         number = self.numbers[position]
         image, kind = self._session.image, self.kind
         score, name = self._kept(self._scores, image).get(number, (None, ""))
-        counts = self._counts_of(position)
-        partial = kind is LabelKind.INSTANCES and position in self._count.partial
+        counts = None if self._watch is None else self._watch.counts(position)
+        partial = kind is LabelKind.INSTANCES and self.is_partial(position)
         known = () if counts is None else counts.pixels(kind, partial=partial)
         size = 0 if counts is None else counts.size
         return FrameFacts(
@@ -219,16 +195,13 @@ class FrameBook:
             score=score,
             score_name=name,
             uncertainty=self._kept(self._doubts, image).get(number),
-            counted=self._layer is None or counts is not None,
+            counted=self._watch is None or counts is not None,
         )
 
     @property
     def annotated(self) -> tuple[int, ...]:
         """The positions that can be learned from, as far as they are counted."""
-        if self._layer is None:
-            return ()
-        count = self._count
-        hopeful = sorted({p for p, c in count.counts.items() if c.painted} | count.stale)
+        hopeful = () if self._watch is None else self._watch.hopeful
         return tuple(p for p in hopeful if self.facts(p).annotated)
 
     @property
@@ -283,216 +256,52 @@ class FrameBook:
         ValueError
             If there is no image or annotation, sizes differ, or nothing is painted.
         """
-        image, layer = self._session.image, self._need_layer()
+        image, watch = self._session.image, self._need_watch()
         if image is None:
             raise ValueError("There is no image; load a stack, or open an image in napari.")
         numbers = self.numbers
         roles = {numbers[p]: role for p in range(len(self)) if (role := self.role(p))}
-        return training_input(image, layer, self.kind, painted=self._painted(), roles=roles)
+        return training_input(image, watch.layer, self.kind, painted=_painted(watch), roles=roles)
 
     def frame(self, position: int) -> NDArray[Any]:
         """Read the labels of a frame, (H, W) or (Z, H, W); a view where the layer is in memory."""
-        return self._reader()(position)
+        self._check_position(position)
+        return self._need_watch().frame(position)
 
     def is_partial(self, position: int) -> bool:
         """Whether only some cells of this frame are annotated, so that its 0 is unknown."""
-        return position in self._count.partial
-
-    def _painted(self) -> PaintedPlanes:
-        data, count = pixels(self._need_layer()), self._count
-        known = {p for p, c in count.counts.items() if not c.painted} - count.stale
-        if not isinstance(data, np.ndarray):
-            return PaintedPlanes(data, {}, frozenset(known))
-        copied = {p: np.array(self.frame(p)) for p in set(count.counts) - known}
-        return PaintedPlanes(data, copied, frozenset(known))
+        return self._watch is not None and position in self._watch.partial
 
     # following the layer
 
     def _follow(self, layer: Any | None) -> None:
-        if self._layer is not None:
-            events = self._layer.events
-            for emitter, slot in self._slots(events):
-                emitter.disconnect(slot)
-        self._layer = None if layer is None else unwrap(layer)
-        self._count, self._shown = _Count(), -1
-        if self._layer is not None:
-            for emitter, slot in self._slots(self._layer.events):
-                emitter.connect(slot)
-            self._look_through()
+        if self._watch is not None:
+            self._watch.close()
+        self._watch = None
+        if layer is not None:
+            self._watch = watch = LayerWatch(unwrap(layer), self._shown, self._background)
+            watch.edited.connect(self._tell_edited)
+            watch.counted.connect(self.changed.emit)
         self._tell_all()
 
-    def _slots(self, events: Any) -> list[tuple[Any, Any]]:
-        return [
-            (events.paint, self._on_paint),
-            (events.set_data, self._on_refresh),
-            (events.data, self._on_data),
-        ]
+    def _shown(self) -> int:
+        viewer, layer = self._session.viewer, self._session.annotation
+        index = () if viewer is None or layer is None else current_index(viewer, layer)
+        return index[0] if index else 0
 
-    def _image_changed(self, _image: Any) -> None:
-        self._tell_all()
+    def _tell_edited(self, positions: tuple[int, ...]) -> None:
+        self.edited.emit(positions)
+        self.changed.emit(positions)
 
-    def _on_paint(self, event: Any) -> None:
-        positions = self._positions_of(event.value)
-        self._count.touched |= positions
-        self._mark(positions)
-
-    def _on_refresh(self, _event: Any = None) -> None:
-        """Compare the shown frame; if the slider did not move, it may be undo in any frame."""
-        layer, viewer = self._layer, self._session.viewer
-        if layer is None or viewer is None or not isinstance(pixels(layer), np.ndarray):
-            return
-        index = current_index(viewer, layer)
-        shown = index[0] if index else 0
-        moved, self._shown = shown != self._shown, shown
-        doubtful = {shown} | (set() if moved else self._count.touched)
-        if self._quick():
-            self._compare(shown, checksum(self.frame(shown)))
-            doubtful.discard(shown)
-        self._compare_later(doubtful)
-
-    def _on_data(self, _event: Any = None) -> None:
-        self._count.stale |= set(self._count.counts)
-        self._shown = -1
-        self._look_through()
-        self._tell_all()
-
-    def _positions_of(self, atoms: Iterable[Any]) -> set[int]:
-        """Return the frames of an undo step: a list of (indices or slices, old, new)."""
-        if len(self) == 1:
-            return {0}
-        found: set[int] = set()
-        for atom in atoms:
-            first = atom[0][0]
-            if isinstance(first, slice):
-                found.update(range(len(self))[first])
-                continue
-            rows = np.asarray(first)
-            if rows.size:
-                low, high = int(rows.min()), int(rows.max())
-                found.update([low] if low == high else np.unique(rows).tolist())
-        return found
-
-    def _mark(self, positions: set[int]) -> None:
-        """Note that the pixels of these frames are new, and tell."""
-        count = self._count
-        if not positions:
-            return
-        count.stale |= positions
-        count.changes.update(positions)
-        for position in positions:
-            count.sums.pop(position, None)
-            if self._quick():
-                count.sums[position] = checksum(self.frame(position))
-        if not self._quick():
-            self._count_later(sorted(positions))
-        told = tuple(sorted(positions))
-        self.edited.emit(told)
-        self.changed.emit(told)
-
-    # comparing
-
-    def _compare(self, position: int, found: int) -> None:
-        before = self._count.sums.get(position)
-        self._count.sums[position] = found
-        if before is not None and before != found:
-            self._mark({position})
-
-    def _compare_later(self, positions: set[int]) -> None:
-        count, read = self._count, self._reader()
-        for position in sorted(positions - count.doubted):
-            count.doubted.add(position)
-            changes = count.changes[position]
-
-            def told(found: int, position: int = position, changes: int = changes) -> None:
-                count.doubted.discard(position)
-                if count is self._count and count.changes[position] == changes:
-                    self._compare(position, found)
-
-            self._background.submit(lambda p=position: checksum(read(p)), told)  # type: ignore[misc]
-
-    # counting
-
-    def _counts_of(self, position: int) -> FrameCounts | None:
-        count = self._count
-        missing = position in count.stale or position not in count.counts
-        if missing and self._layer is not None and self._quick():
-            count.counts[position] = count_labels(self.frame(position))
-            count.stale.discard(position)
-        return count.counts.get(position)
-
-    def _look_through(self) -> None:
-        """Count all frames and their checksums, at once where that takes no time."""
-        layer = self._need_layer()
-        data = pixels(layer)
-        if isinstance(data, np.ndarray) and data.nbytes <= _AT_ONCE:
-            for position in range(len(self)):
-                self._take(position, self._changes(position), *_look_at(self.frame(position)))
-            self._find_partial()
-            return
-        for start in range(0, len(self), _CHUNK):
-            self._count_later(range(start, min(start + _CHUNK, len(self))))
-        self._find_partial()
-
-    def _changes(self, position: int) -> int:
-        return self._count.changes[position]
-
-    def _count_later(self, positions: Iterable[int]) -> None:
-        count, read = self._count, self._reader()
-        wanted = {position: count.changes[position] for position in positions}
-
-        def look() -> list[tuple[int, int, FrameCounts, int]]:
-            return [(p, n, *_look_at(read(p))) for p, n in wanted.items() if count is self._count]
-
-        def told(found: list[tuple[int, int, FrameCounts, int]]) -> None:
-            if count is self._count:
-                fresh = tuple(one[0] for one in found if self._take(*one))
-                if fresh:
-                    self.changed.emit(fresh)
-
-        self._background.submit(look, told)
-
-    def _take(self, position: int, changes: int, counts: FrameCounts, found: int) -> bool:
-        """Keep what was counted, unless the frame was painted meanwhile."""
-        count = self._count
-        if count.changes[position] != changes:
-            return False
-        count.counts[position] = counts
-        count.stale.discard(position)
-        self._compare(position, found)
-        return True
-
-    def _find_partial(self) -> None:
-        """Find out in which frames 0 is unknown; that may read files."""
-        partial = self._need_layer().metadata.get(METADATA_KEY, {}).get("partial", ())
-        count, numbers = self._count, self.numbers
-
-        def look() -> set[int]:
-            return {p for p, number in enumerate(numbers) if number in partial}
-
-        def told(found: set[int]) -> None:
-            count.partial |= found
-            if count is self._count and found:
-                self.changed.emit(tuple(sorted(found)))
-
-        if isinstance(partial, (tuple, list, set, frozenset)):
-            count.partial |= look()
-        else:
-            self._background.submit(look, told)
+    def _tell_all(self, _image: Any = None) -> None:
+        self.changed.emit(tuple(range(len(self))))
 
     # small things
 
-    def _reader(self) -> Any:
-        data = pixels(self._need_layer())
-        return lambda position: np.asarray(data[position] if data.ndim > 2 else data)
-
-    def _quick(self) -> bool:
-        data = pixels(self._need_layer())
-        return isinstance(data, np.ndarray) and data.nbytes <= _QUICK * len(self)
-
-    def _need_layer(self) -> Any:
-        if self._layer is None:
+    def _need_watch(self) -> LayerWatch:
+        if self._watch is None:
             raise ValueError("There is no annotation; press New annotation, or add a labels layer.")
-        return self._layer
+        return self._watch
 
     def _check_position(self, position: int) -> None:
         if not 0 <= position < len(self):
@@ -502,9 +311,9 @@ class FrameBook:
             )
 
     def _own_roles(self) -> dict[int, str]:
-        if self._layer is None:
+        if self.layer is None:
             return self._roles_alone
-        return self._roles.setdefault(self._layer, {})
+        return self._roles.setdefault(self.layer, {})
 
     @staticmethod
     def _kept(store: WeakKeyDictionary[Any, dict[int, Any]], image: Any) -> dict[int, Any]:
@@ -519,9 +328,10 @@ class FrameBook:
             kept |= {numbers[position]: value for position, value in values.items()}
             self.changed.emit(tuple(sorted(values)))
 
-    def _tell_all(self) -> None:
-        self.changed.emit(tuple(range(len(self))))
 
-
-def _look_at(labels: NDArray[Any]) -> tuple[FrameCounts, int]:
-    return count_labels(labels), checksum(labels)
+def _painted(watch: LayerWatch) -> PaintedPlanes:
+    """Copy what is painted; what is empty is not read, and what is not counted yet is read later."""
+    empty, copied = watch.empty, {}
+    if watch.in_memory:
+        copied = {p: np.array(watch.frame(p)) for p in watch.hopeful if p not in empty}
+    return PaintedPlanes(pixels(watch.layer), copied, empty)

@@ -72,4 +72,4 @@ def count_labels(labels: NDArray[Any]) -> FrameCounts:
 
 def checksum(labels: NDArray[Any]) -> int:
     """Return a number that differs, in all likelihood, where any pixel of a frame differs."""
-    return zlib.crc32(np.ascontiguousarray(labels).reshape(-1).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(labels).reshape(-1).view(np.uint8).data)
