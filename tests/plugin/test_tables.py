@@ -1,0 +1,114 @@
+"""The table of results: order, both ways of choosing a row, what is copied and saved."""
+
+import csv
+
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_jnet.export.files import OutputError
+from napari_jnet.plugin.tables import Column, ResultTable
+
+COLUMNS = [Column("frame", csv="frame number"), Column("SEG", digits=2), Column("role")]
+ROWS = [(2, 0.5, "training"), (5, None, ""), (7, 0.25, "validation"), ("all", 0.375, "")]
+
+
+@pytest.fixture
+def table(qtbot):
+    table = ResultTable(COLUMNS)
+    qtbot.addWidget(table)
+    table.resize(300, 200)
+    table.set_rows(ROWS, pinned=1)
+    table.show()
+    return table
+
+
+def shown(table, column=0):
+    model = table.model()
+    return [model.index(line, column).data() for line in range(model.rowCount())]
+
+
+def click(qtbot, table, line, column=0):
+    where = table.visualRect(table.model().index(line, column)).center()
+    qtbot.mouseClick(table.viewport(), Qt.LeftButton, pos=where)
+
+
+def test_sorted_by_value_with_unknown_last_and_sums_at_the_end(table):
+    assert shown(table) == ["2", "5", "7", "all"]
+    table.sortByColumn(1, Qt.AscendingOrder)
+    assert shown(table, 1) == ["0.25", "0.50", "–", "0.38"]
+    table.sortByColumn(1, Qt.DescendingOrder)
+    assert shown(table, 1) == ["0.50", "0.25", "–", "0.38"]
+    table.sortByColumn(2, Qt.AscendingOrder)
+    assert shown(table, 2) == ["", "training", "validation", ""]
+
+
+def test_a_click_names_the_row_as_it_was_given(qtbot, table):
+    table.sortByColumn(1, Qt.AscendingOrder)
+    with qtbot.waitSignal(table.row_chosen) as signal:
+        click(qtbot, table, 0)
+    assert signal.args == [2] and table.row == 2
+    with qtbot.waitSignal(table.row_chosen) as signal:
+        click(qtbot, table, 0)  # once more leads there once more
+    assert signal.args == [2]
+    chosen = []
+    table.row_chosen.connect(chosen.append)
+    qtbot.keyClick(table, Qt.Key_Down)
+    assert chosen == [0]
+    table.choose(2)
+    table.choose(2)
+    assert chosen == [0, 2, 2]
+
+
+def test_shown_is_not_chosen(qtbot, table):
+    table.sortByColumn(1, Qt.DescendingOrder)
+    with qtbot.assertNotEmitted(table.row_chosen):
+        table.show_row(2)
+        assert table.row == 2
+        table.show_row(None)
+        assert table.row is None
+        table.show_row(99)
+    assert table.selectionModel().selectedRows() == []
+
+
+def test_the_selection_stays_with_its_row_when_sorted(table):
+    table.show_row(0)
+    table.sortByColumn(1, Qt.AscendingOrder)
+    assert table.row == 0 and table.currentIndex().row() == 1
+
+
+def test_more_rows(table):
+    table.set_rows(ROWS[:1])
+    table.add_rows([(9, 0.1, "")])
+    table.add_rows([])
+    assert shown(table) == ["2", "9"]
+    table.sortByColumn(1, Qt.AscendingOrder)
+    assert shown(table) == ["9", "2"]
+    assert table.rows == ((2, 0.5, "training"), (9, 0.1, ""))
+
+
+def test_copied_for_a_spreadsheet(qtbot, table):
+    qtbot.keyClick(table, Qt.Key_C, Qt.ControlModifier)
+    lines = QApplication.clipboard().text().splitlines()
+    assert lines[0] == "frame number\tSEG\trole"
+    assert lines[2] == "5\t\t"
+    assert len(lines) == 5
+    table.selectRow(0)
+    click_with_shift = table.visualRect(table.model().index(1, 0)).center()
+    qtbot.mouseClick(table.viewport(), Qt.LeftButton, Qt.ShiftModifier, click_with_shift)
+    assert len(table.text().splitlines()) == 3
+
+
+def test_saved_whole_or_refused_in_words(tmp_path, table):
+    table.sortByColumn(1, Qt.AscendingOrder)
+    table.save(tmp_path / "new" / "scores.csv")
+    with (tmp_path / "new" / "scores.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["frame number", "SEG", "role"]
+    assert rows[1:3] == [["2", "0.5", "training"], ["5", "", ""]]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="a file stands where"):
+        table.save(tmp_path / "file" / "scores.csv")
