@@ -281,13 +281,17 @@ class FrameBook:
         if layer is not None:
             self._watch = watch = LayerWatch(unwrap(layer), self._shown, self._background)
             watch.edited.connect(self._tell_edited)
-            watch.counted.connect(self.changed.emit)
+            watch.counted.connect(self._tell_counted)
         self._tell_all()
 
     def _shown(self) -> int:
         viewer, layer = self._session.viewer, self._session.annotation
         index = () if viewer is None or layer is None else current_index(viewer, layer)
         return index[0] if index else 0
+
+    def _tell_counted(self, positions: tuple[int, ...]) -> None:
+        # not connected to `emit` itself: psygnal tries out how many arguments that takes
+        self.changed.emit(positions)
 
     def _tell_edited(self, positions: tuple[int, ...]) -> None:
         self.edited.emit(positions)
