@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_jnet.data.stack import UNKNOWN, LabelKind
 from napari_jnet.plugin.annotate_actions import background_label
+from napari_jnet.plugin.annotate_part import AnnotatePart
 from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.keep_cells import KeepCells
 from napari_jnet.plugin.layers import current_index, pixels, plane
@@ -53,7 +54,7 @@ def next_number(layer: Any, index: tuple[int, ...]) -> int:
     return int(max((data if small else plane(layer)(index)).max(initial=0), 0)) + 1
 
 
-class PaintTools(QWidget):
+class PaintTools(AnnotatePart):
     """Buttons for napari's painting modes, the number to paint, and what is protected.
 
     Parameters
@@ -65,8 +66,7 @@ class PaintTools(QWidget):
     """
 
     def __init__(self, session: Session, lifetime: Lifetime) -> None:
-        super().__init__()
-        self._session, self._book = session, session.book
+        super().__init__(session, lifetime)
         self._layer: Any | None = None
         self._guard: KeepCells | None = None
         self._last = 1  # number before the unknown brush
@@ -82,6 +82,7 @@ class PaintTools(QWidget):
         lifetime.connect(self._book.kind_changed, self._show)
         lifetime.at_end(self._leave)
         self._follow()
+        self._show()
 
     def _mode_buttons(self) -> QGridLayout:
         self.mode_buttons: dict[str, QPushButton] = {}
@@ -95,7 +96,9 @@ class PaintTools(QWidget):
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             button.setMinimumWidth(button.fontMetrics().horizontalAdvance(name) + 10)
             button.setStyleSheet("padding: 3px 2px;")
-            button.clicked.connect(lambda _=False, mode=mode: self.set_mode(mode))
+            button.clicked.connect(
+                lambda _=False, mode=mode: self.attempt(partial(self.set_mode, mode))
+            )
             self._group.addButton(button)
             self.mode_buttons[mode] = button
             grid.addWidget(button, 0, place)
@@ -105,13 +108,13 @@ class PaintTools(QWidget):
         self.patch = QLabel()
         self.new_button = QPushButton("New cell")
         self.new_button.setToolTip("Paint the next cell, with a number of its own (key M).")
-        self.new_button.clicked.connect(lambda: self.new_cell())
+        self.new_button.clicked.connect(lambda: self.attempt(self.new_cell))
         self.unknown_button = QPushButton("Unknown")
         self.unknown_button.setCheckable(True)
         self.unknown_button.setToolTip(
             "Paint, in grey, where you cannot tell what it is; it is not learned from."
         )
-        self.unknown_button.clicked.connect(lambda on: self.use_unknown_brush(on))
+        self.unknown_button.clicked.connect(self._unknown_clicked)
         row = QHBoxLayout()
         row.addWidget(self.patch, 1)
         for button in (self.new_button, self.unknown_button):
@@ -241,6 +244,10 @@ class PaintTools(QWidget):
         if self._book.kind is LabelKind.INSTANCES:
             return f"cell {number}" if number > 0 else "background"
         return f"class {number - background_label(self._book.kind)}"
+
+    def _unknown_clicked(self, on: bool) -> None:
+        self.attempt(partial(self.use_unknown_brush, on))
+        self._show()
 
     def _set_keep(self, on: bool) -> None:
         if self._layer is not None:

@@ -14,10 +14,10 @@ from qtpy.QtWidgets import (
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_jnet.data.stack import LabelKind
+from napari_jnet.plugin.annotate_part import AnnotatePart
 from napari_jnet.plugin.annotation_layers import (
     CLASS_COLOURS,
     annotation_options,
@@ -31,7 +31,7 @@ Legend = tuple[tuple[str, str], ...]
 NUMBER, COLOUR, NAME = range(3)
 
 
-class ClassTable(QWidget):
+class ClassTable(AnnotatePart):
     """Names and colours of the classes of the annotation; hidden where cells are numbered.
 
     Parameters
@@ -43,11 +43,9 @@ class ClassTable(QWidget):
     """
 
     chosen = Signal(int)  # the number to paint with
-    changed = Signal(object)  # the legend
 
     def __init__(self, session: Session, lifetime: Lifetime) -> None:
-        super().__init__()
-        self._book = session.book
+        super().__init__(session, lifetime)
         self.table = QTableWidget(0, 3)
         self.table.setHorizontalHeaderLabels(["No.", "Colour", "Name (double click to change)"])
         self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
@@ -63,13 +61,13 @@ class ClassTable(QWidget):
         self.table.cellDoubleClicked.connect(self._double_click)
         self.table.itemChanged.connect(self._renamed)
         self.add_button = QPushButton("Add class")
-        self.add_button.clicked.connect(lambda: self.add())
+        self.add_button.clicked.connect(lambda: self.attempt(self.add))
         self.add_button.setToolTip("One more class, with the next number.")
         self.remove_button = QPushButton("Remove unused")
         self.remove_button.setToolTip(
             "Remove the last classes as far as nothing is painted in them."
         )
-        self.remove_button.clicked.connect(lambda: self.remove_unused())
+        self.remove_button.clicked.connect(lambda: self.attempt(self.remove_unused))
         buttons = QHBoxLayout()
         buttons.addWidget(self.add_button)
         buttons.addWidget(self.remove_button)
@@ -110,7 +108,7 @@ class ClassTable(QWidget):
         layer.features = options["features"]
         layer.colormap = options["colormap"]
         self._fill()
-        self.changed.emit(legend)
+        self._book.kind_changed.emit(kind)  # whoever keeps or shows the names hears of it
 
     def add(self, name: str = "") -> int:
         """Add a class and return its number; it is what the brush paints next."""
@@ -157,6 +155,10 @@ class ClassTable(QWidget):
         names = {name for name, _ in self.legend}
         numbers = range(len(names) - self._first + 1, 10_000)
         return next(f"class {n}" for n in numbers if f"class {n}" not in names)
+
+    def _name_of(self, number: int) -> str:
+        legend = self.legend
+        return legend[number][0] if number < len(legend) else ""
 
     # following
 
@@ -236,15 +238,14 @@ class ClassTable(QWidget):
             return
         chosen = QColorDialog.getColor(QColor(colour), self, f"Colour of {name}")
         if chosen.isValid():
-            self.recolour(number, chosen.name())
+            self.attempt(lambda: self.recolour(number, chosen.name()))
 
     def _renamed(self, item: QTableWidgetItem) -> None:
         if item.column() != NAME:
             return
         number, before, _ = self._row(item.row())
-        try:
-            self.rename(number, item.text())
-        except ValueError:
+        self.attempt(lambda: self.rename(number, item.text()))
+        if self._name_of(number) == before:
             self.table.blockSignals(True)
             item.setText(before)
             self.table.blockSignals(False)

@@ -29,6 +29,8 @@ _HELP = {
     UNSURE: "How unsure the network was in the last prediction; the highest is worth annotating.",
 }
 _TITLES = {FRAME: "Frame", PAINTED: "Cells", UNKNOWN: "Unkn.", ROLE: "Use", UNSURE: "Unsure"}
+_OPTIONAL = (UNKNOWN, SCORE, UNSURE)  # shown once a frame has a value
+_LOOKED_AT = 200  # frames that are looked at for such values at once
 _SHOWN = QColor(0, 122, 204, 110)
 
 
@@ -43,9 +45,12 @@ class FramesModel(QAbstractTableModel):
         Ends the listening.
     """
 
+    filled = Signal(object)  # the columns that hold something
+
     def __init__(self, book: Any, lifetime: Lifetime) -> None:
         super().__init__()
         self._book = book
+        self.columns: frozenset[int] = frozenset((FRAME, PAINTED, ROLE))
         self._only_annotated = False
         self._shown = -1
         self._facts: dict[int, Any] = {}
@@ -154,11 +159,23 @@ class FramesModel(QAbstractTableModel):
             self._facts.pop(position, None)
         if self._head != self._identity() or self._only_annotated:
             self._reset()
+            self._look_for_columns(self._book.annotated)
             return
+        self._look_for_columns(positions)
         rows = [p for p in positions if p < len(self._rows)]  # without a filter, row = position
         if rows:
             self._tell(min(rows), max(rows))
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, PAINTED, SCORE)
+
+    def _look_for_columns(self, positions: Sequence[int]) -> None:
+        found = set(self.columns)
+        for position in positions[:_LOOKED_AT]:
+            facts = self.facts(position)
+            values = (facts.annotated and facts.unknown, facts.score, facts.uncertainty)
+            found.update(c for c, v in zip(_OPTIONAL, values, strict=True) if v)
+        if found != self.columns:
+            self.columns = frozenset(found)
+            self.filled.emit(self.columns)
 
     def _identity(self) -> tuple[Any, ...]:
         return (id(self._book.layer), len(self._book), self._book.kind)
@@ -173,6 +190,8 @@ class FramesModel(QAbstractTableModel):
         self.beginResetModel()
         if head != self._head:
             self._facts.clear()
+            self.columns = frozenset((FRAME, PAINTED, ROLE))
+            self.filled.emit(self.columns)
         self._head, self._rows = head, rows
         self.endResetModel()
 
@@ -218,6 +237,8 @@ class FramesTable(QTableView):
         columns.setSectionResizeMode(ROLE, QHeaderView.ResizeMode.Fixed)
         columns.resizeSection(ROLE, em("validation ▾ ") + 22)
         columns.setSectionResizeMode(PAINTED, QHeaderView.ResizeMode.Stretch)
+        model.filled.connect(self._show_columns)
+        self._show_columns(model.columns)
 
     def selected_positions(self) -> list[int]:
         """Return the frames of the selected rows."""
@@ -247,6 +268,10 @@ class FramesTable(QTableView):
                 lambda _=False, role=role: self.role_wanted.emit(list(positions), role)
             )
         return menu
+
+    def _show_columns(self, filled: frozenset[int]) -> None:
+        for column in _OPTIONAL:
+            self.setColumnHidden(column, column not in filled)
 
     def _click(self, index: QModelIndex) -> None:
         position = self._model.position(index.row())

@@ -26,6 +26,7 @@ KIND_TITLES = {
     LabelKind.SCRIBBLES: "scribbles: a few strokes a class",
 }
 _COLOURS = {"cell": "#3ddc84", "background": "#4d7cff", "unknown": UNKNOWN_COLOUR}
+_FAINT = 0.15  # opacity of the painted labels under the overlay: a stroke is still seen
 _DELAY = 60  # ms that the picture may be behind the brush
 
 
@@ -85,7 +86,8 @@ class KindPreview(QWidget):
         super().__init__()
         self._session, self._book = session, session.book
         self._layer: Any | None = None
-        self.switch = QCheckBox("Show on image")
+        self._faint: tuple[Any, float] | None = None  # the layer that is dimmed, as it was
+        self.switch = QCheckBox("Colour the image so")
         self.switch.setToolTip(
             "Colour each pixel by what the network is told of it: cell, background, or unknown "
             "(not learned from)."
@@ -97,6 +99,7 @@ class KindPreview(QWidget):
         column.setSpacing(3)
         column.addWidget(self.line)
         column.addLayout(self._legend())
+        column.addWidget(self.switch)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_DELAY)
@@ -118,7 +121,11 @@ class KindPreview(QWidget):
         layer, viewer = self._book.layer, self._session.viewer
         if layer is None or viewer is None:
             self.line.setText("")
+            self.switch.setChecked(False)
             return
+        if self._faint is not None and not same(self._faint[0], layer):
+            self.remove()  # another annotation, perhaps of another size
+            self._add()
         index = current_index(viewer, layer)
         position = index[0] if index else 0
         if position >= len(self._book):
@@ -136,6 +143,7 @@ class KindPreview(QWidget):
         viewer = self._session.viewer
         if layer is not None and viewer is not None and layer in viewer.layers:
             viewer.layers.remove(layer)
+        self._brighten()
 
     def _legend(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -145,7 +153,6 @@ class KindPreview(QWidget):
             patch.setTextFormat(Qt.TextFormat.RichText)
             row.addWidget(patch)
         row.addStretch(1)
-        row.addWidget(self.switch)
         return row
 
     def _switched(self, on: bool) -> None:
@@ -165,13 +172,20 @@ class KindPreview(QWidget):
         self._layer = viewer.add_labels(
             np.zeros(plane(painted)(index).shape, np.uint8),
             name="what counts",
-            opacity=0.35,
+            opacity=0.5,
             metadata={METADATA_KEY: {"result": "what counts"}},
             **lies,
             **legend_options(colours),
         )
+        self._faint = (painted, painted.opacity)
+        painted.opacity = min(painted.opacity, _FAINT)
         if active is not None:
             viewer.layers.selection.active = active
+
+    def _brighten(self) -> None:
+        faint, self._faint = self._faint, None
+        if faint is not None:
+            faint[0].opacity = faint[1]
 
     def _later(self, _event: Any = None) -> None:
         if not self._timer.isActive():
@@ -180,4 +194,5 @@ class KindPreview(QWidget):
     def _removed(self, event: Any) -> None:
         if self._layer is not None and same(event.value, self._layer):
             self._layer = None
+            self._brighten()
             self.switch.setChecked(False)
