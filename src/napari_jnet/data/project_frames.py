@@ -68,7 +68,8 @@ class PaintedFrames:
         if not painted.any():
             remove_file(path)
             return
-        self.folder.mkdir(exist_ok=True)
+        if self.folder.parent.is_dir():
+            self.folder.mkdir(exist_ok=True)
         write_file(path, _encoded(painted))
 
     def read(self, number: int) -> NDArray[np.int32]:
