@@ -40,6 +40,12 @@ BRANCHES = [
     ),
     (dataclasses.replace(PREDICTED, score=0.744), "predict", "Use as annotation", "SEG 0.74"),
     (dataclasses.replace(PAINTED, unsaved="disk full"), "stack", "", "not saved: disk full"),
+    (
+        dataclasses.replace(TRAINED, unfinished=12),
+        "train",
+        "Go on with the training",
+        "stopped at epoch 12",
+    ),
     # a model of another day: nothing has to be painted first
     (Facts(image=True, model=True), "predict", "This frame", "which cells"),
 ]

@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+import time
+from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_jnet.plugin import steps
+from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.session import SaveStatus, TrainingStatus, session
 from napari_jnet.plugin.workbench import Workbench
 
@@ -18,21 +22,17 @@ LATER = 3000  # ms: more than the workbench waits before it looks again
 class Page(QWidget):
     """Stands for the widget of a step."""
 
-    made: list[str] = []
-    stopped: list[str] = []
+    made: ClassVar[list[str]] = []
 
     def __init__(self, name):
         super().__init__()
         self.name = name
         Page.made.append(name)
 
-    def stop(self):
-        Page.stopped.append(self.name)
-
 
 @pytest.fixture
 def pages(monkeypatch):
-    Page.made, Page.stopped = [], []
+    Page.made.clear()
     monkeypatch.setattr(
         "napari_jnet.plugin.workbench.make_widget", lambda step, _viewer: Page(step.name)
     )
@@ -97,10 +97,42 @@ def test_training_and_saving_are_seen_from_every_step(workbench, viewer):
     assert "disk is full" in row.saved.text()
 
 
-def test_closing_the_dock_stops_the_jobs_of_all_steps(workbench, viewer, pages):
+def job_that_lasts(stop_asked):
+    while True:
+        stop_asked.append("next event")
+        time.sleep(0.001)
+        yield "event"
+
+
+def test_closing_the_dock_stops_the_jobs_of_its_steps(viewer, qtbot, monkeypatch):
+    class Working(JobWidget):
+        def begin(self):
+            self._start(partial(job_that_lasts, []), "a long job")
+
+        def _on_event(self, event):
+            pass
+
+    monkeypatch.setattr(
+        "napari_jnet.plugin.workbench.make_widget", lambda _step, viewer: Working(viewer)
+    )
+    _, workbench = viewer.window.add_plugin_dock_widget("napari-jnet", "Workbench")
+    page = workbench.show_step("train")
+    page.begin()
+    workbench.show_step("predict")
+    assert page.running
+    with qtbot.waitSignal(page.finished, timeout=LATER) as ended:
+        viewer.window.remove_dock_widget(workbench)
+    assert ended.args == ["stopped"]
+    assert not page.running
+
+
+def test_docked_again_the_workbench_has_its_steps(workbench, viewer, pages):
     workbench.show_step("train")
     viewer.window.remove_dock_widget(workbench)
-    assert sorted(pages.stopped) == ["stack", "train"]
+    viewer.window.add_dock_widget(workbench)
+    assert workbench.page.name == "train"
+    assert workbench.show_step("stack").name == "stack"
+    assert pages.made == ["stack", "train"]
 
 
 def test_a_broken_step_says_so_and_the_others_work_on(viewer, qtbot, monkeypatch):

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari_jnet.data.stack import LabelKind
 
-__all__ = ["Facts", "Hint", "advise", "facts_of", "next_step", "step_states"]
+__all__ = ["Facts", "Hint", "advise", "facts_of", "step_states"]
 
 _ENOUGH_CELLS = 2
 _ENOUGH_FRAMES = 2
@@ -39,6 +39,8 @@ class Facts:
         The mean score of the frames that were evaluated, None where none was.
     score_name
         What that score is.
+    unfinished
+        Epochs of the last training, where it was stopped before its end; 0 where it was not.
     unsaved
         Why the annotations cannot be saved, "" where they can.
     """
@@ -59,6 +61,7 @@ class Facts:
     predicted: int = 0
     score: float | None = None
     score_name: str = "SEG"
+    unfinished: int = 0
     unsaved: str = ""
 
     @property
@@ -100,6 +103,12 @@ def advise(facts: Facts) -> Hint:
         return _while_training(facts)
     if facts.offer:
         return Hint("You have worked on this stack before. Go on with it?", "stack", "Go on")
+    if facts.unfinished and not facts.predicted:
+        return Hint(
+            f"Training was stopped at epoch {facts.unfinished}: go on with it, or see it in Predict.",
+            "train",
+            "Go on with the training",
+        )
     if not facts.model:
         return _before_training(facts)
     if facts.new_frames:
@@ -179,7 +188,7 @@ def step_states(facts: Facts) -> dict[str, str]:
     return states
 
 
-def facts_of(session: Any, new_frames: int = 0) -> Facts:
+def facts_of(session: Any, new_frames: int = 0, unfinished: int = 0) -> Facts:
     """Read the facts of a session.
 
     Parameters
@@ -188,9 +197,10 @@ def facts_of(session: Any, new_frames: int = 0) -> Facts:
         The `Session` of a viewer.
     new_frames
         Frames painted since they were last learned from; who watches the session knows.
+    unfinished
+        Epochs of a last training that was stopped.
     """
     training, saving, results = session.training, session.saving, session.results
-    painted = _painted(session.book) if getattr(session, "book", None) is not None else {}
     return Facts(
         image=session.image is not None,
         annotation=session.annotation is not None,
@@ -200,9 +210,10 @@ def facts_of(session: Any, new_frames: int = 0) -> Facts:
         progress=training.progress,
         outcome=training.outcome,
         new_frames=new_frames,
+        unfinished=unfinished,
         predicted=0 if results is None else len(results.done),
         unsaved=saving.text if saving.failed else "",
-        **painted,
+        **_painted(session.book),
     )
 
 
@@ -223,11 +234,6 @@ def _painted(book: Any) -> dict[str, Any]:
 def _columns(rows: list[tuple[int, ...]]) -> list[list[int]]:
     width = max(map(len, rows), default=0)
     return [[row[i] for row in rows if i < len(row)] for i in range(width)]
-
-
-def next_step(session: Any, new_frames: int = 0) -> Hint:
-    """Say what to do next in this session."""
-    return advise(facts_of(session, new_frames))
 
 
 def _count(number: int, one: str, many: str) -> str:

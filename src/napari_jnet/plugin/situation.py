@@ -37,6 +37,7 @@ class Situation(QObject):
         # what each frame held when the network last learned from it, by position
         self._learned: dict[int, Any] = {}
         self._epoch: tuple[Any, int] = (None, -1)
+        self._unfinished = 0
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_LATER_MS)
@@ -47,15 +48,15 @@ class Situation(QObject):
             if emitter is not None:
                 lifetime.connect(emitter, self._soon)
         lifetime.connect(session.training_changed, self._training_changed)
-        book = getattr(session, "book", None)
-        if book is not None:
-            lifetime.connect(book.changed, self._soon)
+        lifetime.connect(session.book.changed, self._soon)
+        lifetime.connect(session.project_changed, self._read_runs)
+        self._read_runs()
         if session.model is not None:
             self._learn()
 
     def look(self) -> None:
         """Read the facts now, and tell them."""
-        self._changed(facts_of(self._session, self._new_frames()))
+        self._changed(facts_of(self._session, self._new_frames(), self._unfinished))
 
     def _soon(self, *_: Any) -> None:
         if not self._timer.isActive():
@@ -66,14 +67,18 @@ class Situation(QObject):
         if status.state != "idle" and (status.run, status.epoch) != self._epoch:
             self._epoch = (status.run, status.epoch)
             self._learn()
+        if status.state == "idle":
+            self._read_runs()
+
+    def _read_runs(self, _project: Any = None) -> None:
+        run = None if self._session.project is None else self._session.project.last_run
+        self._unfinished = run.epochs if run is not None and run.resumable else 0
 
     def _learn(self) -> None:
         self._learned = self._painted()
 
     def _painted(self) -> dict[int, Any]:
-        book = getattr(self._session, "book", None)
-        if book is None:
-            return {}
+        book = self._session.book
         return {p: _content(book.facts(p)) for p in book.annotated}
 
     def _new_frames(self) -> int:

@@ -82,7 +82,7 @@ class Workbench(QWidget):
     @property
     def current(self) -> str:
         """The name of the step that is shown."""
-        return next(name for name, page in self._pages.items() if page is self.page)
+        return self._session.step
 
     @property
     def page(self) -> QWidget:
@@ -109,20 +109,22 @@ class Workbench(QWidget):
         self.hint_line.at_step(name)
         return self._pages[name]
 
-    def stop(self) -> None:
-        """Ask the jobs of all steps to stop."""
-        for page in self._pages.values():
-            stop = getattr(page, "stop", None)
-            if stop is not None:
-                stop()
-
     def event(self, event: QEvent) -> bool:
-        """Stop the jobs when the dock is closed: nobody could stop them any more."""
+        """Let the steps go when the dock is closed: alone, each stops its job."""
         if event.type() == QEvent.Type.ParentChange:
-            if self._docked and self.parent() is None:
-                self.stop()
-            self._docked = self.parent() is not None
+            docked = self.parent() is not None
+            if self._docked and not docked:
+                for page in self._pages.values():
+                    page.setParent(None)
+            elif docked and self._stack.count() < len(self._pages):
+                self._take_back()
+            self._docked = docked
         return super().event(event)
+
+    def _take_back(self) -> None:
+        for page in self._pages.values():
+            self._stack.addWidget(page)
+        self.show_step(self._session.step)
 
     def _go(self, name: str) -> None:
         self.show_step(name)
