@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_jnet.config import Config
+from napari_jnet.config import Config, NetworkConfig
 from napari_jnet.data.stack import AnnotatedFrame, LabelKind
 from napari_jnet.networks import network_class
 
-__all__ = ["adapt", "class_count", "object_areas"]
+__all__ = ["adapt", "class_count", "object_areas", "resolution_levels"]
 
 WORKING_DIAMETER = 30
 """Diameter that a typical object has at the top level, within a factor of 1.5: enough to see its
@@ -51,6 +51,27 @@ def class_count(config: Config, frames: Sequence[AnnotatedFrame]) -> int:
     return max(classes, largest + 1) if largest > 1 else classes
 
 
+def resolution_levels(
+    network: NetworkConfig, frames: Sequence[AnnotatedFrame], top: int
+) -> tuple[int, ...]:
+    """Return the levels below a top level that suit a network and the size of the frames.
+
+    Parameters
+    ----------
+    network
+        Says how many levels it likes.
+    frames
+        The smallest of them decides how far down it goes: to 8 pixels.
+    top
+        Level of the answer, 0 or less; frames too small for it take the lowest there is.
+    """
+    smallest = min(min(frame.image.shape[:2]) for frame in frames)
+    deepest = int(math.log2(max(smallest, 8) / 8))
+    top = max(top, -deepest)
+    depth = network_class(network.name).depth(network, top + deepest + 1)
+    return tuple(range(top - depth + 1, top + 1))
+
+
 def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     """Fill in what the configuration leaves to the data.
 
@@ -80,11 +101,7 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     network = config.network
     if not network.resolution_levels:
         top = -max(0, round(math.log2(typical / WORKING_DIAMETER)))
-        smallest = min(min(frame.image.shape[:2]) for frame in frames)
-        deepest = int(math.log2(max(smallest, 8) / 8))
-        top = max(top, -deepest)
-        depth = network_class(network.name).depth(network, top + deepest + 1)
-        changes["network.resolution_levels"] = tuple(range(top - depth + 1, top + 1))
+        changes["network.resolution_levels"] = resolution_levels(network, frames, top)
     bound = config.targets.dt_bound
     if bound is None:
         bound = float(max(3, round(BOUND_OF_DIAMETER * typical)))

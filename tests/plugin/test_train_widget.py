@@ -31,7 +31,14 @@ def buttons(widget):
 def train(qtbot, widget):
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
         click(qtbot, widget.train_button)
-    assert buttons(widget) == (True, False)
+    assert not widget.stop_button.isVisibleTo(widget)
+    return signal.args[0]
+
+
+def attempt(qtbot, widget):
+    """Start by script what the button may refuse."""
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        widget.start()
     return signal.args[0]
 
 
@@ -58,8 +65,11 @@ def test_two_epochs_train_and_hand_the_model_to_predict(qtbot, viewer, widget, t
     assert "epoch 2" in widget.score_line.text()
     assert "CPU" in widget.device_line.text()
     assert not widget.message.is_error
-    assert train(qtbot, widget) == "failed"  # the run folder is taken: nothing is overwritten
+    assert buttons(widget) == (False, False)  # the run folder is taken: nothing is overwritten
+    assert attempt(qtbot, widget) == "failed"
     assert "another folder" in widget.message.text
+    click(qtbot, widget.checks.list.buttons()["Another folder"])
+    assert buttons(widget) == (True, False)
 
 
 def test_the_preview_lies_on_the_frame_that_is_shown(qtbot, viewer, widget):
@@ -81,7 +91,7 @@ def test_stop_leaves_a_model_that_can_go_on(qtbot, viewer, widget, tmp_path):
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
         click(qtbot, widget.stop_button)
     assert signal.args == ["stopped"]
-    assert buttons(widget) == (True, False)
+    assert buttons(widget) == (False, False)  # the folder holds a model now
     assert (tmp_path / "run" / "last.pt").is_file()
     done = widget.plot.points("training")[0][-1]
     widget.set_values(epochs=done + 2, resume=True)
@@ -93,7 +103,7 @@ def test_fine_tuning_starts_from_a_model(qtbot, viewer, widget, trained_run, tmp
     widget.set_values(start_from=trained_run, changes={"training.patch_size": 16})
     assert train(qtbot, widget) == "done"
     widget.set_values(start_from=tmp_path / "none.pt", run_folder=tmp_path / "second")
-    assert train(qtbot, widget) == "failed"
+    assert attempt(qtbot, widget) == "failed"
     assert "none.pt" in widget.message.text
 
 
@@ -129,7 +139,7 @@ def no_image(viewer):
 )
 def test_bad_labels_are_said_in_words(qtbot, viewer, widget, spoil, words):
     spoil(viewer)
-    assert train(qtbot, widget) == "failed"
+    assert attempt(qtbot, widget) == "failed"
     assert widget.message.is_error
     assert words in widget.message.text
 
@@ -145,7 +155,7 @@ def test_one_annotated_frame_trains_with_a_notice(qtbot, viewer, widget):
 def test_a_folder_that_cannot_be_written_is_said(qtbot, viewer, widget, tmp_path):
     (tmp_path / "file").write_text("")
     widget.set_values(run_folder=tmp_path / "file" / "run")
-    assert train(qtbot, widget) == "failed"
+    assert attempt(qtbot, widget) == "failed"
     assert "Choose another folder" in widget.message.text
 
 
@@ -184,9 +194,9 @@ def test_closing_the_dock_stops_the_training(qtbot, viewer, widget, tmp_path):
 
 def test_the_kind_of_labels_is_explained(widget):
     said = set()
-    for index in range(widget.kind_combo.count()):
-        widget.kind_combo.setCurrentIndex(index)
-        said.add(widget.kind_line.text())
+    for index in range(widget.learn_from.kind_combo.count()):
+        widget.learn_from.kind_combo.setCurrentIndex(index)
+        said.add(widget.learn_from.kind_line.text())
     assert len(said) == 3
 
 
@@ -202,7 +212,7 @@ def test_the_network_form_gives_the_configuration(widget):
 
 
 def test_a_new_run_folder_is_suggested_beside_earlier_ones(viewer):
-    from napari_jnet.plugin.train_form import new_run_folder
+    from napari_jnet.plugin.run_form import new_run_folder
 
     first = new_run_folder("my movie/1")
     first.mkdir(parents=True)

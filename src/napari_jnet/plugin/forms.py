@@ -98,12 +98,21 @@ class PathEdit(QWidget):
 
 
 class OptionEditor(QWidget):
-    """One option of the configuration; limits, choices, default and help come from `options`."""
+    """One option of the configuration; limits, choices, default and help come from `options`.
 
-    def __init__(self, option: Option, *, kind: type | None = None) -> None:
+    ``zero`` is shown in place of 0, where 0 means something else than a number.
+    """
+
+    changed = Signal()
+
+    def __init__(self, option: Option, *, kind: type | None = None, zero: str = "") -> None:
         super().__init__()
         self.option = option
         self._editor = _editor_of(option, kind or type(option.default))
+        self._zero = zero
+        if zero:
+            self._editor.setSpecialValueText(zero)
+        self._tell_changes()
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._editor)
@@ -117,9 +126,8 @@ class OptionEditor(QWidget):
             return editor.isChecked()
         if isinstance(editor, QComboBox):
             return editor.currentText()
-        if editor.specialValueText() and editor.value() == editor.minimum():
-            return None
-        return editor.value()
+        lowest = editor.specialValueText() and editor.value() == editor.minimum()
+        return None if lowest and not self._zero else editor.value()
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -130,6 +138,15 @@ class OptionEditor(QWidget):
             editor.setCurrentText(value)
         else:
             editor.setValue(editor.minimum() if value is None else value)
+
+    def _tell_changes(self) -> None:
+        editor = self._editor
+        if isinstance(editor, QCheckBox):
+            editor.toggled.connect(lambda *_: self.changed.emit())
+        elif isinstance(editor, QComboBox):
+            editor.currentTextChanged.connect(lambda *_: self.changed.emit())
+        else:
+            editor.valueChanged.connect(lambda *_: self.changed.emit())
 
 
 def _editor_of(option: Option, kind: type) -> Any:

@@ -61,6 +61,7 @@ class JobWidget(QWidget):
         self._session = session(viewer)
         self._relay = Relay()
         self._docked = False
+        self.left = False  # the dock was closed: nobody sees the end
         self._lifetime = lifetime = Lifetime()
         lifetime.at_end(self._relay.close)
         self.destroyed.connect(lambda *_: lifetime.end())
@@ -89,7 +90,8 @@ class JobWidget(QWidget):
     def event(self, event: QEvent) -> bool:
         """Stop the job when the dock is closed: nobody could stop it any more."""
         if event.type() == QEvent.Type.ParentChange:
-            if self._docked and self.parent() is None:
+            self.left = self._docked and self.parent() is None
+            if self.left:
                 self.stop()
             self._docked = self.parent() is not None
         return super().event(event)

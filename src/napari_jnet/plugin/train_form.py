@@ -1,29 +1,32 @@
-"""The forms of the Train widget: which network, for how long, from what start, to where."""
+"""The form of the Train widget: for how long, which network, and what is learned at which size."""
 
 from __future__ import annotations
 
-import datetime
-import re
-from pathlib import Path
 from typing import Any
 
+from psygnal import Signal
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFormLayout,
-    QHBoxLayout,
-    QStackedWidget,
-    QToolButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QToolButton, QWidget
 
-from napari_jnet.config import PRESETS, Config, TargetConfig, TrainingConfig, options, preset
-from napari_jnet.plugin.forms import OptionEditor, PathEdit, words
+from napari_jnet.config import (
+    PRESETS,
+    Config,
+    InstanceConfig,
+    NetworkConfig,
+    TargetConfig,
+    TrainingConfig,
+    options,
+    preset,
+)
+from napari_jnet.config.plans import Hardware, plan_changes
+from napari_jnet.data.stack import LabelKind
+from napari_jnet.plugin.advice import Advice, advice_words, size_title
+from napari_jnet.plugin.duration_form import DurationForm
+from napari_jnet.plugin.forms import OptionEditor, small_label, words
 from napari_jnet.plugin.worker import window_threads
 
-__all__ = ["NetworkForm", "RunForm", "new_run_folder"]
+__all__ = ["NetworkForm"]
 
-SCRATCH, MODEL, RESUME = "from scratch", "from a model", "go on with this run"
 _TITLES = {
     "unet": "U-Net",
     "jnet": "J-Net",
@@ -31,88 +34,143 @@ _TITLES = {
     "fcn16": "FCN-16",
     "fcn32": "FCN-32",
 }
-_MORE: tuple[tuple[type, str, type], ...] = (
-    (TargetConfig, "dt_bound", float),
-    (TrainingConfig, "learning_rate", float),
-    (TrainingConfig, "batch_size", int),
-    (TrainingConfig, "patch_size", int),
-    (TrainingConfig, "validation_fraction", float),
-    (TrainingConfig, "seed", int),
-    (TrainingConfig, "device", str),
+# section of the configuration, its class, field, type, title, what 0 means
+_MORE: tuple[tuple[str, type, str, type, str, str], ...] = (
+    ("targets", TargetConfig, "dt_bound", float, "Distance bound", ""),
+    ("instances", InstanceConfig, "min_size", int, "Smallest object", "automatic"),
+    ("network", NetworkConfig, "channels", int, "U-Net channels", ""),
+    ("training", TrainingConfig, "learning_rate", float, "Learning rate", ""),
+    ("training", TrainingConfig, "batch_size", int, "Batch size", ""),
+    ("training", TrainingConfig, "patch_size", int, "Patch size", ""),
+    ("training", TrainingConfig, "validation_fraction", float, "For validation", ""),
+    ("training", TrainingConfig, "seed", int, "Seed", ""),
+    ("training", TrainingConfig, "device", str, "Device", ""),
 )
-_SECTIONS = {TargetConfig: "targets", TrainingConfig: "training"}
-
-
-def new_run_folder(name: str) -> Path:
-    """Return a run folder that does not exist yet, named after the image and the time."""
-    plain = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "image"
-    stem = f"{plain}-{datetime.datetime.now():%Y%m%d-%H%M}"
-    root = Path.home() / "napari-jnet-runs"
-    candidates = [root / stem, *(root / f"{stem}-{n}" for n in range(2, 1000))]
-    return next(folder for folder in candidates if not folder.exists())
+_FINE_TUNE_RATE = 0.5  # of the preset's learning rate: the weights are good already
 
 
 class NetworkForm:
-    """Network, preset, duration and, folded away, the options that seldom change."""
+    """Plan, words on what the data decide and, folded away, what seldom changes.
+
+    Parameters
+    ----------
+    form
+        Takes the rows.
+    """
+
+    changed = Signal()  # the configuration may be another one
+    preset_changed = Signal()  # what the data decide may be, too
 
     def __init__(self, form: QFormLayout) -> None:
         self._changes: dict[str, Any] = {}
-        self._network = QComboBox()
-        for name in dict.fromkeys(preset(name).network.name for name in PRESETS):
-            self._network.addItem(_TITLES.get(name, name), name)
-        self._network.setToolTip(
-            "U-Net: more accurate in most cases. J-Net: nine times fewer weights. FCN: the VGG16 family."
-        )
-        self._preset = QComboBox()
-        self._preset.setToolTip("A set of defaults for this network.")
-        self._network.currentIndexChanged.connect(self._list_presets)
-        self._list_presets()
-        row = QHBoxLayout()
-        row.addWidget(self._network)
-        row.addWidget(self._preset)
-        form.addRow("Network", row)
-        form.addRow("Train for", self._duration())
-        self._more_form(form)
-
-    def _duration(self) -> QWidget:
-        known = options(TrainingConfig)
-        self._unit = QComboBox()
-        self._unit.addItems(["minutes", "epochs"])
-        self._minutes = OptionEditor(known["minutes"], kind=float)
-        self._epochs = OptionEditor(known["epochs"], kind=int)
-        self._minutes.value, self._epochs.value = 15.0, 20
-        self._amount = QStackedWidget()
-        self._amount.addWidget(self._minutes)
-        self._amount.addWidget(self._epochs)
-        self._amount.setMaximumHeight(self._minutes.sizeHint().height())
-        self._unit.currentIndexChanged.connect(self._amount.setCurrentIndex)
-        widget = QWidget()
-        row = QHBoxLayout(widget)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._amount)
-        row.addWidget(self._unit)
-        return widget
-
-    def _more_form(self, form: QFormLayout) -> None:
+        self._hardware = Hardware(cores=window_threads())
+        self._defaults: dict[str, Any] = {}
         self._more: dict[str, OptionEditor] = {}
-        button = QToolButton()
-        button.setText("More options…")
-        button.setCheckable(True)
+        self.advice: Advice | None = None
+        self.kind = LabelKind.INSTANCES
+        self.duration = DurationForm(form, self._hardware)
+        self.advice_line = small_label()
+        form.addRow(self.advice_line)
+        self.more_form = self._folded(form)
+        self._network_row()
+        self._size_row()
+        for section, cls, name, kind, title, zero in _MORE:
+            editor = OptionEditor(options(cls)[name], kind=kind, zero=zero)
+            self._more[f"{section}.{name}"] = editor
+            self.more_form.addRow(title, editor)
+            editor.changed.connect(self._tell)
+        self._list_presets()
+        self.duration.changed.connect(self._plan_changed)
+
+    def _folded(self, form: QFormLayout) -> QFormLayout:
+        self.more_button = QToolButton()
+        self.more_button.setText("More options…")
+        self.more_button.setCheckable(True)
+        self.more_button.setToolTip("Network, sizes, learning rate, run folder.")
         folded = QWidget()
         inner = QFormLayout(folded)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.setVerticalSpacing(3)
-        for section, name, kind in _MORE:
-            editor = OptionEditor(options(section)[name], kind=kind)
-            self._more[f"{_SECTIONS[section]}.{name}"] = editor
-            inner.addRow("Distance bound" if name == "dt_bound" else words(name), editor)
         folded.setVisible(False)
-        button.toggled.connect(folded.setVisible)
-        form.addRow(button)
+        self.more_button.toggled.connect(folded.setVisible)
+        form.addRow(self.more_button)
         form.addRow(folded)
-        self._show_defaults()
+        return inner
 
-    def _list_presets(self) -> None:
+    def _network_row(self) -> None:
+        self._network = QComboBox()
+        for name in dict.fromkeys(preset(name).network.name for name in PRESETS):
+            self._network.addItem(_TITLES.get(name, name), name)
+        self._network.setToolTip(
+            "U-Net (default): more accurate in most cases. J-Net: nine times fewer weights. "
+            "FCN: the VGG16 family."
+        )
+        self._preset = QComboBox()
+        self._preset.setToolTip("A set of defaults for this network, such as those of a paper.")
+        self._network.currentIndexChanged.connect(self._list_presets)
+        self._preset.currentIndexChanged.connect(self._preset_chosen)
+        row = QHBoxLayout()
+        row.addWidget(self._network)
+        row.addWidget(self._preset)
+        self.more_form.addRow("Network", row)
+
+    def _size_row(self) -> None:
+        self._size = QComboBox()
+        self._size.addItem("automatic", None)
+        self._size.setToolTip(
+            "At which size the network sees the frame. By default the one at which a cell is about "
+            "30 px across; smaller is faster, larger sees finer detail."
+        )
+        self._size.currentIndexChanged.connect(self._tell)
+        self.more_form.addRow("Learn at", self._size)
+
+    # what is known of the computer and the data
+
+    def set_hardware(self, hardware: Hardware) -> None:
+        """Fit the plan to the computer, once it is known."""
+        self._hardware = hardware
+        self.duration.set_hardware(hardware)
+        self._plan_changed()
+
+    def set_advice(self, advice: Advice | None, kind: LabelKind) -> None:
+        """Show what the data decide; None where nothing is painted yet."""
+        self.advice, self.kind = advice, kind
+        chosen = self._size.currentData()
+        with QSignalBlocker(self._size):
+            self._size.clear()
+            automatic = f" ({size_title(advice.levels[-1])})" if advice else ""
+            self._size.addItem(f"automatic{automatic}", None)
+            for top in advice.choices if advice else ():
+                self._size.addItem(size_title(top), top)
+            self._size.setCurrentIndex(max(self._size.findData(chosen), 0))
+        self._tell()
+
+    def _tell(self, *_: object) -> None:
+        self._say_advice()
+        self.changed.emit()
+
+    def _say_advice(self) -> None:
+        if self.advice is None:
+            self.advice_line.setText("Sizes come from the cells, once some are painted.")
+            return
+        text = advice_words(
+            self.advice,
+            self.kind,
+            top=self._size.currentData(),
+            bound=self._more["targets.dt_bound"].value,
+            min_size=self._more["instances.min_size"].value,
+            distance=preset(self.preset_name).network.distance,
+        )
+        self.advice_line.setText(text)
+
+    # presets and plans
+
+    @property
+    def preset_name(self) -> str:
+        """Name of the chosen preset."""
+        return str(self._preset.currentData())
+
+    def _list_presets(self, *_: object) -> None:
         chosen = self._network.currentData()
         with QSignalBlocker(self._preset):
             self._preset.clear()
@@ -120,115 +178,76 @@ class NetworkForm:
                 if preset(name).network.name == chosen:
                     title = "default" if name == chosen else words(name)
                     self._preset.addItem(title, name)
-        if hasattr(self, "_more"):
-            self._show_defaults()
-        else:
-            self._preset.currentIndexChanged.connect(self._show_defaults)
+        self._preset_chosen()
 
-    def _show_defaults(self) -> None:
-        if not hasattr(self, "_more") or self._preset.currentData() is None:
+    def _preset_chosen(self, *_: object) -> None:
+        if self._preset.currentData() is None or not self._more:
             return
-        values = preset(self._preset.currentData()).to_dict()
+        self._defaults = {}
+        self._plan_changed()
+        self.more_form.setRowVisible(
+            self._more["network.channels"], self._network.currentData() == "unet"
+        )
+        self.preset_changed.emit()
+
+    def _plan_changed(self, *_: object) -> None:
+        """Set the defaults of preset and plan, except where somebody chose another value."""
+        values = preset(self.preset_name).replace(self._plan_values()).to_dict()
         for name, editor in self._more.items():
             section, key = name.split(".")
-            editor.value = values[section][key]
+            if name not in self._defaults or editor.value == self._defaults[name]:
+                with QSignalBlocker(editor):
+                    editor.value = values[section][key]
+            kept = editor.value
+            with QSignalBlocker(editor):  # as the editor rounds it
+                editor.value = values[section][key]
+                self._defaults[name] = editor.value
+                editor.value = kept
+        self._tell()
+
+    def _plan_values(self) -> dict[str, Any]:
+        changes = plan_changes(self.duration.plan, self._hardware, self.preset_name)
+        return {name: value for name, value in changes.items() if name != "training.minutes"}
+
+    # the values
 
     def set_values(self, values: dict[str, Any]) -> None:
-        """Set what is named: network, preset, minutes, epochs, changes."""
+        """Set what is named: plan, network, preset, minutes, epochs, channels, changes."""
         if (name := values.get("preset")) is not None:
             values = {"network": preset(name).network.name, **values}
         if (network := values.get("network")) is not None:
             _choose(self._network, network, "network")
         if name is not None:
             _choose(self._preset, name, "preset")
-        for index, key in enumerate(("minutes", "epochs")):
-            if values.get(key) is not None:
-                (self._minutes, self._epochs)[index].value = values[key]
-                self._unit.setCurrentIndex(index)
+        self.duration.set_values(values)
+        if values.get("channels") is not None:
+            self._more["network.channels"].value = values["channels"]
         if "changes" in values:
             self._changes = dict(values["changes"] or {})
+            self._tell()
 
-    def config(self) -> Config:
-        """Return the checked configuration; raises `ValueError` where a value does not fit."""
-        minutes = self._unit.currentText() == "minutes"
-        changes = {name: editor.value for name, editor in self._more.items()}
-        changes["training.minutes"] = self._minutes.value if minutes else None
-        changes["training.epochs"] = None if minutes else self._epochs.value
+    def plain_config(self) -> Config:
+        """Return the preset with the changes of scripts, without the sizes that the form shows."""
+        return preset(self.preset_name).replace(self._changes)
+
+    def config(self, *, fine_tune: bool = False) -> Config:
+        """Return the checked configuration; raises `ValueError` where a value does not fit.
+
+        Parameters
+        ----------
+        fine_tune
+            With half the learning rate, unless somebody chose one.
+        """
+        changes = {**self._plan_values(), **self.duration.values()}
+        changes |= {name: editor.value for name, editor in self._more.items()}
+        rate = "training.learning_rate"
+        if fine_tune and changes[rate] == self._defaults[rate]:
+            changes[rate] = preset(self.preset_name).training.learning_rate * _FINE_TUNE_RATE
+        top = self._size.currentData()
+        if top is not None and self.advice is not None:
+            changes["network.resolution_levels"] = self.advice.choices[top]
         changes["training.threads"] = window_threads()
-        return preset(self._preset.currentData()).replace({**changes, **self._changes})
-
-
-class RunForm:
-    """Where to start from and where the run goes."""
-
-    def __init__(self, form: QFormLayout) -> None:
-        self._suggested = ""
-        self._offered: Path | None = None
-        self._start = QComboBox()
-        self._start.addItems([SCRATCH, MODEL, RESUME])
-        self._start.setToolTip(
-            "From a model: fine-tune a trained network. Go on: resume a stopped training of the "
-            "run folder, exactly where it was."
-        )
-        self._model = PathEdit(
-            "either", caption="A model, or a run", placeholder="run folder or model.pt"
-        )
-        self._folder = PathEdit("folder", caption="Run folder")
-        self._folder.setToolTip("Models, losses and settings are written here.")
-        form.addRow("Start", self._start)
-        form.addRow("Model", self._model)
-        form.addRow("Run folder", self._folder)
-        self._form = form
-        self._start.currentTextChanged.connect(self._show_model)
-        self._show_model()
-
-    def _show_model(self) -> None:
-        wanted = self._start.currentText() == MODEL
-        self._form.labelForField(self._model).setVisible(wanted)
-        self._model.setVisible(wanted)
-
-    def suggest(self, name: str) -> None:
-        """Suggest a new run folder, unless the user has typed one."""
-        if self._folder.path is None or str(self._folder.path) == self._suggested:
-            self._suggested = str(new_run_folder(name))
-            self._folder.path = self._suggested
-
-    def offer_model(self, run: Path) -> None:
-        """Offer a run as the model to start from, unless the user has typed another."""
-        if self._model.path in (None, self._offered):
-            self._model.path = self._offered = run
-
-    def set_values(self, values: dict[str, Any]) -> None:
-        """Set what is named: run_folder, start_from, resume."""
-        if values.get("run_folder") is not None:
-            self._folder.path = values["run_folder"]
-        if values.get("start_from") is not None:
-            self._model.path = values["start_from"]
-            self._start.setCurrentText(MODEL)
-        if "resume" in values:
-            self._start.setCurrentText(RESUME if values["resume"] else SCRATCH)
-
-    @property
-    def folder(self) -> Path:
-        """The run folder; raises `ValueError` where none is typed."""
-        path = self._folder.path
-        if path is None:
-            raise ValueError("There is no run folder; choose where the model is to be written.")
-        return path
-
-    @property
-    def resume(self) -> bool:
-        """Whether a stopped training goes on."""
-        return self._start.currentText() == RESUME
-
-    @property
-    def start_from(self) -> Path | None:
-        """The model to start from; raises `ValueError` where none is typed."""
-        if self._start.currentText() != MODEL:
-            return None
-        if self._model.path is None:
-            raise ValueError("There is no model to start from; choose one, or start from scratch.")
-        return self._model.path
+        return preset(self.preset_name).replace({**changes, **self._changes})
 
 
 def _choose(combo: QComboBox, data: str, what: str) -> None:

@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QComboBox, QPushButton
 
+from napari_jnet.config import Config
+from napari_jnet.config.plans import Hardware
 from napari_jnet.data.stack import LabelKind
-from napari_jnet.events import (
-    BatchEnd,
-    EpochEnd,
-    Notice,
-    TrainingEnd,
-    TrainingStart,
-)
+from napari_jnet.events import EpochEnd
+from napari_jnet.plugin.feed import FrameFeed
 from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.job_widget import JobWidget
-from napari_jnet.plugin.layer_combos import LayerCombo
-from napari_jnet.plugin.layers import describe_kind, kind_of, training_input
-from napari_jnet.plugin.loss_plot import LossPlot
+from napari_jnet.plugin.learn_from_form import LearnFromForm
+from napari_jnet.plugin.painted_meanwhile import PaintedMeanwhile
+from napari_jnet.plugin.preflight import Problem, TrainingFacts
+from napari_jnet.plugin.preflight_facts import gather
 from napari_jnet.plugin.preview import PlacedPreview, PreviewLayer, PreviewSource
-from napari_jnet.plugin.train_form import NetworkForm, RunForm
-from napari_jnet.plugin.train_jobs import look_up_device, time_left, training
-from napari_jnet.plugin.worker import Relay
+from napari_jnet.plugin.recipes import Recipe, train_command, train_script
+from napari_jnet.plugin.round_end import Rounds
+from napari_jnet.plugin.run_form import RunForm, new_run_folder
+from napari_jnet.plugin.session import TrainingStatus
+from napari_jnet.plugin.train_advisor import Advisor
+from napari_jnet.plugin.train_buttons import TrainButtons
+from napari_jnet.plugin.train_checks import TrainingChecks
+from napari_jnet.plugin.train_form import NetworkForm
+from napari_jnet.plugin.train_jobs import DeviceFound, Past, training
+from napari_jnet.plugin.training_monitor import TrainingMonitor
+from napari_jnet.plugin.worker import window_threads
 
 if TYPE_CHECKING:
     import napari
 
 __all__ = ["TrainWidget"]
-
-_KIND_TITLES = {
-    LabelKind.INSTANCES: "cells (each its own number)",
-    LabelKind.CLASSES: "classes (a class a pixel)",
-    LabelKind.SCRIBBLES: "scribbles (sparse)",
-}
 
 
 class TrainWidget(JobWidget):
@@ -51,68 +49,76 @@ class TrainWidget(JobWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
-        self._device_relay = Relay()
-        self._lifetime.at_end(self._device_relay.close)
+        session, lifetime = self._session, self._lifetime
         self._source: PreviewSource | None = None
         self._preview: PreviewLayer | None = None
+        self._feed: FrameFeed | None = None
         self._run: Path | None = None
-        self._notices: list[str] = []
-        self._data_group()
-        self.network_form = NetworkForm(self._group("Network"))
-        self.run_form = RunForm(self._group("Run"))
-        self._progress_part()
-        self._lifetime.connect(napari_viewer.dims.events.current_step, self._follow_viewer)
-        self._labels_changed()
-        self._image_changed()
+        self._stop_asked = False
+        self._hardware = Hardware(cores=window_threads())
+        self.learn_from = LearnFromForm(self._group("Learn from"), session, lifetime)
+        self.image_combo = self.learn_from.image_combo
+        self.labels_combo = self.learn_from.labels_combo
+        self.network_form = NetworkForm(self._group("Train"))
+        self.run_form = RunForm(self.network_form.more_form)
+        self.monitor = TrainingMonitor(self.progress, self.message)
+        self.plot, self.score_line = self.monitor.plot, self.monitor.score_line
+        forms = (self.network_form, self.run_form)
+        self.checks = TrainingChecks(
+            session, lifetime, forms, self._facts, self._checked, self.show_error
+        )
+        self.rounds = Rounds(session, lifetime, self._relay)
+        self._meanwhile = PaintedMeanwhile(session.book, lifetime)
+        self._lower_part()
+        self.advisor = Advisor(
+            session,
+            lifetime,
+            self.network_form,
+            device_found=self._device_found,
+            past_found=self._past_found,
+            busy=lambda: self.running,
+        )
+        lifetime.connect(napari_viewer.dims.events.current_step, self._follow_viewer)
+        lifetime.connect(session.model_changed, self._model_changed)
+        self._model_changed()
+        self.checks.now()
 
-    def _data_group(self) -> None:
-        form = self._group("Learn from")
-        self.image_combo = LayerCombo(self._session, "image", self._lifetime)
-        self.labels_combo = LayerCombo(self._session, "annotation", self._lifetime)
-        self.image_combo.setToolTip("The image to learn from; the active image is chosen at first.")
-        self.labels_combo.setToolTip("The painted labels; frames without any label are not used.")
-        self.kind_combo = QComboBox()
-        for kind, title in _KIND_TITLES.items():
-            self.kind_combo.addItem(title, kind)
-        self.kind_combo.setToolTip("What the numbers of the labels mean.")
-        self.kind_line = small_label()
-        form.addRow("Image", self.image_combo)
-        form.addRow("Labels", self.labels_combo)
-        form.addRow("Labels are", self.kind_combo)
-        form.addRow(self.kind_line)
-        self.kind_combo.currentIndexChanged.connect(self._kind_changed)
-        self.labels_combo.layer_changed.connect(self._labels_changed)
-        self.image_combo.layer_changed.connect(self._image_changed)
-        self._kind_changed()
-
-    def _progress_part(self) -> None:
+    def _lower_part(self) -> None:
         self.device_line = small_label("Device: looked up when the widget is shown")
-        self.train_button = QPushButton("Train")
-        self.train_button.setToolTip("Train in the background; painting and browsing go on.")
-        self.train_button.clicked.connect(self.start)
-        self.score_line = small_label()
-        self.plot = LossPlot()
-        self.column.addWidget(self.device_line)
-        self.column.addLayout(self._buttons(self.train_button))
-        self.column.addWidget(self.progress)
-        self.column.addWidget(self.message)
-        self.column.addWidget(self.score_line)
-        self.column.addWidget(self.plot)
+        self.buttons = TrainButtons(self.stop_button, self.command, self.script)
+        self.train_button = self.buttons.train
+        self.buttons.train.clicked.connect(lambda: self.start())
+        self.buttons.fine_tune.clicked.connect(lambda: self.start(fine_tune=True))
+        self.buttons.go_on.clicked.connect(self.go_on)
+        self.buttons.pause.clicked.connect(self.toggle_pause)
+        self.buttons.copied.connect(lambda what: self.message.say(f"{what} copied."))
+        self.buttons.failed.connect(self.show_error)
+        for part in (self.device_line, self.checks.list, self.buttons, self.progress, self.message):
+            self.column.addWidget(part)
+        self.column.addWidget(self.rounds.panel)
+        self.column.addWidget(self.monitor)
         self.column.addStretch(1)
+        self._set_running(False)
 
     # what scripts use
 
+    @property
+    def paused(self) -> bool:
+        """Whether a training rests."""
+        return self._relay.paused
+
     def set_image(self, layer: Any) -> None:
         """Choose the image layer."""
-        self.image_combo.set_layer(layer)
+        self.learn_from.image_combo.set_layer(layer)
 
     def set_labels(self, layer: Any) -> None:
         """Choose the labels layer."""
-        self.labels_combo.set_layer(layer)
+        self.learn_from.labels_combo.set_layer(layer)
 
     def set_values(
         self,
         *,
+        plan: str | None = None,
         network: str | None = None,
         preset: str | None = None,
         minutes: float | None = None,
@@ -127,12 +133,14 @@ class TrainWidget(JobWidget):
 
         Parameters
         ----------
+        plan
+            Name of a plan, as in `napari_jnet.config.plans.PLANS`.
         network, preset
             Names, as in `napari_jnet.config.PRESETS`.
         minutes, epochs
-            One of them ends the training.
+            One of them ends the training, in place of the plan.
         run_folder
-            Where the model goes.
+            Where the model goes, in place of the project.
         start_from
             A model to fine-tune.
         resume
@@ -145,9 +153,9 @@ class TrainWidget(JobWidget):
         Raises
         ------
         ValueError
-            If a network, a preset or a kind is not known.
+            If a plan, a network, a preset or a kind is not known.
         """
-        values: dict[str, Any] = {"network": network, "preset": preset}
+        values: dict[str, Any] = {"plan": plan, "network": network, "preset": preset}
         values |= {"minutes": minutes, "epochs": epochs}
         if changes is not None:
             values["changes"] = changes
@@ -155,59 +163,144 @@ class TrainWidget(JobWidget):
         run = {"run_folder": run_folder, "start_from": start_from}
         self.run_form.set_values(run if resume is None else {**run, "resume": resume})
         if kind is not None:
-            self.kind_combo.setCurrentIndex(list(_KIND_TITLES).index(LabelKind(kind)))
+            self.learn_from.set_kind(kind)
+        self.checks.now()
 
-    def start(self, *_: Any) -> None:
-        """Start training, as the button does; problems are said in the widget."""
+    def start(self, *, fine_tune: bool = False) -> None:
+        """Start training, as the buttons do; problems are said in the widget.
+
+        Parameters
+        ----------
+        fine_tune
+            Whether to go on from the model of the session, with all that is painted now.
+        """
         if self.running:
             return
         try:
-            image, labels = self._chosen_layers()
-            if not self.run_form.resume:
-                self.run_form.suggest(image.name)
-            data = training_input(image, labels, self.kind_combo.currentData())
-            config = self.network_form.config()
-            run, resume = self.run_form.folder, self.run_form.resume
-            start_from = self.run_form.start_from
+            start_from = self._need_model() if fine_tune else self.run_form.start_from
+            blocking = [problem for problem in self.checks.now() if problem.blocking]
+            if blocking:
+                raise ValueError(blocking[0].text)
+            config = self.network_form.config(fine_tune=start_from is not None)
+            resume = self.run_form.resume and not fine_tune
+            self._begin(self._run_folder(), config, resume=resume, start_from=start_from)
         except (ValueError, OSError) as error:
-            self.show_error(error)
-            self.finished.emit("failed")
+            self._refuse(error)
+
+    def go_on(self, *_: Any) -> None:
+        """Go on with the last training that was stopped, for the time it had left."""
+        run = self.buttons.resumable
+        if self.running or run is None:
             return
-        self._run, self._notices = run, []
+        try:
+            self._begin(run, None, resume=True, start_from=None)
+        except (ValueError, OSError) as error:
+            self._refuse(error)
+
+    def toggle_pause(self, *_: Any) -> None:
+        """Let the training rest, or go on."""
+        if not self.running or self._relay.stopping:
+            return
+        paused = not self._relay.paused
+        self._relay.pause() if paused else self._relay.unpause()
+        self.buttons.show_paused(paused)
+        self.progress.setFormat("paused · %p %" if paused else "going on…")
+        self._tell("paused" if paused else "running")
+
+    def stop(self) -> None:
+        """Ask the training to stop; `finished` follows."""
+        if self.running:
+            self._stop_asked = True
+            self.buttons.pause.setEnabled(False)
+            self._tell("stopping")
+        super().stop()
+
+    def command(self, *, fine_tune: bool = False) -> str:
+        """Return the line for a terminal that does what Train would do; see `script`."""
+        return train_command(self._recipe(fine_tune))
+
+    def script(self, *, fine_tune: bool = False) -> str:
+        """Return a Python script that does what Train would do.
+
+        Raises
+        ------
+        ValueError
+            If there is no project that the labels are saved in, or no model to fine-tune.
+        """
+        return train_script(self._recipe(fine_tune))
+
+    # what a training is made of
+
+    def _begin(
+        self, run: Path, config: Config | None, *, resume: bool, start_from: Path | None
+    ) -> None:
+        image = self._session.image
+        self._feed = feed = FrameFeed(self._session.book.snapshot())
+        self._run, self._stop_asked = run, False
+        self._device = "auto" if config is None else config.training.device
         self._preview = PreviewLayer(self._viewer, image, self._preview)
         self._source = PreviewSource(image, ())
         self._preview.follow(self._source)
-        if not resume:
-            self.plot.clear()
-        self.score_line.clear()
-        job = training(data, run, config, resume, start_from, self._source)
+        self.monitor.begin()
+        self.rounds.begin(run)
+        self._meanwhile.begin(feed)
+        job = training(feed, run, config, resume, start_from, self._source)
         self._start(job, f"training on {image.name}")
+        self._tell("running")
 
-    def _chosen_layers(self) -> tuple[Any, Any]:
-        image, labels = self.image_combo.layer, self.labels_combo.layer
-        if image is None:
-            raise ValueError("There is no image in the viewer; open one first.")
-        if labels is None:
-            raise ValueError(
-                "There are no labels in the viewer; add a labels layer (the button above the layer "
-                "list) and paint some cells."
-            )
-        return image, labels
+    def _refuse(self, error: Exception) -> None:
+        self.show_error(error)
+        self.finished.emit("failed")
 
-    # what changes in the form
+    def _run_folder(self) -> Path:
+        """Return where the run goes: where somebody said, into the project, or into the home."""
+        if self.run_form.folder is not None:
+            return self.run_form.folder
+        project = self._project()
+        return new_run_folder(self._session.image.name) if project is None else project.new_run()
 
-    def _kind_changed(self, _index: int = 0) -> None:
-        self.kind_line.setText(describe_kind(self.kind_combo.currentData()))
+    def _project(self) -> Any | None:
+        keeper = self._session.keeper
+        if self._session.project is None and keeper is not None:
+            keeper.ensure_project()
+        return self._session.project
 
-    def _labels_changed(self) -> None:
-        layer = self.labels_combo.layer
-        kind = None if layer is None else kind_of(layer)
-        if kind is not None:
-            self.kind_combo.setCurrentIndex(list(_KIND_TITLES).index(kind))
+    def _need_model(self) -> Path:
+        if self._session.model is None:
+            raise ValueError("There is no model to fine-tune yet; press Train first.")
+        return self._session.model
 
-    def _image_changed(self) -> None:
-        if self.image_combo.layer is not None:
-            self.run_form.suggest(self.image_combo.layer.name)
+    def _recipe(self, fine_tune: bool) -> Recipe:
+        project = self._project()
+        if project is None:
+            raise ValueError("The labels are saved in no project yet; paint a cell first.")
+        start_from = self._need_model() if fine_tune else self.run_form.start_from
+        return Recipe(
+            project=project.path,
+            run=self.run_form.folder or project.new_run(),
+            preset=self.network_form.preset_name,
+            config=self.network_form.config(fine_tune=start_from is not None),
+            start_from=start_from,
+            resume=self.run_form.resume,
+        )
+
+    def _facts(self) -> TrainingFacts:
+        try:
+            config = self.network_form.config()
+        except ValueError:  # said when training is asked for
+            config = None
+        run, resume = self.run_form.folder, self.run_form.resume
+        return gather(self._session, config, self._hardware, run, resume=resume)
+
+    # what changes around the form
+
+    def _checked(self, problems: list[Problem]) -> None:
+        self.buttons.set_blocking([problem for problem in problems if problem.blocking])
+
+    def _model_changed(self, _path: Any = None) -> None:
+        self.buttons.set_model(self._session.model)
+        if self._session.model is not None:
+            self.run_form.offer_model(self._session.model)
 
     def _follow_viewer(self, _event: Any = None) -> None:
         if self.running and self._preview is not None and self._source is not None:
@@ -216,81 +309,66 @@ class TrainWidget(JobWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """Look the device up once the widget is on the screen: this is the first use of torch."""
         super().showEvent(event)
-        if not self.device_line.property("asked"):
-            self.device_line.setProperty("asked", True)
-            QTimer.singleShot(0, self._ask_device)
+        QTimer.singleShot(0, self.advisor.ask)
 
-    def _ask_device(self) -> None:
-        self._device_relay.start(
-            look_up_device,
-            lambda line: self.device_line.setText(f"Device: {line}"),
-            on_error=lambda error: self.device_line.setText(f"Device: unknown ({error})"),
-            title="looking for a GPU",
-        )
+    def _device_found(self, found: DeviceFound | Exception) -> None:
+        if isinstance(found, Exception):
+            self.device_line.setText(f"Device: unknown ({found})")
+            return
+        if not self.running:
+            self.device_line.setText(f"Device: {found.line}")
+        self._hardware = found.hardware
+        self.network_form.set_hardware(found.hardware)
+
+    def _past_found(self, past: Past) -> None:
+        if not self.running:
+            self.plot.show_earlier(past.earlier)
+            self.buttons.offer(past.last)
 
     # what the training tells
 
+    def _tell(self, state: str, outcome: str = "") -> None:
+        self._session.training = TrainingStatus(
+            state, self._run, self.monitor.epoch, self.monitor.part, outcome
+        )
+
     def _on_event(self, event: Any) -> None:
-        handlers: dict[type, Callable[[Any], None]] = {
-            BatchEnd: self._batch_end,
-            EpochEnd: self._epoch_end,
-            TrainingStart: self._training_start,
-            TrainingEnd: self._training_end,
-            PlacedPreview: self._show_preview,
-            Notice: self._notice,
-        }
-        handlers[type(event)](event)
+        if isinstance(event, PlacedPreview):
+            if self._preview is not None:
+                self._preview.show(event)
+            return
+        self.monitor.take(event)
+        if self.monitor.device:
+            self.device_line.setText(f"Device: {self.monitor.device}")
+        if isinstance(event, EpochEnd):
+            self._tell(self._session.training.state)
 
-    def _training_start(self, event: TrainingStart) -> None:
-        self.device_line.setText(f"Device: {event.device}")
-        self._batches = event.batches_per_epoch
-        validation = len(event.validation_frames)
-        self._frames = (
-            f"{len(event.training_frames)} frame(s) to learn from, {validation} kept for validation"
-        )
-        self.score_line.setText(f"{self._frames}; distance bound {event.dt_bound:g} px")
-
-    def _batch_end(self, event: BatchEnd) -> None:
-        self.progress.setValue(round(1000 * event.progress))
-        left = time_left(event.remaining_s)
-        self.progress.setFormat(f"epoch {event.epoch} · %p % · {left} left")
-        self.plot.add("batch", event.epoch - 1 + event.batch / self._batches, event.loss)
-
-    def _epoch_end(self, event: EpochEnd) -> None:
-        self.plot.add("training", event.epoch, event.train_loss)
-        self.plot.add("validation", event.epoch, event.validation_loss)
-        scores = {"IoU": event.iou, "SEG": event.seg}
-        said = [f"{name} {score:.3f}" for name, score in scores.items() if score is not None]
-        best = " · best so far" if event.best else ""
-        of = "on validation" if said else "no validation frame"
-        self.score_line.setText(
-            f"epoch {event.epoch}: {' · '.join([*said, of])}{best}\n"
-            f"{event.images_per_s:.1f} patches/s · {self._frames}"
-        )
-
-    def _show_preview(self, event: PlacedPreview) -> None:
-        if self._preview is not None:
-            self._preview.show(event)
-
-    def _notice(self, event: Notice) -> None:
-        self._notices.append(event.text)
-        self.message.say("\n".join(self._notices))
-
-    def _training_end(self, event: TrainingEnd) -> None:
-        self._notices.append(
-            f"Trained {event.epochs} epochs in {time_left(event.elapsed_s)}; the best is epoch "
-            f"{event.best_epoch}. Next: open Predict."
-        )
-        self.message.say("\n".join(self._notices))
+    def _set_running(self, running: bool) -> None:
+        super()._set_running(running)
+        if hasattr(self, "buttons"):  # the base class begins with this
+            self.buttons.set_running(running)
 
     def _end(self, outcome: str) -> None:
         self._source = None
+        self._meanwhile.end()
         if outcome == "stopped":
-            self._notices.append(
-                f"Stopped. The model so far is in {self._run}; it can go on later."
+            self.monitor.say(
+                "end", f"Stopped. The model so far is in {self._run}; it can go on later."
             )
-            self.message.say("\n".join(self._notices))
-        if self._run is not None and (self._run / "model.pt").is_file():
-            self._session.model = self._run
-            self.run_form.offer_model(self._run)
+        if outcome == "failed" or self._feed is None:
+            self._ended(outcome)
+            return
+        seen = not self.left and (outcome == "done" or self._stop_asked)
+        self.buttons.pause.setEnabled(False)
+        self.stop_button.setEnabled(True)
+        self.stop_button.setText("Skip")
+        self.progress.setFormat("comparing with the model before…")
+        self.rounds.end(self._feed, self._device, compare=seen, then=lambda: self._ended(outcome))
+
+    def _ended(self, outcome: str) -> None:
+        self._feed = None
+        self._tell("idle", outcome)
+        self.checks.now()
+        self.advisor.present = self._run
+        self.advisor.read_runs()
         super()._end(outcome)
