@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["info"]
 
+_ROLES = {
+    "training": "for training",
+    "validation": "for validation",
+    "unused": "not used",
+    "": "without a role",
+}
 _AXES = {
     "T": "time",
     "Z": "sections",
@@ -67,7 +73,6 @@ def describe(path: Path, sequence: str | None = None) -> dict[str, str]:
 
 def _describe_project(project: Project) -> dict[str, str]:
     from napari_jnet.data.project_copy import STACK_FILE
-    from napari_jnet.data.roles import ROLES
 
     words = {"project": f"{project.name} ({project.path})"}
     try:
@@ -76,10 +81,10 @@ def _describe_project(project: Project) -> dict[str, str]:
         words["stack"] = words_of(error)
     images = project.path / STACK_FILE if project.stack.stored else project.stack.path
     words["images"] = str(images or "in no file")
-    for role in (*ROLES, ""):
+    for role, title in _ROLES.items():
         numbers = project.numbers(role)
         if numbers:
-            words[f"for {role}" if role else "without a role"] = _numbers(numbers)
+            words[title] = _numbers(numbers)
     if project.last_saved is not None:
         words["last saved"] = f"{project.last_saved:%Y-%m-%d %H:%M}"
     model = project.model
@@ -95,7 +100,7 @@ def _within(path: Path, folder: Path) -> str:
 
 def _describe_run(run: RunSummary) -> str:
     state = "finished" if run.finished else "stopped, can go on" if run.resumable else "stopped"
-    parts = [f"{run.epochs} epochs in {duration(run.elapsed_s)}, {state}"]
+    parts = [f"{run.epochs} epoch{'s' * (run.epochs != 1)} in {duration(run.elapsed_s)}, {state}"]
     frames = len(run.training_frames)
     parts.append(f"{frames} frame{'s' * (frames != 1)} learned from")
     best = {"SEG": run.seg, "IoU": run.iou}
