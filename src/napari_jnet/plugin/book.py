@@ -205,6 +205,12 @@ class FrameBook:
         return tuple(p for p in hopeful if self.facts(p).annotated)
 
     @property
+    def filled(self) -> tuple[int, ...]:
+        """The positions where something is painted, or may be: those still to be counted too."""
+        empty = frozenset() if self._watch is None else self._watch.empty
+        return () if self._watch is None else tuple(p for p in range(len(self)) if p not in empty)
+
+    @property
     def counting(self) -> bool:
         """Whether frames are still being counted."""
         return self._background.busy

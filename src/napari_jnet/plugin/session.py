@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "METADATA_KEY",
     "Lifetime",
+    "Offer",
     "SaveStatus",
     "Session",
     "TrainingStatus",
@@ -51,6 +52,14 @@ class SaveStatus:
     text: str = ""
     saved: bool = True  # False while strokes are only in memory
     failed: bool = False
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A project of the image that one can go on with."""
+
+    path: Path
+    words: str  # "3 frames annotated, saved 20 Nov 12:03; training stopped at epoch 12 (of 15 min)"
 
 
 class Shared:
@@ -98,6 +107,8 @@ class Session:
         How the training stands.
     saving
         How the saving of annotations stands.
+    offer
+        An `Offer` to go on with the project of the image, or None.
     step
         The step of the workbench that is wanted: stack, annotate, train, predict or evaluate.
     book
@@ -113,6 +124,7 @@ class Session:
     results_changed = Signal(object)
     training_changed = Signal(object)
     saving_changed = Signal(object)
+    offer_changed = Signal(object)
     step_changed = Signal(str)
 
     image = Shared()
@@ -121,6 +133,7 @@ class Session:
     results = Shared()
     training = Shared(TrainingStatus())
     saving = Shared(SaveStatus())
+    offer = Shared()
     step = Shared("stack")
 
     def __init__(self, viewer: napari.viewer.Viewer | None = None) -> None:
@@ -268,8 +281,10 @@ def session(viewer: napari.viewer.Viewer) -> Session:
     key = id(raw)
     if key not in _sessions:
         from napari_jnet.plugin.book import FrameBook
+        from napari_jnet.plugin.keeping import Keeper
 
         _sessions[key] = made = Session(raw)
         made.book = FrameBook(made)
+        made.keeper = Keeper(made)
         weakref.finalize(raw, _sessions.pop, key, None)
     return _sessions[key]
