@@ -25,10 +25,14 @@ def click(qtbot, widget, button):
     assert button.isEnabled()
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
         qtbot.mouseClick(button, Qt.LeftButton)
-    assert widget.frame_button.isEnabled()
-    assert widget.all_button.isEnabled()
+    assert widget.predict_button.isEnabled()
     assert not widget.stop_button.isVisibleTo(widget)
     return signal.args[0]
+
+
+def predict(qtbot, widget, scope="all"):
+    widget.set_scope(scope)
+    return click(qtbot, widget, widget.predict_button)
 
 
 def move(qtbot, widget, name, value):
@@ -39,7 +43,7 @@ def move(qtbot, widget, name, value):
 
 
 def test_all_frames_become_three_layers_that_lie_on_the_image(qtbot, viewer, widget):
-    assert click(qtbot, widget, widget.all_button) == "done"
+    assert predict(qtbot, widget) == "done"
     segmentation, distance, cells = widget.layers
     image = viewer.layers["movie"]
     for layer in widget.layers:
@@ -54,16 +58,16 @@ def test_all_frames_become_three_layers_that_lie_on_the_image(qtbot, viewer, wid
     assert cells.data.reshape(4, -1).max(axis=1).min() >= 0
     assert sorted(widget.results.done) == [0, 1, 2, 3]
     count = sum(frame.max() for frame in cells.data)
-    assert f"4 frame(s) predicted, {count} cells." in widget.message.text
+    assert widget.message.text.startswith(f"{count} cells in 4 frames")
 
 
 def test_this_frame_is_the_one_that_is_shown(qtbot, viewer, widget):
     viewer.dims.set_current_step(0, 3)
-    assert click(qtbot, widget, widget.frame_button) == "done"
+    assert predict(qtbot, widget, "frame") == "done"
     assert list(widget.results.done) == [3]
     layers = widget.layers
     viewer.dims.set_current_step(0, 1)
-    assert click(qtbot, widget, widget.frame_button) == "done"
+    assert predict(qtbot, widget, "frame") == "done"
     assert sorted(widget.results.done) == [1, 3]  # the same layers go on
     assert all(a is b for a, b in zip(layers, widget.layers, strict=True))
 
@@ -71,12 +75,12 @@ def test_this_frame_is_the_one_that_is_shown(qtbot, viewer, widget):
 def test_a_plane_without_time_is_predicted(qtbot, viewer, widget):
     plane = viewer.add_image(np.asarray(viewer.layers["movie"].data[0]), name="plane")
     widget.set_image(plane)
-    assert click(qtbot, widget, widget.all_button) == "done"
+    assert predict(qtbot, widget) == "done"
     assert widget.layers[2].data.shape == (64, 64)
 
 
 def test_sliders_renew_the_cells_from_the_stored_maps(qtbot, viewer, widget):
-    assert click(qtbot, widget, widget.all_button) == "done"
+    assert predict(qtbot, widget) == "done"
     move(qtbot, widget, "segmentation_threshold", 0.31)
     move(qtbot, widget, "seed_threshold", 0.25)
     move(qtbot, widget, "min_size", 12)
@@ -94,14 +98,14 @@ def test_sliders_renew_the_cells_from_the_stored_maps(qtbot, viewer, widget):
 
 
 def test_what_was_painted_is_kept(qtbot, viewer, widget):
-    assert click(qtbot, widget, widget.all_button) == "done"
+    assert predict(qtbot, widget) == "done"
     cells = widget.layers[2]
     cells.data_setitem((np.array([2]), np.array([5]), np.array([5])), 77)
     painted = cells.data[2].copy()
     move(qtbot, widget, "segmentation_threshold", 1.0)
     np.testing.assert_array_equal(cells.data[2], painted)
     assert not cells.data[[0, 1, 3]].any()
-    assert click(qtbot, widget, widget.all_button) == "done"
+    assert predict(qtbot, widget) == "done"
     assert widget.layers[2] is not cells
     assert cells.name == "cells (earlier)"
     np.testing.assert_array_equal(cells.data[2], painted)
@@ -111,7 +115,7 @@ def test_what_was_painted_is_kept(qtbot, viewer, widget):
 def test_the_thresholds_of_the_training_are_the_first(qtbot, viewer, widget, trained_run):
     from napari_jnet.checkpoint import load_model
 
-    assert click(qtbot, widget, widget.frame_button) == "done"
+    assert predict(qtbot, widget, "frame") == "done"
     assert widget.separation.config == load_model(trained_run).config.instances
 
 
@@ -119,7 +123,8 @@ def test_stop_keeps_what_is_done(qtbot, viewer, widget):
     many = viewer.add_image(np.zeros((400, 64, 64), np.float32), name="many")
     many.data[:] = np.asarray(viewer.layers["movie"].data[0])
     widget.set_image(many)
-    qtbot.mouseClick(widget.all_button, Qt.LeftButton)
+    widget.set_scope("all")
+    qtbot.mouseClick(widget.predict_button, Qt.LeftButton)
     qtbot.waitUntil(lambda: bool(widget.results and widget.results.done), timeout=TIMEOUT)
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
         qtbot.mouseClick(widget.stop_button, Qt.LeftButton)
@@ -130,7 +135,8 @@ def test_stop_keeps_what_is_done(qtbot, viewer, widget):
 def test_closing_the_viewer_while_predicting_leaves_no_thread(qtbot, viewer, widget):
     many = viewer.add_image(np.ones((400, 64, 64), np.float32), name="many")
     widget.set_image(many)
-    qtbot.mouseClick(widget.all_button, Qt.LeftButton)
+    widget.set_scope("all")
+    qtbot.mouseClick(widget.predict_button, Qt.LeftButton)
     assert widget.running
     viewer.close()
     assert QThreadPool.globalInstance().waitForDone(5000)
@@ -140,17 +146,17 @@ def test_closing_the_viewer_while_predicting_leaves_no_thread(qtbot, viewer, wid
 def test_a_file_that_is_no_model_is_said(qtbot, viewer, widget, tmp_path, content):
     (tmp_path / "model.pt").write_bytes(content)
     widget.set_model(tmp_path / "model.pt")
-    assert click(qtbot, widget, widget.all_button) == "failed"
+    assert predict(qtbot, widget) == "failed"
     assert widget.message.is_error
     assert "model.pt" in widget.message.text
 
 
 def test_no_model_and_no_image_are_said(qtbot, viewer, widget):
     widget.set_model("")
-    assert click(qtbot, widget, widget.frame_button) == "failed"
+    assert predict(qtbot, widget, "frame") == "failed"
     assert "no model" in widget.message.text
     viewer.layers.clear()
-    assert click(qtbot, widget, widget.frame_button) == "failed"
+    assert predict(qtbot, widget, "frame") == "failed"
     assert "no image" in widget.message.text
 
 
@@ -158,7 +164,7 @@ def test_an_original_file_asks_for_what_it_does_not_hold(qtbot, viewer, widget, 
     levels, bound = widget.model_form._levels, widget.model_form._bound
     widget.set_model(shared_data / "jnet-original-model" / "DIC_model")
     assert not levels.isVisibleTo(widget)
-    assert click(qtbot, widget, widget.frame_button) == "failed"
+    assert predict(qtbot, widget, "frame") == "failed"
     assert levels.isVisibleTo(widget)
     assert bound.isVisibleTo(widget)
     assert "resolution levels" in widget.message.text
@@ -166,7 +172,7 @@ def test_an_original_file_asks_for_what_it_does_not_hold(qtbot, viewer, widget, 
 
 def test_levels_that_are_no_numbers_are_said(qtbot, viewer, widget):
     widget.model_form._levels.setText("low, high")
-    assert click(qtbot, widget, widget.frame_button) == "failed"
+    assert predict(qtbot, widget, "frame") == "failed"
     assert "whole numbers" in widget.message.text
 
 
@@ -176,7 +182,7 @@ def test_results_are_written(qtbot, viewer, widget, tmp_path, monkeypatch):
 
     with pytest.raises(ValueError, match="Nothing is predicted"):
         widget.export(tmp_path)
-    assert click(qtbot, widget, widget.all_button) == "done"
+    assert predict(qtbot, widget) == "done"
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "out"))
     assert click(qtbot, widget, widget.export_button) == "done"
     written = tifffile.imread(tmp_path / "out" / "instances.tif")
@@ -188,7 +194,7 @@ def test_results_are_written(qtbot, viewer, widget, tmp_path, monkeypatch):
 
 
 def test_corrected_cells_can_be_learned_from(qtbot, viewer, widget):
-    assert click(qtbot, widget, widget.all_button) == "done"
+    assert predict(qtbot, widget) == "done"
     _, train = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
     assert train.labels_combo.currentText() == "truth"  # not what is active, but what was painted
     train.set_labels(widget.layers[2])
@@ -201,10 +207,10 @@ def test_corrected_cells_can_be_learned_from(qtbot, viewer, widget):
 def test_many_notices_become_a_few_lines(qtbot, viewer, widget):
     flat = viewer.add_image(np.ones((9, 64, 64), np.float32), name="flat")
     widget.set_image(flat)
-    assert click(qtbot, widget, widget.all_button) == "done"
+    assert predict(qtbot, widget) == "done"
     assert not widget.layers[2].data.any()
     assert widget.message.text.count("\n") == 4
-    assert widget.message.text.endswith("… and 7 more")
+    assert widget.message.text.endswith("… and 6 more")
 
 
 def test_the_original_network_gives_its_recorded_maps(qtbot, viewer, widget, shared_data):
@@ -218,7 +224,7 @@ def test_the_original_network_gives_its_recorded_maps(qtbot, viewer, widget, sha
         shared_data / "jnet-original-model" / "DIC_model", resolution_levels=(-2, -1, 0), dt_bound=6
     )
     viewer.dims.set_current_step(0, 2)
-    assert click(qtbot, widget, widget.frame_button) == "done"
+    assert predict(qtbot, widget, "frame") == "done"
     assert list(widget.results.done) == [2]
     reference = np.load(shared_data / "jnet-original-model" / "reference_01_t002.npz")
     for name, shown in zip(("seg", "dist"), widget.results.maps(2), strict=True):

@@ -223,7 +223,7 @@ class Demo:
     def _show(self, lines: Sequence[str]) -> None:
         segmentation, distance, cells = self.predict_widget.layers
         segmentation.contour = 1
-        distance.opacity = 0.4
+        distance.opacity, distance.visible = 0.4, True
         cells.opacity = 0.5
         self.viewer.dims.set_current_step(0, 0)
         overlay = self.viewer.canvas.overlays.text

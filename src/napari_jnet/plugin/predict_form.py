@@ -12,15 +12,16 @@ from superqt import QLabeledDoubleSlider, QLabeledSlider
 from superqt.utils import qthrottled
 
 from napari_jnet.config import InstanceConfig, TargetConfig, options
-from napari_jnet.plugin.forms import OptionEditor, PathEdit
+from napari_jnet.plugin.forms import OptionEditor, PathEdit, small_label
+from napari_jnet.plugin.predict_words import model_words
 
 __all__ = ["ModelForm", "SeparationForm"]
 
 _LARGEST_MIN_SIZE = 5000
-_THROTTLE_MS = 60
+_THROTTLE_MS = 25
 _TITLES = {
     "segmentation_threshold": "Segmentation",
-    "seed_threshold": "Seeds",
+    "seed_threshold": "Cell cores",
     "min_size": "Minimum size",
 }
 
@@ -39,10 +40,17 @@ class ModelForm:
         self._bound = OptionEditor(options(TargetConfig)["dt_bound"], kind=float)
         self._bound.setToolTip("The bound of the distance in pixels it was trained with.")
         form.addRow("Model", self._path)
+        self.words = small_label(model_words(None))
+        form.addRow(self.words)
         form.addRow("Resolution levels", self._levels)
         form.addRow("Distance bound", self._bound)
-        self._path.changed.connect(lambda _text: self.ask(()))
+        self._path.changed.connect(lambda _text: self.tell())
         self.ask(())
+
+    def tell(self) -> None:
+        """Say which model it is; what an original file does not hold is asked for anew."""
+        self.ask(())
+        self.words.setText(model_words(self.path))
 
     def ask(self, missing: tuple[str, ...], levels: int = 0) -> None:
         """Show the fields for what a model file does not hold."""
@@ -62,6 +70,7 @@ class ModelForm:
     @path.setter
     def path(self, path: Path | str) -> None:
         self._path.path = path
+        self.tell()
 
     def set_facts(self, levels: tuple[int, ...] | None, bound: float | None) -> None:
         """Fill in what an original file does not hold."""
@@ -82,7 +91,7 @@ class ModelForm:
 
 
 class SeparationForm(QObject):
-    """Sliders for the thresholds; `changed` comes at most some fifteen times a second."""
+    """Sliders for the thresholds; `changed` comes at most some forty times a second."""
 
     changed = Signal()
 

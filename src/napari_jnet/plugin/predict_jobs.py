@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 from napari_jnet.config import InstanceConfig
 from napari_jnet.data.stack import Stack
+from napari_jnet.events import FramePrediction
+from napari_jnet.plugin.predict_scopes import Work
 from napari_jnet.plugin.results import Results
 from napari_jnet.plugin.worker import JobMaker, window_threads
 
 if TYPE_CHECKING:
     from napari_jnet.checkpoint import Model
 
-__all__ = ["Exported", "ModelReady", "ModelShelf", "exporting", "predicting"]
+__all__ = [
+    "Exported",
+    "ModelReady",
+    "ModelShelf",
+    "Unsure",
+    "exporting",
+    "opened_model",
+    "predicting",
+]
 
 
 @dataclass(frozen=True)
@@ -25,7 +35,15 @@ class ModelReady:
     key: tuple[Any, ...]
     bound: float
     instances: InstanceConfig
-    words: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Unsure:
+    """How unsure the network is of a frame, in bits a pixel."""
+
+    position: int
+    bits: float
 
 
 @dataclass(frozen=True)
@@ -56,27 +74,37 @@ class ModelShelf:
         return key, self._model
 
 
+def opened_model(shelf: ModelShelf, path: Path, facts: dict[str, Any]) -> tuple[ModelReady, Model]:
+    """Open a model in the worker thread, and leave a core to the window."""
+    from napari_jnet.device import describe_device, use_threads
+
+    use_threads(window_threads())
+    key, model = shelf.get(path, facts)
+    where = describe_device(model.device)
+    return ModelReady(key, model.dt_bound, model.config.instances, where), model
+
+
 def predicting(
     shelf: ModelShelf,
     path: Path,
     facts: dict[str, Any],
     stack: Stack,
-    frames: tuple[int, ...] | None,
+    work: Work,
     instances: InstanceConfig | None,
 ) -> JobMaker:
-    """Make the job that opens a model and predicts frames of a stack."""
+    """Make the job that opens a model and predicts frames of a stack, or a region of them."""
 
     def job() -> Generator[Any, None, None]:
-        from napari_jnet.device import describe_device, use_threads
         from napari_jnet.inference import predict
+        from napari_jnet.uncertainty import frame_uncertainty
 
-        use_threads(window_threads())
-        key, model = shelf.get(path, facts)
-        where = describe_device(model.device)
-        yield ModelReady(
-            key, model.dt_bound, model.config.instances, f"{model.path.parent.name}, on {where}"
-        )
-        yield from predict(model, stack, frames=frames, instances=instances)
+        ready, model = opened_model(shelf, path, facts)
+        yield ready
+        frames, region = work.numbers, work.region
+        for event in predict(model, stack, frames=frames, instances=instances, region=region):
+            yield event
+            if isinstance(event, FramePrediction) and event.region is None:
+                yield Unsure(event.position, frame_uncertainty(event.segmentation))
 
     return job
 

@@ -1,4 +1,4 @@
-"""The dock widget that predicts cells with a trained network, and separates them with sliders."""
+"""The dock widget that predicts cells, shows them, separates them with sliders and hands them on."""
 
 from __future__ import annotations
 
@@ -11,19 +11,30 @@ from qtpy.QtWidgets import QFileDialog, QPushButton
 from napari_jnet.config import InstanceConfig
 from napari_jnet.data.stack import Stack
 from napari_jnet.events import FramePrediction, Notice
+from napari_jnet.plugin.adoption import use_as_annotation
 from napari_jnet.plugin.job_widget import JobWidget
+from napari_jnet.plugin.keys import bind_keys
 from napari_jnet.plugin.layer_combos import LayerCombo
-from napari_jnet.plugin.layers import current_index, image_stack
+from napari_jnet.plugin.layers import image_stack
+from napari_jnet.plugin.overlays import OverlayPanel
+from napari_jnet.plugin.predict_batch import BatchEnd, BatchFrame, predicting_folder
 from napari_jnet.plugin.predict_form import ModelForm, SeparationForm
+from napari_jnet.plugin.predict_hand_over import HandOver
 from napari_jnet.plugin.predict_jobs import (
     Exported,
     ModelReady,
     ModelShelf,
+    Unsure,
     exporting,
     predicting,
 )
+from napari_jnet.plugin.predict_scope_form import ScopeForm
+from napari_jnet.plugin.predict_scopes import Work, draw_region, work
+from napari_jnet.plugin.predict_told import Told
+from napari_jnet.plugin.predict_words import latest_run
 from napari_jnet.plugin.renewal import Renewal
 from napari_jnet.plugin.results import Results, add_results
+from napari_jnet.plugin.session import same
 
 if TYPE_CHECKING:
     import napari
@@ -32,7 +43,7 @@ __all__ = ["PredictWidget"]
 
 
 class PredictWidget(JobWidget):
-    """Predicts this frame or all frames; sliders separate the cells anew without the network.
+    """Predicts part of a frame, frames or folders; sliders separate the cells anew at once.
 
     Parameters
     ----------
@@ -45,41 +56,51 @@ class PredictWidget(JobWidget):
         self.results: Results | None = None
         self._shelf = ModelShelf()
         self._sent: InstanceConfig | None = None
-        self._target: tuple[Any, Stack] | None = None
-        self._notices: list[str] = []
-        self._count = self._cells = 0
+        self._target: tuple[Any, Stack, Work] | None = None
+        self._told = Told()
         self._renewal = Renewal(self.show_error)
         self._lifetime.at_end(self._renewal.close)
-        self._input_group()
-        self._run_part()
-        self.separation = SeparationForm(self._group("Separate cells"))
-        self.separation.changed.connect(self._renew)
-        self._lifetime.at_end(self.separation.close)
+        self._input_part()
+        self._look_part()
+        self.hand_over = HandOver(self._session, self._lifetime, self._group("Use and correct"))
+        self.hand_over.use_button.clicked.connect(self.use_as_annotation)
         self._export_part()
         self.column.addStretch(1)
+        actions: dict[str, Callable[[], Any]] = {
+            "predict": self.predict_this_frame,
+            "use_as_annotation": self.use_as_annotation,
+            "toggle_overlays": self.toggle_overlays,
+        }
+        bind_keys(self._session, actions, self._lifetime)
         self._lifetime.connect(self._session.model_changed, self.set_model)
-        if (model := self._session.model or _latest_run()) is not None:
-            self.set_model(model)
+        self._lifetime.connect(self._session.project_changed, self._follow_project)
+        self._follow_project(self._session.project)
 
-    def _input_group(self) -> None:
+    def _input_part(self) -> None:
         form = self._group("Predict")
         self.image_combo = LayerCombo(self._session, "image", self._lifetime)
         self.image_combo.setToolTip("The image to segment; the active image is chosen at first.")
         form.addRow("Image", self.image_combo)
         self.model_form = ModelForm(form)
-
-    def _run_part(self) -> None:
-        self.frame_button = QPushButton("This frame")
-        self.frame_button.setToolTip("Predict the frame that the viewer shows.")
-        self.all_button = QPushButton("All frames")
-        self.all_button.setToolTip("Predict every frame, one after the other, in the background.")
-        self.frame_button.clicked.connect(lambda: self.run(all_frames=False))
-        self.all_button.clicked.connect(lambda: self.run(all_frames=True))
+        self.scope_form = ScopeForm(form)
+        self.scope_form.draw_button.clicked.connect(self.draw_region)
+        self.predict_button = QPushButton("Predict")
+        self.predict_button.setToolTip(
+            "Run the network in the background; Stop keeps what is done."
+        )
+        self.predict_button.clicked.connect(lambda: self.run())
         self.export_button = QPushButton("Save results…")
-        self.column.addLayout(self._buttons(self.frame_button, self.all_button))
+        self.column.addLayout(self._buttons(self.predict_button))
         self._starters.append(self.export_button)
         self.column.addWidget(self.progress)
         self.column.addWidget(self.message)
+
+    def _look_part(self) -> None:
+        self.overlays = OverlayPanel(self._session, self._lifetime)
+        self._group("Overlays").addRow(self.overlays)
+        self.separation = SeparationForm(self._group("Separate cells"))
+        self.separation.changed.connect(self._renew)
+        self._lifetime.at_end(self.separation.close)
 
     def _export_part(self) -> None:
         self.export_button.setToolTip(
@@ -88,6 +109,7 @@ class PredictWidget(JobWidget):
         )
         self.export_button.clicked.connect(self._choose_export)
         self.column.addWidget(self.export_button)
+        self.column.addLayout(self.hand_over.copy_row(self.recipe, self.message))
 
     # what scripts use
 
@@ -111,28 +133,70 @@ class PredictWidget(JobWidget):
         self.model_form.path = path
         self.model_form.set_facts(resolution_levels, dt_bound)
 
-    def run(self, all_frames: bool) -> None:
-        """Predict, as the buttons do; problems are said in the widget."""
+    def set_scope(self, scope: str) -> None:
+        """Choose what to predict: a key of `SCOPES`."""
+        self.scope_form.scope = scope
+
+    def set_folders(self, folder: Path | str, output: Path | str) -> None:
+        """Choose the folder of stacks to predict, and where the results go."""
+        self.scope_form.scope = "folder"
+        self.scope_form.folder.path, self.scope_form.output.path = folder, output
+
+    def draw_region(self, *_: Any) -> Any:
+        """Make ready to drag a rectangle over the part to predict; return its layer, or None."""
+        if (image := self.image_combo.layer) is None:
+            self.show_error(ValueError("There is no image in the viewer; open one first."))
+            return None
+        self.scope_form.scope = "region"
+        return draw_region(self._viewer, image)
+
+    def run(self, scope: str | None = None, *, all_frames: bool | None = None) -> None:
+        """Predict, as the button does; problems are said in the widget.
+
+        Parameters
+        ----------
+        scope
+            What: a key of `SCOPES`; None takes what is chosen.
+        all_frames
+            True for scope "all", False for "frame".
+        """
         if self.running:
             return
+        if all_frames is not None:
+            scope = "all" if all_frames else "frame"
+        scope = scope or self.scope_form.scope
         try:
-            layer = self.image_combo.layer
-            if layer is None:
-                raise ValueError("There is no image in the viewer; open one first.")
-            path, facts = self.model_form.path, self.model_form.facts
-            if path is None:
-                raise ValueError("There is no model; train one, or choose a run folder or a file.")
-            stack = image_stack(layer)
+            path, facts = self._model()
+            sent = self.separation.config if self.separation.touched else None
+            job, title = self._job(scope, path, facts, sent)
         except ValueError as error:
             self.show_error(error)
             self.finished.emit("failed")
             return
-        index = current_index(self._viewer, layer)
-        frames = None if all_frames else (stack.frame_numbers[index[0] if index else 0],)
-        self._target, self._notices = (layer, stack), []
-        self._sent = self.separation.config if self.separation.touched else None
-        job = predicting(self._shelf, path, facts, stack, frames, self._sent)
-        self._start(job, f"predicting {layer.name}")
+        self._sent, self._told = sent, Told()
+        self._start(job, title)
+
+    def predict_this_frame(self) -> None:
+        """Predict the frame that is shown, as the key does."""
+        self.run("frame")
+
+    def toggle_overlays(self) -> bool:
+        """Hide all overlays or show them again, as the key does; return whether they are shown."""
+        return self.overlays.visibility.toggle()
+
+    def use_as_annotation(self, *_: Any) -> str:
+        """Copy the predicted cells of this frame into the annotation; return what is said."""
+        try:
+            results = self._predicted()
+            said = use_as_annotation(
+                self._session, results, overwrite=self.hand_over.overwrite.isChecked()
+            )
+        except ValueError as error:
+            self.show_error(error)
+            return str(error)
+        self.overlays.visibility.hide_cells_in(results.shown())
+        self.message.say(said)
+        return said
 
     def export(self, folder: Path | str) -> None:
         """Write the predicted frames to a folder, and return when they are written.
@@ -147,7 +211,56 @@ class PredictWidget(JobWidget):
         for _ in exporting(self._predicted(), Path(folder)):
             pass
 
+    def recipe(self) -> Any:
+        """Return what would be predicted now, from files to files; raises `ValueError`."""
+        path, facts = self._model()
+        sent = self.separation.config if self.separation.touched else None
+        if self.scope_form.scope == "folder":
+            raise ValueError(
+                "A folder of stacks is predicted by one command a stack; choose another scope and "
+                "repeat the command for each of them."
+            )
+        image, stack = self._image()
+        asked = work(self.scope_form.scope, self._session, image, stack)
+        return self.hand_over.recipe(path, facts, stack, asked, sent)
+
     # what the buttons and sliders do
+
+    def _job(
+        self, scope: str, path: Path, facts: dict[str, Any], sent: InstanceConfig | None
+    ) -> tuple[Any, str]:
+        if scope == "folder":
+            self._target = None
+            folders = self.scope_form.folders()
+            job = predicting_folder(self._shelf, path, facts, *folders, sent)
+            return job, f"predicting the stacks in {folders[0]}"
+        image, stack = self._image()
+        asked = work(scope, self._session, image, stack)
+        self._target = image, stack, asked
+        job = predicting(self._shelf, path, facts, stack, asked, sent)
+        return job, f"predicting {image.name}"
+
+    def _image(self) -> tuple[Any, Stack]:
+        layer = self.image_combo.layer
+        if layer is None:
+            raise ValueError("There is no image in the viewer; open one first.")
+        return layer, image_stack(layer)
+
+    def _model(self) -> tuple[Path, dict[str, Any]]:
+        path, facts = self.model_form.path, self.model_form.facts
+        if path is None:
+            if self.image_combo.layer is None:
+                raise ValueError("There is no image in the viewer; open one first.")
+            raise ValueError("There is no model; train one, or choose a run folder or a file.")
+        return path, facts
+
+    def _follow_project(self, project: Any) -> None:
+        """Take the model of the session; the newest run of the user only where nothing is known."""
+        model = self._session.model or getattr(project, "model", None)
+        if model is None and project is None:
+            model = latest_run()
+        if model is not None:
+            self.set_model(model)
 
     def _choose_export(self) -> None:
         try:
@@ -157,12 +270,12 @@ class PredictWidget(JobWidget):
             return
         name = QFileDialog.getExistingDirectory(self, "Folder for the results")
         if name:
-            self._notices, self._count = [f"The results are in {name}."], 0
+            self._target, self._told = None, Told(f"The results are in {name}.")
             self._start(lambda: exporting(results, Path(name)), f"writing results to {name}")
 
     def _predicted(self) -> Results:
         if self.results is None or not self.results.done:
-            raise ValueError("Nothing is predicted yet; press This frame or All frames first.")
+            raise ValueError("Nothing is predicted yet; press Predict first.")
         return self.results
 
     def _renew(self) -> None:
@@ -174,39 +287,52 @@ class PredictWidget(JobWidget):
     def _on_event(self, event: Any) -> None:
         handlers: dict[type, Callable[[Any], None]] = {
             FramePrediction: self._frame,
-            Notice: self._notice,
+            Unsure: self._unsure,
+            Notice: lambda notice: self._told.add(notice.text),
             ModelReady: self._model_ready,
-            Exported: self._exported,
+            BatchFrame: self._batch_frame,
+            Exported: lambda e: self._progress(e.done, e.count, f"written {e.done} of {e.count}"),
         }
         handlers[type(event)](event)
 
     def _model_ready(self, event: ModelReady) -> None:
-        assert self._target is not None
-        self._count = self._cells = 0
         if not self.separation.touched:
             self.separation.config = event.instances
         self._used = self._sent or event.instances
-        self._notices.append(f"Model {event.words}.")
-        image, stack = self._target
-        before = self.results
-        self.results = add_results(self._viewer, before, image, stack, event.bound, event.key)
+        self._told.device = event.device
+        if self._target is None:
+            return
+        image, stack, asked = self._target
+        before, positions = self.results, asked.positions(stack)
+        self.results = add_results(
+            self._viewer, before, image, stack, event.bound, event.key, positions
+        )
+        self.overlays.visibility.show_cells_in(positions)
         if before is not None and before is not self.results and before.edited:
-            self._notices.append("The cells that you painted on are kept in the earlier layers.")
+            self._told.add("The cells that you painted on are kept in the earlier layers.")
+        self._session.results = self.results
 
     def _frame(self, event: FramePrediction) -> None:
         assert self.results is not None
         self.results.write(event, self._used.segmentation_threshold)
-        self._count += 1
-        self._cells += int(event.instances.max(initial=0))
-        self.progress.setValue(round(1000 * self._count / event.count))
-        self.progress.setFormat(f"frame {self._count} of {event.count}")
+        self._told.count(int(event.instances.max(initial=0)))
+        done = self._told.frames
+        self._progress(done, event.count, f"frame {done} of {event.count}")
 
-    def _exported(self, event: Exported) -> None:
-        self.progress.setValue(round(1000 * event.done / event.count))
-        self.progress.setFormat(f"written {event.done} of {event.count}")
+    def _unsure(self, event: Unsure) -> None:
+        assert self._target is not None
+        # the book is of the image that is worked on
+        if same(self._target[0], self._session.image):
+            self._session.book.set_uncertainty({event.position: event.bits})
 
-    def _notice(self, event: Notice) -> None:
-        self._notices.append(event.text)
+    def _batch_frame(self, event: BatchFrame) -> None:
+        self._told.count(event.cells)
+        words = f"{event.stack}: frame {event.done} of {event.count}"
+        self._progress(event.done, event.count, words)
+
+    def _progress(self, done: int, count: int, words: str) -> None:
+        self.progress.setValue(round(1000 * done / count))
+        self.progress.setFormat(words)
 
     def _on_error(self, error: Exception) -> None:
         missing = getattr(error, "missing", None)
@@ -215,32 +341,20 @@ class PredictWidget(JobWidget):
         super()._on_error(error)
 
     def _on_done(self, value: Any) -> None:
-        if self._count:
-            said = f"{self._count} frame(s) predicted, {self._cells} cells."
-            self._notices.insert(0, said)
+        if isinstance(value, BatchEnd):
+            self._told.end_batch(value.stacks, value.skipped, self.scope_form.output.path)
         super()._on_done(value)
 
     def _end(self, outcome: str) -> None:
-        if outcome == "stopped":
-            self._notices.append("Stopped; what is done so far is kept.")
         if outcome != "failed":
-            self.message.say(_few(self._notices))
-        if self._target is not None and self._sent_is_old():
-            self._renew()
+            self.message.say(self._told.text(self._target, outcome == "stopped"))
+        if self._target is not None and self.results is not None:
+            self._join_up(self.results)
         super()._end(outcome)
 
-    def _sent_is_old(self) -> bool:
-        return self.separation.touched and self._sent != self.separation.config
-
-
-def _few(notices: list[str], most: int = 4) -> str:
-    """Return the first notices, a line each, and how many more there are."""
-    lines = list(dict.fromkeys(notices))
-    more = [f"… and {len(lines) - most} more"] if len(lines) > most else []
-    return "\n".join([*lines[:most], *more])
-
-
-def _latest_run() -> Path | None:
-    models = (Path.home() / "napari-jnet-runs").glob("*/model.pt")
-    newest = max(models, key=lambda model: model.stat().st_mtime, default=None)
-    return None if newest is None else newest.parent
+    def _join_up(self, results: Results) -> None:
+        """Separate anew what the sliders say otherwise by now, and regions that have met."""
+        if self.separation.touched and self._sent != self.separation.config:
+            self._renew()
+        elif met := [p for p, regions in results.parts.items() if len(regions) > 1]:
+            self._renewal.request(results, self.separation.config, met)

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_jnet.data.stack import Stack
@@ -23,6 +24,7 @@ __all__ = ["Results", "add_results", "placement"]
 
 Part = tuple[slice, slice]
 
+_SEGMENTATION = "#35c6f4"
 _MEMORY_LIMIT = 2 * 2**30  # bytes of one map kept in memory; larger ones lie in a temporary file
 
 
@@ -59,6 +61,8 @@ class Results:
         Positions along the stack that are predicted, with their frame numbers.
     parts
         Of positions that are predicted only in part: the regions (rows, columns) that are.
+    legend
+        (name, "#rrggbb") of each class, where there are more than cell and background.
     edited
         Positions whose cells somebody painted on; the sliders leave them alone.
     """
@@ -85,8 +89,9 @@ class Results:
         self.segmentation = viewer.add_labels(
             _zeros(shape, np.uint8),
             name="segmentation",
-            opacity=0.25,
+            opacity=0.4,
             metadata=_mark("segmentation"),
+            colormap=DirectLabelColormap(color_dict={None: _SEGMENTATION, 0: "transparent"}),
             **lies,
         )
         self.distance = viewer.add_image(
@@ -94,7 +99,8 @@ class Results:
             name="distance",
             colormap="magma",
             blending="additive",
-            opacity=0.3,
+            opacity=0.5,
+            visible=False,  # it would lie over all the others
             contrast_limits=(0.0, max(bound, 1e-3)),
             metadata=_mark("distance"),
             **lies,
@@ -103,6 +109,7 @@ class Results:
             _zeros(shape, np.int32), name="cells", opacity=0.6, metadata=_mark("cells"), **lies
         )
         self.cells.events.paint.connect(self._painted)
+        self.legend: tuple[tuple[str, str], ...] = ()
         self.classes: Any = None  # a layer, where there are more than cell and background
         if hasattr(active, "brush_size") and not result_of(active):
             # somebody is painting on it, and must not find the brush on the cells all at once
@@ -184,6 +191,7 @@ class Results:
     def _write_classes(self, prediction: FramePrediction, box: Any) -> None:
         """Write the classes of a frame; their layer is made when the first ones come."""
         if self.classes is None:
+            self.legend = prediction.legend
             self.classes = self._viewer.add_labels(
                 _zeros(self.probability.shape, np.uint8),
                 name="classes",
@@ -201,8 +209,8 @@ class Results:
         self._frame(pixels(self.segmentation), position)[box] = probability > threshold
         self._frame(pixels(self.cells), position)[box] = cells
         if self.visible(position):
-            self.cells.refresh()
-            self.segmentation.refresh()
+            for layer in (self.cells, self.segmentation):  # while a slider is dragged
+                layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def maps(self, position: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return probability and distance of one frame, the `box` of it that is predicted."""

@@ -1,0 +1,60 @@
+"""What Predict says at the end of a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Told"]
+
+_MOST = 4  # lines
+
+
+@dataclass
+class Told:
+    """Counts and notices of one job; the first notice is what scripts and users look for."""
+
+    first: str = ""
+    notices: list[str] = field(default_factory=list)
+    device: str = ""
+    frames: int = 0
+    cells: int = 0
+
+    def add(self, text: str) -> None:
+        """Add a notice."""
+        self.notices.append(text)
+
+    def count(self, cells: int) -> None:
+        """Count a frame and its cells."""
+        self.frames += 1
+        self.cells += cells
+
+    def end_batch(self, stacks: int, skipped: int, output: Path | None) -> None:
+        """Say how a folder of stacks went."""
+        good = stacks - skipped
+        left = f"; {_count(skipped, 'stack')} left out" if skipped else ""
+        self.first = (
+            f"{_count(good, 'stack')} predicted, {_count(self.frames, 'frame')}, "
+            f"{_count(self.cells, 'cell')}{left}. The results are in {output}."
+        )
+
+    def text(self, target: Any, stopped: bool) -> str:
+        """Return the first lines of what there is to say, and how many more there are."""
+        lines = [self.first] if self.first else []
+        if not self.first and self.frames:
+            where = " in a region" if target is not None and target[2].region is not None else ""
+            on = f", on {self.device.split(':')[0]}" if self.device else ""
+            lines.append(
+                f"{_count(self.cells, 'cell')} in {_count(self.frames, 'frame')}{where}{on}."
+            )
+        lines += self.notices
+        if stopped:
+            lines.insert(min(len(lines), 1), "Stopped; what is done so far is kept.")
+        lines = list(dict.fromkeys(lines))
+        more = [f"… and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
+        return "\n".join([*lines[:_MOST], *more])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

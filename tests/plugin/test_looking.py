@@ -1,0 +1,382 @@
+"""What Predict is made of, on a viewer without a window: scopes, overlays, adoption, words, recipes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.components import ViewerModel
+
+from napari_jnet.config import InstanceConfig
+from napari_jnet.data.stack import LabelKind
+from napari_jnet.events import FramePrediction
+from napari_jnet.plugin.adoption import use_as_annotation
+from napari_jnet.plugin.annotation_layers import new_annotation
+from napari_jnet.plugin.layers import image_stack
+from napari_jnet.plugin.overlays import OverlayPanel
+from napari_jnet.plugin.predict_recipes import PredictRecipe, predict_command, predict_script
+from napari_jnet.plugin.predict_scopes import Work, draw_region, region_layer, work
+from napari_jnet.plugin.predict_words import model_words
+from napari_jnet.plugin.results import add_results
+from napari_jnet.plugin.session import Lifetime, result_of, session
+
+SIZE = 40
+
+
+@pytest.fixture
+def viewer():
+    """Return a viewer with four frames, numbered 10, 11, 12, 13, in 2 µm pixels."""
+    model = ViewerModel()
+    model.add_image(
+        np.random.default_rng(0).random((4, SIZE, SIZE)),
+        name="movie",
+        scale=(1, 2, 2),
+        translate=(0, 5, 7),
+        metadata={"napari-jnet": {"frame_numbers": (10, 11, 12, 13)}},
+    )
+    model.dims.set_current_step(0, 0)
+    return model
+
+
+@pytest.fixture
+def state(viewer):
+    return session(viewer)
+
+
+def results_of(state, *, classes=None, legend=()):
+    """Return results with two square cells in every frame."""
+    image = state.image
+    results = add_results(state.viewer, None, image, image_stack(image), 5.0, "model")
+    cells = np.zeros((SIZE, SIZE), np.int32)
+    cells[2:10, 2:10], cells[20:30, 20:30] = 1, 2
+    for position in range(4):
+        probability = (cells > 0).astype(np.float32)
+        results.write(
+            FramePrediction(
+                position, 10 + position, 4, probability, 3 * probability, cells, classes, legend
+            ),
+            0.5,
+        )
+    state.results = results
+    return results
+
+
+def asked(state, scope):
+    return work(scope, state, state.image, image_stack(state.image))
+
+
+class TestScopes:
+    def test_this_frame_and_all_frames(self, viewer, state):
+        viewer.dims.set_current_step(0, 2)
+        assert asked(state, "frame") == Work((12,))
+        assert asked(state, "all") == Work(None)
+        assert Work(None).positions(image_stack(state.image)) == (0, 1, 2, 3)
+        assert Work((12,)).positions(image_stack(state.image)) == (2,)
+
+    def test_the_annotated_frames_are_those_of_the_book(self, viewer, state):
+        with pytest.raises(ValueError, match="No frame is annotated"):
+            asked(state, "annotated")
+        layer = new_annotation(state)
+        layer.data_setitem((np.array([1, 3]), np.array([4, 4]), np.array([4, 4])), 1)
+        state.book.wait()
+        assert asked(state, "annotated").numbers == (11, 13)
+
+    def test_what_is_visible_lies_between_the_corners(self, state):
+        state.image.corner_pixels = np.array([[0, 3, 8], [0, 20, 39]])
+        assert asked(state, "visible") == Work((10,), (slice(3, 21), slice(8, 40)))
+
+    def test_a_pyramid_shows_pixels_of_its_finest_level(self, viewer, state):
+        fine = np.zeros((4, 80, 80))
+        layer = viewer.add_image([fine, fine[:, ::2, ::2]], multiscale=True, name="pyramid")
+        state.choose("image", layer)
+        layer.data_level = 1
+        layer.corner_pixels = np.array([[0, 5, 10], [0, 20, 39]])
+        found = asked(state, "visible").region
+        assert found == (slice(10, 41), slice(20, 79))
+
+    def test_nothing_visible_is_said(self, viewer, state):
+        state.image.corner_pixels = np.array([[0, 0, 0], [0, 0, 0]])
+        with pytest.raises(ValueError, match="Nothing of 'movie' is visible"):
+            asked(state, "visible")
+        viewer.dims.ndisplay = 3
+        with pytest.raises(ValueError, match="3-D"):
+            asked(state, "visible")
+
+    def test_a_region_is_the_box_of_what_is_drawn_in_this_frame(self, viewer, state):
+        viewer.dims.set_current_step(0, 1)
+        with pytest.raises(ValueError, match="Nothing is drawn in frame 11; press Draw a region"):
+            asked(state, "region")
+        layer = draw_region(viewer, state.image)
+        assert layer.mode == "add_rectangle"
+        assert tuple(layer.scale) == tuple(state.image.scale)
+        for (top, left), (bottom, right) in (((4, 6), (9, 12)), ((8, 20), (15, 24))):
+            layer.add_rectangles(
+                [[[1, top, left], [1, top, right], [1, bottom, right], [1, bottom, left]]]
+            )
+        layer.add_rectangles([[[2, 0, 0], [2, 0, 39], [2, 39, 39], [2, 39, 0]]])
+        found = asked(state, "region")
+        assert found == Work((11,), (slice(4, 16), slice(6, 25)))
+        viewer.dims.set_current_step(0, 3)
+        with pytest.raises(ValueError, match="lies in another frame"):
+            asked(state, "region")
+
+    def test_shapes_of_the_user_are_a_region_too_cut_at_the_image(self, viewer, state):
+        viewer.add_shapes([[[-9, 17], [-9, 31], [25, 31], [25, 17]]], name="mine")  # µm, flat
+        found = asked(state, "region").region
+        assert found == (slice(0, 11), slice(5, 13))
+
+    def test_drawing_again_uses_the_same_layer(self, viewer, state):
+        first = draw_region(viewer, state.image)
+        viewer.add_image(np.zeros((SIZE, SIZE)), name="above")
+        assert draw_region(viewer, state.image) is first is region_layer(viewer)
+        assert viewer.layers[-1] is first
+        assert viewer.layers.selection.active is first
+
+
+class TestRegionsInResults:
+    def region(self, region, cells, position=1):
+        rows, columns = region
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        plane = np.zeros(shape, np.int32)
+        for number, box in enumerate(cells, start=1):
+            plane[box] = number
+        probability = (plane > 0).astype(np.float32)
+        return FramePrediction(position, 11, 1, probability, 5 * probability, plane, region=region)
+
+    def test_cells_of_regions_have_numbers_of_their_own(self, state):
+        image = state.image
+        results = add_results(state.viewer, None, image, image_stack(image), 5.0, "model")
+        whole = np.s_[0:6, 0:6]
+        first, second = (slice(0, 10), slice(0, 10)), (slice(20, 30), slice(5, 20))
+        results.write(self.region(first, [whole]), 0.5)
+        results.write(self.region(second, [whole, np.s_[8:10, 8:10]]), 0.5)
+        cells = results.cells.data[1]
+        assert sorted(np.unique(cells)) == [0, 1, 2, 3]
+        assert cells[3, 3] == 1 and cells[21, 6] == 2 and cells[29, 14] == 3
+        assert results.parts == {1: [first, second]}
+        assert not results.whole(1)
+        assert results.box(1) == (..., slice(0, 30), slice(0, 20))
+        assert results.maps(1)[0].shape == (30, 20)
+        # again the same place: replaced, not doubled
+        results.write(self.region(second, [whole]), 0.5)
+        assert len(np.unique(results.cells.data[1])) == 3
+        assert results.cells.data[1, 29, 14] == 0
+
+    def test_a_region_of_a_whole_frame_changes_only_that_region(self, state):
+        results = results_of(state)
+        before = results.cells.data[1].copy()
+        region = (slice(0, 15), slice(0, 15))
+        results.write(self.region(region, [np.s_[1:5, 1:5]]), 0.5)
+        assert results.whole(1)
+        assert results.box(1) is ...
+        after = results.cells.data[1]
+        np.testing.assert_array_equal(after[15:], before[15:])
+        assert len(np.unique(after)) == 3 and after[2, 2] not in (0, after[25, 25])
+
+    def test_a_region_of_all_pixels_is_a_whole_frame(self, state):
+        image = state.image
+        results = add_results(state.viewer, None, image, image_stack(image), 5.0, "model")
+        results.write(self.region((slice(0, SIZE), slice(0, SIZE)), [np.s_[1:5, 1:5]]), 0.5)
+        assert results.whole(1)
+
+    def test_only_frames_that_were_corrected_are_set_aside(self, state):
+        results = results_of(state)
+        results.cells.data_setitem((np.array([2]), np.array([5]), np.array([5])), 9)
+        image = state.image
+        again = add_results(state.viewer, results, image, image_stack(image), 5.0, "model", (1, 3))
+        assert again is results
+        new = add_results(state.viewer, results, image, image_stack(image), 5.0, "model", (1, 2))
+        assert new is not results
+        assert results.cells.name == "cells (earlier)"
+
+    def test_the_brush_stays_on_the_annotation(self, viewer, state):
+        layer = new_annotation(state)
+        results_of(state)
+        assert viewer.layers.selection.active is layer
+        assert state.annotation is layer
+
+
+class TestOverlays:
+    @pytest.fixture
+    def panel(self, qtbot, state):
+        lifetime = Lifetime()
+        panel = OverlayPanel(state, lifetime)
+        qtbot.addWidget(panel)
+        yield panel
+        lifetime.end()
+
+    def test_each_has_a_switch_that_the_layer_follows_and_leads(self, state, panel):
+        assert panel.switches == {}
+        results = results_of(state)
+        assert list(panel.switches) == ["cells", "segmentation", "distance"]
+        assert [s.isChecked() for s in panel.switches.values()] == [True, True, False]
+        panel.switches["segmentation"].click()
+        assert not results.segmentation.visible
+        results.distance.visible = True
+        assert panel.switches["distance"].isChecked()
+        state.viewer.layers.remove(results.distance)
+        assert list(panel.switches) == ["cells", "segmentation"]
+
+    def test_what_was_hidden_stays_hidden_with_another_model(self, state, panel):
+        first = results_of(state)
+        panel.switches["segmentation"].click()
+        first.distance.visible = True  # in the list of layers
+        image = state.image
+        second = add_results(state.viewer, first, image, image_stack(image), 5.0, "another")
+        assert not second.segmentation.visible
+        assert second.distance.visible
+        assert [s.isChecked() for s in panel.switches.values()] == [True, False, True]
+
+    def test_toggle_hides_all_and_brings_back_what_was_there(self, state, panel):
+        results = results_of(state)
+        assert panel.visibility.toggle() is False
+        assert not any(layer.visible for layer in results.layers)
+        assert panel.visibility.toggle() is True
+        assert [layer.visible for layer in results.layers] == [True, False, True]
+
+    def test_cells_that_became_annotation_are_hidden_in_their_frame_only(
+        self, viewer, state, panel
+    ):
+        results = results_of(state)
+        viewer.dims.set_current_step(0, 1)
+        panel.visibility.hide_cells_in(1)
+        assert not results.cells.visible
+        viewer.dims.set_current_step(0, 2)
+        assert results.cells.visible
+        viewer.dims.set_current_step(0, 1)
+        assert not results.cells.visible
+        panel.switches["cells"].click()  # the user wants to see them all the same
+        assert results.cells.visible
+        viewer.dims.set_current_step(0, 0)
+        viewer.dims.set_current_step(0, 1)
+        assert results.cells.visible
+
+    def test_cells_that_are_switched_off_stay_off(self, viewer, state, panel):
+        results = results_of(state)
+        panel.switches["cells"].click()
+        panel.visibility.hide_cells_in(results.shown())
+        viewer.dims.set_current_step(0, 0)
+        assert not results.cells.visible
+
+
+class TestUseAsAnnotation:
+    def test_an_annotation_is_made_and_one_undo_takes_the_cells_back(self, viewer, state):
+        results = results_of(state)
+        viewer.dims.set_current_step(0, 2)
+        said = use_as_annotation(state, results)
+        layer = state.annotation
+        assert layer.name == "annotation" and not result_of(layer)
+        assert said == "2 cells copied into 'annotation' (t012); Ctrl+Z takes it back."
+        np.testing.assert_array_equal(layer.data[2] > 0, results.cells.data[2] > 0)
+        assert not layer.data[[0, 1, 3]].any()
+        assert viewer.layers.selection.active is layer
+        layer.undo()
+        assert not layer.data.any()
+
+    def test_what_is_painted_stays_unless_asked(self, viewer, state):
+        layer = new_annotation(state)
+        viewer.dims.set_current_step(0, 0)
+        layer.data[0, 2:10, 2:8] = 7
+        results = results_of(state)
+        said = use_as_annotation(state, results)
+        assert "1 cell copied" in said and "1 left out: their place is painted" in said
+        assert (layer.data[0, 2:10, 2:8] == 7).all()
+        assert "Nothing is copied" in use_as_annotation(state, results)
+        assert "2 cells copied" in use_as_annotation(state, results, overwrite=True)
+        assert not (layer.data[0] == 7).any()
+
+    def test_classes_and_scribbles_take_classes(self, viewer, state):
+        classes = np.zeros((SIZE, SIZE), np.uint8)
+        classes[5:9, 5:9], classes[20:22, 20:22] = 1, 2
+        layer = new_annotation(state, LabelKind.SCRIBBLES)
+        legend = (("background", "#000000"), ("line", "#00ff00"), ("ellipse", "#ff0000"))
+        results = results_of(state, classes=classes, legend=legend)
+        assert "1600 pixels copied" in use_as_annotation(state, results)
+        np.testing.assert_array_equal(layer.data[0], classes + 1)
+
+    def test_classes_make_an_annotation_with_their_names(self, state):
+        classes = np.ones((SIZE, SIZE), np.uint8)
+        legend = (("background", "#000000"), ("line", "#00ff00"))
+        use_as_annotation(state, results_of(state, classes=classes, legend=legend))
+        assert list(state.annotation.features["class"]) == ["background", "line"]
+
+    def test_only_what_is_predicted_becomes_background(self, state):
+        layer = new_annotation(state, LabelKind.SCRIBBLES)
+        image = state.image
+        results = add_results(state.viewer, None, image, image_stack(image), 5.0, "model")
+        zeros = np.zeros((10, 10), np.float32)
+        region = (slice(5, 15), slice(20, 30))
+        results.write(
+            FramePrediction(0, 10, 1, zeros, zeros, zeros.astype(np.int32), region=region), 0.5
+        )
+        assert "100 pixels copied" in use_as_annotation(state, results)
+        assert (layer.data[0][region] == 1).all() and layer.data.sum() == 100
+
+    def test_a_frame_without_prediction_or_of_another_image_is_said(self, viewer, state):
+        results = results_of(state)
+        del results.done[3]
+        viewer.dims.set_current_step(0, 3)
+        with pytest.raises(ValueError, match="t013 is not predicted yet"):
+            use_as_annotation(state, results)
+        viewer.dims.set_current_step(0, 0)
+        state.choose("annotation", viewer.add_labels(np.zeros((4, 9, 9), int), name="small"))
+        with pytest.raises(ValueError, match="'small' has shape"):
+            use_as_annotation(state, results)
+
+
+class TestRecipes:
+    @pytest.fixture
+    def recipe(self, tmp_path):
+        return PredictRecipe(
+            tmp_path / "my runs" / "001",
+            tmp_path / "HeLa",
+            tmp_path / "out",
+            sequence="02",
+            numbers=(2, 3, 4, 9),
+            instances=InstanceConfig(segmentation_threshold=0.31, min_size=40),
+        )
+
+    def test_the_command_goes_through_the_command_line(self, recipe, monkeypatch):
+        import shlex
+
+        from typer.testing import CliRunner
+
+        from napari_jnet.cli import app
+
+        words = shlex.split(predict_command(recipe))
+        assert words[:2] == ["napari-jnet", "predict"]
+        assert words[words.index("--frames") + 1] == "2-4,9"
+        assert words[words.index("--segmentation-threshold") + 1] == "0.31"
+        told = CliRunner().invoke(app, words[1:])
+        assert "No such option" not in told.output
+        assert "HeLa does not exist" in " ".join(str(told.exception or told.output).split())
+
+    @pytest.mark.parametrize("region", [None, (slice(0, 20), slice(5, 30))])
+    def test_the_script_predicts(self, tmp_path, trained_run, region):
+        import tifffile
+
+        tifffile.imwrite(
+            tmp_path / "movie.tif",
+            np.random.default_rng(0).random((3, 64, 64)).astype(np.float32),
+            photometric="minisblack",
+        )
+        recipe = PredictRecipe(
+            trained_run, tmp_path / "movie.tif", tmp_path / "out", numbers=(0, 2), region=region
+        )
+        recipe = dataclasses.replace(recipe, instances=InstanceConfig(min_size=3))
+        exec(compile(predict_script(recipe), "script", "exec"), {})
+        written = tifffile.imread(tmp_path / "out" / "probability.tif")
+        assert written.shape == ((2, 64, 64) if region is None else (2, 20, 25))
+
+
+def test_a_model_in_words(trained_run, tmp_path):
+    said = model_words(trained_run)
+    assert said.startswith("Run run, trained ")
+    assert "frames." in said and "validation frame" in said
+    assert "No model yet" in model_words(None)
+    assert "is not there" in model_words(tmp_path / "gone")
+    assert "no model.pt yet" in model_words(tmp_path)
+    (tmp_path / "DIC_model").touch()
+    assert "single model file" in model_words(tmp_path / "DIC_model")
