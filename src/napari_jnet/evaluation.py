@@ -91,7 +91,7 @@ def _only(truth: Annotation, frames: Sequence[int]) -> Annotation:
 def _evaluate(
     stored: StoredResult, stack: Stack, truth: Annotation, tracked: Annotation | None
 ) -> Iterator[FrameScore | Scores]:
-    sums = Sums(truth.kind, by_section=_by_section(stack.axes, truth.kind))
+    sums = Sums(truth.kind, stack.axes)
     numbers = set(truth.frame_numbers) | set(tracked.frame_numbers if tracked else ())
     for number in sorted(numbers):
         try:
@@ -99,10 +99,6 @@ def _evaluate(
         except ValueError as error:
             raise ValueError(f"{stack.name}, frame {number}: {error}") from error
     yield sums.scores(str(stored.path), f"{stack.name}, {truth.name}")
-
-
-def _by_section(axes: str, kind: LabelKind) -> bool:
-    return axes.startswith("Z") and kind is not LabelKind.INSTANCES
 
 
 def _frame(
@@ -159,7 +155,7 @@ def evaluate_labels(
     As `evaluate`, but for DET: without markers the reference objects are taken for them in frames
     whose pixels are all known.
     """
-    sums = Sums(kind, by_section=_by_section(axes, kind), det_of_objects=True)
+    sums = Sums(kind, axes, det_of_objects=True)
     for frame in frames:
         compared = FrameLabels(*frame)
         try:

@@ -52,15 +52,15 @@ class Sums:
     ----------
     kind
         What the numbers of the reference mean: INSTANCES, or classes of pixels.
-    by_section
-        Whether binary labels are scored by V_rand and V_info, section by section.
+    axes
+        Of the stack; sections of a volume ("ZYX") with binary labels are scored by V_rand too.
     det_of_objects
         Whether DET takes the reference objects for markers where there are none and every pixel of
         the frame is known.
     """
 
     kind: LabelKind
-    by_section: bool = False
+    axes: str = "TYX"
     det_of_objects: bool = False
     frames: list[FrameScore] = field(default_factory=list)
     seg: list[NDArray[np.float64]] = field(default_factory=list)
@@ -122,7 +122,7 @@ class Sums:
 
     def _add_section(self, labels: NDArray[np.int32], frame: FrameLabels) -> None:
         """Add a section with binary labels to V_rand and V_info."""
-        if not self.by_section or labels.max(initial=0) > 1:
+        if not self.axes.startswith("Z") or labels.max(initial=0) > 1:
             return
         inside = frame.objects if frame.probability is None else frame.probability
         sums = isbi.section_sums(labels, inside)

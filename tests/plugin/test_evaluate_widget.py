@@ -1,0 +1,253 @@
+"""Evaluate, in a real viewer: scores, errors and where a click leads, truth on disk, every refusal."""
+
+import csv
+
+import numpy as np
+import pytest
+import tifffile
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import Qt
+
+from napari_jnet.metrics import ctc
+from napari_jnet.metrics.errors import ErrorKind
+from napari_jnet.plugin.session import session
+
+TIMEOUT = 30_000
+LIES = {"scale": (1, 3, 3), "units": ("s", "um", "um"), "axis_labels": ("t", "y", "x")}
+
+
+def wrong(truth: np.ndarray) -> np.ndarray:
+    """Return a result with one missed and one false cell in frame 1, and two merged in frame 2."""
+    found = truth.copy()
+    first = np.unique(truth[1])[1]
+    found[1][truth[1] == first] = 0
+    corner = np.zeros((64, 64), bool)
+    corner[0:5, 0:5] = True
+    found[1][corner & (truth[1] == 0)] = 90
+    labels = np.unique(truth[2])[1:]
+    found[2][truth[2] == labels[1]] = labels[0]
+    return found
+
+
+@pytest.fixture
+def widget(viewer):
+    truth = np.asarray(viewer.layers["truth"].data)
+    viewer.add_labels(wrong(truth), name="found", **LIES)
+    session(viewer).choose("annotation", viewer.layers["truth"])
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Evaluate")
+    widget.set_result(viewer.layers["found"])
+    return widget
+
+
+def evaluate(qtbot, widget):
+    assert widget.evaluate_button.isEnabled()
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        qtbot.mouseClick(widget.evaluate_button, Qt.LeftButton)
+    assert widget.evaluate_button.isEnabled()
+    return signal.args[0]
+
+
+def kinds(widget):
+    return {(position, error.kind) for position, error in widget.errors}
+
+
+def test_scores_and_errors(qtbot, viewer, widget):
+    assert widget.truth_combo.currentText() == "truth"
+    assert evaluate(qtbot, widget) == "done"
+    truth, found = (np.asarray(viewer.layers[name].data) for name in ("truth", "found"))
+    assert widget.scores.seg == pytest.approx(ctc.seg(zip(truth, found, strict=True)))
+    assert f"SEG {widget.scores.seg:.3f} on 4 frames" in widget.message.text
+    assert "annotated: if the network learned from them" in widget.message.text
+    table = widget.score_table
+    assert [row[0] for row in table.rows] == [0, 1, 2, 3, "all"]
+    assert table.rows[0][1:7] == (1.0,) * 6
+    assert not widget.message.is_error
+    assert {(1, ErrorKind.MISSED), (1, ErrorKind.FALSE), (2, ErrorKind.MERGED)} <= kinds(widget)
+    assert {position for position, _ in widget.errors} == {1, 2}
+    errors = viewer.layers["errors"]
+    assert not errors.data[0].any() and not errors.data[3].any()
+    assert set(np.unique(errors.data[1])) == {0, 1, 2}
+    assert tuple(errors.scale) == (1, 3, 3)
+    facts = session(viewer).book.facts(1)
+    assert facts.score == pytest.approx(widget.scores.frames[1].seg)
+
+
+def test_a_click_leads_to_the_frame_and_to_the_place(qtbot, viewer, widget):
+    evaluate(qtbot, widget)
+    table = widget.score_table
+    where = table.visualRect(table.model().index(3, 0)).center()
+    qtbot.mouseClick(table.viewport(), Qt.LeftButton, pos=where)
+    assert viewer.dims.current_step[0] == 3
+    row = next(n for n, (p, e) in enumerate(widget.errors) if p == 1 and e.kind is ErrorKind.FALSE)
+    widget.error_table.choose(row)
+    assert viewer.dims.current_step[0] == 1
+    centre = np.array(widget.errors[row][1].centroid) * 3
+    np.testing.assert_allclose(viewer.camera.center[-2:], centre)
+    assert viewer.camera.zoom >= 600 / (8 * 6 * 3)
+
+
+def test_who_paints_goes_on_painting(qtbot, viewer, widget):
+    viewer.layers.selection.active = viewer.layers["truth"]
+    viewer.layers["truth"].mode = "paint"
+    evaluate(qtbot, widget)
+    assert viewer.layers.selection.active.name == "truth"
+    assert session(viewer).annotation.name == "truth"
+    assert not viewer.layers["errors"].editable
+    names = [widget.result_choice.itemText(n) for n in range(widget.result_choice.count())]
+    assert "errors" not in names
+
+
+def test_errors_are_switched_and_not_doubled(qtbot, viewer, widget):
+    evaluate(qtbot, widget)
+    widget.errors_check.click()
+    assert not viewer.layers["errors"].visible
+    widget.errors_check.click()
+    assert viewer.layers["errors"].visible
+    viewer.layers["found"].data = np.asarray(viewer.layers["truth"].data).copy()
+    evaluate(qtbot, widget)
+    assert [layer.name for layer in viewer.layers].count("errors") == 1
+    assert not viewer.layers["errors"].data.any() and widget.errors == []
+    viewer.layers.remove("errors")
+    assert evaluate(qtbot, widget) == "done"
+    assert "errors" in viewer.layers
+
+
+def test_frames_by_their_role(qtbot, viewer, widget):
+    book = session(viewer).book
+    for position, role in enumerate(("training", "validation", "unused", "training")):
+        book.set_role(position, role)
+    evaluate(qtbot, widget)
+    assert "Frames 0, 3 are for training" in widget.message.text
+    assert [row[-1] for row in widget.score_table.rows] == [
+        "training", "validation", "unused", "training", "",
+    ]  # fmt: skip
+    for which, number in (("validation", 1), ("unused", 2)):
+        widget.set_frames(which)
+        assert evaluate(qtbot, widget) == "done"
+        assert [frame.number for frame in widget.scores.frames] == [number]
+        assert "training" not in widget.message.text
+    book.set_role(1, "training")
+    widget.set_frames("validation")
+    assert evaluate(qtbot, widget) == "failed"
+    assert "No frame has the role validation" in widget.message.text
+    with pytest.raises(ValueError, match="no choice of frames"):
+        widget.set_frames("some")
+
+
+def test_what_is_missing_is_said_and_not_scored_as_0(qtbot, viewer, widget):
+    viewer.layers["truth"].data[0] = 0
+    viewer.layers["found"].data[3] = 0
+    assert evaluate(qtbot, widget) == "done"
+    assert [frame.number for frame in widget.scores.frames] == [1, 2]
+    assert (
+        "Not scored, because 'found' has nothing there (or a part only): 3." in widget.message.text
+    )
+    viewer.layers["found"].data[:] = 0
+    assert evaluate(qtbot, widget) == "failed" or widget.message.is_error
+    assert "Predict these frames" in widget.message.text
+    viewer.layers["truth"].data[:] = 0
+    evaluate(qtbot, widget)
+    assert "paint the cells of one" in widget.message.text
+
+
+def test_other_sizes_scribbles_and_nothing_are_refused_in_words(qtbot, viewer, widget):
+    plane = viewer.add_labels(np.ones((64, 64), int), name="plane")
+    widget.set_truth(plane)
+    assert evaluate(qtbot, widget) == "failed"
+    assert "'found' has 4 × 64 × 64 pixels, 'plane' 64 × 64" in widget.message.text
+    widget.set_truth(viewer.layers["truth"])
+    viewer.layers["found"].metadata["napari-jnet"] = {"kind": "scribbles"}
+    assert evaluate(qtbot, widget) == "failed"
+    assert "scribbles" in widget.message.text
+    viewer.layers.clear()
+    assert evaluate(qtbot, widget) == "failed"
+    assert "no labels layer" in widget.message.text
+    with pytest.raises(ValueError, match="cannot be compared against"):
+        widget.set_truth("gold")
+
+
+def test_classes_are_scored_by_pixels(qtbot, viewer, widget):
+    truth = np.asarray(viewer.layers["truth"].data)
+    classes = (truth > 0).astype(np.int32) + (truth > 2)
+    said = {"napari-jnet": {"kind": "classes"}}
+    viewer.add_labels(classes, name="classes", metadata=said, **LIES)
+    viewer.add_labels(np.minimum(classes, 1), name="one class", metadata=said, **LIES)
+    widget.set_result(viewer.layers["one class"])
+    widget.set_truth(viewer.layers["classes"])
+    assert evaluate(qtbot, widget) == "done"
+    assert widget.scores.seg is None and widget.scores.iou == 1.0
+    assert widget.scores.pixel_accuracy == pytest.approx((classes < 2).mean())
+    assert "pixel by pixel" in widget.message.text
+    marked = viewer.layers["errors"].data
+    assert (marked == np.where(classes == 2, int(ErrorKind.WRONG_CLASS), 0)).all()
+    assert not widget.error_table.isVisibleTo(widget)
+    assert widget.score_table.isColumnHidden(1)
+
+
+@pytest.fixture
+def dataset(tmp_path, viewer):
+    """The movie as a CTC dataset with gold truth of one frame, loaded without it."""
+    root = tmp_path / "cells"
+    truth = np.asarray(viewer.layers["truth"].data)
+    (root / "01").mkdir(parents=True)
+    (root / "01_GT" / "SEG").mkdir(parents=True)
+    for number, image in enumerate(viewer.layers["movie"].data, start=5):
+        tifffile.imwrite(root / "01" / f"t{number:03d}.tif", np.asarray(image))
+    tifffile.imwrite(root / "01_GT" / "SEG" / "man_seg006.tif", truth[1].astype(np.uint16))
+    told = {"path": str(root), "sequence": "01", "format": "ctc", "frame_numbers": [5, 6, 7, 8]}
+    viewer.layers["movie"].metadata["napari-jnet"] = told
+    return root
+
+
+def test_truth_on_disk(qtbot, viewer, dataset):
+    truth = np.asarray(viewer.layers["truth"].data)
+    viewer.add_labels(wrong(truth), name="found", **LIES)
+    viewer.layers.remove("truth")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Evaluate")
+    qtbot.waitUntil(lambda: widget.truth_combo.count() == 1, timeout=TIMEOUT)
+    assert widget.truth_combo.currentText() == "gold truth on disk (1 frames)"
+    widget.set_truth("gold")
+    assert evaluate(qtbot, widget) == "done"
+    assert [frame.number for frame in widget.scores.frames] == [6]
+    assert widget.scores.seg == pytest.approx(ctc.seg([(truth[1], wrong(truth)[1])]))
+    assert kinds(widget) == {(1, ErrorKind.MISSED), (1, ErrorKind.FALSE)}
+    widget.score_table.choose(0)
+    assert viewer.dims.current_step[0] == 1
+
+
+def test_saved_with_its_errors(qtbot, tmp_path, viewer, widget):
+    with pytest.raises(ValueError, match="press Evaluate first"):
+        widget.save(tmp_path / "scores.csv")
+    evaluate(qtbot, widget)
+    widget.save(tmp_path / "scores")
+    with (tmp_path / "scores.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["frame"] for row in rows] == ["0", "1", "2", "3", "all"]
+    assert float(rows[-1]["SEG"]) == pytest.approx(widget.scores.seg, rel=1e-6)
+    with (tmp_path / "scores_errors.csv").open(encoding="utf-8-sig", newline="") as file:
+        errors = list(csv.DictReader(file))
+    assert len(errors) == len(widget.errors)
+    assert {(int(e["frame"]), e["error"]) for e in errors} >= {(1, "missed"), (2, "merged")}
+
+
+def test_the_cells_of_a_prediction_are_chosen(qtbot, viewer, trained_run):
+    _, predict = viewer.window.add_plugin_dock_widget("napari-jnet", "Predict")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Evaluate")
+    predict.set_image(viewer.layers["movie"])
+    predict.set_model(trained_run)
+    viewer.dims.set_current_step(0, 2)
+    with qtbot.waitSignal(predict.finished, timeout=60_000):
+        predict.run(all_frames=False)
+    assert widget.result_choice.currentText() == "cells"
+    assert widget.truth_combo.currentText() == "truth"
+    assert evaluate(qtbot, widget) == "done"
+    assert [frame.number for frame in widget.scores.frames] == [2]
+    assert "0, 1, 3" in widget.message.text
+
+
+def test_closing_the_dock_while_scoring(qtbot, viewer, widget):
+    widget.evaluate()
+    viewer.window.remove_dock_widget("all")
+    qtbot.waitUntil(lambda: not widget.running, timeout=TIMEOUT)
