@@ -42,7 +42,7 @@ def split(
     ValueError
         If the stroke is shorter than two points, or separates nothing.
     """
-    if len(stroke) < 2:
+    if len({(round(float(row)), round(float(column))) for row, column in stroke}) < 2:
         raise ValueError("The stroke is a single point; drag across the cell from side to side.")
     cut = _cut(stroke, plane.shape)
     touched = np.unique(plane[cut & (plane > 0)])
