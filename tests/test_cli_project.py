@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import tifffile
+import typer
 
-from napari_jnet.cli import main
+from napari_jnet.cli import app, main
 from napari_jnet.cli.info import describe
 from napari_jnet.data import Project, open_stack
 from napari_jnet.data.synthetic import write_cells_sequence
@@ -110,10 +112,12 @@ def test_a_project_means_its_model_and_its_stack(lab, tmp_path, capsys):
     assert len(tifffile.imread(out / "instances.tif")) == 5
     capsys.readouterr()
     assert call("evaluate", out, lab / "work", "--frames", "validation") == 0
-    assert "painted" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "painted" in said and "Note:" not in said
     metrics = json.loads((out / "metrics.json").read_text())
     assert [frame["number"] for frame in metrics["frames"]] == [2]
     assert call("evaluate", out, lab / "work", "--truth", "gold") == 0
+    assert "training learns from 0, 1, so" in capsys.readouterr().out
 
 
 def test_without_a_model_or_a_stack_the_remedy_is_said(fresh, tmp_path, capsys):
@@ -168,3 +172,34 @@ def test_a_damaged_project_is_one_line_on_stderr(fresh, capsys):
         assert call(*command) == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and "project.json is damaged" in said
+
+
+def test_the_python_of_the_document_runs(tmp_path, monkeypatch):
+    document = Path(__file__).resolve().parents[1] / "docs" / "project-folder.md"
+    (block,) = re.findall(
+        r"^```python\n(.*?)^```", document.read_text(encoding="utf-8"), re.M | re.S
+    )
+    monkeypatch.chdir(tmp_path)
+    write_cells_sequence(tmp_path / "cells", frames=(4, 1), shape=(64, 64), cells=4, diameter=20.0)
+    # One short epoch: the test is about the names, not about the cells.
+    quick = (
+        "__import__('napari_jnet').preset('jnet').replace({'training.epochs': 1, "
+        "'training.batches_per_epoch': 2, 'training.patch_size': 32, 'training.threads': 1})"
+    )
+    changed = block.replace("project.new_run())", f"project.new_run(), {quick})")
+    assert changed != block
+    exec(compile(changed, str(document), "exec"), {})
+    project = Project.open(tmp_path / "work")
+    assert project.roles == {0: "training", 1: "training", 2: "validation"}
+    assert project.model == tmp_path / "work" / "runs" / "001"
+
+
+def test_the_commands_of_the_document_exist():
+    """Each line is parsed as it stands; the commands themselves are tested above."""
+    document = Path(__file__).resolve().parents[1] / "docs" / "project-folder.md"
+    lines = re.findall(r"^ *napari-jnet ([^#\n]+)", document.read_text(encoding="utf-8"), re.M)
+    assert len(lines) == 9
+    commands = typer.main.get_command(app).commands
+    for line in lines:
+        name, *words = line.split()
+        commands[name].make_context(name, words)

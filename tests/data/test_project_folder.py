@@ -524,6 +524,30 @@ def test_a_project_of_an_image_in_memory_is_found_by_its_pixels(tmp_path):
         assert find_project(array_stack(array + 1), root) is None
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")
+def test_programs_wait_for_each_other(project):
+    """The child holds the folder until it hears from us, so that our change must come after its."""
+    code = (
+        "import sys; from pathlib import Path; from napari_jnet.data import Project\n"
+        "from napari_jnet.data.storing import sole_writer\n"
+        "with sole_writer(Path(sys.argv[1])): print('held', flush=True); sys.stdin.readline()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(project.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdin is not None and child.stdout is not None
+        assert child.stdout.readline() == "held\n"
+        change = threading.Thread(target=project.set_role, args=(2, "unused"), daemon=True)
+        change.start()
+        assert Project.open(project.path).role(2) == ""
+        child.kill()  # a killed program holds nothing
+        change.join(timeout=60)
+    assert Project.open(project.path).role(2) == "unused"
+
+
 # damage, and what a killed process leaves
 
 
@@ -572,7 +596,7 @@ def test_a_damaged_annotation_is_said_and_others_are_read(project):
 
 
 def test_files_of_others_are_no_annotations(project):
-    for name in ("t099.tif", "notes.txt", ".t002.tif.part", "cells.tif"):
+    for name in ("t099.tif", "t2.tif", "z002.tif", "notes.txt", ".t002.tif.part", "cells.tif"):
         (project.path / "annotations" / name).touch()
     assert project.annotated == ()
 

@@ -11,10 +11,11 @@ import typer
 
 from napari_jnet import __version__
 
-from .project import choose_frames
+from .project import choose_frames, find_project
 from .report import console, score
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from napari_jnet.events import FrameScore, Scores
@@ -77,7 +78,21 @@ def evaluate(
     if scores.objects:
         found = scores.objects - scores.missed
         out.print(f"{found} of {scores.objects} reference objects are matched")
+    _warn_of_training_frames(out, stack, scores)
     out.print(f"Written: {_metrics_file(result, output)}", markup=False)
+
+
+def _warn_of_training_frames(out: Console, stack: Path, scores: Scores) -> None:
+    """Say of a project which of the scored frames a model may have learned from."""
+    project = find_project(stack)
+    learned = set(project.numbers("training")) if project is not None else set()
+    among = [str(frame.number) for frame in scores.frames if frame.number in learned]
+    if among:
+        out.print(
+            f"Note: training learns from {', '.join(among)}, so their scores say little about other "
+            "frames. Score those kept apart with --frames validation.",
+            markup=False,
+        )
 
 
 def _metrics_file(result: Path, output: Path | None) -> Path:

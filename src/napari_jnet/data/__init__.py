@@ -44,6 +44,7 @@ __all__ = [
     "known_labels",
     "new_project_folder",
     "open_stack",
+    "project_folder",
     "projects_folder",
     "sequences",
     "split_frames",

@@ -32,7 +32,7 @@ from napari_jnet.data.project_runs import RunSummary, list_runs, next_run
 from napari_jnet.data.project_training import training_frames, with_painted
 from napari_jnet.data.roles import check_role, next_role
 from napari_jnet.data.stack import AnnotatedFrame, LabelKind, Stack
-from napari_jnet.data.storing import clean
+from napari_jnet.data.storing import clean, sole_writer
 
 __all__ = ["Project"]
 
@@ -204,7 +204,7 @@ class Project:
 
     def _change(self, change: Callable[[ProjectFile], ProjectFile]) -> None:
         """Change what stands on disk now, so that what another program wrote is not undone."""
-        with self._lock:
+        with self._lock, sole_writer(self.path):
             try:
                 now = read_project(self.path)
             except FileNotFoundError:

@@ -40,8 +40,10 @@ class PaintedFrames:
             names = os.listdir(self.folder)
         except FileNotFoundError:
             return ()
-        found = (int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
-        return tuple(sorted(set(found) & set(self._stack.frame_numbers)))
+        matches = {name: int(match[1]) for name in names if (match := _NAME.fullmatch(name))}
+        known = set(self._stack.frame_numbers)
+        found = (n for name, n in matches.items() if n in known and name == self._name(n))
+        return tuple(sorted(found))
 
     def path(self, number: int) -> Path:
         """Return the file of a frame, there or not; a number the stack lacks raises `ValueError`."""
@@ -51,7 +53,10 @@ class PaintedFrames:
                 f"{self._stack.name} has no frame {number}; its {len(numbers)} frames run from "
                 f"{numbers[0]} to {numbers[-1]}."
             )
-        return self.folder / f"{self._stack.axes[0].lower()}{number:0{self._stack.digits}d}.tif"
+        return self.folder / self._name(number)
+
+    def _name(self, number: int) -> str:
+        return f"{self._stack.axes[0].lower()}{number:0{self._stack.digits}d}.tif"
 
     def write(self, number: int, labels: NDArray[Any]) -> None:
         """Write a frame whole; one of zeros only has no file.

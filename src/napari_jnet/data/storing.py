@@ -7,13 +7,14 @@ import itertools
 import os
 import platform
 import re
+import sys
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["clean", "remove_file", "replacing", "write_file"]
+__all__ = ["clean", "remove_file", "replacing", "sole_writer", "write_file"]
 
 _count = itertools.count()
 _TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-\d+\.part")
@@ -62,6 +63,30 @@ def remove_file(path: Path) -> None:
         _flush_folder(path.parent)
     except OSError as error:
         raise _in_words(path, error, "removed") from error
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Wait until no other program is in such a block for this folder; a killed one is in none.
+
+    Where the system or the file system knows no locks, it does not wait.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # what is done in the block will say why
+        yield
+        return
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def clean(folder: Path) -> None:
