@@ -230,3 +230,136 @@ def test_the_original_network_gives_its_recorded_maps(qtbot, viewer, widget, sha
     for name, shown in zip(("seg", "dist"), widget.results.maps(2), strict=True):
         np.testing.assert_allclose(shown, reference[name], rtol=0, atol=1e-4)
     assert widget.layers[1].contrast_limits == [0, 6]
+
+
+def test_a_drawn_region_is_predicted_and_grows_to_the_whole(qtbot, viewer, widget):
+    viewer.dims.set_current_step(0, 1)
+    assert predict(qtbot, widget, "region") == "failed"
+    assert "Nothing is drawn" in widget.message.text
+    qtbot.mouseClick(widget.scope_form.draw_button, Qt.LeftButton)
+    layer = viewer.layers["region to predict"]
+    layer.add_rectangles([[[1, 8, 4], [1, 8, 39], [1, 39, 39], [1, 39, 4]]])
+    assert predict(qtbot, widget, "region") == "done"
+    region = (slice(8, 40), slice(4, 40))
+    assert widget.results.parts == {1: [region]}
+    assert "in a region" in widget.message.text
+    probability = widget.results.probability[1].copy()
+    cells = widget.layers[2].data[1]
+    assert not probability[:8].any() and not cells[:8].any()
+    move(qtbot, widget, "segmentation_threshold", 0.3)
+    expected = separate(*widget.results.maps(1), widget.separation.config, widget.results.bound)
+    np.testing.assert_array_equal(widget.layers[2].data[1][region], expected)
+    assert predict(qtbot, widget, "frame") == "done"
+    assert widget.results.parts == {}
+    np.testing.assert_allclose(
+        widget.results.probability[1][region], probability[region], atol=1e-5
+    )
+
+
+def test_regions_that_meet_are_separated_as_one(qtbot, viewer, widget):
+    viewer.dims.set_current_step(0, 0)
+    layer = widget.draw_region()
+    for left, right in ((0, 31), (31, 63)):
+        layer.data = []
+        layer.add_rectangles([[[0, 0, left], [0, 0, right], [0, 63, right], [0, 63, left]]])
+        assert predict(qtbot, widget, "region") == "done"
+        qtbot.waitUntil(lambda: not widget._renewal.running, timeout=TIMEOUT)
+    in_parts = widget.layers[2].data[0].copy()
+    assert len(widget.results.parts[0]) == 2
+    assert predict(qtbot, widget, "frame") == "done"
+    np.testing.assert_array_equal(in_parts > 0, widget.layers[2].data[0] > 0)
+    assert len(np.unique(in_parts)) == len(np.unique(widget.layers[2].data[0]))
+
+
+def test_annotated_frames_only_and_how_unsure_the_network_is(qtbot, viewer, widget):
+    truth = viewer.layers["truth"]
+    truth.data[[0, 2]] = 0
+    widget._session.choose("annotation", viewer.add_labels(truth.data.copy(), name="mine"))
+    widget._session.book.wait()
+    assert predict(qtbot, widget, "annotated") == "done"
+    assert sorted(widget.results.done) == [1, 3]
+    book = widget._session.book
+    assert [book.facts(p).uncertainty is not None for p in range(4)] == [False, True, False, True]
+    assert widget._session.results is widget.results
+
+
+def test_the_keys_predict_copy_and_hide(qtbot, viewer, widget):
+    from napari_jnet.plugin.keys import keyboard
+
+    keys = keyboard(widget._session)
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT):
+        assert keys.press("predict")
+    widget.results.write_cells(widget.results.shown(), np.eye(64, dtype=np.int32) * 3, 0.5)
+    assert keys.press("use_as_annotation")
+    assert "into 'truth'" in widget.message.text
+    assert keys.press("toggle_overlays")
+    assert not any(layer.visible for layer in widget.layers)
+
+
+def test_cells_are_used_only_when_there_are_some(qtbot, viewer, widget):
+    assert "Nothing is predicted yet" in widget.use_as_annotation()
+    assert widget.message.is_error
+
+
+class TestFolders:
+    @pytest.fixture
+    def folder(self, tmp_path, viewer):
+        import tifffile
+
+        folder = tmp_path / "plate"
+        (folder / "series").mkdir(parents=True)
+        movie = np.asarray(viewer.layers["movie"].data)
+        tifffile.imwrite(folder / "a.tif", movie[:2], photometric="minisblack")
+        (folder / "b.tif").write_bytes(b"no picture")
+        for number in range(3):
+            tifffile.imwrite(folder / "series" / f"t{number}.tif", movie[number])
+        (folder / "series" / "t1.tif").write_bytes(b"torn")
+        return folder
+
+    def test_every_stack_is_predicted_and_what_is_damaged_is_said(
+        self, qtbot, widget, folder, tmp_path
+    ):
+        import tifffile
+
+        widget.set_folders(folder, tmp_path / "out")
+        assert click(qtbot, widget, widget.predict_button) == "done"
+        said = widget.message.text
+        assert said.startswith("2 stacks predicted, ")
+        assert "1 stack left out" in said
+        assert "b.tif is left out" in said
+        assert "frame 1 is left out" in said
+        assert tifffile.imread(tmp_path / "out" / "a" / "instances.tif").shape == (2, 64, 64)
+        assert tifffile.imread(tmp_path / "out" / "series" / "instances.tif").shape == (2, 64, 64)
+        assert widget.results is None  # files, not layers
+
+    def test_what_cannot_be_is_said(self, qtbot, widget, folder, tmp_path):
+        widget.set_scope("folder")
+        assert click(qtbot, widget, widget.predict_button) == "failed"
+        assert "no folder of the stacks" in widget.message.text
+        for source, output, words in (
+            (tmp_path / "gone", tmp_path / "out", "does not exist"),
+            (folder, folder, "choose another folder"),
+        ):
+            widget.set_folders(source, output)
+            assert click(qtbot, widget, widget.predict_button) == "failed"
+            assert words in widget.message.text
+
+    def test_a_folder_for_the_results_is_suggested(self, widget, folder):
+        widget.scope_form.folder.path = folder
+        assert widget.scope_form.output.path == folder.with_name("plate cells")
+
+
+def test_what_would_be_done_is_copied(qtbot, viewer, widget):
+    from qtpy.QtWidgets import QApplication, QPushButton
+
+    button = next(b for b in widget.findChildren(QPushButton) if b.text() == "Copy as command")
+    qtbot.mouseClick(button, Qt.LeftButton)
+    assert "is in no file" in widget.message.text
+    viewer.layers["movie"].metadata["napari-jnet"] = {"path": "/data/movie.tif"}
+    qtbot.mouseClick(button, Qt.LeftButton)
+    copied = QApplication.clipboard().text()
+    assert copied.startswith("napari-jnet predict ")
+    assert "/data/movie.tif" in copied and "--frames" in copied
+    widget.set_scope("folder")
+    qtbot.mouseClick(button, Qt.LeftButton)
+    assert widget.message.is_error

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import tifffile
+
 from napari_jnet.config import InstanceConfig
 from napari_jnet.data import FORMATS, Stack, open_stack, sequences
 from napari_jnet.events import FramePrediction, Notice
@@ -63,7 +65,7 @@ def stacks_in(folder: Path, output: Path | None = None) -> tuple[list[Stack], li
     if not folder.exists():
         raise FileNotFoundError(f"{folder} does not exist; choose the folder of the stacks.")
     problems: list[str] = []
-    stacks = _opened(folder, problems) if _known(folder) else []
+    stacks = _opened(folder, problems) if _known(folder) and not _holds_stacks(folder) else []
     if not stacks and folder.is_dir():
         problems = []
         for path in sorted(folder.iterdir()):
@@ -77,6 +79,19 @@ def stacks_in(folder: Path, output: Path | None = None) -> tuple[list[Stack], li
             f"folders of images.{why}"
         )
     return stacks, problems
+
+
+def _holds_stacks(folder: Path) -> bool:
+    """Whether the TIFF files of a folder have several pages each: stacks, and not frames of one."""
+    if not folder.is_dir():
+        return False
+    for path in sorted(folder.glob("*.tif*")):
+        try:
+            with tifffile.TiffFile(path) as file:
+                return len(file.pages) > 1
+        except (tifffile.TiffFileError, OSError, ValueError):
+            continue  # damaged; the next one tells
+    return False
 
 
 def _known(path: Path) -> bool:

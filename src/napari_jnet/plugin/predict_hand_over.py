@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 
 from napari_jnet.config import InstanceConfig
 from napari_jnet.data.stack import Stack
+from napari_jnet.plugin.correction_bar import CorrectionBar
 from napari_jnet.plugin.forms import MessageLine
 from napari_jnet.plugin.keys import with_key
 from napari_jnet.plugin.predict_recipes import PredictRecipe, predict_command, predict_script
@@ -54,6 +55,8 @@ class HandOver:
         row.addWidget(self.use_button)
         row.addWidget(self.overwrite)
         form.addRow(row)
+        self.corrections = CorrectionBar(session)
+        form.addRow(self.corrections)
 
     def copy_row(self, recipe: Callable[[], PredictRecipe], message: MessageLine) -> QHBoxLayout:
         """Return the buttons that copy a recipe; problems are said in the message line."""

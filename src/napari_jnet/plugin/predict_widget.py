@@ -321,9 +321,9 @@ class PredictWidget(JobWidget):
 
     def _unsure(self, event: Unsure) -> None:
         assert self._target is not None
-        # the book is of the image that is worked on
-        if same(self._target[0], self._session.image):
-            self._session.book.set_uncertainty({event.position: event.bits})
+        book = self._session.book  # of the image that is worked on
+        if same(self._target[0], self._session.image) and event.position < len(book):
+            book.set_uncertainty({event.position: event.bits})
 
     def _batch_frame(self, event: BatchFrame) -> None:
         self._told.count(event.cells)
