@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_jnet.plugin.corrections import TOOLS, corrections_of
+from napari_jnet.plugin.correction_tools import TOOLS
+from napari_jnet.plugin.corrections import corrections_of
 from napari_jnet.plugin.forms import MessageLine
 from napari_jnet.plugin.keyboard import bind_keys
 from napari_jnet.plugin.keys import key_table
@@ -37,9 +38,10 @@ class CorrectionBar(QWidget):
         self._lifetime = lifetime = Lifetime()
         self.destroyed.connect(lambda *_: lifetime.end())
         self.buttons = {name: self._button(name) for name in TOOLS}
-        self.keys_button = QToolButton()
+        self.keys_button = QPushButton()
         self.keys_button.setText("Keys…")
         self.keys_button.setToolTip("See all keys, and change them")
+        _narrow(self.keys_button)
         self.keys_button.clicked.connect(self.show_keys)
         self.message = MessageLine()
         self._with_message = with_message
@@ -60,19 +62,19 @@ class CorrectionBar(QWidget):
         dialog.open()
         return dialog
 
-    def _button(self, name: str) -> QToolButton:
-        button = QToolButton()
+    def _button(self, name: str) -> QPushButton:
+        button = QPushButton()
         button.setText(TOOLS[name].title)
         button.setCheckable(True)
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # so that Esc stays the canvas'
-        button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        _narrow(button)
         button.clicked.connect(partial(self._use, name))
         return button
 
     def _lay_out(self) -> None:
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(3)
+        row.setSpacing(2)
         for button in (*self.buttons.values(), self.keys_button):
             row.addWidget(button)
         column = QVBoxLayout(self)
@@ -80,6 +82,7 @@ class CorrectionBar(QWidget):
         column.setSpacing(3)
         column.addLayout(row)
         column.addWidget(self.message)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
 
     def _use(self, name: str, _checked: bool = False) -> None:
         self.corrections.use(name)
@@ -101,3 +104,9 @@ class CorrectionBar(QWidget):
             how = "press it over a cell" if not tool.drag else "press it, then drag"
             words = f"<b>{tool.title}</b>" + (f" – key {key}: {how}" if key else "")
             button.setToolTip(f"{words}<br>{tool.help}<br>{tool.hint}; Esc to leave.")
+
+
+def _narrow(button: QPushButton) -> None:
+    """Let six buttons share one row of a dock: as wide as the word, more where there is room."""
+    button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    button.setMinimumWidth(button.fontMetrics().horizontalAdvance(button.text()) + 14)

@@ -8,71 +8,18 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from psygnal import Signal
 
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.correct import correct, labels_under
+from napari_jnet.plugin.correction_tools import TOOLS, Tool
 from napari_jnet.plugin.layers import kind_of
 from napari_jnet.plugin.session import Lifetime, Session, result_of, same
 from napari_jnet.plugin.stroke import overlay_for
 
-__all__ = ["TOOLS", "Corrections", "Tool", "corrections_of"]
-
-
-@dataclass(frozen=True)
-class Tool:
-    """One way to correct cells."""
-
-    name: str
-    title: str
-    drag: bool  # wants a stroke rather than a point
-    hint: str  # what to do with the mouse
-    help: str
-
-
-TOOLS: dict[str, Tool] = {
-    tool.name: tool
-    for tool in (
-        Tool(
-            "delete",
-            "Delete",
-            False,
-            "Click a cell to delete it",
-            "Take the cell away; its pixels become background.",
-        ),
-        Tool(
-            "merge",
-            "Merge",
-            True,
-            "Drag from one cell over those that belong to it",
-            "Make one cell of those that the stroke passes; a gap of a few pixels is closed.",
-        ),
-        Tool(
-            "split",
-            "Split",
-            True,
-            "Drag across the cell from outside to outside",
-            "Cut the cell along a stroke; the larger part keeps its number.",
-        ),
-        Tool(
-            "fill",
-            "Fill",
-            False,
-            "Click a cell to fill its holes",
-            "Fill the holes of the cell; what other cells have there stays.",
-        ),
-        Tool(
-            "smooth",
-            "Smooth",
-            False,
-            "Click a cell to smooth its outline",
-            "Smooth the outline of the cell; pixels of its neighbours are not touched.",
-        ),
-    )
-}
+__all__ = ["TOOLS", "Corrections", "corrections_of"]
 
 
 class Corrections:
@@ -129,10 +76,10 @@ class Corrections:
             layer = self._target(points)
             done = correct(layer, _kind(layer), tool.name, points)
         except ValueError as error:
-            self.said.emit(str(error), True)
+            self._say(str(error), True)
             return False
         self._activate(layer)
-        self.said.emit(f"{done} in {layer.name!r}. Ctrl+Z takes it back.", False)
+        self._say(f"{done} in {layer.name!r}. Ctrl+Z takes it back.", False)
         return True
 
     def use(self, name: str) -> bool:
@@ -151,13 +98,13 @@ class Corrections:
         try:
             layer = self._target([])
         except ValueError as error:
-            self.said.emit(str(error), True)
+            self._say(str(error), True)
             return False
         self._activate(layer)
         self._take_mouse(layer, tool)
         self._tool = name
         self.tool_changed.emit(name)
-        self.said.emit(f"{tool.hint}. Esc to leave.", False)
+        self._say(f"{tool.hint}. Esc to leave.", False)
         return True
 
     def leave(self, _event: Any = None) -> None:
@@ -167,14 +114,14 @@ class Corrections:
         self._tool = ""
         self._using.end()
         self.tool_changed.emit("")
-        self.said.emit("", False)
+        self._say("", False)
 
     def _take_mouse(self, layer: Any, tool: Tool) -> None:
         viewer, using = self._viewer(), self._using
         mode, pan, text = layer.mode, layer.mouse_pan, layer.help
         layer.mode = "pan_zoom"
         layer.mouse_pan = False
-        layer.help = f"{tool.hint}, <Esc> to leave"
+        layer.help = viewer.help = f"{tool.hint}, <Esc> to leave"
 
         def give_back() -> None:
             if str(layer.mode) == "pan_zoom":  # else the user has taken another one
@@ -250,6 +197,12 @@ class Corrections:
                 else "There are no cells to correct; predict a frame or paint some first."
             )
         return next((layer for layer in seen if points and labels_under(layer, points)), seen[0])
+
+    def _say(self, text: str, failed: bool) -> None:
+        viewer = self._viewer()
+        if viewer is not None and text:
+            viewer.status = text  # where one looks while the mouse is on the canvas
+        self.said.emit(text, failed)
 
     def _activate(self, layer: Any) -> None:
         """Make Ctrl+Z, which is the active layer's, take the correction back."""

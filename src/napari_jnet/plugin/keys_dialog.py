@@ -17,13 +17,13 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QKeySequenceEdit,
     QLabel,
+    QPushButton,
     QScrollArea,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_jnet.plugin.forms import MessageLine
+from napari_jnet.plugin.forms import MessageLine, small_label
 from napari_jnet.plugin.keyboard import keyboard
 from napari_jnet.plugin.keys import KEYS, key_table
 from napari_jnet.plugin.session import Lifetime, Session
@@ -105,6 +105,7 @@ class KeysDialog(QDialog):
     def _field(self, name: str) -> QKeySequenceEdit:
         field = QKeySequenceEdit()
         field.setMaximumSequenceLength(1)
+        field.setFixedWidth(110)
         field.setToolTip(
             f"{KEYS[name].help}. First key: {KEYS[name].default}; click and press one."
         )
@@ -119,9 +120,9 @@ class KeysDialog(QDialog):
             self.set_key(name, key)
 
     def _row(self, name: str) -> QHBoxLayout:
-        none = QToolButton()
-        none.setText("×")
-        none.setAutoRaise(True)
+        none = QPushButton("×")
+        none.setFixedWidth(24)
+        none.setAutoDefault(False)
         none.setToolTip("No key")
         none.clicked.connect(lambda: self.set_key(name, ""))
         row = QHBoxLayout()
@@ -149,15 +150,18 @@ class KeysDialog(QDialog):
             for name, action in KEYS.items():
                 if action.group == group:
                     form.addRow(action.title, self._row(name))
-        form = _form("napari's own, while painting (changed in File → Preferences)", column)
+        form = _form("napari's own, while painting", column)
         theirs = get_settings().shortcuts.shortcuts
         for name, words in _NAPARI.items():
             form.addRow(words, QLabel(" or ".join(str(k) for k in theirs[f"napari:{name}"])))
         form.addRow("Take the last change back", QLabel("Ctrl+Z"))
+        form.addRow(small_label("Change these in napari's preferences, under Shortcuts."))
         area = QScrollArea()
         area.setWidget(content)
         area.setWidgetResizable(True)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        bar = area.verticalScrollBar()
+        area.setMinimumWidth(content.minimumSizeHint().width() + bar.sizeHint().width() + 4)
         return area
 
     def _menu_keys(self) -> dict[str, str]:
