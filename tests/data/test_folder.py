@@ -225,6 +225,15 @@ def save_parts(root, **classes):
 class TestParts:
     """Train, valid and test side by side."""
 
+    def test_a_stack_opens_again_by_its_own_path_and_sequence(self, tmp_path):
+        save_parts(tmp_path, train=(RED, GREEN), valid=(GREEN, BLACK))
+        stack = open_stack(tmp_path, sequence="valid")
+        again = open_stack(stack.path, sequence=stack.sequence)
+        assert (again.name, again.sequence) == (stack.name, "valid")
+        assert (again.frame(again.frame_numbers[0]) == stack.frame(stack.frame_numbers[0])).all()
+        with pytest.raises(ValueError, match="has no sequences"):
+            open_stack(stack.path, sequence="train")
+
     def test_each_is_a_sequence(self, tmp_path):
         save_parts(tmp_path, test=(RED, RED), train=(RED, GREEN), valid=(GREEN, BLACK))
         assert sequences(tmp_path) == ("train", "valid", "test")

@@ -93,7 +93,8 @@ def open_folder(path: Path, sequence: str | None = None) -> Stack:
     path
         See `find_folders`.
     sequence
-        "train", "valid" or "test" of a folder of parts (None takes the first of them); else None.
+        "train", "valid" or "test" of a folder of parts (None takes the first of them), or of such a
+        part itself, as its stack says; else None.
 
     Returns
     -------
@@ -116,6 +117,9 @@ def open_folder(path: Path, sequence: str | None = None) -> Stack:
             f"{path} holds no image; known are {', '.join(PICTURE_SUFFIXES)} files, alone "
             "or in a folder 'images' beside a folder 'masks'."
         )
+    root = Path(os.path.abspath(path))
+    if sequence is not None and sequence == root.name.lower() and sequence in _PARTS:
+        return _open_part(root.parent, {sequence: root}, sequence)
     if sequence is not None:
         raise ValueError(
             f"{path} has no sequences, but sequence {sequence!r} was asked for; leave it out."
