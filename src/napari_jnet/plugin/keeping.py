@@ -13,6 +13,7 @@ from napari_jnet.data.project import Project
 from napari_jnet.plugin.background import Background
 from napari_jnet.plugin.keeping_layer import KeptLayer, Parcel, Stored
 from napari_jnet.plugin.keeping_offers import Offers
+from napari_jnet.plugin.project_settings import chosen_folder
 from napari_jnet.plugin.session import METADATA_KEY, SaveStatus, Session, same, unwrap
 
 __all__ = ["Keeper"]
@@ -148,7 +149,7 @@ class Keeper:
         image = self._session.image
         if image is None:
             return
-        kept = KeptLayer(unwrap(layer), image)
+        kept = KeptLayer(unwrap(layer), image, chosen_folder())
         self._kept[kept.layer] = kept
 
         def open_() -> Project:
@@ -246,7 +247,7 @@ class Keeper:
         if kept is None:
             if image is None:
                 raise ValueError("There is no image; open the image that the labels belong to.")
-            self._kept[layer] = kept = KeptLayer(layer, image)
+            self._kept[layer] = kept = KeptLayer(layer, image, chosen_folder())
         self._current = kept
         return kept
 

@@ -73,6 +73,8 @@ class KeptLayer:
     ----------
     layer, image
         The annotation, and the image that it was painted on.
+    projects
+        The folder that a new project is made in.
 
     Raises
     ------
@@ -80,12 +82,13 @@ class KeptLayer:
         If they do not cover the same pixels.
     """
 
-    def __init__(self, layer: Any, image: Any) -> None:
+    def __init__(self, layer: Any, image: Any, projects: Path) -> None:
         self.layer = layer
         self.stack: Stack = stack_of(image)
         self.dirty: set[int] = set()
         self.changed = False  # kind, legend or roles
         self.project: Project | None = None
+        self._projects = projects
         self._lock: ProjectLock | None = None
         self._sums: dict[int, int] = {}  # of the frames as they are on disk
         self._check(image)
@@ -202,7 +205,7 @@ class KeptLayer:
 
     def _made(self, parcel: Parcel) -> Project:
         if self.project is None:
-            folder = new_project_folder(self.stack)
+            folder = new_project_folder(self.stack, self._projects)
             self.project = Project.create(
                 folder,
                 self.stack,

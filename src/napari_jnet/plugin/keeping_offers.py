@@ -14,6 +14,7 @@ from napari_jnet.plugin.background import Background
 from napari_jnet.plugin.layers import pixels
 from napari_jnet.plugin.project_layers import painted_options, read_painted, stack_of
 from napari_jnet.plugin.project_lock import locked_by
+from napari_jnet.plugin.project_settings import chosen_folder
 from napari_jnet.plugin.results import placement
 from napari_jnet.plugin.session import Offer, Session, unwrap
 
@@ -58,8 +59,10 @@ class Offers:
         except ValueError:
             return
 
+        folder = chosen_folder()
+
         def look() -> Offer | None:
-            path = find_project(stack)
+            path = find_project(stack, folder)
             if path is None or locked_by(path):
                 return None
             project = Project.open(path)

@@ -1,4 +1,4 @@
-"""The dock widget that says what a path holds, and loads it as layers."""
+"""The first step: a stack on disk or in the window, in words; and the project that remembers it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QPushButton
+from qtpy.QtWidgets import QCheckBox, QComboBox, QGroupBox, QPushButton, QVBoxLayout
 from superqt.utils import qdebounced
 
+from napari_jnet.data.project_training import PAINTED
 from napari_jnet.data.stack import Annotation, Stack
+from napari_jnet.plugin.annotation_layers import new_annotation
 from napari_jnet.plugin.forms import PathEdit, small_label
 from napari_jnet.plugin.job_widget import JobWidget
+from napari_jnet.plugin.stack_parts import ImagePart, OfferBanner, SavedPart, size_words
 from napari_jnet.plugin.worker import Relay
 
 if TYPE_CHECKING:
@@ -22,11 +25,16 @@ if TYPE_CHECKING:
 __all__ = ["LoadWidget", "stack_words"]
 
 _FORMATS = {
+    "array": "image",
     "ctc": "Cell Tracking Challenge sequence",
     "isbi": "TIFF volume with labels",
     "folder": "folder of images",
 }
 _TYPING_MS = 300
+_PATH_HINT = (
+    "A Cell Tracking Challenge dataset, an ISBI or other TIFF volume with labels beside it, "
+    "a folder of images with masks, or a project of yours."
+)
 
 
 @dataclass(frozen=True)
@@ -34,10 +42,13 @@ class _Found:
     stack: Stack
     sequences: tuple[str, ...]
     words: str
+    project: bool  # of ours, with what was painted
 
 
 class LoadWidget(JobWidget):
-    """Shows what a dataset, a volume or a folder holds before it is loaded.
+    """Shows what a path holds before it is loaded, and the image that is worked on.
+
+    Offers to go on with the project of the image, and says what is saved.
 
     Parameters
     ----------
@@ -50,22 +61,51 @@ class LoadWidget(JobWidget):
         self._look_relay = Relay()
         self._lifetime.at_end(self._look_relay.close)
         self._look_again = False
+        self.banner = OfferBanner(self._session, self._lifetime)
+        self.banner.failed.connect(self.show_error)
+        self.column.addWidget(self.banner)
+        self._build_path_group()
+        self.image = ImagePart(self._session, self._lifetime)
+        self.annotate_button = QPushButton("New annotation")
+        self.annotate_button.setToolTip(
+            "Add an empty layer to number cells on, the size of the image. "
+            "The step Annotate has other kinds of labels."
+        )
+        self.annotate_button.clicked.connect(self.new_annotation)
+        self._box("Image", self.image, self.annotate_button)
+        self.saved = SavedPart(self._session, self._lifetime)
+        self._box("Project", self.saved)
+        self.column.addStretch(1)
+        self._lifetime.connect(self._session.image_changed, self._allow)
+        self._allow()
+        later = qdebounced(self._look, timeout=_TYPING_MS)
+        self._lifetime.at_end(later.cancel)
+        self.path_edit.changed.connect(lambda _text: self._list_sequences(()))
+        self.path_edit.changed.connect(lambda _text: self.labels_box.show())
+        self.path_edit.changed.connect(lambda _text: later())
+        self.sequence_combo.currentIndexChanged.connect(lambda _index: self._look())
+        self._list_sequences(())
+
+    def _build_path_group(self) -> None:
         form = self._group("Stack on disk")
         self.path_edit = PathEdit(
             "either",
-            caption="A dataset, a volume or a folder",
-            placeholder="dataset, .tif or folder",
+            caption="A dataset, a volume, a folder or a project",
+            placeholder="dataset, .tif, folder or project",
         )
         self.sequence_combo = QComboBox()
         self.sequence_combo.setToolTip("The sequence of the dataset.")
         form.addRow("Path", self.path_edit)
         form.addRow("Sequence", self.sequence_combo)
         self._form = form
-        self.description = small_label(
-            "A Cell Tracking Challenge dataset, an ISBI or other TIFF volume with labels beside it, "
-            "or a folder of images with masks."
-        )
+        self.description = small_label(_PATH_HINT)
         form.addRow(self.description)
+        self.labels_box = QCheckBox("with the labels that lie beside it")
+        self.labels_box.setToolTip(
+            "On by default. Without them only the image is added, to paint your own."
+        )
+        self.labels_box.setChecked(True)
+        form.addRow(self.labels_box)
         self.load_button = QPushButton("Load")
         self.load_button.setToolTip(
             "Add the image and its labels as layers; images are read lazily."
@@ -74,16 +114,33 @@ class LoadWidget(JobWidget):
         self.column.addLayout(self._buttons(self.load_button))
         self.column.addWidget(self.progress)
         self.column.addWidget(self.message)
-        self.column.addStretch(1)
-        later = qdebounced(self._look, timeout=_TYPING_MS)
-        self._lifetime.at_end(later.cancel)
-        self.path_edit.changed.connect(lambda _text: self._list_sequences(()))
-        self.path_edit.changed.connect(lambda _text: later())
-        self.sequence_combo.currentIndexChanged.connect(lambda _index: self._look())
-        self._list_sequences(())
 
-    def set_path(self, path: Path | str, sequence: str | None = None) -> None:
-        """Choose what to load."""
+    def _box(self, title: str, *parts: Any) -> None:
+        box = QGroupBox(title)
+        column = QVBoxLayout(box)
+        column.setContentsMargins(8, 6, 8, 8)
+        for part in parts:
+            column.addWidget(part)
+        self.column.addWidget(box)
+
+    def new_annotation(self, *_: Any) -> None:
+        """Add an empty annotation for the image, as the button does, and go to the step Annotate."""
+        try:
+            new_annotation(self._session)
+        except ValueError as error:
+            self.show_error(error)
+            return
+        self.message.say("Paint on the new layer: each cell with a number of its own.")
+        self._session.step = "annotate"
+
+    def _allow(self, _image: Any = None) -> None:
+        self.annotate_button.setEnabled(self._session.image is not None)
+
+    def set_path(
+        self, path: Path | str, sequence: str | None = None, *, labels: bool = True
+    ) -> None:
+        """Choose what to load; without labels, the image alone."""
+        self.labels_box.setChecked(labels)
         self.path_edit.path = path
         if sequence is not None:
             self._list_sequences((sequence,))
@@ -92,6 +149,7 @@ class LoadWidget(JobWidget):
     def load(self, *_: Any) -> None:
         """Add the layers, as the button does; problems are said in the widget."""
         path, sequence = self.path_edit.path, self._sequence()
+        labels = self.labels_box.isChecked()
         if self.running:
             return
         if path is None:
@@ -100,11 +158,10 @@ class LoadWidget(JobWidget):
             return
 
         def job() -> Generator[Any, None, Any]:
-            from napari_jnet.data import open_stack
-            from napari_jnet.plugin.reader import stack_layers
+            from napari_jnet.plugin.reader import path_layers
 
             yield from ()
-            return stack_layers(open_stack(path, sequence=sequence))
+            return path_layers(path, sequence, labels=labels)
 
         self._start(job, f"loading {path.name}")
         self.progress.setFormat("reading labels…")
@@ -118,7 +175,7 @@ class LoadWidget(JobWidget):
     def _on_done(self, value: Any) -> None:
         for data, options, kind in value:
             getattr(self._viewer, f"add_{kind}")(data, **options)
-        self.message.say(f"Loaded {len(value)} layer(s).")
+        self.message.say("Loaded the image." if len(value) == 1 else "Loaded image and labels.")
         super()._on_done(value)
 
     # what the path holds
@@ -133,10 +190,11 @@ class LoadWidget(JobWidget):
         sequence = self._sequence()
 
         def job() -> Generator[_Found, None, None]:
-            from napari_jnet.data import open_stack, sequences
+            from napari_jnet.data import open_stack, project_folder, sequences
 
             stack = open_stack(path, sequence=sequence)
-            yield _Found(stack, sequences(path), stack_words(stack))
+            ours = project_folder(path) is not None
+            yield _Found(stack, sequences(path), stack_words(stack, project=ours), ours)
 
         self._look_relay.start(
             job, self._show_found, self._looked, self._cannot, title=f"looking at {path.name}"
@@ -145,6 +203,7 @@ class LoadWidget(JobWidget):
     def _show_found(self, found: _Found) -> None:
         if self.path_edit.path is not None and not self._look_again:
             self.description.setText(found.words)
+            self.labels_box.setVisible(not found.project)
             self.message.say("")
             self._list_sequences(found.sequences, found.stack.sequence)
 
@@ -170,17 +229,19 @@ class LoadWidget(JobWidget):
             label.setVisible(len(sequences) > 1)
 
 
-def stack_words(stack: Stack) -> str:
-    """Say in words what a stack holds."""
+def stack_words(stack: Stack, *, project: bool = False) -> str:
+    """Say in words what a stack holds; of a project, only what was painted in it."""
     first, last = stack.frame_numbers[0], stack.frame_numbers[-1]
-    frames = {"T": "frame(s) over time", "Z": "section(s)"}.get(stack.axes[0], "image(s)")
-    size = " × ".join(str(n) for n in stack.shape)
+    numbers = f" (numbered {first} to {last})" if len(stack) > 1 else ""
     lines = [
-        f"{_FORMATS.get(stack.format, stack.format)}: {stack.name}",
-        f"{len(stack)} {frames}, {first} to {last}; each {size}, {stack.dtype}",
+        f"{'project' if project else _FORMATS.get(stack.format, stack.format)}: {stack.name}",
+        f"{size_words(stack)}{numbers}",
     ]
-    lines += [f"{name}: {_truth(truth)}" for name, truth in stack.annotations.items()]
-    return "\n".join(lines if stack.annotations else [*lines, "no labels"])
+    truths = {
+        name: truth for name, truth in stack.annotations.items() if not project or name == PAINTED
+    }
+    lines += [f"{name}: {_truth(truth)}" for name, truth in truths.items()]
+    return "\n".join(lines if truths else [*lines, "nothing painted" if project else "no labels"])
 
 
 def _truth(annotation: Annotation) -> str:

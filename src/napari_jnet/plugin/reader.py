@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_jnet.data import Annotation, Stack, ctc, folder, isbi, open_stack
+from napari_jnet.data import Annotation, Stack, ctc, folder, isbi, open_stack, project_format
+from napari_jnet.data.project import Project
 from napari_jnet.data.stack import UNKNOWN
 from napari_jnet.data.tiff import TIFF_SUFFIXES
 from napari_jnet.plugin.legend import legend_options
 
-__all__ = ["get_reader", "stack_layers"]
+__all__ = ["get_reader", "path_layers", "stack_layers"]
 
 LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[str], list[LayerData]]
@@ -33,8 +35,9 @@ _LARGEST_ARRAY = 4 * 2**30  # bytes, of which only annotated frames take memory
 def get_reader(path: str | list[str]) -> Reader | None:
     """Return a function that reads the path, or None if the path is not ours.
 
-    Ours are CTC datasets, their sequences and SEG folders, TIFF volumes with labels beside them,
-    and folders of images with masks.  Looks at names only, and never raises.
+    Ours are projects, CTC datasets, their sequences and SEG folders, TIFF volumes with labels beside
+    them, and folders of images with masks, also in folders named train, valid and
+    test.  Looks at names only, and never raises.
     """
     try:
         return _choose(Path(path)) if isinstance(path, str) else None
@@ -43,6 +46,8 @@ def get_reader(path: str | list[str]) -> Reader | None:
 
 
 def _choose(path: Path) -> Reader | None:
+    if project_format.matches(path):
+        return _read_project
     if _NOT_OURS.fullmatch(path.name):
         return None
     if path.is_file():
@@ -51,8 +56,8 @@ def _choose(path: Path) -> Reader | None:
         return None
     if ctc.matches(path) or isbi.matches(path):
         return _read
-    found = folder.find_folders(path)
-    return _read if found is not None and found[1] is not None else None
+    found = [folder.find_folders(place) for place in (path, *folder.parts(path).values())]
+    return _read if any(one is not None and one[1] is not None for one in found) else None
 
 
 def _choose_file(path: Path) -> Reader | None:
@@ -66,7 +71,44 @@ def _choose_file(path: Path) -> Reader | None:
 
 
 def _read(path: str) -> list[LayerData]:
-    return stack_layers(open_stack(path))
+    return path_layers(path)
+
+
+def _read_project(path: str) -> list[LayerData]:
+    """Read a project, and see to it that what is painted from now on is saved to it."""
+    import napari
+
+    from napari_jnet.plugin.session import session
+
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        session(viewer)
+    return path_layers(path)
+
+
+def path_layers(
+    path: str | Path, sequence: str | None = None, *, labels: bool = True
+) -> list[LayerData]:
+    """Describe the layers of a stack or a project on disk; see `stack_layers`.
+
+    Parameters
+    ----------
+    path, sequence
+        See `napari_jnet.open_stack`.
+    labels
+        False leaves the truth out.  What is painted in a project always comes.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `open_stack`.
+    """
+    if project_format.matches(Path(path)):
+        from napari_jnet.plugin.project_layers import project_layers
+
+        return project_layers(Project.open(path))
+    stack = open_stack(path, sequence=sequence)
+    return stack_layers(stack if labels else replace(stack, annotations={}))
 
 
 def _read_labels(path: str) -> list[LayerData]:
