@@ -66,3 +66,12 @@ def test_pyramids_are_refused() -> None:
     layer = Labels([np.zeros((16, 16), np.int32), np.zeros((8, 8), np.int32)], multiscale=True)
     with pytest.raises(ValueError, match="pyramid"):
         replace_plane(layer, (), np.zeros((16, 16), np.int32))
+
+
+def test_labels_that_can_only_be_read_are_refused() -> None:
+    fixed = np.zeros((16, 16), np.int32)
+    fixed.setflags(write=False)
+    lazy = pytest.importorskip("dask.array").zeros((16, 16), dtype=np.int32)
+    for data in (fixed, lazy):
+        with pytest.raises(ValueError, match=r"can only be read.*new annotation"):
+            replace_plane(Labels(data), (), np.ones((16, 16), np.int32))

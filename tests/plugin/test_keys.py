@@ -190,6 +190,19 @@ def test_keys_are_kept_in_the_settings() -> None:
     assert told == ["Shift+W", ""]
 
 
+def test_of_two_actions_with_one_key_the_first_of_the_list_has_it(viewer, monkeypatch) -> None:
+    stored = Stored()
+    fresh = KeyTable(stored)
+    monkeypatch.setattr("napari_jnet.plugin.keyboard.key_table", lambda: fresh)
+    done: list[str] = []
+    actions = {name: lambda name=name: done.append(name) for name in ("delete", "train")}
+    bind_keys(session(viewer), actions)
+    stored.delete = "shift+t"  # in napari's preferences, which refuse nothing
+    press(viewer, "Shift+T")
+    assert done == ["train"]
+    assert keyboard(session(viewer)).taken("delete") == "“Train”"
+
+
 def test_actions_without_a_name_in_the_list_are_refused(viewer, table) -> None:
     with pytest.raises(ValueError, match=r"'dance' is no action.*known are next_frame"):
         bind_keys(session(viewer), {"dance": print})

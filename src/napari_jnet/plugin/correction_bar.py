@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_jnet.plugin.correction_tools import TOOLS
@@ -16,6 +16,21 @@ from napari_jnet.plugin.keys_dialog import KeysDialog
 from napari_jnet.plugin.session import Lifetime, Session
 
 __all__ = ["CorrectionBar"]
+
+
+class _Narrow(QPushButton):
+    """As wide as its word, so that six share one row of a dock; wider where there is room."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        width = self.fontMetrics().horizontalAdvance(self.text()) + 12
+        return QSize(width, super().sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint()
 
 
 class CorrectionBar(QWidget):
@@ -38,10 +53,8 @@ class CorrectionBar(QWidget):
         self._lifetime = lifetime = Lifetime()
         self.destroyed.connect(lambda *_: lifetime.end())
         self.buttons = {name: self._button(name) for name in TOOLS}
-        self.keys_button = QPushButton()
-        self.keys_button.setText("Keys…")
+        self.keys_button = _Narrow("Keys…")
         self.keys_button.setToolTip("See all keys, and change them")
-        _narrow(self.keys_button)
         self.keys_button.clicked.connect(self.show_keys)
         self.message = MessageLine()
         self._with_message = with_message
@@ -63,11 +76,9 @@ class CorrectionBar(QWidget):
         return dialog
 
     def _button(self, name: str) -> QPushButton:
-        button = QPushButton()
-        button.setText(TOOLS[name].title)
+        button = _Narrow(TOOLS[name].title)
         button.setCheckable(True)
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # so that Esc stays the canvas'
-        _narrow(button)
         button.clicked.connect(partial(self._use, name))
         return button
 
@@ -104,9 +115,3 @@ class CorrectionBar(QWidget):
             how = "press it over a cell" if not tool.drag else "press it, then drag"
             words = f"<b>{tool.title}</b>" + (f" – key {key}: {how}" if key else "")
             button.setToolTip(f"{words}<br>{tool.help}<br>{tool.hint}; Esc to leave.")
-
-
-def _narrow(button: QPushButton) -> None:
-    """Let six buttons share one row of a dock: as wide as the word, more where there is room."""
-    button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-    button.setMinimumWidth(button.fontMetrics().horizontalAdvance(button.text()) + 14)

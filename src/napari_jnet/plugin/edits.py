@@ -71,7 +71,13 @@ def _check(layer: Any, index: tuple[int, ...], new_plane: NDArray[np.integer]) -
             f"The labels {layer.name!r} are a pyramid, which cannot be painted on; "
             "work on a layer of one resolution."
         )
-    shape = tuple(pixels(layer).shape)
+    data = pixels(layer)
+    if hasattr(data, "compute") or not getattr(getattr(data, "flags", None), "writeable", True):
+        raise ValueError(
+            f"The labels {layer.name!r} can only be read (they lie in a file, or are computed); "
+            "work on a new annotation instead."
+        )
+    shape = tuple(data.shape)
     if len(index) != len(shape) - 2 or new_plane.shape != shape[-2:]:
         raise ValueError(
             f"A plane of shape {new_plane.shape} at {tuple(index)} does not fit the labels "

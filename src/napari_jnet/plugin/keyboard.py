@@ -56,13 +56,16 @@ class Keyboard:
         return False
 
     def taken(self, name: str) -> str:
-        """Say who else has the key of an action, so that it is not bound; "" if nobody."""
+        """Say who else has the key of an action, so that it is not bound; "" if nobody has."""
         key, viewer = parse_key(key_table()[name]), self._viewer()
         if key is None:
             return ""
         words = keys_of_napari().get(str(key), "")
         if words:
             return f"napari ({words})"
+        first = key_table().owner(str(key))  # two may have one key in napari's preferences
+        if first != name:
+            return f"“{KEYS[first].title}”"
         mine = {id(function) for _, function in self._bound.values()}
         bound = viewer.keymap.get(key) if viewer is not None else None
         if bound is not None and id(bound) not in mine:

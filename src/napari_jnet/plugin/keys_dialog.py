@@ -139,7 +139,8 @@ class KeysDialog(QDialog):
             taken = keys.taken(name)
             if taken:
                 self.message.fail(
-                    f"{table[name]} is {taken}'s, so “{KEYS[name].title}” has no key; change one."
+                    f"{table[name]} is the key of {taken} too, so it does not act for "
+                    f"“{KEYS[name].title}”; change one of them."
                 )
 
     def _list(self) -> QScrollArea:
