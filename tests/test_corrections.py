@@ -297,3 +297,19 @@ def test_an_ellipse_is_cut_across() -> None:
     new = split(labels, [(20, 34), (45, 30)])
     left, right = (new == 2), (new == 1)
     assert abs(int(left.sum()) - int(right.sum())) < 0.1 * labels.sum()
+
+
+def test_whatever_the_stroke_no_pixel_is_lost_and_no_side_falls_apart() -> None:
+    random = np.random.default_rng(0)
+    labels = ragged()
+    cuts = 0
+    for _ in range(40):
+        stroke = [tuple(point) for point in random.uniform(0, 64, (6, 2))]
+        try:
+            new = split(labels, stroke)
+        except ValueError:
+            continue
+        cuts += 1
+        np.testing.assert_array_equal(new > 0, labels > 0)
+        assert all(parts(new == label) == 1 for label in np.unique(new)[1:])
+    assert cuts > 20

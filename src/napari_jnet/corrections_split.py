@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.segmentation import watershed
 
 from napari_jnet.corrections_planes import EIGHT, Plane, box_of, next_label, stroke_pixels
 
@@ -91,10 +92,8 @@ def _sides(cell: NDArray[np.bool_], cut: NDArray[np.bool_]) -> tuple[Plane, int]
         if len(mine) < 2:
             continue
         kept = np.where(piece & np.isin(parts, mine), parts, 0)
-        nearest = ndimage.distance_transform_edt(
-            kept == 0, return_distances=False, return_indices=True
-        )
-        grown = np.where(piece, kept[tuple(nearest)], 0)
+        # grows within the cell, so that no side gets what lies beyond another one
+        grown = watershed(np.zeros(cell.shape, np.uint8), kept, connectivity=2, mask=piece)  # type: ignore[no-untyped-call]
         masks = sorted((grown == p for p in mine), key=lambda mask: -int(mask.sum()))
         found += [(int(mask.sum()), mask) for mask in masks[1:]]
     found.sort(key=lambda side: -side[0])
