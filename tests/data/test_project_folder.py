@@ -630,6 +630,17 @@ def test_a_write_that_fails_keeps_the_old_file(project, monkeypatch, call, numbe
     assert [p.name for p in (project.path / "annotations").iterdir()] == ["t007.tif"]
 
 
+def test_a_project_that_cannot_be_made_leaves_nothing(tmp_path, dataset, monkeypatch):
+    stack = open_stack(dataset)
+    monkeypatch.setattr(storing_module.os, "fsync", refuse(errno.ENOSPC))
+    with pytest.raises(OSError, match="the disk is full"):
+        Project.create(tmp_path / "projects" / "p", stack, "instances")
+    assert list((tmp_path / "projects").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="cannot be made"):
+        Project.create(tmp_path / "file" / "p", stack, "instances")
+
+
 def test_a_folder_that_is_gone_is_said(project):
     shutil.rmtree(project.path)
     with pytest.raises(OSError, match="its folder is gone"):

@@ -10,6 +10,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -116,7 +117,13 @@ class Project:
         content = ProjectFile(
             stack.name, reference, LabelKind(kind), tuple(legend), partial=frozenset(partial)
         )
-        write_project(path, content)
+        try:
+            write_project(path, content)
+        except OSError:
+            with suppress(OSError):  # who tries again shall not leave a trail of empty folders
+                (path / ANNOTATIONS).rmdir()
+                path.rmdir()
+            raise
         made = cls(path, content)
         if store:
             for _ in made.store_stack(stack):
