@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from napari.utils.colormaps import CyclicLabelColormap, label_colormap
+from numpy.typing import NDArray
 
 from napari_jnet.data.stack import UNKNOWN, LabelKind
 from napari_jnet.plugin.layers import pixels
@@ -20,6 +21,7 @@ __all__ = [
     "annotation_options",
     "brush_size",
     "default_legend",
+    "empty_labels",
     "new_annotation",
 ]
 
@@ -64,7 +66,7 @@ def new_annotation(
     kept = ("path", "format", "sequence", "frame_numbers", "digits")
     ours = {name: told[name] for name in kept if name in told} | {"kind": kind.value}
     layer = viewer.add_labels(
-        _zeros(tuple(pixels(image).shape[: image.ndim])),
+        empty_labels(tuple(pixels(image).shape[: image.ndim])),
         name="annotation",
         opacity=0.5,
         metadata={METADATA_KEY: ours},
@@ -131,7 +133,8 @@ def _cell_colours() -> CyclicLabelColormap:
     )
 
 
-def _zeros(shape: tuple[int, ...]) -> Any:
+def empty_labels(shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Return labels of this shape with nothing painted; raises `ValueError` without the memory."""
     try:
         return np.zeros(shape, np.int32)  # takes memory where it is painted on
     except MemoryError as error:

@@ -137,11 +137,9 @@ class FramesModel(QAbstractTableModel):
             return ""
         if self._book.kind is LabelKind.INSTANCES:
             return str(facts.objects)
-        return "  ".join(
-            f"{name} {percent(count, facts.size)}"
-            for name, count in class_shares(self._book, facts)
-            if count
-        )
+        background, *classes = class_shares(self._book, facts)
+        shares = [(name, count) for name, count in (*classes, background) if count]
+        return ", ".join(f"{name} {percent(count, facts.size)}" for name, count in shares)
 
     def _tip(self, facts: Any, column: int) -> str | None:
         if column == ROLE and facts.annotated:

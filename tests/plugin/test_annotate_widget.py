@@ -1,0 +1,406 @@
+"""Annotate, in a real viewer and by its buttons."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.utils.interactions import (
+    mouse_move_callbacks,
+    mouse_press_callbacks,
+    mouse_release_callbacks,
+)
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QColorDialog
+
+from napari_jnet.plugin.frames_table import PAINTED, ROLE, SCORE, UNKNOWN, UNSURE
+from napari_jnet.plugin.session import SaveStatus, session
+
+
+@pytest.fixture
+def widget(viewer):
+    del viewer.layers["truth"]
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Annotate")
+    return widget
+
+
+def click(qtbot, button):
+    assert button.isEnabled()
+    assert button.isVisibleTo(button.window())
+    qtbot.mouseClick(button, Qt.LeftButton)
+
+
+def tick(qtbot, check):
+    """Click on the box, which is at the left of a check box."""
+    qtbot.mouseClick(check, Qt.LeftButton, pos=QPoint(10, check.height() // 2))
+
+
+def paint(layer, position, label, rows=slice(10, 20), columns=slice(10, 20)):
+    """Paint a rectangle as one stroke."""
+    where = np.zeros(layer.data.shape, bool)
+    where[position, rows, columns] = True
+    with layer.block_history():
+        layer.data_setitem(np.nonzero(where), label)
+
+
+def drag(layer, viewer, start, end, button=1):
+    """Drag over the shown frame, in pixels, through the callbacks that the canvas calls."""
+    dims = viewer.dims
+    event = SimpleNamespace(
+        button=button,
+        modifiers=(),
+        view_direction=None,
+        dims_displayed=list(dims.displayed),
+        dims_point=list(dims.point),
+    )
+    # the callbacks keep the event of the press and look at it again after each move
+    for kind, at, call in (
+        ("mouse_press", start, mouse_press_callbacks),
+        ("mouse_move", end, mouse_move_callbacks),
+        ("mouse_release", end, mouse_release_callbacks),
+    ):
+        event.type, event.pos, event.is_dragging = kind, at, kind == "mouse_move"
+        event.position = tuple(layer.data_to_world((dims.current_step[0], *at)))
+        call(layer, event)
+
+
+def texts(model, row):
+    return [model.data(model.index(row, c), Qt.DisplayRole) for c in range(model.columnCount())]
+
+
+def test_one_click_makes_labels_and_shows_the_tools(qtbot, viewer, widget):
+    assert not widget.tools.isVisibleTo(widget)
+    click(qtbot, widget.new_button)
+    layer = session(viewer).annotation
+    assert layer.name == "annotation"
+    assert str(layer.mode) == "paint"
+    assert widget.tools.isVisibleTo(widget)
+    assert widget.tools.mode_buttons["paint"].isChecked()
+    assert widget.tools.keep_check.isChecked()
+    assert "cell 1" in widget.tools.patch.text()
+    assert "M: the next cell" in widget.tools.hint.text()
+
+
+def test_without_an_image_the_button_says_so(qtbot, make_napari_viewer_proxy):
+    viewer = make_napari_viewer_proxy()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Annotate")
+    click(qtbot, widget.new_button)
+    assert widget.message.is_error
+    assert "open one first" in widget.message.text
+
+
+def test_a_second_annotation_asks_for_its_kind(viewer, widget):
+    first = widget.new_annotation()
+    menu = widget.new_button.menu()
+    next(a for a in menu.actions() if a.text().startswith("Scribbles")).trigger()
+    assert session(viewer).annotation is not first
+    assert widget.kind_combo.currentData() == "scribbles"
+    widget.labels_combo.set_layer(first)
+    assert widget.kind_combo.currentData() == "instances"
+
+
+def test_tools_are_those_of_the_layer(qtbot, viewer, widget):
+    layer = widget.new_annotation()
+    viewer.layers.selection.active = viewer.layers["movie"]
+    for mode, button in widget.tools.mode_buttons.items():
+        click(qtbot, button)
+        assert str(layer.mode) == mode
+    assert viewer.layers.selection.active == layer
+    layer.mode = "fill"
+    assert widget.tools.mode_buttons["fill"].isChecked()
+    tick(qtbot, widget.tools.outline_check)
+    assert layer.contour == 2
+    layer.preserve_labels = False
+    assert not widget.tools.keep_check.isChecked()
+    with pytest.raises(ValueError, match="'lasso' is no tool; tools are paint"):
+        widget.tools.set_mode("lasso")
+
+
+def test_a_new_cell_gets_a_number_of_its_own(qtbot, widget):
+    layer = widget.new_annotation()
+    paint(layer, 1, 7)
+    layer.mode = "erase"
+    click(qtbot, widget.tools.new_button)
+    assert (layer.selected_label, str(layer.mode)) == (8, "paint")
+    assert widget.new_cell() == 8  # nothing is painted with it yet
+
+
+def test_the_unknown_brush_paints_minus_one_and_goes_back(qtbot, viewer, widget):
+    layer = widget.new_annotation()
+    layer.selected_label = 5
+    click(qtbot, widget.tools.unknown_button)
+    assert layer.selected_label == -1
+    assert "unknown" in widget.tools.patch.text()
+    drag(layer, viewer, (30, 30), (30, 40))
+    assert (layer.data[viewer.dims.current_step[0]] == -1).any()
+    click(qtbot, widget.tools.unknown_button)
+    assert layer.selected_label == 5
+
+
+def test_labels_that_are_read_from_files_cannot_be_painted_on(qtbot, viewer, widget):
+    da = pytest.importorskip("dask.array")
+    viewer.add_labels(da.zeros((4, 64, 64), dtype=np.int32, chunks=(1, 64, 64)), name="silver")
+    click(qtbot, widget.tools.mode_buttons["paint"])
+    assert widget.message.is_error
+    assert "'silver' is read from its files" in widget.message.text
+
+
+def test_a_brush_covers_unknown_pixels_but_no_other_cell_in_one_undo_step(viewer, widget):
+    layer = widget.new_annotation()
+    viewer.dims.set_current_step(0, 0)
+    paint(layer, 0, 1, slice(20, 40), slice(20, 30))
+    widget.rest_is_unknown()
+    before = layer.data.copy()
+    layer.selected_label = 2
+    layer.brush_size = 5
+    drag(layer, viewer, (30, 10), (30, 50))
+    assert (layer.data[0] == 2).sum() > 100
+    np.testing.assert_array_equal(layer.data == 1, before == 1)
+    assert layer.preserve_labels
+    layer.undo()
+    np.testing.assert_array_equal(layer.data, before)
+
+
+def test_the_eraser_erases_any_cell_while_others_are_kept(viewer, widget):
+    layer = widget.new_annotation()
+    viewer.dims.set_current_step(0, 0)
+    paint(layer, 0, 1, slice(20, 40), slice(20, 30))
+    layer.selected_label, layer.mode, layer.brush_size = 6, "erase", 5
+    drag(layer, viewer, (30, 20), (30, 29))
+    assert layer.data[0, 30, 25] == 0
+    assert layer.preserve_labels
+
+
+def test_the_widget_leaves_the_brush_alone_when_it_is_closed(qtbot, viewer, widget):
+    layer = widget.new_annotation()
+    count = len(layer.mouse_drag_callbacks)
+    with qtbot.waitSignal(widget.destroyed):
+        widget.deleteLater()
+    assert len(layer.mouse_drag_callbacks) == count - 1
+    layer.selected_label = 3
+
+
+def test_the_rest_of_a_frame_is_one_undo_step(qtbot, viewer, widget):
+    layer = widget.new_annotation()
+    click(qtbot, widget.frame.unknown_button)
+    assert widget.message.is_error
+    viewer.dims.set_current_step(0, 2)
+    paint(layer, 2, 1)
+    click(qtbot, widget.frame.unknown_button)
+    assert (layer.data[2] == -1).sum() == 64 * 64 - 100
+    assert not widget.message.is_error
+    click(qtbot, widget.frame.background_button)
+    assert not (layer.data[2] == -1).any()
+    layer.undo()
+    layer.undo()
+    assert (layer.data[2] != 0).sum() == 100
+    assert not layer.data[[0, 1, 3]].any()
+
+
+def test_copying_takes_the_nearest_annotated_frame_before(qtbot, viewer, widget):
+    layer = widget.new_annotation()
+    viewer.dims.set_current_step(0, 3)
+    click(qtbot, widget.frame.copy_button)
+    assert "nothing to copy" in widget.message.text
+    paint(layer, 0, 4)
+    paint(layer, 1, 2, slice(40, 50))
+    click(qtbot, widget.frame.copy_button)
+    assert np.unique(layer.data[3]).tolist() == [0, 2]
+    assert widget.message.text.startswith("1 cell copied from t001")
+    layer.undo()
+    assert not layer.data[3].any()
+    paint(layer, 3, 9, slice(38, 52))
+    assert widget.copy_from_before() == 0
+    widget.frame.over_check.setChecked(True)
+    click(qtbot, widget.frame.copy_button)
+    assert np.unique(layer.data[3]).tolist() == [0, 2, 9]
+
+
+def test_nothing_is_edited_in_three_dimensions(viewer, widget):
+    paint(widget.new_annotation(), 0, 1)
+    viewer.dims.ndisplay = 3
+    with pytest.raises(ValueError, match="switch to 2-D"):
+        widget.rest_is_unknown()
+
+
+def test_the_shown_frame_is_described_as_it_is_painted(qtbot, viewer, widget):
+    layer = widget.new_annotation()
+    viewer.dims.set_current_step(0, 1)
+    line = widget.frame.preview.line
+    qtbot.waitUntil(lambda: line.text().startswith("t001: nothing is painted"))
+    paint(layer, 1, 1, slice(0, 16), slice(None))
+    qtbot.waitUntil(lambda: "1 cell (25 %), 75 % background, 0 % unknown" in line.text())
+    widget.rest_is_unknown()
+    qtbot.waitUntil(lambda: "0 % background, 75 % unknown" in line.text())
+    layer.undo()
+    qtbot.waitUntil(lambda: "75 % background, 0 % unknown" in line.text())
+
+
+def test_what_counts_is_shown_in_three_colours_and_is_no_annotation(qtbot, viewer, widget):
+    layer = widget.new_annotation()
+    viewer.dims.set_current_step(0, 1)
+    paint(layer, 1, 5, slice(0, 16), slice(None))
+    paint(layer, 1, -1, slice(60, 64), slice(None))
+    tick(qtbot, widget.frame.preview.switch)
+    shown = viewer.layers["what counts"]
+    assert [int((shown.data == n).sum()) // 64 for n in (1, 2, 3)] == [16, 44, 4]
+    assert viewer.layers.selection.active == layer
+    assert session(viewer).annotation is layer
+    assert len(session(viewer).labels()) == 1
+    np.testing.assert_allclose(shown.scale, (3, 3))
+    viewer.dims.set_current_step(0, 2)
+    qtbot.waitUntil(lambda: (np.asarray(shown.data) == 3).all())
+    viewer.layers.remove("what counts")
+    assert not widget.frame.preview.switch.isChecked()
+    assert layer.opacity == 0.5
+
+
+def test_changing_the_kind_says_what_it_means_and_paints_nothing(viewer, widget):
+    layer = widget.new_annotation()
+    paint(layer, 0, 1)
+    before = layer.data.copy()
+    widget.kind_combo.setCurrentIndex(2)
+    widget.kind_combo.activated.emit(2)
+    assert session(viewer).book.kind == "scribbles"
+    assert "1 is background" in widget.message.text
+    np.testing.assert_array_equal(layer.data, before)
+    assert widget.classes.isVisibleTo(widget)
+    assert not widget.frame.unknown_button.isVisibleTo(widget)
+    widget.set_kind("instances")
+    assert not widget.classes.isVisibleTo(widget)
+    with pytest.raises(ValueError, match="spots"):
+        widget.set_kind("spots")
+
+
+def test_classes_are_named_coloured_and_chosen_in_their_table(qtbot, viewer, widget, monkeypatch):
+    layer = widget.new_annotation("classes")
+    table = widget.classes.table
+    click(qtbot, widget.classes.add_button)
+    assert layer.selected_label == 2
+    table.item(2, 2).setText("edge")
+    assert session(viewer).book.legend[2][0] == "edge"
+    monkeypatch.setattr(QColorDialog, "getColor", lambda colour, *_: type(colour)("#123456"))
+    table.cellDoubleClicked.emit(2, 1)
+    assert session(viewer).book.legend[2] == ("edge", "#123456")
+    table.item(2, 2).setText("cell")
+    assert "'cell' is there twice" in widget.message.text
+    assert table.item(2, 2).text() == "edge"
+    at = table.visualItemRect(table.item(1, 0)).center()
+    qtbot.mouseClick(table.viewport(), Qt.LeftButton, pos=at)
+    assert layer.selected_label == 1
+    assert "cell" in widget.tools.patch.text()
+    layer.selected_label = 2
+    assert table.currentRow() == 2
+
+
+def test_only_classes_that_are_not_painted_are_removed(qtbot, viewer, widget):
+    layer = widget.new_annotation("scribbles")
+    for _ in range(3):
+        widget.classes.add()
+    paint(layer, 1, 4)
+    click(qtbot, widget.classes.remove_button)
+    assert len(session(viewer).book.legend) == 5
+    assert widget.classes.table.item(0, 2).text() == "background"
+    assert not widget.classes.table.item(0, 2).flags() & Qt.ItemIsEditable
+    layer.undo()
+    assert widget.classes.remove_unused() == 2
+
+
+def test_cells_have_no_classes(widget):
+    widget.new_annotation()
+    with pytest.raises(ValueError, match="choose classes or scribbles"):
+        widget.classes.set_legend((("a", "#000000"),))
+
+
+def test_the_table_follows_strokes_roles_scores_and_the_slider(qtbot, viewer, widget):
+    layer = widget.new_annotation()
+    model, table = widget.frames.model, widget.frames.table
+    assert model.rowCount() == 4
+    assert texts(model, 1)[:2] == ["t001", ""]
+    assert [table.isColumnHidden(c) for c in (UNKNOWN, SCORE, UNSURE)] == [True] * 3
+    paint(layer, 1, 1)
+    paint(layer, 1, 2, slice(30, 40))
+    assert texts(model, 1)[PAINTED] == "2"
+    layer.undo()
+    qtbot.waitUntil(lambda: texts(model, 1)[PAINTED] == "1")
+    book = session(viewer).book
+    widget.set_role(1, "validation")
+    book.set_scores({1: 0.456})
+    book.set_uncertainty({1: 0.25})
+    assert texts(model, 1)[ROLE:] == ["validation ▾", "0.46", "0.25"]
+    assert not table.isColumnHidden(SCORE)
+    viewer.dims.set_current_step(0, 3)
+    marked = [model.data(model.index(r, 0), Qt.BackgroundRole) is not None for r in range(4)]
+    assert marked == [False, False, False, True]
+
+
+def test_a_click_on_a_row_shows_the_frame(qtbot, viewer, widget):
+    widget.new_annotation()
+    table = widget.frames.table
+    at = table.visualRect(widget.frames.model.index(2, 0)).center()
+    qtbot.mouseClick(table.viewport(), Qt.LeftButton, pos=at)
+    assert viewer.dims.current_step[0] == 2
+
+
+def test_the_menu_changes_what_frames_are_used_for(viewer, widget):
+    layer = widget.new_annotation()
+    for position in (0, 2):
+        paint(layer, position, 1)
+    menu = widget.frames.table.role_menu([0, 2])
+    next(a for a in menu.actions() if a.text().startswith("unused")).trigger()
+    book = session(viewer).book
+    assert [book.role(p) for p in range(4)] == ["unused", "", "unused", ""]
+    with pytest.raises(ValueError, match="no frame 77; frames run from 0 to 3"):
+        widget.set_role(77, "training")
+    with pytest.raises(ValueError, match="'test' is no role"):
+        widget.set_role(0, "test")
+
+
+def test_a_right_click_without_annotation_offers_nothing(qtbot, widget):
+    widget.new_annotation()
+    widget.frames.table.customContextMenuRequested.emit(QPoint(5, 5))
+    assert not widget.frames.table.findChildren(type(widget.new_button.menu()))
+
+
+def test_only_annotated_frames_are_listed(qtbot, viewer, widget):
+    layer = widget.new_annotation()
+    model = widget.frames.model
+    paint(layer, 2, 1)
+    tick(qtbot, widget.frames.only_check)
+    assert [model.position(r) for r in range(model.rowCount())] == [2]
+    paint(layer, 0, 1)
+    assert [model.position(r) for r in range(model.rowCount())] == [0, 2]
+    tick(qtbot, widget.frames.only_check)
+    assert model.rowCount() == 4
+
+
+def test_the_table_is_that_of_the_chosen_annotation(viewer, widget):
+    widget.new_annotation()
+    model = widget.frames.model
+    viewer.add_image(np.zeros((7, 32, 32)), name="other")
+    widget.new_annotation("classes")
+    assert model.rowCount() == 7
+    assert model.headerData(PAINTED, Qt.Horizontal, Qt.DisplayRole) == "Painted"
+    paint(session(viewer).annotation, 6, 1, slice(0, 16), slice(None))
+    assert texts(model, 6)[PAINTED] == "cell 50 %, background 50 %"
+    viewer.layers.clear()
+    assert model.rowCount() == 0
+    assert not widget.tools.isVisibleTo(widget)
+
+
+def test_next_goes_to_the_least_certain_frame_and_says_why(qtbot, viewer, widget):
+    layer = widget.new_annotation()
+    paint(layer, 0, 1)
+    session(viewer).book.set_uncertainty({1: 0.1, 2: 0.4, 3: 0.2})
+    click(qtbot, widget.frames.next_button)
+    assert viewer.dims.current_step[0] == 2
+    assert widget.message.text == "t002: least certain. 1 of 4 frames are annotated."
+
+
+def test_what_is_saved_is_said(viewer, widget):
+    session(viewer).saving = SaveStatus("saved 12:03")
+    assert widget.saved_line.text() == "saved 12:03"
+    session(viewer).saving = SaveStatus("The disk is full.", saved=False, failed=True)
+    assert "#ff6b5e" in widget.saved_line.styleSheet()

@@ -1,0 +1,154 @@
+"""New labels to paint on, and the functions behind the buttons of Annotate."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari_jnet.data.stack import LabelKind
+from napari_jnet.plugin.annotate_actions import copy_labels, rest_is_background, rest_is_unknown
+from napari_jnet.plugin.annotation_layers import (
+    UNKNOWN_COLOUR,
+    annotation_options,
+    brush_size,
+    empty_labels,
+    new_annotation,
+)
+from napari_jnet.plugin.legend import layer_legend
+from napari_jnet.plugin.next_frame import choose_next
+from napari_jnet.plugin.session import session
+
+CELLS, CLASSES, SCRIBBLES = LabelKind.INSTANCES, LabelKind.CLASSES, LabelKind.SCRIBBLES
+
+
+def plane(*rows):
+    return np.array(rows, np.int32)
+
+
+def test_a_new_annotation_lies_on_its_image_and_is_ready_to_paint(viewer):
+    image = viewer.layers["movie"]
+    image.metadata["napari-jnet"] = {"path": "/data/01", "frame_numbers": [2, 3, 5, 7], "digits": 3}
+    state = session(viewer)
+    layer = new_annotation(state)
+    assert layer.data.shape == (4, 64, 64)
+    assert layer.data.dtype == np.int32
+    assert not layer.data.any()
+    for name in ("scale", "translate", "units", "axis_labels"):
+        assert tuple(getattr(layer, name)) == tuple(getattr(image, name))
+    told = layer.metadata["napari-jnet"]
+    assert told["kind"] == "instances"
+    assert told["frame_numbers"] == [2, 3, 5, 7]
+    assert told["path"] == "/data/01"
+    assert state.annotation is layer
+    assert viewer.layers.selection.active == layer
+    assert (str(layer.mode), layer.brush_size, layer.selected_label) == ("paint", 3, 1)
+    assert layer.preserve_labels
+    assert new_annotation(state, "scribbles").name != layer.name
+
+
+def test_a_colour_image_gets_labels_without_colours(make_napari_viewer_proxy):
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(np.zeros((3, 16, 16, 3), np.uint8), rgb=True)
+    assert new_annotation(session(viewer)).data.shape == (3, 16, 16)
+
+
+def test_without_an_image_there_is_nothing_to_annotate(make_napari_viewer_proxy):
+    with pytest.raises(ValueError, match="no image to annotate; open one"):
+        new_annotation(session(make_napari_viewer_proxy()))
+
+
+def test_labels_that_no_memory_holds_are_refused_in_words():
+    with pytest.raises(ValueError, match=r"pixels need 1048576 GiB.*Open fewer frames"):
+        empty_labels((2**36, 64, 64))
+
+
+def test_unknown_has_one_colour_in_every_kind_and_no_cell_nearby_has_it(viewer):
+    unknown = np.array([int(UNKNOWN_COLOUR[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    layer = new_annotation(session(viewer))
+    for kind in LabelKind:
+        layer.colormap = annotation_options(kind)["colormap"]
+        np.testing.assert_allclose(layer.get_color(-1)[:3], unknown, atol=1e-3)
+    layer.colormap = annotation_options(CELLS)["colormap"]
+    cells = np.array([layer.get_color(n)[:3] for n in range(1, 500)])
+    assert np.abs(cells - unknown).sum(1).min() > 0.05
+
+
+def test_the_names_of_classes_come_back_from_the_layer(viewer):
+    legend = (("not painted", "#000000"), ("background", "#112233"), ("nucleus", "#ff0000"))
+    layer = new_annotation(session(viewer), SCRIBBLES, legend)
+    assert layer_legend(layer) == legend
+    assert layer.selected_label == 2
+    assert not layer.preserve_labels
+
+
+@pytest.mark.parametrize(("side", "expected"), [(64, 3), (512, 10), (10_000, 40)])
+def test_the_brush_suits_the_image(side, expected):
+    assert brush_size((5, side, side + 7)) == expected
+
+
+def test_the_rest_becomes_unknown_or_background():
+    painted = plane([0, 1, -1])
+    assert rest_is_unknown(painted, CELLS).tolist() == [[-1, 1, -1]]
+    assert rest_is_background(painted, CELLS).tolist() == [[0, 1, 0]]
+    assert rest_is_background(plane([0, 2, -1, 1]), SCRIBBLES).tolist() == [[1, 2, 1, 1]]
+    assert painted.tolist() == [[0, 1, -1]]
+
+
+@pytest.mark.parametrize("change", [rest_is_unknown, rest_is_background])
+def test_the_rest_of_nothing_is_refused(change):
+    with pytest.raises(ValueError, match="paint a cell first"):
+        change(plane([0, 0, -1]), CELLS)
+
+
+def test_scribbles_have_no_rest_to_make_unknown():
+    with pytest.raises(ValueError, match="unknown already"):
+        rest_is_unknown(plane([0, 2]), SCRIBBLES)
+
+
+def test_copied_cells_keep_their_numbers_and_never_join_painted_ones():
+    before = plane([1, 1, 0, 2, 2, 0], [1, 1, 0, 2, 2, 0], [0, 0, 0, 0, 0, 7])
+    present = plane([0, 0, 0, 0, 0, 2], [0, 0, 0, 0, 0, 2], [9, 0, 0, 0, 0, 0])
+    new, count = copy_labels(present, before, CELLS)
+    assert count == 3
+    # 2 is painted elsewhere in this frame, so the copied one needs a new number
+    assert new.tolist() == [[1, 1, 0, 10, 10, 2], [1, 1, 0, 10, 10, 2], [9, 0, 0, 0, 0, 7]]
+
+
+def test_a_cell_that_is_painted_already_is_not_copied():
+    before = plane([1, 1, 1, 1, 0, 3])
+    new, count = copy_labels(plane([0, 5, 5, 0, 0, 0]), before, CELLS)
+    assert (new.tolist(), count) == ([[0, 5, 5, 0, 0, 3]], 1)
+    new, count = copy_labels(plane([0, 5, 5, 0, 6, 0]), before, CELLS, overwrite=True)
+    assert (new.tolist(), count) == ([[1, 1, 1, 1, 6, 3]], 2)
+
+
+def test_unknown_pixels_are_copied_and_not_painted_over():
+    new, count = copy_labels(plane([0, -1, 0]), plane([-1, 1, 1]), CELLS)
+    assert (new.tolist(), count) == ([[-1, -1, 0]], 0)  # half of cell 1 is unknown here
+    new, count = copy_labels(plane([0, 0]), plane([0, 0]), CELLS)
+    assert (new.tolist(), count) == ([[0, 0]], 0)
+
+
+def test_classes_are_copied_pixel_by_pixel():
+    new, count = copy_labels(plane([0, 2, 0, -1]), plane([1, 1, 0, 2]), CLASSES)
+    assert (new.tolist(), count) == ([[1, 2, 0, -1]], 1)
+
+
+@pytest.mark.parametrize(
+    ("annotated", "shown", "scores", "unsure", "expected", "why"),
+    [
+        ((), 0, {}, {}, 3, "nothing is annotated"),
+        ((0,), 0, {}, {}, 5, "farthest"),
+        ((0, 5), 0, {}, {}, 2, "farthest"),
+        ((0, 5), 2, {}, {}, 3, "farthest"),
+        ((0,), 0, {}, {1: 0.2, 4: 0.7, 0: 0.9}, 4, "least certain"),
+        ((0,), 0, {2: 0.5, 3: 0.4}, {4: 0.7}, 3, "worst score, 0.40"),
+        ((0, 1, 2, 3, 4, 5), 0, {2: 0.5, 0: 0.1}, {}, 2, "all frames are annotated; worst"),
+        ((0, 1, 2, 3, 4, 5), 4, {}, {}, 4, "all frames are annotated"),
+        ((0, 1, 2, 3, 4), 5, {}, {}, 5, "last frame without"),
+    ],
+)
+def test_the_next_frame_is_where_annotating_helps(annotated, shown, scores, unsure, expected, why):
+    position, reason = choose_next(6, annotated, shown, scores=scores, uncertainty=unsure)
+    assert position == expected
+    assert why in reason
