@@ -373,6 +373,14 @@ def test_buttons_keys_and_mouse_split_a_cell(window, qtbot) -> None:
     assert set(np.unique(window.layer.data)) == {0, 1}
 
 
+def test_esc_leaves_wherever_the_window_has_the_focus(window) -> None:
+    window.bar.buttons["merge"].click()
+    window.bar.keys_button.setFocus()
+    QTest.keyClick(window.bar.keys_button, Qt.Key.Key_Escape)
+    assert window.bar.corrections.tool == ""
+    assert window.layer.mouse_pan
+
+
 def test_the_bar_is_narrow_and_every_tool_says_its_key(window) -> None:
     assert window.bar.minimumSizeHint().width() <= 400
     for name, key in (("delete", "Shift+D"), ("merge", "Shift+M"), ("split", "Shift+X")):
