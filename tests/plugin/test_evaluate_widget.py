@@ -10,8 +10,11 @@ pytest.importorskip("napari")
 
 from qtpy.QtCore import Qt
 
+from napari_jnet.events import FramePrediction
 from napari_jnet.metrics import ctc
 from napari_jnet.metrics.errors import ErrorKind
+from napari_jnet.plugin.layers import image_stack
+from napari_jnet.plugin.results import Results
 from napari_jnet.plugin.session import session
 
 TIMEOUT = 30_000
@@ -84,8 +87,8 @@ def test_a_click_leads_to_the_frame_and_to_the_place(qtbot, viewer, widget):
     widget.error_table.choose(row)
     assert viewer.dims.current_step[0] == 1
     centre = np.array(widget.errors[row][1].centroid) * 3
-    np.testing.assert_allclose(viewer.camera.center[-2:], centre)
-    assert viewer.camera.zoom >= 600 / (8 * 6 * 3)
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], centre)
+    assert viewer.scene.camera.zoom >= 600 / (8 * 6 * 3)
 
 
 def test_who_paints_goes_on_painting(qtbot, viewer, widget):
@@ -145,7 +148,8 @@ def test_what_is_missing_is_said_and_not_scored_as_0(qtbot, viewer, widget):
         "Not scored, because 'found' has nothing there (or a part only): 3." in widget.message.text
     )
     viewer.layers["found"].data[:] = 0
-    assert evaluate(qtbot, widget) == "failed" or widget.message.is_error
+    evaluate(qtbot, widget)
+    assert widget.message.is_error and widget.scores is None
     assert "Predict these frames" in widget.message.text
     viewer.layers["truth"].data[:] = 0
     evaluate(qtbot, widget)
@@ -232,19 +236,27 @@ def test_saved_with_its_errors(qtbot, tmp_path, viewer, widget):
     assert {(int(e["frame"]), e["error"]) for e in errors} >= {(1, "missed"), (2, "merged")}
 
 
-def test_the_cells_of_a_prediction_are_chosen(qtbot, viewer, trained_run):
-    _, predict = viewer.window.add_plugin_dock_widget("napari-jnet", "Predict")
+def predicted(truth: np.ndarray, position: int) -> FramePrediction:
+    inside = (truth > 0).astype(np.float32)
+    return FramePrediction(position, position, 1, inside, inside, truth.astype(np.int32))
+
+
+def test_the_cells_of_a_prediction_are_chosen(qtbot, viewer):
+    state = session(viewer)
+    truth = np.asarray(viewer.layers["truth"].data).copy()
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Evaluate")
-    predict.set_image(viewer.layers["movie"])
-    predict.set_model(trained_run)
-    viewer.dims.set_current_step(0, 2)
-    with qtbot.waitSignal(predict.finished, timeout=60_000):
-        predict.run(all_frames=False)
+    assert widget.result_choice.currentText() == "truth"
+    image = viewer.layers["movie"]
+    results = Results(viewer, image, image_stack(image), 6.0)
+    results.write(predicted(truth[2], 2), 0.5)
+    results.write(predicted(np.zeros((64, 64)), 3), 0.5)
+    state.results = results
     assert widget.result_choice.currentText() == "cells"
     assert widget.truth_combo.currentText() == "truth"
     assert evaluate(qtbot, widget) == "done"
-    assert [frame.number for frame in widget.scores.frames] == [2]
-    assert "0, 1, 3" in widget.message.text
+    # an empty frame that was predicted says that there is no cell; one that was not, nothing
+    assert [(f.number, f.seg) for f in widget.scores.frames] == [(2, 1.0), (3, 0.0)]
+    assert "(or a part only): 0, 1." in widget.message.text
 
 
 def test_closing_the_dock_while_scoring(qtbot, viewer, widget):

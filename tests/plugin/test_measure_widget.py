@@ -61,7 +61,7 @@ def test_a_row_selects_the_cell_and_a_cell_its_row(qtbot, viewer, widget):
     assert layer.selected_label == 4
     assert viewer.layers.selection.active.name == "truth"
     centre = np.array(widget.measured[row][1].centroid)
-    np.testing.assert_allclose(viewer.camera.center[-2:], centre)
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], centre)
     widget.table.sortByColumn(2, Qt.DescendingOrder)
     layer.selected_label = 5
     assert widget.measured[widget.table.row][0] == 3

@@ -15,7 +15,7 @@ from napari_jnet.plugin.worker import JobMaker
 if TYPE_CHECKING:
     from napari_jnet.measurements import Measurement
 
-__all__ = ["MeasuredFrame", "Request", "file_columns", "file_row", "measuring", "row", "columns"]
+__all__ = ["MeasuredFrame", "Request", "columns", "file_columns", "file_row", "measuring", "row"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,12 +36,13 @@ def show_place(viewer: Any, layer: Any, at: Sequence[float], size: float) -> Non
     for axis in range(layer.ndim - displayed):
         viewer.dims.set_point(first + axis, float(world[axis]))
     shown = min(displayed, layer.ndim)
-    centre = list(viewer.camera.center)
+    camera = viewer.scene.camera
+    centre = list(camera.center)
     centre[-shown:] = (float(w) for w in world[-shown:])
-    viewer.camera.center = tuple(centre)
+    camera.center = tuple(centre)
     across = max(size, 1.0) * float(np.mean(np.abs(layer.scale[-2:])))
     nearest, farthest = _CANVAS / (_NEAREST * across), _CANVAS / (_FARTHEST * across)
-    viewer.camera.zoom = float(np.clip(viewer.camera.zoom, farthest, nearest))
+    camera.zoom = float(np.clip(camera.zoom, farthest, nearest))
 
 
 def frame_numbers(session: Session, layer: Any) -> tuple[tuple[int, ...], str]:
