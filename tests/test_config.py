@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from napari_jnet.adaptation import adapt
+from napari_jnet.adaptation import adapt, typical_diameter
 from napari_jnet.config import PRESETS, Config, NetworkConfig, TrainingConfig, options, preset
-from napari_jnet.data.stack import AnnotatedFrame, LabelKind
+from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -84,6 +84,30 @@ def test_classes_are_measured_by_their_connected_parts() -> None:
     frame = discs(40)
     binary = AnnotatedFrame("t0", frame.image, np.minimum(frame.labels, 1), LabelKind.CLASSES)
     assert adapt(Config(), [binary]).targets == adapt(Config(), [frame]).targets
+
+
+def scribbled(length: int) -> AnnotatedFrame:
+    """Return a frame with two strokes in cells and one on the background; the rest is unknown."""
+    labels = np.full((256, 256), UNKNOWN, np.int32)
+    labels[60:63, 20 : 20 + length] = 1
+    labels[160 : 160 + length, 120:123] = 1
+    labels[120:123, 100:200] = 0
+    return AnnotatedFrame("t0", np.zeros((256, 256)), labels, LabelKind.CLASSES)
+
+
+def test_strokes_are_measured_by_their_length() -> None:
+    assert typical_diameter([scribbled(80)]) == pytest.approx(80, abs=1)
+    assert typical_diameter([discs(40)]) == pytest.approx(40, abs=1)
+    near, far = adapt(Config(), [scribbled(60)]), adapt(Config(), [scribbled(90)])
+    assert (near.network.resolution_levels[-1], far.network.resolution_levels[-1]) == (0, -1)
+
+
+def test_strokes_teach_no_distance_but_cells_painted_whole_do() -> None:
+    assert not adapt(Config(), [scribbled(60)]).network.distance
+    whole = AnnotatedFrame(
+        "t1", np.zeros((256, 256)), np.minimum(discs(40).labels, 1), LabelKind.CLASSES
+    )
+    assert adapt(Config(), [scribbled(60), whole]).network.distance
 
 
 def test_colour_frames_have_their_channels() -> None:

@@ -10,14 +10,23 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_jnet.config import Config, NetworkConfig
-from napari_jnet.data.stack import AnnotatedFrame, LabelKind
+from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
 from napari_jnet.networks import network_class
 
-__all__ = ["adapt", "class_count", "object_areas", "resolution_levels"]
+__all__ = [
+    "adapt",
+    "class_count",
+    "is_sparse",
+    "object_areas",
+    "resolution_levels",
+    "typical_diameter",
+]
 
 WORKING_DIAMETER = 30
 """Diameter that a typical object has at the top level, within a factor of 1.5: enough to see its
 boundary, and few enough pixels that a training has many steps."""
+SPARSE_DIAMETER = 60
+"""The same where labels are strokes: a network that learns from few pixels needs more of them."""
 BOUND_OF_DIAMETER = 0.4
 """dt_bound as a part of the typical diameter: beyond the middle of a cell there is nothing to learn."""
 SMALLEST_OBJECT = 0.25
@@ -37,6 +46,31 @@ def object_areas(frames: Sequence[AnnotatedFrame]) -> NDArray[np.int64]:
         areas.append(np.bincount(known.ravel())[1:])
     together = np.concatenate(areas) if areas else np.zeros(0, np.int64)
     return np.sort(together[together > 0])
+
+
+def is_sparse(frame: AnnotatedFrame) -> bool:
+    """Tell whether labels are strokes: classes, and most pixels of the frame are unknown."""
+    unknown = np.count_nonzero(frame.labels == UNKNOWN)
+    return frame.kind is not LabelKind.INSTANCES and 2 * unknown > frame.labels.size
+
+
+def typical_diameter(frames: Sequence[AnnotatedFrame]) -> float | None:
+    """Return the median diameter of the annotated objects, in pixels; None where there is none.
+
+    Notes
+    -----
+    Of objects that are painted whole it is the diameter of a disc of the median area.  A stroke says
+    more by its length than by its area: it counts with the diagonal of its bounding box.
+    """
+    if not any(is_sparse(frame) for frame in frames):
+        areas = object_areas(frames)
+        return float(np.sqrt(4 * np.median(areas) / np.pi)) if areas.size else None
+    lengths: list[float] = []
+    for frame in frames:
+        strokes, _ = ndimage.label(frame.labels > 0)
+        boxes: list[tuple[slice, ...]] = [*ndimage.find_objects(strokes)]
+        lengths += [math.hypot(*(side.stop - side.start for side in box)) for box in boxes]
+    return float(np.median(lengths)) if lengths else None
 
 
 def class_count(config: Config, frames: Sequence[AnnotatedFrame]) -> int:
@@ -90,18 +124,22 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
 
     Notes
     -----
-    Objects are measured by the diameter of a disc of equal area.  The median decides: the top level
-    halves the frame until the diameter is near 30 pixels, ``dt_bound`` is 0.4 diameters.
+    The median diameter decides: the top level halves the frame until it is near 30 pixels (60 where
+    labels are strokes), ``dt_bound`` is 0.4 diameters.  Strokes know no boundary, so that a network
+    that learns from nothing else answers without a distance.
     """
-    areas = object_areas(frames)
-    typical = float(np.sqrt(4 * np.median(areas) / np.pi)) if areas.size else 30.0
+    areas, typical = object_areas(frames), typical_diameter(frames) or 30.0
+    sparse = all(is_sparse(frame) for frame in frames)
     image = frames[0].image
     changes: dict[str, object] = {"network.in_channels": 1 if image.ndim == 2 else image.shape[-1]}
     changes["network.classes"] = class_count(config, frames)
     network = config.network
     if not network.resolution_levels:
-        top = -max(0, round(math.log2(typical / WORKING_DIAMETER)))
+        working = SPARSE_DIAMETER if sparse else WORKING_DIAMETER
+        top = -max(0, round(math.log2(typical / working)))
         changes["network.resolution_levels"] = resolution_levels(network, frames, top)
+    if sparse:
+        changes["network.distance"] = False
     bound = config.targets.dt_bound
     if bound is None:
         bound = float(max(3, round(BOUND_OF_DIAMETER * typical)))

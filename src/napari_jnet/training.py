@@ -32,7 +32,12 @@ from napari_jnet.inference import predict_maps
 from napari_jnet.run_folder import RunFolder
 from napari_jnet.training_board import Board
 from napari_jnet.training_job import Job
-from napari_jnet.training_setup import check_resumed, settle_config, split_annotated
+from napari_jnet.training_setup import (
+    cautions,
+    check_resumed,
+    settle_config,
+    split_annotated,
+)
 from napari_jnet.training_state import TrainingState, new_state
 from napari_jnet.training_update import learn_from, revalidate
 from napari_jnet.validation import Validation
@@ -126,11 +131,7 @@ def train(
         start_epoch=state.epoch,
         batches_per_epoch=settings.training.batches_per_epoch,
     )
-    if not validation:
-        yield Notice(
-            "There is one annotated frame only, so none is kept for validation: the scores cannot say "
-            "how well other frames will do. Annotate a second frame."
-        )
+    yield from map(Notice, cautions(training, validation, settings))
     yield from _only_work_counts(job, _run(job, preview, new_frames))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_jnet.adaptation import adapt, class_count
+from napari_jnet.adaptation import adapt, class_count, is_sparse
 from napari_jnet.checkpoint import ModelFileError, model_file, read_checkpoint
 from napari_jnet.config import Config
 from napari_jnet.data.split import split_frames
@@ -15,7 +15,7 @@ from napari_jnet.data.stack import AnnotatedFrame, LabelKind
 from napari_jnet.losses import check_loss
 from napari_jnet.validation import class_labels
 
-__all__ = ["check_resumed", "settle_config", "split_annotated"]
+__all__ = ["cautions", "check_resumed", "settle_config", "split_annotated"]
 
 DEFAULT_MINUTES = 15.0
 
@@ -131,6 +131,25 @@ def settle_config(
             "Choose 1 or 2 classes, or label classes."
         )
     return settled
+
+
+def cautions(
+    training: Sequence[AnnotatedFrame], validation: Sequence[AnnotatedFrame], config: Config
+) -> Iterator[str]:
+    """Say what these annotations cannot give, a sentence or two each."""
+    if not validation:
+        yield (
+            "There is one annotated frame only, so none is kept for validation: the scores cannot say "
+            "how well other frames will do. Annotate a second frame."
+            if len(training) == 1
+            else "No annotated frame is kept for validation: the scores cannot say how well other frames "
+            "will do. Give one the role validation."
+        )
+    if not config.network.distance and all(is_sparse(frame) for frame in training):
+        yield (
+            "Scribbles say nothing about boundaries, so this network finds cells but does not separate "
+            "those that touch. Paint some frames cell by cell to learn that too."
+        )
 
 
 def _legend(config: Config, frames: Sequence[AnnotatedFrame]) -> tuple[tuple[str, str], ...]:
