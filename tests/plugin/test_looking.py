@@ -226,7 +226,7 @@ class TestOverlays:
         image = state.image
         second = add_results(state.viewer, first, image, image_stack(image), 5.0, "another")
         assert not second.segmentation.visible
-        assert second.distance.visible
+        assert second.distance.visible and second.cells.visible
         assert [s.isChecked() for s in panel.switches.values()] == [True, False, True]
 
     def test_toggle_hides_all_and_brings_back_what_was_there(self, state, panel):

@@ -25,6 +25,8 @@ from napari_jnet.plugin.session import Lifetime, Session
 
 __all__ = ["HandOver"]
 
+_NARROW = 300
+
 
 class HandOver:
     """The buttons below the sliders of Predict.
@@ -56,6 +58,7 @@ class HandOver:
         row.addWidget(self.overwrite)
         form.addRow(row)
         self.corrections = CorrectionBar(session)
+        self.corrections.setMinimumWidth(_NARROW)  # its buttons may be narrower than they wish
         form.addRow(self.corrections)
 
     def copy_row(self, recipe: Callable[[], PredictRecipe], message: MessageLine) -> QHBoxLayout:

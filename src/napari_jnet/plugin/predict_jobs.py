@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from napari_jnet.config import InstanceConfig
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Exported",
+    "LayerWanted",
     "ModelReady",
     "ModelShelf",
     "Unsure",
@@ -26,6 +28,8 @@ __all__ = [
     "opened_model",
     "predicting",
 ]
+
+_PATIENCE_S = 0.5  # a window that closes answers no more
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,16 @@ class ModelReady:
     bound: float
     instances: InstanceConfig
     device: str
+    missing: list[str] = field(default_factory=list)  # layers to make, as the window answers
+    taken: Event = field(default_factory=Event, compare=False)
+
+
+@dataclass(frozen=True)
+class LayerWanted:
+    """Time to make one more result layer; one at a time, so that the window stays alive."""
+
+    name: str
+    made: Event = field(default_factory=Event, compare=False)
 
 
 @dataclass(frozen=True)
@@ -100,6 +114,11 @@ def predicting(
 
         ready, model = opened_model(shelf, path, facts)
         yield ready
+        ready.taken.wait(_PATIENCE_S)
+        for name in ready.missing:
+            wanted = LayerWanted(name)
+            yield wanted
+            wanted.made.wait(_PATIENCE_S)
         frames, region = work.numbers, work.region
         for event in predict(model, stack, frames=frames, instances=instances, region=region):
             yield event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class Told:
         lines = [self.first] if self.first else []
         if not self.first and self.frames:
             where = " in a region" if target is not None and target[2].region is not None else ""
-            on = f", on {self.device.split(':')[0]}" if self.device else ""
+            on = f", on the {_short(self.device)}" if self.device else ""
             lines.append(
                 f"{_count(self.cells, 'cell')} in {_count(self.frames, 'frame')}{where}{on}."
             )
@@ -58,3 +59,8 @@ class Told:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _short(device: str) -> str:
+    """Return the first words of a device: "CPU, 1 thread(s): torch is ..." -> "CPU"."""
+    return re.split(r"[,:(]", device)[0].strip()

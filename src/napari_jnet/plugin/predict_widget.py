@@ -22,6 +22,7 @@ from napari_jnet.plugin.predict_form import ModelForm, SeparationForm
 from napari_jnet.plugin.predict_hand_over import HandOver
 from napari_jnet.plugin.predict_jobs import (
     Exported,
+    LayerWanted,
     ModelReady,
     ModelShelf,
     Unsure,
@@ -290,6 +291,7 @@ class PredictWidget(JobWidget):
             Unsure: self._unsure,
             Notice: lambda notice: self._told.add(notice.text),
             ModelReady: self._model_ready,
+            LayerWanted: self._layer_wanted,
             BatchFrame: self._batch_frame,
             Exported: lambda e: self._progress(e.done, e.count, f"written {e.done} of {e.count}"),
         }
@@ -307,10 +309,17 @@ class PredictWidget(JobWidget):
         self.results = add_results(
             self._viewer, before, image, stack, event.bound, event.key, positions
         )
+        event.missing.extend(self.results.missing)
+        event.taken.set()
         self.overlays.visibility.show_cells_in(positions)
         if before is not None and before is not self.results and before.edited:
             self._told.add("The cells that you painted on are kept in the earlier layers.")
         self._session.results = self.results
+
+    def _layer_wanted(self, event: LayerWanted) -> None:
+        assert self.results is not None
+        self.results.make(event.name)
+        event.made.set()
 
     def _frame(self, event: FramePrediction) -> None:
         assert self.results is not None

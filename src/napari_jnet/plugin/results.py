@@ -8,14 +8,14 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_jnet.data.stack import Stack
 from napari_jnet.events import FramePrediction
 from napari_jnet.plugin.layers import current_index, pixels
 from napari_jnet.plugin.legend import legend_options
-from napari_jnet.plugin.session import METADATA_KEY, result_of, same
+from napari_jnet.plugin.result_layers import RESULT_LAYERS, add_result_layer, placement
+from napari_jnet.plugin.session import METADATA_KEY, same
 
 if TYPE_CHECKING:
     import napari
@@ -24,20 +24,7 @@ __all__ = ["Results", "add_results", "placement"]
 
 Part = tuple[slice, slice]
 
-_SEGMENTATION = "#35c6f4"
 _MEMORY_LIMIT = 2 * 2**30  # bytes of one map kept in memory; larger ones lie in a temporary file
-
-
-def placement(layer: Any) -> dict[str, Any]:
-    """Return how a layer lies in the world, for layers that lie on it."""
-    return {
-        "scale": tuple(layer.scale),
-        "translate": tuple(layer.translate),
-        "rotate": np.asarray(layer.rotate),
-        "shear": np.asarray(layer.shear),
-        "units": tuple(str(unit) for unit in layer.units),
-        "axis_labels": tuple(layer.axis_labels),
-    }
 
 
 def _zeros(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
@@ -84,36 +71,48 @@ class Results:
         self.done: dict[int, int] = {}
         self.parts: dict[int, list[Part]] = {}
         self.edited: set[int] = set()
-        active = viewer.layers.selection.active
-        lies = placement(image)
-        self.segmentation = viewer.add_labels(
-            _zeros(shape, np.uint8),
-            name="segmentation",
-            opacity=0.4,
-            metadata=_mark("segmentation"),
-            colormap=DirectLabelColormap(color_dict={None: _SEGMENTATION, 0: "transparent"}),
-            **lies,
-        )
-        self.distance = viewer.add_image(
-            self.distance_map,
-            name="distance",
-            colormap="magma",
-            blending="additive",
-            opacity=0.5,
-            visible=False,  # it would lie over all the others
-            contrast_limits=(0.0, max(bound, 1e-3)),
-            metadata=_mark("distance"),
-            **lies,
-        )
-        self.cells = viewer.add_labels(
-            _zeros(shape, np.int32), name="cells", opacity=0.6, metadata=_mark("cells"), **lies
-        )
-        self.cells.events.paint.connect(self._painted)
         self.legend: tuple[tuple[str, str], ...] = ()
         self.classes: Any = None  # a layer, where there are more than cell and background
-        if hasattr(active, "brush_size") and not result_of(active):
-            # somebody is painting on it, and must not find the brush on the cells all at once
-            viewer.layers.selection.active = active
+        self._made: dict[str, Any] = {}
+
+    @property
+    def missing(self) -> list[str]:
+        """The result layers that are not made yet."""
+        return [name for name in RESULT_LAYERS if name not in self._made]
+
+    def make(self, name: str) -> Any:
+        """Return the layer of this name; made when it is first asked for.
+
+        Each costs the window a tenth of a second, so that one at a time is better than all.
+        """
+        if name in self._made:
+            return self._made[name]
+        shape, options = self.probability.shape, {}
+        if name == "distance":
+            data = self.distance_map
+            options["contrast_limits"] = (0.0, max(self.bound, 1e-3))
+        else:
+            data = _zeros(shape, np.int32 if name == "cells" else np.uint8)
+        layer = add_result_layer(self._viewer, name, data, self.image, **options)
+        if name == "cells":
+            layer.events.paint.connect(self._painted)
+        self._made[name] = layer
+        return layer
+
+    @property
+    def segmentation(self) -> Any:
+        """The layer of pixels above the threshold."""
+        return self.make("segmentation")
+
+    @property
+    def distance(self) -> Any:
+        """The layer of distances."""
+        return self.make("distance")
+
+    @property
+    def cells(self) -> Any:
+        """The layer of separate cells."""
+        return self.make("cells")
 
     @property
     def layers(self) -> tuple[Any, Any, Any]:
@@ -122,8 +121,9 @@ class Results:
 
     @property
     def all_layers(self) -> tuple[Any, ...]:
-        """The three layers, and that of the classes where there is one."""
-        return self.layers if self.classes is None else (*self.layers, self.classes)
+        """The layers that are made, and that of the classes where there is one."""
+        made = tuple(self._made.values())
+        return made if self.classes is None else (*made, self.classes)
 
     def fits(self, image: Any, source: Any, positions: Collection[int] | None = None) -> bool:
         """Whether these layers are all still there and can take a prediction by the same model.
@@ -163,6 +163,8 @@ class Results:
         Cells of a region get numbers that the rest of its frame does not have; one that reached
         into the region from outside keeps what is outside.
         """
+        for name in self.missing:
+            self.make(name)
         position, region = prediction.position, prediction.region
         box: Any = ... if region is None else (..., *region)
         self._frame(self.probability, position)[box] = prediction.segmentation
@@ -192,12 +194,11 @@ class Results:
         """Write the classes of a frame; their layer is made when the first ones come."""
         if self.classes is None:
             self.legend = prediction.legend
-            self.classes = self._viewer.add_labels(
+            self.classes = add_result_layer(
+                self._viewer,
+                "classes",
                 _zeros(self.probability.shape, np.uint8),
-                name="classes",
-                opacity=0.5,
-                metadata=_mark("classes"),
-                **placement(self.image),
+                self.image,
                 **legend_options(prediction.legend),
             )
         self._frame(pixels(self.classes), prediction.position)[box] = prediction.classes
@@ -264,10 +265,6 @@ def _union(parts: list[Part]) -> Part:
     return rows, columns
 
 
-def _mark(result: str) -> dict[str, Any]:
-    return {METADATA_KEY: {"result": result}}
-
-
 def add_results(
     viewer: napari.viewer.Viewer,
     before: Results | None,
@@ -277,7 +274,9 @@ def add_results(
     source: Any,
     positions: Collection[int] | None = None,
 ) -> Results:
-    """Return result layers for a prediction: the ones of before where they fit, else new ones.
+    """Return results for a prediction: the ones of before where they fit, else new ones.
+
+    New ones have no layers yet, see `Results.make`.
 
     Parameters
     ----------
