@@ -51,7 +51,7 @@ def object_areas(frames: Sequence[AnnotatedFrame]) -> NDArray[np.int64]:
 def is_sparse(frame: AnnotatedFrame) -> bool:
     """Tell whether labels are strokes: classes, and most pixels of the frame are unknown."""
     unknown = np.count_nonzero(frame.labels == UNKNOWN)
-    return frame.kind is not LabelKind.INSTANCES and 2 * unknown > frame.labels.size
+    return frame.kind is not LabelKind.INSTANCES and bool(2 * unknown > frame.labels.size)
 
 
 def typical_diameter(frames: Sequence[AnnotatedFrame]) -> float | None:
