@@ -1,0 +1,200 @@
+"""The frame book: what is painted where, told at once and told right."""
+
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari_jnet.data.stack import UNKNOWN, LabelKind
+from napari_jnet.plugin.book import FrameFacts
+from napari_jnet.plugin.frame_counts import count_labels
+from napari_jnet.plugin.session import session
+
+
+@pytest.fixture
+def painted(viewer):
+    """Return a viewer, an empty annotation in it, and the book."""
+    del viewer.layers["truth"]
+    layer = viewer.add_labels(np.zeros((4, 64, 64), np.int32), name="annotation")
+    return viewer, layer, session(viewer).book
+
+
+def heard(signal):
+    calls = []
+    signal.connect(calls.append)
+    return calls
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, bool, np.int64])
+def test_counts_are_those_of_numpy(dtype):
+    random = np.random.default_rng(1)
+    labels = random.integers(0, 2 if dtype is bool else 7, (20, 30)).astype(dtype)
+    values, counts = np.unique(labels, return_counts=True)
+    found = count_labels(labels)
+    assert found.labels == {int(v): int(n) for v, n in zip(values, counts, strict=True)}
+    assert count_labels(np.zeros((3, 4), dtype)).labels == {0: 12}
+
+
+def test_far_apart_labels_are_counted_too():
+    labels = np.zeros((10, 10), np.int32)
+    labels[0, :3], labels[1, 0], labels[2, :2] = 2_000_000_000, UNKNOWN, 5
+    assert count_labels(labels).labels == {UNKNOWN: 1, 0: 94, 5: 2, 2_000_000_000: 3}
+
+
+def test_facts_follow_strokes_and_their_kind(painted):
+    _, layer, book = painted
+    edited = heard(book.edited)
+    assert book.annotated == ()
+    layer.data_setitem((np.full(6, 2), np.arange(6), np.arange(6)), np.array([1, 1, 2, 2, 2, -1]))
+    assert edited == [(2,)]
+    facts = book.facts(2)
+    assert (facts.objects, facts.unknown, facts.pixels) == (2, 1, (4096 - 6, 5))
+    assert facts.annotated
+    assert book.annotated == (2,)
+    book.set_kind("scribbles")
+    facts = book.facts(2)
+    assert (facts.objects, facts.pixels, facts.unknown) == (0, (2, 3), 4096 - 5)
+    book.set_kind("classes")
+    assert book.facts(2).pixels == (4096 - 6, 2, 3)
+    assert layer.metadata["napari-jnet"]["kind"] == "classes"
+    with pytest.raises(ValueError, match="nuclei"):
+        book.set_kind("nuclei")
+
+
+def test_only_unknown_pixels_are_nothing_to_learn_from(painted):
+    _, layer, book = painted
+    book.set_kind(LabelKind.SCRIBBLES)
+    layer.data_setitem((np.array([1]), np.array([3]), np.array([3])), UNKNOWN)
+    assert not book.facts(1).annotated
+    assert book.annotated == ()
+
+
+def test_undo_in_a_frame_out_of_sight_is_seen(painted):
+    viewer, layer, book = painted
+    layer.paint((1, 20, 20), 1)
+    assert book.annotated == (1,)
+    viewer.dims.set_point(0, 3)
+    edited = heard(book.edited)
+    layer.undo()
+    book.wait()
+    assert edited == [(1,)]
+    assert book.annotated == ()
+    layer.redo()
+    book.wait()
+    assert book.annotated == (1,)
+
+
+def test_moving_the_slider_changes_nothing(painted):
+    viewer, layer, book = painted
+    layer.paint((1, 20, 20), 1)
+    edited = heard(book.edited)
+    for position in (0, 1, 2, 1, 3):
+        viewer.dims.set_point(0, position)
+    book.wait()
+    assert edited == []
+
+
+def test_replaced_pixels_are_told_where_they_differ(painted):
+    _, layer, book = painted
+    layer.paint((1, 20, 20), 1)
+    new = layer.data.copy()
+    new[3, :2] = 4
+    edited = heard(book.edited)
+    layer.data = new
+    book.wait()
+    assert {p for told in edited for p in told} == {3}
+    assert book.annotated == (1, 3)
+
+
+def test_a_snapshot_is_not_painted_on(painted):
+    viewer, layer, book = painted
+    for position in (0, 1, 2):
+        layer.paint((position, 20, 20), 1)
+    book.set_roles({0: "training", 1: "validation", 2: "unused"})
+    snapshot = book.snapshot()
+    before = layer.data[0].copy()
+    layer.paint((0, 40, 40), 2)
+    frames = snapshot.frames()
+    assert [(frame.name, frame.role) for frame in frames] == [
+        ("movie/t000", "training"),
+        ("movie/t001", "validation"),
+    ]
+    assert np.array_equal(frames[0].labels, before)
+    assert np.array_equal(frames[0].image, viewer.layers["movie"].data[0])
+
+
+def test_scores_and_roles_are_facts(painted):
+    viewer, layer, book = painted
+    changed = heard(book.changed)
+    book.set_scores({1: 0.75}, name="AP50")
+    book.set_uncertainty({1: 0.25, 2: 0.5})
+    book.set_role(1, "validation")
+    assert changed == [(1,), (1, 2), (1,)]
+    facts = book.facts(1)
+    assert (facts.score, facts.score_name, facts.uncertainty) == (0.75, "AP50", 0.25)
+    assert facts.role == "validation"
+    other = viewer.add_labels(np.zeros((4, 64, 64), np.int32), name="other")
+    assert book.layer is not layer
+    assert book.facts(1).score == 0.75, "scores belong to the image"
+    assert book.role(1) == "", "roles belong to the annotation"
+    viewer.layers.remove(other)
+    assert book.role(1) == "validation"
+    with pytest.raises(ValueError, match="spectator"):
+        book.set_role(1, "spectator")
+    with pytest.raises(ValueError, match="4 frames"):
+        book.set_role(4, "training")
+
+
+def test_numbers_are_those_of_the_files(viewer):
+    book = session(viewer).book
+    assert book.numbers == (0, 1, 2, 3)
+    viewer.layers["movie"].metadata["napari-jnet"] = {"frame_numbers": [2, 5, 9, 21]}
+    assert book.facts(3) == FrameFacts(
+        position=3,
+        number=21,
+        annotated=True,
+        objects=5,
+        pixels=book.facts(3).pixels,
+        size=64 * 64,
+    )
+
+
+def test_labels_on_disk_are_read_outside_the_window_and_partial_frames_known(viewer):
+    import dask.array as da
+
+    threads = set()
+
+    def block(block_id):
+        threads.add(threading.current_thread())
+        return np.full((1, 64, 64), block_id[0] % 2, np.int32)
+
+    chunks = ((1,) * 4, (64,), (64,))
+    labels = da.map_blocks(block, chunks=chunks, dtype=np.int32, meta=np.empty((0, 0, 0), np.int32))
+    layer = viewer.add_labels(
+        labels,
+        name="computed",
+        visible=False,
+        metadata={"napari-jnet": {"kind": "instances", "partial": [3]}},
+    )
+    threads.clear()
+    book = session(viewer).book
+    assert book.layer is layer.__wrapped__
+    book.wait()
+    assert book.annotated == (1, 3)
+    assert threading.main_thread() not in threads
+    assert book.facts(3).pixels == (0, 4096)
+    assert book.is_partial(3)
+
+
+def test_without_layers_there_is_an_empty_book(make_napari_viewer_proxy):
+    viewer = make_napari_viewer_proxy()
+    book = session(viewer).book
+    assert book
+    assert (len(book), book.annotated, book.legend) == (0, (), ())
+    with pytest.raises(ValueError, match="New annotation"):
+        book.snapshot()
+    viewer.add_image(np.zeros((5, 8, 8), np.uint8))
+    assert len(book) == 5
+    assert book.facts(4).number == 4
