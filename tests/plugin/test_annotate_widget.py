@@ -16,6 +16,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QColorDialog
 
 from napari_jnet.plugin.frames_table import PAINTED, ROLE, SCORE, UNKNOWN, UNSURE
+from napari_jnet.plugin.keys import keyboard
 from napari_jnet.plugin.session import SaveStatus, session
 
 
@@ -397,6 +398,33 @@ def test_next_goes_to_the_least_certain_frame_and_says_why(qtbot, viewer, widget
     click(qtbot, widget.frames.next_button)
     assert viewer.dims.current_step[0] == 2
     assert widget.message.text == "t002: least certain. 1 of 4 frames are annotated."
+
+
+def test_keys_do_what_the_buttons_do(viewer, widget):
+    layer = widget.new_annotation()
+    press = keyboard(session(viewer)).press
+    viewer.dims.set_current_step(0, 1)
+    assert press("copy_before")
+    assert "nothing to copy" in widget.message.text
+    paint(layer, 0, 3)
+    assert press("copy_before")
+    assert (layer.data[1] == 3).any()
+    assert press("rest_unknown")
+    assert (layer.data[1] == -1).any()
+    assert press("unknown_brush")
+    assert layer.selected_label == -1
+    assert press("unknown_brush")
+    assert layer.selected_label == 1
+    assert press("next_frame")
+    assert viewer.dims.current_step[0] == 3
+    assert "(Shift+C)" in widget.frame.copy_button.toolTip()
+
+
+def test_cells_are_corrected_here_and_classes_are_not(viewer, widget):
+    widget.new_annotation()
+    assert widget.corrections.isVisibleTo(widget)
+    widget.set_kind("classes")
+    assert not widget.corrections.isVisibleTo(widget)
 
 
 def test_what_is_saved_is_said(viewer, widget):

@@ -12,10 +12,12 @@ from napari_jnet.plugin.annotate_part import AnnotatePart
 from napari_jnet.plugin.annotate_tools import PaintTools
 from napari_jnet.plugin.annotation_layers import annotation_options, new_annotation
 from napari_jnet.plugin.class_table import ClassTable
+from napari_jnet.plugin.correction_bar import CorrectionBar
 from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.frame_part import FramePart
 from napari_jnet.plugin.frames_part import FramesPart
 from napari_jnet.plugin.job_widget import JobWidget
+from napari_jnet.plugin.keys import bind_keys, key_table, with_key
 from napari_jnet.plugin.kind_preview import KIND_TITLES
 from napari_jnet.plugin.layer_combos import LayerCombo
 from napari_jnet.plugin.layers import describe_kind
@@ -44,6 +46,10 @@ class AnnotateWidget(JobWidget):
         self.frame = FramePart(self._session, self._lifetime)
         self.frames = FramesPart(self._session, self._lifetime)
         self._painting = self._box("Paint", self.tools, self.classes)
+        self.corrections = CorrectionBar(self._session, with_message=False)
+        self.corrections.said.connect(self._correction_said)
+        self._correcting = self._group("Correct a cell")
+        self._correcting.addRow(self.corrections)
         self._this_frame = self._box("This frame", self.frame)
         self._box("Frames", self.frames)
         self.saved_line = small_label()
@@ -57,6 +63,7 @@ class AnnotateWidget(JobWidget):
             (self._session.saving_changed, self._show_saved),
         ):
             self._lifetime.connect(emitter, slot)
+        self._bind_keys()
         self._show_layer()
         self._show_saved()
 
@@ -85,6 +92,19 @@ class AnnotateWidget(JobWidget):
             part.said.connect(self.message.say)
             part.failed.connect(self.show_error)
         return form.parentWidget()
+
+    def _bind_keys(self) -> None:
+        self._keyed = {
+            "next_frame": (self.frames.next_button, self._key_next),
+            "unknown_brush": (self.tools.unknown_button, self._key_unknown),
+            "rest_unknown": (self.frame.unknown_button, self._key_rest),
+            "copy_before": (self.frame.copy_button, self._key_copy),
+        }
+        self._tips = {name: button.toolTip() for name, (button, _) in self._keyed.items()}
+        actions = {name: action for name, (_, action) in self._keyed.items()}
+        bind_keys(self._session, actions, self._lifetime)
+        self._lifetime.connect(key_table().changed, self._show_keys)
+        self._show_keys()
 
     # what scripts use
 
@@ -159,6 +179,22 @@ class AnnotateWidget(JobWidget):
             self._attempt(partial(self.set_kind, self.kind_combo.itemData(index)))
         self._show_layer()
 
+    def _key_next(self) -> None:
+        self._attempt(self.next_frame)
+
+    def _key_unknown(self) -> None:
+        """Take the unknown brush, or the cell or class of before again, as the button does."""
+        self._attempt(partial(self.use_unknown_brush, not self.tools.unknown_button.isChecked()))
+
+    def _key_rest(self) -> None:
+        self._attempt(self.rest_is_unknown)
+
+    def _key_copy(self) -> None:
+        self._attempt(partial(self.copy_from_before, self.frame.over_check.isChecked()))
+
+    def _correction_said(self, text: str, failed: bool) -> None:
+        (self.message.fail if failed else self.message.say)(text)
+
     def _new_menu(self) -> QMenu:
         """Ask for a kind: where labels are there, the kind in the form is theirs."""
         menu = QMenu(self.new_button)
@@ -178,6 +214,14 @@ class AnnotateWidget(JobWidget):
             self.new_button.setMenu(self._new_menu() if there else None)
         for box in (self._painting, self._this_frame):
             box.setVisible(there)
+        cells = there and self._book.kind is LabelKind.INSTANCES
+        box = self._correcting.parentWidget()
+        assert box is not None
+        box.setVisible(cells)
+
+    def _show_keys(self) -> None:
+        for name, (button, _) in self._keyed.items():
+            button.setToolTip(with_key(name, self._tips[name]))
 
     def _show_saved(self, _event: Any = None) -> None:
         saving = self._session.saving

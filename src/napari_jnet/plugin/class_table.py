@@ -196,10 +196,8 @@ class ClassTable(AnnotatePart):
 
     def _row(self, row: int) -> tuple[int, str, str]:
         items = [self.table.item(row, column) for column in (NUMBER, NAME, COLOUR)]
-        number, name, colour = (
-            item.data(Qt.ItemDataRole.UserRole) if item else "" for item in items
-        )
-        return number, name, colour
+        values: list[Any] = [item.data(Qt.ItemDataRole.UserRole) if item else "" for item in items]
+        return values[0], values[1], values[2]
 
     def _write(self, row: int, number: int, name: str, colour: str) -> None:
         plain = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
