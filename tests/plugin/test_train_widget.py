@@ -112,7 +112,9 @@ def empty(viewer):
 
 
 def negative(viewer):
-    viewer.layers["truth"].data = np.full((4, 64, 64), -5, np.int32)
+    labels = viewer.layers["truth"].data.copy()
+    labels[labels == 1] = -5
+    viewer.layers["truth"].data = labels
 
 
 def another_size(viewer):

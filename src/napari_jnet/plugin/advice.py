@@ -119,5 +119,5 @@ def advice_words(
         parts.append(f"distance bound {advice.bound if bound is None else bound:g} px")
     smallest = min_size or advice.min_size
     if smallest:
-        parts.append(f"smaller than {smallest} px left out")
+        parts.append(f"objects of less than {smallest} pixels left out")
     return f"{what} are about {advice.diameter:.0f} px across: {', '.join(parts)}."

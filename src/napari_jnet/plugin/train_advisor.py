@@ -107,12 +107,13 @@ class Advisor(QObject):
     def read_runs(self, _project: Any = None) -> None:
         """Read the runs of the project; while it trains this is done already."""
         project, present = self._session.project, self.present
-        if (project is None and present is None) or self._busy():
+        if self._busy() or (project is None and present is None):
             return
 
         def read() -> Past:
-            runs = present.parent if project is None else project.path / "runs"
-            last = read_run(present) if project is None else project.last_run
-            return Past(None, read_past(runs, present), last)
+            if project is not None:
+                return Past(None, read_past(project.path / "runs", present), project.last_run)
+            assert present is not None
+            return Past(None, read_past(present.parent, present), read_run(present))
 
         self.background.submit(read, self._past_found)

@@ -6,7 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QApplication, QGridLayout, QMenu, QPushButton, QToolButton, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QHBoxLayout,
+    QMenu,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_jnet.data.project_runs import RunSummary
 from napari_jnet.plugin.preflight import Problem
@@ -44,22 +52,20 @@ class TrainButtons(QWidget):
             "under way."
         )
         self.copy = self._copy_button({"Command": command, "Python": script})
-        rows = QGridLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setVerticalSpacing(4)
-        rows.addWidget(self.train, 0, 0)
-        rows.addWidget(self.fine_tune, 0, 1)
-        rows.addWidget(self.copy, 0, 2)
-        rows.addWidget(self.pause, 1, 0)
-        rows.addWidget(stop, 1, 1, 1, 2)
-        rows.addWidget(self.go_on, 2, 0, 1, 3)
-        rows.setColumnStretch(0, 1)
-        rows.setColumnStretch(1, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        for widgets in ((self.train, self.fine_tune, self.pause, stop, self.copy), (self.go_on,)):
+            row = QHBoxLayout()
+            for widget in widgets:
+                row.addWidget(widget, 0 if widget is self.copy else 1)
+            column.addLayout(row)
         self._refresh()
 
     def _copy_button(self, texts: dict[str, Callable[[], str]]) -> QToolButton:
         button = QToolButton()
-        button.setText("Copy as")
+        button.setText("Copy as ")
+        button.setStyleSheet("QToolButton { padding-right: 12px; }")  # room for the arrow
         button.setToolTip("What Train would do, as a line for a terminal or as a Python script.")
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(button)

@@ -56,6 +56,12 @@ class TrainingChecks(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(_LATER_MS)
         self._timer.timeout.connect(self.now)
+        self._marked: Any = None
+        self._marking = QTimer(self)
+        self._marking.setSingleShot(True)
+        self._marking.setInterval(0)
+        self._marking.timeout.connect(self._mark_next)
+        lifetime.at_end(self._marking.stop)
         lifetime.at_end(self._timer.stop)
         book = session.book
         for emitter in (book.changed, book.kind_changed, session.image_changed):
@@ -113,10 +119,12 @@ class TrainingChecks(QObject):
         depths = pixels(layer).shape[1:-2]
         planes = [(p, *inner) for p in fix.positions for inner in np.ndindex(depths)]
         self._unmarked = planes if layer.ndim > 2 else [()]
-        self._mark_next(layer)
+        self._marked = layer
+        self._mark_next()
 
-    def _mark_next(self, layer: Any) -> None:
+    def _mark_next(self) -> None:
         """Mark one plane, and the next when the window has had its turn."""
+        layer = self._marked
         if not self._unmarked or layer is not self._session.book.layer:
             self.later()
             return
@@ -128,4 +136,4 @@ class TrainingChecks(QObject):
             except ValueError as error:
                 self._unmarked = []
                 self._failed(error)
-        QTimer.singleShot(0, self, lambda: self._mark_next(layer))
+        self._marking.start()

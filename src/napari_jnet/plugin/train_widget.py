@@ -10,24 +10,22 @@ from qtpy.QtGui import QShowEvent
 
 from napari_jnet.config import Config
 from napari_jnet.config.plans import Hardware
-from napari_jnet.data.stack import LabelKind
 from napari_jnet.events import EpochEnd
 from napari_jnet.plugin.feed import FrameFeed
 from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.job_widget import JobWidget
-from napari_jnet.plugin.learn_from_form import LearnFromForm
+from napari_jnet.plugin.keys import bind_keys
 from napari_jnet.plugin.painted_meanwhile import PaintedMeanwhile
 from napari_jnet.plugin.preflight import Problem, TrainingFacts
-from napari_jnet.plugin.preflight_facts import gather
 from napari_jnet.plugin.preview import PlacedPreview, PreviewLayer, PreviewSource
-from napari_jnet.plugin.recipes import Recipe, train_command, train_script
+from napari_jnet.plugin.recipes import train_command, train_script
 from napari_jnet.plugin.round_end import Rounds
-from napari_jnet.plugin.run_form import RunForm, new_run_folder
+from napari_jnet.plugin.run_places import RunPlaces
 from napari_jnet.plugin.session import TrainingStatus
 from napari_jnet.plugin.train_advisor import Advisor
 from napari_jnet.plugin.train_buttons import TrainButtons
 from napari_jnet.plugin.train_checks import TrainingChecks
-from napari_jnet.plugin.train_form import NetworkForm
+from napari_jnet.plugin.train_forms import TrainForms
 from napari_jnet.plugin.train_jobs import DeviceFound, Past, training
 from napari_jnet.plugin.training_monitor import TrainingMonitor
 from napari_jnet.plugin.worker import window_threads
@@ -56,11 +54,13 @@ class TrainWidget(JobWidget):
         self._run: Path | None = None
         self._stop_asked = False
         self._hardware = Hardware(cores=window_threads())
-        self.learn_from = LearnFromForm(self._group("Learn from"), session, lifetime)
+        groups = self._group("Learn from"), self._group("Train")
+        self._setup = [form.parentWidget() for form in groups]
+        self.forms = TrainForms(*groups, session, lifetime)
+        self.learn_from = self.forms.learn_from
         self.image_combo = self.learn_from.image_combo
         self.labels_combo = self.learn_from.labels_combo
-        self.network_form = NetworkForm(self._group("Train"))
-        self.run_form = RunForm(self.network_form.more_form)
+        self.network_form, self.run_form = self.forms.network, self.forms.run
         self.monitor = TrainingMonitor(self.progress, self.message)
         self.plot, self.score_line = self.monitor.plot, self.monitor.score_line
         forms = (self.network_form, self.run_form)
@@ -69,6 +69,7 @@ class TrainWidget(JobWidget):
         )
         self.rounds = Rounds(session, lifetime, self._relay)
         self._meanwhile = PaintedMeanwhile(session.book, lifetime)
+        self._places = RunPlaces(session, lifetime, self.run_form, self._refuse)
         self._lower_part()
         self.advisor = Advisor(
             session,
@@ -80,6 +81,7 @@ class TrainWidget(JobWidget):
         )
         lifetime.connect(napari_viewer.dims.events.current_step, self._follow_viewer)
         lifetime.connect(session.model_changed, self._model_changed)
+        bind_keys(session, {"train": self.press}, lifetime)
         self._model_changed()
         self.checks.now()
 
@@ -103,6 +105,11 @@ class TrainWidget(JobWidget):
     # what scripts use
 
     @property
+    def running(self) -> bool:
+        """Whether a training is under way, or its project is being made."""
+        return self._relay.running or self._places.waiting
+
+    @property
     def paused(self) -> bool:
         """Whether a training rests."""
         return self._relay.paused
@@ -115,55 +122,9 @@ class TrainWidget(JobWidget):
         """Choose the labels layer."""
         self.learn_from.labels_combo.set_layer(layer)
 
-    def set_values(
-        self,
-        *,
-        plan: str | None = None,
-        network: str | None = None,
-        preset: str | None = None,
-        minutes: float | None = None,
-        epochs: int | None = None,
-        run_folder: Path | str | None = None,
-        start_from: Path | str | None = None,
-        resume: bool | None = None,
-        kind: LabelKind | str | None = None,
-        changes: dict[str, Any] | None = None,
-    ) -> None:
-        """Fill in the form; what is None stays as it is.
-
-        Parameters
-        ----------
-        plan
-            Name of a plan, as in `napari_jnet.config.plans.PLANS`.
-        network, preset
-            Names, as in `napari_jnet.config.PRESETS`.
-        minutes, epochs
-            One of them ends the training, in place of the plan.
-        run_folder
-            Where the model goes, in place of the project.
-        start_from
-            A model to fine-tune.
-        resume
-            Whether to go on with the run folder.
-        kind
-            What the labels mean.
-        changes
-            More of the configuration, as ``{"section.field": value}``.
-
-        Raises
-        ------
-        ValueError
-            If a plan, a network, a preset or a kind is not known.
-        """
-        values: dict[str, Any] = {"plan": plan, "network": network, "preset": preset}
-        values |= {"minutes": minutes, "epochs": epochs}
-        if changes is not None:
-            values["changes"] = changes
-        self.network_form.set_values(values)
-        run = {"run_folder": run_folder, "start_from": start_from}
-        self.run_form.set_values(run if resume is None else {**run, "resume": resume})
-        if kind is not None:
-            self.learn_from.set_kind(kind)
+    def set_values(self, **values: Any) -> None:
+        """Fill in the form; see `TrainForms.set_values`."""
+        self.forms.set_values(**values)
         self.checks.now()
 
     def start(self, *, fine_tune: bool = False) -> None:
@@ -177,13 +138,15 @@ class TrainWidget(JobWidget):
         if self.running:
             return
         try:
-            start_from = self._need_model() if fine_tune else self.run_form.start_from
+            start_from = self.forms.start_from(fine_tune=fine_tune)
             blocking = [problem for problem in self.checks.now() if problem.blocking]
             if blocking:
                 raise ValueError(blocking[0].text)
             config = self.network_form.config(fine_tune=start_from is not None)
             resume = self.run_form.resume and not fine_tune
-            self._begin(self._run_folder(), config, resume=resume, start_from=start_from)
+            self._places.find(
+                lambda run: self._begin(run, config, resume=resume, start_from=start_from)
+            )
         except (ValueError, OSError) as error:
             self._refuse(error)
 
@@ -192,14 +155,15 @@ class TrainWidget(JobWidget):
         run = self.buttons.resumable
         if self.running or run is None:
             return
-        try:
-            self._begin(run, None, resume=True, start_from=None)
-        except (ValueError, OSError) as error:
-            self._refuse(error)
+        self._begin(run, None, resume=True, start_from=None)
+
+    def press(self) -> None:
+        """Do what comes next, for the key: fine-tune where there is a model, else train."""
+        self.start(fine_tune=self._session.model is not None)
 
     def toggle_pause(self, *_: Any) -> None:
         """Let the training rest, or go on."""
-        if not self.running or self._relay.stopping:
+        if not self._relay.running or self._relay.stopping:
             return
         paused = not self._relay.paused
         self._relay.pause() if paused else self._relay.unpause()
@@ -209,7 +173,7 @@ class TrainWidget(JobWidget):
 
     def stop(self) -> None:
         """Ask the training to stop; `finished` follows."""
-        if self.running:
+        if self._relay.running:
             self._stop_asked = True
             self.buttons.pause.setEnabled(False)
             self._tell("stopping")
@@ -217,7 +181,7 @@ class TrainWidget(JobWidget):
 
     def command(self, *, fine_tune: bool = False) -> str:
         """Return the line for a terminal that does what Train would do; see `script`."""
-        return train_command(self._recipe(fine_tune))
+        return train_command(self.forms.recipe(fine_tune=fine_tune))
 
     def script(self, *, fine_tune: bool = False) -> str:
         """Return a Python script that does what Train would do.
@@ -227,7 +191,7 @@ class TrainWidget(JobWidget):
         ValueError
             If there is no project that the labels are saved in, or no model to fine-tune.
         """
-        return train_script(self._recipe(fine_tune))
+        return train_script(self.forms.recipe(fine_tune=fine_tune))
 
     # what a training is made of
 
@@ -235,7 +199,11 @@ class TrainWidget(JobWidget):
         self, run: Path, config: Config | None, *, resume: bool, start_from: Path | None
     ) -> None:
         image = self._session.image
-        self._feed = feed = FrameFeed(self._session.book.snapshot())
+        try:
+            self._feed = feed = FrameFeed(self._session.book.snapshot())
+        except (ValueError, OSError) as error:
+            self._refuse(error)
+            return
         self._run, self._stop_asked = run, False
         self._device = "auto" if config is None else config.training.device
         self._preview = PreviewLayer(self._viewer, image, self._preview)
@@ -249,48 +217,12 @@ class TrainWidget(JobWidget):
         self._tell("running")
 
     def _refuse(self, error: Exception) -> None:
+        self._set_running(False)
         self.show_error(error)
         self.finished.emit("failed")
 
-    def _run_folder(self) -> Path:
-        """Return where the run goes: where somebody said, into the project, or into the home."""
-        if self.run_form.folder is not None:
-            return self.run_form.folder
-        project = self._project()
-        return new_run_folder(self._session.image.name) if project is None else project.new_run()
-
-    def _project(self) -> Any | None:
-        keeper = self._session.keeper
-        if self._session.project is None and keeper is not None:
-            keeper.ensure_project()
-        return self._session.project
-
-    def _need_model(self) -> Path:
-        if self._session.model is None:
-            raise ValueError("There is no model to fine-tune yet; press Train first.")
-        return self._session.model
-
-    def _recipe(self, fine_tune: bool) -> Recipe:
-        project = self._project()
-        if project is None:
-            raise ValueError("The labels are saved in no project yet; paint a cell first.")
-        start_from = self._need_model() if fine_tune else self.run_form.start_from
-        return Recipe(
-            project=project.path,
-            run=self.run_form.folder or project.new_run(),
-            preset=self.network_form.preset_name,
-            config=self.network_form.config(fine_tune=start_from is not None),
-            start_from=start_from,
-            resume=self.run_form.resume,
-        )
-
     def _facts(self) -> TrainingFacts:
-        try:
-            config = self.network_form.config()
-        except ValueError:  # said when training is asked for
-            config = None
-        run, resume = self.run_form.folder, self.run_form.resume
-        return gather(self._session, config, self._hardware, run, resume=resume)
+        return self.forms.facts(self._hardware)
 
     # what changes around the form
 
@@ -338,6 +270,8 @@ class TrainWidget(JobWidget):
                 self._preview.show(event)
             return
         self.monitor.take(event)
+        if self._relay.paused:  # the last events before the rest
+            self.progress.setFormat("paused · %p %")
         if self.monitor.device:
             self.device_line.setText(f"Device: {self.monitor.device}")
         if isinstance(event, EpochEnd):
@@ -347,6 +281,8 @@ class TrainWidget(JobWidget):
         super()._set_running(running)
         if hasattr(self, "buttons"):  # the base class begins with this
             self.buttons.set_running(running)
+            for group in self._setup:  # the curves need the room, and nothing there acts now
+                group.setVisible(not running)
 
     def _end(self, outcome: str) -> None:
         self._source = None

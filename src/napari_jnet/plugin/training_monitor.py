@@ -36,6 +36,7 @@ class TrainingMonitor(QWidget):
         self._progress, self._message = progress, message
         self._notices: dict[str, str] = {}
         self._frames = ""
+        self._added: list[str] = []
         self._batches = 1
         self.device = ""
         self.epoch = 0
@@ -59,6 +60,7 @@ class TrainingMonitor(QWidget):
     def begin(self) -> None:
         """Forget the last training."""
         self._notices, self._frames, self.epoch, self.part = {}, "", 0, 0.0
+        self._added = []
         self.score_line.clear()
         self.plot.clear()
 
@@ -110,7 +112,9 @@ class TrainingMonitor(QWidget):
     def _new_frames(self, event: NewFrames) -> None:
         self._frames = _counted(event.training_frames, event.validation_frames)
         count = len(event.training_frames)
-        added = [short_name(name) for name in event.added]
+        self._added += [short_name(name) for name in event.added]
+        present = {short_name(n) for n in (*event.training_frames, *event.validation_frames)}
+        added = [name for name in dict.fromkeys(self._added) if name in present]
         new = f"{' and '.join(added)} {'is' if len(added) == 1 else 'are'} new"
         self.say(
             "frames",

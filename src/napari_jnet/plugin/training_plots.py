@@ -57,6 +57,7 @@ class TrainingPlots(QWidget):
         for plot in self._plots.values():
             column.addWidget(plot)
         self.clear()
+        self.setVisible(False)  # until there is something to see
 
     def _switches(self) -> QHBoxLayout:
         self.axis_combo = QComboBox()
@@ -121,12 +122,18 @@ class TrainingPlots(QWidget):
         """Show other runs in grey, the last one brightest."""
         self._earlier = list(runs)
         self.earlier_box.setVisible(bool(runs))
+        if runs:
+            self.setVisible(True)
         self._draw_earlier()
 
     def points(self, name: str) -> tuple[list[float], list[float]]:
         """Return the epochs and values of one curve: batch, training, validation, iou, seg, rate."""
         epochs, _, values = self._points[name]
         return epochs, values
+
+    def curve(self, name: str) -> pg.PlotDataItem:
+        """Return what is drawn of one curve."""
+        return self._curves[name]
 
     def earlier(self) -> list[str]:
         """Return the names of the earlier runs that are drawn."""
@@ -156,6 +163,13 @@ class TrainingPlots(QWidget):
         self._changed.clear()
         scored = any(self._points[name][2] for name in ("iou", "seg"))
         self._plots["score"].setVisible(scored)
+        rates = self._points["rate"][2]
+        if rates:
+            top = max(rates)
+            self._plots["rate"].getAxis("left").setTicks([[(0, "0"), (top, f"{top:.2g}")]])
+            self._plots["rate"].setYRange(0, top, padding=0.08)
+        if rates or self._points["batch"][2] or self._earlier:
+            self.setVisible(True)
 
     def _draw_earlier(self, *_: object) -> None:
         for plot, curve in self._grey:
@@ -195,13 +209,16 @@ def _plot(name: str) -> pg.PlotWidget:
     plot.hideButtons()
     plot.setLabel("left", _TITLES[name])
     plot.getAxis("left").setWidth(46)  # one above the other, so that times agree
+    for side in ("left", "bottom"):
+        plot.getAxis(side).enableAutoSIPrefix(False)
     plot.showGrid(x=True, y=True, alpha=0.12)
     if name == "rate":
         plot.setLabel("bottom", "epoch")
-        plot.getAxis("left").enableAutoSIPrefix(False)
-        plot.getAxis("left").setStyle(maxTickLevel=0)
         plot.setToolTip("Learning rate: how far the network moves with each batch.")
         return plot
+    if name == "score":
+        plot.setYRange(0, 1, padding=0.04)
+        plot.setToolTip("On the validation frames: 1 is perfect. SEG is strict about every cell.")
     plot.getAxis("bottom").setStyle(showValues=False)
     plot.getAxis("bottom").setHeight(6)
     corner = (-6, 2) if name == "loss" else (-6, -4)

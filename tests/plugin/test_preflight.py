@@ -1,0 +1,146 @@
+"""What stands in the way of a training, said before it begins."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("napari")
+
+from napari_jnet.config.plans import Hardware
+from napari_jnet.data.stack import LabelKind
+from napari_jnet.plugin.book import FrameFacts
+from napari_jnet.plugin.preflight import TrainingFacts, check, new_roles
+
+
+def frame(position, objects=10, cells=3000, background=1000, role="", **more):
+    values = {"objects": objects, "pixels": (background, cells), "size": 4096, "role": role}
+    return FrameFacts(position, position + 1, annotated=True, **(values | more))
+
+
+GOOD = TrainingFacts(
+    image="movie",
+    labels="truth",
+    image_size=(4, 64, 64),
+    labels_size=(4, 64, 64),
+    frames=(frame(0), frame(1), frame(2)),
+    free_bytes=2**40,
+    minutes=10.0,
+    channels=16,
+)
+
+
+def found(**changes):
+    return check(dataclasses.replace(GOOD, **changes))
+
+
+def one(**changes):
+    problems = found(**changes)
+    assert len(problems) == 1, problems
+    return problems[0]
+
+
+def test_nothing_is_said_where_all_is_well():
+    assert found() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "action"),
+    [
+        ({"image": None}, "no image", "open"),
+        ({"labels": None}, "no labels", "annotate"),
+        ({"labels_size": (4, 32, 32)}, "4 × 32 × 32", "annotate"),
+        ({"labels_size": (4, 32, 32), "fitting": "other"}, "4 × 64 × 64", "choose fitting"),
+        ({"frames": ()}, "empty", "paint"),
+        ({"run": Path("/runs/a"), "run_taken": True}, "another folder", "folder"),
+        ({"frames": (frame(0, role="validation"),) * 2}, "for validation", "roles"),
+        ({"frames": (frame(0, role="unused"),)}, "is unused", "roles"),
+    ],
+)
+def test_what_keeps_a_training_from_working_is_blocking_and_can_be_mended(changes, words, action):
+    problem = one(**changes)
+    assert problem.blocking
+    assert words in problem.text
+    assert problem.fix.action == action
+    assert problem.fix_title
+
+
+def test_labels_that_are_no_whole_numbers_are_refused():
+    assert "whole numbers" in one(integers=False).text
+
+
+def test_frames_that_are_still_counted_are_not_called_empty():
+    assert found(frames=(), counting=True) == []
+
+
+def test_one_frame_is_enough_but_said():
+    problem = one(frames=(frame(0),))
+    assert not problem.blocking
+    assert "one annotated frame" in problem.text
+
+
+def test_no_validation_frame_is_said_where_roles_are_given():
+    problem = one(frames=(frame(0, role="training"), frame(1, role="training")))
+    assert not problem.blocking
+    assert problem.fix.positions == (0, 1)
+    assert found(frames=(frame(0, role="training"), frame(1, role="validation"))) == []
+
+
+def test_frames_with_few_cells_may_not_be_painted_to_the_end():
+    few = frame(1, objects=2, cells=60, background=4036)
+    problem = one(frames=(frame(0), few, frame(2)))
+    assert "t002" in problem.text
+    assert problem.fix == dataclasses.replace(problem.fix, action="rest unknown", positions=(1,))
+    half = frame(1, objects=4)  # of the ten in the others
+    assert one(frames=(frame(0), half, frame(2))).fix.positions == (1,)
+    known = frame(1, objects=2, cells=60, background=0)  # the rest is unknown already
+    assert found(frames=(frame(0), known, frame(2))) == []
+
+
+def test_unused_frames_do_not_count():
+    few = frame(1, objects=2, cells=60, background=4036, role="unused")
+    assert found(frames=(frame(0), few, frame(2))) == []
+
+
+def test_scribbles_need_something_to_tell_apart():
+    def strokes(*pixels):
+        return (frame(0, objects=0, pixels=pixels),) * 2
+
+    scribbles = {"kind": LabelKind.SCRIBBLES}
+    assert found(**scribbles, frames=strokes(50, 60)) == []
+    cells = one(**scribbles, frames=strokes(0, 60))
+    assert cells.blocking
+    assert "background (label 1)" in cells.text
+    assert "some cells (label 2)" in one(**scribbles, frames=strokes(50)).text
+
+
+def test_a_class_that_nobody_painted_is_named():
+    frames = (frame(0, pixels=(100, 50, 0)), frame(1, pixels=(100, 50, 9), role="validation"))
+    problem = one(kind=LabelKind.CLASSES, frames=frames, classes=("", "cell", "nucleus"))
+    assert "'nucleus' is painted in no training frame" in problem.text
+    assert not problem.blocking
+
+
+@pytest.mark.parametrize(("free", "blocking"), [(50 * 2**20, True), (2**30, False)])
+def test_a_disk_that_is_almost_full_is_said(free, blocking):
+    problem = one(free_bytes=free)
+    assert problem.blocking is blocking
+    assert f"{free / 2**20:.0f} MB" in problem.text
+
+
+def test_a_wide_network_on_a_processor_is_said():
+    assert one(channels=64).fix.action == "default width"
+    assert found(channels=64, hardware=Hardware("cuda", 8, 20.0)) == []
+    assert found(channels=64, minutes=480.0) == []
+
+
+def test_what_is_blocking_comes_first():
+    problems = found(frames=(frame(0),), run=Path("/a"), run_taken=True)
+    assert [problem.blocking for problem in problems] == [True, False]
+
+
+@pytest.mark.parametrize(("count", "held"), [(1, 0), (2, 1), (6, 1), (12, 2), (40, 6)])
+def test_new_roles_keep_a_sixth_for_validation(count, held):
+    roles = new_roles(range(count))
+    assert len(roles) == count
+    assert sum(role == "validation" for role in roles.values()) == held

@@ -1,0 +1,115 @@
+"""What the window copies for a terminal or a script does what the window does."""
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from typer.testing import CliRunner
+
+import napari_jnet
+from napari_jnet import Project, array_stack
+from napari_jnet.config import preset
+from napari_jnet.plugin.recipes import Recipe, changed_settings, train_command, train_script
+
+CONFIG = preset("jnet").replace(
+    {
+        "training.minutes": 2.5,
+        "training.threads": 1,
+        "training.device": "cpu",
+        "network.resolution_levels": (-2, -1),
+        "targets.dt_bound": 6.0,
+        "training.loss": "bce+mse",
+    }
+)
+UNET = preset("unet").replace({"training.epochs": 3})
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Return a project of two painted frames, with a run."""
+    images = np.random.default_rng(0).normal(size=(2, 32, 32)).astype(np.float32)
+    labels = np.zeros((2, 32, 32), np.int32)
+    labels[:, 8:20, 8:20] = 1
+    project = Project.create(tmp_path / "my project", array_stack(images), "instances")
+    for number, plane in enumerate(labels):
+        project.write_frame(number, plane)
+    run = project.new_run()
+    run.mkdir(parents=True)
+    for name in ("model.pt", "last.pt", "config.json"):
+        (run / name).write_text("{}")
+    return project
+
+
+@pytest.fixture(params=["new", "fine-tune", "resume", "epochs"])
+def recipe(request, project):
+    path, runs = project.path, project.path / "runs"
+    return {
+        "new": Recipe(path, runs / "002", "jnet", CONFIG),
+        "fine-tune": Recipe(path, runs / "002", "jnet", CONFIG, start_from=runs / "001"),
+        "resume": Recipe(path, runs / "001", resume=True),
+        "epochs": Recipe(path, path.parent / "else where", config=UNET),
+    }[request.param]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Return what the engine is called with, in place of training."""
+    import napari_jnet.training
+
+    calls = []
+
+    def train(frames, run, config=None, **more):
+        calls.append({"frames": frames, "run": Path(run), "config": config, **more})
+        return
+        yield
+
+    monkeypatch.setattr(napari_jnet.training, "train", train)
+    monkeypatch.setattr(napari_jnet, "train", train, raising=False)
+    return calls
+
+
+def check(calls, recipe):
+    (call,) = calls
+    assert call["run"] == recipe.run
+    assert len(call["frames"]) == 2
+    start = call.get("start_from")
+    assert (
+        start is None if recipe.start_from is None else recipe.start_from in (start, start.parent)
+    )
+    assert call.get("resume", False) is recipe.resume
+    if recipe.config is not None:  # all but the threads, which are the window's
+        assert call["config"] == recipe.config.replace({"training.threads": 0})
+
+
+def test_the_command_line_understands_the_command(recipe, calls):
+    from napari_jnet.cli import app
+
+    words = shlex.split(train_command(recipe))
+    result = CliRunner().invoke(app, words[1:], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    check(calls, recipe)
+
+
+def test_the_script_calls_the_engine_in_the_same_way(recipe, calls):
+    exec(compile(train_script(recipe), "script", "exec"), {})
+    if calls and isinstance(calls[0].get("start_from"), str):
+        calls[0]["start_from"] = Path(calls[0]["start_from"])
+    check(calls, recipe)
+
+
+def test_the_names_of_the_script_are_public():
+    assert {"Project", "preset", "train"} <= set(napari_jnet.__all__)
+
+
+def test_only_what_differs_from_the_preset_is_said():
+    assert changed_settings(preset("jnet"), "jnet") == {}
+    assert changed_settings(CONFIG, "jnet") == {
+        "network.resolution_levels": [-2, -1],
+        "targets.dt_bound": 6.0,
+        "training.device": "cpu",
+        "training.loss": "bce+mse",
+    }

@@ -1,0 +1,192 @@
+"""The loop around a training: rest, paint meanwhile, compare rounds, go on after a restart."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_jnet.data.project import Project
+from napari_jnet.plugin.session import session
+
+TIMEOUT = 60_000
+
+
+@pytest.fixture
+def widget(viewer, small):
+    """Return the Train widget on four frames of which the last is not painted."""
+    labels = viewer.layers["truth"].data.copy()
+    labels[3] = 0
+    viewer.layers["truth"].data = labels
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
+    widget.set_values(epochs=2, changes=small)
+    return widget
+
+
+def click(qtbot, button):
+    assert button.isEnabled()
+    qtbot.mouseClick(button, Qt.LeftButton)
+
+
+def run(qtbot, widget, button):
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        click(qtbot, button)
+    return signal.args[0]
+
+
+def begin(qtbot, widget):
+    """Start a long training; return when its first epoch is there."""
+    widget.set_values(epochs=100_000)
+    click(qtbot, widget.train_button)
+    qtbot.waitUntil(lambda: len(widget.plot.points("training")[0]) >= 1, timeout=TIMEOUT)
+
+
+def test_a_training_rests_goes_on_and_is_stopped_while_it_rests(qtbot, viewer, widget, tmp_path):
+    state = session(viewer)
+    widget.set_values(run_folder=tmp_path / "run")
+    begin(qtbot, widget)
+    assert not widget.network_form.more_button.isVisibleTo(widget)  # the curves have the room
+    click(qtbot, widget.buttons.pause)
+    assert widget.paused
+    assert state.training.state == "paused"
+    assert widget.buttons.pause.text() == "Go on"
+    done = len(widget.plot.points("training")[0])
+    qtbot.waitUntil(lambda: "paused" in widget.progress.text(), timeout=TIMEOUT)
+    click(qtbot, widget.buttons.pause)
+    assert state.training.state == "running"
+    qtbot.waitUntil(lambda: len(widget.plot.points("training")[0]) > done + 1, timeout=TIMEOUT)
+    click(qtbot, widget.buttons.pause)
+    assert run(qtbot, widget, widget.stop_button) == "stopped"
+    assert (state.training.state, state.training.outcome) == ("idle", "stopped")
+    assert (tmp_path / "run" / "last.pt").is_file()
+    assert not widget.buttons.pause.isVisibleTo(widget)
+
+
+def test_what_is_painted_meanwhile_is_learned_from(qtbot, viewer, widget, tmp_path):
+    widget.set_values(run_folder=tmp_path / "run")
+    begin(qtbot, widget)
+    layer = viewer.layers["truth"]
+    rows, columns = (a.ravel() + 20 for a in np.mgrid[:16, :16])
+    layer.data_setitem((np.full(256, 3), rows, columns), 7)
+    qtbot.waitUntil(lambda: "t003 is new" in widget.message.text, timeout=TIMEOUT)
+    frames = widget.message.text
+    layer.undo()
+    assert run(qtbot, widget, widget.stop_button) == "stopped"
+    assert "Learning from 3 frames now" in frames or "Learning from 4 frames now" in frames
+
+
+def test_the_better_model_of_two_rounds_is_kept_and_the_other_one_click_away(qtbot, viewer, widget):
+    state = session(viewer)
+    assert not widget.buttons.fine_tune.isVisibleTo(widget)
+    assert run(qtbot, widget, widget.train_button) == "done"
+    project = state.project
+    first = project.path / "runs" / "001"
+    assert state.model == first  # the first round makes the project
+    assert "first model" in widget.rounds.panel.text
+    assert widget.train_button.text() == "Train anew"
+    assert run(qtbot, widget, widget.buttons.fine_tune) == "done"
+    second = project.path / "runs" / "002"
+    panel = widget.rounds.panel
+    assert "SEG" in panel.text or "IoU" in panel.text
+    kept, other = state.model, {first, second} - {state.model}
+    assert {kept} | other == {first, second}
+    click(qtbot, panel.button)
+    assert {state.model} == other
+    qtbot.waitUntil(lambda: Project.open(project.path).model in other, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: widget.plot.earlier() == ["001"], timeout=TIMEOUT)
+
+
+def test_a_stopped_training_of_the_project_goes_on_in_another_window(qtbot, viewer, widget):
+    begin(qtbot, widget)
+    assert run(qtbot, widget, widget.stop_button) == "stopped"
+    epochs = len(widget.plot.points("training")[0])
+    viewer.window.remove_dock_widget(widget)
+    _, again = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
+    again.advisor.read_runs()
+    button = again.buttons.go_on
+    qtbot.waitUntil(lambda: button.isVisibleTo(again), timeout=TIMEOUT)
+    assert f"stopped at epoch {epochs}" in button.text()
+    click(qtbot, button)
+    points = again.plot.points
+    qtbot.waitUntil(lambda: len(points("training")[0]) > epochs, timeout=TIMEOUT)
+    assert points("training")[0][: epochs + 1] == list(range(1, epochs + 2))
+    assert run(qtbot, again, again.stop_button) == "stopped"
+    assert len(session(viewer).project.runs()) == 1
+
+
+def test_a_click_marks_the_rest_of_a_frame_as_unknown_and_undo_takes_it_back(qtbot, viewer, widget):
+    layer = viewer.layers["truth"]
+    layer.data_setitem((np.full(9, 3), *(a.ravel() for a in np.mgrid[:3, :3])), 1)
+    widget.checks.now()
+    click(qtbot, widget.checks.list.buttons()["The rest of t003 is unknown"])
+    qtbot.waitUntil(lambda: bool((layer.data[3] == -1).any()), timeout=TIMEOUT)
+    assert (layer.data[3] == -1).sum() == 64 * 64 - 9
+    assert not (layer.data[:3] == -1).any()
+    layer.undo()
+    assert not (layer.data == -1).any()
+
+
+def test_the_list_mends_roles_and_missing_labels(qtbot, viewer, widget):
+    book = session(viewer).book
+    book.set_roles(dict.fromkeys(book.annotated, "validation"))
+    widget.checks.now()
+    assert not widget.train_button.isEnabled()
+    click(qtbot, widget.checks.list.buttons()["Give the roles anew"])
+    assert widget.train_button.isEnabled()
+    assert sorted(book.role(p) for p in (0, 1, 2)) == ["training", "training", "validation"]
+    viewer.layers.remove("truth")
+    widget.checks.now()
+    click(qtbot, widget.checks.list.buttons()["New annotation"])
+    assert session(viewer).annotation.name == "annotation"
+    assert session(viewer).step == "annotate"
+    assert not widget.train_button.isEnabled()
+    assert "paint at least one cell" in widget.train_button.toolTip()
+
+
+def test_the_form_says_what_the_cells_decide(qtbot, widget):
+    widget.set_values(changes={})
+    widget.advisor.ask()
+    widget.advisor.measure()
+    qtbot.waitUntil(lambda: widget.network_form.advice is not None, timeout=TIMEOUT)
+    said = widget.network_form.advice_line.text()
+    assert "Cells are about" in said
+    advice = widget.network_form.advice
+    assert advice.levels[-1] == 0
+    assert 8 <= advice.diameter <= 14  # discs of 13 px, some overlap
+    from napari_jnet.config import Config
+
+    widget.network_form._size.setCurrentIndex(2)
+    assert "half size" in widget.network_form.advice_line.text()
+    config: Config = widget.network_form.config()
+    assert config.network.resolution_levels == advice.choices[-1]
+
+
+def test_the_command_is_copied_once_there_is_a_project(qtbot, viewer, widget):
+    actions = {action.text(): action for action in widget.buttons.copy.menu().actions()}
+    actions["Command"].trigger()
+    assert "no project yet" in widget.message.text
+    project = session(viewer).keeper.ensure_project()
+    actions["Command"].trigger()
+    text = QApplication.clipboard().text()
+    assert text.startswith("napari-jnet train")
+    assert project.path.name in text
+    actions["Python"].trigger()
+    assert "Project.open(" in QApplication.clipboard().text()
+
+
+def test_fine_tuning_learns_more_carefully_unless_told_otherwise(widget):
+    form = widget.network_form
+    assert form.config().training.learning_rate == pytest.approx(2e-3)
+    assert form.config(fine_tune=True).training.learning_rate == pytest.approx(1e-3)
+    form.set_values({"changes": {"training.learning_rate": 5e-4}})
+    assert form.config(fine_tune=True).training.learning_rate == pytest.approx(5e-4)
+
+
+def test_plans_say_the_time_and_an_unknown_one_is_refused(widget):
+    widget.set_values(plan="lunch")
+    assert widget.network_form.config().training.minutes == 45
+    assert "final masks" in widget.network_form.duration.words.text()
+    with pytest.raises(ValueError, match="known are quick"):
+        widget.set_values(plan="brunch")
