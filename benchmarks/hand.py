@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtCore import QEvent, QEventLoop, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtTest import QTest
@@ -36,20 +36,25 @@ class Hand:
     ----------
     viewer
         The viewer; its window is shown.
+
+    Attributes
+    ----------
+    layer
+        Points are (row, column) in pixels of this layer; where it is None, in the world.
     """
 
     def __init__(self, viewer: Any) -> None:
         self.viewer = viewer
+        self.layer: Any = None
         self.moves = 0
 
     # waiting and looking
 
     def wait(self, seconds: float) -> None:
         """Let the window live for a while."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            QApplication.processEvents()
-            time.sleep(0.005)
+        turn = QEventLoop()
+        QTimer.singleShot(max(1, round(1000 * seconds)), turn.quit)
+        turn.exec()
 
     def wait_until(self, true: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
         """Let the window live until something holds.
@@ -63,8 +68,7 @@ class Hand:
         while not (value := true()):
             if time.monotonic() > end:
                 raise TimeoutError(f"waited {seconds:g} s in vain: {what}")
-            QApplication.processEvents()
-            time.sleep(0.005)
+            self.wait(0.02)
         return value
 
     def picture(self, path: Path) -> None:
@@ -76,7 +80,7 @@ class Hand:
     # widgets
 
     def button(self, words: str, within: QWidget) -> QAbstractButton:
-        """Return the visible button with these words on it.
+        """Return the visible button with these words on it, or one that begins with them.
 
         Raises
         ------
@@ -84,9 +88,11 @@ class Hand:
             If there is none; it says which there are.
         """
         seen = [b for b in within.findChildren(QAbstractButton) if b.isVisible() and b.text()]
-        for button in seen:
-            if button.text().replace("&", "").rstrip("… ›") == words.rstrip("… ›"):
-                return button
+        titles = [button.text().replace("&", "").rstrip("… ›") for button in seen]
+        for wanted in (words.__eq__, lambda title: title.startswith(words)):
+            for button, title in zip(seen, titles, strict=True):
+                if wanted(title):
+                    return button
         there = ", ".join(sorted({button.text() for button in seen}))
         raise LookupError(f"there is no button {words!r}; there are {there}")
 
@@ -126,18 +132,22 @@ class Hand:
         visible = [w for w in drawn if w.isVisible()]
         return max(visible, key=lambda w: w.width() * w.height())
 
-    def place(self, world: Point) -> QPointF:
-        """Return where on the canvas a point (row, column) of the world is."""
+    def place(self, point: Point) -> QPointF:
+        """Return where on the canvas a point (row, column) is."""
         camera, canvas = self.viewer.camera, self.canvas
+        world = point
+        if self.layer is not None:
+            leading = (0,) * (self.layer.ndim - 2)
+            world = self.layer.data_to_world((*leading, *point))[-2:]
         row, column = camera.center[-2:]
         return QPointF(
             (world[1] - column) * camera.zoom + canvas.width() / 2,
             (world[0] - row) * camera.zoom + canvas.height() / 2,
         )
 
-    def move(self, world: Point, held: Qt.MouseButton = NONE) -> None:
+    def move(self, point: Point, held: Qt.MouseButton = NONE) -> None:
         """Move the mouse to a point, with a button held down or not."""
-        canvas, at = self.canvas, self.place(world)
+        canvas, at = self.canvas, self.place(point)
         event = QMouseEvent(
             QEvent.Type.MouseMove, at, QPointF(canvas.mapToGlobal(at.toPoint())), NONE, held, PLAIN
         )
@@ -146,10 +156,10 @@ class Hand:
         if self.moves % 4 == 0:
             QApplication.processEvents()
 
-    def click(self, world: Point) -> None:
+    def click(self, point: Point) -> None:
         """Click the left button at a point."""
-        at = self._pixel(world)
-        self.move(world)
+        at = self._pixel(point)
+        self.move(point)
         QTest.mouseClick(self.canvas, LEFT, PLAIN, at)
         QApplication.processEvents()
 
@@ -169,8 +179,8 @@ class Hand:
         QTest.keyClick(self.canvas, code, modifiers)
         QApplication.processEvents()
 
-    def _pixel(self, world: Point) -> QPoint:
-        return self.place(world).toPoint()
+    def _pixel(self, point: Point) -> QPoint:
+        return self.place(point).toPoint()
 
     # painting
 

@@ -1,0 +1,83 @@
+"""How long the window keeps its user waiting with everything on at once.
+
+A 10 ms timer ticks in the window's thread; what counts is the time between two ticks, while a
+network is trained with preview and plots, strokes are painted and saved.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import Qt, QTimer
+
+from loop_sessions import tell, truth_of
+from person import Person
+
+__all__ = ["responsive"]
+
+TICK_MS = 10
+
+
+def responsive(work: Any, person: Person) -> None:
+    """Paint and train, and measure; idle first, in the same window."""
+    options = work.options
+    person.load(work.images)
+    person.new_annotation()
+    for number in options.frames[:2]:
+        person.paint(number, truth_of(options.data, number), 3 if options.quick else 6)
+    clock = Clock()
+    person.hand.wait(3.0)
+    clock.start()
+    person.hand.wait(options.seconds / 2)
+    tell("idle", clock.stop())
+    page = person.go("train")
+    page.set_values(minutes=60)
+    person.press("Train")
+    person.hand.wait_until(
+        lambda: person.session.training.epoch > 0 or not page.running, "the first epoch ends", 300
+    )
+    clock.start()
+    strokes, end = 0, time.monotonic() + options.seconds
+    while time.monotonic() < end and page.running:
+        person.viewer.layers.selection.active = person.annotation
+        person.annotation.mode = "paint"
+        row = 20 + 11 * strokes % 470
+        person.hand.drag([(row, 30 + 3 * step) for step in range(12)])
+        strokes += 1
+        person.hand.wait(1.0)
+    everything = clock.stop()
+    tell("training, painting, saving", everything | {"strokes": strokes})
+    tell("epochs", person.session.training.epoch)
+    tell("saved", person.session.saving.text)
+    person.look("responsive")
+    page.stop()
+    person.hand.wait_until(lambda: not page.running, "the training stops", 60)
+    person.viewer.close()
+
+
+class Clock:
+    """Notes every tick of a timer in the window's thread."""
+
+    def __init__(self) -> None:
+        self._ticks: list[float] = []
+        self._timer = QTimer()
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(lambda: self._ticks.append(time.perf_counter()))
+
+    def start(self) -> None:
+        """Begin anew."""
+        self._ticks.clear()
+        self._timer.start(TICK_MS)
+
+    def stop(self) -> dict[str, float]:
+        """Return the gaps between ticks in milliseconds."""
+        self._timer.stop()
+        gaps = 1000 * np.diff(self._ticks)
+        return {
+            "ticks": len(self._ticks),
+            "p50_ms": round(float(np.percentile(gaps, 50)), 1),
+            "p99_ms": round(float(np.percentile(gaps, 99)), 1),
+            "max_ms": round(float(gaps.max()), 1),
+        }

@@ -1,0 +1,334 @@
+"""A person at the workbench, who knows the truth: paints it, corrects by it, presses the buttons.
+
+What a person sees as wrong is read off the truth; what is done about it is done with the mouse and
+the keys of the window.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QLineEdit
+from scipy.ndimage import distance_transform_edt
+
+from hand import SHIFT, Hand, Point, outlines
+from napari_jnet.plugin.session import session
+
+__all__ = ["Person", "agreement", "inside"]
+
+Labels = NDArray[np.int32]
+
+
+def agreement(painted: Labels, truth: Labels) -> dict[str, float]:
+    """Return the IoU of all that is painted, and the mean of the best IoU of each true cell."""
+    both, either = (painted > 0) & (truth > 0), (painted > 0) | (truth > 0)
+    each = []
+    for number in np.unique(truth[truth > 0]):
+        cell = truth == number
+        there = painted[cell]
+        there = there[there > 0]
+        best = painted == np.bincount(there).argmax() if there.size else np.zeros_like(cell)
+        each.append((cell & best).sum() / (cell | best).sum())
+    return {
+        "iou": round(float(both.sum() / max(either.sum(), 1)), 4),
+        "mean_cell_iou": round(float(np.mean(each)) if each else 1.0, 4),
+        "cells": len(each),
+    }
+
+
+def inside(mask: NDArray[np.bool_]) -> Point:
+    """Return the point deepest in a mask, (row, column)."""
+    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    row, column = np.unravel_index(depth.argmax(), depth.shape)
+    return float(row), float(column)
+
+
+class Person:
+    """Works through the steps of the workbench.
+
+    Parameters
+    ----------
+    viewer
+        With the workbench in a dock.
+    workbench
+        The widget.
+    pictures
+        Folder for screenshots, or None.
+    """
+
+    def __init__(self, viewer: Any, workbench: Any, pictures: Path | None) -> None:
+        self.viewer, self.workbench, self.pictures = viewer, workbench, pictures
+        self.hand = Hand(viewer)
+        self.session = session(viewer)
+        self._taken = 0
+
+    def look(self, name: str) -> None:
+        """Take a picture of the window, numbered in their order."""
+        self._taken += 1
+        if self.pictures is not None:
+            self.hand.picture(self.pictures / f"{name}.png")
+
+    def go(self, step: str) -> Any:
+        """Click the button of a step, and return its widget."""
+        from qtpy.QtCore import Qt
+
+        QTest.mouseClick(self.workbench.steps_row.buttons[step], Qt.MouseButton.LeftButton)
+        self.hand.wait(0.3)
+        return self.workbench.page
+
+    def press(self, words: str, *, wait: float = 20.0) -> None:
+        """Press a button of the step that is shown."""
+        self.hand.press(words, self.workbench.page, wait=wait)
+
+    # stack
+
+    def load(self, path: Path) -> None:
+        """Type the path of a stack and load it."""
+        page = self.go("stack")
+        field = next(edit for edit in page.path_edit.findChildren(QLineEdit) if edit.isVisible())
+        self.hand.write(field, str(path))
+        self.hand.wait(1.0)
+        self.look("stack-path")
+        before = self.session.image
+        self.press("Load")
+        self.hand.wait_until(
+            lambda: self.session.image is not None and self.session.image is not before,
+            "the stack is loaded",
+        )
+        self.hand.layer = self.session.image
+        self.home()
+
+    def home(self) -> None:
+        """Show the whole frame, as the house button does."""
+        self.viewer.reset_view()
+        self.hand.wait(0.5)
+
+    @property
+    def annotation(self) -> Any:
+        """The layer that is painted on."""
+        return self.session.annotation
+
+    def frame(self, number: int) -> Labels:
+        """Return what is painted in a frame."""
+        return np.asarray(self.annotation.data[self.position(number)])
+
+    def position(self, number: int) -> int:
+        """Return where along the stack a frame is."""
+        return list(self.session.book.numbers).index(number)
+
+    # annotate
+
+    def new_annotation(self) -> None:
+        """Make a layer to paint on."""
+        self.go("annotate")
+        self.press("New annotation")
+        self.hand.wait_until(lambda: self.annotation is not None, "there is an annotation")
+
+    def to_frame(self, number: int) -> None:
+        """Show a frame: the step Annotate has a table whose rows lead there; here, its model's API."""
+        self.session.go_to(self.position(number))
+        self.hand.wait(0.3)
+
+    def paint(self, number: int, truth: Labels, most: int | None = None) -> dict[str, float]:
+        """Outline every cell of a frame, each with a number of its own."""
+        self.go("annotate")
+        self.to_frame(number)
+        self.press("Outline")
+        start = time.monotonic()
+        for count, label in enumerate(np.unique(truth[truth > 0])[:most]):
+            self.new_cell(first=count == 0 and not self.annotation.data.any())
+            self.outline(truth == label)
+        return agreement(self.frame(number), truth) | {
+            "seconds": round(time.monotonic() - start, 1)
+        }
+
+    def new_cell(self, *, first: bool = False) -> None:
+        """Take the next free number with the key M."""
+        if not first:
+            self.hand.key("m")
+
+    def outline(self, mask: NDArray[np.bool_]) -> None:
+        """Click around a cell; a hole or a second piece is painted like the first."""
+        for contour in outlines(mask, tolerance=1.0):
+            self.hand.outline(contour)
+
+    def strokes(self, label: int, paths: Iterable[list[Point]]) -> None:
+        """Paint strokes with the brush and a label."""
+        self.press("Brush")
+        self.annotation.selected_label = label
+        self.hand.strokes(paths)
+
+    # train
+
+    def train(
+        self, words: str, minutes: float, name: str, changes: dict[str, Any] | None = None
+    ) -> str:
+        """Press a button of Train and wait for the end; return what the window says then."""
+        page = self.go("train")
+        page.set_values(minutes=minutes, changes=changes)
+        self.hand.wait(1.0)
+        self.look(f"{name}-ready")
+        ends: list[str] = []
+        page.finished.connect(ends.append)
+        self.press(words)
+        pictured = False
+        limit = time.monotonic() + 60 * minutes + 240
+        while not ends:
+            self.hand.wait(0.25)
+            if not pictured and self.session.training.progress > 0.6:
+                pictured = True
+                self.look(f"{name}-running")
+            if time.monotonic() > limit:
+                raise TimeoutError(f"{words} did not end: {page.message.text}")
+        page.finished.disconnect(ends.append)
+        self.look(f"{name}-done")
+        if ends != ["done"]:
+            raise RuntimeError(f"{words} ended as {ends}: {page.message.text}")
+        return page.message.text
+
+    # predict and correct
+
+    def predict(self, number: int) -> Labels:
+        """Predict one frame, and return its cells."""
+        page = self.go("predict")
+        self.to_frame(number)
+        ends: list[str] = []
+        page.finished.connect(ends.append)
+        self.press("Predict")
+        self.hand.wait_until(lambda: ends, "the prediction ends", 180)
+        page.finished.disconnect(ends.append)
+        if ends != ["done"]:
+            raise RuntimeError(f"Predict ended as {ends}: {page.message.text}")
+        return np.asarray(self.session.results.cells.data[self.position(number)])
+
+    def adopt(self, number: int) -> None:
+        """Press Use as annotation."""
+        self.press("Use as annotation")
+        self.hand.wait_until(lambda: self.frame(number).any(), "cells are in the annotation")
+        self.viewer.layers.selection.active = self.annotation
+
+    def correct(self, number: int, truth: Labels) -> dict[str, Any]:
+        """Mend the cells of a frame: delete, split, merge by keys, and outline what is left."""
+        self.go("annotate")
+        self.to_frame(number)
+        self.viewer.layers.selection.active = self.annotation
+        self.press("Move")
+        before = agreement(self.frame(number), truth)
+        done = {
+            "deleted": self._delete_false(number, truth),
+            "split": self._split(number, truth),
+            "merged": self._merge(number, truth),
+        }
+        self.look("correct-tools")
+        done["outlined"] = self._outline_missing(number, truth)
+        return {"before": before, **done, "after": agreement(self.frame(number), truth)}
+
+    def _delete_false(self, number: int, truth: Labels) -> int:
+        count = 0
+        plane = self.frame(number).copy()
+        for label in np.unique(plane[plane > 0]):
+            cell = plane == label
+            if (truth[cell] > 0).mean() < 0.5:
+                self._hover(inside(cell), "d")
+                count += 1
+        return count
+
+    def _hover(self, point: Point, key: str) -> None:
+        self.hand.move(point)
+        self.hand.wait(0.05)
+        self.hand.key(key, SHIFT)
+        self.hand.wait(0.05)
+
+    def _split(self, number: int, truth: Labels) -> int:
+        """Drag across each cell that covers two true ones, along the border between these."""
+        count = 0
+        for label in np.unique(self.frame(number)):
+            cell = self.frame(number) == label
+            if label <= 0:
+                continue
+            covered = [
+                t
+                for t in np.unique(truth[cell & (truth > 0)])
+                if (cell & (truth == t)).sum() > 0.5 * (truth == t).sum()
+            ]
+            for other in covered[1:]:
+                cut = _cut(cell, truth == covered[0], truth == other)
+                if cut is not None:
+                    self.hand.key("x", SHIFT)
+                    self.hand.wait(0.1)
+                    self.hand.drag(cut)
+                    self.hand.wait(0.2)
+                    count += 1
+        return count
+
+    def _merge(self, number: int, truth: Labels) -> int:
+        """Drag from one piece of a true cell over the others."""
+        count = 0
+        for t in np.unique(truth[truth > 0]):
+            plane, cell = self.frame(number), truth == t
+            pieces = [
+                label
+                for label in np.unique(plane[cell & (plane > 0)])
+                if (truth[plane == label] == t).mean() > 0.6
+            ]
+            if len(pieces) > 1:
+                ends = [inside(plane == label) for label in pieces]
+                self.hand.key("m", SHIFT)
+                self.hand.wait(0.1)
+                self.hand.drag(_line(ends))
+                self.hand.wait(0.2)
+                count += len(pieces) - 1
+        return count
+
+    def _outline_missing(self, number: int, truth: Labels, good: float = 0.85) -> int:
+        """Outline anew every cell that is missing or poor; a poor one is deleted first."""
+        count = 0
+        for t in np.unique(truth[truth > 0]):
+            plane, cell = self.frame(number), truth == t
+            there = plane[cell]
+            there = there[there > 0]
+            if there.size:
+                best = plane == np.bincount(there).argmax()
+                if (best & cell).sum() / (best | cell).sum() >= good:
+                    continue
+                if best[cell].mean() > 0.3:
+                    self._hover(inside(best), "d")
+            self.press("Outline")
+            self.new_cell()
+            self.outline(cell)
+            self.press("Move")
+            count += 1
+        return count
+
+
+def _line(ends: list[Point], steps: int = 12) -> list[Point]:
+    path: list[Point] = []
+    for a, b in pairwise(ends):
+        for f in np.linspace(0, 1, steps):
+            path.append((a[0] + f * (b[0] - a[0]), a[1] + f * (b[1] - a[1])))
+    return path
+
+
+def _cut(
+    cell: NDArray[np.bool_], one: NDArray[np.bool_], other: NDArray[np.bool_]
+) -> list[Point] | None:
+    """Return a straight stroke through a cell, between two parts of it, or None."""
+    a, b = np.array(inside(one)), np.array(inside(other))
+    middle, along = (a + b) / 2, b - a
+    length = float(np.hypot(*along))
+    if length < 1:
+        return None
+    across = np.array([-along[1], along[0]]) / length
+    rows, columns = np.nonzero(cell)
+    reach = (rows - middle[0]) * across[0] + (columns - middle[1]) * across[1]
+    low, high = middle + (reach.min() - 4) * across, middle + (reach.max() + 4) * across
+    limit = np.array(cell.shape) - 1.0
+    low, high = np.clip(low, 0, limit), np.clip(high, 0, limit)
+    return _line([(float(low[0]), float(low[1])), (float(high[0]), float(high[1]))], 24)
