@@ -38,11 +38,12 @@ class Situation(QObject):
         self._learned: dict[int, Any] = {}
         self._epoch: tuple[Any, int] = (None, -1)
         self._unfinished = 0
+        self._over = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_LATER_MS)
         self._timer.timeout.connect(self.look)
-        lifetime.at_end(self._timer.stop)
+        lifetime.at_end(self._end)
         for name in _CHANGES:
             emitter = getattr(session, f"{name}_changed", None)
             if emitter is not None:
@@ -54,8 +55,13 @@ class Situation(QObject):
         if session.model is not None:
             self._learn()
 
+    def _end(self) -> None:
+        self._over = True  # the timer may be gone before: Qt ends children in its own order
+
     def look(self) -> None:
         """Read the facts now, and tell them."""
+        if self._over:
+            return
         self._changed(facts_of(self._session, self._new_frames(), self._unfinished))
 
     def _soon(self, *_: Any) -> None:
