@@ -30,7 +30,7 @@ BRANCHES = [
     (dataclasses.replace(PAINTED, training="running"), "train", "", "go on painting"),
     (dataclasses.replace(PAINTED, training="paused"), "train", "Go on", "paused"),
     (dataclasses.replace(PAINTED, training="stopping"), "train", "", "stops"),
-    (TRAINED, "predict", "This frame", "which cells it finds"),
+    (TRAINED, "predict", "Predict", "which cells it finds"),
     (PREDICTED, "predict", "Use as annotation", "Evaluate"),
     (
         dataclasses.replace(PREDICTED, new_frames=1),
@@ -47,7 +47,7 @@ BRANCHES = [
         "stopped at epoch 12",
     ),
     # a model of another day: nothing has to be painted first
-    (Facts(image=True, model=True), "predict", "This frame", "which cells"),
+    (Facts(image=True, model=True), "predict", "Predict", "which cells"),
 ]
 
 

@@ -115,7 +115,7 @@ def advise(facts: Facts) -> Hint:
         frames = _count(facts.new_frames, "frame is", "frames are")
         return Hint(f"{frames} new or corrected: press Fine-tune.", "train", "Fine-tune")
     if not facts.predicted:
-        return Hint("Press This frame to see which cells it finds.", "predict", "This frame")
+        return Hint("Press Predict to see which cells it finds in this frame.", "predict", "Predict")
     return _after_prediction(facts)
 
 
