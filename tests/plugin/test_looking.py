@@ -1,6 +1,7 @@
 """What Predict is made of, on a viewer without a window: scopes, overlays, adoption, words, recipes."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -380,3 +381,145 @@ def test_a_model_in_words(trained_run, tmp_path):
     assert "no model.pt yet" in model_words(tmp_path)
     (tmp_path / "DIC_model").touch()
     assert "single model file" in model_words(tmp_path / "DIC_model")
+
+
+class TestCopying:
+    def recipe(self, state, qtbot):
+        from qtpy.QtWidgets import QFormLayout, QWidget
+
+        from napari_jnet.plugin.predict_hand_over import HandOver
+
+        lifetime, box = Lifetime(), QWidget()
+        qtbot.addWidget(box)
+        hand_over = HandOver(state, lifetime, QFormLayout(box))
+        stack = image_stack(state.image)
+        try:
+            return hand_over.recipe(Path("runs/001"), {}, stack, Work((10,)), None)
+        finally:
+            lifetime.end()
+
+    def test_a_project_is_the_stack_that_is_predicted(self, state, qtbot, tmp_path):
+        from types import SimpleNamespace
+
+        with pytest.raises(ValueError, match="'movie' is in no file"):
+            self.recipe(state, qtbot)
+        state.project = SimpleNamespace(path=tmp_path / "my project")
+        recipe = self.recipe(state, qtbot)
+        assert recipe.stack == tmp_path / "my project"
+        assert recipe.output.parent == tmp_path / "my project"
+        assert f"'{tmp_path / 'my project'}'" in predict_command(recipe)
+
+
+class TestRenewal:
+    @pytest.fixture
+    def renewal(self, qtbot):
+        from napari_jnet.plugin.renewal import Renewal
+
+        errors = []
+        renewal = Renewal(errors.append)
+        yield renewal
+        renewal.close()
+        assert not errors
+
+    def test_the_shown_frame_comes_first_and_what_is_corrected_stays(
+        self, viewer, state, qtbot, renewal, monkeypatch
+    ):
+        results = results_of(state)
+        viewer.dims.set_current_step(0, 2)
+        results.cells.data_setitem((np.array([1]), np.array([5]), np.array([5])), 9)
+        order, write = [], results.write_cells
+        monkeypatch.setattr(
+            results, "write_cells", lambda p, *rest: (order.append(p), write(p, *rest))
+        )
+        renewal.request(results, InstanceConfig(min_size=80))
+        qtbot.waitUntil(lambda: not renewal.running, timeout=60_000)
+        assert order == [2, 0, 3]
+        assert [len(np.unique(frame)) - 1 for frame in results.cells.data] == [1, 3, 1, 1]
+
+    def test_the_latest_wish_counts(self, state, qtbot, renewal):
+        results = results_of(state)
+        for size in (80, 200, 3):
+            renewal.request(results, InstanceConfig(min_size=size))
+        qtbot.waitUntil(lambda: not renewal.running, timeout=60_000)
+        assert [len(np.unique(frame)) - 1 for frame in results.cells.data] == [2, 2, 2, 2]
+
+    def test_single_frames_can_be_renewed(self, state, qtbot, renewal):
+        results = results_of(state)
+        renewal.request(results, InstanceConfig(min_size=80), [0, 3])
+        qtbot.waitUntil(lambda: not renewal.running, timeout=60_000)
+        assert [len(np.unique(frame)) - 1 for frame in results.cells.data] == [1, 2, 2, 1]
+
+
+class TestFoldersWithoutAWindow:
+    def test_what_is_written_before_a_stop_is_kept(self, tmp_path, trained_run):
+        import tifffile
+
+        from napari_jnet.plugin.predict_batch import BatchFrame, predicting_folder
+        from napari_jnet.plugin.predict_jobs import ModelShelf
+
+        movie = np.random.default_rng(0).random((3, 64, 64)).astype(np.float32)
+        (tmp_path / "in").mkdir()
+        tifffile.imwrite(tmp_path / "in" / "a.tif", movie, photometric="minisblack")
+        facts = {"resolution_levels": None, "dt_bound": None}
+        out = tmp_path / "out"
+        job = predicting_folder(ModelShelf(), trained_run, facts, tmp_path / "in", out, None)()
+        while not isinstance(event := next(job), BatchFrame):
+            pass
+        assert (event.done, event.count) == (1, 3)
+        job.close()
+        assert tifffile.imread(out / "a" / "probability.tif").shape == (1, 64, 64)
+
+    def test_every_sequence_of_a_dataset_has_a_folder(self, tmp_path):
+        import tifffile
+
+        from napari_jnet.plugin.predict_batch import stacks_in
+
+        for sequence in ("01", "02"):
+            (tmp_path / "cells" / sequence).mkdir(parents=True)
+            for number in range(2):
+                picture = np.zeros((9, 9), np.uint8)
+                tifffile.imwrite(tmp_path / "cells" / sequence / f"t{number:03d}.tif", picture)
+        stacks, problems = stacks_in(tmp_path / "cells")
+        assert [stack.sequence for stack in stacks] == ["01", "02"]
+        assert not problems
+
+    def test_results_inside_the_folder_are_no_stacks(self, tmp_path):
+        import tifffile
+
+        from napari_jnet.plugin.predict_batch import stacks_in
+
+        (tmp_path / "out").mkdir()
+        for path in (tmp_path / "a.tif", tmp_path / "out" / "b.tif"):
+            tifffile.imwrite(path, np.zeros((3, 9, 9), np.uint8), photometric="minisblack")
+        stacks, _ = stacks_in(tmp_path, tmp_path / "out")
+        assert [stack.path.name for stack in stacks] == ["a.tif"]
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(ValueError, match="holds no stack"):
+            stacks_in(tmp_path / "empty")
+
+
+class TestVolumes:
+    def test_a_region_of_a_volume_becomes_annotation_plane_by_plane(self):
+        viewer = ViewerModel()
+        image = viewer.add_image(np.random.default_rng(0).random((2, 3, SIZE, SIZE)), name="volume")
+        state = session(viewer)
+        viewer.dims.set_current_step(0, 1)
+        viewer.dims.set_current_step(1, 2)
+        results = add_results(viewer, None, image, image_stack(image), 5.0, "model")
+        cells = np.zeros((3, 10, 12), np.int32)
+        cells[1:, 2:8, 2:8] = 1
+        probability = (cells > 0).astype(np.float32)
+        region = (slice(5, 15), slice(20, 32))
+        for position in (0, 1):
+            results.write(
+                FramePrediction(
+                    position, position, 2, probability, probability, cells, region=region
+                ),
+                0.5,
+            )
+        assert results.maps(1)[0].shape == (3, 10, 12)
+        assert results.cells.data.sum() == 2 * 2 * 36
+        said = use_as_annotation(state, results)
+        assert said.startswith("1 cell copied into 'annotation' (t001 z002)")
+        assert state.annotation.data.sum() == 36
+        assert state.annotation.data[1, 2, 7:13, 22:28].all()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 __all__ = ["Told"]
 
@@ -40,11 +39,11 @@ class Told:
             f"{_count(self.cells, 'cell')}{left}. The results are in {output}."
         )
 
-    def text(self, target: Any, stopped: bool) -> str:
+    def text(self, in_region: bool, stopped: bool) -> str:
         """Return the first lines of what there is to say, and how many more there are."""
         lines = [self.first] if self.first else []
         if not self.first and self.frames:
-            where = " in a region" if target is not None and target[2].region is not None else ""
+            where = " in a region" if in_region else ""
             on = f", on the {_short(self.device)}" if self.device else ""
             lines.append(
                 f"{_count(self.cells, 'cell')} in {_count(self.frames, 'frame')}{where}{on}."

@@ -10,32 +10,22 @@ from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from napari_jnet.config import InstanceConfig
 from napari_jnet.data.stack import Stack
-from napari_jnet.events import FramePrediction, Notice
 from napari_jnet.plugin.adoption import use_as_annotation
 from napari_jnet.plugin.job_widget import JobWidget
-from napari_jnet.plugin.keys import bind_keys
+from napari_jnet.plugin.keys import bind_keys, with_key
 from napari_jnet.plugin.layer_combos import LayerCombo
 from napari_jnet.plugin.layers import image_stack
 from napari_jnet.plugin.overlays import OverlayPanel
-from napari_jnet.plugin.predict_batch import BatchEnd, BatchFrame, predicting_folder
+from napari_jnet.plugin.predict_arrival import Arrival, Target
+from napari_jnet.plugin.predict_batch import BatchEnd, predicting_folder
 from napari_jnet.plugin.predict_form import ModelForm, SeparationForm
 from napari_jnet.plugin.predict_hand_over import HandOver
-from napari_jnet.plugin.predict_jobs import (
-    Exported,
-    LayerWanted,
-    ModelReady,
-    ModelShelf,
-    Unsure,
-    exporting,
-    predicting,
-)
+from napari_jnet.plugin.predict_jobs import ModelShelf, exporting, predicting
 from napari_jnet.plugin.predict_scope_form import ScopeForm
-from napari_jnet.plugin.predict_scopes import Work, draw_region, work
-from napari_jnet.plugin.predict_told import Told
+from napari_jnet.plugin.predict_scopes import draw_region, work
 from napari_jnet.plugin.predict_words import latest_run
 from napari_jnet.plugin.renewal import Renewal
-from napari_jnet.plugin.results import Results, add_results
-from napari_jnet.plugin.session import same
+from napari_jnet.plugin.results import Results
 
 if TYPE_CHECKING:
     import napari
@@ -54,15 +44,14 @@ class PredictWidget(JobWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
-        self.results: Results | None = None
         self._shelf = ModelShelf()
-        self._sent: InstanceConfig | None = None
-        self._target: tuple[Any, Stack, Work] | None = None
-        self._told = Told()
         self._renewal = Renewal(self.show_error)
         self._lifetime.at_end(self._renewal.close)
         self._input_part()
         self._look_part()
+        self._arrival = Arrival(
+            self._session, self.overlays.visibility, self.separation, self._progress
+        )
         self.hand_over = HandOver(self._session, self._lifetime, self._group("Use and correct"))
         self.hand_over.use_button.clicked.connect(self.use_as_annotation)
         self._export_part()
@@ -98,6 +87,7 @@ class PredictWidget(JobWidget):
 
     def _look_part(self) -> None:
         self.overlays = OverlayPanel(self._session, self._lifetime)
+        self.overlays.setToolTip(with_key("toggle_overlays", "Hide all, or show them again"))
         self._group("Overlays").addRow(self.overlays)
         self.separation = SeparationForm(self._group("Separate cells"))
         self.separation.changed.connect(self._renew)
@@ -113,6 +103,11 @@ class PredictWidget(JobWidget):
         self.column.addLayout(self.hand_over.copy_row(self.recipe, self.message))
 
     # what scripts use
+
+    @property
+    def results(self) -> Results | None:
+        """The results of the last prediction into layers, or None."""
+        return self._arrival.results
 
     @property
     def layers(self) -> tuple[Any, Any, Any] | None:
@@ -169,12 +164,12 @@ class PredictWidget(JobWidget):
         try:
             path, facts = self._model()
             sent = self.separation.config if self.separation.touched else None
-            job, title = self._job(scope, path, facts, sent)
+            job, title, target = self._job(scope, path, facts, sent)
         except ValueError as error:
             self.show_error(error)
             self.finished.emit("failed")
             return
-        self._sent, self._told = sent, Told()
+        self._arrival.expect(target, sent)
         self._start(job, title)
 
     def predict_this_frame(self) -> None:
@@ -229,17 +224,15 @@ class PredictWidget(JobWidget):
 
     def _job(
         self, scope: str, path: Path, facts: dict[str, Any], sent: InstanceConfig | None
-    ) -> tuple[Any, str]:
+    ) -> tuple[Any, str, Target | None]:
         if scope == "folder":
-            self._target = None
             folders = self.scope_form.folders()
             job = predicting_folder(self._shelf, path, facts, *folders, sent)
-            return job, f"predicting the stacks in {folders[0]}"
+            return job, f"predicting the stacks in {folders[0]}", None
         image, stack = self._image()
         asked = work(scope, self._session, image, stack)
-        self._target = image, stack, asked
         job = predicting(self._shelf, path, facts, stack, asked, sent)
-        return job, f"predicting {image.name}"
+        return job, f"predicting {image.name}", (image, stack, asked)
 
     def _image(self) -> tuple[Any, Stack]:
         layer = self.image_combo.layer
@@ -271,7 +264,7 @@ class PredictWidget(JobWidget):
             return
         name = QFileDialog.getExistingDirectory(self, "Folder for the results")
         if name:
-            self._target, self._told = None, Told(f"The results are in {name}.")
+            self._arrival.expect(None, first=f"The results are in {name}.")
             self._start(lambda: exporting(results, Path(name)), f"writing results to {name}")
 
     def _predicted(self) -> Results:
@@ -286,58 +279,7 @@ class PredictWidget(JobWidget):
     # what the jobs tell
 
     def _on_event(self, event: Any) -> None:
-        handlers: dict[type, Callable[[Any], None]] = {
-            FramePrediction: self._frame,
-            Unsure: self._unsure,
-            Notice: lambda notice: self._told.add(notice.text),
-            ModelReady: self._model_ready,
-            LayerWanted: self._layer_wanted,
-            BatchFrame: self._batch_frame,
-            Exported: lambda e: self._progress(e.done, e.count, f"written {e.done} of {e.count}"),
-        }
-        handlers[type(event)](event)
-
-    def _model_ready(self, event: ModelReady) -> None:
-        if not self.separation.touched:
-            self.separation.config = event.instances
-        self._used = self._sent or event.instances
-        self._told.device = event.device
-        if self._target is None:
-            return
-        image, stack, asked = self._target
-        before, positions = self.results, asked.positions(stack)
-        self.results = add_results(
-            self._viewer, before, image, stack, event.bound, event.key, positions
-        )
-        event.missing.extend(self.results.missing)
-        event.taken.set()
-        self.overlays.visibility.show_cells_in(positions)
-        if before is not None and before is not self.results and before.edited:
-            self._told.add("The cells that you painted on are kept in the earlier layers.")
-        self._session.results = self.results
-
-    def _layer_wanted(self, event: LayerWanted) -> None:
-        assert self.results is not None
-        self.results.make(event.name)
-        event.made.set()
-
-    def _frame(self, event: FramePrediction) -> None:
-        assert self.results is not None
-        self.results.write(event, self._used.segmentation_threshold)
-        self._told.count(int(event.instances.max(initial=0)))
-        done = self._told.frames
-        self._progress(done, event.count, f"frame {done} of {event.count}")
-
-    def _unsure(self, event: Unsure) -> None:
-        assert self._target is not None
-        book = self._session.book  # of the image that is worked on
-        if same(self._target[0], self._session.image) and event.position < len(book):
-            book.set_uncertainty({event.position: event.bits})
-
-    def _batch_frame(self, event: BatchFrame) -> None:
-        self._told.count(event.cells)
-        words = f"{event.stack}: frame {event.done} of {event.count}"
-        self._progress(event.done, event.count, words)
+        self._arrival.take(event)
 
     def _progress(self, done: int, count: int, words: str) -> None:
         self.progress.setValue(round(1000 * done / count))
@@ -351,19 +293,13 @@ class PredictWidget(JobWidget):
 
     def _on_done(self, value: Any) -> None:
         if isinstance(value, BatchEnd):
-            self._told.end_batch(value.stacks, value.skipped, self.scope_form.output.path)
+            self._arrival.told.end_batch(value.stacks, value.skipped, self.scope_form.output.path)
         super()._on_done(value)
 
     def _end(self, outcome: str) -> None:
         if outcome != "failed":
-            self.message.say(self._told.text(self._target, outcome == "stopped"))
-        if self._target is not None and self.results is not None:
-            self._join_up(self.results)
+            self.message.say(self._arrival.text(outcome == "stopped"))
+        positions, results = self._arrival.to_renew(), self.results
+        if results is not None and positions != []:
+            self._renewal.request(results, self.separation.config, positions)
         super()._end(outcome)
-
-    def _join_up(self, results: Results) -> None:
-        """Separate anew what the sliders say otherwise by now, and regions that have met."""
-        if self.separation.touched and self._sent != self.separation.config:
-            self._renew()
-        elif met := [p for p, regions in results.parts.items() if len(regions) > 1]:
-            self._renewal.request(results, self.separation.config, met)
