@@ -139,3 +139,24 @@ def test_names_and_colours_of_classes_reach_the_training() -> None:
     assert frames[0].legend == legend
     assert training_input(image, labels, LabelKind.INSTANCES).frames()[0].legend == ()
     assert training_input(image, Labels(painted), LabelKind.CLASSES).frames()[0].legend == ()
+
+
+def test_frames_are_named_as_on_the_command_line(tmp_path):
+    """A run that was begun in the window goes on there: it asks for its frames by name."""
+    from napari.layers import Image, Labels
+
+    from napari_jnet.data import annotated_frames
+    from napari_jnet.data.project import Project
+
+    volumes = np.random.default_rng(0).normal(size=(3, 12, 16, 16)).astype(np.float32)
+    painted = np.zeros(volumes.shape, np.int32)
+    painted[1, 10, 4:8, 4:8] = 1
+    layer = Image(volumes, name="embryo", axis_labels=("t", "z", "y", "x"))
+    project = Project.create(tmp_path / "project", image_stack(layer), LabelKind.INSTANCES)
+    project.write_frame(1, painted[1])
+    layer.name = "renamed"
+    data = training_input(layer, Labels(painted), LabelKind.INSTANCES, name=project.stack.name)
+    there = [frame.name for frame in annotated_frames(project.open_stack(), "painted")]
+    (here,) = (frame.name for frame in data.frames())
+    assert here == "embryo/t001 z10"
+    assert here in there

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, Annotation, LabelKind, Stack
 
-__all__ = ["annotated_frames", "frame_name"]
+__all__ = ["annotated_frames", "frame_name", "plane_name"]
 
 
 def frame_name(stack: Stack, number: int) -> str:
@@ -14,6 +14,11 @@ def frame_name(stack: Stack, number: int) -> str:
     letter = stack.axes[0].lower()
     where = stack.sequence or stack.name
     return f"{where}/{letter}{number:0{stack.digits}d}"
+
+
+def plane_name(frame: str, plane: int, planes: int) -> str:
+    """Return the name of a plane of a volume for people: "01/t002 z05"."""
+    return f"{frame} z{plane:0{max(2, len(str(planes - 1)))}d}"
 
 
 def annotated_frames(
@@ -77,8 +82,8 @@ def _planes(stack: Stack, annotation: Annotation, number: int) -> list[Annotated
     if labels.ndim == 2:
         parts = [(name, image, labels)]
     else:
-        digits = max(2, len(str(labels.shape[0] - 1)))
-        parts = [(f"{name} z{z:0{digits}d}", image[z], labels[z]) for z in range(labels.shape[0])]
+        planes = labels.shape[0]
+        parts = [(plane_name(name, z, planes), image[z], labels[z]) for z in range(planes)]
     return [
         AnnotatedFrame(n, i, t, kind, legend=annotation.legend)
         for n, i, t in parts

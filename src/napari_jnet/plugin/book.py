@@ -267,7 +267,15 @@ class FrameBook:
             raise ValueError("There is no image; load a stack, or open an image in napari.")
         numbers = self.numbers
         roles = {numbers[p]: role for p in range(len(self)) if (role := self.role(p))}
-        return training_input(image, watch.layer, self.kind, painted=_painted(watch), roles=roles)
+        project = self._session.project
+        return training_input(
+            image,
+            watch.layer,
+            self.kind,
+            painted=_painted(watch),
+            roles=roles,
+            name=None if project is None else project.stack.name,
+        )
 
     def frame(self, position: int) -> NDArray[Any]:
         """Read the labels of a frame, (H, W) or (Z, H, W); a view where the layer is in memory."""

@@ -6,13 +6,14 @@ Taken from the layers in the window's thread, cheaply; pixels are read frame by 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_jnet.data.frames import frame_name, plane_name
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind, Stack, known_labels
 from napari_jnet.plugin.legend import layer_legend
 from napari_jnet.plugin.session import METADATA_KEY, unwrap
@@ -180,15 +181,23 @@ class PaintedPlanes:
 class TrainingInput:
     """An image layer and a labels layer, as they were when training was asked for."""
 
-    name: str
+    stack: Stack  # the image; names its frames
     image: Any  # (..., H, W) or (..., H, W, C)
     labels: Any  # (..., H, W)
     kind: LabelKind
-    axes: str  # of the labels
-    frame_numbers: tuple[int, ...]
     partial: Collection[int]  # frame numbers; looked at in the worker: it may read files
     legend: tuple[tuple[str, str], ...] = ()  # name and colour of each class, where known
     roles: Mapping[int, str] = field(default_factory=dict)  # by frame number; unused are left out
+
+    @property
+    def name(self) -> str:
+        """What the frames are called by: the sequence, or the stack."""
+        return self.stack.sequence or self.stack.name
+
+    @property
+    def frame_numbers(self) -> tuple[int, ...]:
+        """The frame numbers, by position."""
+        return self.stack.frame_numbers
 
     def frames(self) -> list[AnnotatedFrame]:
         """Read the annotated planes; called in the worker thread.
@@ -224,11 +233,9 @@ class TrainingInput:
             yield AnnotatedFrame(name, image, known, kind, role, legend=self.legend)
 
     def _plane_name(self, index: tuple[int, ...]) -> str:
-        parts = [
-            f"{axis.lower()}{self.frame_numbers[i] if n == 0 else i:03d}"
-            for n, (axis, i) in enumerate(zip(self.axes, index, strict=False))
-        ]
-        return f"{self.name}/{' '.join(parts)}" if parts else self.name
+        """Name a plane as `annotated_frames` does: a run may go on from the command line."""
+        name = frame_name(self.stack, self.frame_numbers[index[0] if index else 0])
+        return name if len(index) < 2 else plane_name(name, index[1], self.labels.shape[1])
 
 
 def training_input(
@@ -238,6 +245,7 @@ def training_input(
     *,
     painted: Any | None = None,
     roles: Mapping[int, str] | None = None,
+    name: str | None = None,
 ) -> TrainingInput:
     """Take an image layer and a labels layer for training; painted pixels are copied.
 
@@ -251,6 +259,8 @@ def training_input(
         The pixels of the labels where they are copied already, such as `PaintedPlanes`.
     roles
         Frame number -> "training", "validation" or "unused".
+    name
+        What the frames are called by, where it is not the layer: that of the project.
 
     Raises
     ------
@@ -278,12 +288,10 @@ def training_input(
             )
         painted = painted.copy()
     return TrainingInput(
-        name=stack.sequence or image.name,
+        stack=stack if name is None else replace(stack, name=name),
         image=picture,
         labels=painted,
         kind=kind,
-        axes=_axes(labels, painted.ndim),
-        frame_numbers=stack.frame_numbers,
         partial=_metadata(labels).get("partial", ()),
         legend=layer_legend(labels) if kind is LabelKind.CLASSES else (),
         roles=dict(roles or {}),
