@@ -130,10 +130,10 @@ def _measurement(
     pixels = float(row["area"])
     size = pixels * float(np.prod(np.abs(scale)))
     perimeter = float(row["perimeter"]) if "perimeter" in row else None
-    intensities = [
+    mean, low, high = (
         float(row[name]) if name in row else None
         for name in ("intensity_mean", "intensity_min", "intensity_max")
-    ]
+    )
     return Measurement(
         number,
         int(row["label"]),
@@ -143,7 +143,9 @@ def _measurement(
         _diameter(size, ndim),
         perimeter,
         perimeter * abs(scale[-1]) if perimeter is not None and square else None,
-        *intensities,
+        mean,
+        low,
+        high,
         centroid,
         tuple(s * c + t for s, c, t in zip(scale, centroid, translate, strict=True)),
     )

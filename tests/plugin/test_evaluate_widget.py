@@ -95,7 +95,7 @@ def test_who_paints_goes_on_painting(qtbot, viewer, widget):
     viewer.layers.selection.active = viewer.layers["truth"]
     viewer.layers["truth"].mode = "paint"
     evaluate(qtbot, widget)
-    assert viewer.layers.selection.active.name == "truth"
+    assert viewer.layers.selection.active.name == "truth" and viewer.layers["truth"].visible
     assert session(viewer).annotation.name == "truth"
     assert not viewer.layers["errors"].editable
     names = [widget.result_choice.itemText(n) for n in range(widget.result_choice.count())]
@@ -103,9 +103,12 @@ def test_who_paints_goes_on_painting(qtbot, viewer, widget):
 
 
 def test_errors_are_switched_and_not_doubled(qtbot, viewer, widget):
+    viewer.layers["movie"].visible = True
+    viewer.layers["truth"].visible = False
     evaluate(qtbot, widget)
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["movie", "errors"]
     widget.errors_check.click()
-    assert not viewer.layers["errors"].visible
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["movie", "found"]
     widget.errors_check.click()
     assert viewer.layers["errors"].visible
     viewer.layers["found"].data = np.asarray(viewer.layers["truth"].data).copy()
@@ -115,6 +118,22 @@ def test_errors_are_switched_and_not_doubled(qtbot, viewer, widget):
     viewer.layers.remove("errors")
     assert evaluate(qtbot, widget) == "done"
     assert "errors" in viewer.layers
+
+
+def test_hidden_labels_come_back(qtbot, viewer, widget):
+    truth, found = viewer.layers["truth"], viewer.layers["found"]
+    viewer.layers.selection.active = viewer.layers["movie"]
+    evaluate(qtbot, widget)
+    assert not truth.visible and not found.visible
+    viewer.layers.selection.active = truth
+    assert truth.visible and not found.visible
+    session(viewer).step = "annotate"
+    assert found.visible and not viewer.layers["errors"].visible
+    session(viewer).step = "evaluate"
+    assert viewer.layers["errors"].visible and not found.visible and truth.visible
+    widget.close()
+    widget.deleteLater()
+    qtbot.waitUntil(lambda: found.visible, timeout=TIMEOUT)
 
 
 def test_frames_by_their_role(qtbot, viewer, widget):

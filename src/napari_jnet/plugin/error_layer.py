@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_jnet.metrics.errors import ErrorKind
 from napari_jnet.plugin.legend import legend_options
 from napari_jnet.plugin.results import placement
-from napari_jnet.plugin.session import METADATA_KEY, same
+from napari_jnet.plugin.session import METADATA_KEY, Lifetime, Session, same
 
 __all__ = ["COLOURS", "NAMES", "ErrorLayer", "legend_words"]
 
@@ -39,24 +39,41 @@ def legend_words(kinds: Any = tuple(ErrorKind)[:4]) -> str:
 class ErrorLayer:
     """One labels layer "errors" of a viewer, made when the first errors come.
 
+    While it is shown, the compared labels are not: their colours would be taken for errors.  They are
+    shown again when they are selected, when another step begins, and at the end; an annotation that
+    somebody works on stays.
+
     Parameters
     ----------
-    viewer
-        That it is added to.
+    session
+        Of the viewer that it is added to.
+    lifetime
+        Of the widget that shows errors.
     """
 
-    def __init__(self, viewer: Any) -> None:
-        self._viewer = viewer
+    def __init__(self, session: Session, lifetime: Lifetime) -> None:
+        self._session, self._viewer = session, session.viewer
         self.layer: Any | None = None
         self.visible = True
+        self._compared: list[Any] = []
+        self._hidden: list[Any] = []
+        lifetime.connect(self._viewer.layers.selection.events.active, self._selected)
+        lifetime.connect(session.step_changed, self._step)
+        lifetime.at_end(self._restore)
 
     @property
     def there(self) -> bool:
         """Whether the viewer has the layer."""
         return any(same(layer, self.layer) for layer in self._viewer.layers)
 
-    def clear(self, like: Any) -> None:
-        """Forget all errors; the next ones lie on this layer."""
+    def clear(self, like: Any, *others: Any) -> None:
+        """Forget all errors; the next ones lie on this layer, which is compared with the others."""
+        self._restore()
+        self._compared = [like, *others]
+        self._make(like)
+        self.show(self.visible)
+
+    def _make(self, like: Any) -> None:
         data = like.data[0] if getattr(like, "multiscale", False) else like.data
         # zeros take no memory before they are written
         plane = np.zeros(tuple(data.shape), np.uint8)
@@ -92,5 +109,31 @@ class ErrorLayer:
     def show(self, visible: bool) -> None:
         """Show or hide the errors."""
         self.visible = visible
-        if self.layer is not None and self.there:
-            self.layer.visible = visible
+        self._show(visible)
+
+    def _show(self, visible: bool) -> None:
+        if self.layer is None or not self.there:
+            return
+        self.layer.visible = visible
+        if not visible:
+            self._restore()
+            return
+        active = self._viewer.layers.selection.active
+        for layer in self._compared:
+            worked_on = same(layer, active) and same(layer, self._session.annotation)
+            if layer.visible and not worked_on:
+                layer.visible = False
+                self._hidden.append(layer)
+
+    def _step(self, step: str) -> None:
+        self._show(self.visible and step == "evaluate")
+
+    def _selected(self, _event: Any = None) -> None:
+        active = self._viewer.layers.selection.active
+        for layer in [layer for layer in self._hidden if same(layer, active)]:
+            self._hidden.remove(layer)
+            layer.visible = True
+
+    def _restore(self) -> None:
+        while self._hidden:
+            self._hidden.pop().visible = True

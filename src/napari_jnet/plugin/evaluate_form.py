@@ -39,7 +39,9 @@ def role_of(session: Session, position: int) -> str:
     if book is None or not 0 <= position < len(book):
         return ""
     role = str(book.role(position))
-    return role or ("annotated" if book.facts(position).annotated else "")
+    # predicted cells count as the annotation only as long as nobody has painted one
+    painted = book.layer is not None and not result_of(book.layer)
+    return role or ("annotated" if painted and book.facts(position).annotated else "")
 
 
 def frames_of(session: Session, which: str, numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:

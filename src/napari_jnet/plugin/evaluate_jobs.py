@@ -231,10 +231,9 @@ def _score(
 
 
 def _maps(side: LayerLabels, position: int) -> tuple[Any, Any]:
-    return tuple(
-        None if data is None else _frame(data, position)
-        for data in (side.classes, side.probability)
-    )
+    classes = None if side.classes is None else _frame(side.classes, position)
+    probability = None if side.probability is None else _frame(side.probability, position)
+    return classes, probability
 
 
 def _frame(data: Any, position: int) -> NDArray[Any]:

@@ -57,7 +57,7 @@ class EvaluateWidget(JobWidget):
         self.errors: list[tuple[int, CellError]] = []  # position and error
         self._frames: list[tuple[int, FrameScore]] = []
         self._compared: tuple[Any, Comparison] | None = None
-        self._overlay = ErrorLayer(napari_viewer)
+        self._overlay = ErrorLayer(self._session, self._lifetime)
         self._choices()
         self._score_part()
         self._error_part()
@@ -111,7 +111,10 @@ class EvaluateWidget(JobWidget):
         form = self._group("Errors")
         self.errors_check = QCheckBox("Show on the image")
         self.errors_check.setChecked(True)
-        self.errors_check.setToolTip("Mark missed, false, split and merged cells by colour.")
+        self.errors_check.setToolTip(
+            "Mark missed, false, split and merged cells by colour; the compared labels are hidden "
+            "meanwhile. What is not marked is right."
+        )
         self.errors_check.toggled.connect(self._overlay.show)
         self.legend = QLabel(legend_words())
         self.error_table = ResultTable(ERRORS)
@@ -161,7 +164,8 @@ class EvaluateWidget(JobWidget):
         pixel_kinds = (ErrorKind.MISSED, ErrorKind.FALSE, ErrorKind.WRONG_CLASS)
         self.legend.setText(legend_words() if instances else legend_words(pixel_kinds))
         self.error_table.setVisible(instances)
-        self._overlay.clear(layer)
+        truth = self.truth_combo.truth
+        self._overlay.clear(layer, *([] if isinstance(truth, DiskTruth) else [truth]))
         self._start(scoring(comparison), f"scoring {comparison.result.name}")
 
     def save(self, path: Path | str) -> None:

@@ -168,6 +168,7 @@ class MeasureWidget(JobWidget):
         centroid = found.centroid_px
         at = centroid if layer.ndim == len(centroid) else (position, *centroid)
         show_place(self._viewer, layer, at, found.diameter_px)
+        layer.visible = True
         self._viewer.layers.selection.active = layer
         layer.selected_label = found.label
 

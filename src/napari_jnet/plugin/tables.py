@@ -147,13 +147,17 @@ class ResultTable(QTableView):
         self.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setAlternatingRowColors(True)
         self.setWordWrap(False)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         numbers, titles = self.verticalHeader(), self.horizontalHeader()
         assert numbers is not None and titles is not None
         numbers.hide()
         numbers.setDefaultSectionSize(self.fontMetrics().height() + 6)
+        # as many columns as can be read in a dock
+        self.setStyleSheet(
+            "QTableView { font-size: 9pt; } QHeaderView::section { padding: 2px 3px; }"
+        )
+        titles.setMinimumSectionSize(28)
         titles.setHighlightSections(False)
         titles.setDefaultAlignment(Qt.AlignmentFlag.AlignCenter)
         self.setMinimumHeight(120)
