@@ -27,7 +27,7 @@ from napari_jnet.plugin.session import Lifetime, Session
 
 __all__ = ["PaintTools", "next_number"]
 
-_WHOLE_STACK = 128 * 2**20  # bytes that are searched for the highest number: 20 ms
+_SEARCHED = 32 * 2**20  # bytes that are searched for the highest number: a few milliseconds
 _TOOLS = {
     "paint": ("Brush", "Paint with the brush (key 2). [ and ] change its size."),
     "polygon": ("Outline", "Click around a cell, double click to close and fill it (key 3)."),
@@ -37,7 +37,7 @@ _TOOLS = {
     "pan_zoom": ("Move", "Drag to move the picture, without painting (key 6, or hold Space)."),
 }
 _HINTS = {
-    "paint": "Drag to paint; drag with the right button to draw an outline that is filled.",
+    "paint": "Drag to paint. Or right click, then move around a cell back to the start: it is filled.",
     "polygon": "Click around it; a double click closes the outline, Esc gives it up.",
     "fill": "Click where to fill.",
     "erase": "Drag over what should go.",
@@ -47,11 +47,17 @@ _HINTS = {
 }
 
 
-def next_number(layer: Any, index: tuple[int, ...]) -> int:
-    """Return a number for a new cell: one more than all in the layer, of a large one in this plane."""
-    data = pixels(layer)
-    small = isinstance(data, np.ndarray) and data.nbytes <= _WHOLE_STACK
-    return int(max((data if small else plane(layer)(index)).max(initial=0), 0)) + 1
+def next_number(book: Any, index: tuple[int, ...]) -> int:
+    """Return a number for a new cell: one more than all painted ones.
+
+    Where very much is painted, one more than those of the shown plane: cells of two frames may
+    share a number.
+    """
+    highest = int(plane(book.layer)(index).max(initial=0))
+    annotated = book.annotated
+    if len(annotated) * pixels(book.layer).nbytes <= _SEARCHED * len(book):
+        highest = max([highest, *(int(book.frame(p).max(initial=0)) for p in annotated)])
+    return max(highest, 0) + 1
 
 
 class PaintTools(AnnotatePart):
@@ -147,7 +153,7 @@ class PaintTools(AnnotatePart):
     def new_cell(self) -> int:
         """Choose a number that no cell has, and the brush; return the number."""
         layer = self._activate()
-        number = next_number(layer, current_index(self._session.viewer, layer))
+        number = next_number(self._book, current_index(self._session.viewer, layer))
         layer.selected_label = number
         if layer.mode not in ("paint", "polygon", "fill"):
             layer.mode = "paint"

@@ -1,12 +1,14 @@
 """A brush that leaves other cells alone, but paints over what is unknown.
 
 napari's "preserve labels" protects everything but background: a brush could not paint a cell on
-unknown pixels, and the eraser would erase the selected cell only.
+unknown pixels, and the eraser would erase the selected cell only.  Outlines that are closed by the
+Enter key or encircled with the right button are napari's alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -25,15 +27,26 @@ class KeepCells:
         self._layer = unwrap(layer)
         # before napari's own brush: what is put back at the end then belongs to the stroke's undo step
         self._layer.mouse_drag_callbacks.insert(0, self._stroke)
+        self._layer.mouse_double_click_callbacks.insert(0, self._outline)
 
     def close(self) -> None:
         """Leave the layer alone."""
-        if self._stroke in self._layer.mouse_drag_callbacks:
-            self._layer.mouse_drag_callbacks.remove(self._stroke)
+        for callbacks, mine in (
+            (self._layer.mouse_drag_callbacks, self._stroke),
+            (self._layer.mouse_double_click_callbacks, self._outline),
+        ):
+            if mine in callbacks:
+                callbacks.remove(mine)
 
     def _stroke(self, layer: Any, event: Any) -> Iterator[None]:
-        index = self._painted_index(event)
+        index = self._painted_index(event, ("paint", "erase", "fill"))
         if index is None:
+            return
+        if layer.mode == "fill":  # spreads over the clicked label only
+            if layer.get_value(event.position, world=True) == UNKNOWN:
+                layer.preserve_labels = False
+                yield
+                layer.preserve_labels = True
             return
         erases = layer.mode == "erase" or layer.selected_label == layer.colormap.background_value
         data = pixels(layer)
@@ -51,10 +64,28 @@ class KeepCells:
         finally:
             layer.preserve_labels = True
 
-    def _painted_index(self, event: Any) -> tuple[int, ...] | None:
+    def _outline(self, layer: Any, event: Any) -> None:
+        """Guard the double click that closes an outline; what follows it in the list ends the guard."""
+        index = self._painted_index(event, ("polygon",))
+        if index is None or not (pixels(layer)[index] == UNKNOWN).any():
+            return
+        before = pixels(layer)[index].copy()
+        step = ExitStack()
+        step.enter_context(layer.block_history())
+        layer.preserve_labels = False
+
+        def done(_layer: Any, _event: Any) -> None:
+            layer.mouse_double_click_callbacks.remove(done)
+            layer.preserve_labels = True
+            with step:
+                self._put_back(index, before)
+
+        layer.mouse_double_click_callbacks.append(done)
+
+    def _painted_index(self, event: Any, modes: tuple[str, ...]) -> tuple[int, ...] | None:
         """Return where the plane lies that this stroke paints on, or None where it is not ours."""
         layer = self._layer
-        ours = layer.mode in ("paint", "erase") and layer.preserve_labels and event.button == 1
+        ours = layer.mode in modes and layer.preserve_labels and event.button == 1
         if not ours or len(event.dims_displayed) != 2 or layer.n_edit_dimensions != 2:
             return None
         if not isinstance(pixels(layer), np.ndarray):
