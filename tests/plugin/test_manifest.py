@@ -10,7 +10,7 @@ pytest.importorskip("napari")
 
 from npe2 import PluginManifest
 
-WIDGETS = {"Workbench", "Load stack", "Train", "Predict", "Evaluate", "Measure"}
+WIDGETS = {"Workbench", "Load stack", "Annotate", "Train", "Predict", "Evaluate", "Measure"}
 
 
 @pytest.fixture(scope="module")

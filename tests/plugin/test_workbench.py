@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 from qtpy.QtWidgets import QLabel, QWidget
 
@@ -28,6 +29,13 @@ class Page(QWidget):
         super().__init__()
         self.name = name
         Page.made.append(name)
+
+
+@pytest.fixture(autouse=True)
+def no_guide(monkeypatch):
+    """Keep the guide closed, and the user's settings as they are."""
+    monkeypatch.setattr("napari_jnet.plugin.workbench.wants_guide", lambda: False)
+    monkeypatch.setattr("napari_jnet.plugin.workbench.remember_guide", lambda _show: None)
 
 
 @pytest.fixture
@@ -155,6 +163,26 @@ def test_an_unknown_step_is_refused_in_words(workbench):
     with pytest.raises(ValueError, match="the steps are stack"):
         workbench.show_step("paint")
     assert workbench.current == "stack"
+
+
+def test_frames_painted_since_the_last_epoch_are_to_be_learned(workbench, viewer, qtbot):
+    shared = session(viewer)
+    layer, run = shared.annotation, Path("run")
+
+    def paint(frame):
+        with layer.block_history():
+            layer.data_setitem((np.array([frame]), np.array([1]), np.array([1])), 77)
+
+    shared.model = run
+    qtbot.waitUntil(lambda: workbench.hint.step == "predict", timeout=LATER)
+    paint(1)
+    qtbot.waitUntil(lambda: "1 frame is new" in workbench.hint_line.text, timeout=LATER)
+    for epoch in (0, 1, 2):
+        shared.training = TrainingStatus("running", run, epoch, 0.3 * epoch)
+    shared.training = TrainingStatus("idle", run, 2, 1.0, "done")
+    qtbot.waitUntil(lambda: workbench.hint.action == "Predict", timeout=LATER)
+    paint(2)
+    qtbot.waitUntil(lambda: workbench.hint.action == "Fine-tune", timeout=LATER)
 
 
 @pytest.mark.parametrize("step", steps.STEPS, ids=lambda step: step.name)

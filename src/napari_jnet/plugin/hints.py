@@ -115,7 +115,9 @@ def advise(facts: Facts) -> Hint:
         frames = _count(facts.new_frames, "frame is", "frames are")
         return Hint(f"{frames} new or corrected: press Fine-tune.", "train", "Fine-tune")
     if not facts.predicted:
-        return Hint("Press Predict to see which cells it finds in this frame.", "predict", "Predict")
+        return Hint(
+            "Press Predict to see which cells it finds in this frame.", "predict", "Predict"
+        )
     return _after_prediction(facts)
 
 
@@ -159,7 +161,7 @@ def _paint_more(facts: Facts) -> str:
 def _after_prediction(facts: Facts) -> Hint:
     if facts.score is None:
         return Hint(
-            "Right? Then Evaluate and Measure. Not yet? Go to a bad frame and press Use as annotation.",
+            "Good? Go on to Evaluate and Measure. Not yet? In a bad frame, press Use as annotation.",
             "predict",
             "Use as annotation",
         )

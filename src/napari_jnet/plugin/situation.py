@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from qtpy.QtCore import QObject, QTimer
@@ -34,8 +34,9 @@ class Situation(QObject):
     ) -> None:
         super().__init__()
         self._session, self._changed = session, changed
-        # what each frame held when the network last learned from it, by position
-        self._learned: dict[int, Any] = {}
+        # positions edited since the network last learned, and of these, within the last epoch
+        self._edited: set[int] = set()
+        self._recent: set[int] = set()
         self._epoch: tuple[Any, int] = (None, -1)
         self._unfinished = 0
         self._over = False
@@ -50,10 +51,10 @@ class Situation(QObject):
                 lifetime.connect(emitter, self._soon)
         lifetime.connect(session.training_changed, self._training_changed)
         lifetime.connect(session.book.changed, self._soon)
+        lifetime.connect(session.book.edited, self._note)
+        lifetime.connect(session.annotation_changed, self._start_anew)
         lifetime.connect(session.project_changed, self._read_runs)
         self._read_runs()
-        if session.model is not None:
-            self._learn()
 
     def _end(self) -> None:
         self._over = True  # the timer may be gone before: Qt ends children in its own order
@@ -68,11 +69,19 @@ class Situation(QObject):
         if not self._timer.isActive():
             self._timer.start()
 
+    def _note(self, positions: Iterable[int]) -> None:
+        self._recent.update(positions)
+
+    def _start_anew(self, _layer: Any = None) -> None:
+        self._edited, self._recent = set(), set()
+
     def _training_changed(self, status: Any) -> None:
-        # new annotations are picked up between two epochs
-        if status.state != "idle" and (status.run, status.epoch) != self._epoch:
-            self._epoch = (status.run, status.epoch)
-            self._learn()
+        now = (status.run, status.epoch)
+        if status.state != "idle" and now != self._epoch:
+            # what was painted in an epoch is picked up after it, unless it was the last
+            begins = status.run != self._epoch[0] or status.epoch == 0
+            self._edited, self._recent = set() if begins else self._recent, set()
+            self._epoch = now
         if status.state == "idle":
             self._read_runs()
 
@@ -80,18 +89,5 @@ class Situation(QObject):
         run = None if self._session.project is None else self._session.project.last_run
         self._unfinished = run.epochs if run is not None and run.resumable else 0
 
-    def _learn(self) -> None:
-        self._learned = self._painted()
-
-    def _painted(self) -> dict[int, Any]:
-        book = self._session.book
-        return {p: _content(book.facts(p)) for p in book.annotated}
-
     def _new_frames(self) -> int:
-        painted = self._painted()
-        return sum(content != self._learned.get(p) for p, content in painted.items())
-
-
-def _content(facts: Any) -> tuple[Any, ...]:
-    """Return what changes when a frame is painted on, and not when it is scored."""
-    return facts.objects, facts.pixels, facts.unknown
+        return len((self._edited | self._recent) & set(self._session.book.annotated))

@@ -19,6 +19,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_jnet.plugin.forms import MessageLine
+from napari_jnet.plugin.guide import (
+    GuidePanel,
+    Spotlight,
+    find_button,
+    remember_guide,
+    sample_image,
+    wants_guide,
+)
 from napari_jnet.plugin.hints import Facts, Hint, advise, step_states
 from napari_jnet.plugin.session import Lifetime, SaveStatus, TrainingStatus, session
 from napari_jnet.plugin.situation import Situation
@@ -58,10 +66,13 @@ class Workbench(QWidget):
         self.steps_row = StepsRow(self._go)
         self._stack = QStackedWidget()
         self.status_row = StatusRow(self._go)
+        self.guide = GuidePanel()
+        self.spotlight = Spotlight(self)
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
         column.setSpacing(4)
         column.addWidget(self.hint_line)
+        column.addWidget(self.guide)
         column.addWidget(self.steps_row)
         column.addWidget(self._stack, 1)
         column.addWidget(self.status_row)
@@ -69,6 +80,10 @@ class Workbench(QWidget):
         lifetime.connect(self._session.step_changed, self.show_step)
         lifetime.connect(self._session.saving_changed, self.status_row.show_saving)
         lifetime.connect(self._session.training_changed, self.status_row.show_training)
+        self.hint_line.help_button.clicked.connect(lambda: self.show_guide(self.guide.isHidden()))
+        self.guide.closed.connect(lambda: self.show_guide(False))
+        self.guide.sample_wanted.connect(self.open_sample)
+        self.guide.setVisible(wants_guide())
         self.status_row.show_saving(self._session.saving)
         self.status_row.show_training(self._session.training)
         self._situation.look()
@@ -107,7 +122,20 @@ class Workbench(QWidget):
         self._session.step = name
         self.steps_row.choose(name)
         self.hint_line.at_step(name)
+        self.guide.show_step(STEPS.index(step) + 1, step)
+        self._point()
         return self._pages[name]
+
+    def show_guide(self, shown: bool) -> None:
+        """Open or close the guide; napari remembers whether it opens by itself next time."""
+        self.guide.setVisible(shown)
+        remember_guide(shown)
+        self._point()
+
+    def open_sample(self) -> None:
+        """Open the touching cells of the sample data, without their truth, to try everything on."""
+        data, options = sample_image()
+        self._viewer.add_image(data, **options)
 
     def event(self, event: QEvent) -> bool:
         """Let the steps go when the dock is closed: alone, each stops its job."""
@@ -139,6 +167,17 @@ class Workbench(QWidget):
     def _show_facts(self, facts: Facts) -> None:
         self.hint_line.show_hint(advise(facts))
         self.steps_row.show_states(step_states(facts))
+        self.guide.offer_sample(not facts.image)
+        self._point()
+
+    def _point(self) -> None:
+        """Ring what is to be pressed next, while the guide is open."""
+        hint, target = self.hint, None
+        if not self.guide.isHidden() and self._stack.count():
+            here = hint.step == self._session.step
+            target = find_button(self.page, hint.action) if here else None
+            target = self.steps_row.buttons[hint.step] if not here else target
+        self.spotlight.move_to(target)
 
 
 def _broken(step: Step, error: Exception) -> QWidget:
@@ -171,10 +210,14 @@ class HintLine(QWidget):
         self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
         self.go_button = QToolButton()
         self.go_button.clicked.connect(lambda: go(self.hint.step))
-        self.row = QHBoxLayout(self)
-        self.row.setContentsMargins(8, 4, 4, 4)
-        self.row.addWidget(self._text, 1)
-        self.row.addWidget(self.go_button)
+        self.help_button = QToolButton()
+        self.help_button.setText("?")
+        self.help_button.setToolTip("What this step is for, and what to press next: the guide.")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(8, 4, 4, 4)
+        row.addWidget(self._text, 1)
+        row.addWidget(self.go_button)
+        row.addWidget(self.help_button)
 
     @property
     def text(self) -> str:

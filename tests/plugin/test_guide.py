@@ -1,0 +1,147 @@
+"""The guide: opens by itself until it is closed, rings the next button, blocks nothing."""
+
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+
+from napari_jnet.plugin import guide
+from napari_jnet.plugin.guide import Spotlight, find_button
+from napari_jnet.plugin.session import session
+from napari_jnet.plugin.workbench import Workbench
+
+LATER = 3000
+
+
+class Page(QWidget):
+    """A step with one button, called like the one that makes labels."""
+
+    def __init__(self, _step, _viewer):
+        super().__init__()
+        self.button = QPushButton("New annotation")
+        QHBoxLayout(self).addWidget(self.button)
+
+
+@pytest.fixture
+def settings(monkeypatch):
+    """What is remembered, away from the user's own settings."""
+    remembered = {"show": True}
+    monkeypatch.setattr("napari_jnet.plugin.workbench.wants_guide", lambda: remembered["show"])
+    monkeypatch.setattr(
+        "napari_jnet.plugin.workbench.remember_guide",
+        lambda show: remembered.update(show=show),
+    )
+    monkeypatch.setattr("napari_jnet.plugin.workbench.make_widget", Page)
+    return remembered
+
+
+@pytest.fixture
+def workbench(make_napari_viewer_proxy, settings, qtbot):
+    viewer = make_napari_viewer_proxy()
+    widget = Workbench(viewer)
+    qtbot.addWidget(widget)
+    return widget
+
+
+def test_the_guide_opens_until_it_is_closed_and_that_is_remembered(workbench, settings):
+    assert not workbench.guide.isHidden()
+    workbench.guide.close_button.click()
+    assert workbench.guide.isHidden()
+    assert settings == {"show": False}
+    assert workbench.spotlight.button is None
+    workbench.hint_line.help_button.click()
+    assert not workbench.guide.isHidden()
+    assert settings == {"show": True}
+
+
+def test_a_guide_closed_once_stays_closed_next_time(make_napari_viewer_proxy, settings, qtbot):
+    settings["show"] = False
+    widget = Workbench(make_napari_viewer_proxy())
+    qtbot.addWidget(widget)
+    assert widget.guide.isHidden()
+    assert widget.spotlight.button is None
+
+
+def test_it_says_what_each_step_is_for_and_where_more_is(workbench):
+    assert "Open the images" in workbench.guide.text
+    workbench.show_step("train")
+    assert "3. Train" in workbench.guide.text
+    assert "tutorial" in workbench.guide.text
+
+
+def test_show_me_brings_cells_without_their_truth(workbench, qtbot):
+    shared = session(workbench._viewer)
+    assert not workbench.guide.sample_button.isHidden()
+    workbench.guide.sample_button.click()
+    assert shared.image.name == "touching cells"
+    assert shared.labels() == []
+    qtbot.waitUntil(workbench.guide.sample_button.isHidden, timeout=LATER)
+
+
+def test_the_next_button_is_ringed_here_or_the_step_that_has_it(workbench, qtbot):
+    workbench.open_sample()
+    step = workbench.steps_row.buttons["annotate"]
+    qtbot.waitUntil(lambda: workbench.spotlight.button is step, timeout=LATER)
+    page = workbench.show_step("annotate")
+    assert workbench.spotlight.button is page.button
+
+
+def test_a_ringed_button_can_be_clicked_and_the_ring_moves_with_it(qtbot):
+    window = QWidget()
+    qtbot.addWidget(window)
+    button = QPushButton("Train", window)
+    button.setGeometry(20, 20, 80, 30)
+    window.resize(300, 200)
+    spotlight = Spotlight()
+    spotlight.move_to(button)
+    (ring,) = [child for child in window.children() if child is not button]
+    window.show()
+    qtbot.waitExposed(window)
+    clicks = []
+    button.clicked.connect(lambda: clicks.append("Train"))
+    QTest.mouseClick(window.childAt(QPoint(60, 35)), Qt.MouseButton.LeftButton)
+    assert clicks == ["Train"]
+    button.move(100, 100)
+    assert ring.geometry().contains(button.geometry())
+    spotlight.move_to(None)
+    assert ring.isHidden()
+    assert spotlight.button is None
+
+
+def test_a_ringed_button_may_go(qtbot):
+    window = QWidget()
+    qtbot.addWidget(window)
+    page = QWidget(window)
+    spotlight = Spotlight()
+    spotlight.move_to(QPushButton("Train", page))
+    with qtbot.waitSignal(page.destroyed, timeout=LATER):
+        page.deleteLater()
+    assert spotlight.button is None
+    other = QPushButton("Predict", window)
+    spotlight.move_to(other)
+    assert spotlight.button is other
+
+
+def test_buttons_are_found_by_their_words():
+    pytest.importorskip("pytestqt")
+    page = QWidget()
+    long = QPushButton("Go on with the training stopped at epoch 3", page)
+    exact = QPushButton("Go on", page)
+    hidden = QPushButton("Train", page)
+    hidden.hide()
+    assert find_button(page, "Go on") is exact
+    assert find_button(page, "Go on with") is long
+    assert find_button(page, "Train") is None
+    assert find_button(page, "") is None
+
+
+def test_where_napari_has_no_settings_of_the_plugin_it_is_remembered_in_memory(monkeypatch):
+    def missing(_name):
+        raise KeyError("napari-jnet")
+
+    monkeypatch.setattr(guide, "get_plugin_settings", missing)
+    assert guide.wants_guide()
+    guide.remember_guide(False)
+    assert not guide.wants_guide()
+    guide.remember_guide(True)
+    assert guide.wants_guide()
