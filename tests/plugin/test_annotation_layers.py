@@ -14,7 +14,7 @@ from napari_jnet.plugin.annotation_layers import (
     empty_labels,
     new_annotation,
 )
-from napari_jnet.plugin.legend import layer_legend
+from napari_jnet.plugin.legend import class_legend, layer_legend
 from napari_jnet.plugin.next_frame import choose_next
 from napari_jnet.plugin.session import session
 
@@ -77,6 +77,9 @@ def test_the_names_of_classes_come_back_from_the_layer(viewer):
     legend = (("not painted", "#000000"), ("background", "#112233"), ("nucleus", "#ff0000"))
     layer = new_annotation(session(viewer), SCRIBBLES, legend)
     assert layer_legend(layer) == legend
+    assert class_legend(layer, SCRIBBLES) == legend[1:]
+    assert class_legend(layer, CLASSES) == legend
+    assert class_legend(layer, CELLS) == ()
     assert layer.selected_label == 2
     assert not layer.preserve_labels
 

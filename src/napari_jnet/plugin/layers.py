@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.data.frames import frame_name, plane_name
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind, Stack, known_labels
-from napari_jnet.plugin.legend import layer_legend
+from napari_jnet.plugin.legend import class_legend
 from napari_jnet.plugin.session import METADATA_KEY, unwrap
 
 __all__ = [
@@ -293,7 +293,7 @@ def training_input(
         labels=painted,
         kind=kind,
         partial=_metadata(labels).get("partial", ()),
-        legend=layer_legend(labels) if kind is LabelKind.CLASSES else (),
+        legend=class_legend(labels, kind),
         roles=dict(roles or {}),
     )
 

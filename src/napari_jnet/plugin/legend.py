@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
 
-from napari_jnet.data.stack import UNKNOWN
+from napari_jnet.data.stack import UNKNOWN, LabelKind
 
-__all__ = ["layer_legend", "legend_options"]
+__all__ = ["class_legend", "layer_legend", "legend_options"]
 
 _OTHER = "#a0a0a0"
 """Of a class that the legend does not have, such as one that the user has just begun to paint."""
@@ -55,6 +55,16 @@ def layer_legend(layer: Any) -> tuple[tuple[str, str], ...]:
     known = {int(i): str(n) for i, n in zip(features["index"], features["class"], strict=True)}
     numbers = range(max(known, default=-1) + 1)
     return tuple((known.get(n, f"class {n}"), _hex(layer.get_color(n))) for n in numbers)
+
+
+def class_legend(layer: Any, kind: LabelKind) -> tuple[tuple[str, str], ...]:
+    """Return (name, "#rrggbb") of each class from 0 = background, as networks count them.
+
+    Scribbles count one further, from 0 = not painted; cells have no classes.
+    """
+    if kind is LabelKind.INSTANCES:
+        return ()
+    return layer_legend(layer)[1 if kind is LabelKind.SCRIBBLES else 0 :]
 
 
 def _hex(colour: Any) -> str:
