@@ -192,6 +192,12 @@ class TestRegionsInResults:
         assert new is not results
         assert results.cells.name == "cells (earlier)"
 
+    def test_predicted_cells_are_no_annotation_unless_somebody_says_so(self, state):
+        results = results_of(state)
+        assert state.annotation is None and not state.book.annotated
+        state.choose("annotation", results.cells)
+        assert state.annotation is results.cells
+
     def test_the_brush_stays_on_the_annotation(self, viewer, state):
         layer = new_annotation(state)
         results_of(state)

@@ -233,7 +233,7 @@ class Session:
             plain = [layer for layer in there if not result_of(layer)]
             new = [layer for layer in plain if active is not None and same(layer, active)]
             if new or not kept:
-                setattr(self, role, (new or plain[-1:] or there[-1:] or [None])[0])
+                setattr(self, role, (new or plain[-1:] or [None])[0])
 
 
 class Lifetime:
