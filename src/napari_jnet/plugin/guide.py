@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -85,6 +86,7 @@ class GuidePanel(QFrame):
         self._text = QLabel()
         for label in (self._title, self._text):
             label.setWordWrap(True)
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
             label.setStyleSheet("background: transparent;")
         self._text.setOpenExternalLinks(True)
         self.sample_button = QPushButton("Show me on sample cells")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Workbench"]
 
+_WIDTH = 380
 _COLOURS = {"done": "#3a9d5d", "next": "#2f80ed", "open": "#6b7480"}
 _STEP_STYLE = """
 QToolButton { border: none; border-bottom: 3px solid transparent; padding: 2px; }
@@ -136,6 +137,10 @@ class Workbench(QWidget):
         """Open the touching cells of the sample data, without their truth, to try everything on."""
         data, options = sample_image()
         self._viewer.add_image(data, **options)
+
+    def sizeHint(self) -> QSize:
+        """Ask for as much width as the steps need: the image is what one looks at."""
+        return QSize(_WIDTH, super().sizeHint().height())
 
     def event(self, event: QEvent) -> bool:
         """Let the steps go when the dock is closed: alone, each stops its job."""
