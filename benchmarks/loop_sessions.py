@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from qtpy.QtCore import Qt
 from scipy.ndimage import distance_transform_edt
 
 from hand import Point
+from napari_jnet.plugin.results import placement
 from person import Person, inside
 
 __all__ = ["run", "tell", "truth_of"]
@@ -48,10 +50,11 @@ def open_window(work: Any) -> Person:
     assert isinstance(dock, QDockWidget)
     person = Person(viewer, workbench, work.options.pictures)
     person.hand.wait(1.0)
-    from qtpy.QtCore import Qt
-
     window.resizeDocks([dock], [DOCK_WIDTH], Qt.Orientation.Horizontal)
     person.hand.wait(0.5)
+    if workbench.guide.isVisible():
+        person.look("guide")
+        person.hand.press("Close the guide", workbench)
     return person
 
 
@@ -119,7 +122,8 @@ def evaluate(person: Person, data: Path, number: int) -> None:
     """Score the predicted frame against its truth, opened as a labels layer."""
     truth = np.zeros(person.annotation.data.shape, np.int32)
     truth[person.position(number)] = truth_of(data, number)
-    layer = person.viewer.add_labels(truth, name="truth", visible=False)
+    lies = placement(person.session.image)
+    layer = person.viewer.add_labels(truth, name="truth", visible=False, **lies)
     page = person.go("evaluate")
     page.set_result(person.session.results.cells)
     page.set_truth(layer)
