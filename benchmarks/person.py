@@ -142,7 +142,9 @@ class Person:
         self.to_frame(number)
         self.press("Outline")
         start = time.monotonic()
-        for count, label in enumerate(np.unique(truth[truth > 0])[:most]):
+        labels = np.unique(truth[truth > 0])[:most]
+        truth = np.where(np.isin(truth, labels), truth, 0)
+        for count, label in enumerate(labels):
             self.new_cell(first=count == 0 and not self.annotation.data.any())
             self.outline(truth == label)
         return agreement(self.frame(number), truth) | {
