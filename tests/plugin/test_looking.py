@@ -260,6 +260,17 @@ class TestOverlays:
         viewer.dims.set_current_step(0, 1)
         assert results.cells.visible
 
+    def test_taking_the_copy_back_shows_the_cells_again(self, viewer, state, panel):
+        results = results_of(state)
+        use_as_annotation(state, results)
+        panel.visibility.hide_cells_in(0)
+        state.annotation.data_setitem((np.array([0]), np.array([39]), np.array([39])), 8)
+        assert not results.cells.visible
+        state.annotation.undo()
+        state.annotation.undo()
+        assert not state.annotation.data.any()
+        assert results.cells.visible
+
     def test_cells_that_are_switched_off_stay_off(self, viewer, state, panel):
         results = results_of(state)
         panel.switches["cells"].click()

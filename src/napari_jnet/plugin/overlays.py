@@ -52,6 +52,7 @@ class Visibility:
         lifetime.at_end(self._watched.end)
         lifetime.connect(viewer.layers.events.inserted, self._inserted)
         lifetime.connect(viewer.dims.events.current_step, self._moved)
+        lifetime.connect(session.book.changed, self._annotation_changed)
 
     def layers(self) -> dict[str, Any]:
         """Return the overlays that are there, the newest of each kind, in the order to show."""
@@ -94,6 +95,13 @@ class Visibility:
         """Show the cells of frames that are predicted anew."""
         self._away.difference_update(positions)
         self._moved()
+
+    def _annotation_changed(self, positions: Sequence[int]) -> None:
+        """Show the cells again where their copy was taken back, so that the frame is not bare."""
+        book = self._session.book
+        bare = [p for p in self._away & set(positions) if not book.facts(p).annotated]
+        if bare:
+            self.show_cells_in(bare)
 
     def _position(self) -> int:
         results = self._session.results
