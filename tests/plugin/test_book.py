@@ -75,6 +75,7 @@ def test_undo_in_a_frame_out_of_sight_is_seen(painted):
     viewer, layer, book = painted
     layer.paint((1, 20, 20), 1)
     assert book.annotated == (1,)
+    book.wait()
     viewer.dims.set_point(0, 3)
     edited = heard(book.edited)
     layer.undo()

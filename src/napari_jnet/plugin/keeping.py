@@ -54,6 +54,7 @@ class Keeper:
         self._background = Background("napari-jnet saving")
         self._copying = Background("napari-jnet copying")
         self._kept: WeakKeyDictionary[Any, KeptLayer] = WeakKeyDictionary()
+        self._projects: list[Project] = []
         self._current: KeptLayer | None = None
         self._under_way = 0
         self._closing = False
@@ -102,6 +103,11 @@ class Keeper:
             raise failure[0]
         return kept.project
 
+    @property
+    def projects(self) -> tuple[Project, ...]:
+        """The projects of this viewer's layers, also of those that are gone."""
+        return tuple(self._projects)
+
     def save_now(self) -> None:
         """Save what is unsaved without waiting for the two seconds; returns at once."""
         if self._current is not None and self._current.unsaved:
@@ -116,15 +122,20 @@ class Keeper:
             False if something could not be saved; `Session.saving` says why.
         """
         self._timer.stop()
-        kept = [one for one in self._kept.values() if one.unsaved]
-        for one in kept:
-            self._save(one)
+        if self._current is not None:
+            self._find_unwatched(self._current)
+            self._background.wait(_CLOSING_S)
+            self._timer.stop()
+        for kept in list(self._kept.values()):
+            if kept.unsaved:
+                self._save(kept)
         self._background.wait(_CLOSING_S)
-        return not any(one.unsaved for one in self._kept.values())
+        return not any(kept.unsaved for kept in self._kept.values())
 
     def wait(self) -> None:
         """Wait for what is under way, such as going on with a project; for scripts."""
         self._background.wait()
+        self._copying.wait()
         self.offers.wait()
 
     def run(
@@ -158,6 +169,7 @@ class Keeper:
             return project
 
         def opened(project: Project) -> None:
+            self._note(project)
             self._know(project, kept)
             self._say_saved(project.last_saved)
             if kept.unsaved:
@@ -305,6 +317,7 @@ class Keeper:
         return {numbers[p]: role for p in range(len(self._book)) if (role := self._book.role(p))}
 
     def _on_stored(self, kept: KeptLayer, stored: Stored) -> None:
+        self._note(stored.project)
         if kept is not self._current:
             return
         self._know(stored.project, kept)
@@ -319,6 +332,10 @@ class Keeper:
             self._session.saving = SaveStatus(words, saved=False, failed=True)
         if not self._closing:
             self._timer.start(_RETRY_MS)
+
+    def _note(self, project: Project) -> None:
+        if all(project is not known for known in self._projects):
+            self._projects.append(project)
 
     def _know(self, project: Project, kept: KeptLayer) -> None:
         """Tell the window of a project that was made or opened, and of roles given there."""
@@ -335,8 +352,13 @@ class Keeper:
             self._book.set_roles(news)
 
     def _say_saved(self, when: Any) -> None:
-        text = "" if when is None else f"saved {when.astimezone():%H:%M}"
-        self._session.saving = SaveStatus(text)
+        if when is None:
+            self._session.saving = SaveStatus()
+            return
+        own = self._session.project
+        alike = [p for p in self._projects if own is not None and p.stack.name == own.stack.name]
+        more = f" in a project of its own, {own.path.name}" if own and alike[:1] != [own] else ""
+        self._session.saving = SaveStatus(f"saved {when.astimezone():%H:%M}{more}")
 
     # the end
 

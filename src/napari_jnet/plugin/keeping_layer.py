@@ -178,7 +178,12 @@ class KeptLayer:
 
     def differing(self) -> set[int]:
         """Return the frames that differ from what is on disk: changed while nobody watched."""
-        return {p for p in range(len(self.stack)) if self._sums.get(p) != checksum(self.frame(p))}
+        data = pixels(self.layer)
+        if not isinstance(data, np.ndarray):
+            return set()
+        empty = checksum(np.zeros_like(self.frame(0)))  # such frames have no file
+        frames = range(len(self.stack))
+        return {p for p in frames if self._sums.get(p, empty) != checksum(self.frame(p))}
 
     def saw_on_disk(self) -> None:
         """Note that all frames are on disk as they are in the layer."""

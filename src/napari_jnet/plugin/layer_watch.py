@@ -57,7 +57,7 @@ class LayerWatch:
         self._stale: set[int] = set()  # changed since they were counted
         self._sums: dict[int, int] = {}
         self._touched: set[int] = set()  # painted; undo can reach them
-        self._changes: Counter[int] = Counter()
+        self._looks: Counter[int] = Counter()  # what was read before the last is out of date
         self._doubted: set[int] = set()  # waiting to be compared in the background
         self._last_shown = shown()
         self._open = True
@@ -113,15 +113,30 @@ class LayerWatch:
     # what is told
 
     def _on_paint(self, event: Any) -> None:
+        # Outside of `block_history`, napari tells of a stroke before it is in the data.
         positions = self._positions_of(event.value)
-        self._touched |= positions
         if positions:
-            if self._quick():
-                self._sums |= {p: checksum(self.frame(p)) for p in positions}
-            else:  # compared only when it was counted again
-                for position in positions:
-                    self._sums.pop(position, None)
-            self._tell_edited(positions)
+            self._touched |= positions
+            self._forget(positions)
+            self._background.submit(_nothing, lambda _: self._after_paint(positions))
+            self.edited.emit(tuple(sorted(positions)))
+
+    def _after_paint(self, positions: set[int]) -> None:
+        if not self._open:
+            return
+        self._forget(positions)
+        if self._quick():
+            self._sums |= {p: checksum(self.frame(p)) for p in positions}
+            self.counted.emit(tuple(sorted(positions)))
+        else:
+            self._count_later(sorted(positions))
+
+    def _forget(self, positions: set[int]) -> None:
+        """Let go of what is known of these frames, or is just being read."""
+        self._stale |= positions
+        self._looks.update(positions)
+        for position in positions:
+            self._sums.pop(position, None)
 
     def _on_refresh(self, _event: Any = None) -> None:
         """Compare the shown frame; where the slider did not move, undo may be in any frame."""
@@ -131,13 +146,14 @@ class LayerWatch:
         moved, self._last_shown = shown != self._last_shown, shown
         doubtful = {shown} | (set() if moved else self._touched)
         if self._quick():
+            self._looks[shown] += 1
             self._compare(shown, checksum(self.frame(shown)))
             doubtful.discard(shown)
         self._compare_later(doubtful)
 
     def _on_data(self, _event: Any = None) -> None:
         self._stale = set(range(len(self)))
-        self._changes.update(self._stale)
+        self._looks.update(self._stale)
         self._last_shown = self._shown()
         self._look_through()
 
@@ -157,27 +173,23 @@ class LayerWatch:
                 found.update([low] if low == high else np.unique(rows).tolist())
         return found
 
-    def _tell_edited(self, positions: set[int]) -> None:
-        self._stale |= positions
-        self._changes.update(positions)
-        if not self._quick():
-            self._count_later(sorted(positions))
-        self.edited.emit(tuple(sorted(positions)))
-
     # comparing
 
     def _compare(self, position: int, found: int) -> None:
         before = self._sums.get(position)
         self._sums[position] = found
         if before is not None and before != found:
-            self._tell_edited({position})
+            self._stale.add(position)
+            if not self._quick():
+                self._count_later([position])
+            self.edited.emit((position,))
 
     def _compare_later(self, positions: set[int]) -> None:
         read, new = self._reader(), sorted(positions - self._doubted)
         if not new:
             return
         self._doubted.update(new)
-        changes = {p: self._changes[p] for p in new}
+        looks = {p: self._looks[p] for p in new}
 
         def sums() -> dict[int, int]:
             # a change from here on is a doubt of its own
@@ -186,7 +198,7 @@ class LayerWatch:
 
         def told(found: dict[int, int]) -> None:
             for position, total in found.items():
-                if self._open and self._changes[position] == changes[position]:
+                if self._open and self._looks[position] == looks[position]:
                     self._compare(position, total)
 
         self._background.submit(sums, told)
@@ -197,7 +209,7 @@ class LayerWatch:
         """Count all frames and their checksums, at once where that takes no time."""
         data, frames = pixels(self.layer), range(len(self))
         if isinstance(data, np.ndarray) and data.nbytes <= _AT_ONCE:
-            self._take([(p, self._changes[p], *_look_at(self.frame(p))) for p in frames])
+            self._take([(p, self._looks[p], *_look_at(self.frame(p))) for p in frames])
         else:
             for start in frames[::_CHUNK]:
                 self._count_later(frames[start : start + _CHUNK])
@@ -205,7 +217,7 @@ class LayerWatch:
 
     def _count_later(self, positions: Iterable[int]) -> None:
         read = self._reader()
-        wanted = {position: self._changes[position] for position in positions}
+        wanted = {position: self._looks[position] for position in positions}
 
         def look() -> list[tuple[int, int, FrameCounts, int]]:
             return [(p, n, *_look_at(read(p))) for p, n in wanted.items() if self._open]
@@ -216,7 +228,7 @@ class LayerWatch:
         """Keep what was counted, except of frames that were changed meanwhile; tell."""
         if not self._open:
             return
-        fresh = [one for one in found if self._changes[one[0]] == one[1]]
+        fresh = [one for one in found if self._looks[one[0]] == one[1]]
         for position, _, counts, _ in fresh:
             self._counts[position] = counts
             self._stale.discard(position)
@@ -254,6 +266,10 @@ class LayerWatch:
 
     def _quick(self) -> bool:
         return self.in_memory and pixels(self.layer).nbytes <= _QUICK * len(self)
+
+
+def _nothing() -> None:
+    """Come back to the window's thread, when it has done what it was doing."""
 
 
 def _look_at(labels: NDArray[Any]) -> tuple[FrameCounts, int]:

@@ -1,0 +1,318 @@
+"""What is painted is on disk by itself, whatever happens to the window; and comes back."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import psutil
+import pytest
+
+pytest.importorskip("napari")
+
+from napari_jnet.data.project import Project
+from napari_jnet.data.stack import UNKNOWN, LabelKind
+from napari_jnet.plugin.keeping_offers import go_on, project_words
+from napari_jnet.plugin.legend import legend_options
+from napari_jnet.plugin.project_lock import LOCK_FILE, ProjectLock, locked_by
+from napari_jnet.plugin.session import session
+
+TIMEOUT = 30_000
+
+
+@pytest.fixture(autouse=True)
+def projects(tmp_path, monkeypatch):
+    """Return the folder of projects."""
+    folder = tmp_path / "projects"
+    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def painting(viewer):
+    """Return a session and an empty annotation layer."""
+    del viewer.layers["truth"]
+    layer = viewer.add_labels(np.zeros((4, 64, 64), np.int32), name="annotation")
+    return session(viewer), layer
+
+
+def test_the_first_stroke_makes_a_project_and_is_saved_by_itself(qtbot, projects, painting):
+    state, layer = painting
+    assert state.project is None
+    assert not projects.exists()
+    layer.paint((2, 20, 20), 3)
+    assert not state.saving.saved
+    qtbot.waitUntil(lambda: state.saving.text.startswith("saved "), timeout=TIMEOUT)
+    project = state.project
+    assert project.path == projects / "movie"
+    assert project.annotated == (2,)
+    assert np.array_equal(project.read_frame(2), layer.data[2])
+    assert project.role(2) == state.book.role(2) == "training"
+    state.keeper.wait()
+    assert np.array_equal(Project.open(project.path).frames()[0].image, state.image.data[2])
+
+
+def test_undo_and_redo_are_saved_too(painting):
+    state, layer = painting
+    layer.paint((2, 20, 20), 3)
+    layer.paint((0, 20, 20), 1)
+    assert state.keeper.flush()
+    assert state.project.annotated == (0, 2)
+    state.viewer.dims.set_point(0, 3)
+    layer.undo()
+    assert state.keeper.flush()
+    assert state.project.annotated == (2,)
+    layer.redo()
+    assert state.keeper.flush()
+    assert np.array_equal(state.project.read_frame(0), layer.data[0])
+
+
+def test_labels_that_were_there_are_kept_with_the_first_stroke(viewer):
+    state = session(viewer)
+    truth = viewer.layers["truth"]
+    truth.data_setitem((np.array([1]), np.array([0]), np.array([0])), UNKNOWN)
+    assert state.keeper.flush()
+    assert state.project.annotated == (0, 1, 2, 3)
+    for number in range(4):
+        assert np.array_equal(state.project.read_frame(number), truth.data[number])
+    roles = [state.book.role(p) for p in range(4)]
+    assert roles == ["training", "training", "validation", "training"]
+    assert roles == [state.project.role(n) for n in range(4)]
+
+
+def test_kind_classes_and_roles_are_kept(painting):
+    state, layer = painting
+    layer.paint((1, 20, 20), 2)
+    assert state.keeper.flush()
+    state.book.set_kind(LabelKind.SCRIBBLES)
+    names = (("not painted", "#000000"), ("background", "#0000ff"), ("nucleus", "#ff0000"))
+    options = legend_options(names)
+    layer.features, layer.colormap = options["features"], options["colormap"]
+    state.book.set_role(1, "unused")
+    assert state.keeper.flush()
+    kept = Project.open(state.project.path)
+    assert kept.kind is LabelKind.SCRIBBLES
+    assert kept.legend == names
+    assert kept.roles == {1: "unused"}
+
+
+def test_a_layer_that_is_deleted_is_saved_first_and_the_next_has_its_own_project(painting):
+    state, layer = painting
+    layer.paint((2, 20, 20), 3)
+    state.viewer.layers.remove(layer)
+    state.keeper.wait()
+    first = state.keeper.projects[0]
+    assert np.array_equal(first.read_frame(2), layer.data[2])
+    assert state.project is None
+    other = state.viewer.add_labels(np.zeros((4, 64, 64), np.int32), name="other")
+    other.paint((0, 20, 20), 1)
+    assert state.keeper.flush()
+    assert state.project.path != first.path
+    assert state.project.annotated == (0,)
+    assert first.annotated == (2,)
+    assert "project of its own" in state.saving.text
+
+
+def test_closing_the_window_saves(painting):
+    state, layer = painting
+    layer.paint((2, 20, 20), 3)
+    state.viewer.close()
+    project = state.keeper.projects[0]
+    assert np.array_equal(project.read_frame(2), layer.data[2])
+    assert not locked_by(project.path)
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(monkeypatch, painting):
+    state, layer = painting
+    layer.paint((2, 20, 20), 3)
+    assert state.keeper.flush()
+
+    def full(self, number, labels):
+        raise OSError(errno.ENOSPC, "the disk is full. Free some space.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Project, "write_frame", full)
+        layer.paint((1, 20, 20), 1)
+        assert not state.keeper.flush()
+        assert state.saving.failed
+        assert not state.saving.saved
+        assert "the disk is full" in state.saving.text
+    assert state.keeper.flush()
+    assert state.saving.text.startswith("saved ")
+    assert np.array_equal(state.project.read_frame(1), layer.data[1])
+
+
+def test_labels_of_another_size_are_not_saved_and_that_is_said(viewer, projects):
+    layer = viewer.add_labels(np.zeros((4, 32, 32), np.int32), name="small")
+    state = session(viewer)
+    layer.paint((0, 9, 9), 1)
+    assert state.saving.failed
+    assert "4 × 32 × 32" in state.saving.text
+    assert "4 × 64 × 64" in state.saving.text
+    with pytest.raises(ValueError, match="32"):
+        state.keeper.ensure_project()
+    assert not projects.exists()
+
+
+def test_a_project_on_request(viewer):
+    state = session(viewer)
+    project = state.keeper.ensure_project()
+    assert project.annotated == (0, 1, 2, 3)
+    assert state.project is project
+    asked = []
+    assert state.keeper.ensure_project(then=asked.append) is project
+    assert asked == [project]
+
+
+def test_going_on_brings_everything_back(make_napari_viewer_proxy, painting, tmp_path):
+    state, layer = painting
+    state.book.set_kind(LabelKind.CLASSES)
+    layer.colormap = legend_options((("none", "#000000"), ("cell", "#ff8800")))["colormap"]
+    layer.features = {"index": [0, 1], "class": ["none", "cell"]}
+    layer.paint((2, 20, 20), 1)
+    layer.paint((3, 20, 20), UNKNOWN)
+    state.book.set_role(2, "validation")
+    assert state.keeper.flush()
+    run = state.project.new_run()
+    run.mkdir(parents=True)
+    (run / "config.json").write_text(json.dumps({"training": {"minutes": 15}}))
+    (run / "last.pt").write_bytes(b"")
+    (run / "history.csv").write_text("epoch,elapsed_s,best\n1,2.0,True\n")
+    state.project.set_model(run)
+    path, movie = state.project.path, state.image.data
+    state.viewer.close()
+
+    other = make_napari_viewer_proxy()
+    other.add_image(movie, name="movie")
+    again = session(other)
+    again.keeper.wait()
+    assert again.offer.path == path
+    assert "2 frames annotated" in again.offer.words
+    assert "stopped at epoch 1" in again.offer.words
+    go_on(again)
+    again.keeper.wait()
+    assert again.offer is None
+    assert again.project.path == path
+    assert np.array_equal(again.annotation.data, layer.data)
+    assert again.annotation.data.dtype == np.int32
+    assert again.book.kind is LabelKind.CLASSES
+    assert again.book.legend == (("none", "#000000"), ("cell", "#ff8800"))
+    assert again.book.role(2) == "validation"
+    assert again.model == run
+    assert again.project.last_run.resumable
+    again.annotation.paint((0, 30, 30), 1)
+    assert again.keeper.flush()
+    assert Project.open(path).annotated == (0, 2, 3)
+
+
+def test_starting_anew_leaves_the_project_alone(make_napari_viewer_proxy, painting):
+    state, layer = painting
+    layer.paint((2, 20, 20), 1)
+    assert state.keeper.flush()
+    path, before, movie = state.project.path, state.project.read_frame(2), state.image.data
+    state.viewer.close()
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(movie, name="movie")
+    again = session(viewer)
+    again.keeper.wait()
+    again.keeper.offers.decline()
+    assert again.offer is None
+    new = viewer.add_labels(np.zeros((4, 64, 64), np.int32))
+    new.paint((2, 50, 50), 4)
+    assert again.keeper.flush()
+    assert again.project.path != path
+    assert np.array_equal(Project.open(path).read_frame(2), before)
+
+
+def test_a_second_window_is_refused_in_words(make_napari_viewer_proxy, painting):
+    state, layer = painting
+    layer.paint((2, 20, 20), 1)
+    assert state.keeper.flush()
+    second = make_napari_viewer_proxy()
+    second.add_image(state.image.data, name="movie")
+    other = session(second)
+    other.keeper.wait()
+    assert other.offer is None
+    go_on(other, state.project.path)
+    other.keeper.wait()
+    assert "another window" in other.saving.text
+    other.annotation.paint((0, 9, 9), 1)
+    assert other.keeper.flush()
+    assert other.project.path != state.project.path
+    assert state.project.annotated == (2,)
+
+
+def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
+    process = psutil.Process(os.getppid())
+    owner = {"host": os.uname().nodename, "pid": process.pid, "started": process.create_time()}
+    lock = tmp_path / LOCK_FILE
+    lock.write_text(json.dumps(owner))
+    assert str(process.pid) in locked_by(tmp_path)
+    with pytest.raises(ValueError, match="Close it there"):
+        ProjectLock(tmp_path)
+    lock.write_text(json.dumps(owner | {"started": 1.0}))
+    held = ProjectLock(tmp_path)
+    with pytest.raises(ValueError, match="another window"):
+        ProjectLock(tmp_path)
+    held.release()
+    assert not lock.exists()
+
+
+def test_words_of_an_empty_project_say_nothing(painting):
+    state, layer = painting
+    layer.paint((2, 20, 20), 1)
+    assert state.keeper.flush()
+    assert project_words(state.project).startswith("1 frame annotated, saved ")
+    layer.undo()
+    assert state.keeper.flush()
+    assert project_words(state.project) == ""
+
+
+CHILD = """
+import sys
+import numpy as np
+import napari
+from qtpy.QtCore import QTimer
+from napari_jnet.plugin.session import session
+
+viewer = napari.Viewer(show=False)
+image = np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8)
+viewer.add_image(image, name="film")
+layer = viewer.add_labels(np.zeros(image.shape, np.int32))
+state = session(viewer)
+
+def told(saving):
+    if saving.text.startswith("saved "):
+        state.keeper.wait()
+        layer.paint((1, 50, 50), 2)  # too late to be saved
+        print("saved", flush=True)
+
+state.saving_changed.connect(told)
+layer.paint((1, 20, 20), 1)
+napari.run()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_a_killed_process_leaves_all_that_was_said_to_be_saved(tmp_path, projects):
+    script = tmp_path / "child.py"
+    script.write_text(textwrap.dedent(CHILD))
+    child = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout.readline() == "saved\n"
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+    path = projects / "film"
+    assert not locked_by(path)
+    project = Project.open(path)
+    painted = project.read_frame(1)
+    assert project.annotated == (1,)
+    assert painted[20, 20] == 1
+    assert painted[50, 50] == 0
+    assert project.frames()[0].image.shape == (64, 64)
+    ProjectLock(path).release()
