@@ -11,7 +11,7 @@ pytest.importorskip("napari")
 from qtpy.QtCore import Qt
 
 from napari_jnet.events import FramePrediction
-from napari_jnet.metrics import ctc
+from napari_jnet.metrics import ctc, isbi
 from napari_jnet.metrics.errors import ErrorKind
 from napari_jnet.plugin.layers import image_stack
 from napari_jnet.plugin.results import Results
@@ -207,6 +207,34 @@ def test_classes_are_scored_by_pixels(qtbot, viewer, widget):
     assert (marked == np.where(classes == 2, int(ErrorKind.WRONG_CLASS), 0)).all()
     assert not widget.error_table.isVisibleTo(widget)
     assert widget.score_table.isColumnHidden(1)
+
+
+def test_sections_of_membranes_have_v_rand(qtbot, viewer):
+    viewer.layers.clear()
+    inside = np.ones((3, 24, 25), np.int32)
+    inside[:, :, 11:14] = 0
+    lies = {"axis_labels": ("z", "y", "x")}
+    viewer.add_image(inside.astype(np.float32), name="em", **lies)
+    said = {"napari-jnet": {"kind": "classes"}}
+    viewer.add_labels(inside, name="membranes", metadata=said, **lies)
+    viewer.add_labels(np.ones_like(inside), name="one", metadata=said, **lies)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Evaluate")
+    widget.set_result(viewer.layers["one"])
+    widget.set_truth(viewer.layers["membranes"])
+    assert evaluate(qtbot, widget) == "done"
+    assert widget.scores.v_rand == pytest.approx(isbi.v_rand(inside, np.ones_like(inside)))
+    assert "V_rand" in widget.more_scores.text() and widget.more_scores.isVisibleTo(widget)
+
+
+def test_stopped_keeps_what_is_scored(qtbot, viewer, widget):
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        widget.evaluate()
+        widget.stop()
+    assert signal.args == ["stopped"]
+    assert "Stopped after" in widget.message.text and not widget.message.is_error
+    assert len(widget.score_table.rows) < 4
+    assert evaluate(qtbot, widget) == "done"
+    assert len(widget.score_table.rows) == 5
 
 
 @pytest.fixture

@@ -158,6 +158,7 @@ class ResultTable(QTableView):
             "QTableView { font-size: 9pt; } QHeaderView::section { padding: 2px 3px; }"
         )
         titles.setMinimumSectionSize(28)
+        titles.setResizeContentsPrecision(40)  # lines that are looked at; all of them take a while
         titles.setHighlightSections(False)
         titles.setDefaultAlignment(Qt.AlignmentFlag.AlignCenter)
         self.setMinimumHeight(120)
