@@ -1,14 +1,19 @@
 """Load stack: what a path holds is said before it is loaded, and loaded as the reader does."""
 
+import numpy as np
 import pytest
 
 pytest.importorskip("napari")
 
 from qtpy.QtCore import Qt
 
+from napari_jnet.data import Project, open_stack
 from napari_jnet.data.synthetic import write_cells_sequence
+from napari_jnet.plugin.session import Lifetime, session
+from napari_jnet.plugin.stack_parts import SavedPart
 
 TIMEOUT = 30_000
+LEGEND = (("none", "#000000"), ("cell", "#ff8800"))
 
 
 @pytest.fixture
@@ -57,3 +62,96 @@ def test_what_is_no_stack_is_said(qtbot, widget, tmp_path):
     assert click(qtbot, widget) == "failed"
     assert "no path" in widget.message.text
     assert not widget.viewer.layers
+
+
+def test_the_image_alone_without_its_labels(qtbot, widget, dataset):
+    widget.set_path(dataset, "01", labels=False)
+    assert click(qtbot, widget) == "done"
+    assert [type(layer).__name__ for layer in widget.viewer.layers] == ["Image"]
+
+
+def test_an_image_is_said_in_words_and_its_axis_corrected(widget):
+    part = widget.image
+    assert "No image yet" in part.words.text()
+    assert not widget.annotate_button.isEnabled()
+    layer = widget.viewer.add_image(np.zeros((7, 32, 48), np.uint8), name="movie")
+    assert part.words.text() == "7 frames over time, each 32 × 48, uint8"
+    widget.viewer.dims.set_point(0, 2)
+    assert part.shown.text() == "Shown: frame 2 (3 of 7)"
+    part.set_axis("z")
+    assert part.words.text() == "7 sections of a volume, each 32 × 48, uint8"
+    assert layer.axis_labels == ("z", *layer.axis_labels[1:])
+    widget.viewer.layers.clear()
+    widget.viewer.add_image(np.zeros((32, 48), np.uint8), name="still")
+    assert part.words.text() == "a single image, 32 × 48, uint8"
+
+
+def test_an_annotation_is_one_click_away(qtbot, widget):
+    widget.viewer.add_image(np.zeros((3, 32, 32), np.uint8), name="movie")
+    qtbot.mouseClick(widget.annotate_button, Qt.LeftButton)
+    layer = widget.viewer.layers[-1]
+    assert layer.data.shape == (3, 32, 32)
+    assert layer.mode == "paint"
+
+
+def test_painting_is_said_to_be_saved_and_the_project_comes_back(
+    qtbot, widget, dataset, make_napari_viewer_proxy, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(tmp_path))
+    widget.set_path(dataset, "01", labels=False)
+    click(qtbot, widget)
+    assert "Nothing painted yet" in widget.saved.saved.text()
+    assert widget.banner.isHidden()
+    widget.new_annotation()
+    annotation = widget.viewer.layers[-1]
+    annotation.paint((0, 20, 20), 1)
+    state = session(widget.viewer)
+    assert state.keeper.flush()
+    assert widget.saved.saved.text().startswith("Saved ")
+    shown = []
+    part = SavedPart(state, Lifetime(), shown.append)
+    qtbot.addWidget(part)
+    part.folder_button.click()
+    path = state.project.path
+    assert shown == [path]
+    painted = annotation.data.copy()
+    widget.viewer.close()
+
+    viewer = make_napari_viewer_proxy()
+    _, again = viewer.window.add_plugin_dock_widget("napari-jnet", "Load stack")
+    again.viewer = viewer
+    again.set_path(dataset, "01")
+    click(qtbot, again)
+    state = session(viewer)
+    state.keeper.wait()
+    assert not again.banner.isHidden()
+    assert "1 frame annotated" in again.banner.text.text()
+    qtbot.mouseClick(again.banner.go_on_button, Qt.LeftButton)
+    state.keeper.wait()
+    assert again.banner.isHidden()
+    assert state.project.path == path
+    assert np.array_equal(state.annotation.data, painted)
+
+
+def test_a_project_is_loaded_by_its_folder(qtbot, widget, dataset, tmp_path):
+    stack = open_stack(dataset, sequence="01")
+    project = Project.create(tmp_path / "work", stack, "classes", legend=LEGEND)
+    labels = np.zeros(stack.shape, np.int32)
+    labels[:5, :5], labels[5:9, :5] = 1, -1
+    project.write_frame(1, labels)
+    project.set_role(1, "validation")
+    widget.set_path(project.path)
+    qtbot.waitUntil(lambda: "painted: 1 annotated" in widget.description.text(), timeout=TIMEOUT)
+    assert "gold" not in widget.description.text()
+    assert widget.labels_box.isHidden()
+    assert click(qtbot, widget) == "done"
+    state = session(widget.viewer)
+    state.keeper.wait()
+    assert state.project.path == project.path
+    assert np.array_equal(state.annotation.data[1], labels)
+    assert (state.book.kind, state.book.legend) == ("classes", LEGEND)
+    assert state.book.role(1) == "validation"
+    assert state.offer is None
+    state.annotation.paint((0, 20, 20), 1)
+    assert state.keeper.flush()
+    assert Project.open(project.path).annotated == (0, 1)

@@ -6,13 +6,14 @@ import tifffile
 from napari.layers import Labels
 from PIL import Image
 
-from napari_jnet.data import UNKNOWN
+from napari_jnet.data import UNKNOWN, Project, open_stack
 from napari_jnet.data.synthetic import (
     write_cells_sequence,
     write_lines_and_ellipses,
     write_membrane_volume,
 )
 from napari_jnet.plugin.reader import get_reader
+from napari_jnet.plugin.session import session
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +182,38 @@ def test_classes_have_their_colours_and_names(stacks):
     layer.data[0, 0, 0] = 2
     layer.refresh()
     assert "red" in layer.get_status((0, 0, 0))["value"] + str(layer.get_status((0, 0, 0)))
+
+
+def test_a_folder_of_train_and_valid_alone_is_ours(tmp_path):
+    for part in ("train", "valid"):
+        for kind in ("images", "masks"):
+            (tmp_path / "set" / part / kind).mkdir(parents=True)
+            mask = np.zeros((8, 8), np.uint8)
+            mask[:4] = 255 * (kind == "masks")
+            Image.fromarray(mask).save(tmp_path / "set" / part / kind / "a.png")
+    image, labels = read(tmp_path / "set")
+    assert image[1]["metadata"]["napari-jnet"]["sequence"] == "train"
+    assert labels[2] == "labels"
+    (tmp_path / "bare" / "train" / "images").mkdir(parents=True)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "bare/train/images/a.png")
+    assert get_reader(str(tmp_path / "bare")) is None
+
+
+def test_a_dropped_project_is_opened_and_saved_to(stacks, tmp_path, make_napari_viewer_proxy):
+    stack = open_stack(stacks / "CELLS", sequence="01")
+    project = Project.create(tmp_path / "work", stack, "instances")
+    labels = np.zeros(stack.shape, np.int32)
+    labels[10:20, 10:20], labels[30:40, 10:20] = 7, UNKNOWN
+    project.write_frame(2, labels)
+    viewer = make_napari_viewer_proxy()
+    viewer.open(str(project.path / "project.json"), plugin="napari-jnet")
+    image, annotation = viewer.layers
+    assert np.array_equal(annotation.data[2], labels)
+    assert annotation.data.dtype == np.int32
+    assert tuple(annotation.scale) == tuple(image.scale)
+    state = session(viewer)
+    state.keeper.wait()
+    assert state.project.path == project.path
+    annotation.paint((0, 20, 20), 1)
+    assert state.keeper.flush()
+    assert Project.open(project.path).annotated == (0, 2)
