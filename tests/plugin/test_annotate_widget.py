@@ -82,7 +82,7 @@ def test_one_click_makes_labels_and_shows_the_tools(qtbot, viewer, widget):
     assert widget.tools.mode_buttons["paint"].isChecked()
     assert widget.tools.keep_check.isChecked()
     assert "cell 1" in widget.tools.patch.text()
-    assert "M: the next cell" in widget.tools.hint.text()
+    assert "M: next cell" in widget.tools.hint.text()
 
 
 def test_without_an_image_the_button_says_so(qtbot, make_napari_viewer_proxy):

@@ -37,7 +37,7 @@ _TOOLS = {
     "pan_zoom": ("Move", "Drag to move the picture, without painting (key 6, or hold Space)."),
 }
 _HINTS = {
-    "paint": "Drag to paint. Or right click, then move around a cell back to the start: it is filled.",
+    "paint": "Drag to paint; or right click, then circle a cell to fill it.",
     "polygon": "Click around it; a double click closes the outline, Esc gives it up.",
     "fill": "Click where to fill.",
     "erase": "Drag over what should go.",
@@ -229,8 +229,8 @@ class PaintTools(AnnotatePart):
         self.unknown_button.setVisible(kind is not LabelKind.SCRIBBLES)
         self.unknown_button.setChecked(layer.selected_label == UNKNOWN)
         self.patch.setText(self._what(layer, mode))
-        next_one = " M: the next cell." if cells and mode in ("paint", "polygon", "fill") else ""
-        undo = "" if mode in ("pick", "pan_zoom", "transform") else " Ctrl+Z takes it back."
+        next_one = " M: next cell." if cells and mode in ("paint", "polygon", "fill") else ""
+        undo = "" if mode in ("pick", "pan_zoom", "transform") else " Ctrl+Z: undo."
         self.hint.setText(_HINTS.get(mode, "") + next_one + undo)
 
     def _what(self, layer: Any, mode: str) -> str:

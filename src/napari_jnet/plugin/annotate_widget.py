@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QComboBox, QMenu, QPushButton
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QMenu, QPushButton
 
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.annotate_part import AnnotatePart
@@ -70,6 +70,7 @@ class AnnotateWidget(JobWidget):
     def _labels_group(self) -> None:
         form = self._group("Labels")
         self.labels_combo = LayerCombo(self._session, "annotation", self._lifetime)
+        self.labels_combo.setMinimumContentsLength(7)  # a button shares its row
         self.labels_combo.setToolTip("The labels that are painted on and learned from.")
         self.kind_combo = QComboBox()
         for kind, title in KIND_TITLES.items():
@@ -82,8 +83,11 @@ class AnnotateWidget(JobWidget):
         self.new_button.clicked.connect(self._new_clicked)
         form.addRow("Meaning", self.kind_combo)
         form.addRow(self.kind_line)
-        form.addRow(self.new_button)
-        form.addRow("Paint on", self.labels_combo)
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        row.addWidget(self.labels_combo, 1)
+        row.addWidget(self.new_button, 1)
+        form.addRow("Paint on", row)
 
     def _box(self, title: str, *parts: AnnotatePart) -> Any:
         form = self._group(title)
@@ -214,6 +218,7 @@ class AnnotateWidget(JobWidget):
             self.new_button.setMenu(self._new_menu() if there else None)
         for box in (self._painting, self._this_frame):
             box.setVisible(there)
+        self.labels_combo.setVisible(there)
         cells = there and self._book.kind is LabelKind.INSTANCES
         box = self._correcting.parentWidget()
         assert box is not None

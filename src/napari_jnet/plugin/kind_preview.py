@@ -87,7 +87,7 @@ class KindPreview(QWidget):
         self._session, self._book = session, session.book
         self._layer: Any | None = None
         self._faint: tuple[Any, float] | None = None  # the layer that is dimmed, as it was
-        self.switch = QCheckBox("Colour the image so")
+        self.switch = QCheckBox("on image")
         self.switch.setToolTip(
             "Colour each pixel by what the network is told of it: cell, background, or unknown "
             "(not learned from)."
@@ -99,7 +99,6 @@ class KindPreview(QWidget):
         column.setSpacing(3)
         column.addWidget(self.line)
         column.addLayout(self._legend())
-        column.addWidget(self.switch)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_DELAY)
@@ -153,6 +152,7 @@ class KindPreview(QWidget):
             patch.setTextFormat(Qt.TextFormat.RichText)
             row.addWidget(patch)
         row.addStretch(1)
+        row.addWidget(self.switch)
         return row
 
     def _switched(self, on: bool) -> None:
