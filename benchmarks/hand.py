@@ -80,7 +80,7 @@ class Hand:
         pixels = self.viewer.screenshot(canvas_only=False, flash=False)
         picture = Image.fromarray(pixels[..., :3])
         picture.thumbnail((1280, 1280))
-        picture.quantize(128).save(path, optimize=True)
+        picture.quantize(256, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
     # widgets
 

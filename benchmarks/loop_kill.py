@@ -152,6 +152,7 @@ def check(work: Any, journal: Path, killed: float) -> dict[str, Any]:
         raise RuntimeError(f"{len(lost)} strokes are lost, the oldest {max(lost):.1f} s old")
     return {
         "strokes": len(strokes),
+        "last_stroke_s": round(killed - strokes[-1]["time"], 2),
         "lost": len(lost),
         "oldest_lost_s": round(max(ages, default=0.0), 2),
         "checkpoints": len(checkpoints),

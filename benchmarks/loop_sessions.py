@@ -13,6 +13,7 @@ from qtpy.QtCore import Qt
 from scipy.ndimage import distance_transform_edt
 
 from hand import Point
+from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.results import placement
 from person import Person, inside
 
@@ -80,7 +81,7 @@ def first(work: Any, person: Person) -> None:
     person.look("predict")
     person.adopt(third)
     person.look("adopted")
-    tell("corrected", person.correct(third, truth_of(options.data, third)))
+    tell("corrected", person.correct(third, some_cells(truth_of(options.data, third), most)))
     person.look("corrected")
     tell("fine-tuning", person.train("Fine-tune", 0.6 * minutes, "fine-tune"))
     tell("model", str(person.session.model))
@@ -92,6 +93,11 @@ def first(work: Any, person: Person) -> None:
         second_round(work, person, minutes, most)
     print("KILL", flush=True)
     person.hand.wait(600)
+
+
+def some_cells(truth: np.ndarray, most: int | None) -> np.ndarray:
+    """Return only the first cells of a frame, where that is enough for a quick look."""
+    return np.where(np.isin(truth, np.unique(truth[truth > 0])[:most]), truth, 0)
 
 
 def second_round(work: Any, person: Person, minutes: float, most: int | None) -> None:
@@ -172,7 +178,7 @@ def scribbles(work: Any, person: Person) -> None:
     options = work.options
     person.load(work.images)
     page = person.go("annotate")
-    page.kind_combo.setCurrentIndex(page.kind_combo.findData("scribbles"))
+    page.kind_combo.setCurrentIndex(page.kind_combo.findData(LabelKind.SCRIBBLES))
     person.press("New annotation")
     for number in options.frames:
         truth = truth_of(options.data, number)

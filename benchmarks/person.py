@@ -24,18 +24,13 @@ from napari_jnet.plugin.session import session
 __all__ = ["Person", "agreement", "inside"]
 
 Labels = NDArray[np.int32]
+GOOD = 0.8  # IoU from which a person leaves a cell as it is
 
 
 def agreement(painted: Labels, truth: Labels) -> dict[str, float]:
     """Return the IoU of all that is painted, and the mean of the best IoU of each true cell."""
     both, either = (painted > 0) & (truth > 0), (painted > 0) | (truth > 0)
-    each = []
-    for number in np.unique(truth[truth > 0]):
-        cell = truth == number
-        there = painted[cell]
-        there = there[there > 0]
-        best = painted == np.bincount(there).argmax() if there.size else np.zeros_like(cell)
-        each.append((cell & best).sum() / (cell | best).sum())
+    each = [_best(truth == number, painted) for number in np.unique(truth[truth > 0])]
     return {
         "iou": round(float(both.sum() / max(either.sum(), 1)), 4),
         "mean_cell_iou": round(float(np.mean(each)) if each else 1.0, 4),
@@ -229,6 +224,7 @@ class Person:
             "merged": self._merge(number, truth),
         }
         self.look("correct-tools")
+        done["given up"] = self._delete_poor(number, truth)
         done["outlined"] = self._outline_missing(number, truth)
         return {"before": before, **done, "after": agreement(self.frame(number), truth)}
 
@@ -289,25 +285,39 @@ class Person:
                 count += len(pieces) - 1
         return count
 
-    def _outline_missing(self, number: int, truth: Labels, good: float = 0.85) -> int:
-        """Outline anew every cell that is missing or poor; a poor one is deleted first."""
+    def _delete_poor(self, number: int, truth: Labels) -> int:
+        """Delete what is quicker outlined anew than mended."""
         count = 0
-        for t in np.unique(truth[truth > 0]):
-            plane, cell = self.frame(number), truth == t
-            there = plane[cell]
-            there = there[there > 0]
-            if there.size:
-                best = plane == np.bincount(there).argmax()
-                if (best & cell).sum() / (best | cell).sum() >= good:
-                    continue
-                if best[cell].mean() > 0.3:
-                    self._hover(inside(best), "d")
-            self.press("Outline")
-            self.new_cell()
-            self.outline(cell)
-            self.press("Move")
-            count += 1
+        plane = self.frame(number).copy()
+        for label in np.unique(plane[plane > 0]):
+            cell = plane == label
+            if _best(cell, truth) < GOOD:
+                self._hover(inside(cell), "d")
+                count += 1
         return count
+
+    def _outline_missing(self, number: int, truth: Labels) -> int:
+        """Outline every cell that is not there."""
+        count = 0
+        plane = self.frame(number).copy()
+        self.press("Outline")
+        for t in np.unique(truth[truth > 0]):
+            if _best(truth == t, plane) < GOOD:
+                self.new_cell()
+                self.outline(truth == t)
+                count += 1
+        self.press("Move")
+        return count
+
+
+def _best(cell: NDArray[np.bool_], labels: Labels) -> float:
+    """Return the IoU of a cell with the one that overlaps it most."""
+    there = labels[cell]
+    there = there[there > 0]
+    if not there.size:
+        return 0.0
+    other = labels == np.bincount(there).argmax()
+    return float((cell & other).sum() / (cell | other).sum())
 
 
 def _line(ends: list[Point], steps: int = 12) -> list[Point]:
