@@ -62,6 +62,7 @@ def test_scores_and_errors(qtbot, viewer, widget):
     truth, found = (np.asarray(viewer.layers[name].data) for name in ("truth", "found"))
     assert widget.scores.seg == pytest.approx(ctc.seg(zip(truth, found, strict=True)))
     assert f"SEG {widget.scores.seg:.3f} on 4 frames" in widget.message.text
+    assert "1 missed, 1 false, 1 merged." in widget.message.text
     assert "annotated: if the network learned from them" in widget.message.text
     table = widget.score_table
     assert [row[0] for row in table.rows] == [0, 1, 2, 3, "all"]
@@ -113,6 +114,7 @@ def test_errors_are_switched_and_not_doubled(qtbot, viewer, widget):
     assert viewer.layers["errors"].visible
     viewer.layers["found"].data = np.asarray(viewer.layers["truth"].data).copy()
     evaluate(qtbot, widget)
+    assert "none is wrong." in widget.message.text
     assert [layer.name for layer in viewer.layers].count("errors") == 1
     assert not viewer.layers["errors"].data.any() and widget.errors == []
     viewer.layers.remove("errors")
@@ -130,7 +132,12 @@ def test_hidden_labels_come_back(qtbot, viewer, widget):
     session(viewer).step = "annotate"
     assert found.visible and not viewer.layers["errors"].visible
     session(viewer).step = "evaluate"
-    assert viewer.layers["errors"].visible and not found.visible and truth.visible
+    # the next step shows it again, so that it may be hidden though it is selected
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["movie", "errors"]
+    session(viewer).step = "train"
+    assert truth.visible and found.visible
+    session(viewer).step = "evaluate"
+    assert not found.visible
     widget.close()
     widget.deleteLater()
     qtbot.waitUntil(lambda: found.visible, timeout=TIMEOUT)
@@ -304,6 +311,10 @@ def test_the_cells_of_a_prediction_are_chosen(qtbot, viewer):
     # an empty frame that was predicted says that there is no cell; one that was not, nothing
     assert [(f.number, f.seg) for f in widget.scores.frames] == [(2, 1.0), (3, 0.0)]
     assert "(or a part only): 0, 1." in widget.message.text
+    # nothing that belongs to the cells lies over the errors
+    assert not results.segmentation.visible and not results.distance.visible
+    widget.errors_check.click()
+    assert results.segmentation.visible and results.cells.visible
 
 
 def test_closing_the_dock_while_scoring(qtbot, viewer, widget):

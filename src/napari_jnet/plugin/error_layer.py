@@ -119,8 +119,10 @@ class ErrorLayer:
             self._restore()
             return
         active = self._viewer.layers.selection.active
+        # in the workbench, the next step brings back what is hidden
+        alone = self._session.step != "evaluate"
         for layer in self._compared:
-            worked_on = same(layer, active) and same(layer, self._session.annotation)
+            worked_on = alone and same(layer, active) and same(layer, self._session.annotation)
             if layer.visible and not worked_on:
                 layer.visible = False
                 self._hidden.append(layer)

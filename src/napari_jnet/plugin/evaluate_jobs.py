@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.data.stack import LabelKind, known_labels
 from napari_jnet.events import FrameScore, Scores
-from napari_jnet.metrics.errors import CellError
+from napari_jnet.metrics.errors import CellError, ErrorKind
 from napari_jnet.plugin.layers import kind_of, pixels
 from napari_jnet.plugin.session import METADATA_KEY, result_of, same
 from napari_jnet.plugin.worker import JobMaker
@@ -125,11 +126,12 @@ class ScoredFrame:
 
 @dataclass
 class Outcome:
-    """All scores, and the frame numbers that have none."""
+    """All scores, the frame numbers that have none, and how many errors of each kind there are."""
 
     scores: Scores | None = None
     without_truth: list[int] = field(default_factory=list)
     without_result: list[int] = field(default_factory=list)
+    errors: Counter[ErrorKind] = field(default_factory=Counter)
 
 
 def layer_labels(layer: Any, results: Any = None) -> LayerLabels:
@@ -194,6 +196,7 @@ def scoring(comparison: Comparison) -> JobMaker:
                 score, plane, errors = _score(sums, comparison, position, number, truth, result)
             except ValueError as error:
                 raise ValueError(f"Frame {number}: {error}") from error
+            outcome.errors.update(error.kind for error in errors)
             yield ScoredFrame(position, score, plane, errors, done, count)
         if sums.frames:
             outcome.scores = sums.scores(comparison.result.name, comparison.truth_name)

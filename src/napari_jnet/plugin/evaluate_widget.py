@@ -164,8 +164,7 @@ class EvaluateWidget(JobWidget):
         pixel_kinds = (ErrorKind.MISSED, ErrorKind.FALSE, ErrorKind.WRONG_CLASS)
         self.legend.setText(legend_words() if instances else legend_words(pixel_kinds))
         self.error_table.setVisible(instances)
-        truth = self.truth_combo.truth
-        self._overlay.clear(layer, *([] if isinstance(truth, DiskTruth) else [truth]))
+        self._overlay.clear(layer, *self._others(layer))
         self._start(scoring(comparison), f"scoring {comparison.result.name}")
 
     def save(self, path: Path | str) -> None:
@@ -185,6 +184,14 @@ class EvaluateWidget(JobWidget):
         write_csv(path.with_name(f"{path.stem}_errors.csv"), ERRORS, places)
 
     # what the buttons do
+
+    def _others(self, layer: Any) -> list[Any]:
+        """Return what hides errors: the truth, and the layers that belong to predicted cells."""
+        truth, results = self.truth_combo.truth, self._session.results
+        others = [] if isinstance(truth, DiskTruth) else [truth]
+        if results is not None and any(same(layer, mine) for mine in results.all_layers):
+            others += [mine for mine in results.all_layers if not same(mine, layer)]
+        return others
 
     def _comparison(self) -> tuple[Any, Comparison]:
         layer, truth = self.result_choice.layer, self.truth_combo.truth

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.events import FrameScore, Scores
-from napari_jnet.metrics.errors import CellError
+from napari_jnet.metrics.errors import CellError, ErrorKind
 from napari_jnet.plugin.error_layer import NAMES
 from napari_jnet.plugin.evaluate_jobs import Comparison, Outcome
 from napari_jnet.plugin.tables import Column
@@ -65,7 +65,7 @@ def summary(
     scores, result, truth = outcome.scores, comparison.result.name, comparison.truth_name
     if scores is None:
         return _nothing(outcome, result, truth), "", True
-    lines = [_scored(scores, comparison)]
+    lines = [_scored(scores, comparison, outcome)]
     learned = [n for n, role in roles.items() if role == "training"]
     perhaps = [n for n, role in roles.items() if role == "annotated"]
     if learned:
@@ -85,7 +85,7 @@ def summary(
     return "\n".join(lines), _more(scores), False
 
 
-def _scored(scores: Scores, comparison: Comparison) -> str:
+def _scored(scores: Scores, comparison: Comparison, outcome: Outcome) -> str:
     count = len(scores.frames)
     where = f"{count} frame{'s' if count > 1 else ''}"
     names = f"{comparison.result.name} against {comparison.truth_name}"
@@ -94,10 +94,10 @@ def _scored(scores: Scores, comparison: Comparison) -> str:
             f"IoU {_value(scores.iou)}, pixel accuracy {_value(scores.pixel_accuracy)} on {where} "
             f"({names}). Classes are compared pixel by pixel."
         )
-    found = scores.objects - scores.missed
+    wrong = [f"{count} {NAMES[kind]}" for kind in ErrorKind if (count := outcome.errors[kind])]
     return (
-        f"SEG {_value(scores.seg)} on {where} ({names}); "
-        f"{found} of {scores.objects} true cells are found."
+        f"SEG {_value(scores.seg)} on {where} ({names}). "
+        f"{scores.objects} true cells; {', '.join(wrong) or 'none is wrong'}."
     )
 
 

@@ -89,7 +89,7 @@ def columns(request: Request) -> list[Column]:
     return [
         Column("frame", "The number of the frame; a click goes to the cell."),
         Column("cell", "The number of the cell in the layer."),
-        Column(f"{size} ({area})", f"Size of the cell: its pixels, in {area}.", digits),
+        Column(f"{size} ({area})", f"Size of the cell, in {area}.", digits if request.unit else 0),
         Column(f"diameter ({unit})", "Of the disc (or ball) that is as large.", digits),
         Column(f"perimeter ({unit})", outline, digits),
         Column("mean", "Mean of the image inside the cell.", 2),
