@@ -190,3 +190,16 @@ def test_plans_say_the_time_and_an_unknown_one_is_refused(widget):
     assert "final masks" in widget.network_form.duration.words.text()
     with pytest.raises(ValueError, match="known are quick"):
         widget.set_values(plan="brunch")
+
+
+def test_closing_the_dock_leaves_no_training_behind(qtbot, viewer, widget, tmp_path):
+    state = session(viewer)
+    widget.set_values(run_folder=tmp_path / "run")
+    _, other = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
+    begin(qtbot, widget)
+    if other is not widget:
+        other.start()
+        assert "another Train window" in other.message.text
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT):
+        viewer.window.remove_dock_widget(widget)
+    assert state.training.state == "idle"

@@ -10,9 +10,54 @@ from typing import Any
 import numpy as np
 
 from napari_jnet.data.stack import AnnotatedFrame
-from napari_jnet.plugin.layers import PaintedPlanes, TrainingInput
+from napari_jnet.plugin.layers import PaintedPlanes, TrainingInput, pixels, training_input
+from napari_jnet.plugin.session import Session
 
-__all__ = ["FrameFeed"]
+__all__ = ["FrameFeed", "labels_now"]
+
+
+class _Copies:
+    """An array that gives copies of its planes: the layer is painted on while they are used."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self.shape, self.dtype = source.shape, source.dtype
+
+    def __getitem__(self, index: Any) -> Any:
+        return np.array(self._source[index])
+
+
+def labels_now(session: Session, positions: Iterable[int] | None = None) -> TrainingInput:
+    """Take the annotation for a worker thread, which copies the frames that it reads.
+
+    Copying all of them in the window's thread would hold it.  A stroke that falls into the reading
+    comes again, whole, by `FrameFeed.put`.
+
+    Parameters
+    ----------
+    positions
+        Of the frames to take; None for all that are annotated.
+
+    Raises
+    ------
+    ValueError
+        If there is no image or annotation, or their sizes differ.
+    """
+    image, book = session.image, session.book
+    if image is None or book.layer is None:
+        what = "image; open one" if image is None else "annotation; press New annotation"
+        raise ValueError(f"There is no {what} first.")
+    every = range(len(book))
+    taken = set(book.annotated if positions is None else positions)
+    known = positions is not None or not book.counting
+    empty = frozenset(every) - taken if known else frozenset()
+    planes = PaintedPlanes(_Copies(pixels(book.layer)), {}, empty)
+    return training_input(image, book.layer, book.kind, painted=planes, roles=_roles(book))
+
+
+def _roles(book: Any) -> dict[int, str]:
+    numbers = book.numbers
+    return {numbers[p]: role for p in range(len(book)) if (role := book.role(p))}
 
 
 class FrameFeed:
@@ -21,7 +66,7 @@ class FrameFeed:
     Parameters
     ----------
     data
-        The frames as they were when it began.
+        From `labels_now`, when it begins.
     """
 
     def __init__(self, data: TrainingInput) -> None:
@@ -45,17 +90,13 @@ class FrameFeed:
         positions
             Of frames whose pixels are new; none where only roles are.
         """
-        data = self.data
-        labels = data.labels
-        before = labels if isinstance(labels, PaintedPlanes) else PaintedPlanes(labels, {})
+        data, before = self.data, self.data.labels
         new = {position: np.array(book.frame(position)) for position in positions}
         planes = PaintedPlanes(
             before.source, {**before.copied, **new}, before.empty - frozenset(new)
         )
-        numbers = book.numbers
-        roles = {numbers[p]: role for p in range(len(book)) if (role := book.role(p))}
         with self._lock:
-            self._data = dataclasses.replace(data, labels=planes, roles=roles)
+            self._data = dataclasses.replace(data, labels=planes, roles=_roles(book))
             self._new = True
 
     def take(self) -> list[AnnotatedFrame] | None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from napari_jnet.config import Config
 from napari_jnet.config.plans import Hardware
-from napari_jnet.plugin.layers import PaintedPlanes, TrainingInput, pixels, training_input
+from napari_jnet.plugin.feed import labels_now
+from napari_jnet.plugin.layers import TrainingInput, pixels
 from napari_jnet.plugin.preflight import TrainingFacts
 from napari_jnet.plugin.session import Session, same
 
@@ -80,13 +81,8 @@ def sample(session: Session) -> TrainingInput | None:
     if tuple(pixels(labels).shape) != _spatial(image):
         return None
     step = max(1, len(positions) // _SAMPLED)
-    chosen = positions[::step][:_SAMPLED]
-    data = pixels(labels)
-    in_memory = isinstance(data, np.ndarray)
-    copied = {p: np.array(book.frame(p)) for p in chosen} if in_memory else {}
-    planes = PaintedPlanes(data, copied, frozenset(range(len(book))) - set(chosen))
     try:
-        return training_input(image, labels, book.kind, painted=planes)
+        return labels_now(session, positions[::step][:_SAMPLED])
     except ValueError:
         return None
 

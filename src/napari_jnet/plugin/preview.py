@@ -84,7 +84,7 @@ class PreviewLayer:
             colormap="green",
             blending="additive",
             opacity=0.45,
-            contrast_limits=(0.0, 1.0),
+            contrast_limits=(0.3, 1.0),  # an untrained network says one half everywhere
             metadata={METADATA_KEY: {"result": "preview"}},
             **lies,
         )

@@ -62,16 +62,18 @@ class Rounds:
         device
             Where to compute.
         compare
-            False takes the new model unseen: nobody waits for the answer.
+            False keeps the old model, where there is one: nobody waits, and the new one can go on.
         """
         new, old = self._new, self._old
         if not (new / "model.pt").is_file():
             then()
             return
-        if old is None or not old.exists() or not compare:
+        if old is None or not old.exists():
             self.use(new)
-            if old is None and compare:
-                self.panel.tell("The first model: there is none before it to compare it with.")
+            self.panel.tell("The first model: there is none before it to compare it with.")
+            then()
+            return
+        if not compare:
             then()
             return
         if not read_split(new)[1]:

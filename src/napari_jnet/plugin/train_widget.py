@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from qtpy.QtGui import QShowEvent
 from napari_jnet.config import Config
 from napari_jnet.config.plans import Hardware
 from napari_jnet.events import EpochEnd
-from napari_jnet.plugin.feed import FrameFeed
+from napari_jnet.plugin.feed import FrameFeed, labels_now
 from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.keys import bind_keys
@@ -21,14 +22,14 @@ from napari_jnet.plugin.preview import PlacedPreview, PreviewLayer, PreviewSourc
 from napari_jnet.plugin.recipes import train_command, train_script
 from napari_jnet.plugin.round_end import Rounds
 from napari_jnet.plugin.run_places import RunPlaces
-from napari_jnet.plugin.session import TrainingStatus
+from napari_jnet.plugin.session import Session, TrainingStatus
 from napari_jnet.plugin.train_advisor import Advisor
 from napari_jnet.plugin.train_buttons import TrainButtons
 from napari_jnet.plugin.train_checks import TrainingChecks
 from napari_jnet.plugin.train_forms import TrainForms
 from napari_jnet.plugin.train_jobs import DeviceFound, Past, training
 from napari_jnet.plugin.training_monitor import TrainingMonitor
-from napari_jnet.plugin.worker import window_threads
+from napari_jnet.plugin.worker import Relay, window_threads
 
 if TYPE_CHECKING:
     import napari
@@ -81,6 +82,7 @@ class TrainWidget(JobWidget):
         )
         lifetime.connect(napari_viewer.dims.events.current_step, self._follow_viewer)
         lifetime.connect(session.model_changed, self._model_changed)
+        lifetime.at_end(_forget(session, self._relay))
         bind_keys(session, {"train": self.press}, lifetime)
         self._model_changed()
         self.checks.now()
@@ -142,6 +144,8 @@ class TrainWidget(JobWidget):
             blocking = [problem for problem in self.checks.now() if problem.blocking]
             if blocking:
                 raise ValueError(blocking[0].text)
+            if self._session.training.state != "idle":
+                raise ValueError("A training runs in another Train window; stop it there first.")
             config = self.network_form.config(fine_tune=start_from is not None)
             resume = self.run_form.resume and not fine_tune
             self._places.find(
@@ -200,7 +204,7 @@ class TrainWidget(JobWidget):
     ) -> None:
         image = self._session.image
         try:
-            self._feed = feed = FrameFeed(self._session.book.snapshot())
+            self._feed = feed = FrameFeed(labels_now(self._session))
         except (ValueError, OSError) as error:
             self._refuse(error)
             return
@@ -287,10 +291,8 @@ class TrainWidget(JobWidget):
     def _end(self, outcome: str) -> None:
         self._source = None
         self._meanwhile.end()
-        if outcome == "stopped":
-            self.monitor.say(
-                "end", f"Stopped. The model so far is in {self._run}; it can go on later."
-            )
+        if outcome == "stopped" and self._run is not None:
+            self.monitor.stopped(self._run, self._session.project)
         if outcome == "failed" or self._feed is None:
             self._ended(outcome)
             return
@@ -308,3 +310,13 @@ class TrainWidget(JobWidget):
         self.advisor.present = self._run
         self.advisor.read_runs()
         super()._end(outcome)
+
+
+def _forget(session: Session, relay: Relay) -> Callable[[], None]:
+    """Return what says, when the widget is gone with its training, that nothing is trained."""
+
+    def forget() -> None:
+        if relay.running:
+            session.training = TrainingStatus(run=session.training.run, outcome="stopped")
+
+    return forget

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
@@ -73,6 +74,12 @@ class TrainingMonitor(QWidget):
         self._notices.pop(topic, None)
         self._notices[topic] = text
         self._message.say("\n".join(self._notices.values()))
+
+    def stopped(self, run: Path, project: Any | None) -> None:
+        """Say where a stopped training has left its model."""
+        inside = project is not None and run.is_relative_to(project.path)
+        where = f"as run {run.name}" if inside else f"in {run}"
+        self.say("end", f"Stopped. The model so far is kept {where}; it can go on later.")
 
     def _past(self, past: Past) -> None:
         if past.own is not None:

@@ -17,6 +17,7 @@ __all__ = ["TrainingPlots"]
 _BACKGROUND = "#1e2126"
 _DRAW_EVERY_MS = 250
 _BATCHES_KEPT = 2000
+_DOTTED = 80  # points that get a dot each: dots are slow to paint
 _GREYS = ("#7d8794", "#656e79", "#545b65", "#474d55")
 # curve: (plot, colour, width, symbol, name in the legend)
 _CURVES: dict[str, tuple[str, str, float, str | None, str | None]] = {
@@ -27,7 +28,7 @@ _CURVES: dict[str, tuple[str, str, float, str | None, str | None]] = {
     "seg": ("score", "#e58bd6", 2, "o", "SEG"),
     "rate": ("rate", "#c9cf6a", 1.5, None, None),
 }
-_HEIGHTS = {"loss": 165, "score": 130, "rate": 74}
+_HEIGHTS = {"loss": 165, "score": 130, "rate": 80}
 _TITLES = {"loss": "loss", "score": "score", "rate": "rate"}
 _EARLIER = {"loss": ("validation", "training"), "score": ("seg", "iou")}
 
@@ -159,15 +160,16 @@ class TrainingPlots(QWidget):
         axis = self.axis_combo.currentIndex()
         for name in self._changed:
             points = self._points[name]
-            self._curves[name].setData(points[axis], points[2])
+            dotted = _CURVES[name][3] if len(points[2]) <= _DOTTED else None
+            self._curves[name].setData(points[axis], points[2], symbol=dotted)
         self._changed.clear()
         scored = any(self._points[name][2] for name in ("iou", "seg"))
         self._plots["score"].setVisible(scored)
         rates = self._points["rate"][2]
         if rates:
             top = max(rates)
-            self._plots["rate"].getAxis("left").setTicks([[(0, "0"), (top, f"{top:.2g}")]])
-            self._plots["rate"].setYRange(0, top, padding=0.08)
+            self._plots["rate"].getAxis("left").setTicks([[(top, f"{top:.1g}")]])
+            self._plots["rate"].setYRange(0, top, padding=0.2)
         if rates or self._points["batch"][2] or self._earlier:
             self.setVisible(True)
 

@@ -1,0 +1,140 @@
+"""A round ends: the better model is used, the other is one click away, and what flatters is said."""
+
+import json
+
+import pytest
+
+pytest.importorskip("napari")
+
+import napari_jnet.rounds
+from napari_jnet.events import RoundEnd
+from napari_jnet.plugin.feed import FrameFeed, labels_now
+from napari_jnet.plugin.round_end import Rounds
+from napari_jnet.plugin.session import Lifetime, session
+from napari_jnet.plugin.worker import Relay
+
+
+@pytest.fixture
+def state(viewer):
+    return session(viewer)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Return two run folders; the second keeps t001 for validation, the first has learned from it."""
+    splits = {
+        "001": {"training": ["movie/t000", "movie/t001"], "validation": ["movie/t002"]},
+        "002": {"training": ["movie/t000", "movie/t002"], "validation": ["movie/t001"]},
+    }
+    for name, split in splits.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.pt").write_text("a model")
+        (tmp_path / name / "split.json").write_text(json.dumps(split))
+    return tmp_path / "001", tmp_path / "002"
+
+
+@pytest.fixture
+def end(qtbot, state, monkeypatch):
+    """Return a function that ends a round; what compare_models gets is in its ``asked``."""
+    relay, asked = Relay(), []
+    rounds = Rounds(state, Lifetime(), relay)
+    qtbot.addWidget(rounds.panel)
+
+    def end(new, answer, *, compare=True):
+        def compare_models(models, frames, *, device):
+            asked.append(([frame.name for frame in frames], device))
+            if isinstance(answer, Exception):
+                raise answer
+            return RoundEnd(models[answer], answer == "new", "Better or worse.", ())
+            yield
+
+        monkeypatch.setattr(napari_jnet.rounds, "compare_models", compare_models)
+        done = []
+        rounds.begin(new)
+        feed = FrameFeed(labels_now(state))
+        rounds.end(feed, "cpu", compare=compare, then=lambda: done.append(True))
+        qtbot.waitUntil(lambda: bool(done), timeout=30_000)
+        return rounds.panel
+
+    end.asked = asked
+    yield end
+    relay.close()
+
+
+def test_the_first_model_is_used_and_not_compared(end, state, runs):
+    panel = end(runs[0], "new")
+    assert state.model == runs[0]
+    assert "first model" in panel.text
+    assert not end.asked
+    assert not panel.button.isVisibleTo(panel)
+
+
+@pytest.mark.parametrize(("better", "kept"), [("new", 1), ("old", 0)])
+def test_the_better_of_two_is_used(end, state, runs, better, kept):
+    state.model = runs[0]
+    panel = end(runs[1], better)
+    assert end.asked == [(["movie/t001"], "cpu")]  # the validation frames of the new run
+    assert state.model == runs[kept]
+    assert "The old model has learned from t001: its score flatters it." in panel.text
+    panel.button.click()
+    assert state.model == runs[1 - kept]
+    panel.button.click()
+    assert state.model == runs[kept]
+
+
+def test_what_cannot_be_compared_is_said_and_the_new_model_used(end, state, runs):
+    state.model = runs[0]
+    panel = end(runs[1], ValueError("The networks differ."))
+    assert "The networks differ." in panel.text
+    assert state.model == runs[1]
+    panel.button.click()
+    assert state.model == runs[0]
+
+
+def test_without_a_validation_frame_this_is_said(end, state, runs):
+    state.model = runs[0]
+    (runs[1] / "split.json").write_text(json.dumps({"training": ["a"], "validation": []}))
+    panel = end(runs[1], "new")
+    assert "no validation frame" in panel.text
+    assert state.model == runs[1]
+    assert not end.asked
+
+
+def test_nobody_waits_when_the_window_is_closed(end, state, runs):
+    state.model = runs[0]
+    end(runs[1], "new", compare=False)
+    assert state.model == runs[0]  # the new one was not seen, and can go on
+    assert not end.asked
+
+
+def test_a_run_without_a_model_changes_nothing(end, state, runs, tmp_path):
+    state.model = runs[0]
+    end(tmp_path / "none", "new")
+    assert state.model == runs[0]
+
+
+def test_the_feed_gives_what_was_painted_and_only_once(viewer, state):
+    layer, book = viewer.layers["truth"], state.book
+    feed = FrameFeed(labels_now(state))
+    before = {frame.name: frame.labels.copy() for frame in feed.data.frames()}
+    assert len(before) == 4
+    assert feed.take() is None
+    layer.data[2] = 0
+    layer.data[2, :20, :20] = 3
+    feed.put(book, [2])
+    layer.data[2] = 0  # after the copy: seen with the next stroke
+    after = {frame.name: frame.labels for frame in feed.take()}
+    assert (after["movie/t002"] == 3).sum() == 400
+    assert (after["movie/t001"] == before["movie/t001"]).all()
+    assert feed.take() is None
+    book.set_roles({0: "validation", 1: "unused"})
+    feed.put(book, [])
+    roles = {frame.name: frame.role for frame in feed.take()}
+    assert roles == {"movie/t000": "validation", "movie/t002": "", "movie/t003": ""}
+
+
+def test_a_feed_of_nothing_leaves_the_training_alone(viewer, state):
+    feed = FrameFeed(labels_now(state))
+    state.book.set_roles(dict.fromkeys(range(4), "unused"))
+    feed.put(state.book, [])
+    assert feed.take() is None
