@@ -7,7 +7,8 @@ from typing import Any
 from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout
 
 from napari_jnet.plugin.annotate_part import AnnotatePart, frame_name, row_of
-from napari_jnet.plugin.frames_table import FramesModel, FramesTable
+from napari_jnet.plugin.frames_model import FramesModel
+from napari_jnet.plugin.frames_table import FramesTable
 from napari_jnet.plugin.next_frame import choose_next
 from napari_jnet.plugin.session import Lifetime, Session
 

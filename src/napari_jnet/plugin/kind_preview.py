@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from napari_jnet.data.stack import LabelKind, known_labels
 from napari_jnet.plugin.annotation_layers import UNKNOWN_COLOUR
 from napari_jnet.plugin.forms import small_label
-from napari_jnet.plugin.frames_table import class_shares, percent
+from napari_jnet.plugin.frames_model import class_shares, percent
 from napari_jnet.plugin.layers import current_index, plane
 from napari_jnet.plugin.legend import legend_options
 from napari_jnet.plugin.results import placement
