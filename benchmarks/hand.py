@@ -102,8 +102,22 @@ class Hand:
         raise LookupError(f"there is no button {words!r}; there are {there}")
 
     def press(self, words: str, within: QWidget, *, wait: float = 20.0) -> None:
-        """Click the button with these words, once it can be clicked."""
-        button = self.button(words, within)
+        """Click the button with these words, once it is there and can be clicked.
+
+        Raises
+        ------
+        LookupError
+            If it does not come.
+        """
+        end = time.monotonic() + wait
+        while True:
+            try:
+                button = self.button(words, within)
+                break
+            except LookupError:
+                if time.monotonic() > end:
+                    raise
+                self.wait(0.1)
         self.wait_until(button.isEnabled, f"{words!r} can be pressed", wait)
         self.into_view(button)
         QTest.mouseClick(button, LEFT)
