@@ -8,11 +8,14 @@ from typing import Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox
 
-from napari_jnet.plugin.evaluate_jobs import DiskTruth, list_truth
+from napari_jnet.data.stack import LabelKind
+from napari_jnet.plugin.evaluate_jobs import Comparison, DiskTruth, layer_labels, list_truth
+from napari_jnet.plugin.layers import pixels
+from napari_jnet.plugin.places import frame_numbers
 from napari_jnet.plugin.session import METADATA_KEY, Lifetime, Session, result_of, same
 from napari_jnet.plugin.worker import Relay
 
-__all__ = ["FRAMES", "TruthCombo", "compared_layers", "frames_of", "role_of"]
+__all__ = ["FRAMES", "TruthCombo", "compare", "compared_layers", "frames_of", "role_of"]
 
 FRAMES = {
     "all": "All frames with truth",
@@ -75,6 +78,56 @@ def frames_of(session: Session, which: str, numbers: Iterable[int]) -> tuple[tup
         }
         raise ValueError(why[which])
     return chosen
+
+
+def compare(session: Session, layer: Any, truth: Any, which: str) -> Comparison:
+    """Take what is compared from the layers, cheaply.
+
+    Parameters
+    ----------
+    session
+        Of the viewer.
+    layer
+        The labels layer that is scored, or None.
+    truth
+        A labels layer, a `DiskTruth` or None.
+    which
+        A key of `FRAMES`.
+
+    Raises
+    ------
+    ValueError
+        If something is missing, sizes differ, or no frame has the role.
+    """
+    if layer is None:
+        raise ValueError("There is no labels layer to score; predict some frames first.")
+    if truth is None:
+        raise ValueError(
+            "There is nothing to compare with; paint some cells, or open the truth as labels."
+        )
+    result = layer_labels(layer, session.results)
+    if result.kind is LabelKind.SCRIBBLES:
+        raise ValueError(
+            f"{layer.name!r} holds scribbles, which cannot be scored; choose predicted cells."
+        )
+    numbers, axes = frame_numbers(session, layer)
+    if isinstance(truth, DiskTruth):
+        frames = frames_of(session, which, numbers)
+        return Comparison(result, truth, f"{truth.name} truth", frames, axes)
+    _same_size(layer, truth)
+    frames = frames_of(session, which, numbers)
+    reference = layer_labels(truth, session.results)
+    return Comparison(result, reference, reference.name, frames, axes)
+
+
+def _same_size(result: Any, truth: Any) -> None:
+    sizes = [tuple(pixels(layer).shape) for layer in (result, truth)]
+    if sizes[0] != sizes[1]:
+        first, second = (" × ".join(str(n) for n in size) for size in sizes)
+        raise ValueError(
+            f"{result.name!r} has {first} pixels, {truth.name!r} {second}; both must cover the same "
+            "pixels. Choose labels of the same image."
+        )
 
 
 class TruthCombo(QComboBox):

@@ -14,8 +14,8 @@ from napari_jnet.plugin.error_layer import COLOURS, ErrorLayer, legend_words
 from napari_jnet.plugin.evaluate_form import (
     FRAMES,
     TruthCombo,
+    compare,
     compared_layers,
-    frames_of,
     role_of,
 )
 from napari_jnet.plugin.evaluate_jobs import (
@@ -24,7 +24,6 @@ from napari_jnet.plugin.evaluate_jobs import (
     Looked,
     Outcome,
     ScoredFrame,
-    layer_labels,
     scoring,
 )
 from napari_jnet.plugin.evaluate_words import ERRORS, SCORES, error_row, score_row, summary
@@ -32,7 +31,7 @@ from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.layer_combos import LayerChoice
 from napari_jnet.plugin.layers import current_index, pixels
-from napari_jnet.plugin.places import frame_numbers, show_place
+from napari_jnet.plugin.places import show_place
 from napari_jnet.plugin.session import same
 from napari_jnet.plugin.tables import ResultTable, write_csv
 
@@ -150,7 +149,9 @@ class EvaluateWidget(JobWidget):
         if self.running:
             return
         try:
-            layer, comparison = self._comparison()
+            layer = self.result_choice.layer
+            which = self.frames_combo.currentData()
+            comparison = compare(self._session, layer, self.truth_combo.truth, which)
         except ValueError as error:
             self.show_error(error)
             self.finished.emit("failed")
@@ -192,28 +193,6 @@ class EvaluateWidget(JobWidget):
         if results is not None and any(same(layer, mine) for mine in results.all_layers):
             others += [mine for mine in results.all_layers if not same(mine, layer)]
         return others
-
-    def _comparison(self) -> tuple[Any, Comparison]:
-        layer, truth = self.result_choice.layer, self.truth_combo.truth
-        if layer is None:
-            raise ValueError("There is no labels layer to score; predict some frames first.")
-        if truth is None:
-            raise ValueError(
-                "There is nothing to compare with; paint some cells, or open the truth as labels."
-            )
-        result = layer_labels(layer, self._session.results)
-        if result.kind is LabelKind.SCRIBBLES:
-            raise ValueError(
-                f"{layer.name!r} holds scribbles, which cannot be scored; choose predicted cells."
-            )
-        reference: Any = truth
-        if not isinstance(truth, DiskTruth):
-            reference = layer_labels(truth, self._session.results)
-            _same_size(layer, truth)
-        numbers, axes = frame_numbers(self._session, layer)
-        frames = frames_of(self._session, self.frames_combo.currentData(), numbers)
-        name = f"{reference.name} truth" if isinstance(truth, DiskTruth) else reference.name
-        return layer, Comparison(result, reference, name, frames, axes)
 
     def _take_results(self, results: Any) -> None:
         if results is not None:
@@ -269,7 +248,21 @@ class EvaluateWidget(JobWidget):
     def _on_done(self, value: Any) -> None:
         self.outcome = value
         self._show_all()
+        self._lead()
         super()._on_done(value)
+
+    def _lead(self) -> None:
+        """Show the worst frame, unless one that was scored is shown: unmarked looks right."""
+        assert self._compared is not None
+        index = current_index(self._viewer, self._compared[0])
+        shown = index[0] if index else 0
+        positions = [position for position, _ in self._frames]
+        if shown in positions:
+            self.score_table.show_row(positions.index(shown))
+        elif positions:
+            values = [s.iou if s.seg is None else s.seg for _, s in self._frames]
+            known = [2.0 if value is None else value for value in values]
+            self.score_table.choose(known.index(min(known)))
 
     def _end(self, outcome: str) -> None:
         if outcome == "stopped":
@@ -313,13 +306,3 @@ class EvaluateWidget(JobWidget):
         known = {p: score for p, score in found.items() if score is not None}
         if known and max(known) < len(book):
             book.set_scores(known, name="SEG" if by_cells else "IoU")
-
-
-def _same_size(result: Any, truth: Any) -> None:
-    sizes = [tuple(pixels(layer).shape) for layer in (result, truth)]
-    if sizes[0] != sizes[1]:
-        first, second = (" × ".join(str(n) for n in size) for size in sizes)
-        raise ValueError(
-            f"{result.name!r} has {first} pixels, {truth.name!r} {second}; both must cover the same "
-            "pixels. Choose labels of the same image."
-        )
