@@ -146,6 +146,34 @@ def test_a_full_disk_is_said_and_nothing_is_lost(monkeypatch, painting):
     assert np.array_equal(state.project.read_frame(1), layer.data[1])
 
 
+def test_a_layer_deleted_while_the_disk_is_full_is_not_lost(monkeypatch, painting):
+    state, layer = painting
+
+    def full(self, number, labels):
+        raise OSError(errno.ENOSPC, "the disk is full. Free some space.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Project, "write_frame", full)
+        layer.paint((1, 20, 20), 1)
+        state.viewer.layers.remove(layer)
+        assert not state.keeper.flush()
+    assert state.keeper.flush()
+    assert np.array_equal(state.keeper.projects[0].read_frame(1), layer.data[1])
+
+
+def test_a_copy_of_a_layer_has_its_own_project(painting):
+    state, layer = painting
+    layer.paint((1, 20, 20), 1)
+    assert state.keeper.flush()
+    first = state.project
+    copied = state.viewer.add_labels(layer.data.copy(), name="copy", metadata=dict(layer.metadata))
+    copied.paint((2, 20, 20), 1)
+    assert state.keeper.flush()
+    assert state.project.path != first.path
+    assert state.project.annotated == (1, 2)
+    assert first.annotated == (1,)
+
+
 def test_labels_of_another_size_are_not_saved_and_that_is_said(viewer, projects):
     layer = viewer.add_labels(np.zeros((4, 32, 32), np.int32), name="small")
     state = session(viewer)

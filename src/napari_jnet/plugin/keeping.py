@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtCore import QTimer
 
 from napari_jnet.data.project import Project
 from napari_jnet.plugin.background import Background
+from napari_jnet.plugin.closing import Closing
 from napari_jnet.plugin.keeping_layer import KeptLayer, Parcel, Stored
 from napari_jnet.plugin.keeping_offers import Offers
 from napari_jnet.plugin.project_settings import chosen_folder
@@ -22,19 +23,6 @@ _WAIT_MS = 2000  # after the first unsaved stroke
 _RETRY_MS = 5000
 _BUSY_MS = 500
 _CLOSING_S = 120.0
-
-
-class _Closing(QObject):
-    """Calls when the window that it watches is about to close."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        super().__init__()
-        self._call = call
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        if event is not None and event.type() == QEvent.Type.Close:
-            self._call()
-        return False
 
 
 class Keeper:
@@ -56,7 +44,6 @@ class Keeper:
         self._kept: WeakKeyDictionary[Any, KeptLayer] = WeakKeyDictionary()
         self._projects: list[Project] = []
         self._current: KeptLayer | None = None
-        self._under_way = 0
         self._closing = False
         self._timer = QTimer()
         self._timer.setSingleShot(True)
@@ -67,7 +54,7 @@ class Keeper:
         session.annotation_changed.connect(self._on_annotation)
         session.image_changed.connect(self._on_image)
         self.offers = Offers(session)
-        self._watch_window()
+        self._window = Closing(session.viewer, self._on_closing)
         self._on_annotation(session.annotation)
 
     # what a script or a widget asks for
@@ -110,7 +97,7 @@ class Keeper:
 
     def save_now(self) -> None:
         """Save what is unsaved without waiting for the two seconds; returns at once."""
-        if self._current is not None and self._current.unsaved:
+        if self._current is not None and self._current.waiting:
             self._save(self._current)
 
     def flush(self) -> bool:
@@ -127,7 +114,7 @@ class Keeper:
             self._background.wait(_CLOSING_S)
             self._timer.stop()
         for kept in list(self._kept.values()):
-            if kept.unsaved:
+            if kept.waiting:
                 self._save(kept)
         self._background.wait(_CLOSING_S)
         return not any(kept.unsaved for kept in self._kept.values())
@@ -153,37 +140,35 @@ class Keeper:
         Parameters
         ----------
         layer
-            A labels layer of the viewer, as it is on disk.
+            A labels layer of the viewer.  Where it differs from what is on disk, it is saved.
         path
             The project's folder.
-        """
-        image = self._session.image
-        if image is None:
-            return
-        kept = KeptLayer(unwrap(layer), image, chosen_folder())
-        self._kept[kept.layer] = kept
 
-        def open_() -> Project:
-            project = kept.open(path)
-            kept.saw_on_disk()
-            return project
+        Raises
+        ------
+        ValueError
+            If it does not cover the pixels of the image.
+        """
+        kept = KeptLayer(unwrap(layer), self._session.image, chosen_folder())
+        self._kept[kept.layer] = kept
+        if same(kept.layer, self._session.annotation):
+            self._current = kept
 
         def opened(project: Project) -> None:
             self._note(project)
             self._know(project, kept)
             self._say_saved(project.last_saved)
-            if kept.unsaved:
+            if kept.waiting:
                 self._soon()
 
         def failed(error: Exception) -> None:
             self._kept.pop(kept.layer, None)
-            self._current = None
-            text = f"{error} What is painted here is kept in a new project."
-            self._session.saving = SaveStatus(text, saved=True, failed=True)
+            if self._current is kept:
+                self._current = None
+            self._say_failed(f"{error} What is painted here is kept in a new project.", saved=True)
 
-        self._background.submit(open_, opened, failed)
-        if same(kept.layer, self._session.annotation):
-            self._current = kept
+        self._background.submit(lambda: kept.open(path), opened, failed)
+        self._find_unwatched(kept)
 
     # what happens
 
@@ -205,7 +190,7 @@ class Keeper:
 
     def _on_annotation(self, layer: Any | None) -> None:
         before = self._current
-        if before is not None and before.unsaved:
+        if before is not None and before.waiting:
             self._save(before)
         self._timer.stop()
         layer = None if layer is None else unwrap(layer)
@@ -216,6 +201,7 @@ class Keeper:
             self._listen(layer, True)
         if self._current is not None:
             self._find_unwatched(self._current)
+        self._drop_removed()
         self._session.project = None if self._current is None else self._current.project
         if self._session.project is None:
             self._session.saving = SaveStatus()
@@ -235,18 +221,30 @@ class Keeper:
         path = None if layer is None else layer.metadata.get(METADATA_KEY, {}).get("project")
         taken = {str(kept.project.path) for kept in self._kept.values() if kept.project}
         if path and path not in taken and self._session.image is not None:
-            self.restore(layer, Path(path))
+            try:
+                self.restore(layer, Path(path))
+            except ValueError as error:
+                self._say_failed(f"not saved: {error}")
 
     def _find_unwatched(self, kept: KeptLayer) -> None:
-        if kept.project is None:
-            return
+        """Look for changes that nobody told of; undo in a frame out of sight is told late."""
 
         def told(found: set[int]) -> None:
             if found:
                 kept.dirty |= found
                 self._soon()
 
-        self._background.submit(kept.differing, told)
+        self._background.submit(lambda: kept.differing() if kept.project else set(), told)
+
+    def _drop_removed(self) -> None:
+        """Let go of layers that are saved and no longer in the viewer."""
+        viewer = self._session.viewer
+        there = [] if viewer is None else [unwrap(layer) for layer in viewer.layers]
+        for kept in list(self._kept.values()):
+            gone = kept is not self._current and all(kept.layer is not one for one in there)
+            if gone and not kept.unsaved:
+                self._kept.pop(kept.layer)
+                kept.release()
 
     # saving
 
@@ -267,7 +265,7 @@ class Keeper:
         try:
             return self._need_kept()
         except ValueError as error:
-            self._session.saving = SaveStatus(f"not saved: {error}", saved=False, failed=True)
+            self._say_failed(f"not saved: {error}")
             return None
 
     def _mark_all(self, kept: KeptLayer) -> None:
@@ -281,12 +279,11 @@ class Keeper:
             self._timer.start(_WAIT_MS)
 
     def _on_time(self) -> None:
-        if self._current is None or not self._current.unsaved:
-            return
-        if self._under_way:
-            self._timer.start(_BUSY_MS)
-        else:
-            self._save(self._current)
+        for kept in [one for one in self._kept.values() if one.waiting]:
+            if kept.under_way:
+                self._timer.start(_BUSY_MS)
+            else:
+                self._save(kept)
 
     def _save(
         self,
@@ -296,16 +293,16 @@ class Keeper:
     ) -> None:
         roles = self._roles() if kept is self._current else {}
         parcel = kept.take(roles)
-        self._under_way += 1
+        kept.under_way += 1
 
         def stored(what: Stored) -> None:
-            self._under_way -= 1
+            kept.under_way -= 1
             self._on_stored(kept, what)
             if then is not None:
                 then(what)
 
         def refused(error: Exception) -> None:
-            self._under_way -= 1
+            kept.under_way -= 1
             self._on_refused(kept, parcel, error)
             if failed is not None:
                 failed(error)
@@ -318,7 +315,10 @@ class Keeper:
 
     def _on_stored(self, kept: KeptLayer, stored: Stored) -> None:
         self._note(stored.project)
+        told = kept.layer.metadata.get(METADATA_KEY, {})
+        kept.layer.metadata[METADATA_KEY] = told | {"project": str(stored.project.path)}
         if kept is not self._current:
+            self._drop_removed()
             return
         self._know(stored.project, kept)
         if not kept.unsaved:
@@ -328,8 +328,7 @@ class Keeper:
         kept.put_back(parcel)
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         if kept is self._current:
-            words = f"not saved: {text} It is tried again every few seconds."
-            self._session.saving = SaveStatus(words, saved=False, failed=True)
+            self._say_failed(f"not saved: {text} It is tried again every few seconds.")
         if not self._closing:
             self._timer.start(_RETRY_MS)
 
@@ -360,14 +359,10 @@ class Keeper:
         more = f" in a project of its own, {own.path.name}" if own and alike[:1] != [own] else ""
         self._session.saving = SaveStatus(f"saved {when.astimezone():%H:%M}{more}")
 
-    # the end
+    def _say_failed(self, text: str, *, saved: bool = False) -> None:
+        self._session.saving = SaveStatus(text, saved=saved, failed=True)
 
-    def _watch_window(self) -> None:
-        window = getattr(self._session.viewer, "window", None)
-        if window is None:
-            return
-        self._filter = _Closing(self._on_closing)
-        window.main_menu.window().installEventFilter(self._filter)
+    # the end
 
     def _on_closing(self) -> None:
         """Save before the window goes; should it stay, the next stroke opens the project again."""

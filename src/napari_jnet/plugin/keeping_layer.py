@@ -87,6 +87,7 @@ class KeptLayer:
         self.stack: Stack = stack_of(image)
         self.dirty: set[int] = set()
         self.changed = False  # kind, legend or roles
+        self.under_way = 0  # saves that are being written
         self.project: Project | None = None
         self._projects = projects
         self._lock: ProjectLock | None = None
@@ -94,14 +95,19 @@ class KeptLayer:
         self._check(image)
 
     @property
-    def unsaved(self) -> bool:
-        """Whether something is only in memory."""
+    def waiting(self) -> bool:
+        """Whether something is to be saved."""
         return bool(self.dirty) or self.changed
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether something is not on disk yet: it waits, or is being written."""
+        return self.waiting or self.under_way > 0
 
     # in the window's thread
 
     def take(self, roles: Mapping[int, str]) -> Parcel:
-        """Take what is to be saved; nothing is unsaved then, unless `put_back` says so."""
+        """Take what is to be saved; nothing waits then, unless `put_back` says so."""
         data = pixels(self.layer)
         size = data.nbytes // max(1, len(self.stack))
         few = isinstance(data, np.ndarray) and size * len(self.dirty) <= _COPIED
@@ -136,16 +142,27 @@ class KeptLayer:
     # in the thread that saves
 
     def open(self, path: Path) -> Project:
-        """Open the project that the layer was restored from.
+        """Open the project that the layer was restored from; see `differing` for what is new in it.
 
         Raises
         ------
         ValueError
             If it is open in another window, or damaged.
         """
-        self._lock = ProjectLock(path)
-        self.project = Project.open(path)
-        return self.project
+        lock = ProjectLock(path)
+        try:
+            project = Project.open(path)
+            numbers = project.annotated
+            positions = {n: p for p, n in enumerate(self.stack.frame_numbers) if n in numbers}
+            like = self.frame(0)
+            for number, position in positions.items():
+                stored = project.read_frame(number).astype(like.dtype).reshape(like.shape)
+                self._sums[position] = checksum(stored)
+        except Exception:
+            lock.release()
+            raise
+        self.project, self._lock = project, lock
+        return project
 
     def save(self, parcel: Parcel) -> Stored:
         """Write a parcel; the first makes the project.
@@ -184,10 +201,6 @@ class KeptLayer:
         empty = checksum(np.zeros_like(self.frame(0)))  # such frames have no file
         frames = range(len(self.stack))
         return {p for p in frames if self._sums.get(p, empty) != checksum(self.frame(p))}
-
-    def saw_on_disk(self) -> None:
-        """Note that all frames are on disk as they are in the layer."""
-        self._sums = {p: checksum(self.frame(p)) for p in range(len(self.stack))}
 
     def store_stack(self, stopped: Callable[[], bool]) -> None:
         """Copy the image into the project if it is in no file; may take long."""
