@@ -80,7 +80,7 @@ class Hand:
         pixels = self.viewer.screenshot(canvas_only=False, flash=False)
         picture = Image.fromarray(pixels[..., :3])
         picture.thumbnail((1280, 1280))
-        picture.quantize(256, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
+        picture.quantize(256, Image.Quantize.FASTOCTREE).save(path, optimize=True)
 
     # widgets
 
@@ -182,13 +182,19 @@ class Hand:
         QTest.mouseClick(self.canvas, LEFT, PLAIN, at)
         QApplication.processEvents()
 
-    def drag(self, path: Iterable[Point]) -> None:
-        """Press the left button at the first point, move along the path, and let go."""
+    def drag(self, path: Iterable[Point], pause: float = 0.0) -> None:
+        """Press the left button at the first point, move along the path, and let go.
+
+        With a pause in seconds the moves come one by one, as those of a mouse; without, they come
+        as fast as the window takes them.
+        """
         points = list(path)
         self.move(points[0])
         QTest.mousePress(self.canvas, LEFT, PLAIN, self._pixel(points[0]))
         for point in points[1:]:
             self.move(point, LEFT)
+            if pause:
+                self.wait(pause)
         QTest.mouseRelease(self.canvas, LEFT, PLAIN, self._pixel(points[-1]))
         QApplication.processEvents()
 

@@ -18,6 +18,7 @@ from person import Person
 __all__ = ["responsive"]
 
 TICK_MS = 10
+MOUSE_S = 0.008  # between two moves of a mouse
 
 
 def responsive(work: Any, person: Person) -> None:
@@ -44,7 +45,7 @@ def responsive(work: Any, person: Person) -> None:
         person.viewer.layers.selection.active = person.annotation
         person.annotation.mode = "paint"
         row = 20 + 11 * strokes % 470
-        person.hand.drag([(row, 30 + 3 * step) for step in range(12)])
+        person.hand.drag([(row, 30 + 3 * step) for step in range(12)], pause=MOUSE_S)
         strokes += 1
         person.hand.wait(1.0)
     everything = clock.stop()
