@@ -82,7 +82,9 @@ class Situation(QObject):
             begins = status.run != self._epoch[0] or status.epoch == 0
             self._edited, self._recent = set() if begins else self._recent, set()
             self._epoch = now
-        if status.state == "idle":
+        if status.state == "idle" and status.outcome == "done":
+            self._unfinished = 0
+        elif status.state == "idle":
             self._read_runs()
 
     def _read_runs(self, _project: Any = None) -> None:
