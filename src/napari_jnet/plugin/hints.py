@@ -207,7 +207,7 @@ def facts_of(session: Any, new_frames: int = 0, unfinished: int = 0) -> Facts:
         image=session.image is not None,
         annotation=session.annotation is not None,
         model=session.model is not None,
-        offer=getattr(session, "offer", None) is not None,
+        offer=session.offer is not None,
         training=training.state,
         progress=training.progress,
         outcome=training.outcome,

@@ -46,9 +46,7 @@ class Situation(QObject):
         self._timer.timeout.connect(self.look)
         lifetime.at_end(self._end)
         for name in _CHANGES:
-            emitter = getattr(session, f"{name}_changed", None)
-            if emitter is not None:
-                lifetime.connect(emitter, self._soon)
+            lifetime.connect(getattr(session, f"{name}_changed"), self._soon)
         lifetime.connect(session.training_changed, self._training_changed)
         lifetime.connect(session.book.changed, self._soon)
         lifetime.connect(session.book.edited, self._note)
