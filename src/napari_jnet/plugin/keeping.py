@@ -81,6 +81,8 @@ class Keeper:
                 then(kept.project)
             return kept.project
         self._mark_all(kept)
+        # said anew, so that a failure like the one before is told too
+        self._session.saving = SaveStatus("saving…", saved=False)
         failure: list[Exception] = []
         self._save(kept, (lambda stored: then(stored.project)) if then else None, failure.append)
         if then is not None:
