@@ -217,6 +217,8 @@ class Person:
         self.to_frame(number)
         self.viewer.layers.selection.active = self.annotation
         self.press("Move")
+        if self.session.results.segmentation.visible:
+            self.hand.key("o", SHIFT)  # the prediction lies over what is corrected
         before = agreement(self.frame(number), truth)
         done = {
             "deleted": self._delete_false(number, truth),
