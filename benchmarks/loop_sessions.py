@@ -14,7 +14,7 @@ from scipy.ndimage import distance_transform_edt
 
 from hand import Point
 from napari_jnet.data.stack import LabelKind
-from napari_jnet.plugin.results import placement
+from napari_jnet.plugin.predict.results import placement
 from person import Person, inside
 
 __all__ = ["run", "tell", "truth_of"]

@@ -36,7 +36,16 @@ LAYERS = (
         "weights",
         "whole_frames",
     },
-    {"evaluation", "export", "inference", "measurements", "original", "rounds", "training", "validation"},
+    {
+        "evaluation",
+        "export",
+        "inference",
+        "measurements",
+        "original",
+        "rounds",
+        "training",
+        "validation",
+    },
     {"__init__", "__main__", "cli", "plugin"},
 )
 GUI = {

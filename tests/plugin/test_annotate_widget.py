@@ -16,7 +16,7 @@ from napari.utils.interactions import (
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QColorDialog
 
-from napari_jnet.plugin.frames_model import PAINTED, ROLE, SCORE, UNKNOWN, UNSURE
+from napari_jnet.plugin.annotate.frames_model import PAINTED, ROLE, SCORE, UNKNOWN, UNSURE
 from napari_jnet.plugin.keys import keyboard
 from napari_jnet.plugin.session import SaveStatus, session
 

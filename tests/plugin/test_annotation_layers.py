@@ -6,16 +6,16 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_jnet.data.stack import LabelKind
-from napari_jnet.plugin.annotate_actions import copy_labels, rest_is_background, rest_is_unknown
-from napari_jnet.plugin.annotation_layers import (
+from napari_jnet.plugin.annotate.actions import copy_labels, rest_is_background, rest_is_unknown
+from napari_jnet.plugin.annotate.layers import (
     UNKNOWN_COLOUR,
     annotation_options,
     brush_size,
     empty_labels,
     new_annotation,
 )
+from napari_jnet.plugin.annotate.next_frame import choose_next
 from napari_jnet.plugin.legend import class_legend, layer_legend
-from napari_jnet.plugin.next_frame import choose_next
 from napari_jnet.plugin.session import session
 
 CELLS, CLASSES, SCRIBBLES = LabelKind.INSTANCES, LabelKind.CLASSES, LabelKind.SCRIBBLES

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_jnet.data.stack import UNKNOWN, LabelKind
-from napari_jnet.plugin.book import FrameFacts
-from napari_jnet.plugin.frame_counts import count_labels
+from napari_jnet.plugin.keeping.book import FrameFacts
+from napari_jnet.plugin.keeping.frame_counts import count_labels
 from napari_jnet.plugin.session import session
 
 

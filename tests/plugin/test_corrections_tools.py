@@ -20,11 +20,11 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_jnet.plugin.correction_bar import CorrectionBar
-from napari_jnet.plugin.corrections import TOOLS, Corrections
-from napari_jnet.plugin.keys_dialog import KeysDialog
+from napari_jnet.plugin.correct.bar import CorrectionBar
+from napari_jnet.plugin.correct.session_tools import TOOLS, Corrections
+from napari_jnet.plugin.correct.stroke import StrokeOverlay
+from napari_jnet.plugin.keys.dialog import KeysDialog
 from napari_jnet.plugin.session import METADATA_KEY, session
-from napari_jnet.plugin.stroke import StrokeOverlay
 
 SCALE = (2.0, 0.5, 0.5)
 AT = 1  # the frame that is shown
@@ -399,8 +399,10 @@ def test_keys_are_free_and_the_tool_ends_when_the_bar_is_closed(window, qtbot) -
 
 
 def test_the_dialog_changes_a_key_and_refuses_one_that_is_taken(window, monkeypatch) -> None:
-    from napari_jnet.plugin import correction_bar, keyboard, keys_dialog
+    from napari_jnet.plugin.correct import bar as correction_bar
     from napari_jnet.plugin.keys import KeyTable
+    from napari_jnet.plugin.keys import binding as keyboard
+    from napari_jnet.plugin.keys import dialog as keys_dialog
 
     table = KeyTable()
     for module in (correction_bar, keyboard, keys_dialog):

@@ -14,7 +14,7 @@ from napari_jnet.events import FramePrediction
 from napari_jnet.metrics import ctc, isbi
 from napari_jnet.metrics.errors import ErrorKind
 from napari_jnet.plugin.layers import image_stack
-from napari_jnet.plugin.results import Results
+from napari_jnet.plugin.predict.results import Results
 from napari_jnet.plugin.session import session
 
 TIMEOUT = 30_000

@@ -5,10 +5,10 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
-from napari_jnet.plugin import guide
-from napari_jnet.plugin.guide import Spotlight, find_button
 from napari_jnet.plugin.session import session
-from napari_jnet.plugin.workbench import Workbench
+from napari_jnet.plugin.workbench import guide
+from napari_jnet.plugin.workbench.guide import Spotlight, find_button
+from napari_jnet.plugin.workbench.widget import Workbench
 
 LATER = 3000
 
@@ -26,12 +26,14 @@ class Page(QWidget):
 def settings(monkeypatch):
     """What is remembered, away from the user's own settings."""
     remembered = {"show": True}
-    monkeypatch.setattr("napari_jnet.plugin.workbench.wants_guide", lambda: remembered["show"])
     monkeypatch.setattr(
-        "napari_jnet.plugin.workbench.remember_guide",
+        "napari_jnet.plugin.workbench.widget.wants_guide", lambda: remembered["show"]
+    )
+    monkeypatch.setattr(
+        "napari_jnet.plugin.workbench.widget.remember_guide",
         lambda show: remembered.update(show=show),
     )
-    monkeypatch.setattr("napari_jnet.plugin.workbench.make_widget", Page)
+    monkeypatch.setattr("napari_jnet.plugin.workbench.widget.make_widget", Page)
     return remembered
 
 

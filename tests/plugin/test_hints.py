@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from napari_jnet.data.stack import LabelKind
-from napari_jnet.plugin.hints import Facts, advise, step_states
-from napari_jnet.plugin.steps import STEPS, step_named
+from napari_jnet.plugin.workbench.hints import Facts, advise, step_states
+from napari_jnet.plugin.workbench.steps import STEPS, step_named
 
 LOADED = Facts(image=True)
 LAYER = Facts(image=True, annotation=True)

@@ -16,9 +16,9 @@ pytest.importorskip("napari")
 
 from napari_jnet.data.project import Project
 from napari_jnet.data.stack import UNKNOWN, LabelKind
-from napari_jnet.plugin.keeping_offers import go_on, project_words
+from napari_jnet.plugin.keeping.lock import LOCK_FILE, ProjectLock, locked_by
+from napari_jnet.plugin.keeping.offers import go_on, project_words
 from napari_jnet.plugin.legend import legend_options
-from napari_jnet.plugin.project_lock import LOCK_FILE, ProjectLock, locked_by
 from napari_jnet.plugin.session import session
 
 TIMEOUT = 30_000

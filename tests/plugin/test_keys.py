@@ -14,9 +14,9 @@ from napari.settings import get_settings
 from npe2 import PluginManifest
 from psygnal import Signal
 
-from napari_jnet.plugin import key_table as module
-from napari_jnet.plugin.key_table import KEYS, KeyTable, keys_of_napari, parse_key
 from napari_jnet.plugin.keys import bind_keys, key_table, keyboard, with_key
+from napari_jnet.plugin.keys import listing as module
+from napari_jnet.plugin.keys.listing import KEYS, KeyTable, keys_of_napari, parse_key
 from napari_jnet.plugin.session import Lifetime, session
 
 
@@ -43,7 +43,7 @@ def table(monkeypatch):
     """Give every test its own keys, in memory."""
     fresh = KeyTable()
     monkeypatch.setattr(module, "key_table", lambda: fresh)
-    monkeypatch.setattr("napari_jnet.plugin.keyboard.key_table", lambda: fresh)
+    monkeypatch.setattr("napari_jnet.plugin.keys.binding.key_table", lambda: fresh)
     return fresh
 
 
@@ -193,7 +193,7 @@ def test_keys_are_kept_in_the_settings() -> None:
 def test_of_two_actions_with_one_key_the_first_of_the_list_has_it(viewer, monkeypatch) -> None:
     stored = Stored()
     fresh = KeyTable(stored)
-    monkeypatch.setattr("napari_jnet.plugin.keyboard.key_table", lambda: fresh)
+    monkeypatch.setattr("napari_jnet.plugin.keys.binding.key_table", lambda: fresh)
     done: list[str] = []
     actions = {name: lambda name=name: done.append(name) for name in ("delete", "train")}
     bind_keys(session(viewer), actions)

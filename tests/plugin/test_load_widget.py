@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from napari_jnet.data import Project, open_stack
 from napari_jnet.data.synthetic import write_cells_sequence
 from napari_jnet.plugin.session import Lifetime, session
-from napari_jnet.plugin.stack_parts import SavedPart
+from napari_jnet.plugin.stack.parts import SavedPart
 
 TIMEOUT = 30_000
 LEGEND = (("none", "#000000"), ("cell", "#ff8800"))

@@ -13,14 +13,14 @@ from napari.components import ViewerModel
 from napari_jnet.config import InstanceConfig
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.events import FramePrediction
-from napari_jnet.plugin.adoption import use_as_annotation
-from napari_jnet.plugin.annotation_layers import new_annotation
+from napari_jnet.plugin.annotate.layers import new_annotation
 from napari_jnet.plugin.layers import image_stack
-from napari_jnet.plugin.overlays import OverlayPanel
-from napari_jnet.plugin.predict_recipes import PredictRecipe, predict_command, predict_script
-from napari_jnet.plugin.predict_scopes import Work, draw_region, region_layer, work
-from napari_jnet.plugin.predict_words import model_words
-from napari_jnet.plugin.results import add_results
+from napari_jnet.plugin.predict.adoption import use_as_annotation
+from napari_jnet.plugin.predict.overlays import OverlayPanel
+from napari_jnet.plugin.predict.recipes import PredictRecipe, predict_command, predict_script
+from napari_jnet.plugin.predict.results import add_results
+from napari_jnet.plugin.predict.scopes import Work, draw_region, region_layer, work
+from napari_jnet.plugin.predict.words import model_words
 from napari_jnet.plugin.session import Lifetime, result_of, session
 
 SIZE = 40
@@ -404,7 +404,7 @@ class TestCopying:
     def recipe(self, state, qtbot):
         from qtpy.QtWidgets import QFormLayout, QWidget
 
-        from napari_jnet.plugin.predict_hand_over import HandOver
+        from napari_jnet.plugin.predict.hand_over import HandOver
 
         lifetime, box = Lifetime(), QWidget()
         qtbot.addWidget(box)
@@ -430,7 +430,7 @@ class TestCopying:
 class TestRenewal:
     @pytest.fixture
     def renewal(self, qtbot):
-        from napari_jnet.plugin.renewal import Renewal
+        from napari_jnet.plugin.predict.renewal import Renewal
 
         errors = []
         renewal = Renewal(errors.append)
@@ -471,8 +471,8 @@ class TestFoldersWithoutAWindow:
     def test_what_is_written_before_a_stop_is_kept(self, tmp_path, trained_run):
         import tifffile
 
-        from napari_jnet.plugin.predict_batch import BatchFrame, predicting_folder
-        from napari_jnet.plugin.predict_jobs import ModelShelf
+        from napari_jnet.plugin.predict.batch import BatchFrame, predicting_folder
+        from napari_jnet.plugin.predict.jobs import ModelShelf
 
         movie = np.random.default_rng(0).random((3, 64, 64)).astype(np.float32)
         (tmp_path / "in").mkdir()
@@ -489,7 +489,7 @@ class TestFoldersWithoutAWindow:
     def test_every_sequence_of_a_dataset_has_a_folder(self, tmp_path):
         import tifffile
 
-        from napari_jnet.plugin.predict_batch import stacks_in
+        from napari_jnet.plugin.predict.batch import stacks_in
 
         for sequence in ("01", "02"):
             (tmp_path / "cells" / sequence).mkdir(parents=True)
@@ -503,7 +503,7 @@ class TestFoldersWithoutAWindow:
     def test_results_inside_the_folder_are_no_stacks(self, tmp_path):
         import tifffile
 
-        from napari_jnet.plugin.predict_batch import stacks_in
+        from napari_jnet.plugin.predict.batch import stacks_in
 
         (tmp_path / "out").mkdir()
         for path in (tmp_path / "a.tif", tmp_path / "out" / "b.tif"):

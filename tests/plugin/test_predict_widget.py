@@ -215,7 +215,7 @@ def test_many_notices_become_a_few_lines(qtbot, viewer, widget):
 
 def test_the_original_network_gives_its_recorded_maps(qtbot, viewer, widget, shared_data):
     from napari_jnet.data import open_stack
-    from napari_jnet.plugin.reader import stack_layers
+    from napari_jnet.plugin.stack.reader import stack_layers
 
     stack = open_stack(shared_data / "DIC-C2DH-HeLa", sequence="01")
     data, options, _ = stack_layers(stack)[0]

@@ -9,8 +9,8 @@ pytest.importorskip("napari")
 
 from napari_jnet.config.plans import Hardware
 from napari_jnet.data.stack import LabelKind
-from napari_jnet.plugin.book import FrameFacts
-from napari_jnet.plugin.preflight import TrainingFacts, check, new_roles
+from napari_jnet.plugin.keeping.book import FrameFacts
+from napari_jnet.plugin.train.preflight import TrainingFacts, check, new_roles
 
 
 def frame(position, objects=10, cells=3000, background=1000, role="", **more):

@@ -12,8 +12,8 @@ from napari_jnet.data.synthetic import (
     write_lines_and_ellipses,
     write_membrane_volume,
 )
-from napari_jnet.plugin.reader import get_reader
 from napari_jnet.plugin.session import session
+from napari_jnet.plugin.stack.reader import get_reader
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_images_are_read_when_shown(stacks, tmp_path):
 
 
 def test_large_truth_is_read_when_shown(stacks, monkeypatch):
-    monkeypatch.setattr("napari_jnet.plugin.reader._PAINTABLE", 1000)
+    monkeypatch.setattr("napari_jnet.plugin.stack.reader._PAINTABLE", 1000)
     labels = read(stacks / "CELLS")[1][0]
     assert labels.chunks[0] == (1, 1, 1)
     truth = tifffile.imread(stacks / "CELLS/01_GT/SEG/man_seg002.tif")

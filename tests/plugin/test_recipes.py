@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import napari_jnet
 from napari_jnet import Project, array_stack
 from napari_jnet.config import preset
-from napari_jnet.plugin.recipes import Recipe, changed_settings, train_command, train_script
+from napari_jnet.plugin.train.recipes import Recipe, changed_settings, train_command, train_script
 
 CONFIG = preset("jnet").replace(
     {

@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 
 from napari_jnet.data import array_stack
 from napari_jnet.events import FramePrediction
-from napari_jnet.plugin.results import add_results
+from napari_jnet.plugin.predict.results import add_results
 
 LEGEND = (("background", "#000000"), ("line", "#00ff00"), ("ellipse", "#ff0000"))
 

@@ -8,9 +8,9 @@ pytest.importorskip("napari")
 
 import napari_jnet.rounds
 from napari_jnet.events import RoundEnd
-from napari_jnet.plugin.feed import FrameFeed, labels_now
-from napari_jnet.plugin.round_end import Rounds
 from napari_jnet.plugin.session import Lifetime, session
+from napari_jnet.plugin.train.feed import FrameFeed, labels_now
+from napari_jnet.plugin.train.round_end import Rounds
 from napari_jnet.plugin.worker import Relay
 
 

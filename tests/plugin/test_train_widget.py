@@ -214,7 +214,7 @@ def test_the_network_form_gives_the_configuration(widget):
 
 
 def test_a_new_run_folder_is_suggested_beside_earlier_ones(viewer):
-    from napari_jnet.plugin.run_form import new_run_folder
+    from napari_jnet.plugin.train.run_form import new_run_folder
 
     first = new_run_folder("my movie/1")
     first.mkdir(parents=True)

@@ -5,8 +5,8 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_jnet.events import EpochEnd
-from napari_jnet.plugin.histories import RunHistory, read_histories, read_history
-from napari_jnet.plugin.training_plots import TrainingPlots
+from napari_jnet.plugin.train.histories import RunHistory, read_histories, read_history
+from napari_jnet.plugin.train.plots import TrainingPlots
 
 
 def epoch(number, seg=None):

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_jnet.plugin import steps
 from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.session import SaveStatus, TrainingStatus, session
-from napari_jnet.plugin.workbench import Workbench
+from napari_jnet.plugin.workbench import steps
+from napari_jnet.plugin.workbench.widget import Workbench
 
 LATER = 3000  # ms: more than the workbench waits before it looks again
 
@@ -34,15 +34,15 @@ class Page(QWidget):
 @pytest.fixture(autouse=True)
 def no_guide(monkeypatch):
     """Keep the guide closed, and the user's settings as they are."""
-    monkeypatch.setattr("napari_jnet.plugin.workbench.wants_guide", lambda: False)
-    monkeypatch.setattr("napari_jnet.plugin.workbench.remember_guide", lambda _show: None)
+    monkeypatch.setattr("napari_jnet.plugin.workbench.widget.wants_guide", lambda: False)
+    monkeypatch.setattr("napari_jnet.plugin.workbench.widget.remember_guide", lambda _show: None)
 
 
 @pytest.fixture
 def pages(monkeypatch):
     Page.made.clear()
     monkeypatch.setattr(
-        "napari_jnet.plugin.workbench.make_widget", lambda step, _viewer: Page(step.name)
+        "napari_jnet.plugin.workbench.widget.make_widget", lambda step, _viewer: Page(step.name)
     )
     return Page
 
@@ -121,7 +121,7 @@ def test_closing_the_dock_stops_the_jobs_of_its_steps(viewer, qtbot, monkeypatch
             pass
 
     monkeypatch.setattr(
-        "napari_jnet.plugin.workbench.make_widget", lambda _step, viewer: Working(viewer)
+        "napari_jnet.plugin.workbench.widget.make_widget", lambda _step, viewer: Working(viewer)
     )
     _, workbench = viewer.window.add_plugin_dock_widget("napari-jnet", "Workbench")
     page = workbench.show_step("train")
@@ -149,7 +149,7 @@ def test_a_broken_step_says_so_and_the_others_work_on(viewer, qtbot, monkeypatch
             raise RuntimeError("no such thing")
         return Page(step.name)
 
-    monkeypatch.setattr("napari_jnet.plugin.workbench.make_widget", make)
+    monkeypatch.setattr("napari_jnet.plugin.workbench.widget.make_widget", make)
     workbench = Workbench(viewer)
     qtbot.addWidget(workbench)
     workbench.show_step("train")
@@ -199,8 +199,8 @@ import sys
 from qtpy.QtWidgets import QApplication
 app = QApplication([])
 from napari.components import ViewerModel
-from napari_jnet.plugin.steps import STEPS
-from napari_jnet.plugin.workbench import Workbench
+from napari_jnet.plugin.workbench.steps import STEPS
+from napari_jnet.plugin.workbench.widget import Workbench
 workbench = Workbench(ViewerModel())
 for step in STEPS:
     workbench.show_step(step.name)

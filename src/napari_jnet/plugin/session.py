@@ -280,8 +280,8 @@ def session(viewer: napari.viewer.Viewer) -> Session:
     raw = unwrap(viewer)
     key = id(raw)
     if key not in _sessions:
-        from napari_jnet.plugin.book import FrameBook
-        from napari_jnet.plugin.keeping import Keeper
+        from napari_jnet.plugin.keeping.book import FrameBook
+        from napari_jnet.plugin.keeping.keeper import Keeper
 
         _sessions[key] = made = Session(raw)
         made.book = FrameBook(made)

@@ -1,0 +1,1 @@
+"""The step Annotate: painting, kinds of labels, classes, the table of frames."""

@@ -1,0 +1,114 @@
+"""The shown frame: what is known of it, and what is done to all of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout
+
+from napari_jnet.data.stack import LabelKind
+from napari_jnet.plugin.annotate.actions import copy_labels, rest_is_background, rest_is_unknown
+from napari_jnet.plugin.annotate.kind_preview import KindPreview
+from napari_jnet.plugin.annotate.part import AnnotatePart, frame_name, row_of
+from napari_jnet.plugin.correct.edits import read_plane, replace_plane
+from napari_jnet.plugin.session import Lifetime, Session
+
+__all__ = ["FramePart"]
+
+
+class FramePart(AnnotatePart):
+    """Says what is learned from the shown frame; its buttons are one undo step each.
+
+    Parameters
+    ----------
+    session
+        Of the viewer.
+    lifetime
+        Ends the listening.
+    """
+
+    def __init__(self, session: Session, lifetime: Lifetime) -> None:
+        super().__init__(session, lifetime)
+        self.preview = KindPreview(session, lifetime)
+        self.unknown_button = QPushButton("Rest is unknown")
+        self.unknown_button.setToolTip(
+            "Only what you painted is known in this frame; the rest is not learned from."
+        )
+        self.background_button = QPushButton("Rest is background")
+        self.background_button.setToolTip("All that is not painted in this frame is background.")
+        self.copy_button = QPushButton("Copy frame before")
+        self.copy_button.setToolTip(
+            "Copy the labels of the nearest annotated frame before this one, to correct them."
+        )
+        self.over_check = QCheckBox("over painted too")
+        self.over_check.setToolTip("Off: what is painted in this frame stays as it is.")
+        self.unknown_button.clicked.connect(lambda: self.attempt(self.rest_is_unknown))
+        self.background_button.clicked.connect(lambda: self.attempt(self.rest_is_background))
+        self.copy_button.clicked.connect(lambda: self.attempt(self._copy_clicked))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self.preview)
+        column.addLayout(row_of(self.unknown_button, self.background_button))
+        column.addLayout(row_of(self.copy_button, self.over_check))
+        lifetime.connect(self._book.kind_changed, self._show_kind)
+        lifetime.connect(self._book.changed, self._show_kind)
+        self._show_kind()
+
+    def rest_is_unknown(self) -> int:
+        """Make the background unknown, and return how many pixels changed; raises `ValueError`."""
+        return self._edit(rest_is_unknown, "unknown")
+
+    def rest_is_background(self) -> int:
+        """Make all that is not painted background; raises `ValueError`."""
+        return self._edit(rest_is_background, "background")
+
+    def copy_from_before(self, overwrite: bool = False) -> int:
+        """Copy the nearest annotated frame before the shown one; see `copy_labels`.
+
+        Returns
+        -------
+        int
+            Cells, or for classes and scribbles pixels, that were copied.
+
+        Raises
+        ------
+        ValueError
+            If no frame before this one is annotated.
+        """
+        layer, index = self.shown_plane()
+        before = [p for p in self._book.annotated if index and p < index[0]]
+        if not before:
+            raise ValueError("No frame before this one is annotated, so there is nothing to copy.")
+        source = before[-1]
+        there = read_plane(layer, (source, *index[1:]))
+        new, count = copy_labels(
+            read_plane(layer, index), there, self._book.kind, overwrite=overwrite
+        )
+        replace_plane(layer, index, new)
+        cells = self._book.kind is LabelKind.INSTANCES
+        what = "pixels" if not cells else "cell" if count == 1 else "cells"
+        name = frame_name(self._book.numbers[source])
+        self.said.emit(
+            f"{count} {what} copied from {name}; Ctrl+Z takes it back."
+            if count
+            else f"Nothing copied: all that {name} has is painted over here."
+        )
+        return count
+
+    def _copy_clicked(self) -> None:
+        self.copy_from_before(self.over_check.isChecked())
+
+    def _edit(self, change: Callable[..., Any], name: str) -> int:
+        layer, index = self.shown_plane()
+        before = read_plane(layer, index)
+        count = replace_plane(layer, index, change(before, self._book.kind))
+        share = f"{100 * count / before.size:.0f} % of this frame is now {name}"
+        self.said.emit(
+            f"{share}; Ctrl+Z takes it back." if count else f"All the rest is {name} already."
+        )
+        return count
+
+    def _show_kind(self, _event: Any = None) -> None:
+        self.unknown_button.setVisible(self._book.kind is not LabelKind.SCRIBBLES)

@@ -1,0 +1,1 @@
+"""Correcting cells by key, click and stroke."""

@@ -1,0 +1,1 @@
+"""The steps Evaluate and Measure: scores, errors and numbers of cells."""

@@ -1,0 +1,378 @@
+"""The keeper of a viewer: saves what is painted, by itself and in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from qtpy.QtCore import QTimer
+
+from napari_jnet.data.project import Project
+from napari_jnet.plugin.background import Background
+from napari_jnet.plugin.keeping.closing import Closing
+from napari_jnet.plugin.keeping.layer import KeptLayer, Parcel, Stored
+from napari_jnet.plugin.keeping.offers import Offers
+from napari_jnet.plugin.keeping.settings import chosen_folder
+from napari_jnet.plugin.session import METADATA_KEY, SaveStatus, Session, same, unwrap
+
+__all__ = ["Keeper"]
+
+_WAIT_MS = 2000  # after the first unsaved stroke
+_RETRY_MS = 5000
+_BUSY_MS = 500
+_CLOSING_S = 120.0
+
+
+class Keeper:
+    """Keeps the annotation of a viewer in a project: changed frames, roles, kind and class names.
+
+    The first stroke makes the project.  No stroke is older than three seconds before it is on disk,
+    unless the disk refuses: that is said, and tried again.
+
+    Parameters
+    ----------
+    session
+        Of the viewer.  Its `project` and `saving` are set here.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._book = session, session.book
+        self._background = Background("napari-jnet saving")
+        self._copying = Background("napari-jnet copying")
+        self._kept: WeakKeyDictionary[Any, KeptLayer] = WeakKeyDictionary()
+        self._projects: list[Project] = []
+        self._current: KeptLayer | None = None
+        self._closing = False
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._on_time)
+        self._book.edited.connect(self._on_edited)
+        self._book.roles_changed.connect(self._on_changed)
+        self._book.kind_changed.connect(self._on_changed)
+        session.annotation_changed.connect(self._on_annotation)
+        session.image_changed.connect(self._on_image)
+        self.offers = Offers(session)
+        self._window = Closing(session.viewer, self._on_closing)
+        self._on_annotation(session.annotation)
+
+    # what a script or a widget asks for
+
+    def ensure_project(self, then: Callable[[Project], Any] | None = None) -> Project | None:
+        """Return the project of the annotation; it is made, with all that is painted, if need be.
+
+        Parameters
+        ----------
+        then
+            Called in the window's thread with the project when it is there, and this returns at
+            once with None unless it is there already; without, this waits.
+
+        Raises
+        ------
+        ValueError
+            If there is no annotation or no image, or they do not cover the same pixels.
+        OSError
+            If it cannot be made and this waits for it; see `Session.saving` where it does not.
+        """
+        kept = self._need_kept()
+        if kept.project is not None and self._session.project is not None:
+            if then is not None:
+                then(kept.project)
+            return kept.project
+        self._mark_all(kept)
+        # said anew, so that a failure like the one before is told too
+        self._session.saving = SaveStatus("saving…", saved=False)
+        failure: list[Exception] = []
+        self._save(kept, (lambda stored: then(stored.project)) if then else None, failure.append)
+        if then is not None:
+            return None
+        self._background.wait()
+        if failure:
+            raise failure[0]
+        return kept.project
+
+    @property
+    def projects(self) -> tuple[Project, ...]:
+        """The projects of this viewer's layers, also of those that are gone."""
+        return tuple(self._projects)
+
+    def save_now(self) -> None:
+        """Save what is unsaved without waiting for the two seconds; returns at once."""
+        if self._current is not None and self._current.waiting:
+            self._save(self._current)
+
+    def flush(self) -> bool:
+        """Wait until all is on disk.
+
+        Returns
+        -------
+        bool
+            False if something could not be saved; `Session.saving` says why.
+        """
+        self._timer.stop()
+        if self._current is not None:
+            self._find_unwatched(self._current)
+            self._background.wait(_CLOSING_S)
+            self._timer.stop()
+        for kept in list(self._kept.values()):
+            if kept.waiting:
+                self._save(kept)
+        self._background.wait(_CLOSING_S)
+        return not any(kept.unsaved for kept in self._kept.values())
+
+    def wait(self) -> None:
+        """Wait for what is under way, such as going on with a project; for scripts."""
+        self._background.wait()
+        self._copying.wait()
+        self.offers.wait()
+
+    def run(
+        self,
+        task: Callable[[], Any],
+        then: Callable[[Any], Any] | None = None,
+        failed: Callable[[Exception], Any] | None = None,
+    ) -> None:
+        """Run a task with files of the project, in turn with what is saved; see `Background`."""
+        self._background.submit(task, then, failed)
+
+    def restore(self, layer: Any, path: Path) -> None:
+        """Take a layer that was made of a project's annotation, so that its strokes go there.
+
+        Parameters
+        ----------
+        layer
+            A labels layer of the viewer.  Where it differs from what is on disk, it is saved.
+        path
+            The project's folder.
+
+        Raises
+        ------
+        ValueError
+            If it does not cover the pixels of the image.
+        """
+        kept = KeptLayer(unwrap(layer), self._session.image, chosen_folder())
+        self._kept[kept.layer] = kept
+        if same(kept.layer, self._session.annotation):
+            self._current = kept
+
+        def opened(project: Project) -> None:
+            self._note(project)
+            self._know(project, kept)
+            self._say_saved(project.last_saved)
+            if kept.waiting:
+                self._soon()
+
+        def failed(error: Exception) -> None:
+            self._kept.pop(kept.layer, None)
+            if self._current is kept:
+                self._current = None
+            self._say_failed(f"{error} What is painted here is kept in a new project.", saved=True)
+
+        self._background.submit(lambda: kept.open(path), opened, failed)
+        self._find_unwatched(kept)
+
+    # what happens
+
+    def _on_edited(self, positions: tuple[int, ...]) -> None:
+        kept = self._kept_or_words()
+        if kept is None:
+            return
+        if kept.project is None and not kept.dirty:
+            self._mark_all(kept)
+        kept.dirty |= set(positions)
+        self._soon()
+
+    def _on_changed(self, _what: Any = None) -> None:
+        """Roles, kind or names are new: saved with the project, which they alone do not make."""
+        kept = self._current
+        if kept is not None and kept.project is not None and kept.differs(self._roles()):
+            kept.changed = True
+            self._soon()
+
+    def _on_annotation(self, layer: Any | None) -> None:
+        before = self._current
+        if before is not None and before.waiting:
+            self._save(before)
+        self._timer.stop()
+        layer = None if layer is None else unwrap(layer)
+        self._current = None if layer is None else self._kept.get(layer)
+        if before is not None:
+            self._listen(before.layer, False)
+        if layer is not None:
+            self._listen(layer, True)
+        if self._current is not None:
+            self._find_unwatched(self._current)
+        self._drop_removed()
+        self._session.project = None if self._current is None else self._current.project
+        if self._session.project is None:
+            self._session.saving = SaveStatus()
+            self._adopt(layer)
+
+    def _on_image(self, _image: Any) -> None:
+        layer = self._session.annotation
+        if layer is not None and self._current is None:
+            self._adopt(unwrap(layer))
+
+    def _listen(self, layer: Any, on: bool) -> None:
+        for emitter in (layer.events.colormap, layer.events.features):
+            (emitter.connect if on else emitter.disconnect)(self._on_changed)
+
+    def _adopt(self, layer: Any | None) -> None:
+        """Take a layer that says which project it comes from, unless another layer has that."""
+        path = None if layer is None else layer.metadata.get(METADATA_KEY, {}).get("project")
+        taken = {str(kept.project.path) for kept in self._kept.values() if kept.project}
+        if path and path not in taken and self._session.image is not None:
+            try:
+                self.restore(layer, Path(path))
+            except ValueError as error:
+                self._say_failed(f"not saved: {error}")
+
+    def _find_unwatched(self, kept: KeptLayer) -> None:
+        """Look for changes that nobody told of; undo in a frame out of sight is told late."""
+
+        def told(found: set[int]) -> None:
+            if found:
+                kept.dirty |= found
+                self._soon()
+
+        self._background.submit(lambda: kept.differing() if kept.project else set(), told)
+
+    def _drop_removed(self) -> None:
+        """Let go of layers that are saved and no longer in the viewer."""
+        viewer = self._session.viewer
+        there = [] if viewer is None else [unwrap(layer) for layer in viewer.layers]
+        for kept in list(self._kept.values()):
+            gone = kept is not self._current and all(kept.layer is not one for one in there)
+            if gone and not kept.unsaved:
+                self._kept.pop(kept.layer)
+                kept.release()
+
+    # saving
+
+    def _need_kept(self) -> KeptLayer:
+        layer, image = self._session.annotation, self._session.image
+        if layer is None:
+            raise ValueError("There is no annotation; press New annotation, or add a labels layer.")
+        layer = unwrap(layer)
+        kept = self._kept.get(layer)
+        if kept is None:
+            if image is None:
+                raise ValueError("There is no image; open the image that the labels belong to.")
+            self._kept[layer] = kept = KeptLayer(layer, image, chosen_folder())
+        self._current = kept
+        return kept
+
+    def _kept_or_words(self) -> KeptLayer | None:
+        try:
+            return self._need_kept()
+        except ValueError as error:
+            self._say_failed(f"not saved: {error}")
+            return None
+
+    def _mark_all(self, kept: KeptLayer) -> None:
+        """Let the first save take all that was there before it."""
+        kept.dirty |= set(self._book.filled)
+
+    def _soon(self) -> None:
+        if not self._session.saving.failed:
+            self._session.saving = SaveStatus("saving…", saved=False)
+        if not self._timer.isActive():
+            self._timer.start(_WAIT_MS)
+
+    def _on_time(self) -> None:
+        for kept in [one for one in self._kept.values() if one.waiting]:
+            if kept.under_way:
+                self._timer.start(_BUSY_MS)
+            else:
+                self._save(kept)
+
+    def _save(
+        self,
+        kept: KeptLayer,
+        then: Callable[[Stored], Any] | None = None,
+        failed: Callable[[Exception], Any] | None = None,
+    ) -> None:
+        roles = self._roles() if kept is self._current else {}
+        parcel = kept.take(roles)
+        kept.under_way += 1
+
+        def stored(what: Stored) -> None:
+            kept.under_way -= 1
+            self._on_stored(kept, what)
+            if then is not None:
+                then(what)
+
+        def refused(error: Exception) -> None:
+            kept.under_way -= 1
+            self._on_refused(kept, parcel, error)
+            if failed is not None:
+                failed(error)
+
+        self._background.submit(lambda: kept.save(parcel), stored, refused)
+
+    def _roles(self) -> dict[int, str]:
+        numbers = self._book.numbers
+        return {numbers[p]: role for p in range(len(self._book)) if (role := self._book.role(p))}
+
+    def _on_stored(self, kept: KeptLayer, stored: Stored) -> None:
+        self._note(stored.project)
+        told = kept.layer.metadata.get(METADATA_KEY, {})
+        kept.layer.metadata[METADATA_KEY] = told | {"project": str(stored.project.path)}
+        if kept is not self._current:
+            self._drop_removed()
+            return
+        self._know(stored.project, kept)
+        if not kept.unsaved:
+            self._say_saved(stored.when)
+
+    def _on_refused(self, kept: KeptLayer, parcel: Parcel, error: Exception) -> None:
+        kept.put_back(parcel)
+        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if kept is self._current:
+            self._say_failed(f"not saved: {text} It is tried again every few seconds.")
+        if not self._closing:
+            self._timer.start(_RETRY_MS)
+
+    def _note(self, project: Project) -> None:
+        if all(project is not known for known in self._projects):
+            self._projects.append(project)
+
+    def _know(self, project: Project, kept: KeptLayer) -> None:
+        """Tell the window of a project that was made or opened, and of roles given there."""
+        if kept is not self._current:
+            return
+        numbers, own = self._book.numbers, project.roles
+        news = {p: own[n] for p, n in enumerate(numbers) if own.get(n) and not self._book.role(p)}
+        if self._session.project is not project:
+            self._session.project = project
+            if project.model is not None:
+                self._session.model = project.model
+            self._copying.submit(lambda: kept.store_stack(lambda: self._closing))
+        if news:
+            self._book.set_roles(news)
+
+    def _say_saved(self, when: Any) -> None:
+        if when is None:
+            self._session.saving = SaveStatus()
+            return
+        own = self._session.project
+        alike = [p for p in self._projects if own is not None and p.stack.name == own.stack.name]
+        more = f" in a project of its own, {own.path.name}" if own and alike[:1] != [own] else ""
+        self._session.saving = SaveStatus(f"saved {when.astimezone():%H:%M}{more}")
+
+    def _say_failed(self, text: str, *, saved: bool = False) -> None:
+        self._session.saving = SaveStatus(text, saved=saved, failed=True)
+
+    # the end
+
+    def _on_closing(self) -> None:
+        """Save before the window goes; should it stay, the next stroke opens the project again."""
+        self._closing = True
+        try:
+            self.flush()
+            self._timer.stop()
+            for kept in self._kept.values():
+                kept.release()
+        finally:
+            self._closing = False

@@ -1,0 +1,251 @@
+"""One annotation layer and the project that it is kept in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_jnet.data.project import Project
+from napari_jnet.data.project_places import new_project_folder
+from napari_jnet.data.stack import LabelKind, Stack
+from napari_jnet.plugin.keeping.frame_counts import checksum
+from napari_jnet.plugin.keeping.lock import ProjectLock
+from napari_jnet.plugin.keeping.project_layers import stack_of
+from napari_jnet.plugin.layers import kind_of, pixels
+from napari_jnet.plugin.legend import layer_legend
+from napari_jnet.plugin.session import METADATA_KEY
+
+__all__ = ["KeptLayer", "Parcel", "Stored"]
+
+_COPIED = 32 * 2**20  # bytes that the window copies for one save
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What one save writes, taken in the window's thread.
+
+    Attributes
+    ----------
+    frames
+        Position -> reads its labels, in any thread.
+    roles
+        Frame number -> role, of every frame that has one.
+    kind, legend
+        Of the layer; see `Project`.
+    """
+
+    frames: Mapping[int, Callable[[], NDArray[Any]]]
+    roles: Mapping[int, str]
+    kind: LabelKind
+    legend: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a save did.
+
+    Attributes
+    ----------
+    project
+        Where it is.
+    when
+        Local time.
+    roles
+        Frame number -> role, of frames that got one.
+    """
+
+    project: Project
+    when: datetime
+    roles: Mapping[int, str] = field(default_factory=dict)
+
+
+class KeptLayer:
+    """An annotation layer that belongs to one project, from the first stroke on.
+
+    Parameters
+    ----------
+    layer, image
+        The annotation, and the image that it was painted on.
+    projects
+        The folder that a new project is made in.
+
+    Raises
+    ------
+    ValueError
+        If they do not cover the same pixels.
+    """
+
+    def __init__(self, layer: Any, image: Any, projects: Path) -> None:
+        self.layer = layer
+        self.stack: Stack = stack_of(image)
+        self.dirty: set[int] = set()
+        self.changed = False  # kind, legend or roles
+        self.under_way = 0  # saves that are being written
+        self.project: Project | None = None
+        self._projects = projects
+        self._lock: ProjectLock | None = None
+        self._sums: dict[int, int] = {}  # of the frames as they are on disk
+        self._check(image)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is to be saved."""
+        return bool(self.dirty) or self.changed
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether something is not on disk yet: it waits, or is being written."""
+        return self.waiting or self.under_way > 0
+
+    # in the window's thread
+
+    def take(self, roles: Mapping[int, str]) -> Parcel:
+        """Take what is to be saved; nothing waits then, unless `put_back` says so."""
+        data = pixels(self.layer)
+        size = data.nbytes // max(1, len(self.stack))
+        few = isinstance(data, np.ndarray) and size * len(self.dirty) <= _COPIED
+        frames = {p: _held(np.array(self.frame(p))) for p in self.dirty} if few else {}
+        if not few:  # a stroke meanwhile makes the frame unsaved again
+            frames = {p: partial(self.frame, p) for p in self.dirty}
+        self.dirty, self.changed = set(), False
+        return Parcel(frames, dict(roles), *self._kind())
+
+    def differs(self, roles: Mapping[int, str]) -> bool:
+        """Whether the project knows other roles, another kind or other classes."""
+        project = self.project
+        if project is None:
+            return False
+        new = {n: role for n, role in roles.items() if project.role(n) != role}
+        return bool(new) or (project.kind, project.legend) != self._kind()
+
+    def _kind(self) -> tuple[LabelKind, tuple[tuple[str, str], ...]]:
+        kind = kind_of(self.layer) or LabelKind.INSTANCES
+        return kind, () if kind is LabelKind.INSTANCES else layer_legend(self.layer)
+
+    def put_back(self, parcel: Parcel) -> None:
+        """Note that a parcel could not be saved."""
+        self.dirty |= set(parcel.frames)
+        self.changed = True
+
+    def frame(self, position: int) -> NDArray[Any]:
+        """Read the labels of a frame, in any thread."""
+        data = pixels(self.layer)
+        return np.asarray(data if data.ndim == 2 else data[position])
+
+    # in the thread that saves
+
+    def open(self, path: Path) -> Project:
+        """Open the project that the layer was restored from; see `differing` for what is new in it.
+
+        Raises
+        ------
+        ValueError
+            If it is open in another window, or damaged.
+        """
+        lock = ProjectLock(path)
+        try:
+            project = Project.open(path)
+            numbers = project.annotated
+            positions = {n: p for p, n in enumerate(self.stack.frame_numbers) if n in numbers}
+            like = self.frame(0)
+            for number, position in positions.items():
+                stored = project.read_frame(number).astype(like.dtype).reshape(like.shape)
+                self._sums[position] = checksum(stored)
+        except Exception:
+            lock.release()
+            raise
+        self.project, self._lock = project, lock
+        return project
+
+    def save(self, parcel: Parcel) -> Stored:
+        """Write a parcel; the first makes the project.
+
+        Raises
+        ------
+        OSError
+            If the disk is full, or the folder cannot be written, in words.
+        ValueError
+            If the labels are no labels, or another window has the project.
+        """
+        project = self._made(parcel)
+        if project.partial != self._partial:
+            project.set_partial(sorted(self._partial))
+        if (project.kind, project.legend) != (parcel.kind, parcel.legend):
+            project.set_kind(parcel.kind, parcel.legend)
+        for number, role in parcel.roles.items():
+            if project.role(number) != role:
+                project.set_role(number, role)
+        given = {}
+        for position, read in sorted(parcel.frames.items()):
+            labels, number = read(), self.stack.frame_numbers[position]
+            total = checksum(labels)
+            if self._sums.get(position) != total:
+                project.write_frame(number, labels.reshape(project.stack.spatial))
+            self._sums[position] = total
+            if labels.any() and not project.role(number):
+                given[number] = project.assign_role(number)
+        return Stored(project, datetime.now().astimezone(), given)
+
+    def differing(self) -> set[int]:
+        """Return the frames that differ from what is on disk: changed while nobody watched."""
+        data = pixels(self.layer)
+        if not isinstance(data, np.ndarray):
+            return set()
+        empty = checksum(np.zeros_like(self.frame(0)))  # such frames have no file
+        frames = range(len(self.stack))
+        return {p for p in frames if self._sums.get(p, empty) != checksum(self.frame(p))}
+
+    def store_stack(self, stopped: Callable[[], bool]) -> None:
+        """Copy the image into the project if it is in no file; may take long."""
+        if self.project is not None and not self.project.stack.placed:
+            for _ in self.project.store_stack(self.stack):
+                if stopped():
+                    return
+
+    def release(self) -> None:
+        """Let other windows open the project; the next save takes it again."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @cached_property
+    def _partial(self) -> frozenset[int]:
+        """Numbers of the frames where 0 is unknown; may read files, so it is asked in the thread."""
+        some = self.layer.metadata.get(METADATA_KEY, {}).get("partial", ())
+        return frozenset(n for n in self.stack.frame_numbers if n in some)
+
+    def _made(self, parcel: Parcel) -> Project:
+        if self.project is None:
+            folder = new_project_folder(self.stack, self._projects)
+            self.project = Project.create(
+                folder,
+                self.stack,
+                parcel.kind,
+                legend=parcel.legend,
+                partial=sorted(self._partial),
+                store=False,
+            )
+        if self._lock is None:
+            self._lock = ProjectLock(self.project.path)
+        return self.project
+
+    def _check(self, image: Any) -> None:
+        painted, size = tuple(pixels(self.layer).shape), tuple(pixels(image).shape[: image.ndim])
+        if painted != size:
+            words = [" × ".join(map(str, shape)) for shape in (painted, size)]
+            raise ValueError(
+                f"The labels {self.layer.name!r} have {words[0]} pixels, the image {image.name!r} "
+                f"{words[1]}: what is painted is not saved. Choose the image that the labels belong "
+                "to, or paint on a new annotation."
+            )
+
+
+def _held(labels: NDArray[Any]) -> Callable[[], NDArray[Any]]:
+    return lambda: labels

@@ -1,0 +1,143 @@
+"""Going on where one stopped: finding the project of an image, and bringing it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+from napari_jnet.data.project import Project
+from napari_jnet.data.project_places import find_project
+from napari_jnet.plugin.background import Background
+from napari_jnet.plugin.keeping.lock import locked_by
+from napari_jnet.plugin.keeping.project_layers import painted_options, read_painted, stack_of
+from napari_jnet.plugin.keeping.settings import chosen_folder
+from napari_jnet.plugin.layers import pixels
+from napari_jnet.plugin.predict.results import placement
+from napari_jnet.plugin.session import Offer, Session, unwrap
+
+__all__ = ["Offers", "go_on", "project_words"]
+
+
+class Offers:
+    """Offers to go on with the project of an image, as soon as there is such an image.
+
+    Parameters
+    ----------
+    session
+        Of the viewer; its `offer` is set here.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._background = Background("napari-jnet projects")
+        self._declined: WeakSet[Any] = WeakSet()
+        session.image_changed.connect(self._look)
+        session.project_changed.connect(self._look)
+        self._look()
+
+    def decline(self) -> None:
+        """Start anew with this image: the project stays as it is, and is not offered again."""
+        if self._session.image is not None:
+            self._declined.add(unwrap(self._session.image))
+        self._session.offer = None
+
+    def wait(self) -> None:
+        """Wait for what is under way; for scripts."""
+        self._background.wait()
+
+    def _look(self, _what: Any = None) -> None:
+        session = self._session
+        image = None if session.image is None else unwrap(session.image)
+        session.offer = None
+        if image is None or session.project is not None or image in self._declined:
+            return
+        try:
+            stack = stack_of(image)
+        except ValueError:
+            return
+
+        folder = chosen_folder()
+
+        def look() -> Offer | None:
+            path = find_project(stack, folder)
+            if path is None or locked_by(path):
+                return None
+            project = Project.open(path)
+            words = project_words(project)
+            return Offer(path, words) if words else None
+
+        def told(offer: Offer | None) -> None:
+            if session.project is None and session.image is image:
+                session.offer = offer
+
+        self._background.submit(look, told)
+
+
+def project_words(project: Project) -> str:
+    """Say in words what a project remembers; "" if that is nothing."""
+    count, run, saved = len(project.annotated), project.last_run, project.last_saved
+    words = []
+    if count:
+        when = f", saved {_day(saved)}" if saved is not None else ""
+        words.append(f"{count} frame{'s' if count > 1 else ''} annotated{when}")
+    if run is not None and run.resumable:
+        budget = f" (of {run.budget})" if run.budget else ""
+        words.append(f"training stopped at epoch {run.epochs}{budget}")
+    elif run is not None and run.has_model:
+        score = f", SEG {run.seg:.2f}" if run.seg is not None else ""
+        words.append(f"trained: run {run.name}, {run.epochs} epochs{score}")
+    return "; ".join(words)
+
+
+def go_on(
+    session: Session,
+    path: Path | str | None = None,
+    failed: Callable[[Exception], Any] | None = None,
+) -> None:
+    """Bring a project back: its annotation as a layer, roles, kind, model and last run.
+
+    Returns at once; the layer is added when it is read.
+
+    Parameters
+    ----------
+    session
+        Of the viewer; its image is that of the project.
+    path
+        The project's folder; None takes that of the offer.
+    failed
+        Called with what went wrong.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, or no offer.
+    """
+    image, viewer = session.image, session.viewer
+    if image is None or viewer is None:
+        raise ValueError("There is no image; open the stack of the project first.")
+    if path is None and session.offer is None:
+        raise ValueError("There is no project of this image to go on with.")
+    folder = Path(session.offer.path if path is None else path)
+    shape = tuple(pixels(image).shape[: image.ndim])
+    placed = placement(image)
+
+    def read() -> tuple[Any, dict[str, Any]]:
+        project = Project.open(folder)
+        return read_painted(project, shape), painted_options(project)
+
+    def show(found: tuple[Any, dict[str, Any]]) -> None:
+        labels, options = found
+        session.offer = None
+        layer = viewer.add_labels(labels, **options | placed)
+        session.choose("annotation", layer)
+        viewer.layers.selection.active = layer
+
+    session.keeper.run(read, show, failed)
+
+
+def _day(when: datetime) -> str:
+    today = datetime.now().astimezone().date()
+    return f"{when:%H:%M}" if when.date() == today else f"{when.day} {when:%b %H:%M}"

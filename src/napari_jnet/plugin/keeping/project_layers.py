@@ -1,0 +1,106 @@
+"""The layers of a project: its image, and its annotation as it was painted."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_jnet.data.project import Project
+from napari_jnet.data.stack import Stack
+from napari_jnet.plugin.annotate.layers import annotation_options
+from napari_jnet.plugin.layers import image_stack
+from napari_jnet.plugin.session import METADATA_KEY
+
+__all__ = ["painted_options", "project_layers", "read_painted", "stack_of"]
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def stack_of(image: Any) -> Stack:
+    """See an image layer as a stack that knows its file, also where napari opened that.
+
+    Raises
+    ------
+    ValueError
+        If the layer has more axes than a stack.
+    """
+    stack = image_stack(image)
+    source = image.source.path
+    if stack.path is None and source and os.path.exists(source):
+        return replace(stack, path=Path(os.path.abspath(source)))
+    return stack
+
+
+def read_painted(project: Project, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Read what is painted into an array of the layer's shape; only painted frames take memory.
+
+    Parameters
+    ----------
+    project
+        Read file by file; call it outside the window's thread.
+    shape
+        (T, H, W), (T, Z, H, W), or (H, W) for a single plane.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged, or of another size.
+    """
+    painted = np.zeros(shape, np.int32)
+    positions = {number: p for p, number in enumerate(project.stack.frame_numbers)}
+    for number in project.annotated:
+        frame = project.read_frame(number)
+        if len(shape) == 2:
+            painted[:] = frame
+        else:
+            painted[positions[number]] = frame
+    return painted
+
+
+def painted_options(project: Project) -> dict[str, Any]:
+    """Return the options of the annotation layer: its name, colours and kind."""
+    reference = project.stack
+    told = {
+        "path": str(reference.path) if reference.path else None,
+        "format": reference.format,
+        "sequence": reference.sequence,
+        "frame_numbers": list(reference.frame_numbers),
+        "digits": reference.digits,
+        "kind": project.kind.value,
+        "partial": sorted(project.partial),
+        "project": str(project.path),
+    }
+    return {
+        "name": "annotation",
+        "opacity": 0.5,
+        "metadata": {METADATA_KEY: told},
+        **annotation_options(project.kind, project.legend),
+    }
+
+
+def project_layers(project: Project) -> list[LayerData]:
+    """Describe the layers of a project, as an npe2 reader does: the image, and the annotation.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the images are no longer where they were.
+    ValueError
+        If there are other images in their place, or a file is damaged.
+    """
+    from napari_jnet.plugin.stack.reader import stack_layers
+
+    stack = project.open_stack()
+    image = stack_layers(replace(stack, annotations={}))[0]
+    data, options, _ = image
+    options["metadata"][METADATA_KEY]["project"] = str(project.path)
+    colours = stack.axes.endswith("C")
+    shape = tuple(data.shape[:-1] if colours else data.shape)
+    placed = {name: options[name] for name in ("scale", "units", "axis_labels")}
+    labels = painted_options(project) | placed
+    return [image, (read_painted(project, shape), labels, "labels")]

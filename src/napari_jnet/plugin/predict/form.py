@@ -1,0 +1,158 @@
+"""The forms of the Predict widget: the model, and the sliders that separate cells."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QLineEdit
+from superqt import QLabeledDoubleSlider, QLabeledSlider
+from superqt.utils import qthrottled
+
+from napari_jnet.config import InstanceConfig, TargetConfig, options
+from napari_jnet.plugin.forms import OptionEditor, PathEdit, small_label
+from napari_jnet.plugin.predict.words import model_words
+
+__all__ = ["ModelForm", "SeparationForm"]
+
+_LARGEST_MIN_SIZE = 5000
+_THROTTLE_MS = 25
+_TITLES = {
+    "segmentation_threshold": "Segmentation",
+    "seed_threshold": "Cell cores",
+    "min_size": "Minimum size",
+}
+
+
+class ModelForm:
+    """The model; for files of the original J-Net also what such files do not hold."""
+
+    def __init__(self, form: QFormLayout) -> None:
+        self._form = form
+        self._path = PathEdit(
+            "either", caption="A model, or a run", placeholder="run folder or model file"
+        )
+        self._levels = QLineEdit()
+        self._levels.setPlaceholderText("such as -5, -4, -3, -2, -1, 0")
+        self._levels.setToolTip("The resolution levels it was trained with, lowest first.")
+        self._bound = OptionEditor(options(TargetConfig)["dt_bound"], kind=float)
+        self._bound.setToolTip("The bound of the distance in pixels it was trained with.")
+        form.addRow("Model", self._path)
+        self.words = small_label(model_words(None))
+        form.addRow(self.words)
+        form.addRow("Resolution levels", self._levels)
+        form.addRow("Distance bound", self._bound)
+        self._path.changed.connect(lambda _text: self.tell())
+        self.ask(())
+
+    def tell(self) -> None:
+        """Say which model it is; what an original file does not hold is asked for anew."""
+        self.ask(())
+        self.words.setText(model_words(self.path))
+
+    def ask(self, missing: tuple[str, ...], levels: int = 0) -> None:
+        """Show the fields for what a model file does not hold."""
+        rows = {"resolution_levels": self._levels, "dt_bound": self._bound}
+        for name, editor in rows.items():
+            editor.setVisible(name in missing)
+            self._form.labelForField(editor).setVisible(name in missing)
+        if levels:
+            such = ", ".join(str(level) for level in range(1 - levels, 1))
+            self._levels.setPlaceholderText(f"{levels} levels, such as {such}")
+
+    @property
+    def path(self) -> Path | None:
+        """The run folder or model file."""
+        return self._path.path
+
+    @path.setter
+    def path(self, path: Path | str) -> None:
+        self._path.path = path
+        self.tell()
+
+    def set_facts(self, levels: tuple[int, ...] | None, bound: float | None) -> None:
+        """Fill in what an original file does not hold."""
+        self._levels.setText("" if levels is None else ", ".join(str(level) for level in levels))
+        self._bound.value = bound
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Arguments of `load_model` beside the path; levels that are none raise `ValueError`."""
+        text = self._levels.text().strip(" []()")
+        if text and not re.fullmatch(r"-?\d+([,;\s]+-?\d+)*", text):
+            raise ValueError(
+                f"The resolution levels are {text!r}; they are whole numbers, lowest first, such "
+                "as -3, -2, -1, 0."
+            )
+        levels = tuple(int(part) for part in re.split(r"[,;\s]+", text)) if text else None
+        return {"resolution_levels": levels, "dt_bound": self._bound.value}
+
+
+class SeparationForm(QObject):
+    """Sliders for the thresholds; `changed` comes at most some forty times a second."""
+
+    changed = Signal()
+
+    def __init__(self, form: QFormLayout) -> None:
+        super().__init__()
+        self.touched = False
+        self._known = options(InstanceConfig)
+        self.sliders: dict[str, Any] = {
+            "segmentation_threshold": _fraction(),
+            "seed_threshold": _fraction(),
+            "min_size": _size(),
+        }
+        for name, slider in self.sliders.items():
+            slider.setToolTip(self._known[name].help)
+            form.addRow(_TITLES[name], slider)
+            slider.valueChanged.connect(self._moved)
+        self._holes = QCheckBox()
+        self._holes.setToolTip(self._known["fill_holes"].help)
+        form.addRow("Fill holes", self._holes)
+        self.config = InstanceConfig()
+        self._holes.toggled.connect(self._moved)
+        self._emit = qthrottled(self.changed.emit, timeout=_THROTTLE_MS)
+
+    @property
+    def config(self) -> InstanceConfig:
+        """The thresholds as they stand."""
+        values = {name: slider.value() for name, slider in self.sliders.items()}
+        return InstanceConfig(**values, fill_holes=self._holes.isChecked())
+
+    @config.setter
+    def config(self, config: InstanceConfig) -> None:
+        """Set the sliders without `changed`."""
+        for name, slider in self.sliders.items():
+            with QSignalBlocker(slider):
+                value = getattr(config, name)
+                if name == "min_size":
+                    slider.setMaximum(max(slider.maximum(), value))
+                slider.setValue(value)
+        with QSignalBlocker(self._holes):
+            self._holes.setChecked(config.fill_holes)
+
+    def close(self) -> None:
+        """Emit nothing any more."""
+        self._emit.cancel()
+
+    def _moved(self, _value: Any) -> None:
+        self.touched = True
+        self._emit()
+
+
+def _fraction() -> QLabeledDoubleSlider:
+    slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+    slider.setRange(0.0, 1.0)
+    slider.setDecimals(2)
+    slider.setSingleStep(0.01)
+    slider.setPageStep(0.05)
+    return slider
+
+
+def _size() -> QLabeledSlider:
+    slider = QLabeledSlider(Qt.Orientation.Horizontal)
+    slider.setRange(0, _LARGEST_MIN_SIZE)
+    slider.setPageStep(50)
+    return slider

@@ -1,0 +1,1 @@
+"""Opening stacks: the reader, the step Stack and the sample data."""

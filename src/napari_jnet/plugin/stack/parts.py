@@ -1,0 +1,226 @@
+"""Parts of the first step: the offer to go on, the image in words, and what is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QSignalBlocker, QUrl, Signal
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_jnet.data.stack import Stack
+from napari_jnet.plugin.forms import small_label
+from napari_jnet.plugin.keeping.offers import go_on
+from napari_jnet.plugin.layer_combos import LayerCombo
+from napari_jnet.plugin.layers import current_index, image_stack
+from napari_jnet.plugin.session import Lifetime, Session
+
+__all__ = ["ImagePart", "OfferBanner", "SavedPart", "size_words"]
+
+_FIRST_AXIS = {"t": "frames over time", "z": "sections of a volume"}
+
+
+def size_words(stack: Stack) -> str:
+    """Say how many frames of what size: "84 frames over time, each 512 × 512, uint8"."""
+    count = len(stack)
+    size = " × ".join(str(n) for n in stack.shape)
+    if count == 1:
+        return f"a single image, {size}, {stack.dtype}"
+    words = {"T": "frames over time", "Z": "sections of a volume"}.get(stack.axes[0], "images")
+    return f"{count} {words}, each {size}, {stack.dtype}"
+
+
+class OfferBanner(QFrame):
+    """Offers to go on with the project of the image; hidden where there is none."""
+
+    failed = Signal(object)  # the exception
+
+    def __init__(self, session: Session, lifetime: Lifetime) -> None:
+        super().__init__()
+        self._session = session
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.setStyleSheet("OfferBanner { border: 1px solid #4d8bff; border-radius: 4px; }")
+        self.text = QLabel()
+        self.text.setWordWrap(True)
+        self.go_on_button = QPushButton("Go on")
+        self.go_on_button.setToolTip("Bring back what is painted, the model and the last training.")
+        self.go_on_button.clicked.connect(self.go_on)
+        self.anew_button = QPushButton("Start anew")
+        self.anew_button.setToolTip(
+            "Begin without it. The project stays as it is; open its folder to come back to it."
+        )
+        self.anew_button.clicked.connect(self.start_anew)
+        row = QHBoxLayout()
+        row.addWidget(self.go_on_button)
+        row.addWidget(self.anew_button)
+        column = QVBoxLayout(self)
+        column.addWidget(self.text)
+        column.addLayout(row)
+        lifetime.connect(session.offer_changed, self._show)
+        self._show()
+
+    def go_on(self, *_: Any) -> None:
+        """Go on with the project, as the button does; what goes wrong is told by `failed`."""
+        try:
+            go_on(self._session, failed=self.failed.emit)
+        except ValueError as error:
+            self.failed.emit(error)
+
+    def start_anew(self, *_: Any) -> None:
+        """Leave the project alone, as the button does."""
+        self._session.keeper.offers.decline()
+
+    def _show(self, _offer: Any = None) -> None:
+        offer = self._session.offer
+        self.setVisible(offer is not None)
+        if offer is not None:
+            self.text.setText(f"You have worked on this image before: {offer.words}.")
+            self.setToolTip(str(offer.path))
+
+
+class ImagePart(QWidget):
+    """The image that is worked on, in words; its first axis can be corrected."""
+
+    def __init__(self, session: Session, lifetime: Lifetime) -> None:
+        super().__init__()
+        self._session = session
+        self.combo = LayerCombo(session, "image", lifetime)
+        self.combo.setToolTip("The image that all steps work on.")
+        self.words = small_label()
+        self.axis_combo = QComboBox()
+        for axis, words in _FIRST_AXIS.items():
+            self.axis_combo.addItem(words, axis)
+        self.axis_combo.setToolTip(
+            "What the slider runs through. Frames over time by default; it names the frames "
+            "(t002 or z002) and is kept with the results."
+        )
+        self.axis_combo.activated.connect(self._set_axis)
+        self.shown = small_label()
+        self._form = form = QFormLayout(self)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setVerticalSpacing(4)
+        form.addRow("Image", self.combo)
+        form.addRow(self.words)
+        form.addRow("It holds", self.axis_combo)
+        form.addRow(self.shown)
+        lifetime.connect(session.image_changed, self.refresh)
+        dims = session.viewer.dims.events
+        for emitter in (dims.current_step, dims.order):
+            lifetime.connect(emitter, self._show_frame)
+        self.refresh()
+
+    def set_axis(self, axis: str) -> None:
+        """Say what the slider runs through: "t" or "z"."""
+        self.axis_combo.setCurrentIndex(self.axis_combo.findData(axis))
+        self._set_axis()
+
+    def refresh(self, _image: Any = None) -> None:
+        """Describe the image anew."""
+        stack, words = self._stack()
+        self.words.setText(words)
+        several = stack is not None and len(stack) > 1
+        asked = several and stack is not None and len(stack.axes.replace("C", "")) == 3
+        label = self._form.labelForField(self.axis_combo)
+        for part in (self.axis_combo, label):
+            if part is not None:
+                part.setVisible(asked)
+        if stack is not None and asked:
+            with QSignalBlocker(self.axis_combo):
+                self.axis_combo.setCurrentIndex(self.axis_combo.findData(stack.axes[0].lower()))
+        self.shown.setVisible(several)
+        self._show_frame()
+
+    def _stack(self) -> tuple[Stack | None, str]:
+        image = self._session.image
+        if image is None:
+            return None, "No image yet: choose a path above, or drop files on the window."
+        try:
+            stack = image_stack(image)
+        except ValueError as error:
+            return None, str(error)
+        return stack, size_words(stack)
+
+    def _show_frame(self, _event: Any = None) -> None:
+        image, viewer = self._session.image, self._session.viewer
+        if image is None or viewer is None or image.ndim < 3:
+            return
+        book = self._session.book
+        position = current_index(viewer, image)[0]
+        if position < len(book):
+            number = book.numbers[position]
+            self.shown.setText(f"Shown: frame {number} ({position + 1} of {len(book)})")
+
+    def _set_axis(self, _index: int = 0) -> None:
+        axis = self.axis_combo.currentData()
+        layers = [self._session.image, self._session.annotation]
+        for layer in layers:
+            if layer is not None and layer.ndim == 3:
+                layer.axis_labels = (axis, *layer.axis_labels[1:])
+        self.refresh()
+
+
+class SavedPart(QWidget):
+    """Whether what is painted is saved, and where."""
+
+    def __init__(
+        self, session: Session, lifetime: Lifetime, show_folder: Callable[[Path], Any] | None = None
+    ) -> None:
+        super().__init__()
+        self._session = session
+        self._show_folder = show_folder or _show_folder
+        self.saved = QLabel()
+        self.saved.setWordWrap(True)
+        self.folder = small_label()
+        self.folder_button = QToolButton()
+        self.folder_button.setText("Open folder")
+        self.folder_button.setToolTip("Show the project's folder in the file manager.")
+        self.folder_button.clicked.connect(self.open_folder)
+        row = QHBoxLayout()
+        row.addWidget(self.folder, 1)
+        row.addWidget(self.folder_button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.saved)
+        column.addLayout(row)
+        lifetime.connect(session.saving_changed, self._show)
+        lifetime.connect(session.project_changed, self._show)
+        self._show()
+
+    def open_folder(self, *_: Any) -> None:
+        """Show the project's folder in the file manager."""
+        if self._session.project is not None:
+            self._show_folder(self._session.project.path)
+
+    def _show(self, _what: Any = None) -> None:
+        saving, project = self._session.saving, self._session.project
+        text = saving.text or "Nothing painted yet: the first stroke starts a project."
+        self.saved.setText(text[:1].upper() + text[1:])
+        self.saved.setStyleSheet("color: #ff6b5e;" if saving.failed else "")
+        path = None if project is None else project.path
+        self.folder.setVisible(path is not None)
+        self.folder_button.setVisible(path is not None)
+        if path is not None:
+            self.folder.setText(_short(path))
+            self.folder.setToolTip(str(path))
+            self.saved.setToolTip(str(path))
+
+
+def _short(path: Path) -> str:
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def _show_folder(path: Path) -> None:
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))

@@ -1,0 +1,246 @@
+"""Readers: a stack on disk becomes an image layer and its labels layers.
+
+Images are read frame by frame when they are shown.  Truth that people drew is small: it is read at
+once, so that it can be painted on; computed truth is read when shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_jnet.data import Annotation, Stack, ctc, folder, isbi, open_stack, project_format
+from napari_jnet.data.project import Project
+from napari_jnet.data.stack import UNKNOWN
+from napari_jnet.data.tiff import TIFF_SUFFIXES
+from napari_jnet.plugin.legend import legend_options
+
+__all__ = ["get_reader", "path_layers", "stack_layers"]
+
+LayerData = tuple[Any, dict[str, Any], str]
+Reader = Callable[[str], list[LayerData]]
+
+# napari-ctc-io reads these; frames and masks in them are no stack of ours.
+_NOT_OURS = re.compile(r"TRA|.*RES", re.IGNORECASE)
+_PAINTABLE = 64 * 2**20  # bytes of annotated frames that are read at once
+_LARGEST_ARRAY = 4 * 2**30  # bytes, of which only annotated frames take memory
+
+
+def get_reader(path: str | list[str]) -> Reader | None:
+    """Return a function that reads the path, or None if the path is not ours.
+
+    Ours are projects, CTC datasets, their sequences and SEG folders, TIFF volumes with labels beside
+    them, and folders of images with masks, also in folders named train, valid and
+    test.  Looks at names only, and never raises.
+    """
+    try:
+        return _choose(Path(path)) if isinstance(path, str) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _choose(path: Path) -> Reader | None:
+    if project_format.matches(path):
+        return _read_project
+    if _NOT_OURS.fullmatch(path.name):
+        return None
+    if path.is_file():
+        return _choose_file(path)
+    if not path.is_dir():
+        return None
+    if ctc.matches(path) or isbi.matches(path):
+        return _read
+    found = [folder.find_folders(place) for place in (path, *folder.parts(path).values())]
+    return _read if any(one is not None and one[1] is not None for one in found) else None
+
+
+def _choose_file(path: Path) -> Reader | None:
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        return None
+    volume = isbi.find_volume(path)
+    if volume is not None and volume != Path(path).absolute():
+        return _read_labels
+    known = path.stem.lower() in isbi.ISBI_NAMES or isbi.label_file(path.absolute()) is not None
+    return _read if known else None
+
+
+def _read(path: str) -> list[LayerData]:
+    return path_layers(path)
+
+
+def _read_project(path: str) -> list[LayerData]:
+    """Read a project, and see to it that what is painted from now on is saved to it."""
+    import napari
+
+    from napari_jnet.plugin.session import session
+
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        session(viewer)
+    return path_layers(path)
+
+
+def path_layers(
+    path: str | Path, sequence: str | None = None, *, labels: bool = True
+) -> list[LayerData]:
+    """Describe the layers of a stack or a project on disk; see `stack_layers`.
+
+    Parameters
+    ----------
+    path, sequence
+        See `napari_jnet.open_stack`.
+    labels
+        False leaves the truth out.  What is painted in a project always comes.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `open_stack`.
+    """
+    if project_format.matches(Path(path)):
+        from napari_jnet.plugin.keeping.project_layers import project_layers
+
+        return project_layers(Project.open(path))
+    stack = open_stack(path, sequence=sequence)
+    return stack_layers(stack if labels else replace(stack, annotations={}))
+
+
+def _read_labels(path: str) -> list[LayerData]:
+    """Read the labels only: the path is a label volume, its image is a file of its own."""
+    return stack_layers(open_stack(path))[1:]
+
+
+def stack_layers(stack: Stack) -> list[LayerData]:
+    """Describe the layers of a stack: one image, and labels for each annotation.
+
+    Parameters
+    ----------
+    stack
+        As `open_stack` gives it.
+
+    Returns
+    -------
+    list of (data, options, type)
+        As an npe2 reader gives them; the first annotation comes last, so that it is on top and
+        selected.  Frames of different sizes are filled up to the largest; what is added is unknown.
+    """
+    shape = folder.largest_frame(stack) if stack.format == "folder" else stack.shape
+    return [_image_layer(stack, shape), *reversed(list(_labels_layers(stack, shape)))]
+
+
+def _image_layer(stack: Stack, shape: tuple[int, ...]) -> LayerData:
+    def frame(number: int) -> NDArray[Any]:
+        return _filled(stack.frame(number), shape, 0)
+
+    options = _options(stack, stack.name)
+    if stack.axes.endswith("C"):
+        if shape[-1] in (3, 4):
+            options["rgb"] = True
+        else:
+            options["channel_axis"] = len(stack.axes) - 1
+            options["name"] = [f"{stack.name} channel {c}" for c in range(shape[-1])]
+    return _lazy(frame, stack.frame_numbers, shape, stack.dtype), options, "image"
+
+
+def _labels_layers(stack: Stack, shape: tuple[int, ...]) -> Iterator[LayerData]:
+    spatial = shape[:-1] if stack.axes.endswith("C") else shape
+    for k, annotation in enumerate(stack.annotations.values()):
+        options = _options(stack, f"{stack.name} {annotation.name}")
+        options["visible"] = k == 0
+        options["metadata"]["napari-jnet"] |= {
+            "annotation": annotation.name,
+            "kind": annotation.kind.value,
+            "partial": _Partial(annotation),
+        }
+        labels = _labels(stack, annotation, spatial)
+        if isinstance(labels, np.ndarray):  # its masks are read, so its classes are known
+            options |= legend_options(annotation.legend)
+        yield labels, options, "labels"
+
+
+def _options(stack: Stack, name: str) -> dict[str, Any]:
+    told = {
+        "path": str(stack.path) if stack.path else None,
+        "format": stack.format,
+        "sequence": stack.sequence,
+        "frame_numbers": list(stack.frame_numbers),
+        "digits": stack.digits,
+    }
+    return {
+        "name": name,
+        "scale": stack.scale,
+        "units": stack.units,
+        "axis_labels": tuple(stack.axes.replace("C", "").lower()),
+        "metadata": {"napari-jnet": told},
+    }
+
+
+def _labels(stack: Stack, annotation: Annotation, shape: tuple[int, ...]) -> Any:
+    """Make the labels of every frame of the stack, 0 where there is no truth."""
+    annotated = frozenset(annotation.frame_numbers)
+
+    def frame(number: int) -> NDArray[np.int32]:
+        if number not in annotated:
+            return np.zeros(shape, np.int32)
+        labels = _filled(annotation.frame(number), shape, UNKNOWN)
+        # The layer's "partial" says so, and empty planes are not trained on.
+        return np.maximum(labels, 0) if stack.format == "ctc" else labels
+
+    size = 4 * int(np.prod(shape))
+    if size * len(annotated) > _PAINTABLE or size * len(stack) > _LARGEST_ARRAY:
+        return _lazy(frame, stack.frame_numbers, shape, np.dtype(np.int32))
+    painted = np.zeros((len(stack), *shape), np.int32)
+    for position, number in enumerate(stack.frame_numbers):
+        if number in annotated:
+            painted[position] = frame(number)
+    return painted
+
+
+def _lazy(
+    frame: Callable[[int], NDArray[Any]],
+    numbers: tuple[int, ...],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+) -> Any:
+    """Make a dask array of one chunk a frame."""
+    import dask.array as da
+
+    def block(block_id: tuple[int, ...]) -> NDArray[Any]:
+        return frame(numbers[block_id[0]])[np.newaxis]
+
+    chunks = ((1,) * len(numbers), *((n,) for n in shape))
+    empty = np.empty((0,) * len(chunks), dtype)
+    return da.map_blocks(block, chunks=chunks, dtype=dtype, meta=empty)
+
+
+def _filled(frame: NDArray[Any], shape: tuple[int, ...], value: int) -> NDArray[Any]:
+    if frame.shape == shape:
+        return frame
+    larger = np.full(shape, value, frame.dtype)
+    larger[tuple(slice(n) for n in frame.shape)] = frame
+    return larger
+
+
+class _Partial(Collection[int]):
+    """The partial frames of an annotation, decided when somebody asks: opening reads no truth."""
+
+    def __init__(self, annotation: Annotation) -> None:
+        self._annotation = annotation
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._annotation.partial
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(sorted(self._annotation.partial))
+
+    def __len__(self) -> int:
+        return len(self._annotation.partial)
+
+    def __repr__(self) -> str:
+        return f"partial frames of {self._annotation.name!r}"

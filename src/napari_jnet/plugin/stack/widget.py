@@ -1,0 +1,250 @@
+"""The first step: a stack on disk or in the window, in words; and the project that remembers it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QCheckBox, QComboBox, QGroupBox, QPushButton, QVBoxLayout
+from superqt.utils import qdebounced
+
+from napari_jnet.data.project_training import PAINTED
+from napari_jnet.data.stack import Annotation, Stack
+from napari_jnet.plugin.annotate.layers import new_annotation
+from napari_jnet.plugin.forms import PathEdit, small_label
+from napari_jnet.plugin.job_widget import JobWidget
+from napari_jnet.plugin.stack.parts import ImagePart, OfferBanner, SavedPart, size_words
+from napari_jnet.plugin.worker import Relay
+
+if TYPE_CHECKING:
+    import napari
+
+__all__ = ["LoadWidget", "stack_words"]
+
+_FORMATS = {
+    "array": "image",
+    "ctc": "Cell Tracking Challenge sequence",
+    "isbi": "TIFF volume with labels",
+    "folder": "folder of images",
+}
+_TYPING_MS = 300
+_PATH_HINT = (
+    "A Cell Tracking Challenge dataset, an ISBI or other TIFF volume with labels beside it, "
+    "a folder of images with masks, or a project of yours."
+)
+
+
+@dataclass(frozen=True)
+class _Found:
+    stack: Stack
+    sequences: tuple[str, ...]
+    words: str
+    project: bool  # of ours, with what was painted
+
+
+class LoadWidget(JobWidget):
+    """Shows what a path holds before it is loaded, and the image that is worked on.
+
+    Offers to go on with the project of the image, and says what is saved.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer that the layers are added to.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self._look_relay = Relay()
+        self._lifetime.at_end(self._look_relay.close)
+        self._look_again = False
+        self.banner = OfferBanner(self._session, self._lifetime)
+        self.banner.failed.connect(self.show_error)
+        self.column.addWidget(self.banner)
+        self._build_path_group()
+        self.image = ImagePart(self._session, self._lifetime)
+        self.annotate_button = QPushButton("New annotation")
+        self.annotate_button.setToolTip(
+            "Add an empty layer to number cells on, the size of the image. "
+            "The step Annotate has other kinds of labels."
+        )
+        self.annotate_button.clicked.connect(self.new_annotation)
+        self._box("Image", self.image, self.annotate_button)
+        self.saved = SavedPart(self._session, self._lifetime)
+        self._box("Project", self.saved)
+        self.column.addStretch(1)
+        self._lifetime.connect(self._session.image_changed, self._allow)
+        self._allow()
+        later = qdebounced(self._look, timeout=_TYPING_MS)
+        self._lifetime.at_end(later.cancel)
+        self.path_edit.changed.connect(lambda _text: self._list_sequences(()))
+        self.path_edit.changed.connect(lambda _text: self.labels_box.show())
+        self.path_edit.changed.connect(lambda _text: later())
+        self.sequence_combo.currentIndexChanged.connect(lambda _index: self._look())
+        self._list_sequences(())
+
+    def _build_path_group(self) -> None:
+        form = self._group("Stack on disk")
+        self.path_edit = PathEdit(
+            "either",
+            caption="A dataset, a volume, a folder or a project",
+            placeholder="dataset, .tif, folder or project",
+        )
+        self.sequence_combo = QComboBox()
+        self.sequence_combo.setToolTip("The sequence of the dataset.")
+        form.addRow("Path", self.path_edit)
+        form.addRow("Sequence", self.sequence_combo)
+        self._form = form
+        self.description = small_label(_PATH_HINT)
+        form.addRow(self.description)
+        self.labels_box = QCheckBox("with the labels that lie beside it")
+        self.labels_box.setToolTip(
+            "On by default. Without them only the image is added, to paint your own."
+        )
+        self.labels_box.setChecked(True)
+        form.addRow(self.labels_box)
+        self.load_button = QPushButton("Load")
+        self.load_button.setToolTip(
+            "Add the image and its labels as layers; images are read lazily."
+        )
+        self.load_button.clicked.connect(self.load)
+        self.column.addLayout(self._buttons(self.load_button))
+        self.column.addWidget(self.progress)
+        self.column.addWidget(self.message)
+
+    def _box(self, title: str, *parts: Any) -> None:
+        box = QGroupBox(title)
+        column = QVBoxLayout(box)
+        column.setContentsMargins(8, 6, 8, 8)
+        for part in parts:
+            column.addWidget(part)
+        self.column.addWidget(box)
+
+    def new_annotation(self, *_: Any) -> None:
+        """Add an empty annotation for the image, as the button does, and go to the step Annotate."""
+        try:
+            new_annotation(self._session)
+        except ValueError as error:
+            self.show_error(error)
+            return
+        self.message.say("Paint on the new layer: each cell with a number of its own.")
+        self._session.step = "annotate"
+
+    def _allow(self, _image: Any = None) -> None:
+        self.annotate_button.setEnabled(self._session.image is not None)
+
+    def set_path(
+        self, path: Path | str, sequence: str | None = None, *, labels: bool = True
+    ) -> None:
+        """Choose what to load; without labels, the image alone."""
+        self.labels_box.setChecked(labels)
+        self.path_edit.path = path
+        if sequence is not None:
+            self._list_sequences((sequence,))
+            self.sequence_combo.setCurrentText(sequence)
+
+    def load(self, *_: Any) -> None:
+        """Add the layers, as the button does; problems are said in the widget."""
+        path, sequence = self.path_edit.path, self._sequence()
+        labels = self.labels_box.isChecked()
+        if self.running:
+            return
+        if path is None:
+            self.show_error(ValueError("There is no path; choose a dataset, a volume or a folder."))
+            self.finished.emit("failed")
+            return
+
+        def job() -> Generator[Any, None, Any]:
+            from napari_jnet.plugin.stack.reader import path_layers
+
+            yield from ()
+            return path_layers(path, sequence, labels=labels)
+
+        self._start(job, f"loading {path.name}")
+        self.progress.setFormat("reading labels…")
+
+    def _sequence(self) -> str | None:
+        return self.sequence_combo.currentText() or None
+
+    def _on_event(self, event: Any) -> None:
+        """Nothing comes before the layers."""
+
+    def _on_done(self, value: Any) -> None:
+        for data, options, kind in value:
+            getattr(self._viewer, f"add_{kind}")(data, **options)
+        self.message.say("Loaded the image." if len(value) == 1 else "Loaded image and labels.")
+        super()._on_done(value)
+
+    # what the path holds
+
+    def _look(self) -> None:
+        path = self.path_edit.path
+        if self._look_relay.running:
+            self._look_again = True
+            return
+        if path is None:
+            return
+        sequence = self._sequence()
+
+        def job() -> Generator[_Found, None, None]:
+            from napari_jnet.data import open_stack, project_folder, sequences
+
+            stack = open_stack(path, sequence=sequence)
+            ours = project_folder(path) is not None
+            yield _Found(stack, sequences(path), stack_words(stack, project=ours), ours)
+
+        self._look_relay.start(
+            job, self._show_found, self._looked, self._cannot, title=f"looking at {path.name}"
+        )
+
+    def _show_found(self, found: _Found) -> None:
+        if self.path_edit.path is not None and not self._look_again:
+            self.description.setText(found.words)
+            self.labels_box.setVisible(not found.project)
+            self.message.say("")
+            self._list_sequences(found.sequences, found.stack.sequence)
+
+    def _cannot(self, error: Exception) -> None:
+        if not self._look_again:
+            self.description.setText("")
+            self.show_error(error)
+        self._looked()
+
+    def _looked(self, _value: Any = None) -> None:
+        if self._look_again:
+            self._look_again = False
+            self._look()
+
+    def _list_sequences(self, sequences: tuple[str, ...], chosen: str = "") -> None:
+        with QSignalBlocker(self.sequence_combo):
+            self.sequence_combo.clear()
+            self.sequence_combo.addItems(sequences)
+            self.sequence_combo.setCurrentText(chosen)
+        label = self._form.labelForField(self.sequence_combo)
+        self.sequence_combo.setVisible(len(sequences) > 1)
+        if label is not None:
+            label.setVisible(len(sequences) > 1)
+
+
+def stack_words(stack: Stack, *, project: bool = False) -> str:
+    """Say in words what a stack holds; of a project, only what was painted in it."""
+    first, last = stack.frame_numbers[0], stack.frame_numbers[-1]
+    numbers = f" (numbered {first} to {last})" if len(stack) > 1 else ""
+    lines = [
+        f"{'project' if project else _FORMATS.get(stack.format, stack.format)}: {stack.name}",
+        f"{size_words(stack)}{numbers}",
+    ]
+    truths = {
+        name: truth for name, truth in stack.annotations.items() if not project or name == PAINTED
+    }
+    lines += [f"{name}: {_truth(truth)}" for name, truth in truths.items()]
+    return "\n".join(lines if truths else [*lines, "nothing painted" if project else "no labels"])
+
+
+def _truth(annotation: Annotation) -> str:
+    count = len(annotation.frame_numbers)
+    numbers = ", ".join(str(n) for n in annotation.frame_numbers[:12])
+    return f"{count} annotated ({numbers}{', …' if count > 12 else ''}), {annotation.kind.value}"

@@ -1,0 +1,76 @@
+"""Where the next run goes: where somebody said, into the project, or into the home."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from napari_jnet.plugin.session import Lifetime, SaveStatus, Session
+from napari_jnet.plugin.train.run_form import RunForm, new_run_folder
+
+__all__ = ["RunPlaces"]
+
+
+class RunPlaces:
+    """Has the keeper make the project where there is none yet.
+
+    Parameters
+    ----------
+    session
+        Of the viewer.
+    form
+        Says which folder somebody wants.
+    failed
+        Called with an `OSError` when the project cannot be made.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        lifetime: Lifetime,
+        form: RunForm,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._session, self._form, self._failed = session, form, failed
+        self._found: Callable[[Path], None] | None = None
+        lifetime.connect(session.saving_changed, self._saving)
+        lifetime.at_end(self.forget)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the project is being made."""
+        return self._found is not None
+
+    def find(self, found: Callable[[Path], None]) -> None:
+        """Call with the folder of the next run, at once or when the project is there.
+
+        Raises
+        ------
+        ValueError
+            If there is no annotation to keep in a project.
+        """
+        session = self._session
+        if self._form.folder is not None:
+            found(self._form.folder)
+        elif session.project is not None:
+            found(session.project.new_run())
+        elif session.keeper is None:
+            found(new_run_folder(session.image.name))
+        else:
+            self._found = found
+            session.keeper.ensure_project(self._made)
+
+    def forget(self) -> None:
+        """Wait for nothing any more."""
+        self._found = None
+
+    def _made(self, project: Any) -> None:
+        found, self._found = self._found, None
+        if found is not None:
+            found(project.new_run())
+
+    def _saving(self, status: SaveStatus) -> None:
+        if status.failed and self.waiting:
+            self.forget()
+            self._failed(OSError(status.text))

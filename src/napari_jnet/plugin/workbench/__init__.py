@@ -1,0 +1,1 @@
+"""The steps together in one dock, with what to do next, and the guide."""
