@@ -8,7 +8,7 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # comes with napari
+import psutil  # type: ignore[import-untyped]
 
 __all__ = ["LOCK_FILE", "ProjectLock", "locked_by"]
 
