@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from napari_jnet.checkpoint import load_model
     from napari_jnet.config import Config, preset
     from napari_jnet.data import Project, annotated_frames, array_stack, open_stack
-    from napari_jnet.evaluation import evaluate
+    from napari_jnet.evaluation import evaluate, evaluate_labels
     from napari_jnet.export import ResultWriter
     from napari_jnet.inference import predict, predict_image
+    from napari_jnet.instances import separate
+    from napari_jnet.measurements import measure_frame
+    from napari_jnet.rounds import compare_models
     from napari_jnet.training import train
 
 __version__ = "0.1.0"
@@ -25,12 +28,16 @@ __all__ = [
     "__version__",
     "annotated_frames",
     "array_stack",
+    "compare_models",
     "evaluate",
+    "evaluate_labels",
     "load_model",
+    "measure_frame",
     "open_stack",
     "predict",
     "predict_image",
     "preset",
+    "separate",
     "train",
 ]
 
@@ -40,12 +47,16 @@ _HOME = {
     "ResultWriter": "export",
     "annotated_frames": "data",
     "array_stack": "data",
+    "compare_models": "rounds",
     "evaluate": "evaluation",
+    "evaluate_labels": "evaluation",
     "load_model": "checkpoint",
+    "measure_frame": "measurements",
     "open_stack": "data",
     "predict": "inference",
     "predict_image": "inference",
     "preset": "config",
+    "separate": "instances",
     "train": "training",
 }
 
