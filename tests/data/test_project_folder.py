@@ -307,6 +307,15 @@ def test_runs_are_read_without_their_networks(project):
     assert project.last_run is not None and project.last_run.name == "004"
 
 
+def test_a_run_that_ended_just_before_its_time_is_finished(project):
+    for rows, minutes in ((4, 4.02), (9, 9.95), (9, 10.5), (1, 1.9), (9, 9.0)):
+        write_run(project.new_run(), rows, minutes)
+    # an epoch took a minute: what is left is no epoch, a tenth of the time at most
+    assert [run.finished for run in project.runs()] == [True, True, False, False, True]
+    write_run(project.new_run(), 20, 21.01)
+    assert project.last_run.resumable
+
+
 def test_a_run_killed_at_once_or_damaged_tells_what_it_can(project):
     first, second = project.new_run(), project.path / "runs" / "002"
     first.mkdir(parents=True)

@@ -21,7 +21,7 @@ from napari_jnet.plugin.predict.recipes import PredictRecipe, predict_command, p
 from napari_jnet.plugin.predict.results import add_results
 from napari_jnet.plugin.predict.scopes import Work, draw_region, region_layer, work
 from napari_jnet.plugin.predict.words import model_words
-from napari_jnet.plugin.session import Lifetime, result_of, session
+from napari_jnet.plugin.session import Lifetime, TrainingStatus, result_of, session
 
 SIZE = 40
 
@@ -248,7 +248,7 @@ class TestOverlays:
     ):
         results = results_of(state)
         viewer.dims.set_current_step(0, 1)
-        panel.visibility.hide_cells_in(1)
+        panel.visibility.hide_in(1)
         assert not results.cells.visible
         viewer.dims.set_current_step(0, 2)
         assert results.cells.visible
@@ -260,10 +260,57 @@ class TestOverlays:
         viewer.dims.set_current_step(0, 1)
         assert results.cells.visible
 
+    def test_nothing_that_was_predicted_lies_over_its_copy(self, viewer, state, panel):
+        results = results_of(state)
+        preview = viewer.add_image(
+            np.zeros((1, SIZE, SIZE)), metadata={"napari-jnet": {"result": "preview"}}
+        )
+        panel.switches["distance"].click()
+        panel.visibility.hide_in(0)
+        everything = (*results.layers, preview)
+        assert not any(layer.visible for layer in everything)
+        viewer.dims.set_current_step(0, 1)
+        assert all(layer.visible for layer in everything)
+        viewer.dims.set_current_step(0, 0)
+        panel.switches["segmentation"].click()
+        viewer.dims.set_current_step(0, 1)
+        viewer.dims.set_current_step(0, 0)
+        assert [layer.visible for layer in everything] == [True, False, False, False]
+        panel.visibility.show_in([0])  # predicted anew
+        assert all(layer.visible for layer in everything)
+
+    def test_the_key_brings_back_what_lies_over_the_copy(self, viewer, state, panel):
+        results = results_of(state)
+        panel.visibility.hide_in(0)
+        assert panel.visibility.toggle() is True
+        assert [layer.visible for layer in results.layers] == [True, False, True]
+        viewer.dims.set_current_step(0, 1)
+        viewer.dims.set_current_step(0, 0)
+        assert [layer.visible for layer in results.layers] == [True, False, True]
+
+    def test_the_preview_goes_when_a_prediction_comes_and_comes_with_the_next_training(
+        self, viewer, state, panel
+    ):
+        preview = viewer.add_image(
+            np.zeros((1, SIZE, SIZE)), metadata={"napari-jnet": {"result": "preview"}}
+        )
+        state.training = TrainingStatus("running")
+        panel.visibility.put_preview_away()
+        assert preview.visible  # the training goes on
+        state.training = TrainingStatus("idle", outcome="done")
+        panel.visibility.put_preview_away()
+        assert not preview.visible
+        state.training = TrainingStatus("running")
+        assert preview.visible
+        panel.switches["preview"].click()
+        state.training = TrainingStatus("idle", outcome="done")
+        state.training = TrainingStatus("running")
+        assert not preview.visible
+
     def test_taking_the_copy_back_shows_the_cells_again(self, viewer, state, panel):
         results = results_of(state)
         use_as_annotation(state, results)
-        panel.visibility.hide_cells_in(0)
+        panel.visibility.hide_in(0)
         state.annotation.data_setitem((np.array([0]), np.array([39]), np.array([39])), 8)
         assert not results.cells.visible
         state.annotation.undo()
@@ -274,7 +321,7 @@ class TestOverlays:
     def test_cells_that_are_switched_off_stay_off(self, viewer, state, panel):
         results = results_of(state)
         panel.switches["cells"].click()
-        panel.visibility.hide_cells_in(results.shown())
+        panel.visibility.hide_in(results.shown())
         viewer.dims.set_current_step(0, 0)
         assert not results.cells.visible
 

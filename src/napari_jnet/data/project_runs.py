@@ -15,6 +15,7 @@ from typing import Any
 __all__ = ["RunSummary", "list_runs", "next_run", "read_run"]
 
 _NUMBER = re.compile(r"\d+")
+_LITTLE = 0.1  # of the budget
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class RunSummary:
     epochs
         Finished ones.
     finished
-        Whether its time, its epochs or its patience was used up; False where it was stopped.
+        Whether its time (but for less than an epoch), its epochs or its patience was used up; False
+        where it was stopped.
     resumable
         Whether it can go on: unfinished, and ``last.pt`` is there.
     has_model
@@ -126,14 +128,22 @@ def _finished(
     minutes, epochs = _number(training.get("minutes")), _number(training.get("epochs"))
     if not rows:
         return False
-    # history.csv rounds nothing, but a clock read twice may differ in the last digit.
-    if minutes is not None and elapsed >= 60 * minutes - 1e-3:
+    if minutes is not None and _used_up(60 * minutes, elapsed, len(rows)):
         return True
     if epochs is not None and len(rows) >= epochs:
         return True
     patience = _number(training.get("patience"))
     waited = len(rows) - int(_number(best.get("epoch")) or 0)
     return bool(patience) and waited >= (patience or 0)
+
+
+def _used_up(budget_s: float, elapsed_s: float, epochs: int) -> bool:
+    """Say whether the time is over: training ends between two epochs, so some of it may be left.
+
+    Less than a mean epoch; after few long epochs that alone would call half the time nothing.
+    """
+    left = budget_s - elapsed_s
+    return left < min(elapsed_s / epochs, _LITTLE * budget_s)
 
 
 def _budget(training: Mapping[str, Any]) -> str:

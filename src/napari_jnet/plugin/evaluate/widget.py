@@ -32,7 +32,7 @@ from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.layer_combos import LayerChoice
 from napari_jnet.plugin.layers import current_index, pixels
 from napari_jnet.plugin.places import show_place
-from napari_jnet.plugin.session import same
+from napari_jnet.plugin.session import result_of, same
 from napari_jnet.plugin.tables import ResultTable, write_csv
 
 if TYPE_CHECKING:
@@ -187,12 +187,12 @@ class EvaluateWidget(JobWidget):
     # what the buttons do
 
     def _others(self, layer: Any) -> list[Any]:
-        """Return what hides errors: the truth, and the layers that belong to predicted cells."""
+        """Return what hides errors: the truth, the layers of the prediction, what training saw."""
         truth, results = self.truth_combo.truth, self._session.results
         others = [] if isinstance(truth, DiskTruth) else [truth]
         if results is not None and any(same(layer, mine) for mine in results.all_layers):
             others += [mine for mine in results.all_layers if not same(mine, layer)]
-        return others
+        return others + [one for one in self._viewer.layers if result_of(one) == "preview"]
 
     def _take_results(self, results: Any) -> None:
         if results is not None:

@@ -20,7 +20,8 @@ __all__ = ["use_as_annotation"]
 def use_as_annotation(session: Session, results: Results, *, overwrite: bool = False) -> str:
     """Copy what is predicted in the frame that is shown into the annotation, as one undo step.
 
-    An annotation layer is made where there is none.  Nothing painted is changed unless asked.
+    An annotation layer is made where there is none.  Nothing painted is changed unless asked.  A
+    frame without a role is learned from then.
 
     Parameters
     ----------
@@ -64,6 +65,9 @@ def use_as_annotation(session: Session, results: Results, *, overwrite: bool = F
     annotation.visible = True
     session.viewer.layers.selection.active = annotation
     what, left_out = words
+    if changed and not session.book.role(position):
+        # on validation it would flatter the model that it is copied from
+        session.book.set_role(position, "training")
     if not changed:
         return f"Nothing is copied ({name}). {left_out or 'All of it is painted already.'}"
     return f"{what} into {annotation.name!r} ({name}); Ctrl+Z takes it back. {left_out}".strip()

@@ -119,7 +119,8 @@ class Arrival:
         )
         event.missing.extend(self.results.missing)
         event.taken.set()
-        self._visibility.show_cells_in(positions)
+        self._visibility.show_in(positions)
+        self._visibility.put_preview_away()
         if before is not None and before is not self.results and before.edited:
             self.told.add("The cells that you painted on are kept in the earlier layers.")
 

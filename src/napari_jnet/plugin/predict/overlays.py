@@ -26,6 +26,9 @@ OVERLAYS: dict[str, str] = {
 }
 """Kind of result -> what it shows, in the order of the legend."""
 
+_COVERING = {"cells", "segmentation", "distance", "classes", "preview"}
+"""What would lie over an annotation made of it."""
+
 _PATCH_WIDTH, _PATCH_HEIGHT = 36, 12
 
 
@@ -44,8 +47,10 @@ class Visibility:
         self._session = session
         self._wanted: dict[str, bool] = {}
         self._put_away: set[str] = set()  # by `toggle`
-        self._away: set[int] = set()  # positions where the cells have become annotation
-        self._hidden_here = False
+        # position that has become annotation -> kinds that the user wants to see there all the same
+        self._away: dict[int, set[str]] = {}
+        self._hidden: set[str] = set()  # kinds, in the frame that is shown
+        self._preview_away = False
         self._setting = False
         viewer = session.viewer
         self._watched = Lifetime()
@@ -53,6 +58,7 @@ class Visibility:
         lifetime.connect(viewer.layers.events.inserted, self._inserted)
         lifetime.connect(viewer.dims.events.current_step, self._moved)
         lifetime.connect(session.book.changed, self._annotation_changed)
+        lifetime.connect(session.training_changed, self._training_changed)
 
     def layers(self) -> dict[str, Any]:
         """Return the overlays that are there, the newest of each kind, in the order to show."""
@@ -66,10 +72,7 @@ class Visibility:
     def set_visible(self, kind: str, visible: bool) -> None:
         """Show or hide the overlays of a kind, also the next ones; unknown kinds do nothing."""
         self._put_away.discard(kind)
-        self._wanted[kind] = visible
-        if kind == "cells" and self._hidden_here:
-            self._away.discard(self._position())
-            self._hidden_here = False
+        self._wish(kind, visible)
         if kind in (there := self.layers()):
             self._show(there[kind], visible)
 
@@ -79,45 +82,80 @@ class Visibility:
         shown = {kind for kind, layer in there.items() if layer.visible}
         if shown:
             self._put_away = shown
-        wanted = set() if shown else (self._put_away or set(there))
+        wanted = set() if shown else (self._put_away or self._hidden or set(there)) & set(there)
+        for kind in wanted & self._hidden:
+            self._ask_for(kind)
         for kind in shown or wanted:
-            self._show(there[kind], kind in wanted) if kind in there else None
+            self._show(there[kind], kind in wanted)
         if not shown:
             self._put_away = set()
         return bool(wanted)
 
-    def hide_cells_in(self, position: int) -> None:
-        """Hide the cells in one frame, where they have become annotation; a switch brings them back."""
-        self._away.add(position)
+    def hide_in(self, position: int) -> None:
+        """Hide what was predicted in a frame that has become annotation; a switch brings it back."""
+        self._away[position] = set()
         self._moved()
 
-    def show_cells_in(self, positions: Sequence[int]) -> None:
-        """Show the cells of frames that are predicted anew."""
-        self._away.difference_update(positions)
+    def show_in(self, positions: Sequence[int]) -> None:
+        """Show again what is predicted in these frames."""
+        for position in positions:
+            self._away.pop(position, None)
         self._moved()
+
+    def put_preview_away(self) -> None:
+        """Hide what the last training saw, until the next one begins."""
+        preview = self.layers().get("preview")
+        if self._session.training.state == "idle" and preview is not None and preview.visible:
+            self._preview_away = True
+            self._show(preview, False)
+
+    def _training_changed(self, status: Any) -> None:
+        self._moved()
+        if self._preview_away and status.state != "idle":
+            self._preview_away = False
+            if "preview" in (there := self.layers()):
+                self._show(there["preview"], True)
 
     def _annotation_changed(self, positions: Sequence[int]) -> None:
         """Show the cells again where their copy was taken back, so that the frame is not bare."""
         book = self._session.book
-        bare = [p for p in self._away & set(positions) if not book.facts(p).annotated]
+        bare = [p for p in self._away.keys() & set(positions) if not book.facts(p).annotated]
         if bare:
-            self.show_cells_in(bare)
+            self.show_in(bare)
+
+    def _wish(self, kind: str, visible: bool) -> None:
+        """Remember what the user wants to see."""
+        self._wanted[kind] = visible
+        if kind == "preview":
+            self._preview_away = False
+        if visible and kind in self._hidden:
+            self._ask_for(kind)
+
+    def _ask_for(self, kind: str) -> None:
+        self._away.get(self._position(), set()).add(kind)
+        self._hidden.discard(kind)
 
     def _position(self) -> int:
         results = self._session.results
         return -1 if results is None else results.shown()
 
     def _moved(self, _event: Any = None) -> None:
-        hide = bool(self._away) and self._position() in self._away
-        cells = self.layers().get("cells")
-        if cells is None or hide == self._hidden_here:
+        if not self._away and not self._hidden:
             return
-        if hide and not cells.visible:
-            return  # nothing to hide, and nothing to bring back
-        self._hidden_here = hide
-        self._show(cells, not hide)
+        there, asked_for = self.layers(), self._away.get(self._position())
+        hide = set()
+        if asked_for is not None:
+            seen = {k for k, layer in there.items() if layer.visible or k in self._hidden}
+            hide = (seen & _COVERING) - asked_for
+            if self._session.training.state != "idle":
+                hide.discard("preview")  # it is watched
+        back, self._hidden = self._hidden - hide, hide
+        for kind in (back | hide) & there.keys():
+            self._show(there[kind], kind in back)
 
     def _show(self, layer: Any, visible: bool) -> None:
+        if layer.visible == visible:
+            return
         self._setting = True
         layer.visible = visible
         self._setting = False
@@ -128,7 +166,7 @@ class Visibility:
         if kind not in OVERLAYS:
             return
         if kind == "cells":
-            self._away, self._hidden_here = set(), False
+            self._away, self._hidden = {}, set()
         if kind in self._wanted:
             layer.visible = self._wanted[kind]
         self._watched.connect(layer.events.visible, self._switched)
@@ -138,7 +176,7 @@ class Visibility:
         layer = event.source
         if self._setting or layer.metadata.get(METADATA_KEY, {}).get("earlier"):
             return
-        self._wanted[result_of(layer)] = layer.visible
+        self._wish(result_of(layer), layer.visible)
 
 
 class OverlayPanel(QWidget):

@@ -190,7 +190,7 @@ class PredictWidget(JobWidget):
         except ValueError as error:
             self.show_error(error)
             return str(error)
-        self.overlays.visibility.hide_cells_in(results.shown())
+        self.overlays.visibility.hide_in(results.shown())
         self.message.say(said)
         return said
 
