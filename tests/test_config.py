@@ -86,6 +86,23 @@ def test_classes_are_measured_by_their_connected_parts() -> None:
     assert adapt(Config(), [binary]).targets == adapt(Config(), [frame]).targets
 
 
+def test_a_frame_full_of_classes_is_measured_class_by_class() -> None:
+    frame = discs(40)
+    full = AnnotatedFrame("t0", frame.image, np.where(frame.labels > 0, 2, 1), LabelKind.CLASSES)
+    assert typical_diameter([full]) < 100  # not the 256 px of the frame
+    assert adapt(Config(), [full]).instances.min_size < 0.5 * np.pi * 20**2
+
+
+def test_a_network_of_thin_lines_is_as_wide_as_its_lines() -> None:
+    labels = np.zeros((256, 256), np.int32)
+    labels[::32], labels[:, ::32] = 1, 1
+    labels = np.maximum(labels, np.roll(labels, 3, (0, 1)))  # lines of 4 px, all connected
+    labels = np.maximum(np.maximum(labels, np.roll(labels, 1, 0)), np.roll(labels, 1, 1))
+    lines = AnnotatedFrame("t0", labels.astype(float), labels, LabelKind.CLASSES)
+    assert typical_diameter([lines]) < 15
+    assert adapt(Config(), [lines]).network.resolution_levels[-1] == 0
+
+
 def scribbled(length: int) -> AnnotatedFrame:
     """Return a frame with two strokes in cells and one on the background; the rest is unknown."""
     labels = np.full((256, 256), UNKNOWN, np.int32)
@@ -104,6 +121,7 @@ def test_strokes_are_measured_by_their_length() -> None:
 
 def test_strokes_teach_no_distance_but_cells_painted_whole_do() -> None:
     assert not adapt(Config(), [scribbled(60)]).network.distance
+    assert adapt(Config(), [scribbled(60)]).instances.min_size == 0  # a stroke is no object
     whole = AnnotatedFrame(
         "t1", np.zeros((256, 256)), np.minimum(discs(40).labels, 1), LabelKind.CLASSES
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,16 +37,39 @@ SMALLEST_OBJECT = 0.25
 def object_areas(frames: Sequence[AnnotatedFrame]) -> NDArray[np.int64]:
     """Areas of all annotated objects in pixels, ascending.
 
-    Objects of class labels are the 4-connected parts of the pixels above background.
+    Objects of class labels are the 4-connected parts of each class above background.
     """
-    areas: list[NDArray[np.int64]] = []
-    for frame in frames:
-        known = np.maximum(frame.labels, 0)
-        if frame.kind is not LabelKind.INSTANCES:
-            known, _ = ndimage.label(known > 0)
-        areas.append(np.bincount(known.ravel())[1:])
+    areas = [np.bincount(objects.ravel())[1:] for frame in frames for objects in _objects(frame)]
     together = np.concatenate(areas) if areas else np.zeros(0, np.int64)
     return np.sort(together[together > 0])
+
+
+def _objects(frame: AnnotatedFrame) -> Iterator[NDArray[np.signedinteger[Any]]]:
+    """Yield numbered objects, integers (H, W): all of a frame, or those of a class at a time."""
+    if frame.kind is LabelKind.INSTANCES:
+        yield np.maximum(frame.labels, 0)
+        return
+    for label in range(1, int(frame.labels.max(initial=0)) + 1):
+        yield ndimage.label(frame.labels == label)[0]
+
+
+def _widths(frame: AnnotatedFrame) -> NDArray[np.float64]:
+    """Return how wide each object is in pixels: the diameter of a disc, 1.5 widths of a line.
+
+    A network of vessels or membranes is one object as large as the frame, but what is to be seen
+    of it is a few pixels wide.  The mean depth of a disc is a sixth of its diameter, that of a line
+    a quarter of its width.
+    """
+    widths = []
+    for objects in _objects(frame):
+        counts = np.bincount(objects.ravel())[1:]
+        discs = np.sqrt(4 * counts / np.pi)
+        if frame.kind is not LabelKind.INSTANCES:
+            depth = ndimage.distance_transform_edt(objects)
+            sums = np.bincount(objects.ravel(), depth.ravel())[1:]
+            discs = np.minimum(discs, 6 * sums / np.maximum(counts, 1))
+        widths.append(discs[counts > 0])
+    return np.concatenate(widths) if widths else np.zeros(0)
 
 
 def is_sparse(frame: AnnotatedFrame) -> bool:
@@ -59,12 +83,13 @@ def typical_diameter(frames: Sequence[AnnotatedFrame]) -> float | None:
 
     Notes
     -----
-    Of objects that are painted whole it is the diameter of a disc of the median area.  A stroke says
-    more by its length than by its area: it counts with the diagonal of its bounding box.
+    Of objects that are painted whole it is the diameter of a disc of the same area, or less where
+    areas of a class are long and thin.  A stroke says more by its length than by its area: it counts
+    with the diagonal of its bounding box.
     """
     if not any(is_sparse(frame) for frame in frames):
-        areas = object_areas(frames)
-        return float(np.sqrt(4 * np.median(areas) / np.pi)) if areas.size else None
+        widths = np.concatenate([np.zeros(0), *(_widths(frame) for frame in frames)])
+        return float(np.median(widths)) if widths.size else None
     lengths: list[float] = []
     for frame in frames:
         strokes, _ = ndimage.label(frame.labels > 0)
@@ -126,7 +151,8 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     -----
     The median diameter decides: the top level halves the frame until it is near 30 pixels (60 where
     labels are strokes), ``dt_bound`` is 0.4 diameters.  Strokes know no boundary, so that a network
-    that learns from nothing else answers without a distance.
+    that learns from nothing else answers without a distance, and how small an object may be is left
+    to the user.
     """
     areas, typical = object_areas(frames), typical_diameter(frames) or 30.0
     sparse = all(is_sparse(frame) for frame in frames)
@@ -146,6 +172,6 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
         changes["targets.dt_bound"] = bound
     if config.training.loss != "bce+mse":
         changes["network.distance_scale"] = bound
-    if not config.instances.min_size and areas.size:
+    if not config.instances.min_size and areas.size and not sparse:
         changes["instances.min_size"] = int(SMALLEST_OBJECT * np.percentile(areas, 5))
     return config.replace(changes)

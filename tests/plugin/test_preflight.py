@@ -3,14 +3,18 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("napari")
 
 from napari_jnet.config.plans import Hardware
 from napari_jnet.data.stack import LabelKind
+from napari_jnet.plugin.annotate.layers import new_annotation
 from napari_jnet.plugin.keeping.book import FrameFacts
+from napari_jnet.plugin.session import session
 from napari_jnet.plugin.train.preflight import TrainingFacts, check, new_roles
+from napari_jnet.plugin.train.preflight_facts import gather
 
 
 def frame(position, objects=10, cells=3000, background=1000, role="", **more):
@@ -121,6 +125,11 @@ def test_a_class_that_nobody_painted_is_named():
     assert not problem.blocking
 
 
+def test_a_frame_full_of_classes_needs_no_background():
+    full = frame(0, pixels=(0, 50, 70)), frame(1, pixels=(0, 50, 9), role="validation")
+    assert found(kind=LabelKind.CLASSES, frames=full, classes=("background", "a", "b")) == []
+
+
 @pytest.mark.parametrize(("free", "blocking"), [(50 * 2**20, True), (2**30, False)])
 def test_a_disk_that_is_almost_full_is_said(free, blocking):
     problem = one(free_bytes=free)
@@ -144,3 +153,15 @@ def test_new_roles_keep_a_sixth_for_validation(count, held):
     roles = new_roles(range(count))
     assert len(roles) == count
     assert sum(role == "validation" for role in roles.values()) == held
+
+
+def test_scribbled_classes_are_called_by_their_own_names(viewer):
+    state = session(viewer)
+    state.choose("image", viewer.add_image(np.zeros((2, 64, 64)), name="movie"))
+    layer = new_annotation(state, kind=LabelKind.SCRIBBLES)
+    rows = np.arange(20)
+    for label, column in ((1, 10), (2, 40)):
+        layer.data_setitem((np.zeros(20, int), rows, np.full(20, column)), label)
+    facts = gather(state, None, Hardware(), None, resume=False)
+    assert facts.classes == ("background", "cell")
+    assert not [problem for problem in check(facts) if "no training frame" in problem.text]

@@ -24,7 +24,7 @@ class Advice:
     Attributes
     ----------
     diameter
-        Of the typical object, in pixels of the full frame.
+        Of the typical object, in pixels of the full frame; the length of a stroke.
     objects
         How many it was measured on.
     levels
@@ -35,6 +35,8 @@ class Advice:
         Smallest object in pixels.
     choices
         Top level -> resolution levels: what may be chosen instead.
+    sparse
+        Whether labels are strokes, which say neither distances nor how small an object may be.
     """
 
     diameter: float
@@ -43,6 +45,7 @@ class Advice:
     bound: float
     min_size: int
     choices: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    sparse: bool = False
 
 
 def advise(data: TrainingInput, config: Config) -> Advice | None:
@@ -60,7 +63,13 @@ def advise(data: TrainingInput, config: Config) -> Advice | None:
     Advice or None
         None without any object.
     """
-    from napari_jnet.adaptation import adapt, object_areas, resolution_levels
+    from napari_jnet.adaptation import (
+        adapt,
+        is_sparse,
+        object_areas,
+        resolution_levels,
+        typical_diameter,
+    )
 
     frames = list(_labels_only(data))
     areas = object_areas(frames) if frames else np.zeros(0)
@@ -73,12 +82,13 @@ def advise(data: TrainingInput, config: Config) -> Advice | None:
         if levels[-1] == top:
             choices[top] = levels
     return Advice(
-        diameter=float(np.sqrt(4 * np.median(areas) / np.pi)),
+        diameter=typical_diameter(frames) or 0.0,
         objects=int(areas.size),
         levels=adapted.network.resolution_levels,
         bound=float(adapted.targets.dt_bound or 0),
         min_size=adapted.instances.min_size,
         choices=choices,
+        sparse=all(is_sparse(frame) for frame in frames),
     )
 
 
@@ -114,10 +124,13 @@ def advice_words(
 ) -> str:
     """Say what is learned at which size; values that somebody chose instead are said as chosen."""
     what = "Cells" if kind is LabelKind.INSTANCES else "Painted areas"
+    across = f"{what} are about {advice.diameter:.0f} px across"
+    if advice.sparse:
+        across = f"Strokes are about {advice.diameter:.0f} px long"
     parts = [f"learnt at {size_title(advice.levels[-1] if top is None else top)}"]
-    if distance:
+    if distance and not advice.sparse:
         parts.append(f"distance bound {advice.bound if bound is None else bound:g} px")
     smallest = min_size or advice.min_size
     if smallest:
         parts.append(f"objects of less than {smallest} pixels left out")
-    return f"{what} are about {advice.diameter:.0f} px across: {', '.join(parts)}."
+    return f"{across}: {', '.join(parts)}."

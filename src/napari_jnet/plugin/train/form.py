@@ -151,7 +151,8 @@ class NetworkForm:
 
     def _say_advice(self) -> None:
         if self.advice is None:
-            self.advice_line.setText("Sizes come from the cells, once some are painted.")
+            what = "cells" if self.kind is LabelKind.INSTANCES else "painted areas"
+            self.advice_line.setText(f"Sizes come from the {what}, once there are some.")
             return
         text = advice_words(
             self.advice,

@@ -210,11 +210,13 @@ def _classes(facts: TrainingFacts) -> Iterator[Problem]:
             fix=Fix("paint"),
         )
         return
-    bare = [_class_name(facts, c) for c, pixels in enumerate(painted) if not pixels]
+    # where every pixel has a class of its own, there is no background to learn
+    first = 1 if facts.kind is LabelKind.CLASSES else 0
+    bare = [_class_name(facts, c) for c, pixels in enumerate(painted) if not pixels and c >= first]
     if bare:
         yield Problem(
             f"{' and '.join(bare)} {'is' if len(bare) == 1 else 'are'} painted in no training frame, so "
-            "the network cannot learn it.",
+            f"the network cannot learn {'it' if len(bare) == 1 else 'them'}.",
             blocking=False,
             fix_title="Go and paint",
             fix=Fix("paint"),

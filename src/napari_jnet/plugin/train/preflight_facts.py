@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_jnet.config import Config
 from napari_jnet.config.plans import Hardware
+from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.layers import TrainingInput, pixels
 from napari_jnet.plugin.session import Session, same
 from napari_jnet.plugin.train.feed import labels_now
@@ -51,7 +52,7 @@ def gather(
         frames=tuple(book.facts(p) for p in book.annotated),
         frame_letter=_letter(image),
         counting=book.counting,
-        classes=tuple(name for name, _ in book.legend),
+        classes=_class_names(session),
         run=run,
         run_taken=run is not None and not resume and _is_taken(run),
         free_bytes=_free(run or (session.project.path if session.project else Path.home())),
@@ -85,6 +86,12 @@ def sample(session: Session) -> TrainingInput | None:
         return labels_now(session, positions[::step][:_SAMPLED])
     except ValueError:
         return None
+
+
+def _class_names(session: Session) -> tuple[str, ...]:
+    """Return the names of the classes from background; the legend of scribbles is by label."""
+    names = tuple(name for name, _ in session.book.legend)
+    return names[1:] if session.book.kind is LabelKind.SCRIBBLES else names
 
 
 def _spatial(image: Any) -> tuple[int, ...]:
