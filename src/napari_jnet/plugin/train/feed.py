@@ -91,6 +91,8 @@ class FrameFeed:
             Of frames whose pixels are new; none where only roles are.
         """
         data, before = self.data, self.data.labels
+        if tuple(pixels(book.layer).shape) != before.shape:
+            return  # other labels were put into the layer: they do not cover the image
         new = {position: np.array(book.frame(position)) for position in positions}
         planes = PaintedPlanes(
             before.source, {**before.copied, **new}, before.empty - frozenset(new)
