@@ -1,0 +1,88 @@
+"""What is done to the window in the wrong moment, and files that break: nothing painted is lost."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import Qt
+
+from napari_jnet.plugin.session import session
+
+TIMEOUT = 60_000
+
+
+@pytest.fixture(autouse=True)
+def projects(tmp_path, monkeypatch):
+    """Return the folder of projects."""
+    folder = tmp_path / "projects"
+    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def widget(viewer, small):
+    """Return the Train widget on four annotated frames."""
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
+    widget.set_values(epochs=2, changes=small)
+    return widget
+
+
+def click(qtbot, button):
+    assert button.isEnabled()
+    qtbot.mouseClick(button, Qt.LeftButton)
+
+
+def begin(qtbot, widget):
+    """Start a long training; return when its first epoch is there."""
+    widget.set_values(epochs=100_000)
+    click(qtbot, widget.train_button)
+    more_epochs(qtbot, widget)
+
+
+def more_epochs(qtbot, widget):
+    done = len(widget.plot.points("training")[0])
+    qtbot.waitUntil(lambda: len(widget.plot.points("training")[0]) > done, timeout=TIMEOUT)
+
+
+def ends(qtbot, widget, button):
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        click(qtbot, button)
+    return signal.args[0]
+
+
+@pytest.mark.parametrize("shape", [(2, 64, 64), (6, 64, 64), (4, 32, 32), (64, 64)])
+def test_other_labels_put_into_the_layer_leave_what_was_painted_in_its_project(
+    qtbot, viewer, widget, shape
+):
+    state, layer = session(viewer), viewer.layers["truth"]
+    begin(qtbot, widget)
+    project = state.project
+    layer.data_setitem((np.array([3]), np.array([20]), np.array([21])), 9)
+    layer.data = np.ones(shape, np.int32)
+    more_epochs(qtbot, widget)  # it goes on with the frames that it has
+    state.book.wait()
+    assert state.book.annotated == tuple(range(1 if len(shape) == 2 else shape[0]))
+    assert any("pixels" in problem.text for problem in widget.checks.now())
+    layer.data_setitem(tuple(np.array([n]) for n in (0, 10, 10)[-len(shape) :]), 5)
+    assert state.saving.failed
+    assert "not saved: The labels 'truth' have" in state.saving.text
+    assert ends(qtbot, widget, widget.stop_button) == "stopped"
+    state.keeper.flush()
+    assert project.annotated == (0, 1, 2, 3)
+    assert project.read_frame(3)[20, 21] == 9
+    assert project.read_frame(0).shape == (64, 64)
+
+
+def test_labels_that_fit_again_get_a_project_of_their_own(viewer):
+    state, layer = session(viewer), viewer.layers["truth"]
+    layer.data_setitem((np.array([3]), np.array([20]), np.array([21])), 9)
+    layer.data = np.ones((2, 64, 64), np.int32)
+    layer.data = np.full((4, 64, 64), 3, np.int32)
+    layer.data_setitem((np.array([1]), np.array([20]), np.array([21])), 2)
+    assert state.keeper.flush()
+    first, second = state.keeper.projects
+    assert first.read_frame(3)[20, 21] == 9
+    assert state.project is second
+    assert second.read_frame(1)[20, 21] == 2
+    assert second.read_frame(3)[20, 21] == 3
