@@ -41,9 +41,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pictures", type=Path, help="folder for screenshots")
     parser.add_argument("--json", type=Path, help="file for the results")
     parser.add_argument(
-        "--frames", type=numbers, default=(2, 33, 67), help="the third is corrected"
+        "--frames", type=numbers, default=(2, 33, 54), help="the third is corrected"
     )
-    parser.add_argument("--more", type=numbers, default=(21, 39, 54), help="of the second round")
+    parser.add_argument("--more", type=numbers, default=(21, 39, 5), help="of the second round")
     parser.add_argument("--minutes", type=float, default=10.0, help="of training in a round")
     parser.add_argument("--quick", action="store_true", help="seconds of training, three cells")
     parser.add_argument("--stop-after", choices=("one", "two"), default="two", help="last round")

@@ -210,6 +210,20 @@ def test_roles_go_five_to_one_and_stay(tmp_path):
     assert project.assign_role(0) == "unused"
 
 
+@pytest.mark.parametrize("kind", ["scribbles", "instances"])
+def test_a_frame_with_unknown_pixels_is_checked_on_only_where_many_are_learned_from(tmp_path, kind):
+    project = Project.create(
+        tmp_path / "p", array_stack(np.zeros((8, 8, 8), np.uint8)), kind, store=False
+    )
+    labels = np.ones((8, 8), np.int32)
+    labels[0] = 0 if kind == "scribbles" else UNKNOWN
+    given = []
+    for number in range(8):
+        project.write_frame(number, labels)
+        given.append(project.assign_role(number)[0])
+    assert "".join(given) == "tttttvtt"
+
+
 @pytest.mark.parametrize(("number", "role"), [(2, "test"), (3, "training")])
 def test_roles_and_frames_that_do_not_exist_are_refused(project, number, role):
     with pytest.raises(ValueError, match=r"is no role|has no frame"):

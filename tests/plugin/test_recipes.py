@@ -67,8 +67,9 @@ def calls(monkeypatch):
         return
         yield
 
+    # in this order: the name of the package is looked up, and kept, when it is first asked for
+    monkeypatch.setattr(napari_jnet, "train", train)
     monkeypatch.setattr(napari_jnet.training, "train", train)
-    monkeypatch.setattr(napari_jnet, "train", train, raising=False)
     return calls
 
 

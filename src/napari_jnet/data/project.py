@@ -303,8 +303,14 @@ class Project:
         with self._lock:
             if not self.role(number):
                 others = [self.role(n) for n in self.annotated if n != number]
-                self.set_role(number, next_role(others))
+                self.set_role(number, next_role(others, whole=self.is_whole(number)))
             return self.role(number)
+
+    def is_whole(self, number: int) -> bool:
+        """Whether every pixel of a frame is known."""
+        if self.kind is LabelKind.SCRIBBLES or number in self.partial:
+            return False
+        return bool((self.read_frame(number) != UNKNOWN).all())
 
     def numbers(self, role: str) -> tuple[int, ...]:
         """Return the annotated frames of a role, ascending."""

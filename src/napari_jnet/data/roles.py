@@ -12,22 +12,26 @@ _TRAINING_FOR_ONE = 5
 _FIRST_VALIDATION = 3
 
 
-def next_role(roles: Iterable[str]) -> str:
+def next_role(roles: Iterable[str], *, whole: bool = True) -> str:
     """Return the role of a newly annotated frame.
 
     Parameters
     ----------
     roles
         Those of the frames that are annotated already; "" where one has none.
+    whole
+        Whether every pixel of the new frame is known; the score of a few strokes says little.
 
     Returns
     -------
     str
         "validation" if there are at least 5 frames for training to each for validation, and at
-        least 3 annotated frames with the new one; else "training".
+        least 3 annotated frames with the new one; else "training".  A frame with unknown pixels is for
+        validation only where 5 for training go with it, too.
     """
     given = list(roles)
-    enough = given.count("training") >= _TRAINING_FOR_ONE * given.count("validation")
+    validation = given.count("validation") + (0 if whole else 1)
+    enough = given.count("training") >= _TRAINING_FOR_ONE * validation
     return "validation" if enough and len(given) + 1 >= _FIRST_VALIDATION else "training"
 
 
