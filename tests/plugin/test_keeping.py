@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -14,11 +16,20 @@ import pytest
 
 pytest.importorskip("napari")
 
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QMessageBox, QWidget
+
 from napari_jnet.data.project import Project
 from napari_jnet.data.stack import UNKNOWN, LabelKind
+from napari_jnet.events import FramePrediction
+from napari_jnet.plugin.keeping import keeper as keeper_module
 from napari_jnet.plugin.keeping.lock import LOCK_FILE, ProjectLock, locked_by
 from napari_jnet.plugin.keeping.offers import go_on, project_words
+from napari_jnet.plugin.keeping.rescue import tell
+from napari_jnet.plugin.layers import image_stack
 from napari_jnet.plugin.legend import legend_options
+from napari_jnet.plugin.predict.adoption import use_as_annotation
+from napari_jnet.plugin.predict.results import add_results
 from napari_jnet.plugin.session import session
 
 TIMEOUT = 30_000
@@ -82,6 +93,43 @@ def test_labels_that_were_there_are_kept_with_the_first_stroke(viewer):
     roles = [state.book.role(p) for p in range(4)]
     assert roles == ["training", "training", "validation", "training"]
     assert roles == [state.project.role(n) for n in range(4)]
+
+
+def predicted(state):
+    """Return the results of a prediction that found one cell in every frame."""
+    results = add_results(state.viewer, None, state.image, image_stack(state.image), 5.0, "model")
+    cells = np.zeros((64, 64), np.int32)
+    cells[40:50, 40:50] = 1
+    maps = (cells > 0).astype(np.float32)
+    for position in range(4):
+        results.write(FramePrediction(position, position, 4, maps, maps, cells), 0.5)
+    return results
+
+
+@pytest.mark.parametrize(("adopts", "role"), [(True, "training"), (False, "validation")])
+def test_a_copied_prediction_is_learned_from_and_checks_nothing(painting, adopts, role):
+    state, layer = painting
+    results = predicted(state)
+    for position in range(2):
+        layer.paint((position, 20, 20), 1)
+    assert state.keeper.flush()
+    state.viewer.dims.set_point(0, 2)
+    if adopts:
+        use_as_annotation(state, results)
+    else:
+        layer.paint((2, 20, 20), 1)
+    assert state.keeper.flush()
+    assert [state.project.role(n) for n in range(3)] == ["training", "training", role]
+
+
+def test_a_role_that_was_chosen_outlives_the_copy(painting):
+    state, _ = painting
+    results = predicted(state)
+    state.viewer.dims.set_point(0, 2)
+    state.book.set_role(2, "unused")
+    use_as_annotation(state, results)
+    assert state.keeper.flush()
+    assert state.project.role(2) == "unused"
 
 
 def test_kind_classes_and_roles_are_kept(painting):
@@ -344,3 +392,139 @@ def test_a_killed_process_leaves_all_that_was_said_to_be_saved(tmp_path, project
     assert painted[50, 50] == 0
     assert project.frames()[0].image.shape == (64, 64)
     ProjectLock(path).release()
+
+
+def test_going_on_protects_the_cells_and_paints_a_new_one(make_napari_viewer_proxy, painting):
+    state, layer = painting
+    layer.paint((2, 20, 20), 5)
+    assert state.keeper.flush()
+    path, movie = state.project.path, state.image.data
+    state.viewer.close()
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(movie, name="movie")
+    again = session(viewer)
+    again.keeper.wait()
+    go_on(again)
+    again.keeper.wait()
+    assert again.annotation.selected_label == 6
+    assert again.annotation.preserve_labels
+    assert again.annotation.mode == "paint"
+    viewer.close()
+    opened = make_napari_viewer_proxy()
+    opened.open(str(path), plugin="napari-jnet")
+    other = session(opened)
+    other.keeper.wait()
+    assert other.annotation.selected_label == 6
+    assert other.annotation.preserve_labels
+
+
+def refuse(self, number, labels):
+    raise OSError(errno.ENOSPC, "the disk is full. Free some space.")
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Return what is said when the window closes."""
+    said = []
+    monkeypatch.setattr(keeper_module, "tell", lambda text, window: said.append(text))
+    return said
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_what_the_disk_refuses_at_the_end_is_rescued_and_taken_back(
+    monkeypatch, make_napari_viewer_proxy, painting, projects, told, before
+):
+    state, layer = painting
+    if before:
+        layer.paint((0, 20, 20), 1)
+        assert state.keeper.flush()
+    state.book.set_role(1, "unused")
+    movie, full = state.image.data, Project.write_frame
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Project,
+            "write_frame",
+            lambda own, *what: (refuse if projects in own.path.parents else full)(own, *what),
+        )
+        layer.paint((1, 30, 30), 4)
+        state.viewer.close()
+    (said,) = told
+    (root,) = Path.home().glob("napari-jnet-rescued-*")
+    assert str(root) in said
+    assert "the disk is full" in said
+
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(movie, name="movie")
+    again = session(viewer)
+    again.keeper.wait()
+    assert again.offer.path.parent == root
+    assert "rescued" in again.offer.words
+    go_on(again)
+    again.keeper.wait()
+    assert again.keeper.flush()
+    again.keeper.wait()
+    assert again.project.path == projects / "movie"
+    assert Project.open(again.project.path).annotated == ((0, 1) if before else (1,))
+    assert np.array_equal(again.project.read_frame(1), layer.data[1])
+    assert again.annotation.selected_label == 5
+    assert not root.exists()  # it is not offered again
+    assert list(Path.home().glob("napari-jnet-taken-back-*"))
+
+
+def test_where_nothing_can_be_written_that_is_said(monkeypatch, painting, told):
+    state, layer = painting
+    layer.paint((1, 30, 30), 4)
+    monkeypatch.setattr(Project, "write_frame", refuse)
+    state.viewer.close()
+    assert "Nor is it elsewhere" in told[0]
+    assert not list(Path.home().glob("napari-jnet-rescued-*"))
+
+
+def test_the_words_outlive_the_window_and_wait_for_nobody(qtbot):
+    window = QWidget()
+    qtbot.addWidget(window)
+    window.show()
+    tell("It is in your home.", window)
+    window.close()
+    (box,) = [w for w in QApplication.topLevelWidgets() if isinstance(w, QMessageBox)]
+    assert box.isVisible()
+    assert box.text() == "It is in your home."
+    box.accept()
+    box.deleteLater()
+
+
+def test_the_window_waits_for_the_copy_of_an_image_in_no_file(qtbot, monkeypatch, painting):
+    state, layer = painting
+    copied, store = threading.Event(), Project.store_stack
+
+    def held(project, stack):
+        copied.wait(30)
+        yield from store(project, stack)
+
+    monkeypatch.setattr(Project, "store_stack", held)
+    layer.paint((1, 30, 30), 4)
+    assert state.keeper.flush()
+    path = state.project.path
+    assert not (path / "stack.tif").exists()
+    QTimer.singleShot(0, copied.set)  # runs while the window waits
+    state.viewer.close()
+    assert copied.is_set()
+    assert Project.open(path).frames()[0].image.shape == (64, 64)
+
+
+def test_who_does_not_wait_for_the_copy_closes_without_it(qtbot, monkeypatch, painting):
+    state, layer = painting
+    given_up = threading.Event()
+
+    def endless(project, stack):
+        while not given_up.is_set():
+            yield 1
+
+    monkeypatch.setattr(Project, "store_stack", endless)
+    monkeypatch.setattr(keeper_module, "_COPYING_S", 0.0)
+    layer.paint((1, 30, 30), 4)
+    assert state.keeper.flush()
+    state.viewer.close()
+    state.keeper.wait()  # the copy has stopped
+    given_up.set()
+    assert state.keeper.projects[0].annotated == (1,)

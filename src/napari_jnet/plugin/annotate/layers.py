@@ -22,6 +22,7 @@ __all__ = [
     "brush_size",
     "default_legend",
     "empty_labels",
+    "make_ready",
     "new_annotation",
 ]
 
@@ -75,11 +76,27 @@ def new_annotation(
     )
     session.choose("annotation", layer)
     viewer.layers.selection.active = layer
-    layer.brush_size = brush_size(layer.data.shape)
-    layer.preserve_labels = kind is LabelKind.INSTANCES
-    layer.selected_label = 2 if kind is LabelKind.SCRIBBLES else 1
+    make_ready(layer, kind)
     layer.mode = "paint"
     return layer
+
+
+def make_ready(layer: Any, kind: LabelKind, highest: int = 0) -> None:
+    """Choose a brush, and a number that the first stroke may paint: of no other cell.
+
+    Parameters
+    ----------
+    layer
+        The labels.
+    kind
+        What their numbers mean.
+    highest
+        The highest number that is painted.
+    """
+    layer.brush_size = brush_size(pixels(layer).shape)
+    layer.preserve_labels = kind is LabelKind.INSTANCES
+    first = 2 if kind is LabelKind.SCRIBBLES else 1
+    layer.selected_label = max(highest, 0) + 1 if kind is LabelKind.INSTANCES else first
 
 
 def annotation_options(kind: LabelKind | str, legend: Legend = ()) -> dict[str, Any]:

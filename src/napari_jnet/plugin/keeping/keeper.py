@@ -8,13 +8,17 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QWidget
 
 from napari_jnet.data.project import Project
-from napari_jnet.plugin.background import Background
+from napari_jnet.plugin.annotate.layers import make_ready
 from napari_jnet.plugin.keeping.closing import Closing
-from napari_jnet.plugin.keeping.layer import KeptLayer, Parcel, Stored
+from napari_jnet.plugin.keeping.layer import KeptLayer, Stored
 from napari_jnet.plugin.keeping.offers import Offers
+from napari_jnet.plugin.keeping.rescue import rescue, tell
+from napari_jnet.plugin.keeping.save_queue import SaveQueue
 from napari_jnet.plugin.keeping.settings import chosen_folder
+from napari_jnet.plugin.keeping.stack_copy import StackCopy
 from napari_jnet.plugin.session import METADATA_KEY, SaveStatus, Session, same, unwrap
 
 __all__ = ["Keeper"]
@@ -23,6 +27,7 @@ _WAIT_MS = 2000  # after the first unsaved stroke
 _RETRY_MS = 5000
 _BUSY_MS = 500
 _CLOSING_S = 120.0
+_COPYING_S = 600.0
 
 
 class Keeper:
@@ -39,9 +44,10 @@ class Keeper:
 
     def __init__(self, session: Session) -> None:
         self._session, self._book = session, session.book
-        self._background = Background("napari-jnet saving")
-        self._copying = Background("napari-jnet copying")
+        self._queue = SaveQueue(self._on_stored, self._on_refused)
+        self._copy = StackCopy(lambda error: self._say_failed(f"The image is not kept: {error}"))
         self._kept: WeakKeyDictionary[Any, KeptLayer] = WeakKeyDictionary()
+        self._left: list[KeptLayer] = []  # their layers hold other labels now
         self._projects: list[Project] = []
         self._current: KeptLayer | None = None
         self._closing = False
@@ -87,7 +93,7 @@ class Keeper:
         self._save(kept, (lambda stored: then(stored.project)) if then else None, failure.append)
         if then is not None:
             return None
-        self._background.wait()
+        self._queue.wait()
         if failure:
             raise failure[0]
         return kept.project
@@ -113,18 +119,18 @@ class Keeper:
         self._timer.stop()
         if self._current is not None:
             self._find_unwatched(self._current)
-            self._background.wait(_CLOSING_S)
+            self._queue.wait(_CLOSING_S)
             self._timer.stop()
-        for kept in list(self._kept.values()):
+        for kept in self._all():
             if kept.waiting:
                 self._save(kept)
-        self._background.wait(_CLOSING_S)
-        return not any(kept.unsaved for kept in self._kept.values())
+        self._queue.wait(_CLOSING_S)
+        return not any(kept.unsaved for kept in self._all())
 
     def wait(self) -> None:
         """Wait for what is under way, such as going on with a project; for scripts."""
-        self._background.wait()
-        self._copying.wait()
+        self._queue.wait()
+        self._copy.wait()
         self.offers.wait()
 
     def run(
@@ -134,7 +140,7 @@ class Keeper:
         failed: Callable[[Exception], Any] | None = None,
     ) -> None:
         """Run a task with files of the project, in turn with what is saved; see `Background`."""
-        self._background.submit(task, then, failed)
+        self._queue.submit(task, then, failed)
 
     def restore(self, layer: Any, path: Path) -> None:
         """Take a layer that was made of a project's annotation, so that its strokes go there.
@@ -159,6 +165,8 @@ class Keeper:
         def opened(project: Project) -> None:
             self._note(project)
             self._know(project, kept)
+            if kept.layer.selected_label == 1:  # else somebody chose a number
+                make_ready(kept.layer, project.kind, kept.highest)
             self._say_saved(project.last_saved)
             if kept.waiting:
                 self._soon()
@@ -169,7 +177,7 @@ class Keeper:
                 self._current = None
             self._say_failed(f"{error} What is painted here is kept in a new project.", saved=True)
 
-        self._background.submit(lambda: kept.open(path), opened, failed)
+        self._queue.submit(lambda: kept.open(path), opened, failed)
         self._find_unwatched(kept)
 
     # what happens
@@ -181,6 +189,7 @@ class Keeper:
         if kept.project is None and not kept.dirty:
             self._mark_all(kept)
         kept.dirty |= set(positions)
+        kept.rescued = False
         self._soon()
 
     def _on_changed(self, _what: Any = None) -> None:
@@ -217,6 +226,33 @@ class Keeper:
     def _listen(self, layer: Any, on: bool) -> None:
         for emitter in (layer.events.colormap, layer.events.features):
             (emitter.connect if on else emitter.disconnect)(self._on_changed)
+        (layer.events.data.connect if on else layer.events.data.disconnect)(self._on_data)
+
+    def _on_data(self, _event: Any = None) -> None:
+        """Other labels were put into the layer: where they are of another shape, part from it."""
+        kept = self._current
+        if kept is not None and kept.replaced:
+            self._part_from(kept)
+        elif kept is not None:
+            kept.renew()
+
+    def _part_from(self, kept: KeptLayer) -> None:
+        """Save what was in the layer, and take what is in it now for a new annotation."""
+        layer = kept.layer
+        self._kept.pop(layer, None)
+        self._left.append(kept)
+        if self._current is kept:
+            self._current = None
+        told = layer.metadata.get(METADATA_KEY, {})
+        layer.metadata[METADATA_KEY] = {k: v for k, v in told.items() if k != "project"}
+        if kept.waiting:
+            self._save(kept)
+        self._drop_removed()
+        self._session.project = None
+        self._session.saving = SaveStatus()
+
+    def _all(self) -> list[KeptLayer]:
+        return [*self._kept.values(), *self._left]
 
     def _adopt(self, layer: Any | None) -> None:
         """Take a layer that says which project it comes from, unless another layer has that."""
@@ -236,7 +272,7 @@ class Keeper:
                 kept.dirty |= found
                 self._soon()
 
-        self._background.submit(lambda: kept.differing() if kept.project else set(), told)
+        self._queue.submit(lambda: kept.differing() if kept.project else set(), told)
 
     def _drop_removed(self) -> None:
         """Let go of layers that are saved and no longer in the viewer."""
@@ -247,6 +283,9 @@ class Keeper:
             if gone and not kept.unsaved:
                 self._kept.pop(kept.layer)
                 kept.release()
+        for kept in [one for one in self._left if not one.unsaved]:
+            self._left.remove(kept)
+            kept.release()
 
     # saving
 
@@ -256,6 +295,9 @@ class Keeper:
             raise ValueError("There is no annotation; press New annotation, or add a labels layer.")
         layer = unwrap(layer)
         kept = self._kept.get(layer)
+        if kept is not None and kept.replaced:
+            self._part_from(kept)
+            kept = None
         if kept is None:
             if image is None:
                 raise ValueError("There is no image; open the image that the labels belong to.")
@@ -281,7 +323,7 @@ class Keeper:
             self._timer.start(_WAIT_MS)
 
     def _on_time(self) -> None:
-        for kept in [one for one in self._kept.values() if one.waiting]:
+        for kept in [one for one in self._all() if one.waiting]:
             if kept.under_way:
                 self._timer.start(_BUSY_MS)
             else:
@@ -293,23 +335,7 @@ class Keeper:
         then: Callable[[Stored], Any] | None = None,
         failed: Callable[[Exception], Any] | None = None,
     ) -> None:
-        roles = self._roles() if kept is self._current else {}
-        parcel = kept.take(roles)
-        kept.under_way += 1
-
-        def stored(what: Stored) -> None:
-            kept.under_way -= 1
-            self._on_stored(kept, what)
-            if then is not None:
-                then(what)
-
-        def refused(error: Exception) -> None:
-            kept.under_way -= 1
-            self._on_refused(kept, parcel, error)
-            if failed is not None:
-                failed(error)
-
-        self._background.submit(lambda: kept.save(parcel), stored, refused)
+        self._queue.save(kept, self._roles() if kept is self._current else {}, then, failed)
 
     def _roles(self) -> dict[int, str]:
         numbers = self._book.numbers
@@ -317,8 +343,9 @@ class Keeper:
 
     def _on_stored(self, kept: KeptLayer, stored: Stored) -> None:
         self._note(stored.project)
-        told = kept.layer.metadata.get(METADATA_KEY, {})
-        kept.layer.metadata[METADATA_KEY] = told | {"project": str(stored.project.path)}
+        if kept not in self._left:
+            told = kept.layer.metadata.get(METADATA_KEY, {})
+            kept.layer.metadata[METADATA_KEY] = told | {"project": str(stored.project.path)}
         if kept is not self._current:
             self._drop_removed()
             return
@@ -326,9 +353,9 @@ class Keeper:
         if not kept.unsaved:
             self._say_saved(stored.when)
 
-    def _on_refused(self, kept: KeptLayer, parcel: Parcel, error: Exception) -> None:
-        kept.put_back(parcel)
+    def _on_refused(self, kept: KeptLayer, error: Exception) -> None:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        kept.refused = text
         if kept is self._current:
             self._say_failed(f"not saved: {text} It is tried again every few seconds.")
         if not self._closing:
@@ -348,7 +375,7 @@ class Keeper:
             self._session.project = project
             if project.model is not None:
                 self._session.model = project.model
-            self._copying.submit(lambda: kept.store_stack(lambda: self._closing))
+            self._copy.begin(kept)
         if news:
             self._book.set_roles(news)
 
@@ -366,13 +393,32 @@ class Keeper:
 
     # the end
 
-    def _on_closing(self) -> None:
+    def _on_closing(self, window: QWidget | None) -> None:
         """Save before the window goes; should it stay, the next stroke opens the project again."""
         self._closing = True
         try:
             self.flush()
-            self._timer.stop()
-            for kept in self._kept.values():
-                kept.release()
+            self._copy.finish(window, _COPYING_S)
+        except TimeoutError:
+            self._say_failed("not saved: the disk does not answer.")
         finally:
+            self._timer.stop()
             self._closing = False
+        for kept in list(self._kept.values()):
+            if kept.unsaved and not kept.rescued:
+                self._rescue(kept, window)
+            kept.release()
+
+    def _rescue(self, kept: KeptLayer, window: QWidget | None) -> None:
+        why = kept.refused or "The disk does not answer."
+        try:
+            path = rescue(kept)
+        except (OSError, ValueError) as error:
+            tell(f"What you painted is not saved: {why}\n\nNor is it elsewhere: {error}", window)
+            return
+        kept.rescued = True
+        tell(
+            f"What you painted could not be saved in its project: {why}\n\nIt is in {path} now. "
+            "When you open the image again, napari-jnet offers to go on with it.",
+            window,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.data.project import Project
 from napari_jnet.data.project_places import new_project_folder
+from napari_jnet.data.roles import next_role
 from napari_jnet.data.stack import LabelKind, Stack
 from napari_jnet.plugin.keeping.frame_counts import checksum
 from napari_jnet.plugin.keeping.lock import ProjectLock
@@ -22,7 +24,10 @@ from napari_jnet.plugin.layers import kind_of, pixels
 from napari_jnet.plugin.legend import layer_legend
 from napari_jnet.plugin.session import METADATA_KEY
 
-__all__ = ["KeptLayer", "Parcel", "Stored"]
+__all__ = ["RESCUED_FROM", "KeptLayer", "Parcel", "Stored"]
+
+RESCUED_FROM = "rescued_from"
+"""Setting of a rescued project: the folder of the one that could not be written, or ""."""
 
 _COPIED = 32 * 2**20  # bytes that the window copies for one save
 
@@ -87,8 +92,12 @@ class KeptLayer:
         self.stack: Stack = stack_of(image)
         self.dirty: set[int] = set()
         self.changed = False  # kind, legend or roles
+        self.refused = ""  # why the last save failed
+        self.rescued = False  # what is unsaved is written elsewhere
         self.under_way = 0  # saves that are being written
         self.project: Project | None = None
+        self.highest = 0  # number that was painted when the project was opened
+        self._data = pixels(layer)  # should other labels come into the layer, these are saved
         self._projects = projects
         self._lock: ProjectLock | None = None
         self._sums: dict[int, int] = {}  # of the frames as they are on disk
@@ -104,11 +113,22 @@ class KeptLayer:
         """Whether something is not on disk yet: it waits, or is being written."""
         return self.waiting or self.under_way > 0
 
+    @property
+    def replaced(self) -> bool:
+        """Whether the layer was given labels of another shape, which belong to another project."""
+        return tuple(pixels(self.layer).shape) != tuple(self._data.shape)
+
     # in the window's thread
+
+    def renew(self) -> None:
+        """Take the labels that are in the layer now, unless they are `replaced`."""
+        if not self.replaced:
+            self._data = pixels(self.layer)
 
     def take(self, roles: Mapping[int, str]) -> Parcel:
         """Take what is to be saved; nothing waits then, unless `put_back` says so."""
-        data = pixels(self.layer)
+        self.renew()
+        data = self._data
         size = data.nbytes // max(1, len(self.stack))
         few = isinstance(data, np.ndarray) and size * len(self.dirty) <= _COPIED
         frames = {p: _held(np.array(self.frame(p))) for p in self.dirty} if few else {}
@@ -136,7 +156,7 @@ class KeptLayer:
 
     def frame(self, position: int) -> NDArray[Any]:
         """Read the labels of a frame, in any thread."""
-        data = pixels(self.layer)
+        data = self._data
         return np.asarray(data if data.ndim == 2 else data[position])
 
     # in the thread that saves
@@ -158,6 +178,7 @@ class KeptLayer:
             for number, position in positions.items():
                 stored = project.read_frame(number).astype(like.dtype).reshape(like.shape)
                 self._sums[position] = checksum(stored)
+                self.highest = max(self.highest, int(stored.max(initial=0)))
         except Exception:
             lock.release()
             raise
@@ -179,9 +200,7 @@ class KeptLayer:
             project.set_partial(sorted(self._partial))
         if (project.kind, project.legend) != (parcel.kind, parcel.legend):
             project.set_kind(parcel.kind, parcel.legend)
-        for number, role in parcel.roles.items():
-            if project.role(number) != role:
-                project.set_role(number, role)
+        roles = {**project.roles, **parcel.roles}
         given = {}
         for position, read in sorted(parcel.frames.items()):
             labels, number = read(), self.stack.frame_numbers[position]
@@ -189,25 +208,55 @@ class KeptLayer:
             if self._sums.get(position) != total:
                 project.write_frame(number, labels.reshape(project.stack.spatial))
             self._sums[position] = total
-            if labels.any() and not project.role(number):
-                given[number] = project.assign_role(number)
+            if labels.any() and not roles.get(number):
+                others = [roles.get(n, "") for n in project.annotated if n != number]
+                given[number] = roles[number] = next_role(others)
+        if roles != project.roles:
+            project.set_roles(roles)
         return Stored(project, datetime.now().astimezone(), given)
 
     def differing(self) -> set[int]:
         """Return the frames that differ from what is on disk: changed while nobody watched."""
-        data = pixels(self.layer)
-        if not isinstance(data, np.ndarray):
+        if not isinstance(self._data, np.ndarray):
             return set()
         empty = checksum(np.zeros_like(self.frame(0)))  # such frames have no file
         frames = range(len(self.stack))
         return {p for p in frames if self._sums.get(p, empty) != checksum(self.frame(p))}
 
-    def store_stack(self, stopped: Callable[[], bool]) -> None:
-        """Copy the image into the project if it is in no file; may take long."""
-        if self.project is not None and not self.project.stack.placed:
-            for _ in self.project.store_stack(self.stack):
-                if stopped():
-                    return
+    def rescue(self, root: Path) -> Path:
+        """Write all that is painted into a project elsewhere, where the own one cannot be written.
+
+        Parameters
+        ----------
+        root
+            The folder that the project is made in; it is made too.
+
+        Raises
+        ------
+        OSError, ValueError
+            As `save`; nothing half is left.
+        """
+        folder, own = new_project_folder(self.stack, root), self.project
+        kind, legend = self._kind()
+        try:
+            rescued = Project.create(
+                folder,
+                self.stack,
+                kind,
+                legend=legend,
+                partial=sorted(self._partial),
+                store=False,
+            )
+            for position, number in enumerate(self.stack.frame_numbers):
+                labels = self.frame(position)
+                if labels.any():
+                    rescued.write_frame(number, labels.reshape(rescued.stack.spatial))
+            rescued.set_roles({} if own is None else own.roles)
+            rescued.set_settings({RESCUED_FROM: "" if own is None else str(own.path)})
+        except (OSError, ValueError):
+            shutil.rmtree(root, ignore_errors=True)
+            raise
+        return folder
 
     def release(self) -> None:
         """Let other windows open the project; the next save takes it again."""

@@ -10,13 +10,16 @@ from weakref import WeakSet
 
 from napari_jnet.data.project import Project
 from napari_jnet.data.project_places import find_project
+from napari_jnet.plugin.annotate.layers import make_ready
 from napari_jnet.plugin.background import Background
+from napari_jnet.plugin.keeping.layer import RESCUED_FROM
 from napari_jnet.plugin.keeping.lock import locked_by
 from napari_jnet.plugin.keeping.project_layers import painted_options, read_painted, stack_of
+from napari_jnet.plugin.keeping.rescue import find_rescued, own_project, taken_back
 from napari_jnet.plugin.keeping.settings import chosen_folder
 from napari_jnet.plugin.layers import pixels
 from napari_jnet.plugin.predict.results import placement
-from napari_jnet.plugin.session import Offer, Session, unwrap
+from napari_jnet.plugin.session import METADATA_KEY, Offer, Session, unwrap
 
 __all__ = ["Offers", "go_on", "project_words"]
 
@@ -63,11 +66,15 @@ class Offers:
 
         def look() -> Offer | None:
             path = find_project(stack, folder)
-            if path is None or locked_by(path):
+            if path is not None and locked_by(path):
                 return None
-            project = Project.open(path)
-            words = project_words(project)
-            return Offer(path, words) if words else None
+            project = None if path is None else Project.open(path)
+            rescued = find_rescued(stack, project)
+            if rescued is not None:
+                words = project_words(Project.open(rescued))
+                return Offer(rescued, f"{words}, rescued when the disk refused")
+            words = "" if project is None else project_words(project)
+            return Offer(project.path, words) if project is not None and words else None
 
         def told(offer: Offer | None) -> None:
             if session.project is None and session.image is image:
@@ -124,18 +131,36 @@ def go_on(
     shape = tuple(pixels(image).shape[: image.ndim])
     placed = placement(image)
 
-    def read() -> tuple[Any, dict[str, Any]]:
+    def read() -> tuple[Project, Any, dict[str, Any], int]:
         project = Project.open(folder)
-        return read_painted(project, shape), painted_options(project)
+        options = painted_options(project)
+        if RESCUED_FROM in project.settings:
+            own = own_project(project)  # None: it gets a new one
+            options["metadata"][METADATA_KEY]["project"] = None if own is None else str(own)
+        labels = read_painted(project, shape)
+        return project, labels, options, int(labels.max(initial=0))
 
-    def show(found: tuple[Any, dict[str, Any]]) -> None:
-        labels, options = found
+    def show(found: tuple[Project, Any, dict[str, Any], int]) -> None:
+        project, labels, options, highest = found
         session.offer = None
         layer = viewer.add_labels(labels, **options | placed)
         session.choose("annotation", layer)
         viewer.layers.selection.active = layer
+        make_ready(layer, project.kind, highest)
+        layer.mode = "paint"
+        if RESCUED_FROM in project.settings:
+            _take_back(session, project)
 
     session.keeper.run(read, show, failed)
+
+
+def _take_back(session: Session, rescued: Project) -> None:
+    """Save what was rescued where it belongs; until that is done, it is offered again."""
+    book, roles = session.book, rescued.roles
+    book.set_roles({p: roles[n] for p, n in enumerate(book.numbers) if n in roles})
+    session.keeper.ensure_project(
+        lambda _project: session.keeper.run(lambda: taken_back(rescued.path))
+    )
 
 
 def _day(when: datetime) -> str:

@@ -1,0 +1,91 @@
+"""The copy of an image that is in no file; a project cannot be opened without it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from qtpy.QtCore import QEventLoop, Qt, QThread
+from qtpy.QtWidgets import QApplication, QProgressDialog, QWidget
+
+from napari_jnet.plugin.background import Background
+from napari_jnet.plugin.keeping.layer import KeptLayer
+
+__all__ = ["StackCopy"]
+
+_SILENT_S = 0.5
+
+
+class StackCopy:
+    """Copies images into their projects, in the background.
+
+    Parameters
+    ----------
+    failed
+        Called in the window's thread with what went wrong.
+    """
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self._background = Background("napari-jnet copying")
+        self._failed = failed
+        self._stopped = False
+        self._done, self._count = 0, 1
+
+    def begin(self, kept: KeptLayer) -> None:
+        """Copy the image of a layer into its project, where it is in no file."""
+        project, stack = kept.project, kept.stack
+        if project is None or project.stack.placed:
+            return
+        self._stopped, self._done, self._count = False, 0, len(stack)
+
+        def copy() -> None:
+            for done in project.store_stack(stack):
+                self._done = done
+                if self._stopped:
+                    return
+
+        self._background.submit(copy, None, self._failed)
+
+    def wait(self) -> None:
+        """Wait until all is copied; for scripts."""
+        self._background.wait()
+
+    def finish(self, window: QWidget | None, limit_s: float) -> bool:
+        """Wait in the window, which shows how far it is and lets the user go on without.
+
+        Returns
+        -------
+        bool
+            False if the copy was given up; nothing half is left then.
+        """
+        begun, dialog = time.monotonic(), None
+        while self._background.busy and not self._stopped:
+            passed = time.monotonic() - begun
+            if dialog is None and passed > _SILENT_S:
+                dialog = self._dialog(window)
+            if dialog is not None:
+                dialog.setValue(min(self._done, self._count - 1))
+            QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
+            QThread.msleep(10)
+            self._stopped = passed > limit_s or (dialog is not None and dialog.wasCanceled())
+        if dialog is not None:
+            dialog.hide()
+            dialog.setParent(None)
+            dialog.deleteLater()
+        return not self._stopped
+
+    def _dialog(self, window: QWidget | None) -> QProgressDialog:
+        dialog = QProgressDialog(
+            "The image is in no file: it is copied into the project, which could not be opened "
+            "without it…",
+            "Close without it",
+            0,
+            self._count,
+            window,
+        )
+        dialog.setWindowTitle("napari-jnet")
+        dialog.setWindowModality(Qt.WindowModality.ApplicationModal)
+        dialog.setMinimumDuration(0)
+        dialog.setAutoClose(False)
+        dialog.setAutoReset(False)
+        return dialog
