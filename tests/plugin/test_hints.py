@@ -83,6 +83,17 @@ def test_classes_need_two_frames():
     assert advise(dataclasses.replace(classes, frames=2)).step == "train"
 
 
+def test_a_single_image_has_no_second_frame_to_paint():
+    single = dataclasses.replace(LAYER, length=1)
+    assert "this image" in advise(single).text
+    said = advise(dataclasses.replace(single, frames=1, cells=1)).text
+    assert "two cells (1 so far)" in said
+    assert "frames" not in said
+    assert advise(dataclasses.replace(single, frames=1, cells=2)).step == "train"
+    classes = dataclasses.replace(single, kind=LabelKind.CLASSES, frames=1)
+    assert advise(classes).step == "train"
+
+
 def test_one_cell_in_each_of_two_frames_is_enough_and_two_in_one_frame_are_not():
     assert dataclasses.replace(LAYER, frames=2, cells=2).enough
     assert not dataclasses.replace(LAYER, frames=1, cells=9).enough

@@ -101,6 +101,12 @@ def test_frames_with_few_cells_may_not_be_painted_to_the_end():
     assert found(frames=(frame(0), known, frame(2))) == []
 
 
+def test_a_single_image_is_not_asked_for_a_second_frame():
+    problem = one(image_size=(64, 64), labels_size=(64, 64), frames=(frame(0),))
+    assert not problem.blocking
+    assert "econd frame" not in problem.text
+
+
 def test_unused_frames_do_not_count():
     few = frame(1, objects=2, cells=60, background=4036, role="unused")
     assert found(frames=(frame(0), few, frame(2))) == []

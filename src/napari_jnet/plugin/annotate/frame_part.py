@@ -112,3 +112,5 @@ class FramePart(AnnotatePart):
 
     def _show_kind(self, _event: Any = None) -> None:
         self.unknown_button.setVisible(self._book.kind is not LabelKind.SCRIBBLES)
+        for part in (self.copy_button, self.over_check):
+            part.setVisible(len(self._book) != 1)  # a single image has no frame before

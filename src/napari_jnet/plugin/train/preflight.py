@@ -177,7 +177,13 @@ def _frames(facts: TrainingFacts) -> Iterator[Problem]:
             fix=anew,
         )
         return
-    if len(facts.used) == 1:
+    if len(facts.image_size) == 2:
+        yield Problem(
+            "A single image leaves none to check the network on, so judge it by eye, or on another "
+            "image.",
+            blocking=False,
+        )
+    elif len(facts.used) == 1:
         yield Problem(
             "There is one annotated frame only, so none is kept to check the network on. Annotate a "
             "second frame to get honest scores.",

@@ -25,6 +25,8 @@ class Facts:
         Whether earlier work on this stack can be gone on with, and nobody has answered yet.
     kind
         What the labels mean.
+    length
+        Frames of the stack; 1 is a single image, which cannot have a second one painted.
     frames, cells
         Annotated frames, and objects (instances) or painted pixels of classes in them.
     background, foreground
@@ -50,6 +52,7 @@ class Facts:
     model: bool = False
     offer: bool = False
     kind: LabelKind = LabelKind.INSTANCES
+    length: int = 0
     frames: int = 0
     cells: int = 0
     background: bool = False
@@ -70,8 +73,13 @@ class Facts:
         if self.kind is LabelKind.SCRIBBLES:
             return self.frames > 0 and self.background and self.foreground
         if self.kind is LabelKind.CLASSES:
-            return self.frames >= _ENOUGH_FRAMES
-        return self.frames >= _ENOUGH_FRAMES and self.cells >= _ENOUGH_CELLS
+            return self.frames >= self.needed
+        return self.frames >= self.needed and self.cells >= _ENOUGH_CELLS
+
+    @property
+    def needed(self) -> int:
+        """How many frames are to be painted before a training."""
+        return 1 if self.length == 1 else _ENOUGH_FRAMES
 
 
 @dataclass(frozen=True)
@@ -115,9 +123,8 @@ def advise(facts: Facts) -> Hint:
         frames = _count(facts.new_frames, "frame is", "frames are")
         return Hint(f"{frames} new or corrected: press Fine-tune.", "train", "Fine-tune")
     if not facts.predicted:
-        return Hint(
-            "Press Predict to see which cells it finds in this frame.", "predict", "Predict"
-        )
+        found = "what" if facts.kind is LabelKind.CLASSES else "which cells"
+        return Hint(f"Press Predict to see {found} it finds in this frame.", "predict", "Predict")
     return _after_prediction(facts)
 
 
@@ -150,10 +157,14 @@ def _paint_more(facts: Facts) -> str:
         return f"Now a few strokes on {missing}."
     if facts.kind is LabelKind.CLASSES:
         if not facts.frames:
-            return "Paint the classes in one frame; the table of classes says which is which."
-        return "Paint a second frame too: one is learned from, the other checks it."
+            which = "this image" if facts.length == 1 else "one frame"
+            return f"Paint the classes in {which}; the table of classes says which is which."
+        return "Paint a second frame too; a third one will check what is learned."
     if not facts.frames:
-        return "Paint the cells of one frame. Press M before each new cell: it gets its own number."
+        which = "this image" if facts.length == 1 else "one frame"
+        return f"Paint the cells of {which}. Press M before each new cell: it gets its own number."
+    if facts.length == 1:
+        return f"Paint at least two cells ({facts.cells} so far); M takes the next number."
     so_far = f"{_count(facts.cells, 'cell', 'cells')} in {_count(facts.frames, 'frame', 'frames')}"
     return f"Paint at least two cells in two frames ({so_far} so far); M takes the next number."
 
@@ -225,6 +236,7 @@ def _painted(book: Any) -> dict[str, Any]:
     scores = [frame.score for frame in facts if frame.score is not None]
     return {
         "kind": book.kind,
+        "length": len(book),
         "frames": len(facts),
         "cells": sum(frame.objects for frame in facts),
         "background": len(classes) > 0 and classes[0] > 0,
