@@ -32,7 +32,7 @@ from napari_jnet.data.project_reference import StackReference, fingerprint
 from napari_jnet.data.project_runs import RunSummary, list_runs, next_run
 from napari_jnet.data.project_training import training_frames, with_painted
 from napari_jnet.data.roles import check_role, next_role
-from napari_jnet.data.stack import AnnotatedFrame, LabelKind, Stack
+from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind, Stack
 from napari_jnet.data.storing import clean, sole_writer
 
 __all__ = ["Project"]
