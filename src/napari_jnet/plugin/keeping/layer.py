@@ -210,7 +210,7 @@ class KeptLayer:
             self._sums[position] = total
             if labels.any() and not roles.get(number):
                 others = [roles.get(n, "") for n in project.annotated if n != number]
-                given[number] = roles[number] = next_role(others)
+                given[number] = roles[number] = next_role(others, whole=project.is_whole(number))
         if roles != project.roles:
             project.set_roles(roles)
         return Stored(project, datetime.now().astimezone(), given)
