@@ -13,6 +13,7 @@ from napari_jnet.data.stack import Stack
 from napari_jnet.events import FramePrediction
 from napari_jnet.plugin.predict.results import Results
 from napari_jnet.plugin.predict.scopes import Work
+from napari_jnet.plugin.torch_loading import load_torch
 from napari_jnet.plugin.worker import JobMaker, window_threads
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class ModelShelf:
 
 def opened_model(shelf: ModelShelf, path: Path, facts: dict[str, Any]) -> tuple[ModelReady, Model]:
     """Open a model in the worker thread, and leave a core to the window."""
+    load_torch()
     from napari_jnet.device import describe_device, use_threads
 
     use_threads(window_threads())
@@ -109,6 +111,7 @@ def predicting(
     """Make the job that opens a model and predicts frames of a stack, or a region of them."""
 
     def job() -> Generator[Any, None, None]:
+        load_torch()
         from napari_jnet.inference import predict
         from napari_jnet.uncertainty import frame_uncertainty
 

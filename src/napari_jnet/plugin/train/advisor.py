@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from qtpy.QtCore import QObject, QTimer
 from napari_jnet.data.project_runs import read_run
 from napari_jnet.plugin.background import Background
 from napari_jnet.plugin.session import Lifetime, Session
+from napari_jnet.plugin.torch_loading import load_torch
 from napari_jnet.plugin.train.advice import advise
 from napari_jnet.plugin.train.form import NetworkForm
 from napari_jnet.plugin.train.jobs import DeviceFound, Past, look_up_device, read_past
@@ -75,6 +77,8 @@ class Advisor(QObject):
         self.background.submit(look_up_device, self._device_found, self._device_found)
         self.measure()
         self.read_runs()
+        # last: what the form shows comes first
+        self.background.submit(_make_ready)
 
     def _later(self, *_: Any) -> None:
         if self._asked and not self._timer.isActive():
@@ -117,3 +121,9 @@ class Advisor(QObject):
             return Past(None, read_past(present.parent, present), read_run(present))
 
         self.background.submit(read, self._past_found)
+
+
+def _make_ready() -> None:
+    """Load what the first training needs; where that fails, the training says why."""
+    with suppress(ImportError, OSError):
+        load_torch(optimizer=True)

@@ -11,6 +11,7 @@ from napari_jnet.config import Config
 from napari_jnet.config.plans import Hardware
 from napari_jnet.data.project_runs import RunSummary
 from napari_jnet.events import RoundEnd
+from napari_jnet.plugin.torch_loading import load_torch
 from napari_jnet.plugin.train.feed import FrameFeed
 from napari_jnet.plugin.train.histories import RunHistory, read_histories, read_history, read_split
 from napari_jnet.plugin.train.preview import PreviewSource
@@ -61,6 +62,7 @@ def training(
     """
 
     def job() -> Generator[Any, None, None]:
+        load_torch(optimizer=True)
         from napari_jnet.training import train
 
         if resume:
@@ -84,6 +86,7 @@ def comparison(feed: FrameFeed, old: Path, new: Path, device: str) -> JobMaker:
     """Make the job that scores two models on the validation frames of the newer; gives `RoundEnd`."""
 
     def job() -> Generator[Any, None, RoundEnd]:
+        load_torch()
         from napari_jnet.rounds import compare_models
 
         names = set(read_split(new)[1])
@@ -118,6 +121,7 @@ def read_past(runs: Path, present: Path | None) -> tuple[RunHistory, ...]:
 
 def look_up_device() -> DeviceFound:
     """Say where torch would compute; this imports torch."""
+    load_torch()
     import torch
 
     from napari_jnet.device import choose_device, device_line
