@@ -4,6 +4,9 @@ import pytest
 
 pytest.importorskip("napari")
 
+from pyqtgraph import PlotWidget
+from qtpy.QtCore import QEvent, QObject
+
 from napari_jnet.events import EpochEnd
 from napari_jnet.plugin.train.histories import RunHistory, read_histories, read_history
 from napari_jnet.plugin.train.plots import TrainingPlots
@@ -84,3 +87,36 @@ def test_a_history_is_read_from_its_file_and_damage_tells_nothing(trained_run, t
     (tmp_path / "history.csv").write_text("epoch,elapsed_s\n1,nonsense\n")
     assert read_history(tmp_path) is None
     assert read_histories([tmp_path, tmp_path / "none", trained_run]) == [read]
+
+
+class Paints(QObject):
+    """Counts how often a widget is painted."""
+
+    def __init__(self, widget):
+        super().__init__()
+        self.count = 0
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched, event):
+        self.count += event.type() == QEvent.Type.Paint
+        return False
+
+
+def test_ten_batches_are_painted_once_in_all_plots(qtbot, plots):
+    for number in (1, 2, 3):
+        plots.add_epoch(epoch(number, seg=0.6))
+    plots.draw()
+    plots.resize(380, 500)
+    with qtbot.waitExposed(plots):
+        plots.show()
+    views = plots.findChildren(PlotWidget)
+    assert len(views) == 3
+    qtbot.waitUntil(lambda: all(view.updatesEnabled() for view in views))
+    qtbot.wait(50)  # what showing it paints
+    paints = [Paints(view.viewport()) for view in views]
+    for drawing in (1, 2, 3):
+        for number in range(10):
+            plots.add_batch(drawing + 2 + number / 10, 180 + 6 * number, 0.1 * number + drawing)
+        plots.draw()
+        qtbot.waitUntil(lambda n=drawing: all(p.count >= n for p in paints))
+    assert [p.count for p in paints] == [3, 3, 3]

@@ -15,7 +15,9 @@ from napari_jnet.plugin.train.histories import RunHistory
 __all__ = ["TrainingPlots"]
 
 _BACKGROUND = "#1e2126"
-_DRAW_EVERY_MS = 250
+# each drawing makes Qt compose the whole window anew, canvas included
+_DRAW_EVERY_MS = 1000
+_SETTLED_MS = 30
 _BATCHES_KEPT = 2000
 _DOTTED = 80  # points that get a dot each: dots are slow to paint
 _GREYS = ("#7d8794", "#656e79", "#545b65", "#474d55")
@@ -34,7 +36,7 @@ _EARLIER = {"loss": ("validation", "training"), "score": ("seg", "iou")}
 
 
 class TrainingPlots(QWidget):
-    """Three plots on one axis, drawn at most four times a second."""
+    """Three plots on one axis, drawn at most once a second, all at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,6 +53,10 @@ class TrainingPlots(QWidget):
         self._timer.setSingleShot(True)
         self._timer.setInterval(_DRAW_EVERY_MS)
         self._timer.timeout.connect(self.draw)
+        self._thaw = QTimer(self)
+        self._thaw.setSingleShot(True)
+        self._thaw.setInterval(_SETTLED_MS)
+        self._thaw.timeout.connect(self._paint)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
@@ -157,21 +163,38 @@ class TrainingPlots(QWidget):
 
     def draw(self) -> None:
         """Draw what is new now."""
+        for plot in self._plots.values():
+            plot.setUpdatesEnabled(False)
         axis = self.axis_combo.currentIndex()
         for name in self._changed:
             points = self._points[name]
             dotted = _CURVES[name][3] if len(points[2]) <= _DOTTED else None
             self._curves[name].setData(points[axis], points[2], symbol=dotted)
-        self._changed.clear()
-        scored = any(self._points[name][2] for name in ("iou", "seg"))
-        self._plots["score"].setVisible(scored)
         rates = self._points["rate"][2]
-        if rates:
+        if rates and "rate" in self._changed:
             top = max(rates)
             self._plots["rate"].getAxis("left").setTicks([[(top, f"{top:.1g}")]])
             self._plots["rate"].setYRange(0, top, padding=0.2)
+        self._changed.clear()
+        scored = any(self._points[name][2] for name in ("iou", "seg"))
+        self._plots["score"].setVisible(scored)
         if rates or self._points["batch"][2] or self._earlier:
             self.setVisible(True)
+        self._settle()
+
+    def _paint(self) -> None:
+        for plot in self._plots.values():
+            plot.setUpdatesEnabled(True)
+
+    def _settle(self) -> None:
+        """Let ranges, axes and legends find their places, then paint all plots in one go.
+
+        pyqtgraph does this while it paints, and paints again: six times for one new point.
+        """
+        for _ in range(2):  # a range that changes changes those linked to it
+            for plot in self._plots.values():
+                plot.scene().prepareForPaint()
+        self._thaw.start()
 
     def _draw_earlier(self, *_: object) -> None:
         for plot, curve in self._grey:
