@@ -131,6 +131,11 @@ def write_error(path: Path, error: OSError | RuntimeError) -> OSError:
     number = error.errno if isinstance(error, OSError) else None
     full = number in (errno.ENOSPC, errno.EDQUOT) or number is None
     reason = "the disk is full or the write failed" if full else os.strerror(number or 0)
+    if not path.parent.is_dir():
+        return OSError(
+            number or errno.EIO,
+            f"{path} cannot be written: its folder is gone. Put the folder back, or start anew.",
+        )
     kept = " The file written before is unchanged." if path.exists() else ""
     return OSError(
         number or errno.EIO,

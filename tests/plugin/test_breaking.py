@@ -1,5 +1,7 @@
 """What is done to the window in the wrong moment, and files that break: nothing painted is lost."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ pytest.importorskip("napari")
 
 from qtpy.QtCore import Qt
 
-from napari_jnet.plugin.session import session
+from napari_jnet.plugin.session import Lifetime, session
 
 TIMEOUT = 60_000
 
@@ -86,3 +88,58 @@ def test_labels_that_fit_again_get_a_project_of_their_own(viewer):
     assert state.project is second
     assert second.read_frame(1)[20, 21] == 2
     assert second.read_frame(3)[20, 21] == 3
+
+
+def test_a_folder_whose_first_image_is_truncated_is_refused_in_words(
+    qtbot, make_napari_viewer_proxy, tmp_path
+):
+    tifffile = pytest.importorskip("tifffile")
+    for number in range(3):
+        tifffile.imwrite(tmp_path / f"t{number:03d}.tif", np.ones((64, 64), np.uint8))
+    first = tmp_path / "t000.tif"
+    whole = first.read_bytes()
+    first.write_bytes(whole[: len(whole) // 2])
+    viewer = make_napari_viewer_proxy()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Load stack")
+    widget.set_path(tmp_path)
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        widget.load()
+    assert signal.args == ["failed"]
+    assert "t000.tif" in widget.message.text
+    assert "truncated or damaged" in widget.message.text
+    first.write_bytes(whole)  # mended: the same button works
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        widget.load()
+    assert signal.args == ["done"]
+    assert len(viewer.layers) == 1
+
+
+def test_a_run_folder_that_is_gone_is_said_as_such(qtbot, viewer, widget):
+    state = session(viewer)
+    begin(qtbot, widget)
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        shutil.rmtree(state.project.path / "runs")
+    assert signal.args == ["failed"]
+    assert "its folder is gone" in widget.message.text
+    assert "Free some space" not in widget.message.text
+    assert widget.train_button.isEnabled()
+
+
+def test_a_layer_that_is_gone_is_called_by_its_name(viewer):
+    image = viewer.layers["movie"]
+    viewer.layers.remove(image)
+    with pytest.raises(ValueError, match="no image layer 'movie'"):
+        session(viewer).choose("image", image)
+
+
+def test_what_ends_with_a_widget_ends_though_qt_deleted_some_of_it():
+    ended = []
+
+    def deleted():
+        raise RuntimeError("wrapped C/C++ object of type QTimer has been deleted")
+
+    lifetime = Lifetime()
+    lifetime.at_end(lambda: ended.append("first"))
+    lifetime.at_end(deleted)
+    lifetime.end()
+    assert ended == ["first"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,7 +195,8 @@ class Session:
                 setattr(self, role, candidate)
                 return
         kind = {"image": "image", "annotation": "labels"}[role]
-        raise ValueError(f"The viewer has no {kind} layer {layer!r}; add it to the viewer first.")
+        name = getattr(layer, "name", layer)
+        raise ValueError(f"The viewer has no {kind} layer {name!r}; add it to the viewer first.")
 
     def go_to(self, position: int) -> None:
         """Show a frame of the image, by its position along the stack."""
@@ -257,7 +259,9 @@ class Lifetime:
     def end(self, *_: object) -> None:
         """End everything; more calls do nothing."""
         while self._endings:
-            self._endings.pop()()
+            # Qt may have deleted a timer before its owner: it is at its end already
+            with suppress(RuntimeError):
+                self._endings.pop()()
 
 
 def unwrap(thing: Any) -> Any:

@@ -60,6 +60,7 @@ class LayerWatch:
         self._looks: Counter[int] = Counter()  # what was read before the last is out of date
         self._doubted: set[int] = set()  # waiting to be compared in the background
         self._last_shown = shown()
+        self._shape = tuple(pixels(layer).shape)
         self._open = True
         events = layer.events
         self._slots = (
@@ -122,7 +123,8 @@ class LayerWatch:
             self.edited.emit(tuple(sorted(positions)))
 
     def _after_paint(self, positions: set[int]) -> None:
-        if not self._open:
+        positions = positions & set(range(len(self)))  # other labels may be in the layer now
+        if not self._open or not positions:
             return
         self._forget(positions)
         if self._quick():
@@ -152,6 +154,12 @@ class LayerWatch:
         self._compare_later(doubtful)
 
     def _on_data(self, _event: Any = None) -> None:
+        shape = tuple(pixels(self.layer).shape)
+        if shape != self._shape:  # other frames: nothing that is known is of them
+            self._shape = shape
+            self._looks.update(set(self._looks) | set(self._counts))
+            self._counts, self._sums = {}, {}
+            self._touched, self._doubted = set(), set()
         self._stale = set(range(len(self)))
         self._looks.update(self._stale)
         self._last_shown = self._shown()

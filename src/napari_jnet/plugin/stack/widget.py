@@ -173,8 +173,12 @@ class LoadWidget(JobWidget):
         """Nothing comes before the layers."""
 
     def _on_done(self, value: Any) -> None:
-        for data, options, kind in value:
-            getattr(self._viewer, f"add_{kind}")(data, **options)
+        try:
+            for data, options, kind in value:
+                getattr(self._viewer, f"add_{kind}")(data, **options)
+        except (ValueError, OSError) as error:  # napari reads the frame that it shows
+            self._on_error(error)
+            return
         self.message.say("Loaded the image." if len(value) == 1 else "Loaded image and labels.")
         super()._on_done(value)
 
