@@ -132,8 +132,9 @@ class TrainingMonitor(QWidget):
     def _end(self, event: TrainingEnd) -> None:
         self.say(
             "end",
-            f"Trained {event.epochs} epochs in {time_left(event.elapsed_s)}; the best is epoch "
-            f"{event.best_epoch}. Next: open Predict.",
+            f"Trained {event.epochs} {'epoch' if event.epochs == 1 else 'epochs'} in "
+            f"{time_left(event.elapsed_s)}; the best is epoch {event.best_epoch}. Next: open "
+            "Predict.",
         )
 
 
