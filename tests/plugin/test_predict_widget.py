@@ -292,8 +292,22 @@ def test_the_keys_predict_copy_and_hide(qtbot, viewer, widget):
     widget.results.write_cells(widget.results.shown(), np.eye(64, dtype=np.int32) * 3, 0.5)
     assert keys.press("use_as_annotation")
     assert "into 'truth'" in widget.message.text
+    assert not any(layer.visible for layer in widget.layers)  # they would hide the copy
+    assert keys.press("toggle_overlays")
+    assert any(layer.visible for layer in widget.layers)
     assert keys.press("toggle_overlays")
     assert not any(layer.visible for layer in widget.layers)
+
+
+def test_cells_that_are_not_copied_stay_to_be_seen(qtbot, viewer, widget):
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT):
+        widget.run("frame")
+    shown = widget.results.shown()
+    widget.results.write_cells(shown, viewer.layers["truth"].data[shown].astype(np.int32), 0.5)
+    assert "Nothing is copied" in widget.use_as_annotation()
+    assert widget.results.cells.visible
+    viewer.layers["truth"].data[shown] = -1
+    assert "press Rest is background" in widget.use_as_annotation()
 
 
 def test_cells_are_used_only_when_there_are_some(qtbot, viewer, widget):

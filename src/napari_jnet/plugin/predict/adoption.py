@@ -14,7 +14,10 @@ from napari_jnet.plugin.layers import current_index, kind_of, pixels
 from napari_jnet.plugin.predict.results import Results
 from napari_jnet.plugin.session import Session, result_of, same
 
-__all__ = ["use_as_annotation"]
+__all__ = ["NOTHING", "use_as_annotation"]
+
+NOTHING = "Nothing is copied"
+"""What is said begins so where the annotation is as it was."""
 
 
 def use_as_annotation(session: Session, results: Results, *, overwrite: bool = False) -> str:
@@ -69,7 +72,7 @@ def use_as_annotation(session: Session, results: Results, *, overwrite: bool = F
         # on validation it would flatter the model that it is copied from
         session.book.set_role(position, "training")
     if not changed:
-        return f"Nothing is copied ({name}). {left_out or 'All of it is painted already.'}"
+        return f"{NOTHING} ({name}). {left_out or 'All of it is painted already.'}"
     return f"{what} into {annotation.name!r} ({name}); Ctrl+Z takes it back. {left_out}".strip()
 
 
@@ -80,7 +83,8 @@ def _cells_words(copied: int, left_out: int, unknown: int) -> tuple[str, str]:
     why = "their place is painted already"
     if unknown:
         why += " (as unknown)" if unknown == left_out else f", {unknown} of them as unknown"
-    return f"{cells} copied", f"{left_out} left out: {why}."
+    remedy = " To copy those too, press Rest is background in Annotate first." if unknown else ""
+    return f"{cells} copied", f"{left_out} left out: {why}.{remedy}"
 
 
 def _annotation(session: Session, results: Results) -> Any:

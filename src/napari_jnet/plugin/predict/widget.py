@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from napari_jnet.config import InstanceConfig
@@ -14,7 +16,7 @@ from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.keys import bind_keys, with_key
 from napari_jnet.plugin.layer_combos import LayerCombo
 from napari_jnet.plugin.layers import image_stack
-from napari_jnet.plugin.predict.adoption import use_as_annotation
+from napari_jnet.plugin.predict.adoption import NOTHING, use_as_annotation
 from napari_jnet.plugin.predict.arrival import Arrival, Target
 from napari_jnet.plugin.predict.batch import BatchEnd, predicting_folder
 from napari_jnet.plugin.predict.form import ModelForm, SeparationForm
@@ -26,11 +28,14 @@ from napari_jnet.plugin.predict.results import Results
 from napari_jnet.plugin.predict.scope_form import ScopeForm
 from napari_jnet.plugin.predict.scopes import draw_region, work
 from napari_jnet.plugin.predict.words import latest_run
+from napari_jnet.plugin.torch_loading import load_torch_soon
 
 if TYPE_CHECKING:
     import napari
 
 __all__ = ["PredictWidget"]
+
+_SHOWN_MS = 500  # first the widget itself appears
 
 
 class PredictWidget(JobWidget):
@@ -101,6 +106,11 @@ class PredictWidget(JobWidget):
         self.export_button.clicked.connect(self._choose_export)
         self.column.addWidget(self.export_button)
         self.column.addLayout(self.hand_over.copy_row(self.recipe, self.message))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Load torch once the widget is on the screen, so that the first frame comes sooner."""
+        super().showEvent(event)
+        QTimer.singleShot(_SHOWN_MS, load_torch_soon)
 
     # what scripts use
 
@@ -190,7 +200,8 @@ class PredictWidget(JobWidget):
         except ValueError as error:
             self.show_error(error)
             return str(error)
-        self.overlays.visibility.hide_in(results.shown())
+        if not said.startswith(NOTHING):
+            self.overlays.visibility.hide_in(results.shown())
         self.message.say(said)
         return said
 
