@@ -143,3 +143,20 @@ def test_what_ends_with_a_widget_ends_though_qt_deleted_some_of_it():
     lifetime.at_end(deleted)
     lifetime.end()
     assert ended == ["first"]
+
+
+def test_why_loading_failed_stays_when_the_path_was_looked_at_meanwhile(
+    qtbot, make_napari_viewer_proxy, tmp_path
+):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "t000.tif", np.ones((64, 64), np.uint8))
+    viewer = make_napari_viewer_proxy()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Load stack")
+    widget.set_path(tmp_path)
+    widget.show_error(ValueError("labels/t001.tif is damaged."))  # as if Load had been quicker
+    qtbot.waitUntil(lambda: widget.description.text() != "", timeout=TIMEOUT)
+    assert widget.message.text == "labels/t001.tif is damaged."
+    widget.set_path(tmp_path / "nothing")  # what the look itself said goes with its reason
+    qtbot.waitUntil(lambda: "nothing" in widget.message.text, timeout=TIMEOUT)
+    widget.set_path(tmp_path)
+    qtbot.waitUntil(lambda: widget.message.text == "", timeout=TIMEOUT)

@@ -61,6 +61,7 @@ class LoadWidget(JobWidget):
         self._look_relay = Relay()
         self._lifetime.at_end(self._look_relay.close)
         self._look_again = False
+        self._said = False  # by the look at the path, which takes back no other word
         self.banner = OfferBanner(self._session, self._lifetime)
         self.banner.failed.connect(self.show_error)
         self.column.addWidget(self.banner)
@@ -163,6 +164,7 @@ class LoadWidget(JobWidget):
             yield from ()
             return path_layers(path, sequence, labels=labels)
 
+        self._said = False
         self._start(job, f"loading {path.name}")
         self.progress.setFormat("reading labels…")
 
@@ -208,13 +210,16 @@ class LoadWidget(JobWidget):
         if self.path_edit.path is not None and not self._look_again:
             self.description.setText(found.words)
             self.labels_box.setVisible(not found.project)
-            self.message.say("")
+            if self._said:
+                self.message.say("")
+                self._said = False
             self._list_sequences(found.sequences, found.stack.sequence)
 
     def _cannot(self, error: Exception) -> None:
         if not self._look_again:
             self.description.setText("")
             self.show_error(error)
+            self._said = not self.running
         self._looked()
 
     def _looked(self, _value: Any = None) -> None:
