@@ -186,10 +186,7 @@ def scribbles(work: Any, person: Person) -> None:
         person.to_frame(number)
         cells = [truth == n for n in np.unique(truth[truth > 0])[:5]]
         person.strokes(2, [path for cell in cells for path in stroke(cell)])
-        background = np.array_split(truth == 0, 2, axis=1)
-        halves = [np.pad(background[0], ((0, 0), (0, background[1].shape[1])))]
-        halves.append(np.pad(background[1], ((0, 0), (background[0].shape[1], 0))))
-        person.strokes(1, [path for half in halves for path in stroke(half, 120)])
+        person.strokes(1, [path for part in quarters(truth == 0) for path in stroke(part, 120)])
         plane = person.frame(number)
         tell(f"painted t{number:03d}", {"right": wrong_and_right(plane, truth)})
     person.look("scribbles")
@@ -199,6 +196,16 @@ def scribbles(work: Any, person: Person) -> None:
     person.predict(options.more[0])
     person.look("scribbles-predicted")
     person.viewer.close()
+
+
+def quarters(mask: np.ndarray) -> list[np.ndarray]:
+    """Return a mask four times, each with one quarter of the frame only."""
+    parts = []
+    for rows in np.array_split(np.arange(mask.shape[0]), 2):
+        for columns in np.array_split(np.arange(mask.shape[1]), 2):
+            parts.append(np.zeros_like(mask))
+            parts[-1][np.ix_(rows, columns)] = mask[np.ix_(rows, columns)]
+    return parts
 
 
 def wrong_and_right(plane: np.ndarray, truth: np.ndarray) -> dict[str, float]:

@@ -26,8 +26,10 @@ __all__ = [
 WORKING_DIAMETER = 30
 """Diameter that a typical object has at the top level, within a factor of 1.5: enough to see its
 boundary, and few enough pixels that a training has many steps."""
-SPARSE_DIAMETER = 60
-"""The same where labels are strokes: a network that learns from few pixels needs more of them."""
+SPARSE_DIAMETER = 40
+"""The same where labels are strokes, which are shorter than the cells that they are drawn in."""
+SPARSE_TOP = -1
+"""Lowest top level where labels are strokes: a network that learns from few pixels needs all of them."""
 BOUND_OF_DIAMETER = 0.4
 """dt_bound as a part of the typical diameter: beyond the middle of a cell there is nothing to learn."""
 SMALLEST_OBJECT = 0.25
@@ -149,8 +151,8 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
 
     Notes
     -----
-    The median diameter decides: the top level halves the frame until it is near 30 pixels (60 where
-    labels are strokes), ``dt_bound`` is 0.4 diameters.  Strokes know no boundary, so that a network
+    The median diameter decides: the top level halves the frame until it is near 30 pixels (40, and
+    once at most, where labels are strokes), ``dt_bound`` is 0.4 diameters.  Strokes know no boundary, so that a network
     that learns from nothing else answers without a distance, and how small an object may be is left
     to the user.
     """
@@ -163,6 +165,7 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     if not network.resolution_levels:
         working = SPARSE_DIAMETER if sparse else WORKING_DIAMETER
         top = -max(0, round(math.log2(typical / working)))
+        top = max(top, SPARSE_TOP) if sparse else top
         changes["network.resolution_levels"] = resolution_levels(network, frames, top)
     if sparse:
         changes["network.distance"] = False

@@ -140,7 +140,7 @@ def cautions(
     if not validation:
         yield (
             "There is one annotated frame only, so none is kept for validation: the scores cannot say "
-            "how well other frames will do. Annotate a second frame."
+            "how well other frames will do; a second annotated frame would tell."
             if len(training) == 1
             else "No annotated frame is kept for validation: the scores cannot say how well other frames "
             "will do. Give one the role validation."
