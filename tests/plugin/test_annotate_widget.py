@@ -16,6 +16,7 @@ from napari.utils.interactions import (
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QColorDialog
 
+from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.annotate.frames_model import PAINTED, ROLE, SCORE, UNKNOWN, UNSURE
 from napari_jnet.plugin.keys import keyboard
 from napari_jnet.plugin.session import SaveStatus, session
@@ -469,6 +470,14 @@ def test_cells_are_corrected_here_and_classes_are_not(viewer, widget):
     assert widget.corrections.isVisibleTo(widget)
     widget.set_kind("classes")
     assert not widget.corrections.isVisibleTo(widget)
+
+
+def test_without_a_choice_of_meaning_the_new_labels_are_cells(viewer, widget):
+    widget.kind_combo.setCurrentIndex(-1)
+    widget.new_button.click()
+    assert not widget.message.is_error
+    assert session(viewer).book.kind is LabelKind.INSTANCES
+    assert viewer.layers["annotation"].mode == "paint"
 
 
 def test_what_is_saved_is_said(viewer, widget):

@@ -23,6 +23,7 @@ from napari_jnet.data.project import Project
 from napari_jnet.data.stack import UNKNOWN, LabelKind
 from napari_jnet.events import FramePrediction
 from napari_jnet.plugin.keeping import keeper as keeper_module
+from napari_jnet.plugin.keeping import rescue as rescue_module
 from napari_jnet.plugin.keeping.lock import LOCK_FILE, ProjectLock, locked_by
 from napari_jnet.plugin.keeping.offers import go_on, project_words
 from napari_jnet.plugin.keeping.rescue import tell
@@ -426,7 +427,7 @@ def refuse(self, number, labels):
 def told(monkeypatch):
     """Return what is said when the window closes."""
     said = []
-    monkeypatch.setattr(keeper_module, "tell", lambda text, window: said.append(text))
+    monkeypatch.setattr(rescue_module, "tell", lambda text, window: said.append(text))
     return said
 
 

@@ -88,7 +88,7 @@ def test_the_hint_follows_the_session(workbench, viewer, qtbot):
     assert workbench.steps_row.state("stack") == "next"
 
 
-def test_training_and_saving_are_seen_from_every_step(workbench, viewer):
+def test_training_and_saving_are_seen_from_every_step(workbench, viewer, qtbot):
     shared, row = session(viewer), workbench.status_row
     assert row.training.isHidden()
     shared.training = TrainingStatus("running", Path("run"), 3, 0.25)
@@ -102,7 +102,11 @@ def test_training_and_saving_are_seen_from_every_step(workbench, viewer):
     shared.saving = SaveStatus("saved 12:03")
     assert row.saved.text() == "saved 12:03"
     shared.saving = SaveStatus("not saved: the disk is full", saved=False, failed=True)
-    assert "disk is full" in row.saved.text()
+    assert row.saved.text() == "not saved"
+    assert "disk is full" in row.saved.toolTip()
+    qtbot.waitUntil(
+        lambda: "strokes are not saved: the disk" in workbench.hint_line.text, timeout=LATER
+    )
 
 
 def job_that_lasts(stop_asked):
@@ -211,3 +215,13 @@ assert "torch" not in sys.modules
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
     )
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("step", ["stack", "annotate"])
+def test_that_all_is_saved_is_said_once(viewer, qtbot, step):
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Workbench")
+    page = widget.show_step(step)
+    session(viewer).saving = SaveStatus("saved 12:03")
+    seen = [label for label in widget.findChildren(QLabel) if label.isVisibleTo(widget)]
+    assert [label.text() for label in seen if "12:03" in label.text()] == ["saved 12:03"]
+    assert page.isVisibleTo(widget)

@@ -75,6 +75,9 @@ class JobWidget(QWidget):
         self.progress.setRange(0, 1000)
         self._set_running(False)
 
+    def embed(self) -> None:
+        """Leave out what the workbench, which holds this widget, says below all steps."""
+
     @property
     def running(self) -> bool:
         """Whether a job is under way."""

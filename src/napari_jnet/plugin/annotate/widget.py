@@ -40,6 +40,7 @@ class AnnotateWidget(JobWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
         self._book = self._session.book
+        self._embedded = False
         self._labels_group()
         self.tools = PaintTools(self._session, self._lifetime)
         self.classes = ClassTable(self._session, self._lifetime)
@@ -112,6 +113,11 @@ class AnnotateWidget(JobWidget):
 
     # what scripts use
 
+    def embed(self) -> None:
+        """Leave the line about saving to the workbench."""
+        self._embedded = True
+        self._show_saved()
+
     def new_annotation(self, kind: LabelKind | str = LabelKind.INSTANCES) -> Any:
         """Add labels to paint on and return the layer; see `annotation_layers.new_annotation`."""
         layer = new_annotation(self._session, kind)
@@ -169,6 +175,12 @@ class AnnotateWidget(JobWidget):
 
     # what the buttons do
 
+    @property
+    def _chosen_kind(self) -> LabelKind:
+        if self.kind_combo.currentIndex() < 0:
+            self.kind_combo.setCurrentIndex(0)
+        return LabelKind(self.kind_combo.currentData())
+
     def _attempt(self, call: Any) -> None:
         try:
             call()
@@ -176,7 +188,7 @@ class AnnotateWidget(JobWidget):
             self.show_error(error)
 
     def _new_clicked(self) -> None:
-        self._attempt(partial(self.new_annotation, self.kind_combo.currentData()))
+        self._attempt(partial(self.new_annotation, self._chosen_kind))
 
     def _kind_chosen(self, index: int) -> None:
         if self._book.layer is not None:
@@ -213,7 +225,7 @@ class AnnotateWidget(JobWidget):
         there = self._book.layer is not None
         if there:
             self.kind_combo.setCurrentIndex(list(KIND_TITLES).index(self._book.kind))
-        self.kind_line.setText(describe_kind(self.kind_combo.currentData()))
+        self.kind_line.setText(describe_kind(self._chosen_kind))
         if there != (self.new_button.menu() is not None):
             self.new_button.setMenu(self._new_menu() if there else None)
         for box in (self._painting, self._this_frame):
@@ -231,7 +243,7 @@ class AnnotateWidget(JobWidget):
     def _show_saved(self, _event: Any = None) -> None:
         saving = self._session.saving
         self.saved_line.setText(saving.text)
-        self.saved_line.setVisible(bool(saving.text))
+        self.saved_line.setVisible(bool(saving.text) and not self._embedded)
         colour = "#ff6b5e" if saving.failed else "#9aa4b1"
         self.saved_line.setStyleSheet(f"font-size: 8pt; color: {colour};")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,6 +12,7 @@ from psygnal import Signal
 
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.background import Background
+from napari_jnet.plugin.keeping.frame_facts import FrameFacts
 from napari_jnet.plugin.keeping.layer_watch import LayerWatch
 from napari_jnet.plugin.layers import (
     PaintedPlanes,
@@ -28,48 +28,6 @@ from napari_jnet.plugin.session import METADATA_KEY, Session, unwrap
 __all__ = ["ROLES", "FrameBook", "FrameFacts"]
 
 ROLES = ("training", "validation", "unused")
-
-
-@dataclass(frozen=True)
-class FrameFacts:
-    """What is known of one frame.
-
-    Attributes
-    ----------
-    position, number
-        Index along the stack; frame number of the file names.
-    annotated
-        Whether it can be learned from.
-    objects
-        Painted cells; 0 for classes and scribbles.
-    pixels
-        Known pixels of each class from 0; of background and cells where cells are numbered.
-    unknown
-        Pixels of which nobody knows what they are.
-    size
-        Pixels of the frame.
-    role
-        "training", "validation", "unused" or "" (the split decides).
-    score, score_name
-        The last score and what it is, such as SEG; None where there is none.
-    uncertainty
-        Mean entropy of the last prediction in bits a pixel; None where there is none.
-    counted
-        False while the frame is still being counted.
-    """
-
-    position: int
-    number: int
-    annotated: bool = False
-    objects: int = 0
-    pixels: tuple[int, ...] = ()
-    unknown: int = 0
-    size: int = 0
-    role: str = ""
-    score: float | None = None
-    score_name: str = ""
-    uncertainty: float | None = None
-    counted: bool = True
 
 
 class FrameBook:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
@@ -13,9 +12,10 @@ from qtpy.QtWidgets import QWidget
 from napari_jnet.data.project import Project
 from napari_jnet.plugin.annotate.layers import make_ready
 from napari_jnet.plugin.keeping.closing import Closing
+from napari_jnet.plugin.keeping.kept_layers import KeptLayers
 from napari_jnet.plugin.keeping.layer import KeptLayer, Stored
 from napari_jnet.plugin.keeping.offers import Offers
-from napari_jnet.plugin.keeping.rescue import rescue, tell
+from napari_jnet.plugin.keeping.rescue import rescue_unsaved
 from napari_jnet.plugin.keeping.save_queue import SaveQueue
 from napari_jnet.plugin.keeping.settings import chosen_folder
 from napari_jnet.plugin.keeping.stack_copy import StackCopy
@@ -46,8 +46,7 @@ class Keeper:
         self._session, self._book = session, session.book
         self._queue = SaveQueue(self._on_stored, self._on_refused)
         self._copy = StackCopy(lambda error: self._say_failed(f"The image is not kept: {error}"))
-        self._kept: WeakKeyDictionary[Any, KeptLayer] = WeakKeyDictionary()
-        self._left: list[KeptLayer] = []  # their layers hold other labels now
+        self._kept = KeptLayers()
         self._projects: list[Project] = []
         self._current: KeptLayer | None = None
         self._closing = False
@@ -121,11 +120,11 @@ class Keeper:
             self._find_unwatched(self._current)
             self._queue.wait(_CLOSING_S)
             self._timer.stop()
-        for kept in self._all():
+        for kept in self._kept:
             if kept.waiting:
                 self._save(kept)
         self._queue.wait(_CLOSING_S)
-        return not any(kept.unsaved for kept in self._all())
+        return not any(kept.unsaved for kept in self._kept)
 
     def wait(self) -> None:
         """Wait for what is under way, such as going on with a project; for scripts."""
@@ -158,7 +157,7 @@ class Keeper:
             If it does not cover the pixels of the image.
         """
         kept = KeptLayer(unwrap(layer), self._session.image, chosen_folder())
-        self._kept[kept.layer] = kept
+        self._kept.add(kept)
         if same(kept.layer, self._session.annotation):
             self._current = kept
 
@@ -172,7 +171,7 @@ class Keeper:
                 self._soon()
 
         def failed(error: Exception) -> None:
-            self._kept.pop(kept.layer, None)
+            self._kept.forget(kept)
             if self._current is kept:
                 self._current = None
             self._say_failed(f"{error} What is painted here is kept in a new project.", saved=True)
@@ -205,7 +204,7 @@ class Keeper:
             self._save(before)
         self._timer.stop()
         layer = None if layer is None else unwrap(layer)
-        self._current = None if layer is None else self._kept.get(layer)
+        self._current = self._kept.of(layer)
         if before is not None:
             self._listen(before.layer, False)
         if layer is not None:
@@ -239,8 +238,7 @@ class Keeper:
     def _part_from(self, kept: KeptLayer) -> None:
         """Save what was in the layer, and take what is in it now for a new annotation."""
         layer = kept.layer
-        self._kept.pop(layer, None)
-        self._left.append(kept)
+        self._kept.part(kept)
         if self._current is kept:
             self._current = None
         told = layer.metadata.get(METADATA_KEY, {})
@@ -251,14 +249,10 @@ class Keeper:
         self._session.project = None
         self._session.saving = SaveStatus()
 
-    def _all(self) -> list[KeptLayer]:
-        return [*self._kept.values(), *self._left]
-
     def _adopt(self, layer: Any | None) -> None:
         """Take a layer that says which project it comes from, unless another layer has that."""
         path = None if layer is None else layer.metadata.get(METADATA_KEY, {}).get("project")
-        taken = {str(kept.project.path) for kept in self._kept.values() if kept.project}
-        if path and path not in taken and self._session.image is not None:
+        if path and path not in self._kept.projects and self._session.image is not None:
             try:
                 self.restore(layer, Path(path))
             except ValueError as error:
@@ -278,14 +272,8 @@ class Keeper:
         """Let go of layers that are saved and no longer in the viewer."""
         viewer = self._session.viewer
         there = [] if viewer is None else [unwrap(layer) for layer in viewer.layers]
-        for kept in list(self._kept.values()):
-            gone = kept is not self._current and all(kept.layer is not one for one in there)
-            if gone and not kept.unsaved:
-                self._kept.pop(kept.layer)
-                kept.release()
-        for kept in [one for one in self._left if not one.unsaved]:
-            self._left.remove(kept)
-            kept.release()
+        own = [] if self._current is None else [self._current.layer]
+        self._kept.drop_saved([*there, *own])
 
     # saving
 
@@ -294,14 +282,15 @@ class Keeper:
         if layer is None:
             raise ValueError("There is no annotation; press New annotation, or add a labels layer.")
         layer = unwrap(layer)
-        kept = self._kept.get(layer)
+        kept = self._kept.of(layer)
         if kept is not None and kept.replaced:
             self._part_from(kept)
             kept = None
         if kept is None:
             if image is None:
                 raise ValueError("There is no image; open the image that the labels belong to.")
-            self._kept[layer] = kept = KeptLayer(layer, image, chosen_folder())
+            kept = KeptLayer(layer, image, chosen_folder())
+            self._kept.add(kept)
         self._current = kept
         return kept
 
@@ -323,7 +312,7 @@ class Keeper:
             self._timer.start(_WAIT_MS)
 
     def _on_time(self) -> None:
-        for kept in [one for one in self._all() if one.waiting]:
+        for kept in [one for one in self._kept if one.waiting]:
             if kept.under_way:
                 self._timer.start(_BUSY_MS)
             else:
@@ -343,7 +332,7 @@ class Keeper:
 
     def _on_stored(self, kept: KeptLayer, stored: Stored) -> None:
         self._note(stored.project)
-        if kept not in self._left:
+        if kept in self._kept:
             told = kept.layer.metadata.get(METADATA_KEY, {})
             kept.layer.metadata[METADATA_KEY] = told | {"project": str(stored.project.path)}
         if kept is not self._current:
@@ -404,21 +393,6 @@ class Keeper:
         finally:
             self._timer.stop()
             self._closing = False
-        for kept in list(self._kept.values()):
-            if kept.unsaved and not kept.rescued:
-                self._rescue(kept, window)
+        rescue_unsaved(self._kept, window)
+        for kept in self._kept:
             kept.release()
-
-    def _rescue(self, kept: KeptLayer, window: QWidget | None) -> None:
-        why = kept.refused or "The disk does not answer."
-        try:
-            path = rescue(kept)
-        except (OSError, ValueError) as error:
-            tell(f"What you painted is not saved: {why}\n\nNor is it elsewhere: {error}", window)
-            return
-        kept.rescued = True
-        tell(
-            f"What you painted could not be saved in its project: {why}\n\nIt is in {path} now. "
-            "When you open the image again, napari-jnet offers to go on with it.",
-            window,
-        )

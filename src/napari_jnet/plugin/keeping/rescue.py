@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from napari_jnet.data.project_places import find_project
 from napari_jnet.data.stack import Stack
 from napari_jnet.plugin.keeping.layer import RESCUED_FROM, KeptLayer
 
-__all__ = ["find_rescued", "own_project", "rescue", "taken_back", "tell"]
+__all__ = ["find_rescued", "own_project", "rescue", "rescue_unsaved", "taken_back", "tell"]
 
 _PREFIX, _TAKEN = "napari-jnet-rescued-", "napari-jnet-taken-back-"
 _boxes: list[QMessageBox] = []  # that are open
@@ -25,6 +26,25 @@ _boxes: list[QMessageBox] = []  # that are open
 
 def _places() -> list[Path]:
     return [Path.home(), Path(tempfile.gettempdir())]
+
+
+def rescue_unsaved(layers: Iterable[KeptLayer], window: QWidget | None) -> None:
+    """Write elsewhere what is not saved, and say where; raises nothing."""
+    for kept in layers:
+        if not kept.unsaved or kept.rescued:
+            continue
+        why = kept.refused or "The disk does not answer."
+        try:
+            path = rescue(kept)
+        except (OSError, ValueError) as error:
+            tell(f"What you painted is not saved: {why}\n\nNor is it elsewhere: {error}", window)
+            continue
+        kept.rescued = True
+        tell(
+            f"What you painted could not be saved in its project: {why}\n\nIt is in {path} now. "
+            "When you open the image again, napari-jnet offers to go on with it.",
+            window,
+        )
 
 
 def rescue(kept: KeptLayer) -> Path:

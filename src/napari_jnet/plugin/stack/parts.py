@@ -179,6 +179,7 @@ class SavedPart(QWidget):
     ) -> None:
         super().__init__()
         self._session = session
+        self._embedded = False
         self._show_folder = show_folder or _show_folder
         self.saved = QLabel()
         self.saved.setWordWrap(True)
@@ -198,6 +199,11 @@ class SavedPart(QWidget):
         lifetime.connect(session.project_changed, self._show)
         self._show()
 
+    def embed(self) -> None:
+        """Leave it to the workbench to say how the saving stands."""
+        self._embedded = True
+        self._show()
+
     def open_folder(self, *_: Any) -> None:
         """Show the project's folder in the file manager."""
         if self._session.project is not None:
@@ -207,6 +213,7 @@ class SavedPart(QWidget):
         saving, project = self._session.saving, self._session.project
         text = saving.text or "Nothing painted yet: the first stroke starts a project."
         self.saved.setText(text[:1].upper() + text[1:])
+        self.saved.setVisible(not (self._embedded and saving.text))
         self.saved.setStyleSheet("color: #ff6b5e;" if saving.failed else "")
         path = None if project is None else project.path
         self.folder.setVisible(path is not None)

@@ -27,7 +27,7 @@ __all__ = ["LoadWidget", "stack_words"]
 _FORMATS = {
     "array": "image",
     "ctc": "Cell Tracking Challenge sequence",
-    "isbi": "TIFF volume with labels",
+    "isbi": "TIFF volume",
     "folder": "folder of images",
 }
 _TYPING_MS = 300
@@ -123,6 +123,10 @@ class LoadWidget(JobWidget):
         for part in parts:
             column.addWidget(part)
         self.column.addWidget(box)
+
+    def embed(self) -> None:
+        """Leave the line about saving to the workbench."""
+        self.saved.embed()
 
     def new_annotation(self, *_: Any) -> None:
         """Add an empty annotation for the image, as the button does, and go to the step Annotate."""

@@ -104,7 +104,9 @@ class Hint:
 def advise(facts: Facts) -> Hint:
     """Say what to do next; the first thing that stands in the way comes first."""
     if facts.unsaved:
-        return Hint(f"Your strokes are not saved: {facts.unsaved}", "stack")
+        return Hint(
+            f"Your strokes are not saved: {facts.unsaved.removeprefix('not saved: ')}", "stack"
+        )
     if not facts.image:
         return Hint("Open a stack: choose its path below, or drop it on the window.", "stack")
     if facts.training != "idle":

@@ -156,7 +156,9 @@ class StatusRow(QWidget):
 
     def show_saving(self, status: SaveStatus) -> None:
         """Say how the saving stands."""
-        self.saved.setText(status.text)
+        why_not = status.failed and not status.saved  # which the hint says: it takes some lines
+        self.saved.setText("not saved" if why_not else status.text)
+        self.saved.setToolTip(status.text)
         self.saved.setVisible(bool(status.text))
         self.saved.setStyleSheet("color: #ff6b5e;" if status.failed else "color: #9aa4b1;")
 

@@ -9,6 +9,7 @@ from qtpy.QtCore import QEvent, QSize
 from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from napari_jnet.plugin.forms import MessageLine
+from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.session import Lifetime, session
 from napari_jnet.plugin.workbench.guide import (
     GuidePanel,
@@ -150,6 +151,8 @@ class Workbench(QWidget):
     def _make(self, step: Step) -> QWidget:
         try:
             page: QWidget = make_widget(step, self._viewer)
+            if isinstance(page, JobWidget):
+                page.embed()
         except Exception as error:  # noqa: BLE001 - one broken step must not take the others along
             page = _broken(step, error)
         return page
