@@ -152,9 +152,9 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     Notes
     -----
     The median diameter decides: the top level halves the frame until it is near 30 pixels (40, and
-    once at most, where labels are strokes), ``dt_bound`` is 0.4 diameters.  Strokes know no boundary, so that a network
-    that learns from nothing else answers without a distance, and how small an object may be is left
-    to the user.
+    once at most, where labels are strokes), ``dt_bound`` is 0.4 diameters.  Strokes know no boundary, so
+    that a network that learns from nothing else answers without a distance, and how small an object may
+    be is left to the user.
     """
     areas, typical = object_areas(frames), typical_diameter(frames) or 30.0
     sparse = all(is_sparse(frame) for frame in frames)
