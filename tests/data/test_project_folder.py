@@ -609,13 +609,26 @@ def test_a_damaged_annotation_is_said_and_others_are_read(project):
     file = project.path / "annotations" / "t007.tif"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"t007\.tif is damaged.*other frames are not affected"):
+    with pytest.raises(ValueError, match=r"t007\.tif is damaged.*Other frames are not affected"):
         project.read_frame(7)
     assert (project.read_frame(2) == painted()).all()
     assert file.read_bytes() == whole[: len(whole) // 2]
     tifffile.imwrite(file, np.zeros((9, 9), np.int32))
     with pytest.raises(ValueError, match=r"of shape \(9, 9\)"):
         project.read_frame(7)
+
+
+def test_painting_a_damaged_frame_anew_keeps_the_damaged_file(project):
+    file = project.path / "annotations" / "t007.tif"
+    for broken, new in ((b"one", painted()), (b"two", np.zeros((24, 32), np.int32))):
+        file.write_bytes(broken)
+        assert "t007.tif is damaged" in project.damage(7)
+        project.write_frame(7, new)
+        assert project.damage(7) == ""
+        assert (project.read_frame(7) == new).all()
+    assert project.annotated == ()
+    names = ("t007.tif.damaged", "t007.tif.damaged-2")
+    assert [file.with_name(name).read_bytes() for name in names] == [b"one", b"two"]
 
 
 def test_files_of_others_are_no_annotations(project):

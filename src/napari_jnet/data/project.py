@@ -235,6 +235,8 @@ class Project:
     def write_frame(self, number: int, labels: NDArray[Any]) -> None:
         """Save a frame as painted; zeros only remove its file.
 
+        A damaged file of this frame is not lost: it is renamed, as ``t002.tif.damaged``.
+
         Parameters
         ----------
         number
@@ -260,6 +262,10 @@ class Project:
             If the stack has no such frame, or the file is damaged or of another size.
         """
         return self._painted.read(number)
+
+    def damage(self, number: int) -> str:
+        """Say why the file of a frame cannot be read; "" if it can, or there is none."""
+        return self._painted.damage(number)
 
     def saved_at(self, number: int) -> datetime | None:
         """Return when a frame was saved last, local time; None if it is not annotated."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.data.project_reference import StackReference
 from napari_jnet.data.stack import UNKNOWN
-from napari_jnet.data.storing import remove_file, write_file
+from napari_jnet.data.storing import keep_aside, remove_file, write_file
 from napari_jnet.data.tiff import read_tiff
 
 __all__ = ["ANNOTATIONS", "PaintedFrames"]
@@ -61,6 +61,8 @@ class PaintedFrames:
     def write(self, number: int, labels: NDArray[Any]) -> None:
         """Write a frame whole; one of zeros only has no file.
 
+        A damaged file in its place is kept beside it, as ``t002.tif.damaged``.
+
         Raises
         ------
         ValueError
@@ -70,6 +72,8 @@ class PaintedFrames:
         """
         path = self.path(number)
         painted = self._checked(number, np.asarray(labels))
+        if self.damage(number):
+            keep_aside(path)
         if not painted.any():
             remove_file(path)
             return
@@ -93,7 +97,8 @@ class PaintedFrames:
         except ValueError as error:
             raise ValueError(
                 f"{path} is damaged, so frame {number} cannot be shown as painted. Put back a copy of "
-                "the file, or move it away to paint the frame anew; other frames are not affected."
+                f"the file, or paint the frame anew: the file is then kept as {path.name}.damaged. "
+                "Other frames are not affected."
             ) from error
         # A stack of one section or one row loses that axis in some programs.
         if stored.shape != shape and stored.size == np.prod(shape):
@@ -104,6 +109,14 @@ class PaintedFrames:
                 f"painted as integers of shape {shape}. Move the file away, or to its own project."
             )
         return stored.astype(np.int32)
+
+    def damage(self, number: int) -> str:
+        """Say why a frame cannot be read; "" if it can, or has no file."""
+        try:
+            self.read(number)
+        except (ValueError, OSError) as error:
+            return str(error)
+        return ""
 
     def saved_at(self, number: int) -> datetime | None:
         """Return when a frame was saved last, local time; None if it has no file."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["clean", "remove_file", "replacing", "sole_writer", "write_file"]
+__all__ = ["clean", "keep_aside", "remove_file", "replacing", "sole_writer", "write_file"]
 
 _count = itertools.count()
 _TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-\d+\.part")
@@ -63,6 +63,25 @@ def remove_file(path: Path) -> None:
         _flush_folder(path.parent)
     except OSError as error:
         raise _in_words(path, error, "removed") from error
+
+
+def keep_aside(path: Path) -> Path:
+    """Rename a damaged file, so that another may take its name; raises `OSError` in words.
+
+    Returns
+    -------
+    pathlib.Path
+        ``t002.tif.damaged``, numbered where that is taken.
+    """
+    aside, count = path.with_name(f"{path.name}.damaged"), 2
+    while aside.exists():
+        aside, count = path.with_name(f"{path.name}.damaged-{count}"), count + 1
+    try:
+        os.rename(path, aside)
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise _in_words(path, error, "renamed") from error
+    return aside
 
 
 @contextmanager

@@ -110,6 +110,8 @@ class Session:
         How the saving of annotations stands.
     offer
         An `Offer` to go on with the project of the image, or None.
+    trouble
+        What is damaged in the files of this work, and what to do, in words; "" if nothing is known.
     step
         The step of the workbench that is wanted: stack, annotate, train, predict or evaluate.
     book
@@ -126,6 +128,7 @@ class Session:
     training_changed = Signal(object)
     saving_changed = Signal(object)
     offer_changed = Signal(object)
+    trouble_changed = Signal(str)
     step_changed = Signal(str)
 
     image = Shared()
@@ -135,6 +138,7 @@ class Session:
     training = Shared(TrainingStatus())
     saving = Shared(SaveStatus())
     offer = Shared()
+    trouble = Shared("")
     step = Shared("stack")
 
     def __init__(self, viewer: napari.viewer.Viewer | None = None) -> None:

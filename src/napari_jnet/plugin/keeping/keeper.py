@@ -19,6 +19,7 @@ from napari_jnet.plugin.keeping.rescue import rescue_unsaved
 from napari_jnet.plugin.keeping.save_queue import SaveQueue
 from napari_jnet.plugin.keeping.settings import chosen_folder
 from napari_jnet.plugin.keeping.stack_copy import StackCopy
+from napari_jnet.plugin.keeping.trouble import damage_words, say_trouble
 from napari_jnet.plugin.session import METADATA_KEY, SaveStatus, Session, same, unwrap
 
 __all__ = ["Keeper"]
@@ -167,6 +168,8 @@ class Keeper:
             if kept.layer.selected_label == 1:  # else somebody chose a number
                 make_ready(kept.layer, project.kind, kept.highest)
             self._say_saved(project.last_saved)
+            if kept.damaged:
+                say_trouble(self._session, damage_words(kept.damaged))
             if kept.waiting:
                 self._soon()
 

@@ -97,6 +97,7 @@ class KeptLayer:
         self.under_way = 0  # saves that are being written
         self.project: Project | None = None
         self.highest = 0  # number that was painted when the project was opened
+        self.damaged: dict[int, str] = {}  # frame number -> why it could not be read
         self._data = pixels(layer)  # should other labels come into the layer, these are saved
         self._projects = projects
         self._lock: ProjectLock | None = None
@@ -167,16 +168,21 @@ class KeptLayer:
         Raises
         ------
         ValueError
-            If it is open in another window, or damaged.
+            If it is open in another window, or its ``project.json`` is damaged.
         """
         lock = ProjectLock(path)
         try:
             project = Project.open(path)
             numbers = project.annotated
             positions = {n: p for p, n in enumerate(self.stack.frame_numbers) if n in numbers}
+            self.damaged.clear()
             like = self.frame(0)
             for number, position in positions.items():
-                stored = project.read_frame(number).astype(like.dtype).reshape(like.shape)
+                try:
+                    stored = project.read_frame(number).astype(like.dtype).reshape(like.shape)
+                except (ValueError, OSError) as error:
+                    self.damaged[number] = str(error)  # empty in the layer: no change, not saved
+                    continue
                 self._sums[position] = checksum(stored)
                 self.highest = max(self.highest, int(stored.max(initial=0)))
         except Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -46,15 +47,19 @@ def read_painted(project: Project, shape: tuple[int, ...]) -> NDArray[np.int32]:
     shape
         (T, H, W), (T, Z, H, W), or (H, W) for a single plane.
 
-    Raises
-    ------
-    ValueError
-        If a file is damaged, or of another size.
+    Notes
+    -----
+    A frame whose file is damaged stays empty: the others shall not be lost with it, and the keeper
+    says so when it opens the project.
     """
     painted = np.zeros(shape, np.int32)
     positions = {number: p for p, number in enumerate(project.stack.frame_numbers)}
     for number in project.annotated:
-        frame = project.read_frame(number)
+        try:
+            frame = project.read_frame(number)
+        except (ValueError, OSError) as error:
+            logging.getLogger("napari_jnet").warning("%s", error)
+            continue
         if len(shape) == 2:
             painted[:] = frame
         else:
@@ -91,7 +96,7 @@ def project_layers(project: Project) -> list[LayerData]:
     FileNotFoundError
         If the images are no longer where they were.
     ValueError
-        If there are other images in their place, or a file is damaged.
+        If there are other images in their place.
     """
     from napari_jnet.plugin.stack.reader import stack_layers
 

@@ -16,7 +16,13 @@ from napari_jnet.data.stack import Annotation, Stack
 from napari_jnet.plugin.annotate.layers import new_annotation
 from napari_jnet.plugin.forms import PathEdit, small_label
 from napari_jnet.plugin.job_widget import JobWidget
-from napari_jnet.plugin.stack.parts import ImagePart, OfferBanner, SavedPart, size_words
+from napari_jnet.plugin.stack.parts import (
+    ImagePart,
+    OfferBanner,
+    SavedPart,
+    TroubleBanner,
+    size_words,
+)
 from napari_jnet.plugin.worker import Relay
 
 if TYPE_CHECKING:
@@ -64,6 +70,8 @@ class LoadWidget(JobWidget):
         self._said = False  # by the look at the path, which takes back no other word
         self.banner = OfferBanner(self._session, self._lifetime)
         self.banner.failed.connect(self.show_error)
+        self.trouble = TroubleBanner(self._session, self._lifetime)
+        self.column.addWidget(self.trouble)
         self.column.addWidget(self.banner)
         self._build_path_group()
         self.image = ImagePart(self._session, self._lifetime)

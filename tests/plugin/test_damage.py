@@ -1,0 +1,99 @@
+"""Damaged files of a project cost no more than what was in them, and are said by name."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari_jnet.data.project import Project
+from napari_jnet.plugin.keeping.offers import go_on
+from napari_jnet.plugin.keeping.trouble import damage_words
+from napari_jnet.plugin.session import session
+from napari_jnet.plugin.stack.widget import LoadWidget
+
+
+@pytest.fixture(autouse=True)
+def projects(tmp_path, monkeypatch):
+    """Return the folder of projects."""
+    folder = tmp_path / "projects"
+    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def painted(viewer):
+    """Return the project of three painted frames, whose window is closed, and its image."""
+    del viewer.layers["truth"]
+    layer = viewer.add_labels(np.zeros((4, 64, 64), np.int32), name="annotation")
+    state = session(viewer)
+    for frame in (0, 2, 3):
+        layer.paint((frame, 20, 20), frame + 1)
+    assert state.keeper.flush()
+    state.keeper.wait()
+    project, movie = state.project, state.image.data
+    viewer.close()
+    return project, movie
+
+
+def opened(viewer, movie):
+    """Open the image of a project in another window."""
+    viewer.add_image(movie, name="movie")
+    state = session(viewer)
+    state.keeper.wait()
+    return state
+
+
+def test_a_damaged_frame_is_said_and_the_others_come_back(
+    make_napari_viewer_proxy, painted, projects
+):
+    project, movie = painted
+    file = project.path / "annotations" / "t002.tif"
+    broken = file.read_bytes()[:100]
+    file.write_bytes(broken)
+    viewer = make_napari_viewer_proxy()
+    state = opened(viewer, movie)
+    load = LoadWidget(viewer)
+    go_on(state)
+    state.keeper.wait()
+    layer = state.annotation
+    assert [p for p in range(4) if layer.data[p].any()] == [0, 3]
+    assert str(file) in state.trouble
+    assert "paint the frame anew" in load.trouble.text.text()
+    assert not load.trouble.isHidden()
+    load.trouble.seen()
+    assert load.trouble.isHidden()
+
+    layer.paint((0, 40, 40), 9)
+    assert state.keeper.flush()
+    assert state.project.path == project.path
+    assert file.read_bytes() == broken
+
+    layer.paint((2, 40, 40), 7)
+    assert state.keeper.flush()
+    assert Project.open(project.path).read_frame(2).max() == 7
+    assert file.with_name("t002.tif.damaged").read_bytes() == broken
+    assert Project.open(project.path).annotated == (0, 2, 3)
+    assert [path.name for path in projects.iterdir()] == [project.path.name]
+
+
+def test_a_project_with_a_damaged_frame_is_loaded_by_its_path(
+    qtbot, make_napari_viewer_proxy, painted
+):
+    project, _ = painted
+    (project.path / "annotations" / "t003.tif").write_bytes(b"")
+    viewer = make_napari_viewer_proxy()
+    load = LoadWidget(viewer)
+    load.set_path(project.path)
+    with qtbot.waitSignal(load.finished, timeout=30_000) as end:
+        load.load()
+    assert end.args == ["done"]
+    state = session(viewer)
+    state.keeper.wait()
+    assert state.project.path == project.path
+    assert "t003.tif" in state.trouble
+
+
+def test_many_damaged_frames_are_told_in_one_sentence():
+    words = damage_words({n: f"/a/t{n:03d}.tif is damaged." for n in range(20)})
+    assert words.startswith("Frames 0, 1, 2, 3, 4 and 15 more are damaged")
+    assert words.count(".tif") == 1
