@@ -195,6 +195,18 @@ def test_fine_tuning_starts_from_the_weights_and_the_shape_of_a_model(tmp_path: 
     torch.testing.assert_close(first["head.weight"], second["head.weight"], atol=1e-5, rtol=1e-4)
 
 
+def test_a_training_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
+    broken, run = tmp_path / "model.pt", tmp_path / "runs" / "001"
+    broken.write_bytes(b"half a model")
+    with pytest.raises(ValueError, match=r"model\.pt"):
+        next(train(cells(), run, TINY, start_from=broken))
+    assert not run.exists()
+    run.mkdir()
+    with pytest.raises(ValueError, match=r"model\.pt"):
+        next(train(cells(), run, TINY, start_from=broken))
+    assert run.exists()  # somebody else made it
+
+
 def test_preview_is_given_for_the_image_that_is_looked_at(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (37, 41)).astype(np.uint8)
     events = list(train(cells(), tmp_path / "run", TINY, preview=lambda: image))

@@ -45,6 +45,7 @@ class RunFolder:
                 f"{self.path} holds a trained model already; a new training would overwrite it. "
                 "Choose another folder, or resume."
             )
+        self._made = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".writable"
@@ -55,6 +56,12 @@ class RunFolder:
                 error.errno,
                 f"The run folder {self.path} cannot be written ({error.strerror}). Choose another folder.",
             ) from error
+
+    def remove_unused(self) -> None:
+        """Remove the folder if it was made for this training and nothing has been written."""
+        if self._made:
+            with suppress(OSError):
+                self.path.rmdir()
 
     def write_start(self, config: Config, split: Mapping[str, Sequence[str]]) -> None:
         """Write configuration and split."""

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_jnet.batches import draw_batch, load_frames
-from napari_jnet.checkpoint import Model, model_file, read_checkpoint, save_checkpoint
+from napari_jnet.batches import draw_batch
+from napari_jnet.checkpoint import Model, save_checkpoint
 from napari_jnet.config import Config, PredictionConfig
 from napari_jnet.data.stack import AnnotatedFrame
-from napari_jnet.device import choose_device, describe_device, memory_mb, use_threads
+from napari_jnet.device import describe_device, memory_mb
 from napari_jnet.events import (
     BatchEnd,
     EpochEnd,
@@ -30,17 +30,10 @@ from napari_jnet.events import (
 )
 from napari_jnet.inference import predict_maps
 from napari_jnet.run_folder import RunFolder
-from napari_jnet.training_board import Board
 from napari_jnet.training_job import Job
-from napari_jnet.training_setup import (
-    cautions,
-    check_resumed,
-    settle_config,
-    split_annotated,
-)
-from napari_jnet.training_state import TrainingState, new_state
-from napari_jnet.training_update import learn_from, revalidate
-from napari_jnet.validation import Validation
+from napari_jnet.training_start import prepare
+from napari_jnet.training_state import TrainingState
+from napari_jnet.training_update import learn_from
 
 __all__ = ["train"]
 
@@ -98,40 +91,21 @@ def train(
     its caller likes.
     """
     folder = RunFolder(run, resume=resume)
-    budget = config or Config()
-    checkpoint = read_checkpoint(folder.last) if resume else None
-    before = None if checkpoint is None else checkpoint["split"]
-    if before is not None:
-        check_resumed(frames, before)
-    training, validation = split_annotated(frames, budget, before)
-    settings = settle_config(budget, training, validation, checkpoint, start_from)
-    board = Board(folder.path) if settings.training.tensorboard else None
-    use_threads(settings.training.threads)
-    device = choose_device(settings.training.device)
-    state = new_state(settings, device)
-    store = load_frames(training, state.network.levels, device, settings)
-    if checkpoint is not None:
-        state.restore(checkpoint, folder.last)
-    elif start_from is not None:
-        state.start_from(model_file(Path(start_from)))
-    elif settings.training.pretrained:
-        state.start_pretrained(Path(settings.training.pretrained))
-    split = {"training": [f.name for f in training], "validation": [f.name for f in validation]}
-    folder.write_start(settings, split)
-    checked = Validation(validation, settings, device, store.class_weights)
-    job = Job(folder, settings, device, state, store, checked, split, board)
-    if before is not None and set(before["validation"]) != set(split["validation"]):
-        revalidate(job, validation)
+    try:
+        job, notices = prepare(folder, frames, config or Config(), resume, start_from)
+    except BaseException:
+        folder.remove_unused()
+        raise
     yield TrainingStart(
-        device=describe_device(device),
-        training_frames=tuple(split["training"]),
-        validation_frames=tuple(split["validation"]),
-        parameters=state.network.parameter_count(),
-        dt_bound=settings.targets.dt_bound or 0.0,
-        start_epoch=state.epoch,
-        batches_per_epoch=settings.training.batches_per_epoch,
+        device=describe_device(job.device),
+        training_frames=tuple(job.split["training"]),
+        validation_frames=tuple(job.split["validation"]),
+        parameters=job.state.network.parameter_count(),
+        dt_bound=job.config.targets.dt_bound or 0.0,
+        start_epoch=job.state.epoch,
+        batches_per_epoch=job.config.training.batches_per_epoch,
     )
-    yield from map(Notice, cautions(training, validation, settings))
+    yield from map(Notice, notices)
     yield from _only_work_counts(job, _run(job, preview, new_frames))
 
 

@@ -314,6 +314,9 @@ def test_runs_are_read_without_their_networks(project):
     assert [run.finished for run in runs] == [True, False, True, True]
     assert [run.resumable for run in runs] == [False, True, False, False]
     assert project.new_run().name == "005" and not project.new_run().exists()
+    project.new_run().mkdir()  # a training that could not begin
+    assert project.new_run().name == "005"
+    project.new_run().rmdir()
     second = runs[1]
     assert (second.epochs, second.best_epoch, second.seg, second.iou) == (4, 2, 0.2, 0.4)
     assert (second.elapsed_s, second.budget, runs[3].budget) == (240, "10 min", "4 epochs")

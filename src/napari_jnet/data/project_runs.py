@@ -80,8 +80,11 @@ def list_runs(folder: Path) -> tuple[RunSummary, ...]:
 
 
 def next_run(folder: Path) -> Path:
-    """Return the next free name: ``001``, ``002``, ...; makes nothing."""
-    numbers = [int(path.name) for path in _numbered(folder)]
+    """Return the next free name: ``001``, ``002``, ...; makes nothing.
+
+    An empty folder, which a training that could not begin has left, is free.
+    """
+    numbers = [int(path.name) for path in _numbered(folder) if any(path.iterdir())]
     return folder / f"{max(numbers, default=0) + 1:03d}"
 
 
