@@ -9,7 +9,10 @@ from napari.components import ViewerModel
 
 from napari_jnet.data import array_stack
 from napari_jnet.events import FramePrediction
+from napari_jnet.plugin.predict.jobs import class_pixels
+from napari_jnet.plugin.predict.result_layers import Answer
 from napari_jnet.plugin.predict.results import add_results
+from napari_jnet.plugin.predict.told import Told
 
 LEGEND = (("background", "#000000"), ("line", "#00ff00"), ("ellipse", "#ff0000"))
 
@@ -26,9 +29,10 @@ def viewer():
     return model
 
 
-def add(viewer, before=None):
+def add(viewer, before=None, answer=None):
     image = viewer.layers["movie"]
-    return add_results(viewer, before, image, array_stack(image.data), 5.0, "model")
+    stack = array_stack(image.data)
+    return add_results(viewer, before, image, stack, 5.0, "model", answer=answer)
 
 
 def test_classes_get_a_layer_with_their_colours_and_names(viewer):
@@ -58,3 +62,45 @@ def test_the_layer_goes_with_the_others(viewer):
     second = add_results(viewer, first, image, array_stack(image.data), 5.0, "another model")
     assert second is not first
     assert "classes" not in viewer.layers
+
+
+def test_classes_are_seen_first_and_cells_do_not_lie_over_them(viewer):
+    results = add(viewer, answer=Answer(3, True, LEGEND))
+    results.write(predicted(np.ones((8, 9), np.uint8)), 0.5)
+    seen = {layer.name: layer.visible for layer in results.all_layers}
+    assert seen == {"segmentation": False, "distance": False, "cells": False, "classes": True}
+
+
+def test_a_network_without_distance_has_no_layer_of_it(viewer):
+    answer = Answer(distance=False)
+    results = add(viewer, answer=answer)
+    results.write(predicted(None), 0.5)
+    assert [layer.name for layer in viewer.layers][1:] == ["segmentation", "cells"]
+    assert results.layers == results.all_layers == (results.segmentation, results.cells)
+    assert results.distance is None
+    assert results.missing == []
+    assert add(viewer, results, answer) is results
+    assert not results.prediction(1).distance.any()  # what is exported, as before
+
+
+def test_the_share_of_each_class_is_said_by_its_name():
+    answer = Answer(3, True, LEGEND)
+    counted = class_pixels(predicted(np.arange(72).reshape(8, 9).astype(np.uint8) % 3), answer, 0.5)
+    assert counted == {"background": 24, "line": 24, "ellipse": 24}
+    told = Told(device="CPU, 1 thread")
+    for pixels in (counted, {"background": 72, "line": 0, "ellipse": 0}):
+        told.count(1)
+        told.count_classes(pixels)
+    assert told.text(False, False) == (
+        "line 17 %, ellipse 17 %, background 67 % of 2 frames, on the CPU."
+    )
+
+
+def test_two_classes_have_shares_too_and_cells_have_none():
+    frame = predicted(None)
+    frame.segmentation[:2] = 0.7
+    vessels = Answer(legend=(("background", "#000000"), ("vessel", "#ff0000")))
+    assert class_pixels(frame, vessels, 0.5) == {"background": 54, "vessel": 18}
+    assert class_pixels(frame, vessels, 0.8)["vessel"] == 0
+    assert class_pixels(frame, Answer(), 0.5) == {}
+    assert Answer(4).names == ("background", "class 1", "class 2", "class 3")

@@ -10,7 +10,13 @@ from napari_jnet.data.stack import Stack
 from napari_jnet.events import FramePrediction, Notice
 from napari_jnet.plugin.predict.batch import BatchFrame
 from napari_jnet.plugin.predict.form import SeparationForm
-from napari_jnet.plugin.predict.jobs import Exported, LayerWanted, ModelReady, Unsure
+from napari_jnet.plugin.predict.jobs import (
+    ClassPixels,
+    Exported,
+    LayerWanted,
+    ModelReady,
+    Unsure,
+)
 from napari_jnet.plugin.predict.overlays import Visibility
 from napari_jnet.plugin.predict.results import Results, add_results
 from napari_jnet.plugin.predict.scopes import Work
@@ -81,6 +87,7 @@ class Arrival:
         handlers: dict[type, Callable[[Any], None]] = {
             FramePrediction: self._frame,
             Unsure: self._unsure,
+            ClassPixels: lambda counted: self.told.count_classes(counted.pixels),
             Notice: lambda notice: self.told.add(notice.text),
             ModelReady: self._model_ready,
             LayerWanted: self._layer_wanted,
@@ -115,7 +122,14 @@ class Arrival:
         image, stack, work = self._target
         before, positions = self.results, work.positions(stack)
         self.results = add_results(
-            self._session.viewer, before, image, stack, event.bound, event.key, positions
+            self._session.viewer,
+            before,
+            image,
+            stack,
+            event.bound,
+            event.key,
+            positions,
+            event.answer,
         )
         event.missing.extend(self.results.missing)
         event.taken.set()
@@ -145,5 +159,6 @@ class Arrival:
 
     def _batch_frame(self, event: BatchFrame) -> None:
         self.told.count(event.cells)
+        self.told.count_classes(event.classes)
         words = f"{event.stack}: frame {event.done} of {event.count}"
         self._progress(event.done, event.count, words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import tifffile
 from napari_jnet.config import InstanceConfig
 from napari_jnet.data import FORMATS, Stack, open_stack, sequences
 from napari_jnet.events import FramePrediction, Notice
-from napari_jnet.plugin.predict.jobs import ModelShelf, opened_model
+from napari_jnet.plugin.predict.jobs import ModelReady, ModelShelf, class_pixels, opened_model
 from napari_jnet.plugin.worker import JobMaker
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class BatchFrame:
     done: int
     count: int
     cells: int
+    classes: dict[str, int] = field(default_factory=dict)  # pixels of each
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def predicting_folder(
         yield ready
         count, done, skipped = sum(len(stack) for stack in stacks), 0, len(problems)
         for stack, place in zip(stacks, _places(stacks, output), strict=True):
-            written = yield from _one_stack(model, stack, place, instances, done, count)
+            written = yield from _one_stack(model, ready, stack, place, instances, done, count)
             skipped += not written
             done += len(stack)
         return BatchEnd(len(stacks) + len(problems), skipped)
@@ -157,6 +158,7 @@ def _places(stacks: Sequence[Stack], output: Path) -> list[Path]:
 
 def _one_stack(
     model: Model,
+    ready: ModelReady,
     stack: Stack,
     place: Path,
     instances: InstanceConfig | None,
@@ -173,29 +175,34 @@ def _one_stack(
     good = 0
     with writer:
         for position, number in enumerate(stack.frame_numbers, start=1):
-            cells, problem = _one_frame(model, stack, number, writer, instances)
+            found, problem = _one_frame(model, stack, number, writer, instances)
             good += not problem
-            if problem:
+            cells, classes = 0, {}
+            if found is None:
                 yield Notice(problem)
-            yield BatchFrame(stack.name, done + position, count, cells)
+            else:
+                cells = int(found.instances.max(initial=0))
+                threshold = (instances or ready.instances).segmentation_threshold
+                classes = class_pixels(found, ready.answer, threshold)
+            yield BatchFrame(stack.name, done + position, count, cells, classes)
     return good > 0
 
 
 def _one_frame(
     model: Model, stack: Stack, number: int, writer: ResultWriter, instances: InstanceConfig | None
-) -> tuple[int, str]:
-    """Predict and write one frame; return its number of cells and what was wrong, in words."""
+) -> tuple[FramePrediction | None, str]:
+    """Predict and write one frame; return it, or None and what was wrong, in words."""
     from napari_jnet.export import OutputError
     from napari_jnet.inference import predict
 
-    cells = 0
+    found = None
     try:
         for event in predict(model, stack, frames=[number], instances=instances):
             if isinstance(event, FramePrediction):
                 writer.write(event)
-                cells = int(event.instances.max(initial=0))
+                found = event
     except OutputError:
         raise  # the disk is full or the folder gone: no use in going on
     except (ValueError, OSError) as error:
-        return 0, f"{stack.name}, frame {number} is left out: {error}"
-    return cells, ""
+        return None, f"{stack.name}, frame {number} is left out: {error}"
+    return found, ""

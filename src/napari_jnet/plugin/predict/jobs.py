@@ -8,9 +8,12 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_jnet.config import InstanceConfig
 from napari_jnet.data.stack import Stack
 from napari_jnet.events import FramePrediction
+from napari_jnet.plugin.predict.result_layers import Answer
 from napari_jnet.plugin.predict.results import Results
 from napari_jnet.plugin.predict.scopes import Work
 from napari_jnet.plugin.torch_loading import load_torch
@@ -20,11 +23,13 @@ if TYPE_CHECKING:
     from napari_jnet.checkpoint import Model
 
 __all__ = [
+    "ClassPixels",
     "Exported",
     "LayerWanted",
     "ModelReady",
     "ModelShelf",
     "Unsure",
+    "class_pixels",
     "exporting",
     "opened_model",
     "predicting",
@@ -41,6 +46,7 @@ class ModelReady:
     bound: float
     instances: InstanceConfig
     device: str
+    answer: Answer = field(default_factory=Answer)
     missing: list[str] = field(default_factory=list)  # layers to make, as the window answers
     taken: Event = field(default_factory=Event, compare=False)
 
@@ -59,6 +65,13 @@ class Unsure:
 
     position: int
     bits: float
+
+
+@dataclass(frozen=True)
+class ClassPixels:
+    """How much of what is predicted belongs to each class."""
+
+    pixels: dict[str, int]  # by name, background first
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,21 @@ def opened_model(shelf: ModelShelf, path: Path, facts: dict[str, Any]) -> tuple[
     use_threads(window_threads())
     key, model = shelf.get(path, facts)
     where = describe_device(model.device)
-    return ModelReady(key, model.dt_bound, model.config.instances, where), model
+    network = model.config.network
+    answer = Answer(network.classes, network.distance, model.config.targets.legend)
+    return ModelReady(key, model.dt_bound, model.config.instances, where, answer), model
+
+
+def class_pixels(prediction: FramePrediction, answer: Answer, threshold: float) -> dict[str, int]:
+    """Count the pixels of each class, by its name; nothing where single cells are meant."""
+    if not answer.areas:
+        return {}
+    if prediction.classes is not None:
+        counts = np.bincount(prediction.classes.ravel(), minlength=len(answer.names))
+    else:
+        foreground = int((prediction.segmentation > threshold).sum())
+        counts = np.array([prediction.segmentation.size - foreground, foreground])
+    return {name: int(count) for name, count in zip(answer.names, counts, strict=False)}
 
 
 def predicting(
@@ -125,7 +152,12 @@ def predicting(
         frames, region = work.numbers, work.region
         for event in predict(model, stack, frames=frames, instances=instances, region=region):
             yield event
-            if isinstance(event, FramePrediction) and event.region is None:
+            if not isinstance(event, FramePrediction):
+                continue
+            threshold = (instances or ready.instances).segmentation_threshold
+            if counted := class_pixels(event, ready.answer, threshold):
+                yield ClassPixels(counted)
+            if event.region is None:
                 yield Unsure(event.position, frame_uncertainty(event.segmentation))
 
     return job

@@ -17,10 +17,10 @@ from napari_jnet.plugin.session import METADATA_KEY, Lifetime, Session, result_o
 __all__ = ["OVERLAYS", "OverlayPanel", "Visibility"]
 
 OVERLAYS: dict[str, str] = {
+    "classes": "most probable class",
     "cells": "each cell its own colour",
     "segmentation": "where the network sees cell",
     "distance": "to the nearest boundary",
-    "classes": "most probable class",
     "preview": "what training sees now",
     "errors": "missed, false, split, merged",
 }
@@ -259,7 +259,7 @@ def _meaning(kind: str, layer: Any) -> str:
         low, high = (float(limit) for limit in layer.contrast_limits)
         return f"{OVERLAYS[kind]}, {low:g} to {high:g} px"
     names = [name for name, _ in layer_legend(layer)[1:]] if hasattr(layer, "brush_size") else []
-    return ", ".join(names) if names else OVERLAYS[kind]
+    return ", ".join(names) or layer.metadata[METADATA_KEY].get("shows") or OVERLAYS[kind]
 
 
 def _patch(kind: str, layer: Any) -> QPixmap:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +14,59 @@ from napari_jnet.plugin.session import METADATA_KEY, result_of
 if TYPE_CHECKING:
     import napari
 
-__all__ = ["RESULT_LAYERS", "add_result_layer", "mark", "placement"]
+__all__ = ["RESULT_LAYERS", "Answer", "add_result_layer", "mark", "placement"]
 
 RESULT_LAYERS = ("segmentation", "distance", "cells")
 """In the order of the viewer, the lowest first."""
 
 _SEGMENTATION = "#35c6f4"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network says of a pixel, as far as layers and words depend on it.
+
+    Attributes
+    ----------
+    classes
+        Segmentation channels of the network; its classes where there are more than two.
+    distance
+        Whether it predicts a distance.
+    legend
+        (name, "#rrggbb") of each class from background; empty for cells.
+    """
+
+    classes: int = 1
+    distance: bool = True
+    legend: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def areas(self) -> bool:
+        """Whether the areas of classes are meant, not single cells."""
+        return self.classes > 2 or bool(self.legend)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its classes from background."""
+        known = tuple(name for name, _ in self.legend)
+        usual = ("background", *(f"class {n}" for n in range(1, max(self.classes, 2))))
+        return known + usual[len(known) :]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of its result layers, without that of the classes."""
+        return tuple(name for name in RESULT_LAYERS if self.distance or name != "distance")
+
+    def look(self, name: str) -> dict[str, Any]:
+        """Return options of a result layer that differ from those for cells."""
+        if not self.areas:
+            return {}
+        foreground = self.names[1] if len(self.names) == 2 else "all but background"
+        shows = {"segmentation": foreground, "cells": "each separate piece its own colour"}
+        options: dict[str, Any] = {"metadata": mark(name, shows.get(name, ""))}
+        if self.classes > 2 and name in shows:
+            options["visible"] = False  # it would lie over the classes
+        return options
 
 
 def placement(layer: Any) -> dict[str, Any]:
@@ -33,9 +81,9 @@ def placement(layer: Any) -> dict[str, Any]:
     }
 
 
-def mark(result: str) -> dict[str, Any]:
-    """Return metadata that say which result a layer is."""
-    return {METADATA_KEY: {"result": result}}
+def mark(result: str, shows: str = "") -> dict[str, Any]:
+    """Return metadata that say which result a layer is, and what it shows if that is special."""
+    return {METADATA_KEY: {"result": result} | ({"shows": shows} if shows else {})}
 
 
 def add_result_layer(
@@ -58,8 +106,8 @@ def add_result_layer(
     """
     active = viewer.layers.selection.active
     add = viewer.add_image if name == "distance" else viewer.add_labels
-    options = {**_look(name), **options}
-    layer = add(data, name=name, metadata=mark(name), **options, **placement(image))
+    options = {**_look(name), "metadata": mark(name), **options}
+    layer = add(data, name=name, **options, **placement(image))
     if hasattr(active, "brush_size") and not result_of(active):
         viewer.layers.selection.active = active
     return layer

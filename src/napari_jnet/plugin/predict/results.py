@@ -1,4 +1,4 @@
-"""The three result layers of a prediction, and the maps that the sliders work on."""
+"""The result layers of a prediction, and the maps that the sliders work on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_jnet.data.stack import Stack
 from napari_jnet.events import FramePrediction
 from napari_jnet.plugin.layers import current_index, pixels
 from napari_jnet.plugin.legend import legend_options
-from napari_jnet.plugin.predict.result_layers import RESULT_LAYERS, add_result_layer, placement
+from napari_jnet.plugin.predict.result_layers import Answer, add_result_layer, placement
 from napari_jnet.plugin.session import METADATA_KEY, same
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Results:
         Of positions that are predicted only in part: the regions (rows, columns) that are.
     legend
         (name, "#rrggbb") of each class, where there are more than cell and background.
+    answer
+        What the network says of a pixel.
     edited
         Positions whose cells somebody painted on; the sliders leave them alone.
     """
@@ -61,7 +63,9 @@ class Results:
         stack: Stack,
         bound: float,
         source: Any = None,
+        answer: Answer | None = None,
     ) -> None:
+        self.answer = answer or Answer()
         self.image, self.stack, self.bound, self.source = image, stack, bound, source
         self._viewer = viewer
         self._single = image.ndim == 2
@@ -78,7 +82,7 @@ class Results:
     @property
     def missing(self) -> list[str]:
         """The result layers that are not made yet."""
-        return [name for name in RESULT_LAYERS if name not in self._made]
+        return [name for name in self.answer.layers if name not in self._made]
 
     def make(self, name: str) -> Any:
         """Return the layer of this name; made when it is first asked for.
@@ -87,7 +91,7 @@ class Results:
         """
         if name in self._made:
             return self._made[name]
-        shape, options = self.probability.shape, {}
+        shape, options = self.probability.shape, self.answer.look(name)
         if name == "distance":
             data = self.distance_map
             options["contrast_limits"] = (0.0, max(self.bound, 1e-3))
@@ -106,8 +110,8 @@ class Results:
 
     @property
     def distance(self) -> Any:
-        """The layer of distances."""
-        return self.make("distance")
+        """The layer of distances; None where the network predicts none."""
+        return self.make("distance") if self.answer.distance else None
 
     @property
     def cells(self) -> Any:
@@ -115,9 +119,9 @@ class Results:
         return self.make("cells")
 
     @property
-    def layers(self) -> tuple[Any, Any, Any]:
-        """The layers segmentation, distance and cells."""
-        return self.segmentation, self.distance, self.cells
+    def layers(self) -> tuple[Any, ...]:
+        """The layers segmentation, distance (where the network predicts it) and cells."""
+        return tuple(self.make(name) for name in self.answer.layers)
 
     @property
     def all_layers(self) -> tuple[Any, ...]:
@@ -273,6 +277,7 @@ def add_results(
     bound: float,
     source: Any,
     positions: Collection[int] | None = None,
+    answer: Answer | None = None,
 ) -> Results:
     """Return results for a prediction: the ones of before where they fit, else new ones.
 
@@ -284,7 +289,7 @@ def add_results(
         Gets the layers.
     before
         The results of the last prediction.
-    image, stack, bound, source
+    image, stack, bound, source, answer
         Of the prediction, see `Results`.
     positions
         That are predicted now; None = all.
@@ -293,7 +298,7 @@ def add_results(
         return before
     if before is not None:
         before.set_aside() if before.edited else _remove(viewer, before)
-    return Results(viewer, image, stack, bound, source)
+    return Results(viewer, image, stack, bound, source, answer)
 
 
 def _remove(viewer: napari.viewer.Viewer, results: Results) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from napari_jnet.plugin.annotate.frames_model import percent
 
 __all__ = ["Told"]
 
@@ -20,6 +23,7 @@ class Told:
     device: str = ""
     frames: int = 0
     cells: int = 0
+    classes: dict[str, int] = field(default_factory=dict)  # pixels of each, background first
 
     def add(self, text: str) -> None:
         """Add a notice."""
@@ -30,13 +34,26 @@ class Told:
         self.frames += 1
         self.cells += cells
 
+    def count_classes(self, pixels: Mapping[str, int]) -> None:
+        """Count the pixels of each class of a frame; then their shares are said, not cells."""
+        for name, count in pixels.items():
+            self.classes[name] = self.classes.get(name, 0) + count
+
+    def _found(self) -> str:
+        if not self.classes:
+            return _count(self.cells, "cell")
+        whole = sum(self.classes.values())
+        background, *others = self.classes
+        shares = [f"{name} {percent(self.classes[name], whole)}" for name in (*others, background)]
+        return ", ".join(shares)
+
     def end_batch(self, stacks: int, skipped: int, output: Path | None) -> None:
         """Say how a folder of stacks went."""
         good = stacks - skipped
         left = f"; {_count(skipped, 'stack')} left out" if skipped else ""
         self.first = (
             f"{_count(good, 'stack')} predicted, {_count(self.frames, 'frame')}, "
-            f"{_count(self.cells, 'cell')}{left}. The results are in {output}."
+            f"{self._found()}{left}. The results are in {output}."
         )
 
     def text(self, in_region: bool, stopped: bool) -> str:
@@ -45,9 +62,8 @@ class Told:
         if not self.first and self.frames:
             where = " in a region" if in_region else ""
             on = f", on the {_short(self.device)}" if self.device else ""
-            lines.append(
-                f"{_count(self.cells, 'cell')} in {_count(self.frames, 'frame')}{where}{on}."
-            )
+            of = "of" if self.classes else "in"
+            lines.append(f"{self._found()} {of} {_count(self.frames, 'frame')}{where}{on}.")
         lines += self.notices
         if stopped:
             lines.insert(min(len(lines), 1), "Stopped; what is done so far is kept.")

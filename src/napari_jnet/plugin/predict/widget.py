@@ -44,7 +44,7 @@ class PredictWidget(JobWidget):
     Parameters
     ----------
     napari_viewer
-        The viewer whose image is predicted; three layers are added to it.
+        The viewer whose image is predicted; the result layers are added to it.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
@@ -120,8 +120,12 @@ class PredictWidget(JobWidget):
         return self._arrival.results
 
     @property
-    def layers(self) -> tuple[Any, Any, Any] | None:
-        """The layers segmentation, distance and cells, or None before a prediction."""
+    def layers(self) -> tuple[Any, ...] | None:
+        """The layers segmentation, distance and cells, or None before a prediction.
+
+        Distance is left out where the network predicts none, as one that learned from scribbles;
+        cells are always last.
+        """
         return None if self.results is None else self.results.layers
 
     def set_image(self, layer: Any) -> None:
