@@ -6,6 +6,8 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,7 +165,8 @@ def test_relocate(fresh, tmp_path, capsys):
 
 
 def test_a_damaged_project_is_one_line_on_stderr(fresh, capsys):
-    (fresh / "work" / "project.json").write_text("{")
+    for name in ("project.json", "project.json.bak"):
+        (fresh / "work" / name).write_text("{")
     for command in (
         ("info", fresh / "work"),
         ("train", fresh / "work"),
@@ -172,6 +175,17 @@ def test_a_damaged_project_is_one_line_on_stderr(fresh, capsys):
         assert call(*command) == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and "project.json is damaged" in said
+
+
+def test_a_project_is_opened_from_its_second_copy_and_that_is_said_once(fresh):
+    (fresh / "work" / "project.json").write_text("")
+    command = [sys.executable, "-m", "napari_jnet", "info", str(fresh / "work")]
+    said = [
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stderr
+        for _ in range(2)
+    ]
+    assert "written anew from its second copy" in said[0]
+    assert said[0].count("\n") == 1 and said[1] == ""
 
 
 def test_the_python_of_the_document_runs(tmp_path, monkeypatch):

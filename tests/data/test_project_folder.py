@@ -28,6 +28,7 @@ from napari_jnet.data import (
     training_frames,
 )
 from napari_jnet.data import storing as storing_module
+from napari_jnet.data.project_places import damaged_projects
 
 NUMBERS = (0, 2, 7, 8, 11)
 
@@ -440,7 +441,8 @@ def test_storing_that_is_stopped_leaves_nothing_half(tmp_path):
     storing = project.store_stack(stack)
     next(storing)
     storing.close()
-    assert sorted(p.name for p in project.path.iterdir()) == ["annotations", "project.json"]
+    names = ["annotations", "project.json", "project.json.bak"]
+    assert sorted(p.name for p in project.path.iterdir()) == names
     assert not Project.open(project.path).stack.stored
     with pytest.raises(ValueError, match="another one"):
         list(project.store_stack(array_stack(np.stack([image(n + 9) for n in range(5)]))))
@@ -527,7 +529,8 @@ def test_the_newest_project_of_a_stack_is_found(tmp_path, dataset, monkeypatch):
     assert find_project(stack) == second.path
     os.utime(first.path / "project.json", (2e9, 2e9))
     assert find_project(stack) == first.path
-    (first.path / "project.json").write_text("{")
+    for name in ("project.json", "project.json.bak"):
+        (first.path / name).write_text("{")
     assert find_project(stack) == second.path
 
 
@@ -580,6 +583,7 @@ def test_programs_wait_for_each_other(project):
 def test_a_damaged_project_file_is_said_and_nothing_is_changed(project):
     project.write_frame(7, painted())
     file = project.path / "project.json"
+    (project.path / "project.json.bak").write_text("")
     for text, words in (
         ("{ half", "is damaged"),
         ("[]", "is damaged"),
@@ -598,8 +602,63 @@ def test_a_damaged_project_file_is_said_and_nothing_is_changed(project):
     assert (project.read_frame(7) == painted()).all()
 
 
+@pytest.mark.parametrize("text", ["", "{ half", "[]", None])
+def test_a_damaged_project_file_is_mended_from_its_copy(project, text, caplog):
+    project.write_frame(7, painted())
+    project.set_role(7, "unused")
+    file = project.path / "project.json"
+    whole = file.read_text()
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+    assert find_project(project.open_stack(), project.path.parent) == project.path
+    again = Project.open(project.path)
+    assert again.role(7) == "unused"
+    assert str(file) in again.notice
+    assert again.notice in caplog.messages
+    assert file.read_text() == whole
+    aside = file.with_name("project.json.damaged")
+    assert (aside.read_text() if aside.exists() else None) == text
+    assert Project.open(project.path).notice == ""
+    file.write_text("")
+    again.set_role(7, "training")
+    assert Project.open(project.path).role(7) == "training"
+
+
+def test_a_newer_project_file_is_not_replaced_by_its_copy(project):
+    file = project.path / "project.json"
+    newer = file.read_text().replace('"version": 1', '"version": 9')
+    file.write_text(newer)
+    with pytest.raises(ValueError, match="version 9"):
+        Project.open(project.path)
+    assert file.read_text() == newer
+
+
+def test_a_project_that_cannot_be_read_is_told_with_the_stack(tmp_path, dataset):
+    stack, other = open_stack(dataset), array_stack(np.zeros((5, 9, 9), np.uint8))
+    root = tmp_path / "projects"
+    named = Project.create(new_project_folder(stack, root), stack, "instances")
+    moved = Project.create(root / "mine", stack, "instances")
+    moved.write_frame(7, painted())
+    assert damaged_projects(stack, root) == ()
+    for path in (named.path, moved.path):
+        for name in ("project.json", "project.json.bak"):
+            (path / name).write_text("")
+    assert find_project(stack, root) is None
+    told = damaged_projects(stack, root)
+    assert [str(p.path) in words for p, words in zip((named, moved), told, strict=True)] == [
+        True
+    ] * 2
+    assert all("put back a copy" in words for words in told)
+    assert damaged_projects(other, root) == ()
+    for name in ("project.json", "project.json.bak"):
+        (moved.path / name).unlink()
+    assert "is gone: put it back" in damaged_projects(stack, root)[1]
+
+
 def test_a_lost_project_file_is_written_again_by_who_knows_it(project):
     (project.path / "project.json").unlink()
+    (project.path / "project.json.bak").unlink()
     with pytest.raises(FileNotFoundError, match="is no project"):
         Project.open(project.path)
     project.set_role(7, "unused")

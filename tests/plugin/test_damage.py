@@ -93,6 +93,30 @@ def test_a_project_with_a_damaged_frame_is_loaded_by_its_path(
     assert "t003.tif" in state.trouble
 
 
+def test_a_damaged_project_file_costs_nothing_and_is_said(
+    make_napari_viewer_proxy, painted, projects
+):
+    project, movie = painted
+    (project.path / "project.json").write_text("")
+    state = opened(make_napari_viewer_proxy(), movie)
+    assert str(project.path / "project.json") in state.trouble
+    assert state.offer.path == project.path
+    go_on(state)
+    state.keeper.wait()
+    assert state.project.path == project.path
+    assert state.book.annotated == (0, 2, 3)
+
+
+def test_a_lost_project_is_said_when_its_stack_is_opened(make_napari_viewer_proxy, painted):
+    project, movie = painted
+    for name in ("project.json", "project.json.bak"):
+        (project.path / name).write_text("")
+    state = opened(make_napari_viewer_proxy(), movie)
+    assert state.offer is None
+    assert str(project.path) in state.trouble
+    assert "put back a copy" in state.trouble
+
+
 def test_many_damaged_frames_are_told_in_one_sentence():
     words = damage_words({n: f"/a/t{n:03d}.tif is damaged." for n in range(20)})
     assert words.startswith("Frames 0, 1, 2, 3, 4 and 15 more are damaged")

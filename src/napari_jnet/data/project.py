@@ -1,12 +1,13 @@
 """A project: a plain folder that remembers the work on one stack.
 
-``project.json`` (stack, kind of labels, roles, settings), ``annotations`` (a file a painted frame),
+``project.json`` (stack, kind of labels, roles, settings) and a second copy of it, ``annotations`` (a file a painted frame),
 ``runs`` (a folder a training), and ``stack.tif`` where the image is in no file of its own.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from napari_jnet.data.project_copy import check_size, write_copy
 from napari_jnet.data.project_file import (
     PROJECT_FILE,
     ProjectFile,
+    mend_project,
     project_folder,
     read_project,
     write_project,
@@ -50,10 +52,13 @@ class Project:
     ----------
     path
         The folder.
+    notice
+        What was mended when it was opened, in words; "" if all was well.
     """
 
-    def __init__(self, path: Path, content: ProjectFile) -> None:
+    def __init__(self, path: Path, content: ProjectFile, notice: str = "") -> None:
         self.path = path
+        self.notice = notice
         self._content = content
         self._lock = threading.RLock()
 
@@ -134,6 +139,9 @@ class Project:
     def open(cls, folder: Path | str) -> Project:
         """Open a project; what killed processes have left unfinished is cleared away.
 
+        A damaged ``project.json`` is put aside and written anew from its second copy; `notice` and
+        the log say so.
+
         Parameters
         ----------
         folder
@@ -144,14 +152,18 @@ class Project:
         FileNotFoundError
             If there is no project.
         ValueError
-            If ``project.json`` is damaged or of a newer version; nothing is changed then.
+            If ``project.json`` and its copy are damaged, or of a newer version; nothing is changed
+            then.
         """
         path = Path(os.path.abspath(folder))
         path = project_folder(path) or path
+        notice = mend_project(path)
+        if notice:
+            logging.getLogger("napari_jnet").warning("%s", notice)
         content = read_project(path)
         for part in (path, path / ANNOTATIONS):
             clean(part)
-        return cls(path, content)
+        return cls(path, content, notice)
 
     # what it is
 
@@ -211,6 +223,8 @@ class Project:
 
     def _change(self, change: Callable[[ProjectFile], ProjectFile]) -> None:
         """Change what stands on disk now, so that what another program wrote is not undone."""
+        with self._lock:
+            mend_project(self.path)
         with self._lock, sole_writer(self.path):
             try:
                 now = read_project(self.path)

@@ -1,4 +1,7 @@
-"""``project.json``: what a project remembers besides pixels, read and written whole."""
+"""``project.json``: what a project remembers besides pixels, read and written whole.
+
+``project.json.bak`` is a second copy: where the first is damaged or lost, the second takes its place.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,22 @@ from napari_jnet.data.project_frames import ANNOTATIONS
 from napari_jnet.data.project_reference import StackReference
 from napari_jnet.data.roles import check_role
 from napari_jnet.data.stack import LabelKind
-from napari_jnet.data.storing import write_file
+from napari_jnet.data.storing import keep_aside, sole_writer, write_file
 
 __all__ = [
     "FORMAT",
     "PROJECT_FILE",
+    "PROJECT_FILES",
     "VERSION",
     "ProjectFile",
+    "mend_project",
     "project_folder",
     "read_project",
     "write_project",
 ]
 
 PROJECT_FILE = "project.json"
+PROJECT_FILES = (PROJECT_FILE, "project.json.bak")
 FORMAT = "napari-jnet project"
 VERSION = 1
 
@@ -96,37 +102,91 @@ def project_folder(path: Path) -> Path | None:
 
     A path means its project if it is the folder, its ``project.json`` or its ``annotations``.
     """
-    folder = path.parent if path.name in (PROJECT_FILE, ANNOTATIONS) else path
+    folder = path.parent if path.name in (*PROJECT_FILES, ANNOTATIONS) else path
     return folder if _is_project(folder) else None
 
 
 def _is_project(folder: Path) -> bool:
     """Say whether a folder is a project, be it damaged; never raises."""
-    path = folder / PROJECT_FILE
     try:
         if (folder / ANNOTATIONS).is_dir():
-            return path.is_file()
-        # Copying programs may leave out the empty folder of a project without annotations.
+            return any((folder / name).is_file() for name in PROJECT_FILES)
+    except OSError:
+        return False
+    # Copying programs may leave out the empty folder of a project without annotations.
+    return any(_is_ours(folder / name) for name in PROJECT_FILES)
+
+
+def _is_ours(path: Path) -> bool:
+    try:
         with path.open("rb") as file:
             return FORMAT.encode() in file.read(200)
     except OSError:
         return False
 
 
+class _Damaged(ValueError):
+    """The file holds nothing that can be read."""
+
+
 def read_project(folder: Path) -> ProjectFile:
-    """Read ``project.json`` of a folder.
+    """Read ``project.json`` of a folder; its second copy where it is damaged or lost.
 
     Raises
     ------
     FileNotFoundError
         If there is none.
     ValueError
-        If it is damaged, of a newer version, or no project's.
+        If both are damaged, or it is of a newer version, or no project's.
     """
-    path = folder / PROJECT_FILE
+    first, second = (folder / name for name in PROJECT_FILES)
+    try:
+        return _read(first)
+    except (FileNotFoundError, _Damaged):
+        try:
+            return _read(second)
+        except (OSError, ValueError):
+            pass
+        raise
+
+
+def mend_project(folder: Path) -> str:
+    """Put the second copy in the place of a damaged or lost ``project.json``, which is kept aside.
+
+    Returns
+    -------
+    str
+        What was done, in words; "" where all is well, or nothing can be done.
+    """
+    first, second = (folder / name for name in PROJECT_FILES)
+    try:
+        _read(first)
+        return ""
+    except FileNotFoundError:
+        what = "was missing"
+    except _Damaged:
+        what = f"was damaged and is now {first.name}.damaged"
+    except (OSError, ValueError):
+        return ""
+    with sole_writer(folder):
+        try:
+            _read(second)
+            if first.exists():
+                keep_aside(first)
+            write_file(first, second.read_bytes())
+        except (OSError, ValueError):
+            return ""
+    return (
+        f"{first} {what}: it was written anew from its second copy, {second.name}. Look whether the "
+        "roles of the frames are as you left them; what is painted is not affected."
+    )
+
+
+def _read(path: Path) -> ProjectFile:
     if not path.is_file():
         raise FileNotFoundError(
-            f"{folder} is no project of napari-jnet: it has no {PROJECT_FILE}. Choose a project's folder."
+            f"{path.parent} is no project of napari-jnet: it has no {PROJECT_FILE}. "
+            "Choose a project's folder."
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -149,15 +209,16 @@ def read_project(folder: Path) -> ProjectFile:
 
 
 def write_project(folder: Path, content: ProjectFile) -> None:
-    """Write ``project.json``; raises `OSError` in words."""
+    """Write ``project.json``, its second copy first; raises `OSError` in words."""
     text = json.dumps(content.to_dict(), indent=2, ensure_ascii=False) + "\n"
     text = _NUMBERS.sub(lambda match: " ".join(match[0].split()), text)
-    write_file(folder / PROJECT_FILE, text.encode())
+    for name in reversed(PROJECT_FILES):
+        write_file(folder / name, text.encode())
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
+def _damaged(path: Path, error: Exception) -> _Damaged:
     words = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-    return ValueError(
+    return _Damaged(
         f"{path} is damaged ({words}). The painted frames beside it, in annotations, are untouched: "
         "put back a copy of the file, or make a new project of the stack and copy annotations there."
     )

@@ -162,14 +162,15 @@ class Keeper:
         if same(kept.layer, self._session.annotation):
             self._current = kept
 
+        notice = kept.layer.metadata.get(METADATA_KEY, {}).pop("notice", "")
+
         def opened(project: Project) -> None:
             self._note(project)
             self._know(project, kept)
             if kept.layer.selected_label == 1:  # else somebody chose a number
                 make_ready(kept.layer, project.kind, kept.highest)
             self._say_saved(project.last_saved)
-            if kept.damaged:
-                say_trouble(self._session, damage_words(kept.damaged))
+            say_trouble(self._session, notice, damage_words(kept.damaged))
             if kept.waiting:
                 self._soon()
 

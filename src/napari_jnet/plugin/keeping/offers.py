@@ -9,7 +9,7 @@ from typing import Any
 from weakref import WeakSet
 
 from napari_jnet.data.project import Project
-from napari_jnet.data.project_places import find_project
+from napari_jnet.data.project_places import damaged_projects, find_project
 from napari_jnet.plugin.annotate.layers import make_ready
 from napari_jnet.plugin.background import Background
 from napari_jnet.plugin.keeping.layer import RESCUED_FROM
@@ -17,6 +17,7 @@ from napari_jnet.plugin.keeping.lock import locked_by
 from napari_jnet.plugin.keeping.project_layers import painted_options, read_painted, stack_of
 from napari_jnet.plugin.keeping.rescue import find_rescued, own_project, taken_back
 from napari_jnet.plugin.keeping.settings import chosen_folder
+from napari_jnet.plugin.keeping.trouble import say_trouble
 from napari_jnet.plugin.layers import pixels
 from napari_jnet.plugin.predict.results import placement
 from napari_jnet.plugin.session import METADATA_KEY, Offer, Session, unwrap
@@ -64,21 +65,26 @@ class Offers:
 
         folder = chosen_folder()
 
-        def look() -> Offer | None:
+        def look() -> tuple[Offer | None, tuple[str, ...]]:
             path = find_project(stack, folder)
             if path is not None and locked_by(path):
-                return None
+                return None, ()
             project = None if path is None else Project.open(path)
+            trouble = damaged_projects(stack, folder)
+            if project is not None and project.notice:
+                trouble = (project.notice, *trouble)
             rescued = find_rescued(stack, project)
             if rescued is not None:
                 words = project_words(Project.open(rescued))
-                return Offer(rescued, f"{words}, rescued when the disk refused")
+                return Offer(rescued, f"{words}, rescued when the disk refused"), trouble
             words = "" if project is None else project_words(project)
-            return Offer(project.path, words) if project is not None and words else None
+            return Offer(project.path, words) if project is not None and words else None, trouble
 
-        def told(offer: Offer | None) -> None:
+        def told(found: tuple[Offer | None, tuple[str, ...]]) -> None:
+            offer, trouble = found
             if session.project is None and session.image is image:
                 session.offer = offer
+                say_trouble(session, *trouble)
 
         self._background.submit(look, told)
 

@@ -21,6 +21,8 @@ def damage_words(damaged: Mapping[int, str]) -> str:
     damaged
         Frame number -> why, in words that name the file.
     """
+    if not damaged:
+        return ""
     numbers = sorted(damaged)
     if len(numbers) == 1:
         return f"{damaged[numbers[0]]} The frame is empty here until then."
@@ -29,8 +31,19 @@ def damage_words(damaged: Mapping[int, str]) -> str:
     return f"Frames {named}{more} are damaged, and empty here. The first: {damaged[numbers[0]]}"
 
 
-def say_trouble(session: Session, words: str) -> None:
-    """Say it in the window, also where none of our widgets is open; in the window's thread."""
-    if words != session.trouble:
-        show_warning(words)
-    session.trouble = words
+def say_trouble(session: Session, *what: str) -> None:
+    """Say it in the window, also where none of our widgets is open; in the window's thread.
+
+    Parameters
+    ----------
+    session
+        Of the viewer; what it said before stays.
+    what
+        Sentences; empty ones say nothing.
+    """
+    said = session.trouble
+    for words in filter(None, what):
+        if words not in said:
+            said = f"{said}\n\n{words}".strip()
+            show_warning(words)
+    session.trouble = said
