@@ -1,7 +1,8 @@
 """A project: a plain folder that remembers the work on one stack.
 
-``project.json`` (stack, kind of labels, roles, settings) and a second copy of it, ``annotations`` (a file a painted frame),
-``runs`` (a folder a training), and ``stack.tif`` where the image is in no file of its own.
+``project.json`` (stack, kind of labels, roles, settings) with a second copy of it, ``annotations`` (a
+file a painted frame), ``runs`` (a folder a training), and ``stack.tif`` where the image is in no file
+of its own.
 """
 
 from __future__ import annotations
