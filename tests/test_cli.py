@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,6 +88,21 @@ def test_predict_and_evaluate(dataset, run, tmp_path, capsys):
     assert {"seg", "det", "iou", "pixel_accuracy", "v_rand", "v_info"} <= metrics.keys()
     assert 0 <= metrics["seg"] <= 1 and metrics["det"] is not None
     assert len(metrics["frames"]) == frames
+
+
+def test_predict_goes_on_behind_a_damaged_frame(dataset, run, tmp_path, capsys):
+    copy = tmp_path / "cells" / "02"
+    shutil.copytree(dataset / "02", copy)
+    (copy / "t001.tif").write_bytes((copy / "t001.tif").read_bytes()[:200])
+    out = tmp_path / "out"
+    assert call("predict", run, copy.parent, "--sequence", "02", "--output", out) == 2
+    said = capsys.readouterr()
+    assert "in 3 of 4 frames" in said.out
+    assert said.err.startswith("Error: 1 frame left out (1): ") and "t001.tif" in said.err
+    assert said.err.count("\n") == 1
+    names = sorted(path.name for path in (out / "02_RES").glob("mask*.tif"))
+    assert names == ["mask000.tif", "mask002.tif", "mask003.tif"]
+    assert len(tifffile.imread(out / "instances.tif")) == 3
 
 
 def test_predict_takes_frames_and_thresholds(dataset, run, tmp_path):
@@ -189,13 +205,13 @@ def test_the_demo_is_a_program_of_its_own(monkeypatch, tmp_path):
 
 
 def test_out_of_memory_names_a_remedy(monkeypatch, dataset, run, tmp_path, capsys):
-    import napari_jnet.inference as inference
+    import napari_jnet.inference_readable as inference_readable
 
     def full(*_, **__):
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
         yield
 
-    monkeypatch.setattr(inference, "predict", full)
+    monkeypatch.setattr(inference_readable, "predict", full)
     assert call("predict", run, dataset, "--output", tmp_path / "x") == 2
     assert "--tile" in capsys.readouterr().err
 

@@ -25,6 +25,7 @@ LAYERS = (
         "corrections",
         "device",
         "instances",
+        "left_out",
         "losses",
         "networks",
         "normalization",

@@ -125,6 +125,16 @@ class FramePrediction:
 
 
 @dataclass(frozen=True)
+class FrameLeftOut:
+    """A frame that could not be predicted; the others go on."""
+
+    position: int  # index along the stack
+    number: int  # frame number, from the file name
+    count: int  # frames of this prediction
+    why: str  # in words, with the remedy
+
+
+@dataclass(frozen=True)
 class FrameScore:
     """The scores of one frame; None where a score does not apply."""
 

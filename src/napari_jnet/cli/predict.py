@@ -10,7 +10,7 @@ import typer
 
 from .parse import parse_levels
 from .project import choose_frames, find_model, own_stack
-from .report import console, stop_signal
+from .report import console, fail, stop_signal
 
 if TYPE_CHECKING:
     from napari_jnet.checkpoint import Model
@@ -63,7 +63,8 @@ def predict(
 
     Writes probability.tif, distance.tif and instances.tif into DIR, and for a CTC sequence a result
     folder such as 02_RES with masks and res_track.txt.  Ctrl-C stops after the frame; what is
-    written stays.
+    written stays.  A frame that cannot be read is left out; the others are written, and the exit
+    status is 2.
     """
     levels = parse_levels(resolution_levels)
     stack = own_stack(model) if stack is None else stack
@@ -116,13 +117,15 @@ def _run(
     from rich.progress import Progress
 
     from napari_jnet.device import describe_device
-    from napari_jnet.events import Notice
+    from napari_jnet.events import FrameLeftOut, Notice
     from napari_jnet.export import ResultWriter
-    from napari_jnet.inference import predict as predicting
+    from napari_jnet.inference_readable import predict_readable
+    from napari_jnet.left_out import left_out_words
 
     out = console()
     out.print(f"Device: {escape(describe_device(model.device))}")
     frames, objects = 0, 0
+    left: list[FrameLeftOut] = []
     total = len(stack if numbers is None else numbers)
     with (
         stop_signal() as stop,
@@ -130,17 +133,25 @@ def _run(
         Progress(console=out, transient=True, disable=not out.is_terminal) as bar,
     ):
         task = bar.add_task(stack.name, total=total)
-        events = predicting(model, stack, frames=numbers, instances=separation, prediction=settings)
+        events = predict_readable(
+            model, stack, frames=numbers, instances=separation, prediction=settings
+        )
         for event in events:
             if isinstance(event, Notice):
                 out.print(f"Note: {escape(event.text)}")
                 continue
-            writer.write(event)
-            frames += 1
-            objects += int(event.instances.max(initial=0))
-            bar.update(task, completed=frames, description=f"frame {event.number}")
-            if stop.asked and frames < total:
+            if isinstance(event, FrameLeftOut):
+                left.append(event)
+            else:
+                writer.write(event)
+                frames += 1
+                objects += int(event.instances.max(initial=0))
+            done = frames + len(left)
+            bar.update(task, completed=done, description=f"frame {event.number}")
+            if stop.asked and done < total:
                 break
     out.print(f"{objects} objects in {frames} of {total} frames: {escape(str(output))}")
-    if stop.asked and frames < total:
+    if stop.asked and frames + len(left) < total:
         raise typer.Exit(130)
+    if left:
+        fail(f"Error: {' '.join(left_out_words(left))}")

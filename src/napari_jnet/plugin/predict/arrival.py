@@ -7,7 +7,7 @@ from typing import Any
 
 from napari_jnet.config import InstanceConfig
 from napari_jnet.data.stack import Stack
-from napari_jnet.events import FramePrediction, Notice
+from napari_jnet.events import FrameLeftOut, FramePrediction, Notice
 from napari_jnet.plugin.predict.batch import BatchFrame
 from napari_jnet.plugin.predict.form import SeparationForm
 from napari_jnet.plugin.predict.jobs import (
@@ -86,6 +86,7 @@ class Arrival:
         """Take one event."""
         handlers: dict[type, Callable[[Any], None]] = {
             FramePrediction: self._frame,
+            FrameLeftOut: self._left_out,
             Unsure: self._unsure,
             ClassPixels: lambda counted: self.told.count_classes(counted.pixels),
             Notice: lambda notice: self.told.add(notice.text),
@@ -148,8 +149,15 @@ class Arrival:
         self.results.write(event, self._used.segmentation_threshold)
         self._session.results = self.results
         self.told.count(int(event.instances.max(initial=0)))
-        done = self.told.frames
-        self._progress(done, event.count, f"frame {done} of {event.count}")
+        self._further(event.count)
+
+    def _left_out(self, event: FrameLeftOut) -> None:
+        self.told.left_out.append(event)
+        self._further(event.count)
+
+    def _further(self, count: int) -> None:
+        done = self.told.frames + len(self.told.left_out)
+        self._progress(done, count, f"frame {done} of {count}")
 
     def _unsure(self, event: Unsure) -> None:
         assert self._target is not None

@@ -11,13 +11,13 @@ import tifffile
 
 from napari_jnet.config import InstanceConfig
 from napari_jnet.data import FORMATS, Stack, open_stack, sequences
-from napari_jnet.events import FramePrediction, Notice
+from napari_jnet.events import FrameLeftOut, FramePrediction, Notice
+from napari_jnet.left_out import left_out_words
 from napari_jnet.plugin.predict.jobs import ModelReady, ModelShelf, class_pixels, opened_model
 from napari_jnet.plugin.worker import JobMaker
 
 if TYPE_CHECKING:
     from napari_jnet.checkpoint import Model
-    from napari_jnet.export import ResultWriter
 
 __all__ = ["BatchEnd", "BatchFrame", "predicting_folder", "stacks_in"]
 
@@ -166,43 +166,31 @@ def _one_stack(
     count: int,
 ) -> Generator[Any, None, bool]:
     from napari_jnet.export import OutputError, ResultWriter
+    from napari_jnet.inference_readable import predict_readable
 
     try:
         writer = ResultWriter(place, stack)
     except OutputError as error:
         yield Notice(f"{stack.name} is left out: {error}")
         return False
-    good = 0
+    threshold = (instances or ready.instances).segmentation_threshold
+    left: list[FrameLeftOut] = []
     with writer:
-        for position, number in enumerate(stack.frame_numbers, start=1):
-            found, problem = _one_frame(model, stack, number, writer, instances)
-            good += not problem
-            cells, classes = 0, {}
-            if found is None:
-                yield Notice(problem)
-            else:
-                cells = int(found.instances.max(initial=0))
-                threshold = (instances or ready.instances).segmentation_threshold
-                classes = class_pixels(found, ready.answer, threshold)
-            yield BatchFrame(stack.name, done + position, count, cells, classes)
-    return good > 0
-
-
-def _one_frame(
-    model: Model, stack: Stack, number: int, writer: ResultWriter, instances: InstanceConfig | None
-) -> tuple[FramePrediction | None, str]:
-    """Predict and write one frame; return it, or None and what was wrong, in words."""
-    from napari_jnet.export import OutputError
-    from napari_jnet.inference import predict
-
-    found = None
-    try:
-        for event in predict(model, stack, frames=[number], instances=instances):
-            if isinstance(event, FramePrediction):
-                writer.write(event)
-                found = event
-    except OutputError:
-        raise  # the disk is full or the folder gone: no use in going on
-    except (ValueError, OSError) as error:
-        return None, f"{stack.name}, frame {number} is left out: {error}"
-    return found, ""
+        try:
+            for event in predict_readable(model, stack, instances=instances):
+                if isinstance(event, FrameLeftOut):
+                    left.append(event)
+                elif isinstance(event, FramePrediction):
+                    writer.write(event)
+                    cells = int(event.instances.max(initial=0))
+                    classes = class_pixels(event, ready.answer, threshold)
+                    position = done + event.position + 1
+                    yield BatchFrame(stack.name, position, count, cells, classes)
+        except OutputError:
+            raise  # the disk is full or the folder gone: no use in going on
+        except (ValueError, OSError) as error:
+            yield Notice(f"{stack.name} is left out: {error}")
+            return False
+    for words in left_out_words(left):
+        yield Notice(f"{stack.name}: {words}")
+    return True

@@ -139,7 +139,7 @@ def predicting(
 
     def job() -> Generator[Any, None, None]:
         load_torch()
-        from napari_jnet.inference import predict
+        from napari_jnet.inference_readable import predict_readable
         from napari_jnet.uncertainty import frame_uncertainty
 
         ready, model = opened_model(shelf, path, facts)
@@ -150,7 +150,9 @@ def predicting(
             yield wanted
             wanted.made.wait(_PATIENCE_S)
         frames, region = work.numbers, work.region
-        for event in predict(model, stack, frames=frames, instances=instances, region=region):
+        for event in predict_readable(
+            model, stack, frames=frames, instances=instances, region=region
+        ):
             yield event
             if not isinstance(event, FramePrediction):
                 continue

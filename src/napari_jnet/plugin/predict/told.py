@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from napari_jnet.events import FrameLeftOut
+from napari_jnet.left_out import left_out_words
 from napari_jnet.plugin.annotate.frames_model import percent
 
 __all__ = ["Told"]
@@ -23,6 +25,7 @@ class Told:
     device: str = ""
     frames: int = 0
     cells: int = 0
+    left_out: list[FrameLeftOut] = field(default_factory=list)
     classes: dict[str, int] = field(default_factory=dict)  # pixels of each, background first
 
     def add(self, text: str) -> None:
@@ -64,6 +67,7 @@ class Told:
             on = f", on the {_short(self.device)}" if self.device else ""
             of = "of" if self.classes else "in"
             lines.append(f"{self._found()} {of} {_count(self.frames, 'frame')}{where}{on}.")
+        lines += left_out_words(self.left_out)
         lines += self.notices
         if stopped:
             lines.insert(min(len(lines), 1), "Stopped; what is done so far is kept.")
