@@ -14,10 +14,11 @@ from napari.utils.interactions import (
     mouse_release_callbacks,
 )
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QColorDialog
+from qtpy.QtWidgets import QColorDialog, QLabel
 
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.annotate.frames_model import PAINTED, ROLE, SCORE, UNKNOWN, UNSURE
+from napari_jnet.plugin.annotate.kind_preview import KindPreview
 from napari_jnet.plugin.keys import keyboard
 from napari_jnet.plugin.session import SaveStatus, session
 
@@ -84,6 +85,16 @@ def test_one_click_makes_labels_and_shows_the_tools(qtbot, viewer, widget):
     assert widget.tools.keep_check.isChecked()
     assert "cell 1" in widget.tools.patch.text()
     assert "M: next cell" in widget.tools.hint.text()
+
+
+def test_the_first_stroke_answers_what_was_said_of_the_new_labels(viewer, widget):
+    layer = widget.new_annotation("classes")
+    assert "is ready" in widget.message.text
+    paint(layer, 0, 1)
+    assert widget.message.text == ""
+    widget.message.say("Copied.")
+    paint(layer, 1, 1)
+    assert widget.message.text == "Copied."
 
 
 def test_without_an_image_the_button_says_so(qtbot, make_napari_viewer_proxy):
@@ -301,6 +312,17 @@ def test_what_counts_is_shown_in_three_colours_and_is_no_annotation(qtbot, viewe
     viewer.layers.remove("what counts")
     assert not widget.frame.preview.switch.isChecked()
     assert layer.opacity == 0.5
+
+
+@pytest.mark.parametrize(("kind", "word"), [("instances", "cell"), ("classes", "a class")])
+def test_the_legend_of_what_counts_speaks_of_cells_or_of_classes(qtbot, widget, kind, word):
+    def words():
+        labels = widget.findChild(KindPreview).findChildren(QLabel)
+        found = {label.text().split("</span>")[-1].strip() for label in labels if label.text()}
+        return found & {"cell", "a class"}
+
+    widget.new_annotation(kind)
+    qtbot.waitUntil(lambda: words() == {word})
 
 
 def test_changing_the_kind_says_what_it_means_and_paints_nothing(viewer, widget):

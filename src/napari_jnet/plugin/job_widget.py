@@ -66,6 +66,7 @@ class JobWidget(QWidget):
         lifetime.at_end(self._relay.close)
         self.destroyed.connect(lambda *_: lifetime.end())
         self._starters: list[QPushButton] = []
+        self._area = _Column()
         self.column = self._scrolling_column()
         self.message = MessageLine()
         self.stop_button = QPushButton("Stop")
@@ -104,7 +105,7 @@ class JobWidget(QWidget):
         column = QVBoxLayout(content)
         column.setContentsMargins(6, 4, 6, 4)
         column.setSpacing(6)
-        area = _Column()
+        area = self._area
         area.setWidget(content)
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)

@@ -89,11 +89,12 @@ class KindPreview(QWidget):
         self._faint: tuple[Any, float] | None = None  # the layer that is dimmed, as it was
         self.switch = QCheckBox("on image")
         self.switch.setToolTip(
-            "Colour each pixel by what the network is told of it: cell, background, or unknown "
-            "(not learned from)."
+            "Colour each pixel by what the network is told of it: cell (or a class), "
+            "background, or unknown (not learned from)."
         )
         self.switch.toggled.connect(self._switched)
         self.line = small_label()
+        self.patches: dict[str, QLabel] = {}
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(3)
@@ -104,6 +105,7 @@ class KindPreview(QWidget):
         self._timer.setInterval(_DELAY)
         self._timer.timeout.connect(self.renew)
         lifetime.connect(self._book.changed, self._later)
+        lifetime.connect(self._book.kind_changed, self._later)
         lifetime.connect(session.viewer.dims.events.current_step, self._later)
         lifetime.connect(session.viewer.layers.events.removed, self._removed)
         lifetime.at_end(self._timer.stop)
@@ -130,6 +132,8 @@ class KindPreview(QWidget):
         if position >= len(self._book):
             return
         facts = self._book.facts(position)
+        cells = self._book.kind is LabelKind.INSTANCES
+        self.patches["cell"].setText(_patch(_COLOURS["cell"], "cell" if cells else "a class"))
         self.line.setText(describe_frame(self._book, facts))
         if self._layer is not None:
             labels = plane(layer)(index)
@@ -148,7 +152,7 @@ class KindPreview(QWidget):
         row = QHBoxLayout()
         row.setSpacing(8)
         for name, colour in _COLOURS.items():
-            patch = QLabel(f"<span style='color:{colour}'>■</span> {name}")
+            self.patches[name] = patch = QLabel(_patch(colour, name))
             patch.setTextFormat(Qt.TextFormat.RichText)
             row.addWidget(patch)
         row.addStretch(1)
@@ -196,3 +200,7 @@ class KindPreview(QWidget):
             self._layer = None
             self._brighten()
             self.switch.setChecked(False)
+
+
+def _patch(colour: str, name: str) -> str:
+    return f"<span style='color:{colour}'>■</span> {name}"

@@ -122,7 +122,14 @@ class AnnotateWidget(JobWidget):
         """Add labels to paint on and return the layer; see `annotation_layers.new_annotation`."""
         layer = new_annotation(self._session, kind)
         meaning = KIND_TITLES[LabelKind(kind)].split(":")[0]
-        self.message.say(f"{layer.name!r} is ready: paint {meaning} with the brush.")
+        said = f"{layer.name!r} is ready: paint {meaning} with the brush."
+        self.message.say(said)
+
+        def painted(_event: Any) -> None:
+            if self.message.text == said:
+                self.message.say("")
+
+        self._lifetime.connect(layer.events.paint, painted)
         return layer
 
     def set_kind(self, kind: LabelKind | str) -> None:

@@ -15,13 +15,15 @@ _BLOCKING, _WARNING = ("✕", "#ff6b5e"), ("!", "#ffb347")
 
 
 class PreflightList(QWidget):
-    """Shows problems; takes no room where there is none."""
+    """Shows problems; takes no room where there is none, or while it is folded."""
 
     fix_asked = Signal(object)  # a Fix
+    changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self._problems: list[Problem] = []
+        self._folded = False
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(2, 0, 2, 0)
         self._column.setSpacing(5)
@@ -48,7 +50,20 @@ class PreflightList(QWidget):
                 row.deleteLater()
         for problem in problems:
             self._column.addWidget(self._row(problem))
-        self.setVisible(bool(problems))
+        self.fold(self._folded)
+
+    @property
+    def summary(self) -> str:
+        """How much there is, in words: "1 thing to mend, 2 hints"."""
+        blocking = len(self.blocking)
+        counts = {"thing to mend": blocking, "hint": len(self._problems) - blocking}
+        return ", ".join(_count(number, what) for what, number in counts.items() if number)
+
+    def fold(self, folded: bool) -> None:
+        """Hide the list, or show it again."""
+        self._folded = folded
+        self.setVisible(bool(self._problems) and not folded)
+        self.changed.emit()
 
     def buttons(self) -> dict[str, QPushButton]:
         """Return the buttons by their titles; for scripts."""
@@ -78,3 +93,8 @@ class PreflightList(QWidget):
         button = QPushButton(title)
         button.clicked.connect(lambda *_: self.fix_asked.emit(fix))
         return button
+
+
+def _count(number: int, what: str) -> str:
+    noun, space, rest = what.partition(" ")
+    return f"{number} {noun}{'' if number == 1 else 's'}{space}{rest}"

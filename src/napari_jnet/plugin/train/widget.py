@@ -20,6 +20,7 @@ from napari_jnet.plugin.train.advisor import Advisor
 from napari_jnet.plugin.train.buttons import TrainButtons
 from napari_jnet.plugin.train.checks import TrainingChecks
 from napari_jnet.plugin.train.feed import FrameFeed, labels_now
+from napari_jnet.plugin.train.footer import HintsLine, TrainFooter
 from napari_jnet.plugin.train.forms import TrainForms
 from napari_jnet.plugin.train.jobs import DeviceFound, Past, training
 from napari_jnet.plugin.train.monitor import TrainingMonitor
@@ -97,11 +98,14 @@ class TrainWidget(JobWidget):
         self.buttons.pause.clicked.connect(self.toggle_pause)
         self.buttons.copied.connect(lambda what: self.message.say(f"{what} copied."))
         self.buttons.failed.connect(self.show_error)
-        for part in (self.device_line, self.checks.list, self.buttons, self.progress, self.message):
+        self.column.insertWidget(0, self.rounds.panel)  # news: seen without scrolling
+        for part in (self.checks.list, self.device_line, self.monitor):
             self.column.addWidget(part)
-        self.column.addWidget(self.rounds.panel)
-        self.column.addWidget(self.monitor)
         self.column.addStretch(1)
+        self.hints_line = HintsLine(self.checks.list, self._area)
+        outer = self.layout()
+        assert outer is not None
+        outer.addWidget(TrainFooter(self.hints_line, self.buttons, self.progress, self.message))
         self._set_running(False)
 
     # what scripts use
@@ -287,6 +291,10 @@ class TrainWidget(JobWidget):
             self.buttons.set_running(running)
             for group in self._setup:  # the curves need the room, and nothing there acts now
                 group.setVisible(not running)
+            self.checks.list.fold(running)
+            bar = self._area.verticalScrollBar()
+            assert bar is not None
+            bar.setValue(0)
 
     def _end(self, outcome: str) -> None:
         self._source = None

@@ -1,0 +1,79 @@
+"""What is always in sight in Train: buttons, message, and a line for hints that cannot be read."""
+
+import pytest
+
+pytest.importorskip("napari")
+pytest.importorskip("pytestqt")
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
+
+from napari_jnet.plugin.train.footer import HintsLine
+from napari_jnet.plugin.train.preflight import Problem
+from napari_jnet.plugin.train.preflight_list import PreflightList
+
+PROBLEMS = [
+    Problem("Nothing is painted."),
+    Problem("Wide.", blocking=False),
+    Problem("Slow.", blocking=False),
+]
+
+
+@pytest.fixture
+def window(qtbot):
+    """Return a window, as low as asked, with a tall form, the list, and the line below all."""
+    window, content = QWidget(), QWidget()
+    window.area, window.list = QScrollArea(), PreflightList()
+    column = QVBoxLayout(content)
+    form = QLabel("form")
+    form.setFixedHeight(300)
+    column.addWidget(form)
+    column.addWidget(window.list)
+    window.area.setWidget(content)
+    window.area.setWidgetResizable(True)
+    outer = QVBoxLayout(window)
+    outer.addWidget(window.area)
+    window.line = HintsLine(window.list, window.area)
+    outer.addWidget(window.line)
+    qtbot.addWidget(window)
+    window.resize(300, 250)
+    with qtbot.waitExposed(window):
+        window.show()
+    return window
+
+
+def test_hints_out_of_sight_are_counted_and_a_click_leads_there(qtbot, window):
+    assert not window.line.isVisible()
+    window.list.show_problems(PROBLEMS)
+    qtbot.waitUntil(window.line.isVisible)
+    assert window.line.text() == "1 thing to mend, 2 hints ›"
+    qtbot.mouseClick(window.line, Qt.LeftButton)
+    qtbot.waitUntil(lambda: not window.line.isVisible())
+    assert window.list.visibleRegion().boundingRect().height() == window.list.height()
+    window.list.show_problems([])
+    qtbot.waitUntil(lambda: not window.list.isVisible())
+    assert not window.line.isVisible()
+
+
+def test_what_can_be_read_needs_no_line(qtbot, window):
+    window.resize(300, 700)
+    window.list.show_problems(PROBLEMS[1:2])
+    qtbot.waitUntil(window.list.isVisible)
+    window.line.renew()
+    assert not window.line.isVisible()
+    window.list.fold(True)
+    qtbot.waitUntil(window.line.isVisible)
+    assert window.line.text() == "1 hint ›"
+    assert not window.list.isVisible()
+    window.list.show_problems(PROBLEMS)  # checked again while it is folded
+    assert not window.list.isVisible()
+    qtbot.waitUntil(lambda: "2 hints" in window.line.text())
+
+
+def test_buttons_and_message_do_not_scroll_away(viewer):
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
+    area = widget.findChild(QScrollArea)
+    for part in (widget.train_button, widget.stop_button, widget.progress, widget.message):
+        assert widget.isAncestorOf(part)
+        assert not area.isAncestorOf(part)
+    assert area.isAncestorOf(widget.checks.list)
