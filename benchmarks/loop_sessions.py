@@ -186,9 +186,7 @@ def scribbles(work: Any, person: Person) -> None:
         person.to_frame(number)
         cells = [truth == n for n in np.unique(truth[truth > 0])[:5]]
         person.strokes(2, [path for cell in cells for path in stroke(cell)])
-        open_ground = [path for part in quarters(truth == 0) for path in stroke(part, 120)]
-        beside = [path for cell in cells for path in stroke(ground_beside(cell, truth), 40)]
-        person.strokes(1, open_ground + beside)
+        person.strokes(1, [path for part in quarters(truth == 0) for path in stroke(part, 120)])
         plane = person.frame(number)
         tell(f"painted t{number:03d}", {"right": wrong_and_right(plane, truth)})
     person.look("scribbles")
@@ -208,11 +206,6 @@ def quarters(mask: np.ndarray) -> list[np.ndarray]:
             parts.append(np.zeros_like(mask))
             parts[-1][np.ix_(rows, columns)] = mask[np.ix_(rows, columns)]
     return parts
-
-
-def ground_beside(cell: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the background up to forty pixels from a cell."""
-    return (truth == 0) & (distance_transform_edt(~cell) < 40)
 
 
 def wrong_and_right(plane: np.ndarray, truth: np.ndarray) -> dict[str, float]:
