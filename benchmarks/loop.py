@@ -145,15 +145,15 @@ def whole_loop(work: Work) -> None:
 
 
 def scribbles(work: Work) -> None:
-    """Strokes on five cells and some background in three frames; IoU on the other gold frames."""
+    """Strokes on five cells and some background in three frames; IoU on frames held out."""
     work.copy_images()
     facts = work.listen(work.child("scribbles"))
     painted = set(work.options.frames)
     gold = sorted((work.options.data / "01_GT" / "SEG").glob("man_seg*.tif"))
     others = tuple(n for n in (int(path.stem[7:]) for path in gold) if n not in painted)
-    facts["scores on held-out frames of 01"] = work.score(
-        Path(facts["model"]), "01", others, "scribbles"
-    )
+    model = Path(facts["model"])
+    facts["scores on 02"] = work.score(model, "02", HELD_OUT, "scribbles-02")
+    facts["scores on the other frames of 01"] = work.score(model, "01", others, "scribbles-01")
     work.results["scribbles"] = facts
 
 
