@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import tifffile
 
 pytest.importorskip("napari")
 
+from napari_jnet.data import open_stack
 from napari_jnet.data.project import Project
 from napari_jnet.plugin.keeping.offers import go_on
 from napari_jnet.plugin.keeping.trouble import damage_words
@@ -115,6 +117,62 @@ def test_a_lost_project_is_said_when_its_stack_is_opened(make_napari_viewer_prox
     assert state.offer is None
     assert str(project.path) in state.trouble
     assert "put back a copy" in state.trouble
+
+
+def test_a_project_whose_images_moved_asks_for_them(qtbot, make_napari_viewer_proxy, tmp_path):
+    old, new, other = tmp_path / "old.tif", tmp_path / "new.tif", tmp_path / "other.tif"
+    movie = np.random.default_rng(0).integers(0, 99, (3, 32, 32), np.uint8)
+    tifffile.imwrite(old, movie, photometric="minisblack")
+    tifffile.imwrite(other, movie + 1, photometric="minisblack")
+    project = Project.create(tmp_path / "work", open_stack(old), "instances")
+    project.write_frame(1, np.ones((32, 32), np.int32))
+    old.rename(new)
+    viewer = make_napari_viewer_proxy()
+    load = LoadWidget(viewer)
+    load.set_path(project.path)
+    for button, path, outcome in (
+        (load.load_button, None, "failed"),
+        (load.moved.button, other, "failed"),
+        (load.moved.button, new, "done"),
+    ):
+        assert load.moved.isHidden() == (button is load.load_button)
+        load.moved.path_edit.path = path
+        with qtbot.waitSignal(load.finished, timeout=30_000) as end:
+            button.click()
+        assert end.args == [outcome]
+        if path == other:
+            assert load.message.is_error and "another stack" in load.message.text
+            assert not load.moved.isHidden()
+    assert load.moved.isHidden()
+    assert np.array_equal(np.asarray(viewer.layers[0].data[1]), movie[1])
+    assert session(viewer).annotation.data[1].all()
+    assert Project.open(project.path).stack.path == new
+
+
+def test_going_on_twice_brings_one_annotation(make_napari_viewer_proxy, painted):
+    _, movie = painted
+    viewer = make_napari_viewer_proxy()
+    state = opened(viewer, movie)
+    load = LoadWidget(viewer)
+    load.banner.go_on_button.click()
+    load.banner.go_on_button.click()
+    load.banner.go_on()
+    state.keeper.wait()
+    assert len(viewer.layers) == 2
+    assert not load.message.is_error
+
+
+def test_what_cannot_be_gone_on_with_is_offered_again(make_napari_viewer_proxy, painted):
+    project, movie = painted
+    viewer = make_napari_viewer_proxy()
+    state = opened(viewer, movie)
+    load = LoadWidget(viewer)
+    for name in ("project.json", "project.json.bak"):
+        (project.path / name).write_text("")
+    load.banner.go_on()
+    state.keeper.wait()
+    assert "is damaged" in load.message.text
+    assert state.offer.path == project.path
 
 
 def test_many_damaged_frames_are_told_in_one_sentence():

@@ -133,7 +133,8 @@ def go_on(
         raise ValueError("There is no image; open the stack of the project first.")
     if path is None and session.offer is None:
         raise ValueError("There is no project of this image to go on with.")
-    folder = Path(session.offer.path if path is None else path)
+    offer, session.offer = session.offer, None  # who presses twice gets one annotation
+    folder = Path(offer.path if path is None and offer is not None else path or "")
     shape = tuple(pixels(image).shape[: image.ndim])
     placed = placement(image)
 
@@ -148,7 +149,6 @@ def go_on(
 
     def show(found: tuple[Project, Any, dict[str, Any], int]) -> None:
         project, labels, options, highest = found
-        session.offer = None
         layer = viewer.add_labels(labels, **options | placed)
         session.choose("annotation", layer)
         viewer.layers.selection.active = layer
@@ -157,7 +157,12 @@ def go_on(
         if RESCUED_FROM in project.settings:
             _take_back(session, project)
 
-    session.keeper.run(read, show, failed)
+    def refused(error: Exception) -> None:
+        session.offer = offer
+        if failed is not None:
+            failed(error)
+
+    session.keeper.run(read, show, refused)
 
 
 def _take_back(session: Session, rescued: Project) -> None:

@@ -45,5 +45,5 @@ def say_trouble(session: Session, *what: str) -> None:
     for words in filter(None, what):
         if words not in said:
             said = f"{said}\n\n{words}".strip()
-            show_warning(words)
+            show_warning(f"A file of your work is damaged. {words}")
     session.trouble = said

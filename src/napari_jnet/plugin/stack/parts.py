@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QSignalBlocker, Qt, QUrl, Signal
+from qtpy.QtCore import QSignalBlocker, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QComboBox,
@@ -27,7 +27,7 @@ from napari_jnet.plugin.layer_combos import LayerCombo
 from napari_jnet.plugin.layers import current_index, image_stack
 from napari_jnet.plugin.session import Lifetime, Session
 
-__all__ = ["ImagePart", "OfferBanner", "SavedPart", "TroubleBanner", "size_words"]
+__all__ = ["ImagePart", "OfferBanner", "SavedPart", "size_words"]
 
 _FIRST_AXIS = {"t": "frames over time", "z": "sections of a volume"}
 
@@ -73,6 +73,8 @@ class OfferBanner(QFrame):
 
     def go_on(self, *_: Any) -> None:
         """Go on with the project, as the button does; what goes wrong is told by `failed`."""
+        if self._session.offer is None:  # pressed twice
+            return
         try:
             go_on(self._session, failed=self.failed.emit)
         except ValueError as error:
@@ -88,35 +90,6 @@ class OfferBanner(QFrame):
         if offer is not None:
             self.text.setText(f"You have worked on this image before: {offer.words}.")
             self.setToolTip(str(offer.path))
-
-
-class TroubleBanner(QFrame):
-    """Says what is damaged until the user has seen it; hidden where nothing is."""
-
-    def __init__(self, session: Session, lifetime: Lifetime) -> None:
-        super().__init__()
-        self._session = session
-        self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.setStyleSheet("TroubleBanner { border: 1px solid #e0a030; border-radius: 4px; }")
-        self.text = QLabel()
-        self.text.setWordWrap(True)
-        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.seen_button = QPushButton("I have seen it")
-        self.seen_button.setToolTip("Hide this; the files stay as they are.")
-        self.seen_button.clicked.connect(self.seen)
-        column = QVBoxLayout(self)
-        column.addWidget(self.text)
-        column.addWidget(self.seen_button)
-        lifetime.connect(session.trouble_changed, self._show)
-        self._show(session.trouble)
-
-    def seen(self, *_: Any) -> None:
-        """Hide it in all widgets, as the button does."""
-        self._session.trouble = ""
-
-    def _show(self, words: str) -> None:
-        self.text.setText(words)
-        self.setVisible(bool(words))
 
 
 class ImagePart(QWidget):

@@ -16,13 +16,14 @@ from napari_jnet.data.stack import Annotation, Stack
 from napari_jnet.plugin.annotate.layers import new_annotation
 from napari_jnet.plugin.forms import PathEdit, small_label
 from napari_jnet.plugin.job_widget import JobWidget
+from napari_jnet.plugin.stack.moved import MovedPart
 from napari_jnet.plugin.stack.parts import (
     ImagePart,
     OfferBanner,
     SavedPart,
-    TroubleBanner,
     size_words,
 )
+from napari_jnet.plugin.stack.trouble import TroubleBanner
 from napari_jnet.plugin.worker import Relay
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class LoadWidget(JobWidget):
         self._lifetime.at_end(later.cancel)
         self.path_edit.changed.connect(lambda _text: self._list_sequences(()))
         self.path_edit.changed.connect(lambda _text: self.labels_box.show())
+        self.path_edit.changed.connect(self.moved.forget)
         self.path_edit.changed.connect(lambda _text: later())
         self.sequence_combo.currentIndexChanged.connect(lambda _index: self._look())
         self._list_sequences(())
@@ -123,6 +125,30 @@ class LoadWidget(JobWidget):
         self.column.addLayout(self._buttons(self.load_button))
         self.column.addWidget(self.progress)
         self.column.addWidget(self.message)
+        self.moved = MovedPart()
+        self.moved.chosen.connect(self.relocate)
+        self._starters.append(self.moved.button)
+        self.column.addWidget(self.moved)
+
+    def show_error(self, error: Exception) -> None:
+        """Say what is wrong; where the images of a project are gone, ask for them."""
+        super().show_error(error)
+        self.moved.ask(error, self.path_edit.path)
+
+    def relocate(self, project: Path, images: Path) -> None:
+        """Say where the images of a project are now, and load it, as the button does."""
+        if self.running:
+            return
+
+        def job() -> Generator[Any, None, Any]:
+            from napari_jnet.data import Project
+            from napari_jnet.plugin.stack.reader import path_layers
+
+            yield from ()
+            Project.open(project).relocate(images)
+            return path_layers(project)
+
+        self._start(job, f"opening {images.name}")
 
     def _box(self, title: str, *parts: Any) -> None:
         box = QGroupBox(title)
@@ -193,6 +219,7 @@ class LoadWidget(JobWidget):
         except (ValueError, OSError) as error:  # napari reads the frame that it shows
             self._on_error(error)
             return
+        self.moved.forget()
         self.message.say("Loaded the image." if len(value) == 1 else "Loaded image and labels.")
         super()._on_done(value)
 
