@@ -1,6 +1,5 @@
 """What is done to the window in the wrong moment, and files that break: nothing painted is lost."""
 
-
 import numpy as np
 import pytest
 
