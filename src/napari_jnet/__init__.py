@@ -60,12 +60,18 @@ _HOME = {
     "train": "training",
 }
 
+_WITH_TORCH = {"checkpoint", "inference", "rounds", "training"}
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if _HOME[name] in _WITH_TORCH:
+        from napari_jnet.shared_libraries import load_triton_apart
+
+        load_triton_apart()
     value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     globals()[name] = value
     return value

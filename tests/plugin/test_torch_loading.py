@@ -54,3 +54,11 @@ def test_without_torch_it_says_so_and_the_collector_goes_on(monkeypatch):
     with pytest.raises(ImportError):
         torch_loading.load_torch()
     assert gc.isenabled()
+
+
+def test_triton_is_looked_after_before_torch_is_loaded(monkeypatch):
+    monkeypatch.setattr(torch_loading, "_loaded", set())
+    calls = []
+    monkeypatch.setattr(torch_loading, "load_triton_apart", lambda: calls.append(1))
+    torch_loading.load_torch()
+    assert calls == [1]

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from napari_jnet.shared_libraries import load_triton_apart
+
 __all__ = ["load_torch", "load_torch_soon"]
 
 # as torch itself loads them: its dependencies for everybody, then the large one
@@ -41,6 +43,7 @@ def load_torch(*, optimizer: bool = False) -> None:
     """
     with _turn:
         if "torch" not in _loaded:
+            load_triton_apart()
             if "torch" not in sys.modules:
                 _map_libraries()
             with _collector_at_rest():
