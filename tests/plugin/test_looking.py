@@ -1,6 +1,7 @@
 """What Predict is made of, on a viewer without a window: scopes, overlays, adoption, words, recipes."""
 
 import dataclasses
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_jnet.data.stack import LabelKind
 from napari_jnet.events import FramePrediction
 from napari_jnet.plugin.annotate.layers import new_annotation
 from napari_jnet.plugin.layers import image_stack
+from napari_jnet.plugin.predict import words
 from napari_jnet.plugin.predict.adoption import use_as_annotation
 from napari_jnet.plugin.predict.overlays import OverlayPanel
 from napari_jnet.plugin.predict.recipes import PredictRecipe, predict_command, predict_script
@@ -445,6 +447,18 @@ def test_a_model_in_words(trained_run, tmp_path):
     assert "no model.pt yet" in model_words(tmp_path)
     (tmp_path / "DIC_model").touch()
     assert "single model file" in model_words(tmp_path / "DIC_model")
+
+
+def test_a_model_in_words_needs_nothing_that_only_some_systems_can_format(trained_run, monkeypatch):
+    class Windows(datetime):
+        def __format__(self, how):
+            if "%-" in how or "%#" in how:
+                raise ValueError("Invalid format string")
+            return super().__format__(how)
+
+    run = dataclasses.replace(words.read_run(trained_run), when=Windows(2026, 3, 7, 9, 5))
+    monkeypatch.setattr(words, "read_run", lambda _folder: run)
+    assert words.model_words(trained_run).startswith("Run run, trained 7 Mar 09:05,")
 
 
 class TestCopying:

@@ -31,7 +31,9 @@ def model_words(path: Path | None) -> str:
 
 
 def _when(run: RunSummary) -> str:
-    return "" if run.when is None else f", trained {run.when:%-d %b %H:%M}"
+    if run.when is None:
+        return ""
+    return f", trained {run.when.day} {run.when:%b %H:%M}"  # %-d is unknown on Windows
 
 
 def _learned(run: RunSummary) -> str:
