@@ -109,23 +109,6 @@ def test_replaced_pixels_are_told_where_they_differ(painted):
     assert book.annotated == (1, 3)
 
 
-def test_a_snapshot_is_not_painted_on(painted):
-    viewer, layer, book = painted
-    for position in (0, 1, 2):
-        layer.paint((position, 20, 20), 1)
-    book.set_roles({0: "training", 1: "validation", 2: "unused"})
-    snapshot = book.snapshot()
-    before = layer.data[0].copy()
-    layer.paint((0, 40, 40), 2)
-    frames = snapshot.frames()
-    assert [(frame.name, frame.role) for frame in frames] == [
-        ("movie/t000", "training"),
-        ("movie/t001", "validation"),
-    ]
-    assert np.array_equal(frames[0].labels, before)
-    assert np.array_equal(frames[0].image, viewer.layers["movie"].data[0])
-
-
 def test_scores_and_roles_are_facts(painted):
     viewer, layer, book = painted
     changed = heard(book.changed)
@@ -195,7 +178,7 @@ def test_without_layers_there_is_an_empty_book(make_napari_viewer_proxy):
     assert book
     assert (len(book), book.annotated, book.legend) == (0, (), ())
     with pytest.raises(ValueError, match="New annotation"):
-        book.snapshot()
+        book.set_kind("classes")
     viewer.add_image(np.zeros((5, 8, 8), np.uint8))
     assert len(book) == 5
     assert book.facts(4).number == 4

@@ -5,7 +5,7 @@ Taken from the layers in the window's thread, cheaply; pixels are read frame by 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ __all__ = [
     "image_stack",
     "kind_of",
     "plane",
+    "stroke_positions",
     "training_input",
 ]
 
@@ -114,6 +115,31 @@ def plane(layer: Any) -> Any:
     """Return a function that reads one plane of the layer by its leading indices, in any thread."""
     data = pixels(layer)
     return lambda index: np.asarray(data[index] if index else data)
+
+
+def stroke_positions(atoms: Iterable[Any], frames: int) -> set[int]:
+    """Return the frames that a stroke fell on.
+
+    Parameters
+    ----------
+    atoms
+        What napari's ``events.paint`` of a labels layer tells: (indices or slices, ...) each.
+    frames
+        Of the layer; 1 for a single plane.
+    """
+    if frames == 1:
+        return {0}
+    found: set[int] = set()
+    for atom in atoms:
+        first = atom[0][0]
+        if isinstance(first, slice):
+            found.update(range(frames)[first])
+            continue
+        rows = np.asarray(first)
+        if rows.size:
+            low, high = int(rows.min()), int(rows.max())
+            found.update([low] if low == high else np.unique(rows).tolist())
+    return found
 
 
 def kind_of(layer: Any) -> LabelKind | None:

@@ -133,7 +133,7 @@ class ClassTable(AnnotatePart):
     def remove_unused(self) -> int:
         """Remove the last classes as far as no frame has them, and return how many."""
         legend = self.legend
-        used = max((len(self._book.facts(p).pixels) for p in self._book.annotated), default=0)
+        used = len(self._book.totals.pixels)
         shift = 1 if self._book.kind is LabelKind.SCRIBBLES else 0
         kept = max(used + shift, self._first + 1)
         if kept < len(legend):

@@ -13,17 +13,12 @@ from psygnal import Signal
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.background import Background
 from napari_jnet.plugin.keeping.frame_facts import FrameFacts
+from napari_jnet.plugin.keeping.frame_table import FrameTable, FrameTotals
 from napari_jnet.plugin.keeping.layer_watch import LayerWatch
-from napari_jnet.plugin.layers import (
-    PaintedPlanes,
-    TrainingInput,
-    current_index,
-    kind_of,
-    pixels,
-    training_input,
-)
+from napari_jnet.plugin.keeping.ready_brush import ReadyBrush
+from napari_jnet.plugin.layers import current_index, kind_of, pixels
 from napari_jnet.plugin.legend import layer_legend
-from napari_jnet.plugin.session import METADATA_KEY, Session, unwrap
+from napari_jnet.plugin.session import METADATA_KEY, Session, result_of, unwrap
 
 __all__ = ["ROLES", "FrameBook", "FrameFacts"]
 
@@ -39,6 +34,9 @@ class FrameBook:
         Emitted with the positions whose facts are new.
     edited
         Emitted with the positions whose pixels are new: painted, taken back, replaced.
+    painted
+        Emitted with a layer and such positions, of the annotation and of every other labels layer
+        that somebody has painted on.
     roles_changed
         Emitted with the positions whose roles are new.
     kind_changed
@@ -52,6 +50,7 @@ class FrameBook:
 
     changed = Signal(object)
     edited = Signal(object)
+    painted = Signal(object, object)
     roles_changed = Signal(object)
     kind_changed = Signal(object)
 
@@ -59,13 +58,23 @@ class FrameBook:
         self._session = session
         self._background = Background("napari-jnet counting")
         self._watch: LayerWatch | None = None
+        self._others: list[LayerWatch] = []  # of layers that were painted on
+        self._table = FrameTable(self._look_at)
+        self._known: tuple[Any, ...] = ()  # what the facts in the table are of
+        self._numbers: tuple[Any, tuple[int, ...]] = (None, ())  # as told by a layer, and read
         self._roles: WeakKeyDictionary[Any, dict[int, str]] = WeakKeyDictionary()
         self._scores: WeakKeyDictionary[Any, dict[int, tuple[float, str]]] = WeakKeyDictionary()
         self._doubts: WeakKeyDictionary[Any, dict[int, float]] = WeakKeyDictionary()
         self._roles_alone: dict[int, str] = {}
         session.annotation_changed.connect(self._follow)
         session.image_changed.connect(self._tell_all)
+        if session.viewer is not None:
+            events = session.viewer.layers.events
+            events.inserted.connect(self._hear_strokes)
+            events.removed.connect(self._leave_idle)
+            self._hear_strokes()
         self._follow(session.annotation)
+        self._brush = ReadyBrush(session, self._background)
 
     # which layer
 
@@ -109,8 +118,12 @@ class FrameBook:
             told = () if layer is None else layer.metadata.get(METADATA_KEY, {})
             numbers = told.get("frame_numbers") if told else None
             if numbers and len(numbers) == count:
-                return tuple(int(n) for n in numbers)
-        return tuple(range(count))
+                break
+        else:
+            numbers = range(count)
+        if self._numbers[0] is not numbers and self._numbers[0] != numbers:
+            self._numbers = numbers, tuple(int(n) for n in numbers)
+        return self._numbers[1]
 
     def __len__(self) -> int:
         layer = self._session.image if self.layer is None else self.layer
@@ -134,6 +147,10 @@ class FrameBook:
             If there is no such frame.
         """
         self._check_position(position)
+        self._renew()
+        return self._table.facts(position)
+
+    def _look_at(self, position: int) -> FrameFacts:
         number = self.numbers[position]
         image, kind = self._session.image, self.kind
         score, name = self._kept(self._scores, image).get(number, (None, ""))
@@ -158,15 +175,38 @@ class FrameBook:
 
     @property
     def annotated(self) -> tuple[int, ...]:
-        """The positions that can be learned from, as far as they are counted."""
-        hopeful = () if self._watch is None else self._watch.hopeful
-        return tuple(p for p in hopeful if self.facts(p).annotated)
+        """The positions that can be learned from, ascending, as far as they are counted."""
+        if self._watch is None:
+            return ()
+        self._renew()
+        return self._table.annotated(self._watch.is_hopeful)
 
     @property
-    def filled(self) -> tuple[int, ...]:
-        """The positions where something is painted, or may be: those still to be counted too."""
-        empty = frozenset() if self._watch is None else self._watch.empty
-        return () if self._watch is None else tuple(p for p in range(len(self)) if p not in empty)
+    def totals(self) -> FrameTotals:
+        """What all annotated frames hold together."""
+        if self._watch is None:
+            return FrameTotals()
+        self._renew()
+        return self._table.totals(self._watch.is_hopeful)
+
+    def _renew(self) -> None:
+        """Forget the facts where they are of another layer, image, kind or numbering."""
+        numbers = self.numbers
+        known = (self._watch, unwrap(self._session.image), numbers, self.kind)
+        same_things = len(self._known) == 4 and all(
+            a is b for a, b in zip(self._known, known, strict=True)
+        )
+        if not same_things:
+            self._known = known
+            self._table.clear(range(len(numbers)))
+
+    def filled(self, layer: Any) -> tuple[int, ...]:
+        """Return where something is painted in a watched layer, or may be: what is not counted too."""
+        for watch in (self._watch, *self._others):
+            if watch is not None and watch.layer is unwrap(layer):
+                empty = watch.empty
+                return tuple(p for p in range(len(watch)) if p not in empty)
+        return ()
 
     @property
     def counting(self) -> bool:
@@ -178,6 +218,16 @@ class FrameBook:
         self._background.wait()
 
     # roles and scores
+
+    @property
+    def roles(self) -> dict[int, str]:
+        """Frame number -> role, of the frames of the annotation that have one; a copy."""
+        return self.roles_of(self.layer)
+
+    def roles_of(self, layer: Any | None) -> dict[int, str]:
+        """Return the `roles` that were given in this labels layer."""
+        own = self._roles_alone if layer is None else self._roles.get(unwrap(layer), {})
+        return {number: role for number, role in own.items() if role}
 
     def role(self, position: int) -> str:
         """Return "training", "validation", "unused" or "" (the split decides)."""
@@ -199,8 +249,9 @@ class FrameBook:
         for position, role in new.items():
             mine[numbers[position]] = role
         if new:
+            self._table.forget(new)
             self.roles_changed.emit(tuple(sorted(new)))
-            self.changed.emit(tuple(sorted(new)))
+            self._tell(tuple(sorted(new)))
 
     def set_scores(self, scores: Mapping[int, float], name: str = "SEG") -> None:
         """Keep the last score of frames, by position; it belongs to the image."""
@@ -212,29 +263,6 @@ class FrameBook:
 
     # what is learned from
 
-    def snapshot(self) -> TrainingInput:
-        """Take the annotated frames as they are now, with their roles; only those are copied.
-
-        Raises
-        ------
-        ValueError
-            If there is no image or annotation, sizes differ, or nothing is painted.
-        """
-        image, watch = self._session.image, self._need_watch()
-        if image is None:
-            raise ValueError("There is no image; load a stack, or open an image in napari.")
-        numbers = self.numbers
-        roles = {numbers[p]: role for p in range(len(self)) if (role := self.role(p))}
-        project = self._session.project
-        return training_input(
-            image,
-            watch.layer,
-            self.kind,
-            painted=_painted(watch),
-            roles=roles,
-            name=None if project is None else project.stack.name,
-        )
-
     def frame(self, position: int) -> NDArray[Any]:
         """Read the labels of a frame, (H, W) or (Z, H, W); a view where the layer is in memory."""
         self._check_position(position)
@@ -244,33 +272,80 @@ class FrameBook:
         """Whether only some cells of this frame are annotated, so that its 0 is unknown."""
         return self._watch is not None and position in self._watch.partial
 
-    # following the layer
+    # following the layers
 
     def _follow(self, layer: Any | None) -> None:
-        if self._watch is not None:
-            self._watch.close()
-        self._watch = None
+        before, self._watch = self._watch, None
         if layer is not None:
-            self._watch = watch = LayerWatch(unwrap(layer), self._shown, self._background)
-            watch.edited.connect(self._tell_edited)
-            watch.counted.connect(self._tell_counted)
+            self._watch = self._watch_of(unwrap(layer))
+        if before is not None:
+            self._others.append(before)
+            self._leave_idle()
         self._tell_all()
 
-    def _shown(self) -> int:
-        viewer, layer = self._session.viewer, self._session.annotation
-        index = () if viewer is None or layer is None else current_index(viewer, layer)
+    def _watch_of(self, layer: Any) -> LayerWatch:
+        """Return the watch of a layer that is the annotation from now on, or was painted on."""
+        for watch in self._others:
+            if watch.layer is layer:
+                self._others.remove(watch)
+                return watch
+        watch = LayerWatch(layer, lambda: self._shown(layer), self._background)
+        watch.edited.connect(lambda positions: self._tell_edited(watch, positions))
+        watch.counted.connect(lambda positions: self._tell_counted(watch, positions))
+        return watch
+
+    def _hear_strokes(self, _event: Any = None) -> None:
+        """Listen to all labels layers: a stroke is saved, whichever it falls on."""
+        for layer in self._session.viewer.layers:
+            if hasattr(layer, "brush_size"):
+                layer.events.paint.disconnect(self._stroke)
+                layer.events.paint.connect(self._stroke)
+
+    def _stroke(self, event: Any) -> None:
+        layer = unwrap(event.source)
+        watched = [self._watch, *self._others]
+        if any(watch is not None and watch.layer is layer for watch in watched):
+            return
+        watch = self._watch_of(layer)
+        self._others.append(watch)
+        watch.note_stroke(event)
+
+    def _leave_idle(self, _event: Any = None) -> None:
+        """Watch only the annotation and layers that were painted on and are still there."""
+        viewer = self._session.viewer
+        there = set() if viewer is None else {id(unwrap(layer)) for layer in viewer.layers}
+        for watch in list(self._others):
+            if not watch.painted or id(watch.layer) not in there:
+                self._others.remove(watch)
+                watch.close()
+
+    def _shown(self, layer: Any) -> int:
+        viewer = self._session.viewer
+        index = () if viewer is None else current_index(viewer, layer)
         return index[0] if index else 0
 
-    def _tell_counted(self, positions: tuple[int, ...]) -> None:
-        # not connected to `emit` itself: psygnal tries out how many arguments that takes
-        self.changed.emit(positions)
+    def _tell_counted(self, watch: LayerWatch, positions: tuple[int, ...]) -> None:
+        if watch is self._watch:
+            self._tell(positions)
 
-    def _tell_edited(self, positions: tuple[int, ...]) -> None:
-        self.edited.emit(positions)
-        self.changed.emit(positions)
+    def _tell_edited(self, watch: LayerWatch, positions: tuple[int, ...]) -> None:
+        if watch is self._watch:
+            self._table.forget(positions)
+            self.edited.emit(positions)
+        elif result_of(watch.layer):  # a prediction writes its frames, and is not painted
+            positions = tuple(p for p in positions if p in watch.painted)
+        if positions:
+            self.painted.emit(watch.layer, positions)
+        if watch is self._watch:
+            self._tell(positions)
 
     def _tell_all(self, _image: Any = None) -> None:
+        self._known = ()
         self.changed.emit(tuple(range(len(self))))
+
+    def _tell(self, positions: tuple[int, ...]) -> None:
+        self._table.forget(positions)
+        self.changed.emit(positions)
 
     # small things
 
@@ -302,12 +377,5 @@ class FrameBook:
         if image is not None and values:
             kept = store.setdefault(unwrap(image), {})
             kept |= {numbers[position]: value for position, value in values.items()}
-            self.changed.emit(tuple(sorted(values)))
+            self._tell(tuple(sorted(values)))
 
-
-def _painted(watch: LayerWatch) -> PaintedPlanes:
-    """Copy what is painted; what is empty is not read, and what is not counted yet is read later."""
-    empty, copied = watch.empty, {}
-    if watch.in_memory:
-        copied = {p: np.array(watch.frame(p)) for p in watch.hopeful if p not in empty}
-    return PaintedPlanes(pixels(watch.layer), copied, empty)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
@@ -20,7 +22,8 @@ from napari_jnet.plugin.keeping.save_queue import SaveQueue
 from napari_jnet.plugin.keeping.settings import chosen_folder
 from napari_jnet.plugin.keeping.stack_copy import StackCopy
 from napari_jnet.plugin.keeping.trouble import damage_words, say_trouble
-from napari_jnet.plugin.session import METADATA_KEY, SaveStatus, Session, same, unwrap
+from napari_jnet.plugin.layers import pixels
+from napari_jnet.plugin.session import METADATA_KEY, SaveStatus, Session, result_of, same, unwrap
 
 __all__ = ["Keeper"]
 
@@ -49,16 +52,21 @@ class Keeper:
         self._copy = StackCopy(lambda error: self._say_failed(f"The image is not kept: {error}"))
         self._kept = KeptLayers()
         self._projects: list[Project] = []
+        self._last: tuple[Any, Any] = (None, None)  # what was saved last, and when
         self._current: KeptLayer | None = None
+        self._misfits: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # painted, and why not saved
         self._closing = False
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._on_time)
-        self._book.edited.connect(self._on_edited)
+        self._book.painted.connect(self._on_painted)
         self._book.roles_changed.connect(self._on_changed)
         self._book.kind_changed.connect(self._on_changed)
         session.annotation_changed.connect(self._on_annotation)
         session.image_changed.connect(self._on_image)
+        if session.viewer is not None:
+            session.viewer.layers.events.inserted.connect(self._try_misfits)
+            session.viewer.layers.events.removed.connect(self._on_removed)
         self.offers = Offers(session)
         self._window = Closing(session.viewer, self._on_closing)
         self._on_annotation(session.annotation)
@@ -81,8 +89,10 @@ class Keeper:
         OSError
             If it cannot be made and this waits for it; see `Session.saving` where it does not.
         """
-        kept = self._need_kept()
-        if kept.project is not None and self._session.project is not None:
+        if self._session.annotation is None:
+            raise ValueError("There is no annotation; press New annotation, or add a labels layer.")
+        kept = self._need_kept(unwrap(self._session.annotation))
+        if kept.project is not None and self._session.project is not None and kept.whole:
             if then is not None:
                 then(kept.project)
             return kept.project
@@ -103,11 +113,6 @@ class Keeper:
         """The projects of this viewer's layers, also of those that are gone."""
         return tuple(self._projects)
 
-    def save_now(self) -> None:
-        """Save what is unsaved without waiting for the two seconds; returns at once."""
-        if self._current is not None and self._current.waiting:
-            self._save(self._current)
-
     def flush(self) -> bool:
         """Wait until all is on disk.
 
@@ -117,15 +122,15 @@ class Keeper:
             False if something could not be saved; `Session.saving` says why.
         """
         self._timer.stop()
-        if self._current is not None:
-            self._find_unwatched(self._current)
-            self._queue.wait(_CLOSING_S)
-            self._timer.stop()
+        for kept in self._kept:
+            self._find_unwatched(kept)
+        self._queue.wait(_CLOSING_S)
+        self._timer.stop()
         for kept in self._kept:
             if kept.waiting:
                 self._save(kept)
         self._queue.wait(_CLOSING_S)
-        return not any(kept.unsaved for kept in self._kept)
+        return not self._misfits and not any(kept.unsaved for kept in self._kept)
 
     def wait(self) -> None:
         """Wait for what is under way, such as going on with a project; for scripts."""
@@ -157,27 +162,33 @@ class Keeper:
         ValueError
             If it does not cover the pixels of the image.
         """
-        kept = KeptLayer(unwrap(layer), self._session.image, chosen_folder())
+        layer = unwrap(layer)
+        kept = KeptLayer(layer, self._image_of(layer), chosen_folder())
+        kept.whole = True
         self._kept.add(kept)
-        if same(kept.layer, self._session.annotation):
+        if same(layer, self._session.annotation):
             self._current = kept
 
-        notice = kept.layer.metadata.get(METADATA_KEY, {}).pop("notice", "")
+        notice = layer.metadata.get(METADATA_KEY, {}).pop("notice", "")
 
         def opened(project: Project) -> None:
             self._note(project)
             self._know(project, kept)
-            if kept.layer.selected_label == 1:  # else somebody chose a number
-                make_ready(kept.layer, project.kind, kept.highest)
-            self._say_saved(project.last_saved)
+            if layer.selected_label in (1, kept.highest + 1):  # else somebody chose a number
+                make_ready(layer, project.kind, kept.highest)
+            self._last = (kept, project.last_saved)
+            self._say()
             say_trouble(self._session, notice, damage_words(kept.damaged))
             if kept.waiting:
                 self._soon()
 
         def failed(error: Exception) -> None:
-            self._kept.forget(kept)
-            if self._current is kept:
-                self._current = None
+            told = layer.metadata.get(METADATA_KEY, {})
+            layer.metadata[METADATA_KEY] = {k: v for k, v in told.items() if k != "project"}
+            kept.whole = False
+            if kept.waiting:
+                self._mark_all(kept)
+                self._soon()
             self._say_failed(f"{error} What is painted here is kept in a new project.", saved=True)
 
         self._queue.submit(lambda: kept.open(path), opened, failed)
@@ -185,11 +196,15 @@ class Keeper:
 
     # what happens
 
-    def _on_edited(self, positions: tuple[int, ...]) -> None:
-        kept = self._kept_or_words()
-        if kept is None:
+    def _on_painted(self, layer: Any, positions: tuple[int, ...]) -> None:
+        try:
+            kept = self._need_kept(layer)
+        except ValueError as error:
+            self._misfits[layer] = str(error)
+            self._say()
             return
-        if kept.project is None and not kept.dirty:
+        self._misfits.pop(layer, None)
+        if not kept.whole and (kept is self._current or not result_of(layer)):
             self._mark_all(kept)
         kept.dirty |= set(positions)
         kept.rescued = False
@@ -198,7 +213,7 @@ class Keeper:
     def _on_changed(self, _what: Any = None) -> None:
         """Roles, kind or names are new: saved with the project, which they alone do not make."""
         kept = self._current
-        if kept is not None and kept.project is not None and kept.differs(self._roles()):
+        if kept is not None and kept.project is not None and kept.differs(self._book.roles):
             kept.changed = True
             self._soon()
 
@@ -218,13 +233,32 @@ class Keeper:
         self._drop_removed()
         self._session.project = None if self._current is None else self._current.project
         if self._session.project is None:
-            self._session.saving = SaveStatus()
+            self._last = (None, None)
+            self._say()
             self._adopt(layer)
 
     def _on_image(self, _image: Any) -> None:
         layer = self._session.annotation
         if layer is not None and self._current is None:
             self._adopt(unwrap(layer))
+        self._try_misfits()
+
+    def _try_misfits(self, _event: Any = None) -> None:
+        """Save what could not be saved, where its image is there now."""
+        for layer in list(self._misfits):
+            with suppress(ValueError):
+                kept = self._need_kept(layer)
+                del self._misfits[layer]
+                self._mark_all(kept)
+                self._soon()
+
+    def _on_removed(self, event: Any) -> None:
+        layer = unwrap(event.value)
+        self._misfits.pop(layer, None)
+        kept = self._kept.of(layer)
+        if kept is not None and kept.waiting:
+            self._save(kept)
+        self._drop_removed()
 
     def _listen(self, layer: Any, on: bool) -> None:
         for emitter in (layer.events.colormap, layer.events.features):
@@ -250,8 +284,9 @@ class Keeper:
         if kept.waiting:
             self._save(kept)
         self._drop_removed()
-        self._session.project = None
-        self._session.saving = SaveStatus()
+        if same(layer, self._session.annotation):
+            self._session.project = None
+            self._session.saving = SaveStatus()
 
     def _adopt(self, layer: Any | None) -> None:
         """Take a layer that says which project it comes from, unless another layer has that."""
@@ -281,33 +316,46 @@ class Keeper:
 
     # saving
 
-    def _need_kept(self) -> KeptLayer:
-        layer, image = self._session.annotation, self._session.image
-        if layer is None:
-            raise ValueError("There is no annotation; press New annotation, or add a labels layer.")
-        layer = unwrap(layer)
+    def _need_kept(self, layer: Any) -> KeptLayer:
         kept = self._kept.of(layer)
         if kept is not None and kept.replaced:
             self._part_from(kept)
             kept = None
         if kept is None:
-            if image is None:
-                raise ValueError("There is no image; open the image that the labels belong to.")
-            kept = KeptLayer(layer, image, chosen_folder())
+            self._adopt(layer)
+            kept = self._kept.of(layer)
+        if kept is None:
+            kept = KeptLayer(layer, self._image_of(layer), chosen_folder())
             self._kept.add(kept)
-        self._current = kept
+        if same(layer, self._session.annotation):
+            self._current = kept
         return kept
 
-    def _kept_or_words(self) -> KeptLayer | None:
-        try:
-            return self._need_kept()
-        except ValueError as error:
-            self._say_failed(f"not saved: {error}")
-            return None
+    def _image_of(self, layer: Any) -> Any:
+        """Return the image that labels belong to: the one worked on, else one of their size.
+
+        Raises
+        ------
+        ValueError
+            If there is no image.
+        """
+        images = self._session.images()
+        if not images:
+            raise ValueError(
+                f"The labels {layer.name!r} are not saved, because there is no image. Open the image "
+                "that they belong to."
+            )
+        size = tuple(pixels(layer).shape)
+        own = images[-1] if self._session.image is None else self._session.image
+        for image in (own, *reversed(images)):
+            if tuple(pixels(image).shape[: image.ndim]) == size:
+                return image
+        return own
 
     def _mark_all(self, kept: KeptLayer) -> None:
         """Let the first save take all that was there before it."""
-        kept.dirty |= set(self._book.filled)
+        kept.whole = True
+        kept.dirty |= set(self._book.filled(kept.layer))
 
     def _soon(self) -> None:
         if not self._session.saving.failed:
@@ -328,29 +376,25 @@ class Keeper:
         then: Callable[[Stored], Any] | None = None,
         failed: Callable[[Exception], Any] | None = None,
     ) -> None:
-        self._queue.save(kept, self._roles() if kept is self._current else {}, then, failed)
-
-    def _roles(self) -> dict[int, str]:
-        numbers = self._book.numbers
-        return {numbers[p]: role for p in range(len(self._book)) if (role := self._book.role(p))}
+        self._queue.save(kept, self._book.roles_of(kept.layer), then, failed)
 
     def _on_stored(self, kept: KeptLayer, stored: Stored) -> None:
         self._note(stored.project)
         if kept in self._kept:
             told = kept.layer.metadata.get(METADATA_KEY, {})
             kept.layer.metadata[METADATA_KEY] = told | {"project": str(stored.project.path)}
-        if kept is not self._current:
+        kept.refused = ""
+        self._last = (kept, stored.when)
+        if kept is self._current:
+            self._know(stored.project, kept)
+        else:
             self._drop_removed()
-            return
-        self._know(stored.project, kept)
-        if not kept.unsaved:
-            self._say_saved(stored.when)
+        self._say()
 
     def _on_refused(self, kept: KeptLayer, error: Exception) -> None:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         kept.refused = text
-        if kept is self._current:
-            self._say_failed(f"not saved: {text} It is tried again every few seconds.")
+        self._say()
         if not self._closing:
             self._timer.start(_RETRY_MS)
 
@@ -362,24 +406,44 @@ class Keeper:
         """Tell the window of a project that was made or opened, and of roles given there."""
         if kept is not self._current:
             return
-        numbers, own = self._book.numbers, project.roles
-        news = {p: own[n] for p, n in enumerate(numbers) if own.get(n) and not self._book.role(p)}
         if self._session.project is not project:
             self._session.project = project
             if project.model is not None:
                 self._session.model = project.model
             self._copy.begin(kept)
+        known = self._book.roles
+        news = {number: role for number, role in project.roles.items() if number not in known}
         if news:
-            self._book.set_roles(news)
+            positions = {number: p for p, number in enumerate(self._book.numbers)}
+            self._book.set_roles({positions[n]: r for n, r in news.items() if n in positions})
 
-    def _say_saved(self, when: Any) -> None:
-        if when is None:
-            self._session.saving = SaveStatus()
+    def _say(self) -> None:
+        """Tell how the saving stands; what is not saved comes first."""
+        for words in self._misfits.values():
+            self._say_failed(f"not saved: {words}")
             return
-        own = self._session.project
-        alike = [p for p in self._projects if own is not None and p.stack.name == own.stack.name]
-        more = f" in a project of its own, {own.path.name}" if own and alike[:1] != [own] else ""
-        self._session.saving = SaveStatus(f"saved {when.astimezone():%H:%M}{more}")
+        for kept in self._kept:
+            if kept.refused and kept.unsaved:
+                self._say_failed(f"not saved: {kept.refused} It is tried again every few seconds.")
+                return
+        kept, when = self._last
+        if any(kept.unsaved for kept in self._kept):
+            self._session.saving = SaveStatus("saving…", saved=False)
+        elif when is None:
+            self._session.saving = SaveStatus()
+        else:
+            where = self._where(kept)
+            self._session.saving = SaveStatus(f"saved {when.astimezone():%H:%M}{where}")
+
+    def _where(self, kept: KeptLayer) -> str:
+        """Say which layer is saved where, unless it is what one expects."""
+        own = kept.project
+        if own is None:
+            return ""
+        if kept is not self._current:
+            return f": {kept.layer.name!r} in a project of its own, {own.path.name}"
+        alike = [p for p in self._projects if p.stack.name == own.stack.name]
+        return f" in a project of its own, {own.path.name}" if alike[:1] != [own] else ""
 
     def _say_failed(self, text: str, *, saved: bool = False) -> None:
         self._session.saving = SaveStatus(text, saved=saved, failed=True)

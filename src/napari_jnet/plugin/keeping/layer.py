@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from napari_jnet.data.project import Project
 from napari_jnet.data.project_places import new_project_folder
 from napari_jnet.data.roles import next_role
-from napari_jnet.data.stack import LabelKind, Stack
+from napari_jnet.data.stack import UNKNOWN, LabelKind, Stack
 from napari_jnet.plugin.keeping.frame_counts import checksum
 from napari_jnet.plugin.keeping.lock import ProjectLock
 from napari_jnet.plugin.keeping.project_layers import stack_of
 from napari_jnet.plugin.layers import kind_of, pixels
 from napari_jnet.plugin.legend import layer_legend
-from napari_jnet.plugin.session import METADATA_KEY
+from napari_jnet.plugin.session import METADATA_KEY, result_of
 
 __all__ = ["RESCUED_FROM", "KeptLayer", "Parcel", "Stored"]
 
@@ -92,6 +92,7 @@ class KeptLayer:
         self.stack: Stack = stack_of(image)
         self.dirty: set[int] = set()
         self.changed = False  # kind, legend or roles
+        self.whole = False  # all its painted frames are to be saved, not only corrected ones
         self.refused = ""  # why the last save failed
         self.rescued = False  # what is unsaved is written elsewhere
         self.under_way = 0  # saves that are being written
@@ -147,7 +148,10 @@ class KeptLayer:
         return bool(new) or (project.kind, project.legend) != self._kind()
 
     def _kind(self) -> tuple[LabelKind, tuple[tuple[str, str], ...]]:
-        kind = kind_of(self.layer) or LabelKind.INSTANCES
+        kind = kind_of(self.layer)
+        if kind is None:
+            classes = result_of(self.layer) in ("segmentation", "classes")
+            kind = LabelKind.CLASSES if classes else LabelKind.INSTANCES
         return kind, () if kind is LabelKind.INSTANCES else layer_legend(self.layer)
 
     def put_back(self, parcel: Parcel) -> None:
@@ -207,7 +211,7 @@ class KeptLayer:
         if (project.kind, project.legend) != (parcel.kind, parcel.legend):
             project.set_kind(parcel.kind, parcel.legend)
         roles = {**project.roles, **parcel.roles}
-        given = {}
+        annotated, given = set(project.annotated), {}
         for position, read in sorted(parcel.frames.items()):
             labels, number = read(), self.stack.frame_numbers[position]
             total = checksum(labels)
@@ -215,11 +219,21 @@ class KeptLayer:
                 project.write_frame(number, labels.reshape(project.stack.spatial))
             self._sums[position] = total
             if labels.any() and not roles.get(number):
-                others = [roles.get(n, "") for n in project.annotated if n != number]
-                given[number] = roles[number] = next_role(others, whole=project.is_whole(number))
+                others = [roles.get(n, "") for n in annotated if n != number]
+                given[number] = roles[number] = self._next_role(parcel, number, labels, others)
+            (annotated.add if labels.any() else annotated.discard)(number)
         if roles != project.roles:
             project.set_roles(roles)
         return Stored(project, datetime.now().astimezone(), given)
+
+    def _next_role(
+        self, parcel: Parcel, number: int, labels: NDArray[Any], others: list[str]
+    ) -> str:
+        """Return the role of a newly painted frame; on validation a prediction would flatter itself."""
+        if result_of(self.layer):
+            return "training"
+        known = parcel.kind is not LabelKind.SCRIBBLES and number not in self._partial
+        return next_role(others, whole=known and bool((labels != UNKNOWN).all()))
 
     def differing(self) -> set[int]:
         """Return the frames that differ from what is on disk: changed while nobody watched."""

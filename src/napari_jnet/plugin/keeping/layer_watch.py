@@ -6,7 +6,7 @@ redo only say that something was drawn anew, so frames are told apart by checksu
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,7 +16,7 @@ from psygnal import Signal
 
 from napari_jnet.plugin.background import Background
 from napari_jnet.plugin.keeping.frame_counts import FrameCounts, checksum, count_labels
-from napari_jnet.plugin.layers import pixels
+from napari_jnet.plugin.layers import pixels, stroke_positions
 from napari_jnet.plugin.session import METADATA_KEY
 
 __all__ = ["LayerWatch"]
@@ -24,6 +24,7 @@ __all__ = ["LayerWatch"]
 _QUICK = 8 * 2**20  # bytes of a frame that the window may count itself: a few milliseconds
 _AT_ONCE = 16 * 2**20  # bytes of a layer that are counted as soon as it is watched
 _CHUNK = 16  # frames that are counted before the window is told
+_UNDONE = 200  # strokes whose frames are compared after an undo; napari keeps 100
 
 
 class LayerWatch:
@@ -31,6 +32,10 @@ class LayerWatch:
 
     Attributes
     ----------
+    painted
+        Positions that somebody has painted on.
+    partial
+        Positions where 0 is unknown.
     counted
         Emitted with the positions that were counted in the background.
     edited
@@ -51,12 +56,13 @@ class LayerWatch:
 
     def __init__(self, layer: Any, shown: Callable[[], int], background: Background) -> None:
         self.layer = layer
-        self.partial: frozenset[int] = frozenset()  # positions where 0 is unknown
+        self.partial: frozenset[int] = frozenset()
         self._shown, self._background = shown, background
         self._counts: dict[int, FrameCounts] = {}
         self._stale: set[int] = set()  # changed since they were counted
         self._sums: dict[int, int] = {}
-        self._touched: set[int] = set()  # painted; undo can reach them
+        self.painted: set[int] = set()
+        self._strokes: deque[set[int]] = deque(maxlen=_UNDONE)  # that undo can reach
         self._looks: Counter[int] = Counter()  # what was read before the last is out of date
         self._doubted: set[int] = set()  # waiting to be compared in the background
         self._last_shown = shown()
@@ -105,25 +111,33 @@ class LayerWatch:
         fresh = {p: c for p, c in self._counts.items() if p not in self._stale}
         return frozenset(p for p, counts in fresh.items() if not counts.painted)
 
-    @property
-    def hopeful(self) -> tuple[int, ...]:
-        """The positions where something is painted, or may be since they were counted."""
-        painted = {p for p, counts in self._counts.items() if counts.painted}
-        return tuple(sorted(painted | self._stale))
+    def is_hopeful(self, position: int) -> bool:
+        """Say whether something is painted in a frame, or may be since it was counted."""
+        if position in self._stale:
+            return True
+        counts = self._counts.get(position)
+        return counts is not None and counts.painted
 
     # what is told
 
+    def note_stroke(self, event: Any) -> None:
+        """Take the stroke that was painted just before the layer was watched."""
+        self._on_paint(event)
+
     def _on_paint(self, event: Any) -> None:
         # Outside of `block_history`, napari tells of a stroke before it is in the data.
-        positions = self._positions_of(event.value)
+        positions = stroke_positions(event.value, len(self))
         if positions:
-            self._touched |= positions
+            self.painted |= positions
+            if not self._strokes or self._strokes[-1] != positions:
+                self._strokes.append(positions)
             self._forget(positions)
             self._background.submit(_nothing, lambda _: self._after_paint(positions))
             self.edited.emit(tuple(sorted(positions)))
 
     def _after_paint(self, positions: set[int]) -> None:
-        positions = positions & set(range(len(self)))  # other labels may be in the layer now
+        frames = range(len(self))
+        positions = {p for p in positions if p in frames}  # other labels may be in the layer now
         if not self._open or not positions:
             return
         self._forget(positions)
@@ -146,7 +160,7 @@ class LayerWatch:
             return
         shown = self._shown()
         moved, self._last_shown = shown != self._last_shown, shown
-        doubtful = {shown} | (set() if moved else self._touched)
+        doubtful = {shown}.union(*(() if moved else self._strokes))
         if self._quick():
             self._looks[shown] += 1
             self._compare(shown, checksum(self.frame(shown)))
@@ -159,27 +173,12 @@ class LayerWatch:
             self._shape = shape
             self._looks.update(set(self._looks) | set(self._counts))
             self._counts, self._sums = {}, {}
-            self._touched, self._doubted = set(), set()
+            self.painted, self._doubted = set(), set()
+            self._strokes.clear()
         self._stale = set(range(len(self)))
         self._looks.update(self._stale)
         self._last_shown = self._shown()
         self._look_through()
-
-    def _positions_of(self, atoms: Iterable[Any]) -> set[int]:
-        """Return the frames of an undo step: a list of (indices or slices, ...)."""
-        if len(self) == 1:
-            return {0}
-        found: set[int] = set()
-        for atom in atoms:
-            first = atom[0][0]
-            if isinstance(first, slice):
-                found.update(range(len(self))[first])
-                continue
-            rows = np.asarray(first)
-            if rows.size:
-                low, high = int(rows.min()), int(rows.max())
-                found.update([low] if low == high else np.unique(rows).tolist())
-        return found
 
     # comparing
 

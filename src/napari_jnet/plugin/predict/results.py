@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.data.stack import Stack
 from napari_jnet.events import FramePrediction
-from napari_jnet.plugin.layers import current_index, pixels
+from napari_jnet.plugin.layers import current_index, pixels, stroke_positions
 from napari_jnet.plugin.legend import legend_options
 from napari_jnet.plugin.predict.result_layers import Answer, add_result_layer, placement
 from napari_jnet.plugin.session import METADATA_KEY, same
@@ -53,7 +53,7 @@ class Results:
     answer
         What the network says of a pixel.
     edited
-        Positions whose cells somebody painted on; the sliders leave them alone.
+        Positions where somebody painted on a result; the sliders leave them alone.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Results:
         else:
             data = _zeros(shape, np.int32 if name == "cells" else np.uint8)
         layer = add_result_layer(self._viewer, name, data, self.image, **options)
-        if name == "cells":
+        if name != "distance":
             layer.events.paint.connect(self._painted)
         self._made[name] = layer
         return layer
@@ -205,6 +205,7 @@ class Results:
                 self.image,
                 **legend_options(prediction.legend),
             )
+            self.classes.events.paint.connect(self._painted)
         self._frame(pixels(self.classes), prediction.position)[box] = prediction.classes
 
     def write_cells(self, position: int, cells: NDArray[np.int32], threshold: float) -> None:
@@ -249,9 +250,8 @@ class Results:
         return self._single or self._viewer.dims.ndisplay == 3 or position == self.shown()
 
     def _painted(self, event: Any) -> None:
-        for indices, *_ in event.value:
-            positions = [0] if self._single else np.unique(indices[0])
-            self.edited.update(int(position) for position in positions)
+        frames = 1 if self._single else len(self.probability)
+        self.edited |= stroke_positions(event.value, frames)
 
     def set_aside(self) -> None:
         """Rename the layers, so that what somebody painted on is kept beside a new prediction."""

@@ -52,12 +52,7 @@ def labels_now(session: Session, positions: Iterable[int] | None = None) -> Trai
     known = positions is not None or not book.counting
     empty = frozenset(every) - taken if known else frozenset()
     planes = PaintedPlanes(_Copies(pixels(book.layer)), {}, empty)
-    return training_input(image, book.layer, book.kind, painted=planes, roles=_roles(book))
-
-
-def _roles(book: Any) -> dict[int, str]:
-    numbers = book.numbers
-    return {numbers[p]: role for p in range(len(book)) if (role := book.role(p))}
+    return training_input(image, book.layer, book.kind, painted=planes, roles=book.roles)
 
 
 class FrameFeed:
@@ -98,7 +93,7 @@ class FrameFeed:
             before.source, {**before.copied, **new}, before.empty - frozenset(new)
         )
         with self._lock:
-            self._data = dataclasses.replace(data, labels=planes, roles=_roles(book))
+            self._data = dataclasses.replace(data, labels=planes, roles=book.roles)
             self._new = True
 
     def take(self) -> list[AnnotatedFrame] | None:

@@ -233,23 +233,17 @@ def facts_of(session: Any, new_frames: int = 0, unfinished: int = 0) -> Facts:
 
 
 def _painted(book: Any) -> dict[str, Any]:
-    facts = [book.facts(position) for position in book.annotated]
-    classes = [sum(counts) for counts in _columns([frame.pixels for frame in facts])]
-    scores = [frame.score for frame in facts if frame.score is not None]
+    totals = book.totals
     return {
         "kind": book.kind,
         "length": len(book),
-        "frames": len(facts),
-        "cells": sum(frame.objects for frame in facts),
-        "background": len(classes) > 0 and classes[0] > 0,
-        "foreground": any(classes[1:]),
-        "score": sum(scores) / len(scores) if scores else None,
+        "frames": totals.frames,
+        "cells": totals.objects,
+        "background": len(totals.pixels) > 0 and totals.pixels[0] > 0,
+        "foreground": any(totals.pixels[1:]),
+        "score": totals.score,
+        "score_name": totals.score_name or "SEG",
     }
-
-
-def _columns(rows: list[tuple[int, ...]]) -> list[list[int]]:
-    width = max(map(len, rows), default=0)
-    return [[row[i] for row in rows if i < len(row)] for i in range(width)]
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -90,4 +90,4 @@ class Situation(QObject):
         self._unfinished = run.epochs if run is not None and run.resumable else 0
 
     def _new_frames(self) -> int:
-        return len((self._edited | self._recent) & set(self._session.book.annotated))
+        return len((self._edited | self._recent).intersection(self._session.book.annotated))

@@ -1,0 +1,330 @@
+"""Every labels layer that somebody paints on is saved, or the window says that it is not."""
+
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.components import ViewerModel
+
+from napari_jnet.data.project import Project
+from napari_jnet.data.stack import UNKNOWN, LabelKind
+from napari_jnet.events import FramePrediction
+from napari_jnet.plugin.keeping.ready_brush import free_number
+from napari_jnet.plugin.layers import image_stack
+from napari_jnet.plugin.predict.results import add_results
+from napari_jnet.plugin.session import session
+from napari_jnet.plugin.workbench.hints import facts_of
+
+
+@pytest.fixture(autouse=True)
+def projects(tmp_path, monkeypatch):
+    """Return the folder of projects."""
+    folder = tmp_path / "projects"
+    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def work(qapp):
+    """Return a session with an image of four frames, and its annotation, which is chosen."""
+    viewer = ViewerModel()
+    movie = np.random.default_rng(0).integers(0, 99, (4, 32, 32), np.uint8)
+    viewer.add_image(movie, name="movie")
+    layer = viewer.add_labels(np.zeros((4, 32, 32), np.int32), name="annotation")
+    state = session(viewer)
+    state.choose("annotation", layer)
+    yield state, layer
+    state.keeper.flush()
+
+
+def saved(state, layer):
+    """Return the project that holds the frames of a layer as they are."""
+    found = [
+        project
+        for project in state.keeper.projects
+        if project.annotated
+        and all(np.array_equal(project.read_frame(n), layer.data[n]) for n in project.annotated)
+    ]
+    assert len(found) == 1, f"{layer.name} is in {len(found)} projects"
+    return found[0]
+
+
+def test_a_second_layer_is_saved_while_the_first_is_chosen(work):
+    state, layer = work
+    layer.paint((0, 9, 9), 1)
+    other = state.viewer.add_labels(np.zeros((4, 32, 32), np.uint8), name="mine")
+    assert state.annotation is layer
+    other.paint((2, 20, 20), 3)
+    assert not state.saving.saved
+    assert state.keeper.flush()
+    assert saved(state, other).annotated == (2,)
+    assert saved(state, layer).annotated == (0,)
+    assert "'mine'" in state.saving.text
+    assert saved(state, other).path.name in state.saving.text
+    other.undo()
+    assert state.keeper.flush()
+    assert Project.open(state.keeper.projects[-1].path).annotated == ()
+
+
+def test_layers_of_any_origin_are_saved(work):
+    state, _ = work
+    viewer = state.viewer
+    for number, dtype in enumerate((np.uint16, np.int64, bool), start=1):
+        layer = viewer.add_labels(np.zeros((4, 32, 32), dtype), name=f"from elsewhere {number}")
+        layer.paint((number, 20, 20), 1)
+        layer.name = "renamed"
+        assert state.keeper.flush(), state.saving.text
+        assert saved(state, layer).annotated == (number,)
+
+
+def test_an_annotation_that_is_left_is_still_watched(work):
+    state, layer = work
+    layer.paint((1, 9, 9), 1)
+    other = state.viewer.add_labels(np.zeros((4, 32, 32), np.int32), name="next")
+    state.choose("annotation", other)
+    layer.paint((3, 9, 9), 2)
+    layer.undo()
+    layer.undo()
+    layer.redo()
+    assert state.keeper.flush()
+    assert saved(state, layer).annotated == (1,)
+
+
+def test_a_layer_that_is_removed_at_once_is_saved(work):
+    state, _ = work
+    other = state.viewer.add_labels(np.zeros((4, 32, 32), np.int32), name="short lived")
+    other.paint((2, 20, 20), 3)
+    state.viewer.layers.remove(other)
+    assert state.keeper.flush()
+    assert saved(state, other).annotated == (2,)
+
+
+def test_roles_go_with_their_layer(work):
+    state, layer = work
+    layer.paint((0, 9, 9), 1)
+    state.book.set_role(0, "validation")
+    other = state.viewer.add_labels(np.zeros((4, 32, 32), np.int32), name="next")
+    state.choose("annotation", other)
+    layer.paint((1, 9, 9), 1)
+    assert state.keeper.flush()
+    assert saved(state, layer).role(0) == "validation"
+
+
+def predict(state, *positions, model="model", before=None):
+    """Return results of a prediction that found one cell in these frames."""
+    cells = np.zeros((32, 32), np.int32)
+    cells[4:9, 4:9] = 1
+    maps = (cells > 0).astype(np.float32)
+    results = add_results(
+        state.viewer, before, state.image, image_stack(state.image), 5.0, model, positions
+    )
+    for position in positions:
+        results.write(FramePrediction(position, position, 4, maps, maps, cells), 0.5)
+    return results
+
+
+def test_corrected_predictions_are_saved_and_others_are_not(work):
+    state, _ = work
+    results = predict(state, 0, 1, 2)
+    assert state.keeper.flush()
+    assert state.keeper.projects == (), "nobody has painted"
+    results.cells.paint((1, 20, 20), 2)
+    predict(state, 3, before=results)
+    assert state.keeper.flush()
+    project = saved(state, results.cells)
+    assert project.annotated == (1,)
+    assert project.role(1) == "training"
+    assert "'cells'" in state.saving.text
+
+
+@pytest.mark.parametrize("name", ["cells", "segmentation"])
+def test_a_prediction_that_was_painted_on_outlives_the_next(work, name):
+    state, _ = work
+    results = predict(state, 0, 1)
+    layer = results.make(name)
+    layer.paint((1, 20, 20), 1)
+    painted = layer.data.copy()
+    predict(state, 0, 1, model="another", before=results)
+    assert layer in state.viewer.layers
+    assert np.array_equal(layer.data, painted)
+    state.viewer.layers.remove(layer)
+    assert state.keeper.flush()
+    kind = LabelKind.INSTANCES if name == "cells" else LabelKind.CLASSES
+    assert saved(state, layer).kind is kind
+
+
+def test_corrected_cells_that_are_learned_from_are_saved_whole(work):
+    state, _ = work
+    results = predict(state, 0, 1, 2)
+    results.cells.paint((1, 20, 20), 2)
+    assert state.keeper.flush()
+    state.choose("annotation", results.cells)
+    assert state.keeper.ensure_project().annotated == (0, 1, 2)
+
+
+def test_a_layer_of_another_size_is_saved_with_the_image_it_fits(work):
+    state, _ = work
+    state.choose("image", state.image)
+    state.viewer.add_image(np.zeros((3, 16, 16), np.uint8), name="small")
+    layer = state.viewer.add_labels(np.zeros((3, 16, 16), np.int32))
+    layer.paint((1, 5, 5), 1)
+    assert state.keeper.flush()
+    assert saved(state, layer).name == "small"
+
+
+def test_what_fits_no_image_is_said_until_it_does(work):
+    state, layer = work
+    small = state.viewer.add_labels(np.zeros((3, 16, 16), np.int32), name="small")
+    small.paint((1, 5, 5), 1)
+    assert not state.keeper.flush()
+    assert "not saved" in state.saving.text
+    assert "'small'" in state.saving.text
+    layer.paint((0, 9, 9), 1)
+    assert not state.keeper.flush()
+    assert saved(state, layer).annotated == (0,)
+    assert "'small'" in state.saving.text, "what is not saved stays said"
+    state.viewer.add_image(np.zeros((3, 16, 16), np.uint8), name="small image")
+    assert state.keeper.flush()
+    assert saved(state, small).annotated == (1,)
+
+
+# the first stroke on labels that were there
+
+
+def cells(dtype=np.int32, highest=5):
+    labels = np.zeros((4, 32, 32), dtype)
+    labels[:, 4:9, 4:9], labels[2, 20:25, 20:25] = 1, highest
+    return labels
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_the_first_stroke_damages_no_loaded_cell(work, chosen):
+    state, _ = work
+    viewer = state.viewer
+    told = {"napari-jnet": {"kind": "instances"}}
+    gold = viewer.add_labels(cells(), name="gold", metadata=told)
+    viewer.layers.selection.active = viewer.layers[0]
+    if chosen:
+        state.choose("annotation", gold)
+    else:
+        viewer.layers.selection.active = gold
+    before = gold.data.copy()
+    gold.brush_size = 12
+    gold.paint((2, 10, 10), gold.selected_label)
+    changed = gold.data != before
+    assert changed.any()
+    assert (before[changed] == 0).all(), "no cell is painted over"
+    assert not np.isin(gold.data[changed], before).any(), "and none gets more pixels"
+
+
+def test_a_number_that_was_chosen_stays(work):
+    state, _ = work
+    other = state.viewer.add_labels(cells())
+    assert other.selected_label == 6
+    other.selected_label, other.preserve_labels = 5, False
+    state.choose("annotation", other)
+    state.viewer.layers.selection.active = state.viewer.layers[0]
+    state.viewer.layers.selection.active = other
+    assert (other.selected_label, other.preserve_labels) == (5, False)
+
+
+def test_classes_and_scribbles_keep_their_brush(work):
+    state, _ = work
+    for kind in ("classes", "scribbles"):
+        layer = state.viewer.add_labels(cells(), metadata={"napari-jnet": {"kind": kind}})
+        assert (layer.selected_label, layer.preserve_labels) == (1, False)
+
+
+@pytest.mark.parametrize(("highest", "free"), [(7, 8), (255, 2)])
+def test_a_free_number_fits_the_type(highest, free):
+    assert free_number(cells(np.uint8, highest)) == free
+    assert free_number(np.full((3, 3), 2**31 - 1, np.int32)) == 0
+    assert free_number(np.arange(256, dtype=np.uint8).reshape(16, 16)) == 0
+
+
+# long films
+
+
+def calls_of(task):
+    """Count the calls that the window's thread makes, each turn of a generator included."""
+    count = 0
+
+    def note(_frame, event, _argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        task()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def long_film(frames, *painted):
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((frames, 16, 16), np.uint8), name=f"film of {frames}")
+    labels = np.zeros((frames, 16, 16), np.int32)
+    labels[list(painted), :4, :4] = 1
+    layer = viewer.add_labels(labels)
+    state = session(viewer)
+    state.book.wait()
+    return viewer, state, layer
+
+
+def test_a_stroke_in_a_long_film_is_saved_as_in_a_short_one(qapp):
+    def work(frames):
+        _viewer, state, layer = long_film(frames, 0, 1)
+        layer.paint((0, 9, 9), 2)
+        assert state.keeper.flush(), state.saving.text  # the project is there
+
+        def stroke():
+            layer.paint((1, 9, 9), 2)
+            assert state.keeper.flush()
+
+        return calls_of(stroke)
+
+    assert work(4000) < 2 * work(40)
+
+
+def test_a_long_film_is_looked_over_as_a_short_one(qapp):
+    def work(frames):
+        _viewer, state, layer = long_film(frames, *range(frames))
+        for position in range(frames):
+            layer.paint((position, 9, 9), 2)
+        facts_of(state)
+
+        def look():
+            layer.paint((2, 12, 12), 3)
+            assert facts_of(state).frames == frames
+            assert facts_of(state).cells == 2 * frames + 1
+
+        return calls_of(look)
+
+    assert work(2000) < 2 * work(40)
+
+
+def test_totals_are_those_of_the_facts(work):
+    state, layer = work
+    book, random = state.book, np.random.default_rng(3)
+    for kind in LabelKind:
+        book.set_kind(kind)
+        for _ in range(12):
+            position, label = int(random.integers(4)), int(random.integers(UNKNOWN, 4))
+            layer.paint((position, *random.integers(2, 30, 2)), label)
+            book.set_scores({position: float(random.random())}, "AP50")
+            facts = [book.facts(p) for p in range(4)]
+            there = [one for one in facts if one.annotated]
+            assert book.annotated == tuple(one.position for one in there)
+            totals = book.totals
+            assert totals.objects == sum(one.objects for one in there)
+            width = max((len(one.pixels) for one in there), default=0)
+            columns = [sum(one.pixels[n] for one in there if n < len(one.pixels)) for n in range(width)]
+            while columns and not columns[-1]:
+                columns.pop()
+            assert totals.pixels == tuple(columns)
+            scores = [one.score for one in there if one.score is not None]
+            assert totals.score == (pytest.approx(sum(scores) / len(scores)) if scores else None)
