@@ -22,6 +22,8 @@ from napari_jnet.data import (
     StackMissing,
     array_stack,
     find_project,
+    find_projects,
+    list_projects,
     new_project_folder,
     open_stack,
     projects_folder,
@@ -532,6 +534,33 @@ def test_the_newest_project_of_a_stack_is_found(tmp_path, dataset, monkeypatch):
     for name in ("project.json", "project.json.bak"):
         (first.path / name).write_text("{")
     assert find_project(stack) == second.path
+
+
+def test_all_projects_of_a_stack_are_listed(tmp_path, dataset, monkeypatch):
+    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(tmp_path / "projects"))
+    stack = open_stack(dataset)
+    made = [Project.create(new_project_folder(stack), stack, "instances") for _ in range(4)]
+    for age, project in enumerate(made[:2]):
+        project.write_frame(7, painted())
+        os.utime(project.path / "annotations" / "t007.tif", (1e9 - age, 1e9 - age))
+        for name in ("project.json", "annotations"):
+            os.utime(project.path / name, (1e9 - age, 1e9 - age))
+    for name in ("project.json", "project.json.bak"):
+        (made[3].path / name).write_text("{")
+    listed = list_projects(stack)
+    assert [one.path for one in listed] == [made[n].path for n in (2, 0, 1, 3)]
+    assert [bool(one.words) for one in listed] == [False, True, True, False]
+    assert [bool(one.problem) for one in listed] == [False, False, False, True]
+    assert set(find_projects(stack)) == {made[n].path for n in (2, 0, 1)}
+    assert "1 frame annotated" in listed[1].words
+
+
+def test_copied_and_renamed_images_find_their_project(tmp_path, dataset):
+    root = tmp_path / "projects"
+    project = Project.create(root / "one", open_stack(dataset), "instances")
+    copied = tmp_path / "backup" / dataset.name
+    shutil.copytree(dataset, copied)
+    assert find_project(open_stack(copied), root) == project.path
 
 
 def test_a_project_of_other_images_is_not_found(tmp_path, dataset):

@@ -322,7 +322,9 @@ def test_totals_are_those_of_the_facts(work):
             totals = book.totals
             assert totals.objects == sum(one.objects for one in there)
             width = max((len(one.pixels) for one in there), default=0)
-            columns = [sum(one.pixels[n] for one in there if n < len(one.pixels)) for n in range(width)]
+            columns = [
+                sum(one.pixels[n] for one in there if n < len(one.pixels)) for n in range(width)
+            ]
             while columns and not columns[-1]:
                 columns.pop()
             assert totals.pixels == tuple(columns)

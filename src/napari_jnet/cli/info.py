@@ -68,7 +68,18 @@ def describe(path: Path, sequence: str | None = None) -> dict[str, str]:
         return describe_model(path)
     from napari_jnet.data import open_stack
 
-    return _describe_stack(path, open_stack(path, sequence=sequence))
+    stack = open_stack(path, sequence=sequence)
+    return _describe_stack(path, stack) | _describe_projects(stack)
+
+
+def _describe_projects(stack: Stack) -> dict[str, str]:
+    """List the window's projects of these images, the newest first."""
+    from napari_jnet.data import list_projects
+
+    words = {}
+    for number, one in enumerate(list_projects(stack), start=1):
+        words[f"project {number}"] = f"{one.path}: {one.problem or one.words or 'nothing painted'}"
+    return words
 
 
 def _describe_project(project: Project) -> dict[str, str]:

@@ -12,7 +12,14 @@ from napari_jnet.data.array import array_stack
 from napari_jnet.data.frames import annotated_frames
 from napari_jnet.data.project import Project
 from napari_jnet.data.project_file import project_folder
-from napari_jnet.data.project_places import find_project, new_project_folder, projects_folder
+from napari_jnet.data.project_places import (
+    ListedProject,
+    find_project,
+    find_projects,
+    list_projects,
+    new_project_folder,
+    projects_folder,
+)
 from napari_jnet.data.project_reference import StackMissing, StackReference
 from napari_jnet.data.project_runs import RunSummary
 from napari_jnet.data.project_training import PAINTED
@@ -33,6 +40,7 @@ __all__ = [
     "Annotation",
     "Format",
     "LabelKind",
+    "ListedProject",
     "Project",
     "RunSummary",
     "Stack",
@@ -41,7 +49,9 @@ __all__ = [
     "annotated_frames",
     "array_stack",
     "find_project",
+    "find_projects",
     "known_labels",
+    "list_projects",
     "new_project_folder",
     "open_stack",
     "project_folder",

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_jnet.data.project_file import PROJECT_FILE, PROJECT_FILES, project_folder, read_project
 from napari_jnet.data.project_frames import ANNOTATIONS
@@ -14,7 +17,20 @@ from napari_jnet.data.project_reference import StackReference, fingerprint
 from napari_jnet.data.stack import Stack
 from napari_jnet.data.tiff import read_header
 
-__all__ = ["VARIABLE", "damaged_projects", "find_project", "new_project_folder", "projects_folder"]
+if TYPE_CHECKING:
+    from napari_jnet.data.project import Project
+
+__all__ = [
+    "VARIABLE",
+    "ListedProject",
+    "damaged_projects",
+    "find_project",
+    "find_projects",
+    "list_projects",
+    "new_project_folder",
+    "project_words",
+    "projects_folder",
+]
 
 VARIABLE = "NAPARI_JNET_PROJECTS"
 """Environment variable that names the folder of projects."""
@@ -28,11 +44,35 @@ def projects_folder() -> Path:
     return Path(told).expanduser() if told else Path.home() / "napari-jnet-projects"
 
 
-def find_project(stack: Stack, folder: Path | None = None) -> Path | None:
-    """Return the newest project of this very stack; None if there is none.
+@dataclass(frozen=True)
+class ListedProject:
+    """A project of a stack, as it lies on disk.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    words
+        What it remembers: "3 frames annotated, saved 20 Nov 12:03; training stopped at epoch 12 (of
+        15 min)"; "" if that is nothing.
+    problem
+        Why it cannot be opened, in words; "" if it can.
+    saved
+        When a frame was saved last, local time; of the folder where none is annotated.
+    """
+
+    path: Path
+    words: str = ""
+    problem: str = ""
+    saved: datetime | None = None
+
+
+def find_projects(stack: Stack, folder: Path | None = None) -> tuple[Path, ...]:
+    """Return the projects of this very stack, the newest first.
 
     A stack is the same if it lies at the same path and looks alike, or if it shows the same pixels
-    where the other is gone or was in no file.  Reads a frame only for the second question.
+    and the other is gone, was in no file, or is a copy or another view of the same files.  Reads a
+    frame only for the second question.
 
     Parameters
     ----------
@@ -55,10 +95,59 @@ def find_project(stack: Stack, folder: Path | None = None) -> Path | None:
                 reference = read_project(path).stack
                 if _alike(reference, stack) and (
                     _same_place(reference, stack, path)
-                    or (_gone(reference, path) and reference.fingerprint in {seen()} - {""})
+                    or (
+                        _may_be_same(reference, stack, path)
+                        and reference.fingerprint in {seen()} - {""}
+                    )
                 ):
                     found.append((_changed(path), path))
-    return max(found)[1] if found else None
+    return tuple(path for _, path in sorted(found, reverse=True))
+
+
+def find_project(stack: Stack, folder: Path | None = None) -> Path | None:
+    """Return the newest of `find_projects`; None if there is none."""
+    return next(iter(find_projects(stack, folder)), None)
+
+
+def list_projects(stack: Stack, folder: Path | None = None) -> tuple[ListedProject, ...]:
+    """List the projects of a stack, the last saved first, those that cannot be read at the end.
+
+    Parameters
+    ----------
+    stack, folder
+        See `find_projects`.
+    """
+    from napari_jnet.data.project import Project
+
+    listed = []
+    for path in find_projects(stack, folder):
+        with suppress(OSError, ValueError):  # damaged meanwhile
+            project = Project(path, read_project(path))
+            saved = project.last_saved or datetime.fromtimestamp(_changed(path)).astimezone()
+            listed.append(ListedProject(path, project_words(project), saved=saved))
+    listed.sort(key=lambda one: one.saved.timestamp() if one.saved else 0.0, reverse=True)
+    return (*listed, *(ListedProject(p, problem=w) for p, w in _damaged(stack, folder)))
+
+
+def project_words(project: Project) -> str:
+    """Say in words what a project remembers; "" if that is nothing."""
+    count, run, saved = len(project.annotated), project.last_run, project.last_saved
+    words = []
+    if count:
+        when = f", saved {_day(saved)}" if saved is not None else ""
+        words.append(f"{count} frame{'s' if count > 1 else ''} annotated{when}")
+    if run is not None and run.resumable:
+        budget = f" (of {run.budget})" if run.budget else ""
+        words.append(f"training stopped at epoch {run.epochs}{budget}")
+    elif run is not None and run.has_model:
+        score = f", SEG {run.seg:.2f}" if run.seg is not None else ""
+        words.append(f"trained: run {run.name}, {run.epochs} epochs{score}")
+    return "; ".join(words)
+
+
+def _day(when: datetime) -> str:
+    today = datetime.now().astimezone().date()
+    return f"{when:%H:%M}" if when.date() == today else f"{when.day} {when:%b %H:%M}"
 
 
 def damaged_projects(stack: Stack, folder: Path | None = None) -> tuple[str, ...]:
@@ -69,8 +158,12 @@ def damaged_projects(stack: Stack, folder: Path | None = None) -> tuple[str, ...
     Parameters
     ----------
     stack, folder
-        See `find_project`.
+        See `find_projects`.
     """
+    return tuple(words for _, words in _damaged(stack, folder))
+
+
+def _damaged(stack: Stack, folder: Path | None) -> list[tuple[Path, str]]:
     root = projects_folder() if folder is None else folder
     own = re.compile(rf"{re.escape(_name(stack))}(-\d+)?")
     found = []
@@ -82,8 +175,8 @@ def damaged_projects(stack: Stack, folder: Path | None = None) -> tuple[str, ...
             else:
                 words, lost = _unreadable(path), True
             if lost and words and (own.fullmatch(path.name) or _painted_size(path) == _size(stack)):
-                found.append(words)
-    return tuple(found)
+                found.append((path, words))
+    return found
 
 
 def _unreadable(project: Path) -> str:
@@ -136,8 +229,16 @@ def _same_place(reference: StackReference, stack: Stack, project: Path) -> bool:
     return any(os.path.realpath(place) == here for place in reference.places(project))
 
 
-def _gone(reference: StackReference, project: Path) -> bool:
-    return reference.stored or not any(place.exists() for place in reference.places(project))
+def _may_be_same(reference: StackReference, stack: Stack, project: Path) -> bool:
+    """Whether equal pixels mean the same stack: its files are gone, copied or opened otherwise."""
+    places = [] if reference.stored else [p for p in reference.places(project) if p.exists()]
+    if not places or stack.path is None:
+        return True
+    here = Path(os.path.realpath(stack.path))
+    for place in (Path(os.path.realpath(place)) for place in places):
+        if place.name == here.name or place in here.parents or here in place.parents:
+            return True
+    return False
 
 
 def _changed(project: Path) -> float:

@@ -57,10 +57,11 @@ class SaveStatus:
 
 @dataclass(frozen=True)
 class Offer:
-    """A project of the image that one can go on with."""
+    """A project of the image, which one can go on with unless there is a problem."""
 
     path: Path
     words: str  # "3 frames annotated, saved 20 Nov 12:03; training stopped at epoch 12 (of 15 min)"
+    problem: str = ""  # "open in another window", or what is damaged
 
 
 class Shared:
@@ -109,7 +110,9 @@ class Session:
     saving
         How the saving of annotations stands.
     offer
-        An `Offer` to go on with the project of the image, or None.
+        An `Offer` to go on with the newest project of the image that holds something, or None.
+    projects
+        An `Offer` of every project of the image, the newest first, and damaged ones at the end.
     trouble
         What is damaged in the files of this work, and what to do, in words; "" if nothing is known.
     step
@@ -128,6 +131,7 @@ class Session:
     training_changed = Signal(object)
     saving_changed = Signal(object)
     offer_changed = Signal(object)
+    projects_changed = Signal(object)
     trouble_changed = Signal(str)
     step_changed = Signal(str)
 
@@ -138,6 +142,7 @@ class Session:
     training = Shared(TrainingStatus())
     saving = Shared(SaveStatus())
     offer = Shared()
+    projects = Shared(())
     trouble = Shared("")
     step = Shared("stack")
 

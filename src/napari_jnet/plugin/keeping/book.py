@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
@@ -378,4 +377,3 @@ class FrameBook:
             kept = store.setdefault(unwrap(image), {})
             kept |= {numbers[position]: value for position, value in values.items()}
             self._tell(tuple(sorted(values)))
-

@@ -54,7 +54,9 @@ class Keeper:
         self._projects: list[Project] = []
         self._last: tuple[Any, Any] = (None, None)  # what was saved last, and when
         self._current: KeptLayer | None = None
-        self._misfits: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # painted, and why not saved
+        self._misfits: WeakKeyDictionary[Any, str] = (
+            WeakKeyDictionary()
+        )  # painted, and why not saved
         self._closing = False
         self._timer = QTimer()
         self._timer.setSingleShot(True)
@@ -112,6 +114,15 @@ class Keeper:
     def projects(self) -> tuple[Project, ...]:
         """The projects of this viewer's layers, also of those that are gone."""
         return tuple(self._projects)
+
+    def layer_of(self, path: Path) -> Any | None:
+        """Return the layer of the viewer that is kept in the project of this folder, or None."""
+        there = [] if self._session.viewer is None else self._session.viewer.layers
+        for layer in there:
+            kept = self._kept.of(unwrap(layer))
+            if kept is not None and kept.project is not None and kept.project.path == path:
+                return layer
+        return None
 
     def flush(self) -> bool:
         """Wait until all is on disk.

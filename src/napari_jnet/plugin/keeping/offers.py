@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
 from napari_jnet.data.project import Project
-from napari_jnet.data.project_places import damaged_projects, find_project
+from napari_jnet.data.project_places import list_projects, project_words, projects_folder
+from napari_jnet.data.stack import Stack
 from napari_jnet.plugin.annotate.layers import make_ready
 from napari_jnet.plugin.background import Background
 from napari_jnet.plugin.keeping.layer import RESCUED_FROM
 from napari_jnet.plugin.keeping.lock import locked_by
 from napari_jnet.plugin.keeping.project_layers import painted_options, read_painted, stack_of
-from napari_jnet.plugin.keeping.rescue import find_rescued, own_project, taken_back
+from napari_jnet.plugin.keeping.rescue import own_project, rescue_folders, taken_back
 from napari_jnet.plugin.keeping.settings import chosen_folder
 from napari_jnet.plugin.keeping.trouble import say_trouble
 from napari_jnet.plugin.layers import pixels
@@ -55,8 +56,8 @@ class Offers:
     def _look(self, _what: Any = None) -> None:
         session = self._session
         image = None if session.image is None else unwrap(session.image)
-        session.offer = None
-        if image is None or session.project is not None or image in self._declined:
+        session.offer, session.projects = None, ()
+        if image is None:
             return
         try:
             stack = stack_of(image)
@@ -65,44 +66,46 @@ class Offers:
 
         folder = chosen_folder()
 
-        def look() -> tuple[Offer | None, tuple[str, ...]]:
-            path = find_project(stack, folder)
-            if path is not None and locked_by(path):
-                return None, ()
-            project = None if path is None else Project.open(path)
-            trouble = damaged_projects(stack, folder)
-            if project is not None and project.notice:
-                trouble = (project.notice, *trouble)
-            rescued = find_rescued(stack, project)
-            if rescued is not None:
-                words = project_words(Project.open(rescued))
-                return Offer(rescued, f"{words}, rescued when the disk refused"), trouble
-            words = "" if project is None else project_words(project)
-            return Offer(project.path, words) if project is not None and words else None, trouble
+        def look() -> tuple[tuple[Offer, ...], str]:
+            found = _list(stack, dict.fromkeys((folder, projects_folder())))
+            first = next((offer for offer in found if _resumable(offer)), None)
+            notice = ""
+            if first is not None:
+                with suppress(OSError, ValueError):
+                    notice = Project.open(first.path).notice
+            return found, notice
 
-        def told(found: tuple[Offer | None, tuple[str, ...]]) -> None:
-            offer, trouble = found
-            if session.project is None and session.image is image:
-                session.offer = offer
-                say_trouble(session, *trouble)
+        def told(answer: tuple[tuple[Offer, ...], str]) -> None:
+            found, notice = answer
+            if session.image is None or unwrap(session.image) is not image:
+                return
+            session.projects = found
+            if session.project is None and image not in self._declined:
+                session.offer = next((offer for offer in found if _resumable(offer)), None)
+                say_trouble(
+                    session, notice, *(o.problem for o in found if not o.words and o.problem)
+                )
 
         self._background.submit(look, told)
 
 
-def project_words(project: Project) -> str:
-    """Say in words what a project remembers; "" if that is nothing."""
-    count, run, saved = len(project.annotated), project.last_run, project.last_saved
-    words = []
-    if count:
-        when = f", saved {_day(saved)}" if saved is not None else ""
-        words.append(f"{count} frame{'s' if count > 1 else ''} annotated{when}")
-    if run is not None and run.resumable:
-        budget = f" (of {run.budget})" if run.budget else ""
-        words.append(f"training stopped at epoch {run.epochs}{budget}")
-    elif run is not None and run.has_model:
-        score = f", SEG {run.seg:.2f}" if run.seg is not None else ""
-        words.append(f"trained: run {run.name}, {run.epochs} epochs{score}")
-    return "; ".join(words)
+def _resumable(offer: Offer) -> bool:
+    return bool(offer.words) and not offer.problem
+
+
+def _list(stack: Stack, folders: Iterable[Path]) -> tuple[Offer, ...]:
+    """List the projects of a stack in these folders and those that were rescued, the newest first."""
+    listed = [(one, "") for folder in folders for one in list_projects(stack, folder)]
+    for folder in rescue_folders():
+        rescued = ", rescued when the disk refused"
+        listed += [(one, rescued) for one in list_projects(stack, folder) if one.words]
+    listed.sort(key=lambda pair: pair[0].saved.timestamp() if pair[0].saved else 0.0, reverse=True)
+    offers = []
+    for one, more in listed:
+        owner = "" if one.problem else locked_by(one.path)
+        problem = f"open in {owner}" if owner else one.problem
+        offers.append(Offer(one.path, one.words + more, problem))
+    return tuple(offers)
 
 
 def go_on(
@@ -112,7 +115,7 @@ def go_on(
 ) -> None:
     """Bring a project back: its annotation as a layer, roles, kind, model and last run.
 
-    Returns at once; the layer is added when it is read.
+    Returns at once; the layer is added when it is read, or chosen where it is there already.
 
     Parameters
     ----------
@@ -133,6 +136,9 @@ def go_on(
         raise ValueError("There is no image; open the stack of the project first.")
     if path is None and session.offer is None:
         raise ValueError("There is no project of this image to go on with.")
+    if path is not None and (there := session.keeper.layer_of(Path(path))) is not None:
+        session.choose("annotation", there)
+        return
     offer, session.offer = session.offer, None  # who presses twice gets one annotation
     folder = Path(offer.path if path is None and offer is not None else path or "")
     shape = tuple(pixels(image).shape[: image.ndim])
@@ -172,8 +178,3 @@ def _take_back(session: Session, rescued: Project) -> None:
     session.keeper.ensure_project(
         lambda _project: session.keeper.run(lambda: taken_back(rescued.path))
     )
-
-
-def _day(when: datetime) -> str:
-    today = datetime.now().astimezone().date()
-    return f"{when:%H:%M}" if when.date() == today else f"{when.day} {when:%b %H:%M}"

@@ -48,7 +48,10 @@ class ReadyBrush:
         layer = unwrap(layer)
         if not hasattr(layer, "brush_size") or not isinstance(pixels(layer), np.ndarray):
             return
-        if kind_of(layer) not in (None, LabelKind.INSTANCES) or result_of(layer) not in ("", "cells"):
+        if kind_of(layer) not in (None, LabelKind.INSTANCES) or result_of(layer) not in (
+            "",
+            "cells",
+        ):
             return
         if layer in self._given and not result_of(layer):  # predicted cells may be new ones
             return

@@ -14,11 +14,9 @@ from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QMessageBox, QWidget
 
 from napari_jnet.data.project import Project
-from napari_jnet.data.project_places import find_project
-from napari_jnet.data.stack import Stack
 from napari_jnet.plugin.keeping.layer import RESCUED_FROM, KeptLayer
 
-__all__ = ["find_rescued", "own_project", "rescue", "rescue_unsaved", "taken_back", "tell"]
+__all__ = ["own_project", "rescue", "rescue_folders", "rescue_unsaved", "taken_back", "tell"]
 
 _PREFIX, _TAKEN = "napari-jnet-rescued-", "napari-jnet-taken-back-"
 _boxes: list[QMessageBox] = []  # that are open
@@ -53,7 +51,7 @@ def rescue(kept: KeptLayer) -> Path:
     Returns
     -------
     pathlib.Path
-        The project that was made; `find_rescued` finds it again.
+        The project that was made; it lies in one of `rescue_folders`.
 
     Raises
     ------
@@ -70,18 +68,13 @@ def rescue(kept: KeptLayer) -> Path:
     raise failure
 
 
-def find_rescued(stack: Stack, than: Project | None) -> Path | None:
-    """Return the rescued project of this stack that is newer than the one that was found, or None."""
-    found = []
+def rescue_folders() -> list[Path]:
+    """Return the folders that hold a rescued project which was not taken back."""
+    found: list[Path] = []
     for place in _places():
         with suppress(OSError):
-            roots = [root for root in place.glob(f"{_PREFIX}*") if _mine(root)]
-            found += [path for root in roots if (path := find_project(stack, root)) is not None]
-    saved = {path: Project.open(path).last_saved for path in found}
-    times = {path: when for path, when in saved.items() if when is not None}
-    newest = max(times, key=lambda path: times[path], default=None)
-    before = None if than is None else than.last_saved
-    return newest if newest and (before is None or times[newest] > before) else None
+            found += [root for root in place.glob(f"{_PREFIX}*") if _mine(root)]
+    return found
 
 
 def _mine(root: Path) -> bool:

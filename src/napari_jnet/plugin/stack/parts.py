@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QSignalBlocker, QUrl, Signal
+from qtpy.QtCore import QSignalBlocker, Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QComboBox,
@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
+    QMenu,
     QPushButton,
     QToolButton,
     QVBoxLayout,
@@ -29,6 +30,9 @@ from napari_jnet.plugin.session import Lifetime, Session
 
 __all__ = ["ImagePart", "OfferBanner", "SavedPart", "size_words"]
 
+_NARROW = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+_TOOLTIP = Qt.ItemDataRole.ToolTipRole
+_LONG = 90  # characters of a line in the menu
 _FIRST_AXIS = {"t": "frames over time", "z": "sections of a volume"}
 
 
@@ -43,7 +47,7 @@ def size_words(stack: Stack) -> str:
 
 
 class OfferBanner(QFrame):
-    """Offers to go on with the project of the image; hidden where there is none."""
+    """Offers to go on with a project of the image, the newest first; hidden where there is none."""
 
     failed = Signal(object)  # the exception
 
@@ -54,12 +58,16 @@ class OfferBanner(QFrame):
         self.setStyleSheet("OfferBanner { border: 1px solid #4d8bff; border-radius: 4px; }")
         self.text = QLabel()
         self.text.setWordWrap(True)
+        self.combo = QComboBox()
+        self.combo.setToolTip("The projects of this image, the newest first.")
+        self.combo.setSizeAdjustPolicy(_NARROW)
+        self.combo.setMinimumContentsLength(12)
         self.go_on_button = QPushButton("Go on")
         self.go_on_button.setToolTip("Bring back what is painted, the model and the last training.")
         self.go_on_button.clicked.connect(self.go_on)
         self.anew_button = QPushButton("Start anew")
         self.anew_button.setToolTip(
-            "Begin without it. The project stays as it is; open its folder to come back to it."
+            "Begin without it. The project stays as it is; Projects of this image, below, has it."
         )
         self.anew_button.clicked.connect(self.start_anew)
         row = QHBoxLayout()
@@ -67,6 +75,7 @@ class OfferBanner(QFrame):
         row.addWidget(self.anew_button)
         column = QVBoxLayout(self)
         column.addWidget(self.text)
+        column.addWidget(self.combo)
         column.addLayout(row)
         lifetime.connect(session.offer_changed, self._show)
         self._show()
@@ -76,7 +85,7 @@ class OfferBanner(QFrame):
         if self._session.offer is None:  # pressed twice
             return
         try:
-            go_on(self._session, failed=self.failed.emit)
+            go_on(self._session, self.combo.currentData(), failed=self.failed.emit)
         except ValueError as error:
             self.failed.emit(error)
 
@@ -87,9 +96,19 @@ class OfferBanner(QFrame):
     def _show(self, _offer: Any = None) -> None:
         offer = self._session.offer
         self.setVisible(offer is not None)
-        if offer is not None:
-            self.text.setText(f"You have worked on this image before: {offer.words}.")
-            self.setToolTip(str(offer.path))
+        if offer is None:
+            return
+        others = [one for one in self._session.projects if one.words and not one.problem]
+        offers = [offer, *(one for one in others if one.path != offer.path)]
+        self.combo.clear()
+        for one in offers:
+            self.combo.addItem(f"{one.words} ({one.path.name})", one.path)
+            self.combo.setItemData(self.combo.count() - 1, str(one.path), _TOOLTIP)
+        several = len(offers) > 1
+        self.combo.setVisible(several)
+        words = f"in {len(offers)} projects. Which one?" if several else f"{offer.words}."
+        self.text.setText(f"You have worked on this image before{' ' if several else ': '}{words}")
+        self.setToolTip("" if several else str(offer.path))
 
 
 class ImagePart(QWidget):
@@ -174,7 +193,9 @@ class ImagePart(QWidget):
 
 
 class SavedPart(QWidget):
-    """Whether what is painted is saved, and where."""
+    """Whether what is painted is saved, and where; and the other projects of the image."""
+
+    failed = Signal(object)  # the exception
 
     def __init__(
         self, session: Session, lifetime: Lifetime, show_folder: Callable[[Path], Any] | None = None
@@ -190,6 +211,10 @@ class SavedPart(QWidget):
         self.folder_button.setText("Open folder")
         self.folder_button.setToolTip("Show the project's folder in the file manager.")
         self.folder_button.clicked.connect(self.open_folder)
+        self.projects_button = QToolButton()
+        self.projects_button.setToolTip("All that was painted on this image: choose what to open.")
+        self.projects_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.projects_button.setMenu(QMenu(self.projects_button))
         row = QHBoxLayout()
         row.addWidget(self.folder, 1)
         row.addWidget(self.folder_button)
@@ -197,6 +222,10 @@ class SavedPart(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.saved)
         column.addLayout(row)
+        column.addWidget(self.projects_button)
+        lifetime.connect(session.projects_changed, self._show_projects)
+        lifetime.connect(session.offer_changed, self._show)
+        self._show_projects()
         lifetime.connect(session.saving_changed, self._show)
         lifetime.connect(session.project_changed, self._show)
         self._show()
@@ -211,9 +240,38 @@ class SavedPart(QWidget):
         if self._session.project is not None:
             self._show_folder(self._session.project.path)
 
+    def open_project(self, path: Path) -> None:
+        """Bring back a project of the image, as the menu does; problems are told by `failed`."""
+        try:
+            go_on(self._session, path, failed=self.failed.emit)
+        except ValueError as error:
+            self.failed.emit(error)
+
+    def _show_projects(self, _what: Any = None) -> None:
+        listed = self._session.projects
+        menu = self.projects_button.menu()
+        assert menu is not None
+        menu.clear()
+        menu.setToolTipsVisible(True)
+        for one in listed:
+            state = " ".join(filter(None, (one.words, f"({one.problem})" if one.problem else "")))
+            title = f"{one.path.name}: {state or 'nothing painted'}"
+            action = menu.addAction(title if len(title) < _LONG else f"{title[:_LONG]}…")
+            assert action is not None
+            action.setToolTip(f"{one.path}\n{one.problem}".strip())
+            action.setEnabled(not one.problem)
+            action.triggered.connect(lambda _=False, path=one.path: self.open_project(path))
+        self.projects_button.setText(f"Projects of this image: {len(listed)}")
+        self.projects_button.setVisible(bool(listed))
+
     def _show(self, _what: Any = None) -> None:
         saving, project = self._session.saving, self._session.project
-        text = saving.text or "Nothing painted yet: the first stroke starts a project."
+        nothing = "Nothing painted yet: the first stroke starts a project."
+        if self._session.offer is not None:
+            nothing = (
+                "Go on with what you painted before, above; or the first stroke starts a project."
+            )
+        text = saving.text or nothing
         self.saved.setText(text[:1].upper() + text[1:])
         self.saved.setVisible(not (self._embedded and saving.text))
         self.saved.setStyleSheet("color: #ff6b5e;" if saving.failed else "")

@@ -84,6 +84,7 @@ class LoadWidget(JobWidget):
         self.annotate_button.clicked.connect(self.new_annotation)
         self._box("Image", self.image, self.annotate_button)
         self.saved = SavedPart(self._session, self._lifetime)
+        self.saved.failed.connect(self.show_error)
         self._box("Project", self.saved)
         self.column.addStretch(1)
         self._lifetime.connect(self._session.image_changed, self._allow)

@@ -1,0 +1,145 @@
+"""All work that exists on an image is offered again, the newest first."""
+
+import os
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.components import ViewerModel
+
+from napari_jnet.cli.info import describe
+from napari_jnet.data import Project, array_stack, list_projects
+from napari_jnet.plugin.keeping.lock import ProjectLock
+from napari_jnet.plugin.session import Lifetime, session
+from napari_jnet.plugin.stack.parts import OfferBanner, SavedPart
+
+MOVIE = np.random.default_rng(0).integers(0, 99, (4, 32, 32), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def projects(tmp_path, monkeypatch):
+    """Return the folder of projects."""
+    folder = tmp_path / "projects"
+    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(folder))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return folder
+
+
+def make(folder, *numbers, age=0):
+    """Make a project of the movie with these frames painted."""
+    project = Project.create(folder, array_stack(MOVIE, name="movie"), "instances")
+    for number in numbers:
+        project.write_frame(number, np.full((32, 32), number + 1, np.int32))
+    for path in (folder / "project.json", folder / "annotations", *folder.glob("annotations/*")):
+        os.utime(path, (1e9 - age, 1e9 - age))
+    return project
+
+
+@pytest.fixture
+def opened(qapp, projects):
+    """Open the movie, with an empty newest project and two older ones that hold something."""
+    make(projects / "movie", 0, age=30)
+    make(projects / "movie-2", 1, 2, age=20)
+    make(projects / "movie-3", age=10)
+    viewer = ViewerModel()
+    viewer.add_image(MOVIE, name="movie")
+    state = session(viewer)
+    state.keeper.wait()
+    yield viewer, state
+    state.keeper.flush()
+
+
+def test_an_empty_project_hides_no_other(opened, projects):
+    _, state = opened
+    assert state.offer.path == projects / "movie-2"
+    assert [one.path.name for one in state.projects] == ["movie-3", "movie-2", "movie"]
+
+
+def test_an_older_project_can_be_chosen(opened, projects, qtbot):
+    _viewer, state = opened
+    banner = OfferBanner(state, Lifetime())
+    qtbot.addWidget(banner)
+    assert "2 projects" in banner.text.text()
+    assert [banner.combo.itemData(n).name for n in range(2)] == ["movie-2", "movie"]
+    banner.combo.setCurrentIndex(1)
+    banner.go_on()
+    state.keeper.wait()
+    assert state.project.path == projects / "movie"
+    assert state.book.annotated == (0,)
+
+
+def test_what_was_declined_can_still_be_opened(opened, projects, qtbot):
+    _viewer, state = opened
+    part = SavedPart(state, Lifetime())
+    qtbot.addWidget(part)
+    assert "Go on" in part.saved.text()
+    state.keeper.offers.decline()
+    assert "first stroke" in part.saved.text()
+    actions = {
+        action.text().split(":")[0]: action for action in part.projects_button.menu().actions()
+    }
+    assert sorted(actions) == ["movie", "movie-2", "movie-3"]
+    assert "nothing painted" in actions["movie-3"].text()
+    actions["movie-2"].trigger()
+    state.keeper.wait()
+    assert state.book.annotated == (1, 2)
+    first = state.annotation
+    part.open_project(projects / "movie")
+    state.keeper.wait()
+    assert state.book.annotated == (0,)
+    part.open_project(projects / "movie-2")
+    assert state.annotation is first, "a project that is open is not opened twice"
+
+
+def test_what_cannot_be_opened_is_listed_with_the_reason(qapp, projects, qtbot):
+    make(projects / "movie", 0, age=30)
+    make(projects / "movie-2", 1, age=20)
+    make(projects / "movie-3", 1, age=10)
+    for name in ("project.json", "project.json.bak"):
+        (projects / "movie-3" / name).write_text("{")
+    lock = ProjectLock(projects / "movie-2")
+    viewer = ViewerModel()
+    viewer.add_image(MOVIE, name="movie")
+    state = session(viewer)
+    state.keeper.wait()
+    lock.release()
+    assert state.offer.path == projects / "movie"
+    problems = {one.path.name: one.problem for one in state.projects}
+    assert problems["movie"] == ""
+    assert "another window" in problems["movie-2"]
+    assert "movie-3" in problems["movie-3"]
+    part = SavedPart(state, Lifetime())
+    qtbot.addWidget(part)
+    enabled = [action.isEnabled() for action in part.projects_button.menu().actions()]
+    assert enabled.count(True) == 1
+
+
+def test_rescued_work_is_listed_although_newer_work_is_there(qapp, projects, tmp_path):
+    make(tmp_path / "napari-jnet-rescued-1" / "movie", 0, 1, age=40)
+    make(tmp_path / "napari-jnet-rescued-2" / "movie", 2, age=30)
+    make(projects / "movie", 3, age=10)
+    viewer = ViewerModel()
+    viewer.add_image(MOVIE, name="movie")
+    state = session(viewer)
+    state.keeper.wait()
+    assert state.offer.path == projects / "movie"
+    assert [one.path.parent.name for one in state.projects] == [
+        "projects",
+        "napari-jnet-rescued-2",
+        "napari-jnet-rescued-1",
+    ]
+
+
+def test_the_command_line_lists_them(projects, tmp_path):
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "movie.tif", MOVIE, photometric="minisblack")
+    make(projects / "movie", 0, age=30)
+    make(projects / "movie-2", 1, 2, age=20)
+    told = describe(tmp_path / "movie.tif")
+    assert str(projects / "movie-2") in told["project 1"]
+    assert "2 frames annotated" in told["project 1"]
+    assert str(projects / "movie") in told["project 2"]
+    assert len(list_projects(array_stack(MOVIE))) == 2
