@@ -141,8 +141,8 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("napari_jnet.checkpoint.os.fsync", fail)
-    with pytest.raises(OSError, match=r"Free some space or choose another folder"):
+    monkeypatch.setattr("napari_jnet.data.storing.os.fsync", fail)
+    with pytest.raises(OSError, match=r"Free some space, or choose another folder"):
         save_checkpoint(tmp_path / "model.pt", content())
     assert (tmp_path / "model.pt").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]

@@ -19,7 +19,9 @@ import tifffile
 from napari_jnet.cli import main
 from napari_jnet.cli.parse import changes, make_config, parse_frames, parse_levels
 from napari_jnet.cli.report import duration, words_of
+from napari_jnet.data.locking import FolderLock
 from napari_jnet.data.synthetic import write_cells_sequence, write_lines_and_ellipses
+from napari_jnet.events import BatchEnd
 
 QUICK = ["--network", "jnet", "--device", "cpu"]
 QUICK += ["--set", "training.batches_per_epoch=2", "--set", "training.patch_size=32"]
@@ -236,6 +238,39 @@ def test_the_first_ctrl_c_keeps_everything(dataset, tmp_path):
     assert "Traceback" not in error
     assert f"saved in {run}" in out.replace("\n", "")
     assert (run / "last.pt").is_file() and (run / "model.pt").is_file()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_what_else_ends_a_program_keeps_everything_too(dataset, tmp_path, monkeypatch, name):
+    from napari_jnet.cli.progress import TrainingProgress
+
+    run, number = tmp_path / "run", getattr(signal, name)
+    show = TrainingProgress.show
+
+    def end(self, event):
+        show(self, event)
+        if isinstance(event, BatchEnd) and event.batch == 1:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(TrainingProgress, "show", end)
+    before = signal.getsignal(number)
+    status = call("train", dataset, "--output", run, "--minutes", "5", "--frames", "0-2", *QUICK)
+    assert status == 128 + number
+    assert (run / "last.pt").is_file() and (run / "model.pt").is_file()
+    assert not list(run.glob(".*"))
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_training_of_a_run_is_refused_in_one_line(dataset, run, capsys):
+    with FolderLock(run):
+        before = {path: path.read_bytes() for path in run.iterdir() if path.suffix}
+        for words in (["--resume"], []):
+            capsys.readouterr()
+            assert call("train", dataset, "--output", run, *words, "--epochs", "9") == 2
+            error = capsys.readouterr().err
+            assert error.count("\n") == 1 and "is in use: this program is writing" in error
+        assert {path: path.read_bytes() for path in run.iterdir() if path.suffix} == before
 
 
 def test_help_is_there_at_once():

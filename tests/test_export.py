@@ -215,7 +215,7 @@ def test_full_disk_at_a_mask(tmp_path, monkeypatch):
         return real(path, *args, **kwargs)
 
     monkeypatch.setattr(tifffile, "imwrite", full)
-    with pytest.raises(OutputError, match=r"mask001\.tif.*no space is left.*Free some"):
+    with pytest.raises(OutputError, match=r"mask001\.tif.*disk is full.*Free some"):
         write_all(tmp_path, make_stack())
     assert (tmp_path / "01_RES" / "res_track.txt").read_text() == "1 0 0 0\n2 0 0 0\n"
     assert sorted(os.listdir(tmp_path / "01_RES")) == ["mask000.tif", "res_track.txt"]

@@ -392,7 +392,7 @@ class TestBadInput:
                 raise OSError(28, "No space left on device")
             replace(source, target)
 
-        monkeypatch.setattr("napari_jnet.run_folder.os.replace", full)
+        monkeypatch.setattr("napari_jnet.data.storing.os.replace", full)
         with pytest.raises(
             OSError, match=rf"{name} cannot be written: the disk is full.*Free some"
         ):
@@ -411,8 +411,8 @@ class TestBadInput:
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("napari_jnet.checkpoint.os.fsync", full)
-        with pytest.raises(OSError, match=r"disk is full.*written before is unchanged"):
+        monkeypatch.setattr("napari_jnet.data.storing.os.fsync", full)
+        with pytest.raises(OSError, match=r"disk is full.*saved before is unchanged"):
             list(job)
         assert (tmp_path / "run/last.pt").read_bytes() == before
         assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [

@@ -5,12 +5,10 @@ A file is read with ``weights_only=True``: one that wants to run code is refused
 
 from __future__ import annotations
 
-import errno
-import os
+import io
 import pickle
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import torch
 
 from napari_jnet.config import Config, NetworkConfig
+from napari_jnet.data.storing import replacing
 from napari_jnet.device import choose_device
 from napari_jnet.networks import SegmentationNetwork, build_network
 
@@ -30,7 +29,6 @@ __all__ = [
     "read_checkpoint",
     "save_checkpoint",
     "save_whole",
-    "write_error",
 ]
 
 FORMAT = "napari-jnet model"
@@ -111,36 +109,10 @@ def save_whole(path: Path, content: dict[str, Any], *, legacy: bool = False) -> 
     OSError
         If the folder cannot be written or the disk is full, in words; an earlier file stays whole.
     """
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        with partial.open("wb") as file:
-            torch.save(content, file, _use_new_zipfile_serialization=not legacy)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except (OSError, RuntimeError) as error:
-        # torch reports a write that failed inside its archive as RuntimeError.
-        raise write_error(path, error) from error
-    finally:  # nothing is left of it after a good end
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
-def write_error(path: Path, error: OSError | RuntimeError) -> OSError:
-    """Say what could not be written, why, and what to do."""
-    number = error.errno if isinstance(error, OSError) else None
-    full = number in (errno.ENOSPC, errno.EDQUOT) or number is None
-    reason = "the disk is full or the write failed" if full else os.strerror(number or 0)
-    if not path.parent.is_dir():
-        return OSError(
-            number or errno.EIO,
-            f"{path} cannot be written: its folder is gone. Put the folder back, or start anew.",
-        )
-    kept = " The file written before is unchanged." if path.exists() else ""
-    return OSError(
-        number or errno.EIO,
-        f"{path} cannot be written: {reason}. Free some space or choose another folder.{kept}",
-    )
+    archive = io.BytesIO()  # torch would report a full disk as an error of its own
+    torch.save(content, archive, _use_new_zipfile_serialization=not legacy)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(archive.getbuffer())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -6,14 +6,14 @@ import csv
 import dataclasses
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from napari_jnet.checkpoint import write_error
 from napari_jnet.config import Config
+from napari_jnet.data.locking import FolderLock
+from napari_jnet.data.storing import clean, in_words, write_file
 from napari_jnet.events import EpochEnd
 
 __all__ = ["RunFolder"]
@@ -22,12 +22,18 @@ __all__ = ["RunFolder"]
 class RunFolder:
     """``config.json``, ``split.json``, ``history.csv``, ``model.pt`` (best) and ``last.pt``.
 
+    It is locked until `close`: a run has one writer.
+
     Raises
     ------
     OSError
         If the folder cannot be made or written, in words.
     FileExistsError
-        If a new training would overwrite an earlier one.
+        If a new training would overwrite an earlier one, or files of something else.
+    FileNotFoundError
+        If there is no training to resume.
+    FolderInUse
+        If the run is being trained already.
     """
 
     def __init__(self, path: Path | str, *, resume: bool) -> None:
@@ -40,25 +46,43 @@ class RunFolder:
                 f"{self.path} has no last.pt, so there is no training to resume. "
                 "Start a new one, or name the folder of the run."
             )
-        if not resume and (self.last.exists() or self.model.exists()):
+        try:
+            self._made = not self.path.is_dir()
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise in_words(self.path, error) from error
+        self._lock = FolderLock(self.path).acquire()
+        clean(self.path, locked=True)
+        try:
+            if not resume:
+                self._refuse_overwriting()
+        except BaseException:
+            self.close()
+            raise
+
+    def _refuse_overwriting(self) -> None:
+        if self.last.exists():
             raise FileExistsError(
                 f"{self.path} holds a trained model already; a new training would overwrite it. "
                 "Choose another folder, or resume."
             )
-        self._made = not self.path.exists()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".writable"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"The run folder {self.path} cannot be written ({error.strerror}). Choose another folder.",
-            ) from error
+        # Only what a training has left that ended before its first checkpoint is written anew.
+        ours = {"config.json": ("network", "training"), "split.json": ("training", "validation")}
+        for file in (self.model, self.history, *(self.path / name for name in ours)):
+            if not file.exists() or _has_sections(file, ours.get(file.name, ())):
+                continue
+            raise FileExistsError(
+                f"{self.path} holds a {file.name} already; a new training would overwrite it. "
+                "Choose another folder, or move that file away."
+            )
+
+    def close(self) -> None:
+        """Let others write into the run."""
+        self._lock.release()
 
     def remove_unused(self) -> None:
-        """Remove the folder if it was made for this training and nothing has been written."""
+        """Close, and remove the folder if it was made for this training and nothing was written."""
+        self.close()
         if self._made:
             with suppress(OSError):
                 self.path.rmdir()
@@ -75,7 +99,7 @@ class RunFolder:
         writer = csv.DictWriter(text, names)
         writer.writeheader()
         writer.writerows({k: _cell(v) for k, v in row.items()} for row in history)
-        _write_text(self.history, text.getvalue())
+        write_file(self.history, text.getvalue().encode())
 
 
 def _cell(value: Any) -> Any:
@@ -86,17 +110,12 @@ def _cell(value: Any) -> Any:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    _write_text(path, json.dumps(content, indent=2) + "\n")
+    write_file(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def _write_text(path: Path, text: str) -> None:
-    """Write a whole file or, in words, none; an earlier one stays."""
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="")
-        os.replace(partial, path)
-    except OSError as error:
-        raise write_error(path, error) from error
-    finally:  # nothing is left of it after a good end
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+def _has_sections(path: Path, names: Sequence[str]) -> bool:
+    """Whether a file is a JSON object with all of these names, and they are asked for at all."""
+    with suppress(OSError, ValueError, RecursionError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return bool(names) and isinstance(content, dict) and set(names) <= content.keys()
+    return False

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_jnet.batches import draw_batch
-from napari_jnet.checkpoint import Model, save_checkpoint
+from napari_jnet.checkpoint import Model
 from napari_jnet.config import Config, PredictionConfig
 from napari_jnet.data.stack import AnnotatedFrame
 from napari_jnet.device import describe_device, memory_mb
@@ -38,6 +38,8 @@ from napari_jnet.training_update import learn_from
 __all__ = ["train"]
 
 PREVIEW_EVERY_S = 3.0
+SAVE_EVERY_S = 120.0
+"""What a killed training loses at most, besides the batch that it is at."""
 READ_LOSS_EVERY = 8
 """Batches between two looks at the loss on a GPU: each look waits for the device."""
 
@@ -86,9 +88,10 @@ def train(
     Notes
     -----
     Closing the generator stops the training at that batch; ``last.pt`` then holds everything, so
-    that a resumed training draws the same batches as one that was never stopped.  Only the time that the
-    generator itself works counts as training time: between two events it may wait for as long as
-    its caller likes.
+    that a resumed training draws the same batches as one that was never stopped.  It is also written
+    after every epoch, and within a long epoch every two minutes, so that no more is lost when the
+    process is killed.  Only the time that the generator itself works counts as training time: between
+    two events it may wait for as long as its caller likes.
     """
     folder = RunFolder(run, resume=resume)
     try:
@@ -96,6 +99,16 @@ def train(
     except BaseException:
         folder.remove_unused()
         raise
+    with closing(folder):
+        yield from _train(job, notices, preview, new_frames)
+
+
+def _train(
+    job: Job,
+    notices: Sequence[str],
+    preview: Callable[[], NDArray[Any] | None] | None,
+    new_frames: Callable[[], Sequence[AnnotatedFrame] | None] | None,
+) -> Generator[TrainEvent, None, None]:
     yield TrainingStart(
         device=describe_device(job.device),
         training_frames=tuple(job.split["training"]),
@@ -169,6 +182,8 @@ def _train_epoch(job: Job) -> Generator[TrainEvent, None, None]:
             loss = None
             if len(losses) == read_every or state.batch == batches:
                 loss = _read_losses(losses, state)
+                if time.monotonic() - job.saved_at >= SAVE_EVERY_S and _is_finite(state):
+                    job.save_last()
             yield _batch_end(job, loss)
     finally:  # also when closed: what was not yet read belongs to the epoch
         if losses:
@@ -199,12 +214,25 @@ def _read_losses(losses: list[Tensor], state: TrainingState) -> float:
     total, count = float(torch.stack(losses).sum()), len(losses)
     losses.clear()
     if not math.isfinite(total):
-        raise ArithmeticError(
-            f"The loss is not finite in epoch {state.epoch + 1}; the run keeps what it was "
-            "after the epoch before. Train on from that model, with a smaller learning rate."
-        )
+        raise ArithmeticError(_exploded(state))
     state.loss_sum += total
     return total / count
+
+
+def _is_finite(state: TrainingState) -> bool:
+    """Whether the weights are numbers: a loss tells only of the step before the last."""
+    return all(bool(torch.isfinite(value).all()) for value in state.network.parameters())
+
+
+def _exploded(state: TrainingState) -> str:
+    rate = "a smaller learning rate (training.learning_rate)"
+    words = f"The loss is not finite in epoch {state.epoch + 1}"
+    if not state.epoch:
+        return f"{words}, the first, so there is no model yet. Start again in another folder, with {rate}."
+    return (
+        f"{words}; model.pt is the best of the {state.epoch} epochs before. Start a new training from that "
+        f"model, with {rate}."
+    )
 
 
 def _batch_end(job: Job, loss: float | None) -> BatchEnd:
@@ -240,9 +268,7 @@ def _finish_epoch(job: Job) -> EpochEnd:
     state.schedule.end_epoch(train_loss)
     if best and score is not None:
         state.best_score, state.best_epoch = score, state.epoch
-        save_checkpoint(job.folder.model, state.model_content(config))
-    job.save_last()
-    job.folder.write_history(state.history)
+    job.save_epoch()
     return event
 
 

@@ -36,7 +36,7 @@ class Job:
     def __post_init__(self) -> None:
         self.start_clock()
         self.loss = loss_function(self.config.training.loss)
-        self.saved_step = self.state.step
+        self.saved_step, self.saved_at = self.state.step, time.monotonic()
         precision = self.config.training.precision
         self.bfloat16 = precision == "bfloat16" or (
             precision == "auto" and has_bfloat16(self.device)
@@ -69,10 +69,26 @@ class Job:
             parts.append(state.elapsed_s / (60 * training.minutes))
         return min(max(parts), 1.0)
 
+    def save_epoch(self) -> None:
+        """Keep everything after an epoch; ``last.pt`` comes first, see `complete_files`."""
+        self.save_last()
+        self.complete_files()
+
+    def complete_files(self) -> None:
+        """Write ``model.pt`` and ``history.csv`` as they belong to ``last.pt``.
+
+        A process that was killed between the three may have left the others an epoch behind.
+        """
+        state = self.state
+        if state.epoch == state.best_epoch and not state.batch:
+            save_checkpoint(self.folder.model, state.model_content(self.config))
+        if state.history:
+            self.folder.write_history(state.history)
+
     def save_last(self) -> None:
         """Keep everything; also a model, if no epoch has given one yet."""
         state = self.state
         save_checkpoint(self.folder.last, state.full_content(self.config, self.split))
+        self.saved_step, self.saved_at = state.step, time.monotonic()
         if not self.folder.model.exists():
             save_checkpoint(self.folder.model, state.model_content(self.config))
-        self.saved_step = state.step

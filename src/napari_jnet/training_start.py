@@ -70,6 +70,8 @@ def prepare(
     board = Board(folder.path) if settings.training.tensorboard else None
     folder.write_start(settings, split)
     job = Job(folder, settings, device, state, store, checked, split, board)
+    if checkpoint is not None:
+        job.complete_files()
     if before is not None and set(before["validation"]) != set(split["validation"]):
         revalidate(job, validation)
     return job, list(cautions(training, validation, settings))

@@ -317,9 +317,11 @@ def test_runs_are_read_without_their_networks(project):
     assert [run.finished for run in runs] == [True, False, True, True]
     assert [run.resumable for run in runs] == [False, True, False, False]
     assert project.new_run().name == "005" and not project.new_run().exists()
-    project.new_run().mkdir()  # a training that could not begin
-    assert project.new_run().name == "005"
-    project.new_run().rmdir()
+    taken = [project.reserve_run(), Project.open(project.path).reserve_run()]
+    assert [run.name for run in taken] == ["005", "006"]
+    assert project.new_run().name == "007" and len(project.runs()) == 4
+    for run in taken:
+        run.rmdir()
     second = runs[1]
     assert (second.epochs, second.best_epoch, second.seg, second.iou) == (4, 2, 0.2, 0.4)
     assert (second.elapsed_s, second.budget, runs[3].budget) == (240, "10 min", "4 epochs")
@@ -582,12 +584,11 @@ def test_a_project_of_an_image_in_memory_is_found_by_its_pixels(tmp_path):
         assert find_project(array_stack(array + 1), root) is None
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")
 def test_programs_wait_for_each_other(project):
     """The child holds the folder until it hears from us, so that our change must come after its."""
     code = (
         "import sys; from pathlib import Path; from napari_jnet.data import Project\n"
-        "from napari_jnet.data.storing import sole_writer\n"
+        "from napari_jnet.data.locking import sole_writer\n"
         "with sole_writer(Path(sys.argv[1])): print('held', flush=True); sys.stdin.readline()\n"
     )
     with subprocess.Popen(

@@ -11,7 +11,6 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 pytest.importorskip("napari")
@@ -323,20 +322,36 @@ def test_a_second_window_is_refused_in_words(make_napari_viewer_proxy, painting)
     assert state.project.annotated == (2,)
 
 
+OTHER_WINDOW = """
+import sys
+from pathlib import Path
+from napari_jnet.plugin.keeping.lock import ProjectLock
+
+lock = ProjectLock(Path(sys.argv[1]))
+print("open", flush=True)
+sys.stdin.readline()
+"""
+
+
 def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
-    process = psutil.Process(os.getppid())
-    owner = {"host": os.uname().nodename, "pid": process.pid, "started": process.create_time()}
-    lock = tmp_path / LOCK_FILE
-    lock.write_text(json.dumps(owner))
-    assert str(process.pid) in locked_by(tmp_path)
-    with pytest.raises(ValueError, match="Close it there"):
-        ProjectLock(tmp_path)
-    lock.write_text(json.dumps(owner | {"started": 1.0}))
+    with subprocess.Popen(
+        [sys.executable, "-c", OTHER_WINDOW, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout.readline() == "open\n"
+        assert f"process {other.pid}" in locked_by(tmp_path)
+        with pytest.raises(ValueError, match=rf"process {other.pid}.*Close it there"):
+            ProjectLock(tmp_path)
+        other.kill()
+    assert (tmp_path / LOCK_FILE).exists()
+    assert not locked_by(tmp_path)
     held = ProjectLock(tmp_path)
-    with pytest.raises(ValueError, match="another window"):
+    with pytest.raises(ValueError, match="another window of this napari"):
         ProjectLock(tmp_path)
     held.release()
-    assert not lock.exists()
+    assert not (tmp_path / LOCK_FILE).exists()
 
 
 def test_words_of_an_empty_project_say_nothing(painting):

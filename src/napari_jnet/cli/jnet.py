@@ -61,7 +61,7 @@ def _follow(events: Generator[OriginalEvent, None, None]) -> None:
             if stop.asked:
                 events.close()
                 out.print("Stopped; what was written stays.")
-                raise typer.Exit(130)
+                raise typer.Exit(stop.status)
 
 
 def _show(event: OriginalEvent, out: Console) -> None:

@@ -46,6 +46,8 @@ def choose_frames(text: str | None, path: Path) -> tuple[int, ...] | None:
 def training_run(project: Project | None, output: Path | None, *, resume: bool) -> Path:
     """Return the run folder to write; a project has its own, and others must be named.
 
+    A new one of a project is made, so that it is nobody else's; remove it if nothing is written.
+
     Raises
     ------
     ValueError
@@ -58,7 +60,7 @@ def training_run(project: Project | None, output: Path | None, *, resume: bool) 
             "Name the folder of the run to write: --output RUN. (A project has its own runs.)"
         )
     if not resume:
-        return project.new_run()
+        return project.reserve_run()
     last = project.last_run
     if last is None or not (last.path / "last.pt").is_file():
         found = "no run yet" if last is None else f"no last.pt in its last run, {last.name}"

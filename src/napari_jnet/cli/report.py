@@ -1,7 +1,8 @@
-"""What all commands share: how they talk, and how Ctrl-C stops them."""
+"""What all commands share: how they talk, and how Ctrl-C and other signals stop them."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -51,25 +52,56 @@ def duration(seconds: float) -> str:
 
 
 class Stop:
-    """Whether the user has asked to stop."""
+    """Whether the user, or the system, has asked to stop.
+
+    Attributes
+    ----------
+    asked
+        Whether anybody has.
+    status
+        The exit status that says so: 130 after Ctrl-C, else 128 and the number of the signal.
+    """
 
     def __init__(self) -> None:
         self.asked = False
+        self.status = 130
 
 
 @contextmanager
 def stop_signal() -> Iterator[Stop]:
-    """Let the first Ctrl-C ask for a stop at the next good moment, and the second one interrupt."""
+    """Let the first signal ask for a stop at the next good moment, and the second one interrupt.
+
+    The signals are Ctrl-C, SIGTERM (a batch system ends the job) and SIGHUP (the terminal is gone);
+    one that this program was told to ignore, as by nohup, stays ignored.
+    """
     stop = Stop()
-    former = signal.getsignal(signal.SIGINT)
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    former = {n: handler for n, handler in before.items() if handler not in (signal.SIG_IGN, None)}
 
     def ask(number: int, frame: object) -> None:
-        stop.asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop.asked, stop.status = True, 128 + number
+        for other in former:
+            signal.signal(other, interrupt)
+        if number == getattr(signal, "SIGHUP", None):
+            _leave_the_terminal()
         print("\nStopping; press Ctrl-C again to stop at once.", file=sys.stderr)
 
-    signal.signal(signal.SIGINT, ask)
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in former:
+        signal.signal(number, ask)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _leave_the_terminal() -> None:
+    """Say no more to a terminal that is gone: it would be an error; a file is written as before."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name).isatty():
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,7 +67,7 @@ def train(
 
     Writes model.pt (the best), last.pt, history.csv, config.json and split.json into RUN; of a
     project, into its next folder runs/001, 002 ..., and the roles of its frames are kept.
-    Ctrl-C stops after the batch and keeps everything; --resume goes on.
+    Ctrl-C (or SIGTERM) stops after the batch and keeps everything; --resume goes on.
     """
     settings = make_config(
         file=config,
@@ -81,17 +82,20 @@ def train(
     if resume and model is not None:
         raise ValueError("--resume and --model both say where to begin; give one of them.")
     project = find_project(stack)
-    run = training_run(project, output, resume=resume)
     numbers = choose_frames(frames, stack)
-    annotated = _read_frames(stack, sequence, truth, numbers, run, resume)
     start = None if model is None else find_model(model)
-
-    from napari_jnet.training import train as training
-
-    events = training(annotated, run, settings, resume=resume, start_from=start)
+    run = training_run(project, output, resume=resume)
     try:
+        annotated = _read_frames(stack, sequence, truth, numbers, run, resume)
+
+        from napari_jnet.training import train as training
+
+        events = training(annotated, run, settings, resume=resume, start_from=start)
         _follow(events, run)
     finally:  # also after a stop
+        if project is not None and output is None:
+            with suppress(OSError):  # which is not empty once the training has begun
+                run.rmdir()
         if project is not None and project.model is None and (run / "model.pt").is_file():
             project.set_model(run)
 
@@ -127,15 +131,15 @@ def _follow(events: Generator[TrainEvent, None, None], output: Path) -> None:
 
     out = console()
     with stop_signal() as stop:
-        with TrainingProgress(out) as progress:
+        # Closed also when the terminal is gone and nothing can be shown.
+        with closing(events), TrainingProgress(out) as progress:
             for event in events:
                 progress.show(event)
                 if stop.asked and not isinstance(event, TrainingEnd):
-                    events.close()
                     break
         if stop.asked:
             _say_stopped(out, output)
-            raise typer.Exit(130)
+            raise typer.Exit(stop.status)
     if progress.end is not None:
         end = progress.end
         out.print(

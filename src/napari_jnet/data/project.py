@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_jnet.data.locking import sole_writer
 from napari_jnet.data.project_copy import check_size, write_copy
 from napari_jnet.data.project_file import (
     PROJECT_FILE,
@@ -32,11 +33,11 @@ from napari_jnet.data.project_file import (
 )
 from napari_jnet.data.project_frames import ANNOTATIONS, PaintedFrames
 from napari_jnet.data.project_reference import StackReference, fingerprint
-from napari_jnet.data.project_runs import RunSummary, list_runs, next_run
+from napari_jnet.data.project_runs import RunSummary, list_runs, next_run, reserve_run
 from napari_jnet.data.project_training import training_frames, with_painted
 from napari_jnet.data.roles import check_role, next_role
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind, Stack
-from napari_jnet.data.storing import clean, sole_writer
+from napari_jnet.data.storing import clean
 
 __all__ = ["Project"]
 
@@ -360,6 +361,16 @@ class Project:
     def new_run(self) -> Path:
         """Return the folder of the next run, ``runs/001`` first; it is not made yet."""
         return next_run(self.path / RUNS)
+
+    def reserve_run(self) -> Path:
+        """Make the folder of the next run and return it; no other program is given the same.
+
+        Raises
+        ------
+        OSError
+            If it cannot be made, in words.
+        """
+        return reserve_run(self.path / RUNS)
 
     def runs(self) -> tuple[RunSummary, ...]:
         """List the runs, the oldest first; from plain files, without torch."""

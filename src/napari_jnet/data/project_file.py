@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from napari_jnet.data.locking import sole_writer
 from napari_jnet.data.project_frames import ANNOTATIONS
 from napari_jnet.data.project_reference import StackReference
 from napari_jnet.data.roles import check_role
 from napari_jnet.data.stack import LabelKind
-from napari_jnet.data.storing import keep_aside, sole_writer, write_file
+from napari_jnet.data.storing import keep_aside, write_file
 
 __all__ = [
     "FORMAT",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import re
 from collections.abc import Mapping
@@ -12,7 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RunSummary", "list_runs", "next_run", "read_run"]
+from napari_jnet.data.storing import in_words
+
+__all__ = ["RunSummary", "list_runs", "next_run", "read_run", "reserve_run"]
 
 _NUMBER = re.compile(r"\d+")
 _LITTLE = 0.1  # of the budget
@@ -80,12 +83,24 @@ def list_runs(folder: Path) -> tuple[RunSummary, ...]:
 
 
 def next_run(folder: Path) -> Path:
-    """Return the next free name: ``001``, ``002``, ...; makes nothing.
-
-    An empty folder, which a training that could not begin has left, is free.
-    """
-    numbers = [int(path.name) for path in _numbered(folder) if any(path.iterdir())]
+    """Return the next free name: ``001``, ``002``, ...; makes nothing, see `reserve_run`."""
+    numbers = [int(path.name) for path in _numbered(folder)]
     return folder / f"{max(numbers, default=0) + 1:03d}"
+
+
+def reserve_run(folder: Path) -> Path:
+    """Make the next run's folder, which nobody else gets then; raises `OSError` in words."""
+    while True:
+        run = next_run(folder)
+        try:
+            folder.mkdir(exist_ok=True)
+            run.mkdir()
+            return run
+        except FileExistsError:
+            if not folder.is_dir():
+                raise in_words(folder, FileExistsError(errno.EEXIST, "")) from None
+        except OSError as error:
+            raise in_words(run, error) from error
 
 
 def _numbered(folder: Path) -> list[Path]:

@@ -1,24 +1,33 @@
-"""Files of a project: a name always stands for a whole file, also after a killed process."""
+"""Writing files: a name always stands for a whole file, also after a killed process or a full disk."""
 
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import platform
 import re
-import sys
+import secrets
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["clean", "keep_aside", "remove_file", "replacing", "sole_writer", "write_file"]
+__all__ = [
+    "clean",
+    "flush",
+    "flush_folder",
+    "in_words",
+    "keep_aside",
+    "make_folder",
+    "remove_file",
+    "replacing",
+    "write_file",
+]
 
-_count = itertools.count()
-_TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-\d+\.part")
+_TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]+\.part")
 _OLD_S = 3600.0
+_LONGEST = 100  # letters of a name that are kept in that of its unfinished file; systems take 255
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -35,22 +44,26 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that is flushed and takes its name at a good end.
+    """Give a new, empty file beside ``path`` that is flushed and takes its name at a good end.
+
+    Its name is hidden and like no other, and what lies at ``path`` is replaced and never followed: a
+    link is no way to write elsewhere.
 
     Raises
     ------
     OSError
         If the file cannot be written, in words; a former file of this name is unchanged.
     """
-    temporary = path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{next(_count)}.part")
+    unique = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.name[:_LONGEST]}.{unique}.part")
     try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        flush(temporary)
         os.replace(temporary, path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as error:
-        raise _in_words(path, error) from error
+        raise in_words(path, error) from error
     finally:  # nothing is left of it after a good end
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -60,9 +73,9 @@ def remove_file(path: Path) -> None:
     """Remove a file for good; one that is not there is no error; raises `OSError` in words."""
     try:
         path.unlink(missing_ok=True)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as error:
-        raise _in_words(path, error, "removed") from error
+        raise in_words(path, error, "removed") from error
 
 
 def keep_aside(path: Path) -> Path:
@@ -78,40 +91,41 @@ def keep_aside(path: Path) -> Path:
         aside, count = path.with_name(f"{path.name}.damaged-{count}"), count + 1
     try:
         os.rename(path, aside)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as error:
-        raise _in_words(path, error, "renamed") from error
+        raise in_words(path, error, "renamed") from error
     return aside
 
 
-@contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Wait until no other program is in such a block for this folder; a killed one is in none.
+def make_folder(folder: Path) -> bool:
+    """Make a folder and see that files can be made in it; raises `OSError` in words.
 
-    Where the system or the file system knows no locks, it does not wait.
+    Returns
+    -------
+    bool
+        Whether it was made now.
     """
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
     try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # what is done in the block will say why
-        yield
-        return
-    try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+        made = not folder.is_dir()
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".napari-jnet-{os.getpid()}-{secrets.token_hex(4)}.part"
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        probe.unlink()
+    except OSError as error:
+        raise in_words(folder, error) from error
+    return made
 
 
-def clean(folder: Path) -> None:
+def clean(folder: Path, *, locked: bool = False) -> None:
     """Remove what killed processes have left unfinished; what cannot be removed stays.
 
-    A file of a process that may still be writing is left alone.
+    Parameters
+    ----------
+    folder
+        Only its own files, none in folders in it.
+    locked
+        Whether the caller is the only writer of the folder.  Otherwise a file of a process that may
+        still be writing is left alone.
     """
     try:
         names = os.listdir(folder)
@@ -119,7 +133,8 @@ def clean(folder: Path) -> None:
         return
     for name in names:
         match = _TEMPORARY.fullmatch(name)
-        if match and _abandoned(folder / name, match[1], int(match[2])):
+        ours = locked and name.startswith(".") and name.endswith(".part")
+        if ours or (match and _abandoned(folder / name, match[1], int(match[2]))):
             with suppress(OSError):
                 (folder / name).unlink()
 
@@ -143,8 +158,14 @@ def _host() -> str:
     return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
-def _flush_folder(folder: Path) -> None:
-    """Let the new name survive a power cut too, where the system can do that."""
+def flush(path: Path) -> None:
+    """Let the content of a file reach the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Let new names in a folder survive a power cut too, where the system can do that."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -156,14 +177,17 @@ def _flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _in_words(path: Path, error: OSError, verb: str = "written") -> OSError:
+def in_words(path: Path, error: OSError, verb: str = "written") -> OSError:
+    """Say of a path what could not be done, why, and what to do; of the same type as ``error``."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        reason = "the disk is full. Free some space, then save again"
+        reason = "the disk is full. Free some space, or choose another folder"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        reason = "you may not write there. Change the permissions of the folder"
+        reason = "you may not write there. Change the permissions of the folder, or choose another"
+    elif error.errno in (errno.EEXIST, errno.ENOTDIR):
+        reason = "a file stands where the folder should be. Choose another folder"
     elif not path.parent.is_dir():
-        reason = "its folder is gone. Put the folder back, or start a new project"
+        reason = "its folder is gone. Put the folder back, or choose another"
     else:
-        reason = f"{error.strerror or error}. Check the disk"
-    kept = " The file saved before is unchanged." if path.exists() else ""
+        reason = f"{error.strerror or error}. Check the disk, or choose another folder"
+    kept = " The file saved before is unchanged." if path.is_file() else ""
     return type(error)(error.errno or errno.EIO, f"{path} cannot be {verb}: {reason}.{kept}")

@@ -1,14 +1,14 @@
-"""Writing files so that a name always stands for a whole file, and failures say what to do."""
+"""Writing results: each name stands for a whole file, and failures are `OutputError`."""
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["OutputError", "make_folder", "partial_path", "replacing", "writing"]
+from napari_jnet.data import storing
+
+__all__ = ["OutputError", "make_folder", "replacing", "writing"]
 
 
 class OutputError(ValueError):
@@ -21,7 +21,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {_reason(error)}") from error
+        raise OutputError(storing.in_words(path, error).strerror) from error
 
 
 @contextmanager
@@ -33,36 +33,22 @@ def replacing(path: Path) -> Iterator[Path]:
     OutputError
         If the file cannot be written; a former file of this name is still there.
     """
-    partial = partial_path(path)
-    with writing(path):
-        try:
+    try:
+        with storing.replacing(path) as partial:
             yield partial
-            os.replace(partial, path)
-        finally:  # nothing is left of it after a good end
-            # The cause matters to the user; that its remains could not be removed does not.
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
+    except OSError as error:  # in words already
+        raise OutputError(error.strerror) from error
 
 
-def partial_path(path: Path) -> Path:
-    """Name the unfinished file of a path; hidden, so that no reader takes it for a result."""
-    return path.with_name(f".{path.name}.part")
+def make_folder(folder: Path) -> bool:
+    """Make a folder and see that files can be made in it; see `storing.make_folder`.
 
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and see that files can be made in it; raises `OutputError`."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".napari-jnet-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-
-
-def _reason(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "no space is left on the disk. Free some or choose another output folder."
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "you may not write there. Choose another output folder or change its permissions."
-    if error.errno in (errno.EEXIST, errno.ENOTDIR):
-        return "a file stands where the folder should be. Choose another output folder."
-    return f"{error.strerror or error}. Choose another output folder."
+    Raises
+    ------
+    OutputError
+        If it cannot be made or written.
+    """
+    try:
+        return storing.make_folder(folder)
+    except OSError as error:  # in words already
+        raise OutputError(error.strerror) from error

@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from .files import partial_path, writing
+from .files import writing
 
 __all__ = ["FramePages", "PageWriter"]
 
@@ -42,7 +42,7 @@ class PageWriter:
 
     def __init__(self, path: Path, dtype: Any, axes: str, frames: Sequence[int]) -> None:
         self.path = path
-        self._partial = partial_path(path)
+        self._partial = path.with_name(f".{path.name}.part")
         self._dtype = np.dtype(dtype)
         self._axes = axes
         self._expected = list(frames)

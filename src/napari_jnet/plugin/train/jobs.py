@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,17 +68,21 @@ def training(
 
         if resume:
             yield Past(read_history(run), read_past(run.parent, run))
-        yield from source.place(
-            train(
-                feed.data.frames(),
-                run,
-                config,
-                resume=resume,
-                start_from=start_from,
-                preview=source.read,
-                new_frames=feed.take,
+        try:
+            yield from source.place(
+                train(
+                    feed.data.frames(),
+                    run,
+                    config,
+                    resume=resume,
+                    start_from=start_from,
+                    preview=source.read,
+                    new_frames=feed.take,
+                )
             )
-        )
+        finally:
+            with suppress(OSError):  # an empty folder is one that could not begin
+                run.rmdir()
 
     return job
 

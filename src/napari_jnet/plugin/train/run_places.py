@@ -54,7 +54,7 @@ class RunPlaces:
         if self._form.folder is not None:
             found(self._form.folder)
         elif session.project is not None:
-            found(session.project.new_run())
+            found(session.project.reserve_run())
         elif session.keeper is None:
             found(new_run_folder(session.image.name))
         else:
@@ -67,8 +67,14 @@ class RunPlaces:
 
     def _made(self, project: Any) -> None:
         found, self._found = self._found, None
-        if found is not None:
-            found(project.new_run())
+        if found is None:
+            return
+        try:
+            run = project.reserve_run()
+        except OSError as error:
+            self._failed(error)
+        else:
+            found(run)
 
     def _saving(self, status: SaveStatus) -> None:
         if status.failed and self.waiting:
