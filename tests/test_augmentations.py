@@ -98,7 +98,7 @@ def test_image_and_labels_stay_aligned(levels: tuple[int, ...]) -> None:
     """The image is its labels, so that after any warp one tells the other away from edges."""
     store = load_frames(frames((64, 64)), levels, torch.device("cpu"))
     config = Config(
-        augmentation=dataclasses.replace(AugmentationConfig(), brightness=0, contrast=0, noise=0)
+        augmentation=AugmentationConfig().changed(brightness=0, contrast=0, noise=0)
     ).replace({"training.patch_size": 32, "training.batch_size": 3, "network.classes": 6})
     store = dataclasses.replace(store, kind=LabelKind.CLASSES)
     pyramid, targets = draw_batch(store, config, 8.0, seeded(3))
@@ -141,7 +141,7 @@ def test_each_augmentation_changes_something_and_is_seeded(name: str) -> None:
         "brightness": {"brightness": 0.5},
         "noise": {"noise": 0.5},
     }[name]
-    augmentation = dataclasses.replace(NOTHING, **settings)
+    augmentation = NOTHING.changed(**settings)
     store = load_frames(frames(), (0,), torch.device("cpu"))
     base = {"training.patch_size": 32, "training.batch_size": 3}
     plain = draw_batch(store, Config(augmentation=NOTHING).replace(base), 3.0, seeded())[0][0]
@@ -153,7 +153,7 @@ def test_each_augmentation_changes_something_and_is_seeded(name: str) -> None:
 
 
 def test_shear_moves_columns_in_proportion_to_rows() -> None:
-    matrix = draw_matrix(200, dataclasses.replace(NOTHING, shear=0.41), seeded())
+    matrix = draw_matrix(200, NOTHING.changed(shear=0.41), seeded())
     sheared = matrix[:, 1, 0]
     torch.testing.assert_close(matrix[:, 0], torch.tensor([1.0, 0]).expand(200, 2))
     assert (matrix[:, 1, 1] == 1).all()
@@ -161,7 +161,7 @@ def test_shear_moves_columns_in_proportion_to_rows() -> None:
 
 
 def test_smoothed_noise_is_that_of_scipy() -> None:
-    config = dataclasses.replace(NOTHING, smooth_alpha=(200, 200), smooth_sigma=(6, 6))
+    config = NOTHING.changed(smooth_alpha=(200, 200), smooth_sigma=(6, 6))
     field = draw_field(2, 80, config, seeded(4))
     generator = seeded(4)
     torch.rand(4, generator=generator)  # alpha and sigma of two patches
@@ -174,7 +174,7 @@ def test_smoothed_noise_is_that_of_scipy() -> None:
 
 
 def test_smoothed_noise_takes_its_strength_from_the_ranges() -> None:
-    config = dataclasses.replace(NOTHING, smooth_alpha=(100, 300), smooth_sigma=(10, 15))
+    config = NOTHING.changed(smooth_alpha=(100, 300), smooth_sigma=(10, 15))
     field = draw_field(64, 96, config, seeded())
     assert field is not None
     # White noise of variance 1/3 through a Gaussian of deviation s has deviation 1 / (s sqrt(12 pi)).
@@ -184,7 +184,7 @@ def test_smoothed_noise_takes_its_strength_from_the_ranges() -> None:
 
 
 def test_spline_passes_through_normal_displacements_of_three_by_three_knots() -> None:
-    field = draw_field(500, 33, dataclasses.replace(NOTHING, spline_sigma=10), seeded())
+    field = draw_field(500, 33, NOTHING.changed(spline_sigma=10), seeded())
     assert field is not None
     knots = field[..., ::16, ::16]
     torch.testing.assert_close(knots, 10 * torch.randn(500, 2, 3, 3, generator=seeded()))
@@ -202,7 +202,7 @@ def test_what_is_off_draws_nothing() -> None:
 @pytest.mark.parametrize("value", [(1.5, 1.0), (1.0,), (1.0, 1.5, 2.0)])
 def test_ranges_are_two_ascending_numbers(name: str, value: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=rf"AugmentationConfig.{name} is .*lowest first"):
-        dataclasses.replace(NOTHING, **{name: value})
+        NOTHING.changed(**{name: value})
 
 
 def test_intensity_off_is_the_identity() -> None:

@@ -182,6 +182,25 @@ def test_errors_are_one_line_and_status_2(words, said, dataset, run, tmp_path, c
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["training.batch_size=2.5"], "it must be a whole number"),
+        (["augmentation.flip=maybe"], "it must be true or false"),
+        (["training.loss=xyz"], "xyz"),
+        (["network.name=jnet", "network.structure=[[1,2,3]]", "network.resolution_levels=[-1,0]"],
+         "1 segments for 2 resolution levels"),
+        (["training.best_by=class:9"], "class 9"),
+    ],
+)  # fmt: skip
+def test_a_refused_configuration_leaves_no_folder(settings, said, dataset, tmp_path, capfd):
+    words = [word for setting in settings for word in ("--set", setting)]
+    assert call("train", dataset, "-o", tmp_path / "a" / "b", *words) == 2
+    error = capfd.readouterr().err
+    assert said in error and error.startswith("Error: ") and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_demo_without_napari_says_how_to_get_it(monkeypatch, tmp_path, capsys):
     module = import_module("napari_jnet.cli.demo")
 

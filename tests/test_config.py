@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+import re
+from pathlib import Path
+from typing import get_origin
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from napari_jnet.adaptation import adapt, typical_diameter
+from napari_jnet.cli.parse import make_config
 from napari_jnet.config import PRESETS, Config, NetworkConfig, TrainingConfig, options, preset
+from napari_jnet.config.sections import SECTIONS
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
 
 
@@ -135,3 +144,169 @@ def test_colour_frames_have_their_channels() -> None:
     frame = discs(40)
     colour = AnnotatedFrame("t0", np.stack([frame.image] * 3, -1), frame.labels)
     assert adapt(Config(), [colour]).network.in_channels == 3
+
+
+ODD = [
+    None, True, False, 0, 1, -1, 2.5, 1.0, 10**30, 10**5000, 1e300, float("nan"), float("inf"), "", "no", "1",
+    "None", "\ud800", "x" * 10000, b"x", [], [1], [[1]], [[1, 2, 3]], [None], [0.5, 0.5], [3, 1], [[["a"]]],
+    [-1, 0], [0, -1], {}, {"a": 1}, {1: 2}, {1, 2}, 1j, object(), np.int64(3), np.float32(0.5), range(3),
+    [["line", "#ff0000"]], ["line", "#ff0000"], [[8, 32]], [[8, 32, 2.0]], [[8, 32, True]],
+]  # fmt: skip
+FIELDS = [f"{section}.{name}" for section, cls in SECTIONS.items() for name in options(cls)]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_value_fits_or_is_refused_in_one_sentence(field: str) -> None:
+    section, name = field.split(".")
+    option = options(SECTIONS[section])[name]
+    for value in ODD:
+        try:
+            config = Config().replace({field: value})
+        except ValueError as error:
+            assert type(error) is ValueError
+            assert str(error).startswith(field), error
+            assert "\n" not in str(error) and len(str(error)) < 800
+            continue
+        kept = getattr(getattr(config, section), name)
+        assert (
+            kept is None
+            or isinstance(kept, get_origin(option.kind) or option.kind)
+            or (option.choices and kept in option.choices)
+        )
+        assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+_PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+_TREE = st.recursive(
+    _PLAIN,
+    lambda part: st.lists(part, max_size=4) | st.dictionaries(st.text(max_size=3), part),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from([*FIELDS, "training", "", "network.", "x.y"]), _TREE)
+def test_json_and_settings_give_a_configuration_or_one_sentence(field: str, value: object) -> None:
+    """Of ``--set`` too, as JSON, as Python and as plain words."""
+    section, _, name = field.partition(".")
+    tries = [
+        lambda: Config.from_dict({section: {name: value}}),
+        lambda: Config.from_dict({section: value}),
+        lambda: Config.from_dict(value),
+        *(
+            lambda text=text: make_config(settings=[f"{field}={text}"])
+            for text in (json.dumps(value), repr(value), str(value))
+        ),
+    ]
+    for attempt in tries:
+        try:
+            assert isinstance(attempt(), Config)
+        except ValueError as error:
+            assert type(error) is ValueError and "\n" not in str(error)
+
+
+class TestSettings:
+    """What the text of ``--set`` means, by the type of its field."""
+
+    @pytest.mark.parametrize(
+        "field", ["augmentation.flip", "network.distance", "training.tensorboard"]
+    )
+    def test_truth_values_are_understood_or_refused(self, field: str) -> None:
+        section, name = field.split(".")
+        for text, value in (
+            ("true", True), ("True", True), ("YES", True), ("on", True), ("1", True),
+            ("false", False), ("False", False), ("no", False), ("OFF", False), (" 0 ", False),
+        ):  # fmt: skip
+            config = make_config(settings=[f"{field}={text}"])
+            assert getattr(getattr(config, section), name) is value
+        for text in ("", "2", "None", "[true]", "nope", "0.0", "falsch"):
+            with pytest.raises(ValueError, match=rf"{field} is .*; it must be true or false"):
+                make_config(settings=[f"{field}={text}"])
+
+    @pytest.mark.parametrize(
+        ("setting", "value"),
+        [
+            ("training.epochs=None", None),
+            ("training.minutes=null", None),
+            ("targets.dt_bound=7", 7.0),
+            ("training.learning_rate=1e-3", 1e-3),
+            ("training.loss=bce+mse", "bce+mse"),
+            ("network.padding='valid'", "valid"),
+            ('network.padding="valid"', "valid"),
+            ("training.pretrained=1", "1"),
+            ("network.resolution_levels=[-2, -1]", (-2, -1)),
+            ("network.resolution_levels=(-2, -1)", (-2, -1)),
+            ("network.resolution_levels=-2,-1", (-2, -1)),
+            ("network.structure=[(8,32,3), (2,8,3),]", ((8, 32, 3), (2, 8, 3))),
+            ("augmentation.scale=(1, 1.5)", (1.0, 1.5)),
+            ("targets.legend=[('a', '#ff0000')]", (("a", "#ff0000"),)),
+        ],
+    )
+    def test_values_are_read_as_their_field_wants_them(self, setting: str, value: object) -> None:
+        section, _, name = setting.partition("=")[0].partition(".")
+        found = getattr(getattr(make_config(settings=[setting]), section), name)
+        assert found == value and type(found) is type(value)
+
+    @pytest.mark.parametrize(
+        ("setting", "said"),
+        [
+            ("training.batch_size=2.5", "training.batch_size is 2.5; it must be a whole number"),
+            ("training.seed=true", "training.seed is True; it must be a number"),
+            ("training.seed=None", "training.seed is None; it needs a value such as 0"),
+            ("training.epochs=inf", "training.epochs is 'inf'; it must be a number"),
+            ("training.minutes=Infinity", "training.minutes is inf; it must be a finite number"),
+            ("training.minutes=1e30", "the largest is 10000000"),
+            ("network.structure=99", "network.structure is 99; write it as [["),
+            ("network.structure=[[8,32]]", "network.structure is [[8, 32]]; write it as [["),
+            ("network.distance=[1]", "it must be true or false"),
+            ("targets.legend=[1]", "targets.legend is [1]; write it as"),
+            ("augmentation.elastic_alpha=-1", "the smallest is 0"),
+            ("augmentation.original={'aug_rotation': 3}", "original.aug_rotation is 3; the largest is 1"),
+            ("training.epochs=" + "9" * 5000, "it must be a number"),
+            ("network.structure=" + "[" * 5000, "write it as"),
+        ],
+    )  # fmt: skip
+    def test_what_does_not_fit_is_refused_with_its_rule(self, setting: str, said: str) -> None:
+        with pytest.raises(ValueError, match=re.escape(said)):
+            make_config(settings=[setting])
+
+
+def test_a_file_names_the_key_that_does_not_fit(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    for text, said in (
+        ('{"augmentation": {"flip": "no"}}', "augmentation.flip is 'no'; it must be true or false"),
+        (
+            '{"training": {"batch_size": 2.0}}',
+            "training.batch_size is 2.0; it must be a whole number",
+        ),
+        ('{"training": {"batchsize": 2}}', "did you mean 'batch_size'"),
+        ('{"training": {"epochs": ' + "1" * 5000 + "}}", "is no JSON file"),
+        ("[" * 100000, "is no JSON file"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=re.escape(said)) as caught:
+            make_config(file=file)
+        assert str(file) in str(caught.value)
+
+
+def test_a_configuration_cannot_be_changed_but_kept_and_compared() -> None:
+    config = Config().replace({"training.epochs": 3, "network.structure": [[1, 2, 3]]})
+    with pytest.raises(ValueError, match="frozen"):
+        config.training.epochs = 4  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(config)) == copy.deepcopy(config) == config
+    assert len({config, config.replace({"training.epochs": 3})}) == 1
+    assert config.training.given() == {"epochs": 3}
+    assert config != config.replace({"training.epochs": 4})
+
+
+def test_what_earlier_versions_saved_means_what_it_did() -> None:
+    """Types were not checked: any text was a true value, and it stays one."""
+    saved = Config().to_dict()
+    saved["augmentation"]["flip"] = "no"
+    saved["training"] |= {"class_balance": 0, "average_weights": 1, "epochs": 1.5, "seed": 2.0}
+    config = Config.from_saved(saved)
+    assert config.augmentation.flip is True
+    assert config.training.class_balance is False and config.training.average_weights is True
+    assert (config.training.epochs, config.training.seed) == (1, 2)
+    with pytest.raises(ValueError, match="it must be true or false"):
+        Config.from_dict(saved)

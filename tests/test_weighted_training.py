@@ -62,8 +62,8 @@ def losses_of(run: Path, config: Config) -> tuple[float, float | None]:
 @pytest.mark.parametrize("option", ["class_balance", "border_weight"])
 def test_each_weight_reaches_both_losses(tmp_path: Path, option: str) -> None:
     both = losses_of(tmp_path / "both", WEIGHTED)
-    off = dataclasses.replace(WEIGHTED.training, **{option: 0})
-    without = losses_of(tmp_path / "without", dataclasses.replace(WEIGHTED, training=off))
+    off = WEIGHTED.training.changed(**{option: type(getattr(WEIGHTED.training, option))()})
+    without = losses_of(tmp_path / "without", WEIGHTED.changed(training=off))
     assert both[0] != without[0] and both[1] != without[1]
     assert np.isfinite([*both, *without]).all()
 

@@ -218,7 +218,7 @@ def model_file(path: Path) -> Path:
 
 def _read_config(path: Path, content: dict[str, Any]) -> Config:
     try:
-        return Config.from_dict(content["config"])
+        return Config.from_saved(content["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(
             f"{path} has a configuration that this program does not understand: {error}"

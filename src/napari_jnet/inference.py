@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -210,4 +209,4 @@ def _settings(
     model: Model, prediction: PredictionConfig | None, tile: int | None
 ) -> PredictionConfig:
     settings = prediction or model.config.prediction
-    return settings if tile is None else dataclasses.replace(settings, tile=tile)
+    return settings if tile is None else settings.changed(tile=tile)

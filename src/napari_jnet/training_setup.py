@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,7 +94,7 @@ def settle_config(
     if config.training.minutes is None and config.training.epochs is None:
         budget = {"training.minutes": DEFAULT_MINUTES}
     if checkpoint is not None:
-        saved = Config.from_dict(checkpoint["config"])
+        saved = Config.from_saved(checkpoint["config"])
         given = any(value is not None for value in list(budget.values())) and config != Config()
         return saved.replace(budget) if given else saved
     if start_from is not None:
@@ -110,8 +109,8 @@ def settle_config(
                 f"{start_from} is a file of the original J-Net; training can only go on from a model "
                 "of napari-jnet."
             )
-        saved = Config.from_dict(start["config"])
-        config = dataclasses.replace(config, network=saved.network, targets=saved.targets)
+        saved = Config.from_saved(start["config"])
+        config = config.changed(network=saved.network, targets=saved.targets)
     frames = [*training, *validation]
     classes = class_count(config, frames)
     if start_from is not None and classes != config.network.classes:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_jnet.config import PRESETS, Config, preset
+from napari_jnet.config.options import read_literal, read_setting
+from napari_jnet.config.sections import SECTIONS
 
 __all__ = ["changes", "make_config", "parse_frames", "parse_levels"]
 
@@ -46,7 +48,7 @@ def _bad_levels(text: str) -> tuple[int, ...]:
 
 
 def changes(settings: Sequence[str]) -> dict[str, Any]:
-    """Read ``section.field=value`` settings; values as in JSON, other words as text."""
+    """Read ``section.field=value`` settings, each value as the type of its field."""
     found: dict[str, Any] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
@@ -55,10 +57,11 @@ def changes(settings: Sequence[str]) -> dict[str, Any]:
                 f"--set is {setting!r}; it must be section.field=value, such as "
                 "training.batch_size=2."
             )
-        try:
-            found[name.strip()] = json.loads(value)
-        except json.JSONDecodeError:
-            found[name.strip()] = value.strip()
+        section, _, key = name.strip().partition(".")
+        known = SECTIONS.get(section)
+        found[f"{section}.{key}"] = (
+            read_literal(value) if known is None else read_setting(known, key, value)
+        )
     return found
 
 
@@ -104,10 +107,7 @@ def make_config(
     if more.get("minutes") is not None or more.get("epochs") is not None:
         given |= {"training.minutes": None, "training.epochs": None}
     given |= {f"training.{name}": value for name, value in more.items() if value is not None}
-    try:
-        return config.replace(given | changes(settings))
-    except TypeError as error:
-        raise ValueError(f"A setting has a value of the wrong type: {error}.") from error
+    return config.replace(given | changes(settings))
 
 
 def _read_config(file: Path) -> Config:
@@ -115,10 +115,10 @@ def _read_config(file: Path) -> Config:
         values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{file} does not exist; give the config.json of a run.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers and lists that no one can read
         raise ValueError(
             f"{file} is no JSON file ({error}); give the config.json of a run."
         ) from None
     if not isinstance(values, dict) or not all(isinstance(v, dict) for v in values.values()):
         raise ValueError(f"{file} is no configuration; it must hold sections such as 'training'.")
-    return Config.from_dict(values)
+    return Config.from_dict(values, f"{file}: ")

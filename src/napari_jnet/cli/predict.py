@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,10 +88,10 @@ def predict(
         "min_size": min_size,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    separation = dataclasses.replace(loaded.config.instances, **given)
+    separation = loaded.config.instances.changed(**given)
     given = {"tile": tile, "overlap": overlap, "symmetries": symmetries}
     given = {name: value for name, value in given.items() if value is not None}
-    settings = dataclasses.replace(loaded.config.prediction, **given)
+    settings = loaded.config.prediction.changed(**given)
     _run(loaded, opened, output, numbers, separation, settings)
 
 

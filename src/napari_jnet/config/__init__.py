@@ -1,8 +1,8 @@
-"""Every parameter once: frozen dataclasses that feed the command line, the forms and the checkpoints.
+"""Every parameter once: frozen pydantic models that feed the command line, the forms and the checkpoints.
 
-A field carries its help, range and choices in ``metadata``; `options` lists them, so that a form or a
-command line shows the same words, limits and defaults.  A `Config` is checked when it is made: a value
-out of range never reaches the training loop.
+A field carries its type, help, range and choices; `options` lists them, so that a form or a command line
+shows the same words, limits and defaults.  A `Config` is checked when it is made: a value of another type
+or out of range never reaches the training loop.
 """
 
 from __future__ import annotations

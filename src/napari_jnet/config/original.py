@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
-from napari_jnet.config.options import Section, option, options
+from pydantic import model_validator
+
+from napari_jnet.config.options import Section, option, options, read_literal
 
 __all__ = ["OriginalAugmentation"]
 
@@ -18,7 +18,6 @@ _ENTRIES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
 class OriginalAugmentation(Section):
     """How the original J-Net changes a training image, in its order and by its names.
 
@@ -27,7 +26,9 @@ class OriginalAugmentation(Section):
     """
 
     aug_crop_params: tuple[tuple[float, ...], ...] = option(
-        (), "Random crops, a list of [height, width, weight]; one is drawn for each batch."
+        (),
+        "Random crops, a list of [height, width, weight]; one is drawn for each batch.",
+        example=[[256, 256, 1]],
     )
     aug_rotation: int = option(
         0,
@@ -41,11 +42,13 @@ class OriginalAugmentation(Section):
     aug_intensity_params: tuple[tuple[float, ...], ...] = option(
         (),
         "Foreground intensity i becomes i + m*i + s*(its mean): a list of [largest m, largest s, weight].",
+        example=[[0.1, 0.1, 1]],
     )
     aug_elastic_params: tuple[tuple[float, ...], ...] = option(
         (),
         "Elastic deformation, a list of [alpha, sigma, weight]: noise from -1 to 1, smoothed by a "
         "Gaussian of sigma pixels, times alpha pixels.",
+        example=[[50, 5, 5], [-1, -1, 1]],
     )
     aug_rotation_flip: int = option(0, "Flips and quarter turns.", minimum=0, maximum=1)
     aug_symmetries: int = option(
@@ -55,8 +58,8 @@ class OriginalAugmentation(Section):
         maximum=8,
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Self:
         if self.aug_symmetries not in (6, 8):
             raise ValueError(
                 f"aug_symmetries is {self.aug_symmetries}; it is 8, or 6 as the original."
@@ -66,28 +69,31 @@ class OriginalAugmentation(Section):
                 _check_entry(name, form, entry)
             if getattr(self, name) and not any(entry[-1] > 0 for entry in getattr(self, name)):
                 raise ValueError(f"{name} has no weight above 0; at least one entry needs one.")
+        return self
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str, where: str | None = None) -> Self:
         """Read the flags of one JSON object, such as ``{"aug_rotation": 1}``.
+
+        Parameters
+        ----------
+        text
+            JSON, or a dictionary as Python writes it.
+        where
+            What to write before the name of a flag in an error.
 
         Raises
         ------
         ValueError
-            If the text is no JSON object, or a flag is unknown or out of range.
+            If the text is no such object, or a flag is unknown or out of range.
         """
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"augmentation.original is {text!r}, which is no JSON ({error}); "
-                'write flags such as {"aug_rotation": 1}.'
-            ) from error
+        values = read_literal(text)
         if not isinstance(values, dict):
             raise ValueError(
-                f'augmentation.original is {text!r}; it must be flags such as {{"aug_rotation": 1}}.'
+                f"original is {text[:200]!r}, which is no JSON object; "
+                'write flags such as {"aug_rotation": 1}.'
             )
-        return cls.from_dict(values)
+        return cls.from_dict(values, where)
 
     def augmentation_json(self) -> str:
         """Return the augmentation flags as one JSON text."""
@@ -95,13 +101,11 @@ class OriginalAugmentation(Section):
         return json.dumps({name: values[name] for name in options(OriginalAugmentation)})
 
 
-def _check_entry(name: str, form: str, entry: Any) -> None:
-    if (
-        not isinstance(entry, tuple)
-        or len(entry) != 3
-        or not all(isinstance(number, (int, float)) and math.isfinite(number) for number in entry)
-    ):
-        raise ValueError(f"{name} has the entry {entry!r}; each entry is {form}, three numbers.")
+def _check_entry(name: str, form: str, entry: tuple[float, ...]) -> None:
+    if len(entry) != 3:
+        raise ValueError(
+            f"{name} has the entry {list(entry)}; each entry is {form}, three numbers."
+        )
     first, second, weight = entry
     if weight < 0 or (first != -1 and min(first, second) < 0):
         raise ValueError(

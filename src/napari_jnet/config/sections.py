@@ -2,27 +2,63 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
-from dataclasses import dataclass, field
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from napari_jnet.config.options import Section, option, unknown_key
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+
+from napari_jnet.config.options import Section, option, options, unknown_key
 from napari_jnet.config.original import OriginalAugmentation
 
 __all__ = [
+    "SECTIONS",
     "AugmentationConfig",
     "Config",
     "InstanceConfig",
+    "Levels",
     "NetworkConfig",
     "PredictionConfig",
+    "Structure",
     "TargetConfig",
     "TrainingConfig",
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
+def _consecutive(levels: tuple[int, ...]) -> tuple[int, ...]:
+    if list(levels) != list(range(levels[0], levels[0] + len(levels)) if levels else ()):
+        raise ValueError(
+            f"resolution_levels is {list(levels)}; "
+            "levels are consecutive and ascending, such as [-2, -1, 0]."
+        )
+    return levels
+
+
+def _positive(structure: tuple[tuple[int, int, int], ...]) -> tuple[tuple[int, int, int], ...]:
+    if any(min(part) < 1 for part in structure):
+        raise ValueError(
+            f"structure is {[list(part) for part in structure]}; each segment is "
+            "[layers, channels, kernel], all at least 1."
+        )
+    return structure
+
+
+_Size = Annotated[int, Field(le=65536)]
+Levels = Annotated[tuple[Annotated[int, Field(ge=-12, le=0)], ...], AfterValidator(_consecutive)]
+Structure = Annotated[tuple[tuple[_Size, _Size, _Size], ...], AfterValidator(_positive)]
+_Scale = Annotated[float, Field(ge=0.1, le=10)]
+_Alpha = Annotated[float, Field(ge=0, le=100000)]
+_Sigma = Annotated[float, Field(ge=0.5, le=10000)]
+
+
 class NetworkConfig(Section):
     """Which network, and how large.
 
@@ -31,32 +67,30 @@ class NetworkConfig(Section):
     """
 
     name: str = option("unet", "Network architecture.")
-    in_channels: int = option(1, "Channels of a frame.", minimum=1)
-    classes: int = option(1, "Segmentation channels: 1 for binary, K for K classes.", minimum=1)
+    in_channels: int = option(1, "Channels of a frame.", minimum=1, maximum=65536)
+    classes: int = option(
+        1, "Segmentation channels: 1 for binary, K for K classes.", minimum=1, maximum=65536
+    )
     distance: bool = option(
         True, "Predict the truncated boundary distance beside the segmentation."
     )
-    resolution_levels: tuple[int, ...] = option(
+    resolution_levels: Levels = option(
         (),
         "Resolution levels, lowest first; level -k is pooled by 2**k. Empty: from the size of the objects.",
-        minimum=-12,
-        maximum=0,
+        example=[-2, -1, 0],
     )
-    structure: tuple[tuple[int, int, int], ...] = option(
+    structure: Structure = option(
         ((12, 48, 3), (2, 8, 3), (2, 8, 3)),
         "J-Net: [layers, channels, kernel] of the lowest level, then [layers, added channels, kernel].",
     )
     channels: int = option(16, "U-Net: channels at the widest resolution.", minimum=1, maximum=1024)
-    padding: str = option(
+    padding: Literal["same", "valid"] = option(
         "same",
         "U-Net: same keeps the size; valid trims borders, which are mirrored first, as in the paper.",
-        choices=("same", "valid"),
     )
     batch_norm: bool = option(True, "U-Net, FCN: batch normalisation after each convolution.")
-    upsampling: str = option(
-        "transposed",
-        "U-Net: learned transposed convolution, or bilinear interpolation.",
-        choices=("transposed", "bilinear"),
+    upsampling: Literal["transposed", "bilinear"] = option(
+        "transposed", "U-Net: learned transposed convolution, or bilinear interpolation."
     )
     dropout: float = option(
         0.0, "Dropout: U-Net at the bottleneck, FCN in fc6 and fc7.", minimum=0, maximum=0.95
@@ -69,20 +103,11 @@ class NetworkConfig(Section):
         1.0,
         "Set by the training. Pixels that one unit of the distance channel stands for.",
         minimum=1e-6,
+        maximum=1e6,
         unit="px",
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        levels = self.resolution_levels
-        if list(levels) != list(range(levels[0], levels[0] + len(levels)) if levels else ()):
-            raise ValueError(
-                f"NetworkConfig.resolution_levels is {list(levels)}; "
-                "levels are consecutive and ascending, such as [-2, -1, 0]."
-            )
 
-
-@dataclass(frozen=True, kw_only=True)
 class TargetConfig(Section):
     """What the network learns: segmentation and boundary distance cut at a bound."""
 
@@ -90,20 +115,19 @@ class TargetConfig(Section):
         None,
         "Bound of the boundary distance in pixels of the full frame; by default from the objects' size.",
         minimum=1,
+        maximum=10000,
         unit="px",
     )
-    distance_metric: str = option(
-        "cityblock",
-        "Metric of the boundary distance.",
-        choices=("cityblock", "euclidean"),
+    distance_metric: Literal["cityblock", "euclidean"] = option(
+        "cityblock", "Metric of the boundary distance."
     )
     legend: tuple[tuple[str, str], ...] = option(
         (),
         "Set by the training. [name, colour] of each class from 0, such as [line, #ff0000].",
+        example=[["background", "#000000"], ["line", "#ff0000"]],
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class AugmentationConfig(Section):
     """How a training patch is changed before the network sees it."""
 
@@ -111,32 +135,31 @@ class AugmentationConfig(Section):
     rotation: float = option(
         180.0, "Largest rotation to either side.", minimum=0, maximum=180, unit="°"
     )
-    scale: tuple[float, float] = option(
-        (0.8, 1.2), "Range of random scaling.", minimum=0.1, maximum=10
-    )
+    scale: tuple[_Scale, _Scale] = option((0.8, 1.2), "Range of random scaling.")
     shear: float = option(0.0, "Largest shear to either side.", minimum=0, maximum=2)
     elastic_alpha: float = option(
         8.0,
         "Largest elastic displacement, in pixels of the network's resolution.",
         minimum=0,
+        maximum=10000,
         unit="px",
     )
     elastic_sigma: float = option(
-        12.0, "Distance of the knots of the elastic field.", minimum=1, unit="px"
+        12.0, "Distance of the knots of the elastic field.", minimum=1, maximum=10000, unit="px"
     )
-    smooth_alpha: tuple[float, float] = option(
+    smooth_alpha: tuple[_Alpha, _Alpha] = option(
         (0.0, 0.0),
         "Range of the factor of a field of smoothed noise (Simard et al., 2003); 0 is off.",
-        minimum=0,
         unit="px",
     )
-    smooth_sigma: tuple[float, float] = option(
-        (10.0, 15.0), "Range of the Gaussian that smooths that noise.", minimum=0.5, unit="px"
+    smooth_sigma: tuple[_Sigma, _Sigma] = option(
+        (10.0, 15.0), "Range of the Gaussian that smooths that noise.", unit="px"
     )
     spline_sigma: float = option(
         0.0,
         "Deviation of 3 x 3 displacements joined by splines (U-Net's paper: 10); 0 is off.",
         minimum=0,
+        maximum=10000,
         unit="px",
     )
     original: str = option(
@@ -144,46 +167,58 @@ class AugmentationConfig(Section):
         "Flags of the original J-Net's script as JSON; then its augmentations replace all others.",
     )
     brightness: float = option(
-        0.3, "Random offset, in standard deviations of the frame.", minimum=0
+        0.3, "Random offset, in standard deviations of the frame.", minimum=0, maximum=1000
     )
     contrast: float = option(
         0.25, "Random gain: up to this much more or less.", minimum=0, maximum=1
     )
-    noise: float = option(0.1, "Random noise, in standard deviations of the frame.", minimum=0)
+    noise: float = option(
+        0.1, "Random noise, in standard deviations of the frame.", minimum=0, maximum=1000
+    )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("scale", "smooth_alpha", "smooth_sigma"):
-            value = getattr(self, name)
-            if len(value) != 2 or value[0] > value[1]:
-                raise ValueError(
-                    f"AugmentationConfig.{name} is {list(value)}; a range is two numbers, lowest first."
-                )
-        if self.original:
-            OriginalAugmentation.from_json(self.original)
-
+    @field_validator("scale", "smooth_alpha", "smooth_sigma", mode="wrap")
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Make the section of plain values; the flags of the original may be a dict."""
-        if isinstance(values.get("original"), dict):
-            values = {**values, "original": json.dumps(values["original"])}
-        return super().from_dict(values)
+    def _range(cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        two = not isinstance(value, tuple) or len(value) == 2
+        value = check(value) if two else value
+        if not two or value[0] > value[1]:
+            raise ValueError(
+                f"{info.field_name} is {list(value)}; a range is two numbers, lowest first."
+            )
+        return value
+
+    @field_validator("original", mode="before")
+    @classmethod
+    def _flags(cls, flags: Any) -> Any:
+        """Check the flags of the original; they may be a dict."""
+        if isinstance(flags, dict):
+            OriginalAugmentation.from_dict(flags, "original.")
+            return json.dumps(flags)
+        if isinstance(flags, str) and flags:
+            OriginalAugmentation.from_json(flags, "original.")
+        return flags
 
 
-@dataclass(frozen=True, kw_only=True)
 class TrainingConfig(Section):
     """How the network is trained.  One of ``minutes`` and ``epochs`` ends the training."""
 
     minutes: float | None = option(
-        None, "Time budget; the schedule is stretched over it.", minimum=0.01, unit="min"
+        None,
+        "Time budget; the schedule is stretched over it.",
+        minimum=0.01,
+        maximum=10**7,
+        unit="min",
     )
-    epochs: int | None = option(None, "Number of epochs.", minimum=1)
-    batches_per_epoch: int = option(24, "Batches between two validations.", minimum=1)
-    batch_size: int = option(4, "Patches in a batch.", minimum=1)
+    epochs: int | None = option(None, "Number of epochs.", minimum=1, maximum=10**9)
+    batches_per_epoch: int = option(
+        24, "Batches between two validations.", minimum=1, maximum=10**9
+    )
+    batch_size: int = option(4, "Patches in a batch.", minimum=1, maximum=65536)
     patch_size: int = option(
         256,
         "Side of a training patch, in pixels of the network's resolution.",
         minimum=16,
+        maximum=65536,
         unit="px",
     )
     loss: str = option("bce+smooth_l1", "Loss of segmentation and distance.")
@@ -194,28 +229,34 @@ class TrainingConfig(Section):
         0.0,
         "Extra weight w0 of the borders between two near objects (U-Net's paper: 10); 0 is off.",
         minimum=0,
+        maximum=10000,
     )
     border_sigma: float = option(
-        5.0, "How fast that weight falls with the distance.", minimum=0.1, unit="px"
+        5.0, "How fast that weight falls with the distance.", minimum=0.1, maximum=10000, unit="px"
     )
     pretrained: str = option(
         "",
         "FCN: file of VGG16 weights to begin with, of torchvision (names features.0.weight) or of Caffe "
         "(names conv1_1.weight; .npz or torch).",
     )
-    optimizer: str = option("adamw", "Optimiser.", choices=("adam", "adamw", "sgd"))
+    optimizer: Literal["adam", "adamw", "sgd"] = option("adamw", "Optimiser.")
     momentum: float = option(0.9, "Momentum of SGD.", minimum=0, maximum=0.9999)
     learning_rate: float = option(2e-3, "Learning rate.", minimum=1e-8, maximum=1)
     weight_decay: float = option(
         1e-4, "Weight decay: decoupled in AdamW, L2 in Adam and SGD.", minimum=0, maximum=1
     )
-    schedule: str = option(
-        "cosine", "Learning rate schedule.", choices=("cosine", "plateau", "step", "constant")
+    schedule: Literal["cosine", "plateau", "step", "constant"] = option(
+        "cosine", "Learning rate schedule."
     )
-    step_epochs: int = option(30, "Epochs between two steps of the step schedule.", minimum=1)
+    step_epochs: int = option(
+        30, "Epochs between two steps of the step schedule.", minimum=1, maximum=10**9
+    )
     step_factor: float = option(0.1, "Factor of each step.", minimum=0, maximum=1)
     patience: int = option(
-        0, "Stop after so many epochs without a better validation; 0 never stops early.", minimum=0
+        0,
+        "Stop after so many epochs without a better validation; 0 never stops early.",
+        minimum=0,
+        maximum=10**9,
     )
     best_by: str = option(
         "loss",
@@ -234,25 +275,25 @@ class TrainingConfig(Section):
         minimum=0,
         maximum=0.9,
     )
-    seed: int = option(0, "Seed of every random choice.", minimum=0)
-    device: str = option("auto", "Where to compute.", choices=("auto", "cpu", "cuda", "mps"))
-    precision: str = option(
+    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=2**63 - 1)
+    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "Where to compute.")
+    precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto",
         "Arithmetic of the forward pass in training; auto takes bfloat16 where the hardware has it.",
-        choices=("auto", "float32", "bfloat16"),
     )
     threads: int = option(0, "Threads of the CPU; 0 takes all cores.", minimum=0, maximum=1024)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not re.fullmatch(r"loss|iou|mean_iou|seg|class:\d+", str(self.best_by)):
+    @field_validator("best_by")
+    @classmethod
+    def _known_score(cls, best_by: str) -> str:
+        if not re.fullmatch(r"loss|iou|mean_iou|seg|class:[0-9]{1,5}", best_by):
             raise ValueError(
-                f"TrainingConfig.best_by is {self.best_by!r}; it is loss, iou, mean_iou, seg or the "
-                "number of a class, such as class:2."
+                f"best_by is {best_by[:200]!r}; it is loss, iou, mean_iou, seg or the number of a "
+                "class, such as class:2."
             )
+        return best_by
 
 
-@dataclass(frozen=True, kw_only=True)
 class InstanceConfig(Section):
     """How segmentation and distance become separate objects."""
 
@@ -272,12 +313,15 @@ class InstanceConfig(Section):
         maximum=1,
     )
     min_size: int = option(
-        0, "Smallest object kept, in pixels of the full frame.", minimum=0, unit="px"
+        0,
+        "Smallest object kept, in pixels of the full frame.",
+        minimum=0,
+        maximum=10**9,
+        unit="px",
     )
     fill_holes: bool = option(True, "Fill the holes of each object.")
 
 
-@dataclass(frozen=True, kw_only=True)
 class PredictionConfig(Section):
     """How the network is applied to frames."""
 
@@ -285,6 +329,7 @@ class PredictionConfig(Section):
         None,
         "Side of the tiles; 0 takes whole frames. By default only large frames are tiled.",
         minimum=0,
+        maximum=10**6,
         unit="px",
     )
     overlap: float = option(
@@ -300,32 +345,33 @@ class PredictionConfig(Section):
         maximum=8,
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @model_validator(mode="after")
+    def _can_be(self) -> Self:
         if self.symmetries not in (1, 4, 8):
             raise ValueError(
-                f"PredictionConfig.symmetries is {self.symmetries}; a frame has 8 symmetries, 4 of them "
+                f"symmetries is {self.symmetries}; a frame has 8 symmetries, 4 of them "
                 "flips. Choose 1, 4 or 8."
             )
         if self.overlap and self.tile == 0:
             raise ValueError(
-                f"PredictionConfig.overlap is {self.overlap} and tile is 0; whole frames do not "
+                f"overlap is {self.overlap} and tile is 0; whole frames do not "
                 "overlap. Give the side of the tiles, or an overlap of 0."
             )
+        return self
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Section):
     """The whole configuration of a run; saved as ``config.json`` and in every checkpoint."""
 
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    targets: TargetConfig = field(default_factory=TargetConfig)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    instances: InstanceConfig = field(default_factory=InstanceConfig)
-    prediction: PredictionConfig = field(default_factory=PredictionConfig)
+    network: NetworkConfig = Field(default_factory=NetworkConfig)
+    targets: TargetConfig = Field(default_factory=TargetConfig)
+    augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    instances: InstanceConfig = Field(default_factory=InstanceConfig)
+    prediction: PredictionConfig = Field(default_factory=PredictionConfig)
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _can_be(self) -> Self:
         training = self.training
         weighted = training.class_balance or training.border_weight
         maps = self.network.classes == 1 and training.loss.startswith("bce") and not weighted
@@ -335,22 +381,57 @@ class Config:
                 "weights of pixels. Use it with network.classes=1, a loss that begins with bce, "
                 "training.class_balance=false and training.border_weight=0, or leave it empty."
             )
-
-    def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Return nested plain values (for JSON and checkpoints)."""
-        return {f.name: getattr(self, f.name).to_dict() for f in dataclasses.fields(self)}
+        return self
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Config:
-        """Make a configuration of nested plain values; unknown keys raise `ValueError`."""
-        sections = {f.name: f.default_factory for f in dataclasses.fields(cls)}
-        for key in values:
-            if key not in sections:
-                raise unknown_key(key, list(sections), "Config")
-        made = {key: sections[key].from_dict(part) for key, part in values.items()}  # type: ignore[union-attr]
-        return cls(**made)
+    def from_dict(cls, values: Mapping[str, Any], where: str | None = "") -> Self:
+        """Make a configuration of nested plain values.
 
-    def replace(self, changes: dict[str, Any] | None = None, **more: Any) -> Config:
+        Parameters
+        ----------
+        values
+            Sections, each with its fields by their names; what is left out has its default.
+        where
+            What to write before an error, such as the name of a file and a colon.
+
+        Raises
+        ------
+        ValueError
+            If a section or a field is unknown, or a value does not fit.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError(
+                f"{where}A configuration holds sections such as 'training', each with its fields; "
+                f"this is of type {type(values).__name__}."
+            )
+        made = {}
+        for name, part in values.items():
+            if name not in SECTIONS:
+                raise unknown_key(name, list(SECTIONS), f"{where}Config")
+            made[name] = SECTIONS[name].from_dict(part, f"{where}{name}.")
+        return super().from_dict(made, where)
+
+    @classmethod
+    def from_saved(cls, values: Any) -> Self:
+        """Make the configuration that a model file holds, also one that was saved before types were checked.
+
+        Then a truth value could be any text or number, and a whole number one with a fraction: they
+        mean what they did.
+        """
+        if not isinstance(values, Mapping):
+            return cls.from_dict(values)
+        return cls.from_dict(
+            {
+                name: {
+                    key: _as_it_counted(SECTIONS[name], key, value) for key, value in part.items()
+                }
+                if name in SECTIONS and isinstance(part, Mapping)
+                else part
+                for name, part in values.items()
+            }
+        )
+
+    def replace(self, changes: Mapping[str, Any] | None = None, **more: Any) -> Self:
         """Return a copy with changed fields, each named ``section.field``.
 
         Examples
@@ -358,10 +439,26 @@ class Config:
         >>> Config().replace({"training.epochs": 3}).training.epochs
         3
         """
-        values = self.to_dict()
+        values = {name: getattr(self, name).given() for name in SECTIONS}
         for name, value in {**(changes or {}), **more}.items():
-            section, _, key = name.partition(".")
+            section, _, key = str(name).partition(".")
             if section not in values:
                 raise unknown_key(section, list(values), "Config")
             values[section][key] = value
-        return Config.from_dict(values)
+        return self.from_dict(values)
+
+
+SECTIONS: dict[str, type[Section]] = {
+    name: field.annotation  # type: ignore[misc]
+    for name, field in Config.model_fields.items()
+}
+"""The sections of a configuration by their names, in order."""
+
+
+def _as_it_counted(section: type[Section], key: str, value: Any) -> Any:
+    known = options(section).get(key)
+    if known is not None and known.kind is bool and isinstance(value, (str, int, float)):
+        return bool(value)
+    if known is not None and known.kind is int and isinstance(value, float):
+        return int(value)
+    return value

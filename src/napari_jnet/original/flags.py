@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
 
 from napari_jnet.config import Config
-from napari_jnet.config.options import option, options, unknown_key
+from napari_jnet.config.options import Option, option, options, read_literal, unknown_key
 from napari_jnet.config.original import OriginalAugmentation
+from napari_jnet.config.sections import Levels, Structure
 
 __all__ = ["Flags", "default_text", "parse_flags"]
 
@@ -18,7 +20,6 @@ PROGRAM = "napari-jnet jnet"
 _REQUIRED = ("mode", "dataset_root", "images_idx", "output_dir", "resolution_levels")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Flags(OriginalAugmentation):
     """All flags, with the defaults of the original; the last four are our own.
 
@@ -28,8 +29,8 @@ class Flags(OriginalAugmentation):
         If one is out of range, missing, or contradicts another.
     """
 
-    mode: str | None = option(
-        None, "train, eval (scores and pictures) or vis.", choices=("train", "eval", "vis")
+    mode: Literal["train", "eval", "vis"] | None = option(
+        None, "train, eval (scores and pictures) or vis."
     )
     dataset_root: str = option("", "Cell Tracking Challenge dataset: 01/t000.tif, 01_GT/SEG, ...")
     images_idx: tuple[tuple[str, tuple[str, ...]], ...] = option(
@@ -38,31 +39,41 @@ class Flags(OriginalAugmentation):
         "(vis only).",
     )
     output_dir: str = option("", "Folder for checkpoints and pictures; made if absent.")
-    resolution_levels: tuple[int, ...] = option(
-        (), "Consecutive levels, lowest first, as [-2,-1,0]; -k is pooled by 2**k."
+    resolution_levels: Levels = option(
+        (),
+        "Consecutive levels, lowest first, as [-2,-1,0]; -k is pooled by 2**k.",
+        example=[-2, -1, 0],
     )
-    structure: tuple[tuple[int, ...], ...] = option(
+    structure: Structure = option(
         (),
         "[layers, channels, kernel] of the lowest level, then [layers, added channels, kernel]; "
         "with --model_file it comes from there.",
+        example=[[3, 16, 3], [2, 8, 3]],
     )
-    dt_bound: float = option(9.0, "Bound of the distance, in pixels.", minimum=1)
-    batch_size: int = option(1, "Samples in a batch.", minimum=1)
+    dt_bound: float = option(9.0, "Bound of the distance, in pixels.", minimum=1, maximum=10000)
+    batch_size: int = option(1, "Samples in a batch.", minimum=1, maximum=65536)
     batchnorm_momentum: float = option(
         0.1, "Momentum of batch normalisation.", minimum=0, maximum=1
     )
     learning_rate: float = option(1e-4, "Learning rate of Adam.", minimum=1e-8, maximum=1)
-    num_epochs: int = option(5000, "Epochs.", minimum=1)
-    save_model_frequency: int = option(200, "Epochs between two model_<epoch>.", minimum=1)
+    num_epochs: int = option(5000, "Epochs.", minimum=1, maximum=10**9)
+    save_model_frequency: int = option(
+        200, "Epochs between two model_<epoch>.", minimum=1, maximum=10**9
+    )
     validation_percentage: float = option(
         0.0, "Part of the images kept for validation, at random.", minimum=0, maximum=1
     )
-    dataset_len_multiplier: int = option(1, "Samples of each image in an epoch.", minimum=1)
+    dataset_len_multiplier: int = option(
+        1, "Samples of each image in an epoch.", minimum=1, maximum=10**6
+    )
     load_dataset_to_ram: int = option(
         0, "Accepted; training images are always kept on the device.", minimum=0, maximum=1
     )
     num_workers: int = option(
-        0, "Accepted; whole batches are always augmented on the device.", minimum=-1
+        0,
+        "Accepted; whole batches are always augmented on the device.",
+        minimum=-1,
+        maximum=10**6,
     )
     cuda: int = option(0, "Compute on the NVIDIA GPU.", minimum=0, maximum=1)
     model_file: str = option("", "Checkpoint to start from (train) or to use (eval, vis).")
@@ -70,37 +81,41 @@ class Flags(OriginalAugmentation):
         "",
         "Stop after 10 validations without improvement, and write there that it was so.",
     )
-    seed: int = option(0, "Seed of every random choice; -1 draws another each time.", minimum=-1)
-    png_scaling: str = option(
+    seed: int = option(
+        0,
+        "Seed of every random choice; -1 draws another each time.",
+        minimum=-1,
+        maximum=2**63 - 1,
+    )
+    png_scaling: Literal["fixed", "image"] = option(
         "fixed",
         "Pictures: fixed is 0..1 and 0..dt_bound as 0..255; image stretches each picture.",
-        choices=("fixed", "image"),
     )
-    partial_truth: str = option(
+    partial_truth: Literal["unknown", "background"] = option(
         "unknown",
         "What has no label in a frame whose truth is partial: unknown counts nowhere.",
-        choices=("unknown", "background"),
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @model_validator(mode="after")
+    def _can_run(self) -> Self:
         missing = [name for name in _REQUIRED if not getattr(self, name)]
         if self.mode == "train" and not (self.structure or self.model_file):
             missing.append("structure")
         if self.mode in ("eval", "vis") and not self.model_file:
             missing.append("model_file")
         if missing:
-            raise ValueError(f"{', '.join('--' + name for name in missing)} must be given.")
+            raise ValueError(f"{', --'.join(missing)} must be given.")
         if self.mode != "vis" and not any(frames for _, frames in self.images_idx):
             raise ValueError(
-                f"--images_idx is {self._images()}, which names no frame; --mode {self.mode} needs "
+                f"images_idx is {self._images()}, which names no frame; --mode {self.mode} needs "
                 "annotated frames. An empty list takes every frame only in --mode vis."
             )
         if self.non_decreasing_output_file and not self.validation_percentage:
             raise ValueError(
-                "--non_decreasing_output_file stops by validation, but --validation_percentage is 0. "
+                "non_decreasing_output_file stops by validation, but --validation_percentage is 0. "
                 "Give a part such as 0.17, or leave it out."
             )
+        return self
 
     def config(self, structure: Sequence[Sequence[int]], channels: int = 1) -> Config:
         """Return these flags as a configuration, for a network of this structure."""
@@ -176,11 +191,7 @@ def parse_flags(words: Sequence[str]) -> Flags:
         If a flag is unknown, has no value, or a value that does not fit.
     """
     values = dict(_pairs(words))
-    try:
-        return Flags.from_dict(values)
-    except ValueError as error:
-        # The checks name a field of this class; on a command line it is a flag.
-        raise ValueError(str(error).replace("Flags.", "--")) from error
+    return Flags.from_dict(values, "--")
 
 
 def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -193,63 +204,55 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
         name, equals, text = word[2:].partition("=")
         if name not in known:
             raise unknown_key(f"--{name}", [f"--{flag}" for flag in known], PROGRAM)
-        switch = (known[name].minimum, known[name].maximum) == (0, 1)
+        flag = known[name]
+        switch = flag.kind is int and (flag.minimum, flag.maximum) == (0, 1)
         if not equals:
             if rest and not rest[0].startswith("--"):
                 text = rest.pop(0)
-            elif switch and isinstance(known[name].default, int):
+            elif switch:
                 text = "1"
             else:
-                raise ValueError(
-                    f"--{name} needs a value, as --{name} {_text(known[name].default)}."
-                )
-        yield name, _value(name, text, known[name].default)
+                raise ValueError(f"--{name} needs a value, as --{name} {_example(flag)}.")
+        yield name, _value(flag, text, switch)
 
 
-def _value(name: str, text: str, default: Any) -> Any:
-    """Read a value as the type of its default; lists and frames are JSON."""
-    if isinstance(default, str) or name == "mode":
+def _value(flag: Option, text: str, switch: bool) -> Any:
+    """Read a value as the type of its flag; lists and frames as JSON or as Python writes them."""
+    if flag.kind is str or flag.choices:
         return text
-    if text in ("True", "False", "true", "false") and isinstance(default, int):
-        return int(text.lower() == "true")
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
+        if flag.kind is int:
+            return int({"true": "1", "false": "0"}.get(text.lower(), text) if switch else text)
+        if flag.kind is float:
+            return float(text)
+    except ValueError:  # not a number, or not a whole one
+        pass
+    value = read_literal(text)
+    if isinstance(value, str) or (isinstance(value, list) and flag.kind is float):
         raise ValueError(
-            f"--{name} is {text!r}, which cannot be read; write it as {_example(name, default)}."
-        ) from None
-    if name == "images_idx":
-        return _images(value, text)
-    if isinstance(default, int) and not isinstance(value, int):
-        raise ValueError(f"--{name} is {text!r}; it must be a whole number.")
-    if isinstance(default, tuple) and not _is_list(value, nested=name != "resolution_levels"):
-        raise ValueError(f"--{name} is {text!r}; write it as {_example(name, default)}.")
-    return float(value) if isinstance(default, float) and isinstance(value, int) else value
+            f"--{flag.name} is {text[:200]!r}, which cannot be read; write it as {_example(flag)}."
+        )
+    if flag.name == "images_idx":
+        return _images(value, text, _example(flag))
+    return () if value is None and flag.default == () else value
 
 
-def _images(value: Any, text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _images(value: Any, text: str, example: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Read the frames of each sequence; a frame may be a number or, as in the names of files, text."""
-    fits = isinstance(value, dict) and all(isinstance(frames, list) for frames in value.values())
-    if not fits or not all(str(frame).isdecimal() for part in value.values() for frame in part):
+    fits = isinstance(value, dict) and all(
+        isinstance(sequence, str)
+        and isinstance(frames, (list, tuple))
+        and all(str(frame).isdecimal() for frame in frames)
+        for sequence, frames in value.items()
+    )
+    if not fits:
         raise ValueError(
-            f"--images_idx is {text!r}; it names frames of sequences, as "
-            f"{_example('images_idx', ())}."
+            f"--images_idx is {text[:200]!r}; it names frames of sequences, as {example}."
         )
     return tuple((sequence, tuple(map(str, frames))) for sequence, frames in value.items())
 
 
-def _is_list(value: Any, *, nested: bool) -> bool:
-    if not isinstance(value, list):
-        return False
-    if nested:
-        return all(_is_list(part, nested=False) for part in value)
-    return all(isinstance(number, (int, float)) for number in value)
-
-
-def _example(name: str, default: Any) -> str:
-    examples = {
-        "images_idx": """'{"01":["002","005"]}'""",
-        "resolution_levels": '"[-2,-1,0]"',
-        "structure": '"[[3,16,3],[2,8,3]]"',
-    }
-    return examples.get(name, '"[[50,5,5],[-1,-1,1]]"' if default == () else str(default))
+def _example(flag: Option) -> str:
+    if flag.name == "images_idx":
+        return """'{"01":["002","005"]}'"""
+    return _text(flag.example)

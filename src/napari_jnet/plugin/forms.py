@@ -161,7 +161,9 @@ def _editor_of(option: Option, kind: type) -> Any:
         return box
     spin: Any = QSpinBox() if kind is int else QDoubleSpinBox()
     low = 0 if option.minimum is None else option.minimum
-    high = 10**6 if option.maximum is None else option.maximum
+    high = min(
+        10**6, 10**6 if option.maximum is None else option.maximum
+    )  # as wide as a form shows
     if kind is float:
         spin.setDecimals(4 if high <= 1 else 2 if 0 < low < 1 else 1)
         spin.setSingleStep(0.01 if high <= 1 else 1.0)

@@ -86,9 +86,7 @@ def predict_script(recipe: PredictRecipe) -> str:
         arguments.append("frames=frames")
     if recipe.instances is not None:
         lines.insert(0, "from napari_jnet.config import InstanceConfig")
-        values = ", ".join(
-            f"{k}={_plain(v)!r}" for k, v in dataclasses.asdict(recipe.instances).items()
-        )
+        values = ", ".join(f"{k}={_plain(v)!r}" for k, v in recipe.instances.to_dict().items())
         lines.append(f"cells = InstanceConfig({values})")
         arguments.append("instances=cells")
     if recipe.region is not None:
