@@ -156,7 +156,10 @@ def test_info_says_what_things_are(dataset, run, capsys):
         (["train", "{tmp}", "-o", "{tmp}/x"], "no stack that can be opened"),
         (["train", "{data}", "-o", "{tmp}/x", "--preset", "junet"], "did you mean 'unet'"),
         (["train", "{data}", "-o", "{tmp}/x", "--network", "fcn9"], "no network 'fcn9'"),
-        (["train", "{data}", "-o", "{tmp}/x", "--truth", "golden"], "no annotation 'golden'"),
+        (
+            ["train", "{data}", "-o", "{tmp}/x", "--truth", "golden"],
+            "golden is neither a path nor labels",
+        ),
         (["train", "{data}", "-o", "{tmp}/x", "--sequence", "07"], "no sequence '07'"),
         (["train", "{data}", "-o", "{tmp}/x", "--frames", "900"], "nothing for frame 900"),
         (["train", "{data}", "-o", "{tmp}/x", "--frames", "2;3"], "such as 2,5,21"),

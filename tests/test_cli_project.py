@@ -134,7 +134,8 @@ def test_without_a_model_or_a_stack_the_remedy_is_said(fresh, tmp_path, capsys):
 def test_info_says_what_a_project_holds(fresh):
     words = describe(fresh / "work")
     assert words["project"].startswith("cells 01")
-    assert words["annotation painted"] == "instances, 4 (0 to 3)"
+    assert words["annotation painted"].startswith("instances; ")
+    assert words["annotation painted"].endswith("annotated frames: 4 (0 to 3)")
     assert words["for training"] == "2 (0, 1)"
     assert words["for validation"] == "1 (2)" and words["not used"] == "1 (3)"
     assert words["model"] == str(Path("runs", "001"))

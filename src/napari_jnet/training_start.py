@@ -74,4 +74,5 @@ def prepare(
         job.complete_files()
     if before is not None and set(before["validation"]) != set(split["validation"]):
         revalidate(job, validation)
-    return job, list(cautions(training, validation, settings))
+    origins = dict.fromkeys(f"Labels: {frame.origin}" for frame in frames if frame.origin)
+    return job, [*origins, *cautions(training, validation, settings)]

@@ -113,8 +113,10 @@ def test_truth_of_another_size_is_refused(dataset):
 def test_truth_without_a_frame_is_named(dataset, folder):
     write(dataset / folder / "man_seg099.tif", cells())
     expected = rf"{folder} has man_seg099\.tif but 01 has no t099\.tif"
+    stack = open_stack(dataset)
+    assert stack.frame(0).shape == (24, 32), "truth is no reason not to segment the frames"
     with pytest.raises(ValueError, match=expected):
-        open_stack(dataset)
+        annotated_frames(stack, "silver" if "ST" in folder else "gold")
 
 
 def test_two_files_for_one_frame_are_refused(dataset):
@@ -203,13 +205,13 @@ def test_slice_out_of_range_is_named(volumes):
     with pytest.raises(
         ValueError, match=r"man_seg_001_009\.tif annotates plane 9, but frames have 5"
     ):
-        open_stack(volumes)
+        annotated_frames(open_stack(volumes))
 
 
 def test_slice_without_a_frame_is_named(volumes):
     write(volumes / "01_GT/SEG/man_seg_007_001.tif", cells())
     with pytest.raises(ValueError, match=r"man_seg_007_001\.tif but 01 has no t007\.tif"):
-        open_stack(volumes)
+        annotated_frames(open_stack(volumes))
 
 
 def test_pixel_size_from_the_tags(tmp_path):

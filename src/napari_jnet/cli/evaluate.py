@@ -11,6 +11,7 @@ import typer
 
 from napari_jnet import __version__
 
+from .parse import KindOption, TruthOption, UnlabelledOption
 from .project import choose_frames, find_project
 from .report import console, score
 
@@ -40,7 +41,9 @@ def evaluate(
     result: Annotated[Path, typer.Argument(help="What predict wrote, or any CTC result folder.")],
     stack: Annotated[Path, typer.Argument(help="Annotated stack or project.")],
     sequence: Annotated[str | None, typer.Option(help="Sequence of a CTC dataset.")] = None,
-    truth: Annotated[str | None, typer.Option(help="Annotation: gold, silver, ...")] = None,
+    truth: TruthOption = None,
+    kind: KindOption = None,
+    unlabelled: UnlabelledOption = None,
     frames: Annotated[
         str | None, typer.Option(help="Frames to score, such as 21-23, or validation.")
     ] = None,
@@ -59,11 +62,12 @@ def evaluate(
     from napari_jnet.events import FrameScore
 
     out = console()
-    opened = open_stack(stack, sequence=sequence)
+    opened = open_stack(stack, sequence=sequence, kind=kind, truth=truth, unlabelled=unlabelled)
+    out.print(f"Labels: {opened.annotation().summary()}", markup=False)
     with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task("Scoring", total=len(opened))
         scores: Scores | None = None
-        for event in evaluating(result, opened, annotation=truth, frames=numbers):
+        for event in evaluating(result, opened, frames=numbers):
             if isinstance(event, FrameScore):
                 bar.advance(task)
             else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .parse import KindOption, TruthOption, UnlabelledOption
 from .project import find_project
 from .report import console, duration, score, words_of
 
@@ -35,6 +36,9 @@ _AXES = {
 def info(
     path: Annotated[Path, typer.Argument(help="Stack, project, run folder or model file.")],
     sequence: Annotated[str | None, typer.Option(help="Sequence of a CTC dataset.")] = None,
+    truth: TruthOption = None,
+    kind: KindOption = None,
+    unlabelled: UnlabelledOption = None,
 ) -> None:
     """Say in words what a stack, a project or a model file is."""
     from rich.table import Table
@@ -42,13 +46,15 @@ def info(
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for name, words in describe(path, sequence).items():
+    for name, words in describe(
+        path, sequence, truth=truth, kind=kind, unlabelled=unlabelled
+    ).items():
         table.add_row(name, words)
     console().print(table)
 
 
-def describe(path: Path, sequence: str | None = None) -> dict[str, str]:
-    """Return what a path is, in words.
+def describe(path: Path, sequence: str | None = None, **said: str | None) -> dict[str, str]:
+    """Return what a path is, in words; `said` is of the labels, see `open_stack`.
 
     Raises
     ------
@@ -68,7 +74,7 @@ def describe(path: Path, sequence: str | None = None) -> dict[str, str]:
         return describe_model(path)
     from napari_jnet.data import open_stack
 
-    stack = open_stack(path, sequence=sequence)
+    stack = open_stack(path, sequence=sequence, **said)
     return _describe_stack(path, stack) | _describe_projects(stack)
 
 
@@ -142,6 +148,8 @@ def _describe_stack(path: Path, stack: Stack) -> dict[str, str]:
         words["sequences"] = ", ".join(others)
     for name, annotation in stack.annotations.items():
         words[f"annotation {name}"] = _annotation(annotation)
+    if stack.candidates and len(stack.annotations) > 1:
+        words["annotation"] = f"one of these; say which: --truth {next(iter(stack.annotations))}"
     if not stack.annotations:
         words["annotation"] = "none; the stack can be segmented, but not trained on"
     tracked = markers(stack)
@@ -151,11 +159,10 @@ def _describe_stack(path: Path, stack: Stack) -> dict[str, str]:
 
 
 def _annotation(annotation: Annotation) -> str:
-    words = f"{annotation.kind}, {_numbers(annotation.frame_numbers)}"
-    partial = sorted(annotation.partial)
-    if partial:
-        words += f"; partly annotated: {', '.join(map(str, partial))}"
-    return words
+    try:
+        return annotation.summary()
+    except (ValueError, OSError) as error:  # the images can be segmented all the same
+        return f"cannot be used: {words_of(error)}"
 
 
 def _numbers(numbers: Sequence[int]) -> str:

@@ -6,13 +6,41 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from napari_jnet.config import PRESETS, Config, preset
 from napari_jnet.config.options import read_literal, read_setting
 from napari_jnet.config.sections import SECTIONS
 
-__all__ = ["changes", "make_config", "parse_frames", "parse_levels"]
+KindOption = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        help="What labels mean: instances, classes or scribbles; default: looked up in all.",
+    ),
+]
+TruthOption = Annotated[
+    str | None,
+    typer.Option("--truth", help="Labels: gold, silver, ..., or a file or folder of labels."),
+]
+UnlabelledOption = Annotated[
+    str | None,
+    typer.Option(
+        "--unlabelled", help="What is not labelled: background, so frames are complete, or unknown."
+    ),
+]
+
+__all__ = [
+    "KindOption",
+    "TruthOption",
+    "UnlabelledOption",
+    "changes",
+    "make_config",
+    "parse_frames",
+    "parse_levels",
+]
 
 
 def parse_frames(text: str | None) -> tuple[int, ...] | None:

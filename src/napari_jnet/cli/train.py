@@ -12,7 +12,7 @@ import typer
 
 from napari_jnet.config import PRESETS
 
-from .parse import make_config
+from .parse import KindOption, TruthOption, UnlabelledOption, make_config
 from .project import choose_frames, find_model, find_project, training_run
 from .report import console, duration, stop_signal
 
@@ -41,7 +41,9 @@ def train(
     sequence: Annotated[
         str | None, typer.Option(help="Sequence of a CTC dataset, or train.")
     ] = None,
-    truth: Annotated[str | None, typer.Option(help="Annotation: gold, silver, ...")] = None,
+    truth: TruthOption = None,
+    kind: KindOption = None,
+    unlabelled: UnlabelledOption = None,
     frames: Annotated[
         str | None, typer.Option(help="Frames to use, such as 2,5,21 or 0-20.")
     ] = None,
@@ -86,7 +88,8 @@ def train(
     start = None if model is None else find_model(model)
     run = training_run(project, output, resume=resume)
     try:
-        annotated = _read_frames(stack, sequence, truth, numbers, run, resume)
+        said = {"annotation": truth, "kind": kind, "unlabelled": unlabelled}
+        annotated = _read_frames(stack, sequence, numbers, run, resume, said)
 
         from napari_jnet.training import train as training
 
@@ -103,10 +106,10 @@ def train(
 def _read_frames(
     path: Path,
     sequence: str | None,
-    truth: str | None,
     numbers: tuple[int, ...] | None,
     run: Path,
     resume: bool,
+    said: dict[str, str | None],
 ) -> list[AnnotatedFrame]:
     """Read the frames to train on; a resumed run takes those it had, unless told otherwise.
 
@@ -114,7 +117,7 @@ def _read_frames(
     """
     from napari_jnet.data import training_frames
 
-    frames = training_frames(path, sequence=sequence, annotation=truth, frames=numbers)
+    frames = training_frames(path, sequence=sequence, frames=numbers, **said)
     split = run / "split.json"
     if not resume or numbers is not None or not split.is_file() or find_project(path) is not None:
         return frames

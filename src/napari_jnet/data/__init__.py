@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from napari_jnet.data import ctc, folder, isbi, project_format
 from napari_jnet.data.array import array_stack
@@ -29,9 +30,11 @@ from napari_jnet.data.stack import (
     AnnotatedFrame,
     Annotation,
     LabelKind,
+    LabelsUnsure,
     Stack,
     known_labels,
 )
+from napari_jnet.data.truth import with_labels
 
 __all__ = [
     "FORMATS",
@@ -40,6 +43,7 @@ __all__ = [
     "Annotation",
     "Format",
     "LabelKind",
+    "LabelsUnsure",
     "ListedProject",
     "Project",
     "RunSummary",
@@ -107,7 +111,14 @@ FORMATS: dict[str, Format] = {
 """Formats by name, the first that matches opens."""
 
 
-def open_stack(path: str | os.PathLike[str], *, sequence: str | None = None) -> Stack:
+def open_stack(
+    path: str | os.PathLike[str],
+    *,
+    sequence: str | None = None,
+    kind: LabelKind | str | None = None,
+    truth: str | os.PathLike[str] | None = None,
+    unlabelled: str | None = None,
+) -> Stack:
     """Open a stack on disk; reads headers and no pixels of the images.
 
     Parameters
@@ -117,20 +128,32 @@ def open_stack(path: str | os.PathLike[str], *, sequence: str | None = None) -> 
     sequence
         "01", "02", ... of a CTC dataset; None takes the first with gold truth.  "train", "valid" or
         "test" of a folder that has them; None takes the first.
+    kind
+        What the labels mean: "instances", "classes" or "scribbles".  None: decided from all labels
+        when they are asked for, see `napari_jnet.data.meaning`.
+    truth
+        Which labels: the name of an annotation ("gold", "silver"), or a file or folder of labels,
+        which is looked for beside the stack too.  They become the first annotation.
+    unlabelled
+        What pixels without a label are: "background", so that every frame is annotated completely,
+        or "unknown".  None: 0 is background where something is labelled; pages of a label volume
+        without labels, and gold truth that leaves out cells, are unknown there.
 
     Raises
     ------
     FileNotFoundError
-        If the path does not exist.
+        If the path, or the truth, does not exist.
     ValueError
-        If no format knows the path, or its files do not fit together.
+        If no format knows the path, or its files do not fit together.  What is wrong with labels
+        comes when they are asked for, also as `LabelsUnsure`.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; check the path.")
     for known in FORMATS.values():
         if known.matches(path):
-            return known.open(path, sequence)
+            named = None if truth is None else os.fspath(truth)
+            return with_labels(known.open(path, sequence), kind, named, unlabelled)
     words = "; ".join(known.description for known in FORMATS.values())
     raise ValueError(f"{path} is no stack that can be opened. Known are: {words}.")
 
@@ -152,16 +175,20 @@ def training_frames(
     path: str | os.PathLike[str],
     *,
     sequence: str | None = None,
-    annotation: str | None = None,
+    annotation: str | os.PathLike[str] | None = None,
     frames: Sequence[int] | None = None,
+    kind: LabelKind | str | None = None,
+    unlabelled: str | None = None,
 ) -> list[AnnotatedFrame]:
     """Read what to train on; where the data are divided already, that division is kept.
 
     Parameters
     ----------
-    path, sequence
+    path, sequence, kind, unlabelled
         See `open_stack`.
-    annotation, frames
+    annotation
+        Which labels, as `open_stack` takes for ``truth``.
+    frames
         See `annotated_frames`.
 
     Returns
@@ -170,16 +197,26 @@ def training_frames(
         Of a folder with train and valid: the frames of train with the role "training", and all of
         valid with the role "validation".  Of a project: with the roles given there, unused frames
         left out.  Else without a role.
+
+    Raises
+    ------
+    LabelsUnsure
+        If the labels do not tell what they mean.
+    ValueError, FileNotFoundError
+        As `open_stack` and `annotated_frames`.
     """
     owner = project_folder(Path(path))
+    said: dict[str, Any] = {"kind": kind, "truth": annotation, "unlabelled": unlabelled}
     if owner is not None and annotation in (None, PAINTED):
+        if kind is not None or unlabelled is not None:
+            open_stack(path, sequence=sequence, **said)  # refuses what the project says otherwise
         return Project.open(owner).frames(frames)
-    stack = open_stack(path, sequence=sequence)
-    found = annotated_frames(stack, annotation, frames)
+    stack = open_stack(path, sequence=sequence, **said)
+    found = annotated_frames(stack, None, frames)
     held_out = next((name for name in sequences(path) if name in folder.VALIDATION), None)
     if stack.sequence not in folder.TRAINING or held_out is None:
         return found
-    kept = annotated_frames(open_stack(path, sequence=held_out), annotation)
+    kept = annotated_frames(open_stack(path, sequence=held_out, **said))
     return [
         *(replace(frame, role="training") for frame in found),
         *(replace(frame, role="validation") for frame in kept),

@@ -7,6 +7,7 @@ from the names.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_jnet.data.ctc_partial import GoldAnnotation, PartialRule, Reference
+from napari_jnet.data.ctc_partial import PartialRule, Reference
+from napari_jnet.data.meaning import check_unlabelled
 from napari_jnet.data.stack import UNKNOWN, Annotation, LabelKind, Stack, known_labels
 from napari_jnet.data.tiff import TiffHeader, read_header, read_tiff
 
@@ -56,7 +58,7 @@ def sequences(root: Path) -> tuple[str, ...]:
     """List the sequences of a dataset root, such as ("01", "02")."""
     try:
         with os.scandir(root) as entries:
-            names = [e.name for e in entries if _SEQUENCE.fullmatch(e.name) and e.is_dir()]
+            names = [e.name for e in entries if _SEQUENCE.fullmatch(e.name)]
     except OSError:
         return ()
     return tuple(sorted(name for name in names if _has_frames(root / name)))
@@ -82,7 +84,8 @@ def open_sequence(path: Path, sequence: str | None = None) -> Stack:
     Raises
     ------
     ValueError
-        If this is no CTC dataset, the sequence does not exist, or truth files have no frame.
+        If this is no CTC dataset, or the sequence does not exist.  Truth is looked at when it is asked
+        for: files without a frame, or two of the same frame, are refused then.
     """
     found = locate(Path(path))
     if found is None:
@@ -128,7 +131,7 @@ def markers(stack: Stack) -> Annotation | None:
         return None
     folder = stack.path / f"{stack.sequence}_GT" / "TRA"
     files = _numbered(folder, _MARKER)
-    return _plain("markers", folder, files, stack.shape) if files else None
+    return _truth("markers", folder, lambda: files, stack.shape) if files else None
 
 
 def _choose(root: Path, sequence: str | None) -> str:
@@ -193,16 +196,25 @@ def _annotations(
     root: Path, name: str, frames: Mapping[int, Path], shape: tuple[int, ...]
 ) -> dict[str, Annotation]:
     made: dict[str, Annotation] = {}
-    gold = _gold(root, name, frames, shape)
-    if gold is not None:
-        made["gold"] = gold
+    folder = root / f"{name}_GT" / "SEG"
+    if _holds(folder, _TRUTH) or _holds(folder, _SLICE):
+        made["gold"] = _gold(root, name, frames, shape)
     folders = {"silver": root / f"{name}_ST" / "SEG", "noisy": root / f"{name}_ERR_SEG"}
     for kind, folder in folders.items():
-        files = _numbered(folder, _TRUTH)
-        if files:
-            _check_extra(folder, files, frames)
-            made[kind] = _plain(kind, folder, files, shape)
+        if _holds(folder, _TRUTH):
+            files = functools.partial(_checked, folder, frames)
+            made[kind] = _truth(kind, folder, files, shape)
     return made
+
+
+def _holds(folder: Path, pattern: re.Pattern[str]) -> bool:
+    return os.path.isdir(folder) and any(pattern.fullmatch(name) for name in os.listdir(folder))
+
+
+def _checked(folder: Path, frames: Mapping[int, Path]) -> dict[int, Path]:
+    files = _numbered(folder, _TRUTH)
+    _check_extra(folder, files, frames)
+    return files
 
 
 def _check_extra(folder: Path, files: Mapping[int, Path], frames: Mapping[int, Path]) -> None:
@@ -232,13 +244,66 @@ def _read_labels(path: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _plain(
-    name: str, folder: Path, files: Mapping[int, Path], shape: tuple[int, ...]
+def _truth(
+    name: str,
+    folder: Path,
+    files: Callable[[], Mapping[int, Path]],
+    shape: tuple[int, ...],
 ) -> Annotation:
-    def read(number: int) -> NDArray[np.int32]:
-        return _read_labels(files[number], shape)
+    """Truth of a file a frame, complete unless somebody says otherwise."""
+    known = functools.cache(files)
 
-    return Annotation(name, LabelKind.INSTANCES, tuple(files), read, path=folder)
+    def read(number: int) -> NDArray[np.int32]:
+        return _read_labels(known()[number], shape)
+
+    return _said(name, folder, lambda: tuple(known()), read)
+
+
+def _said(
+    name: str,
+    folder: Path,
+    numbers: Callable[[], tuple[int, ...]],
+    read: Callable[[int], NDArray[np.int32]],
+    rule: Callable[[], PartialRule] | None = None,
+    kind: LabelKind | None = None,
+    unlabelled: str | None = None,
+) -> Annotation:
+    """Truth with what somebody says of it; `rule` tells which frames are partial where nobody does."""
+    check_unlabelled(unlabelled)
+    if kind not in (None, LabelKind.INSTANCES):
+        raise ValueError(
+            f"The kind of {folder} was said to be {kind}, but truth of a Cell Tracking Challenge dataset "
+            "is instances. Leave --kind out, or give other labels with --truth FILE."
+        )
+
+    @functools.cache
+    def empty(number: int) -> bool:
+        return not (read(number) > 0).any()
+
+    def is_partial(number: int, labels: NDArray[np.int32] | None = None) -> bool:
+        if unlabelled is not None:
+            return unlabelled == "unknown"
+        return rule is not None and rule()(number, labels)
+
+    def is_ignored(number: int) -> bool:
+        return is_partial(number) and empty(number)
+
+    def known(number: int) -> NDArray[np.int32]:
+        labels = read(number)
+        return known_labels(labels, LabelKind.INSTANCES, partial=is_partial(number, labels))
+
+    complete = rule is None and unlabelled != "unknown"
+    return Annotation(
+        name,
+        LabelKind.INSTANCES,
+        numbers if complete else lambda: tuple(n for n in numbers() if not is_ignored(n)),
+        known,
+        partial=lambda: frozenset(n for n in numbers() if is_partial(n) and not empty(n)),
+        path=folder,
+        empty=lambda: frozenset(n for n in numbers() if empty(n) and not is_partial(n)),
+        ignored=lambda: tuple(n for n in numbers() if is_ignored(n)),
+        decide=functools.partial(_said, name, folder, numbers, read, rule),
+    )
 
 
 def _slices(folder: Path, shape: tuple[int, ...]) -> dict[int, dict[int, Path]]:
@@ -259,32 +324,34 @@ def _slices(folder: Path, shape: tuple[int, ...]) -> dict[int, dict[int, Path]]:
     return found
 
 
-def _gold(
-    root: Path, name: str, frames: Mapping[int, Path], shape: tuple[int, ...]
-) -> Annotation | None:
+def _gold(root: Path, name: str, frames: Mapping[int, Path], shape: tuple[int, ...]) -> Annotation:
     folder = root / f"{name}_GT" / "SEG"
-    files = _numbered(folder, _TRUTH)
-    slices = {n: p for n, p in _slices(folder, shape).items() if n not in files}
-    if not files and not slices:
-        return None
-    _check_extra(folder, files, frames)
-    _check_extra(folder, {n: next(iter(p.values())) for n, p in slices.items()}, frames)
+
+    @functools.cache
+    def files() -> tuple[dict[int, Path], dict[int, dict[int, Path]]]:
+        whole = _checked(folder, frames)
+        slices = {n: p for n, p in _slices(folder, shape).items() if n not in whole}
+        _check_extra(folder, {n: next(iter(p.values())) for n, p in slices.items()}, frames)
+        return whole, slices
+
+    def numbers() -> tuple[int, ...]:
+        whole, slices = files()
+        return tuple(sorted([*whole, *slices]))
 
     def read(number: int) -> NDArray[np.int32]:
-        if number in files:
-            return _read_labels(files[number], shape)
+        whole, slices = files()
+        if number in whole:
+            return _read_labels(whole[number], shape)
         volume = np.full(shape, UNKNOWN, np.int32)
         for plane, path in slices[number].items():
             volume[plane] = _read_labels(path, shape[1:])
         return volume
 
-    rule = PartialRule(
-        gold=read,
-        whole=frozenset(files),
-        references=_references(root, name, shape),
-        frame_numbers=tuple(sorted([*files, *slices])),
-    )
-    return GoldAnnotation("gold", rule, folder)
+    @functools.cache
+    def rule() -> PartialRule:
+        return PartialRule(read, frozenset(files()[0]), _references(root, name, shape), numbers())
+
+    return _said("gold", folder, numbers, read, rule)
 
 
 def _references(root: Path, name: str, shape: tuple[int, ...]) -> tuple[Reference, ...]:
@@ -293,6 +360,12 @@ def _references(root: Path, name: str, shape: tuple[int, ...]) -> tuple[Referenc
     tra, silver = root / f"{name}_GT" / "TRA", root / f"{name}_ST" / "SEG"
     for folder, pattern, least in ((tra, _MARKER, 0.9), (silver, _TRUTH, 0.7)):
         files = _numbered(folder, pattern)
-        read = _plain(folder.name, folder, files, shape).read
+        read = functools.partial(_read_reference, files, shape)
         found.append(Reference(frozenset(files), read, least))
     return tuple(found)
+
+
+def _read_reference(
+    files: Mapping[int, Path], shape: tuple[int, ...], number: int
+) -> NDArray[np.int32]:
+    return _read_labels(files[number], shape)

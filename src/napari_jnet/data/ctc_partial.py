@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_jnet.data.stack import Annotation, LabelKind, known_labels
-
-__all__ = ["GoldAnnotation", "PartialRule", "Reference", "covered_fraction"]
+__all__ = ["PartialRule", "Reference", "covered_fraction"]
 
 _Labels = Callable[[int], NDArray[np.int32]]
 
@@ -65,9 +62,11 @@ class PartialRule:
 
     Notes
     -----
-    A frame is partial if less than ``least`` of the reference's objects lie under a gold object.
-    Where no reference has the frame, it is partial if it has fewer than half of the median count of
-    objects of the gold frames.  The challenge itself does not mark such frames.
+    A frame is partial if less than ``least`` of the reference's objects lie under a gold object; where
+    the reference has none, it is complete.  Where no reference has the frame, it is partial if it is
+    empty, or has fewer than half of the median count of objects of the gold frames with any: its other pixels
+    are then unknown, which is safe, and not background, which may be wrong.  The challenge itself does
+    not mark such frames.
     """
 
     gold: _Labels
@@ -85,42 +84,24 @@ class PartialRule:
     def _decide(self, number: int, labels: NDArray[np.int32] | None) -> bool:
         if labels is None:
             labels = self.gold(number)
-        for reference in self.references:
-            if number in reference.frame_numbers:
-                part = covered_fraction(reference.read(number), labels)
-                if part is not None:
-                    return part < reference.least
-        if number not in self.whole or len(self.whole) < 3:
+        referred = [r for r in self.references if number in r.frame_numbers]
+        for reference in referred:
+            part = covered_fraction(reference.read(number), labels)
+            if part is not None:
+                return part < reference.least
+        if referred or number not in self.whole:
+            return False
+        if not (labels > 0).any():
+            return True
+        if len(self.whole) < 3:
             return False
         return 2 * self._counts[number] < float(np.median(list(self._counts.values())))
 
     @cached_property
     def _counts(self) -> dict[int, int]:
-        return {n: int(np.unique(self.gold(n)[self.gold(n) > 0]).size) for n in self.whole}
+        counts = {n: _count(self.gold(n)) for n in self.whole}
+        return {n: count for n, count in counts.items() if count}
 
 
-class GoldAnnotation(Annotation):
-    """Gold truth of a sequence; `partial` and `read` decide on first use, not at opening."""
-
-    def __init__(self, name: str, rule: PartialRule, path: Path) -> None:
-        values = {
-            "name": name,
-            "kind": LabelKind.INSTANCES,
-            "frame_numbers": rule.frame_numbers,
-            "read": self._read,
-            "path": path,
-            "_rule": rule,
-        }
-        for key, value in values.items():
-            object.__setattr__(self, key, value)
-
-    _rule: PartialRule
-
-    @cached_property
-    def partial(self) -> frozenset[int]:
-        """Partial frames; reads the truth of all annotated frames once."""
-        return frozenset(n for n in self.frame_numbers if self._rule(n))
-
-    def _read(self, number: int) -> NDArray[np.int32]:
-        labels = self._rule.gold(number)
-        return known_labels(labels, self.kind, partial=self._rule(number, labels))
+def _count(labels: NDArray[np.int32]) -> int:
+    return int(np.unique(labels[labels > 0]).size)

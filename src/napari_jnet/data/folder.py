@@ -5,30 +5,43 @@ Or several of them, side by side in folders named train, valid and test: each is
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from napari_jnet.data.masks import MaskFolder
-from napari_jnet.data.names import file_number, pair_names
-from napari_jnet.data.pictures import PICTURE_SUFFIXES, picture_header, read_picture
-from napari_jnet.data.stack import Annotation, Stack
+from napari_jnet.data.meaning import StoredLabels
+from napari_jnet.data.names import (
+    core_name,
+    file_number,
+    label_word,
+    natural_key,
+    numbers_of,
+    pair_names,
+)
+from napari_jnet.data.pictures import PICTURE_SUFFIXES, picture_header, read_mask, read_picture
+from napari_jnet.data.stack import UNKNOWN, Stack
 
 __all__ = [
     "TRAINING",
     "VALIDATION",
     "find_folders",
+    "frame_files",
     "largest_frame",
+    "mask_labels",
     "matches",
     "open_folder",
     "parts",
+    "pictures",
 ]
 
-_IMAGE_FOLDERS = ("images", "image", "imgs", "img", "raw", "frames")
+_IMAGE_FOLDERS = ("images", "image", "imgs", "img", "raw", "frames", "imagestr")
 _MASK_FOLDERS = (
     "1st_manual",
     "manual",
@@ -42,33 +55,80 @@ _MASK_FOLDERS = (
     "gt",
     "seg",
     "segmentation",
+    "labelstr",
 )
+_KNOWN = (*_IMAGE_FOLDERS, *_MASK_FOLDERS)
+_DERIVED = re.compile(r"_(?:cp_)?(?:flows|outlines|cellprob|dP)$")  # what Cellpose writes beside
 TRAINING = ("train", "training")
 VALIDATION = ("valid", "validation", "val")
 _PARTS = (*TRAINING, *VALIDATION, "test", "testing")
 
 
-def find_folders(path: Path) -> tuple[Path, Path | None, Path | None] | None:
+@dataclass(frozen=True)
+class FolderFiles:
+    """The images of a folder, and what may be their masks.
+
+    Attributes
+    ----------
+    path
+        What the stack is called by, and opened by again.
+    images
+        Sorted by name.
+    masks
+        Folder, or word at the end of the names -> masks.  Several: nothing says which are meant.
+    views
+        Masks of the field of view.
+    """
+
+    path: Path
+    images: tuple[Path, ...]
+    masks: Mapping[str, tuple[Path, ...]]
+    views: tuple[Path, ...] = ()
+
+
+def find_folders(path: Path) -> FolderFiles | None:
     """Find images, masks and fields of view of a path; None if there is no image.
 
-    `path` is the folder that holds both, one of the two, or a plain folder of images.
+    `path` is the folder that holds both, one of the two, or a plain folder of images.  In a plain
+    folder a name with a word for labels at its end, such as ``a_masks.png``, is a mask of ``a.png``.
     """
     path = Path(os.path.abspath(path))
     if not path.is_dir():
         return None
-    parent = path
-    if path.name.lower() in (*_IMAGE_FOLDERS, *_MASK_FOLDERS):
-        parent = path.parent
-    inside = _subfolders(parent)
-    images = next((inside[name] for name in _IMAGE_FOLDERS if name in inside), None)
-    masks = next((inside[name] for name in _MASK_FOLDERS if name in inside), None)
-    if images is None or not _pictures(images):
-        return (path, None, None) if _pictures(path) else None
-    if masks is not None and not _pictures(masks):
-        masks = None
+    word = path.name.lower()
+    parent = path.parent if word in (*_IMAGE_FOLDERS, *_MASK_FOLDERS) else path
+    inside = {name: found for name, found in _subfolders(parent).items() if name in _KNOWN}
+    images = next((n for n in (word, *_IMAGE_FOLDERS) if n in inside and n in _IMAGE_FOLDERS), None)
+    if images is None or not (own := pictures(inside[images])):
+        return _plain(path)
+    names = [word] if word in _MASK_FOLDERS and word in inside else [*_MASK_FOLDERS]
     # DRIVE: vessels in 1st_manual, the camera's field of view in mask.
-    drive = masks is not None and masks.name == "1st_manual"
-    return images, masks, inside.get("mask") if drive else None
+    drive = "1st_manual" in names and "1st_manual" in inside
+    views = pictures(inside["mask"]) if drive and "mask" in inside else []
+    found = {n: pictures(inside[n]) for n in names if n in inside and not (views and n == "mask")}
+    masks = {inside[name].name: tuple(files) for name, files in found.items() if files}
+    return FolderFiles(
+        parent if masks else inside[images], tuple(own), masks, tuple(views) if masks else ()
+    )
+
+
+def _plain(folder: Path) -> FolderFiles | None:
+    """Tell images and masks of one folder apart by their names."""
+    files = pictures(folder)
+    images = {core_name(p.stem) for p in files if not _made_of_another(p.stem)}
+    masks: dict[str, tuple[Path, ...]] = {}
+    for path in files:
+        if _made_of_another(path.stem) and core_name(_DERIVED.sub("", path.stem)) in images:
+            word = "" if _DERIVED.search(path.stem) else label_word(path.stem)
+            masks[word] = (*masks.get(word, ()), path)
+    derived = {path for group in masks.values() for path in group}
+    masks.pop("", None)
+    left = tuple(path for path in files if path not in derived)
+    return FolderFiles(folder, left, masks) if left else None
+
+
+def _made_of_another(stem: str) -> bool:
+    return bool(label_word(stem) or _DERIVED.search(stem))
 
 
 def parts(path: Path) -> dict[str, Path]:
@@ -85,8 +145,8 @@ def matches(path: Path) -> bool:
     return find_folders(path) is not None or bool(parts(path))
 
 
-def open_folder(path: Path, sequence: str | None = None) -> Stack:
-    """Open a folder of images; reads one image header and one mask.
+def open_folder(path: Path, sequence: str | None = None, *, order: str = "natural") -> Stack:
+    """Open a folder of images; reads one image header, and no mask before it is asked for.
 
     Parameters
     ----------
@@ -95,23 +155,26 @@ def open_folder(path: Path, sequence: str | None = None) -> Stack:
     sequence
         "train", "valid" or "test" of a folder of parts (None takes the first of them), or of such a
         part itself, as its stack says; else None.
+    order
+        Of the frames: "natural", or "first number" as before version 0.1.0.
 
     Returns
     -------
     Stack
-        Axes "TYX" or "TYXC", one frame an image.  ``shape`` is that of the first image: the images
-        of a folder may differ in size.  Frame numbers are those in the names if every image has one
-        of its own, else they count from 0.  The annotation "masks" says what the masks mean, see
-        `MaskFolder`.
+        Axes "TYX", "TYXC" or "TZYX", one frame an image.  ``shape`` is that of the first image: the
+        images of a folder may differ in size.  Frames have the number in their names that differs,
+        if no other does; else they count from 0, sorted as people count.  The masks are the
+        annotation "masks"; of several folders of masks each is one by its name.  What they mean is
+        decided from all masks, see `napari_jnet.data.meaning`.
 
     Raises
     ------
     ValueError
-        If there is no image, a mask has no image, or a file is damaged.
+        If there is no image, or the first is damaged.
     """
     found = find_folders(Path(path))
     if found is None and (among := parts(Path(path))):
-        return _open_part(Path(path), among, sequence)
+        return _open_part(Path(path), among, sequence, order)
     if found is None:
         raise ValueError(
             f"{path} holds no image; known are {', '.join(PICTURE_SUFFIXES)} files, alone "
@@ -119,37 +182,41 @@ def open_folder(path: Path, sequence: str | None = None) -> Stack:
         )
     root = Path(os.path.abspath(path))
     if sequence is not None and sequence == root.name.lower() and sequence in _PARTS:
-        return _open_part(root.parent, {sequence: root}, sequence)
+        return _open_part(root.parent, {sequence: root}, sequence, order)
     if sequence is not None:
         raise ValueError(
             f"{path} has no sequences, but sequence {sequence!r} was asked for; leave it out."
         )
-    folder, masks, views = found
-    images = _by_number(_pictures(folder))
-    shape, dtype = picture_header(next(iter(images.values())))
-    alone = masks is None
+    images = _by_number(found.images) if order == "natural" else _by_first_number(found.images)
+    shape, dtype, axes = picture_header(next(iter(images.values())))
+    spatial = axes.replace("C", "")
+    names = ["masks"] if len(found.masks) == 1 else list(found.masks)
     return Stack(
-        name=folder.name if alone else folder.parent.name,
+        name=found.path.name,
         format="folder",
-        path=folder if alone else folder.parent,
-        axes="TYXC" if len(shape) == 3 else "TYX",
+        path=found.path,
+        axes="T" + axes,
         frame_numbers=tuple(images),
         shape=shape,
         dtype=dtype,
-        read=lambda number: _read(images, number, len(shape)),
-        annotations={} if masks is None else _annotations(images, masks, views),
-        scale=(1.0, 1.0, 1.0),
-        units=("pixel", "pixel", "pixel"),
+        read=lambda number: _read(images, number, axes),
+        annotations={
+            name: mask_labels(name, masks, images, len(spatial), found.views).annotation()
+            for name, masks in zip(names, found.masks.values(), strict=True)
+        },
+        scale=(1.0,) * (1 + len(spatial)),
+        units=("pixel",) * (1 + len(spatial)),
         digits=max(3, len(str(max(images)))),
+        candidates=True,
     )
 
 
-def _open_part(path: Path, among: Mapping[str, Path], sequence: str | None) -> Stack:
+def _open_part(path: Path, among: Mapping[str, Path], sequence: str | None, order: str) -> Stack:
     name = next(iter(among)) if sequence is None else sequence
     if name not in among:
         raise ValueError(f"{path} has no sequence {name!r}; it has {', '.join(among)}.")
     root = os.path.basename(os.path.abspath(path))
-    return replace(open_folder(among[name]), name=f"{root} {name}", sequence=name)
+    return replace(open_folder(among[name], order=order), name=f"{root} {name}", sequence=name)
 
 
 def largest_frame(stack: Stack) -> tuple[int, ...]:
@@ -160,62 +227,126 @@ def largest_frame(stack: Stack) -> tuple[int, ...]:
     found = find_folders(stack.path) if stack.path is not None else None
     if found is None:
         return stack.shape
-    shapes = [picture_header(path)[0][:2] for path in _pictures(found[0])]
-    return (max(s[0] for s in shapes), max(s[1] for s in shapes), *stack.shape[2:])
+    last = len(stack.axes.replace("C", "")) - 1
+    shapes = [picture_header(path)[0][:last] for path in found.images]
+    largest = (max(sides) for sides in zip(*shapes, strict=True))
+    return (*largest, *stack.shape[last:])
 
 
-def _read(images: Mapping[int, Path], number: int, dimensions: int) -> NDArray[Any]:
-    image = read_picture(images[number])
-    if image.ndim != dimensions:
-        words = {2: "grey", 3: "colour"}
+def _read(images: Mapping[int, Path], number: int, axes: str) -> NDArray[Any]:
+    found = picture_header(images[number])[2]
+    if found != axes:
+        words = {"YX": "grey", "YXC": "colour", "ZYX": "a stack of sections"}
         raise ValueError(
-            f"{images[number]} is {words[image.ndim]}, the first image of the folder is "
-            f"{words[dimensions]}; images of a folder are alike. Convert it, or move it away."
+            f"{images[number]} is {words[found]}, the first image of the folder is "
+            f"{words[axes]}; images of a folder are alike. Convert it, or move it away."
         )
-    return image
+    return read_picture(images[number])
 
 
-def _annotations(
-    images: Mapping[int, Path], masks: Path, views: Path | None
-) -> dict[str, Annotation]:
-    pairs = pair_names(images.values(), _pictures(masks))
-    view_of = pair_names(images.values(), _pictures(views)) if views is not None else {}
-    annotated = {n: pairs[image] for n, image in images.items() if image in pairs}
-    visible = {n: view_of[image] for n, image in images.items() if image in view_of}
-    found = MaskFolder(annotated, visible, _alike(masks))
-    annotation = Annotation(
-        "masks", found.kind, tuple(annotated), found.read, path=masks, read_legend=found.legend
+def frame_files(path: Path) -> dict[int, Path]:
+    """Return frame number -> image of a folder."""
+    found = find_folders(path)
+    return {} if found is None else _by_number(found.images)
+
+
+def mask_labels(
+    name: str,
+    masks: Sequence[Path],
+    images: Mapping[int, Path],
+    ndim: int,
+    views: Sequence[Path] = (),
+) -> StoredLabels:
+    """Return the labels of frames in files of their own.
+
+    Parameters
+    ----------
+    name
+        Of the annotation.
+    masks
+        The files, of frames with the same name or number.
+    images
+        Frame number -> image file.
+    ndim
+        Axes of a frame without colours.
+    views
+        Masks of the field of view; pixels outside it are unknown.
+    """
+    paired: dict[int, Path] = {}
+    folder = masks[0].parent
+
+    def files() -> dict[int, Callable[[], NDArray[Any]]]:
+        pairs = pair_names(images.values(), masks)
+        view_of = pair_names(images.values(), views) if views else {}
+        paired.update({n: pairs[image] for n, image in images.items() if image in pairs})
+        seen = {n: view_of.get(images[n]) for n in paired}
+        return {n: functools.partial(_read_seen, mask, seen[n]) for n, mask in paired.items()}
+
+    def more() -> list[Callable[[], NDArray[Any]]]:
+        own = set(masks)
+        return [functools.partial(read_mask, mask) for mask in _alike(folder) if mask not in own]
+
+    near = (folder, folder.parent, folder.parent.parent)
+    return StoredLabels(
+        name,
+        folder,
+        files,
+        lambda n: paired.get(n, folder),
+        ndim=ndim,
+        more=more,
+        legend_folders=near,
     )
-    return {"masks": annotation}
+
+
+def _read_seen(mask: Path, view: Path | None) -> NDArray[Any]:
+    labels = read_mask(mask)
+    if view is None:
+        return labels
+    seen = read_mask(view)
+    if seen.shape[:2] != labels.shape[:2]:
+        raise ValueError(
+            f"{view} has {seen.shape[:2]} pixels, {mask} has {labels.shape[:2]}; "
+            "field of view and mask cover the same pixels."
+        )
+    if labels.ndim > 2:
+        raise ValueError(
+            f"{mask} is in colours, but has the field of view {view}; save the mask as grey."
+        )
+    outside = seen == 0 if seen.ndim == 2 else ~seen.any(axis=-1)
+    return np.where(outside, UNKNOWN, labels.astype(np.int64))
 
 
 def _alike(masks: Path) -> list[Path]:
-    """Masks of this folder and, where it is one of train, valid and test, of the others."""
+    """Masks of this folder's kind in the other ones of train, valid and test; else none."""
     part = masks.parent
-    found = [masks]
-    if part.name.lower() in _PARTS:
-        folders = (find_folders(other) for other in parts(part.parent).values())
-        found = [folder[1] for folder in folders if folder is not None and folder[1] is not None]
-    return [picture for folder in found for picture in _pictures(folder)]
+    if part.name.lower() not in _PARTS or masks.name.lower() not in _MASK_FOLDERS:
+        return []
+    found = [find_folders(other) for other in parts(part.parent).values()]
+    groups = [folder.masks.get(masks.name, ()) for folder in found if folder is not None]
+    return [mask for group in groups for mask in group]
 
 
 def _by_number(files: Sequence[Path]) -> dict[int, Path]:
+    numbers = numbers_of(path.stem for path in files)
+    if numbers is not None:
+        return dict(sorted((numbers[path.stem], path) for path in files))
+    return dict(enumerate(sorted(files, key=lambda path: natural_key(path.name))))
+
+
+def _by_first_number(files: Sequence[Path]) -> dict[int, Path]:
     found = {n: path for path in files if (n := file_number(path.stem)) is not None}
-    same_names = len({_without_digits(path.stem) for path in files}) == 1
+    same_names = len({re.sub(r"\d", "", path.stem) for path in files}) == 1
     if same_names and len(found) == len(files):
         return dict(sorted(found.items()))
     return dict(enumerate(files))
 
 
-def _without_digits(stem: str) -> str:
-    return "".join(letter for letter in stem if not letter.isdigit())
-
-
 def _subfolders(folder: Path) -> dict[str, Path]:
     with os.scandir(folder) as entries:
-        return {e.name.lower(): Path(e.path) for e in entries if e.is_dir()}
+        return {e.name.lower(): Path(e.path) for e in entries if os.path.isdir(e.path)}
 
 
-def _pictures(folder: Path) -> list[Path]:
+def pictures(folder: Path) -> list[Path]:
+    """List the images in a folder by name; hidden files are no data."""
     names = [n for n in os.listdir(folder) if n.lower().endswith(PICTURE_SUFFIXES)]
     return [folder / name for name in sorted(names) if not name.startswith(".")]

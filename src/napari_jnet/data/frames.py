@@ -84,8 +84,9 @@ def _planes(stack: Stack, annotation: Annotation, number: int) -> list[Annotated
     else:
         planes = labels.shape[0]
         parts = [(plane_name(name, z, planes), image[z], labels[z]) for z in range(planes)]
+    legend, origin = annotation.legend, annotation.summary()
     return [
-        AnnotatedFrame(n, i, t, kind, legend=annotation.legend)
+        AnnotatedFrame(n, i, t, kind, legend=legend, origin=origin)
         for n, i, t in parts
         if (t != UNKNOWN).any()
     ]

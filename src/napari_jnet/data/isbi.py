@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,35 +11,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_jnet.data.meaning import StoredLabels
 from napari_jnet.data.names import core_name, is_label_name
-from napari_jnet.data.stack import Annotation, LabelKind, Stack, known_labels
+from napari_jnet.data.stack import Stack
 from napari_jnet.data.tiff import TIFF_SUFFIXES, TiffHeader, read_header, read_index, read_tiff
 
-__all__ = ["ISBI_NAMES", "find_volume", "label_file", "matches", "open_volume"]
+__all__ = ["ISBI_NAMES", "find_volume", "label_files", "matches", "open_volume", "volume_labels"]
 
 ISBI_NAMES = ("train-volume", "train-labels", "test-volume")
 _ISBI_SCALE = (50.0, 4.0, 4.0)
 
 
-def label_file(path: Path) -> Path | None:
-    """Find the label volume beside a TIFF file by its name; None if there is none."""
+def label_files(path: Path) -> list[Path]:
+    """Find the label volumes beside a TIFF file by their names."""
     if is_label_name(path.stem):
-        return None
-    return _beside(path, labels=True)
+        return []
+    return [p for p in _same_core(path) if is_label_name(p.stem)]
 
 
-def _beside(path: Path, *, labels: bool) -> Path | None:
+def _image_of(path: Path) -> Path | None:
+    """Return the image beside a file that is called as labels are; None without one."""
+    images = [p for p in _same_core(path) if not is_label_name(p.stem)]
+    return images[0] if images else None
+
+
+def _same_core(path: Path) -> list[Path]:
     wanted = core_name(path.stem)
-    for other in _tiffs(path.parent):
-        same = other != path and core_name(other.stem) == wanted
-        if same and is_label_name(other.stem) is labels:
-            return other
-    return None
+    return [p for p in _tiffs(path.parent) if p != path and core_name(p.stem) == wanted]
 
 
 def _tiffs(folder: Path) -> list[Path]:
     names = [n for n in os.listdir(folder) if n.lower().endswith(TIFF_SUFFIXES)]
-    return [folder / name for name in sorted(names)]
+    return [folder / name for name in sorted(names) if not name.startswith(".")]
 
 
 def find_volume(path: Path) -> Path | None:
@@ -51,15 +55,16 @@ def find_volume(path: Path) -> Path | None:
     if path.is_file():
         if path.suffix.lower() not in TIFF_SUFFIXES:
             return None
-        return (_beside(path, labels=False) if is_label_name(path.stem) else None) or path
+        return (_image_of(path) if is_label_name(path.stem) else None) or path
     if not path.is_dir():
         return None
-    files = {p.stem.lower(): p for p in _tiffs(path)}
+    files = _tiffs(path)
     for name in ("train-volume", "test-volume"):
-        if name in files:
-            return files[name]
-    images = [p for p in files.values() if not is_label_name(p.stem)]
-    return images[0] if len(images) == 1 and label_file(images[0]) else None
+        for file in files:
+            if file.stem.lower() == name:
+                return file
+    images = [p for p in files if not is_label_name(p.stem)]
+    return images[0] if len(images) == 1 and label_files(images[0]) else None
 
 
 def matches(path: Path) -> bool:
@@ -68,7 +73,7 @@ def matches(path: Path) -> bool:
 
 
 def open_volume(path: Path, sequence: str | None = None) -> Stack:
-    """Open a TIFF file as a stack; reads headers, and one plane of unnamed labels.
+    """Open a TIFF file as a stack; reads headers, and no labels before they are asked for.
 
     Parameters
     ----------
@@ -80,33 +85,41 @@ def open_volume(path: Path, sequence: str | None = None) -> Stack:
     Returns
     -------
     Stack
-        Axes "ZYX", "TYX", "TYXC" or "TZYX", from ImageJ or OME metadata where given.  The labels
-        beside it are the annotation "labels".  ``train-labels.tif`` and others that hold only 0 and
-        one other value are classes: 0 = membrane or background, 1 = inside.  Other labels are
-        instances.
+        Axes "ZYX", "TYX", "TYXC" or "TZYX", from ImageJ or OME metadata where given.  The label file
+        beside it, or the one that `path` is, is the annotation "labels"; of several, each is an
+        annotation by its file's name.
+        What they mean is decided from all labels, see `napari_jnet.data.meaning`.
 
     Raises
     ------
     ValueError
-        If the file is damaged, its axes are no stack, or its labels have another size.
+        If the file is damaged, or its axes are no stack.
+
+    Notes
+    -----
+    ``train-volume.tif`` and ``test-volume.tif`` have the sections and the pixel size of ISBI-2012
+    only where they say neither, and ``train-labels.tif`` beside them holds two values.
     """
     file = find_volume(Path(path))
     if file is None:
-        raise ValueError(f"{path} is no TIFF volume; choose a .tif file.")
+        raise ValueError(f"{path} is not a TIFF volume; choose a .tif file.")
     if sequence is not None:
         raise ValueError(
             f"{path} has no sequences, but sequence {sequence!r} was asked for; leave it out."
         )
     header = read_header(file)
-    isbi = file.stem.lower() in ISBI_NAMES
+    isbi = file.stem.lower() in ISBI_NAMES and _is_isbi(file.parent, header)
     axes, single = _stack_axes(file, header, sections=isbi)
     read = _Reader(file, single, _channel_axis(header))
     shape = _frame_shape(header, single)
-    labels = label_file(file)
+    given = Path(os.path.abspath(path))
+    labels = [given] if given.is_file() and given != file else label_files(file)
+    names = ["labels"] if len(labels) == 1 else [label.name for label in labels]
     size = _ISBI_SCALE if isbi else header.pixel_size
     unit = "nanometer" if isbi else header.unit
     spatial = axes.replace("C", "")
     count = 1 if single else header.shape[0]
+    plain = shape[:-1] if axes.endswith("C") else shape
     stack = Stack(
         name=file.stem,
         format="isbi",
@@ -116,11 +129,34 @@ def open_volume(path: Path, sequence: str | None = None) -> Stack:
         shape=shape,
         dtype=header.dtype,
         read=read,
-        annotations={"labels": _labels(labels, file, header, single, axes)} if labels else {},
+        annotations={
+            name: volume_labels(name, label, plain, tuple(range(count)), file.name).annotation()
+            for name, label in zip(names, labels, strict=True)
+        },
         scale=tuple({"T": 1.0, "Z": size[0], "Y": size[1], "X": size[2]}[a] for a in spatial),
         units=tuple("pixel" if a == "T" else unit for a in spatial),
+        candidates=True,
     )
     return stack
+
+
+def _is_isbi(folder: Path, header: TiffHeader) -> bool:
+    """Say whether a file that says no axes and no pixel size lies beside labels of two values."""
+    if header.axes[0] not in "IQ" or header.unit != "pixel" or header.pixel_size != (1.0, 1.0, 1.0):
+        return False
+    labels = next((p for p in _tiffs(folder) if p.stem.lower() == "train-labels"), None)
+    values: set[int] = set()
+    try:
+        found = read_header(labels) if labels is not None else None
+        if labels is None or found is None or found.dtype.itemsize > 1:
+            return False
+        for index in range(found.shape[0]):
+            values.update(np.unique(read_index(labels, index)).tolist())
+            if len(values) > 2:
+                return False
+    except (ValueError, OSError):
+        return False
+    return len(values) == 2
 
 
 def _stack_axes(file: Path, header: TiffHeader, *, sections: bool) -> tuple[str, bool]:
@@ -165,38 +201,41 @@ class _Reader:
         return np.moveaxis(frame, self._channel - (not self._single), -1)
 
 
-def _labels(file: Path, image: Path, header: TiffHeader, single: bool, axes: str) -> Annotation:
-    found = read_header(file)
-    expected = tuple(n for n, a in zip(header.shape, header.axes, strict=True) if a not in "SC")
-    if found.shape != expected:
-        raise ValueError(
-            f"{file.name} has shape {found.shape}, {image.name} has {expected}; labels cover "
-            "the same pixels as their image. Check that they belong together."
-        )
-    raw = _Reader(file, single, None)
-    count = 1 if single else found.shape[0]
-    kind, divide = _meaning(file, found.dtype, lambda: raw(count // 2))
+def volume_labels(
+    name: str, file: Path, shape: tuple[int, ...], numbers: tuple[int, ...], image: str
+) -> StoredLabels:
+    """Find the labels of frames in one TIFF file.
 
-    def read(number: int) -> NDArray[np.int32]:
-        stored = raw(number)
-        if divide:
-            stored = (stored > 0).astype(np.uint8)
-        try:
-            return known_labels(stored, kind)
-        except ValueError as error:
-            raise ValueError(f"{file}: {error}") from error
+    Parameters
+    ----------
+    name
+        Of the annotation.
+    file
+        TIFF file with a frame after the other, or with the only one.
+    shape
+        Of the labels of a frame, (H, W) or (Z, H, W).
+    numbers
+        Of the frames, in the order of the file.
+    image
+        Name of the image file, for messages.
+    """
 
-    return Annotation("labels", kind, tuple(range(count)), read, path=file)
+    def files() -> dict[int, Callable[[], NDArray[Any]]]:
+        found = read_header(file).shape
+        single = len(numbers) == 1 and found == shape
+        if not single and found != (len(numbers), *shape):
+            expected = shape if len(numbers) == 1 else (len(numbers), *shape)
+            colour = len(found) == len(expected) + 1 and found[1:] == shape
+            more = (
+                f" ({image} is stored as one image in colours: save it again with the axes TYX)"
+                if colour or (len(numbers) == 1 and found[1:] == shape)
+                else ""
+            )
+            raise ValueError(
+                f"{file.name} has shape {found}, {image} has {expected}{more}; labels cover "
+                "the same pixels as their image. Check that they belong together."
+            )
+        read = _Reader(file, single, None)
+        return {n: functools.partial(read, k) for k, n in enumerate(numbers)}
 
-
-def _meaning(
-    file: Path, dtype: np.dtype[Any], plane: Callable[[], NDArray[Any]]
-) -> tuple[LabelKind, bool]:
-    """Return the kind of labels, and whether they are two values, any above 0 meaning 1."""
-    if file.stem.lower() == "train-labels" or np.issubdtype(dtype, np.bool_):
-        return LabelKind.CLASSES, True
-    values = np.unique(plane())
-    largest = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 0
-    if len(values) <= 2 and values[-1] in (0, 1, 255, largest):
-        return LabelKind.CLASSES, True
-    return LabelKind.INSTANCES, False
+    return StoredLabels(name, file, files, lambda _number: file, ndim=len(shape), pages=True)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_jnet.data.tiff import TIFF_SUFFIXES, read_header, read_tiff
+from napari_jnet.data.tiff import TIFF_SUFFIXES, TiffHeader, read_header, read_tiff
 
-__all__ = ["PICTURE_SUFFIXES", "picture_header", "read_picture"]
+__all__ = ["PICTURE_SUFFIXES", "picture_header", "read_mask", "read_picture"]
 
 PICTURE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".bmp")
 
@@ -24,49 +24,90 @@ _GREY_MODES: dict[str, np.dtype[Any]] = {
 }
 
 
-def picture_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return shape, (H, W) or (H, W, 3), and type of an image; reads no pixels."""
+def picture_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], str]:
+    """Return shape, type and axes ("YX", "YXC" or "ZYX") of an image; reads no pixels."""
     if path.suffix.lower() in TIFF_SUFFIXES:
         header = read_header(path)
-        shape = tuple(n for n in header.shape if n != 1)
-        return (*shape[:2], 3) if len(shape) == 3 else shape, header.dtype
+        axes, order, samples = _order(path, header)
+        shape = tuple(header.shape[k] for k in order)
+        return (*shape[:2], 3) if samples == 4 else shape, header.dtype, axes
     with _open(path) as image:
         if image.mode in _GREY_MODES:
-            return (image.height, image.width), _GREY_MODES[image.mode]
-        return (image.height, image.width, 3), np.dtype(np.uint8)
+            return (image.height, image.width), _GREY_MODES[image.mode], "YX"
+        return (image.height, image.width, 3), np.dtype(np.uint8), "YXC"
+
+
+def _order(path: Path, header: TiffHeader) -> tuple[str, list[int], int]:
+    """Return the axes of a TIFF file of one frame, their places in it, and its samples of colour."""
+    kept = [k for k, n in enumerate(header.shape) if n != 1 or header.axes[k] in "YX"]
+    names = {"S": "C", "I": "Z", "Q": "Z"}
+    places = {names.get(header.axes[k], header.axes[k]): k for k in kept}
+    axes = next((a for a in ("YX", "YXC", "ZYX") if set(a) == set(places)), "")
+    if not axes or len(places) != len(kept):
+        raise ValueError(
+            f"{path} has axes {header.axes} and shape {header.shape}; a file in a folder is one frame: "
+            "(Y, X), with channels or with sections. Open films and positions one by one."
+        )
+    samples = header.shape[places["C"]] if header.axes[places.get("C", 0)] == "S" else 0
+    return axes, [places[axis] for axis in axes], samples
 
 
 def read_picture(path: Path) -> NDArray[Any]:
-    """Read an image as (H, W), or (H, W, 3) for colours: no transparency, the first of several.
+    """Read an image as (H, W), (H, W, C) or (Z, H, W): no transparency, the first of several.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged, or no image.
+        If it is damaged, or no image of one frame.
     """
     if path.suffix.lower() in TIFF_SUFFIXES:
-        return _plain(path, np.squeeze(read_tiff(path)))
+        header = read_header(path)
+        _, order, samples = _order(path, header)
+        rest = [k for k in range(len(header.shape)) if k not in order]
+        image = read_tiff(path).transpose(rest + order).reshape([header.shape[k] for k in order])
+        return image[..., :3] if samples == 4 else image
     with _open(path) as image:
-        try:
-            grey = image.mode in _GREY_MODES
-            if image.mode == "1":
-                image = image.convert("L")
-            return _plain(path, np.asarray(image if grey else image.convert("RGB")))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise _damaged(path, error) from error
+        return _pixels(path, image)
 
 
-def _plain(path: Path, array: NDArray[Any]) -> NDArray[Any]:
-    if array.ndim == 3 and array.shape[-1] in (3, 4):
-        return array[..., :3]
-    if array.ndim != 2:
-        raise ValueError(
-            f"{path} has shape {array.shape}; an image of a folder is (H, W), grey, or (H, W, 3), "
-            "colour. Open stacks one by one."
-        )
-    return array
+def read_mask(path: Path) -> NDArray[Any]:
+    """Read labels as (H, W), (Z, H, W) or colours (H, W, 3); three equal channels are grey.
+
+    A palette counts as colours, or as numbers where it gives two numbers the same colour.  JPEG
+    files near to two values hold 0 and 255.
+    """
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        mask = read_picture(path)
+    else:
+        with _open(path) as image:
+            mask = _pixels(path, image)
+            if image.mode == "P":
+                numbers = np.asarray(image)
+                shown = np.unique(mask.reshape(-1, mask.shape[-1]), axis=0)
+                if len(shown) < len(np.unique(numbers)):
+                    return numbers
+    lossy = path.suffix.lower() in (".jpg", ".jpeg")
+    if mask.ndim == 3 and mask.shape[-1] == 3 and _is_grey(mask, 8 if lossy else 0):
+        mask = mask[..., 0]
+    if lossy and mask.ndim == 2 and not ((mask > 32) & (mask < 223)).any():
+        return np.where(mask >= 128, 255, 0).astype(np.uint8)
+    return mask
+
+
+def _is_grey(mask: NDArray[Any], tolerance: int) -> bool:
+    return bool((np.abs(mask.astype(np.int64) - mask[..., :1]) <= tolerance).all())
+
+
+def _pixels(path: Path, image: Any) -> NDArray[Any]:
+    try:
+        grey = image.mode in _GREY_MODES
+        if image.mode == "1":
+            image = image.convert("L")
+        return np.asarray(image if grey else image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _damaged(path, error) from error
 
 
 def _open(path: Path) -> Any:

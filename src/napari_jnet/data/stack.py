@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,18 @@ __all__ = [
     "AnnotatedFrame",
     "Annotation",
     "LabelKind",
+    "LabelsUnsure",
     "Stack",
     "known_labels",
 ]
 
+_Value = TypeVar("_Value")
+
 UNKNOWN = -1
 """The label of a pixel that nobody annotated; it counts in no loss and no metric."""
+
+
+_LARGEST = int(np.iinfo(np.int32).max)
 
 
 class LabelKind(StrEnum):
@@ -32,9 +38,52 @@ class LabelKind(StrEnum):
     SCRIBBLES = "scribbles"  # 0 = unlabelled, 1 = background, 2 and up = classes
 
 
-@dataclass(frozen=True, eq=False)
+class LabelsUnsure(ValueError):
+    """What labels mean cannot be told from the files; somebody has to say.
+
+    Attributes
+    ----------
+    parameter
+        Of `open_stack`, and with two dashes of the command line: "kind", "truth" or "unlabelled".
+    choices
+        Its possible values.
+    """
+
+    def __init__(self, text: str, parameter: str, choices: tuple[str, ...]) -> None:
+        super().__init__(text)
+        self.parameter = parameter
+        self.choices = choices
+
+
+class Deferred(Generic[_Value]):
+    """A field of a dataclass that is given as a value, or as a function asked for it once."""
+
+    def __init__(self, *default: _Value) -> None:
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> _Value:
+        if instance is None:  # the dataclass looks for a default
+            if not self._default:
+                raise AttributeError(self._name)
+            return self._default[0]
+        value = instance.__dict__[self._name]
+        if callable(value):
+            value = instance.__dict__[self._name] = value()
+        return cast(_Value, value)
+
+    def __set__(self, instance: Any, value: _Value | Callable[[], _Value]) -> None:
+        instance.__dict__[self._name] = value
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Annotation:
     """The labels of some frames of a stack, read when they are asked for.
+
+    Where what labels mean is decided from the labels, ``kind``, ``frame_numbers`` and what follows
+    from them are given as functions: they are asked, and may read all labels, at the first use.
 
     Attributes
     ----------
@@ -44,22 +93,44 @@ class Annotation:
         What the numbers mean, before `read` (which gives unknown pixels as `UNKNOWN`).
     frame_numbers
         Annotated frames, ascending.
-    partial
-        Those of them where only some objects are annotated: the rest of the frame is unknown.
     read
         Frame number -> labels, int32, (H, W) or (Z, H, W); 0 = background, objects or classes from 1,
-        `UNKNOWN` = nobody knows.
+        `UNKNOWN` elsewhere.
+    partial
+        Annotated frames where only some objects are annotated: the rest of the frame is unknown.
+    path
+        The file or folder of the labels.
     read_legend
         Reads `legend`.
+    empty
+        Annotated frames without any object: all of the frame is background.
+    ignored
+        Frames that have labels in the file, but none that count: they are not annotated.
+    reason
+        Why the labels are of this kind, a part of a sentence; "" where the format says so.
+    decide
+        Makes the same annotation with what somebody says: kind, and what pixels without a label
+        are ("background" or "unknown"); None where the files decide.  None: nothing can be said.
+
+    Raises
+    ------
+    LabelsUnsure
+        By ``kind``, ``frame_numbers`` and `frame`, if the labels do not tell what they mean.
+    ValueError, FileNotFoundError
+        By the same, if the files are damaged, or no labels of this stack.
     """
 
     name: str
-    kind: LabelKind
-    frame_numbers: tuple[int, ...]
-    read: Callable[[int], NDArray[np.int32]]
-    partial: frozenset[int] = frozenset()
+    kind: Deferred[LabelKind] = Deferred()
+    frame_numbers: Deferred[tuple[int, ...]] = Deferred()
+    read: Callable[[int], NDArray[np.int32]]  # type: ignore[misc]  # the fields before have no default
+    partial: Deferred[frozenset[int]] = Deferred(frozenset())
     path: Path | None = None
     read_legend: Callable[[], tuple[tuple[str, str], ...]] = tuple
+    empty: Deferred[frozenset[int]] = Deferred(frozenset())
+    ignored: Deferred[tuple[int, ...]] = Deferred(())
+    reason: Deferred[str] = Deferred("")
+    decide: Callable[[LabelKind | None, str | None], Annotation] | None = None
 
     @property
     def legend(self) -> tuple[tuple[str, str], ...]:
@@ -81,6 +152,29 @@ class Annotation:
             )
         return self.read(number)
 
+    def summary(self) -> str:
+        """Describe in a line what the labels mean, why, and in which frames; may read them all."""
+        parts = [f"{self.kind}{f' ({self.reason})' if self.reason else ''}"]
+        if self.path is not None:
+            parts.append(str(self.path))
+        parts.append(f"annotated frames: {_numbers(self.frame_numbers)}")
+        for words, numbers in (
+            ("partly annotated, the rest is unknown", sorted(self.partial)),
+            ("without objects", sorted(self.empty - self.partial)),
+            ("not used, as nothing is labelled", self.ignored),
+        ):
+            if numbers:
+                parts.append(f"{words}: {_numbers(numbers)}")
+        return "; ".join(parts)
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    """Write frame numbers as "9 (2, 5, 21, ...)" or "84 (0 to 83)"."""
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[0] + len(numbers))):
+        return f"{len(numbers)} ({numbers[0]} to {numbers[-1]})"
+    shown = ", ".join(map(str, numbers[:24]))
+    return f"{len(numbers)} ({shown}{', ...' if len(numbers) > 24 else ''})"
+
 
 @dataclass(frozen=True, eq=False)
 class Stack:
@@ -101,13 +195,15 @@ class Stack:
     read
         Frame number -> the frame as stored.
     annotations
-        By name; the first one is what a user would expect to train on.
+        By name; the first one is what a user would expect to train on, unless `candidates`.
     scale, units
         One an axis of `axes` without C; 1 and "pixel" where the file does not say.
     digits
         Digits of the frame numbers in the file names (CTC).
     sequence
         "01" for a CTC sequence.
+    candidates
+        Whether the annotations are files of which only one is meant, and nothing says which.
     """
 
     name: str
@@ -123,6 +219,7 @@ class Stack:
     units: tuple[str, ...] = ()
     digits: int = 3
     sequence: str = ""
+    candidates: bool = False
 
     def __len__(self) -> int:
         return len(self.frame_numbers)
@@ -137,11 +234,22 @@ class Stack:
         return self.read(number)
 
     def annotation(self, name: str | None = None) -> Annotation:
-        """Return the annotation of this name (the first one if None); raises `ValueError`."""
+        """Return the annotation of this name (the first one if None); raises `ValueError`.
+
+        Of several `candidates` one must be named, else `LabelsUnsure` is raised.
+        """
         if not self.annotations:
             raise ValueError(
                 f"{self.name} has no annotation; training and evaluation need labels, "
                 "such as a GT/SEG folder beside the frames."
+            )
+        if name is None and self.candidates and len(self.annotations) > 1:
+            names = tuple(self.annotations)
+            raise LabelsUnsure(
+                f"{self.name} has several labels: {', '.join(names)}. Say which are meant: "
+                f"--truth {names[0]} (truth={names[0]!r}).",
+                "truth",
+                names,
             )
         if name is None:
             return next(iter(self.annotations.values()))
@@ -170,6 +278,8 @@ class AnnotatedFrame:
         "training", "validation" or "" (the split decides).
     legend
         (name, "#rrggbb") of each class from 0, where known.
+    origin
+        What its labels mean and why, and where they come from, in a line; "" where that is not known.
     """
 
     name: str
@@ -178,6 +288,7 @@ class AnnotatedFrame:
     kind: LabelKind = LabelKind.INSTANCES
     role: str = ""
     legend: tuple[tuple[str, str], ...] = ()
+    origin: str = ""
 
     def __post_init__(self) -> None:
         if self.image.shape[:2] != self.labels.shape:
@@ -204,23 +315,36 @@ def known_labels(
     Returns
     -------
     ndarray of int32
-        Same shape; 0 = background, objects or classes from 1, `UNKNOWN` elsewhere.
+        Same shape; 0 = background, objects or classes from 1, `UNKNOWN` elsewhere.  Objects are
+        numbered anew where a number does not fit into 32 bits.
 
     Raises
     ------
     ValueError
-        If labels are not integers, or negative below `UNKNOWN`.
+        If labels are not integers, negative below `UNKNOWN`, or classes beyond 32 bits.
     """
     if not np.issubdtype(labels.dtype, np.integer) and labels.dtype != bool:
         raise ValueError(
             f"Labels are of type {labels.dtype}; labels are integers. "
             "Convert the layer to labels, or save the mask as uint8 or uint16."
         )
-    known = labels.astype(np.int32)
-    if known.size and known.min() < UNKNOWN:
+    smallest, largest = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
+    if smallest < UNKNOWN:
         raise ValueError(
-            f"Labels hold {known.min()}; labels are 0 or more ({UNKNOWN} = unknown). Repaint these pixels."
+            f"Labels hold {smallest}; labels are 0 or more ({UNKNOWN} = unknown). Repaint these pixels."
         )
+    if largest > _LARGEST:
+        if kind is not LabelKind.INSTANCES:
+            raise ValueError(
+                f"Labels hold {largest}; classes are small numbers. Number the classes from 0, or say "
+                "that the labels are instances."
+            )
+        values, ranks = np.unique(labels, return_inverse=True)
+        start = smallest if smallest <= 0 else 1  # unknown and background stay what they are
+        labels = ranks.reshape(labels.shape) + start
+        if smallest == UNKNOWN and 0 not in values:
+            labels = np.where(labels >= 0, labels + 1, labels)
+    known = labels.astype(np.int32)
     if kind is LabelKind.SCRIBBLES:
         return np.where(known <= 0, UNKNOWN, known - 1).astype(np.int32)
     if partial:

@@ -57,7 +57,7 @@ def _choose(path: Path) -> Reader | None:
     if ctc.matches(path) or isbi.matches(path):
         return _read
     found = [folder.find_folders(place) for place in (path, *folder.parts(path).values())]
-    return _read if any(one is not None and one[1] is not None for one in found) else None
+    return _read if any(one is not None and one.masks for one in found) else None
 
 
 def _choose_file(path: Path) -> Reader | None:
@@ -66,7 +66,7 @@ def _choose_file(path: Path) -> Reader | None:
     volume = isbi.find_volume(path)
     if volume is not None and volume != Path(path).absolute():
         return _read_labels
-    known = path.stem.lower() in isbi.ISBI_NAMES or isbi.label_file(path.absolute()) is not None
+    known = path.stem.lower() in isbi.ISBI_NAMES or bool(isbi.label_files(path.absolute()))
     return _read if known else None
 
 
