@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_jnet.config import Config, NetworkConfig
+from napari_jnet.data.pieces import numbered_pieces
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
 from napari_jnet.networks import network_class
 
@@ -39,7 +40,8 @@ SMALLEST_OBJECT = 0.25
 def object_areas(frames: Sequence[AnnotatedFrame]) -> NDArray[np.int64]:
     """Areas of all annotated objects in pixels, ascending.
 
-    Objects of class labels are the 4-connected parts of each class above background.
+    Objects are the separate pieces of each number (see `numbered_pieces`), and of class labels the
+    4-connected parts of each class above background.
     """
     areas = [np.bincount(objects.ravel())[1:] for frame in frames for objects in _objects(frame)]
     together = np.concatenate(areas) if areas else np.zeros(0, np.int64)
@@ -49,7 +51,7 @@ def object_areas(frames: Sequence[AnnotatedFrame]) -> NDArray[np.int64]:
 def _objects(frame: AnnotatedFrame) -> Iterator[NDArray[np.signedinteger[Any]]]:
     """Yield numbered objects, integers (H, W): all of a frame, or those of a class at a time."""
     if frame.kind is LabelKind.INSTANCES:
-        yield np.maximum(frame.labels, 0)
+        yield numbered_pieces(frame.labels)  # a number that two cells share is two objects
         return
     for label in range(1, int(frame.labels.max(initial=0)) + 1):
         yield ndimage.label(frame.labels == label)[0]

@@ -9,6 +9,7 @@ from typing import Any
 from napari_jnet.adaptation import adapt, class_count, is_sparse
 from napari_jnet.checkpoint import ModelFileError, model_file, read_checkpoint
 from napari_jnet.config import Config
+from napari_jnet.data.pieces import cells_in_pieces
 from napari_jnet.data.split import split_frames
 from napari_jnet.data.stack import AnnotatedFrame, LabelKind
 from napari_jnet.losses import check_loss
@@ -17,6 +18,7 @@ from napari_jnet.validation import class_labels
 __all__ = ["cautions", "check_resumed", "settle_config", "split_annotated"]
 
 DEFAULT_MINUTES = 15.0
+_NAMED = 4  # frames named in a sentence
 
 
 def split_annotated(
@@ -148,6 +150,24 @@ def cautions(
         yield (
             "Scribbles say nothing about boundaries, so this network finds cells but does not separate "
             "those that touch. Paint some frames cell by cell to learn that too."
+        )
+    yield from _in_pieces([*training, *validation])
+
+
+def _in_pieces(frames: Sequence[AnnotatedFrame]) -> Iterator[str]:
+    """Name the cells that are in separate pieces: often two cells that were given one number."""
+    named = []
+    for frame in frames:
+        found = cells_in_pieces(frame.labels) if frame.kind is LabelKind.INSTANCES else {}
+        if found:
+            cell, count = next(iter(found.items()))
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            named.append(f"{frame.name} (cell {cell} is in {count} pieces{more})")
+    if named:
+        more = f" and {len(named) - _NAMED} more frames" if len(named) > _NAMED else ""
+        yield (
+            f"One number is on separate pieces in {', '.join(named[:_NAMED])}{more}. If these are several "
+            "cells, give each its own number: cells that touch are learned as one where they share a number."
         )
 
 
