@@ -27,6 +27,7 @@ __all__ = [
     "describe_model",
     "load_model",
     "read_checkpoint",
+    "read_start",
     "save_checkpoint",
     "save_whole",
 ]
@@ -214,6 +215,28 @@ def move(network: SegmentationNetwork, device: torch.device) -> SegmentationNetw
 def model_file(path: Path) -> Path:
     """Return the model file that a path means: of a run folder, its ``model.pt``."""
     return path / "model.pt" if path.is_dir() else path
+
+
+def read_start(path: Path) -> Config:
+    """Return the configuration of a model that a training begins with.
+
+    Parameters
+    ----------
+    path
+        A run folder or a model file.
+
+    Raises
+    ------
+    FileNotFoundError, ModelFileError
+        As `read_checkpoint`, and for a file of the original J-Net, which says too little of itself.
+    """
+    content = read_checkpoint(model_file(path))
+    if "config" not in content:
+        raise ModelFileError(
+            f"{path} is a file of the original J-Net; training can only go on from a model of "
+            "napari-jnet. Train from scratch, or choose another model."
+        )
+    return _read_config(path, content)
 
 
 def _read_config(path: Path, content: dict[str, Any]) -> Config:

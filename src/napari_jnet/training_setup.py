@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_jnet.adaptation import adapt, class_count, is_sparse
-from napari_jnet.checkpoint import ModelFileError, model_file, read_checkpoint
+from napari_jnet.checkpoint import read_start
 from napari_jnet.config import Config
+from napari_jnet.data.fitting import misfit
 from napari_jnet.data.pieces import cells_in_pieces
 from napari_jnet.data.split import split_frames
 from napari_jnet.data.stack import AnnotatedFrame, LabelKind
@@ -105,21 +106,11 @@ def settle_config(
                 f"The training shall begin with {start_from} and with the weights in training.pretrained "
                 f"({config.training.pretrained}); it can begin with one of them. Leave one out."
             )
-        start = read_checkpoint(model_file(Path(start_from)))
-        if "config" not in start:
-            raise ModelFileError(
-                f"{start_from} is a file of the original J-Net; training can only go on from a model "
-                "of napari-jnet."
-            )
-        saved = Config.from_saved(start["config"])
+        saved = read_start(Path(start_from))
+        _check_start(saved, str(start_from), [*training, *validation])
         config = config.changed(network=saved.network, targets=saved.targets)
     frames = [*training, *validation]
     classes = class_count(config, frames)
-    if start_from is not None and classes != config.network.classes:
-        raise ValueError(
-            f"The labels hold {classes} classes, {start_from} was trained on "
-            f"{config.network.classes}. Start from a model of the same classes, or train anew."
-        )
     config = config.replace(
         {**budget, "network.classes": classes, "targets.legend": _legend(config, frames)}
     )
@@ -132,6 +123,16 @@ def settle_config(
             "Choose 1 or 2 classes, or label classes."
         )
     return settled
+
+
+def _check_start(saved: Config, name: str, frames: Sequence[AnnotatedFrame]) -> None:
+    """Refuse a start model that cannot learn from one of the frames."""
+    for frame in frames:
+        channels = 1 if frame.image.ndim == 2 else frame.image.shape[-1]
+        largest = int(frame.labels.max(initial=0))
+        why = misfit(saved.network, name, kind=frame.kind, largest=largest, channels=channels)
+        if why:
+            raise ValueError(why)
 
 
 def cautions(

@@ -263,6 +263,16 @@ def test_settings_and_model_are_kept(project):
     assert Project.open(project.path).settings["minutes"] == 10
 
 
+def test_a_run_that_a_killed_window_left_is_the_model(project):
+    for name in ("001", "002", "003"):
+        (project.path / "runs" / name).mkdir(parents=True)
+    for name in ("001", "002"):
+        (project.path / "runs" / name / "model.pt").touch()
+    assert Project.open(project.path).model == project.path / "runs/002"
+    project.set_model(project.path / "runs/001")
+    assert Project.open(project.path).model == project.path / "runs/001"
+
+
 def test_two_programs_do_not_undo_each_other(project):
     window, terminal = Project.open(project.path), Project.open(project.path)
     window.set_role(2, "training")

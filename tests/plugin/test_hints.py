@@ -46,6 +46,13 @@ BRANCHES = [
         "Go on with the training",
         "stopped at epoch 12",
     ),
+    (
+        dataclasses.replace(TRAINED, new_frames=1, fine_tune=False),
+        "train",
+        "Train",
+        "2 frames are ready",
+    ),
+    (dataclasses.replace(PAINTED, training="running", learning=False), "train", "", "other labels"),
     # a model of another day: nothing has to be painted first
     (Facts(image=True, model=True), "predict", "Predict", "which cells"),
 ]

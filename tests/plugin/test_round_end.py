@@ -8,7 +8,7 @@ pytest.importorskip("napari")
 
 import napari_jnet.rounds
 from napari_jnet.events import RoundEnd
-from napari_jnet.plugin.session import Lifetime, session
+from napari_jnet.plugin.session import session
 from napari_jnet.plugin.train.feed import FrameFeed, labels_now
 from napari_jnet.plugin.train.round_end import Rounds
 from napari_jnet.plugin.worker import Relay
@@ -37,7 +37,7 @@ def runs(tmp_path):
 def end(qtbot, state, monkeypatch):
     """Return a function that ends a round; what compare_models gets is in its ``asked``."""
     relay, asked = Relay(), []
-    rounds = Rounds(state, Lifetime(), relay)
+    rounds = Rounds(state, relay)
     qtbot.addWidget(rounds.panel)
 
     def end(new, answer, *, compare=True):

@@ -1,7 +1,5 @@
 """Train, in a real viewer and by its buttons: every way a training begins and ends."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -211,12 +209,3 @@ def test_the_network_form_gives_the_configuration(widget):
     assert config.training.threads >= 1
     with pytest.raises(ValueError, match="known are"):
         widget.set_values(network="vgg")
-
-
-def test_a_new_run_folder_is_suggested_beside_earlier_ones(viewer):
-    from napari_jnet.plugin.train.run_form import new_run_folder
-
-    first = new_run_folder("my movie/1")
-    first.mkdir(parents=True)
-    assert first.parent == Path.home() / "napari-jnet-runs"
-    assert new_run_folder("my movie/1") != first

@@ -169,9 +169,11 @@ def test_an_unknown_step_is_refused_in_words(workbench):
     assert workbench.current == "stack"
 
 
-def test_frames_painted_since_the_last_epoch_are_to_be_learned(workbench, viewer, qtbot):
+def test_frames_painted_since_the_last_epoch_are_to_be_learned(
+    workbench, viewer, qtbot, trained_run
+):
     shared = session(viewer)
-    layer, run = shared.annotation, Path("run")
+    layer, run = shared.annotation, trained_run
 
     def paint(frame):
         with layer.block_history():
@@ -187,6 +189,12 @@ def test_frames_painted_since_the_last_epoch_are_to_be_learned(workbench, viewer
     qtbot.waitUntil(lambda: workbench.hint.action == "Predict", timeout=LATER)
     paint(2)
     qtbot.waitUntil(lambda: workbench.hint.action == "Fine-tune", timeout=LATER)
+    other = viewer.layers["movie"]  # any layer that is not painted on
+    for epoch in (0, 1, 2):
+        shared.training = TrainingStatus("running", run, epoch, labels=lambda: other)
+    shared.training = TrainingStatus("idle", run, 2, 1.0, "done", labels=lambda: other)
+    workbench._situation.look()
+    assert workbench.hint.action == "Fine-tune"  # another training has not learned it
 
 
 @pytest.mark.parametrize("step", steps.STEPS, ids=lambda step: step.name)

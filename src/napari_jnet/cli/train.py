@@ -99,7 +99,7 @@ def train(
         if project is not None and output is None:
             with suppress(OSError):  # which is not empty once the training has begun
                 run.rmdir()
-        if project is not None and project.model is None and (run / "model.pt").is_file():
+        if project is not None and project.model in (None, run) and (run / "model.pt").is_file():
             project.set_model(run)
 
 

@@ -15,7 +15,7 @@ _SPECK = 0.02
 
 
 def numbered_pieces(labels: NDArray[Any]) -> NDArray[np.int32]:
-    """Number the connected pieces of all cells, from 1.
+    """Return the connected pieces of all cells, numbered from 1.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def number_apart(labels: NDArray[Any], first: int) -> NDArray[np.int32]:
 def _pieces(labels: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return the numbered pieces, and the cell of each number; 0 for background and specks."""
     cells = np.where(labels > 0, labels, 0)
-    pieces = connected(cells, background=0, connectivity=cells.ndim).astype(np.int32)
+    pieces = connected(cells, background=0, connectivity=cells.ndim).astype(np.int32)  # type: ignore[no-untyped-call]
     areas = np.bincount(pieces.reshape(-1))
     owners = np.zeros(areas.size, np.int64)
     owners[pieces.reshape(-1)] = cells.reshape(-1)

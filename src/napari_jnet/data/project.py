@@ -343,9 +343,14 @@ class Project:
 
     @property
     def model(self) -> Path | None:
-        """The run folder or model file that predicts; None if there is none, or it is gone."""
+        """The run folder or model file that predicts; None if there is none, or it is gone.
+
+        Where nobody has chosen one, as after a window that was closed while it trained, it is the newest
+        run that has a model.
+        """
         if not self._content.model:
-            return None
+            trained = [run.path for run in self.runs() if run.has_model]
+            return next(reversed(trained), None)
         path = self.path / self._content.model
         return path if path.exists() else None
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
@@ -44,6 +45,9 @@ class TrainingStatus:
     epoch: int = 0
     progress: float = 0.0  # of the whole training, 0 to 1
     outcome: str = ""  # how the last one ended: done, stopped or failed
+    labels: Callable[[], Any] = field(
+        default=lambda: None, compare=False
+    )  # weakly: what it learns from
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,13 @@ class Offer:
     path: Path
     words: str  # "3 frames annotated, saved 20 Nov 12:03; training stopped at epoch 12 (of 15 min)"
     problem: str = ""  # "open in another window", or what is damaged
+
+
+class OwnModel(NamedTuple):
+    """The model of an annotation, and whether somebody chose it rather than trained it."""
+
+    path: Path
+    by_hand: bool = False
 
 
 class Shared:
@@ -102,7 +113,12 @@ class Session:
     project
         The `napari_jnet.project.Project` that remembers this work, or None before there is one.
     model
-        The run folder or model file that predicts.
+        The run folder or model file that predicts and is fine-tuned.  One that was chosen by hand stays
+        until somebody chooses another or trains one; else it is that of the annotation, where this has
+        one.
+    own_model
+        The model that was trained or chosen for the annotation, or that its project remembers; None
+        where there is none.
     results
         The `Results` of the last prediction.
     training
@@ -121,6 +137,8 @@ class Session:
         The `FrameBook`: what is annotated, frame by frame.
     keeper
         The `Keeper`, which saves it.
+    fine_tuning
+        The `FineTuning`: whether the model can go on learning from the annotation.
     """
 
     image_changed = Signal(object)
@@ -149,9 +167,15 @@ class Session:
     def __init__(self, viewer: napari.viewer.Viewer | None = None) -> None:
         self.book: Any = None
         self.keeper: Any = None
+        self.fine_tuning: Any = None
         self._model: Path | None = None
+        self._by_hand = False
+        self._models: WeakKeyDictionary[Any, OwnModel] = WeakKeyDictionary()
         self._chosen: dict[str, bool] = {"image": False, "annotation": False}
         self._viewer = (lambda: None) if viewer is None else weakref.ref(viewer)
+        # before all others, so that they read the model of what is current
+        self.annotation_changed.connect(self._follow_model)
+        self.project_changed.connect(self._know_model)
         if viewer is not None:
             events = viewer.layers.events
             for emitter in (events.inserted, events.removed, events.reordered):
@@ -171,9 +195,88 @@ class Session:
 
     @model.setter
     def model(self, path: Path) -> None:
+        self.set_model(path, self.annotation, self.project)
+
+    @property
+    def model_by_hand(self) -> bool:
+        """Whether somebody chose the model that predicts, and has trained none since."""
+        return self._by_hand
+
+    @property
+    def own_model(self) -> Path | None:
+        """The model of the annotation, also where another one was chosen by hand."""
+        own = self._own(self.annotation)
+        return None if own is None else own.path
+
+    def choose_model(self, path: Path | None) -> None:
+        """Take the model that somebody chose; the project remembers it, and it stays until the next choice.
+
+        Parameters
+        ----------
+        path
+            A run folder or a model file; None for no model.
+        """
+        self._show_model(path, path is not None)
+        if path is not None and self.annotation is not None:
+            self._models[unwrap(self.annotation)] = OwnModel(path, by_hand=True)
+        if path is not None:
+            self._remember(path, self.project)
+
+    def set_model(self, path: Path, annotation: Any, project: Any) -> None:
+        """Say which model was trained for an annotation, which need not be the present one.
+
+        Parameters
+        ----------
+        path
+            A run folder or a model file.
+        annotation
+            The labels layer that it has learned from.  Where another one is painted on now, that keeps
+            its own model, or the one that was chosen by hand.
+        project
+            The project of that annotation, which remembers the model; None where there is none yet.
+        """
+        if annotation is not None:
+            self._models[unwrap(annotation)] = OwnModel(path)
+        self._remember(path, project)
+        if same(annotation, self.annotation) or (self.own_model is None and not self._by_hand):
+            self._show_model(path)
+
+    def _own(self, annotation: Any) -> OwnModel | None:
+        return None if annotation is None else self._models.get(unwrap(annotation))
+
+    def _show_model(self, path: Path | None, by_hand: bool = False) -> None:
         # also said where the path is the same: the file in it may be new
-        self._model = path
-        self.model_changed.emit(str(path))
+        self._model, self._by_hand = path, by_hand
+        self.model_changed.emit("" if path is None else str(path))
+
+    def _follow_model(self, annotation: Any) -> None:
+        """Take the model of the labels that are current now, unless another one was chosen by hand."""
+        own = self._own(annotation)
+        if own is not None and own.path != self._model and (own.by_hand or not self._by_hand):
+            self._show_model(*own)
+
+    def _know_model(self, project: Any) -> None:
+        """Take the model that a project remembers; one without any remembers that of its annotation."""
+        if project is None or self.annotation is None:
+            return
+        annotation, remembered = unwrap(self.annotation), project.model
+        own = self._models.get(annotation)
+        if own is None and self._by_hand and self._model is not None and remembered is None:
+            own = self._models[annotation] = OwnModel(self._model, by_hand=True)
+        if own is None and remembered is not None:
+            self._models[annotation] = OwnModel(remembered)
+            self._follow_model(annotation)
+        elif own is not None and own.path != remembered and (own.by_hand or remembered is None):
+            self._remember(own.path, project)
+
+    def _remember(self, path: Path, project: Any) -> None:
+        there = path.is_file() or (path / "model.pt").is_file()  # else it is half typed
+        if project is not None and self.keeper is not None and there:
+            self.keeper.run(lambda: project.set_model(path), failed=self._not_remembered)
+
+    def _not_remembered(self, error: Exception) -> None:
+        words = f"The project could not remember the model: {error}"
+        self.trouble = f"{self.trouble}\n\n{words}".strip()
 
     def images(self) -> list[Any]:
         """Return the image layers that one can work on, in the order of the viewer."""
@@ -295,8 +398,10 @@ def session(viewer: napari.viewer.Viewer) -> Session:
     if key not in _sessions:
         from napari_jnet.plugin.keeping.book import FrameBook
         from napari_jnet.plugin.keeping.keeper import Keeper
+        from napari_jnet.plugin.train.fine_tuning import FineTuning
 
         _sessions[key] = made = Session(raw)
+        made.fine_tuning = FineTuning(made)
         made.book = FrameBook(made)
         made.keeper = Keeper(made)
         weakref.finalize(raw, _sessions.pop, key, None)

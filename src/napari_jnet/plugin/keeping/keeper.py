@@ -419,8 +419,6 @@ class Keeper:
             return
         if self._session.project is not project:
             self._session.project = project
-            if project.model is not None:
-                self._session.model = project.model
             self._copy.begin(kept)
         known = self._book.roles
         news = {number: role for number, role in project.roles.items() if number not in known}

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFormLayout, QLineEdit
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QLineEdit, QPushButton
 from superqt import QLabeledDoubleSlider, QLabeledSlider
 from superqt.utils import qthrottled
 
 from napari_jnet.config import InstanceConfig, TargetConfig, options
 from napari_jnet.plugin.forms import OptionEditor, PathEdit, small_label
 from napari_jnet.plugin.predict.words import model_words
+from napari_jnet.plugin.session import Lifetime, Session
 
 __all__ = ["ModelForm", "SeparationForm"]
 
@@ -27,10 +28,20 @@ _TITLES = {
 
 
 class ModelForm:
-    """The model; for files of the original J-Net also what such files do not hold."""
+    """The model of the session; for files of the original J-Net also what such files do not hold.
 
-    def __init__(self, form: QFormLayout) -> None:
-        self._form = form
+    Parameters
+    ----------
+    form
+        Gets the rows.
+    session
+        Of the viewer.  What is typed or browsed for is chosen there, and what is chosen there is shown.
+    lifetime
+        Ends the listening.
+    """
+
+    def __init__(self, form: QFormLayout, session: Session, lifetime: Lifetime) -> None:
+        self._form, self._session = form, session
         self._path = PathEdit(
             "either", caption="A model, or a run", placeholder="run folder or model file"
         )
@@ -40,17 +51,43 @@ class ModelForm:
         self._bound = OptionEditor(options(TargetConfig)["dt_bound"], kind=float)
         self._bound.setToolTip("The bound of the distance in pixels it was trained with.")
         form.addRow("Model", self._path)
-        self.words = small_label(model_words(None))
+        self.words = small_label()
         form.addRow(self.words)
+        self.own_button = QPushButton()
+        self.own_button.setToolTip("The labels that are painted on have a model of their own.")
+        self.own_button.clicked.connect(self._take_own)
+        form.addRow(self.own_button)
         form.addRow("Resolution levels", self._levels)
         form.addRow("Distance bound", self._bound)
-        self._path.changed.connect(lambda _text: self.tell())
+        self._path.changed.connect(self._typed)
+        for emitter in (session.model_changed, session.annotation_changed, session.project_changed):
+            lifetime.connect(emitter, self._show)
         self.ask(())
+        self._show()
 
-    def tell(self) -> None:
-        """Say which model it is; what an original file does not hold is asked for anew."""
-        self.ask(())
-        self.words.setText(model_words(self.path))
+    @property
+    def path(self) -> Path | None:
+        """The run folder or model file that is shown, which is that of the session."""
+        return self._path.path
+
+    def _typed(self, _text: str) -> None:
+        if self._path.path != self._session.model:
+            self.ask(())  # what an original file does not hold is asked for anew
+            self._session.choose_model(self._path.path)
+
+    def _take_own(self) -> None:
+        if self._session.own_model is not None:
+            self._session.choose_model(self._session.own_model)
+
+    def _show(self, _what: Any = None) -> None:
+        """Say which model predicts, and offer that of the labels where it is another one."""
+        model, own = self._session.model, self._session.own_model
+        if self._path.path != model:
+            self.ask(())
+            self._path.path = model  # known already: nobody has chosen anything
+        self.words.setText(model_words(model))
+        self.own_button.setText("" if own is None else f"Use the model of these labels: {own.name}")
+        self.own_button.setVisible(own is not None and own != model)
 
     def ask(self, missing: tuple[str, ...], levels: int = 0) -> None:
         """Show the fields for what a model file does not hold."""
@@ -61,16 +98,6 @@ class ModelForm:
         if levels:
             such = ", ".join(str(level) for level in range(1 - levels, 1))
             self._levels.setPlaceholderText(f"{levels} levels, such as {such}")
-
-    @property
-    def path(self) -> Path | None:
-        """The run folder or model file."""
-        return self._path.path
-
-    @path.setter
-    def path(self, path: Path | str) -> None:
-        self._path.path = path
-        self.tell()
 
     def set_facts(self, levels: tuple[int, ...] | None, bound: float | None) -> None:
         """Fill in what an original file does not hold."""

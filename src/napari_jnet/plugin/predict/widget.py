@@ -27,7 +27,6 @@ from napari_jnet.plugin.predict.renewal import Renewal
 from napari_jnet.plugin.predict.results import Results
 from napari_jnet.plugin.predict.scope_form import ScopeForm
 from napari_jnet.plugin.predict.scopes import draw_region, work
-from napari_jnet.plugin.predict.words import latest_run
 from napari_jnet.plugin.torch_loading import load_torch_soon
 
 if TYPE_CHECKING:
@@ -67,16 +66,13 @@ class PredictWidget(JobWidget):
             "toggle_overlays": self.toggle_overlays,
         }
         bind_keys(self._session, actions, self._lifetime)
-        self._lifetime.connect(self._session.model_changed, self.set_model)
-        self._lifetime.connect(self._session.project_changed, self._follow_project)
-        self._follow_project(self._session.project)
 
     def _input_part(self) -> None:
         form = self._group("Predict")
         self.image_combo = LayerCombo(self._session, "image", self._lifetime)
         self.image_combo.setToolTip("The image to segment; the active image is chosen at first.")
         form.addRow("Image", self.image_combo)
-        self.model_form = ModelForm(form)
+        self.model_form = ModelForm(form, self._session, self._lifetime)
         self.scope_form = ScopeForm(form)
         self.scope_form.draw_button.clicked.connect(self.draw_region)
         self.predict_button = QPushButton("Predict")
@@ -140,7 +136,7 @@ class PredictWidget(JobWidget):
         dt_bound: float | None = None,
     ) -> None:
         """Choose a run folder or a model file; the rest is for files of the original J-Net only."""
-        self.model_form.path = path
+        self._session.choose_model(Path(path) if str(path) else None)
         self.model_form.set_facts(resolution_levels, dt_bound)
 
     def set_scope(self, scope: str) -> None:
@@ -256,20 +252,12 @@ class PredictWidget(JobWidget):
         return layer, image_stack(layer)
 
     def _model(self) -> tuple[Path, dict[str, Any]]:
-        path, facts = self.model_form.path, self.model_form.facts
+        path, facts = self._session.model, self.model_form.facts
         if path is None:
             if self.image_combo.layer is None:
                 raise ValueError("There is no image in the viewer; open one first.")
             raise ValueError("There is no model; train one, or choose a run folder or a file.")
         return path, facts
-
-    def _follow_project(self, project: Any) -> None:
-        """Take the model of the session; the newest run of the user only where nothing is known."""
-        model = self._session.model or getattr(project, "model", None)
-        if model is None and project is None:
-            model = latest_run()
-        if model is not None:
-            self.set_model(model)
 
     def _choose_export(self) -> None:
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_jnet.data.project_runs import RunSummary, read_run
 
-__all__ = ["latest_run", "model_words"]
+__all__ = ["model_words"]
 
 
 def model_words(path: Path | None) -> str:
@@ -52,10 +52,3 @@ def _scores(run: RunSummary) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-def latest_run() -> Path | None:
-    """Return the newest run in the folder that runs go to where there is no project."""
-    models = (Path.home() / "napari-jnet-runs").glob("*/model.pt")
-    newest = max(models, key=lambda model: model.stat().st_mtime, default=None)
-    return None if newest is None else newest.parent

@@ -120,7 +120,11 @@ class Advisor(QObject):
             assert present is not None
             return Past(None, read_past(present.parent, present), read_run(present))
 
-        self.background.submit(read, self._past_found)
+        def told(past: Past) -> None:
+            if self._session.project is project:  # else it is of other labels
+                self._past_found(past)
+
+        self.background.submit(read, told)
 
 
 def _make_ready() -> None:

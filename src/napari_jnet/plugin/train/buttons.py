@@ -21,6 +21,10 @@ from napari_jnet.plugin.train.preflight import Problem
 
 __all__ = ["TrainButtons"]
 
+_FINE_TUNE_TIP = (
+    "Go on from the model that Predict shows with all that is painted now, old and new: fewer minutes "
+    "do than for training anew. The better of both models is kept."
+)
 _TRAIN_TIP = "Train in the background; painting and browsing go on."
 
 
@@ -37,13 +41,10 @@ class TrainButtons(QWidget):
         self._blocking: list[Problem] = []
         self._running = False
         self._model: Path | None = None
+        self._why_not = ""
         self.resumable: Path | None = None
         self.train = QPushButton("Train")
         self.fine_tune = QPushButton("Fine-tune")
-        self.fine_tune.setToolTip(
-            "Go on from the present model with all that is painted now, old and new: fewer minutes "
-            "do than for training anew. The better of both models is kept."
-        )
         self.go_on = QPushButton()
         self.go_on.setToolTip("Go on where it was stopped, with all that is painted now.")
         self.pause = QPushButton("Pause")
@@ -83,9 +84,9 @@ class TrainButtons(QWidget):
         QApplication.clipboard().setText(text)
         self.copied.emit(title)
 
-    def set_model(self, model: Path | None) -> None:
-        """Offer to fine-tune where there is a model."""
-        self._model = model
+    def set_model(self, model: Path | None, why_not: str) -> None:
+        """Offer to fine-tune where there is a model, and nothing says why that cannot work."""
+        self._model, self._why_not = model, why_not
         self._refresh()
 
     def set_blocking(self, problems: list[Problem]) -> None:
@@ -122,6 +123,7 @@ class TrainButtons(QWidget):
         self.go_on.setEnabled(ready)
         self.train.setVisible(free)
         self.copy.setVisible(free)
-        self.fine_tune.setVisible(free and self._model is not None)
+        self.fine_tune.setToolTip(reason or _FINE_TUNE_TIP)
+        self.fine_tune.setVisible(free and self._model is not None and not self._why_not)
         self.go_on.setVisible(free and self.resumable is not None)
         self.pause.setVisible(not free)

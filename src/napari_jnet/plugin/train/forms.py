@@ -93,12 +93,12 @@ class TrainForms:
         Raises
         ------
         ValueError
-            If there is no model to fine-tune.
+            If there is no model to fine-tune, or it cannot learn from these labels.
         """
         if not fine_tune:
             return self.run.start_from
-        if self._session.model is None:
-            raise ValueError("There is no model to fine-tune yet; press Train first.")
+        if why_not := self._session.fine_tuning.why_not:
+            raise ValueError(why_not)
         return self._session.model
 
     def facts(self, hardware: Hardware) -> TrainingFacts:

@@ -83,6 +83,8 @@ class TrainingFacts:
         Where it will compute.
     channels, minutes
         Of the network (0 where it is no U-Net), of the budget (None where epochs count).
+    misfit
+        Why the model of the session cannot be fine-tuned with these labels; "" where it can.
     """
 
     image: str | None = None
@@ -102,6 +104,7 @@ class TrainingFacts:
     hardware: Hardware = field(default_factory=Hardware)
     channels: int = 0
     minutes: float | None = None
+    misfit: str = ""
 
     @property
     def used(self) -> tuple[FrameFacts, ...]:
@@ -114,6 +117,8 @@ def check(facts: TrainingFacts) -> list[Problem]:
     found = list(_layers(facts))
     if not found:
         found = [*_labels(facts), *_frames(facts), *_classes(facts), *_sparse(facts)]
+        if facts.misfit:
+            found.append(Problem(f"Fine-tune is not offered. {facts.misfit}", blocking=False))
     found += [*_disk(facts), *_speed(facts)]
     return sorted(found, key=lambda problem: not problem.blocking)
 

@@ -59,6 +59,7 @@ def gather(
         hardware=hardware,
         channels=network.channels if network is not None and network.name == "unet" else 0,
         minutes=None if config is None else config.training.minutes,
+        misfit=session.fine_tuning.misfit,
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +9,15 @@ from qtpy.QtWidgets import QComboBox, QFormLayout
 
 from napari_jnet.plugin.forms import PathEdit
 
-__all__ = ["RunForm", "new_run_folder"]
+__all__ = ["RunForm"]
 
 SCRATCH, MODEL, RESUME = "from scratch", "from a model", "go on with this run"
-
-
-def new_run_folder(name: str) -> Path:
-    """Return a run folder that does not exist yet, named after the image and the time."""
-    plain = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "image"
-    stem = f"{plain}-{datetime.datetime.now():%Y%m%d-%H%M}"
-    root = Path.home() / "napari-jnet-runs"
-    candidates = [root / stem, *(root / f"{stem}-{n}" for n in range(2, 1000))]
-    return next(folder for folder in candidates if not folder.exists())
 
 
 class RunForm:
     """Where to start from and where the run goes: for those who want it otherwise than suggested."""
 
     def __init__(self, form: QFormLayout) -> None:
-        self._suggested = ""
         self._offered: Path | None = None
         self._start = QComboBox()
         self._start.addItems([SCRATCH, MODEL, RESUME])
@@ -61,12 +49,6 @@ class RunForm:
         self._form.labelForField(self._model).setVisible(wanted)
         self._model.setVisible(wanted)
 
-    def suggest(self, folder: Path | None) -> None:
-        """Suggest a run folder, or with None the project's; one that the user has typed stays."""
-        if not self.chosen:
-            self._suggested = "" if folder is None else str(folder)
-            self._folder.path = self._suggested
-
     def offer_model(self, run: Path) -> None:
         """Offer a run as the model to start from, unless the user has typed another."""
         if self._model.path in (None, self._offered):
@@ -83,15 +65,8 @@ class RunForm:
             self._start.setCurrentText(RESUME if values["resume"] else SCRATCH)
 
     def forget_folder(self) -> None:
-        """Let go of the run folder that somebody typed; the next suggestion is taken."""
-        self._suggested = ""
+        """Let go of the run folder that somebody typed."""
         self._folder.path = None
-
-    @property
-    def chosen(self) -> bool:
-        """Whether somebody has typed a run folder."""
-        path = self._folder.path
-        return path is not None and str(path) != self._suggested
 
     @property
     def folder(self) -> Path | None:

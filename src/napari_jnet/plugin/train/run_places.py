@@ -1,4 +1,4 @@
-"""Where the next run goes: where somebody said, into the project, or into the home."""
+"""Where the next run goes: where somebody said, or into the project."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari_jnet.plugin.session import Lifetime, SaveStatus, Session
-from napari_jnet.plugin.train.run_form import RunForm, new_run_folder
+from napari_jnet.plugin.session import Lifetime, SaveStatus, Session, same
+from napari_jnet.plugin.train.run_form import RunForm
 
 __all__ = ["RunPlaces"]
 
@@ -22,7 +22,7 @@ class RunPlaces:
     form
         Says which folder somebody wants.
     failed
-        Called with an `OSError` when the project cannot be made.
+        Called with the error when the project cannot be made, or other labels were chosen meanwhile.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class RunPlaces:
     ) -> None:
         self._session, self._form, self._failed = session, form, failed
         self._found: Callable[[Path], None] | None = None
+        self._labels: Any = None  # that the project is made for
         lifetime.connect(session.saving_changed, self._saving)
         lifetime.at_end(self.forget)
 
@@ -55,10 +56,8 @@ class RunPlaces:
             found(self._form.folder)
         elif session.project is not None:
             found(session.project.reserve_run())
-        elif session.keeper is None:
-            found(new_run_folder(session.image.name))
         else:
-            self._found = found
+            self._found, self._labels = found, session.annotation
             session.keeper.ensure_project(self._made)
 
     def forget(self) -> None:
@@ -67,7 +66,16 @@ class RunPlaces:
 
     def _made(self, project: Any) -> None:
         found, self._found = self._found, None
+        labels, self._labels = self._labels, None
         if found is None:
+            return
+        if not same(labels, self._session.annotation):
+            self._failed(
+                ValueError(
+                    f"Other labels than {labels.name!r} were chosen while their project was made; press "
+                    "Train again for those that are chosen now."
+                )
+            )
             return
         try:
             run = project.reserve_run()

@@ -15,7 +15,7 @@ from napari_jnet.events import EpochEnd
 from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.keys import bind_keys
-from napari_jnet.plugin.session import Session, TrainingStatus
+from napari_jnet.plugin.session import Session, TrainingStatus, same
 from napari_jnet.plugin.train.advisor import Advisor
 from napari_jnet.plugin.train.buttons import TrainButtons
 from napari_jnet.plugin.train.checks import TrainingChecks
@@ -69,7 +69,7 @@ class TrainWidget(JobWidget):
         self.checks = TrainingChecks(
             session, lifetime, forms, self._facts, self._checked, self.show_error
         )
-        self.rounds = Rounds(session, lifetime, self._relay)
+        self.rounds = Rounds(session, self._relay)
         self._meanwhile = PaintedMeanwhile(session.book, lifetime)
         self._places = RunPlaces(session, lifetime, self.run_form, self._refuse)
         self._lower_part()
@@ -82,11 +82,11 @@ class TrainWidget(JobWidget):
             busy=lambda: self.running,
         )
         lifetime.connect(napari_viewer.dims.events.current_step, self._follow_viewer)
-        lifetime.connect(session.model_changed, self._model_changed)
+        lifetime.connect(session.fine_tuning.changed, self._model_changed)
+        lifetime.connect(session.annotation_changed, self._other_labels)
         lifetime.at_end(_forget(session, self._relay))
         bind_keys(session, {"train": self.press}, lifetime)
         self._model_changed()
-        self.checks.now()
 
     def _lower_part(self) -> None:
         self.device_line = small_label("Device: looked up when the widget is shown")
@@ -166,8 +166,8 @@ class TrainWidget(JobWidget):
         self._begin(run, None, resume=True, start_from=None)
 
     def press(self) -> None:
-        """Do what comes next, for the key: fine-tune where there is a model, else train."""
-        self.start(fine_tune=self._session.model is not None)
+        """Do what comes next, for the key: fine-tune where that can work, else train."""
+        self.start(fine_tune=self._session.fine_tuning.possible)
 
     def toggle_pause(self, *_: Any) -> None:
         """Let the training rest, or go on."""
@@ -236,11 +236,17 @@ class TrainWidget(JobWidget):
 
     def _checked(self, problems: list[Problem]) -> None:
         self.buttons.set_blocking([problem for problem in problems if problem.blocking])
+        self.buttons.set_model(self._session.model, self._session.fine_tuning.why_not)
 
     def _model_changed(self, _path: Any = None) -> None:
-        self.buttons.set_model(self._session.model)
+        self.checks.now()  # tells the buttons too
         if self._session.model is not None:
             self.run_form.offer_model(self._session.model)
+
+    def _other_labels(self, _layer: Any) -> None:
+        """Let go of the runs of other labels; those of these labels' project are read then."""
+        self.advisor.present = None
+        self.buttons.offer(None)
 
     def _follow_viewer(self, _event: Any = None) -> None:
         if self.running and self._preview is not None and self._source is not None:
@@ -269,7 +275,12 @@ class TrainWidget(JobWidget):
 
     def _tell(self, state: str, outcome: str = "") -> None:
         self._session.training = TrainingStatus(
-            state, self._run, self.monitor.epoch, self.monitor.part, outcome
+            state,
+            self._run,
+            self.monitor.epoch,
+            self.monitor.part,
+            outcome,
+            self.rounds.labels,
         )
 
     def _on_event(self, event: Any) -> None:
@@ -315,7 +326,8 @@ class TrainWidget(JobWidget):
         self._feed = None
         self._tell("idle", outcome)
         self.checks.now()
-        self.advisor.present = self._run
+        if same(self.rounds.labels(), self._session.annotation):
+            self.advisor.present = self._run
         self.advisor.read_runs()
         super()._end(outcome)
 

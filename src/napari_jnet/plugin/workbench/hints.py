@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_jnet.data.stack import LabelKind
+from napari_jnet.plugin.session import unwrap
 
 __all__ = ["Facts", "Hint", "advise", "facts_of", "step_states"]
 
@@ -21,6 +22,8 @@ class Facts:
     ----------
     image, annotation, model
         Whether there is one.
+    fine_tune
+        Whether the model can go on learning from the labels.
     offer
         Whether earlier work on this stack can be gone on with, and nobody has answered yet.
     kind
@@ -33,6 +36,8 @@ class Facts:
         Whether both are painted; asked of scribbles only.
     training, progress, outcome
         As in `TrainingStatus`.
+    learning
+        Whether the training learns from these labels, and not from others.
     new_frames
         Frames painted or corrected since the network last learned from them.
     predicted
@@ -50,6 +55,7 @@ class Facts:
     image: bool = False
     annotation: bool = False
     model: bool = False
+    fine_tune: bool = True
     offer: bool = False
     kind: LabelKind = LabelKind.INSTANCES
     length: int = 0
@@ -58,6 +64,7 @@ class Facts:
     background: bool = False
     foreground: bool = False
     training: str = "idle"
+    learning: bool = True
     progress: float = 0.0
     outcome: str = ""
     new_frames: int = 0
@@ -119,7 +126,7 @@ def advise(facts: Facts) -> Hint:
             "train",
             "Go on with the training",
         )
-    if not facts.model:
+    if not facts.model or (facts.new_frames and not facts.fine_tune):
         return _before_training(facts)
     if facts.new_frames:
         frames = _count(facts.new_frames, "frame is", "frames are")
@@ -135,6 +142,10 @@ def _while_training(facts: Facts) -> Hint:
         return Hint("Training is paused. Go on, or stop it there.", "train", "Go on")
     if facts.training == "stopping":
         return Hint("Training stops; what it has learned so far is kept.", "train")
+    if not facts.learning:
+        return Hint(
+            "Training on other labels than these: it does not learn what you paint here.", "train"
+        )
     return Hint(
         "Training: look at the preview. You can go on painting; it learns new frames too.", "train"
     )
@@ -178,9 +189,10 @@ def _after_prediction(facts: Facts) -> Hint:
             "predict",
             "Use as annotation",
         )
+    then = "Fine-tune" if facts.fine_tune else "Train"
     return Hint(
         f"{facts.score_name} {facts.score:.2f}. To get better, take the worst frame: Use as "
-        "annotation, correct it, Fine-tune.",
+        f"annotation, correct it, {then}.",
         "predict",
         "Use as annotation",
     )
@@ -220,8 +232,10 @@ def facts_of(session: Any, new_frames: int = 0, unfinished: int = 0) -> Facts:
         image=session.image is not None,
         annotation=session.annotation is not None,
         model=session.model is not None,
+        fine_tune=session.fine_tuning.possible,
         offer=session.offer is not None,
         training=training.state,
+        learning=training.labels() in (None, unwrap(session.annotation)),
         progress=training.progress,
         outcome=training.outcome,
         new_frames=new_frames,

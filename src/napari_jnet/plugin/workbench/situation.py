@@ -7,7 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, QTimer
 
-from napari_jnet.plugin.session import Lifetime, Session
+from napari_jnet.plugin.session import Lifetime, Session, same
 from napari_jnet.plugin.workbench.hints import Facts, facts_of
 
 __all__ = ["Situation"]
@@ -48,7 +48,9 @@ class Situation(QObject):
         for name in _CHANGES:
             lifetime.connect(getattr(session, f"{name}_changed"), self._soon)
         lifetime.connect(session.training_changed, self._training_changed)
+        lifetime.connect(session.fine_tuning.changed, self._soon)
         lifetime.connect(session.book.changed, self._soon)
+        lifetime.connect(session.book.kind_changed, self._soon)
         lifetime.connect(session.book.edited, self._note)
         lifetime.connect(session.annotation_changed, self._start_anew)
         lifetime.connect(session.project_changed, self._read_runs)
@@ -74,6 +76,8 @@ class Situation(QObject):
         self._edited, self._recent = set(), set()
 
     def _training_changed(self, status: Any) -> None:
+        if status.labels() is not None and not same(status.labels(), self._session.annotation):
+            return  # nothing is learned from these labels
         now = (status.run, status.epoch)
         if status.state != "idle" and now != self._epoch:
             # what was painted in an epoch is picked up after it, unless it was the last

@@ -1,0 +1,236 @@
+"""The model: chosen, shown, predicting, fine-tuned and remembered are one, for each annotation."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+pytest.importorskip("pytestqt")
+
+from napari.components import ViewerModel
+
+from napari_jnet.data.project import Project
+from napari_jnet.plugin.annotate.layers import new_annotation
+from napari_jnet.plugin.predict.widget import PredictWidget
+from napari_jnet.plugin.session import session
+from napari_jnet.plugin.train.feed import FrameFeed, labels_now
+from napari_jnet.plugin.train.round_end import Rounds
+from napari_jnet.plugin.worker import Relay
+
+
+@pytest.fixture
+def viewer(qapp):
+    model = ViewerModel()
+    model.add_image(np.random.default_rng(0).random((4, 32, 32)), name="movie")
+    return model
+
+
+@pytest.fixture
+def state(viewer):
+    return session(viewer)
+
+
+@pytest.fixture
+def predict(viewer, qtbot):
+    widget = PredictWidget(viewer)
+    qtbot.addWidget(widget)
+    return widget
+
+
+@pytest.fixture
+def rounds(state, qtbot):
+    made = Rounds(state, Relay())
+    qtbot.addWidget(made.panel)
+    return made
+
+
+def run_folder(path: Path) -> Path:
+    """Return a run folder with a file in place of a model."""
+    path.mkdir(parents=True)
+    (path / "model.pt").write_text("a model")
+    return path
+
+
+def paint(state, frame=0):
+    with state.annotation.block_history():
+        at = [a.ravel() for a in np.mgrid[4:8, 4:8]]
+        state.annotation.data_setitem((np.full(16, frame), *at), 1)
+
+
+def saved(state):
+    """Return the project of the present annotation, with all that is painted."""
+    project = state.keeper.ensure_project()
+    state.keeper.wait()
+    return project
+
+
+def one_model(state, predict):
+    """Return the model, which the form shows, Predict opens and fine-tuning begins with."""
+    shown, predicting = predict.model_form.path, predict._model()[0]
+    assert shown == predicting == state.model
+    return state.model
+
+
+def train(rounds, state, run):
+    """Begin a training, as the widget does; return what ends it."""
+    rounds.begin(run)
+    feed = FrameFeed(labels_now(state))
+
+    def end(*, compare=False):
+        done = []
+        run_folder(run)
+        rounds.end(feed, "cpu", compare=compare, then=lambda: done.append(True))
+        state.keeper.wait()
+        assert done
+
+    return end
+
+
+def test_a_model_chosen_by_hand_stays_when_the_first_stroke_makes_a_project(
+    state, predict, tmp_path
+):
+    chosen = run_folder(tmp_path / "chosen")
+    new_annotation(state)
+    state.set_model(run_folder(tmp_path / "of-this-session"), state.annotation, None)
+    predict.set_model(chosen)
+    paint(state)
+    project = saved(state)
+    assert one_model(state, predict) == chosen
+    assert Project.open(project.path).model == chosen
+
+
+def test_a_model_chosen_before_there_is_an_annotation_is_remembered_by_its_project(
+    state, predict, tmp_path
+):
+    chosen = run_folder(tmp_path / "chosen")
+    predict.set_model(chosen)
+    new_annotation(state)
+    paint(state)
+    assert Project.open(saved(state).path).model == chosen
+
+
+def test_what_is_typed_is_the_model_at_once(state, predict, tmp_path, qtbot):
+    chosen = run_folder(tmp_path / "chosen")
+    new_annotation(state)
+    predict.model_form._path._edit.setText(str(chosen))
+    assert one_model(state, predict) == chosen
+    paint(state)
+    saved(state)
+    assert one_model(state, predict) == chosen
+
+
+def test_a_model_chosen_by_hand_stays_with_another_annotation_and_without_any(
+    state, predict, viewer, tmp_path
+):
+    trained, chosen = (run_folder(tmp_path / name) for name in ("trained", "chosen"))
+    first = new_annotation(state)
+    state.set_model(trained, first, None)
+    second = new_annotation(state)
+    predict.set_model(chosen)
+    state.choose("annotation", first)
+    assert one_model(state, predict) == chosen
+    viewer.layers.remove(second)
+    viewer.layers.remove(first)
+    assert state.annotation is None
+    assert one_model(state, predict) == chosen
+
+
+def test_the_model_of_the_labels_is_one_click_away(state, predict, tmp_path):
+    trained, chosen = (run_folder(tmp_path / name) for name in ("trained", "chosen"))
+    first = new_annotation(state)
+    state.set_model(trained, first, None)
+    button = predict.model_form.own_button
+    assert not button.isVisibleTo(predict)
+    new_annotation(state)
+    predict.set_model(chosen)
+    state.choose("annotation", first)
+    assert "trained" in button.text()
+    assert button.isVisibleTo(predict)
+    button.click()
+    assert one_model(state, predict) == trained
+    assert not button.isVisibleTo(predict)
+
+
+def test_each_annotation_has_the_model_that_was_trained_for_it(state, predict, tmp_path):
+    one, other = (run_folder(tmp_path / name) for name in ("one", "other"))
+    first = new_annotation(state)
+    state.set_model(one, first, None)
+    second = new_annotation(state)
+    assert one_model(state, predict) == one  # the new labels have none: nothing is swapped
+    state.set_model(other, second, None)
+    state.choose("annotation", first)
+    assert one_model(state, predict) == one
+    state.choose("annotation", second)
+    assert one_model(state, predict) == other
+
+
+def test_a_model_goes_to_the_labels_and_the_project_that_it_was_trained_for(state, predict, rounds):
+    first = new_annotation(state)
+    paint(state)
+    project = saved(state)
+    end = train(rounds, state, project.new_run())
+    new_annotation(state)
+    paint(state)
+    other = saved(state)
+    end()
+    assert Project.open(project.path).model == project.path / "runs/001"
+    assert Project.open(other.path).model is None
+    state.choose("annotation", first)
+    assert one_model(state, predict) == project.path / "runs/001"
+
+
+def test_a_model_is_remembered_although_its_labels_are_gone(state, predict, rounds, viewer):
+    first = new_annotation(state)
+    paint(state)
+    project = saved(state)
+    end = train(rounds, state, project.new_run())
+    new_annotation(state)
+    viewer.layers.remove(first)
+    end()
+    assert Project.open(project.path).model == project.path / "runs/001"
+    assert one_model(state, predict) == project.path / "runs/001"  # there is no other
+
+
+def test_a_model_chosen_while_it_trains_is_kept_and_the_trained_one_offered(
+    state, predict, rounds, tmp_path
+):
+    chosen = run_folder(tmp_path / "chosen")
+    new_annotation(state)
+    paint(state)
+    project = saved(state)
+    end = train(rounds, state, project.new_run())
+    predict.set_model(chosen)
+    end(compare=True)
+    assert one_model(state, predict) == chosen
+    assert Project.open(project.path).model == chosen
+    assert "chosen" in rounds.panel.text
+    rounds.panel.button.click()
+    assert one_model(state, predict) == project.path / "runs/001"
+
+
+def test_a_training_takes_the_place_of_a_model_chosen_before_it(state, predict, rounds, tmp_path):
+    predict.set_model(run_folder(tmp_path / "chosen"))
+    new_annotation(state)
+    paint(state)
+    project = saved(state)
+    train(rounds, state, project.new_run())(compare=True)  # without a validation frame
+    assert one_model(state, predict) == project.path / "runs/001"
+    assert Project.open(project.path).model == project.path / "runs/001"
+
+
+def test_no_model_is_said_where_it_is_taken_out_of_the_form(state, predict, tmp_path):
+    predict.set_model(run_folder(tmp_path / "chosen"))
+    predict.set_model("")
+    assert state.model is None
+    with pytest.raises(ValueError, match="There is no model; train one"):
+        predict._model()
+
+
+def test_half_typed_paths_are_not_remembered(state, predict, tmp_path):
+    new_annotation(state)
+    paint(state)
+    project = saved(state)
+    predict.model_form._path._edit.setText(str(tmp_path))
+    state.keeper.wait()
+    assert Project.open(project.path).model is None

@@ -1,0 +1,143 @@
+"""Fine-tune is offered only where it can work, and the hints say the same as the buttons."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+pytest.importorskip("pytestqt")
+
+from napari.components import ViewerModel
+
+from napari_jnet.config import preset
+from napari_jnet.data.stack import LabelKind
+from napari_jnet.plugin.annotate.layers import new_annotation
+from napari_jnet.plugin.session import session
+from napari_jnet.plugin.train.widget import TrainWidget
+from napari_jnet.plugin.workbench.hints import advise, facts_of
+
+
+@pytest.fixture
+def viewer(qapp):
+    made = ViewerModel()
+    made.add_image(np.random.default_rng(0).random((4, 32, 32)), name="movie")
+    return made
+
+
+@pytest.fixture
+def state(viewer):
+    return session(viewer)
+
+
+@pytest.fixture
+def widget(viewer, qtbot):
+    made = TrainWidget(viewer)
+    qtbot.addWidget(made)
+    return made
+
+
+def run_folder(path, **network):
+    """Return a run of a network with these settings; its model is an empty file."""
+    path.mkdir(parents=True)
+    (path / "model.pt").touch()
+    config = preset("unet").replace({f"network.{name}": v for name, v in network.items()})
+    (path / "config.json").write_text(json.dumps(config.to_dict()))
+    return path
+
+
+def paint(state, *numbers):
+    for frame in (0, 1):
+        for column, number in enumerate(numbers):
+            rows, columns = np.mgrid[4:8, 5 * column : 5 * column + 4]
+            at = (np.full(16, frame), rows.ravel(), columns.ravel())
+            with state.annotation.block_history():
+                state.annotation.data_setitem(at, number)
+    state.book.wait()
+
+
+def offered(state, widget):
+    """Return whether the button, the key, a script and the hint offer to fine-tune: all or none."""
+    widget.checks.now()
+    shown = widget.buttons.fine_tune.isVisibleTo(widget)
+    possible = state.fine_tuning.possible
+    hinted = advise(facts_of(state, new_frames=1)).action == "Fine-tune"
+    assert shown == possible == hinted
+    return shown
+
+
+def test_a_model_of_the_same_kind_may_go_on(state, widget, tmp_path):
+    new_annotation(state)
+    paint(state, 1, 2)
+    assert not offered(state, widget)
+    state.choose_model(run_folder(tmp_path / "001"))
+    assert offered(state, widget)
+
+
+@pytest.mark.parametrize(
+    ("network", "kind", "painted", "words"),
+    [
+        ({"classes": 1}, LabelKind.SCRIBBLES, (1, 2, 3), "3 classes, run 001 was trained with 1"),
+        ({"classes": 1}, LabelKind.CLASSES, (1, 2), "3 classes, run 001 was trained with 1"),
+        ({"classes": 3}, LabelKind.INSTANCES, (1, 2), "are cells.*run 001 was trained with 3"),
+        ({"in_channels": 3}, LabelKind.INSTANCES, (1, 2), "1 channel, run 001 was trained on 3"),
+    ],
+)
+def test_a_model_that_cannot_learn_from_the_labels_is_not_offered_and_why_is_said(
+    state, widget, tmp_path, network, kind, painted, words
+):
+    new_annotation(state, kind)
+    paint(state, *painted)
+    state.choose_model(run_folder(tmp_path / "001", **network))
+    assert not offered(state, widget)
+    hint = advise(facts_of(state, new_frames=1))
+    assert hint.action == "Train"
+    told = [problem for problem in widget.checks.now() if "Fine-tune" in problem.text]
+    assert len(told) == 1 and not told[0].blocking
+    with pytest.raises(ValueError, match=words):
+        widget.forms.start_from(fine_tune=True)
+    assert widget.train_button.isEnabled()
+
+
+def test_what_is_offered_follows_the_labels_and_their_meaning(state, widget, tmp_path):
+    cells = new_annotation(state)
+    paint(state, 1, 2, 3)
+    state.set_model(run_folder(tmp_path / "001"), cells, None)
+    assert offered(state, widget)
+    state.book.set_kind(LabelKind.CLASSES)
+    assert not offered(state, widget)
+    state.book.set_kind(LabelKind.INSTANCES)
+    assert offered(state, widget)
+    new_annotation(state, LabelKind.SCRIBBLES)
+    paint(state, 1, 2, 3)
+    assert not offered(state, widget)  # the model is that of the cells
+    state.choose("annotation", cells)
+    assert offered(state, widget)
+
+
+def test_a_single_file_is_read_first(state, widget, tmp_path, trained_run, qtbot):
+    new_annotation(state)
+    paint(state, 1, 2)
+    file = tmp_path / "mine.pt"
+    file.write_bytes((trained_run / "model.pt").read_bytes())
+    state.choose_model(file)
+    with pytest.raises(ValueError, match="still being read"):
+        widget.forms.start_from(fine_tune=True)
+    qtbot.waitUntil(lambda: state.fine_tuning.possible, timeout=30_000)
+    assert offered(state, widget)
+    file.write_bytes(b"no model")
+    state.choose_model(file)
+    qtbot.waitUntil(lambda: bool(state.fine_tuning.misfit), timeout=30_000)
+    assert not offered(state, widget)
+
+
+def test_a_training_learns_from_the_labels_that_it_was_asked_for(state, widget, qtbot):
+    new_annotation(state)
+    paint(state, 1, 2)
+    with qtbot.waitSignal(widget.finished, timeout=30_000):
+        widget.start()  # makes the project first
+        assert widget.running
+        new_annotation(state)
+        state.keeper.wait()
+    assert "Other labels than 'annotation' were chosen" in widget.message.text
+    assert not widget.running
