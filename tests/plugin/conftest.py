@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -38,9 +40,35 @@ def small():
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory, monkeypatch):
-    """Keep suggested run folders out of the user's home, and layers out of worker threads."""
+    """Keep suggested run folders out of the user's home."""
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-    monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "1")
+
+
+@pytest.fixture(autouse=True)
+def touched_elsewhere(monkeypatch):
+    """Fail where a thread of ours changes a layer, a viewer or another model of napari.
+
+    Every such change emits an event of napari in the thread that makes it.
+
+    Yields
+    ------
+    list of str
+        The events so far and their threads.
+    """
+    from napari.utils.events import EventEmitter
+
+    found: list[str] = []
+    emit = EventEmitter.__call__
+
+    def watched(self, *args, **kwargs):
+        thread = threading.current_thread()
+        if thread.name.startswith("napari-jnet"):
+            found.append(f"{self.default_args.get('type')} in {thread.name}")
+        return emit(self, *args, **kwargs)
+
+    monkeypatch.setattr(EventEmitter, "__call__", watched)
+    yield found
+    assert not found, "touched from a worker thread: " + "; ".join(found)
 
 
 @pytest.fixture

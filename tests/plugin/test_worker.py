@@ -1,11 +1,16 @@
 """The relay between a generator of events and the window: every end, and what lies between."""
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
 
 pytest.importorskip("napari")
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QRunnable, QThreadPool
 
 from napari_jnet.events import BatchEnd, EpochEnd, FramePrediction, Preview
 from napari_jnet.plugin.worker import Relay
@@ -154,20 +159,29 @@ def test_only_the_last_of_waiting_previews_is_shown(qtbot, relay):
 
 
 def test_whole_frames_wait_for_the_window(qtbot, relay):
-    made = []
+    made, ahead = [], []
     blank = np.zeros((2, 2), np.float32)
+    crowded = threading.Event()
 
     def job():
         for number in range(40):
             made.append(number)
+            if number == 8:
+                crowded.set()
             yield FramePrediction(number, number, 40, blank, blank, blank.astype(np.int32))
 
     record = Record()
-    relay.start(job, **record.calls())
-    assert not relay._job.ended.wait(0.3)
-    assert len(made) < 20
+    calls = record.calls()
+
+    def take(event):
+        ahead.append(len(made) - event.number)
+        record.events.append(event)
+
+    relay.start(job, **{**calls, "on_event": take})
+    assert crowded.wait(5)  # and the window has not looked yet
     qtbot.waitUntil(lambda: bool(record.ends), timeout=10000)
     assert [event.number for event in record.events] == list(range(40))
+    assert max(ahead) <= 20
 
 
 def test_a_second_job_is_refused_while_one_runs(qtbot, relay):
@@ -206,7 +220,6 @@ def test_a_paused_job_is_asked_for_nothing_and_goes_on_where_it_was(qtbot, relay
     assert relay.paused and relay.running
     gate.release(10)
     qtbot.waitUntil(lambda: len(record.events) == 4, timeout=5000)
-    assert not relay._job.ended.wait(0.2)
     assert len(asked) == 4
     relay.unpause()
     assert not relay.paused
@@ -237,3 +250,116 @@ def test_a_paused_job_stops_and_closes(qtbot, relay, end):
     assert not relay.paused
     relay.pause()  # without a job: nothing
     assert not relay.paused
+
+
+def test_a_resting_job_keeps_no_thread_from_others(qtbot, relay):
+    """Nor does it matter how many jobs of others fill Qt's own pool."""
+    pool, release = QThreadPool.globalInstance(), threading.Event()
+    others = [QRunnable.create(lambda: release.wait(10)) for _ in range(pool.maxThreadCount() + 1)]
+    for other in others:
+        pool.start(other)
+    resting = [Relay() for _ in range(4)]
+    try:
+        for one in resting:
+            one.start(lambda: counting([]))
+            one.pause()
+        assert run(qtbot, relay, lambda: iter_of("a")).ends == [("done", None)]
+    finally:
+        release.set()
+        for one in resting:
+            one.close()
+        pool.waitForDone()
+
+
+def test_nothing_of_a_job_outlives_it(qtbot, viewer, relay):
+    class Payload:
+        pass
+
+    def start(title):
+        payload = Payload()
+        kept = weakref.ref(payload)
+
+        def job():
+            yield Payload() if payload else None
+            return payload
+
+        record = Record()
+        relay.start(job, **record.calls(), title=title)
+        qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
+        assert record.ends[0][0] == "done"
+        return kept
+
+    kept = [start(title) for title in (None, "Training on movie")]
+    gc.collect()
+    assert [payload() for payload in kept] == [None, None]
+
+
+def test_napari_lists_a_job_by_its_title_until_it_ends(qtbot, viewer, relay):
+    release = threading.Event()
+
+    def job():
+        yield "a"
+        release.wait(5)
+
+    def listed():
+        return list(viewer_of(viewer).window._task_status_manager.get_status())
+
+    record = Record()
+    relay.start(job, **record.calls(), title="Training on movie")
+    assert any("Training on movie" in line for line in listed())
+    release.set()
+    qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
+    assert not listed()
+    relay.start(lambda: counting([]))  # without a title
+    assert not listed()
+
+
+def viewer_of(proxy):
+    return proxy.__wrapped__
+
+
+def test_a_slot_that_raises_loses_no_other_event(qtbot, relay):
+    seen = []
+
+    def take(event):
+        if event == "b":
+            raise ValueError("a bad slot")
+        seen.append(event)
+
+    record = Record()
+    with qtbot.captureExceptions() as raised:
+        relay.start(lambda: iter_of("a", "b", "c"), **{**record.calls(), "on_event": take})
+        qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
+    assert seen == ["a", "c"] and record.ends == [("done", None)]
+    assert [str(error) for _, error, _ in raised] == ["a bad slot"]
+
+
+def test_closing_says_so_while_it_waits_for_a_long_step(qtbot, relay):
+    said, begun = threading.Event(), threading.Event()
+
+    def job():
+        begun.set()
+        said.wait(10)  # the step ends when the word was said
+        yield "a"
+
+    relay.on_wait = said.set
+    relay.start(job)
+    assert begun.wait(5)
+    relay.close()
+    assert said.is_set()
+
+
+@pytest.mark.parametrize("touch", ["name", "data", "visible"])
+def test_a_layer_touched_from_a_job_is_noticed_by_every_test(
+    qtbot, relay, touched_elsewhere, touch
+):
+    layer = ViewerModel().add_image(np.zeros((4, 4)))
+    values = {"name": "other", "data": layer.data + 1, "visible": False}
+
+    def job():
+        setattr(layer, touch, values[touch])
+        yield "a"
+
+    assert run(qtbot, relay, job).ends == [("done", None)]
+    assert touched_elsewhere and all("napari-jnet job" in told for told in touched_elsewhere)
+    touched_elsewhere.clear()

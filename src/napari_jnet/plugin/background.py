@@ -8,15 +8,23 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 
 __all__ = ["Background"]
 
 
 class _Bell(QObject):
-    """Rings in the window's thread, whatever thread pulls it."""
+    """Calls in the window's thread, whatever thread rings it."""
 
     rung = Signal()
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        super().__init__()
+        self._call = call
+        self.rung.connect(self._answer, Qt.ConnectionType.QueuedConnection)
+
+    def _answer(self) -> None:
+        self._call()
 
 
 class Background:
@@ -36,8 +44,7 @@ class Background:
         self._answers: deque[tuple[Callable[[Any], None] | None, Any]] = deque()
         self._waiting: set[Future[None]] = set()
         self._closed = threading.Event()
-        self._bell = _Bell()
-        self._bell.rung.connect(self._deliver)
+        self._bell = _Bell(self._deliver)
 
     @property
     def busy(self) -> bool:

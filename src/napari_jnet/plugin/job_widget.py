@@ -60,6 +60,7 @@ class JobWidget(QWidget):
         self._viewer = viewer
         self._session = session(viewer)
         self._relay = Relay()
+        self._relay.on_wait = self._say_that_it_waits
         self._docked = False
         self.left = False  # the dock was closed: nobody sees the end
         self._lifetime = lifetime = Lifetime()
@@ -140,6 +141,11 @@ class JobWidget(QWidget):
         self._relay.start(
             job, self._on_event, self._on_done, self._on_error, self._on_stopped, title=title
         )
+
+    def _say_that_it_waits(self) -> None:
+        """Say why the window does not close at once; painted now, since nothing else will be."""
+        self.progress.setFormat("finishing this step, then saving…")
+        self.progress.repaint()
 
     def _set_running(self, running: bool) -> None:
         for button in self._starters:

@@ -1,7 +1,8 @@
 """One relay between the long jobs of the engine and the window.
 
-A job is a generator of events.  It runs in a napari worker thread; its events wait in a queue that
-the window empties some fifteen times a second, so that neither side waits for the other.
+A job is a generator of events.  It runs in a thread of its own, never in one of a pool that others
+wait for; its events wait in a queue that the window empties some fifteen times a second, so that
+neither side waits for the other.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any
 
 from napari.qt.threading import FunctionWorker, create_worker
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from napari_jnet.events import BatchEnd, FramePrediction, Preview
 
@@ -22,6 +25,8 @@ __all__ = ["JobMaker", "Relay", "window_threads"]
 
 _INTERVAL_MS = 66
 _FRAMES_WAITING = 8
+_PATIENCE_S = 0.2
+"""A job that ends sooner than this is waited for without a word."""
 _CLOSE_TIMEOUT_S = 30.0
 
 JobMaker = Callable[[], Generator[Any, None, Any]]
@@ -36,9 +41,9 @@ def window_threads() -> int:
 class _Job:
     """What both threads share: the queue of events, the stop flag and how it ended."""
 
-    def __init__(self, make: JobMaker, title: str) -> None:
-        self._make = make
-        self._title = title
+    def __init__(self, make: JobMaker, ring: Callable[[], None]) -> None:
+        self._make: JobMaker | None = make
+        self._ring = ring
         self._events: deque[Any] = deque()
         self._lock = threading.Lock()
         self._emptied = threading.Event()
@@ -50,22 +55,18 @@ class _Job:
         self.value: Any = None
         self.error: Exception | None = None
 
-    def __str__(self) -> str:
-        # napari shows this when it asks whether to close a busy window
-        return self._title
-
-    def __call__(self) -> None:
-        """Run the job to one of its ends; called in the worker thread.
-
-        Nothing is raised: superqt tells of no end where a generator worker raises `RuntimeError`.
-        """
+    def run(self) -> None:
+        """Run the job to one of its ends; called in its thread."""
         try:
             self._run()
         except Exception as error:  # noqa: BLE001 - the boundary of the thread: shown in the window
             self.error = error
             self.outcome = "failed"
         finally:
+            self._make = None  # with all that the job was made of
             self.ended.set()
+            with suppress(RuntimeError):  # the window is gone, and its Qt objects with it
+                self._ring()
 
     @property
     def paused(self) -> bool:
@@ -82,7 +83,15 @@ class _Job:
         self.stop_requested.set()
         self._going.set()
 
+    def wait(self, told: Callable[[], None] | None = None) -> None:
+        """Wait for the end, but not for ever; ``told`` is called where it takes a moment."""
+        if not self.ended.wait(_PATIENCE_S):
+            if told is not None:
+                told()
+            self.ended.wait(_CLOSE_TIMEOUT_S)
+
     def _run(self) -> None:
+        assert self._make is not None
         events = self._make()
         while True:
             self._going.wait()
@@ -130,36 +139,58 @@ def _merge(last: Any, event: Any) -> Any:
     return None
 
 
-class _Worker(FunctionWorker):  # type: ignore[misc]
-    """A napari worker whose `quit` stops the job and waits for its end.
+class _Title:
+    """What napari calls a job when it asks whether to close a busy window."""
 
-    napari calls `quit` when its window closes; Qt aborts if a thread outlives the application.
+    def __init__(self, title: str) -> None:
+        self._title = title
+
+    def __str__(self) -> str:
+        return self._title
+
+    def __call__(self) -> None:
+        """Do nothing: the job has a thread of its own."""
+
+
+class _Announced(FunctionWorker):  # type: ignore[misc]
+    """A job as napari knows it: listed while it runs, stopped and waited for when the window closes.
+
+    napari keeps this for as long as its window lives, so it keeps nothing of the job alive.
     """
 
-    def __init__(self, job: _Job) -> None:
-        super().__init__(job)
-        self._job = job
+    def __init__(self, title: _Title) -> None:
+        super().__init__(title)
+        self.close: Callable[[], None] | None = None
 
     def quit(self) -> None:
-        self._job.stop()
-        self._job.ended.wait(_CLOSE_TIMEOUT_S)
+        if self.close is not None:
+            self.close()
 
 
 class Relay(QObject):
-    """Runs one job at a time in a worker thread and hands its events to the window's thread.
+    """Runs one job at a time in a thread of its own and hands its events to the window's thread.
 
     Exactly one of ``on_done``, ``on_stopped`` and ``on_error`` is called for each job, after the
     last event and when the relay is free again; none after `close`.
+
+    Attributes
+    ----------
+    on_wait
+        Called in the window's thread before it waits for a job whose step takes a moment.
     """
+
+    _rung = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._job: _Job | None = None
-        self._worker: _Worker | None = None
+        self._announced: _Announced | None = None
         self._calls: dict[str, Callable[..., None] | None] = {}
+        self.on_wait: Callable[[], None] | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(_INTERVAL_MS)
         self._timer.timeout.connect(self._deliver)
+        self._rung.connect(self._finish, Qt.ConnectionType.QueuedConnection)
 
     @property
     def running(self) -> bool:
@@ -179,7 +210,7 @@ class Relay(QObject):
         on_error: Callable[[Exception], None] | None = None,
         on_stopped: Callable[[], None] | None = None,
         *,
-        title: str = "napari-jnet",
+        title: str | None = None,
     ) -> None:
         """Start a job.
 
@@ -191,7 +222,8 @@ class Relay(QObject):
             Called in the window's thread: with each event, the generator's return value, the
             exception, nothing.
         title
-            What napari shows when the window is closed meanwhile.
+            What napari shows when the window is closed meanwhile, such as "Training on movie"; None
+            for a job so short that nobody is asked.
 
         Raises
         ------
@@ -206,11 +238,30 @@ class Relay(QObject):
             "failed": on_error,
             "stopped": on_stopped,
         }
-        self._job = _Job(job, title)
-        self._worker = create_worker(self._job, _worker_class=_Worker, _start_thread=False)
-        self._worker.finished.connect(self._finish)
+        relay = weakref.ref(self)
+
+        def ring() -> None:
+            if (living := relay()) is not None:
+                living._rung.emit()
+
+        self._job = _Job(job, ring)
+        self._announced = None if title is None else self._announce(title)
         self._timer.start()
-        self._worker.start()
+        threading.Thread(target=self._job.run, name="napari-jnet job", daemon=True).start()
+
+    def _announce(self, title: str) -> _Announced:
+        announced: _Announced = create_worker(
+            _Title(title), _worker_class=_Announced, _start_thread=False
+        )
+        relay = weakref.ref(self)
+
+        def close() -> None:
+            if (living := relay()) is not None:
+                living._stop_and_wait()
+
+        announced.close = close
+        announced.started.emit()
+        return announced
 
     def stop(self) -> None:
         """Ask the job to end at its next event; returns at once."""
@@ -236,29 +287,43 @@ class Relay(QObject):
             self._job.pause(False)
 
     def close(self) -> None:
-        """Stop the job and wait for it; nothing is called any more."""
+        """Stop the job and wait for the end of its step; nothing is called any more."""
         self._calls = {}
-        if self._worker is not None:
-            self._worker.quit()
+        self._stop_and_wait()
+
+    def _stop_and_wait(self) -> None:
+        if self._job is not None:
+            self._job.stop()
+            self._job.wait(self.on_wait)
 
     def _deliver(self) -> None:
         job, on_event = self._job, self._calls.get("event")
         if job is None:
             return
+        errors = []
         for event in job.take():
             if on_event is not None:
-                on_event(event)
+                try:
+                    on_event(event)
+                except Exception as error:  # noqa: BLE001 - raised below: the others come first
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _finish(self) -> None:
         job, calls = self._job, self._calls
-        if job is None:
+        if job is None or not job.ended.is_set():
             return
         self._timer.stop()
         try:
             self._deliver()
         finally:
-            self._job = self._worker = None
-            self._calls = {}
+            announced, self._announced = self._announced, None
+            self._job, self._calls = None, {}
+            if announced is not None:
+                announced.close = None
+                announced.returned.emit(None)
+                announced.finished.emit()
             call = calls.get(job.outcome)
             arguments = {"done": (job.value,), "failed": (job.error,), "stopped": ()}
             if call is not None:

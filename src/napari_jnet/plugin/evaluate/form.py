@@ -224,9 +224,7 @@ class TruthCombo(QComboBox):
 
             job = list_truth(Path(wanted[0]), wanted[1])
             # a stack that cannot be opened any more has no truth to offer
-            self._relay.start(
-                job, self._take, self._look, self._look, self._look, title="looking for truth"
-            )
+            self._relay.start(job, self._take, self._look, self._look, self._look)
 
     def _take(self, found: tuple[DiskTruth, ...]) -> None:
         self._disk = found

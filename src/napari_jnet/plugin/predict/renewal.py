@@ -102,7 +102,7 @@ class Renewal:
             go_on()
 
         job = _separating(results, config, positions)
-        relay.start(job, write, go_on, failed, go_on, title="separating cells")
+        relay.start(job, write, go_on, failed, go_on)
 
 
 def _separating(results: Results, config: InstanceConfig, positions: Sequence[int]) -> JobMaker:

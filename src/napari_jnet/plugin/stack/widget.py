@@ -242,9 +242,7 @@ class LoadWidget(JobWidget):
             ours = project_folder(path) is not None
             yield _Found(stack, sequences(path), stack_words(stack, project=ours), ours)
 
-        self._look_relay.start(
-            job, self._show_found, self._looked, self._cannot, title=f"looking at {path.name}"
-        )
+        self._look_relay.start(job, self._show_found, self._looked, self._cannot)
 
     def _show_found(self, found: _Found) -> None:
         if self.path_edit.path is not None and not self._look_again:
