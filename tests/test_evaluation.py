@@ -138,6 +138,27 @@ def test_chosen_frames_only(dataset, tmp_path):
         list(evaluate(out, stack, frames=[1, 3]))
 
 
+def test_cells_in_an_empty_frame_are_false(dataset, tmp_path):
+    """Gold and markers of frame 3 are empty, and so is nobody's result."""
+    for name in ("SEG/man_seg003.tif", "TRA/man_track003.tif"):
+        tifffile.imwrite(dataset / "01_GT" / name, np.zeros((30, 40), np.uint16))
+    stack = open_stack(dataset)
+    write(tmp_path / "out", stack, cells)
+    frames, scores = scores_of(tmp_path / "out", stack)
+    last = next(frame for frame in frames if frame.number == 3)
+    assert (last.ap50, last.iou) == (0.0, 0.0)
+    assert scores.ap50 == 0.5, "3 of 6 found objects are there"
+    assert scores.iou is not None and scores.iou < 0.7
+
+
+def test_two_masks_for_one_frame_are_refused(dataset, tmp_path):
+    stack = open_stack(dataset)
+    write(tmp_path / "out", stack, cells)
+    tifffile.imwrite(tmp_path / "out/01_RES/mask0003.tif", cells(1))
+    with pytest.raises(ValueError, match=r"mask0003\.tif and mask003\.tif for the same frame 3"):
+        scores_of(tmp_path / "out", stack)
+
+
 def test_missing_frames_are_named(dataset, tmp_path):
     stack = open_stack(dataset, sequence="01")
     out = write(tmp_path / "out", stack, cells, frames=[0, 1])

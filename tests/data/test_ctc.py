@@ -170,6 +170,55 @@ def test_partial_frames_have_unknown_background(dataset, tra, silver):
     assert np.unique(gold.frame(0)).tolist() == [0, 1, 2, 3, 4, 5, 6]
 
 
+class TestEmptyTruth:
+    """Gold truth without cells: complete where something says so, else not annotated."""
+
+    @pytest.fixture
+    def empty(self, dataset):
+        """Gold of frame 2 is empty, and nothing else tells of its cells."""
+        nothing = np.zeros((24, 32), np.uint16)
+        write(dataset / "01_GT/SEG/man_seg002.tif", nothing)
+        for folder in ("01_GT/TRA/man_track002.tif", "01_ST/SEG/man_seg002.tif"):
+            (dataset / folder).unlink()
+        return dataset
+
+    @pytest.mark.parametrize("name", ["01_GT/TRA/man_track002.tif", "01_ST/SEG/man_seg002.tif"])
+    def test_a_reference_without_cells_says_so(self, empty, name):
+        write(empty / name, np.zeros((24, 32), np.uint16))
+        gold = open_stack(empty).annotation("gold")
+        assert (gold.frame_numbers, gold.empty, gold.partial) == ((0, 2), {2}, frozenset())
+        frames = annotated_frames(open_stack(empty))
+        assert [f.name for f in frames] == ["01/t000", "01/t002"]
+        assert not frames[1].labels.any()
+
+    def test_markers_without_cells_do_not_outweigh_silver_with_some(self, empty):
+        write(empty / "01_GT/TRA/man_track002.tif", np.zeros((24, 32), np.uint16))
+        write(empty / "01_ST/SEG/man_seg002.tif", cells())
+        assert open_stack(empty).annotation("gold").ignored == (2,)
+
+    def test_without_a_reference_it_is_not_annotated_and_that_is_said(self, empty):
+        gold = open_stack(empty).annotation("gold")
+        assert (gold.frame_numbers, gold.ignored) == ((0,), (2,))
+        assert "not used, as nothing is labelled: 1 (2)" in gold.summary()
+        assert "1 (2)" in annotated_frames(open_stack(empty))[0].origin
+
+    def test_somebody_may_say_so(self, empty):
+        gold = open_stack(empty, unlabelled="background").annotation("gold")
+        assert (gold.frame_numbers, gold.empty, gold.ignored) == ((0, 2), {2}, ())
+        assert open_stack(empty, unlabelled="unknown").annotation("gold").partial == {0}
+
+
+def test_the_truth_of_a_dataset_is_instances(dataset):
+    with pytest.raises(ValueError, match="SEG was said to be classes, but truth of a Cell Track"):
+        open_stack(dataset, kind="classes")
+    assert open_stack(dataset, kind="instances").annotation().frame_numbers == (0, 2)
+
+
+def test_a_link_to_itself_closes_no_dataset(dataset):
+    (dataset / "03").symlink_to(dataset / "03")
+    assert sequences(dataset) == ("01", "02")
+
+
 def test_silver_truth_is_never_partial(dataset):
     thin_out(dataset, tra=True, silver=True)
     assert open_stack(dataset).annotation("silver").partial == frozenset()

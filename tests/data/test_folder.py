@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import tifffile
@@ -8,6 +10,8 @@ from PIL import Image
 from napari_jnet.data import (
     UNKNOWN,
     LabelKind,
+    LabelsUnsure,
+    Project,
     annotated_frames,
     open_stack,
     sequences,
@@ -19,9 +23,11 @@ COLOUR = np.stack([GREY, GREY[::-1], GREY], axis=-1)
 RED, GREEN, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 0)
 
 
-def save(path, array, **options):
+def save(path, array, axes="", **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".tif":
+    if path.suffix == ".tif" and axes:
+        tifffile.imwrite(path, array, imagej=True, metadata={"axes": axes})
+    elif path.suffix == ".tif":
         tifffile.imwrite(path, array)
     else:
         Image.fromarray(array).save(path, **options)
@@ -50,6 +56,103 @@ def test_names_are_paired_by_number(tmp_path):
     assert (stack.frame(10) == 10).all()
     assert stack.annotation().frame(10)[5, 5] == 1
     assert stack.annotation().frame(2)[5, 5] == 0
+
+
+class TestOrder:
+    """Frames are in the order of the number that differs, else as people count."""
+
+    @pytest.mark.parametrize(
+        ("names", "numbers"),
+        [
+            (["exp2_t1", "exp2_t2", "exp2_t10"], (1, 2, 10)),
+            (["t1_exp2", "t2_exp2", "t10_exp2"], (1, 2, 10)),
+            (["2026-01-05_007", "2026-01-05_008", "2026-01-05_100"], (7, 8, 100)),
+            (["p1_t9", "p1_t10", "p2_t1"], (0, 1, 2)),
+            (["a2", "a10", "b1"], (0, 1, 2)),
+            (["day", "day2", "day10"], (0, 1, 2)),
+        ],
+    )
+    def test_of_names(self, tmp_path, names, numbers):
+        for k, name in enumerate(names):
+            save(tmp_path / f"images/{name}.png", np.full((24, 32), k, np.uint8))
+            save(tmp_path / f"masks/{name}.png", halves(255 * (k == 1), 0))
+        stack = open_stack(tmp_path)
+        assert stack.frame_numbers == numbers
+        assert [stack.frame(n)[0, 0] for n in numbers] == [0, 1, 2]
+        assert [stack.annotation().frame(n)[5, 5] for n in numbers] == [0, 1, 0]
+
+    def test_masks_have_the_number_that_differs_too(self, tmp_path):
+        for k in (1, 2, 10):
+            save(tmp_path / f"images/exp2_t{k}.png", GREY)
+            save(tmp_path / f"masks/run7_{k}_of_12.png", halves(255 * (k == 2), 0))
+        labels = open_stack(tmp_path).annotation()
+        assert [labels.frame(n)[5, 5] for n in labels.frame_numbers] == [0, 1, 0]
+
+    def test_a_project_of_before_keeps_its_frames(self, tmp_path):
+        """Version 0.1.0 counted these in the order of their letters."""
+        for k in (1, 2, 10):
+            save(tmp_path / f"film/exp2_t{k}.png", np.full((24, 32), k, np.uint8))
+        project = Project.create(tmp_path / "work", open_stack(tmp_path / "film"), "instances")
+        file = project.path / "project.json"
+        content = json.loads(file.read_text())
+        content["stack"] |= {"frame_numbers": [0, 1, 2], "fingerprint": ""}
+        del content["stack"]["order"]
+        file.write_text(json.dumps(content))
+        stack = open_stack(tmp_path / "work")
+        assert [stack.frame(n)[0, 0] for n in (0, 1, 2)] == [1, 10, 2]
+
+
+class TestOneFolder:
+    """Images and masks side by side, as Cellpose writes them, and stacks of sections."""
+
+    def test_masks_are_no_images(self, tmp_path):
+        ids = np.zeros((24, 32), np.uint16)
+        for k in range(6):
+            ids[2 + 10 * (k // 3) :, 10 * (k % 3) : 10 * (k % 3) + 8] = k + 1
+        for k in range(3):
+            save(tmp_path / f"im{k}.tif", GREY)
+            save(tmp_path / f"im{k}_masks.tif", ids)
+            save(tmp_path / f"im{k}_flows.tif", COLOUR)
+        (tmp_path / "im0_seg.npy").write_bytes(b"")
+        stack = open_stack(tmp_path)
+        assert (stack.frame_numbers, stack.axes) == ((0, 1, 2), "TYX")
+        assert np.array_equal(stack.annotation("masks").frame(1), ids)
+        save(tmp_path / "im1_cp_masks.tif", ids)
+        with pytest.raises(LabelsUnsure, match="cp_masks"):
+            open_stack(tmp_path).annotation()
+
+    def test_of_nnunet(self, tmp_path):
+        for k in (1, 2):
+            save(tmp_path / f"imagesTr/case_{k:03d}_0000.png", GREY)
+            save(tmp_path / f"labelsTr/case_{k:03d}.png", halves(255 * (k == 2), 0))
+        labels = open_stack(tmp_path).annotation()
+        assert [labels.frame(n)[5, 5] for n in labels.frame_numbers] == [0, 1]
+
+    def test_sections_are_no_colours(self, tmp_path):
+        ids = np.zeros((3, 24, 32), np.uint16)
+        for k in range(6):
+            ids[1, 2 + 10 * (k // 3) :, 10 * (k % 3) : 10 * (k % 3) + 8] = k + 1
+        for k in range(2):
+            save(tmp_path / f"images/a{k}.tif", np.full((3, 24, 32), k, np.uint16), "ZYX")
+            save(tmp_path / f"masks/a{k}.tif", ids, "ZYX")
+        stack = open_stack(tmp_path)
+        assert (stack.axes, stack.shape) == ("TZYX", (3, 24, 32))
+        assert (stack.frame(1) == 1).all()
+        assert len(annotated_frames(stack)) == 6
+        assert np.array_equal(stack.annotation().frame(0), ids)
+
+    def test_channels_are_no_sections(self, tmp_path):
+        two = np.stack([GREY, GREY[::-1]]).astype(np.uint16)
+        save(tmp_path / "images/a.tif", two, "CYX")
+        save(tmp_path / "masks/a.tif", halves(255, 0))
+        stack = open_stack(tmp_path)
+        assert (stack.axes, stack.shape) == ("TYXC", (24, 32, 2))
+        assert np.array_equal(stack.frame(0), np.moveaxis(two, 0, -1))
+
+    def test_a_film_among_images_is_refused(self, tmp_path):
+        save(tmp_path / "a.tif", np.zeros((3, 24, 32), np.uint16), "TYX")
+        with pytest.raises(ValueError, match=r"a\.tif has axes TYX.* one by one"):
+            open_stack(tmp_path)
 
 
 @pytest.mark.parametrize("part", ["", "images", "masks"])

@@ -330,7 +330,7 @@ def _by_number(files: Sequence[Path]) -> dict[int, Path]:
     numbers = numbers_of(path.stem for path in files)
     if numbers is not None:
         return dict(sorted((numbers[path.stem], path) for path in files))
-    return dict(enumerate(sorted(files, key=lambda path: natural_key(path.name))))
+    return dict(enumerate(sorted(files, key=lambda path: natural_key(path.stem))))
 
 
 def _by_first_number(files: Sequence[Path]) -> dict[int, Path]:

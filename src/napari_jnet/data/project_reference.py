@@ -40,6 +40,8 @@ class StackReference:
         Whether the image lies in the project, as ``stack.tif``.
     fingerprint
         Of the pixels of the middle frame; "" if unknown.
+    order
+        Of the frames of a folder, see `napari_jnet.data.folder.open_folder`: labels stay with theirs.
     """
 
     name: str
@@ -56,6 +58,7 @@ class StackReference:
     units: tuple[str, ...] = ()
     stored: bool = False
     fingerprint: str = ""
+    order: str = "natural"
 
     @property
     def spatial(self) -> tuple[int, ...]:
@@ -93,6 +96,7 @@ class StackReference:
             units=tuple(str(u) for u in values.get("units", ())),
             stored=bool(values.get("stored", False)),
             fingerprint=str(values.get("fingerprint", "")),
+            order=str(values.get("order", "first number")),
         )
 
     @classmethod
@@ -167,9 +171,13 @@ class StackReference:
     def open_at(self, place: Path, sequence: str | None = None) -> Stack:
         """Open a stack and see that it is this one; another one raises `ValueError`."""
         from napari_jnet.data import open_stack
+        from napari_jnet.data.folder import open_folder
 
         wanted = (self.sequence if sequence is None else sequence) or None
-        opened = open_stack(place, sequence=wanted)
+        if self.format == "folder" and self.order != "natural":
+            opened = open_folder(place, wanted, order=self.order)
+        else:
+            opened = open_stack(place, sequence=wanted)
         difference = self._difference(opened)
         if difference:
             raise ValueError(

@@ -92,11 +92,17 @@ def _masks(folder: Path) -> dict[int, Path]:
     """Masks of a CTC result by frame number, ascending."""
     if not folder.is_dir():
         return {}
-    found = {
-        int(match[1]): path
-        for path in folder.iterdir()
-        if (match := re.fullmatch(r"mask(\d+)\.tiff?", path.name))
-    }
+    found: dict[int, Path] = {}
+    for path in sorted(folder.iterdir()):
+        match = re.fullmatch(r"mask(\d+)\.tiff?", path.name)
+        if match is None:
+            continue
+        twin = found.setdefault(int(match[1]), path)
+        if twin != path:
+            raise ValueError(
+                f"{folder} has {twin.name} and {path.name} for the same frame {int(match[1])}; "
+                "keep one of them."
+            )
     return dict(sorted(found.items()))
 
 
