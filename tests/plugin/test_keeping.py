@@ -174,6 +174,46 @@ def test_closing_the_window_saves(painting):
     assert not locked_by(project.path)
 
 
+def test_a_window_that_stays_open_keeps_its_project(
+    monkeypatch, make_napari_viewer_proxy, painting
+):
+    state, layer = painting
+    layer.paint((2, 20, 20), 3)
+    window = state.viewer.window.main_menu.window()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(window), "closeEvent", lambda self, event: event.ignore())
+        assert not window.close()
+    path = state.project.path
+    assert state.project.annotated == (2,), "saved before the answer"
+    assert locked_by(path)
+    layer.paint((1, 20, 20), 3)
+    assert state.keeper.flush()
+    assert Project.open(path).annotated == (1, 2)
+    state.viewer.close()
+    assert not locked_by(path)
+
+
+def test_what_was_rescued_and_then_saved_is_not_offered(monkeypatch, painting, projects, told):
+    state, layer = painting
+    layer.paint((1, 30, 30), 4)
+    window, write = state.viewer.window.main_menu.window(), Project.write_frame
+    with monkeypatch.context() as patch:
+        patch.setattr(type(window), "closeEvent", lambda self, event: event.ignore())
+        patch.setattr(
+            Project,
+            "write_frame",
+            lambda own, *what: (refuse if projects in own.path.parents else write)(own, *what),
+        )
+        window.close()
+        assert len(list(Path.home().glob("napari-jnet-rescued-*"))) == 1
+        layer.paint((2, 30, 30), 5)
+        window.close()
+        assert len(list(Path.home().glob("napari-jnet-rescued-*"))) == 2
+    assert state.keeper.flush()
+    assert state.project.annotated == (1, 2)
+    assert not list(Path.home().glob("napari-jnet-rescued-*"))
+
+
 def test_a_full_disk_is_said_and_nothing_is_lost(monkeypatch, painting):
     state, layer = painting
     layer.paint((2, 20, 20), 3)

@@ -13,11 +13,11 @@ from qtpy.QtWidgets import QWidget
 
 from napari_jnet.data.project import Project
 from napari_jnet.plugin.annotate.layers import make_ready
-from napari_jnet.plugin.keeping.closing import Closing
+from napari_jnet.plugin.keeping.closing import Closing, wait_in_window
 from napari_jnet.plugin.keeping.kept_layers import KeptLayers
 from napari_jnet.plugin.keeping.layer import KeptLayer, Stored
 from napari_jnet.plugin.keeping.offers import Offers
-from napari_jnet.plugin.keeping.rescue import rescue_unsaved
+from napari_jnet.plugin.keeping.rescue import rescue_unsaved, taken_back
 from napari_jnet.plugin.keeping.save_queue import SaveQueue
 from napari_jnet.plugin.keeping.settings import chosen_folder
 from napari_jnet.plugin.keeping.stack_copy import StackCopy
@@ -70,7 +70,7 @@ class Keeper:
             session.viewer.layers.events.inserted.connect(self._try_misfits)
             session.viewer.layers.events.removed.connect(self._on_removed)
         self.offers = Offers(session)
-        self._window = Closing(session.viewer, self._on_closing)
+        self._window = Closing(session.viewer, self._on_closing, self._on_closed)
         self._on_annotation(session.annotation)
 
     # what a script or a widget asks for
@@ -395,6 +395,8 @@ class Keeper:
             told = kept.layer.metadata.get(METADATA_KEY, {})
             kept.layer.metadata[METADATA_KEY] = told | {"project": str(stored.project.path)}
         kept.refused = ""
+        while kept.rescues and not kept.unsaved:  # the window stayed open after all
+            taken_back(kept.rescues.pop())
         self._last = (kept, stored.when)
         if kept is self._current:
             self._know(stored.project, kept)
@@ -460,16 +462,37 @@ class Keeper:
     # the end
 
     def _on_closing(self, window: QWidget | None) -> None:
-        """Save before the window goes; should it stay, the next stroke opens the project again."""
+        """Save before the window goes, and write elsewhere what the disk refuses."""
         self._closing = True
+        self._timer.stop()
         try:
-            self.flush()
+            for kept in self._kept:
+                self._find_unwatched(kept)
+            if self._saved_in(window):
+                self._timer.stop()
+                for kept in self._kept:
+                    if kept.waiting:
+                        self._save(kept)
+                self._saved_in(window)
             self._copy.finish(window, _COPYING_S)
-        except TimeoutError:
-            self._say_failed("not saved: the disk does not answer.")
         finally:
             self._timer.stop()
             self._closing = False
         rescue_unsaved(self._kept, window)
+
+    def _saved_in(self, window: QWidget | None) -> bool:
+        done = wait_in_window(
+            lambda: self._queue.busy,
+            window,
+            "Saving what you painted…",
+            give_up="Close now",
+            limit_s=_CLOSING_S,
+        )
+        if not done:
+            self._say_failed("not saved: the disk does not answer.")
+        return done
+
+    def _on_closed(self) -> None:
+        """Let other windows have the projects; should this one live on, the next save takes them."""
         for kept in self._kept:
             kept.release()

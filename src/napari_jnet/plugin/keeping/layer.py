@@ -95,6 +95,7 @@ class KeptLayer:
         self.whole = False  # all its painted frames are to be saved, not only corrected ones
         self.refused = ""  # why the last save failed
         self.rescued = False  # what is unsaved is written elsewhere
+        self.rescues: list[Path] = []  # where, so far
         self.under_way = 0  # saves that are being written
         self.project: Project | None = None
         self.highest = 0  # number that was painted when the project was opened

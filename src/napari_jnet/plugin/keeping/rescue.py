@@ -38,6 +38,7 @@ def rescue_unsaved(layers: Iterable[KeptLayer], window: QWidget | None) -> None:
             tell(f"What you painted is not saved: {why}\n\nNor is it elsewhere: {error}", window)
             continue
         kept.rescued = True
+        kept.rescues.append(path)
         tell(
             f"What you painted could not be saved in its project: {why}\n\nIt is in {path} now. "
             "When you open the image again, napari-jnet offers to go on with it.",

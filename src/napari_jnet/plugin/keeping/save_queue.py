@@ -67,6 +67,11 @@ class SaveQueue:
         """Run a task in turn with the saves; see `Background.submit`."""
         self._background.submit(task, then, failed)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a save or another task is under way."""
+        return self._background.busy
+
     def wait(self, timeout_s: float = 30.0) -> None:
         """Wait for all of them; raises `TimeoutError`."""
         self._background.wait(timeout_s)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
-from qtpy.QtCore import QEventLoop, Qt, QThread
-from qtpy.QtWidgets import QApplication, QProgressDialog, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_jnet.plugin.background import Background
+from napari_jnet.plugin.keeping.closing import wait_in_window
 from napari_jnet.plugin.keeping.layer import KeptLayer
 
 __all__ = ["StackCopy"]
-
-_SILENT_S = 0.5
 
 
 class StackCopy:
@@ -58,34 +55,14 @@ class StackCopy:
         bool
             False if the copy was given up; nothing half is left then.
         """
-        begun, dialog = time.monotonic(), None
-        while self._background.busy and not self._stopped:
-            passed = time.monotonic() - begun
-            if dialog is None and passed > _SILENT_S:
-                dialog = self._dialog(window)
-            if dialog is not None:
-                dialog.setValue(min(self._done, self._count - 1))
-            QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
-            QThread.msleep(10)
-            self._stopped = passed > limit_s or (dialog is not None and dialog.wasCanceled())
-        if dialog is not None:
-            dialog.hide()
-            dialog.setParent(None)
-            dialog.deleteLater()
-        return not self._stopped
-
-    def _dialog(self, window: QWidget | None) -> QProgressDialog:
-        dialog = QProgressDialog(
+        done = wait_in_window(
+            lambda: self._background.busy,
+            window,
             "The image is in no file: it is copied into the project, which could not be opened "
             "without it…",
-            "Close without it",
-            0,
-            self._count,
-            window,
+            give_up="Close without it",
+            limit_s=limit_s,
+            progress=lambda: (self._done, self._count),
         )
-        dialog.setWindowTitle("napari-jnet")
-        dialog.setWindowModality(Qt.WindowModality.ApplicationModal)
-        dialog.setMinimumDuration(0)
-        dialog.setAutoClose(False)
-        dialog.setAutoReset(False)
-        return dialog
+        self._stopped = not done
+        return done
