@@ -1,5 +1,7 @@
 """The loop around a training: rest, paint meanwhile, compare rounds, go on after a restart."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_jnet.data.project import Project
 from napari_jnet.plugin.session import session
+from napari_jnet.plugin.train.widget import TrainWidget
 
 TIMEOUT = 60_000
 
@@ -192,14 +195,31 @@ def test_plans_say_the_time_and_an_unknown_one_is_refused(widget):
         widget.set_values(plan="brunch")
 
 
+def test_a_second_train_widget_leaves_the_training_of_the_first_alone(qtbot, viewer, widget):
+    state, other = session(viewer), TrainWidget(viewer)
+    qtbot.addWidget(other)
+    begin(qtbot, widget)
+    (trained,) = state.project.runs()
+    assert trained.trained_by
+    assert not trained.resumable
+    assert not other.train_button.isEnabled()
+    other.buttons.offer(dataclasses.replace(trained, resumable=True))  # as before it began
+    assert not other.buttons.go_on.isVisibleTo(other)
+    for attempt in (other.go_on, other.start):
+        other.message.say("")
+        attempt()
+        assert "another Train window" in other.message.text
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT):
+        widget.stop()
+    assert other.train_button.isEnabled()
+    qtbot.waitUntil(lambda: other.buttons.go_on.isVisibleTo(other), timeout=TIMEOUT)
+    assert len(state.project.runs()) == 1
+
+
 def test_closing_the_dock_leaves_no_training_behind(qtbot, viewer, widget, tmp_path):
     state = session(viewer)
     widget.set_values(run_folder=tmp_path / "run")
-    _, other = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
     begin(qtbot, widget)
-    if other is not widget:
-        other.start()
-        assert "another Train window" in other.message.text
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT):
         viewer.window.remove_dock_widget(widget)
     assert state.training.state == "idle"

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from napari_jnet.data.locking import FolderLock
 from napari_jnet.data.storing import in_words
 
 __all__ = ["RunSummary", "list_runs", "next_run", "read_run", "reserve_run"]
@@ -35,7 +36,9 @@ class RunSummary:
         Whether its time (but for less than an epoch), its epochs or its patience was used up; False
         where it was stopped.
     resumable
-        Whether it can go on: unfinished, and ``last.pt`` is there.
+        Whether it can go on: unfinished, ``last.pt`` is there, and nobody trains it now.
+    trained_by
+        Who trains it now, in words; "" if nobody does.
     has_model
         Whether ``model.pt`` is there.
     best_epoch
@@ -56,6 +59,7 @@ class RunSummary:
     epochs: int = 0
     finished: bool = False
     resumable: bool = False
+    trained_by: str = ""
     has_model: bool = False
     best_epoch: int = 0
     seg: float | None = None
@@ -118,12 +122,14 @@ def read_run(path: Path) -> RunSummary:
     best = next((row for row in reversed(rows) if row.get("best") == "True"), {})
     last = rows[-1] if rows else {}
     elapsed = _number(last.get("elapsed_s")) or 0.0
+    trained_by = FolderLock(path).holder
     finished = _finished(training, rows, best, elapsed)
     return RunSummary(
         path=path,
         epochs=len(rows),
         finished=finished,
-        resumable=not finished and (path / "last.pt").is_file(),
+        resumable=not finished and not trained_by and (path / "last.pt").is_file(),
+        trained_by=trained_by,
         has_model=(path / "model.pt").is_file(),
         best_epoch=int(_number(best.get("epoch")) or 0),
         seg=_number(best.get("seg")),

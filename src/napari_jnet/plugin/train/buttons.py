@@ -40,6 +40,7 @@ class TrainButtons(QWidget):
         super().__init__()
         self._blocking: list[Problem] = []
         self._running = False
+        self.elsewhere = False
         self._model: Path | None = None
         self._why_not = ""
         self.resumable: Path | None = None
@@ -101,6 +102,11 @@ class TrainButtons(QWidget):
         self.pause.setEnabled(running)
         self._refresh()
 
+    def set_elsewhere(self, elsewhere: bool) -> None:
+        """Let nothing begin while another widget of the viewer trains."""
+        self.elsewhere = elsewhere
+        self._refresh()
+
     def show_paused(self, paused: bool) -> None:
         """Name the button after what it does now."""
         self.pause.setText("Go on" if paused else "Pause")
@@ -114,9 +120,11 @@ class TrainButtons(QWidget):
 
     def _refresh(self) -> None:
         free = not self._running
-        ready = free and not self._blocking
+        ready = free and not self._blocking and not self.elsewhere
         self.train.setText("Train" if self._model is None else "Train anew")
         reason = self._blocking[0].text if self._blocking else ""
+        if self.elsewhere:
+            reason = "A training runs in another Train window; stop it there first."
         self.train.setToolTip(reason or _TRAIN_TIP)
         self.train.setEnabled(ready)
         self.fine_tune.setEnabled(ready)
@@ -125,5 +133,5 @@ class TrainButtons(QWidget):
         self.copy.setVisible(free)
         self.fine_tune.setToolTip(reason or _FINE_TUNE_TIP)
         self.fine_tune.setVisible(free and self._model is not None and not self._why_not)
-        self.go_on.setVisible(free and self.resumable is not None)
+        self.go_on.setVisible(free and self.resumable is not None and not self.elsewhere)
         self.pause.setVisible(not free)

@@ -84,6 +84,7 @@ class TrainWidget(JobWidget):
         lifetime.connect(napari_viewer.dims.events.current_step, self._follow_viewer)
         lifetime.connect(session.fine_tuning.changed, self._model_changed)
         lifetime.connect(session.annotation_changed, self._other_labels)
+        lifetime.connect(session.training_changed, self._training_changed)
         lifetime.at_end(_forget(session, self._relay))
         bind_keys(session, {"train": self.press}, lifetime)
         self._model_changed()
@@ -148,8 +149,7 @@ class TrainWidget(JobWidget):
             blocking = [problem for problem in self.checks.now() if problem.blocking]
             if blocking:
                 raise ValueError(blocking[0].text)
-            if self._session.training.state != "idle":
-                raise ValueError("A training runs in another Train window; stop it there first.")
+            self._refuse_second()
             config = self.network_form.config(fine_tune=start_from is not None)
             resume = self.run_form.resume and not fine_tune
             self._places.find(
@@ -164,6 +164,14 @@ class TrainWidget(JobWidget):
         if self.running or run is None:
             return
         self._begin(run, None, resume=True, start_from=None)
+
+    def _refuse_second(self) -> None:
+        if self._trains_elsewhere:
+            raise ValueError("A training runs in another Train window; stop it there first.")
+
+    @property
+    def _trains_elsewhere(self) -> bool:
+        return self._session.training.state != "idle" and not self.running
 
     def press(self) -> None:
         """Do what comes next, for the key: fine-tune where that can work, else train."""
@@ -208,6 +216,7 @@ class TrainWidget(JobWidget):
     ) -> None:
         image = self._session.image
         try:
+            self._refuse_second()
             self._feed = feed = FrameFeed(labels_now(self._session))
         except (ValueError, OSError) as error:
             self._refuse(error)
@@ -247,6 +256,14 @@ class TrainWidget(JobWidget):
         """Let go of the runs of other labels; those of these labels' project are read then."""
         self.advisor.present = None
         self.buttons.offer(None)
+
+    def _training_changed(self, status: TrainingStatus) -> None:
+        """Offer nothing while another widget trains, and what there is then."""
+        elsewhere = self._trains_elsewhere
+        if elsewhere != self.buttons.elsewhere:
+            self.buttons.set_elsewhere(elsewhere)
+            if not elsewhere and status.state == "idle":
+                self.advisor.read_runs()
 
     def _follow_viewer(self, _event: Any = None) -> None:
         if self.running and self._preview is not None and self._source is not None:
