@@ -149,6 +149,33 @@ def test_info_says_what_things_are(dataset, run, capsys):
     assert "jnet" in capsys.readouterr().out
 
 
+def test_axes_and_images_of_a_file_are_said(tmp_path, capsys):
+    film = np.random.default_rng(0).integers(0, 99, (3, 2, 64, 64)).astype(np.uint8)
+    film[:, 0, 20:40, 20:40] += 100
+    tifffile.imwrite(tmp_path / "a.tif", film, photometric="minisblack")
+    masks = np.zeros((3, 64, 64), np.uint16)
+    masks[:, 20:40, 20:40] = 7
+    masks[:, :9, :9] = 8
+    tifffile.imwrite(tmp_path / "a_masks.tif", masks, photometric="minisblack")
+    run, out = tmp_path / "run", tmp_path / "out"
+    said, cells = ("--axes", "TCYX"), ("--kind", "instances")
+    assert call("train", tmp_path / "a.tif", "-o", run, "--epochs", 1, *QUICK) == 2
+    assert "3 × 2 × 64 × 64" in capsys.readouterr().err
+    assert call("train", tmp_path / "a.tif", "-o", run, "--epochs", 1, *QUICK, *said, *cells) == 0
+    assert call("predict", run, tmp_path / "a.tif", "-o", out, *said) == 0
+    assert call("evaluate", out, tmp_path / "a.tif", *said, *cells) == 0
+    assert json.loads((run / "config.json").read_text())["network"]["in_channels"] == 2
+    with tifffile.TiffWriter(tmp_path / "m.ome.tif", ome=True) as writer:
+        for part in (film[:, 0], film[:2, 1]):
+            writer.write(part, photometric="minisblack", metadata={"axes": "TYX"})
+    capsys.readouterr()
+    assert call("info", tmp_path / "m.ome.tif") == 0
+    assert "1 of 2" in capsys.readouterr().out
+    assert call("info", tmp_path / "m.ome.tif", "--series", 2, "--axes", "zyx") == 0
+    words = capsys.readouterr().out
+    assert "sections, rows, columns" in words and "1 of 2" not in words
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -11,6 +11,7 @@ import typer
 
 from napari_jnet import __version__
 
+from .opening import Axes, Series, open_and_tell
 from .parse import KindOption, TruthOption, UnlabelledOption
 from .project import choose_frames, find_project
 from .report import console, score
@@ -41,6 +42,8 @@ def evaluate(
     result: Annotated[Path, typer.Argument(help="What predict wrote, or any CTC result folder.")],
     stack: Annotated[Path, typer.Argument(help="Annotated stack or project.")],
     sequence: Annotated[str | None, typer.Option(help="Sequence of a CTC dataset.")] = None,
+    axes: Axes = None,
+    series: Series = None,
     truth: TruthOption = None,
     kind: KindOption = None,
     unlabelled: UnlabelledOption = None,
@@ -57,12 +60,19 @@ def evaluate(
 
     from rich.progress import Progress
 
-    from napari_jnet.data import open_stack
     from napari_jnet.evaluation import evaluate as evaluating
     from napari_jnet.events import FrameScore
 
     out = console()
-    opened = open_stack(stack, sequence=sequence, kind=kind, truth=truth, unlabelled=unlabelled)
+    opened = open_and_tell(
+        stack,
+        sequence=sequence,
+        axes=axes,
+        series=series,
+        kind=kind,
+        truth=truth,
+        unlabelled=unlabelled,
+    )
     out.print(f"Labels: {opened.annotation().summary()}", markup=False)
     with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task("Scoring", total=len(opened))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .opening import Axes, Series
 from .parse import KindOption, TruthOption, UnlabelledOption
 from .project import find_project
 from .report import console, duration, score, words_of
@@ -36,6 +37,8 @@ _AXES = {
 def info(
     path: Annotated[Path, typer.Argument(help="Stack, project, run folder or model file.")],
     sequence: Annotated[str | None, typer.Option(help="Sequence of a CTC dataset.")] = None,
+    axes: Axes = None,
+    series: Series = None,
     truth: TruthOption = None,
     kind: KindOption = None,
     unlabelled: UnlabelledOption = None,
@@ -46,15 +49,14 @@ def info(
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for name, words in describe(
-        path, sequence, truth=truth, kind=kind, unlabelled=unlabelled
-    ).items():
+    said = {"axes": axes, "series": series, "truth": truth, "kind": kind, "unlabelled": unlabelled}
+    for name, words in describe(path, sequence, **said).items():
         table.add_row(name, words)
     console().print(table)
 
 
-def describe(path: Path, sequence: str | None = None, **said: str | None) -> dict[str, str]:
-    """Return what a path is, in words; `said` is of the labels, see `open_stack`.
+def describe(path: Path, sequence: str | None = None, **said: Any) -> dict[str, str]:
+    """Return what a path is, in words; `said` is what `open_stack` is told besides.
 
     Raises
     ------
@@ -145,6 +147,8 @@ def _describe_stack(path: Path, stack: Stack) -> dict[str, str]:
     if any(value != 1 for value in stack.scale):
         steps = zip(stack.scale, stack.units, strict=False)
         words["scale"] = ", ".join(f"{value:g} {unit}" for value, unit in steps)
+    for number, note in enumerate(stack.notes):
+        words[f"note {number + 1}" if len(stack.notes) > 1 else "note"] = note
     others = sequences(path)
     if others:
         words["sequences"] = ", ".join(others)

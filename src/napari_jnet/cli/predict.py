@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .opening import Axes, Series, open_and_tell
 from .parse import parse_levels
 from .project import choose_frames, find_model, own_stack
 from .report import console, fail, stop_signal
@@ -30,6 +31,8 @@ def predict(
     sequence: Annotated[
         str | None, typer.Option(help="Sequence of a CTC dataset, or test.")
     ] = None,
+    axes: Axes = None,
+    series: Series = None,
     frames: Annotated[
         str | None, typer.Option(help="Frames to predict, such as 2,5,21 or 0-20; default all.")
     ] = None,
@@ -70,9 +73,7 @@ def predict(
     numbers = choose_frames(frames, stack)
     model = find_model(model)
 
-    from napari_jnet.data import open_stack
-
-    opened = open_stack(stack, sequence=sequence)
+    opened = open_and_tell(stack, sequence=sequence, axes=axes, series=series)
     _check_frames(opened, numbers)
 
     from napari_jnet.checkpoint import MissingModelFacts, load_model

@@ -6,12 +6,13 @@ import json
 from collections.abc import Generator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_jnet.config import PRESETS
 
+from .opening import Axes, Series, open_and_tell
 from .parse import KindOption, TruthOption, UnlabelledOption, make_config
 from .project import choose_frames, find_model, find_project, training_run
 from .report import console, duration, stop_signal
@@ -41,6 +42,8 @@ def train(
     sequence: Annotated[
         str | None, typer.Option(help="Sequence of a CTC dataset, or train.")
     ] = None,
+    axes: Axes = None,
+    series: Series = None,
     truth: TruthOption = None,
     kind: KindOption = None,
     unlabelled: UnlabelledOption = None,
@@ -85,11 +88,14 @@ def train(
         raise ValueError("--resume and --model both say where to begin; give one of them.")
     project = find_project(stack)
     numbers = choose_frames(frames, stack)
+    choices = {"sequence": sequence, "axes": axes, "series": series}
+    if project is None:
+        open_and_tell(stack, **choices)
     start = None if model is None else find_model(model)
     run = training_run(project, output, resume=resume)
     try:
         said = {"annotation": truth, "kind": kind, "unlabelled": unlabelled}
-        annotated = _read_frames(stack, sequence, numbers, run, resume, said)
+        annotated = _read_frames(stack, choices | said, numbers, run, resume)
 
         from napari_jnet.training import train as training
 
@@ -105,11 +111,10 @@ def train(
 
 def _read_frames(
     path: Path,
-    sequence: str | None,
+    choices: dict[str, Any],
     numbers: tuple[int, ...] | None,
     run: Path,
     resume: bool,
-    said: dict[str, str | None],
 ) -> list[AnnotatedFrame]:
     """Read the frames to train on; a resumed run takes those it had, unless told otherwise.
 
@@ -117,7 +122,7 @@ def _read_frames(
     """
     from napari_jnet.data import training_frames
 
-    frames = training_frames(path, sequence=sequence, frames=numbers, **said)
+    frames = training_frames(path, frames=numbers, **choices)
     split = run / "split.json"
     if not resume or numbers is not None or not split.is_file() or find_project(path) is not None:
         return frames

@@ -10,6 +10,7 @@ from typing import Any
 
 from napari_jnet.data import ctc, folder, isbi, project_format
 from napari_jnet.data.array import array_stack
+from napari_jnet.data.axes import size_text
 from napari_jnet.data.frames import annotated_frames
 from napari_jnet.data.project import Project
 from napari_jnet.data.project_file import project_folder
@@ -115,6 +116,8 @@ def open_stack(
     path: str | os.PathLike[str],
     *,
     sequence: str | None = None,
+    axes: str | None = None,
+    series: int | None = None,
     kind: LabelKind | str | None = None,
     truth: str | os.PathLike[str] | None = None,
     unlabelled: str | None = None,
@@ -128,6 +131,13 @@ def open_stack(
     sequence
         "01", "02", ... of a CTC dataset; None takes the first with gold truth.  "train", "valid" or
         "test" of a folder that has them; None takes the first.
+    axes
+        What the dimensions of the image are, in the order of the file: one letter each, of T (time),
+        Z (sections), C (channels), Y and X, such as "ZYX" or "TCYX".  Of a dataset or a folder: what
+        its files are, "TYX" or "ZYX".  None takes what the file says.
+    series
+        Number of the image, from 1, in a file that holds several, such as positions; None takes the
+        first, and `Stack.notes` says so.
     kind
         What the labels mean: "instances", "classes" or "scribbles".  None: decided from all labels
         when they are asked for, see `napari_jnet.data.meaning`.
@@ -144,18 +154,43 @@ def open_stack(
     FileNotFoundError
         If the path, or the truth, does not exist.
     ValueError
-        If no format knows the path, or its files do not fit together.  What is wrong with labels
-        comes when they are asked for, also as `LabelsUnsure`.
+        If no format knows the path, its files do not fit together, or the axes or the number of the
+        image are impossible.  What is wrong with labels comes when they are asked for, also as
+        `LabelsUnsure`.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; check the path.")
-    for known in FORMATS.values():
+    for name, known in FORMATS.items():
         if known.matches(path):
+            if name == "isbi":
+                stack = isbi.open_volume(path, sequence, axes=axes, series=series)
+            else:
+                stack = _given(path, known.open(path, sequence), axes, series)
             named = None if truth is None else os.fspath(truth)
-            return with_labels(known.open(path, sequence), kind, named, unlabelled)
+            return with_labels(stack, kind, named, unlabelled)
     words = "; ".join(known.description for known in FORMATS.values())
     raise ValueError(f"{path} is no stack that can be opened. Known are: {words}.")
+
+
+def _given(path: Path, stack: Stack, axes: str | None, series: int | None) -> Stack:
+    """Take axes for a stack of several files: these may be frames or sections."""
+    if series is not None and series != stack.series:
+        raise ValueError(
+            f"{path} is no single file, but image {series} of a file was asked for; leave it out, or "
+            "give the file."
+        )
+    if axes is None or axes.strip().upper() in (stack.given_axes, stack.axes):
+        return stack
+    letters = axes.strip().upper()
+    choices = (stack.axes, *(f"{a}{stack.axes[1:]}" for a in "TZ" if a not in stack.axes))
+    if letters not in choices or project_format.matches(path):
+        known = stack.given_axes or " or ".join(choices)
+        raise ValueError(
+            f"The axes {axes!r} do not fit {path}: {len(stack)} frames of "
+            f"{size_text(stack.shape)}. Its axes are {known}."
+        )
+    return replace(stack, axes=letters, given_axes=letters)
 
 
 def sequences(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -179,12 +214,14 @@ def training_frames(
     frames: Sequence[int] | None = None,
     kind: LabelKind | str | None = None,
     unlabelled: str | None = None,
+    axes: str | None = None,
+    series: int | None = None,
 ) -> list[AnnotatedFrame]:
     """Read what to train on; where the data are divided already, that division is kept.
 
     Parameters
     ----------
-    path, sequence, kind, unlabelled
+    path, sequence, kind, unlabelled, axes, series
         See `open_stack`.
     annotation
         Which labels, as `open_stack` takes for ``truth``.
@@ -208,15 +245,16 @@ def training_frames(
     owner = project_folder(Path(path))
     said: dict[str, Any] = {"kind": kind, "truth": annotation, "unlabelled": unlabelled}
     if owner is not None and annotation in (None, PAINTED):
-        if kind is not None or unlabelled is not None:
-            open_stack(path, sequence=sequence, **said)  # refuses what the project says otherwise
+        if any(value is not None for value in (kind, unlabelled, axes, series)):
+            # refuses what the project says otherwise
+            open_stack(path, sequence=sequence, axes=axes, series=series, **said)
         return Project.open(owner).frames(frames)
-    stack = open_stack(path, sequence=sequence, **said)
+    stack = open_stack(path, sequence=sequence, axes=axes, series=series, **said)
     found = annotated_frames(stack, None, frames)
     held_out = next((name for name in sequences(path) if name in folder.VALIDATION), None)
     if stack.sequence not in folder.TRAINING or held_out is None:
         return found
-    kept = annotated_frames(open_stack(path, sequence=held_out, **said))
+    kept = annotated_frames(open_stack(path, sequence=held_out, axes=axes, **said))
     return [
         *(replace(frame, role="training") for frame in found),
         *(replace(frame, role="validation") for frame in kept),

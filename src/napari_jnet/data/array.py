@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_jnet.data.axes import arrange, check_axes
 from napari_jnet.data.stack import Stack
 
 __all__ = ["array_stack", "guess_axes"]
-
-_AXES = ("TYX", "ZYX", "TYXC", "ZYXC", "TZYX")
 
 
 def guess_axes(shape: tuple[int, ...]) -> str:
@@ -43,7 +41,8 @@ def array_stack(array: Any, *, name: str = "image", axes: str | None = None) -> 
     name
         For people.
     axes
-        "YX", "YXC", "TYX", "ZYX", "TYXC", "ZYXC" or "TZYX"; None guesses with `guess_axes`.
+        One letter for each dimension, of T, Z, C, Y and X, such as "TYX" or "TCYX"; None guesses
+        with `guess_axes`.
 
     Raises
     ------
@@ -51,38 +50,26 @@ def array_stack(array: Any, *, name: str = "image", axes: str | None = None) -> 
         If the axes do not fit the array.
     """
     shape = tuple(int(n) for n in array.shape)
-    axes = guess_axes(shape) if axes is None else axes.upper()
-    single = axes in ("YX", "YXC")
-    if len(axes) != len(shape) or not (single or axes in _AXES):
-        known = ", ".join(("YX", "YXC", *_AXES))
-        raise ValueError(f"The axes {axes!r} do not fit the shape {shape}; known are {known}.")
-    if 0 in shape:
-        raise ValueError(f"The array {name!r} has shape {shape}; a stack needs at least one pixel.")
-    spatial = axes.replace("C", "")
-    spatial = f"T{spatial}" if single else spatial
+    what = f"the array {name!r}"
+    axes = guess_axes(shape) if axes is None else check_axes(axes, shape, what)
+    found = arrange(axes, shape, what)
+
+    def read(number: int) -> NDArray[Any]:
+        if found.along is None:
+            return found.frame(np.asarray(array))
+        index = (slice(None),) * found.along + (number,) if found.along else number
+        return found.frame(np.asarray(array[index]))
+
+    spatial = len(found.axes.replace("C", ""))
     return Stack(
         name=name,
         format="array",
         path=None,
-        axes=f"T{axes}" if single else axes,
-        frame_numbers=(0,) if single else tuple(range(shape[0])),
-        shape=shape if single else shape[1:],
+        axes=found.axes,
+        frame_numbers=tuple(range(found.count)),
+        shape=found.shape,
         dtype=np.dtype(array.dtype),
-        read=_whole(array) if single else _indexed(array),
-        scale=(1.0,) * len(spatial),
-        units=("pixel",) * len(spatial),
+        read=read,
+        scale=(1.0,) * spatial,
+        units=("pixel",) * spatial,
     )
-
-
-def _whole(array: Any) -> Callable[[int], NDArray[Any]]:
-    def read(number: int) -> NDArray[Any]:
-        return np.asarray(array)
-
-    return read
-
-
-def _indexed(array: Any) -> Callable[[int], NDArray[Any]]:
-    def read(number: int) -> NDArray[Any]:
-        return np.asarray(array[number])
-
-    return read

@@ -104,7 +104,7 @@ def open_sequence(path: Path, sequence: str | None = None) -> Stack:
             f"{first} has shape {header.shape} ({header.axes}); frames of a sequence are grey, "
             "(Y, X) or (Z, Y, X). Open colour images as a folder of images."
         )
-    size = header.pixel_size[-len(header.shape) :]
+    steps = [header.step(axis) for axis in axes[1:]]
     return Stack(
         name=f"{root.name} {name}",
         format="ctc",
@@ -115,8 +115,8 @@ def open_sequence(path: Path, sequence: str | None = None) -> Stack:
         dtype=header.dtype,
         read=_frame_reader(frames, header, first),
         annotations=_annotations(root, name, frames, header.shape),
-        scale=(1.0, *size),
-        units=("pixel", *(header.unit for _ in size)),
+        scale=(1.0, *(size for size, _ in steps)),
+        units=("pixel", *(unit for _, unit in steps)),
         digits=_digits(first),
         sequence=name,
     )
@@ -232,7 +232,7 @@ def _check_extra(folder: Path, files: Mapping[int, Path], frames: Mapping[int, P
 
 
 def _read_labels(path: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
-    labels = read_tiff(path)
+    labels = read_tiff(path, indices=True)
     if labels.shape != shape:
         raise ValueError(
             f"{path} has shape {labels.shape}, its frame has {shape}; both must cover the same "

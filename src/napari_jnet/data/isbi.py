@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_jnet.data.axes import Arrangement, arrange, check_axes
 from napari_jnet.data.meaning import StoredLabels
 from napari_jnet.data.names import core_name, is_label_name
 from napari_jnet.data.stack import Stack
-from napari_jnet.data.tiff import TIFF_SUFFIXES, TiffHeader, read_header, read_index, read_tiff
+from napari_jnet.data.tiff import TIFF_SUFFIXES, TiffHeader, read_header, read_part, read_tiff
 
 __all__ = ["ISBI_NAMES", "find_volume", "label_files", "matches", "open_volume", "volume_labels"]
 
@@ -72,7 +73,13 @@ def matches(path: Path) -> bool:
     return find_volume(path) is not None
 
 
-def open_volume(path: Path, sequence: str | None = None) -> Stack:
+def open_volume(
+    path: Path,
+    sequence: str | None = None,
+    *,
+    axes: str | None = None,
+    series: int | None = None,
+) -> Stack:
     """Open a TIFF file as a stack; reads headers, and no labels before they are asked for.
 
     Parameters
@@ -81,11 +88,13 @@ def open_volume(path: Path, sequence: str | None = None) -> Stack:
         Image or label file, or a folder, see `find_volume`.
     sequence
         Must be None: a volume has no sequences.
+    axes, series
+        See `napari_jnet.open_stack`.
 
     Returns
     -------
     Stack
-        Axes "ZYX", "TYX", "TYXC" or "TZYX", from ImageJ or OME metadata where given.  The label file
+        Axes "ZYX", "TYX", "TYXC", "ZYXC" or "TZYX", from ImageJ or OME metadata where given.  The label file
         beside it, or the one that `path` is, is the annotation "labels"; of several, each is an
         annotation by its file's name.
         What they mean is decided from all labels, see `napari_jnet.data.meaning`.
@@ -107,42 +116,50 @@ def open_volume(path: Path, sequence: str | None = None) -> Stack:
         raise ValueError(
             f"{path} has no sequences, but sequence {sequence!r} was asked for; leave it out."
         )
-    header = read_header(file)
+    header = read_header(file, series=series, multifile=True)
+    stored = header.axes if axes is None else check_axes(axes, header.shape, str(file))
     isbi = file.stem.lower() in ISBI_NAMES and _is_isbi(file.parent, header)
-    axes, single = _stack_axes(file, header, sections=isbi)
-    read = _Reader(file, single, _channel_axis(header))
-    shape = _frame_shape(header, single)
+    if isbi and axes is None:
+        stored = f"Z{stored[1:]}"
+    found = arrange(stored, header.shape, str(file))
+    numbers = (0,) if found.along is None else header.present(found.along)
+    if not numbers:
+        raise ValueError(f"{file} promises {found.count} frames and has none; export it again.")
+    steps = [header.step(axis) for axis in found.axes.replace("C", "")]
+    if isbi and found.axes == "ZYX":
+        steps = [(size, "nanometer") for size in _ISBI_SCALE]
     given = Path(os.path.abspath(path))
     labels = [given] if given.is_file() and given != file else label_files(file)
     names = ["labels"] if len(labels) == 1 else [label.name for label in labels]
-    size = _ISBI_SCALE if isbi else header.pixel_size
-    unit = "nanometer" if isbi else header.unit
-    spatial = axes.replace("C", "")
-    count = 1 if single else header.shape[0]
-    plain = shape[:-1] if axes.endswith("C") else shape
-    stack = Stack(
+    # Labels of a single image are those of the first one.
+    image = None if len(header.images) == 1 else series or 1
+    return Stack(
         name=file.stem,
         format="isbi",
         path=file,
-        axes=axes,
-        frame_numbers=tuple(range(count)),
-        shape=shape,
+        axes=found.axes,
+        frame_numbers=numbers,
+        shape=found.shape,
         dtype=header.dtype,
-        read=read,
+        read=_Reader(file, found, series=series, multifile=True),
         annotations={
-            name: volume_labels(name, label, plain, tuple(range(count)), file.name).annotation()
+            name: volume_labels(
+                name, label, found.plain, numbers, file.name, stored=found, series=image
+            ).annotation()
             for name, label in zip(names, labels, strict=True)
         },
-        scale=tuple({"T": 1.0, "Z": size[0], "Y": size[1], "X": size[2]}[a] for a in spatial),
-        units=tuple("pixel" if a == "T" else unit for a in spatial),
+        scale=tuple(size for size, _ in steps),
+        units=tuple(unit for _, unit in steps),
         candidates=True,
+        given_axes="" if axes is None else stored,
+        series=series,
+        notes=_notes(file, header, series, found.count - len(numbers)),
     )
-    return stack
 
 
 def _is_isbi(folder: Path, header: TiffHeader) -> bool:
     """Say whether a file that says no axes and no pixel size lies beside labels of two values."""
-    if header.axes[0] not in "IQ" or header.unit != "pixel" or header.pixel_size != (1.0, 1.0, 1.0):
+    if header.axes[0] not in "IQ" or header.steps:
         return False
     labels = next((p for p in _tiffs(folder) if p.stem.lower() == "train-labels"), None)
     values: set[int] = set()
@@ -151,7 +168,7 @@ def _is_isbi(folder: Path, header: TiffHeader) -> bool:
         if labels is None or found is None or found.dtype.itemsize > 1:
             return False
         for index in range(found.shape[0]):
-            values.update(np.unique(read_index(labels, index)).tolist())
+            values.update(np.unique(read_part(labels, 0, index)).tolist())
             if len(values) > 2:
                 return False
     except (ValueError, OSError):
@@ -159,50 +176,45 @@ def _is_isbi(folder: Path, header: TiffHeader) -> bool:
     return len(values) == 2
 
 
-def _stack_axes(file: Path, header: TiffHeader, *, sections: bool) -> tuple[str, bool]:
-    """Return the axes of the stack, and whether the file is a single frame of it."""
-    axes = header.axes.replace("S", "C")
-    single = axes[0] not in "TZIQ"
-    rest = axes if single else axes[1:]
-    frame = "".join(a for a in rest if a != "C") + ("C" if "C" in rest else "")
-    first = "T" if single or axes[0] in "TIQ" else "Z"
-    if frame not in ("YX", "YXC", "ZYX"):
-        raise ValueError(
-            f"{file} has axes {header.axes} and shape {header.shape}; known are (T or Z) Y X, with "
-            "channels or with T Z Y X. Save one channel, or one time point, as a file of its own."
+def _notes(file: Path, header: TiffHeader, series: int | None, lost: int) -> tuple[str, ...]:
+    notes = []
+    if series is None and len(header.images) > 1:
+        notes.append(
+            f"{file.name} holds {len(header.images)} images; this is 1 of {len(header.images)}. "
+            "Choose another one by its number: --series."
         )
-    return ("Z" if sections and not single else first) + frame, single
-
-
-def _channel_axis(header: TiffHeader) -> int | None:
-    found = header.axes.replace("S", "C").find("C")
-    return found if 0 <= found < len(header.axes) - 1 else None
-
-
-def _frame_shape(header: TiffHeader, single: bool) -> tuple[int, ...]:
-    shape, channel = list(header.shape), _channel_axis(header)
-    if channel is not None:
-        shape.append(shape.pop(channel))
-    return tuple(shape if single else shape[1:])
+    if lost:
+        notes.append(
+            f"{file.name} promises {lost} more frame{'s' * (lost > 1)}, of which planes are missing "
+            "in the file; these are left out."
+        )
+    return tuple(notes)
 
 
 class _Reader:
-    """Reads one frame; channels go last."""
+    """Reads one frame as a stack gives it."""
 
-    def __init__(self, file: Path, single: bool, channel: int | None) -> None:
+    def __init__(self, file: Path, found: Arrangement, **options: Any) -> None:
         self._file = file
-        self._single = single
-        self._channel = channel
+        self._found = found
+        self._options = options
 
     def __call__(self, number: int) -> NDArray[Any]:
-        frame = read_tiff(self._file) if self._single else read_index(self._file, number)
-        if self._channel is None:
-            return frame
-        return np.moveaxis(frame, self._channel - (not self._single), -1)
+        along = self._found.along
+        if along is None:
+            return self._found.frame(read_tiff(self._file, **self._options))
+        return self._found.frame(read_part(self._file, along, number, **self._options))
 
 
 def volume_labels(
-    name: str, file: Path, shape: tuple[int, ...], numbers: tuple[int, ...], image: str
+    name: str,
+    file: Path,
+    shape: tuple[int, ...],
+    numbers: tuple[int, ...],
+    image: str,
+    *,
+    stored: Arrangement | None = None,
+    series: int | None = None,
 ) -> StoredLabels:
     """Find the labels of frames in one TIFF file.
 
@@ -218,16 +230,32 @@ def volume_labels(
         Of the frames, in the order of the file.
     image
         Name of the image file, for messages.
+    stored
+        How the image is stored, if in one file: its labels have the same order of axes.
+    series
+        Number of the image in its file, where that holds several.
     """
 
     def files() -> dict[int, Callable[[], NDArray[Any]]]:
-        found = read_header(file).shape
+        header = read_header(file, series=1, indices=True)
+        if series is not None and len(header.images) > 1:
+            header = read_header(file, series=series, indices=True)
+        elif stored is not None and series not in (None, 1):
+            raise ValueError(
+                f"{file.name} holds the labels of one image, {image} several, of which image {series} "
+                "was asked for; these may be of another one. Give its labels: --truth FILE."
+            )
+        found, chosen = header.shape, series if len(header.images) > 1 else None
+        if stored is not None and found == stored.spatial_shape:
+            arranged = arrange(stored.spatial, found, file.name)
+            reader = _Reader(file, arranged, series=chosen, indices=True)
+            return {n: functools.partial(reader, n) for n in numbers}
         single = len(numbers) == 1 and found == shape
         if not single and found != (len(numbers), *shape):
             expected = shape if len(numbers) == 1 else (len(numbers), *shape)
             colour = len(found) == len(expected) + 1 and found[1:] == shape
             more = (
-                f" ({image} is stored as one image in colours: save it again with the axes TYX)"
+                f" ({image} is stored as one image in colours: if these are frames, say so: --axes TYX)"
                 if colour or (len(numbers) == 1 and found[1:] == shape)
                 else ""
             )
@@ -235,7 +263,9 @@ def volume_labels(
                 f"{file.name} has shape {found}, {image} has {expected}{more}; labels cover "
                 "the same pixels as their image. Check that they belong together."
             )
-        read = _Reader(file, single, None)
+        if single:
+            return {numbers[0]: functools.partial(read_tiff, file, series=chosen, indices=True)}
+        read = functools.partial(read_part, file, 0, series=chosen, indices=True)
         return {n: functools.partial(read, k) for k, n in enumerate(numbers)}
 
     return StoredLabels(name, file, files, lambda _number: file, ndim=len(shape), pages=True)

@@ -93,7 +93,7 @@ class PaintedFrames:
         if not path.is_file():
             return np.zeros(shape, np.int32)
         try:
-            stored = read_tiff(path)
+            stored = read_tiff(path, indices=True)
         except ValueError as error:
             raise ValueError(
                 f"{path} is damaged, so frame {number} cannot be shown as painted. Put back a copy of "

@@ -227,6 +227,8 @@ def _alike(reference: StackReference, stack: Stack) -> bool:
 def _same_place(reference: StackReference, stack: Stack, project: Path) -> bool:
     if stack.path is None or reference.stored or reference.sequence != stack.sequence:
         return False
+    if (reference.series or 1) != (stack.series or 1):  # another position of the same file
+        return False
     here = os.path.realpath(stack.path)
     return any(os.path.realpath(place) == here for place in reference.places(project))
 

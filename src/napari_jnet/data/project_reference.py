@@ -26,7 +26,7 @@ class StackReference:
 
     Attributes
     ----------
-    name, format, axes, frame_numbers, digits, sequence, scale, units
+    name, format, axes, frame_numbers, digits, sequence, scale, units, given_axes, series
         As those of the `Stack`.
     shape
         Of a frame as it is shown, (H, W), (H, W, C) or (Z, H, W).
@@ -59,6 +59,8 @@ class StackReference:
     stored: bool = False
     fingerprint: str = ""
     order: str = "natural"
+    given_axes: str = ""
+    series: int | None = None
 
     @property
     def spatial(self) -> tuple[int, ...]:
@@ -97,6 +99,8 @@ class StackReference:
             stored=bool(values.get("stored", False)),
             fingerprint=str(values.get("fingerprint", "")),
             order=str(values.get("order", "first number")),
+            given_axes=str(values.get("given_axes") or ""),
+            series=_series(values),
         )
 
     @classmethod
@@ -116,6 +120,8 @@ class StackReference:
             digits=stack.digits,
             scale=stack.scale,
             units=stack.units,
+            given_axes=stack.given_axes,
+            series=stack.series,
         )
         opened = _same_on_disk(stack)
         if opened is None:
@@ -132,6 +138,8 @@ class StackReference:
             path=path,
             relative=_relative(path, project),
             sequence=opened.sequence,
+            given_axes=opened.given_axes,
+            series=opened.series,
             stored=False,
         )
 
@@ -177,7 +185,9 @@ class StackReference:
         if self.format == "folder" and self.order != "natural":
             opened = open_folder(place, wanted, order=self.order)
         else:
-            opened = open_stack(place, sequence=wanted)
+            opened = open_stack(
+                place, sequence=wanted, axes=self.given_axes or None, series=self.series
+            )
         difference = self._difference(opened)
         if difference:
             raise ValueError(
@@ -230,6 +240,13 @@ class StackReference:
         )
 
 
+def _series(values: Mapping[str, Any]) -> int | None:
+    """Read which image of its file a stack is; projects of before know the first only."""
+    if "series" not in values:
+        return 1 if values["format"] == "isbi" else None
+    return None if values["series"] is None else int(values["series"])
+
+
 def fingerprint(stack: Stack) -> str:
     """Return a checksum of the middle frame; "" if it cannot be read."""
     try:
@@ -250,7 +267,7 @@ def _same_on_disk(stack: Stack) -> Stack | None:
     if stack.path is None or not stack.path.exists():
         return None
     try:
-        opened = open_stack(stack.path, sequence=stack.sequence or None)
+        opened = open_stack(stack.path, **stack.choices)
         alike = (
             opened.path is not None
             and _shown_shape(opened, stack.shape) == stack.shape

@@ -204,6 +204,11 @@ class Stack:
         "01" for a CTC sequence.
     candidates
         Whether the annotations are files of which only one is meant, and nothing says which.
+    given_axes, series
+        As they were given to `open_stack`: the axes that are stored, and the number of the image in
+        its file; "" and None where the file itself decided.
+    notes
+        What was decided in opening it, in words: such as which of several images this is.
     """
 
     name: str
@@ -220,9 +225,30 @@ class Stack:
     digits: int = 3
     sequence: str = ""
     candidates: bool = False
+    given_axes: str = ""
+    series: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.dtype.kind not in "buif":
+            what = "complex numbers" if self.dtype.kind == "c" else "no numbers"
+            raise ValueError(
+                f"{self.path or self.name} holds {what} ({self.dtype}); frames are integers or "
+                "floats. Save what is to be segmented, such as the magnitude, as an image of its own."
+            )
 
     def __len__(self) -> int:
         return len(self.frame_numbers)
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What `open_stack` was told besides the path: its keyword arguments."""
+        told = {
+            "sequence": self.sequence or None,
+            "axes": self.given_axes or None,
+            "series": self.series,
+        }
+        return {name: value for name, value in told.items() if value is not None}
 
     def frame(self, number: int) -> NDArray[Any]:
         """Read one frame; a number that the stack does not have raises `ValueError`."""

@@ -85,7 +85,7 @@ def _labels_at(stack: Stack, truth: str | Path) -> Annotation:
         return _labels_in(stack, path).annotation()
     if path.suffix.lower() in TIFF_SUFFIXES:
         return isbi.volume_labels(
-            path.name, path, _spatial(stack), stack.frame_numbers, stack.name
+            path.name, path, _spatial(stack), stack.frame_numbers, stack.name, series=stack.series
         ).annotation()
     if len(stack) > 1 or path.suffix.lower() not in PICTURE_SUFFIXES:
         raise ValueError(
