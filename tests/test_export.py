@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
+from napari_jnet.data import open_stack
 from napari_jnet.data.stack import Stack
 from napari_jnet.events import FramePrediction
 from napari_jnet.export import OutputError, ResultWriter
@@ -113,6 +114,53 @@ def test_volumes_keep_their_axes(tmp_path, capsys):
         assert pages.read(1).shape == (4, 20, 24)
     assert tifffile.imread(tmp_path / "01_RES" / "mask001.tif").shape == (4, 20, 24)
     assert validate(tmp_path / "01_RES", capsys) == 1
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "scale", "units"),
+    [
+        ("TYX", (20, 24), (30.0, 0.19, 0.19), ("second", "micrometer", "micrometer")),
+        ("ZYX", (20, 24), (50.0, 4.0, 4.0), ("nanometer",) * 3),
+        ("TZYX", (4, 20, 24), (2.0, 1.5, 0.2, 0.2), ("min", "um", "um", "um")),
+        ("TYX", (20, 24), (1.0, 0.002, 0.002), ("pixel", "mm", "mm")),
+        ("TYX", (20, 24), (1.0, 1.0, 1.0), ("pixel",) * 3),
+    ],
+)
+def test_pixel_size_and_interval_reach_every_output(tmp_path, axes, shape, scale, units):
+    stack = replace(make_stack(frames=4, shape=shape, axes=axes), scale=scale, units=units)
+    write_all(tmp_path, stack)
+    names = {"min": "second", "um": "micrometer", "mm": "millimeter"}
+    expected = tuple(names.get(unit, unit) for unit in units)
+    size = tuple(s * 60 if unit == "min" else s for s, unit in zip(scale, units, strict=True))
+    for name in ("probability", "distance", "instances"):
+        found = open_stack(tmp_path / f"{name}.tif")
+        assert (found.axes, found.units) == (axes, expected)
+        assert found.scale == pytest.approx(size)
+    for path in [tmp_path / "instances.tif", tmp_path / "01_RES" / "mask001.tif"]:
+        with tifffile.TiffFile(path) as tiff:
+            assert tiff.is_ome
+            page = tiff.pages[-1]
+            if units[-1] == "pixel":
+                assert page.resolutionunit in (1, 2) and page.resolution[0] in (1, 1.0)
+                continue
+            um = {"nanometer": 1e-3, "mm": 1e3}.get(units[-1], 1.0)
+            assert page.resolutionunit == tifffile.RESUNIT.CENTIMETER
+            assert 1e4 / page.resolution[0] == pytest.approx(scale[-1] * um)
+    masks = open_stack(tmp_path / "01_RES" / "mask001.tif")
+    assert masks.scale[-len(shape) :] == pytest.approx(size[1:])
+    assert masks.units[-len(shape) :] == expected[1:]
+
+
+def test_the_interval_of_chosen_frames_is_theirs(tmp_path):
+    stack = replace(make_stack(frames=6, sequence=""), scale=(5.0, 1, 1), units=("s",) * 3)
+    for frames, seconds in (([0, 2, 4], 10.0), ([0, 1, 4], None), ([3], 5.0)):
+        with ResultWriter(tmp_path / str(frames), stack, frames=frames) as writer:
+            for prediction in make_predictions(stack):
+                if prediction.number in frames:
+                    writer.write(prediction)
+        found = open_stack(tmp_path / str(frames) / "instances.tif")
+        step = (found.scale[0], found.units[0])
+        assert step == ((1.0, "pixel") if seconds is None else (seconds, "second"))
 
 
 def test_frames_are_found_by_number(tmp_path):
@@ -219,7 +267,7 @@ def test_full_disk_at_a_mask(tmp_path, monkeypatch):
         write_all(tmp_path, make_stack())
     assert (tmp_path / "01_RES" / "res_track.txt").read_text() == "1 0 0 0\n2 0 0 0\n"
     assert sorted(os.listdir(tmp_path / "01_RES")) == ["mask000.tif", "res_track.txt"]
-    assert tifffile.imread(tmp_path / "probability.tif").shape == (1, 20, 24)
+    assert tifffile.imread(tmp_path / "probability.tif").shape == (20, 24)
 
 
 LIMITED = """
@@ -256,7 +304,8 @@ def test_the_system_refuses_more_bytes(tmp_path):
         assert len(tiff.pages) == number
         for n, page in enumerate(tiff.pages):
             np.testing.assert_array_equal(page.asarray(), noise + n)
-        assert json.loads(tiff.pages[0].description)["frames"] == list(range(number))
+    with FramePages(path) as pages:
+        assert pages.frame_numbers == tuple(range(number))
 
 
 def test_pages_that_are_no_tiff(tmp_path):

@@ -195,6 +195,15 @@ def test_a_name_of_isbi_does_not_override_the_file(tmp_path):
     assert (stack.axes, stack.scale[1:], stack.units[1]) == ("TYX", (0.5, 0.5), "micrometer")
 
 
+def test_what_is_painted_has_the_size_of_its_image(tmp_path):
+    sizes = {"axes": "TYX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.2}
+    stack = open_stack(ome(tmp_path / "a.ome.tif", grey((2, 16, 20)), **sizes))
+    project = Project.create(tmp_path / "project", stack, "instances")
+    project.write_frame(1, np.ones((16, 20), np.int32))
+    painted = open_stack(project.path / "annotations" / "t001.tif")
+    assert (painted.scale[1:], painted.units[1]) == ((0.2, 0.2), "micrometer")
+
+
 # several images, several files
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_jnet.data.project_reference import StackMissing, StackReference
 from napari_jnet.data.stack import Stack
 from napari_jnet.data.storing import replacing
+from napari_jnet.data.tiff import tiff_options
 
 __all__ = ["LARGEST_COPY", "STACK_FILE", "check_size", "open_copy", "write_copy"]
 
@@ -44,6 +45,8 @@ def write_copy(stack: Stack, project: Path) -> Iterator[int]:
     """
     size = check_size(stack)
     photometric = "rgb" if stack.axes.endswith("C") and stack.shape[-1] in (3, 4) else "minisblack"
+    told = tiff_options((1, 1), stack.dtype, "YX", stack.scale[-2:], stack.units[-2:])
+    size_tags = {name: value for name, value in told.items() if name != "description"}
     with (
         replacing(project / STACK_FILE) as temporary,
         tifffile.TiffWriter(temporary, bigtiff=size > _BIG_TIFF) as writer,
@@ -52,7 +55,7 @@ def write_copy(stack: Stack, project: Path) -> Iterator[int]:
             frame = np.ascontiguousarray(stack.frame(number))
             if frame.dtype == bool:  # which TIFF would pack to bits
                 frame = frame.astype(np.uint8)
-            writer.write(frame, photometric=photometric, contiguous=True)
+            writer.write(frame, photometric=photometric, contiguous=True, **size_tags)
             yield count
 
 

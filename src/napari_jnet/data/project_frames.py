@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_jnet.data.project_reference import StackReference
 from napari_jnet.data.stack import UNKNOWN
 from napari_jnet.data.storing import keep_aside, remove_file, write_file
-from napari_jnet.data.tiff import read_tiff
+from napari_jnet.data.tiff import read_tiff, tiff_options
 
 __all__ = ["ANNOTATIONS", "PaintedFrames"]
 
@@ -79,7 +79,7 @@ class PaintedFrames:
             return
         if self.folder.parent.is_dir():
             self.folder.mkdir(exist_ok=True)
-        write_file(path, _encoded(painted))
+        write_file(path, _encoded(painted, self._stack))
 
     def read(self, number: int) -> NDArray[np.int32]:
         """Read a frame as painted; zeros where it has no file.
@@ -146,8 +146,9 @@ class PaintedFrames:
         return labels.astype(np.int32, copy=False)
 
 
-def _encoded(labels: NDArray[np.int32]) -> bytes:
-    axes = "ZYX"[-labels.ndim :]
+def _encoded(labels: NDArray[np.int32], stack: StackReference) -> bytes:
+    axes = stack.axes.replace("C", "")[1:]
+    told = tiff_options(labels.shape, labels.dtype, axes, stack.scale[1:], stack.units[1:])
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,
@@ -156,6 +157,7 @@ def _encoded(labels: NDArray[np.int32]) -> bytes:
         compression="zlib",
         compressionargs={"level": _LEVEL},
         rowsperstrip=labels.shape[-2],
-        metadata={"axes": axes},
+        metadata=None,
+        **told,
     )
     return buffer.getvalue()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,15 @@ from numpy.typing import NDArray
 
 from napari_jnet.data.axes import size_text
 
-__all__ = ["TIFF_SUFFIXES", "TiffHeader", "read_header", "read_part", "read_tiff"]
+__all__ = [
+    "TIFF_SUFFIXES",
+    "TiffHeader",
+    "read_header",
+    "read_part",
+    "read_tiff",
+    "tiff_options",
+    "tiff_words",
+]
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 
@@ -40,6 +49,7 @@ _LENGTHS: dict[str, tuple[str, float]] = {
     **dict.fromkeys(("m", "meter"), ("micrometer", 1e6)),
     **dict.fromkeys(("in", "inch", "inches"), ("micrometer", 25400.0)),
 }
+_OME_UNITS = {"nanometer": "nm", "micrometer": "µm", "millimeter": "mm"}
 _TIMES = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
     **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
@@ -418,3 +428,55 @@ def _ratio(value: Any) -> float | None:
         return _positive(float(numerator) / float(denominator))
     except (TypeError, ValueError, ZeroDivisionError):
         return None
+
+
+def tiff_options(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    axes: str,
+    scale: Sequence[float],
+    units: Sequence[str],
+    words: str = "",
+) -> dict[str, Any]:
+    """Return what `tifffile` is told of axes, pixel size and interval: as OME-XML, and as tags.
+
+    Parameters
+    ----------
+    shape, dtype
+        Of all that the file will hold.
+    axes
+        Of T, Z, Y and X, one letter a dimension of `shape`.
+    scale, units
+        One for each axis, see `Stack`; what is in pixels is left out.
+    words
+        More to say, in the OME-XML's element Description; `tiff_words` reads it.
+    """
+    sizes: dict[str, Any] = {}
+    per_cm = {}
+    for axis, size, unit in zip(axes, scale, units, strict=False):
+        plain, step = _plain(unit), _positive(size)
+        if axis == "T" and step and plain in _TIMES:
+            sizes["TimeIncrement"] = float(f"{step * _TIMES[plain]:.10g}")
+        elif axis != "T" and step and plain in _LENGTHS:
+            name, micrometers = _LENGTHS[plain]
+            size = float(f"{step * micrometers / _MICROMETERS[name]:.10g}")
+            sizes[f"PhysicalSize{axis}"] = size
+            sizes[f"PhysicalSize{axis}Unit"] = _OME_UNITS[name]
+            per_cm[axis] = 1e4 / (step * micrometers)
+    xml = tifffile.OmeXml()
+    pages = math.prod(shape[:-2])
+    if words:
+        sizes["Description"] = words
+    xml.addimage(dtype, shape, (pages, 1, 1, *shape[-2:], 1), axes=axes, **sizes)
+    # Without its number, which is another one each time, the same result is the same file.
+    text = re.sub(r' UUID="[^"]*"', "", xml.tostring(), count=1)
+    options: dict[str, Any] = {"description": text.encode()}
+    if {"X", "Y"} <= per_cm.keys():
+        options |= {"resolution": (per_cm["X"], per_cm["Y"]), "resolutionunit": "CENTIMETER"}
+    return options
+
+
+def tiff_words(description: str) -> str:
+    """Return what `tiff_options` was told to say besides; another description as it is."""
+    found = re.search("<Description>(.*?)</Description>", description, re.DOTALL)
+    return html.unescape(found[1]) if found else description

@@ -1,7 +1,8 @@
 """Multi-page TIFF files with one image a frame, written and read frame by frame.
 
-The description of the first page says which frames the pages are, as JSON that tifffile also takes
-for the shape of the whole: ``{"shape": [84, 512, 512], "axes": "TYX", "frames": [0, 1, ...]}``.
+The description of the first page is OME-XML with axes, pixel size and interval; its element
+Description says which frames the pages are, as JSON: ``{"shape": [84, 512, 512], "axes": "TYX",
+"frames": [0, 1, ...]}``.  Frames of different sizes have that JSON only, as have older files.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any, Self
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+
+from napari_jnet.data.tiff import tiff_options, tiff_words
 
 from .files import writing
 
@@ -38,13 +41,25 @@ class PageWriter:
         Of a frame with frames first: "TYX", "ZYX", "TZYX".
     frames
         Frame numbers that are expected, so that an unfinished file can be read too.
+    scale, units
+        One for each of the axes, as of a `Stack`.
     """
 
-    def __init__(self, path: Path, dtype: Any, axes: str, frames: Sequence[int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        dtype: Any,
+        axes: str,
+        frames: Sequence[int],
+        scale: Sequence[float] = (),
+        units: Sequence[str] = (),
+    ) -> None:
         self.path = path
         self._partial = path.with_name(f".{path.name}.part")
         self._dtype = np.dtype(dtype)
         self._axes = axes
+        self._scale, self._units = tuple(scale), tuple(units)
+        self._tags: dict[str, Any] = {}
         self._expected = list(frames)
         self._shapes: set[tuple[int, ...]] = set()
         self._written: list[int] = []
@@ -84,12 +99,14 @@ class PageWriter:
                     self._partial.unlink(missing_ok=True)
 
     def _open(self, path: Path, shape: tuple[int, ...]) -> tifffile.TiffWriter:
+        self._tags = self._told(self._expected, shape)
         size = math.prod(shape) * self._dtype.itemsize * len(self._expected)
         return tifffile.TiffWriter(path, bigtiff=size >= _LARGE)
 
     def _append(self, tiff: tifffile.TiffWriter, frame: NDArray[Any], *, first: bool) -> None:
         planes = frame.reshape(-1, *frame.shape[-2:]).astype(self._dtype, copy=False)
         for plane in planes:
+            options = self._tags if first else self._tags | {"description": None}
             tiff.write(
                 plane,
                 compression="zlib",
@@ -97,9 +114,19 @@ class PageWriter:
                 photometric="minisblack",
                 metadata=None,
                 contiguous=False,
-                description=self._description(self._expected, frame.shape) if first else None,
+                **options,
             )
             first = False
+
+    def _told(self, frames: list[int], shape: tuple[int, ...]) -> dict[str, Any]:
+        """Return what the tags say of axes, pixel size, interval and frames."""
+        steps = set(np.diff(frames).tolist()) or {1}
+        scale = list(self._scale)
+        if scale:  # frames that were left out make the way to the next one longer
+            scale[0] *= steps.pop() if len(steps) == 1 else 0
+        whole = (len(frames), *shape)
+        words = self._description(frames, shape)
+        return tiff_options(whole, self._dtype, self._axes, scale, self._units, words)
 
     def _description(self, frames: list[int], shape: tuple[int, ...] | None) -> str:
         words: dict[str, Any] = {}
@@ -112,7 +139,11 @@ class PageWriter:
         if self._written == self._expected and len(self._shapes) == 1:
             return
         shape = self._shapes.copy().pop() if len(self._shapes) == 1 else None
-        tifffile.tiffcomment(self._partial, self._description(self._written, shape))
+        if shape is None:
+            text = self._description(self._written, None).encode()
+        else:
+            text = self._told(self._written, shape)["description"]
+        tifffile.tiffcomment(self._partial, text)
 
     def _promote(self, dtype: np.dtype[Any]) -> None:
         """Copy what is written to a file of a larger type, page by page."""
@@ -213,7 +244,7 @@ class FramePages:
     def _words(self) -> dict[str, Any]:
         """Return the description if `PageWriter` wrote it."""
         try:
-            words = json.loads(self._pages.first.description)
+            words = json.loads(tiff_words(self._pages.first.description))
         except ValueError:
             return {}
         return words if isinstance(words, dict) and "frames" in words else {}

@@ -12,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_jnet.data.stack import Stack
+from napari_jnet.data.tiff import tiff_options
 from napari_jnet.events import FramePrediction
 
 from .files import OutputError, make_folder, replacing
@@ -48,7 +49,8 @@ class ResultWriter:
     -----
     ``probability.tif`` (float32, 0 to 1), ``distance.tif`` (float32, pixels) and ``instances.tif``
     (uint16, uint32 from 65,536 objects on) hold one page a section, compressed with zlib, and say
-    in the description of the first page which frames they are.  ``NN_RES`` holds ``maskTTT.tif``
+    in the description of the first page which frames they are.  Axes, pixel size and interval of the
+    stack stand in them as OME-XML, and in the tags of resolution.  ``NN_RES`` holds ``maskTTT.tif``
     (uint16) and ``res_track.txt``: objects that overlap in consecutive frames share a number.
     """
 
@@ -103,7 +105,10 @@ class ResultWriter:
         if name not in self._files:
             axes = self._stack.axes.replace("C", "")
             path = self.folder / f"{name}.tif"
-            self._files[name] = PageWriter(path, dtype, axes, self._expected)
+            stack = self._stack
+            self._files[name] = PageWriter(
+                path, dtype, axes, self._expected, stack.scale, stack.units
+            )
         self._files[name].write(number, frame)
 
     def _write_mask(self, masks: Path, number: int, instances: NDArray[np.int32]) -> None:
@@ -116,7 +121,7 @@ class ResultWriter:
                     f"{_MOST_TRACKS}. Drop small objects with a larger minimum size, or predict "
                     "fewer frames."
                 )
-            _write_mask(path, numbered.astype(np.uint16))
+            _write_mask(path, numbered.astype(np.uint16), self._stack)
         except OutputError:
             self._tracks.undo()
             raise
@@ -136,9 +141,13 @@ class ResultWriter:
             )
 
 
-def _write_mask(path: Path, mask: NDArray[np.uint16]) -> None:
+def _write_mask(path: Path, mask: NDArray[np.uint16], stack: Stack) -> None:
+    axes = stack.axes.replace("C", "")[1:]
+    told = tiff_options(mask.shape, mask.dtype, axes, stack.scale[1:], stack.units[1:])
     with replacing(path) as partial:
-        tifffile.imwrite(partial, mask, compression="zlib", photometric="minisblack", metadata=None)
+        tifffile.imwrite(
+            partial, mask, compression="zlib", photometric="minisblack", metadata=None, **told
+        )
 
 
 def result_folder(folder: Path, stack: Stack) -> Path:
