@@ -467,7 +467,8 @@ def tiff_options(
     pages = math.prod(shape[:-2])
     if words:
         sizes["Description"] = words
-    xml.addimage(dtype, shape, (pages, 1, 1, *shape[-2:], 1), axes=axes, **sizes)
+    height, width = shape[-2:]
+    xml.addimage(dtype, shape, (pages, 1, 1, height, width, 1), axes=axes, **sizes)
     # Without its number, which is another one each time, the same result is the same file.
     text = re.sub(r' UUID="[^"]*"', "", xml.tostring(), count=1)
     options: dict[str, Any] = {"description": text.encode()}
