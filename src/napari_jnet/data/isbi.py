@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,20 +26,25 @@ _ISBI_SCALE = (50.0, 4.0, 4.0)
 
 def label_files(path: Path) -> list[Path]:
     """Find the label volumes beside a TIFF file by their names."""
-    if is_label_name(path.stem):
+    if is_label_name(_stem(path)):
         return []
-    return [p for p in _same_core(path) if is_label_name(p.stem)]
+    return [p for p in _same_core(path) if is_label_name(_stem(p))]
 
 
 def _image_of(path: Path) -> Path | None:
     """Return the image beside a file that is called as labels are; None without one."""
-    images = [p for p in _same_core(path) if not is_label_name(p.stem)]
+    images = [p for p in _same_core(path) if not is_label_name(_stem(p))]
     return images[0] if images else None
 
 
 def _same_core(path: Path) -> list[Path]:
-    wanted = core_name(path.stem)
-    return [p for p in _tiffs(path.parent) if p != path and core_name(p.stem) == wanted]
+    wanted = core_name(_stem(path))
+    return [p for p in _tiffs(path.parent) if p != path and core_name(_stem(p)) == wanted]
+
+
+def _stem(path: Path) -> str:
+    """Return the name of a file without .tif, and without the .ome before that."""
+    return re.sub(r"\.ome$", "", path.stem, flags=re.IGNORECASE)
 
 
 def _tiffs(folder: Path) -> list[Path]:
@@ -56,7 +62,7 @@ def find_volume(path: Path) -> Path | None:
     if path.is_file():
         if path.suffix.lower() not in TIFF_SUFFIXES:
             return None
-        return (_image_of(path) if is_label_name(path.stem) else None) or path
+        return (_image_of(path) if is_label_name(_stem(path)) else None) or path
     if not path.is_dir():
         return None
     files = _tiffs(path)
@@ -64,7 +70,7 @@ def find_volume(path: Path) -> Path | None:
         for file in files:
             if file.stem.lower() == name:
                 return file
-    images = [p for p in files if not is_label_name(p.stem)]
+    images = [p for p in files if not is_label_name(_stem(p))]
     return images[0] if len(images) == 1 and label_files(images[0]) else None
 
 
