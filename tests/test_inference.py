@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_jnet import inference
 from napari_jnet.checkpoint import Model
 from napari_jnet.config import Config, InstanceConfig, PredictionConfig
 from napari_jnet.data import array_stack
@@ -290,3 +295,57 @@ class TestRegions:
     def test_a_region_without_pixels_is_refused(self, region: tuple[slice, slice]) -> None:
         with pytest.raises(ValueError, match="the frame has 20 rows and 24 columns"):
             predict_maps(a_model(), noise(20, 24), region=region)
+
+
+class TestFramesThatDoNotFitIntoTheMemory:
+    def test_they_are_refused_before_the_first_is_read(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = []
+        stack = array_stack(noise(2, 400, 500))
+        whole = dataclasses.replace(stack, read=lambda number: read.append(number))
+        monkeypatch.setattr(inference, "available_bytes", lambda: 10_000_000)
+        with pytest.raises(
+            ValueError, match=r"400 x 500 pixels .* 10 MB are free. About \d+ x \d+"
+        ) as e:
+            next(predict(a_model(), whole))
+        assert not read
+        side = int(re.findall(r"About (\d+) x", str(e.value))[0])
+        fitting = array_stack(noise(1, side, side))
+        assert len(list(predict(a_model(), fitting))) == 1
+
+    def test_a_part_of_them_may_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stack = array_stack(noise(1, 400, 500))
+        monkeypatch.setattr(inference, "available_bytes", lambda: 12_000_000)
+        with pytest.raises(ValueError, match="are free"):
+            next(predict(a_model(), stack))
+        assert next(predict(a_model(), stack, region=(slice(0, 64), slice(0, 64))))
+
+    def test_all_planes_of_a_volume_count(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(inference, "available_bytes", lambda: 1_000_000)
+        assert next(predict(a_model(), array_stack(noise(1, 1, 64, 64), axes="TZYX")))
+        with pytest.raises(ValueError, match=r"9 x 64 x 64 pixels .* pixels a plane would fit"):
+            next(predict(a_model(), array_stack(noise(1, 9, 64, 64), axes="TZYX")))
+
+
+def test_what_is_available_is_bounded_by_the_limit_of_the_process() -> None:
+    resource = pytest.importorskip("resource")
+    code = (
+        "import resource\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, resource.RLIM_INFINITY))\n"
+        "from napari_jnet.memory import available_bytes\n"
+        "print(available_bytes())"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0 < int(told.stdout) < 3 * 2**30 and resource
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_maps_that_are_not_finite_are_refused(value: float) -> None:
+    model = a_model()
+    with torch.no_grad():
+        next(iter(model.network.parameters())).fill_(value)
+    with pytest.raises(
+        ValueError, match=r"frame 0: model.pt gives values that are NaN or infinite"
+    ):
+        list(predict(model, array_stack(noise(1, 20, 24))))

@@ -102,14 +102,15 @@ def load_frames(
     """
     images, labels, gains = [], [], []
     unit = 2 ** -levels[-1]
+    how = (config or Config()).network.standardization
     for frame in frames:
-        image = frame_tensor(frame.image, frame.name)
+        image = frame_tensor(frame.image, frame.name, standardization=how)
         if is_constant(image):
             raise ValueError(
                 f"{frame.name} has the value {image.flatten()[0]:g} in every pixel; there is nothing to "
                 "learn from it. Leave this frame out of the training."
             )
-        means, deviations = level_statistics(image, levels)
+        means, deviations = level_statistics(image, levels, standardization=how)
         pooled = pool(image[None], levels[-1])[0]
         images.append((pooled - means[-1, :, None, None]) / (3 * deviations[-1, :, None, None]))
         gains.append(deviations[-1] / deviations)
@@ -135,7 +136,7 @@ def _whole(
         return None
     bound = config.targets.dt_bound
     assert bound is not None
-    return load_whole_frames(frames, levels, bound, device, config.targets.distance_metric)
+    return load_whole_frames(frames, levels, bound, device, config)
 
 
 def _weights(

@@ -282,6 +282,7 @@ def _original_config(
             "network.structure": structure,
             "network.resolution_levels": tuple(levels or ()),
             "network.batchnorm_momentum": content.get("batchnorm_momentum", 0.1),
+            "network.standardization": "plain",
             "targets.dt_bound": dt_bound,
             "training.loss": "bce+mse",
         }

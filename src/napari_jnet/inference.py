@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -17,7 +18,13 @@ from napari_jnet.inference_maps import Maps, average_maps, output_maps
 from napari_jnet.inference_symmetries import SYMMETRIES
 from napari_jnet.inference_tiles import Part, checked_region, sides
 from napari_jnet.instances import separate
+from napari_jnet.memory import available_bytes, in_bytes
 from napari_jnet.normalization import frame_tensor, is_constant
+
+_IMAGE_BYTES = 40
+"""Measured: of memory for each pixel and channel of a frame, from the file to the network ..."""
+_OBJECT_BYTES = 40
+"""... and for each pixel that is separated into objects."""
 
 __all__ = ["Maps", "answer", "output_maps", "predict", "predict_image", "predict_maps"]
 
@@ -61,7 +68,9 @@ def predict(
     Raises
     ------
     ValueError
-        If a frame does not fit the network, or is damaged, or has no pixel in the region.
+        If a frame does not fit the network, or is damaged, or has no pixel in the region; if there is
+        not enough memory for a frame of this size, before the first one is read; or if the network
+        gives maps that are not finite.
 
     Notes
     -----
@@ -69,6 +78,7 @@ def predict(
     it needs.  Its cells are separated from these maps alone, so one on its edge is cut.
     """
     numbers = tuple(stack.frame_numbers if frames is None else frames)
+    _check_memory(model, stack, _settings(model, prediction, tile), region)
     separation = instances or model.config.instances
     settings = _settings(model, prediction, tile)
     for number in numbers:
@@ -106,7 +116,7 @@ def _predict_planes(
     planes = frame if volume else frame[None]
     made, empty = [], 0
     for plane in planes:
-        if is_constant(frame_tensor(plane, name, model.frame_channels)):
+        if is_constant(frame_tensor(plane, name, model.frame_channels, standardization="plain")):
             empty += 1
             size = plane.shape[:2]
             made.append(_nothing(sides(checked_region(region, size)) if region else size, model))
@@ -121,6 +131,28 @@ def _predict_planes(
         np.stack(classes) if classes else None,
     )
     return together, empty
+
+
+def _check_memory(
+    model: Model, stack: Stack, settings: PredictionConfig, region: Part | None
+) -> None:
+    """Refuse frames whose image, maps and objects would not fit into the memory that is left."""
+    height, width = _size(stack)
+    rows, columns = sides(checked_region(region or (slice(None), slice(None)), (height, width)))
+    planes = stack.shape[stack.axes.index("Z") - 1] if "Z" in stack.axes[1:] else 1
+    of_image = (_IMAGE_BYTES + stack.dtype.itemsize) * model.frame_channels
+    of_maps = _OBJECT_BYTES + 4 * model.network.outputs * (2 + settings.symmetries)
+    needed = height * width * of_image + rows * columns * planes * of_maps
+    free = available_bytes()
+    if needed > free:
+        side = int(math.sqrt(free / (of_image + of_maps * planes))) // 64 * 64
+        lengths = (rows, columns) if planes == 1 else (planes, rows, columns)
+        raise ValueError(
+            f"{stack.name}: segmenting {' x '.join(map(str, lengths))} pixels at once takes about "
+            f"{in_bytes(needed)} of memory, {in_bytes(free)} are free. About {side} x {side} pixels"
+            f"{'' if planes == 1 else ' a plane'} would fit: predict a region of that size, crop the frames "
+            "or scale them down, or free some memory."
+        )
 
 
 def _size(stack: Stack) -> tuple[int, int]:
@@ -194,7 +226,8 @@ def predict_maps(
     averaged.  So are those of the symmetries.
     """
     settings = _settings(model, prediction, tile)
-    frame = frame_tensor(image, name, model.frame_channels)[None]
+    how = model.config.network.standardization
+    frame = frame_tensor(image, name, model.frame_channels, standardization=how)[None]
     size = (frame.shape[-2], frame.shape[-1])
     part = checked_region(region or (slice(None), slice(None)), size)
     turns = SYMMETRIES[: settings.symmetries]
@@ -202,7 +235,13 @@ def predict_maps(
         turn.undo(frame_answer(model, turn.apply(frame), settings, turn.part(part, size)))
         for turn in turns
     ]
-    return average_maps(answers, model)
+    maps = average_maps(answers, model)
+    if not (np.isfinite(maps.segmentation).all() and np.isfinite(maps.distance).all()):
+        raise ValueError(
+            f"{name}: {model.path.name} gives values that are NaN or infinite, so there is nothing to "
+            "separate. Its weights are damaged or its training had failed: choose another model."
+        )
+    return maps
 
 
 def _settings(

@@ -31,7 +31,8 @@ DEFAULT_TILE = 1024
 def frame_answer(model: Model, frame: Tensor, settings: PredictionConfig, region: Part) -> Tensor:
     """Probabilities and distance of a region of a frame (1, C, H, W): (1, outputs, h, w)."""
     network, size = model.network, (frame.shape[-2], frame.shape[-1])
-    levels = standardized_pyramid(frame, network.levels)
+    how = model.config.network.standardization
+    levels = standardized_pyramid(frame, network.levels, standardization=how)
     area = around(region, size, network.stride)
     inside = (area[0].stop - area[0].start, area[1].stop - area[1].start)
     if settings.overlap:

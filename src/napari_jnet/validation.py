@@ -97,13 +97,16 @@ class Validation:
         """Score a model on every frame."""
         if not self.frames:
             return ValidationScores()
+        how = self.config.network.standardization
         loss = loss_function(self.config.training.loss)
         losses, segs = [], []
         classes = max(self.config.network.classes, 2)
         counts = np.zeros((classes, classes), np.int64)
         for frame, targets in zip(self.frames, self.targets, strict=True):
-            image = frame_tensor(frame.image, frame.name, model.frame_channels)[None]
-            levels = standardized_pyramid(image, model.network.levels)
+            image = frame_tensor(
+                frame.image, frame.name, model.frame_channels, standardization=how
+            )[None]
+            levels = standardized_pyramid(image, model.network.levels, standardization=how)
             output = answer(model.network, [level.to(self.device) for level in levels])
             losses.append(float(loss(output, targets, self.config.network.classes, self.bound)))
             full = expand(output, model.network.top_level, frame.labels.shape).cpu()

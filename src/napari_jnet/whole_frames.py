@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from napari_jnet.augmentations.original import Planes, augment_original, choose_entries, crop
+from napari_jnet.config import Config
 from napari_jnet.config.original import OriginalAugmentation
 from napari_jnet.data.stack import AnnotatedFrame
 from napari_jnet.normalization import frame_tensor, standardized_pyramid
@@ -36,10 +37,13 @@ class WholeFrames:
         segmentation and where the distance is known.
     levels
         Resolution levels of the network, lowest first.
+    standardization
+        As ``network.standardization``.
     """
 
     planes: tuple[Tensor, ...]
     levels: tuple[int, ...]
+    standardization: str = "plain"
 
     def __len__(self) -> int:
         return len(self.planes)
@@ -79,7 +83,9 @@ class WholeFrames:
         return len(self.planes[0]) - 4
 
     def _pyramid(self, values: Tensor) -> tuple[list[Tensor], Targets]:
-        levels = standardized_pyramid(values[:, : self.channels], self.levels)
+        levels = standardized_pyramid(
+            values[:, : self.channels], self.levels, standardization=self.standardization
+        )
         maps = pool(values[:, self.channels :], self.levels[-1])
         segmentation, distance, known, distance_known = maps.unbind(dim=1)
         targets = Targets(
@@ -96,7 +102,7 @@ def load_whole_frames(
     levels: tuple[int, ...],
     bound: float,
     device: torch.device,
-    metric: str = "cityblock",
+    config: Config | None = None,
 ) -> WholeFrames:
     """Put whole frames and their maps on the device.
 
@@ -110,20 +116,22 @@ def load_whole_frames(
         dt_bound in pixels of the full frame.
     device
         Where to.
-    metric
-        Of the distance.
+    config
+        The metric of the distance and the standardisation; None takes those of the original.
 
     Raises
     ------
     ValueError
         If a frame cannot be used.
     """
-    channels = len(frame_tensor(frames[0].image, frames[0].name))
+    how = "plain" if config is None else config.network.standardization
+    metric = "cityblock" if config is None else config.targets.distance_metric
+    channels = len(frame_tensor(frames[0].image, frames[0].name, standardization=how))
     made = []
     for frame in frames:
-        image = frame_tensor(frame.image, frame.name, channels).to(device)
+        image = frame_tensor(frame.image, frame.name, channels, standardization=how).to(device)
         labels = torch.from_numpy(np.ascontiguousarray(frame.labels))[None].to(device)
         targets = make_targets(labels, bound, kind=frame.kind, metric=metric)
         maps = (targets.segmentation, targets.distance, targets.known, targets.distance_known)
         made.append(torch.cat([image, *(part.float() for part in maps)]))
-    return WholeFrames(tuple(made), levels)
+    return WholeFrames(tuple(made), levels, how)

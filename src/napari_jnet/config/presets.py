@@ -104,6 +104,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "network.name": "jnet",
         "network.resolution_levels": (-2, -1, 0),
         "network.structure": ((16, 64, 3), (2, 8, 3), (2, 8, 3)),
+        "network.standardization": "plain",
         "targets.dt_bound": 9.0,
         "augmentation.original": '{"aug_rotation": 1, "aug_rotation_flip": 1, '
         '"aug_elastic_params": [[50, 5, 5], [-1, -1, 1]]}',

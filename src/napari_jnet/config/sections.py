@@ -99,6 +99,10 @@ class NetworkConfig(Section):
     batchnorm_momentum: float = option(
         0.1, "Momentum of batch normalisation.", minimum=0.0, maximum=1.0
     )
+    standardization: Literal["robust", "plain"] = option(
+        "robust",
+        "What the network sees: robust cuts hot pixels and leaves out padding, plain does as the original.",
+    )
     distance_scale: float = option(
         1.0,
         "Set by the training. Pixels that one unit of the distance channel stands for.",
@@ -416,10 +420,12 @@ class Config(Section):
         """Make the configuration that a model file holds, also one that was saved before types were checked.
 
         Then a truth value could be any text or number, and a whole number one with a fraction: they
-        mean what they did.
+        mean what they did.  A file that names no standardisation is from before there was a choice.
         """
         if not isinstance(values, Mapping):
             return cls.from_dict(values)
+        if isinstance(values.get("network"), Mapping):
+            values = {**values, "network": {"standardization": "plain", **values["network"]}}
         return cls.from_dict(
             {
                 name: {

@@ -91,8 +91,17 @@ def _scored(model: Model, image: NamedImage, bound: float) -> tuple[Tensor, Tens
 
 
 def _answer(model: Model, image: NamedImage) -> Tensor:
-    pixels = frame_tensor(image.stack.frame(image.number), image.label, model.frame_channels)
-    levels = standardized_pyramid(pixels[None], model.network.levels)
+    pixels = frame_tensor(
+        image.stack.frame(image.number),
+        image.label,
+        model.frame_channels,
+        standardization=model.config.network.standardization,
+    )
+    levels = standardized_pyramid(
+        pixels[None],
+        model.network.levels,
+        standardization=model.config.network.standardization,
+    )
     return answer(model.network, [level.to(model.device) for level in levels])
 
 
