@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "napari_jnet"
 NAME = "napari_jnet"
 
 LAYERS = (
-    {"config", "events", "shared_libraries"},
+    {"config", "events", "memory", "shared_libraries"},
     {"data", "metrics"},
     {
         "adaptation",

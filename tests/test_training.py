@@ -201,7 +201,7 @@ def test_a_training_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"model\.pt"):
         next(train(cells(), run, TINY, start_from=broken))
     assert not run.exists()
-    run.mkdir()
+    run.mkdir(parents=True)
     with pytest.raises(ValueError, match=r"model\.pt"):
         next(train(cells(), run, TINY, start_from=broken))
     assert run.exists()  # somebody else made it
