@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 
 pytest.importorskip("napari")
 
@@ -13,9 +14,11 @@ from napari_jnet.data.project import Project
 from napari_jnet.data.stack import UNKNOWN, LabelKind
 from napari_jnet.events import FramePrediction
 from napari_jnet.plugin.keeping.ready_brush import free_number
+from napari_jnet.plugin.keeping.remedy_button import RemedyButton
+from napari_jnet.plugin.layer_combos import LayerCombo
 from napari_jnet.plugin.layers import image_stack
 from napari_jnet.plugin.predict.results import add_results
-from napari_jnet.plugin.session import session
+from napari_jnet.plugin.session import Lifetime, session
 from napari_jnet.plugin.workbench.hints import facts_of
 
 
@@ -191,6 +194,52 @@ def test_what_fits_no_image_is_said_until_it_does(work):
     assert saved(state, small).annotated == (1,)
 
 
+def test_one_click_brings_labels_of_another_size_onto_the_image(work, qtbot):
+    """As napari makes them with its + button where two images lie side by side."""
+    state, _ = work
+    state.image.scale = (1, 2, 2)
+    state.viewer.add_image(np.zeros((8, 8), np.uint8), name="aside", translate=(-20, -20))
+    state.choose("image", state.viewer.layers["movie"])
+    union = np.zeros((4, 42, 42), np.int32)
+    layer = state.viewer.add_labels(union, name="all", scale=(1, 2, 2), translate=(0, -20, -20))
+    button = RemedyButton(state, Lifetime())
+    qtbot.addWidget(button)
+    assert button.isHidden()
+    layer.data_setitem((np.full(3, 2), np.array([20, 20, 20]), np.array([15, 16, 17])), 5)
+    assert "annotation" in button.text()
+    button.click()
+    assert button.isHidden()
+    assert state.keeper.flush()
+    copied = state.annotation
+    assert copied is not layer
+    assert np.argwhere(copied.data).tolist() == [[2, 10, 5], [2, 10, 6], [2, 10, 7]]
+    assert saved(state, copied).annotated == (2,)
+
+
+def test_one_click_brings_a_plane_into_the_shown_frame(work):
+    state, _ = work
+    state.viewer.dims.set_point(0, 3)
+    layer = state.viewer.add_labels(np.zeros((32, 32), np.int32), name="plane")
+    layer.paint((5, 6), 2)
+    assert not state.saving.saved
+    state.keeper.save_misfits()
+    assert state.keeper.flush()
+    assert np.array_equal(saved(state, state.annotation).read_frame(3), layer.data)
+
+
+def test_one_click_writes_what_lies_on_no_image_into_a_file(work, projects):
+    state, _ = work
+    layer = state.viewer.add_labels(np.zeros((9, 9), np.int32), name="far/away", rotate=30)
+    layer.paint((5, 6), 2)
+    state.keeper.save_misfits()
+    (file,) = projects.glob("labels without an image/*.tif")
+    assert str(file) in state.saving.text
+    assert np.array_equal(tifffile.imread(file), layer.data)
+    assert state.keeper.flush()
+    layer.paint((2, 2), 2)
+    assert not state.saving.saved
+
+
 # the first stroke on labels that were there
 
 
@@ -218,6 +267,16 @@ def test_the_first_stroke_damages_no_loaded_cell(work, chosen):
     assert changed.any()
     assert (before[changed] == 0).all(), "no cell is painted over"
     assert not np.isin(gold.data[changed], before).any(), "and none gets more pixels"
+
+
+def test_a_narrow_box_tells_the_labels_of_an_image_apart(work, qtbot):
+    state, _ = work
+    state.image.name = "DIC-C2DH-HeLa 01"
+    for truth in ("gold", "silver"):
+        state.viewer.add_labels(cells(), name=f"DIC-C2DH-HeLa 01 {truth}")
+    combo = LayerCombo(state, "annotation", Lifetime())
+    qtbot.addWidget(combo)
+    assert [combo.itemText(n)[:6].strip() for n in range(3)] == ["annota", "gold (", "silver"]
 
 
 def test_a_number_that_was_chosen_stays(work):

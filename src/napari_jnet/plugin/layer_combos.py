@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox
 
 from napari_jnet.plugin.session import Lifetime, Session, same
@@ -20,7 +20,7 @@ class _Layers(QComboBox):
 
     def __init__(self, session: Session, list_layers: Callable[[], list[Any]], lifetime: Lifetime):
         super().__init__()
-        self._list_layers = list_layers
+        self._session, self._list_layers = session, list_layers
         self._layers: list[Any] = []
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
@@ -49,13 +49,24 @@ class _Layers(QComboBox):
         before, self._layers = self.layer, self._list_layers()
         self.blockSignals(True)
         self.clear()
-        self.addItems([layer.name for layer in self._layers])
+        image = self._session.image
+        for number, layer in enumerate(self._layers):
+            self.addItem(_title(layer, image))
+            self.setItemData(number, layer.name, Qt.ItemDataRole.ToolTipRole)
         wanted = self._wanted()
         there = [i for i, layer in enumerate(self._layers) if same(layer, wanted)]
         self.setCurrentIndex(there[0] if there else -1)
         self.blockSignals(False)
         if not same(before, self.layer):
             self.layer_changed.emit()
+
+
+def _title(layer: Any, image: Any | None) -> str:
+    """Name a layer by what tells it from the others of its image, which a narrow box shows first."""
+    name = str(layer.name)
+    if image is None or same(layer, image) or not name.startswith(f"{image.name} "):
+        return name
+    return f"{name.removeprefix(image.name).strip()} ({image.name})"
 
 
 class LayerCombo(_Layers):
@@ -71,8 +82,8 @@ class LayerCombo(_Layers):
 
     def __init__(self, session: Session, role: str, lifetime: Lifetime) -> None:
         list_layers = session.images if role == "image" else session.labels
+        self._role = role
         super().__init__(session, list_layers, lifetime)
-        self._session, self._role = session, role
         lifetime.connect(getattr(session, f"{role}_changed"), self._refresh)
         self._refresh()
 

@@ -57,6 +57,7 @@ class SaveStatus:
     text: str = ""
     saved: bool = True  # False while strokes are only in memory
     failed: bool = False
+    remedy: str = ""  # on the button that saves after all, see `Keeper.save_misfits`
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from napari_jnet.plugin.annotate.tools import PaintTools
 from napari_jnet.plugin.correct.bar import CorrectionBar
 from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.job_widget import JobWidget
+from napari_jnet.plugin.keeping.remedy_button import RemedyButton
 from napari_jnet.plugin.keys import bind_keys, key_table, with_key
 from napari_jnet.plugin.layer_combos import LayerCombo
 from napari_jnet.plugin.layers import describe_kind
@@ -58,6 +59,8 @@ class AnnotateWidget(JobWidget):
         assert outer is not None
         outer.addWidget(self.message)  # below what scrolls, so that it is always seen
         outer.addWidget(self.saved_line)
+        self._remedy = RemedyButton(self._session, self._lifetime)
+        outer.addWidget(self._remedy)
         for emitter, slot in (
             (self._book.changed, self._show_layer),
             (self._book.kind_changed, self._show_layer),
@@ -116,6 +119,7 @@ class AnnotateWidget(JobWidget):
     def embed(self) -> None:
         """Leave the line about saving to the workbench."""
         self._embedded = True
+        self._remedy.setParent(None)
         self._show_saved()
 
     def new_annotation(self, kind: LabelKind | str = LabelKind.INSTANCES) -> Any:

@@ -8,21 +8,24 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_jnet.data.project import Project
-from napari_jnet.plugin.annotate.layers import make_ready
+from napari_jnet.data.stack import LabelKind
+from napari_jnet.plugin.annotate.layers import make_ready, new_annotation
 from napari_jnet.plugin.keeping.closing import Closing, wait_in_window
 from napari_jnet.plugin.keeping.kept_layers import KeptLayers
 from napari_jnet.plugin.keeping.layer import KeptLayer, Stored
+from napari_jnet.plugin.keeping.misfit import placed_on, write_labels
 from napari_jnet.plugin.keeping.offers import Offers
 from napari_jnet.plugin.keeping.rescue import rescue_unsaved, taken_back
 from napari_jnet.plugin.keeping.save_queue import SaveQueue
 from napari_jnet.plugin.keeping.settings import chosen_folder
 from napari_jnet.plugin.keeping.stack_copy import StackCopy
 from napari_jnet.plugin.keeping.trouble import damage_words, say_trouble
-from napari_jnet.plugin.layers import pixels
+from napari_jnet.plugin.layers import kind_of, pixels
 from napari_jnet.plugin.session import METADATA_KEY, SaveStatus, Session, result_of, same, unwrap
 
 __all__ = ["Keeper"]
@@ -114,6 +117,40 @@ class Keeper:
     def projects(self) -> tuple[Project, ...]:
         """The projects of this viewer's layers, also of those that are gone."""
         return tuple(self._projects)
+
+    def save_misfits(self) -> None:
+        """Save what is painted on labels that fit no image, which the window has said.
+
+        It is copied into a new annotation where it lies on the image, else written into a file in
+        the folder of projects; where that fails too, the saving says so.
+        """
+        session = self._session
+        for layer in list(self._misfits):
+            try:
+                if session.image is None:
+                    raise ValueError("There is no image.")
+                labels = placed_on(layer, session.image, session.viewer)
+                annotation = new_annotation(session, kind_of(layer) or LabelKind.INSTANCES)
+            except ValueError:
+                self._write_misfit(layer)
+                continue
+            annotation.name = f"{layer.name} on {session.image.name}"
+            painted = np.nonzero(labels)
+            annotation.data_setitem(painted, labels[painted].astype(np.int32))
+            make_ready(annotation, self._book.kind, int(labels.max()))
+            layer.visible = False
+            self._misfits.pop(layer, None)
+        if self._misfits or any(kept.unsaved for kept in self._kept):
+            self._say()
+
+    def _write_misfit(self, layer: Any) -> None:
+        try:
+            path = write_labels(layer, chosen_folder() / "labels without an image")
+        except (OSError, ValueError) as error:
+            self._say_failed(f"not saved: {error}")
+            return
+        self._misfits.pop(layer, None)
+        self._session.saving = SaveStatus(f"saved as a file, {path}")
 
     def layer_of(self, path: Path) -> Any | None:
         """Return the layer of the viewer that is kept in the project of this folder, or None."""
@@ -431,7 +468,10 @@ class Keeper:
     def _say(self) -> None:
         """Tell how the saving stands; what is not saved comes first."""
         for words in self._misfits.values():
-            self._say_failed(f"not saved: {words}")
+            remedy = "Save as a file" if self._session.image is None else "Copy to an annotation"
+            self._session.saving = SaveStatus(
+                f"not saved: {words}", saved=False, failed=True, remedy=remedy
+            )
             return
         for kept in self._kept:
             if kept.refused and kept.unsaved:

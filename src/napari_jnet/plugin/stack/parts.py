@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 from napari_jnet.data.stack import Stack
 from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.keeping.offers import go_on
+from napari_jnet.plugin.keeping.remedy_button import RemedyButton
 from napari_jnet.plugin.layer_combos import LayerCombo
 from napari_jnet.plugin.layers import current_index, image_stack
 from napari_jnet.plugin.session import Lifetime, Session
@@ -221,6 +222,7 @@ class SavedPart(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.saved)
+        column.addWidget(RemedyButton(session, lifetime))
         column.addLayout(row)
         column.addWidget(self.projects_button)
         lifetime.connect(session.projects_changed, self._show_projects)

@@ -137,7 +137,7 @@ def _mark(number: int, state: str, ratio: float, size: int = 20) -> QIcon:
 class StatusRow(QWidget):
     """Whether everything is saved, and how the training stands."""
 
-    def __init__(self, go: Go) -> None:
+    def __init__(self, go: Go, remedy: QWidget) -> None:
         super().__init__()
         self.saved = QLabel()
         self.training = QProgressBar()
@@ -150,6 +150,7 @@ class StatusRow(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(4, 0, 4, 0)
         row.addWidget(self.saved)
+        row.addWidget(remedy)
         row.addStretch(1)
         row.addWidget(self.training, 3)
         row.addWidget(self.show_button)

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from napari_jnet.plugin.forms import MessageLine
 from napari_jnet.plugin.job_widget import JobWidget
+from napari_jnet.plugin.keeping.remedy_button import RemedyButton
 from napari_jnet.plugin.session import Lifetime, session
 from napari_jnet.plugin.workbench.guide import (
     GuidePanel,
@@ -52,7 +53,7 @@ class Workbench(QWidget):
         self.hint_line = HintLine(self._go)
         self.steps_row = StepsRow(self._go)
         self._stack = QStackedWidget()
-        self.status_row = StatusRow(self._go)
+        self.status_row = StatusRow(self._go, RemedyButton(self._session, lifetime))
         self.guide = GuidePanel()
         self.spotlight = Spotlight(self)
         column = QVBoxLayout(self)
