@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -225,7 +226,7 @@ def test_errors_are_one_line_and_status_2(words, said, dataset, run, tmp_path, c
 )  # fmt: skip
 def test_a_refused_configuration_leaves_no_folder(settings, said, dataset, tmp_path, capfd):
     words = [word for setting in settings for word in ("--set", setting)]
-    assert call("train", dataset, "-o", tmp_path / "a" / "b", *words) == 2
+    assert call("train", dataset, "-o", tmp_path / "x", *words) == 2
     error = capfd.readouterr().err
     assert said in error and error.startswith("Error: ") and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
@@ -419,3 +420,37 @@ def test_a_folder_divided_into_parts_is_trained_and_predicted_as_divided(tmp_pat
     capsys.readouterr()
     assert call(*common, tmp_path / "no", "--symmetries", 3) == 2
     assert "1, 4 or 8" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--set", "training.batch_size=4"], "training.batch_size=2, not training.batch_size=4"),
+        (["--preset", "unet"], "network.name=jnet, not network.name=unet"),
+        (["--network", "fcn8"], "not network.name=fcn8"),
+        (["--seed", 3], "training.seed=0, not training.seed=3"),
+    ],
+)
+def test_resume_refuses_what_the_run_does_not_have(words, said, dataset, run, capfd):
+    before = (run / "config.json").read_bytes(), (run / "last.pt").read_bytes()
+    assert call("train", dataset, "--output", run, "--resume", "--epochs", 9, *words) == 2
+    error = capfd.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert before == ((run / "config.json").read_bytes(), (run / "last.pt").read_bytes())
+
+
+def test_resume_takes_device_and_threads_and_keeps_the_budget(dataset, run, tmp_path, capfd):
+    copy = shutil.copytree(run, tmp_path / "run")
+    words = ["--device", "cpu", "--set", "training.threads=2", "--preset", "jnet"]
+    assert call("train", dataset, "--output", copy, "--resume", *words) == 0
+    assert re.search(r"Note: The training has used its \d+ epochs", capfd.readouterr().out)
+    training = json.loads((copy / "config.json").read_text())["training"]
+    before = json.loads((run / "config.json").read_text())["training"]
+    assert training == {**before, "threads": 2}
+
+
+def test_a_start_model_keeps_its_network(dataset, run, tmp_path, capfd):
+    words = ["--model", run, "--output", tmp_path / "x", "--epochs", 1, *QUICK]
+    assert call("train", dataset, *words, "--set", "network.structure=[[1,2,3]]") == 2
+    assert "not network.structure=[[1, 2, 3]]" in capfd.readouterr().err
+    assert not (tmp_path / "x").exists()

@@ -22,6 +22,7 @@ LAYERS = (
         "batches",
         "borders",
         "checkpoint",
+        "cores",
         "corrections",
         "device",
         "instances",

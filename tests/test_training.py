@@ -6,6 +6,8 @@ import csv
 import dataclasses
 import json
 import os
+import re
+import shutil
 import sys
 import types
 from collections.abc import Sequence
@@ -15,8 +17,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_jnet.checkpoint import load_model, read_checkpoint
-from napari_jnet.config import Config
+from napari_jnet.checkpoint import load_model, read_checkpoint, save_checkpoint
+from napari_jnet.config import Config, preset
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
 from napari_jnet.events import (
     BatchEnd,
@@ -186,13 +188,172 @@ def test_a_time_budget_ends_the_training(tmp_path: Path) -> None:
 
 def test_fine_tuning_starts_from_the_weights_and_the_shape_of_a_model(tmp_path: Path) -> None:
     list(train(cells(), tmp_path / "first", TINY))
-    config = TINY.replace(
-        {"network.channels": 8, "training.learning_rate": 1e-8, "training.epochs": 1}
+    config = Config(training=TINY.training).replace(
+        {"training.learning_rate": 1e-8, "training.epochs": 1}
     )
     list(train(cells(), tmp_path / "second", config, start_from=tmp_path / "first"))
     first, second = weights(tmp_path / "first/model.pt"), weights(tmp_path / "second/last.pt")
     assert first.keys() == second.keys()
     torch.testing.assert_close(first["head.weight"], second["head.weight"], atol=1e-5, rtol=1e-4)
+
+
+class TestWhatIsGiven:
+    """What a run that goes on, or a start model, takes of a configuration, and what it refuses."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """A run of 5 epochs, stopped after the first."""
+        run = tmp_path_factory.mktemp("given") / "run"
+        events = train(cells(), run, TINY.replace({"training.epochs": 5}))
+        next(event for event in events if isinstance(event, EpochEnd))
+        events.close()
+        return run
+
+    @pytest.fixture
+    def run(self, stopped: Path, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(stopped, tmp_path / "copy"))
+
+    @staticmethod
+    def saved(run: Path) -> Config:
+        saved = Config.from_dict(json.loads((run / "config.json").read_text()))
+        assert saved == Config.from_dict(read_checkpoint(run / "last.pt")["config"])
+        return saved
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {},
+            {"training.threads": 2},
+            {"training.device": "cpu", "training.precision": "float32", "training.patience": 9},
+            {"training.device": "auto", "prediction.tile": 64},
+            {"network.channels": 4, "network.resolution_levels": (), "targets.dt_bound": None},
+            {"training.minutes": None, "training.epochs": None},
+        ],
+    )
+    def test_the_budget_stays_whatever_else_is_given(
+        self, run: Path, given: dict[str, object]
+    ) -> None:
+        before = self.saved(run)
+        rest = list(train(cells(), run, Config().replace(given), resume=True))
+        assert len(of(BatchEnd, rest)) == 4 * 3 and not of(Notice, rest)
+        taken = {key: value for key, value in given.items() if value}
+        assert self.saved(run) == before.replace(taken)
+        assert (before.training.epochs, before.training.minutes) == (5, None)
+
+    @pytest.mark.parametrize(
+        ("given", "epochs", "minutes"),
+        [
+            ({"training.epochs": 2}, 2, None),
+            ({"training.epochs": 7, "training.threads": 1}, 7, None),
+            ({"training.minutes": 300.0}, None, 300.0),
+        ],
+    )
+    def test_another_budget_takes_the_place_of_the_first(
+        self, run: Path, given: dict[str, object], epochs: int | None, minutes: float | None
+    ) -> None:
+        events = train(cells(), run, Config().replace(given), resume=True)
+        next(event for event in events if isinstance(event, BatchEnd))
+        events.close()
+        training = self.saved(run).training
+        assert (training.epochs, training.minutes) == (epochs, minutes)
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ({"training.batch_size": 4}, "training.batch_size=2, not training.batch_size=4"),
+            ({"training.seed": 7}, "training.seed=0, not training.seed=7"),
+            ({"network.name": "jnet"}, "network.name=unet, not network.name=jnet"),
+            ({"network.resolution_levels": (-1, 0)}, r"levels=[-2, -1, 0], not network"),
+            ({"targets.dt_bound": 9.0}, "targets.dt_bound=5.0, not targets.dt_bound=9.0"),
+            ({"network.classes": 3}, "network.classes=1, not network.classes=3"),
+            ({"network.distance": False}, "network.distance=true, not network.distance=false"),
+            ({"instances.seed_threshold": 0.3}, "not instances.seed_threshold=0.3"),
+            ({"training.epochs": 1}, "training.epochs is 1, but the run"),
+        ],
+    )
+    def test_what_a_run_cannot_take_is_refused(
+        self, run: Path, given: dict[str, object], said: str
+    ) -> None:
+        before = {path.name: path.read_bytes() for path in run.glob("*.*")}
+        with pytest.raises(ValueError, match=re.escape(said)) as caught:
+            next(train(cells(), run, Config().replace(given), resume=True))
+        assert "eave " in str(caught.value) and "\n" not in str(caught.value)
+        assert before == {path.name: path.read_bytes() for path in run.glob("*.*")}
+
+    def test_settings_that_were_not_asked_for_by_name_are_counted(self, run: Path) -> None:
+        paper = preset("unet-paper").replace({"training.threads": 1})
+        with pytest.raises(ValueError, match=r" and \d+ more, not .*; a run that goes on"):
+            next(train(cells(), run, paper, resume=True))
+
+    def test_the_whole_configuration_of_the_run_is_no_other(self, run: Path) -> None:
+        again = list(train(cells(), run, self.saved(run), resume=True))
+        assert len(of(BatchEnd, again)) == 4 * 3
+
+    def test_a_training_that_is_over_says_so(self, tmp_path: Path) -> None:
+        list(train(cells(), tmp_path / "run", TINY))
+        for config in (None, TINY, Config().replace({"training.threads": 1})):
+            again = list(train(cells(), tmp_path / "run", config, resume=True))
+            assert not of(BatchEnd, again)
+            (notice,) = of(Notice, again)
+            assert "has used its 2 epochs" in notice.text
+        assert self.saved(tmp_path / "run").training.epochs == 2
+
+    def test_a_run_of_a_gpu_goes_on_without_one(
+        self, run: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        content = read_checkpoint(run / "last.pt")
+        content["config"]["training"]["device"] = "cuda"
+        save_checkpoint(run / "last.pt", content)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        with pytest.raises(ValueError, match="Use auto or cpu"):
+            next(train(cells(), run, resume=True))
+        cpu = Config().replace({"training.device": "cpu"})
+        assert len(of(BatchEnd, list(train(cells(), run, cpu, resume=True)))) == 4 * 3
+        assert self.saved(run).training.device == "cpu"
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ({"network.channels": 8}, "network.channels=4, not network.channels=8"),
+            ({"network.channels": 16}, "network.channels=4, not network.channels=16"),
+            ({"network.name": "jnet"}, "network.name=unet, not network.name=jnet"),
+            ({"network.resolution_levels": (0,)}, "not network.resolution_levels=[0]"),
+            ({"targets.dt_bound": 3.0}, "targets.dt_bound=5.0, not targets.dt_bound=3.0"),
+            ({"targets.distance_metric": "euclidean"}, "not targets.distance_metric=euclidean"),
+        ],
+    )
+    def test_what_a_start_model_cannot_take_is_refused(
+        self, stopped: Path, tmp_path: Path, given: dict[str, object], said: str
+    ) -> None:
+        config = Config(training=TINY.training).replace(given)
+        with pytest.raises(ValueError, match=re.escape(said)):
+            next(train(cells(), tmp_path / "run", config, start_from=stopped))
+        assert not (tmp_path / "run").exists()
+
+    def test_a_start_model_takes_what_is_of_the_training(
+        self, stopped: Path, tmp_path: Path
+    ) -> None:
+        before = self.saved(stopped)
+        config = TINY.replace({"training.batch_size": 3, "training.loss": "bce+mse"})
+        events = train(cells(), tmp_path / "run", config, start_from=stopped)
+        assert isinstance(next(events), TrainingStart)
+        events.close()
+        settled = json.loads((tmp_path / "run" / "config.json").read_text())
+        assert settled["training"]["batch_size"] == 3
+        assert settled["network"] == before.network.to_dict(), "its weights are those of this head"
+
+    def test_strokes_teach_a_start_model_with_a_distance(
+        self, stopped: Path, tmp_path: Path
+    ) -> None:
+        strokes = []
+        for frame in cells():
+            labels = np.full(frame.labels.shape, UNKNOWN, np.int32)
+            labels[10:13, 5:30], labels[30:33, 5:30] = 1, 0
+            strokes.append(dataclasses.replace(frame, labels=labels, kind=LabelKind.CLASSES))
+        one = Config(training=TINY.training).replace({"training.epochs": 1})
+        list(train(strokes, tmp_path / "run", one, start_from=stopped))
+        assert load_model(tmp_path / "run").config.network.distance
 
 
 def test_a_training_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:

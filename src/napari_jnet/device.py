@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from napari_jnet.cores import available_cores
+
 __all__ = [
     "choose_device",
     "describe_device",
@@ -83,9 +85,12 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def use_threads(threads: int) -> None:
-    """Let torch compute with this many CPU threads; 0 takes ``OMP_NUM_THREADS``, or else all cores."""
-    wished = os.environ.get("OMP_NUM_THREADS", "")
-    every = int(wished) if wished.isdigit() and int(wished) else os.cpu_count() or 1
+    """Let torch compute with this many CPU threads.
+
+    0 takes ``OMP_NUM_THREADS``, or else the cores that this process may use.
+    """
+    wished = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    every = int(wished) if wished.isdecimal() and 0 < int(wished) <= 1024 else available_cores()
     torch.set_num_threads(threads or every)
 
 

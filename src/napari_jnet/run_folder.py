@@ -47,7 +47,7 @@ class RunFolder:
                 "Start a new one, or name the folder of the run."
             )
         try:
-            self._made = [p for p in (self.path, *self.path.parents) if not p.exists()]
+            self._made = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise in_words(self.path, error) from error
@@ -81,11 +81,11 @@ class RunFolder:
         self._lock.release()
 
     def remove_unused(self) -> None:
-        """Close, and remove the folders that were made for this training, if nothing was written."""
+        """Close, and remove the folder if it was made for this training and nothing was written."""
         self.close()
-        with suppress(OSError):
-            for path in self._made:
-                path.rmdir()
+        if self._made:
+            with suppress(OSError):
+                self.path.rmdir()
 
     def write_start(self, config: Config, split: Mapping[str, Sequence[str]]) -> None:
         """Write configuration and split."""

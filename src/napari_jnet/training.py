@@ -65,10 +65,13 @@ def train(
     config
         What and how; what it leaves open comes from the frames.
     resume
-        Go on with the training in ``run`` as if it had never stopped.  Only the budget (minutes or
-        epochs) is taken from ``config``.  Frames that the run did not have join it.
+        Go on with the training in ``run`` as if it had never stopped.  ``config`` may give another
+        budget (minutes or epochs, counted from the beginning; patience), device, threads, precision
+        or TensorBoard; any other setting that is given must be that of the run.  Frames that the run
+        did not have join it.
     start_from
-        A model whose weights are the start of a new training (fine-tuning).
+        A model whose weights are the start of a new training (fine-tuning); network and targets are
+        its own, and ``config`` may not give others.
     preview
         Asked for an image after an epoch; if it gives one, a `Preview` follows.
     new_frames

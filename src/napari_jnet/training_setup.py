@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from napari_jnet.adaptation import adapt, class_count, is_sparse
 from napari_jnet.checkpoint import read_start
@@ -14,6 +13,7 @@ from napari_jnet.data.pieces import cells_in_pieces
 from napari_jnet.data.split import split_frames
 from napari_jnet.data.stack import AnnotatedFrame, LabelKind
 from napari_jnet.losses import check_loss
+from napari_jnet.training_given import started_config
 from napari_jnet.validation import class_labels
 
 __all__ = ["cautions", "check_resumed", "settle_config", "split_annotated"]
@@ -80,10 +80,9 @@ def settle_config(
     config: Config,
     training: Sequence[AnnotatedFrame],
     validation: Sequence[AnnotatedFrame],
-    checkpoint: dict[str, Any] | None,
     start_from: Path | str | None,
 ) -> Config:
-    """Settle the configuration: of a resumed run or a start model, and of the data.
+    """Settle the configuration of a new training: of a start model, and of the data.
 
     Raises
     ------
@@ -96,10 +95,6 @@ def settle_config(
     }
     if config.training.minutes is None and config.training.epochs is None:
         budget = {"training.minutes": DEFAULT_MINUTES}
-    if checkpoint is not None:
-        saved = Config.from_saved(checkpoint["config"])
-        given = any(value is not None for value in list(budget.values())) and config != Config()
-        return saved.replace(budget) if given else saved
     if start_from is not None:
         if config.training.pretrained:
             raise ValueError(
@@ -108,13 +103,16 @@ def settle_config(
             )
         saved = read_start(Path(start_from))
         _check_start(saved, str(start_from), [*training, *validation])
-        config = config.changed(network=saved.network, targets=saved.targets)
+        config = started_config(config, saved, training, str(start_from))
     frames = [*training, *validation]
     classes = class_count(config, frames)
     config = config.replace(
         {**budget, "network.classes": classes, "targets.legend": _legend(config, frames)}
     )
     settled = adapt(config, training)
+    if start_from is not None:  # its weights are those of this head
+        kept = {"distance": saved.network.distance, "distance_scale": saved.network.distance_scale}
+        settled = settled.replace({f"network.{name}": value for name, value in kept.items()})
     check_loss(settled)
     _check_best_by(settled, validation)
     if frames[0].kind is LabelKind.INSTANCES and classes > 2:

@@ -12,6 +12,7 @@ from napari_jnet.data.stack import AnnotatedFrame
 from napari_jnet.device import choose_device, use_threads
 from napari_jnet.run_folder import RunFolder
 from napari_jnet.training_board import Board
+from napari_jnet.training_given import resumed_config
 from napari_jnet.training_job import Job
 from napari_jnet.training_setup import cautions, check_resumed, settle_config, split_annotated
 from napari_jnet.training_state import new_state
@@ -54,7 +55,10 @@ def prepare(
     if before is not None:
         check_resumed(frames, before)
     training, validation = split_annotated(frames, budget, before)
-    settings = settle_config(budget, training, validation, checkpoint, start_from)
+    if checkpoint is None:
+        settings = settle_config(budget, training, validation, start_from)
+    else:
+        settings = resumed_config(budget, checkpoint, training, str(folder.path))
     use_threads(settings.training.threads)
     device = choose_device(settings.training.device)
     state = new_state(settings, device)
@@ -75,4 +79,16 @@ def prepare(
     if before is not None and set(before["validation"]) != set(split["validation"]):
         revalidate(job, validation)
     origins = dict.fromkeys(f"Labels: {frame.origin}" for frame in frames if frame.origin)
-    return job, [*origins, *cautions(training, validation, settings)]
+    notices = [*origins, *cautions(training, validation, settings)]
+    if job.progress() >= 1:
+        notices.append(_used_up(settings))
+    return job, notices
+
+
+def _used_up(config: Config) -> str:
+    parts = {"minutes": config.training.minutes, "epochs": config.training.epochs}
+    budget = " or ".join(f"{value:g} {name}" for name, value in parts.items() if value is not None)
+    return (
+        f"The training has used its {budget}, so nothing is left to do. Give it more epochs or minutes "
+        "to go on."
+    )

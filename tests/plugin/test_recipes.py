@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import napari_jnet
 from napari_jnet import Project, array_stack
-from napari_jnet.config import preset
+from napari_jnet.config import Config, preset
 from napari_jnet.plugin.train.recipes import Recipe, changed_settings, train_command, train_script
 
 CONFIG = preset("jnet").replace(
@@ -25,6 +25,7 @@ CONFIG = preset("jnet").replace(
         "training.loss": "bce+mse",
     }
 )
+GIVEN = Config().replace({"training.epochs": 9, "training.batch_size": 4})  # 4 is the default
 UNET = preset("unet").replace({"training.epochs": 3})
 
 
@@ -44,13 +45,17 @@ def project(tmp_path):
     return project
 
 
-@pytest.fixture(params=["new", "fine-tune", "resume", "epochs"])
+@pytest.fixture(
+    params=["new", "fine-tune", "fine-tune as it is", "resume", "resume for longer", "epochs"]
+)
 def recipe(request, project):
     path, runs = project.path, project.path / "runs"
     return {
         "new": Recipe(path, runs / "002", "jnet", CONFIG),
         "fine-tune": Recipe(path, runs / "002", "jnet", CONFIG, start_from=runs / "001"),
+        "fine-tune as it is": Recipe(path, runs / "002", None, GIVEN, start_from=runs / "001"),
         "resume": Recipe(path, runs / "001", resume=True),
+        "resume for longer": Recipe(path, runs / "001", None, GIVEN, resume=True),
         "epochs": Recipe(path, path.parent / "else where", config=UNET),
     }[request.param]
 
@@ -84,6 +89,10 @@ def check(calls, recipe):
     assert call.get("resume", False) is recipe.resume
     if recipe.config is not None:  # all but the threads, which are the window's
         assert call["config"] == recipe.config.replace({"training.threads": 0})
+        if recipe.preset is None:  # nothing else counts as asked for
+            assert {k for k, v in call["config"].given_settings().items() if v is not None} == {
+                "training.epochs", "training.batch_size"
+            }  # fmt: skip
 
 
 def test_the_command_line_understands_the_command(recipe, calls):

@@ -6,6 +6,10 @@ import pytest
 pytest.importorskip("napari")
 
 from qtpy.QtCore import Qt, QThreadPool
+from qtpy.QtWidgets import QFormLayout, QWidget
+
+from napari_jnet.config import Config
+from napari_jnet.plugin.train.form import NetworkForm
 
 TIMEOUT = 60_000
 
@@ -209,3 +213,22 @@ def test_the_network_form_gives_the_configuration(widget):
     assert config.training.threads >= 1
     with pytest.raises(ValueError, match="known are"):
         widget.set_values(network="vgg")
+
+
+def test_a_run_or_a_model_keeps_what_nobody_chose(qtbot):
+    """What the form only proposes is not asked of a run that goes on, or of a model to fine-tune."""
+    holder = QWidget()
+    qtbot.addWidget(holder)
+    form = NetworkForm(QFormLayout(holder))
+    assert set(form.config(resume=True).given_settings()) == {"training.threads"}
+    tuned = form.config(fine_tune=True)
+    assert tuned.training.learning_rate == 0.5 * Config().training.learning_rate
+    assert not [k for k in tuned.given_settings() if k.startswith(("network.", "targets."))]
+    form.set_values({"channels": 32, "minutes": 5.0, "changes": {"training.seed": 0}})
+    for config in (form.config(resume=True), form.config(fine_tune=True)):
+        given = config.given_settings()
+        assert (given["network.channels"], given["training.minutes"]) == (32, 5.0)
+        assert given["training.seed"] == 0 and "network.name" not in given
+    form.set_values({"network": "jnet"})
+    assert form.config(fine_tune=True).given_settings()["network.name"] == "jnet"
+    assert form.config(resume=True).given_settings()["network.name"] == "jnet"

@@ -128,4 +128,4 @@ def preset(name: str) -> Config:
     """Return the configuration of a preset; an unknown name raises `ValueError`."""
     if name not in PRESETS:
         raise unknown_key(name, list(PRESETS), "The list of presets")
-    return Config().replace(PRESETS[name])
+    return Config().replace({"network.name": "unet", **PRESETS[name]})

@@ -285,7 +285,9 @@ class TrainingConfig(Section):
         "auto",
         "Arithmetic of the forward pass in training; auto takes bfloat16 where the hardware has it.",
     )
-    threads: int = option(0, "Threads of the CPU; 0 takes all cores.", minimum=0, maximum=1024)
+    threads: int = option(
+        0, "Threads of the CPU; 0 takes the cores it may use.", minimum=0, maximum=1024
+    )
 
     @field_validator("best_by")
     @classmethod
@@ -436,6 +438,14 @@ class Config(Section):
                 for name, part in values.items()
             }
         )
+
+    def given_settings(self) -> dict[str, Any]:
+        """Return what was given, as ``section.field``, also where it equals the default."""
+        return {
+            f"{name}.{key}": value
+            for name in SECTIONS
+            for key, value in getattr(self, name).given().items()
+        }
 
     def replace(self, changes: Mapping[str, Any] | None = None, **more: Any) -> Self:
         """Return a copy with changed fields, each named ``section.field``.

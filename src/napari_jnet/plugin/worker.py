@@ -8,7 +8,6 @@ neither side waits for the other.
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 import weakref
 from collections import deque
@@ -19,6 +18,7 @@ from typing import Any
 from napari.qt.threading import FunctionWorker, create_worker
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
+from napari_jnet.cores import available_cores
 from napari_jnet.events import BatchEnd, FramePrediction, Preview
 
 __all__ = ["JobMaker", "Relay", "window_threads"]
@@ -34,8 +34,7 @@ JobMaker = Callable[[], Generator[Any, None, Any]]
 
 def window_threads() -> int:
     """Return how many threads torch may take, so that one core is left to the window."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) - 1)
+    return max(1, available_cores() - 1)
 
 
 class _Job:

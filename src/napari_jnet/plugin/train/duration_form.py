@@ -98,6 +98,11 @@ class DurationForm:
             self._plan.setCurrentIndex(self._plan.findData(_OTHER))
 
     @property
+    def touched(self) -> bool:
+        """Whether somebody has chosen how long."""
+        return self._touched
+
+    @property
     def plan(self) -> str:
         """Name of the plan; for another time the longest that is no longer."""
         if self._plan.currentData() != _OTHER:

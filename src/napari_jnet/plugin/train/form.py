@@ -46,6 +46,7 @@ _MORE: tuple[tuple[str, type, str, type, str, str], ...] = (
     ("training", TrainingConfig, "seed", int, "Seed", ""),
     ("training", TrainingConfig, "device", str, "Device", ""),
 )
+_OF_MODEL = ("network.", "targets.")
 _FINE_TUNE_RATE = 0.5  # of the preset's learning rate: the weights are good already
 
 
@@ -63,6 +64,7 @@ class NetworkForm:
 
     def __init__(self, form: QFormLayout) -> None:
         self._changes: dict[str, Any] = {}
+        self._preset_touched = False  # somebody has chosen network or preset
         self._hardware = Hardware(cores=window_threads())
         self._defaults: dict[str, Any] = {}
         self._more: dict[str, OptionEditor] = {}
@@ -107,12 +109,17 @@ class NetworkForm:
         )
         self._preset = QComboBox()
         self._preset.setToolTip("A set of defaults for this network, such as those of a paper.")
+        for combo in (self._network, self._preset):
+            combo.activated.connect(self._touch)
         self._network.currentIndexChanged.connect(self._list_presets)
         self._preset.currentIndexChanged.connect(self._preset_chosen)
         row = QHBoxLayout()
         row.addWidget(self._network)
         row.addWidget(self._preset)
         self.more_form.addRow("Network", row)
+
+    def _touch(self, _index: int) -> None:
+        self._preset_touched = True
 
     def _size_row(self) -> None:
         self._size = QComboBox()
@@ -171,6 +178,11 @@ class NetworkForm:
         """Name of the chosen preset."""
         return str(self._preset.currentData())
 
+    @property
+    def chosen_preset(self) -> str | None:
+        """The same, if somebody has chosen network or preset."""
+        return self.preset_name if self._preset_touched else None
+
     def _list_presets(self, *_: object) -> None:
         chosen = self._network.currentData()
         with QSignalBlocker(self._preset):
@@ -220,6 +232,7 @@ class NetworkForm:
             _choose(self._network, network, "network")
         if name is not None:
             _choose(self._preset, name, "preset")
+        self._preset_touched |= network is not None
         self.duration.set_values(values)
         if values.get("channels") is not None:
             self._more["network.channels"].value = values["channels"]
@@ -231,24 +244,34 @@ class NetworkForm:
         """Return the preset with the changes of scripts, without the sizes that the form shows."""
         return preset(self.preset_name).replace(self._changes)
 
-    def config(self, *, fine_tune: bool = False) -> Config:
+    def config(self, *, fine_tune: bool = False, resume: bool = False) -> Config:
         """Return the checked configuration; raises `ValueError` where a value does not fit.
 
         Parameters
         ----------
         fine_tune
-            With half the learning rate, unless somebody chose one.
+            With half the learning rate, unless somebody chose one, and only what somebody chose of the
+            network and the targets: they are those of the model.
+        resume
+            Only what somebody chose: the rest is as the run has it.
         """
-        changes = {**self._plan_values(), **self.duration.values()}
-        changes |= {name: editor.value for name, editor in self._more.items()}
-        rate = "training.learning_rate"
-        if fine_tune and changes[rate] == self._defaults[rate]:
-            changes[rate] = preset(self.preset_name).training.learning_rate * _FINE_TUNE_RATE
+        values = {name: editor.value for name, editor in self._more.items()}
+        chosen = {name: v for name, v in values.items() if v != self._defaults[name]}
         top = self._size.currentData()
         if top is not None and self.advice is not None:
-            changes["network.resolution_levels"] = self.advice.choices[top]
-        changes["training.threads"] = window_threads()
-        return preset(self.preset_name).replace({**changes, **self._changes})
+            chosen["network.resolution_levels"] = self.advice.choices[top]
+        chosen |= {"training.threads": window_threads(), **self._changes}
+        start = preset(self.preset_name)
+        if (fine_tune or resume) and self.chosen_preset is None:
+            start = Config()
+        if resume:
+            budget = self.duration.values() if self.duration.touched else {}
+            return start.replace({**budget, **chosen})
+        values = {**self._plan_values(), **values}
+        if fine_tune:
+            values["training.learning_rate"] = start.training.learning_rate * _FINE_TUNE_RATE
+            values = {name: v for name, v in values.items() if not name.startswith(_OF_MODEL)}
+        return start.replace({**values, **self.duration.values(), **chosen})
 
 
 def _choose(combo: QComboBox, data: str, what: str) -> None:

@@ -121,11 +121,12 @@ class TrainForms:
         if project is None:
             raise ValueError("The labels are saved in no project yet; paint a cell first.")
         start_from = self.start_from(fine_tune=fine_tune)
+        resume = self.run.resume and not fine_tune
         return Recipe(
             project=project.path,
             run=self.run.folder or project.new_run(),
-            preset=self.network.preset_name,
-            config=self.network.config(fine_tune=start_from is not None),
+            preset=self.network.chosen_preset if resume or start_from else self.network.preset_name,
+            config=self.network.config(fine_tune=start_from is not None, resume=resume),
             start_from=start_from,
-            resume=self.run.resume and not fine_tune,
+            resume=resume,
         )

@@ -26,7 +26,7 @@ class Recipe:
     run
         Folder of the run.
     preset
-        Name that `config` began as.
+        Name that `config` began as; None where network and targets are those of a run or model.
     config
         None where a stopped run goes on as it was.
     start_from
@@ -35,20 +35,22 @@ class Recipe:
 
     project: Path
     run: Path
-    preset: str = "unet"
+    preset: str | None = "unet"
     config: Config | None = None
     start_from: Path | None = None
     resume: bool = False
 
 
-def changed_settings(config: Config, name: str) -> dict[str, Any]:
-    """Return the fields of a configuration that differ from a preset, as ``section.field``."""
-    mine, theirs = config.to_dict(), preset(name).to_dict()
+def changed_settings(config: Config, name: str | None) -> dict[str, Any]:
+    """Return the fields that differ from a preset, as ``section.field``; without one all that were given."""
+    mine, theirs = config.to_dict(), (Config() if name is None else preset(name)).to_dict()
+    given = config.given_settings() if name is None else {}
     return {
         f"{section}.{key}": value
         for section, values in mine.items()
         for key, value in values.items()
-        if value != theirs[section][key] and f"{section}.{key}" not in _LEFT_OUT
+        if (value != theirs[section][key] or f"{section}.{key}" in given)
+        and f"{section}.{key}" not in _LEFT_OUT
     }
 
 
@@ -61,7 +63,7 @@ def train_command(recipe: Recipe) -> str:
         words += ["--model", str(recipe.start_from)]
     config = recipe.config
     if config is not None:
-        words += ["--preset", recipe.preset]
+        words += [] if recipe.preset is None else ["--preset", recipe.preset]
         if config.training.minutes is not None:
             words += ["--minutes", f"{config.training.minutes:g}"]
         if config.training.epochs is not None:
@@ -73,7 +75,8 @@ def train_command(recipe: Recipe) -> str:
 
 def train_script(recipe: Recipe) -> str:
     """Return a Python script."""
-    names = "Project, train" if recipe.config is None else "Project, preset, train"
+    maker = "Config, Project" if recipe.preset is None else "Project, preset"
+    names = "Project, train" if recipe.config is None else f"{maker}, train"
     project = f"project = Project.open({recipe.project.as_posix()!r})"
     lines = [f"from napari_jnet import {names}", "", project]
     arguments = [repr(recipe.run.as_posix())]
@@ -94,7 +97,7 @@ def train_script(recipe: Recipe) -> str:
     )
 
 
-def _config(config: Config, name: str) -> str:
+def _config(config: Config, name: str | None) -> str:
     budget = {
         "training.minutes": config.training.minutes,
         "training.epochs": config.training.epochs,
@@ -102,4 +105,5 @@ def _config(config: Config, name: str) -> str:
     changes = {key: value for key, value in budget.items() if value is not None}
     changes |= changed_settings(config, name)
     inner = "".join(f"        {key!r}: {value!r},\n" for key, value in changes.items())
-    return f"preset({name!r}).replace(\n    {{\n{inner}    }}\n)"
+    start = "Config()" if name is None else f"preset({name!r})"
+    return f"{start}.replace(\n    {{\n{inner}    }}\n)"

@@ -150,8 +150,8 @@ class TrainWidget(JobWidget):
             if blocking:
                 raise ValueError(blocking[0].text)
             self._refuse_second()
-            config = self.network_form.config(fine_tune=start_from is not None)
             resume = self.run_form.resume and not fine_tune
+            config = self.network_form.config(fine_tune=start_from is not None, resume=resume)
             self._places.find(
                 lambda run: self._begin(run, config, resume=resume, start_from=start_from)
             )
