@@ -213,9 +213,15 @@ def test_more_tracks_than_ctc_masks_hold(tmp_path, monkeypatch):
         return np.roll(instances, 12, -2) if number == 2 else instances
 
     stack = make_stack()
-    with pytest.raises(OutputError, match=r"mask002.*number 4.*at most 3.*minimum size"):
-        write_all(tmp_path, stack, labels=alone)
-    assert (tmp_path / "01_RES" / "res_track.txt").read_text() == "1 0 1 0\n2 0 1 0\n"
+    with ResultWriter(tmp_path, stack) as writer:
+        for prediction in make_predictions(stack, labels=alone):
+            writer.write(prediction)
+    assert "no res_track.txt: from frame 2 on it would need more than 3" in writer.notice
+    names = sorted(path.name for path in (tmp_path / "01_RES").iterdir())
+    assert names == ["mask000.tif", "mask001.tif", "mask002.tif"]
+    last = tifffile.imread(tmp_path / "01_RES" / "mask002.tif")
+    np.testing.assert_array_equal(last > 0, tifffile.imread(tmp_path / "instances.tif")[2] > 0)
+    assert np.unique(last).tolist() == [0, 1, 2]
 
 
 def test_frames_of_different_sizes(tmp_path):

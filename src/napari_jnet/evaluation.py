@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_jnet.data.ctc import markers
 from napari_jnet.data.stack import Annotation, LabelKind, Stack
 from napari_jnet.evaluation_sums import FrameLabels, Sums
-from napari_jnet.events import FrameScore, Scores
+from napari_jnet.events import FrameScore, Notice, Scores
 from napari_jnet.export.reading import StoredResult, open_result
 
 __all__ = ["FrameLabels", "evaluate", "evaluate_labels"]
@@ -24,7 +24,7 @@ def evaluate(
     *,
     annotation: str | None = None,
     frames: Sequence[int] | None = None,
-) -> Iterator[FrameScore | Scores]:
+) -> Iterator[FrameScore | Scores | Notice]:
     """Score a result, one frame after the other.
 
     Parameters
@@ -41,6 +41,8 @@ def evaluate(
 
     Yields
     ------
+    Notice
+        First, where the result lacks frames that were to be predicted.
     FrameScore
         For each frame that has an annotation, or markers if DET can be had.
     Scores
@@ -51,7 +53,7 @@ def evaluate(
     FileNotFoundError
         If there is no result, or it lacks annotated frames.
     ValueError
-        If the stack has no such annotation, or sizes differ.
+        If the stack has no such annotation, sizes differ, or the result mixes two predictions.
 
     Notes
     -----
@@ -74,6 +76,8 @@ def evaluate(
         _check_frames(stored, truth, stack)
         if tracked is not None and not set(tracked.frame_numbers) <= set(stored.frame_numbers):
             tracked = None
+        if stored.notice:
+            yield Notice(stored.notice)
         yield from _evaluate(stored, stack, truth, tracked)
     finally:
         stored.close()

@@ -176,6 +176,32 @@ def test_training_goes_on_from_a_model(dataset: Path, results: Path, tmp_path: P
         torch.testing.assert_close(after[name], before[name], atol=1e-5, rtol=0)
 
 
+def test_no_training_writes_over_what_it_reads(
+    dataset: Path, results: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "linked").symlink_to(results / "model_2")
+    frame = dataset / "01" / "t000.tif"
+    before = {path: path.read_bytes() for path in (*results.iterdir(), frame)}
+    for more, said in (
+        (f"--model_file {results / 'model_last'}", "would be overwritten: the training writes"),
+        (f"--model_file {tmp_path / 'linked'}", "would be overwritten: the training writes"),
+        (f"--non_decreasing_output_file {frame}", "is there already and would be overwritten"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            next(train(parse_flags(words(dataset, results, more))))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_pictures_in_a_folder_of_images_are_no_images(
+    dataset: Path, results: Path, tmp_path: Path
+) -> None:
+    for number in range(2):
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(tmp_path / f"seg_{number}.png")
+    list(evaluate(scoring(dataset, tmp_path, results / "model_last")))
+    assert len(list(tmp_path.glob("*.png"))) == 6
+    assert len(open_stack(tmp_path)) == 2
+
+
 def test_every_augmentation_and_other_kernels_train(dataset: Path, tmp_path: Path) -> None:
     more = """--num_epochs 1 --structure "[[1,4,5],[1,2,3]]" --aug_rotation --aug_rotation_flip
     --aug_crop_params "[[48,48,1]]" --aug_intensity_params "[[0.2,0.1,1]]" """

@@ -61,8 +61,9 @@ def evaluate(
     from rich.progress import Progress
 
     from napari_jnet.evaluation import evaluate as evaluating
-    from napari_jnet.events import FrameScore
+    from napari_jnet.events import FrameScore, Notice, Scores
 
+    _refuse_foreign(_metrics_file(result, output))
     out = console()
     opened = open_and_tell(
         stack,
@@ -78,10 +79,13 @@ def evaluate(
         task = bar.add_task("Scoring", total=len(opened))
         scores: Scores | None = None
         for event in evaluating(result, opened, frames=numbers):
-            if isinstance(event, FrameScore):
-                bar.advance(task)
-            else:
-                scores = event
+            match event:
+                case FrameScore():
+                    bar.advance(task)
+                case Notice(text):
+                    out.print(f"Note: {text}", markup=False)
+                case Scores():
+                    scores = event
     assert scores is not None
     _write(_metrics_file(result, output), scores)
     out.print(_table(scores))
@@ -113,6 +117,24 @@ def _metrics_file(result: Path, output: Path | None) -> Path:
     if output is not None and output.suffix == ".json":
         return output
     return (output or (result if result.is_dir() else result.parent)) / "metrics.json"
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse to write over a file that holds no scores of ours."""
+    from napari_jnet.export import OutputError
+
+    if not path.exists():
+        return
+    try:
+        words = json.loads(path.read_text(encoding="utf-8"))
+        ours = isinstance(words, dict) and words.keys() >= {"frames", "napari_jnet"}
+    except (OSError, ValueError, RecursionError):
+        ours = False
+    if not ours:
+        raise OutputError(
+            f"{path} is there already and holds no scores of napari-jnet; it would be overwritten. Choose "
+            "another file with --output."
+        )
 
 
 def _write(path: Path, scores: Scores) -> None:

@@ -150,8 +150,10 @@ def _run(
             bar.update(task, completed=done, description=f"frame {event.number}")
             if stop.asked and done < total:
                 break
+    if writer.notice:
+        out.print(f"Note: {escape(writer.notice)}")
     out.print(f"{objects} objects in {frames} of {total} frames: {escape(str(output))}")
     if stop.asked and frames + len(left) < total:
-        raise typer.Exit(130)
+        raise typer.Exit(stop.status)
     if left:
         fail(f"Error: {' '.join(left_out_words(left))}")

@@ -94,6 +94,8 @@ def train(
     start = None if model is None else find_model(model)
     run = training_run(project, output, resume=resume)
     try:
+        if config is not None and not resume:
+            _refuse_overwriting(config, run)
         said = {"annotation": truth, "kind": kind, "unlabelled": unlabelled}
         annotated = _read_frames(stack, choices | said, numbers, run, resume)
 
@@ -107,6 +109,14 @@ def train(
                 run.rmdir()
         if project is not None and project.model in (None, run) and (run / "model.pt").is_file():
             project.set_model(run)
+
+
+def _refuse_overwriting(config: Path, run: Path) -> None:
+    written = run / "config.json"
+    if written.exists() and written.samefile(config):
+        raise ValueError(
+            f"--config {config} would be overwritten: the run writes {written}. Choose another --output."
+        )
 
 
 def _read_frames(

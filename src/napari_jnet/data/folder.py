@@ -25,6 +25,7 @@ from napari_jnet.data.names import (
     numbers_of,
     pair_names,
 )
+from napari_jnet.data.own_files import is_result
 from napari_jnet.data.pictures import PICTURE_SUFFIXES, picture_header, read_mask, read_picture
 from napari_jnet.data.stack import UNKNOWN, Stack
 
@@ -349,4 +350,5 @@ def _subfolders(folder: Path) -> dict[str, Path]:
 def pictures(folder: Path) -> list[Path]:
     """List the images in a folder by name; hidden files are no data."""
     names = [n for n in os.listdir(folder) if n.lower().endswith(PICTURE_SUFFIXES)]
-    return [folder / name for name in sorted(names) if not name.startswith(".")]
+    found = [folder / name for name in sorted(names) if not name.startswith(".")]
+    return [path for path in found if not is_result(path)]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from napari_jnet.data.axes import Arrangement, arrange, check_axes
 from napari_jnet.data.meaning import StoredLabels
 from napari_jnet.data.names import core_name, is_label_name
+from napari_jnet.data.own_files import is_result
 from napari_jnet.data.stack import Stack
 from napari_jnet.data.tiff import TIFF_SUFFIXES, TiffHeader, read_header, read_part, read_tiff
 
@@ -49,7 +50,8 @@ def _stem(path: Path) -> str:
 
 def _tiffs(folder: Path) -> list[Path]:
     names = [n for n in os.listdir(folder) if n.lower().endswith(TIFF_SUFFIXES)]
-    return [folder / name for name in sorted(names) if not name.startswith(".")]
+    found = [folder / name for name in sorted(names) if not name.startswith(".")]
+    return [path for path in found if not is_result(path)]
 
 
 def find_volume(path: Path) -> Path | None:

@@ -107,6 +107,11 @@ class FolderLock:
         self._lock.release()
 
     @property
+    def is_held(self) -> bool:
+        """Whether this very lock holds the folder."""
+        return self._lock.is_locked
+
+    @property
     def holder(self) -> str:
         """Who holds the lock of this folder, in words; "" if nobody does."""
         if self._lock.is_locked:

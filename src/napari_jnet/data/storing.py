@@ -26,6 +26,10 @@ __all__ = [
 ]
 
 _TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]+\.part")
+_FIXED = re.compile(  # names of unfinished files in the first version
+    r"\.(?:(?:last|model)\.pt|(?:config|split)\.json|history\.csv|res_track\.txt"
+    r"|(?:probability|distance|instances|classes|mask\d+)\.tif)\.part"
+)
 _OLD_S = 3600.0
 _LONGEST = 100  # letters of a name that are kept in that of its unfinished file; systems take 255
 
@@ -124,7 +128,8 @@ def clean(folder: Path, *, locked: bool = False) -> None:
     folder
         Only its own files, none in folders in it.
     locked
-        Whether the caller is the only writer of the folder.  Otherwise a file of a process that may
+        Whether the caller holds the folder's lock, so that no file of its own process or under one of
+        the fixed names of older versions is being written.  Otherwise, a file of a process that may
         still be writing is left alone.
     """
     try:
@@ -133,7 +138,7 @@ def clean(folder: Path, *, locked: bool = False) -> None:
         return
     for name in names:
         match = _TEMPORARY.fullmatch(name)
-        ours = locked and name.startswith(".") and name.endswith(".part")
+        ours = locked and (_FIXED.fullmatch(name) or (match and int(match[2]) == os.getpid()))
         if ours or (match and _abandoned(folder / name, match[1], int(match[2]))):
             with suppress(OSError):
                 (folder / name).unlink()

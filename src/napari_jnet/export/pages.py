@@ -19,6 +19,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_jnet.data.own_files import MARK, ResultMark
 from napari_jnet.data.tiff import tiff_options, tiff_words
 
 from .files import writing
@@ -43,6 +44,10 @@ class PageWriter:
         Frame numbers that are expected, so that an unfinished file can be read too.
     scale, units
         One for each of the axes, as of a `Stack`.
+    mark
+        Says of which prediction the file is.
+    shown
+        Path that errors name; ``path`` if None.
     """
 
     def __init__(
@@ -53,15 +58,20 @@ class PageWriter:
         frames: Sequence[int],
         scale: Sequence[float] = (),
         units: Sequence[str] = (),
+        *,
+        mark: ResultMark | None = None,
+        shown: Path | None = None,
     ) -> None:
         self.path = path
+        self._mark = {} if mark is None else {MARK: mark.to_dict()}
+        self._shown = shown or path
         self._partial = path.with_name(f".{path.name}.part")
         self._dtype = np.dtype(dtype)
         self._axes = axes
         self._scale, self._units = tuple(scale), tuple(units)
         self._tags: dict[str, Any] = {}
         self._expected = list(frames)
-        self._shapes: set[tuple[int, ...]] = set()
+        self._shapes: list[tuple[int, ...]] = []
         self._written: list[int] = []
         self._tiff: tifffile.TiffWriter | None = None
         self._planes = 0
@@ -69,7 +79,7 @@ class PageWriter:
 
     def write(self, number: int, frame: NDArray[Any]) -> None:
         """Append one frame; raises `OutputError` if the disk refuses."""
-        with writing(self.path):
+        with writing(self._shown):
             if np.issubdtype(self._dtype, np.integer) and frame.size:
                 self._promote(np.result_type(self._dtype, np.min_scalar_type(frame.max())))
             if self._tiff is None:
@@ -79,13 +89,20 @@ class PageWriter:
             self._broken = False
         self._planes += math.prod(frame.shape[:-2])
         self._written.append(number)
-        self._shapes.add(frame.shape)
+        self._shapes.append(frame.shape)
+
+    def forget(self, number: int) -> None:
+        """Leave out a frame if it was the last to be written: others of its files are not to be had."""
+        if self._written[-1:] == [number]:
+            self._written.pop()
+            self._planes -= math.prod(self._shapes.pop()[:-2])
+            self._broken = True
 
     def close(self) -> None:
         """Finish the file under its name, with the frames written so far; no frame, no file."""
         if self._tiff is None:
             return
-        with writing(self.path):
+        with writing(self._shown):
             try:
                 self._tiff.close()
                 if self._broken:
@@ -132,13 +149,14 @@ class PageWriter:
         words: dict[str, Any] = {}
         if shape is not None:
             words = {"shape": [len(frames), *shape], "axes": self._axes}
-        return json.dumps({**words, "frames": frames})
+        return json.dumps({**words, "frames": frames, **self._mark})
 
     def _correct_description(self) -> None:
         """Say what the file holds in the end, where this is not what was expected."""
-        if self._written == self._expected and len(self._shapes) == 1:
+        shapes = set(self._shapes)
+        if self._written == self._expected and len(shapes) == 1:
             return
-        shape = self._shapes.copy().pop() if len(self._shapes) == 1 else None
+        shape = shapes.pop() if len(shapes) == 1 else None
         if shape is None:
             text = self._description(self._written, None).encode()
         else:
@@ -193,6 +211,11 @@ class FramePages:
     frame_numbers
         Of the frames, where the file does not say; counted from 0 if None or of another length.
 
+    Attributes
+    ----------
+    mark
+        Of which prediction the file is, as far as it says.
+
     Raises
     ------
     FileNotFoundError
@@ -221,6 +244,7 @@ class FramePages:
             frame_numbers = range(frames)
         numbers = words.get("frames", frame_numbers)
         self.frame_numbers = tuple(int(n) for n in numbers[:frames])
+        self.mark = ResultMark.of_description(json.dumps(words)) or ResultMark()
 
     def read(self, number: int) -> NDArray[Any]:
         """Read one frame, (H, W) or (Z, H, W); raises `ValueError` for another number."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_jnet.data.own_files import ResultMark, read_mark
 from napari_jnet.data.stack import Stack
 
 from .pages import FramePages
-from .results import result_folder
+from .results import MASK_NAME, result_folder
 
 __all__ = ["StoredResult", "open_result"]
 
@@ -34,12 +35,15 @@ class StoredResult:
         Frame number -> objects, integers, 0 = background.
     maps
         Files of maps beside the objects, by name: "probability", "distance", "classes".
+    notice
+        That frames are lacking which were to be predicted, in words; "" if none are, or nobody knows.
     """
 
     path: Path
     frame_numbers: tuple[int, ...]
     instances: Callable[[int], NDArray[np.integer]]
     maps: dict[str, FramePages] = field(default_factory=dict)
+    notice: str = ""
 
     def map(self, name: str, number: int) -> NDArray[Any] | None:
         """Return a map of one frame, or None if it was not written."""
@@ -68,7 +72,7 @@ def open_result(path: Path | str, stack: Stack) -> StoredResult:
     FileNotFoundError
         If there is no result.
     ValueError
-        If a file is no TIFF, or holds no integers.
+        If a file is no TIFF, or holds no integers, or masks and maps are not of one prediction.
     """
     path = Path(path)
     masks = next((p for p in (path, result_folder(path, stack)) if _masks(p)), None)
@@ -94,7 +98,7 @@ def _masks(folder: Path) -> dict[int, Path]:
         return {}
     found: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
-        match = re.fullmatch(r"mask(\d+)\.tiff?", path.name)
+        match = MASK_NAME.fullmatch(path.name)
         if match is None:
             continue
         twin = found.setdefault(int(match[1]), path)
@@ -108,17 +112,41 @@ def _masks(folder: Path) -> dict[int, Path]:
 
 def _mask_result(folder: Path, maps: Path, stack: Stack) -> StoredResult:
     files = _masks(folder)
+    marks = (read_mark(path) for path in files.values())
+    mark = next((mark for mark in marks if mark is not None), ResultMark())
 
     def read(number: int) -> NDArray[np.integer]:
         try:
-            mask = tifffile.imread(files[number])
+            with tifffile.TiffFile(files[number]) as file:
+                mask = file.asarray()
+                own = ResultMark.of_description(file.pages.first.description)
         except (tifffile.TiffFileError, OSError, ValueError, IndexError) as error:
             raise ValueError(
                 f"{files[number]} is no whole TIFF file ({error}); write it again with predict."
             ) from error
+        _check_same(files[number], own or ResultMark(), folder, mark)
         return _integers(mask, files[number])
 
-    return StoredResult(folder, tuple(files), read, _open_maps(maps, stack))
+    found = _open_maps(maps, stack, folder, mark)
+    return StoredResult(folder, tuple(files), read, found, _lacking(folder, len(files), mark))
+
+
+def _check_same(path: Path, own: ResultMark, folder: Path, mark: ResultMark) -> None:
+    """Refuse what is known to be of another prediction; files of other programs do not say."""
+    if own.prediction and mark.prediction and own.prediction != mark.prediction:
+        raise ValueError(
+            f"{path} is of another prediction than {folder}; a result is of one. Predict "
+            "again, or take one of the two away."
+        )
+
+
+def _lacking(path: Path, there: int, mark: ResultMark) -> str:
+    if there >= mark.count:
+        return ""
+    return (
+        f"{path} has {there} of the {mark.count} frames that were to be predicted: the prediction was "
+        "stopped, or frames could not be read."
+    )
 
 
 def _file_result(file: Path, maps: Path | None, stack: Stack) -> StoredResult:
@@ -127,17 +155,28 @@ def _file_result(file: Path, maps: Path | None, stack: Stack) -> StoredResult:
     def read(number: int) -> NDArray[np.integer]:
         return _integers(pages.read(number), file)
 
-    found = {"instances": pages, **(_open_maps(maps, stack) if maps else {})}
-    return StoredResult(file, pages.frame_numbers, read, found)
+    try:
+        beside = _open_maps(maps, stack, file, pages.mark) if maps else {}
+    except BaseException:
+        pages.close()
+        raise
+    lacking = _lacking(file, len(pages.frame_numbers), pages.mark)
+    return StoredResult(file, pages.frame_numbers, read, {"instances": pages, **beside}, lacking)
 
 
-def _open_maps(folder: Path, stack: Stack) -> dict[str, FramePages]:
-    names = ("probability", "distance", "classes")
-    return {
-        name: _pages(folder / f"{name}.tif", stack)
-        for name in names
-        if (folder / f"{name}.tif").is_file()
-    }
+def _open_maps(
+    folder: Path, stack: Stack, objects: Path, mark: ResultMark
+) -> dict[str, FramePages]:
+    """Open the maps in a folder; those of another prediction than the objects are refused."""
+    with ExitStack() as opened:
+        found = {}
+        for name in ("probability", "distance", "classes"):
+            file = folder / f"{name}.tif"
+            if file.is_file():
+                found[name] = opened.enter_context(_pages(file, stack))
+                _check_same(file, found[name].mark, objects, mark)
+        opened.pop_all()
+    return found
 
 
 def _pages(file: Path, stack: Stack) -> FramePages:

@@ -14,7 +14,9 @@ __all__ = [
     "BEST_VALIDATION",
     "FINAL",
     "LAST",
+    "STOPPED",
     "choose_structure",
+    "refuse_overwriting",
     "save_original",
 ]
 
@@ -22,6 +24,8 @@ BEST_TRAINING = "model_best_train_train"
 BEST_VALIDATION = "model_best_validation_eval"
 LAST = "model_last"
 FINAL = "model_final"
+STOPPED = "Stopped after epoch"
+"""How the file begins that says why a training stopped."""
 
 
 def save_original(path: Path, network: SegmentationNetwork) -> None:
@@ -44,6 +48,38 @@ def save_original(path: Path, network: SegmentationNetwork) -> None:
         "state_dict": state,
     }
     save_whole(path, content, legacy=True)
+
+
+def refuse_overwriting(flags: Flags) -> None:
+    """Refuse a training that would write over what it reads, or over a file of something else.
+
+    Raises
+    ------
+    ValueError
+        If ``--model_file`` is one of the files to be written, or ``--non_decreasing_output_file`` is
+        there and holds something else than the reason of an earlier stop.
+    """
+    folder = Path(flags.output_dir)
+    numbered = (f"model_{epoch}" for epoch in range(1, flags.num_epochs + 1))
+    for name in (
+        (LAST, FINAL, BEST_TRAINING, BEST_VALIDATION, *numbered) if flags.model_file else ()
+    ):
+        path = folder / name
+        if path.exists() and path.samefile(flags.model_file):
+            raise ValueError(
+                f"--model_file {flags.model_file} would be overwritten: the training writes {path}. "
+                "Choose another --output_dir."
+            )
+    note = Path(flags.non_decreasing_output_file)
+    if note.name and note.exists() and not _tells_of_a_stop(note):
+        raise ValueError(
+            f"--non_decreasing_output_file {note} is there already and would be overwritten. Choose "
+            "another name, or move it away."
+        )
+
+
+def _tells_of_a_stop(path: Path) -> bool:
+    return path.is_file() and path.read_bytes().startswith(STOPPED.encode())
 
 
 def choose_structure(flags: Flags) -> tuple[tuple[int, ...], ...]:

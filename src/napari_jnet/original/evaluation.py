@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_jnet.checkpoint import Model, load_model
+from napari_jnet.data.own_files import MARK
 from napari_jnet.device import describe_device
 from napari_jnet.export.files import make_folder, replacing
 from napari_jnet.inference import answer
@@ -132,5 +133,8 @@ def _grey(values: Tensor, top: float, scaling: str) -> NDArray[np.uint8]:
 
 def _write_png(path: Path, grey: NDArray[Any]) -> None:
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
-    Image.fromarray(grey).save(path, format="PNG")
+    mark = PngInfo()
+    mark.add_text(MARK, "a map")  # so that it is not taken for an image of a folder
+    Image.fromarray(grey).save(path, format="PNG", pnginfo=mark)

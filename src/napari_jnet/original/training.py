@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from napari_jnet.checkpoint import load_state, read_checkpoint
+from napari_jnet.data.locking import FolderLock
 from napari_jnet.data.stack import AnnotatedFrame
+from napari_jnet.data.storing import clean
 from napari_jnet.device import choose_device, describe_device
-from napari_jnet.export.files import make_folder, writing
+from napari_jnet.export.files import make_folder, replacing
 from napari_jnet.inference import answer
 from napari_jnet.networks import SegmentationNetwork
 from napari_jnet.original.checkpoints import (
@@ -23,7 +25,9 @@ from napari_jnet.original.checkpoints import (
     BEST_VALIDATION,
     FINAL,
     LAST,
+    STOPPED,
     choose_structure,
+    refuse_overwriting,
     save_original,
 )
 from napari_jnet.original.events import (
@@ -69,6 +73,7 @@ def train(flags: Flags) -> Generator[OriginalEvent, None, None]:
     Closing the generator stops the training; ``model_last`` then has the weights of the last epoch.
     """
     structure = choose_structure(flags)
+    refuse_overwriting(flags)
     frames = training_frames(flags)
     config = flags.config(structure, channels=1)
     device = choose_device(config.training.device)
@@ -88,13 +93,15 @@ def train(flags: Flags) -> Generator[OriginalEvent, None, None]:
         load_whole_frames(chosen, levels, flags.dt_bound, device),
         load_whole_frames(kept, levels, flags.dt_bound, device) if kept else None,
     )
-    yield JobStart(
-        device=describe_device(device),
-        training=tuple(frame.name for frame in chosen),
-        validation=tuple(frame.name for frame in kept),
-        parameters=state.network.parameter_count(),
-    )
-    yield from _run(job)
+    with FolderLock(folder):
+        clean(folder, locked=True)
+        yield JobStart(
+            device=describe_device(device),
+            training=tuple(frame.name for frame in chosen),
+            validation=tuple(frame.name for frame in kept),
+            parameters=state.network.parameter_count(),
+        )
+        yield from _run(job)
 
 
 def _split(
@@ -161,12 +168,12 @@ def _run(job: _Job) -> Generator[OriginalEvent, None, None]:
 
 def _stop_early(job: _Job, epoch: int) -> str:
     note = (
-        f"Stopped after epoch {epoch}: {PATIENCE} validations without improvement on "
+        f"{STOPPED} {epoch}: {PATIENCE} validations without improvement on "
         f"{job.best[BEST_VALIDATION]:.6f}."
     )
     file = Path(job.flags.non_decreasing_output_file)
-    with writing(file):
-        file.write_text(note + "\n", encoding="utf-8")
+    with replacing(file) as partial:
+        partial.write_text(note + "\n", encoding="utf-8")
     return note
 
 

@@ -11,6 +11,7 @@ import tifffile
 
 from napari_jnet.config import InstanceConfig
 from napari_jnet.data import FORMATS, Stack, open_stack, sequences
+from napari_jnet.data.own_files import is_result
 from napari_jnet.events import FrameLeftOut, FramePrediction, Notice
 from napari_jnet.left_out import left_out_words
 from napari_jnet.plugin.predict.jobs import ModelReady, ModelShelf, class_pixels, opened_model
@@ -70,8 +71,9 @@ def stacks_in(folder: Path, output: Path | None = None) -> tuple[list[Stack], li
     if not stacks and folder.is_dir():
         problems = []
         for path in sorted(folder.iterdir()):
-            inside = output is not None and path.resolve() == output.resolve()
-            if not inside and not path.name.startswith(".") and _known(path):
+            ours = output is not None and path.resolve() == output.resolve()
+            ours = ours or (path.is_file() and is_result(path))
+            if not ours and not path.name.startswith(".") and _known(path):
                 stacks += _opened(path, problems)
     if not stacks:
         why = f" {problems[0]}" if problems else ""
