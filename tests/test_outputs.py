@@ -118,7 +118,7 @@ def test_a_stack_that_has_the_name_of_a_result_is_not_overwritten(
 @pytest.mark.parametrize("link", ["symbolic", "hard", "the result itself"])
 def test_a_result_that_a_stack_is_read_from_is_not_overwritten(tmp_path: Path, link: str) -> None:
     stack = open_stack(images(tmp_path / "images"))
-    write(tmp_path / "out", stack, 3)
+    write(tmp_path / "out", stack, 3, [0])
     result, frame = tmp_path / "out/distance.tif", tmp_path / "images/img0.tif"
     if link == "the result itself":
         read = open_stack(result)
