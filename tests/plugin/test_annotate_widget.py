@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QColorDialog, QLabel
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.annotate.frames_model import PAINTED, ROLE, SCORE, UNKNOWN, UNSURE
 from napari_jnet.plugin.annotate.kind_preview import KindPreview
+from napari_jnet.plugin.annotate.next_number import remember_next
 from napari_jnet.plugin.keys import keyboard
 from napari_jnet.plugin.session import SaveStatus, session
 
@@ -27,7 +28,8 @@ from napari_jnet.plugin.session import SaveStatus, session
 def widget(viewer):
     del viewer.layers["truth"]
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Annotate")
-    return widget
+    yield widget
+    remember_next(True)
 
 
 def click(qtbot, button):
@@ -208,6 +210,116 @@ def test_an_outline_covers_unknown_pixels_but_no_other_cell_in_one_undo_step(vie
     np.testing.assert_array_equal(layer.data, before)
 
 
+def outline(layer, frame, top, left, size=12):
+    """Close an outline with the number that is chosen, as napari does."""
+    corners = [(top, left), (top, left + size), (top + size, left + size), (top + size, left)]
+    layer.paint_polygon([(frame, *corner) for corner in corners], layer.selected_label)
+
+
+def circle(layer, viewer, center, radius=8):
+    """Press the right button and move around once, through the callbacks that the canvas calls."""
+    dims = viewer.dims
+    angles = np.linspace(0, 2 * np.pi, 40)
+    around = [(center[0] + radius * np.sin(a), center[1] + radius * np.cos(a)) for a in angles]
+    event = SimpleNamespace(
+        button=2,
+        modifiers=(),
+        view_direction=None,
+        dims_displayed=list(dims.displayed),
+        dims_point=list(dims.point),
+    )
+    kinds = ["mouse_press", "mouse_release"] + ["mouse_move"] * (len(around) - 1)
+    for kind, at in zip(kinds, [around[0], *around], strict=False):
+        event.type, event.pos, event.is_dragging = kind, at, False
+        event.position = tuple(layer.data_to_world((dims.current_step[0], *at)))
+        {
+            "mouse_press": mouse_press_callbacks,
+            "mouse_move": mouse_move_callbacks,
+            "mouse_release": mouse_release_callbacks,
+        }[kind](layer, event)
+    event.position = tuple(layer.data_to_world((dims.current_step[0], *around[0])))
+    mouse_move_callbacks(layer, event)
+
+
+def test_each_outline_and_each_circle_is_another_cell_and_a_brush_stroke_is_not(
+    qtbot, viewer, widget
+):
+    layer = widget.new_annotation()
+    viewer.dims.set_current_step(0, 0)
+    layer.brush_size = 2
+    layer.mode = "polygon"
+    outline(layer, 0, 4, 4)
+    outline(layer, 0, 4, 17)  # touches the first
+    assert (layer.data[0, 6, 6], layer.data[0, 6, 20]) == (1, 2)
+    layer.mode = "paint"
+    circle(layer, viewer, (40, 20))
+    circle(layer, viewer, (40, 42))
+    assert (layer.data[0, 40, 20], layer.data[0, 40, 42]) == (3, 4)
+    drag(layer, viewer, (58, 10), (58, 50))
+    drag(layer, viewer, (61, 10), (61, 50))
+    assert layer.data[0, 58, 30] == layer.data[0, 61, 30] == layer.selected_label == 5
+    tick(qtbot, widget.tools.next_check)
+    layer.mode = "polygon"
+    outline(layer, 1, 4, 4)
+    outline(layer, 1, 30, 30)
+    assert set(np.unique(layer.data[1])) == {0, 5}  # one cell in two outlines, as was asked for
+
+
+def test_a_number_that_is_picked_is_painted_once_more_and_then_the_next_free_one(viewer, widget):
+    layer = widget.new_annotation()
+    viewer.dims.set_current_step(0, 0)
+    layer.mode = "polygon"
+    for left in (0, 14, 28):
+        outline(layer, 0, 4, left)
+    layer.selected_label = 2
+    outline(layer, 0, 16, 14)
+    assert layer.data[0, 20, 16] == 2
+    assert layer.selected_label == 4
+    widget.frame.rest_is_unknown()  # an edit, and no outline
+    assert layer.selected_label == 4
+    widget.use_unknown_brush()
+    layer.mode = "polygon"
+    outline(layer, 1, 4, 4)
+    assert layer.selected_label == -1
+
+
+def test_classes_keep_their_number_after_an_outline(viewer, widget):
+    layer = widget.new_annotation("classes")
+    layer.mode = "polygon"
+    outline(layer, 0, 4, 4)
+    assert layer.selected_label == 1
+    assert not widget.tools.next_check.isVisibleTo(widget)
+
+
+def test_the_next_number_is_remembered(qtbot, viewer, widget):
+    widget.new_annotation()
+    assert widget.tools.next_check.isChecked()
+    tick(qtbot, widget.tools.next_check)
+    again = type(widget)(viewer)
+    qtbot.addWidget(again)
+    assert not again.tools.next_check.isChecked()
+    tick(qtbot, widget.tools.next_check)
+
+
+def test_a_cell_in_pieces_is_said_and_numbered_apart_in_one_undo_step(qtbot, viewer, widget):
+    layer = widget.new_annotation()
+    viewer.dims.set_current_step(0, 1)
+    for left in (0, 20, 40):
+        paint(layer, 1, 2, slice(4, 14), slice(left, left + 10))
+    paint(layer, 0, 7)
+    qtbot.waitUntil(lambda: "Cell 2 is in 3 pieces" in widget.frame.pieces_line.text())
+    before = layer.data.copy()
+    click(qtbot, widget.frame.apart_button)
+    assert set(np.unique(layer.data[1])) == {0, 2, 8, 9}  # 7 is in another frame
+    assert "2 new cells" in widget.message.text
+    qtbot.waitUntil(lambda: not widget.frame.apart_button.isVisibleTo(widget))
+    layer.undo()
+    np.testing.assert_array_equal(layer.data, before)
+    qtbot.waitUntil(lambda: widget.frame.apart_button.isVisibleTo(widget))
+    viewer.dims.set_current_step(0, 0)
+    assert not widget.frame.pieces_line.isVisibleTo(widget)
+
+
 def test_filling_reaches_unknown_pixels_and_spares_cells(viewer, widget):
     layer = widget.new_annotation()
     viewer.dims.set_current_step(0, 0)
@@ -235,7 +347,7 @@ def test_the_widget_leaves_the_brush_alone_when_it_is_closed(qtbot, viewer, widg
     count = len(layer.mouse_drag_callbacks)
     with qtbot.waitSignal(widget.destroyed):
         widget.deleteLater()
-    assert len(layer.mouse_drag_callbacks) == count - 1
+    assert len(layer.mouse_drag_callbacks) == count - 2
     layer.selected_label = 3
 
 

@@ -13,6 +13,7 @@ from napari.components import ViewerModel
 from napari_jnet.config import preset
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.annotate.layers import new_annotation
+from napari_jnet.plugin.annotate.next_number import number_pieces_apart
 from napari_jnet.plugin.session import session
 from napari_jnet.plugin.train.widget import TrainWidget
 from napari_jnet.plugin.workbench.hints import advise, facts_of
@@ -54,6 +55,13 @@ def paint(state, *numbers):
             with state.annotation.block_history():
                 state.annotation.data_setitem(at, number)
     state.book.wait()
+
+
+def paint_at(state, number, *where):
+    box = np.zeros(state.annotation.data.shape, bool)
+    box[where] = True
+    with state.annotation.block_history():
+        state.annotation.data_setitem(np.nonzero(box), number)
 
 
 def offered(state, widget):
@@ -141,3 +149,28 @@ def test_a_training_learns_from_the_labels_that_it_was_asked_for(state, widget, 
         state.keeper.wait()
     assert "Other labels than 'annotation' were chosen" in widget.message.text
     assert not widget.running
+
+
+def test_the_list_numbers_pieces_apart_in_all_frames_that_have_them(state, widget, qtbot):
+    new_annotation(state)
+    for left in (0, 10):
+        paint_at(state, 3, slice(0, 2), slice(20, 24), slice(left, left + 4))
+    (problem,) = (p for p in widget.checks.now() if "pieces" in p.text)
+    widget.checks.fix(problem.fix)
+    qtbot.waitUntil(lambda: not [p for p in widget.checks.now() if "pieces" in p.text])
+    for plane in state.annotation.data[:2]:
+        assert plane.max() > 3
+        assert (plane == 3).sum() == 16
+
+
+def test_pieces_of_a_volume_are_numbered_apart_in_one_step(qapp):
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((2, 3, 16, 16), np.float32))
+    state = session(viewer)
+    layer = new_annotation(state)
+    paint_at(state, 1, slice(1, 2), slice(0, 3), slice(2, 6), slice(2, 6))
+    paint_at(state, 1, slice(1, 2), slice(0, 3), slice(2, 6), slice(10, 13))
+    assert number_pieces_apart(state.book, 1) == 1
+    assert (layer.data[1] == 2).sum() == 3 * 4 * 3
+    layer.undo()
+    assert layer.data.max() == 1

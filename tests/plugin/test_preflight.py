@@ -171,3 +171,12 @@ def test_scribbled_classes_are_called_by_their_own_names(viewer):
     facts = gather(state, None, Hardware(), None, resume=False)
     assert facts.classes == ("background", "cell")
     assert not [problem for problem in check(facts) if "no training frame" in problem.text]
+
+
+def test_cells_in_pieces_are_a_warning_that_one_click_mends():
+    broken = frame(1, in_pieces=((2, 3), (5, 2)))
+    problem = next(p for p in found(frames=(frame(0), broken)) if "pieces" in p.text)
+    assert "Cell 2 of t002 is in 3 pieces, as is 1 more in t002." in problem.text
+    assert not problem.blocking
+    assert (problem.fix.action, problem.fix.positions) == ("number apart", (1,))
+    assert not [p for p in found(frames=(frame(0),)) if "pieces" in p.text]

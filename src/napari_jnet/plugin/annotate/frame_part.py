@@ -10,8 +10,10 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.annotate.actions import copy_labels, rest_is_background, rest_is_unknown
 from napari_jnet.plugin.annotate.kind_preview import KindPreview
+from napari_jnet.plugin.annotate.next_number import number_pieces_apart
 from napari_jnet.plugin.annotate.part import AnnotatePart, frame_name, row_of
 from napari_jnet.plugin.correct.edits import read_plane, replace_plane
+from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.session import Lifetime, Session
 
 __all__ = ["FramePart"]
@@ -49,9 +51,18 @@ class FramePart(AnnotatePart):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
+        self.pieces_line = small_label()
+        self.apart_button = QPushButton("Number them apart")
+        self.apart_button.setToolTip(
+            "Each separate piece becomes a cell of its own; the largest keeps the number."
+        )
+        self.apart_button.clicked.connect(lambda: self.attempt(self.number_apart))
         column.addWidget(self.preview)
+        column.addWidget(self.pieces_line)
+        column.addLayout(row_of(self.apart_button))
         column.addLayout(row_of(self.unknown_button, self.background_button))
         column.addLayout(row_of(self.copy_button, self.over_check))
+        lifetime.connect(session.viewer.dims.events.current_step, self._show_pieces)
         lifetime.connect(self._book.kind_changed, self._show_kind)
         lifetime.connect(self._book.changed, self._show_kind)
         self._show_kind()
@@ -97,6 +108,21 @@ class FramePart(AnnotatePart):
         )
         return count
 
+    def number_apart(self) -> int:
+        """Give each piece of the cells of the shown frame its own number, and return how many are new.
+
+        Raises
+        ------
+        ValueError
+            If there is no annotation, or it cannot be painted on.
+        """
+        if self._book.layer is None:
+            raise ValueError("There is no annotation yet; press New annotation.")
+        count = number_pieces_apart(self._book, self.position())
+        cells = "1 new cell" if count == 1 else f"{count} new cells"
+        self.said.emit(f"{cells}; Ctrl+Z takes it back." if count else "No cell is in pieces here.")
+        return count
+
     def _copy_clicked(self) -> None:
         self.copy_from_before(self.over_check.isChecked())
 
@@ -110,7 +136,20 @@ class FramePart(AnnotatePart):
         )
         return count
 
+    def _show_pieces(self, _event: Any = None) -> None:
+        position = self.position()
+        shown = self._book.layer is not None and position < len(self._book)
+        found = self._book.facts(position).in_pieces if shown else ()
+        if found:
+            (cell, count), *more = found
+            others = f", {len(more)} more cells in several" if len(more) > 1 else ""
+            others = ", another cell in several" if len(more) == 1 else others
+            self.pieces_line.setText(f"Cell {cell} is in {count} pieces{others}.")
+        self.pieces_line.setVisible(bool(found))
+        self.apart_button.setVisible(bool(found))
+
     def _show_kind(self, _event: Any = None) -> None:
+        self._show_pieces()
         self.unknown_button.setVisible(self._book.kind is not LabelKind.SCRIBBLES)
         for part in (self.copy_button, self.over_check):
             part.setVisible(len(self._book) != 1)  # a single image has no frame before

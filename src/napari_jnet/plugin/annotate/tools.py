@@ -20,14 +20,14 @@ from qtpy.QtWidgets import (
 from napari_jnet.data.stack import UNKNOWN, LabelKind
 from napari_jnet.plugin.annotate.actions import background_label
 from napari_jnet.plugin.annotate.keep_cells import KeepCells
+from napari_jnet.plugin.annotate.next_number import Outlines, next_number, remember_next, wants_next
 from napari_jnet.plugin.annotate.part import AnnotatePart
 from napari_jnet.plugin.forms import small_label
-from napari_jnet.plugin.layers import current_index, pixels, plane
+from napari_jnet.plugin.layers import current_index, pixels
 from napari_jnet.plugin.session import Lifetime, Session
 
-__all__ = ["PaintTools", "next_number"]
+__all__ = ["PaintTools"]
 
-_SEARCHED = 32 * 2**20  # bytes that are searched for the highest number: a few milliseconds
 _TOOLS = {
     "paint": ("Brush", "Paint with the brush (key 2). [ and ] change its size."),
     "polygon": ("Outline", "Click around a cell, double click to close and fill it (key 3)."),
@@ -47,19 +47,6 @@ _HINTS = {
 }
 
 
-def next_number(book: Any, index: tuple[int, ...]) -> int:
-    """Return a number for a new cell: one more than all painted ones.
-
-    Where very much is painted, one more than those of the shown plane: cells of two frames may
-    share a number.
-    """
-    highest = int(plane(book.layer)(index).max(initial=0))
-    annotated = book.annotated
-    if len(annotated) * pixels(book.layer).nbytes <= _SEARCHED * len(book):
-        highest = max([highest, *(int(book.frame(p).max(initial=0)) for p in annotated)])
-    return max(highest, 0) + 1
-
-
 class PaintTools(AnnotatePart):
     """Buttons for napari's painting modes, the number to paint, and what is protected.
 
@@ -75,6 +62,7 @@ class PaintTools(AnnotatePart):
         super().__init__(session, lifetime)
         self._layer: Any | None = None
         self._guard: KeepCells | None = None
+        self._outlines: Outlines | None = None
         self._last = 1  # number before the unknown brush
         self.hint = small_label()
         column = QVBoxLayout(self)
@@ -128,18 +116,28 @@ class PaintTools(AnnotatePart):
             row.addWidget(button)
         return row
 
-    def _checks(self) -> QHBoxLayout:
+    def _checks(self) -> QVBoxLayout:
         self.keep_check = QCheckBox("Keep other cells")
         self.keep_check.setToolTip("The brush does not paint over what is painted already (key P).")
         self.keep_check.toggled.connect(self._set_keep)
         self.outline_check = QCheckBox("Show outlines only")
         self.outline_check.setToolTip("See the image under the labels.")
         self.outline_check.toggled.connect(self._set_outline)
+        self.next_check = QCheckBox("Next number after each outline")
+        self.next_check.setToolTip(
+            "Each closed outline, and each circle with the right button, is another cell. Off: one cell may "
+            "have several outlines, and New cell (key M) takes the next number."
+        )
+        self.next_check.setChecked(wants_next())
+        self.next_check.toggled.connect(remember_next)
         row = QHBoxLayout()
         row.addWidget(self.keep_check)
         row.addWidget(self.outline_check)
         row.addStretch(1)
-        return row
+        column = QVBoxLayout()
+        column.addLayout(row)
+        column.addWidget(self.next_check)
+        return column
 
     # what scripts use
 
@@ -192,6 +190,7 @@ class PaintTools(AnnotatePart):
             self._layer = self._book.layer
             if self._layer is not None:
                 self._guard = KeepCells(self._layer)
+                self._outlines = Outlines(self._layer, self._outline_closed)
                 for emitter in self._emitters(self._layer):
                     emitter.connect(self._show)
             self._show()
@@ -202,7 +201,17 @@ class PaintTools(AnnotatePart):
                 emitter.disconnect(self._show)
         if self._guard is not None:
             self._guard.close()
-        self._layer = self._guard = None
+        if self._outlines is not None:
+            self._outlines.close()
+        self._layer = self._guard = self._outlines = None
+
+    def _outline_closed(self) -> None:
+        """Take the next number, so that the next outline is another cell."""
+        layer = self._layer
+        cells = self._book.kind is LabelKind.INSTANCES
+        if layer is not None and cells and self.next_check.isChecked() and layer.selected_label > 0:
+            free = next_number(self._book, current_index(self._session.viewer, layer))
+            layer.selected_label = max(free, layer.selected_label + 1)
 
     def _show(self, _event: Any = None) -> None:
         layer, kind = self._layer, self._book.kind
@@ -226,6 +235,7 @@ class PaintTools(AnnotatePart):
         cells = kind is LabelKind.INSTANCES
         self.keep_check.setText("Keep other cells" if cells else "Keep what is painted")
         self.new_button.setVisible(cells)
+        self.next_check.setVisible(cells)
         self.unknown_button.setVisible(kind is not LabelKind.SCRIBBLES)
         self.unknown_button.setChecked(layer.selected_label == UNKNOWN)
         self.patch.setText(self._what(layer, mode))

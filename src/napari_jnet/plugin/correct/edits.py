@@ -39,9 +39,9 @@ def replace_plane(layer: Any, index: tuple[int, ...], new_plane: NDArray[np.inte
     layer
         A labels layer; it emits ``paint`` as for a brush stroke, unless nothing differs.
     index
-        Leading indices of the plane (time, depth); () for a layer of one plane.
+        Leading indices of the plane (time, depth), or of a whole volume (time); () for a layer of one.
     new_plane
-        (H, W), labels.
+        (H, W), or (Z, H, W), labels.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def _check(layer: Any, index: tuple[int, ...], new_plane: NDArray[np.integer]) -
             "work on a new annotation instead."
         )
     shape = tuple(data.shape)
-    if len(index) != len(shape) - 2 or new_plane.shape != shape[-2:]:
+    if new_plane.ndim < 2 or new_plane.shape != shape[len(index) :]:
         raise ValueError(
             f"A plane of shape {new_plane.shape} at {tuple(index)} does not fit the labels "
             f"{layer.name!r} of shape {shape}; give one index for each axis before rows and columns."

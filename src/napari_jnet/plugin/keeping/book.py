@@ -154,7 +154,8 @@ class FrameBook:
         image, kind = self._session.image, self.kind
         score, name = self._kept(self._scores, image).get(number, (None, ""))
         counts = None if self._watch is None else self._watch.counts(position)
-        partial = kind is LabelKind.INSTANCES and self.is_partial(position)
+        cells = kind is LabelKind.INSTANCES
+        partial = cells and self.is_partial(position)
         known = () if counts is None else counts.pixels(kind, partial=partial)
         size = 0 if counts is None else counts.size
         return FrameFacts(
@@ -162,6 +163,7 @@ class FrameBook:
             number=number,
             annotated=counts is not None and counts.painted and sum(known) > 0,
             objects=0 if counts is None else counts.objects(kind),
+            in_pieces=tuple(counts.in_pieces.items()) if cells and counts is not None else (),
             pixels=known,
             unknown=size - sum(known),
             size=size,

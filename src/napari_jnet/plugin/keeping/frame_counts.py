@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_jnet.data.pieces import cells_in_pieces
 from napari_jnet.data.stack import LabelKind
 
 __all__ = ["FrameCounts", "checksum", "count_labels"]
@@ -26,10 +27,13 @@ class FrameCounts:
         Label -> pixels, ascending; only those that are there.
     size
         Pixels of the frame.
+    in_pieces
+        Label -> connected pieces, of labels above 0 that are in two or more.
     """
 
     labels: dict[int, int]
     size: int
+    in_pieces: dict[int, int] = field(default_factory=dict)
 
     @property
     def painted(self) -> bool:
@@ -67,7 +71,7 @@ def count_labels(labels: NDArray[Any]) -> FrameCounts:
         values = np.flatnonzero(counts)
         counts, values = counts[values], values + low
     found = {int(v): int(n) for v, n in zip(values, counts, strict=True)}
-    return FrameCounts(found, flat.size)
+    return FrameCounts(found, flat.size, cells_in_pieces(labels) if high > 0 else {})
 
 
 def checksum(labels: NDArray[Any]) -> int:

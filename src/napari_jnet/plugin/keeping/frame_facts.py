@@ -19,6 +19,8 @@ class FrameFacts:
         Whether it can be learned from.
     objects
         Painted cells; 0 for classes and scribbles.
+    in_pieces
+        (cell, count of its pieces) of cells that are in two or more; none for classes and scribbles.
     pixels
         Known pixels of each class from 0; of background and cells where cells are numbered.
     unknown
@@ -39,6 +41,7 @@ class FrameFacts:
     number: int
     annotated: bool = False
     objects: int = 0
+    in_pieces: tuple[tuple[int, int], ...] = ()
     pixels: tuple[int, ...] = ()
     unknown: int = 0
     size: int = 0

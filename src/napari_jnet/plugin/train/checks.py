@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_jnet.data.stack import UNKNOWN
 from napari_jnet.plugin.annotate.layers import new_annotation
+from napari_jnet.plugin.annotate.next_number import number_pieces_apart
 from napari_jnet.plugin.correct.edits import read_plane, replace_plane
 from napari_jnet.plugin.layers import pixels
 from napari_jnet.plugin.session import Lifetime, Session
@@ -49,19 +51,19 @@ class TrainingChecks(QObject):
         super().__init__()
         self._session, self._gather, self._told, self._failed = session, gather, told, failed
         self._network_form, self._run_form = forms
-        self._unmarked: list[tuple[int, ...]] = []
+        self._edits: list[Callable[[], Any]] = []
         self.list = PreflightList()
         self.list.fix_asked.connect(self.fix)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_LATER_MS)
         self._timer.timeout.connect(self.now)
-        self._marked: Any = None
-        self._marking = QTimer(self)
-        self._marking.setSingleShot(True)
-        self._marking.setInterval(0)
-        self._marking.timeout.connect(self._mark_next)
-        lifetime.at_end(self._marking.stop)
+        self._edited: Any = None
+        self._editing = QTimer(self)
+        self._editing.setSingleShot(True)
+        self._editing.setInterval(0)
+        self._editing.timeout.connect(self._edit_next)
+        lifetime.at_end(self._editing.stop)
         lifetime.at_end(self._timer.stop)
         book = session.book
         for emitter in (book.changed, book.kind_changed, session.image_changed):
@@ -95,6 +97,7 @@ class TrainingChecks(QObject):
             "choose fitting": self._choose_fitting,
             "roles": lambda fix: self._session.book.set_roles(new_roles(fix.positions)),
             "rest unknown": self._rest_unknown,
+            "number apart": self._number_apart,
             "folder": lambda _: self._run_form.forget_folder(),
             "default width": lambda _: self._network_form.set_values({"channels": 16}),
         }
@@ -113,27 +116,38 @@ class TrainingChecks(QObject):
         if layer is not None:
             self._session.choose("annotation", layer)
 
+    def _number_apart(self, fix: Fix) -> None:
+        """Give each piece of a cell its own number in these frames."""
+        book = self._session.book
+        self._edit(partial(number_pieces_apart, book, position) for position in fix.positions)
+
     def _rest_unknown(self, fix: Fix) -> None:
         """Mark what is not painted as unknown, in all planes of these frames that have cells."""
         layer = self._session.book.layer
         depths = pixels(layer).shape[1:-2]
         planes = [(p, *inner) for p in fix.positions for inner in np.ndindex(depths)]
-        self._unmarked = planes if layer.ndim > 2 else [()]
-        self._marked = layer
-        self._mark_next()
+        self._edit(
+            partial(_mark_rest, layer, index) for index in (planes if layer.ndim > 2 else [()])
+        )
 
-    def _mark_next(self) -> None:
-        """Mark one plane, and the next when the window has had its turn."""
-        layer = self._marked
-        if not self._unmarked or layer is not self._session.book.layer:
+    def _edit(self, edits: Iterable[Callable[[], Any]]) -> None:
+        """Edit the labels, one undo step each; the window has its turn between two."""
+        self._edits, self._edited = list(edits), self._session.book.layer
+        self._edit_next()
+
+    def _edit_next(self) -> None:
+        if not self._edits or self._edited is not self._session.book.layer:
             self.later()
             return
-        index = self._unmarked.pop(0)
-        plane = read_plane(layer, index)
-        if plane.any():
-            try:
-                replace_plane(layer, index, np.where(plane == 0, UNKNOWN, plane))
-            except ValueError as error:
-                self._unmarked = []
-                self._failed(error)
-        self._marking.start()
+        try:
+            self._edits.pop(0)()
+        except ValueError as error:
+            self._edits = []
+            self._failed(error)
+        self._editing.start()
+
+
+def _mark_rest(layer: Any, index: tuple[int, ...]) -> None:
+    plane = read_plane(layer, index)
+    if plane.any():
+        replace_plane(layer, index, np.where(plane == 0, UNKNOWN, plane))

@@ -116,7 +116,13 @@ def check(facts: TrainingFacts) -> list[Problem]:
     """List what stands in the way, blocking problems first."""
     found = list(_layers(facts))
     if not found:
-        found = [*_labels(facts), *_frames(facts), *_classes(facts), *_sparse(facts)]
+        found = [
+            *_labels(facts),
+            *_frames(facts),
+            *_classes(facts),
+            *_sparse(facts),
+            *_pieces(facts),
+        ]
         if facts.misfit:
             found.append(Problem(f"Fine-tune is not offered. {facts.misfit}", blocking=False))
     found += [*_disk(facts), *_speed(facts)]
@@ -261,6 +267,23 @@ def _sparse(facts: TrainingFacts) -> Iterator[Problem]:
             fix_title=f"The rest of {where} is unknown",
             fix=Fix("rest unknown", tuple(frame.position for frame in sparse)),
         )
+
+
+def _pieces(facts: TrainingFacts) -> Iterator[Problem]:
+    """Look for cells in separate pieces: often several cells that were painted with one number."""
+    broken = [frame for frame in facts.used if frame.in_pieces]
+    if not broken:
+        return
+    (cell, count), *more = [piece for frame in broken for piece in frame.in_pieces]
+    others = f", as {'is' if len(more) == 1 else 'are'} {len(more)} more in {_names(facts, broken)}"
+    yield Problem(
+        f"Cell {cell} of {_names(facts, broken[:1])} is in {count} pieces{others if more else ''}. Cells "
+        "that share a number are learned as one where they touch: number them apart, unless it is one "
+        "cell that something else cuts in two.",
+        blocking=False,
+        fix_title="Number them apart",
+        fix=Fix("number apart", tuple(frame.position for frame in broken)),
+    )
 
 
 def _disk(facts: TrainingFacts) -> Iterator[Problem]:
