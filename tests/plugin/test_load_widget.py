@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
+import tifffile
 
 pytest.importorskip("napari")
 
 from qtpy.QtCore import Qt
 
-from napari_jnet.data import Project, open_stack
+from napari_jnet.data import LabelKind, Project, open_stack
 from napari_jnet.data.synthetic import write_cells_sequence
+from napari_jnet.plugin.layers import training_input
 from napari_jnet.plugin.session import Lifetime, session
 from napari_jnet.plugin.stack.parts import SavedPart
+from napari_jnet.plugin.stack.reader import get_reader
 
 TIMEOUT = 30_000
 LEGEND = (("none", "#000000"), ("cell", "#ff8800"))
@@ -155,3 +158,58 @@ def test_a_project_is_loaded_by_its_folder(qtbot, widget, dataset, tmp_path):
     state.annotation.paint((0, 20, 20), 1)
     assert state.keeper.flush()
     assert Project.open(project.path).annotated == (0, 1)
+
+
+class TestLabels:
+    """Labels that do not tell what they mean are asked about, and nothing is guessed."""
+
+    @pytest.fixture
+    def volume(self, tmp_path):
+        """Two frames with a cell, or a class, in one piece; and one that nobody has labelled."""
+        labels = np.zeros((3, 32, 32), np.uint16)
+        labels[:2, 4:20, 6:22] = 1
+        write(tmp_path / "w.tif", np.zeros((3, 32, 32), np.uint8))
+        write(tmp_path / "w_masks.tif", labels)
+        return tmp_path / "w.tif"
+
+    def test_a_meaning_is_asked_and_chosen(self, qtbot, widget, volume):
+        widget.set_path(volume)
+        part = widget.labels
+        qtbot.waitUntil(lambda: "does not tell" in part.question.text(), timeout=TIMEOUT)
+        assert not part.question.isHidden() and not part.kind_combo.isHidden()
+        assert click(qtbot, widget) == "failed"
+        assert "does not tell" in widget.message.text
+        part.choose("kind", "classes")
+        qtbot.waitUntil(part.question.isHidden, timeout=TIMEOUT)
+        assert "2 annotated (0, 1), classes" in widget.description.text()
+        part.choose("unlabelled", "background")
+        assert click(qtbot, widget) == "done"
+        labels = widget.viewer.layers[-1]
+        assert labels.metadata["napari-jnet"]["kind"] == "classes"
+        frames = training_input(widget.viewer.layers[0], labels, LabelKind.CLASSES).frames()
+        assert [frame.labels.any() for frame in frames] == [True, True, False]
+        widget.set_path(volume.parent / "other.tif")
+        assert part.said == {"truth": None, "kind": None, "unlabelled": None}
+
+    def test_one_of_several_files_is_asked_and_chosen(self, qtbot, widget, volume):
+        other = np.zeros((3, 32, 32), np.uint16)
+        other[:, 1:9:2, ::4] = 5
+        write(volume.parent / "w_cp_masks.tif", other)
+        widget.set_path(volume)
+        combo = widget.labels.truth_combo
+        qtbot.waitUntil(lambda: combo.count() == 3, timeout=TIMEOUT)
+        assert click(qtbot, widget) == "failed"
+        widget.labels.choose("truth", "w_cp_masks.tif")
+        assert click(qtbot, widget) == "done"
+        assert [layer.name for layer in widget.viewer.layers] == ["w", "w w_cp_masks.tif"]
+
+    def test_the_image_opens_without_labels_that_do_not_tell(self, volume, monkeypatch):
+        said = []
+        monkeypatch.setattr("napari_jnet.plugin.stack.reader.show_warning", said.append)
+        layers = get_reader(str(volume))(str(volume))
+        assert [kind for _, _, kind in layers] == ["image"]
+        assert len(said) == 1 and "does not tell" in said[0] and "step Stack" in said[0]
+
+
+def write(path, array):
+    tifffile.imwrite(path, array, photometric="minisblack")

@@ -338,7 +338,7 @@ class _Decided:
             )
         if self._unknown and not self._zero and self._unlabelled is None and not self._scribbles:
             raise LabelsUnsure(
-                f"{where} holds -1 but no 0 beside the labels: -1 may be background or unknown. "
+                f"{where} holds -1 but no 0 beside the labels: -1 may be background or unknown.",
                 "Say which: --unlabelled background or --unlabelled unknown.",
                 "unlabelled",
                 UNLABELLED,
@@ -440,8 +440,8 @@ class _Decided:
         if not self._could_be_scribbles():
             del words[LabelKind.SCRIBBLES]
         return LabelsUnsure(
-            f"{self._stored.path} {what}; that does not tell what the labels mean. Say it with --kind: "
-            f"{' or '.join(words.values())}.",
+            f"{self._stored.path} {what}; that does not tell what the labels mean.",
+            f"Say it with --kind: {' or '.join(words.values())}.",
             "kind",
             tuple(kind.value for kind in words),
         )

@@ -47,10 +47,13 @@ class LabelsUnsure(ValueError):
         Of `open_stack`, and with two dashes of the command line: "kind", "truth" or "unlabelled".
     choices
         Its possible values.
+    fact
+        What the files hold, in a sentence; the message adds how to choose.
     """
 
-    def __init__(self, text: str, parameter: str, choices: tuple[str, ...]) -> None:
-        super().__init__(text)
+    def __init__(self, fact: str, remedy: str, parameter: str, choices: tuple[str, ...]) -> None:
+        super().__init__(f"{fact} {remedy}")
+        self.fact = fact
         self.parameter = parameter
         self.choices = choices
 
@@ -272,8 +275,8 @@ class Stack:
         if name is None and self.candidates and len(self.annotations) > 1:
             names = tuple(self.annotations)
             raise LabelsUnsure(
-                f"{self.name} has several labels: {', '.join(names)}. Say which are meant: "
-                f"--truth {names[0]} (truth={names[0]!r}).",
+                f"{self.name} has several labels: {', '.join(names)}.",
+                f"Say which are meant, such as --truth {names[0]}.",
                 "truth",
                 names,
             )

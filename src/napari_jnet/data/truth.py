@@ -42,7 +42,7 @@ def with_labels(
     found = dict(stack.annotations)
     if truth is not None:
         chosen = found.pop(str(truth)) if str(truth) in found else _labels_at(stack, truth)
-        found = {chosen.name: chosen, **found}
+        found = {chosen.name: chosen, **({} if stack.candidates else found)}
         stack = replace(stack, annotations=found, candidates=False)
     if meant is None and unlabelled is None:
         return stack

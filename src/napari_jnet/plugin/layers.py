@@ -214,6 +214,7 @@ class TrainingInput:
     partial: Collection[int]  # frame numbers; looked at in the worker: it may read files
     legend: tuple[tuple[str, str], ...] = ()  # name and colour of each class, where known
     roles: Mapping[int, str] = field(default_factory=dict)  # by frame number; unused are left out
+    empty: Collection[int] = ()  # frame numbers that are annotated without any object
 
     @property
     def name(self) -> str:
@@ -243,13 +244,14 @@ class TrainingInput:
     def _annotated(self) -> Iterator[AnnotatedFrame]:
         kind = LabelKind.CLASSES if self.kind is LabelKind.SCRIBBLES else self.kind
         for index in np.ndindex(tuple(self.labels.shape[:-2])):
-            role = self.roles.get(self.frame_numbers[index[0] if index else 0], "")
+            number = self.frame_numbers[index[0] if index else 0]
+            role = self.roles.get(number, "")
             if role == "unused":
                 continue
             labels = np.asarray(self.labels[index])
-            if not labels.any() or not (labels != UNKNOWN).any():
+            if not (labels.any() or number in self.empty) or not (labels != UNKNOWN).any():
                 continue
-            partial = bool(index) and self.frame_numbers[index[0]] in self.partial
+            partial = bool(index) and number in self.partial
             try:
                 known = known_labels(labels, self.kind, partial=partial)
             except ValueError as error:
@@ -321,6 +323,7 @@ def training_input(
         partial=_metadata(labels).get("partial", ()),
         legend=class_legend(labels, kind),
         roles=dict(roles or {}),
+        empty=_metadata(labels).get("empty", ()),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -169,10 +170,12 @@ def list_truth(path: Path, sequence: str) -> JobMaker:
         from napari_jnet.data import open_stack
 
         stack = open_stack(path, sequence=sequence or None)
-        yield tuple(
-            DiskTruth(path, stack.sequence, a.name, a.kind, len(a.frame_numbers))
-            for a in stack.annotations.values()
-        )
+        found = []
+        for one in stack.annotations.values():
+            with suppress(ValueError, OSError):  # labels that the step Stack asks about
+                count = len(one.frame_numbers)
+                found.append(DiskTruth(path, stack.sequence, one.name, one.kind, count))
+        yield tuple(found)
 
     return job
 

@@ -13,9 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from napari.utils.notifications import show_warning
 from numpy.typing import NDArray
 
-from napari_jnet.data import Annotation, Stack, ctc, folder, isbi, open_stack, project_format
+from napari_jnet.data import (
+    Annotation,
+    LabelsUnsure,
+    Stack,
+    ctc,
+    folder,
+    isbi,
+    open_stack,
+    project_format,
+)
 from napari_jnet.data.project import Project
 from napari_jnet.data.stack import UNKNOWN
 from napari_jnet.data.tiff import TIFF_SUFFIXES
@@ -71,7 +81,18 @@ def _choose_file(path: Path) -> Reader | None:
 
 
 def _read(path: str) -> list[LayerData]:
-    return path_layers(path)
+    """Read a stack; labels that cannot be used, or tell nothing, are left out, which is said."""
+    stack = open_stack(path)
+    try:
+        return stack_layers(stack)
+    except (ValueError, OSError) as error:
+        layers = stack_layers(replace(stack, annotations={}))
+        what = error.fact if isinstance(error, LabelsUnsure) else str(error)
+        show_warning(
+            f"The image is opened without its labels. {what} To load them, choose {stack.path} in "
+            "the step Stack, which asks what is missing."
+        )
+        return layers
 
 
 def _read_project(path: str) -> list[LayerData]:
@@ -87,13 +108,13 @@ def _read_project(path: str) -> list[LayerData]:
 
 
 def path_layers(
-    path: str | Path, sequence: str | None = None, *, labels: bool = True
+    path: str | Path, sequence: str | None = None, *, labels: bool = True, **said: str | None
 ) -> list[LayerData]:
     """Describe the layers of a stack or a project on disk; see `stack_layers`.
 
     Parameters
     ----------
-    path, sequence
+    path, sequence, said
         See `napari_jnet.open_stack`.
     labels
         False leaves the truth out.  What is painted in a project always comes.
@@ -107,7 +128,7 @@ def path_layers(
         from napari_jnet.plugin.keeping.project_layers import project_layers
 
         return project_layers(Project.open(path))
-    stack = open_stack(path, sequence=sequence)
+    stack = open_stack(path, sequence=sequence, **said)
     return stack_layers(stack if labels else replace(stack, annotations={}))
 
 
@@ -150,13 +171,16 @@ def _image_layer(stack: Stack, shape: tuple[int, ...]) -> LayerData:
 
 def _labels_layers(stack: Stack, shape: tuple[int, ...]) -> Iterator[LayerData]:
     spatial = shape[:-1] if stack.axes.endswith("C") else shape
+    if stack.annotations:
+        stack.annotation()  # raises where nothing says which of several labels are meant
     for k, annotation in enumerate(stack.annotations.values()):
         options = _options(stack, f"{stack.name} {annotation.name}")
         options["visible"] = k == 0
         options["metadata"]["napari-jnet"] |= {
             "annotation": annotation.name,
             "kind": annotation.kind.value,
-            "partial": _Partial(annotation),
+            "partial": _Frames(annotation, "partial"),
+            "empty": _Frames(annotation, "empty"),
         }
         labels = _labels(stack, annotation, spatial)
         if isinstance(labels, np.ndarray):  # its masks are read, so its classes are known
@@ -227,20 +251,25 @@ def _filled(frame: NDArray[Any], shape: tuple[int, ...], value: int) -> NDArray[
     return larger
 
 
-class _Partial(Collection[int]):
-    """The partial frames of an annotation, decided when somebody asks: opening reads no truth."""
+class _Frames(Collection[int]):
+    """The partial or empty frames of an annotation, decided when somebody asks: that reads truth."""
 
-    def __init__(self, annotation: Annotation) -> None:
-        self._annotation = annotation
+    def __init__(self, annotation: Annotation, which: str) -> None:
+        self._annotation, self._which = annotation, which
+
+    @property
+    def _numbers(self) -> frozenset[int]:
+        found: frozenset[int] = getattr(self._annotation, self._which)
+        return found
 
     def __contains__(self, number: object) -> bool:
-        return number in self._annotation.partial
+        return number in self._numbers
 
     def __iter__(self) -> Iterator[int]:
-        return iter(sorted(self._annotation.partial))
+        return iter(sorted(self._numbers))
 
     def __len__(self) -> int:
-        return len(self._annotation.partial)
+        return len(self._numbers)
 
     def __repr__(self) -> str:
-        return f"partial frames of {self._annotation.name!r}"
+        return f"{self._which} frames of {self._annotation.name!r}"

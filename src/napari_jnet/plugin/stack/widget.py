@@ -12,10 +12,11 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QGroupBox, QPushButton, QVBoxLa
 from superqt.utils import qdebounced
 
 from napari_jnet.data.project_training import PAINTED
-from napari_jnet.data.stack import Annotation, Stack
+from napari_jnet.data.stack import Annotation, LabelsUnsure, Stack
 from napari_jnet.plugin.annotate.layers import new_annotation
 from napari_jnet.plugin.forms import PathEdit, small_label
 from napari_jnet.plugin.job_widget import JobWidget
+from napari_jnet.plugin.stack.labels_part import LabelsPart
 from napari_jnet.plugin.stack.moved import MovedPart
 from napari_jnet.plugin.stack.parts import (
     ImagePart,
@@ -50,6 +51,7 @@ class _Found:
     sequences: tuple[str, ...]
     words: str
     project: bool  # of ours, with what was painted
+    unsure: LabelsUnsure | None = None  # what the labels do not tell
 
 
 class LoadWidget(JobWidget):
@@ -93,6 +95,7 @@ class LoadWidget(JobWidget):
         self._lifetime.at_end(later.cancel)
         self.path_edit.changed.connect(lambda _text: self._list_sequences(()))
         self.path_edit.changed.connect(lambda _text: self.labels_box.show())
+        self.path_edit.changed.connect(lambda _text: self.labels.forget())
         self.path_edit.changed.connect(self.moved.forget)
         self.path_edit.changed.connect(lambda _text: later())
         self.sequence_combo.currentIndexChanged.connect(lambda _index: self._look())
@@ -118,6 +121,9 @@ class LoadWidget(JobWidget):
         )
         self.labels_box.setChecked(True)
         form.addRow(self.labels_box)
+        self.labels = LabelsPart()
+        self.labels.changed.connect(self._look)
+        form.addRow(self.labels)
         self.load_button = QPushButton("Load")
         self.load_button.setToolTip(
             "Add the image and its labels as layers; images are read lazily."
@@ -190,6 +196,7 @@ class LoadWidget(JobWidget):
         """Add the layers, as the button does; problems are said in the widget."""
         path, sequence = self.path_edit.path, self._sequence()
         labels = self.labels_box.isChecked()
+        said = self.labels.said if labels else {}
         if self.running:
             return
         if path is None:
@@ -201,7 +208,7 @@ class LoadWidget(JobWidget):
             from napari_jnet.plugin.stack.reader import path_layers
 
             yield from ()
-            return path_layers(path, sequence, labels=labels)
+            return path_layers(path, sequence, labels=labels, **said)
 
         self._said = False
         self._start(job, f"loading {path.name}")
@@ -233,14 +240,15 @@ class LoadWidget(JobWidget):
             return
         if path is None:
             return
-        sequence = self._sequence()
+        sequence, said = self._sequence(), self.labels.said
 
         def job() -> Generator[_Found, None, None]:
             from napari_jnet.data import open_stack, project_folder, sequences
 
-            stack = open_stack(path, sequence=sequence)
+            stack = open_stack(path, sequence=sequence, **said)
             ours = project_folder(path) is not None
-            yield _Found(stack, sequences(path), stack_words(stack, project=ours), ours)
+            words = stack_words(stack, project=ours)
+            yield _Found(stack, sequences(path), words, ours, None if ours else _unsure(stack))
 
         self._look_relay.start(job, self._show_found, self._looked, self._cannot)
 
@@ -248,6 +256,8 @@ class LoadWidget(JobWidget):
         if self.path_edit.path is not None and not self._look_again:
             self.description.setText(found.words)
             self.labels_box.setVisible(not found.project)
+            if not found.project:
+                self.labels.show_stack(found.stack, found.unsure)
             if self._said:
                 self.message.say("")
                 self._said = False
@@ -292,6 +302,26 @@ def stack_words(stack: Stack, *, project: bool = False) -> str:
 
 
 def _truth(annotation: Annotation) -> str:
-    count = len(annotation.frame_numbers)
-    numbers = ", ".join(str(n) for n in annotation.frame_numbers[:12])
-    return f"{count} annotated ({numbers}{', …' if count > 12 else ''}), {annotation.kind.value}"
+    try:
+        numbers, kind = annotation.frame_numbers, annotation.kind
+        reason = f" ({annotation.reason})" if annotation.reason else ""
+    except LabelsUnsure:
+        return "they do not tell what they mean"
+    except (ValueError, OSError) as error:
+        return f"cannot be used: {error}"
+    shown = ", ".join(str(n) for n in numbers[:12])
+    words = f"{len(numbers)} annotated ({shown}{', …' if len(numbers) > 12 else ''}), {kind.value}{reason}"
+    ignored = len(annotation.ignored)
+    return f"{words}; {ignored} without labels, not annotated" if ignored else words
+
+
+def _unsure(stack: Stack) -> LabelsUnsure | None:
+    """Return what the labels of a stack do not tell; may read them all."""
+    try:
+        if stack.annotations:
+            _ = stack.annotation().kind
+    except LabelsUnsure as error:
+        return error
+    except (ValueError, OSError):
+        pass  # said in the words of the stack
+    return None
