@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
 
@@ -55,7 +57,7 @@ class LabelsPart(QWidget):
         return combo
 
     @property
-    def said(self) -> dict[str, str | None]:
+    def said(self) -> dict[str, Any]:
         """What was chosen, as `open_stack` takes it; None where the labels decide."""
         return {name: combo.currentData() for name, (_, combo) in self._rows.items()}
 

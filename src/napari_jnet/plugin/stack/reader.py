@@ -108,7 +108,7 @@ def _read_project(path: str) -> list[LayerData]:
 
 
 def path_layers(
-    path: str | Path, sequence: str | None = None, *, labels: bool = True, **said: str | None
+    path: str | Path, sequence: str | None = None, *, labels: bool = True, **said: Any
 ) -> list[LayerData]:
     """Describe the layers of a stack or a project on disk; see `stack_layers`.
 
