@@ -7,10 +7,13 @@ import re
 import shlex
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from napari_jnet.config import preset
+from napari_jnet.config.options import options
 from napari_jnet.config.original import OriginalAugmentation
-from napari_jnet.original.flags import parse_flags
+from napari_jnet.original.flags import Flags, parse_flags
 
 TOY = """
 --images_idx '{"01":["002","005","021"],"02":["006","007","014"]}' --load_dataset_to_ram 1
@@ -70,6 +73,13 @@ def test_workers_may_be_minus_one() -> None:
         ("--batch_size 0", "--batch_size is 0; the smallest is 1"),
         ("--dt_bound 0", "--dt_bound is 0.0; the smallest is 1"),
         ("--num_workers -2", "the smallest is -1"),
+        ("--learning_rate []", "--learning_rate is '[]', which cannot be read; write it as 0.0001"),
+        ("--learning_rate nan", "--learning_rate is nan; it must be a finite number"),
+        ("--learning_rate None", "--learning_rate is None; it needs a value such as 0.0001"),
+        ("--aug_elastic_params [(1e300,5,1)]", "--aug_elastic_params holds 1e+300; the largest is"),
+        ("""--aug_elastic_params "[(50,5,'5')]" """, "write it as [[50, 5, 5], [-1, -1, 1]]"),
+        ("--structure [[1,2,2.5]]", "--structure is [[1, 2, 2.5]]; write it as [[3, 16, 3]"),
+        ("--images_idx '{1:[2]}'", "names frames of sequences"),
         ("--cuda 2", "the largest is 1"),
         ("--mode test", "must be one of train, eval, vis"),
         ("--images_idx [1]", "names frames of sequences"),
@@ -93,6 +103,101 @@ def test_workers_may_be_minus_one() -> None:
 def test_what_does_not_fit_is_refused_in_words(words: str, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         parse_flags([*shlex.split(LEAST), *shlex.split(words)])
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (
+            "--aug_elastic_params '[(50,5,5),(-1,-1,1)]'",
+            "aug_elastic_params",
+            ((50, 5, 5), (-1, -1, 1)),
+        ),
+        (
+            "--aug_elastic_params '((50, 5, 5), [-1, -1, 1],)'",
+            "aug_elastic_params",
+            ((50, 5, 5), (-1, -1, 1)),
+        ),
+        ("--aug_elastic_params=' [ ( 5e1 , 5. , .5 ) , ]'", "aug_elastic_params", ((50, 5, 0.5),)),
+        ("--aug_elastic_params '(50,5,5),'", "aug_elastic_params", ((50, 5, 5),)),
+        ("--aug_intensity_params '[(0.1,0.2,1)]'", "aug_intensity_params", ((0.1, 0.2, 1),)),
+        ("--aug_crop_params '[(256,256,1)]'", "aug_crop_params", ((256, 256, 1),)),
+        ("--aug_crop_params None", "aug_crop_params", ()),
+        ("--aug_crop_params '()'", "aug_crop_params", ()),
+        ("--resolution_levels '(-1,0)'", "resolution_levels", (-1, 0)),
+        ("--resolution_levels '-1, 0'", "resolution_levels", (-1, 0)),
+        ("--structure '[(3,16,3),(2,8,3)]'", "structure", ((3, 16, 3), (2, 8, 3))),
+        (
+            """--images_idx "{'01': ('002', 5), '02': [],}" """,
+            "images_idx",
+            (("01", ("002", "5")), ("02", ())),
+        ),
+        ("--learning_rate 1e-3", "learning_rate", 1e-3),
+        ("--learning_rate .001", "learning_rate", 1e-3),
+        ("--dt_bound +9", "dt_bound", 9.0),
+        ("--num_epochs 0010", "num_epochs", 10),
+        ("--seed ' -1'", "seed", -1),
+        ("--aug_rotation true", "aug_rotation", 1),
+    ],
+)
+def test_whatever_python_writes_is_read(words: str, name: str, value: object) -> None:
+    assert getattr(parse_flags([*shlex.split(LEAST), *shlex.split(words)]), name) == value
+
+
+def test_the_published_command_with_tuples_is_the_one_with_lists() -> None:
+    lists = shlex.split(TOY)
+    tuples = ["[(50,5,5),(-1,-1,1)]" if word == "[[50,5,5],[-1,-1,1]]" else word for word in lists]
+    assert tuples != lists and parse_flags(tuples) == parse_flags(lists)
+
+
+_WORDS = st.sampled_from(
+    [
+        "[]",
+        "{}",
+        "None",
+        "True",
+        "[None]",
+        "nan",
+        "-inf",
+        "1e400",
+        "9" * 5000,
+        "[" * 3000,
+        "()",
+        "((),)",
+        "[[[]]]",
+        "{'01': 5}",
+        "{1: [2]}",
+        "{'01': {}}",
+        "{'01': [True]}",
+        "{1, 2}",
+        "1j",
+        "b'x'",
+        "'x",
+        "lambda: 1",
+        "\x00",
+        "\ud800",
+        "__import__('os')",
+        "[(1e300,1,1)]",
+        "[(50,5,'5')]",
+        "[[True,1,1]]",
+        "[-12, -11]",
+        "[-1.0, 0]",
+        "0x1",
+        "1_0",
+        "",
+    ]
+) | st.text(max_size=12)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.sampled_from([*options(Flags), "", "flag"]), _WORDS, st.booleans())
+def test_any_words_give_flags_or_one_sentence(name: str, text: str, joined: bool) -> None:
+    words = [f"--{name}={text}"] if joined else [f"--{name}", text]
+    try:
+        assert isinstance(parse_flags([*shlex.split(LEAST), *words]), Flags)
+    except ValueError as error:
+        assert type(error) is ValueError
+        assert "\n" not in str(error) and len(str(error)) < 1200
 
 
 def test_a_suggested_command_is_read_again() -> None:

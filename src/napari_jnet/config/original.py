@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from napari_jnet.config.options import Section, option, options, read_literal
 
 __all__ = ["OriginalAugmentation"]
+
+_Entries = tuple[tuple[Annotated[float, Field(le=1e6)], ...], ...]
 
 _ENTRIES = {
     "aug_crop_params": "[height, width, weight]",
@@ -25,7 +27,7 @@ class OriginalAugmentation(Section):
     number of each entry.  An entry that begins with -1 does nothing; an empty list is off.
     """
 
-    aug_crop_params: tuple[tuple[float, ...], ...] = option(
+    aug_crop_params: _Entries = option(
         (),
         "Random crops, a list of [height, width, weight]; one is drawn for each batch.",
         example=[[256, 256, 1]],
@@ -39,12 +41,12 @@ class OriginalAugmentation(Section):
     aug_rolling: int = option(
         1, "Whether aug_rotation rolls; 0 as the original.", minimum=0, maximum=1
     )
-    aug_intensity_params: tuple[tuple[float, ...], ...] = option(
+    aug_intensity_params: _Entries = option(
         (),
         "Foreground intensity i becomes i + m*i + s*(its mean): a list of [largest m, largest s, weight].",
         example=[[0.1, 0.1, 1]],
     )
-    aug_elastic_params: tuple[tuple[float, ...], ...] = option(
+    aug_elastic_params: _Entries = option(
         (),
         "Elastic deformation, a list of [alpha, sigma, weight]: noise from -1 to 1, smoothed by a "
         "Gaussian of sigma pixels, times alpha pixels.",
