@@ -25,9 +25,11 @@ __all__ = [
     "describe_kind",
     "image_stack",
     "kind_of",
+    "pixel_size",
     "plane",
     "stroke_positions",
     "training_input",
+    "world_matrix",
 ]
 
 _COPY_LIMIT = 2**30  # bytes of painted labels that are copied at once
@@ -94,11 +96,53 @@ def image_stack(layer: Any) -> Stack:
         shape=tuple(data.shape if single else data.shape[1:]),
         dtype=np.dtype(data.dtype),
         read=read,
-        scale=((1.0,) if single else ()) + tuple(float(s) for s in layer.scale),
+        scale=((1.0,) if single else ()) + pixel_size(layer),
         units=(("pixel",) if single else ()) + tuple(str(u) for u in layer.units),
         digits=int(told.get("digits") or 3),
         sequence=told.get("sequence") or "",
     )
+
+
+def pixel_size(layer: Any, unit: Any = None) -> tuple[float, ...]:
+    """Return how far it is from one index to the next along each axis of a layer, in the world.
+
+    Parameters
+    ----------
+    layer
+        Its scale and whatever else turns or stretches it are counted; a flip is no negative size.
+    unit
+        Which unit the sizes are in, where an axis has one that can be changed into it; None takes
+        that of each axis.
+    """
+    points = np.vstack([np.zeros(layer.ndim), np.eye(layer.ndim)])
+    origin, *ends = (np.asarray(layer.data_to_world(point), float) for point in points)
+    sizes = [float(f"{np.linalg.norm(end - origin):.12g}") or 1.0 for end in ends]
+    if unit is None:
+        return tuple(sizes)
+    factors = (_factor(own, unit) for own in layer.units)
+    return tuple(size * factor for size, factor in zip(sizes, factors, strict=True))
+
+
+def world_matrix(layer: Any, axes: int) -> NDArray[np.float64]:
+    """Return how the last axes of a layer lie in the world, in the unit of the last one.
+
+    Returns
+    -------
+    ndarray of float64
+        (axes, axes + 1): times the indices, and a 1 after them, it gives the place.
+    """
+    points = np.vstack([np.eye(layer.ndim)[layer.ndim - axes :], np.zeros(layer.ndim)])
+    *ends, origin = (np.asarray(layer.data_to_world(p), float)[-axes:] for p in points)
+    matrix = np.stack([*(end - origin for end in ends), origin], axis=1)
+    factors = [_factor(unit, layer.units[-1]) for unit in layer.units[-axes:]]
+    return np.asarray(matrix * np.array(factors)[:, np.newaxis])
+
+
+def _factor(unit: Any, other: Any) -> float:
+    try:
+        return float((1 * unit).to(other).magnitude)
+    except (AttributeError, ValueError, TypeError):  # pixels have no size
+        return 1.0
 
 
 def current_index(viewer: Any, layer: Any) -> tuple[int, ...]:

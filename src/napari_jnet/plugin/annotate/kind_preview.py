@@ -15,7 +15,7 @@ from napari_jnet.plugin.annotate.layers import UNKNOWN_COLOUR
 from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.layers import current_index, plane
 from napari_jnet.plugin.legend import legend_options
-from napari_jnet.plugin.predict.results import placement
+from napari_jnet.plugin.predict.result_layers import plane_placement
 from napari_jnet.plugin.session import METADATA_KEY, Lifetime, Session, same
 
 __all__ = ["KIND_TITLES", "KindPreview", "describe_frame", "what_counts"]
@@ -139,6 +139,9 @@ class KindPreview(QWidget):
             labels = plane(layer)(index)
             partial = self._book.is_partial(position)
             self._layer.data = what_counts(labels, self._book.kind, partial=partial)
+            lies = plane_placement(layer, index)["affine"]
+            if not np.allclose(lies, self._layer.affine.affine_matrix):
+                self._layer.affine = lies
 
     def remove(self) -> None:
         """Take the overlay away."""
@@ -170,8 +173,7 @@ class KindPreview(QWidget):
         viewer, painted = self._session.viewer, self._book.layer
         active = viewer.layers.selection.active
         index = current_index(viewer, painted)
-        lies = {name: value[-2:] for name, value in placement(painted).items()}
-        lies |= {"rotate": np.eye(2), "shear": np.zeros(1)}
+        lies = plane_placement(painted, index)
         colours = (("", "#000000"), *_COLOURS.items())
         self._layer = viewer.add_labels(
             np.zeros(plane(painted)(index).shape, np.uint8),

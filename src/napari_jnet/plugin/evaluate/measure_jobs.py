@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,15 +28,17 @@ class Request:
         Arrays as large as the layers; no image = no intensities.
     frames
         Position and number of each frame.
-    scale, translate, unit
+    scale, unit
         Of the axes of one frame; the unit is "" for pixels.
+    world
+        (axes, axes + 1): pixels of a frame, and a 1 after them -> where they lie, in the unit.
     """
 
     labels: Any
     image: Any | None
     frames: tuple[tuple[int, int], ...]
     scale: tuple[float, ...]
-    translate: tuple[float, ...]
+    world: NDArray[np.float64]
     unit: str
 
     @property
@@ -66,9 +68,10 @@ def measuring(request: Request) -> JobMaker:
             image = None
             if request.image is not None:
                 image = _frame(request.image, request.labels.ndim, position)
-            objects = measure_frame(
-                labels, image, number=number, scale=request.scale, translate=request.translate
-            )
+            objects = [
+                replace(found, centroid=tuple(map(float, request.world @ (*found.centroid_px, 1))))
+                for found in measure_frame(labels, image, number=number, scale=request.scale)
+            ]
             yield MeasuredFrame(position, objects, done, len(request.frames))
 
     return job

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from napari_jnet.data.stack import LabelKind
@@ -19,7 +20,13 @@ from napari_jnet.plugin.evaluate.measure_jobs import (
 )
 from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.layer_combos import LayerChoice, LayerCombo
-from napari_jnet.plugin.layers import current_index, kind_of, pixels
+from napari_jnet.plugin.layers import (
+    current_index,
+    kind_of,
+    pixel_size,
+    pixels,
+    world_matrix,
+)
 from napari_jnet.plugin.places import frame_numbers, show_place
 from napari_jnet.plugin.session import Lifetime, same
 from napari_jnet.plugin.tables import ResultTable, write_csv
@@ -77,7 +84,7 @@ class MeasureWidget(JobWidget):
         self.column.addWidget(self.message)
 
     def _table_part(self) -> None:
-        self.table = ResultTable(columns(Request(None, None, (), (1.0, 1.0), (0.0, 0.0), "")))
+        self.table = ResultTable(columns(Request(None, None, (), (1.0, 1.0), np.eye(2, 3), "")))
         self.table.setMinimumHeight(220)
         self.table.row_chosen.connect(self._to_cell)
         self.save_button = QPushButton("Save as CSV…")
@@ -148,8 +155,8 @@ class MeasureWidget(JobWidget):
             pixels(layer),
             None if image is None else pixels(image),
             frames,
-            tuple(float(s) for s in layer.scale[-space:]),
-            tuple(float(t) for t in layer.translate[-space:]),
+            pixel_size(layer, layer.units[-1])[-space:],
+            world_matrix(layer, space),
             unit_name(layer.units[-1]),
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from napari_jnet.plugin.session import METADATA_KEY, result_of
@@ -14,7 +15,14 @@ from napari_jnet.plugin.session import METADATA_KEY, result_of
 if TYPE_CHECKING:
     import napari
 
-__all__ = ["RESULT_LAYERS", "Answer", "add_result_layer", "mark", "placement"]
+__all__ = [
+    "RESULT_LAYERS",
+    "Answer",
+    "add_result_layer",
+    "mark",
+    "placement",
+    "plane_placement",
+]
 
 RESULT_LAYERS = ("segmentation", "distance", "cells")
 """In the order of the viewer, the lowest first."""
@@ -69,15 +77,53 @@ class Answer:
         return options
 
 
-def placement(layer: Any) -> dict[str, Any]:
-    """Return how a layer lies in the world, for layers that lie on it."""
+def placement(layer: Any, index: tuple[int, ...] = ()) -> dict[str, Any]:
+    """Return how a layer lies in the world, for layers that lie on it.
+
+    Parameters
+    ----------
+    layer
+        An image or labels.
+    index
+        Leading indices of the first pixel, for a layer that shows a plane of this one only.
+    """
+    linear = Affine(scale=layer.scale, rotate=layer.rotate, shear=layer.shear).linear_matrix
+    first = np.zeros(layer.ndim)
+    first[: len(index)] = index
     return {
         "scale": tuple(layer.scale),
-        "translate": tuple(layer.translate),
+        "translate": tuple(np.asarray(layer.translate) + linear @ first),
         "rotate": np.asarray(layer.rotate),
         "shear": np.asarray(layer.shear),
+        "affine": np.asarray(layer.affine.affine_matrix),
         "units": tuple(str(unit) for unit in layer.units),
         "axis_labels": tuple(layer.axis_labels),
+    }
+
+
+def plane_placement(layer: Any, index: tuple[int, ...]) -> dict[str, Any]:
+    """Return how a plane of a layer lies in the world, for a layer of rows and columns only.
+
+    Parameters
+    ----------
+    layer
+        An image or labels.
+    index
+        Leading indices of the plane.
+    """
+    points = np.zeros((3, layer.ndim))
+    points[:, : len(index)] = index
+    points[1, -2], points[2, -1] = 1, 1
+    origin, row, column = (np.asarray(layer.data_to_world(p), float)[-2:] for p in points)
+    scale = np.asarray(layer.scale, float)[-2:]
+    matrix = np.eye(3)
+    matrix[:2, :2] = np.stack([row - origin, column - origin], axis=1) / scale
+    matrix[:2, 2] = origin
+    return {
+        "scale": tuple(scale),
+        "affine": matrix,
+        "units": tuple(str(unit) for unit in layer.units)[-2:],
+        "axis_labels": tuple(layer.axis_labels)[-2:],
     }
 
 

@@ -69,11 +69,12 @@ class PreviewLayer:
         index = current_index(viewer, image)
         rows_columns = tuple(pixels(image).shape[len(index) : len(index) + 2])
         empty = np.zeros((1,) * len(index) + rows_columns, np.float32)
-        lies = self._lies(index)
+        lies = placement(image, index)
         earlier = self.layer
         if earlier is not None and earlier.ndim == empty.ndim:
             earlier.data = empty
-            earlier.translate, earlier.scale = lies["translate"], lies["scale"]
+            for name, value in lies.items():
+                setattr(earlier, name, value)
             return
         if earlier is not None:
             viewer.layers.remove(earlier)
@@ -97,17 +98,12 @@ class PreviewLayer:
         there = any(same(self._layer, other) for other in self._viewer.layers)
         return self._layer if there else None
 
-    def _lies(self, index: tuple[int, ...]) -> dict[str, Any]:
-        lies = placement(self.image)
-        offset = np.multiply([*index, 0, 0], lies["scale"])
-        return {**lies, "translate": np.asarray(lies["translate"]) + offset}
-
     def show(self, preview: PlacedPreview) -> None:
         """Show a preview, unless the user has deleted the layer."""
         layer = self.layer
         if layer is not None:
             layer.data = preview.segmentation[(None,) * len(preview.index)]
-            layer.translate = self._lies(preview.index)["translate"]
+            layer.translate = placement(self.image, preview.index)["translate"]
 
     def follow(self, source: PreviewSource) -> None:
         """Tell the source which plane the viewer shows."""
