@@ -66,7 +66,7 @@ def test_a_preview_lies_on_its_plane(image):
 
 
 def test_a_plane_lies_where_the_layer_shows_it(image):
-    viewer, layer = image
+    _, layer = image
     flat = Image(np.zeros((20, 24)), **plane_placement(layer, (2,)))
     for point in ((0, 0), (3, 0), (7, 11)):
         place = np.asarray(layer.data_to_world((2, *point)))[-2:]
