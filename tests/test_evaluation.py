@@ -10,7 +10,7 @@ import tifffile
 
 from napari_jnet.data import open_stack
 from napari_jnet.data.stack import Annotation, LabelKind, Stack, known_labels
-from napari_jnet.evaluation import evaluate
+from napari_jnet.evaluation import FrameLabels, evaluate, evaluate_labels
 from napari_jnet.events import FramePrediction, FrameScore, Scores
 from napari_jnet.export import ResultWriter
 
@@ -271,3 +271,110 @@ def test_silver_truth_scored_against_gold(shared_data):
 
     pairs = ((np.maximum(gold.frame(n), 0), silver.frame(n)) for n in gold.frame_numbers)
     assert seg(pairs) == pytest.approx(0.965, abs=0.02)
+
+
+class TestFieldOfInterest:
+    """Objects wholly in the border do not count, in the reference and in the result alike."""
+
+    def images(self) -> tuple[np.ndarray, np.ndarray]:
+        truth = np.zeros((40, 50), np.int32)
+        truth[10:20, 10:20] = 1  # inside
+        truth[2:8, 20:45] = 2  # reaches in by one column and row below border 5
+        truth[0:4, 5:15] = 3  # wholly in the border of 5
+        truth[30:40, 46:50] = 4  # wholly in the border
+        found = np.where(truth == 4, 0, truth)  # 4 is missed
+        found[36:40, 10:20] = 7  # added, wholly in the border
+        return truth, found
+
+    @pytest.mark.parametrize(("border", "kept"), [(0, {1, 2, 3, 4}), (5, {1, 2}), (8, {1})])
+    def test_seg_is_that_of_what_is_left(self, border, kept):
+        truth, found = self.images()
+        *frames, scores = evaluate_labels([(0, truth, found)], border=border)
+        assert scores.objects == len(kept) and scores.border == border
+        missed = len(kept & {4})
+        assert scores.missed == missed and scores.seg == pytest.approx(1 - missed / len(kept))
+        added = 1 if border == 0 else 0
+        expected = (len(kept) - missed) / (len(kept) + added)
+        assert scores.ap50 == pytest.approx(expected) and frames[0].ap50 == pytest.approx(expected)
+        assert scores.det == pytest.approx(1 - (10 * missed + added) / (10 * len(kept)))
+
+    def test_it_is_that_of_images_without_these_objects(self):
+        """By hand: take away each object none of whose pixels lies in the field."""
+        random = np.random.default_rng(0)
+        truth, found = (random.integers(0, 9, (2, 6, 6)).repeat(5, 1).repeat(5, 2)).astype(np.int32)
+        border = 7
+
+        def cut(labels):
+            left = labels.copy()
+            for label in range(1, 9):
+                rows, columns = np.nonzero(labels == label)
+                inside = (rows >= border) & (rows < 30 - border) & (columns >= border)
+                if not (inside & (columns < 30 - border)).any():
+                    left[labels == label] = 0
+            return left
+
+        assert not np.array_equal(cut(truth), truth), "test invalid"
+        *_, by_border = evaluate_labels([(0, truth, found)], border=border)
+        *_, by_hand = evaluate_labels([(0, cut(truth), cut(found))])
+        for name in ("seg", "det", "ap50", "ap", "objects", "missed"):
+            assert getattr(by_border, name) == getattr(by_hand, name)
+
+    def test_of_a_volume_only_rows_and_columns_have_a_border(self):
+        volume = np.zeros((3, 30, 30), np.int32)
+        volume[0, 12:18, 12:18] = 1
+        volume[1, 0:4, 12:18] = 2
+        *_, scores = evaluate_labels([(0, volume, volume)], axes="TZYX", border=5)
+        assert scores.objects == 1
+
+    def test_classes_of_pixels_have_none(self):
+        classes = np.zeros((20, 20), np.int32)
+        classes[:3] = 1
+        *_, scores = evaluate_labels(
+            [FrameLabels(0, classes, classes)], kind=LabelKind.CLASSES, border=5
+        )
+        assert scores.iou == 1.0
+
+    def test_a_border_that_leaves_nothing_is_refused(self):
+        truth, found = self.images()
+        with pytest.raises(ValueError, match=r"border of 20 pixels .* leaves nothing of 40 x 50"):
+            list(evaluate_labels([(0, truth, found)], border=20))
+
+
+def test_planar_truth_of_a_volume_is_scored_file_by_file(tmp_path):
+    """As the challenge's own program does; py-ctcmetrics takes the planes of a frame as one image."""
+    root = tmp_path / "volumes"
+    (root / "01").mkdir(parents=True)
+    (root / "01_GT" / "SEG").mkdir(parents=True)
+    tifffile.imwrite(
+        root / "01" / "t000.tif",
+        np.arange(3000, dtype=np.uint16).reshape(3, 20, 50),
+        photometric="minisblack",
+    )
+    planes = {0: np.zeros((20, 50), np.uint16), 2: np.zeros((20, 50), np.uint16)}
+    planes[0][2:12, 5:15] = 1
+    planes[2][2:12, 25:35] = 1  # another object with the same number
+    for plane, labels in planes.items():
+        tifffile.imwrite(root / "01_GT" / "SEG" / f"man_seg_000_{plane:03d}.tif", labels)
+    result = np.zeros((3, 20, 50), np.uint16)
+    result[0, 2:12, 5:15] = 4
+    result[2, 2:12, 27:35] = 5
+    (tmp_path / "01_RES").mkdir()
+    tifffile.imwrite(tmp_path / "01_RES" / "mask000.tif", result, photometric="minisblack")
+    *_, scores = evaluate(tmp_path / "01_RES", open_stack(root))
+    assert scores.objects == 2 and scores.seg == pytest.approx((1 + 0.8) / 2)
+    assert scores.ap50 == 1.0
+    *_, chosen = evaluate(tmp_path / "01_RES", open_stack(root), frames=[0])
+    assert chosen.seg == scores.seg
+
+
+def test_a_result_with_frames_that_the_stack_has_not_is_of_another_stack(dataset, tmp_path):
+    stack = open_stack(dataset)
+    tifffile.imwrite(tmp_path / "instances.tif", np.stack([cells(n % 4) for n in range(7)]))
+    with pytest.raises(ValueError, match=r"7 frames, among them frame 4; .* 4 frames, from 0 to 3"):
+        list(evaluate(tmp_path / "instances.tif", stack))
+    folder = tmp_path / "01_RES"
+    folder.mkdir()
+    for number in range(6):
+        tifffile.imwrite(folder / f"mask{number:03d}.tif", cells(number % 4))
+    with pytest.raises(ValueError, match=r"01_RES has 6 frames, among them frame 4"):
+        list(evaluate(folder, stack))

@@ -24,6 +24,7 @@ def evaluate(
     *,
     annotation: str | None = None,
     frames: Sequence[int] | None = None,
+    border: int = 0,
 ) -> Iterator[FrameScore | Scores | Notice]:
     """Score a result, one frame after the other.
 
@@ -38,6 +39,10 @@ def evaluate(
         "gold", "silver", ...; None takes the first.
     frames
         Frame numbers to score, such as those that were not trained on; None takes all annotated.
+    border
+        Pixels along the sides of a frame (not along z) in which objects do not count that lie wholly
+        there: the field of interest of the Cell Tracking Challenge (50 for DIC-C2DH-HeLa, see the
+        command line).
 
     Yields
     ------
@@ -53,7 +58,8 @@ def evaluate(
     FileNotFoundError
         If there is no result, or it lacks annotated frames.
     ValueError
-        If the stack has no such annotation, sizes differ, or the result mixes two predictions.
+        If the stack has no such annotation, sizes differ, the border leaves no pixel, or the result
+        mixes two predictions.
 
     Notes
     -----
@@ -78,7 +84,7 @@ def evaluate(
             tracked = None
         if stored.notice:
             yield Notice(stored.notice)
-        yield from _evaluate(stored, stack, truth, tracked)
+        yield from _evaluate(stored, stack, truth, tracked, border)
     finally:
         stored.close()
 
@@ -89,13 +95,19 @@ def _only(truth: Annotation, frames: Sequence[int]) -> Annotation:
     for number in numbers:
         if number not in truth.frame_numbers:
             truth.frame(number)
-    return Annotation(truth.name, truth.kind, numbers, truth.read, path=truth.path)
+    return Annotation(
+        truth.name, truth.kind, numbers, truth.read, path=truth.path, by_plane=truth.by_plane
+    )
 
 
 def _evaluate(
-    stored: StoredResult, stack: Stack, truth: Annotation, tracked: Annotation | None
+    stored: StoredResult,
+    stack: Stack,
+    truth: Annotation,
+    tracked: Annotation | None,
+    border: int,
 ) -> Iterator[FrameScore | Scores]:
-    sums = Sums(truth.kind, stack.axes)
+    sums = Sums(truth.kind, stack.axes, border=border)
     numbers = set(truth.frame_numbers) | set(tracked.frame_numbers if tracked else ())
     for number in sorted(numbers):
         try:
@@ -117,6 +129,7 @@ def _frame(
         classes=stored.map("classes", number) if with_maps else None,
         probability=stored.map("probability", number) if with_maps else None,
         markers=tracked.frame(number) if tracked and number in tracked.frame_numbers else None,
+        by_plane=number in truth.by_plane,
     )
 
 
@@ -127,6 +140,7 @@ def evaluate_labels(
     axes: str = "TYX",
     result: str = "result",
     truth: str = "reference",
+    border: int = 0,
 ) -> Generator[FrameScore | Scores, None, None]:
     """Score labels in memory, one frame after the other; frames are taken when their turn comes.
 
@@ -141,6 +155,8 @@ def evaluate_labels(
         Of the stack; sections of a volume ("ZYX") with binary labels are scored by V_rand too.
     result, truth
         Names of what is compared.
+    border
+        As for `evaluate`.
 
     Yields
     ------
@@ -159,7 +175,7 @@ def evaluate_labels(
     As `evaluate`, but for DET: without markers the reference objects are taken for them in frames
     whose pixels are all known.
     """
-    sums = Sums(kind, axes, det_of_objects=True)
+    sums = Sums(kind, axes, det_of_objects=True, border=border)
     for frame in frames:
         compared = FrameLabels(*frame)
         try:

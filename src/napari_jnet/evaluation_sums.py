@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from napari_jnet.data.stack import UNKNOWN, LabelKind
 from napari_jnet.events import FrameScore, Scores
 from napari_jnet.metrics import isbi, pixels
+from napari_jnet.metrics.contingency import same_shape
 from napari_jnet.metrics.ctc import DetectionErrors, det_frame, det_score, seg_frame
 from napari_jnet.metrics.precision import Matches, match_frame
 
@@ -34,6 +36,8 @@ class FrameLabels(NamedTuple):
         Of cell, where it is known; cut at several thresholds for V_rand.
     markers
         Markers for DET, as the reference.
+    by_plane
+        Whether the objects of a volume are planar, see `Annotation`.
     """
 
     number: int
@@ -42,6 +46,7 @@ class FrameLabels(NamedTuple):
     classes: NDArray[np.integer] | None = None
     probability: NDArray[Any] | None = None
     markers: NDArray[np.int32] | None = None
+    by_plane: bool = False
 
 
 @dataclass(eq=False)
@@ -57,11 +62,14 @@ class Sums:
     det_of_objects
         Whether DET takes the reference objects for markers where there are none and every pixel of
         the frame is known.
+    border
+        Objects that lie wholly within this many pixels of a side of the frame do not count.
     """
 
     kind: LabelKind
     axes: str = "TYX"
     det_of_objects: bool = False
+    border: int = 0
     frames: list[FrameScore] = field(default_factory=list)
     seg: list[NDArray[np.float64]] = field(default_factory=list)
     table: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, 2), np.int64))
@@ -72,14 +80,16 @@ class Sums:
     def add(self, frame: FrameLabels) -> FrameScore:
         """Score one frame and add it up; raises `ValueError` where shapes differ."""
         seg = det = matches = table = None
+        if self.border:
+            frame = _in_field(frame, self.border, self.kind)
         markers = frame.markers
         if frame.reference is not None and self.kind is LabelKind.INSTANCES:
-            known = _known_planes(frame.reference)
-            objects = frame.objects
-            if frame.reference.ndim == 3 and objects.shape == frame.reference.shape:
-                objects = objects[known]
-            seg = seg_frame(_whole_objects(frame.reference), frame.objects)
-            matches = match_frame(frame.reference[known], objects)
+            same_shape(frame.reference, frame.objects)
+            images = [*_images(frame)]
+            seg = np.concatenate([seg_frame(_whole(part), objects) for part, objects in images])
+            for part, objects in images:
+                found = match_frame(part, objects)
+                matches = found if matches is None else matches + found
             table = pixels.confusion(np.minimum(frame.reference, 1), frame.objects > 0)
             if self.det_of_objects and markers is None and (frame.reference >= 0).all():
                 markers = frame.reference
@@ -147,6 +157,7 @@ class Sums:
             frames=tuple(self.frames),
             result=result,
             truth=truth,
+            border=self.border,
             **_precision(self.matches),
         )
 
@@ -157,17 +168,50 @@ def _precision(matches: Matches | None) -> dict[str, float | None]:
     return {"ap50": matches.at(0.5), "ap75": matches.at(0.75), "ap": matches.mean}
 
 
-def _known_planes(labels: NDArray[np.int32]) -> Any:
-    """Index the planes of a volume that are annotated; all of a plane."""
-    if labels.ndim == 2:
-        return slice(None)
-    return (labels != UNKNOWN).any(axis=(-2, -1))
+def _images(frame: FrameLabels) -> Iterator[tuple[NDArray[np.int32], NDArray[np.integer]]]:
+    """Yield the reference and the result of each image that is scored alone.
+
+    The annotated planes of a volume are one image, or one each where their objects are planar: the
+    challenge's own program scores each file by itself.
+    """
+    reference, objects = frame.reference, frame.objects
+    assert reference is not None
+    if reference.ndim == 2:
+        yield reference, objects
+        return
+    known = (reference != UNKNOWN).any(axis=(-2, -1))
+    if frame.by_plane:
+        yield from zip(reference[known], objects[known], strict=True)
+    if not frame.by_plane or not known.any():
+        yield reference[known], objects[known]
 
 
-def _whole_objects(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Take unknown pixels as of no annotated object; planes without any annotation stay out."""
-    nothing_known = (labels == UNKNOWN).all(axis=(-2, -1), keepdims=True)
-    return np.where(nothing_known, UNKNOWN, np.maximum(labels, 0)).astype(np.int32)
+def _whole(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Take unknown pixels as of no annotated object."""
+    return np.maximum(labels, 0)
+
+
+def _in_field(frame: FrameLabels, border: int, kind: LabelKind) -> FrameLabels:
+    """Leave out the objects that lie wholly in the border; classes of pixels stay as they are."""
+
+    def kept(labels: Any) -> Any:
+        if labels is None:
+            return None
+        rows, columns = labels.shape[-2:]
+        if min(rows, columns) <= 2 * border:
+            raise ValueError(
+                f"the border of {border} pixels on each side leaves nothing of {rows} x {columns}. "
+                "Choose a smaller border."
+            )
+        inside = np.unique(labels[..., border : rows - border, border : columns - border])
+        outside = ~np.isin(labels, inside) & (labels > 0)
+        return np.where(outside, 0, labels).astype(labels.dtype)
+
+    if kind is not LabelKind.INSTANCES:
+        return frame
+    return frame._replace(
+        reference=kept(frame.reference), objects=kept(frame.objects), markers=kept(frame.markers)
+    )
 
 
 def _confusion_of_classes(labels: NDArray[np.int32], frame: FrameLabels) -> NDArray[np.int64]:

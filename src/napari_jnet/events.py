@@ -167,6 +167,7 @@ class Scores:
     ap50: float | None = None  # of all objects of all frames together
     ap75: float | None = None
     ap: float | None = None
+    border: int = 0  # objects wholly within so many pixels of the sides do not count
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,15 @@ def evaluate(
     frames: Annotated[
         str | None, typer.Option(help="Frames to score, such as 21-23, or validation.")
     ] = None,
+    border: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Leave out objects wholly within so many pixels of the sides, as the Cell Tracking "
+            "Challenge does: 50 for DIC-C2DH-HeLa, PhC-C2DH-U373, Fluo-N2DH-GOWT1; 25 for PhC-C2DL-PSC and "
+            "Fluo-N2DL-HeLa, 0 for Fluo-N2DH-SIM+.",
+        ),
+    ] = 0,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder or .json file; default the result's folder."),
@@ -78,7 +87,7 @@ def evaluate(
     with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task("Scoring", total=len(opened))
         scores: Scores | None = None
-        for event in evaluating(result, opened, frames=numbers):
+        for event in evaluating(result, opened, frames=numbers, border=border):
             match event:
                 case FrameScore():
                     bar.advance(task)
@@ -95,7 +104,10 @@ def evaluate(
         out.print(f"All together: {', '.join(words)}")
     if scores.objects:
         found = scores.objects - scores.missed
-        out.print(f"{found} of {scores.objects} reference objects are matched")
+        out.print(
+            f"{found} of {scores.objects} reference objects are matched, as SEG matches: a result object "
+            "covers more than half of it, whatever else it covers"
+        )
     _warn_of_training_frames(out, stack, scores)
     out.print(f"Written: {_metrics_file(result, output)}", markup=False)
 
@@ -152,7 +164,8 @@ def _table(scores: Scores) -> Table:
 
     names = ("seg", "det", "ap50", "ap75", "ap", "iou", "pixel_accuracy")
     shown = [name for name in names if getattr(scores, name) is not None]
-    table = Table(title=scores.truth)
+    field = f", without objects in the border of {scores.border} px" if scores.border else ""
+    table = Table(title=scores.truth + field)
     table.add_column("frame", justify="right")
     for name in shown:
         table.add_column(_NAMES[name], justify="right")

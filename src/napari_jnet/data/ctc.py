@@ -267,6 +267,7 @@ def _said(
     rule: Callable[[], PartialRule] | None = None,
     kind: LabelKind | None = None,
     unlabelled: str | None = None,
+    by_plane: Callable[[], frozenset[int]] = frozenset,
 ) -> Annotation:
     """Truth with what somebody says of it; `rule` tells which frames are partial where nobody does."""
     check_unlabelled(unlabelled)
@@ -302,7 +303,8 @@ def _said(
         path=folder,
         empty=lambda: frozenset(n for n in numbers() if empty(n) and not is_partial(n)),
         ignored=lambda: tuple(n for n in numbers() if is_ignored(n)),
-        decide=functools.partial(_said, name, folder, numbers, read, rule),
+        decide=functools.partial(_said, name, folder, numbers, read, rule, by_plane=by_plane),
+        by_plane=by_plane,
     )
 
 
@@ -351,7 +353,7 @@ def _gold(root: Path, name: str, frames: Mapping[int, Path], shape: tuple[int, .
     def rule() -> PartialRule:
         return PartialRule(read, frozenset(files()[0]), _references(root, name, shape), numbers())
 
-    return _said("gold", folder, numbers, read, rule)
+    return _said("gold", folder, numbers, read, rule, by_plane=lambda: frozenset(files()[1]))
 
 
 def _references(root: Path, name: str, shape: tuple[int, ...]) -> tuple[Reference, ...]:

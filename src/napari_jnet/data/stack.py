@@ -109,6 +109,9 @@ class Annotation:
         Annotated frames without any object: all of the frame is background.
     ignored
         Frames that have labels in the file, but none that count: they are not annotated.
+    by_plane
+        Frames of a volume annotated by a file for each plane, whose objects are planar: a number in two
+        planes is two objects.
     reason
         Why the labels are of this kind, a part of a sentence; "" where the format says so.
     decide
@@ -132,6 +135,7 @@ class Annotation:
     read_legend: Callable[[], tuple[tuple[str, str], ...]] = tuple
     empty: Deferred[frozenset[int]] = Deferred(frozenset())
     ignored: Deferred[tuple[int, ...]] = Deferred(())
+    by_plane: Deferred[frozenset[int]] = Deferred(frozenset())
     reason: Deferred[str] = Deferred("")
     decide: Callable[[LabelKind | None, str | None], Annotation] | None = None
 

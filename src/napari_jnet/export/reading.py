@@ -127,6 +127,7 @@ def _mask_result(folder: Path, maps: Path, stack: Stack) -> StoredResult:
         _check_same(files[number], own or ResultMark(), folder, mark)
         return _integers(mask, files[number])
 
+    _check_numbers(folder, tuple(files), stack)
     found = _open_maps(maps, stack, folder, mark)
     return StoredResult(folder, tuple(files), read, found, _lacking(folder, len(files), mark))
 
@@ -156,6 +157,7 @@ def _file_result(file: Path, maps: Path | None, stack: Stack) -> StoredResult:
         return _integers(pages.read(number), file)
 
     try:
+        _check_numbers(file, pages.frame_numbers, stack)
         beside = _open_maps(maps, stack, file, pages.mark) if maps else {}
     except BaseException:
         pages.close()
@@ -182,6 +184,17 @@ def _open_maps(
 def _pages(file: Path, stack: Stack) -> FramePages:
     planes = stack.shape[0] if "Z" in stack.axes[1:] else 1
     return FramePages(file, planes, stack.frame_numbers)
+
+
+def _check_numbers(path: Path, numbers: tuple[int, ...], stack: Stack) -> None:
+    """Refuse the result of another stack: it has frames that this one has not."""
+    foreign = sorted(set(numbers) - set(stack.frame_numbers))
+    if foreign:
+        first, last = stack.frame_numbers[0], stack.frame_numbers[-1]
+        raise ValueError(
+            f"{path} has {len(numbers)} frames, among them frame {foreign[0]}; {stack.name} has "
+            f"{len(stack)} frames, from {first} to {last}. Give a result of this stack."
+        )
 
 
 def _integers(labels: NDArray[Any], path: Path) -> NDArray[np.integer]:
