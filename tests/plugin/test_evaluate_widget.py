@@ -316,9 +316,9 @@ def test_the_cells_of_a_prediction_are_chosen(qtbot, viewer):
     assert [(f.number, f.seg) for f in widget.scores.frames] == [(2, 1.0), (3, 0.0)]
     assert "(or a part only): 0, 1." in widget.message.text
     # nothing that belongs to the cells lies over the errors
-    assert not results.segmentation.visible and not results.distance.visible
+    assert not results.cells.visible
     widget.errors_check.click()
-    assert results.segmentation.visible and results.cells.visible
+    assert results.cells.visible
 
 
 def test_closing_the_dock_while_scoring(qtbot, viewer, widget):

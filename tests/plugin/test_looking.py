@@ -15,6 +15,7 @@ from napari_jnet.config import InstanceConfig
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.events import FramePrediction
 from napari_jnet.plugin.annotate.layers import new_annotation
+from napari_jnet.plugin.evaluate.error_layer import ErrorLayer
 from napari_jnet.plugin.layers import image_stack
 from napari_jnet.plugin.predict import words
 from napari_jnet.plugin.predict.adoption import use_as_annotation
@@ -220,9 +221,10 @@ class TestOverlays:
         assert panel.switches == {}
         results = results_of(state)
         assert list(panel.switches) == ["cells", "segmentation", "distance"]
-        assert [s.isChecked() for s in panel.switches.values()] == [True, True, False]
+        # the cells alone: else their colours and that of the segmentation mix
+        assert [s.isChecked() for s in panel.switches.values()] == [True, False, False]
         panel.switches["segmentation"].click()
-        assert not results.segmentation.visible
+        assert results.segmentation.visible
         results.distance.visible = True
         assert panel.switches["distance"].isChecked()
         state.viewer.layers.remove(results.distance)
@@ -230,20 +232,65 @@ class TestOverlays:
 
     def test_what_was_hidden_stays_hidden_with_another_model(self, state, panel):
         first = results_of(state)
-        panel.switches["segmentation"].click()
+        panel.switches["cells"].click()
         first.distance.visible = True  # in the list of layers
         image = state.image
         second = add_results(state.viewer, first, image, image_stack(image), 5.0, "another")
-        assert not second.segmentation.visible
-        assert second.distance.visible and second.cells.visible
-        assert [s.isChecked() for s in panel.switches.values()] == [True, False, True]
+        assert not second.cells.visible
+        assert second.distance.visible and not second.segmentation.visible
+        assert [s.isChecked() for s in panel.switches.values()] == [False, False, True]
+
+    def test_what_evaluate_hides_is_no_wish_and_the_next_prediction_is_seen(self, state, panel):
+        first = results_of(state)
+        lifetime = Lifetime()
+        errors = ErrorLayer(state, lifetime)
+        errors.clear(first.cells)
+        assert not first.cells.visible and errors.layer.visible
+        image = state.image
+        second = add_results(state.viewer, first, image, image_stack(image), 5.0, "another")
+        state.results = second
+        assert second.cells.visible and not errors.layer.visible
+        errors.clear(second.cells)
+        assert not second.cells.visible and errors.layer.visible
+        state.results_changed.emit(second)  # predicted anew, into the same layers
+        assert second.cells.visible and not errors.layer.visible
+        errors.show(True)  # they are those of the cells before
+        assert second.cells.visible and not errors.layer.visible
+        lifetime.end()
+
+    def test_errors_are_seen_alone_and_all_labels_come_back(self, viewer, state, panel):
+        results = results_of(state)
+        annotation = new_annotation(state)
+        hidden = viewer.add_labels(np.zeros((4, SIZE, SIZE), int), name="hidden", visible=False)
+        silver = viewer.add_labels(np.zeros((4, SIZE, SIZE), int), name="silver")
+        viewer.layers.selection.active = state.image
+        lifetime = Lifetime()
+        errors = ErrorLayer(state, lifetime)
+
+        def seen():
+            return {layer.name for layer in viewer.layers if layer.visible}
+
+        before = seen()
+        errors.clear(results.cells)
+        assert seen() == {"movie", "errors"}
+        panel.visibility.hide_in(0)
+        viewer.dims.set_current_step(0, 1)  # where the cells are not hidden
+        assert seen() == {"movie", "errors"}
+        errors.layer.visible = False  # in the list of layers
+        assert seen() == before
+        errors.layer.visible = True
+        assert seen() == {"movie", "errors"}
+        viewer.layers.remove(errors.layer)
+        assert seen() == before
+        assert not hidden.visible and silver.visible and annotation.visible
+        lifetime.end()
 
     def test_toggle_hides_all_and_brings_back_what_was_there(self, state, panel):
         results = results_of(state)
         assert panel.visibility.toggle() is False
         assert not any(layer.visible for layer in results.layers)
         assert panel.visibility.toggle() is True
-        assert [layer.visible for layer in results.layers] == [True, False, True]
+        assert [layer.visible for layer in results.layers] == [False, False, True]
 
     def test_cells_that_became_annotation_are_hidden_in_their_frame_only(
         self, viewer, state, panel
@@ -268,6 +315,7 @@ class TestOverlays:
             np.zeros((1, SIZE, SIZE)), metadata={"napari-jnet": {"result": "preview"}}
         )
         panel.switches["distance"].click()
+        panel.switches["segmentation"].click()
         panel.visibility.hide_in(0)
         everything = (*results.layers, preview)
         assert not any(layer.visible for layer in everything)
@@ -285,10 +333,10 @@ class TestOverlays:
         results = results_of(state)
         panel.visibility.hide_in(0)
         assert panel.visibility.toggle() is True
-        assert [layer.visible for layer in results.layers] == [True, False, True]
+        assert [layer.visible for layer in results.layers] == [False, False, True]
         viewer.dims.set_current_step(0, 1)
         viewer.dims.set_current_step(0, 0)
-        assert [layer.visible for layer in results.layers] == [True, False, True]
+        assert [layer.visible for layer in results.layers] == [False, False, True]
 
     def test_the_preview_goes_when_a_prediction_comes_and_comes_with_the_next_training(
         self, viewer, state, panel

@@ -29,11 +29,14 @@ __all__ = [
     "result_of",
     "same",
     "session",
+    "switch",
+    "switching",
     "unwrap",
 ]
 
 METADATA_KEY = "napari-jnet"
 _sessions: dict[int, Session] = {}
+_switched: list[Any] = []
 
 
 @dataclass(frozen=True)
@@ -385,6 +388,20 @@ def unwrap(thing: Any) -> Any:
 def same(one: Any, other: Any) -> bool:
     """Whether both are one napari object, seen through proxies or not."""
     return unwrap(one) is unwrap(other)
+
+
+def switch(layer: Any, visible: bool) -> None:
+    """Show or hide a layer for the program's reasons, which nobody takes for the wish of the user."""
+    _switched.append(layer)
+    try:
+        layer.visible = visible
+    finally:
+        _switched.pop()
+
+
+def switching(layer: Any) -> bool:
+    """Whether the program is showing or hiding this layer now, by `switch`."""
+    return any(same(layer, one) for one in _switched)
 
 
 def result_of(layer: Any) -> str:

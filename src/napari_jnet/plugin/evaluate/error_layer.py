@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_jnet.metrics.errors import ErrorKind
 from napari_jnet.plugin.legend import legend_options
 from napari_jnet.plugin.predict.results import placement
-from napari_jnet.plugin.session import METADATA_KEY, Lifetime, Session, same
+from napari_jnet.plugin.session import METADATA_KEY, Lifetime, Session, result_of, same, switch
 
 __all__ = ["COLOURS", "NAMES", "ErrorLayer", "legend_words"]
 
@@ -39,9 +39,9 @@ def legend_words(kinds: Any = tuple(ErrorKind)[:4]) -> str:
 class ErrorLayer:
     """One labels layer "errors" of a viewer, made when the first errors come.
 
-    While it is shown, the compared labels are not: their colours would be taken for errors.  They are
-    shown again when they are selected, when another step begins, and at the end; an annotation that
-    somebody works on stays.
+    While it is shown, no other labels are, nor the maps of a prediction: their colours would be taken for
+    errors.  They are shown again when they are selected, when another step or prediction begins, and at
+    the end; an annotation that somebody works on stays.
 
     Parameters
     ----------
@@ -55,10 +55,13 @@ class ErrorLayer:
         self._session, self._viewer = session, session.viewer
         self.layer: Any | None = None
         self.visible = True
-        self._compared: list[Any] = []
+        self._current = False  # of the labels as they were evaluated last
         self._hidden: list[Any] = []
+        self._setting = False
         lifetime.connect(self._viewer.layers.selection.events.active, self._selected)
+        lifetime.connect(self._viewer.layers.events.removed, self._removed)
         lifetime.connect(session.step_changed, self._step)
+        lifetime.connect(session.results_changed, self._predicted)
         lifetime.at_end(self._restore)
 
     @property
@@ -66,10 +69,10 @@ class ErrorLayer:
         """Whether the viewer has the layer."""
         return any(same(layer, self.layer) for layer in self._viewer.layers)
 
-    def clear(self, like: Any, *others: Any) -> None:
-        """Forget all errors; the next ones lie on this layer, which is compared with the others."""
+    def clear(self, like: Any) -> None:
+        """Forget all errors; the next ones lie on this layer."""
         self._restore()
-        self._compared = [like, *others]
+        self._current = True
         self._make(like)
         self.show(self.visible)
 
@@ -94,6 +97,7 @@ class ErrorLayer:
             **legend_options(legend),
         )
         self.layer.editable = False
+        self.layer.events.visible.connect(self._eye)
         # whoever was painting goes on painting where they did
         self._viewer.layers.selection.active = active
 
@@ -114,18 +118,36 @@ class ErrorLayer:
     def _show(self, visible: bool) -> None:
         if self.layer is None or not self.there:
             return
-        self.layer.visible = visible
-        if not visible:
+        self._setting = True
+        switch(self.layer, visible and self._current)
+        self._setting = False
+        if not self.layer.visible:
             self._restore()
             return
         active = self._viewer.layers.selection.active
         # in the workbench, the next step brings back what is hidden
         alone = self._session.step != "evaluate"
-        for layer in self._compared:
+        for layer in self._viewer.layers:
             worked_on = alone and same(layer, active) and same(layer, self._session.annotation)
-            if layer.visible and not worked_on:
-                layer.visible = False
+            covers = hasattr(layer, "brush_size") or result_of(layer)
+            if layer.visible and covers and not worked_on and not same(layer, self.layer):
+                switch(layer, False)
                 self._hidden.append(layer)
+
+    def _eye(self, _event: Any = None) -> None:
+        """Do as in the list of layers, where somebody has switched the errors."""
+        if not self._setting and self.layer is not None:
+            self._current = self._current or self.layer.visible  # who wants old errors gets them
+            self.show(self.layer.visible)
+
+    def _removed(self, event: Any) -> None:
+        if same(event.value, self.layer):
+            self._restore()
+
+    def _predicted(self, _results: Any) -> None:
+        """Let the cells of a new prediction be seen: the errors are those of the cells before."""
+        self._current = False
+        self._show(False)
 
     def _step(self, step: str) -> None:
         self._show(self.visible and step == "evaluate")
@@ -134,8 +156,8 @@ class ErrorLayer:
         active = self._viewer.layers.selection.active
         for layer in [layer for layer in self._hidden if same(layer, active)]:
             self._hidden.remove(layer)
-            layer.visible = True
+            switch(layer, True)
 
     def _restore(self) -> None:
         while self._hidden:
-            self._hidden.pop().visible = True
+            switch(self._hidden.pop(), True)

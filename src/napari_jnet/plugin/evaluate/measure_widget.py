@@ -28,7 +28,7 @@ from napari_jnet.plugin.layers import (
     world_matrix,
 )
 from napari_jnet.plugin.places import frame_numbers, show_place
-from napari_jnet.plugin.session import Lifetime, same
+from napari_jnet.plugin.session import Lifetime, same, switch
 from napari_jnet.plugin.tables import ResultTable, write_csv
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class MeasureWidget(JobWidget):
         centroid = found.centroid_px
         at = centroid if layer.ndim == len(centroid) else (position, *centroid)
         show_place(self._viewer, layer, at, found.diameter_px)
-        layer.visible = True
+        switch(layer, True)
         self._viewer.layers.selection.active = layer
         layer.selected_label = found.label
 

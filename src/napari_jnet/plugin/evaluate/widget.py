@@ -20,7 +20,6 @@ from napari_jnet.plugin.evaluate.form import (
 )
 from napari_jnet.plugin.evaluate.jobs import (
     Comparison,
-    DiskTruth,
     Looked,
     Outcome,
     ScoredFrame,
@@ -32,7 +31,7 @@ from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.layer_combos import LayerChoice
 from napari_jnet.plugin.layers import current_index, pixels
 from napari_jnet.plugin.places import show_place
-from napari_jnet.plugin.session import result_of, same
+from napari_jnet.plugin.session import same
 from napari_jnet.plugin.tables import ResultTable, write_csv
 
 if TYPE_CHECKING:
@@ -111,8 +110,8 @@ class EvaluateWidget(JobWidget):
         self.errors_check = QCheckBox("Show on the image")
         self.errors_check.setChecked(True)
         self.errors_check.setToolTip(
-            "Mark missed, false, split and merged cells by colour; the compared labels are hidden "
-            "meanwhile. What is not marked is right."
+            "Mark missed, false, split and merged cells by colour; other labels are hidden meanwhile. "
+            "What is not marked is right."
         )
         self.errors_check.toggled.connect(self._overlay.show)
         self.legend = QLabel(legend_words())
@@ -165,7 +164,7 @@ class EvaluateWidget(JobWidget):
         pixel_kinds = (ErrorKind.MISSED, ErrorKind.FALSE, ErrorKind.WRONG_CLASS)
         self.legend.setText(legend_words() if instances else legend_words(pixel_kinds))
         self.error_table.setVisible(instances)
-        self._overlay.clear(layer, *self._others(layer))
+        self._overlay.clear(layer)
         self._start(scoring(comparison), f"scoring {comparison.result.name}")
 
     def save(self, path: Path | str) -> None:
@@ -185,14 +184,6 @@ class EvaluateWidget(JobWidget):
         write_csv(path.with_name(f"{path.stem}_errors.csv"), ERRORS, places)
 
     # what the buttons do
-
-    def _others(self, layer: Any) -> list[Any]:
-        """Return what hides errors: the truth, the layers of the prediction, what training saw."""
-        truth, results = self.truth_combo.truth, self._session.results
-        others = [] if isinstance(truth, DiskTruth) else [truth]
-        if results is not None and any(same(layer, mine) for mine in results.all_layers):
-            others += [mine for mine in results.all_layers if not same(mine, layer)]
-        return others + [one for one in self._viewer.layers if result_of(one) == "preview"]
 
     def _take_results(self, results: Any) -> None:
         if results is not None:

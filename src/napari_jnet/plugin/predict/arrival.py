@@ -122,6 +122,8 @@ class Arrival:
             return
         image, stack, work = self._target
         before, positions = self.results, work.positions(stack)
+        if before is not None:  # who shows what was found in them hears that they become others
+            self._session.results_changed.emit(before)
         self.results = add_results(
             self._session.viewer,
             before,

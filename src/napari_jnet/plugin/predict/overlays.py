@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QSizePolicy, QWidget
 
 from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.legend import layer_legend
-from napari_jnet.plugin.session import METADATA_KEY, Lifetime, Session, result_of
+from napari_jnet.plugin.session import METADATA_KEY, Lifetime, Session, result_of, switch, switching
 
 __all__ = ["OVERLAYS", "OverlayPanel", "Visibility"]
 
@@ -51,7 +51,6 @@ class Visibility:
         self._away: dict[int, set[str]] = {}
         self._hidden: set[str] = set()  # kinds, in the frame that is shown
         self._preview_away = False
-        self._setting = False
         viewer = session.viewer
         self._watched = Lifetime()
         lifetime.at_end(self._watched.end)
@@ -143,6 +142,8 @@ class Visibility:
         if not self._away and not self._hidden:
             return
         there, asked_for = self.layers(), self._away.get(self._position())
+        if "errors" in there and there["errors"].visible:
+            return  # alone: what is hidden now comes back with the end of the errors
         hide = set()
         if asked_for is not None:
             seen = {k for k, layer in there.items() if layer.visible or k in self._hidden}
@@ -154,11 +155,8 @@ class Visibility:
             self._show(there[kind], kind in back)
 
     def _show(self, layer: Any, visible: bool) -> None:
-        if layer.visible == visible:
-            return
-        self._setting = True
-        layer.visible = visible
-        self._setting = False
+        if layer.visible != visible:
+            switch(layer, visible)
 
     def _inserted(self, event: Any) -> None:
         layer = event.value
@@ -174,7 +172,7 @@ class Visibility:
     def _switched(self, event: Any) -> None:
         """Remember what the user switched, here or in the list of layers."""
         layer = event.source
-        if self._setting or layer.metadata.get(METADATA_KEY, {}).get("earlier"):
+        if switching(layer) or layer.metadata.get(METADATA_KEY, {}).get("earlier"):
             return
         self._wish(result_of(layer), layer.visible)
 

@@ -72,8 +72,8 @@ class Answer:
         foreground = self.names[1] if len(self.names) == 2 else "all but background"
         shows = {"segmentation": foreground, "cells": "each separate piece its own colour"}
         options: dict[str, Any] = {"metadata": mark(name, shows.get(name, ""))}
-        if self.classes > 2 and name in shows:
-            options["visible"] = False  # it would lie over the classes
+        if name in shows:  # one of them is seen: else their colours mix
+            options["visible"] = self.classes <= 2 and name == "segmentation"
         return options
 
 
@@ -162,8 +162,12 @@ def add_result_layer(
 def _look(name: str) -> dict[str, Any]:
     colours = {None: _SEGMENTATION, 0: "transparent"}
     looks: dict[str, dict[str, Any]] = {
-        "segmentation": {"opacity": 0.4, "colormap": DirectLabelColormap(color_dict=colours)},
-        # hidden at first: it would lie over all the others
+        # hidden at first: they would lie over the cells, or under them, and their colours mix
+        "segmentation": {
+            "opacity": 0.4,
+            "colormap": DirectLabelColormap(color_dict=colours),
+            "visible": False,
+        },
         "distance": {
             "opacity": 0.5,
             "colormap": "magma",
