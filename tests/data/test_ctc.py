@@ -257,6 +257,12 @@ def test_slice_out_of_range_is_named(volumes):
         annotated_frames(open_stack(volumes))
 
 
+def test_two_slices_of_one_plane_are_refused(volumes):
+    write(volumes / "01_GT/SEG/man_seg_01_03.tif", cells())
+    with pytest.raises(ValueError, match=r"for the same plane 3 of frame 1; keep one"):
+        annotated_frames(open_stack(volumes))
+
+
 def test_slice_without_a_frame_is_named(volumes):
     write(volumes / "01_GT/SEG/man_seg_007_001.tif", cells())
     with pytest.raises(ValueError, match=r"man_seg_007_001\.tif but 01 has no t007\.tif"):

@@ -11,6 +11,7 @@ from napari_jnet.data import (
     UNKNOWN,
     LabelKind,
     LabelsUnsure,
+    Project,
     annotated_frames,
     known_labels,
     open_stack,
@@ -113,6 +114,20 @@ def test_strokes_may_be_scribbles(tmp_path):
     assert "scribbles" in caught.value.choices
     labels = open_stack(path, kind="scribbles").annotation().frame(0)
     assert np.array_equal(labels, np.where(strokes == 0, UNKNOWN, strokes.astype(int) - 1))
+
+
+def test_one_number_a_mask_in_two_conventions_is_asked(tmp_path):
+    path = masks(tmp_path, [areas(1), areas(255)])
+    with pytest.raises(LabelsUnsure, match="one of the numbers 1, 255 in each frame"):
+        annotated_frames(open_stack(path))
+
+
+def test_labels_of_other_axes_are_named(tmp_path):
+    path = masks(tmp_path, [np.stack([cells()] * 5)])
+    with pytest.raises(
+        ValueError, match=r"a0\.tif has shape \(5, 48, 48\); labels of this stack have 2"
+    ):
+        annotated_frames(open_stack(path))
 
 
 def test_a_kind_that_is_none(tmp_path):
@@ -281,6 +296,35 @@ class TestFiles:
         assert open_stack(tmp_path, truth="labels").annotation().frame(0).max() == 7
         assert open_stack(tmp_path / "labels").annotation().frame(0).max() == 7
         assert open_stack(tmp_path / "masks").annotation().frame(0).max() == 9
+
+    def test_what_was_painted_comes_before_files(self, tmp_path):
+        path = volume(tmp_path, [cells()])
+        write(tmp_path / "w_cp_masks.tif", cells(7)[None])
+        project = Project.create(tmp_path / "work", open_stack(path), "instances")
+        project.write_frame(0, cells(5).astype(np.int32))
+        assert open_stack(project.path).annotation().frame(0).max() == 5
+        assert training_frames(project.path)[0].labels.max() == 5
+        truth = training_frames(project.path, annotation="w_cp_masks.tif")
+        assert truth[0].labels.max() == 7
+        with pytest.raises(ValueError, match=r"'painted'.*instances\. Leave out --kind"):
+            training_frames(project.path, kind="classes")
+
+    @pytest.mark.parametrize("names", [("a1", "a_mask1"), ("1", "1_gt"), ("x_001", "x_mask_001")])
+    def test_masks_beside_images_may_be_numbered(self, tmp_path, names):
+        for k in (1, 2):
+            image, mask = (name.replace("1", str(k)) for name in names)
+            write(tmp_path / f"{image}.png", np.full((SIDE, SIDE), k, np.uint8))
+            write(tmp_path / f"{mask}.png", cells(7 + k, np.uint8))
+        found = open_stack(tmp_path)
+        assert len(found) == 2
+        assert [found.annotation().frame(n).max() for n in found.frame_numbers] == [8, 9]
+
+    def test_a_class_has_one_number_in_all_parts(self, tmp_path):
+        for part, label in (("train", areas(50, 100)), ("valid", areas(100))):
+            write(tmp_path / part / "a.png", np.zeros((SIDE, SIDE), np.uint8))
+            write(tmp_path / part / "a_mask.png", label)
+        frames = training_frames(tmp_path)
+        assert [(f.role, f.labels.max()) for f in frames] == [("training", 2), ("validation", 2)]
 
     @pytest.mark.parametrize("where", ["elsewhere/truth.tif", "elsewhere"])
     def test_any_file_or_folder_may_be_the_truth(self, tmp_path, where):

@@ -322,7 +322,12 @@ def _slices(folder: Path, shape: tuple[int, ...]) -> dict[int, dict[int, Path]]:
                 f"{folder / name} annotates plane {plane}, but frames have {planes} planes; "
                 "planes count from 0. Check that the truth belongs to this sequence."
             )
-        found.setdefault(number, {})[plane] = folder / name
+        twin = found.setdefault(number, {}).setdefault(plane, folder / name)
+        if twin.name != name:
+            raise ValueError(
+                f"{folder} has {twin.name} and {name} for the same plane {plane} of frame {number}; "
+                "keep one of them."
+            )
     return found
 
 

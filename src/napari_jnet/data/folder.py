@@ -116,16 +116,26 @@ def find_folders(path: Path) -> FolderFiles | None:
 def _plain(folder: Path) -> FolderFiles | None:
     """Tell images and masks of one folder apart by their names."""
     files = pictures(folder)
-    images = {core_name(p.stem) for p in files if not _made_of_another(p.stem)}
+    images = {_bare(p.stem) for p in files if not _made_of_another(p.stem)}
     masks: dict[str, tuple[Path, ...]] = {}
+    derived: set[Path] = set()
     for path in files:
-        if _made_of_another(path.stem) and core_name(_DERIVED.sub("", path.stem)) in images:
-            word = "" if _DERIVED.search(path.stem) else label_word(path.stem)
-            masks[word] = (*masks.get(word, ()), path)
-    derived = {path for group in masks.values() for path in group}
-    masks.pop("", None)
+        stem = _DERIVED.sub("", path.stem)
+        word = label_word(stem)
+        if not _made_of_another(path.stem):
+            continue
+        digits = word[len(word.rstrip("0123456789")) :]  # of a frame, or of an annotator
+        if not images & {_bare(stem), _bare(stem) + digits}:
+            continue
+        derived.add(path)
+        if stem == path.stem:
+            masks[word.rstrip("0123456789")] = (*masks.get(word.rstrip("0123456789"), ()), path)
     left = tuple(path for path in files if path not in derived)
     return FolderFiles(folder, left, masks) if left else None
+
+
+def _bare(stem: str) -> str:
+    return core_name(stem).replace(" ", "")
 
 
 def _made_of_another(stem: str) -> bool:
@@ -202,8 +212,15 @@ def open_folder(path: Path, sequence: str | None = None, *, order: str = "natura
         dtype=dtype,
         read=lambda number: _read(images, number, axes),
         annotations={
-            name: mask_labels(name, masks, images, len(spatial), found.views).annotation()
-            for name, masks in zip(names, found.masks.values(), strict=True)
+            name: mask_labels(
+                name,
+                masks,
+                images,
+                len(spatial),
+                views=found.views,
+                alike=functools.partial(_alike, found.path, key),
+            ).annotation()
+            for name, (key, masks) in zip(names, found.masks.items(), strict=True)
         },
         scale=(1.0,) * (1 + len(spatial)),
         units=("pixel",) * (1 + len(spatial)),
@@ -256,7 +273,9 @@ def mask_labels(
     masks: Sequence[Path],
     images: Mapping[int, Path],
     ndim: int,
+    *,
     views: Sequence[Path] = (),
+    alike: Callable[[], list[Path]] = list,
 ) -> StoredLabels:
     """Return the labels of frames in files of their own.
 
@@ -272,6 +291,8 @@ def mask_labels(
         Axes of a frame without colours.
     views
         Masks of the field of view; pixels outside it are unknown.
+    alike
+        Lists masks of the same meaning, such as those of valid: a class has one number in all.
     """
     paired: dict[int, Path] = {}
     folder = masks[0].parent
@@ -285,7 +306,7 @@ def mask_labels(
 
     def more() -> list[Callable[[], NDArray[Any]]]:
         own = set(masks)
-        return [functools.partial(read_mask, mask) for mask in _alike(folder) if mask not in own]
+        return [functools.partial(read_mask, mask) for mask in alike() if mask not in own]
 
     near = (folder, folder.parent, folder.parent.parent)
     return StoredLabels(
@@ -317,13 +338,12 @@ def _read_seen(mask: Path, view: Path | None) -> NDArray[Any]:
     return np.where(outside, UNKNOWN, labels.astype(np.int64))
 
 
-def _alike(masks: Path) -> list[Path]:
-    """Masks of this folder's kind in the other ones of train, valid and test; else none."""
-    part = masks.parent
-    if part.name.lower() not in _PARTS or masks.name.lower() not in _MASK_FOLDERS:
+def _alike(part: Path, key: str) -> list[Path]:
+    """Masks of this kind in all of train, valid and test, where the folder is one of them."""
+    if part.name.lower() not in _PARTS:
         return []
     found = [find_folders(other) for other in parts(part.parent).values()]
-    groups = [folder.masks.get(masks.name, ()) for folder in found if folder is not None]
+    groups = [folder.masks.get(key, ()) for folder in found if folder is not None]
     return [mask for group in groups for mask in group]
 
 

@@ -174,10 +174,15 @@ class StoredLabels:
         return self._integers(self.files[number](), self.where(number))
 
     def _integers(self, image: NDArray[Any], where: Path) -> tuple[NDArray[Any], bool]:
-        if image.ndim == self.ndim + 1:
+        if image.ndim == self.ndim + 1 and image.shape[-1] == 3:
             red, green, blue = np.moveaxis(image[..., :3].astype(np.int64), -1, 0)
             bits = 8 if image.dtype.itemsize == 1 else 16
             return np.asarray(red << 2 * bits | green << bits | blue), True
+        if image.ndim != self.ndim:
+            raise ValueError(
+                f"{where} has shape {image.shape}; labels of this stack have {self.ndim} axes, or three "
+                "channels of colour besides. Check that they belong together."
+            )
         if image.dtype == bool:
             return image.astype(np.uint8) * 255, False
         if not np.issubdtype(image.dtype, np.integer):
@@ -351,7 +356,9 @@ class _Decided:
         return kind, reason + (self._renumbered() if kind is LabelKind.CLASSES else "")
 
     def _check_given(self, kind: LabelKind) -> str:
-        if kind is LabelKind.SCRIBBLES and (self._coloured or self._numbers[-1:] > MOST_CLASSES):
+        if kind is LabelKind.SCRIBBLES and (
+            self._coloured or self._numbers.max(initial=0) > MOST_CLASSES
+        ):
             raise ValueError(
                 f"{self._stored.path} holds {'colours' if self._coloured else int(self._numbers[-1])}; "
                 f"scribbles are numbers from 1 (background) to {MOST_CLASSES}. Say --kind classes or "
@@ -393,6 +400,9 @@ class _Decided:
             return LabelKind.CLASSES, "classes.json names the colours"
         if count == 1 or (count == 2 and not self._zero and not self._unknown):
             return self._decide_two(whole)
+        if count < _FEW and max(len(look.values) for look in looks) == 1:
+            shown = ", ".join(str(int(number)) for number in numbers)
+            raise self._unsure(f"holds one of the {what} {shown} in each frame")
         if np.median(sizes) < _SPECKS and count > MOST_CLASSES:
             self._check_classes()
         if whole >= _WHOLE:

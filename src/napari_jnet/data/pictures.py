@@ -91,7 +91,8 @@ def read_mask(path: Path) -> NDArray[Any]:
     lossy = path.suffix.lower() in (".jpg", ".jpeg")
     if mask.ndim == 3 and mask.shape[-1] == 3 and _is_grey(mask, 8 if lossy else 0):
         mask = mask[..., 0]
-    if lossy and mask.ndim == 2 and not ((mask > 32) & (mask < 223)).any():
+    near = lossy and mask.ndim == 2 and mask.max(initial=0) >= 223
+    if near and not ((mask > 32) & (mask < 223)).any():
         return np.where(mask >= 128, 255, 0).astype(np.uint8)
     return mask
 

@@ -25,8 +25,9 @@ PAINTED = "painted"
 def with_painted(project: Project, stack: Stack) -> Stack:
     """Give a project's stack the painted frames as its first annotation, if there are any."""
     painted = _annotation(project, stack)
-    own = {PAINTED: painted} if painted.frame_numbers else {}
-    return replace(stack, annotations={**own, **stack.annotations})
+    if not painted.frame_numbers:
+        return stack
+    return replace(stack, annotations={PAINTED: painted, **stack.annotations}, candidates=False)
 
 
 def training_frames(project: Project, numbers: Sequence[int] | None) -> list[AnnotatedFrame]:

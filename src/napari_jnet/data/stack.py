@@ -27,7 +27,7 @@ UNKNOWN = -1
 """The label of a pixel that nobody annotated; it counts in no loss and no metric."""
 
 
-_LARGEST = int(np.iinfo(np.int32).max)
+_LARGEST = 2**24  # tables by number grow with the largest one
 
 
 class LabelKind(StrEnum):
@@ -349,12 +349,12 @@ def known_labels(
     -------
     ndarray of int32
         Same shape; 0 = background, objects or classes from 1, `UNKNOWN` elsewhere.  Objects are
-        numbered anew where a number does not fit into 32 bits.
+        numbered anew where a number is above 2^24.
 
     Raises
     ------
     ValueError
-        If labels are not integers, negative below `UNKNOWN`, or classes beyond 32 bits.
+        If labels are not integers, negative below `UNKNOWN`, or classes above 2^24.
     """
     if not np.issubdtype(labels.dtype, np.integer) and labels.dtype != bool:
         raise ValueError(
