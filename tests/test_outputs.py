@@ -362,6 +362,28 @@ def test_files_that_were_put_together_are_not_scored(tmp_path: Path, dataset: Pa
             open_result(result, stack)
 
 
+def test_damaged_results_are_said_in_words(tmp_path: Path, dataset: Path) -> None:
+    stack = open_stack(dataset, sequence="01")
+    write(tmp_path / "whole", stack, 3)
+    rng = np.random.default_rng(0)
+    for name in ("01_RES/mask002.tif", "instances.tif"):
+        before = (tmp_path / "whole" / name).read_bytes()
+        for _ in range(40):
+            damaged = bytearray(before)
+            for place in rng.integers(0, len(before), 3):
+                damaged[place] ^= 1 << int(rng.integers(8))
+            folder = tmp_path / "damaged"
+            shutil.copytree(tmp_path / "whole", folder)
+            (folder / name).write_bytes(damaged)
+            if name == "instances.tif":
+                shutil.rmtree(folder / "01_RES")
+            try:
+                list(evaluate(folder, stack))
+            except (ValueError, OSError) as error:
+                assert str(folder) in str(error) or "frame" in str(error)
+            shutil.rmtree(folder)
+
+
 # the other commands
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,11 @@ from napari_jnet import training as training_module
 from napari_jnet.checkpoint import read_checkpoint
 from napari_jnet.config import Config
 from napari_jnet.data import storing as storing_module
+from napari_jnet.data.checkpoint_history import checkpoint_history
 from napari_jnet.data.locking import FolderInUse
 from napari_jnet.data.project_runs import read_run
 from napari_jnet.data.stack import AnnotatedFrame
-from napari_jnet.events import BatchEnd, EpochEnd
+from napari_jnet.events import BatchEnd, EpochEnd, Notice
 from napari_jnet.training import train
 
 TINY = Config().replace(
@@ -30,6 +33,7 @@ TINY = Config().replace(
         "training.batch_size": 2,
         "training.batches_per_epoch": 3,
         "training.epochs": 2,
+        "training.best_by": "loss",  # so that both epochs are the best so far
         "training.device": "cpu",
         "training.threads": 1,
         "targets.dt_bound": 5.0,
@@ -96,6 +100,7 @@ def test_killed_inside_a_write_it_goes_on_as_if_never_stopped(
 ) -> None:
     run = killed_run(tmp_path, monkeypatch, before, count)
     assert read_run(run).resumable
+    assert read_run(run).epochs == (count if before != "last.pt" else count - 1)
     list(train(cells(), run, TINY, resume=True))
     for name in ("model.pt", "last.pt"):
         assert_same_weights(run / name, whole / name)
@@ -110,6 +115,48 @@ def test_killed_before_the_first_checkpoint_it_begins_anew(
     run = killed_run(tmp_path, monkeypatch, "last.pt", 1)
     list(train(cells(), run, TINY))
     assert_same_weights(run / "last.pt", whole / "last.pt")
+
+
+def test_what_an_older_version_left_in_its_first_epoch_is_kept_and_begun_anew(
+    tmp_path: Path, whole: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("config.json", "split.json", "model.pt"):
+        shutil.copy(whole / name, run / name)
+    with pytest.raises(FileNotFoundError, match="no training to resume"):
+        next(train(cells(), run, TINY, resume=True))
+    said = [event.text for event in train(cells(), run, TINY) if isinstance(event, Notice)]
+    assert any(r"it is model-before.pt now" in text for text in said)
+    assert (run / "model-before.pt").read_bytes() == (whole / "model.pt").read_bytes()
+    assert_same_weights(run / "model.pt", whole / "model.pt")
+
+
+def test_a_run_is_read_where_its_history_is_gone_and_where_its_checkpoint_is_none(
+    tmp_path: Path, whole: Path
+) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    before = read_run(run)
+    (run / "history.csv").unlink()
+    found = read_run(run)
+    assert (found.epochs, found.best_epoch, found.seg) == (2, before.best_epoch, before.seg)
+    assert before.finished and found.resumable
+    for content in (b"", b"half", (run / "last.pt").read_bytes()[:2000]):
+        (run / "last.pt").write_bytes(content)
+        assert read_run(run).epochs == 0
+
+
+def test_reading_epochs_runs_nothing_that_a_file_names(tmp_path: Path) -> None:
+    class Harmful:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (os.mkdir, (str(tmp_path / "made"),))
+
+    rows = [{"epoch": 1, "seg": None}]
+    with zipfile.ZipFile(tmp_path / "last.pt", "w") as archive:
+        content = pickle.dumps({"history": rows, "network": Harmful()})
+        archive.writestr("archive/data.pkl", content)
+    assert checkpoint_history(tmp_path / "last.pt") == rows
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_long_epoch_is_kept_in_between_and_goes_on_as_if_never_stopped(

@@ -68,13 +68,41 @@ class RunFolder:
             )
         # Only what a training has left that ended before its first checkpoint is written anew.
         ours = {"config.json": ("network", "training"), "split.json": ("training", "validation")}
-        for file in (self.model, self.history, *(self.path / name for name in ours)):
-            if not file.exists() or _has_sections(file, ours.get(file.name, ())):
+        known = {name: _has_sections(self.path / name, keys) for name, keys in ours.items()}
+        # So may be its model: versions before wrote that before last.pt.
+        known["model.pt"] = all(known.values())
+        for file in (self.path / name for name in ("history.csv", *known)):
+            if not file.exists() or known.get(file.name):
                 continue
             raise FileExistsError(
                 f"{self.path} holds a {file.name} already; a new training would overwrite it. "
                 "Choose another folder, or move that file away."
             )
+
+    def keep_leftover(self) -> str:
+        """Rename a model from which no training can go on, so that a new one can begin.
+
+        Returns
+        -------
+        str
+            What was done, in words; "" if there is none.
+        """
+        if self.last.exists() or not self.model.exists():
+            return ""
+        aside = self.model.with_name("model-before.pt")
+        if aside.exists():
+            raise FileExistsError(
+                f"{self.path} holds a model.pt and a {aside.name} already, and no last.pt to go on from. "
+                "Choose another folder, or move one of them away."
+            )
+        try:
+            self.model.rename(aside)
+        except OSError as error:
+            raise in_words(aside, error) from error
+        return (
+            f"{self.path} had a model.pt, but no last.pt and no history to go on from; it is {aside.name} "
+            "now, and the training begins anew."
+        )
 
     def close(self) -> None:
         """Let others write into the run."""

@@ -71,8 +71,14 @@ class Job:
 
     def save_epoch(self) -> None:
         """Keep everything after an epoch; ``last.pt`` comes first, see `complete_files`."""
-        self.save_last()
+        self._save_state()
         self.complete_files()
+
+    def save_last(self) -> None:
+        """Keep everything within an epoch; also a model, if no epoch has given one yet."""
+        self._save_state()
+        if not self.folder.model.exists():
+            self._save_model()
 
     def complete_files(self) -> None:
         """Write ``model.pt`` and ``history.csv`` as they belong to ``last.pt``.
@@ -80,15 +86,16 @@ class Job:
         A process that was killed between the three may have left the others an epoch behind.
         """
         state = self.state
-        if state.epoch == state.best_epoch and not state.batch:
-            save_checkpoint(self.folder.model, state.model_content(self.config))
+        best = state.epoch == state.best_epoch and not state.batch
+        if best or not self.folder.model.exists():
+            self._save_model()
         if state.history:
             self.folder.write_history(state.history)
 
-    def save_last(self) -> None:
-        """Keep everything; also a model, if no epoch has given one yet."""
+    def _save_state(self) -> None:
         state = self.state
         save_checkpoint(self.folder.last, state.full_content(self.config, self.split))
         self.saved_step, self.saved_at = state.step, time.monotonic()
-        if not self.folder.model.exists():
-            save_checkpoint(self.folder.model, state.model_content(self.config))
+
+    def _save_model(self) -> None:
+        save_checkpoint(self.folder.model, self.state.model_content(self.config))

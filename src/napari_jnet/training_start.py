@@ -72,6 +72,7 @@ def prepare(
     split = {"training": [f.name for f in training], "validation": [f.name for f in validation]}
     checked = Validation(validation, settings, device, store.class_weights)
     board = Board(folder.path) if settings.training.tensorboard else None
+    kept = folder.keep_leftover()
     folder.write_start(settings, split)
     job = Job(folder, settings, device, state, store, checked, split, board)
     if checkpoint is not None:
@@ -79,7 +80,7 @@ def prepare(
     if before is not None and set(before["validation"]) != set(split["validation"]):
         revalidate(job, validation)
     origins = dict.fromkeys(f"Labels: {frame.origin}" for frame in frames if frame.origin)
-    notices = [*origins, *cautions(training, validation, settings)]
+    notices = [*([kept] if kept else []), *origins, *cautions(training, validation, settings)]
     if job.progress() >= 1:
         notices.append(_used_up(settings))
     return job, notices

@@ -109,6 +109,11 @@ def test_saved_whole_or_refused_in_words(tmp_path, table):
         rows = list(csv.reader(file))
     assert rows[0] == ["frame number", "SEG", "role"]
     assert rows[1:3] == [["2", "0.5", "training"], ["5", "", ""]]
+    table.save(tmp_path / "new" / "scores.csv")
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="a file stands where"):
         table.save(tmp_path / "file" / "scores.csv")
+    (tmp_path / "t000.tif").write_bytes(b"an image")
+    with pytest.raises(OutputError, match=r"t000\.tif is there already and is no table"):
+        table.save(tmp_path / "t000.tif")
+    assert (tmp_path / "t000.tif").read_bytes() == b"an image"

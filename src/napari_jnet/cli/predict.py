@@ -152,7 +152,10 @@ def _run(
                 break
     if writer.notice:
         out.print(f"Note: {escape(writer.notice)}")
-    out.print(f"{objects} objects in {frames} of {total} frames: {escape(str(output))}")
+    if frames:
+        out.print(f"{objects} objects in {frames} of {total} frames: {escape(str(output))}")
+    else:
+        out.print(f"No frame was predicted; {escape(str(output))} is as it was.")
     if stop.asked and frames + len(left) < total:
         raise typer.Exit(stop.status)
     if left:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from napari_jnet.data.checkpoint_history import checkpoint_history
 from napari_jnet.data.locking import FolderLock
 from napari_jnet.data.storing import in_words
 
@@ -116,14 +117,16 @@ def _numbered(folder: Path) -> list[Path]:
 
 def read_run(path: Path) -> RunSummary:
     """Read a run folder; a file that is missing or damaged tells nothing, and raises nothing."""
-    rows = _history(path / "history.csv")
+    written = _history(path / "history.csv")
+    rows = _newest_history(path, written)
     training = _section(path / "config.json", "training")
     split = _json(path / "split.json")
     best = next((row for row in reversed(rows) if row.get("best") == "True"), {})
     last = rows[-1] if rows else {}
     elapsed = _number(last.get("elapsed_s")) or 0.0
     trained_by = FolderLock(path).holder
-    finished = _finished(training, rows, best, elapsed)
+    # Where the files end at different epochs, the run was killed: going on makes them whole.
+    finished = rows == written and _finished(training, rows, best, elapsed)
     return RunSummary(
         path=path,
         epochs=len(rows),
@@ -183,6 +186,17 @@ def _history(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
+
+
+def _newest_history(run: Path, written: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the epochs that ``last.pt`` tells of, where ``history.csv`` was not written after it."""
+    last, history = run / "last.pt", run / "history.csv"
+    with suppress(OSError):
+        if not history.exists() or history.stat().st_mtime_ns < last.stat().st_mtime_ns:
+            saved = checkpoint_history(last)
+            if len(saved) > len(written):
+                return [{k: "" if v is None else str(v) for k, v in row.items()} for row in saved]
+    return written
 
 
 def _json(path: Path) -> dict[str, Any]:

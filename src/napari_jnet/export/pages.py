@@ -235,15 +235,15 @@ class FramePages:
             self._pages = tifffile.TiffFile(self._file).pages
             count = len(self._pages)
             words = self._words()
+            depth = words.get("shape", [])[1:-2]
+            self._volumes = bool(depth) or planes > 1
+            self._planes = math.prod(depth) if words else planes
+            frames = count // self._planes
+            if frame_numbers is None or len(frame_numbers) != frames:
+                frame_numbers = range(frames)
+            numbers = words.get("frames", frame_numbers)
+            self.frame_numbers = tuple(int(n) for n in numbers[:frames])
             opened.pop_all()
-        depth = words.get("shape", [])[1:-2]
-        self._volumes = bool(depth) or planes > 1
-        self._planes = math.prod(depth) if words else planes
-        frames = count // self._planes
-        if frame_numbers is None or len(frame_numbers) != frames:
-            frame_numbers = range(frames)
-        numbers = words.get("frames", frame_numbers)
-        self.frame_numbers = tuple(int(n) for n in numbers[:frames])
         self.mark = ResultMark.of_description(json.dumps(words)) or ResultMark()
 
     def read(self, number: int) -> NDArray[Any]:
@@ -278,7 +278,8 @@ class FramePages:
 def _whole_tiff(path: Path) -> Iterator[None]:
     try:
         yield
-    except (tifffile.TiffFileError, OSError, ValueError, IndexError) as error:
+    # A damaged file makes tifffile raise nearly anything; it all means the same.
+    except Exception as error:
         raise ValueError(
             f"{path} is no whole TIFF file ({error}); write it again with predict."
         ) from error

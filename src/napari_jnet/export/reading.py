@@ -120,7 +120,8 @@ def _mask_result(folder: Path, maps: Path, stack: Stack) -> StoredResult:
             with tifffile.TiffFile(files[number]) as file:
                 mask = file.asarray()
                 own = ResultMark.of_description(file.pages.first.description)
-        except (tifffile.TiffFileError, OSError, ValueError, IndexError) as error:
+        # A damaged file makes tifffile raise nearly anything; it all means the same.
+        except Exception as error:
             raise ValueError(
                 f"{files[number]} is no whole TIFF file ({error}); write it again with predict."
             ) from error

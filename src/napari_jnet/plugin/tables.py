@@ -13,7 +13,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt, Signal
 from qtpy.QtGui import QColor, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QMenu, QTableView
 
-from napari_jnet.export.files import make_folder, replacing
+from napari_jnet.export.files import OutputError, make_folder, replacing
 
 __all__ = ["Column", "ResultTable", "write_csv"]
 
@@ -22,6 +22,8 @@ Row = tuple[Any, ...]
 _ROOT = QModelIndex()
 _NUMBERS = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _WORDS = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+
+_TABLES = (".csv", ".tsv", ".txt")
 
 
 @dataclass(frozen=True)
@@ -286,8 +288,16 @@ class ResultTable(QTableView):
 
 
 def write_csv(path: Path | str, columns: Sequence[Column], rows: Iterable[Row]) -> None:
-    """Write rows as a CSV file that spreadsheets open; raises `OutputError` where it cannot be."""
+    """Write rows as a CSV file that spreadsheets open; raises `OutputError` where it cannot be.
+
+    A file that is there is replaced if it is a table by its name; another one is refused.
+    """
     path = Path(path)
+    if path.exists() and path.suffix.lower() not in _TABLES:
+        raise OutputError(
+            f"{path} is there already and is no table; it would be overwritten. Choose a name that ends "
+            "with .csv."
+        )
     make_folder(path.parent)
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8-sig") as file:
         _write(file, columns, rows)

@@ -193,6 +193,8 @@ def _one_stack(
         except (ValueError, OSError) as error:
             yield Notice(f"{stack.name} is left out: {error}")
             return False
+    if writer.notice:
+        yield Notice(f"{stack.name}: {writer.notice}")
     for words in left_out_words(left):
         yield Notice(f"{stack.name}: {words}")
     return True

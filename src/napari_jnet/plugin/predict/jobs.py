@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_jnet.config import InstanceConfig
 from napari_jnet.data.stack import Stack
-from napari_jnet.events import FramePrediction
+from napari_jnet.events import FramePrediction, Notice
 from napari_jnet.plugin.predict.result_layers import Answer
 from napari_jnet.plugin.predict.results import Results
 from napari_jnet.plugin.predict.scopes import Work
@@ -165,7 +165,7 @@ def predicting(
     return job
 
 
-def exporting(results: Results, folder: Path) -> Generator[Exported, None, None]:
+def exporting(results: Results, folder: Path) -> Generator[Exported | Notice, None, None]:
     """Write the predicted frames of some results to a folder."""
     from napari_jnet.export import ResultWriter
 
@@ -175,3 +175,5 @@ def exporting(results: Results, folder: Path) -> Generator[Exported, None, None]
         for written, position in enumerate(positions, start=1):
             writer.write(results.prediction(position))
             yield Exported(written, len(positions))
+    if writer.notice:
+        yield Notice(writer.notice)

@@ -265,7 +265,9 @@ class PredictWidget(JobWidget):
         except ValueError as error:
             self.show_error(error)
             return
-        name = QFileDialog.getExistingDirectory(self, "Folder for the results")
+        project, images = self._session.project, results.stack.path
+        start = project.path if project is not None else images.parent if images is not None else ""
+        name = QFileDialog.getExistingDirectory(self, "Folder for the results", str(start))
         if name:
             self._arrival.expect(None, first=f"The results are in {name}.")
             self._start(lambda: exporting(results, Path(name)), f"writing results to {name}")
