@@ -120,6 +120,12 @@ def test_a_background_of_zero_is_no_padding() -> None:
     np.testing.assert_allclose(seen(image), seen(image, PLAIN), atol=1e-5)
 
 
+def test_an_object_in_a_corner_of_an_empty_frame_is_no_padding() -> None:
+    image = np.zeros((64, 64), np.uint8)
+    image[:20, :30] = 200
+    np.testing.assert_allclose(seen(image), seen(image, PLAIN), atol=1e-5)
+
+
 def test_small_bright_objects_stay_far_above_the_noise() -> None:
     image = np.random.default_rng(0).normal(100, 2, (96, 96))
     image[30:33, 40:43] += 200

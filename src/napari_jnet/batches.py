@@ -107,7 +107,7 @@ def load_frames(
         image = frame_tensor(frame.image, frame.name, standardization=how)
         if is_constant(image):
             raise ValueError(
-                f"{frame.name} has the value {image.flatten()[0]:g} in every pixel; there is nothing to "
+                f"{frame.name} has the value {frame.image.flat[0]:g} in every pixel; there is nothing to "
                 "learn from it. Leave this frame out of the training."
             )
         means, deviations = level_statistics(image, levels, standardization=how)

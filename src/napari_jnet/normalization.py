@@ -147,7 +147,8 @@ def _padding(plane: NDArray[np.float32]) -> NDArray[np.bool_] | None:
     -------
     ndarray of bool or None
         (H, W), True where there is no image; None where all of the plane is image.  A corner whose
-        value lies within the range of the image, such as a background of 0, is image.
+        value lies within the range of the image, such as a background of 0, is image; so is all of a
+        plane that would have one value elsewhere.
     """
     found = None
     for value in {float(plane[row, column]) for row in (0, -1) for column in (0, -1)}:
@@ -163,7 +164,7 @@ def _padding(plane: NDArray[np.float32]) -> NDArray[np.bool_] | None:
             continue
         low, high, _ = _bounds(plane, padded)
         room = _UNLIKE * (high - low)
-        if not low - room <= value <= high + room:
+        if low < high and not low - room <= value <= high + room:
             found = padded if found is None else found | padded
     return found
 
