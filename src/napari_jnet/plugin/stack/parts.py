@@ -103,7 +103,7 @@ class OfferBanner(QFrame):
         offers = [offer, *(one for one in others if one.path != offer.path)]
         self.combo.clear()
         for one in offers:
-            self.combo.addItem(f"{one.words} ({one.path.name})", one.path)
+            self.combo.addItem(f"{one.path.name}: {one.words}", one.path)
             self.combo.setItemData(self.combo.count() - 1, str(one.path), _TOOLTIP)
         several = len(offers) > 1
         self.combo.setVisible(several)

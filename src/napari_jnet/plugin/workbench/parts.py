@@ -7,6 +7,7 @@ from collections.abc import Callable
 from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QFont, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QToolButton, QWidget
+from superqt import QElidingLabel
 
 from napari_jnet.plugin.session import SaveStatus, TrainingStatus
 from napari_jnet.plugin.workbench.hints import Hint
@@ -139,7 +140,7 @@ class StatusRow(QWidget):
 
     def __init__(self, go: Go, remedy: QWidget) -> None:
         super().__init__()
-        self.saved = QLabel()
+        self.saved = QElidingLabel()  # a long text must not widen the dock
         self.training = QProgressBar()
         self.training.setRange(0, 1000)
         self.training.setTextVisible(True)
@@ -149,9 +150,8 @@ class StatusRow(QWidget):
         self.show_button.clicked.connect(lambda: go("train"))
         row = QHBoxLayout(self)
         row.setContentsMargins(4, 0, 4, 0)
-        row.addWidget(self.saved)
+        row.addWidget(self.saved, 1)
         row.addWidget(remedy)
-        row.addStretch(1)
         row.addWidget(self.training, 3)
         row.addWidget(self.show_button)
 
