@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -183,6 +184,11 @@ class FrameBook:
         return self._table.annotated(self._watch.is_hopeful)
 
     @property
+    def annotated_facts(self) -> tuple[FrameFacts, ...]:
+        """The facts of the `annotated` frames, ascending."""
+        return tuple(self._table.facts(position) for position in self.annotated)
+
+    @property
     def totals(self) -> FrameTotals:
         """What all annotated frames hold together."""
         if self._watch is None:
@@ -194,10 +200,7 @@ class FrameBook:
         """Forget the facts where they are of another layer, image, kind or numbering."""
         numbers = self.numbers
         known = (self._watch, unwrap(self._session.image), numbers, self.kind)
-        same_things = len(self._known) == 4 and all(
-            a is b for a, b in zip(self._known, known, strict=True)
-        )
-        if not same_things:
+        if not self._known or any(map(operator.is_not, known, self._known)):
             self._known = known
             self._table.clear(range(len(numbers)))
 

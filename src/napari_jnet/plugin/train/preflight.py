@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,7 @@ class TrainingFacts:
     minutes: float | None = None
     misfit: str = ""
 
-    @property
+    @cached_property
     def used(self) -> tuple[FrameFacts, ...]:
         """The annotated frames that are not left out."""
         return tuple(frame for frame in self.frames if frame.role != "unused")

@@ -49,7 +49,7 @@ def gather(
         or painted.dtype == bool,
         fitting="" if other is None else other.name,
         kind=book.kind,
-        frames=tuple(book.facts(p) for p in book.annotated),
+        frames=book.annotated_facts,
         frame_letter=_letter(image),
         counting=book.counting,
         classes=_class_names(session),
@@ -77,7 +77,8 @@ def fitting_labels(session: Session) -> Any | None:
 def sample(session: Session) -> TrainingInput | None:
     """Take some annotated frames, spread over the stack, to measure the cells in; None without any."""
     image, labels, book = session.image, session.annotation, session.book
-    positions = [p for p in book.annotated if book.role(p) not in ("unused", "validation")]
+    frames = book.annotated_facts
+    positions = [one.position for one in frames if one.role not in ("unused", "validation")]
     if image is None or labels is None or not positions:
         return None
     if tuple(pixels(labels).shape) != _spatial(image):
