@@ -105,6 +105,27 @@ def test_a_layer_that_is_removed_at_once_is_saved(work):
     assert saved(state, other).annotated == (2,)
 
 
+def test_a_backup_of_a_layer_never_writes_over_its_project(work):
+    state, layer = work
+    layer.paint((1, 9, 9), 1)
+    assert state.keeper.flush()
+    backup = type(layer).create(*layer.as_layer_data_tuple())  # as napari duplicates a layer
+    backup.data = layer.data.copy()
+    layer.paint((2, 9, 9), 1)
+    state.viewer.layers.remove(layer)
+    assert state.keeper.flush()
+    state.viewer.layers.append(backup)
+    backup.paint((3, 9, 9), 1)
+    assert state.keeper.flush()
+    assert saved(state, layer).annotated == (1, 2)
+    assert saved(state, backup).annotated == (1, 3)
+    state.viewer.layers.append(layer)
+    layer.paint((3, 20, 20), 2)
+    assert state.keeper.flush()
+    assert saved(state, layer).annotated == (1, 2, 3), "a layer that comes back goes on"
+    assert len(state.keeper.projects) == 2
+
+
 def test_roles_go_with_their_layer(work):
     state, layer = work
     layer.paint((0, 9, 9), 1)
@@ -206,7 +227,7 @@ def test_one_click_brings_labels_of_another_size_onto_the_image(work, qtbot):
     qtbot.addWidget(button)
     assert button.isHidden()
     layer.data_setitem((np.full(3, 2), np.array([20, 20, 20]), np.array([15, 16, 17])), 5)
-    assert "annotation" in button.text()
+    assert button.text() in state.saving.text
     button.click()
     assert button.isHidden()
     assert state.keeper.flush()
@@ -238,6 +259,32 @@ def test_one_click_writes_what_lies_on_no_image_into_a_file(work, projects):
     assert state.keeper.flush()
     layer.paint((2, 2), 2)
     assert not state.saving.saved
+
+
+def test_one_click_saves_numbers_that_no_file_takes(work):
+    state, _ = work
+    layer = state.viewer.add_labels(np.zeros((4, 32, 32), np.uint64), name="ids")
+    for number, row in enumerate((5, 6, 9)):
+        at = np.array([1]), np.array([row]), np.array([7])
+        layer.data_setitem(at, np.array([2**40 + 3 * (number > 1)], np.uint64))
+    assert not state.keeper.flush()
+    assert str(2**40 + 3) in state.saving.text
+    state.keeper.save_misfits()
+    assert state.keeper.flush(), state.saving.text
+    assert state.annotation.data[1, [5, 6, 9], 7].tolist() == [1, 1, 2]
+    assert saved(state, state.annotation).annotated == (1,)
+
+
+def test_labels_of_an_image_that_is_no_stack_go_into_a_file(work, projects):
+    state, _ = work
+    odd = state.viewer.add_image(np.zeros((2, 2, 2, 8, 8), np.uint8), name="odd")
+    state.choose("image", odd)
+    layer = state.viewer.add_labels(np.zeros((2, 2, 2, 8, 8), np.int32), name="odd labels")
+    layer.paint((1, 1, 1, 4, 4), 3)
+    assert not state.keeper.flush()
+    state.keeper.save_misfits()
+    (file,) = projects.glob("labels without an image/*.tif")
+    assert np.array_equal(tifffile.imread(file), layer.data)
 
 
 # the first stroke on labels that were there

@@ -9,17 +9,19 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_jnet.data.project import Project
-from napari_jnet.data.stack import LabelKind
+from napari_jnet.data.stack import UNKNOWN, LabelKind
 from napari_jnet.plugin.annotate.layers import make_ready, new_annotation
 from napari_jnet.plugin.keeping.closing import Closing, wait_in_window
 from napari_jnet.plugin.keeping.kept_layers import KeptLayers
 from napari_jnet.plugin.keeping.layer import KeptLayer, Stored
 from napari_jnet.plugin.keeping.misfit import placed_on, write_labels
 from napari_jnet.plugin.keeping.offers import Offers
+from napari_jnet.plugin.keeping.project_layers import stack_of
 from napari_jnet.plugin.keeping.rescue import rescue_unsaved, taken_back
 from napari_jnet.plugin.keeping.save_queue import SaveQueue
 from napari_jnet.plugin.keeping.settings import chosen_folder
@@ -35,6 +37,7 @@ _RETRY_MS = 5000
 _BUSY_MS = 500
 _CLOSING_S = 120.0
 _COPYING_S = 600.0
+_NO_IMAGE = "labels without an image"  # folder, beside the projects
 
 
 class Keeper:
@@ -57,6 +60,7 @@ class Keeper:
         self._projects: list[Project] = []
         self._last: tuple[Any, Any] = (None, None)  # what was saved last, and when
         self._current: KeptLayer | None = None
+        self._owned: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # layer -> its project
         self._misfits: WeakKeyDictionary[Any, str] = (
             WeakKeyDictionary()
         )  # painted, and why not saved
@@ -119,38 +123,49 @@ class Keeper:
         return tuple(self._projects)
 
     def save_misfits(self) -> None:
-        """Save what is painted on labels that fit no image, which the window has said.
+        """Save the labels that cannot be saved as they are, which the window has said.
 
-        It is copied into a new annotation where it lies on the image, else written into a file in
-        the folder of projects; where that fails too, the saving says so.
+        They are copied into a new annotation where they lie on the image, else written into a file
+        in the folder of projects; where that fails too, the saving says so.
         """
-        session = self._session
+        session, files = self._session, []
         for layer in list(self._misfits):
             try:
-                if session.image is None:
-                    raise ValueError("There is no image.")
-                labels = placed_on(layer, session.image, session.viewer)
+                labels = self._placed(layer)
                 annotation = new_annotation(session, kind_of(layer) or LabelKind.INSTANCES)
             except ValueError:
-                self._write_misfit(layer)
-                continue
-            annotation.name = f"{layer.name} on {session.image.name}"
-            painted = np.nonzero(labels)
-            annotation.data_setitem(painted, labels[painted].astype(np.int32))
-            make_ready(annotation, self._book.kind, int(labels.max()))
-            layer.visible = False
+                try:
+                    files.append(write_labels(layer, chosen_folder() / _NO_IMAGE))
+                except (OSError, ValueError) as error:
+                    self._say_failed(f"not saved: {error}")
+                    return
+            else:
+                annotation.name = f"{layer.name} on {session.image.name}"
+                painted = np.nonzero(labels)
+                annotation.data_setitem(painted, labels[painted])
+                make_ready(annotation, self._book.kind, int(labels.max()))
+                layer.visible = False
             self._misfits.pop(layer, None)
-        if self._misfits or any(kept.unsaved for kept in self._kept):
-            self._say()
+            kept = self._kept.of(layer)
+            if kept is not None:  # its own project cannot take it: the next stroke begins another
+                self._kept.forget(kept)
+                kept.release()
+                self._unname(layer)
+        self._say()
+        if files and not self._misfits:
+            self._session.saving = SaveStatus(f"saved as a file, {files[-1]}")
 
-    def _write_misfit(self, layer: Any) -> None:
-        try:
-            path = write_labels(layer, chosen_folder() / "labels without an image")
-        except (OSError, ValueError) as error:
-            self._say_failed(f"not saved: {error}")
-            return
-        self._misfits.pop(layer, None)
-        self._session.saving = SaveStatus(f"saved as a file, {path}")
+    def _placed(self, layer: Any) -> NDArray[np.int32]:
+        image = self._session.image
+        if image is None:
+            raise ValueError("There is no image.")
+        stack_of(image)
+        labels = own = placed_on(layer, image, self._session.viewer)
+        if int(labels.min()) < UNKNOWN or int(labels.max()) > np.iinfo(np.int32).max:
+            painted = labels != 0
+            labels = np.zeros(labels.shape, np.int32)
+            labels[painted] = np.unique(own[painted], return_inverse=True)[1] + 1
+        return labels.astype(np.int32)
 
     def layer_of(self, path: Path) -> Any | None:
         """Return the layer of the viewer that is kept in the project of this folder, or None."""
@@ -217,10 +232,13 @@ class Keeper:
         if same(layer, self._session.annotation):
             self._current = kept
 
-        notice = layer.metadata.get(METADATA_KEY, {}).pop("notice", "")
+        told = layer.metadata.get(METADATA_KEY, {})
+        told.pop("opened", None)
+        notice = told.pop("notice", "")
 
         def opened(project: Project) -> None:
             self._note(project)
+            self._owned[layer] = str(project.path)
             self._know(project, kept)
             if layer.selected_label in (1, kept.highest + 1):  # else somebody chose a number
                 make_ready(layer, project.kind, kept.highest)
@@ -231,8 +249,7 @@ class Keeper:
                 self._soon()
 
         def failed(error: Exception) -> None:
-            told = layer.metadata.get(METADATA_KEY, {})
-            layer.metadata[METADATA_KEY] = {k: v for k, v in told.items() if k != "project"}
+            self._unname(layer)
             kept.whole = False
             if kept.waiting:
                 self._mark_all(kept)
@@ -327,8 +344,7 @@ class Keeper:
         self._kept.part(kept)
         if self._current is kept:
             self._current = None
-        told = layer.metadata.get(METADATA_KEY, {})
-        layer.metadata[METADATA_KEY] = {k: v for k, v in told.items() if k != "project"}
+        self._unname(layer)
         if kept.waiting:
             self._save(kept)
         self._drop_removed()
@@ -338,12 +354,23 @@ class Keeper:
 
     def _adopt(self, layer: Any | None) -> None:
         """Take a layer that says which project it comes from, unless another layer has that."""
-        path = None if layer is None else layer.metadata.get(METADATA_KEY, {}).get("project")
-        if path and path not in self._kept.projects and self._session.image is not None:
-            try:
-                self.restore(layer, Path(path))
-            except ValueError as error:
-                self._say_failed(f"not saved: {error}")
+        if layer is None:
+            return
+        told = layer.metadata.get(METADATA_KEY, {})
+        path = told.get("project")
+        mine = told.get("opened") or self._owned.get(layer) == path
+        if not path or not mine or path in self._kept.projects or self._session.image is None:
+            return
+        try:
+            self.restore(layer, Path(path))
+        except ValueError as error:
+            self._say_failed(f"not saved: {error}")
+
+    @staticmethod
+    def _unname(layer: Any) -> None:
+        """Let a layer belong to no project any more."""
+        told = layer.metadata.get(METADATA_KEY, {})
+        layer.metadata[METADATA_KEY] = {k: v for k, v in told.items() if k != "project"}
 
     def _find_unwatched(self, kept: KeptLayer) -> None:
         """Look for changes that nobody told of; undo in a frame out of sight is told late."""
@@ -431,7 +458,9 @@ class Keeper:
         if kept in self._kept:
             told = kept.layer.metadata.get(METADATA_KEY, {})
             kept.layer.metadata[METADATA_KEY] = told | {"project": str(stored.project.path)}
+            self._owned[kept.layer] = str(stored.project.path)
         kept.refused = ""
+        self._misfits.pop(kept.layer, None)
         while kept.rescues and not kept.unsaved:  # the window stayed open after all
             taken_back(kept.rescues.pop())
         self._last = (kept, stored.when)
@@ -444,12 +473,17 @@ class Keeper:
     def _on_refused(self, kept: KeptLayer, error: Exception) -> None:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         kept.refused = text
+        if isinstance(error, ValueError):  # not the disk refuses: it may never go as it is
+            self._misfits[kept.layer] = text
         self._say()
         if not self._closing:
             self._timer.start(_RETRY_MS)
 
     def _note(self, project: Project) -> None:
-        if all(project is not known for known in self._projects):
+        paths = [known.path for known in self._projects]
+        if project.path in paths:
+            self._projects[paths.index(project.path)] = project
+        else:
             self._projects.append(project)
 
     def _know(self, project: Project, kept: KeptLayer) -> None:
@@ -468,9 +502,8 @@ class Keeper:
     def _say(self) -> None:
         """Tell how the saving stands; what is not saved comes first."""
         for words in self._misfits.values():
-            remedy = "Save as a file" if self._session.image is None else "Copy to an annotation"
             self._session.saving = SaveStatus(
-                f"not saved: {words}", saved=False, failed=True, remedy=remedy
+                f"not saved: {words}", saved=False, failed=True, remedy="Save these labels"
             )
             return
         for kept in self._kept:
@@ -493,8 +526,8 @@ class Keeper:
             return ""
         if kept is not self._current:
             return f": {kept.layer.name!r} in a project of its own, {own.path.name}"
-        alike = [p for p in self._projects if p.stack.name == own.stack.name]
-        return f" in a project of its own, {own.path.name}" if alike[:1] != [own] else ""
+        first = next(p for p in self._projects if p.stack.name == own.stack.name)
+        return f" in a project of its own, {own.path.name}" if first.path != own.path else ""
 
     def _say_failed(self, text: str, *, saved: bool = False) -> None:
         self._session.saving = SaveStatus(text, saved=saved, failed=True)

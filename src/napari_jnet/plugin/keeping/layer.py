@@ -313,7 +313,7 @@ class KeptLayer:
             raise ValueError(
                 f"The labels {self.layer.name!r} have {words[0]} pixels, the image {image.name!r} "
                 f"{words[1]}: what is painted is not saved. Choose the image that the labels belong "
-                "to, or press Copy to an annotation."
+                "to, or press Save these labels."
             )
 
 

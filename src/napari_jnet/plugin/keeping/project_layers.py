@@ -79,6 +79,7 @@ def painted_options(project: Project) -> dict[str, Any]:
         "kind": project.kind.value,
         "partial": sorted(project.partial),
         "project": str(project.path),
+        "opened": True,  # until the keeper takes it: a copy of the layer is no annotation of the project
         **({"notice": project.notice} if project.notice else {}),
     }
     return {

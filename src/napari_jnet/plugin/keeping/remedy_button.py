@@ -17,7 +17,10 @@ class RemedyButton(QToolButton):
     def __init__(self, session: Session, lifetime: Lifetime) -> None:
         super().__init__()
         self._session = session
-        self.setToolTip("Keep what you painted on labels that fit no image.")
+        self.setToolTip(
+            "Copy what you painted into a new annotation of the image; where it does not lie on the "
+            "image, into a file beside the projects."
+        )
         self.clicked.connect(lambda: session.keeper.save_misfits())
         lifetime.connect(session.saving_changed, self._show)
         self._show()
