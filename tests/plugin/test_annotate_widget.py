@@ -22,6 +22,7 @@ from napari_jnet.plugin.annotate.kind_preview import KindPreview
 from napari_jnet.plugin.annotate.next_number import remember_next
 from napari_jnet.plugin.keys import keyboard
 from napari_jnet.plugin.session import SaveStatus, session
+from napari_jnet.plugin.workbench.hints import advise, facts_of
 
 
 @pytest.fixture
@@ -281,6 +282,32 @@ def test_a_number_that_is_picked_is_painted_once_more_and_then_the_next_free_one
     layer.mode = "polygon"
     outline(layer, 1, 4, 4)
     assert layer.selected_label == -1
+
+
+def test_background_is_painted_where_the_rest_is_unknown_and_cells_are_spared(
+    qtbot, viewer, widget
+):
+    layer = widget.new_annotation()
+    viewer.dims.set_current_step(0, 0)
+    paint(layer, 0, 1, slice(20, 40), slice(20, 30))
+    widget.rest_is_unknown()
+    assert "strokes of Background" in widget.message.text
+    assert "No background" in advise(facts_of(session(viewer))).text
+    click(qtbot, widget.tools.background_button)
+    assert "background" in widget.tools.patch.text()
+    layer.brush_size = 5
+    before = layer.data.copy()
+    drag(layer, viewer, (30, 10), (30, 50))
+    assert (layer.data[0] == 0).sum() > 100
+    np.testing.assert_array_equal(layer.data == 1, before == 1)
+    assert widget.tools.background_button.isChecked()
+    layer.undo()
+    np.testing.assert_array_equal(layer.data, before)
+    drag(layer, viewer, (30, 10), (30, 50))
+    drag(layer, viewer, (30, 10), (30, 50))  # where nothing is unknown any more
+    np.testing.assert_array_equal(layer.data == 1, before == 1)
+    click(qtbot, widget.tools.background_button)
+    assert layer.selected_label == 1  # the cell of before
 
 
 def test_classes_keep_their_number_after_an_outline(viewer, widget):

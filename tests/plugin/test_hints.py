@@ -10,7 +10,7 @@ from napari_jnet.plugin.workbench.steps import STEPS, step_named
 
 LOADED = Facts(image=True)
 LAYER = Facts(image=True, annotation=True)
-PAINTED = Facts(image=True, annotation=True, frames=2, cells=5)
+PAINTED = Facts(image=True, annotation=True, frames=2, cells=5, background=True)
 TRAINED = dataclasses.replace(PAINTED, model=True, outcome="done")
 PREDICTED = dataclasses.replace(TRAINED, predicted=3)
 
@@ -18,12 +18,19 @@ BRANCHES = [
     (Facts(), "stack", "", "Open a stack"),
     (dataclasses.replace(LOADED, offer=True), "stack", "Go on", "worked on this stack before"),
     (LOADED, "annotate", "New annotation", "layer to paint on"),
-    (LAYER, "annotate", "", "Paint the cells of one frame"),
+    (LAYER, "annotate", "", "Paint every cell of one frame"),
     (
-        dataclasses.replace(LAYER, frames=1, cells=1),
+        dataclasses.replace(LAYER, frames=1, cells=1, background=True),
         "annotate",
         "",
         "1 cell in 1 frame so far",
+    ),
+    (dataclasses.replace(PAINTED, background=False), "annotate", "", "No background is known"),
+    (
+        dataclasses.replace(PAINTED, sparse=1),
+        "annotate",
+        "Mark unpainted as unknown",
+        "Few cells in 1 frame",
     ),
     (PAINTED, "train", "Train", "2 frames are ready"),
     (dataclasses.replace(PAINTED, outcome="failed"), "train", "", "training failed"),
@@ -84,7 +91,7 @@ def test_scribbles_need_strokes_on_background_and_on_cells():
 
 
 def test_classes_need_two_frames():
-    classes = dataclasses.replace(LAYER, kind=LabelKind.CLASSES)
+    classes = dataclasses.replace(LAYER, kind=LabelKind.CLASSES, background=True)
     assert "table of classes" in advise(classes).text
     assert "second frame" in advise(dataclasses.replace(classes, frames=1)).text
     assert advise(dataclasses.replace(classes, frames=2)).step == "train"
@@ -93,8 +100,9 @@ def test_classes_need_two_frames():
 def test_a_single_image_has_no_second_frame_to_paint():
     single = dataclasses.replace(LAYER, length=1)
     assert "this image" in advise(single).text
+    single = dataclasses.replace(single, background=True)
     said = advise(dataclasses.replace(single, frames=1, cells=1)).text
-    assert "two cells (1 so far)" in said
+    assert "(1 cell so far)" in said
     assert "frames" not in said
     assert advise(dataclasses.replace(single, frames=1, cells=2)).step == "train"
     classes = dataclasses.replace(single, kind=LabelKind.CLASSES, frames=1)
@@ -102,8 +110,9 @@ def test_a_single_image_has_no_second_frame_to_paint():
 
 
 def test_one_cell_in_each_of_two_frames_is_enough_and_two_in_one_frame_are_not():
-    assert dataclasses.replace(LAYER, frames=2, cells=2).enough
-    assert not dataclasses.replace(LAYER, frames=1, cells=9).enough
+    assert dataclasses.replace(PAINTED, frames=2, cells=2).enough
+    assert not dataclasses.replace(PAINTED, frames=1, cells=9).enough
+    assert not dataclasses.replace(PAINTED, background=False).enough
 
 
 def test_marks_of_the_steps_follow_the_work():
@@ -116,6 +125,7 @@ def test_marks_of_the_steps_follow_the_work():
     assert marks(LOADED) | {"stack": "done", "annotate": "next"} == marks(LOADED)
     painted = marks(PAINTED)
     assert (painted["annotate"], painted["train"], painted["predict"]) == ("done", "next", "open")
+    assert marks(dataclasses.replace(PAINTED, sparse=2))["annotate"] == "next"
     trained = marks(TRAINED)
     assert (trained["train"], trained["predict"]) == ("done", "next")
     assert marks(PREDICTED)["predict"] == "done"

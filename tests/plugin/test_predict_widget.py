@@ -319,7 +319,7 @@ def test_cells_that_are_not_copied_stay_to_be_seen(qtbot, viewer, widget):
     assert "Nothing is copied" in widget.use_as_annotation()
     assert widget.results.cells.visible
     viewer.layers["truth"].data[shown] = -1
-    assert "press Rest is background" in widget.use_as_annotation()
+    assert "press Mark unpainted as background" in widget.use_as_annotation()
 
 
 def test_cells_are_used_only_when_there_are_some(qtbot, viewer, widget):

@@ -180,3 +180,17 @@ def test_cells_in_pieces_are_a_warning_that_one_click_mends():
     assert not problem.blocking
     assert (problem.fix.action, problem.fix.positions) == ("number apart", (1,))
     assert not [p for p in found(frames=(frame(0),)) if "pieces" in p.text]
+
+
+@pytest.mark.parametrize("kind", [LabelKind.INSTANCES, LabelKind.CLASSES])
+def test_cells_without_any_known_background_cannot_be_told_from_anything(kind):
+    bare = frame(0, background=0, unknown=1000, objects=5 if kind is LabelKind.INSTANCES else 0)
+    checked = frame(1, role="validation")
+    (problem,) = (p for p in found(kind=kind, frames=(bare, checked)) if p.blocking)
+    assert "background" in problem.text
+    assert not [p for p in found(kind=kind, frames=(bare, frame(1))) if p.blocking]
+
+
+def test_a_frame_full_of_cells_has_boundaries_to_learn():
+    full = frame(0, background=0, unknown=0)
+    assert not [p for p in found(frames=(full,)) if p.blocking]

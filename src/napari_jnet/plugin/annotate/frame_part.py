@@ -33,11 +33,11 @@ class FramePart(AnnotatePart):
     def __init__(self, session: Session, lifetime: Lifetime) -> None:
         super().__init__(session, lifetime)
         self.preview = KindPreview(session, lifetime)
-        self.unknown_button = QPushButton("Rest is unknown")
+        self.unknown_button = QPushButton("Mark unpainted as unknown")
         self.unknown_button.setToolTip(
             "Only what you painted is known in this frame; the rest is not learned from."
         )
-        self.background_button = QPushButton("Rest is background")
+        self.background_button = QPushButton("Mark unpainted as background")
         self.background_button.setToolTip("All that is not painted in this frame is background.")
         self.copy_button = QPushButton("Copy frame before")
         self.copy_button.setToolTip(
@@ -132,9 +132,19 @@ class FramePart(AnnotatePart):
         count = replace_plane(layer, index, change(before, self._book.kind))
         share = f"{100 * count / before.size:.0f} % of this frame is now {name}"
         self.said.emit(
-            f"{share}; Ctrl+Z takes it back." if count else f"All the rest is {name} already."
+            f"{share}; Ctrl+Z takes it back.{self._background_words(layer, index)}"
+            if count
+            else f"All the rest is {name} already."
         )
         return count
+
+    def _background_words(self, layer: Any, index: tuple[int, ...]) -> str:
+        """Say that there is nothing to tell cells from, where no pixel of the plane is background."""
+        if self._book.kind is not LabelKind.INSTANCES or (read_plane(layer, index) == 0).any():
+            return ""
+        return (
+            " Now paint a few strokes of Background, so that there is something to tell cells from."
+        )
 
     def _show_pieces(self, _event: Any = None) -> None:
         position = self.position()

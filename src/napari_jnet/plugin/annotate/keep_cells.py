@@ -1,7 +1,8 @@
 """A brush that leaves other cells alone, but paints over what is unknown.
 
 napari's "preserve labels" protects everything but background: a brush could not paint a cell on
-unknown pixels, and the eraser would erase the selected cell only.  Outlines that are closed by the
+unknown pixels, one of background would paint over the cell before, and the eraser erases the selected
+cell only.  Outlines that are closed by the
 Enter key or encircled with the right button are napari's alone.
 """
 
@@ -48,10 +49,11 @@ class KeepCells:
                 yield
                 layer.preserve_labels = True
             return
-        erases = layer.mode == "erase" or layer.selected_label == layer.colormap.background_value
+        erases = layer.mode == "erase"
+        background = layer.selected_label == layer.colormap.background_value
         data = pixels(layer)
         before = data[index]
-        if not erases and not (before == UNKNOWN).any():
+        if not erases and not background and not (before == UNKNOWN).any():
             return  # napari does it right
         before = None if erases else before.copy()
         layer.preserve_labels = False

@@ -109,9 +109,15 @@ class PaintTools(AnnotatePart):
             "Paint, in grey, where you cannot tell what it is; it is not learned from."
         )
         self.unknown_button.clicked.connect(self._unknown_clicked)
+        self.background_button = QPushButton("Background")
+        self.background_button.setCheckable(True)
+        self.background_button.setToolTip(
+            "Paint what is known to be no cell; needed where all that is unpainted is unknown."
+        )
+        self.background_button.clicked.connect(self._background_clicked)
         row = QHBoxLayout()
         row.addWidget(self.patch, 1)
-        for button in (self.new_button, self.unknown_button):
+        for button in (self.new_button, self.background_button, self.unknown_button):
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             row.addWidget(button)
         return row
@@ -159,10 +165,17 @@ class PaintTools(AnnotatePart):
 
     def use_unknown_brush(self, on: bool = True) -> None:
         """Paint unknown pixels; for scribbles that is what is not painted, so the brush erases."""
+        self._use_brush(UNKNOWN, on)
+
+    def use_background_brush(self, on: bool = True) -> None:
+        """Paint pixels that are known to be background, over unknown ones too."""
+        self._use_brush(background_label(self._book.kind), on)
+
+    def _use_brush(self, number: int, on: bool) -> None:
         layer = self._activate()
-        if on and layer.selected_label != UNKNOWN:
-            self._last = max(layer.selected_label, background_label(self._book.kind))
-        layer.selected_label = UNKNOWN if on else self._last
+        if layer.selected_label > background_label(self._book.kind):
+            self._last = layer.selected_label
+        layer.selected_label = number if on else self._last
         layer.mode = "paint"
 
     # following the layer
@@ -238,6 +251,9 @@ class PaintTools(AnnotatePart):
         self.next_check.setVisible(cells)
         self.unknown_button.setVisible(kind is not LabelKind.SCRIBBLES)
         self.unknown_button.setChecked(layer.selected_label == UNKNOWN)
+        background = layer.selected_label == 0 and mode == "paint"
+        self.background_button.setVisible(kind is not LabelKind.SCRIBBLES)
+        self.background_button.setChecked(background)
         self.patch.setText(self._what(layer, mode))
         next_one = " M: next cell." if cells and mode in ("paint", "polygon", "fill") else ""
         undo = "" if mode in ("pick", "pan_zoom", "transform") else " Ctrl+Z: undo."
@@ -263,6 +279,10 @@ class PaintTools(AnnotatePart):
 
     def _unknown_clicked(self, on: bool) -> None:
         self.attempt(partial(self.use_unknown_brush, on))
+        self._show()
+
+    def _background_clicked(self, on: bool) -> None:
+        self.attempt(partial(self.use_background_brush, on))
         self._show()
 
     def _set_keep(self, on: bool) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 __all__ = ["FrameFacts"]
 
+_SPARSE = 0.08  # part of a frame that is cell; with less, some cells may not be painted yet
+
 
 @dataclass(frozen=True)
 class FrameFacts:
@@ -50,3 +52,9 @@ class FrameFacts:
     score_name: str = ""
     uncertainty: float | None = None
     counted: bool = True
+
+    @property
+    def sparse(self) -> bool:
+        """Whether so few cells are painted that some may be missing: they would count as background."""
+        background, cells = (*self.pixels, 0, 0)[:2]
+        return bool(self.objects and background and cells < _SPARSE * (background + cells))

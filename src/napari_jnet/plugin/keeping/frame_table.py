@@ -25,6 +25,10 @@ class FrameTotals:
         Painted cells; 0 for classes and scribbles.
     pixels
         Known pixels of each class from 0, as in `FrameFacts`.
+    whole
+        Frames in which every pixel is known.
+    sparse
+        Frames in which few cells are painted; see `FrameFacts.sparse`.
     score, score_name
         The mean of the last scores, and what it is; None where there is none.
     """
@@ -32,6 +36,8 @@ class FrameTotals:
     frames: int = 0
     objects: int = 0
     pixels: tuple[int, ...] = ()
+    whole: int = 0
+    sparse: int = 0
     score: float | None = None
     score_name: str = ""
 
@@ -51,7 +57,7 @@ class FrameTable:
         self._changed: set[int] = set()
         self._annotated: list[int] = []
         self._told: tuple[int, ...] | None = None
-        self._objects = 0
+        self._objects = self._whole = self._sparse = 0
         self._pixels: Counter[int] = Counter()
         self._scores: dict[int, float] = {}
 
@@ -103,6 +109,8 @@ class FrameTable:
             frames=frames,
             objects=self._objects,
             pixels=tuple(self._pixels[n] for n in range(last + 1)),
+            whole=self._whole,
+            sparse=self._sparse,
             score=math.fsum(self._scores.values()) / len(self._scores) if self._scores else None,
             score_name="" if some is None else self._facts[some].score_name,
         )
@@ -110,6 +118,8 @@ class FrameTable:
     def _count(self, facts: FrameFacts, sign: int) -> None:
         self._told = None
         self._objects += sign * facts.objects
+        self._whole += sign * (facts.unknown == 0)
+        self._sparse += sign * (facts.sparse and facts.role != "unused")
         for number, count in enumerate(facts.pixels):
             self._pixels[number] += sign * count
         position = facts.position

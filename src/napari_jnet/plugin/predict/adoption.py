@@ -83,7 +83,11 @@ def _cells_words(copied: int, left_out: int, unknown: int) -> tuple[str, str]:
     why = "their place is painted already"
     if unknown:
         why += " (as unknown)" if unknown == left_out else f", {unknown} of them as unknown"
-    remedy = " To copy those too, press Rest is background in Annotate first." if unknown else ""
+    remedy = (
+        " To copy those too, press Mark unpainted as background in Annotate first."
+        if unknown
+        else ""
+    )
     return f"{cells} copied", f"{left_out} left out: {why}.{remedy}"
 
 

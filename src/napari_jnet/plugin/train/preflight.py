@@ -19,7 +19,6 @@ from napari_jnet.plugin.keeping.book import FrameFacts
 __all__ = ["Fix", "Problem", "TrainingFacts", "check", "new_roles"]
 
 _DISK_NEEDED, _DISK_GOOD = 300 * 2**20, 2 * 2**30  # bytes: two checkpoints and their temporaries
-_SPARSE = 0.08  # part of a frame that is cell; with less, some cells may not be painted yet
 _WIDE = 32  # channels of a U-Net that are slow on a processor
 _NAMED = 4  # frames named in a sentence
 
@@ -214,13 +213,24 @@ def _frames(facts: TrainingFacts) -> Iterator[Problem]:
 def _classes(facts: TrainingFacts) -> Iterator[Problem]:
     """Look for classes that nobody painted where they are learned from."""
     learned = [frame for frame in facts.used if frame.role != "validation"]
-    if facts.kind is LabelKind.INSTANCES or not learned:
+    if not learned:
+        return
+    if facts.kind is LabelKind.INSTANCES:
+        if not any(frame.pixels[:1] != (0,) or frame.unknown == 0 for frame in learned):
+            yield Problem(
+                "No pixel of the training frames is known to be background, so there is nothing to tell "
+                "cells from; paint a few strokes with the brush Background.",
+                fix_title="Go and paint",
+                fix=Fix("paint"),
+            )
         return
     count = max([len(facts.classes), *(len(frame.pixels) for frame in learned)])
     painted = [sum(f.pixels[c] for f in learned if c < len(f.pixels)) for c in range(count)]
-    if sum(pixels > 0 for pixels in painted) < 2 and facts.kind is LabelKind.SCRIBBLES:
+    if sum(pixels > 0 for pixels in painted) < 2:
         only = next((c for c, pixels in enumerate(painted) if pixels), 0)
-        missing = "background (label 1)" if only else "some cells (label 2)"
+        scribbles = facts.kind is LabelKind.SCRIBBLES
+        background = "background (label 1)" if scribbles else "some of another class, or background"
+        missing = background if only else f"some cells (label {1 + scribbles})"
         yield Problem(
             f"Only {_class_name(facts, only)} is painted, so there is nothing to tell it from; paint "
             f"{missing} too.",
@@ -253,11 +263,7 @@ def _sparse(facts: TrainingFacts) -> Iterator[Problem]:
         return
     whole = [frame for frame in facts.used if len(frame.pixels) > 1 and frame.pixels[0]]
     counts = [frame.objects for frame in whole]
-    sparse = [
-        frame
-        for frame in whole
-        if frame.pixels[1] < _SPARSE * sum(frame.pixels) or 2 * frame.objects < np.median(counts)
-    ]
+    sparse = [frame for frame in whole if frame.sparse or 2 * frame.objects < np.median(counts)]
     if sparse:
         where = _names(facts, sparse)
         rest = "them" if len(sparse) > 1 else "it"

@@ -33,7 +33,9 @@ class Facts:
     frames, cells
         Annotated frames, and objects (instances) or painted pixels of classes in them.
     background, foreground
-        Whether both are painted; asked of scribbles only.
+        Whether both are painted; of classes, any two do.
+    sparse
+        Frames where few cells are painted, and the rest counts as background.
     training, progress, outcome
         As in `TrainingStatus`.
     learning
@@ -63,6 +65,7 @@ class Facts:
     cells: int = 0
     background: bool = False
     foreground: bool = False
+    sparse: int = 0
     training: str = "idle"
     learning: bool = True
     progress: float = 0.0
@@ -79,6 +82,8 @@ class Facts:
         """Whether there is enough to learn from."""
         if self.kind is LabelKind.SCRIBBLES:
             return self.frames > 0 and self.background and self.foreground
+        if not self.background:
+            return False
         if self.kind is LabelKind.CLASSES:
             return self.frames >= self.needed
         return self.frames >= self.needed and self.cells >= _ENOUGH_CELLS
@@ -158,6 +163,14 @@ def _before_training(facts: Facts) -> Hint:
         return Hint(_paint_more(facts), "annotate")
     if facts.outcome == "failed":
         return Hint("The training failed; the Train step says why and what to do.", "train")
+    if facts.sparse:
+        frames = _count(facts.sparse, "frame", "frames")
+        return Hint(
+            f"Few cells in {frames}: paint all, or press Mark unpainted as unknown. Are these all? "
+            "Press Train.",
+            "annotate",
+            "Mark unpainted as unknown",
+        )
     frames = _count(facts.frames, "frame is", "frames are")
     return Hint(f"Press Train: {frames} ready.", "train", "Train")
 
@@ -168,6 +181,8 @@ def _paint_more(facts: Facts) -> str:
             return "Draw a few strokes: with 1 on background, with 2 on cells."
         missing = "background: label 1" if facts.foreground else "cells: label 2"
         return f"Now a few strokes on {missing}."
+    if facts.frames and not facts.background:
+        return "No background is known yet: paint a few strokes of it with the brush Background."
     if facts.kind is LabelKind.CLASSES:
         if not facts.frames:
             which = "this image" if facts.length == 1 else "one frame"
@@ -175,11 +190,14 @@ def _paint_more(facts: Facts) -> str:
         return "Paint a second frame too; a third one will check what is learned."
     if not facts.frames:
         which = "this image" if facts.length == 1 else "one frame"
-        return f"Paint the cells of {which}. Press M before each new cell: it gets its own number."
+        return f"Paint every cell of {which}. Each outline is another cell; with the brush, M takes the next."
+    so_far = _count(facts.cells, "cell", "cells")
     if facts.length == 1:
-        return f"Paint at least two cells ({facts.cells} so far); M takes the next number."
-    so_far = f"{_count(facts.cells, 'cell', 'cells')} in {_count(facts.frames, 'frame', 'frames')}"
-    return f"Paint at least two cells in two frames ({so_far} so far); M takes the next number."
+        return f"Paint every cell, or some and press Mark unpainted as unknown ({so_far} so far)."
+    so_far = f"{so_far} in {_count(facts.frames, 'frame', 'frames')} so far"
+    return (
+        f"Paint every cell of two frames, or some and press Mark unpainted as unknown ({so_far})."
+    )
 
 
 def _after_prediction(facts: Facts) -> Hint:
@@ -202,7 +220,7 @@ def step_states(facts: Facts) -> dict[str, str]:
     """Say of each step whether it is "done", "next" or still "open"."""
     done = {
         "stack": facts.image and not facts.offer,
-        "annotate": facts.annotation and facts.enough,
+        "annotate": facts.annotation and facts.enough and not facts.sparse,
         "train": facts.model and not facts.new_frames and facts.training == "idle",
         "predict": facts.predicted > 0,
         "evaluate": facts.score is not None,
@@ -253,11 +271,21 @@ def _painted(book: Any) -> dict[str, Any]:
         "length": len(book),
         "frames": totals.frames,
         "cells": totals.objects,
-        "background": len(totals.pixels) > 0 and totals.pixels[0] > 0,
+        "background": _contrast(book.kind, totals),
         "foreground": any(totals.pixels[1:]),
+        "sparse": totals.sparse,
         "score": totals.score,
         "score_name": totals.score_name or "SEG",
     }
+
+
+def _contrast(kind: LabelKind, totals: Any) -> bool:
+    """Whether there is background, or another class, to tell what is painted from."""
+    if kind is LabelKind.CLASSES:
+        return sum(pixels > 0 for pixels in totals.pixels) > 1
+    if kind is LabelKind.INSTANCES and totals.whole:
+        return True  # where every pixel is of some cell there are boundaries to learn
+    return bool(totals.pixels) and totals.pixels[0] > 0
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -48,8 +48,9 @@ STEPS: tuple[Step, ...] = (
     Step(
         "annotate",
         "Annotate",
-        "Paint what the network is to learn: a few cells, in two or more frames. "
-        "Each cell has its own number (M takes the next); what you cannot tell is painted unknown. "
+        "Paint every cell of two frames, or some cells and press Mark unpainted as unknown, with a few "
+        "strokes of Background: what is unpainted counts as background. "
+        "Each cell has its own number: an outline takes the next one by itself, with the brush M does. "
         "The table says which frames are painted, and which are learned from or only checked against.",
         "annotate.widget:AnnotateWidget",
     ),
