@@ -33,7 +33,8 @@ TINY = Config().replace(
         "training.batch_size": 2,
         "training.batches_per_epoch": 3,
         "training.epochs": 2,
-        "training.best_by": "loss",  # so that both epochs are the best so far
+        "training.best_by": "loss",
+        "training.learning_rate": 0.01,  # so that both epochs are the best so far
         "training.device": "cpu",
         "training.threads": 1,
         "targets.dt_bound": 5.0,
