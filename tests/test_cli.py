@@ -150,6 +150,39 @@ def test_info_says_what_things_are(dataset, run, capsys):
     assert "jnet" in capsys.readouterr().out
 
 
+def test_labels_that_do_not_tell_end_with_the_choices(dataset, run, tmp_path, capsys):
+    """One cell a frame, or a class; two frames that nobody has labelled; and two label files."""
+    frames = [tifffile.imread(dataset / f"01/t{n:03d}.tif") for n in range(4)]
+    tifffile.imwrite(tmp_path / "w.tif", np.stack(frames), photometric="minisblack")
+    labels = np.zeros((4, 128, 128), np.uint8)
+    labels[:2, 20:60, 30:90] = 1
+    tifffile.imwrite(tmp_path / "w_masks.tif", labels, photometric="minisblack")
+    new = tmp_path / "new"
+    words = ("train", tmp_path / "w.tif", "-o", new, "--epochs", 1, *QUICK)
+    assert call(*words) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "--kind: instances" in err and "or classes" in err
+    assert not new.exists()
+    assert call("info", tmp_path / "w.tif") == 0
+    assert "cannot be used" in capsys.readouterr().out
+    assert call("info", tmp_path / "w.tif", "--kind", "classes") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "classes (as given)" in told and "not used, as nothing is labelled: 2 (2, 3)" in told
+    assert call(*words, "--kind", "classes") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Labels: classes (as given)" in told and "annotated frames: 2 (0, 1)" in told
+    tifffile.imwrite(tmp_path / "w_labels.tif", labels, photometric="minisblack")
+    out = tmp_path / "out"
+    assert call("predict", run, tmp_path / "w.tif", "-o", out) == 0
+    capsys.readouterr()
+    scored = ("evaluate", out, tmp_path / "w.tif", "--kind", "instances")
+    assert call(*scored) == 2
+    assert "--truth w_labels.tif" in capsys.readouterr().err
+    assert call(*scored, "--truth", "w_masks.tif", "--unlabelled", "background") == 0
+    found = json.loads((out / "metrics.json").read_text())["frames"]
+    assert [frame["number"] for frame in found] == [0, 1, 2, 3]
+
+
 def test_axes_and_images_of_a_file_are_said(tmp_path, capsys):
     film = np.random.default_rng(0).integers(0, 99, (3, 2, 64, 64)).astype(np.uint8)
     film[:, 0, 20:40, 20:40] += 100

@@ -381,7 +381,8 @@ class _Decided:
 
     def _renumbered(self) -> str:
         numbers = [int(v) for v in self._classes]
-        if self._coloured or numbers == list(range(len(numbers))):
+        plain = numbers == list(range(len(numbers))) or (len(numbers) == 2 and not numbers[0])
+        if self._coloured or plain:
             return ""
         pairs = ", ".join(f"{v} = {'background' if k == 0 else k}" for k, v in enumerate(numbers))
         return f"; numbered anew: {pairs}"
