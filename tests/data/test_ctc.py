@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_jnet.data import UNKNOWN, annotated_frames, open_stack, sequences
+from napari_jnet.data import UNKNOWN, LabelsUnsure, annotated_frames, open_stack, sequences
 from napari_jnet.data.ctc import markers
 
 
@@ -206,6 +206,15 @@ class TestEmptyTruth:
         gold = open_stack(empty, unlabelled="background").annotation("gold")
         assert (gold.frame_numbers, gold.empty, gold.ignored) == ((0, 2), {2}, ())
         assert open_stack(empty, unlabelled="unknown").annotation("gold").partial == {0}
+
+
+def test_minus_one_in_gold_is_asked(dataset):
+    labels = cells().astype(np.int32)
+    write(dataset / "01_GT/SEG/man_seg000.tif", np.where(labels == 0, -1, labels))
+    with pytest.raises(LabelsUnsure, match="-1 may be background or unknown"):
+        annotated_frames(open_stack(dataset))
+    said = open_stack(dataset, unlabelled="background")
+    assert np.array_equal(said.annotation().frame(0), labels)
 
 
 def test_the_truth_of_a_dataset_is_instances(dataset):

@@ -122,6 +122,36 @@ def test_one_number_a_mask_in_two_conventions_is_asked(tmp_path):
         annotated_frames(open_stack(path))
 
 
+@BOTH
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (cells() + np.uint16(1), "no background.*save it as 0"),
+        (np.where(cells() == 0, 255, cells()).astype(np.uint8), "255, which may be .*unknown"),
+        (np.where(np.arange(SIDE) < 4, 65535, cells()).astype(np.uint16), "65535, which may be"),
+        (
+            np.where(np.arange(SIDE) < 4, 255, areas(1, 2)).astype(np.uint8),
+            "2 numbers and 255, which",
+        ),
+    ],
+)
+def test_background_or_unknown_may_have_a_number(tmp_path, place, labels, said):
+    path = place(tmp_path, [labels])
+    with pytest.raises(LabelsUnsure, match=said):
+        annotated_frames(open_stack(path))
+    assert open_stack(path, kind="classes").annotation().frame(0).min() == 0
+
+
+def test_one_value_in_every_pixel_tells_nothing(tmp_path):
+    with pytest.raises(ValueError, match="holds 200 in every pixel"):
+        annotated_frames(open_stack(masks(tmp_path, [np.full((SIDE, SIDE), 200, np.uint8)])))
+
+
+def test_whole_numbers_may_be_stored_as_floats(tmp_path):
+    found = open_stack(volume(tmp_path, [cells().astype(np.float32)])).annotation()
+    assert np.array_equal(found.frame(0), cells())
+
+
 def test_labels_of_other_axes_are_named(tmp_path):
     path = masks(tmp_path, [np.stack([cells()] * 5)])
     with pytest.raises(
@@ -214,6 +244,30 @@ class TestColours:
         found = open_stack(tmp_path).annotation()
         assert found.kind is LabelKind.INSTANCES
         assert np.array_equal(found.frame(0), cells())
+
+    @pytest.mark.parametrize("suffix", [".png", ".tif"])
+    def test_background_of_a_palette_is_its_first_number(self, tmp_path, suffix):
+        shown = np.random.default_rng(1).integers(20, 255, (256, 3)).astype(np.uint8)
+        write(tmp_path / "images/a.png", np.zeros((SIDE, SIDE), np.uint8))
+        (tmp_path / "masks").mkdir()
+        if suffix == ".png":
+            picture = Image.fromarray(cells(9, np.uint8))
+            picture.putpalette(shown.ravel().tolist())
+            picture.save(tmp_path / "masks/a.png")
+        else:
+            table = shown.T.astype(np.uint16) * 257
+            options = {"photometric": "palette", "colormap": table}
+            tifffile.imwrite(tmp_path / "masks/a.tif", cells(9, np.uint8), **options)
+        assert np.array_equal(open_stack(tmp_path).annotation().frame(0), cells())
+
+    def test_a_volume_may_be_in_colours(self, tmp_path):
+        colours = np.random.default_rng(2).integers(30, 255, (10, 3)).astype(np.uint8)
+        colours[0] = 0
+        write(tmp_path / "w.tif", np.zeros((2, SIDE, SIDE), np.uint8))
+        labels = colours[np.stack([cells(), cells(6)])]
+        tifffile.imwrite(tmp_path / "w_masks.tif", labels, photometric="rgb")
+        found = open_stack(tmp_path / "w.tif").annotation()
+        assert [len(np.unique(found.frame(n))) for n in (0, 1)] == [10, 7]
 
     def test_few_colours_in_one_piece_are_asked_unless_a_file_names_them(self, tmp_path):
         colours = np.array([(0, 0, 0), (255, 0, 0), (0, 255, 0)], np.uint8)

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.data.ctc_partial import PartialRule, Reference
-from napari_jnet.data.meaning import check_unlabelled
-from napari_jnet.data.stack import UNKNOWN, Annotation, LabelKind, Stack, known_labels
+from napari_jnet.data.meaning import UNLABELLED, check_unlabelled
+from napari_jnet.data.stack import UNKNOWN, Annotation, LabelKind, LabelsUnsure, Stack, known_labels
 from napari_jnet.data.tiff import TiffHeader, read_header, read_tiff
 
 __all__ = ["locate", "markers", "matches", "open_sequence", "sequences"]
@@ -291,6 +291,17 @@ def _said(
 
     def known(number: int) -> NDArray[np.int32]:
         labels = read(number)
+        seen = labels[(labels != UNKNOWN).any(axis=(-2, -1))] if labels.ndim == 3 else labels
+        if (seen == UNKNOWN).any() and not (seen == 0).any():
+            if unlabelled is None:
+                raise LabelsUnsure(
+                    f"{folder} holds -1 but no 0 in frame {number}: -1 may be background or unknown.",
+                    "Say which: --unlabelled background or --unlabelled unknown.",
+                    "unlabelled",
+                    UNLABELLED,
+                )
+            if unlabelled == "background":
+                labels = np.maximum(labels, 0)
         return known_labels(labels, LabelKind.INSTANCES, partial=is_partial(number, labels))
 
     complete = rule is None and unlabelled != "unknown"

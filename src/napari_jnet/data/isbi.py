@@ -258,6 +258,8 @@ def volume_labels(
             arranged = arrange(stored.spatial, found, file.name)
             reader = _Reader(file, arranged, series=chosen, indices=True)
             return {n: functools.partial(reader, n) for n in numbers}
+        if found[-1] == 3 and len(found) > len(shape) and header.axes[-1] in "SC":
+            found = found[:-1]  # labels in colours
         single = len(numbers) == 1 and found == shape
         if not single and found != (len(numbers), *shape):
             expected = shape if len(numbers) == 1 else (len(numbers), *shape)

@@ -14,6 +14,8 @@ fewer than 5 numbers, one of them in many pieces       classes
 5 to 64 numbers, most of them in several pieces        classes
 more numbers, in several pieces                        unsure
 thin coverage by small grey numbers in many pieces     unsure: classes, or scribbles
+small numbers and the largest of the type              unsure: that one may be unknown
+numbers that are nearly all whole, no 0                unsure: there is no background
 -1 and objects, no 0                                   unsure: -1 is background, or unknown
 =====================================================  =========================================
 
@@ -185,6 +187,8 @@ class StoredLabels:
             )
         if image.dtype == bool:
             return image.astype(np.uint8) * 255, False
+        if np.issubdtype(image.dtype, np.floating) and (image == np.rint(image)).all():
+            image = image.astype(np.int64)
         if not np.issubdtype(image.dtype, np.integer):
             raise ValueError(
                 f"{where}: Labels are of type {image.dtype}; labels are integers. "
@@ -210,7 +214,7 @@ class StoredLabels:
     def _looked(self, read: Read, where: Path) -> _Look:
         stored = read()
         image, coloured = self._integers(stored, where)
-        top = 255 if stored.dtype == bool else int(np.iinfo(stored.dtype).max)
+        top = int(np.iinfo(stored.dtype if stored.dtype.kind in "iu" else image.dtype).max)
         return _look(image, coloured, top)
 
 
@@ -399,17 +403,37 @@ class _Decided:
         ):
             self._check_classes()
             return LabelKind.CLASSES, "classes.json names the colours"
-        if count == 1 or (count == 2 and not self._zero and not self._unknown):
-            return self._decide_two(whole)
-        if count < _FEW and max(len(look.values) for look in looks) == 1:
+        if count == 1 and not (self._zero or self._unknown):
+            raise ValueError(
+                f"{self._stored.path} holds {int(numbers[0])} in every pixel; there is nothing to tell "
+                "apart. Save background as 0."
+            )
+        if 1 < count < _FEW and max(len(look.values) for look in looks) == 1:
             shown = ", ".join(str(int(number)) for number in numbers)
             raise self._unsure(f"holds one of the {what} {shown} in each frame")
+        last = int(numbers[-1])
+        void = last in (255, 65535, max(at.top for at in looks)) and not self._coloured
+        if (
+            void
+            and count > 1
+            and (int(numbers[-2]) == count - 1 or last > 4 * int(numbers[-2]))
+            and last > count
+        ):
+            raise self._unsure(
+                f"holds {count - 1} {what} and {last}, which may be an object, a class or unknown",
+                "If it is unknown, save it as -1. Else say",
+            )
+        if count == 1 or (count == 2 and not self._zero and not self._unknown):
+            return self._decide_two(whole)
         if np.median(sizes) < _SPECKS and count > MOST_CLASSES:
             self._check_classes()
         if whole >= _WHOLE:
-            if count >= _FEW or (
-                not self._coloured and 255 < numbers[-1] < max(at.top for at in looks)
-            ):
+            if not (self._zero or self._unknown):
+                raise self._unsure(
+                    f"holds {count} {what}, nearly each in one piece, and no background",
+                    "If one of them is background, save it as 0. Else say",
+                )
+            if count >= _FEW or (not self._coloured and last > 255):
                 return LabelKind.INSTANCES, f"{count} {what}, nearly each in one piece"
             raise self._unsure(f"holds {count} {what}, nearly each in one piece")
         several = f"{count} {what}, in several pieces"
@@ -442,7 +466,7 @@ class _Decided:
         labelled = sum(int(at.pixels.sum()) for at in self._labelled)
         return small and labelled < _THIN * sum(at.size for at in self._labelled)
 
-    def _unsure(self, what: str) -> LabelsUnsure:
+    def _unsure(self, what: str, remedy: str = "Say") -> LabelsUnsure:
         words = {
             LabelKind.INSTANCES: "instances (each number is one object)",
             LabelKind.CLASSES: "classes (each number is a class of pixels)",
@@ -452,7 +476,7 @@ class _Decided:
             del words[LabelKind.SCRIBBLES]
         return LabelsUnsure(
             f"{self._stored.path} {what}; that does not tell what the labels mean.",
-            f"Say it with --kind: {' or '.join(words.values())}.",
+            f"{remedy} it with --kind: {' or '.join(words.values())}.",
             "kind",
             tuple(kind.value for kind in words),
         )

@@ -52,8 +52,15 @@ def _order(path: Path, header: TiffHeader) -> tuple[str, list[int], int]:
     return axes, [places[axis] for axis in axes], samples
 
 
-def read_picture(path: Path) -> NDArray[Any]:
+def read_picture(path: Path, *, indices: bool = False) -> NDArray[Any]:
     """Read an image as (H, W), (H, W, C) or (Z, H, W): no transparency, the first of several.
+
+    Parameters
+    ----------
+    path
+        Of the image.
+    indices
+        Of a TIFF file with a palette, read its numbers, not the colours that it shows.
 
     Raises
     ------
@@ -63,10 +70,11 @@ def read_picture(path: Path) -> NDArray[Any]:
         If it is damaged, or no image of one frame.
     """
     if path.suffix.lower() in TIFF_SUFFIXES:
-        header = read_header(path)
+        header = read_header(path, indices=indices)
         _, order, samples = _order(path, header)
         rest = [k for k in range(len(header.shape)) if k not in order]
-        image = read_tiff(path).transpose(rest + order).reshape([header.shape[k] for k in order])
+        stored = read_tiff(path, indices=indices)
+        image = stored.transpose(rest + order).reshape([header.shape[k] for k in order])
         return image[..., :3] if samples == 4 else image
     with _open(path) as image:
         return _pixels(path, image)
@@ -75,18 +83,19 @@ def read_picture(path: Path) -> NDArray[Any]:
 def read_mask(path: Path) -> NDArray[Any]:
     """Read labels as (H, W), (Z, H, W) or colours (H, W, 3); three equal channels are grey.
 
-    A palette counts as colours, or as numbers where it gives two numbers the same colour.  JPEG
-    files near to two values hold 0 and 255.
+    A palette counts as colours if one of those in use is black, which is background, and no two
+    numbers share one; else, and in TIFF files, its numbers count.  JPEG files near to two values hold 0
+    and 255.
     """
     if path.suffix.lower() in TIFF_SUFFIXES:
-        mask = read_picture(path)
+        mask = read_picture(path, indices=True)
     else:
         with _open(path) as image:
             mask = _pixels(path, image)
             if image.mode == "P":
                 numbers = np.asarray(image)
                 shown = np.unique(mask.reshape(-1, mask.shape[-1]), axis=0)
-                if len(shown) < len(np.unique(numbers)):
+                if len(shown) < len(np.unique(numbers)) or shown[0].any():
                     return numbers
     lossy = path.suffix.lower() in (".jpg", ".jpeg")
     if mask.ndim == 3 and mask.shape[-1] == 3 and _is_grey(mask, 8 if lossy else 0):
