@@ -467,7 +467,7 @@ def test_going_on_protects_the_cells_and_paints_a_new_one(make_napari_viewer_pro
     assert again.annotation.mode == "paint"
     viewer.close()
     opened = make_napari_viewer_proxy()
-    opened.open(str(path), plugin="napari-jnet")
+    opened.open(str(path / "project.json"), plugin="napari-jnet")
     other = session(opened)
     other.keeper.wait()
     assert other.annotation.selected_label == 6

@@ -6,14 +6,17 @@ import tifffile
 
 pytest.importorskip("napari")
 
-from qtpy.QtCore import Qt
+from napari.components import ViewerModel
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
 from napari_jnet.data import LabelKind, Project, open_stack
 from napari_jnet.data.synthetic import write_cells_sequence
 from napari_jnet.plugin.layers import training_input
 from napari_jnet.plugin.session import Lifetime, session
 from napari_jnet.plugin.stack.parts import SavedPart
-from napari_jnet.plugin.stack.reader import get_reader
+from napari_jnet.plugin.stack.widget import LoadWidget
+from napari_jnet.plugin.workbench.widget import Workbench
 
 TIMEOUT = 30_000
 LEGEND = (("none", "#000000"), ("cell", "#ff8800"))
@@ -203,13 +206,33 @@ class TestLabels:
         assert click(qtbot, widget) == "done"
         assert [layer.name for layer in widget.viewer.layers] == ["w", "w w_cp_masks.tif"]
 
-    def test_the_image_opens_without_labels_that_do_not_tell(self, volume, monkeypatch):
-        said = []
-        monkeypatch.setattr("napari_jnet.plugin.stack.reader.show_warning", said.append)
-        layers = get_reader(str(volume))(str(volume))
-        assert [kind for _, _, kind in layers] == ["image"]
-        assert len(said) == 1 and "does not tell" in said[0] and "step Stack" in said[0]
-
 
 def write(path, array):
     tifffile.imwrite(path, array, photometric="minisblack")
+
+
+def drop(widget, *urls):
+    """Drop on a widget; return whether it takes what comes."""
+    data = QMimeData()
+    data.setUrls([QUrl(url) for url in urls])
+    keys, buttons = Qt.KeyboardModifier.NoModifier, Qt.MouseButton.LeftButton
+    action, place = Qt.DropAction.CopyAction, QPoint(5, 5)
+    enter = QDragEnterEvent(place, action, data, buttons, keys)
+    enter.ignore()
+    widget.dragEnterEvent(enter)
+    if enter.isAccepted():
+        widget.dropEvent(QDropEvent(QPointF(place), action, data, buttons, keys))
+    return enter.isAccepted()
+
+
+@pytest.mark.parametrize("kind", [LoadWidget, Workbench])
+def test_a_dataset_that_is_dropped_on_the_dock_is_loaded(tmp_path, qtbot, kind):
+    root = write_cells_sequence(tmp_path, frames=(2, 1), shape=(64, 64), cells=2, diameter=20)
+    viewer = ViewerModel()
+    widget = kind(viewer)
+    qtbot.addWidget(widget)
+    assert widget.acceptDrops()
+    assert drop(widget, QUrl.fromLocalFile(str(root)).toString())
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=10000)
+    assert not drop(widget, "https://example.org/cells.tif")
+    assert not drop(widget, *[QUrl.fromLocalFile(str(root)).toString()] * 2)

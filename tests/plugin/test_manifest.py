@@ -31,7 +31,7 @@ def test_every_widget_is_in_the_segment_menu(manifest):
 
 def test_readers_and_samples_are_declared(manifest):
     (reader,) = manifest.contributions.readers
-    assert reader.accepts_directories
+    assert reader.filename_patterns == ["*project.json"] and not reader.accepts_directories
     keys = {sample.key for sample in manifest.contributions.sample_data}
     assert keys == {"cells", "membranes", "lines_and_ellipses", "hela", "u373"}
 

@@ -163,7 +163,12 @@ class Demo:
     def _open(self, sequence: str) -> tuple[Layer, Layer]:
         from napari.layers import Image, Labels
 
-        layers = self.viewer.open(str(self.dataset / sequence), plugin=PLUGIN)
+        from napari_jnet.plugin.stack.reader import path_layers
+
+        layers = [
+            getattr(self.viewer, f"add_{kind}")(data, **options)
+            for data, options, kind in path_layers(self.dataset / sequence)
+        ]
         image = next(layer for layer in layers if isinstance(layer, Image))
         labels = next(layer for layer in layers if isinstance(layer, Labels))
         return image, labels

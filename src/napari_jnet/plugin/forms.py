@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
@@ -25,7 +26,7 @@ from qtpy.QtWidgets import (
 
 from napari_jnet.config import Option
 
-__all__ = ["MessageLine", "OptionEditor", "PathEdit", "small_label", "words"]
+__all__ = ["MessageLine", "OptionEditor", "PathEdit", "dropped_path", "small_label", "words"]
 
 
 def small_label(text: str = "") -> QLabel:
@@ -224,3 +225,11 @@ class MessageLine(QWidget):
 
     def _copy_details(self) -> None:
         QApplication.clipboard().setText(self._details)
+
+
+def dropped_path(event: QDropEvent) -> Path | None:
+    """Return the one file or folder of this machine that is dropped; None for anything else."""
+    data = event.mimeData()
+    urls = data.urls() if data is not None else []
+    local = [Path(url.toLocalFile()) for url in urls if url.isLocalFile()]
+    return local[0] if len(urls) == len(local) == 1 else None

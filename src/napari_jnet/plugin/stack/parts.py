@@ -167,7 +167,7 @@ class ImagePart(QWidget):
     def _stack(self) -> tuple[Stack | None, str]:
         image = self._session.image
         if image is None:
-            return None, "No image yet: choose a path above, or drop files on the window."
+            return None, "No image yet: choose a path above, or drop it here."
         try:
             stack = image_stack(image)
         except ValueError as error:

@@ -6,29 +6,17 @@ once, so that it can be painted on; computed truth is read when shown.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.utils.notifications import show_warning
 from numpy.typing import NDArray
 
-from napari_jnet.data import (
-    Annotation,
-    LabelsUnsure,
-    Stack,
-    ctc,
-    folder,
-    isbi,
-    open_stack,
-    project_format,
-)
+from napari_jnet.data import Annotation, Stack, folder, open_stack, project_format
 from napari_jnet.data.project import Project
 from napari_jnet.data.stack import UNKNOWN
-from napari_jnet.data.tiff import TIFF_SUFFIXES
 from napari_jnet.plugin.legend import legend_options
 
 __all__ = ["get_reader", "path_layers", "stack_layers"]
@@ -36,63 +24,21 @@ __all__ = ["get_reader", "path_layers", "stack_layers"]
 LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[str], list[LayerData]]
 
-# napari-ctc-io reads these; frames and masks in them are no stack of ours.
-_NOT_OURS = re.compile(r"TRA|.*RES", re.IGNORECASE)
 _PAINTABLE = 64 * 2**20  # bytes of annotated frames that are read at once
 _LARGEST_ARRAY = 4 * 2**30  # bytes, of which only annotated frames take memory
 
 
 def get_reader(path: str | list[str]) -> Reader | None:
-    """Return a function that reads the path, or None if the path is not ours.
+    """Return a function that reads a project, or None if the path is none; never raises.
 
-    Ours are projects, CTC datasets, their sequences and SEG folders, TIFF volumes with labels beside
-    them, and folders of images with masks, also in folders named train, valid and
-    test.  Looks at names only, and never raises.
+    Only projects are claimed from napari: datasets, volumes and folders of images look like what
+    other readers open, so they are opened by the step Stack, by its button or dropped on its dock.
     """
     try:
-        return _choose(Path(path)) if isinstance(path, str) else None
+        ours = isinstance(path, str) and project_format.matches(Path(path))
     except (OSError, ValueError):
         return None
-
-
-def _choose(path: Path) -> Reader | None:
-    if project_format.matches(path):
-        return _read_project
-    if _NOT_OURS.fullmatch(path.name):
-        return None
-    if path.is_file():
-        return _choose_file(path)
-    if not path.is_dir():
-        return None
-    if ctc.matches(path) or isbi.matches(path):
-        return _read
-    found = [folder.find_folders(place) for place in (path, *folder.parts(path).values())]
-    return _read if any(one is not None and one.masks for one in found) else None
-
-
-def _choose_file(path: Path) -> Reader | None:
-    if path.suffix.lower() not in TIFF_SUFFIXES:
-        return None
-    volume = isbi.find_volume(path)
-    if volume is not None and volume != Path(path).absolute():
-        return _read_labels
-    known = path.stem.lower() in isbi.ISBI_NAMES or bool(isbi.label_files(path.absolute()))
-    return _read if known else None
-
-
-def _read(path: str) -> list[LayerData]:
-    """Read a stack; labels that cannot be used, or tell nothing, are left out, which is said."""
-    stack = open_stack(path)
-    try:
-        return stack_layers(stack)
-    except (ValueError, OSError) as error:
-        layers = stack_layers(replace(stack, annotations={}))
-        what = error.fact if isinstance(error, LabelsUnsure) else str(error)
-        show_warning(
-            f"The image is opened without its labels. {what} To load them, choose {stack.path} in "
-            "the step Stack, which asks what is missing."
-        )
-        return layers
+    return _read_project if ours else None
 
 
 def _read_project(path: str) -> list[LayerData]:
@@ -130,11 +76,6 @@ def path_layers(
         return project_layers(Project.open(path))
     stack = open_stack(path, sequence=sequence, **said)
     return stack_layers(stack if labels else replace(stack, annotations={}))
-
-
-def _read_labels(path: str) -> list[LayerData]:
-    """Read the labels only: the path is a label volume, its image is a file of its own."""
-    return stack_layers(open_stack(path))[1:]
 
 
 def stack_layers(stack: Stack) -> list[LayerData]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSignalBlocker
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGroupBox, QPushButton, QVBoxLayout
 from superqt.utils import qdebounced
 
 from napari_jnet.data.project_training import PAINTED
 from napari_jnet.data.stack import Annotation, LabelsUnsure, Stack
 from napari_jnet.plugin.annotate.layers import new_annotation
-from napari_jnet.plugin.forms import PathEdit, small_label
+from napari_jnet.plugin.forms import PathEdit, dropped_path, small_label
 from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.stack.labels_part import LabelsPart
 from napari_jnet.plugin.stack.moved import MovedPart
@@ -67,6 +68,7 @@ class LoadWidget(JobWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
+        self.setAcceptDrops(True)
         self._look_relay = Relay()
         self._lifetime.at_end(self._look_relay.close)
         self._look_again = False
@@ -213,6 +215,19 @@ class LoadWidget(JobWidget):
         self._said = False
         self._start(job, f"loading {path.name}")
         self.progress.setFormat("reading labels…")
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+        """Take one file or folder that is dropped."""
+        if event is not None and dropped_path(event) is not None:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:
+        """Load what is dropped."""
+        path = None if event is None else dropped_path(event)
+        if event is not None and path is not None:
+            event.acceptProposedAction()
+            self.set_path(path)
+            self.load()
 
     def _sequence(self) -> str | None:
         return self.sequence_combo.currentText() or None

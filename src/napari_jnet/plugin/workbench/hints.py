@@ -120,7 +120,7 @@ def advise(facts: Facts) -> Hint:
             f"Your strokes are not saved: {facts.unsaved.removeprefix('not saved: ')}", "stack"
         )
     if not facts.image:
-        return Hint("Open a stack: choose its path below, or drop it on the window.", "stack")
+        return Hint("Open a stack: choose its path below, or drop it on this dock.", "stack")
     if facts.training != "idle":
         return _while_training(facts)
     if facts.offer:

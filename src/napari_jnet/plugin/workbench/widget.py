@@ -6,9 +6,10 @@ import traceback
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QSize
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
-from napari_jnet.plugin.forms import MessageLine
+from napari_jnet.plugin.forms import MessageLine, dropped_path
 from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.keeping.remedy_button import RemedyButton
 from napari_jnet.plugin.session import Lifetime, session
@@ -44,6 +45,7 @@ class Workbench(QWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        self.setAcceptDrops(True)
         self._viewer = napari_viewer
         self._session = session(napari_viewer)
         self._docked = False
@@ -124,6 +126,15 @@ class Workbench(QWidget):
         """Open the touching cells of the sample data, without their truth, to try everything on."""
         data, options = sample_image()
         self._viewer.add_image(data, **options)
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+        """Take one file or folder that is dropped, whichever step is shown."""
+        if event is not None and dropped_path(event) is not None:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:
+        """Load what is dropped, in the step Stack."""
+        self.show_step("stack").dropEvent(event)
 
     def sizeHint(self) -> QSize:
         """Ask for as much width as the steps need: the image is what one looks at."""
