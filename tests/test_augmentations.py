@@ -120,7 +120,7 @@ def test_targets_are_exact_up_to_the_edge_of_the_patch() -> None:
     made = frames(count=1)
     store = load_frames(made, (0,), torch.device("cpu"))
     _, targets = draw_batch(store, config, 9.0, seeded())
-    whole = make_targets(store.labels, 9.0, kind=LabelKind.INSTANCES).distance[0]
+    whole = make_targets(store.labels[0][None], 9.0, kind=LabelKind.INSTANCES).distance[0]
     windows = whole.unfold(0, 16, 1).unfold(1, 16, 1)
     difference = (windows - targets.distance[0]).abs().amax((-1, -2))
     # The centre is drawn between pixels, so the labels are those of one of the nearest windows.
@@ -210,16 +210,100 @@ def test_intensity_off_is_the_identity() -> None:
     assert torch.equal(change_intensity(patches, NOTHING, seeded()), patches)
 
 
-def test_frames_of_differing_size_do_not_see_the_padding() -> None:
-    small, large = frames((40, 50), 1)[0], frames((64, 80), 1)[0]
-    store = load_frames([small, large], (0,), torch.device("cpu"))
-    config = Config().replace({"training.patch_size": 64, "training.batch_size": 2})
-    alone = load_frames([small], (0,), torch.device("cpu"))
+def test_frames_of_differing_size_are_each_held_once_and_at_their_own_size() -> None:
+    """One large frame makes the others no larger, and no frame sees what is not its own."""
+    made = [*frames((40, 50), 6), frames((640, 800), 1)[0]]
+    store = load_frames(made, (0,), torch.device("cpu"))
+    for kind, parts in (("images", store.images), ("labels", store.labels)):
+        held = sum(part.untyped_storage().nbytes() for part in parts)
+        assert held == 4 * sum(frame.labels.size for frame in made), kind
+    config = Config().replace({"training.patch_size": 64, "training.batch_size": 7})
     for seed in range(3):
-        labels = draw_batch(store, config, 3.0, seeded(seed))[1]
-        assert labels.known.all()
-    assert (store.images[0, :, 40:] == 0).all()
-    torch.testing.assert_close(store.images[0, :, :40, :50], alone.images[0])
+        assert draw_batch(store, config, 3.0, seeded(seed))[1].known.all()
+    alone = load_frames(made[:1], (0,), torch.device("cpu"))
+    torch.testing.assert_close(store.images[0], alone.images[0])
+
+
+def test_a_frame_too_small_for_the_levels_is_mirrored_and_learned_from() -> None:
+    """A crop of 20 pixels beside frames of 96: the lowest level needs 64."""
+    crop, large = frames((20, 20), 1)[0], frames((96, 96), 1)[0]
+    store = load_frames([crop, large], (-5, -4, -3, -2, -1, 0), torch.device("cpu"))
+    torch.testing.assert_close(store.labels[0][:20, :20], torch.from_numpy(crop.labels))
+    assert set(store.labels[0].unique().tolist()) == set(np.unique(crop.labels).tolist())
+    config = Config().replace({"training.patch_size": 64, "training.batch_size": 2})
+    levels, targets = draw_batch(store, config, 3.0, seeded())
+    assert all(torch.isfinite(level).all() for level in levels) and targets.known.all()
+
+
+def test_frames_all_too_small_for_the_levels_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"level is -5.*at least 64 x 64.*largest frame has 20.*Use"
+    ):
+        load_frames(frames((20, 30), 2), (-5, -4), torch.device("cpu"))
+
+
+def stroked(shape: tuple[int, int], boxes: list[tuple[int, int, int, int]]) -> AnnotatedFrame:
+    """A frame of which only some boxes (top, left, height, width) are known."""
+    labels = np.full(shape, UNKNOWN, np.int32)
+    for index, (top, left, height, width) in enumerate(boxes):
+        labels[top : top + height, left : left + width] = index % 2
+    image = np.random.default_rng(0).normal(size=shape)
+    return AnnotatedFrame("t0", image, labels, LabelKind.CLASSES)
+
+
+def known_patches(frame: AnnotatedFrame, levels: tuple[int, ...], patch: int) -> list[bool]:
+    config = Config().replace({"training.patch_size": patch, "training.batch_size": 8})
+    store = load_frames([frame], levels, torch.device("cpu"))
+    generator = seeded(5)
+    batches = [draw_batch(store, config, 3.0, generator)[1].known for _ in range(12)]
+    return torch.cat(batches).flatten(1).any(dim=1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("boxes", "levels", "least"),
+    [
+        ([(400, 300, 4, 40), (90, 700, 40, 4)], (0,), 0.9),
+        ([(500, 500, 3, 3)], (-2, -1), 0.9),
+        ([(797, 100, 3, 40)], (-1,), 0.3),  # at the edge, which a turned patch may miss
+    ],
+)
+def test_patches_are_drawn_where_something_is_known(
+    boxes: list[tuple[int, int, int, int]], levels: tuple[int, ...], least: float
+) -> None:
+    """By chance, one patch in twenty would hold a stroke."""
+    assert np.mean(known_patches(stroked((800, 900), boxes), levels, 64)) > least
+
+
+def test_every_stroke_is_drawn_alike() -> None:
+    """A small stroke far from a large area is seen as often as a pixel of that area."""
+    frame = stroked((600, 600), [(50, 50, 4, 4), (200, 200, 300, 300)])
+    store = load_frames([frame], (0,), torch.device("cpu"))
+    config = Config(augmentation=NOTHING).replace(
+        {"training.patch_size": 64, "training.batch_size": 64}
+    )
+    generator, seen = seeded(1), np.zeros(2)
+    lone = store.labels[0].clone()
+    for _ in range(40):
+        positions = draw_batch(store, config, 3.0, generator)[1].known
+        full = positions.flatten(1).sum(dim=1)
+        seen += [
+            int((full == 16).sum()),
+            float(full[full > 16].sum()) / lone[200:500, 200:500].numel(),
+        ]
+    assert 0.5 < seen[0] / seen[1] < 2
+
+
+def test_an_unknown_pixel_changes_no_place_of_a_patch() -> None:
+    """Frames that are known, or nearly, are drawn from as ever, number for number."""
+    whole = frames((96, 96), 2)
+    holed = [dataclasses.replace(frame, labels=frame.labels.copy()) for frame in whole]
+    holed[1].labels[40:44, 40:44] = UNKNOWN
+    config = Config().replace({"training.patch_size": 48, "training.batch_size": 4})
+    drawn = [
+        draw_batch(load_frames(made, (0,), torch.device("cpu")), config, 3.0, seeded(2))[0][0]
+        for made in (whole, holed)
+    ]
+    assert torch.equal(*drawn)
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,9 @@ def test_validation_weighs_with_the_balance_of_the_training_frames(
 
 def test_weights_are_of_all_frames_of_the_store() -> None:
     store = load_frames(near_cells(), (0,), torch.device("cpu"), WEIGHTED)
-    assert store.borders is not None and store.borders.shape == store.labels.shape
-    assert store.class_weights is not None
-    weight = store.class_weights[(store.labels > 0).long()] + store.borders
+    assert store.borders is not None and store.class_weights is not None
+    labels, borders = torch.stack(store.labels), torch.stack(store.borders)
+    weight = store.class_weights[(labels > 0).long()] + borders
     gap = weight[:, 20, 18:21]
     assert (gap > weight[:, 2, :1] + 5).all()
 

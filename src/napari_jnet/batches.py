@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from napari_jnet.augmentations import (
@@ -21,28 +22,31 @@ from napari_jnet.augmentations import (
 )
 from napari_jnet.config import Config
 from napari_jnet.config.original import OriginalAugmentation
-from napari_jnet.data.stack import AnnotatedFrame, LabelKind
+from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
 from napari_jnet.normalization import frame_tensor, is_constant, level_statistics
 from napari_jnet.pyramid import pool
 from napari_jnet.targets import Targets, make_targets
 from napari_jnet.weights import class_weights, frame_borders, pixel_weights
 from napari_jnet.whole_frames import WholeFrames, load_whole_frames
 
-__all__ = ["FrameStore", "draw_batch", "load_frames"]
+__all__ = ["FrameStore", "draw_batch", "load_frames", "mirror", "smallest_side"]
+
+_CELLS_OF_PATCH = 16
+"""Places of a patch are told apart by this part of its side."""
+_REACH = 0.3
+"""A pixel this near to the centre, as a part of the side, stays in a patch that is turned and scaled."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrameStore:
-    """Training frames, pooled to the network's top level, side by side on the device.
-
-    Frames of differing size are padded to the largest; `sizes` says what is real.
+    """Training frames on the device, pooled to the network's top level, each of its own size.
 
     Attributes
     ----------
     images
-        (F, C, h, w) float32, standardised at the top level.
+        For each frame (C, h, w) float32, standardised at the top level.
     labels
-        (F, h * unit, w * unit) int32, at full resolution.
+        For each frame (h * unit, w * unit) int32, at full resolution.
     sizes
         (F, 2), height and width at the top level.
     gains
@@ -52,28 +56,65 @@ class FrameStore:
     class_weights
         (K,) float32, or None where classes are not balanced.
     borders
-        (F, h * unit, w * unit) float32, the border weights, or None where borders weigh nothing.
+        For each frame (h * unit, w * unit) float32, the border weights; None where borders weigh
+        nothing.
     whole
-        The frames for the augmentations of the original J-Net, or None where these are off.
+        The frames for the augmentations of the original J-Net, which then are kept only here; None
+        where these are off.
     """
 
-    images: Tensor
-    labels: Tensor
+    images: tuple[Tensor, ...]
+    labels: tuple[Tensor, ...]
     sizes: Tensor
     gains: Tensor
     levels: tuple[int, ...]
     kind: LabelKind
     class_weights: Tensor | None = None
-    borders: Tensor | None = None
+    borders: tuple[Tensor, ...] | None = None
     whole: WholeFrames | None = None
+    _places: dict[int, list[tuple[Tensor, Tensor] | None]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.sizes)
 
     @property
     def unit(self) -> int:
         """Pixels of the full frame along the side of one pixel at the top level."""
         return int(2 ** -self.levels[-1])
+
+    def places(self, patch: int) -> list[tuple[Tensor, Tensor] | None]:
+        """Return where patches of a side, in pixels at the top level, hold something known.
+
+        Returns
+        -------
+        list
+            For each frame None where that is everywhere, else the places as parts of the room that the
+            patch has, float32 (P, 2), and the extent of each, (2,).
+        """
+        if patch not in self._places:
+            self._places[patch] = [
+                _known_places(labels, tuple(size), self.unit, patch)
+                for labels, size in zip(self.labels, self.sizes.int().tolist(), strict=True)
+            ]
+        return self._places[patch]
+
+
+def smallest_side(levels: Sequence[int]) -> int:
+    """Return the pixels that a side of a frame needs for these levels, in the full frame."""
+    return int(2 ** (1 - min(levels)))
+
+
+def mirror(frame: AnnotatedFrame, side: int) -> AnnotatedFrame:
+    """Continue a frame, mirrored at its lower and right edges, until no side is shorter than ``side``."""
+    short = [max(side - length, 0) for length in frame.labels.shape]
+    if not any(short):
+        return frame
+    more = [(0, short[0]), (0, short[1])]
+    return dataclasses.replace(
+        frame,
+        image=np.pad(frame.image, [*more, (0, 0)][: frame.image.ndim], mode="symmetric"),
+        labels=np.pad(frame.labels, more, mode="symmetric"),
+    )
 
 
 def load_frames(
@@ -87,22 +128,39 @@ def load_frames(
     Parameters
     ----------
     frames
-        To train on.
+        To train on, of any sizes.  One too small for the levels is continued by mirroring it.
     levels
         That the network takes, lowest first.
     device
-        Where to.
+        Where to.  On the CPU the labels are shared, not copied.
     config
         Whether classes are balanced and borders weighted; None does neither.
 
     Raises
     ------
     ValueError
-        If a frame is constant, has values that are not finite, or too few pixels for the levels.
+        If a frame is constant or has values that are not finite, or if all of them have too few pixels
+        for the levels.
     """
+    config = config or Config()
     images, labels, gains = [], [], []
-    unit = 2 ** -levels[-1]
-    how = (config or Config()).network.standardization
+    unit, side = 2 ** -levels[-1], smallest_side(levels)
+    largest = max(min(frame.labels.shape) for frame in frames)
+    if largest < side:
+        raise ValueError(
+            f"The network's lowest level is {levels[0]}, which needs frames of at least {side} x {side} "
+            f"pixels; the largest frame has {largest} on its shorter side. Use fewer levels "
+            "(network.resolution_levels) or larger frames."
+        )
+    frames = [mirror(frame, side) for frame in frames]
+    how = config.network.standardization
+    if config.augmentation.original:
+        bound = config.targets.dt_bound
+        assert bound is not None
+        whole = load_whole_frames(frames, levels, bound, device, config)
+        sizes = torch.tensor([frame.labels.shape for frame in frames]) // unit
+        none = torch.zeros(0, device=device)
+        return FrameStore((), (), sizes, none, levels, frames[0].kind, whole=whole)
     for frame in frames:
         image = frame_tensor(frame.image, frame.name, standardization=how)
         if is_constant(image):
@@ -115,55 +173,57 @@ def load_frames(
         images.append((pooled - means[-1, :, None, None]) / (3 * deviations[-1, :, None, None]))
         gains.append(deviations[-1] / deviations)
         height, width = (unit * side for side in pooled.shape[-2:])
-        labels.append(torch.from_numpy(np.ascontiguousarray(frame.labels[:height, :width])))
+        known = torch.from_numpy(np.ascontiguousarray(frame.labels)).to(device)
+        labels.append(known[:height, :width])
+        images[-1] = images[-1].to(device)
     sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.float32)
+    balance = config.training.class_balance
+    borders = [frame_borders(frame, config.training, device) for frame in frames]
     return FrameStore(
-        images=_side_by_side(images).to(device),
-        labels=_side_by_side(labels).to(device),
+        images=tuple(images),
+        labels=tuple(labels),
         sizes=sizes.to(device),
         gains=torch.stack(gains).to(device),
         levels=levels,
         kind=frames[0].kind,
-        whole=_whole(frames, levels, device, config or Config()),
-        **_weights(frames, labels, device, config or Config()),
+        class_weights=class_weights(frames, config.network.classes).to(device) if balance else None,
+        borders=tuple(
+            part[: known.shape[0], : known.shape[1]]
+            for part, known in zip(borders, labels, strict=True)
+            if part is not None
+        )
+        or None,
     )
 
 
-def _whole(
-    frames: Sequence[AnnotatedFrame], levels: tuple[int, ...], device: torch.device, config: Config
-) -> WholeFrames | None:
-    if not config.augmentation.original:
+def _known_places(
+    labels: Tensor, size: tuple[int, ...], unit: int, patch: int
+) -> tuple[Tensor, Tensor] | None:
+    """Find the places of a patch where it holds a known pixel near its centre; see `places`."""
+    known = labels != UNKNOWN
+    if known.all():
         return None
-    bound = config.targets.dt_bound
-    assert bound is not None
-    return load_whole_frames(frames, levels, bound, device, config)
-
-
-def _weights(
-    frames: Sequence[AnnotatedFrame], labels: Sequence[Tensor], device: torch.device, config: Config
-) -> dict[str, Tensor]:
-    """Make the weights that the configuration asks for, once for the whole training."""
-    made = {}
-    if config.training.class_balance:
-        made["class_weights"] = class_weights(frames, config.network.classes).to(device)
-    maps = [frame_borders(frame, config.training, device) for frame in frames]
-    borders = [
-        border[: part.shape[0], : part.shape[1]]
-        for border, part in zip(maps, labels, strict=True)
-        if border is not None
-    ]
-    if borders:
-        made["borders"] = _side_by_side(borders)
-    return made
-
-
-def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
-    height = max(part.shape[-2] for part in parts)
-    width = max(part.shape[-1] for part in parts)
-    together = parts[0].new_zeros((len(parts), *parts[0].shape[:-2], height, width))
-    for row, part in zip(together, parts, strict=True):
-        row[..., : part.shape[-2], : part.shape[-1]] = part
-    return together
+    room = [max(side - patch, 0) for side in size]
+    counts = [max(-(-side * _CELLS_OF_PATCH // patch), 1) for side in room]
+    found = np.zeros(counts, bool)
+    pixels = (known.nonzero().cpu().numpy() // unit).T
+    # A patch that is to hold a pixel at the edge of the frame in its middle lies at that edge.
+    found[
+        tuple(
+            (((where - (patch - 1) / 2) / max(side, 1)).clip(0, 1) * count)
+            .astype(int)
+            .clip(max=count - 1)
+            for where, side, count in zip(pixels, room, counts, strict=True)
+        )
+    ] = True
+    reach = [int(_REACH * patch * n / max(side, 1)) for side, n in zip(room, counts, strict=True)]
+    found = ndimage.maximum_filter(
+        found, [2 * min(r, n) + 1 for r, n in zip(reach, counts, strict=True)]
+    )
+    if found.all():
+        return None
+    extent = 1 / torch.tensor(counts, dtype=torch.float32)
+    return torch.from_numpy(np.argwhere(found)).float() * extent, extent
 
 
 def draw_batch(
@@ -193,36 +253,54 @@ def draw_batch(
     -----
     Labels are sampled with a margin of the bound around the patch, so that a boundary just outside
     is known and the distances inside are exact.
+
+    All places of a frame are equally likely, but for those where nothing known would be in the patch:
+    these are not drawn.
     """
     if store.whole is not None:
         return _draw_whole(store.whole, config, generator)
-    training, device = config.training, store.images.device
+    training, device = config.training, store.sizes.device
     count, margin = training.batch_size, math.ceil(bound / store.unit)
     step = 2 ** (store.levels[-1] - store.levels[0])
-    side = min(training.patch_size, max(store.images.shape[-2:]))
+    side = min(training.patch_size, int(store.sizes.max()))
     size = -(-side // step) * step
-    chosen = _choose(len(store), count, generator).to(device)
-    sizes = store.sizes[chosen]
+    chosen = _choose(len(store), count, generator)
+    sizes = store.sizes[chosen.to(device)]
     field = draw_field(count, size + 2 * margin, config.augmentation, generator)
     grid = sample_grid(
-        _draw_centres(sizes, size, generator),
+        _draw_centres(store, chosen, size, generator),
         draw_matrix(count, config.augmentation, generator).to(device),
         None if field is None else field.to(device),
         size + 2 * margin,
         sizes,
     )
     inner = slice(margin, margin + size)
-    patches = sample_images(store.images[chosen], grid[:, inner, inner])
+    frames = chosen.tolist()
+    patches = _sampled(sample_images, store.images, frames, grid[:, inner, inner])
     patches = change_intensity(patches, config.augmentation, generator)
-    gains = store.gains[chosen][..., None, None]
+    gains = store.gains[chosen.to(device)][..., None, None]
     levels = [
         pool(patches, level - store.levels[-1]) * gains[:, index]
         for index, level in enumerate(store.levels)
     ]
     full = (grid + 0.5) * store.unit - 0.5
-    labels = sample_labels(store.labels[chosen], full)
-    borders = None if store.borders is None else sample_labels(store.borders[chosen], full)
+    labels = _sampled(sample_labels, store.labels, frames, full)
+    borders = None
+    if store.borders is not None:
+        borders = _sampled(sample_labels, store.borders, frames, full)
     return levels, _batch_targets(labels, borders, store, config, bound).crop(margin)
+
+
+def _sampled(
+    sample: Callable[[Tensor, Tensor], Tensor],
+    maps: Sequence[Tensor],
+    frames: Sequence[int],
+    grid: Tensor,
+) -> Tensor:
+    """Sample each patch from its own frame, so that no frame is copied."""
+    return torch.cat(
+        [sample(maps[frame][None], part[None]) for frame, part in zip(frames, grid, strict=True)]
+    )
 
 
 def _batch_targets(
@@ -237,7 +315,7 @@ def _batch_targets(
     )
     return dataclasses.replace(
         made,
-        distance=made.distance * store.unit,
+        distance=(made.distance * store.unit).clamp_(max=bound),
         weight=pixel_weights(made.segmentation, store.class_weights, borders),
     )
 
@@ -257,8 +335,18 @@ def _choose(frames: int, count: int, generator: torch.Generator) -> Tensor:
     return torch.cat(drawn)[:count]
 
 
-def _draw_centres(sizes: Tensor, patch: int, generator: torch.Generator) -> Tensor:
+def _draw_centres(
+    store: FrameStore, chosen: Tensor, patch: int, generator: torch.Generator
+) -> Tensor:
     """Patch centres such that the patch lies in the frame, or at the centre of a smaller frame."""
-    position = torch.rand(len(sizes), 2, generator=generator).to(sizes.device)
+    position = torch.rand(len(chosen), 2, generator=generator)
+    places = store.places(patch)
+    for row, frame in zip(position, chosen.tolist(), strict=True):
+        if (known := places[frame]) is not None:
+            corners, extent = known
+            place, within = divmod(float(row[0]) * len(corners), 1)
+            row[0] = within
+            row.mul_(extent).add_(corners[int(place)])
+    sizes = store.sizes[chosen.to(store.sizes.device)]
     room = (sizes - patch).clamp(min=0)
-    return (sizes - 1) / 2 + (position - 0.5) * room
+    return (sizes - 1) / 2 + (position.to(sizes.device) - 0.5) * room

@@ -76,5 +76,4 @@ def sample_labels(labels: Tensor, grid: Tensor) -> Tensor:
     height, width = labels.shape[-2:]
     rows = grid[..., 0].round().long().clamp_(0, height - 1)
     columns = grid[..., 1].round().long().clamp_(0, width - 1)
-    index = (rows * width + columns).flatten(1)
-    return labels.flatten(1).gather(1, index).view(grid.shape[:3])
+    return labels[torch.arange(len(labels), device=labels.device)[:, None, None], rows, columns]
