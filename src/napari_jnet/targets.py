@@ -156,7 +156,7 @@ def make_targets(
         dt_bound in pixels of these labels.
     kind
         INSTANCES: an object is complete, so its contact with an unknown pixel is a boundary.
-        Otherwise such a contact says nothing.
+        Otherwise, and for background, such a contact says nothing.
     classes
         Of the network, as in `class_indices`.
     metric
@@ -175,10 +175,10 @@ def make_targets(
     unknown = labels == UNKNOWN
     boundary = boundary_pixels(labels)
     if unknown.any():
+        certain = _certain_contacts(labels)
         if kind is LabelKind.INSTANCES:
-            boundary &= ~unknown
-        else:
-            boundary = _certain_contacts(labels)
+            certain |= boundary & (labels > 0)
+        boundary = certain
         hidden = truncated_distance(unknown, bound + 1, metric) - 1
         distance = truncated_distance(boundary, bound, metric)
         distance_known = ~unknown & (distance <= hidden)
