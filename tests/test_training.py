@@ -464,7 +464,15 @@ class TestNewFrames:
         assert isinstance(start, TrainingStart) and start.start_epoch == 2
         assert "t003" in start.training_frames
 
-    @pytest.mark.parametrize("fault", ["empty", "constant", "class"])
+    def test_a_frame_that_shows_nothing_is_skipped_and_said(self, tmp_path: Path) -> None:
+        more = cells(5)
+        more[3] = dataclasses.replace(more[3], image=np.full((48, 48), 7.0))
+        events = list(train(cells(3), tmp_path / "run", TINY, new_frames=self.given(more)))
+        (told,) = of(NewFrames, events)
+        assert told.added == ("t004",)
+        assert any("t003 has the value 7 in every pixel" in n.text for n in of(Notice, events))
+
+    @pytest.mark.parametrize("fault", ["empty", "class"])
     def test_annotations_that_cannot_be_used_end_no_training(
         self, tmp_path: Path, fault: str
     ) -> None:
@@ -475,29 +483,13 @@ class TestNewFrames:
             ]
 
         wrong = [] if fault == "empty" else classes(4)
-        if fault == "constant":
-            wrong[3] = dataclasses.replace(wrong[3], image=np.full((48, 48), 7.0))
-        elif fault == "class":
+        if fault == "class":
             wrong[3].labels[:9] = 3
         events = list(train(classes(3), tmp_path / "run", TINY, new_frames=self.given(wrong)))
         assert isinstance(events[-1], TrainingEnd)
         assert not of(NewFrames, events)
-        said = {"empty": "no annotated frame", "constant": "in every pixel", "class": "4 classes"}
+        said = {"empty": "no annotated frame", "class": "4 classes"}
         assert any(said[fault] in notice.text for notice in of(Notice, events))
-
-
-def test_unknown_pixels_change_nothing(tmp_path: Path) -> None:
-    """What an unknown pixel would have been must not matter to the network."""
-    frames = []
-    for value in (0, 3):
-        made = cells(2)
-        for frame in made:
-            frame.labels[:20] = value
-            frame.labels[:20] = UNKNOWN
-        frames.append([AnnotatedFrame(f.name, f.image, f.labels, LabelKind.CLASSES) for f in made])
-    for name, part in zip("ab", frames, strict=True):
-        list(train(part, tmp_path / name, TINY))
-    assert_same_weights(tmp_path / "a/last.pt", tmp_path / "b/last.pt")
 
 
 class TestBadInput:

@@ -78,7 +78,7 @@ def test_validation_weighs_with_the_balance_of_the_training_frames(
     frames = near_cells(void=True)
     balance = class_weights(frames[:2], 2)
     checked = Validation(frames[2:], config, torch.device("cpu"), balance)
-    weight = checked.targets[0].weight
+    weight = checked.targets(frames[2]).weight
     assert weight is not None
     unit = 2**-level
     labels = frames[2].labels[: 48 // unit * unit, : 49 // unit * unit]
@@ -114,7 +114,7 @@ def test_two_classes_by_softmax_learn_objects() -> None:
     store = load_frames(near_cells(), (0,), torch.device("cpu"), WEIGHTED)
     assert store.kind is LabelKind.INSTANCES
     checked = Validation(near_cells(), WEIGHTED, torch.device("cpu"))
-    for targets in checked.targets:
+    for targets in map(checked.targets, checked.frames):
         assert targets.segmentation.unique().tolist() == [0, 1]
         plain = dataclasses.replace(targets, weight=None)
         assert torch.isfinite(segmentation_loss(torch.randn(1, 2, 48, 49), plain))

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_jnet.config import Config, NetworkConfig
+from napari_jnet.data.fitting import misfit
 from napari_jnet.data.pieces import numbered_pieces
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
 from napari_jnet.networks import network_class
 
 __all__ = [
     "adapt",
+    "check_fit",
     "class_count",
+    "frame_channels",
     "is_sparse",
     "object_areas",
     "resolution_levels",
@@ -43,9 +46,13 @@ def object_areas(frames: Sequence[AnnotatedFrame]) -> NDArray[np.int64]:
     Objects are the separate pieces of each number (see `numbered_pieces`), and of class labels the
     4-connected parts of each class above background.
     """
-    areas = [np.bincount(objects.ravel())[1:] for frame in frames for objects in _objects(frame)]
-    together = np.concatenate(areas) if areas else np.zeros(0, np.int64)
-    return np.sort(together[together > 0])
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *map(_areas, frames)]))
+
+
+def _areas(frame: AnnotatedFrame) -> NDArray[np.int64]:
+    counts = [np.bincount(objects.ravel())[1:] for objects in _objects(frame)]
+    together = np.concatenate([np.zeros(0, np.int64), *counts])
+    return together[together > 0]
 
 
 def _objects(frame: AnnotatedFrame) -> Iterator[NDArray[np.signedinteger[Any]]]:
@@ -87,19 +94,39 @@ def typical_diameter(frames: Sequence[AnnotatedFrame]) -> float | None:
 
     Notes
     -----
-    Of objects that are painted whole it is the diameter of a disc of the same area, or less where
-    areas of a class are long and thin.  A stroke says more by its length than by its area: it counts
-    with the diagonal of its bounding box.
+    Each frame with objects has one vote, shared by its objects.  Of objects that are painted whole it
+    is the diameter of a disc of the same area, or less where areas of a class are long and thin.  A
+    stroke says more by its length than by its area: in a frame of strokes it counts with the diagonal
+    of its bounding box.  Frames painted whole decide alone where there are any.
     """
-    if not any(is_sparse(frame) for frame in frames):
-        widths = np.concatenate([np.zeros(0), *(_widths(frame) for frame in frames)])
-        return float(np.median(widths)) if widths.size else None
-    lengths: list[float] = []
-    for frame in frames:
-        strokes, _ = ndimage.label(frame.labels > 0)
-        boxes: list[tuple[slice, ...]] = [*ndimage.find_objects(strokes)]
-        lengths += [math.hypot(*(side.stop - side.start for side in box)) for box in boxes]
-    return float(np.median(lengths)) if lengths else None
+    whole = [frame for frame in frames if not is_sparse(frame)]
+    return _percentile([_widths(f) for f in whole], 50) or _percentile(
+        [_lengths(f) for f in frames if is_sparse(f)], 50
+    )
+
+
+def _lengths(frame: AnnotatedFrame) -> NDArray[np.float64]:
+    """Return how long each stroke is in pixels: the diagonal of its bounding box."""
+    strokes, _ = ndimage.label(frame.labels > 0)
+    boxes: list[tuple[slice, ...]] = [*ndimage.find_objects(strokes)]
+    return np.array([math.hypot(*(side.stop - side.start for side in box)) for box in boxes])
+
+
+def _percentile(frames: Sequence[NDArray[np.number[Any]]], part: float) -> float | None:
+    """Return a percentile of the values of all frames, where each frame has the same weight.
+
+    So one frame with more objects than all others together does not decide alone.
+    """
+    values = np.concatenate([np.zeros(0), *frames])
+    if not values.size:
+        return None
+    weights = np.concatenate([np.full(len(of), 1 / len(of)) for of in frames if len(of)])
+    order = np.argsort(values)
+    # the middle of each value on a scale from 0 to 100; of one frame they are evenly spaced
+    middles = np.cumsum(weights[order]) - weights[order] / 2
+    ends = middles[0], middles[-1]
+    scale = (middles - ends[0]) / max(ends[1] - ends[0], 1e-12) * 100
+    return float(np.interp(part, scale, values[order]))
 
 
 def class_count(config: Config, frames: Sequence[AnnotatedFrame]) -> int:
@@ -114,6 +141,35 @@ def class_count(config: Config, frames: Sequence[AnnotatedFrame]) -> int:
     return max(classes, largest + 1) if largest > 1 else classes
 
 
+def frame_channels(frame: AnnotatedFrame) -> int:
+    """Return the channels of a frame."""
+    return 1 if frame.image.ndim == 2 else frame.image.shape[-1]
+
+
+def check_fit(network: NetworkConfig, frames: Sequence[AnnotatedFrame], name: str) -> None:
+    """Refuse frames that a trained network cannot learn from or be scored on; see `misfit`.
+
+    Parameters
+    ----------
+    network
+        That of the model, as it was trained.
+    frames
+        Each of them has to fit.
+    name
+        What the model is called in the error.
+
+    Raises
+    ------
+    ValueError
+        With both numbers.
+    """
+    for frame in frames:
+        largest = int(frame.labels.max(initial=0))
+        channels = frame_channels(frame)
+        if why := misfit(network, name, kind=frame.kind, largest=largest, channels=channels):
+            raise ValueError(why)
+
+
 def resolution_levels(
     network: NetworkConfig, frames: Sequence[AnnotatedFrame], top: int
 ) -> tuple[int, ...]:
@@ -124,12 +180,13 @@ def resolution_levels(
     network
         Says how many levels it likes.
     frames
-        The smallest of them decides how far down it goes: to 8 pixels.
+        The median of their shorter sides decides how far down it goes: to 8 pixels.  Frames that are
+        smaller yet are mirrored while training.
     top
         Level of the answer, 0 or less; frames too small for it take the lowest there is.
     """
-    smallest = min(min(frame.image.shape[:2]) for frame in frames)
-    deepest = int(math.log2(max(smallest, 8) / 8))
+    sides = sorted(min(frame.image.shape[:2]) for frame in frames)
+    deepest = int(math.log2(max(sides[len(sides) // 2], 8) / 8))
     top = max(top, -deepest)
     depth = network_class(network.name).depth(network, top + deepest + 1)
     return tuple(range(top - depth + 1, top + 1))
@@ -153,15 +210,15 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
 
     Notes
     -----
-    The median diameter decides: the top level halves the frame until it is near 30 pixels (40, and
-    once at most, where labels are strokes), ``dt_bound`` is 0.4 diameters.  Strokes know no boundary, so
-    that a network that learns from nothing else answers without a distance, and how small an object may
-    be is left to the user.
+    The median diameter decides, in which every frame has one vote: the top level halves the frame until
+    it is near 30 pixels (40, and once at most, where labels are strokes), ``dt_bound`` is 0.4 diameters.
+    Strokes know no boundary, so that a network that learns from nothing else answers without a distance,
+    and how small an object may be is left to the user.
     """
-    areas, typical = object_areas(frames), typical_diameter(frames) or 30.0
+    typical = typical_diameter(frames) or 30.0
+    small = _percentile([_areas(frame) for frame in frames if not is_sparse(frame)], 5)
     sparse = all(is_sparse(frame) for frame in frames)
-    image = frames[0].image
-    changes: dict[str, object] = {"network.in_channels": 1 if image.ndim == 2 else image.shape[-1]}
+    changes: dict[str, object] = {"network.in_channels": frame_channels(frames[0])}
     changes["network.classes"] = class_count(config, frames)
     network = config.network
     if not network.resolution_levels:
@@ -177,6 +234,6 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
         changes["targets.dt_bound"] = bound
     if config.training.loss != "bce+mse":
         changes["network.distance_scale"] = bound
-    if not config.instances.min_size and areas.size and not sparse:
-        changes["instances.min_size"] = int(SMALLEST_OBJECT * np.percentile(areas, 5))
+    if not config.instances.min_size and small is not None and not sparse:
+        changes["instances.min_size"] = int(SMALLEST_OBJECT * small)
     return config.replace(changes)

@@ -29,7 +29,7 @@ from napari_jnet.targets import Targets, make_targets
 from napari_jnet.weights import class_weights, frame_borders, pixel_weights
 from napari_jnet.whole_frames import WholeFrames, load_whole_frames
 
-__all__ = ["FrameStore", "draw_batch", "load_frames", "mirror", "smallest_side"]
+__all__ = ["FrameStore", "draw_batch", "epoch_pixels", "load_frames", "mirror", "smallest_side"]
 
 _CELLS_OF_PATCH = 16
 """Places of a patch are told apart by this part of its side."""
@@ -165,8 +165,8 @@ def load_frames(
         image = frame_tensor(frame.image, frame.name, standardization=how)
         if is_constant(image):
             raise ValueError(
-                f"{frame.name} has the value {frame.image.flat[0]:g} in every pixel; there is nothing to "
-                "learn from it. Leave this frame out of the training."
+                f"{frame.name} has the value {float(frame.image.flat[0]):g} in every pixel; there is nothing "
+                "to learn from it. Leave this frame out of the training."
             )
         means, deviations = level_statistics(image, levels, standardization=how)
         pooled = pool(image[None], levels[-1])[0]
@@ -226,6 +226,21 @@ def _known_places(
     return torch.from_numpy(np.argwhere(found)).float() * extent, extent
 
 
+def _patch_side(store: FrameStore, config: Config) -> int:
+    """Side of a patch at the top level: as asked for or as the largest frame, whole at every level."""
+    step = 2 ** (store.levels[-1] - store.levels[0])
+    side = min(config.training.patch_size, int(store.sizes.max()))
+    return int(-(-side // step) * step)
+
+
+def epoch_pixels(store: FrameStore, config: Config) -> float:
+    """Return how many pixels at the top level an epoch trains on."""
+    side = _patch_side(store, config)
+    sizes = store.sizes.double()
+    patch = side**2 if store.whole is None else float(sizes.prod(dim=1).mean())
+    return config.training.batches_per_epoch * config.training.batch_size * patch
+
+
 def draw_batch(
     store: FrameStore, config: Config, bound: float, generator: torch.Generator
 ) -> tuple[list[Tensor], Targets]:
@@ -261,9 +276,7 @@ def draw_batch(
         return _draw_whole(store.whole, config, generator)
     training, device = config.training, store.sizes.device
     count, margin = training.batch_size, math.ceil(bound / store.unit)
-    step = 2 ** (store.levels[-1] - store.levels[0])
-    side = min(training.patch_size, int(store.sizes.max()))
-    size = -(-side // step) * step
+    size = _patch_side(store, config)
     chosen = _choose(len(store), count, generator)
     sizes = store.sizes[chosen.to(device)]
     field = draw_field(count, size + 2 * margin, config.augmentation, generator)

@@ -13,7 +13,7 @@ from napari_jnet.checkpoint import Model
 from napari_jnet.config import InstanceConfig, PredictionConfig
 from napari_jnet.data.stack import Stack
 from napari_jnet.events import FramePrediction, Notice
-from napari_jnet.inference_answers import answer, frame_answer
+from napari_jnet.inference_answers import answer, frame_answer, frame_logits
 from napari_jnet.inference_maps import Maps, average_maps, output_maps
 from napari_jnet.inference_symmetries import SYMMETRIES
 from napari_jnet.inference_tiles import Part, checked_region, sides
@@ -26,7 +26,15 @@ _IMAGE_BYTES = 40
 _OBJECT_BYTES = 40
 """... and for each pixel that is separated into objects."""
 
-__all__ = ["Maps", "answer", "output_maps", "predict", "predict_image", "predict_maps"]
+__all__ = [
+    "Maps",
+    "answer",
+    "frame_logits",
+    "output_maps",
+    "predict",
+    "predict_image",
+    "predict_maps",
+]
 
 
 def predict(

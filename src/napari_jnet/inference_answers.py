@@ -21,7 +21,7 @@ from napari_jnet.inference_tiles import (
 from napari_jnet.normalization import standardized_pyramid
 from napari_jnet.pyramid import expand
 
-__all__ = ["answer", "frame_answer"]
+__all__ = ["answer", "frame_answer", "frame_logits"]
 
 TILED_FROM = 2048 * 2048
 """Regions with more pixels than this are predicted in tiles unless told otherwise."""
@@ -45,6 +45,17 @@ def frame_answer(model: Model, frame: Tensor, settings: PredictionConfig, region
         output = _tile_answers(model, levels, size, tile, area)
         full = probabilities(expand(output, network.top_level, inside), model)
     return full[(..., *within(region, area))]
+
+
+def frame_logits(model: Model, frame: Tensor) -> Tensor:
+    """Logits and distance of a frame (1, C, H, W) at the top level, on the CPU, in tiles if large."""
+    size = (frame.shape[-2], frame.shape[-1])
+    tile = model.config.prediction.tile
+    if tile is None:
+        tile = DEFAULT_TILE if size[0] * size[1] > TILED_FROM else 0
+    how = model.config.network.standardization
+    levels = standardized_pyramid(frame, model.network.levels, standardization=how)
+    return _tile_answers(model, levels, size, tile, (slice(0, size[0]), slice(0, size[1])))
 
 
 def _tile_answers(

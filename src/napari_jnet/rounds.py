@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
+from napari_jnet.adaptation import check_fit
 from napari_jnet.checkpoint import Model, load_model
 from napari_jnet.data.stack import AnnotatedFrame
 from napari_jnet.events import ModelScore, RoundEnd
@@ -44,7 +45,8 @@ def compare_models(
     Raises
     ------
     ValueError
-        If there is no model or no frame, a file is no model, or a frame does not fit a network.
+        Before anything is scored, if there is no model or no frame, a file is not a model, or a model
+        has other channels or classes than the frames.
 
     Notes
     -----
@@ -58,10 +60,12 @@ def compare_models(
             "There is no validation frame, so the models cannot be compared. Give one annotated frame "
             "the role validation."
         )
+    loaded = {name: load_model(path, device=device) for name, path in models.items()}
+    for name, model in loaded.items():
+        check_fit(model.config.network, frames, f"the {name} model {models[name]}")
     scores = []
-    for name, path in models.items():
-        model = load_model(path, device=device)
-        scores.append(_score(name, Path(path), model, frames))
+    for name, model in loaded.items():
+        scores.append(_score(name, Path(models[name]), model, frames))
         yield scores[-1]
     return _decide(scores, len(frames))
 

@@ -102,6 +102,7 @@ def train(
     except BaseException:
         folder.remove_unused()
         raise
+    del frames  # what is needed of them is on the device now
     with closing(folder):
         yield from _train(job, notices, preview, new_frames)
 
@@ -157,7 +158,7 @@ def _run(
                     yield _preview(job, image)
                     previewed = time.monotonic()
             if new_frames is not None and (given := new_frames()) is not None:
-                yield learn_from(job, given)
+                yield from learn_from(job, given)
     except ArithmeticError:
         job.saved_step = state.step  # what was saved before is good; these weights are not
         raise
@@ -168,7 +169,7 @@ def _run(
             job.board.close()
     if job.out_of_patience:
         yield Notice(
-            f"Stopped early: {job.config.training.best_by} has not become better since epoch "
+            f"Stopped early: {job.validation.best_by} has not become better since epoch "
             f"{state.best_epoch}, {job.config.training.patience} epochs ago."
         )
     yield TrainingEnd(job.folder.model, state.epoch, state.best_epoch, state.elapsed_s)
@@ -249,12 +250,12 @@ def _finish_epoch(job: Job) -> EpochEnd:
     state, config = job.state, job.config
     batches, train_loss = state.batch, state.loss_sum / max(state.batch, 1)
     model = Model(state.averaged, config, job.folder.model, job.device)
-    scores = job.validation.run(model)
+    scores = job.validate(model)
     before = state.history[-1]["elapsed_s"] if state.history else 0.0
     job.progress()
     state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
     # Without validation frames there is only the training loss to go by.
-    score = -train_loss if scores.loss is None else scores.by(config.training.best_by)
+    score = scores.by(job.validation.best_by) if job.validation.frames else -train_loss
     best = score is not None and score > state.best_score
     event = EpochEnd(
         epoch=state.epoch,

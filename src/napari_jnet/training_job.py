@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 
 from napari_jnet.batches import FrameStore
-from napari_jnet.checkpoint import save_checkpoint
+from napari_jnet.checkpoint import Model, save_checkpoint
 from napari_jnet.config import Config
 from napari_jnet.device import has_bfloat16
 from napari_jnet.losses import loss_function
 from napari_jnet.run_folder import RunFolder
 from napari_jnet.training_board import Board
 from napari_jnet.training_state import TrainingState
-from napari_jnet.validation import Validation
+from napari_jnet.validation import PART, Validation, ValidationScores
 
 __all__ = ["Job"]
 
@@ -55,8 +55,29 @@ class Job:
     @property
     def out_of_patience(self) -> bool:
         """Whether the validation has not become better for as long as it may."""
-        patience = self.config.training.patience
-        return 0 < patience <= self.state.epoch - self.state.best_epoch
+        patience, state = self.config.training.patience, self.state
+        # an epoch that was not scored decides nothing
+        scored = not self.validation.frames or (
+            bool(state.history) and state.history[-1]["validation_loss"] is not None
+        )
+        return scored and 0 < patience <= state.epoch - state.best_epoch
+
+    def validate(self, model: Model) -> ValidationScores:
+        """Score the present model, if it is time: the first epoch, the last, and those in between.
+
+        Where epochs are the budget, work is counted, so that a resumed training scores the same ones;
+        where minutes are, the clock decides.
+        """
+        training, state = self.config.training, self.state
+        due = self.progress() >= 1 or state.epoch % self.validation.every == 0
+        if training.epochs is None and self.progress() < 1:
+            due = state.validation_s <= PART * state.elapsed_s
+        if not due:
+            return ValidationScores()
+        began = time.monotonic()
+        scores = self.validation.run(model)
+        state.validation_s += time.monotonic() - began
+        return scores
 
     def progress(self) -> float:
         """Part of the budget that is used, 0 to 1."""

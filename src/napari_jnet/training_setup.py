@@ -2,24 +2,94 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from napari_jnet.adaptation import adapt, class_count, is_sparse
+import numpy as np
+
+from napari_jnet.adaptation import adapt, check_fit, class_count, frame_channels, is_sparse
+from napari_jnet.batches import smallest_side
 from napari_jnet.checkpoint import read_start
 from napari_jnet.config import Config
-from napari_jnet.data.fitting import misfit
 from napari_jnet.data.pieces import cells_in_pieces
-from napari_jnet.data.split import split_frames
-from napari_jnet.data.stack import AnnotatedFrame, LabelKind
+from napari_jnet.data.split import split_frames, split_sections
+from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
 from napari_jnet.losses import check_loss
 from napari_jnet.training_given import started_config
 from napari_jnet.validation import class_labels
 
-__all__ = ["cautions", "check_resumed", "settle_config", "split_annotated"]
+__all__ = ["cautions", "check_resumed", "settle_config", "split_annotated", "usable_frames"]
 
 DEFAULT_MINUTES = 15.0
 _NAMED = 4  # frames named in a sentence
+
+
+def usable_frames(
+    frames: Sequence[AnnotatedFrame],
+) -> tuple[list[AnnotatedFrame], list[str]]:
+    """Leave out frames that nothing can be learned from, so that one does not stop the training.
+
+    Returns
+    -------
+    frames, messages
+        The frames that are left, and for each reason which frames are skipped.
+
+    Raises
+    ------
+    ValueError
+        If no frame is left, labels are of several kinds, or as many frames have one number of channels
+        as another.
+    """
+    if not frames:
+        raise ValueError("There is no annotated frame; training needs at least one. Annotate one.")
+    kinds = {frame.kind: frame.name for frame in frames}
+    if len(kinds) > 1:
+        said = ", ".join(f"those of {name} are {kind.value}" for kind, name in kinds.items())
+        raise ValueError(
+            f"The labels mean different things: {said}. A network learns one kind; train on frames of "
+            "one kind."
+        )
+    skipped: dict[str, list[AnnotatedFrame]] = {}
+    for frame in frames:
+        image = frame.image
+        if image.size and image.dtype.kind in "biuf" and image.min() == image.max():
+            why = f"the value {float(image.min()):g} in every pixel; there is nothing to learn from it"
+        elif not (frame.labels != UNKNOWN).any():
+            why = "no known pixel"
+        else:
+            continue
+        skipped.setdefault(why, []).append(frame)
+    left = [frame for frame in frames if not any(frame in part for part in skipped.values())]
+    by_channels = Counter(map(frame_channels, left))
+    for channels, count in by_channels.most_common()[1:]:
+        (most, frequency), *_ = by_channels.most_common()
+        odd = [frame for frame in left if frame_channels(frame) == channels]
+        if count == frequency:
+            other = next(frame for frame in left if frame_channels(frame) == most)
+            raise ValueError(
+                f"{count} frame(s) have {channels} channel(s), such as {odd[0].name}, and as many have "
+                f"{most}, such as {other.name}; a network takes one number of channels. Train on frames "
+                "of one kind of image, or convert the others."
+            )
+        skipped[f"{channels} channel(s), the others have {most}"] = odd
+        left = [frame for frame in left if frame not in odd]
+    messages = [
+        f"{len(part)} frame{'s are' if len(part) > 1 else ' is'} skipped: {_names(part)} "
+        f"{'have' if len(part) > 1 else 'has'} {why}."
+        for why, part in skipped.items()
+    ]
+    if not left:
+        raise ValueError(
+            f"No annotated frame can be learned from. {' '.join(messages)} Annotate frames that show "
+            "something."
+        )
+    return left, messages
+
+
+def _names(frames: Sequence[AnnotatedFrame]) -> str:
+    named = ", ".join(frame.name for frame in frames[:_NAMED])
+    return f"{named}, ..." if len(frames) > _NAMED else named
 
 
 def split_annotated(
@@ -35,20 +105,22 @@ def split_annotated(
         Validation fraction and seed.
     split
         Names for "training" and "validation" of the run so far.  Its frames keep their side, unless
-        they have a role now; new ones without a role are for training.
+        they have a role now; new ones without a role are for training, but for sections of a volume,
+        which are for the same as the nearest one that has a side.
+
+    Notes
+    -----
+    Without roles, volumes are drawn whole, and of a single volume one end is kept.  A frame with objects
+    is always left to learn from.
     """
     if not frames:
         raise ValueError("There is no annotated frame; training needs at least one. Annotate one.")
     chosen = {frame.name for frame in frames if frame.role == "validation"}
     without_role = [frame for frame in frames if not frame.role]
     if split is not None:
-        chosen |= {frame.name for frame in without_role} & set(split["validation"])
+        chosen |= _as_before(without_role, frames, split)
     elif without_role and not chosen:
-        fraction = config.training.validation_fraction
-        # Scores of partial frames say little, so complete ones are kept for validation.
-        complete = [f.name for f in without_role if f.labels.min(initial=0) >= 0]
-        names = complete if len(complete) > 1 else [frame.name for frame in without_role]
-        chosen = set(split_frames(names, fraction, config.training.seed)[1])
+        chosen = _drawn(without_role, config.training.validation_fraction, config.training.seed)
     training = [frame for frame in frames if frame.name not in chosen]
     validation = [frame for frame in frames if frame.name in chosen]
     if not training:
@@ -56,12 +128,56 @@ def split_annotated(
             f"All {len(frames)} annotated frame(s) are kept for validation, so there is none to learn "
             "from. Give one of them the role training."
         )
-    only = training[0]
-    if len(training) == 1 and only.labels.max(initial=0) <= 0:
+    if not any(_has_object(frame) for frame in training):
+        what = f"{len(training)} training frames ({_names(training)})"
         raise ValueError(
-            f"The labels of {only.name} hold no object; there is nothing to learn. Paint some cells."
+            f"The labels of {training[0].name if len(training) == 1 else what} hold no object; there is "
+            "nothing to learn. Paint some cells."
         )
     return training, validation
+
+
+def _has_object(frame: AnnotatedFrame) -> bool:
+    return bool(frame.labels.max(initial=0) > 0)
+
+
+def _as_before(
+    frames: Sequence[AnnotatedFrame],
+    known: Sequence[AnnotatedFrame],
+    split: Mapping[str, Sequence[str]],
+) -> set[str]:
+    """Return which frames without a role are for validation, by an earlier split."""
+    before = {name: side for side, names in split.items() for name in names}
+    chosen = {frame.name for frame in frames if before.get(frame.name) == "validation"}
+    for frame in frames:
+        if frame.name in before or not frame.volume:
+            continue
+        beside = [f for f in known if f.volume == frame.volume and f.name in before]
+        nearest = min(beside, key=lambda f: abs(f.section - frame.section), default=None)
+        if nearest is not None and before[nearest.name] == "validation":
+            chosen.add(frame.name)
+    return chosen
+
+
+def _drawn(frames: Sequence[AnnotatedFrame], fraction: float, seed: int) -> set[str]:
+    """Draw frames for validation by the seed; volumes whole, of a single volume one end."""
+    groups: dict[str, list[AnnotatedFrame]] = {}
+    for frame in frames:
+        groups.setdefault(frame.volume or frame.name, []).append(frame)
+    # Scores of partial frames say little, so complete ones are kept for validation.
+    partial = {frame.name for frame in frames if frame.labels.min(initial=0) < 0}
+    if len(groups) == 1 and frames[0].volume:
+        useless = [f.section for f in frames if f.name in partial or not _has_object(f)]
+        kept = split_sections([f.section for f in frames], fraction, seed, useless)[1]
+        return {frame.name for frame in frames if frame.section in kept}
+    complete = [n for n, part in groups.items() if not any(f.name in partial for f in part)]
+    names = complete if len(complete) > 1 else list(groups)
+    drawn = set(split_frames(names, fraction, seed)[1])
+    telling = [name for name, part in groups.items() if any(map(_has_object, part))]
+    if telling and drawn.issuperset(telling):
+        drawn.remove(telling[0])
+        drawn = drawn or set([name for name in names if name not in telling][:1])
+    return {frame.name for name in drawn for frame in groups[name]}
 
 
 def check_resumed(frames: Sequence[AnnotatedFrame], split: Mapping[str, Sequence[str]]) -> None:
@@ -102,9 +218,11 @@ def settle_config(
                 f"({config.training.pretrained}); it can begin with one of them. Leave one out."
             )
         saved = read_start(Path(start_from))
-        _check_start(saved, str(start_from), [*training, *validation])
+        check_fit(saved.network, [*training, *validation], str(start_from))
         config = started_config(config, saved, training, str(start_from))
     frames = [*training, *validation]
+    if start_from is None:
+        _check_contrast(training)
     classes = class_count(config, frames)
     config = config.replace(
         {**budget, "network.classes": classes, "targets.legend": _legend(config, frames)}
@@ -123,20 +241,23 @@ def settle_config(
     return settled
 
 
-def _check_start(saved: Config, name: str, frames: Sequence[AnnotatedFrame]) -> None:
-    """Refuse a start model that cannot learn from one of the frames."""
-    for frame in frames:
-        channels = 1 if frame.image.ndim == 2 else frame.image.shape[-1]
-        largest = int(frame.labels.max(initial=0))
-        why = misfit(saved.network, name, kind=frame.kind, largest=largest, channels=channels)
-        if why:
-            raise ValueError(why)
-
-
 def cautions(
-    training: Sequence[AnnotatedFrame], validation: Sequence[AnnotatedFrame], config: Config
+    training: Sequence[AnnotatedFrame],
+    validation: Sequence[AnnotatedFrame],
+    config: Config,
+    levels: Sequence[int] = (0,),
 ) -> Iterator[str]:
-    """Say what these annotations cannot give, a sentence or two each."""
+    """Say what these annotations cannot give, a sentence or two each.
+
+    Parameters
+    ----------
+    training, validation
+        The frames.
+    config
+        Settled.
+    levels
+        That the network takes, lowest first.
+    """
     if not validation:
         yield (
             "There is one annotated frame only, so none is kept for validation: the scores cannot say "
@@ -144,6 +265,30 @@ def cautions(
             if len(training) == 1
             else "No annotated frame is kept for validation: the scores cannot say how well other frames "
             "will do. Give one the role validation."
+        )
+    yield from _volumes(training, validation)
+    side = smallest_side(levels)
+    small = [frame for frame in (*training, *validation) if min(frame.labels.shape) < side]
+    if small:
+        yield (
+            f"{_names(small)} {'have' if len(small) > 1 else 'has'} fewer than the {side} pixels a side "
+            f"that the network's lowest level ({levels[0]}) needs, so "
+            f"{'they are' if len(small) > 1 else 'it is'} mirrored to that size. Prediction leaves "
+            "such frames out."
+        )
+    if not any((frame.labels == 0).any() for frame in training) and config.network.classes <= 2:
+        yield (
+            "No pixel of the training frames is known to be background, so the network may come to "
+            "answer cell everywhere. Mark some background too."
+        )
+    if (
+        config.network.classes <= 2
+        and not config.network.distance
+        and (training[0].kind is LabelKind.INSTANCES)
+    ):
+        yield (
+            "The network predicts no distance, so it finds cells but does not separate those that "
+            "touch. Train from scratch to learn that too."
         )
     if not config.network.distance and all(is_sparse(frame) for frame in training):
         yield (
@@ -168,6 +313,44 @@ def _in_pieces(frames: Sequence[AnnotatedFrame]) -> Iterator[str]:
             f"One number is on separate pieces in {', '.join(named[:_NAMED])}{more}. If these are several "
             "cells, give each its own number: cells that touch are learned as one where they share a number."
         )
+
+
+def _volumes(
+    training: Sequence[AnnotatedFrame], validation: Sequence[AnnotatedFrame]
+) -> Iterator[str]:
+    """Say that volumes are planes here, and what that means for the scores."""
+    volumes = [{frame.volume for frame in part} - {""} for part in (training, validation)]
+    if not any(volumes):
+        return
+    said = "Volumes are segmented plane by plane: the network sees one section at a time."
+    shared = sorted(volumes[0] & volumes[1])
+    if shared:
+        kept = [frame for frame in validation if frame.volume in shared]
+        yield (
+            f"{said} Sections of {shared[0]} are for training and for validation ({_names(kept)}); "
+            "sections beside each other look alike, so the scores are optimistic for another volume."
+        )
+    elif volumes[1]:
+        yield f"{said} All sections of {', '.join(sorted(volumes[1])[:_NAMED])} are for validation."
+    else:
+        yield said
+
+
+def _check_contrast(training: Sequence[AnnotatedFrame]) -> None:
+    """Refuse labels that any network would fit by giving one answer everywhere."""
+    known = {int(n) for frame in training for n in np.unique(frame.labels)} - {UNKNOWN}
+    objects = training[0].kind is LabelKind.INSTANCES
+    # where every pixel of a frame is of some cell, there are still boundaries to learn
+    if objects and (0 in known or any((f.labels != UNKNOWN).all() for f in training)):
+        return
+    if not objects and len(known) > 1:
+        return
+    what = "cell" if objects or len(known) == 0 else f"class {min(known)}"
+    raise ValueError(
+        f"Every known pixel of the training frames ({_names(training)}) is {what}, and no background is "
+        f"known, so the network would answer {what} everywhere. Mark some background too, or, where the "
+        "cells are annotated completely, save unlabelled pixels as 0."
+    )
 
 
 def _legend(config: Config, frames: Sequence[AnnotatedFrame]) -> tuple[tuple[str, str], ...]:

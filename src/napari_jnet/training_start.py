@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from napari_jnet.adaptation import check_fit
 from napari_jnet.batches import load_frames
 from napari_jnet.checkpoint import model_file, read_checkpoint
 from napari_jnet.config import Config
@@ -14,10 +15,15 @@ from napari_jnet.run_folder import RunFolder
 from napari_jnet.training_board import Board
 from napari_jnet.training_given import resumed_config
 from napari_jnet.training_job import Job
-from napari_jnet.training_setup import cautions, check_resumed, settle_config, split_annotated
+from napari_jnet.training_setup import (
+    cautions,
+    check_resumed,
+    settle_config,
+    split_annotated,
+    usable_frames,
+)
 from napari_jnet.training_state import new_state
-from napari_jnet.training_update import revalidate
-from napari_jnet.validation import Validation
+from napari_jnet.training_update import new_validation, revalidate
 
 __all__ = ["prepare"]
 
@@ -54,10 +60,13 @@ def prepare(
     before = None if checkpoint is None else checkpoint["split"]
     if before is not None:
         check_resumed(frames, before)
+    frames, skipped = usable_frames(frames)
     training, validation = split_annotated(frames, budget, before)
     if checkpoint is None:
         settings = settle_config(budget, training, validation, start_from)
     else:
+        network = Config.from_saved(checkpoint["config"]).network
+        check_fit(network, [*training, *validation], f"the run {folder.path}")
         settings = resumed_config(budget, checkpoint, training, str(folder.path))
     use_threads(settings.training.threads)
     device = choose_device(settings.training.device)
@@ -70,7 +79,7 @@ def prepare(
     elif settings.training.pretrained:
         state.start_pretrained(Path(settings.training.pretrained))
     split = {"training": [f.name for f in training], "validation": [f.name for f in validation]}
-    checked = Validation(validation, settings, device, store.class_weights)
+    checked = new_validation(validation, settings, store)
     board = Board(folder.path) if settings.training.tensorboard else None
     kept = folder.keep_leftover()
     folder.write_start(settings, split)
@@ -80,7 +89,9 @@ def prepare(
     if before is not None and set(before["validation"]) != set(split["validation"]):
         revalidate(job, validation)
     origins = dict.fromkeys(f"Labels: {frame.origin}" for frame in frames if frame.origin)
-    notices = [*([kept] if kept else []), *origins, *cautions(training, validation, settings)]
+    levels = state.network.levels
+    notices = [*([kept] if kept else []), *origins, *skipped]
+    notices += [*cautions(training, validation, settings, levels), *checked.notes()]
     if job.progress() >= 1:
         notices.append(_used_up(settings))
     return job, notices

@@ -40,6 +40,7 @@ class TrainingState:
     batch: int = 0  # finished batches of the present epoch
     loss_sum: float = 0.0  # of the present epoch
     elapsed_s: float = 0.0
+    validation_s: float = 0.0  # of these
     best_score: float = float("-inf")
     best_epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -50,6 +51,7 @@ class TrainingState:
         "batch",
         "loss_sum",
         "elapsed_s",
+        "validation_s",
         "best_score",
         "best_epoch",
         "history",
@@ -102,7 +104,7 @@ class TrainingState:
         self.schedule.load_state_dict(saved["schedule"])
         self.generator.set_state(saved["generator"])
         for name in self._COUNTERS:
-            setattr(self, name, saved[name])
+            setattr(self, name, saved.get(name, getattr(self, name)))
 
     def start_from(self, path: Path) -> None:
         """Take the weights of another model as the start."""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from napari_jnet.adaptation import class_count
-from napari_jnet.batches import load_frames
+from napari_jnet.adaptation import check_fit
+from napari_jnet.batches import FrameStore, epoch_pixels, load_frames
 from napari_jnet.checkpoint import load_model
+from napari_jnet.config import Config
 from napari_jnet.data.stack import AnnotatedFrame
 from napari_jnet.events import NewFrames, Notice
 from napari_jnet.training_job import Job
-from napari_jnet.training_setup import split_annotated
+from napari_jnet.training_setup import split_annotated, usable_frames
 from napari_jnet.validation import Validation
 
-__all__ = ["learn_from", "revalidate"]
+__all__ = ["learn_from", "new_validation", "revalidate"]
 
 
-def learn_from(job: Job, frames: Sequence[AnnotatedFrame]) -> NewFrames | Notice:
+def learn_from(job: Job, frames: Sequence[AnnotatedFrame]) -> Iterator[NewFrames | Notice]:
     """Let a training learn from other frames; its network, bound and schedule stay.
 
     Parameters
@@ -26,26 +27,25 @@ def learn_from(job: Job, frames: Sequence[AnnotatedFrame]) -> NewFrames | Notice
     frames
         All that is annotated now.
 
-    Returns
-    -------
+    Yields
+    ------
     NewFrames or Notice
-        A notice says why it goes on with the frames it had: nobody's painting may end a training.
+        A notice says which frames are skipped, or why it goes on with the frames it had: nobody's
+        painting may end a training.
     """
     try:
+        frames, skipped = usable_frames(frames)
         added = _replace_frames(job, frames)
     except ValueError as error:
-        return Notice(f"The training goes on with the annotations it had. {error}")
-    return NewFrames(tuple(job.split["training"]), tuple(job.split["validation"]), added)
+        yield Notice(f"The training goes on with the annotations it had. {error}")
+        return
+    yield NewFrames(tuple(job.split["training"]), tuple(job.split["validation"]), added)
+    yield from map(Notice, skipped)
 
 
 def _replace_frames(job: Job, frames: Sequence[AnnotatedFrame]) -> tuple[str, ...]:
     training, validation = split_annotated(frames, job.config, job.split)
-    classes = class_count(job.config, frames)
-    if classes != job.config.network.classes:
-        raise ValueError(
-            f"The labels hold {classes} classes now, the network has {job.config.network.classes}; "
-            "a new training learns them all."
-        )
+    check_fit(job.config.network, frames, "the network in training")
     store = load_frames(training, job.state.network.levels, job.device, job.config)
     known = {*job.split["training"], *job.split["validation"]}
     job.store = store
@@ -58,11 +58,19 @@ def _replace_frames(job: Job, frames: Sequence[AnnotatedFrame]) -> tuple[str, ..
     return tuple(frame.name for frame in frames if frame.name not in known)
 
 
+def new_validation(
+    frames: Sequence[AnnotatedFrame], config: Config, store: FrameStore
+) -> Validation:
+    """Make the validation of a training, which takes a tenth of its work at most."""
+    trained = epoch_pixels(store, config)
+    return Validation(frames, config, store.sizes.device, store.class_weights, trained=trained)
+
+
 def revalidate(job: Job, validation: Sequence[AnnotatedFrame]) -> None:
     """Score the best model so far on other validation frames: only then later ones compare with it."""
-    job.validation = Validation(validation, job.config, job.device, job.store.class_weights)
+    job.validation = new_validation(validation, job.config, job.store)
     if not job.state.best_epoch:
         return
     scores = job.validation.run(load_model(job.folder.model, device=job.device.type))
-    best = scores.by(job.config.training.best_by)
+    best = scores.by(job.validation.best_by)
     job.state.best_score = float("-inf") if best is None else best

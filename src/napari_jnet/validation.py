@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,25 +12,38 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_jnet.batches import mirror, smallest_side
 from napari_jnet.checkpoint import Model
 from napari_jnet.config import Config
-from napari_jnet.data.stack import AnnotatedFrame, LabelKind
-from napari_jnet.inference import answer, output_maps
+from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
+from napari_jnet.inference import frame_logits, output_maps
 from napari_jnet.instances import separate
 from napari_jnet.losses import loss_function
 from napari_jnet.metrics.ctc import seg_frame
 from napari_jnet.metrics.pixels import confusion, iou, mean_iou, pixel_accuracy
-from napari_jnet.normalization import frame_tensor, standardized_pyramid
+from napari_jnet.normalization import frame_tensor
 from napari_jnet.pyramid import expand
 from napari_jnet.targets import Targets, make_targets
 from napari_jnet.weights import frame_borders, pixel_weights
 
 __all__ = ["Validation", "ValidationScores", "class_labels"]
 
+PART = 0.1
+"""Of the training's work that scoring may take."""
+TRAINED_PIXEL = 3.5
+"""Work of a pixel that is trained on, in predicted ones: forward, backward, augmentation, optimiser."""
+SCORED_PIXEL = 0.25
+"""Work of separating and scoring a pixel of the full frame, in pixels predicted at the top level."""
+FREE = 256.0**2
+"""So few pixels are scored after every epoch, however short."""
+
 
 @dataclass(frozen=True)
 class ValidationScores:
-    """Means over the validation frames; None without them, and SEG only of instances."""
+    """Means over the validation frames; None without them, and where a score could not be wrong.
+
+    SEG is only of instances.  The IoU of cell needs known cells and known background.
+    """
 
     loss: float | None = None
     iou: float | None = None  # of cell, whatever its class
@@ -57,7 +71,33 @@ class ValidationScores:
 
 
 class Validation:
-    """Validation frames and their targets, made once."""
+    """Scores a network on validation frames.
+
+    Parameters
+    ----------
+    frames
+        Of any sizes; one too small for the network's levels is continued by mirroring it.
+    config
+        Of the training, its sizes settled.
+    device
+        Where to compute.
+    class_weights
+        Of the training frames.
+    trained
+        Pixels at the top level that an epoch trains on.  With it, scoring is held to about a tenth of
+        the training's work; None scores every frame every time.
+
+    Attributes
+    ----------
+    frames
+        Those that are scored: all, or as many as that tenth allows, one at least.  They stay the same, so
+        that the scores of all epochs compare.
+    every
+        Epochs from one scoring to the next: more than 1 where one frame alone is more than that tenth.
+    best_by
+        What makes an epoch the best: ``training.best_by``, or "loss" where these frames cannot give
+        that score.
+    """
 
     def __init__(
         self,
@@ -65,17 +105,69 @@ class Validation:
         config: Config,
         device: torch.device,
         class_weights: Tensor | None = None,
+        *,
+        trained: float | None = None,
     ) -> None:
-        self.class_weights = class_weights  # of the training frames
-        self.frames = tuple(frames)
+        self.class_weights = class_weights
         self.config = config
         self.device = device
         assert config.targets.dt_bound is not None
         self.bound = config.targets.dt_bound
-        unit = 2 ** -config.network.resolution_levels[-1]
-        self.targets = [self._targets(frame, unit) for frame in self.frames]
+        self.given = len(frames)
+        self.frames, self.every = tuple(frames), 1
+        if trained is not None and frames:
+            self._keep_to(PART * TRAINED_PIXEL * trained)
+        by = config.training.best_by
+        self.best_by = by if self._can_give(by) else "loss"
 
-    def _targets(self, frame: AnnotatedFrame, unit: int) -> Targets:
+    def _keep_to(self, allowed: float) -> None:
+        """Choose the frames that this many predicted pixels allow, and how often."""
+        classes = max(self.config.network.classes, 2)
+        unit = 2 ** -self.config.network.resolution_levels[-1]
+        chosen: list[AnnotatedFrame] = []
+        work = 0.0
+        for frame in _telling_first(self.frames, classes):
+            more = frame.labels.size * (unit**-2 + SCORED_PIXEL)
+            if chosen and work + more > allowed:
+                break
+            chosen.append(frame)
+            work += more
+        self.frames = tuple(frame for frame in self.frames if frame in chosen)
+        self.every = 1 if work <= max(allowed, FREE) else math.ceil(work / allowed)
+
+    def _can_give(self, by: str) -> bool:
+        classes = max(self.config.network.classes, 2)
+        found = {int(n) for frame in self.frames for n in np.unique(class_labels(frame, classes))}
+        if by == "seg":
+            return any(_has_seg(frame) and (frame.labels > 0).any() for frame in self.frames)
+        if by == "iou":
+            return 0 in found and max(found) > 0
+        if by == "mean_iou":
+            return len(found - {UNKNOWN}) > 1
+        if by.startswith("class:"):
+            return int(by.removeprefix("class:")) in found and len(found - {UNKNOWN}) > 1
+        return True
+
+    def notes(self) -> Iterator[str]:
+        """Say how the scores are made, where that is not the plain way."""
+        if len(self.frames) < self.given or self.every > 1:
+            names = ", ".join(frame.name for frame in self.frames[:4])
+            rest = ", ..." if len(self.frames) > 4 else ""
+            often = "each epoch" if self.every == 1 else f"one epoch in {self.every}, and the last,"
+            yield (
+                f"To keep scoring to a tenth of the time, {often} is scored on {len(self.frames)} of "
+                f"the {self.given} validation frames ({names}{rest}), always the same."
+            )
+        if self.frames and self.best_by != self.config.training.best_by:
+            yield (
+                f"training.best_by is {self.config.training.best_by}, which the validation frames cannot "
+                "give (they need known cells and known background); the loss decides which epoch is the "
+                "best."
+            )
+
+    def targets(self, frame: AnnotatedFrame) -> Targets:
+        """Make the targets of a frame, at the top level."""
+        unit = 2 ** -self.config.network.resolution_levels[-1]
         height, width = (side // unit * unit for side in frame.labels.shape)
         picked = slice(unit // 2, height, unit), slice(unit // 2, width, unit)
         made = make_targets(
@@ -89,12 +181,12 @@ class Validation:
         picked_borders = None if borders is None else borders[picked][None]
         return dataclasses.replace(
             made,
-            distance=made.distance * unit,
+            distance=(made.distance * unit).clamp_(max=self.bound),
             weight=pixel_weights(made.segmentation, self.class_weights, picked_borders),
         )
 
     def run(self, model: Model) -> ValidationScores:
-        """Score a model on every frame."""
+        """Score a model on the chosen frames."""
         if not self.frames:
             return ValidationScores()
         how = self.config.network.standardization
@@ -102,22 +194,46 @@ class Validation:
         losses, segs = [], []
         classes = max(self.config.network.classes, 2)
         counts = np.zeros((classes, classes), np.int64)
-        for frame, targets in zip(self.frames, self.targets, strict=True):
-            image = frame_tensor(
-                frame.image, frame.name, model.frame_channels, standardization=how
-            )[None]
-            levels = standardized_pyramid(image, model.network.levels, standardization=how)
-            output = answer(model.network, [level.to(self.device) for level in levels])
+        side = smallest_side(model.network.levels)
+        for frame in self.frames:
+            seen = mirror(frame, side)
+            image = frame_tensor(seen.image, frame.name, model.frame_channels, standardization=how)[
+                None
+            ]
+            output = frame_logits(model, image).to(self.device)
+            targets = self.targets(seen)
             losses.append(float(loss(output, targets, self.config.network.classes, self.bound)))
-            full = expand(output, model.network.top_level, frame.labels.shape).cpu()
-            segmentation, distance, likeliest = output_maps(full, model)
+            full = expand(output, model.network.top_level, seen.labels.shape).cpu()
+            height, width = frame.labels.shape
+            segmentation, distance, likeliest = output_maps(full[..., :height, :width], model)
             found = segmentation > 0.5 if likeliest is None else likeliest
             counts += confusion(class_labels(frame, classes), found, classes)
-            if frame.kind is LabelKind.INSTANCES:
+            if _has_seg(frame):
                 objects = separate(segmentation, distance, self.config.instances, self.bound)
                 segs.append(seg_frame(frame.labels, objects))
         seg = float(np.concatenate(segs).mean()) if segs and sum(map(len, segs)) else None
         return _scores(float(np.mean(losses)), seg, counts)
+
+
+def _telling_first(frames: Sequence[AnnotatedFrame], classes: int) -> list[AnnotatedFrame]:
+    """Order frames: first those that show more classes than the ones before, then evenly spread."""
+    count = len(frames)
+    # 0, 1/2, 1/4, 3/4, 1/8 ...: any beginning of this order is spread over all frames.
+    spread = sorted(range(count), key=lambda n: int(f"{n:032b}"[::-1], 2))
+    seen: set[int] = set()
+    first: list[int] = []
+    rest: list[int] = []
+    by_classes = {n: set(np.unique(class_labels(frames[n], classes)).tolist()) for n in spread}
+    for n in sorted(spread, key=lambda n: -len(by_classes[n] - {UNKNOWN})):
+        (first if by_classes[n] - {UNKNOWN} - seen else rest).append(n)
+        seen |= by_classes[n]
+    return [frames[n] for n in [*first, *(n for n in spread if n in set(rest))]]
+
+
+def _has_seg(frame: AnnotatedFrame) -> bool:
+    """Tell whether SEG says something: not where a result may grow over pixels that are all unknown."""
+    bounded = (frame.labels == 0).any() or not (frame.labels == UNKNOWN).any()
+    return frame.kind is LabelKind.INSTANCES and bool(bounded)
 
 
 def class_labels(frame: AnnotatedFrame, classes: int) -> NDArray[np.int32]:
@@ -132,9 +248,11 @@ def _scores(loss: float, seg: float | None, counts: NDArray[np.int64]) -> Valida
         [[counts[0, 0], counts[0, 1:].sum()], [counts[1:, 0].sum(), counts[1:, 1:].sum()]]
     )
     right, of_class = np.diagonal(counts), counts.sum(axis=1)
+    if np.count_nonzero(of_class) < 2:  # any network that knows one answer only would be perfect
+        return ValidationScores(loss=loss, seg=seg)
     return ValidationScores(
         loss=loss,
-        iou=_known(iou(cells)[1]),
+        iou=_known(iou(cells)[1]) if cells.sum(axis=1).all() else None,
         seg=seg,
         mean_iou=_known(mean_iou(counts)),
         pixel_accuracy=_known(pixel_accuracy(counts)),

@@ -102,6 +102,7 @@ def train(
         from napari_jnet.training import train as training
 
         events = training(annotated, run, settings, resume=resume, start_from=start)
+        del annotated  # the training keeps what it needs of them
         _follow(events, run)
     finally:  # also after a stop
         if project is not None and output is None:
@@ -164,7 +165,7 @@ def _follow(events: Generator[TrainEvent, None, None], output: Path) -> None:
             f"Trained {end.epochs} epochs in {duration(end.elapsed_s)}; the best is epoch "
             f"{end.best_epoch}: {end.model}"
         )
-        if progress.best is not None and progress.best.iou is not None:
+        if progress.best is not None and progress.best.validation_loss is not None:
             out.print(f"On validation frames: {validation_words(progress.best)}", markup=False)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, Annotation, LabelKind, Stack
 
-__all__ = ["annotated_frames", "frame_name", "plane_name"]
+__all__ = ["annotated_frames", "frame_name", "plane_name", "section_of"]
 
 
 def frame_name(stack: Stack, number: int) -> str:
@@ -19,6 +19,16 @@ def frame_name(stack: Stack, number: int) -> str:
 def plane_name(frame: str, plane: int, planes: int) -> str:
     """Return the name of a plane of a volume for people: "01/t002 z05"."""
     return f"{frame} z{plane:0{max(2, len(str(planes - 1)))}d}"
+
+
+def section_of(stack: Stack, number: int, plane: int | None = None) -> tuple[str, int]:
+    """Return which volume a frame, or a plane of it, is a section of, and its number there.
+
+    ("", number) where it is of none.
+    """
+    if plane is not None:
+        return frame_name(stack, number), plane
+    return (stack.sequence or stack.name) if stack.axes[0] == "Z" else "", number
 
 
 def annotated_frames(
@@ -80,13 +90,16 @@ def _planes(stack: Stack, annotation: Annotation, number: int) -> list[Annotated
         )
     kind = LabelKind.CLASSES if annotation.kind is LabelKind.SCRIBBLES else annotation.kind
     if labels.ndim == 2:
-        parts = [(name, image, labels)]
+        parts = [(name, image, labels, section_of(stack, number))]
     else:
         planes = labels.shape[0]
-        parts = [(plane_name(name, z, planes), image[z], labels[z]) for z in range(planes)]
+        parts = [
+            (plane_name(name, z, planes), image[z], labels[z], section_of(stack, number, z))
+            for z in range(planes)
+        ]
     legend, origin = annotation.legend, annotation.summary()
     return [
-        AnnotatedFrame(n, i, t, kind, legend=legend, origin=origin)
-        for n, i, t in parts
+        AnnotatedFrame(n, i, t, kind, "", legend, origin, *section)
+        for n, i, t, section in parts
         if (t != UNKNOWN).any()
     ]

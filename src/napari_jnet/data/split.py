@@ -1,12 +1,12 @@
-"""Training and validation: a seeded split by frame."""
+"""Training and validation: a seeded split by frame, or of the sections of one volume."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
-__all__ = ["split_frames"]
+__all__ = ["split_frames", "split_sections"]
 
 
 def split_frames(
@@ -43,9 +43,52 @@ def split_frames(
         raise ValueError(f"The validation fraction is {fraction}; it is 0 or more, and below 1.")
     if fraction == 0 or len(names) == 1:
         return tuple(names), ()
-    count = min(max(1, round(fraction * len(names))), len(names) - 1)
+    count = _kept(len(names), fraction)
     order = np.random.default_rng(seed).permutation(len(names))
     ordered = sorted(names)
     validation = {ordered[i] for i in order[:count]}
     training = tuple(name for name in names if name not in validation)
     return training, tuple(name for name in names if name in validation)
+
+
+def split_sections(
+    sections: Sequence[int], fraction: float, seed: int, avoid: Collection[int] = ()
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Split the sections of one volume: one end of it is kept for validation.
+
+    Parameters
+    ----------
+    sections
+        Numbers of the annotated sections.
+    fraction
+        Part kept for validation, 0 to below 1.
+    seed
+        Decides which end.
+    avoid
+        Sections that should not be for validation: where one end holds some of them and the other end
+        does not, it is the other one.
+
+    Returns
+    -------
+    training, validation : tuple of int
+        Ascending.
+
+    Notes
+    -----
+    Sections beside each other look alike.  Drawn one by one, those for validation would lie between
+    sections that are learned from, and a score on them would say little of another volume.
+    """
+    ordered = sorted(sections)
+    if fraction == 0 or len(ordered) < 2:
+        return tuple(ordered), ()
+    count = _kept(len(ordered), fraction)
+    ends = [ordered[:count], ordered[-count:]]
+    if np.random.default_rng(seed).integers(2):
+        ends.reverse()
+    chosen = min(ends, key=lambda end: any(section in avoid for section in end))
+    return tuple(section for section in ordered if section not in chosen), tuple(chosen)
+
+
+def _kept(count: int, fraction: float) -> int:
+    """How many of two or more are for validation: one at least, and one is left."""
+    return min(max(1, round(fraction * count)), count - 1)

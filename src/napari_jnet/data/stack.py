@@ -313,6 +313,11 @@ class AnnotatedFrame:
         (name, "#rrggbb") of each class from 0, where known.
     origin
         What its labels mean and why, and where they come from, in a line; "" where that is not known.
+    volume
+        Name of the volume that this is a section of, "" for a frame of its own.  Sections beside each
+        other look alike, so that they are for the same: for training, or for validation.
+    section
+        Number of the section in its volume.
     """
 
     name: str
@@ -322,6 +327,8 @@ class AnnotatedFrame:
     role: str = ""
     legend: tuple[tuple[str, str], ...] = ()
     origin: str = ""
+    volume: str = ""
+    section: int = 0
 
     def __post_init__(self) -> None:
         if self.image.shape[:2] != self.labels.shape:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_jnet.data.frames import frame_name, plane_name
+from napari_jnet.data.frames import frame_name, plane_name, section_of
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind, Stack, known_labels
 from napari_jnet.plugin.legend import class_legend
 from napari_jnet.plugin.session import METADATA_KEY, unwrap
@@ -302,7 +302,9 @@ class TrainingInput:
                 raise ValueError(f"{self._plane_name(index)}: {error}") from error
             image = np.asarray(self.image[index])
             name = self._plane_name(index)
-            yield AnnotatedFrame(name, image, known, kind, role, legend=self.legend)
+            number = self.frame_numbers[index[0] if index else 0]
+            section = section_of(self.stack, number, *index[1:2])
+            yield AnnotatedFrame(name, image, known, kind, role, self.legend, "", *section)
 
     def _plane_name(self, index: tuple[int, ...]) -> str:
         """Name a plane as `annotated_frames` does: a run may go on from the command line."""

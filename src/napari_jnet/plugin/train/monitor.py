@@ -37,6 +37,7 @@ class TrainingMonitor(QWidget):
         self._progress, self._message = progress, message
         self._notices: dict[str, str] = {}
         self._frames = ""
+        self._validated = False
         self._added: list[str] = []
         self._batches = 1
         self.device = ""
@@ -88,6 +89,7 @@ class TrainingMonitor(QWidget):
 
     def _start(self, event: TrainingStart) -> None:
         self.device = event.device
+        self._validated = bool(event.validation_frames)
         self.epoch = event.start_epoch
         self._batches = event.batches_per_epoch
         self._frames = _counted(event.training_frames, event.validation_frames)
@@ -107,8 +109,11 @@ class TrainingMonitor(QWidget):
         self.plot.add_epoch(event)
         scores = {"IoU": event.iou, "SEG": event.seg}
         said = [f"{name} {score:.3f}" for name, score in scores.items() if score is not None]
+        if event.validation_loss is not None and not said:
+            said = ["IoU -"]  # none that could be wrong
         best = " · best so far" if event.best else ""
-        of = "on validation" if said else "no validation frame"
+        none = "no validation frame" if not self._validated else "not scored"
+        of = "on validation" if event.validation_loss is not None else none
         speed = f"{event.images_per_s:.1f} patches/s"
         memory = "" if event.memory_mb is None else f" · {_memory(event.memory_mb)}"
         self.score_line.setText(
@@ -117,6 +122,7 @@ class TrainingMonitor(QWidget):
         )
 
     def _new_frames(self, event: NewFrames) -> None:
+        self._validated = bool(event.validation_frames)
         self._frames = _counted(event.training_frames, event.validation_frames)
         count = len(event.training_frames)
         self._added += [short_name(name) for name in event.added]
