@@ -180,6 +180,10 @@ def test_results_beside_images_are_no_images_and_no_labels(tmp_path: Path) -> No
     write(volume.parent, open_stack(volume), 3)
     assert not open_stack(volume).annotations
     write(volume.parent, open_stack(volume), 5)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "one" / "classes.tif")  # which is not waited for
+        with pytest.raises(OutputError, match=r"classes\.tif is there already"):
+            ResultWriter(tmp_path / "one", open_stack(volume))
     write(tmp_path / "results", stack, 3)
     with pytest.raises(ValueError, match="no stack that can be opened"):
         open_stack(tmp_path / "results")
@@ -221,7 +225,9 @@ def test_a_prediction_that_is_stopped_leaves_nothing_of_the_one_before(
     frames = {0: 5, 1: 5}
     assert shown(tmp_path, stack) == {"objects": frames, "distance": frames, "instances": frames}
     assert (tmp_path / "01_RES/res_track.txt").read_text() == "1 0 1 0\n"
-    with pytest.raises(FileNotFoundError, match="no result for frames 002, 003"):
+    with pytest.raises(
+        FileNotFoundError, match=r"has 2 of the 4 frames.*no result for frames 002, 003"
+    ):
         list(evaluate(tmp_path, stack))
     for result in (tmp_path, tmp_path / "01_RES", tmp_path / "instances.tif"):
         notice, *_, scores = evaluate(result, stack, frames=[0, 1])
@@ -330,8 +336,13 @@ def test_a_full_disk_leaves_the_same_frames_in_all_files(
         return real(self, *arguments, **more)
 
     monkeypatch.setattr(tifffile.TiffWriter, "write", full)
-    with pytest.raises(OutputError, match="disk is full"):
-        write(tmp_path, stack, 5)
+    with ResultWriter(tmp_path, stack) as writer:
+        for number in (0, 1):
+            writer.write(prediction(stack, number, 5))
+        with pytest.raises(OutputError, match="disk is full"):
+            writer.write(prediction(stack, 2, 5))
+        with pytest.raises(OutputError, match="no more frames: frame 2 could not be written"):
+            writer.write(prediction(stack, 3, 5))
     frames = {0: 5, 1: 5}
     assert shown(tmp_path, stack) == {"objects": frames, "distance": frames, "instances": frames}
     assert (tmp_path / "01_RES/res_track.txt").read_text() == "1 0 1 0\n"

@@ -194,7 +194,8 @@ def _check_frames(stored: StoredResult, truth: Annotation, stack: Stack) -> None
     if missing:
         names = ", ".join(f"{n:0{stack.digits}d}" for n in missing[:12])
         more = f" and {len(missing) - 12} more" if len(missing) > 12 else ""
+        why = f"{stored.notice} " if stored.notice else ""
         raise FileNotFoundError(
-            f"{stored.path} has no result for frames {names}{more}, which {truth.name!r} "
+            f"{why}{stored.path} has no result for frames {names}{more}, which {truth.name!r} "
             "annotates. Predict these frames too, or choose the frames to score."
         )

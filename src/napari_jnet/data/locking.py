@@ -58,8 +58,10 @@ class FolderLock:
     def __init__(self, folder: Path, name: str = LOCK_FILE) -> None:
         self.file = Path(os.path.realpath(folder)) / name
         self._folder = folder
-        # Jobs are closed in other threads than they were begun in.
-        self._lock = FileLock(self.file, thread_local=False)
+        # Jobs are closed in other threads than they were begun in.  What a killed program of another
+        # user has left can be locked in a folder that both may write.  A lock without the system's help
+        # would outlive its process.
+        self._lock = FileLock(self.file, mode=0o666, thread_local=False, fallback_to_soft=False)
 
     def acquire(self, wait_s: float = _PATIENCE_S) -> Self:
         """Take the lock.

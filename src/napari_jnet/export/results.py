@@ -82,6 +82,7 @@ class ResultWriter:
     ) -> None:
         self.folder = Path(folder)
         self.notice = ""
+        self._failed = ""
         self._stack = stack
         self._expected = list(stack.frame_numbers if frames is None else frames)
         self._mark = ResultMark(secrets.token_hex(8), len(self._expected), stack.sequence)
@@ -124,8 +125,12 @@ class ResultWriter:
         self.close()
 
     def write(self, prediction: FramePrediction) -> None:
-        """Write one frame to all files; raises `OutputError`."""
+        """Write one frame to all files; raises `OutputError`, also after a frame that failed."""
         number = prediction.number
+        if self._failed:
+            raise OutputError(
+                f"{self.folder} takes no more frames: {self._failed} could not be written. Predict again."
+            )
         try:
             self._append("probability", np.float32, number, prediction.segmentation)
             self._append("distance", np.float32, number, prediction.distance)
@@ -135,6 +140,7 @@ class ResultWriter:
             if self.masks is not None:
                 self._write_mask(self.masks, number, prediction.instances)
         except BaseException:  # all files have the same frames
+            self._failed = f"frame {number}"
             for file in self._files.values():
                 file.forget(number)
             raise

@@ -89,6 +89,8 @@ def _holds_stacks(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     for path in sorted(folder.glob("*.tif*")):
+        if is_result(path):
+            continue
         try:
             with tifffile.TiffFile(path) as file:
                 return len(file.pages) > 1
