@@ -165,7 +165,7 @@ def test_the_list_numbers_pieces_apart_in_all_frames_that_have_them(state, widge
 
 def test_pieces_of_a_volume_are_numbered_apart_in_one_step(qapp):
     viewer = ViewerModel()
-    viewer.add_image(np.zeros((2, 3, 16, 16), np.float32))
+    viewer.add_image(np.zeros((2, 3, 16, 16), np.float32), axis_labels=("t", "z", "y", "x"))
     state = session(viewer)
     layer = new_annotation(state)
     paint_at(state, 1, slice(1, 2), slice(0, 3), slice(2, 6), slice(2, 6))

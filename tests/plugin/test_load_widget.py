@@ -92,6 +92,28 @@ def test_an_image_is_said_in_words_and_its_axis_corrected(widget):
     assert part.words.text() == "a single image, 32 × 48, uint8"
 
 
+def test_axes_and_images_of_a_file_are_asked_for(qtbot, widget, tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((3, 2, 32, 48), np.uint8), photometric="minisblack")
+    widget.set_path(path)
+    qtbot.waitUntil(lambda: widget.axes_combo.count() > 1, timeout=TIMEOUT)
+    assert "3 × 2 × 32 × 48" in widget.message.text
+    widget.axes_combo.setCurrentIndex(widget.axes_combo.findData("TCYX"))
+    qtbot.waitUntil(lambda: "32 × 48 × 2" in widget.description.text(), timeout=TIMEOUT)
+    assert click(qtbot, widget) == "done"
+    assert widget.viewer.layers[0].data.shape == (2, 3, 32, 48)
+    with tifffile.TiffWriter(tmp_path / "m.ome.tif", ome=True) as writer:
+        for count in (2, 5):
+            writer.write(np.zeros((count, 32, 48), np.uint8), metadata={"axes": "TYX"})
+    widget.set_path(tmp_path / "m.ome.tif")
+    qtbot.waitUntil(lambda: "1 of 2" in widget.description.text(), timeout=TIMEOUT)
+    assert widget.axes_combo.count() == 0
+    widget.series_combo.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: "5 frames" in widget.description.text(), timeout=TIMEOUT)
+    assert click(qtbot, widget) == "done"
+    assert widget.viewer.layers[-1].data.shape == (5, 32, 48)
+
+
 def test_an_annotation_is_one_click_away(qtbot, widget):
     widget.viewer.add_image(np.zeros((3, 32, 32), np.uint8), name="movie")
     qtbot.mouseClick(widget.annotate_button, Qt.LeftButton)

@@ -448,7 +448,7 @@ class TestRecipes:
             tmp_path / "my runs" / "001",
             tmp_path / "HeLa",
             tmp_path / "out",
-            sequence="02",
+            choices={"sequence": "02"},
             numbers=(2, 3, 4, 9),
             instances=InstanceConfig(segmentation_threshold=0.31, min_size=40),
         )
@@ -593,7 +593,7 @@ class TestFoldersWithoutAWindow:
             pass
         assert (event.done, event.count) == (1, 3)
         job.close()
-        assert tifffile.imread(out / "a" / "probability.tif").shape == (1, 64, 64)
+        assert tifffile.imread(out / "a" / "probability.tif").shape == (64, 64)
 
     def test_every_sequence_of_a_dataset_has_a_folder(self, tmp_path):
         import tifffile
@@ -627,7 +627,11 @@ class TestFoldersWithoutAWindow:
 class TestVolumes:
     def test_a_region_of_a_volume_becomes_annotation_plane_by_plane(self):
         viewer = ViewerModel()
-        image = viewer.add_image(np.random.default_rng(0).random((2, 3, SIZE, SIZE)), name="volume")
+        image = viewer.add_image(
+            np.random.default_rng(0).random((2, 3, SIZE, SIZE)),
+            name="volume",
+            axis_labels=("t", "z", "y", "x"),
+        )
         state = session(viewer)
         viewer.dims.set_current_step(0, 1)
         viewer.dims.set_current_step(1, 2)
@@ -646,6 +650,6 @@ class TestVolumes:
         assert results.maps(1)[0].shape == (3, 10, 12)
         assert results.cells.data.sum() == 2 * 2 * 36
         said = use_as_annotation(state, results)
-        assert said.startswith("1 cell copied into 'annotation' (t001 z002)")
+        assert said.startswith("1 cell copied into 'annotation' (t001 z02)")
         assert state.annotation.data.sum() == 36
         assert state.annotation.data[1, 2, 7:13, 22:28].all()

@@ -10,7 +10,7 @@ from typing import Any
 
 from napari_jnet.data import ctc, folder, isbi, project_format
 from napari_jnet.data.array import array_stack
-from napari_jnet.data.axes import size_text
+from napari_jnet.data.axes import StackUnsure, size_text
 from napari_jnet.data.frames import annotated_frames
 from napari_jnet.data.project import Project
 from napari_jnet.data.project_file import project_folder
@@ -35,6 +35,7 @@ from napari_jnet.data.stack import (
     Stack,
     known_labels,
 )
+from napari_jnet.data.tiff import read_header
 from napari_jnet.data.truth import with_labels
 
 __all__ = [
@@ -51,10 +52,12 @@ __all__ = [
     "Stack",
     "StackMissing",
     "StackReference",
+    "StackUnsure",
     "annotated_frames",
     "array_stack",
     "find_project",
     "find_projects",
+    "images",
     "known_labels",
     "list_projects",
     "new_project_folder",
@@ -204,6 +207,18 @@ def sequences(path: str | os.PathLike[str]) -> tuple[str, ...]:
     if found:
         return ctc.sequences(found[0])
     return () if folder.find_folders(Path(path)) else tuple(folder.parts(Path(path)))
+
+
+def images(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Describe the images of a TIFF file that holds several; their numbers count from 1.
+
+    Empty for other paths, and for files of one image.
+    """
+    file = isbi.find_volume(Path(path)) if not project_folder(Path(path)) else None
+    if file is None or ctc.matches(Path(path)):
+        return ()
+    found = read_header(file, series=1, multifile=True).images
+    return found if len(found) > 1 else ()
 
 
 def training_frames(

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["AXES", "Arrangement", "arrange", "check_axes", "size_text"]
+__all__ = ["AXES", "Arrangement", "StackUnsure", "arrange", "check_axes", "size_text"]
 
 AXES = {
     2: ("YX",),
@@ -17,6 +17,23 @@ AXES = {
 """Number of dimensions -> the axes that such an image may have."""
 
 _UNKNOWN = "IQ"  # of tifffile: pages, and a dimension of which nothing is known
+
+
+class StackUnsure(ValueError):
+    """A file does not tell which image is meant, or what its dimensions are; somebody has to say.
+
+    Attributes
+    ----------
+    parameter
+        Of `open_stack`, and with two dashes of the command line: "axes" or "series".
+    choices
+        Its possible values, as text.
+    """
+
+    def __init__(self, text: str, parameter: str, choices: tuple[str, ...]) -> None:
+        super().__init__(text)
+        self.parameter = parameter
+        self.choices = choices
 
 
 @dataclass(frozen=True)
@@ -101,23 +118,25 @@ def arrange(axes: str, shape: tuple[int, ...], name: str) -> Arrangement:
 
     Raises
     ------
+    StackUnsure
+        If the axes are not known well enough.
     ValueError
-        If the image is no stack, or the axes are not known well enough.
+        If the image is no stack.
     """
     letters = axes.upper().replace("S", "C")
     if letters[:1] in [*_UNKNOWN] and "T" not in letters:
         letters = f"T{letters[1:]}"
     unsure = len({*letters}) < len(letters) or bool(set(letters) - set("TZCYX"))
     if unsure or not {*"YX"} <= {*letters} or {*"TZC"} <= {*letters}:
-        if len(shape) in AXES:
-            remedy = f"say what its dimensions are (--axes): {', '.join(AXES[len(shape)])}"
-        else:
-            remedy = "save one channel, or one time point, as a file of its own"
-        words = f"{name} has axes {axes or 'unknown'} and size {size_text(shape)}"
-        raise ValueError(
-            f"{words}; a stack has rows and columns, with time, sections, both of these, or "
-            f"channels and one of them. {remedy[0].upper()}{remedy[1:]}."
+        choices = AXES.get(len(shape), ())
+        what = (
+            f"{name} has axes {axes or 'unknown'} and size {size_text(shape)}; a stack has rows and "
+            "columns, with time, sections, both of these, or channels and one of them."
         )
+        if not choices:
+            raise ValueError(f"{what} Save one channel, or one time point, as a file of its own.")
+        remedy = f"Say what its dimensions are (--axes): {', '.join(choices)}."
+        raise StackUnsure(f"{what} {remedy}", "axes", choices)
     if 0 in shape:
         raise ValueError(f"{name} has size {size_text(shape)}; a stack needs at least one pixel.")
     first = next((letter for letter in "TZ" if letter in letters), "")

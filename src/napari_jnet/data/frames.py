@@ -6,14 +6,18 @@ from collections.abc import Sequence
 
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, Annotation, LabelKind, Stack
 
-__all__ = ["annotated_frames", "frame_name", "plane_name", "section_of"]
+__all__ = ["annotated_frames", "frame_label", "frame_name", "plane_name", "section_of"]
+
+
+def frame_label(axes: str, number: int, digits: int = 3) -> str:
+    """Return the short name of a frame: "t002", or "z002" where the first of the axes is Z."""
+    return f"{'z' if axes[:1].upper() == 'Z' else 't'}{number:0{digits}d}"
 
 
 def frame_name(stack: Stack, number: int) -> str:
     """Return the name of a frame for people: "01/t002", "train-volume/z07"."""
-    letter = stack.axes[0].lower()
     where = stack.sequence or stack.name
-    return f"{where}/{letter}{number:0{stack.digits}d}"
+    return f"{where}/{frame_label(stack.axes, number, stack.digits)}"
 
 
 def plane_name(frame: str, plane: int, planes: int) -> str:

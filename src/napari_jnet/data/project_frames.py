@@ -13,6 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_jnet.data.frames import frame_label
 from napari_jnet.data.project_reference import StackReference
 from napari_jnet.data.stack import UNKNOWN
 from napari_jnet.data.storing import keep_aside, remove_file, write_file
@@ -56,7 +57,7 @@ class PaintedFrames:
         return self.folder / self._name(number)
 
     def _name(self, number: int) -> str:
-        return f"{self._stack.axes[0].lower()}{number:0{self._stack.digits}d}.tif"
+        return f"{frame_label(self._stack.axes, number, self._stack.digits)}.tif"
 
     def write(self, number: int, labels: NDArray[Any]) -> None:
         """Write a frame whole; one of zeros only has no file.

@@ -16,7 +16,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_jnet.data.axes import size_text
+from napari_jnet.data.axes import StackUnsure, size_text
 
 __all__ = [
     "TIFF_SUFFIXES",
@@ -263,9 +263,11 @@ def _choose(path: Path, images: list[_Image], series: int | None) -> _Image:
             )
         return images[series - 1]
     if len(images) > 1 and images[0].series.kind in ("generic", "uniform"):
-        raise ValueError(
+        raise StackUnsure(
             f"{path} holds pages of different size or type, and does not say that they are separate "
-            f"images: {words}. Choose one (--series), or save the pages alike."
+            f"images: {words}. Choose one (--series), or save the pages alike.",
+            "series",
+            tuple(str(n) for n in range(1, len(images) + 1)),
         )
     return images[0]
 

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_jnet.data.axes import StackUnsure, check_axes, size_text
 from napari_jnet.data.frames import frame_name, plane_name, section_of
+from napari_jnet.data.project_reference import StackReference
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind, Stack, known_labels
 from napari_jnet.plugin.legend import class_legend
 from napari_jnet.plugin.session import METADATA_KEY, unwrap
@@ -21,12 +23,22 @@ from napari_jnet.plugin.session import METADATA_KEY, unwrap
 __all__ = [
     "PaintedPlanes",
     "TrainingInput",
+    "channel_axis",
+    "channels_first",
+    "choose_axes",
     "current_index",
     "describe_kind",
+    "first_axis",
     "image_stack",
+    "is_stack",
     "kind_of",
+    "layer_axes",
+    "layer_choices",
     "pixel_size",
     "plane",
+    "spatial_ndim",
+    "spatial_shape",
+    "stack_metadata",
     "stroke_positions",
     "training_input",
     "world_matrix",
@@ -39,22 +51,173 @@ def _metadata(layer: Any) -> dict[str, Any]:
     return layer.metadata.get(METADATA_KEY, {})
 
 
+def channel_axis(layer: Any) -> int | None:
+    """Return which dimension of an image layer holds channels, by its label; None without one.
+
+    The colours of an RGB layer are no dimension of it.
+    """
+    if not hasattr(layer, "rgb") or layer.rgb or layer.ndim < 3:
+        return None
+    letters = [_letter(label) for label in layer.axis_labels]
+    return letters.index("C") if "C" in letters else None
+
+
 def pixels(layer: Any) -> Any:
-    """Return the array of a layer, the finest level of a pyramid."""
+    """Return the array of a layer, channels and colours last, the finest level of a pyramid."""
     data = unwrap(layer.data)
-    return unwrap(data[0]) if getattr(layer, "multiscale", False) else data
+    data = unwrap(data[0]) if getattr(layer, "multiscale", False) else data
+    return _moved(data, channel_axis(layer), -1)
 
 
-def _is_rgb(layer: Any) -> bool:
-    return bool(getattr(layer, "rgb", False))
+def _moved(data: Any, axis: int | None, to: int) -> Any:
+    if axis is None or axis == to % len(data.shape):
+        return data
+    if not isinstance(data, np.ndarray):
+        import dask.array as da
+
+        return da.moveaxis(data if isinstance(data, da.Array) else da.from_array(data), axis, to)
+    return np.moveaxis(data, axis, to)
 
 
-def _axes(layer: Any, ndim: int) -> str:
-    """Name the axes without colour: "YX", "TYX", "ZYX" or "TZYX"."""
-    if ndim == 3:
-        first = str(layer.axis_labels[0]).strip().lower()
-        return "ZYX" if first.startswith("z") else "TYX"
-    return {2: "YX", 4: "TZYX"}[ndim]
+def spatial_shape(image: Any) -> tuple[int, ...]:
+    """Return the shape of labels for an image layer: its own, without channels and colours."""
+    return tuple(int(n) for n in pixels(image).shape[: spatial_ndim(image)])
+
+
+def spatial_ndim(layer: Any) -> int:
+    """Return the dimensions of labels for a layer: time, depth, rows and columns."""
+    return int(layer.ndim) - (channel_axis(layer) is not None)
+
+
+def channels_first(layer: Any) -> None:
+    """Move the channels of an image layer to its first slider, in place.
+
+    The viewer lays layers upon each other by their last dimensions: only so can labels, which have
+    no channels, lie on the image.
+    """
+    axis = channel_axis(layer)
+    if not axis:
+        return
+    order = [axis, *(n for n in range(layer.ndim) if n != axis)]
+    labels, units = [layer.axis_labels[n] for n in order], [layer.units[n] for n in order]
+    scale = np.asarray(layer.scale, float)[order]
+    points = np.vstack([np.eye(layer.ndim), np.zeros(layer.ndim)])
+    *ends, origin = (np.asarray(layer.data_to_world(p), float)[order] for p in points)
+    turned = np.stack([ends[n] - origin for n in order], axis=1) / scale
+    straight = np.allclose(turned, np.eye(layer.ndim))
+    affine = np.eye(layer.ndim + 1)
+    if not straight:
+        affine[:-1, :-1], affine[:-1, -1] = turned, origin
+    if layer.multiscale:
+        layer.data = [_moved(unwrap(level), axis, 0) for level in layer.data]
+    else:
+        layer.data = _moved(unwrap(layer.data), axis, 0)
+    layer.rotate, layer.shear = np.eye(layer.ndim), np.zeros(layer.ndim * (layer.ndim - 1) // 2)
+    layer.scale, layer.affine = scale, affine
+    layer.translate = origin if straight else np.zeros(layer.ndim)
+    layer.axis_labels, layer.units = labels, units
+
+
+_LETTERS = {
+    "T": ("t", "time", "times", "frame", "frames", "timepoint"),
+    "Z": ("z", "depth", "plane", "planes", "section", "sections", "slice", "slices"),
+    "C": ("c", "ch", "channel", "channels", "color", "colour"),
+    "Y": ("y", "row", "rows", "height"),
+    "X": ("x", "column", "columns", "col", "width"),
+    "P": ("p", "pos", "position", "positions", "s", "scene", "scenes", "series", "m", "tile", "v"),
+}
+
+
+def _letter(label: Any) -> str:
+    plain = str(label).strip().lower()
+    return next((letter for letter, words in _LETTERS.items() if plain in words), "?")
+
+
+def first_axis(layer: Any) -> str:
+    """Return "T" or "Z", what the frames of a layer run through by its label; "" if none tells."""
+    axis = channel_axis(layer)
+    letters = [_letter(label) for n, label in enumerate(layer.axis_labels) if n != axis]
+    return letters[0] if len(letters) > 2 and letters[0] in "TZ" else ""
+
+
+def layer_axes(layer: Any) -> str:
+    """Name the dimensions of an image layer, as they are stored; without the colours of RGB.
+
+    By their labels.  A first one that has no such label is time; rows and columns are the last.
+
+    Raises
+    ------
+    StackUnsure
+        If a label does not tell enough.
+    ValueError
+        If the layer is no stack.
+    """
+    letters = [_letter(label) for label in layer.axis_labels]
+    for at, letter in ((-2, "Y"), (-1, "X")):
+        if letters[at] == "?":
+            letters[at] = letter
+    if letters[0] == "?" and "?" not in letters[1:] and "T" not in letters:
+        letters[0] = "T"
+    found, size = "".join(letters), size_text(_stored_shape(layer))
+    if found.replace("C", "", 1) in ("YX", "TYX", "ZYX", "TZYX") and found != "TZCYX":
+        return found
+    choices = layer_choices(layer)
+    if "P" in found:
+        raise ValueError(
+            f"The image {layer.name!r} of {size} has a dimension of positions; these are no frames. "
+            "Show one position and take it out as a layer of its own, or choose another image."
+        )
+    if "?" in found and choices:
+        raise StackUnsure(
+            f"What are the dimensions of {layer.name!r}, {size}? Choose it below the image in the "
+            f"step Stack: {', '.join(choices)}.",
+            "axes",
+            choices,
+        )
+    raise ValueError(
+        f"The image {layer.name!r} has size {size}; an image has rows and columns, and "
+        "at most time and depth before them, in this order, or channels. Split its channels into "
+        "layers (right click)."
+    )
+
+
+def _stored_shape(layer: Any) -> tuple[int, ...]:
+    """Return the shape of a layer as it is stored, without the colours of RGB."""
+    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    return tuple(int(n) for n in data.shape[: layer.ndim])
+
+
+def layer_choices(layer: Any) -> tuple[str, ...]:
+    """Return the axes that somebody may choose for an image layer, the likely one first."""
+    colours = bool(layer.rgb)
+    choices = {
+        3: ("TYX", "ZYX") if colours else ("TYX", "ZYX", "CYX"),
+        4: ("TZYX",) if colours else ("TZYX", "TCYX", "CTYX", "ZCYX", "CZYX"),
+    }
+    return choices.get(layer.ndim, ())
+
+
+def choose_axes(layer: Any, axes: str) -> None:
+    """Say what the dimensions of an image layer are; channels go to the first slider.
+
+    Parameters
+    ----------
+    layer
+        An image layer.
+    axes
+        One of `layer_choices`, in the present order of its dimensions.
+
+    Raises
+    ------
+    ValueError
+        If these are no axes of this layer.
+    """
+    axes = check_axes(axes, _stored_shape(layer), f"the image {layer.name!r}")
+    layer.axis_labels = tuple(axes.lower())
+    told = _metadata(layer)
+    stored = f"{axes}{'C' * bool(layer.rgb)}"
+    layer.metadata[METADATA_KEY] = {**told, "given_axes": stored}
+    channels_first(layer)
 
 
 def image_stack(layer: Any) -> Stack:
@@ -62,22 +225,18 @@ def image_stack(layer: Any) -> Stack:
 
     Raises
     ------
+    StackUnsure
+        If nothing tells what its dimensions are.
     ValueError
-        If the layer has more axes than time, depth, rows, columns and colours.
+        If the layer has more axes than time, depth, rows, columns and colours or channels.
     """
-    data, rgb = pixels(layer), _is_rgb(layer)
-    ndim = data.ndim - rgb
-    if ndim not in (2, 3, 4):
-        raise ValueError(
-            f"The image {layer.name!r} has shape {data.shape}; an image has rows and columns, and "
-            "at most time and depth before them. Split its channels into layers (right click)."
-        )
+    stored, told = layer_axes(layer), _metadata(layer)
+    data = pixels(layer)
     if 0 in data.shape:
         raise ValueError(f"The image {layer.name!r} has shape {data.shape}: it has no pixels.")
-    axes = _axes(layer, ndim)
-    single = ndim == 2
+    axes = stored.replace("C", "")
+    single = len(axes) == 2
     count = 1 if single else int(data.shape[0])
-    told = _metadata(layer)
     numbers = tuple(int(n) for n in told.get("frame_numbers") or ())
     if len(numbers) != count:
         numbers = tuple(range(count))
@@ -86,21 +245,49 @@ def image_stack(layer: Any) -> Stack:
     def read(number: int) -> NDArray[Any]:
         return np.asarray(data if single else data[positions[number]])
 
-    leading = ("T" + axes) if single else axes
+    channels = "C" if "C" in stored or layer.rgb else ""
+    steps = zip(stored, pixel_size(layer), layer.units, strict=True)
+    placed = [(size, str(unit)) for letter, size, unit in steps if letter != "C"]
+    if single:
+        placed.insert(0, (1.0, "pixel"))
     return Stack(
         name=layer.name,
         format=told.get("format", "array"),
         path=Path(told["path"]) if told.get("path") else None,
-        axes=leading + ("C" if rgb else ""),
+        axes=("T" if single else "") + axes + channels,
         frame_numbers=numbers,
         shape=tuple(data.shape if single else data.shape[1:]),
         dtype=np.dtype(data.dtype),
         read=read,
-        scale=((1.0,) if single else ()) + pixel_size(layer),
-        units=(("pixel",) if single else ()) + tuple(str(u) for u in layer.units),
+        scale=tuple(size for size, _ in placed),
+        units=tuple(unit for _, unit in placed),
         digits=int(told.get("digits") or 3),
         sequence=told.get("sequence") or "",
+        given_axes=told.get("given_axes") or "",
+        series=told.get("series"),
     )
+
+
+def is_stack(layer: Any) -> bool:
+    """Whether an image layer can be worked on, see `image_stack`."""
+    try:
+        image_stack(layer)
+    except ValueError:
+        return False
+    return True
+
+
+def stack_metadata(stack: Stack | StackReference) -> dict[str, Any]:
+    """Return what a layer remembers of its stack, as plain values."""
+    return {
+        "path": str(stack.path) if stack.path else None,
+        "format": stack.format,
+        "sequence": stack.sequence,
+        "frame_numbers": list(stack.frame_numbers),
+        "digits": stack.digits,
+        "given_axes": stack.given_axes,
+        "series": stack.series,
+    }
 
 
 def pixel_size(layer: Any, unit: Any = None) -> tuple[float, ...]:
@@ -148,11 +335,14 @@ def _factor(unit: Any, other: Any) -> float:
 def current_index(viewer: Any, layer: Any) -> tuple[int, ...]:
     """Return the leading indices (time, depth) of the plane of this layer that the viewer shows."""
     ndim = layer.ndim
-    if ndim == 2:
-        return ()
-    at = np.asarray(layer.world_to_data(viewer.dims.point[-ndim:]))[: ndim - 2]
+    axis = channel_axis(layer)
+    at = np.delete(
+        np.asarray(layer.world_to_data(viewer.dims.point[-ndim:])), [] if axis is None else axis
+    )
     shape = pixels(layer).shape
-    return tuple(int(np.clip(round(float(a)), 0, n - 1)) for a, n in zip(at, shape, strict=False))
+    return tuple(
+        int(np.clip(round(float(a)), 0, n - 1)) for a, n in zip(at[:-2], shape, strict=False)
+    )
 
 
 def plane(layer: Any) -> Any:
@@ -343,7 +533,7 @@ def training_input(
     """
     stack = image_stack(image)
     picture, painted = pixels(image), pixels(labels) if painted is None else painted
-    size = picture.shape[:-1] if _is_rgb(image) else picture.shape
+    size = spatial_shape(image)
     if tuple(painted.shape) != tuple(size):
         raise ValueError(
             f"The image {image.name!r} has {_size(size)} pixels, the labels {labels.name!r} "

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_jnet.plugin.layers import image_stack, pixels
+from napari_jnet.plugin.layers import image_stack, pixels, spatial_shape
 from napari_jnet.plugin.session import METADATA_KEY, Session
 
 __all__ = ["frame_numbers", "show_place"]
@@ -51,7 +51,7 @@ def frame_numbers(session: Session, layer: Any) -> tuple[tuple[int, ...], str]:
     Those of the image where it has as many pixels, else what the layer itself knows.
     """
     shape, image = tuple(pixels(layer).shape), session.image
-    if image is not None and tuple(pixels(image).shape[: image.ndim]) == shape:
+    if image is not None and spatial_shape(image) == shape:
         stack = image_stack(image)
         return stack.frame_numbers, stack.axes.removesuffix("C")
     count = 1 if len(shape) == 2 else shape[0]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from psygnal import Signal
 
 if TYPE_CHECKING:
@@ -317,11 +318,17 @@ class Session:
     def go_to(self, position: int) -> None:
         """Show a frame of the image, by its position along the stack."""
         viewer, image = self.viewer, self.image
-        if viewer is None or image is None or image.ndim < 3:
+        if viewer is None or image is None:
             return
-        axis = viewer.dims.ndim - image.ndim
-        at = image.data_to_world((position, *(0,) * (image.ndim - 1)))[0]
-        viewer.dims.set_point(axis, at)
+        from napari_jnet.plugin.layers import channel_axis
+
+        axes = [n for n in range(image.ndim) if n != channel_axis(image)]
+        if len(axes) < 3:
+            return
+        index = np.zeros(image.ndim)
+        index[axes[0]] = position
+        at = image.data_to_world(index)[axes[0]]
+        viewer.dims.set_point(viewer.dims.ndim - image.ndim + axes[0], at)
 
     def _layers(self, kind: str) -> list[Any]:
         viewer = self.viewer

@@ -11,7 +11,7 @@ from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.annotate.actions import copy_labels, rest_is_background, rest_is_unknown
 from napari_jnet.plugin.annotate.kind_preview import KindPreview
 from napari_jnet.plugin.annotate.next_number import number_pieces_apart
-from napari_jnet.plugin.annotate.part import AnnotatePart, frame_name, row_of
+from napari_jnet.plugin.annotate.part import AnnotatePart, row_of
 from napari_jnet.plugin.correct.edits import read_plane, replace_plane
 from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.session import Lifetime, Session
@@ -100,7 +100,7 @@ class FramePart(AnnotatePart):
         replace_plane(layer, index, new)
         cells = self._book.kind is LabelKind.INSTANCES
         what = "pixels" if not cells else "cell" if count == 1 else "cells"
-        name = frame_name(self._book.numbers[source])
+        name = self._book.frame_name(self._book.numbers[source])
         self.said.emit(
             f"{count} {what} copied from {name}; Ctrl+Z takes it back."
             if count

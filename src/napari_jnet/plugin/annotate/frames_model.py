@@ -121,7 +121,7 @@ class FramesModel(QAbstractTableModel):
 
     def _text(self, facts: Any, column: int) -> str:
         if column == FRAME:
-            return f"t{facts.number:03d}"
+            return str(self._book.frame_name(facts.number))
         if column == PAINTED:
             return self._painted(facts) if facts.counted else "…"
         if column == UNKNOWN:

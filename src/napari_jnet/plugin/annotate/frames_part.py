@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout
 from napari_jnet.plugin.annotate.frames_model import FramesModel
 from napari_jnet.plugin.annotate.frames_table import FramesTable
 from napari_jnet.plugin.annotate.next_frame import choose_next
-from napari_jnet.plugin.annotate.part import AnnotatePart, frame_name, row_of
+from napari_jnet.plugin.annotate.part import AnnotatePart, row_of
 from napari_jnet.plugin.session import Lifetime, Session
 
 __all__ = ["FramesPart"]
@@ -71,7 +71,7 @@ class FramesPart(AnnotatePart):
         )
         self._session.go_to(position)
         done = f"{len(annotated)} of {count} frames are annotated."
-        self.said.emit(f"{frame_name(facts[position].number)}: {why}. {done}")
+        self.said.emit(f"{self._book.frame_name(facts[position].number)}: {why}. {done}")
         return position
 
     def set_role(self, number: int, role: str) -> None:

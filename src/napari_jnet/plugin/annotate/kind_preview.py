@@ -56,7 +56,7 @@ def what_counts(labels: NDArray[Any], kind: LabelKind, *, partial: bool = False)
 
 def describe_frame(book: Any, facts: Any) -> str:
     """Say in a line what is learned from a frame: "t005: 12 cells, 78 % background, 0 % unknown"."""
-    name = f"t{facts.number:03d}"
+    name = book.frame_name(facts.number)
     if not facts.counted:
         return f"{name}: counting…"
     if not facts.annotated:

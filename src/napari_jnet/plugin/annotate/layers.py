@@ -10,7 +10,13 @@ from napari.utils.colormaps import CyclicLabelColormap, label_colormap
 from numpy.typing import NDArray
 
 from napari_jnet.data.stack import UNKNOWN, LabelKind
-from napari_jnet.plugin.layers import pixels
+from napari_jnet.plugin.layers import (
+    channels_first,
+    image_stack,
+    pixels,
+    spatial_shape,
+    stack_metadata,
+)
 from napari_jnet.plugin.legend import legend_options
 from napari_jnet.plugin.predict.results import placement
 from napari_jnet.plugin.session import METADATA_KEY, Session
@@ -57,17 +63,21 @@ def new_annotation(
     Raises
     ------
     ValueError
-        If there is no image, or no memory for labels of its size.
+        If there is no image, it is no stack or does not say which, or there is no memory for labels
+        of its size.
     """
     image, viewer = session.image, session.viewer
     if image is None or viewer is None:
         raise ValueError("There is no image to annotate; open one first.")
     kind = LabelKind(kind)
+    stack = image_stack(image)  # what it is must be known before anything is painted
+    channels_first(image)
     told = image.metadata.get(METADATA_KEY, {})
-    kept = ("path", "format", "sequence", "frame_numbers", "digits")
-    ours = {name: told[name] for name in kept if name in told} | {"kind": kind.value}
+    ours = {name: told[name] for name in stack_metadata(stack) if name in told} | {
+        "kind": kind.value
+    }
     layer = viewer.add_labels(
-        empty_labels(tuple(pixels(image).shape[: image.ndim])),
+        empty_labels(spatial_shape(image)),
         name="annotation",
         opacity=0.5,
         metadata={METADATA_KEY: ours},

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QWidget
 from napari_jnet.plugin.layers import current_index
 from napari_jnet.plugin.session import Lifetime, Session
 
-__all__ = ["AnnotatePart", "frame_name", "row_of"]
+__all__ = ["AnnotatePart", "row_of"]
 
 
 class AnnotatePart(QWidget):
@@ -59,11 +59,6 @@ class AnnotatePart(QWidget):
         layer, viewer = self._book.layer or self._session.image, self._session.viewer
         index = () if layer is None or viewer is None else current_index(viewer, layer)
         return index[0] if index else 0
-
-
-def frame_name(number: int) -> str:
-    """Write a frame number as the table does: "t034"."""
-    return f"t{number:03d}"
 
 
 def row_of(*widgets: QWidget) -> QHBoxLayout:

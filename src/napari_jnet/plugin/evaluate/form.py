@@ -151,7 +151,7 @@ class TruthCombo(QComboBox):
         self._items: list[Any] = []
         self._disk: tuple[DiskTruth, ...] = ()
         self._choice: Any = None
-        self._looked: tuple[str, str] | None = None
+        self._looked: tuple[str, dict[str, Any]] | None = None
         self._relay = Relay()
         lifetime.at_end(self._relay.close)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -214,7 +214,9 @@ class TruthCombo(QComboBox):
         """Ask, in the background, what truth lies beside the image on disk."""
         image = self._session.image
         told = {} if image is None else image.metadata.get(METADATA_KEY, {})
-        wanted = (told.get("path") or "", told.get("sequence") or "")
+        names = {"sequence": "sequence", "given_axes": "axes", "series": "series"}
+        choices = {name: told[key] for key, name in names.items() if told.get(key)}
+        wanted = (told.get("path") or "", choices)
         if wanted == self._looked or self._relay.running:
             return
         self._looked = wanted

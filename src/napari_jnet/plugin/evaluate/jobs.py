@@ -69,7 +69,7 @@ class DiskTruth:
     """An annotation of the stack on disk, which no layer shows."""
 
     path: Path
-    sequence: str
+    choices: dict[str, Any]  # of `open_stack`
     name: str
     kind: LabelKind
     frames: int
@@ -78,7 +78,7 @@ class DiskTruth:
         """Open the stack, and return what reads a frame."""
         from napari_jnet.data import open_stack
 
-        stack = open_stack(self.path, sequence=self.sequence or None)
+        stack = open_stack(self.path, **self.choices)
         annotation = stack.annotation(self.name)
         annotated = frozenset(annotation.frame_numbers)
 
@@ -163,18 +163,18 @@ def layer_labels(layer: Any, results: Any = None) -> LayerLabels:
     )
 
 
-def list_truth(path: Path, sequence: str) -> JobMaker:
+def list_truth(path: Path, choices: dict[str, Any]) -> JobMaker:
     """Make the job that lists the annotations of a stack on disk."""
 
     def job() -> Generator[tuple[DiskTruth, ...], None, None]:
         from napari_jnet.data import open_stack
 
-        stack = open_stack(path, sequence=sequence or None)
+        stack = open_stack(path, **choices)
         found = []
         for one in stack.annotations.values():
             with suppress(ValueError, OSError):  # labels that the step Stack asks about
                 count = len(one.frame_numbers)
-                found.append(DiskTruth(path, stack.sequence, one.name, one.kind, count))
+                found.append(DiskTruth(path, stack.choices, one.name, one.kind, count))
         yield tuple(found)
 
     return job

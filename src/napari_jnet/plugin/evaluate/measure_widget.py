@@ -25,6 +25,7 @@ from napari_jnet.plugin.layers import (
     kind_of,
     pixel_size,
     pixels,
+    spatial_shape,
     world_matrix,
 )
 from napari_jnet.plugin.places import frame_numbers, show_place
@@ -143,9 +144,7 @@ class MeasureWidget(JobWidget):
         if kind_of(layer) in (LabelKind.CLASSES, LabelKind.SCRIBBLES):
             self._notes.append("These labels are classes: all of a class is measured as one.")
         image = self._session.image
-        if image is not None and tuple(pixels(image).shape[: image.ndim]) != tuple(
-            pixels(layer).shape
-        ):
+        if image is not None and spatial_shape(image) != tuple(pixels(layer).shape):
             self._notes.append(
                 f"Without intensities: {image.name!r} and {layer.name!r} have different sizes."
             )

@@ -29,7 +29,7 @@ from napari_jnet.plugin.evaluate.words import ERRORS, SCORES, error_row, score_r
 from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.layer_combos import LayerChoice
-from napari_jnet.plugin.layers import current_index, pixels
+from napari_jnet.plugin.layers import current_index, pixels, spatial_shape
 from napari_jnet.plugin.places import show_place
 from napari_jnet.plugin.session import same
 from napari_jnet.plugin.tables import ResultTable, write_csv
@@ -290,7 +290,7 @@ class EvaluateWidget(JobWidget):
         if book is None or image is None or self._compared is None:
             return
         shape = tuple(pixels(self._compared[0]).shape)
-        if shape != tuple(pixels(image).shape[: image.ndim]):
+        if shape != spatial_shape(image):
             return
         by_cells = self._compared[1].kind is LabelKind.INSTANCES
         found = {p: s.seg if by_cells else s.iou for p, s in self._frames}

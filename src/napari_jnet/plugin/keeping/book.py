@@ -10,13 +10,20 @@ from weakref import WeakKeyDictionary
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_jnet.data.frames import frame_label
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.background import Background
 from napari_jnet.plugin.keeping.frame_facts import FrameFacts
 from napari_jnet.plugin.keeping.frame_table import FrameTable, FrameTotals
 from napari_jnet.plugin.keeping.layer_watch import LayerWatch
 from napari_jnet.plugin.keeping.ready_brush import ReadyBrush
-from napari_jnet.plugin.layers import current_index, kind_of, pixels
+from napari_jnet.plugin.layers import (
+    current_index,
+    first_axis,
+    kind_of,
+    pixels,
+    spatial_ndim,
+)
 from napari_jnet.plugin.legend import layer_legend
 from napari_jnet.plugin.session import METADATA_KEY, Session, result_of, unwrap
 
@@ -125,13 +132,19 @@ class FrameBook:
             self._numbers = numbers, tuple(int(n) for n in numbers)
         return self._numbers[1]
 
+    def frame_name(self, number: int) -> str:
+        """Return the short name of a frame: "t002", or "z002" of a volume's sections."""
+        layers = [layer for layer in (self._session.image, self.layer) if layer is not None]
+        known = [layer.metadata[METADATA_KEY] for layer in layers if METADATA_KEY in layer.metadata]
+        told = known[0] if known else {}
+        first = next((a for a in map(first_axis, layers) if a), "")
+        return frame_label(first, number, int(told.get("digits") or 3))
+
     def __len__(self) -> int:
         layer = self._session.image if self.layer is None else self.layer
         if layer is None:
             return 0
-        data = pixels(layer)
-        planes = data.ndim - bool(getattr(layer, "rgb", False))
-        return 1 if planes < 3 else int(data.shape[0])
+        return 1 if spatial_ndim(layer) < 3 else int(pixels(layer).shape[0])
 
     def __bool__(self) -> bool:
         return True

@@ -27,7 +27,7 @@ from napari_jnet.plugin.keeping.save_queue import SaveQueue
 from napari_jnet.plugin.keeping.settings import chosen_folder
 from napari_jnet.plugin.keeping.stack_copy import StackCopy
 from napari_jnet.plugin.keeping.trouble import damage_words, say_trouble
-from napari_jnet.plugin.layers import kind_of, pixels
+from napari_jnet.plugin.layers import kind_of, pixels, spatial_shape
 from napari_jnet.plugin.session import METADATA_KEY, SaveStatus, Session, result_of, same, unwrap
 
 __all__ = ["Keeper"]
@@ -423,7 +423,7 @@ class Keeper:
         size = tuple(pixels(layer).shape)
         own = images[-1] if self._session.image is None else self._session.image
         for image in (own, *reversed(images)):
-            if tuple(pixels(image).shape[: image.ndim]) == size:
+            if spatial_shape(image) == size:
                 return image
         return own
 

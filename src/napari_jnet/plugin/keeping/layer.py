@@ -20,7 +20,7 @@ from napari_jnet.data.stack import UNKNOWN, LabelKind, Stack
 from napari_jnet.plugin.keeping.frame_counts import checksum
 from napari_jnet.plugin.keeping.lock import ProjectLock
 from napari_jnet.plugin.keeping.project_layers import stack_of
-from napari_jnet.plugin.layers import kind_of, pixels
+from napari_jnet.plugin.layers import kind_of, pixels, spatial_shape
 from napari_jnet.plugin.legend import layer_legend
 from napari_jnet.plugin.session import METADATA_KEY, result_of
 
@@ -307,7 +307,7 @@ class KeptLayer:
         return self.project
 
     def _check(self, image: Any) -> None:
-        painted, size = tuple(pixels(self.layer).shape), tuple(pixels(image).shape[: image.ndim])
+        painted, size = tuple(pixels(self.layer).shape), spatial_shape(image)
         if painted != size:
             words = [" × ".join(map(str, shape)) for shape in (painted, size)]
             raise ValueError(

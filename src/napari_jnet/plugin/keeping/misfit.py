@@ -10,7 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_jnet.data.storing import replacing
-from napari_jnet.plugin.layers import current_index, pixels
+from napari_jnet.plugin.layers import current_index, pixels, spatial_shape
 
 __all__ = ["placed_on", "write_labels"]
 
@@ -41,9 +41,9 @@ def placed_on(layer: Any, image: Any, viewer: Any) -> NDArray[Any]:
     for one in (layer, image):
         if not _is_straight(one):
             raise ValueError(f"{one.name!r} is rotated or sheared; labels are copied upright only.")
-    shape = tuple(pixels(image).shape[: image.ndim])
+    shape = spatial_shape(image)
     labels, found = pixels(layer), np.zeros(shape, pixels(layer).dtype)
-    common = min(layer.ndim, image.ndim)
+    common = min(layer.ndim, len(shape))
     taken: list[NDArray[Any]] = []
     given: list[NDArray[Any]] = []
     for axis in range(-common, 0):
@@ -55,7 +55,7 @@ def placed_on(layer: Any, image: Any, viewer: Any) -> NDArray[Any]:
     part = np.asarray(labels[current_index(viewer, layer)[: layer.ndim - common]])[np.ix_(*taken)]
     if not part.any():
         raise ValueError(f"Nothing that is painted in {layer.name!r} lies on {image.name!r}.")
-    found[current_index(viewer, image)[: image.ndim - common]][np.ix_(*given)] = part
+    found[current_index(viewer, image)[: len(shape) - common]][np.ix_(*given)] = part
     return found
 
 

@@ -19,7 +19,7 @@ from napari_jnet.plugin.keeping.project_layers import painted_options, read_pain
 from napari_jnet.plugin.keeping.rescue import own_project, rescue_folders, taken_back
 from napari_jnet.plugin.keeping.settings import chosen_folder
 from napari_jnet.plugin.keeping.trouble import say_trouble
-from napari_jnet.plugin.layers import pixels
+from napari_jnet.plugin.layers import spatial_shape
 from napari_jnet.plugin.predict.results import placement
 from napari_jnet.plugin.session import METADATA_KEY, Offer, Session, unwrap
 
@@ -141,7 +141,7 @@ def go_on(
         return
     offer, session.offer = session.offer, None  # who presses twice gets one annotation
     folder = Path(offer.path if path is None and offer is not None else path or "")
-    shape = tuple(pixels(image).shape[: image.ndim])
+    shape = spatial_shape(image)
     placed = placement(image)
 
     def read() -> tuple[Project, Any, dict[str, Any], int]:

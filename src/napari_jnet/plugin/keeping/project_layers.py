@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_jnet.data.project import Project
 from napari_jnet.data.stack import Stack
 from napari_jnet.plugin.annotate.layers import annotation_options
-from napari_jnet.plugin.layers import image_stack
+from napari_jnet.plugin.layers import image_stack, stack_metadata
 from napari_jnet.plugin.session import METADATA_KEY
 
 __all__ = ["painted_options", "project_layers", "read_painted", "stack_of"]
@@ -71,11 +71,7 @@ def painted_options(project: Project) -> dict[str, Any]:
     """Return the options of the annotation layer: its name, colours and kind."""
     reference = project.stack
     told = {
-        "path": str(reference.path) if reference.path else None,
-        "format": reference.format,
-        "sequence": reference.sequence,
-        "frame_numbers": list(reference.frame_numbers),
-        "digits": reference.digits,
+        **stack_metadata(reference),
         "kind": project.kind.value,
         "partial": sorted(project.partial),
         "project": str(project.path),
@@ -106,8 +102,8 @@ def project_layers(project: Project) -> list[LayerData]:
     image = stack_layers(replace(stack, annotations={}))[0]
     data, options, _ = image
     options["metadata"][METADATA_KEY]["project"] = str(project.path)
-    colours = stack.axes.endswith("C")
-    shape = tuple(data.shape[:-1] if colours else data.shape)
-    placed = {name: options[name] for name in ("scale", "units", "axis_labels")}
+    rgb, channels = options.get("rgb", False), options["axis_labels"][0] == "c"
+    shape = tuple(data.shape[channels : data.ndim - rgb])
+    placed = {name: options[name][channels:] for name in ("scale", "units", "axis_labels")}
     labels = painted_options(project) | placed
     return [image, (read_painted(project, shape), labels, "labels")]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from napari_jnet.corrections_adopt import adopt_classes, adopted
+from napari_jnet.data.frames import frame_label, plane_name
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.annotate.layers import new_annotation
 from napari_jnet.plugin.correct.edits import read_plane, replace_plane
@@ -135,8 +136,5 @@ def _frame_name(results: Results, index: tuple[int, ...]) -> str:
     if not index:
         return results.image.name
     number = results.stack.frame_numbers[index[0]]
-    letters = results.stack.axes.lower()
-    return " ".join(
-        f"{letter}{number if n == 0 else i:03d}"
-        for n, (letter, i) in enumerate(zip(letters, index, strict=False))
-    )
+    name = frame_label(results.stack.axes, number, results.stack.digits)
+    return name if len(index) < 2 else plane_name(name, index[1], results.stack.shape[0])

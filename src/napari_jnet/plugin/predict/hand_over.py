@@ -100,11 +100,11 @@ class HandOver:
             If the image is in no file.
         """
         project = self._session.project
-        sequence = ""
+        choices: dict[str, Any] = {}
         if project is not None:
             source, output = project.path, project.path / "predictions"
         elif stack.path is not None:
-            source, sequence = stack.path, stack.sequence
+            source, choices = stack.path, stack.choices
             output = stack.path.with_name(f"{stack.path.stem} cells")
         else:
             raise ValueError(
@@ -112,5 +112,5 @@ class HandOver:
                 "and a project keeps it, or save the image first."
             )
         return PredictRecipe(
-            model, source, output, sequence, work.numbers, work.region, instances, facts
+            model, source, output, choices, work.numbers, work.region, instances, facts
         )

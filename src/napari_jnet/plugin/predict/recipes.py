@@ -29,8 +29,8 @@ class PredictRecipe:
         Stack on disk, or a project.
     output
         Folder of the results.
-    sequence
-        Of the stack, where it has several.
+    choices
+        What `open_stack` is told besides the path: sequence, axes and series, where they are given.
     numbers
         Frame numbers, or None for all.
     region
@@ -44,7 +44,7 @@ class PredictRecipe:
     model: Path
     stack: Path
     output: Path
-    sequence: str = ""
+    choices: dict[str, Any] = dataclasses.field(default_factory=dict)
     numbers: tuple[int, ...] | None = None
     region: Part | None = None
     instances: InstanceConfig | None = None
@@ -55,8 +55,8 @@ def predict_command(recipe: PredictRecipe) -> str:
     """Return the line for a shell; it predicts whole frames also where a region is asked for."""
     words = ["napari-jnet", "predict", str(recipe.model), str(recipe.stack)]
     words += ["--output", str(recipe.output)]
-    if recipe.sequence:
-        words += ["--sequence", recipe.sequence]
+    for name, value in recipe.choices.items():
+        words += [f"--{name}", str(value)]
     if recipe.numbers is not None:
         words += ["--frames", _spans(recipe.numbers)]
     for name in _OPTIONS if recipe.instances is not None else ():
@@ -74,7 +74,7 @@ def predict_script(recipe: PredictRecipe) -> str:
     names = ["ResultWriter", "load_model", "open_stack", "predict"]
     given = {name: value for name, value in recipe.facts.items() if value}
     load = ", ".join([_path(recipe.model), *(f"{k}={v!r}" for k, v in given.items())])
-    chosen = f", sequence={recipe.sequence!r}" if recipe.sequence else ""
+    chosen = "".join(f", {name}={value!r}" for name, value in recipe.choices.items())
     lines = [
         "",
         f"model = load_model({load})",

@@ -10,6 +10,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
+from napari_jnet.plugin.layers import channel_axis
 from napari_jnet.plugin.session import METADATA_KEY, result_of
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Answer:
 
 
 def placement(layer: Any, index: tuple[int, ...] = ()) -> dict[str, Any]:
-    """Return how a layer lies in the world, for layers that lie on it.
+    """Return how a layer lies in the world, for layers that lie on it and have no channels.
 
     Parameters
     ----------
@@ -87,17 +88,22 @@ def placement(layer: Any, index: tuple[int, ...] = ()) -> dict[str, Any]:
     index
         Leading indices of the first pixel, for a layer that shows a plane of this one only.
     """
+    kept = [n for n in range(layer.ndim) if n != channel_axis(layer)]
     linear = Affine(scale=layer.scale, rotate=layer.rotate, shear=layer.shear).linear_matrix
-    first = np.zeros(layer.ndim)
+    first = np.zeros(len(kept))
     first[: len(index)] = index
+    shear = np.asarray(layer.shear)
+    if len(kept) < layer.ndim:
+        shear = Affine(shear=shear, ndim=layer.ndim).linear_matrix[np.ix_(kept, kept)]
+    matrix = np.asarray(layer.affine.affine_matrix)
     return {
-        "scale": tuple(layer.scale),
-        "translate": tuple(np.asarray(layer.translate) + linear @ first),
-        "rotate": np.asarray(layer.rotate),
-        "shear": np.asarray(layer.shear),
-        "affine": np.asarray(layer.affine.affine_matrix),
-        "units": tuple(str(unit) for unit in layer.units),
-        "axis_labels": tuple(layer.axis_labels),
+        "scale": tuple(np.asarray(layer.scale)[kept]),
+        "translate": tuple(np.asarray(layer.translate)[kept] + linear[np.ix_(kept, kept)] @ first),
+        "rotate": np.asarray(layer.rotate)[np.ix_(kept, kept)],
+        "shear": shear,
+        "affine": matrix[np.ix_([*kept, -1], [*kept, -1])],
+        "units": tuple(str(layer.units[n]) for n in kept),
+        "axis_labels": tuple(layer.axis_labels[n] for n in kept),
     }
 
 

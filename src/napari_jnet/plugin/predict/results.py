@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from napari_jnet.data.stack import Stack
 from napari_jnet.events import FramePrediction
-from napari_jnet.plugin.layers import current_index, pixels, stroke_positions
+from napari_jnet.plugin.layers import (
+    channels_first,
+    current_index,
+    pixels,
+    spatial_ndim,
+    spatial_shape,
+    stroke_positions,
+)
 from napari_jnet.plugin.legend import legend_options
 from napari_jnet.plugin.predict.result_layers import Answer, add_result_layer, placement
 from napari_jnet.plugin.session import METADATA_KEY, same
@@ -68,8 +75,9 @@ class Results:
         self.answer = answer or Answer()
         self.image, self.stack, self.bound, self.source = image, stack, bound, source
         self._viewer = viewer
-        self._single = image.ndim == 2
-        shape = tuple(pixels(image).shape[: image.ndim])
+        channels_first(image)  # or the results would lie on its channels
+        self._single = spatial_ndim(image) == 2
+        shape = spatial_shape(image)
         self.probability = _zeros(shape, np.float32)
         self.distance_map = _zeros(shape, np.float32)
         self.done: dict[int, int] = {}
@@ -137,7 +145,7 @@ class Results:
         there = all(
             any(same(layer, mine) for layer in self._viewer.layers) for mine in self.all_layers
         )
-        shape = tuple(pixels(image).shape[: image.ndim])
+        shape = spatial_shape(image)
         return (
             there
             and same(image, self.image)

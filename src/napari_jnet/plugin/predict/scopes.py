@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_jnet.data.stack import Stack
-from napari_jnet.plugin.layers import current_index, pixels
+from napari_jnet.plugin.layers import channel_axis, current_index, spatial_ndim, spatial_shape
 from napari_jnet.plugin.predict.results import placement
 from napari_jnet.plugin.session import METADATA_KEY, Session, same
 
@@ -106,7 +106,7 @@ def _visible(viewer: Any, image: Any) -> Part:
     corners = np.asarray(image.corner_pixels, float)[:, -2:]
     if getattr(image, "multiscale", False):
         corners = corners * np.asarray(image.downsample_factors)[image.data_level][-2:]
-    height, width = pixels(image).shape[image.ndim - 2 : image.ndim]
+    height, width = spatial_shape(image)[-2:]
     (top, left), (bottom, right) = np.floor(corners[0]), np.ceil(corners[1])
     rows = slice(max(int(top), 0), min(int(bottom) + 1, height))
     columns = slice(max(int(left), 0), min(int(right) + 1, width))
@@ -132,7 +132,7 @@ def draw_region(viewer: Any, image: Any) -> Any:
     layer = region_layer(viewer)
     if layer is None or layer.ndim > viewer.dims.ndim:
         layer = viewer.add_shapes(
-            ndim=image.ndim,
+            ndim=spatial_ndim(image),
             name=_REGION,
             face_color="transparent",
             edge_color="#ffd84d",
@@ -158,7 +158,7 @@ def _drawn(viewer: Any, image: Any, index: Sequence[int], number: int) -> Part:
             f"the cells.{elsewhere}"
         )
     points = np.concatenate(here)
-    height, width = pixels(image).shape[image.ndim - 2 : image.ndim]
+    height, width = spatial_shape(image)[-2:]
     low, high = np.floor(points.min(axis=0) + 0.5), np.ceil(points.max(axis=0) + 0.5)
     rows = slice(int(np.clip(low[0], 0, height)), int(np.clip(high[0], 0, height)))
     columns = slice(int(np.clip(low[1], 0, width)), int(np.clip(high[1], 0, width)))
@@ -170,12 +170,15 @@ def _drawn(viewer: Any, image: Any, index: Sequence[int], number: int) -> Part:
 def _corners(layer: Any, shape: Any, image: Any) -> np.ndarray:
     """Corners of a shape, (n, axes), in pixels of the image; fewer axes where the layer has fewer."""
     world = np.array([layer.data_to_world(point) for point in np.asarray(shape, float)])
-    if world.shape[1] < image.ndim:
-        # a flat layer lies on every frame: its corners say nothing of time and depth
-        lead = np.zeros((len(world), image.ndim - world.shape[1]))
-        full = np.hstack([lead, world])
-        return np.array([image.world_to_data(point) for point in full])[:, lead.shape[1] :]
-    return np.array([image.world_to_data(point[-image.ndim :]) for point in world])
+    axis, ndim = channel_axis(image), image.ndim
+    # a flat layer lies on every frame: its corners say nothing of time, depth and channels
+    lead = np.zeros((len(world), max(ndim - world.shape[1], 0)))
+    full = np.hstack([lead, world])[:, -ndim:]
+    found = np.array([image.world_to_data(point) for point in full])
+    said = np.arange(ndim) >= lead.shape[1]
+    if axis is not None:
+        said[axis] = False
+    return found[:, said]
 
 
 def _lies_in(corners: np.ndarray, index: Sequence[int]) -> bool:

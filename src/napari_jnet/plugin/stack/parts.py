@@ -26,7 +26,14 @@ from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.keeping.offers import go_on
 from napari_jnet.plugin.keeping.remedy_button import RemedyButton
 from napari_jnet.plugin.layer_combos import LayerCombo
-from napari_jnet.plugin.layers import current_index, image_stack
+from napari_jnet.plugin.layers import (
+    choose_axes,
+    current_index,
+    image_stack,
+    layer_axes,
+    layer_choices,
+    spatial_ndim,
+)
 from napari_jnet.plugin.session import Lifetime, Session
 
 __all__ = ["ImagePart", "OfferBanner", "SavedPart", "size_words"]
@@ -34,7 +41,17 @@ __all__ = ["ImagePart", "OfferBanner", "SavedPart", "size_words"]
 _NARROW = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
 _TOOLTIP = Qt.ItemDataRole.ToolTipRole
 _LONG = 90  # characters of a line in the menu
-_FIRST_AXIS = {"t": "frames over time", "z": "sections of a volume"}
+_AXES = {
+    "TYX": "frames over time",
+    "ZYX": "sections of a volume",
+    "CYX": "channels of one image",
+    "TZYX": "volumes over time (T, Z, Y, X)",
+    "TCYX": "frames over time with channels (T, C, Y, X)",
+    "CTYX": "channels, each with frames over time (C, T, Y, X)",
+    "ZCYX": "sections with channels (Z, C, Y, X)",
+    "CZYX": "channels, each with sections (C, Z, Y, X)",
+}
+_ASK = "choose what it is…"
 
 
 def size_words(stack: Stack) -> str:
@@ -122,11 +139,9 @@ class ImagePart(QWidget):
         self.combo.setToolTip("The image that all steps work on.")
         self.words = small_label()
         self.axis_combo = QComboBox()
-        for axis, words in _FIRST_AXIS.items():
-            self.axis_combo.addItem(words, axis)
         self.axis_combo.setToolTip(
-            "What the slider runs through. Frames over time by default; it names the frames "
-            "(t002 or z002) and is kept with the results."
+            "What the sliders run through. It names the frames (t002 or z002), and channels are "
+            "learned from together, as parts of a frame; it is kept with the project and the results."
         )
         self.axis_combo.activated.connect(self._set_axis)
         self.shown = small_label()
@@ -144,8 +159,9 @@ class ImagePart(QWidget):
         self.refresh()
 
     def set_axis(self, axis: str) -> None:
-        """Say what the slider runs through: "t" or "z"."""
-        self.axis_combo.setCurrentIndex(self.axis_combo.findData(axis))
+        """Say what the image holds: "t", "z", or all its axes, such as "TCYX"."""
+        axes = f"{axis.upper()}YX" if len(axis) == 1 else axis.upper()
+        self.axis_combo.setCurrentIndex(self.axis_combo.findData(axes))
         self._set_axis()
 
     def refresh(self, _image: Any = None) -> None:
@@ -153,14 +169,21 @@ class ImagePart(QWidget):
         stack, words = self._stack()
         self.words.setText(words)
         several = stack is not None and len(stack) > 1
-        asked = several and stack is not None and len(stack.axes.replace("C", "")) == 3
+        image = self._session.image
+        choices = () if image is None else layer_choices(image)
+        present = "" if stack is None or image is None else layer_axes(image)
+        asked = bool(choices) and (stack is None or present in choices)
         label = self._form.labelForField(self.axis_combo)
         for part in (self.axis_combo, label):
             if part is not None:
                 part.setVisible(asked)
-        if stack is not None and asked:
-            with QSignalBlocker(self.axis_combo):
-                self.axis_combo.setCurrentIndex(self.axis_combo.findData(stack.axes[0].lower()))
+        with QSignalBlocker(self.axis_combo):
+            self.axis_combo.clear()
+            for axes in choices:
+                self.axis_combo.addItem(_AXES[axes], axes)
+            if asked and not present:
+                self.axis_combo.insertItem(0, _ASK, "")
+            self.axis_combo.setCurrentIndex(max(self.axis_combo.findData(present), 0))
         self.shown.setVisible(several)
         self._show_frame()
 
@@ -176,7 +199,7 @@ class ImagePart(QWidget):
 
     def _show_frame(self, _event: Any = None) -> None:
         image, viewer = self._session.image, self._session.viewer
-        if image is None or viewer is None or image.ndim < 3:
+        if image is None or viewer is None or spatial_ndim(image) < 3:
             return
         book = self._session.book
         position = current_index(viewer, image)[0]
@@ -185,12 +208,15 @@ class ImagePart(QWidget):
             self.shown.setText(f"Shown: frame {number} ({position + 1} of {len(book)})")
 
     def _set_axis(self, _index: int = 0) -> None:
-        axis = self.axis_combo.currentData()
-        layers = [self._session.image, self._session.annotation]
-        for layer in layers:
-            if layer is not None and layer.ndim == 3:
-                layer.axis_labels = (axis, *layer.axis_labels[1:])
-        self.refresh()
+        axes, image = self.axis_combo.currentData(), self._session.image
+        if not axes or image is None:
+            return
+        choose_axes(image, axes)
+        labels, told = axes.replace("C", "").lower(), self._session.annotation
+        if told is not None and told.ndim == len(labels) > 2:
+            told.axis_labels = tuple(labels)
+        # whoever has looked at the image looks again: it is another stack now
+        self._session.image_changed.emit(image)
 
 
 class SavedPart(QWidget):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from napari_jnet.data import Annotation, Stack, folder, open_stack, project_format
 from napari_jnet.data.project import Project
 from napari_jnet.data.stack import UNKNOWN
+from napari_jnet.plugin.layers import stack_metadata
 from napari_jnet.plugin.legend import legend_options
 
 __all__ = ["get_reader", "path_layers", "stack_layers"]
@@ -100,14 +101,20 @@ def _image_layer(stack: Stack, shape: tuple[int, ...]) -> LayerData:
     def frame(number: int) -> NDArray[Any]:
         return _filled(stack.frame(number), shape, 0)
 
+    import dask.array as da
+
     options = _options(stack, stack.name)
+    data = _lazy(frame, stack.frame_numbers, shape, stack.dtype)
     if stack.axes.endswith("C"):
         if shape[-1] in (3, 4):
             options["rgb"] = True
         else:
-            options["channel_axis"] = len(stack.axes) - 1
-            options["name"] = [f"{stack.name} channel {c}" for c in range(shape[-1])]
-    return _lazy(frame, stack.frame_numbers, shape, stack.dtype), options, "image"
+            # first: the viewer lays labels on an image by its last dimensions
+            options["scale"] = (1.0, *stack.scale)
+            options["units"] = ("pixel", *stack.units)
+            options["axis_labels"] = ("c", *options["axis_labels"])
+            data = da.moveaxis(data, -1, 0)
+    return data, options, "image"
 
 
 def _labels_layers(stack: Stack, shape: tuple[int, ...]) -> Iterator[LayerData]:
@@ -130,19 +137,12 @@ def _labels_layers(stack: Stack, shape: tuple[int, ...]) -> Iterator[LayerData]:
 
 
 def _options(stack: Stack, name: str) -> dict[str, Any]:
-    told = {
-        "path": str(stack.path) if stack.path else None,
-        "format": stack.format,
-        "sequence": stack.sequence,
-        "frame_numbers": list(stack.frame_numbers),
-        "digits": stack.digits,
-    }
     return {
         "name": name,
         "scale": stack.scale,
         "units": stack.units,
         "axis_labels": tuple(stack.axes.replace("C", "").lower()),
-        "metadata": {"napari-jnet": told},
+        "metadata": {"napari-jnet": stack_metadata(stack)},
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,13 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGroupBox, QPushButton, QVBoxLayout
 from superqt.utils import qdebounced
 
+from napari_jnet.data.axes import StackUnsure
 from napari_jnet.data.project_training import PAINTED
 from napari_jnet.data.stack import Annotation, LabelsUnsure, Stack
 from napari_jnet.plugin.annotate.layers import new_annotation
 from napari_jnet.plugin.forms import PathEdit, dropped_path, small_label
 from napari_jnet.plugin.job_widget import JobWidget
+from napari_jnet.plugin.layers import is_stack
 from napari_jnet.plugin.stack.labels_part import LabelsPart
 from napari_jnet.plugin.stack.moved import MovedPart
 from napari_jnet.plugin.stack.parts import (
@@ -50,6 +52,7 @@ _PATH_HINT = (
 class _Found:
     stack: Stack
     sequences: tuple[str, ...]
+    images: tuple[str, ...]
     words: str
     project: bool  # of ours, with what was painted
     unsure: LabelsUnsure | None = None  # what the labels do not tell
@@ -100,8 +103,13 @@ class LoadWidget(JobWidget):
         self.path_edit.changed.connect(lambda _text: self.labels.forget())
         self.path_edit.changed.connect(self.moved.forget)
         self.path_edit.changed.connect(lambda _text: later())
-        self.sequence_combo.currentIndexChanged.connect(lambda _index: self._look())
+        self.path_edit.changed.connect(lambda _text: self._list(self.series_combo))
+        self.path_edit.changed.connect(lambda _text: self._list(self.axes_combo))
+        for combo in (self.sequence_combo, self.series_combo, self.axes_combo):
+            combo.currentIndexChanged.connect(lambda _index: self._look())
         self._list_sequences(())
+        self._list(self.series_combo)
+        self._list(self.axes_combo)
 
     def _build_path_group(self) -> None:
         form = self._group("Stack on disk")
@@ -114,6 +122,16 @@ class LoadWidget(JobWidget):
         self.sequence_combo.setToolTip("The sequence of the dataset.")
         form.addRow("Path", self.path_edit)
         form.addRow("Sequence", self.sequence_combo)
+        self.series_combo = QComboBox()
+        self.series_combo.setToolTip(
+            "The file holds several images, such as positions: one is opened."
+        )
+        self.axes_combo = QComboBox()
+        self.axes_combo.setToolTip(
+            "What the dimensions of the file are, in its order: T time, Z sections, C channels."
+        )
+        form.addRow("Image", self.series_combo)
+        form.addRow("Axes", self.axes_combo)
         self._form = form
         self.description = small_label(_PATH_HINT)
         form.addRow(self.description)
@@ -182,7 +200,8 @@ class LoadWidget(JobWidget):
         self._session.step = "annotate"
 
     def _allow(self, _image: Any = None) -> None:
-        self.annotate_button.setEnabled(self._session.image is not None)
+        image = self._session.image
+        self.annotate_button.setEnabled(image is not None and is_stack(image))
 
     def set_path(
         self, path: Path | str, sequence: str | None = None, *, labels: bool = True
@@ -196,7 +215,7 @@ class LoadWidget(JobWidget):
 
     def load(self, *_: Any) -> None:
         """Add the layers, as the button does; problems are said in the widget."""
-        path, sequence = self.path_edit.path, self._sequence()
+        path, chosen = self.path_edit.path, self._chosen()
         labels = self.labels_box.isChecked()
         said = self.labels.said if labels else {}
         if self.running:
@@ -210,7 +229,7 @@ class LoadWidget(JobWidget):
             from napari_jnet.plugin.stack.reader import path_layers
 
             yield from ()
-            return path_layers(path, sequence, labels=labels, **said)
+            return path_layers(path, labels=labels, **chosen, **said)
 
         self._said = False
         self._start(job, f"loading {path.name}")
@@ -229,8 +248,13 @@ class LoadWidget(JobWidget):
             self.set_path(path)
             self.load()
 
-    def _sequence(self) -> str | None:
-        return self.sequence_combo.currentText() or None
+    def _chosen(self) -> dict[str, Any]:
+        """Return what is chosen besides the path, as `open_stack` takes it."""
+        return {
+            "sequence": self.sequence_combo.currentText() or None,
+            "axes": self.axes_combo.currentData() or None,
+            "series": self.series_combo.currentData() or None,
+        }
 
     def _on_event(self, event: Any) -> None:
         """Nothing comes before the layers."""
@@ -255,15 +279,16 @@ class LoadWidget(JobWidget):
             return
         if path is None:
             return
-        sequence, said = self._sequence(), self.labels.said
+        chosen, said = self._chosen(), self.labels.said
 
         def job() -> Generator[_Found, None, None]:
-            from napari_jnet.data import open_stack, project_folder, sequences
+            from napari_jnet.data import images, open_stack, project_folder, sequences
 
-            stack = open_stack(path, sequence=sequence, **said)
+            stack = open_stack(path, **chosen, **said)
             ours = project_folder(path) is not None
             words = stack_words(stack, project=ours)
-            yield _Found(stack, sequences(path), words, ours, None if ours else _unsure(stack))
+            unsure = None if ours else _unsure(stack)
+            yield _Found(stack, sequences(path), images(path), words, ours, unsure)
 
         self._look_relay.start(job, self._show_found, self._looked, self._cannot)
 
@@ -277,13 +302,42 @@ class LoadWidget(JobWidget):
                 self.message.say("")
                 self._said = False
             self._list_sequences(found.sequences, found.stack.sequence)
+            self._list(
+                self.series_combo,
+                [(f"{n}: {words}", n) for n, words in enumerate(found.images, 1)],
+                found.stack.series or 1,
+            )
 
     def _cannot(self, error: Exception) -> None:
         if not self._look_again:
             self.description.setText("")
             self.show_error(error)
+            self._ask(error)
             self._said = not self.running
         self._looked()
+
+    def _ask(self, error: Exception) -> None:
+        """Let the user choose where a file does not tell enough."""
+        if isinstance(error, StackUnsure):
+            if error.parameter == "axes":
+                axes = [(axes, axes) for axes in error.choices]
+                self._list(self.axes_combo, [("choose…", ""), *axes], "")
+            else:
+                numbers = [(number, int(number)) for number in error.choices]
+                self._list(self.series_combo, [("choose…", 0), *numbers], 0)
+
+    def _list(
+        self, combo: QComboBox, items: Sequence[tuple[str, Any]] = (), now: Any = None
+    ) -> None:
+        """Offer choices, and hide the row where there are none."""
+        with QSignalBlocker(combo):
+            combo.clear()
+            for words, value in items:
+                combo.addItem(words, value)
+            combo.setCurrentIndex(combo.findData(now))
+        for part in (combo, self._form.labelForField(combo)):
+            if part is not None:
+                part.setVisible(bool(items))
 
     def _looked(self, _value: Any = None) -> None:
         if self._look_again:
@@ -309,6 +363,7 @@ def stack_words(stack: Stack, *, project: bool = False) -> str:
         f"{'project' if project else _FORMATS.get(stack.format, stack.format)}: {stack.name}",
         f"{size_words(stack)}{numbers}",
     ]
+    lines += stack.notes
     truths = {
         name: truth for name, truth in stack.annotations.items() if not project or name == PAINTED
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_jnet.config.plans import Hardware
+from napari_jnet.data.frames import frame_label
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.keeping.book import FrameFacts
 
@@ -331,7 +332,7 @@ def new_roles(positions: Sequence[int]) -> dict[int, str]:
 
 
 def _names(facts: TrainingFacts, frames: Sequence[FrameFacts]) -> str:
-    named = [f"{facts.frame_letter}{frame.number:03d}" for frame in frames[:_NAMED]]
+    named = [frame_label(facts.frame_letter, frame.number) for frame in frames[:_NAMED]]
     more = len(frames) - len(named)
     return ", ".join(named) + (f" and {more} more" if more else "")
 

@@ -11,7 +11,7 @@ import numpy as np
 from napari_jnet.config import Config
 from napari_jnet.config.plans import Hardware
 from napari_jnet.data.stack import LabelKind
-from napari_jnet.plugin.layers import TrainingInput, pixels
+from napari_jnet.plugin.layers import TrainingInput, pixels, spatial_shape
 from napari_jnet.plugin.session import Session, same
 from napari_jnet.plugin.train.feed import labels_now
 from napari_jnet.plugin.train.preflight import TrainingFacts
@@ -50,7 +50,7 @@ def gather(
         fitting="" if other is None else other.name,
         kind=book.kind,
         frames=book.annotated_facts,
-        frame_letter=_letter(image),
+        frame_letter=book.frame_name(0)[0],
         counting=book.counting,
         classes=_class_names(session),
         run=run,
@@ -97,13 +97,7 @@ def _class_names(session: Session) -> tuple[str, ...]:
 
 
 def _spatial(image: Any) -> tuple[int, ...]:
-    return tuple(pixels(image).shape[: image.ndim])
-
-
-def _letter(image: Any) -> str:
-    if image is None or image.ndim < 3:
-        return "t"
-    return "z" if image.ndim == 3 and str(image.axis_labels[0]).lower().startswith("z") else "t"
+    return spatial_shape(image)
 
 
 def _is_taken(run: Path) -> bool:

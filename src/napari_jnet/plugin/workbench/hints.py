@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_jnet.data.stack import LabelKind
+from napari_jnet.plugin.layers import is_stack
 from napari_jnet.plugin.session import unwrap
 
 __all__ = ["Facts", "Hint", "advise", "facts_of", "step_states"]
@@ -22,6 +23,8 @@ class Facts:
     ----------
     image, annotation, model
         Whether there is one.
+    unfit
+        Whether the image is no stack, or does not say what its dimensions are.
     fine_tune
         Whether the model can go on learning from the labels.
     offer
@@ -55,6 +58,7 @@ class Facts:
     """
 
     image: bool = False
+    unfit: bool = False
     annotation: bool = False
     model: bool = False
     fine_tune: bool = True
@@ -121,6 +125,8 @@ def advise(facts: Facts) -> Hint:
         )
     if not facts.image:
         return Hint("Open a stack: choose its path below, or drop it on this dock.", "stack")
+    if facts.unfit:
+        return Hint("Say below what the dimensions of the image are, or choose another.", "stack")
     if facts.training != "idle":
         return _while_training(facts)
     if facts.offer:
@@ -219,7 +225,7 @@ def _after_prediction(facts: Facts) -> Hint:
 def step_states(facts: Facts) -> dict[str, str]:
     """Say of each step whether it is "done", "next" or still "open"."""
     done = {
-        "stack": facts.image and not facts.offer,
+        "stack": facts.image and not facts.unfit and not facts.offer,
         "annotate": facts.annotation and facts.enough and not facts.sparse,
         "train": facts.model and not facts.new_frames and facts.training == "idle",
         "predict": facts.predicted > 0,
@@ -248,6 +254,7 @@ def facts_of(session: Any, new_frames: int = 0, unfinished: int = 0) -> Facts:
     training, saving, results = session.training, session.saving, session.results
     return Facts(
         image=session.image is not None,
+        unfit=session.image is not None and not is_stack(session.image),
         annotation=session.annotation is not None,
         model=session.model is not None,
         fine_tune=session.fine_tuning.possible,

@@ -1,0 +1,190 @@
+"""What the dimensions of a layer are: by its labels, by what somebody says, and what follows."""
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+
+pytest.importorskip("napari")
+
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+
+from napari_jnet.data import Project, open_stack
+from napari_jnet.data.axes import StackUnsure
+from napari_jnet.data.stack import LabelKind
+from napari_jnet.plugin.annotate.layers import new_annotation
+from napari_jnet.plugin.keeping.project_layers import project_layers, stack_of
+from napari_jnet.plugin.layers import (
+    choose_axes,
+    current_index,
+    image_stack,
+    layer_choices,
+    spatial_shape,
+    training_input,
+)
+from napari_jnet.plugin.predict.results import Results
+from napari_jnet.plugin.session import Session, session
+from napari_jnet.plugin.stack.parts import ImagePart
+from napari_jnet.plugin.stack.reader import path_layers
+from napari_jnet.plugin.workbench.hints import facts_of, step_states
+
+
+def film(shape):
+    return np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+
+
+@pytest.mark.parametrize(
+    ("labels", "shape", "axes", "frames", "frame"),
+    [
+        ("tcyx", (3, 2, 16, 20), "TYXC", 3, (16, 20, 2)),
+        ("ctyx", (2, 3, 16, 20), "TYXC", 3, (16, 20, 2)),
+        ("czyx", (2, 3, 16, 20), "ZYXC", 3, (16, 20, 2)),
+        ("cyx", (2, 16, 20), "TYXC", 1, (16, 20, 2)),
+        (("Channel", "Time", "row", "col"), (2, 3, 16, 20), "TYXC", 3, (16, 20, 2)),
+        ("tzyx", (3, 4, 16, 20), "TZYX", 3, (4, 16, 20)),
+        (("", "z", "", ""), (3, 4, 16, 20), "TZYX", 3, (4, 16, 20)),
+    ],
+)
+@pytest.mark.parametrize("lazy", [False, True])
+def test_labels_of_axes_are_believed(labels, shape, axes, frames, frame, lazy):
+    array = film(shape)
+    data = da.from_array(array, chunks=(1, *shape[1:])) if lazy else array
+    layer = Image(data, name="a", axis_labels=tuple(labels))
+    stack = image_stack(layer)
+    assert (stack.axes, len(stack), stack.shape) == (axes, frames, frame)
+    assert len(stack.scale) == len(stack.units) == len(axes.replace("C", ""))
+    names = [str(name)[:1].lower() for name in labels]
+    expected = array if frames == 1 else array.take(1, 0 if names[0] != "c" else 1)
+    if "c" in names:
+        channel = 0 if names[0] == "c" else names.index("c") - 1
+        expected = np.moveaxis(expected, channel, -1)
+    assert np.array_equal(stack.frame(min(1, frames - 1)), expected)
+
+
+def test_four_dimensions_without_labels_are_asked_for():
+    layer = Image(film((3, 2, 16, 20)), name="a")
+    with pytest.raises(StackUnsure, match=r"3 × 2 × 16 × 20.*step Stack.*TZYX, TCYX") as caught:
+        image_stack(layer)
+    assert caught.value.choices == layer_choices(layer)
+    with pytest.raises(ValueError, match="positions"):
+        image_stack(Image(film((3, 2, 16, 20)), axis_labels=("p", "t", "y", "x")))
+    with pytest.raises(ValueError, match="do not fit"):
+        choose_axes(layer, "TYX")
+
+
+def test_a_chosen_channel_axis_goes_first_and_labels_lie_on_the_image():
+    viewer = ViewerModel()
+    array = film((3, 2, 16, 20))
+    layer = viewer.add_image(array, scale=(5, 1, 0.5, 0.5), units=("s", "pixel", "um", "um"))
+    layer.translate = (7, 0, 3, 4)
+    before = layer.data_to_world((2, 1, 4, 5))
+    choose_axes(layer, "TCYX")
+    assert layer.data.shape == (2, 3, 16, 20)
+    assert [str(a) for a in layer.axis_labels] == ["c", "t", "y", "x"]
+    after = layer.data_to_world((1, 2, 4, 5))
+    np.testing.assert_allclose(np.asarray(after), np.asarray(before)[[1, 0, 2, 3]])
+    stack = image_stack(layer)
+    assert (stack.scale, stack.units[0]) == ((5, 0.5, 0.5), "second")
+    assert stack.given_axes == "TCYX"
+    state = Session(viewer)
+    labels = new_annotation(state)
+    assert labels.data.shape == spatial_shape(layer) == (3, 16, 20)
+    for point in ((0, 0, 0), (2, 5, 9)):
+        place = layer.data_to_world((0, *point))[1:]
+        np.testing.assert_allclose(labels.data_to_world(point), place)
+    state.go_to(2)
+    assert current_index(viewer, layer) == current_index(viewer, labels) == (2,)
+    labels.data[2, 4:8, 4:8] = 1
+    (frame,) = training_input(layer, labels, LabelKind.INSTANCES).frames()
+    np.testing.assert_array_equal(frame.image, np.moveaxis(array[2], 0, -1))
+    results = Results(viewer, layer, stack, 5.0)
+    assert results.cells.data.shape == (3, 16, 20)
+    assert results.shown() == 2
+
+
+def test_a_turned_image_with_channels_keeps_its_place():
+    turned = np.eye(4)
+    turned[:2, :2] = [[0.8, -0.6], [0.6, 0.8]]
+    place = {"rotate": np.eye(4), "translate": (1, 2, 3, 4), "scale": (2, 1, 0.5, 0.25)}
+    place["rotate"][2:, 2:] = [[0.8, -0.6], [0.6, 0.8]]
+    viewer = ViewerModel()
+    layer = viewer.add_image(film((3, 2, 16, 20)), **place)
+    before = np.asarray(layer.data_to_world((2, 1, 4, 5)))
+    choose_axes(layer, "TCYX")
+    np.testing.assert_allclose(layer.data_to_world((1, 2, 4, 5)), before[[1, 0, 2, 3]])
+    labels = new_annotation(Session(viewer))
+    np.testing.assert_allclose(labels.data_to_world((2, 4, 5)), before[[0, 2, 3]])
+
+
+def test_a_file_with_channels_is_one_image_that_is_learned_from_whole(tmp_path):
+    array = film((3, 2, 16, 20))
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, array, imagej=True, metadata={"axes": "TCYX", "finterval": 4.0})
+    ((data, options, _),) = path_layers(path)
+    layer = ViewerModel().add_image(data, **options)
+    stack = image_stack(layer)
+    assert (stack.axes, stack.shape, stack.scale[0]) == ("TYXC", (16, 20, 2), 4.0)
+    assert np.array_equal(stack.frame(1), open_stack(path).frame(1))
+    project = Project.create(tmp_path / "project", stack_of(layer), "instances")
+    assert project.stack.path == path
+    image, labels = project_layers(project)
+    assert image[0].shape == (2, 3, 16, 20)
+    assert labels[0].shape == (3, 16, 20)
+    assert labels[1]["axis_labels"] == ("t", "y", "x")
+
+
+def test_what_is_said_in_the_window_is_kept_by_the_project(tmp_path):
+    path = tmp_path / "a.tif"
+    array = film((3, 2, 16, 20))
+    tifffile.imwrite(path, array, photometric="minisblack")
+    ((data, options, _),) = path_layers(path, axes="TCYX")
+    layer = Image(data, **options)
+    assert image_stack(layer).choices == {"axes": "TCYX"}
+    chosen = Image(array, name="a", metadata={"napari-jnet": {"path": str(path), "format": "isbi"}})
+    choose_axes(chosen, "TCYX")
+    project = Project.create(tmp_path / "project", stack_of(chosen), "instances")
+    assert (project.stack.path, project.stack.stored) == (path, False)
+    assert Project.open(project.path).open_stack().frame(2).shape == (16, 20, 2)
+
+
+def test_the_step_stack_asks_what_it_is(qtbot, make_napari_viewer_proxy):
+    viewer = make_napari_viewer_proxy()
+    state = session(viewer)
+    from napari_jnet.plugin.session import Lifetime
+
+    part = ImagePart(state, Lifetime())
+    qtbot.addWidget(part)
+    layer = viewer.add_image(np.zeros((3, 2, 16, 20), np.uint8), name="a")
+    assert "3 × 2 × 16 × 20" in part.words.text()
+    assert part.axis_combo.currentData() == ""
+    assert step_states(facts_of(state))["stack"] == "next"
+    with pytest.raises(ValueError, match="step Stack"):
+        new_annotation(state)
+    assert len(viewer.layers) == 1
+    part.set_axis("TCYX")
+    assert part.words.text() == "3 frames over time, each 16 × 20 × 2, uint8"
+    assert step_states(facts_of(state))["stack"] == "done"
+    assert len(state.book) == 3
+    assert new_annotation(state).data.shape == (3, 16, 20)
+    viewer.add_image(np.zeros((2, 2, 2, 16, 20), np.uint8), name="five")
+    state.choose("image", viewer.layers["five"])
+    assert step_states(facts_of(state))["stack"] == "next"
+    assert layer.data.shape == (2, 3, 16, 20)
+
+
+def test_frames_and_sections_have_one_name_everywhere():
+    viewer = ViewerModel()
+    viewer.add_image(film((3, 16, 20)), name="a", axis_labels=("z", "y", "x"))
+    from napari_jnet.plugin.keeping.book import FrameBook
+
+    state = Session(viewer)
+    state.book = FrameBook(state)
+    assert state.book.frame_name(2) == "z002"
+    choose_axes(viewer.layers["a"], "TYX")
+    assert state.book.frame_name(2) == "t002"
+    viewer.layers["a"].metadata["napari-jnet"] |= {"digits": 4}
+    assert state.book.frame_name(2) == "t0002"
+    viewer.add_labels(np.zeros((3, 16, 20), int))
+    assert isinstance(viewer.layers[-1], Labels)
+    assert state.book.frame_name(2) == "t0002"
