@@ -289,11 +289,20 @@ def test_the_demo_is_a_program_of_its_own(monkeypatch, tmp_path):
     assert called == [[sys.executable, "-m", "napari_jnet.plugin.demo", *words]]
 
 
-def test_out_of_memory_names_a_remedy(monkeypatch, dataset, run, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_names_a_remedy(monkeypatch, dataset, run, tmp_path, capsys, error):
     import napari_jnet.inference_readable as inference_readable
 
     def full(*_, **__):
-        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        raise error
         yield
 
     monkeypatch.setattr(inference_readable, "predict", full)

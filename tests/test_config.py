@@ -282,8 +282,9 @@ def test_a_file_names_the_key_that_does_not_fit(tmp_path: Path) -> None:
         ('{"training": {"batchsize": 2}}', "did you mean 'batch_size'"),
         ('{"training": {"epochs": ' + "1" * 5000 + "}}", "is no JSON file"),
         ("[" * 100000, "is no JSON file"),
+        ('\ufeff{"training": {"seed": 0.5}}', "training.seed is 0.5; it must be a whole number"),
     ):
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match=re.escape(said)) as caught:
             make_config(file=file)
         assert str(file) in str(caught.value)

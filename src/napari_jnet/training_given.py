@@ -22,10 +22,10 @@ _SESSION = {
     "prediction.tile",
 }
 """What may differ between two sessions of a training: when it stops, and what is about the computer."""
+_DECIDED = {"network.in_channels", "network.distance_scale"}
+"""What the frames and the loss decide, whatever is given."""
 _AUTOMATIC = {
-    "network.in_channels",
     "network.resolution_levels",
-    "network.distance_scale",
     "targets.dt_bound",
     "targets.legend",
     "instances.min_size",
@@ -117,7 +117,9 @@ def _refuse(
     for key, value in given.items():
         kept = _value(saved, key)
         automatic = (
-            (key in _AUTOMATIC and value == _value(default, key))
+            key in _DECIDED
+            or (key in _AUTOMATIC and value == _value(default, key))
+            or (key == "targets.legend" and any(frame.legend for frame in frames))
             or (key == "network.classes" and value <= kept)
             or (key == "network.distance" and value and all(map(is_sparse, frames)))
         )

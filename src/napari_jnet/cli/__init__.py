@@ -56,6 +56,10 @@ def _program(
     pass
 
 
+_FULL = ("out of memory", "can't allocate memory", "not enough memory")
+"""How torch says so: on a GPU, and on the CPU of Linux and of Windows."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the program with its exit status.
 
@@ -67,9 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail("Stopped.", status=130)
     except (ValueError, OSError, ArithmeticError) as error:
         fail(f"Error: {words_of(error)}")
-    except RuntimeError as error:
-        if "out of memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in _FULL):
             raise
         fail("Error: The memory of the device is full. Use --tile to predict in smaller tiles, "
-             "--set training.batch_size=1 to train, or --device cpu.")  # fmt: skip
+             "--set training.batch_size=1 or a smaller network to train, or --device cpu.")  # fmt: skip
     sys.exit(0)

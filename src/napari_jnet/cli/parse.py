@@ -140,7 +140,7 @@ def make_config(
 
 def _read_config(file: Path) -> Config:
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{file} does not exist; give the config.json of a run.") from None
     except (ValueError, RecursionError) as error:  # also numbers and lists that no one can read
