@@ -142,6 +142,14 @@ def test_evaluate_takes_frames(dataset, run, tmp_path, capsys):
     assert "no result for frames 000, 001, 004" in capsys.readouterr().err
 
 
+def test_info_says_that_frames_differ_in_size(tmp_path, capsys):
+    for name, shape in (("a", (20, 30)), ("b", (64, 50)), ("c", (20, 30))):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.arange(np.prod(shape)).reshape(shape))
+    assert call("info", tmp_path) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "frames differ in size: 2 sizes, from 20 × 30 to 64 × 50, int64" in said
+
+
 def test_info_says_what_things_are(dataset, run, capsys):
     assert call("info", dataset) == 0
     said = capsys.readouterr().out

@@ -194,3 +194,16 @@ def test_cells_without_any_known_background_cannot_be_told_from_anything(kind):
 def test_a_frame_full_of_cells_has_boundaries_to_learn():
     full = frame(0, background=0, unknown=0)
     assert not [p for p in found(frames=(full,)) if p.blocking]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"frame_letter": "z"},
+        {"image_size": (4, 5, 64, 64), "labels_size": (4, 5, 64, 64)},
+    ],
+)
+def test_volumes_are_said_to_be_planes(changes):
+    (problem,) = found(**changes)
+    assert "plane by plane" in problem.text and not problem.blocking
+    assert not found()

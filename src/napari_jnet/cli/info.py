@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -142,7 +143,7 @@ def _describe_stack(path: Path, stack: Stack) -> dict[str, str]:
         "format": stack.format,
         "axes": ", ".join(_AXES.get(axis, axis) for axis in stack.axes),
         "frames": _numbers(stack.frame_numbers),
-        "size of a frame": f"{' × '.join(map(str, stack.shape))}, {stack.dtype}",
+        "size of a frame": f"{_sizes(stack)}, {stack.dtype}",
     }
     if any(value != 1 for value in stack.scale):
         steps = zip(stack.scale, stack.units, strict=False)
@@ -162,6 +163,25 @@ def _describe_stack(path: Path, stack: Stack) -> dict[str, str]:
     if tracked is not None:
         words["markers"] = _numbers(tracked.frame_numbers)
     return words
+
+
+def _sizes(stack: Stack) -> str:
+    """Say the size of a frame: "512 × 600 × 3"; or, of the images of a folder, that they differ."""
+    from napari_jnet.data.folder import frame_shapes
+
+    shapes = set(frame_shapes(stack)) if stack.format == "folder" else {stack.shape}
+    if len(shapes) == 1:
+        return _size(stack.shape)
+    ordered = sorted(shapes, key=math.prod)
+    channels = f", {stack.shape[-1]} channels" if stack.axes.endswith("C") else ""
+    return (
+        f"frames differ in size: {len(shapes)} sizes, from {_size(ordered[0])} to "
+        f"{_size(ordered[-1])}{channels}"
+    )
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
 
 
 def _annotation(annotation: Annotation) -> str:

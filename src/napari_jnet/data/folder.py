@@ -34,6 +34,7 @@ __all__ = [
     "VALIDATION",
     "find_folders",
     "frame_files",
+    "frame_shapes",
     "largest_frame",
     "mask_labels",
     "matches",
@@ -242,13 +243,18 @@ def largest_frame(stack: Stack) -> tuple[int, ...]:
 
     Channels as in ``stack.shape``.
     """
+    shapes = frame_shapes(stack)
+    largest = (max(sides) for sides in zip(*shapes, strict=True))
+    return (*largest, *stack.shape[len(shapes[0]) :])
+
+
+def frame_shapes(stack: Stack) -> list[tuple[int, ...]]:
+    """Return the shape of every image of a folder, without channels; reads all headers, no pixels."""
+    last = len(stack.axes.replace("C", "")) - 1
     found = find_folders(stack.path) if stack.path is not None else None
     if found is None:
-        return stack.shape
-    last = len(stack.axes.replace("C", "")) - 1
-    shapes = [picture_header(path)[0][:last] for path in found.images]
-    largest = (max(sides) for sides in zip(*shapes, strict=True))
-    return (*largest, *stack.shape[last:])
+        return [stack.shape[:last]]
+    return [picture_header(path)[0][:last] for path in found.images]
 
 
 def _read(images: Mapping[int, Path], number: int, axes: str) -> NDArray[Any]:

@@ -123,11 +123,22 @@ def check(facts: TrainingFacts) -> list[Problem]:
             *_classes(facts),
             *_sparse(facts),
             *_pieces(facts),
+            *_volumes(facts),
         ]
         if facts.misfit:
             found.append(Problem(f"Fine-tune is not offered. {facts.misfit}", blocking=False))
     found += [*_disk(facts), *_speed(facts)]
     return sorted(found, key=lambda problem: not problem.blocking)
+
+
+def _volumes(facts: TrainingFacts) -> Iterator[Problem]:
+    if len(facts.image_size) < 4 and facts.frame_letter != "z":
+        return
+    yield Problem(
+        "Volumes are segmented plane by plane: the network sees one section at a time. Sections beside "
+        "each other look alike, so keep whole volumes, or one end of a volume, for validation.",
+        blocking=False,
+    )
 
 
 def _layers(facts: TrainingFacts) -> Iterator[Problem]:
