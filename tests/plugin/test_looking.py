@@ -495,6 +495,10 @@ def test_a_model_in_words(trained_run, tmp_path):
     assert "no model.pt yet" in model_words(tmp_path)
     (tmp_path / "DIC_model").touch()
     assert "single model file" in model_words(tmp_path / "DIC_model")
+    (tmp_path / "001").mkdir()
+    for name in ("model.pt", "config.json"):
+        (tmp_path / "001" / name).write_text("{}")
+    assert "before its first epoch was over" in model_words(tmp_path / "001")
 
 
 def test_a_model_in_words_needs_nothing_that_only_some_systems_can_format(trained_run, monkeypatch):

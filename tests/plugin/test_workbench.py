@@ -97,6 +97,9 @@ def test_training_and_saving_are_seen_from_every_step(workbench, viewer, qtbot):
     assert "epoch 3" in row.training.format()
     row.show_button.click()
     assert workbench.current == "train"
+    assert row.training.isHidden()  # the step has a bar of its own
+    workbench.show_step("annotate")
+    assert not row.training.isHidden()
     shared.training = TrainingStatus("idle", outcome="done")
     assert row.training.isHidden()
     shared.saving = SaveStatus("saved 12:03")

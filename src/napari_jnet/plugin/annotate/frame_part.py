@@ -150,11 +150,13 @@ class FramePart(AnnotatePart):
         position = self.position()
         shown = self._book.layer is not None and position < len(self._book)
         found = self._book.facts(position).in_pieces if shown else ()
+        words = ""
         if found:
             (cell, count), *more = found
             others = f", {len(more)} more cells in several" if len(more) > 1 else ""
             others = ", another cell in several" if len(more) == 1 else others
-            self.pieces_line.setText(f"Cell {cell} is in {count} pieces{others}.")
+            words = f"Cell {cell} is in {count} pieces{others}."
+        self.pieces_line.setText(words)
         self.pieces_line.setVisible(bool(found))
         self.apart_button.setVisible(bool(found))
 

@@ -25,6 +25,14 @@ def model_words(path: Path | None) -> str:
     if not path.exists():
         return f"{path} is not there; choose another one."
     run = read_run(folder)
+    if (
+        not run.epochs
+        and (folder / "config.json").is_file()
+        and path.name in ("model.pt", run.name)
+    ):
+        return (
+            f"Run {run.name}{_when(run)}, stopped before its first epoch was over: not scored yet."
+        )
     if not run.epochs:
         return f"{path.name}: a single model file, without the history of its training."
     return f"Run {run.name}{_when(run)}{_learned(run)}{_scores(run)}"

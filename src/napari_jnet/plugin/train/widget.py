@@ -256,6 +256,8 @@ class TrainWidget(JobWidget):
         """Let go of the runs of other labels; those of these labels' project are read then."""
         self.advisor.present = None
         self.buttons.offer(None)
+        panel = self.rounds.panel  # what it says and offers is of the labels that were learned from
+        panel.setVisible(bool(panel.text) and same(self.rounds.labels(), self._session.annotation))
 
     def _training_changed(self, status: TrainingStatus) -> None:
         """Offer nothing while another widget trains, and what there is then."""

@@ -41,6 +41,8 @@ class Facts:
         Frames where few cells are painted, and the rest counts as background.
     training, progress, outcome
         As in `TrainingStatus`.
+    epoch
+        Finished epochs of the training under way.
     learning
         Whether the training learns from these labels, and not from others.
     new_frames
@@ -71,6 +73,7 @@ class Facts:
     foreground: bool = False
     sparse: int = 0
     training: str = "idle"
+    epoch: int = 1
     learning: bool = True
     progress: float = 0.0
     outcome: str = ""
@@ -156,6 +159,11 @@ def _while_training(facts: Facts) -> Hint:
     if not facts.learning:
         return Hint(
             "Training on other labels than these: it does not learn what you paint here.", "train"
+        )
+    if not facts.epoch:
+        return Hint(
+            "Training: the preview comes with the first epoch. You can go on painting meanwhile.",
+            "train",
         )
     return Hint(
         "Training: look at the preview. You can go on painting; it learns new frames too.", "train"
@@ -260,6 +268,7 @@ def facts_of(session: Any, new_frames: int = 0, unfinished: int = 0) -> Facts:
         fine_tune=session.fine_tuning.possible,
         offer=session.offer is not None,
         training=training.state,
+        epoch=training.epoch,
         learning=training.labels() in (None, unwrap(session.annotation)),
         progress=training.progress,
         outcome=training.outcome,

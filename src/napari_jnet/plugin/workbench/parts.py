@@ -140,6 +140,7 @@ class StatusRow(QWidget):
 
     def __init__(self, go: Go, remedy: QWidget) -> None:
         super().__init__()
+        self._training, self._step = TrainingStatus(), ""
         self.saved = QElidingLabel()  # a long text must not widen the dock
         self.training = QProgressBar()
         self.training.setRange(0, 1000)
@@ -163,9 +164,15 @@ class StatusRow(QWidget):
         self.saved.setVisible(bool(status.text))
         self.saved.setStyleSheet("color: #ff6b5e;" if status.failed else "color: #9aa4b1;")
 
+    def at_step(self, name: str) -> None:
+        """Know which step is shown."""
+        self._step = name
+        self.show_training(self._training)
+
     def show_training(self, status: TrainingStatus) -> None:
-        """Say how the training stands; nothing where there is none."""
-        busy = status.state != "idle"
+        """Say how the training stands; nothing where there is none, or at the step that says it itself."""
+        self._training = status
+        busy = status.state != "idle" and self._step != "train"
         self.training.setVisible(busy)
         self.show_button.setVisible(busy)
         if busy:

@@ -112,6 +112,7 @@ class Workbench(QWidget):
         self._session.step = name
         self.steps_row.choose(name)
         self.hint_line.at_step(name)
+        self.status_row.at_step(name)
         self.guide.show_step(STEPS.index(step) + 1, step)
         self._point()
         return self._pages[name]
