@@ -30,7 +30,8 @@ from napari_jnet.data import (
     training_frames,
 )
 from napari_jnet.data import storing as storing_module
-from napari_jnet.data.project_places import damaged_projects
+from napari_jnet.data.locking import FolderLock
+from napari_jnet.data.project_places import damaged_projects, project_words
 
 NUMBERS = (0, 2, 7, 8, 11)
 
@@ -565,6 +566,21 @@ def test_all_projects_of_a_stack_are_listed(tmp_path, dataset, monkeypatch):
     assert [bool(one.problem) for one in listed] == [False, False, False, True]
     assert set(find_projects(stack)) == {made[n].path for n in (2, 0, 1)}
     assert "1 frame annotated" in listed[1].words
+
+
+def test_a_run_that_somebody_trains_cannot_go_on(project):
+    project.write_frame(7, painted())
+    run = project.path / "runs" / "001"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text('{"training": {"minutes": 15}}')
+    (run / "last.pt").write_bytes(b"")
+    assert project.last_run.resumable
+    with FolderLock(run):
+        assert not project.last_run.resumable
+        assert project.last_run.trained_by
+        assert "training in" in project_words(project)
+    assert project.last_run.resumable
+    assert "training stopped" in project_words(project)
 
 
 def test_copied_and_renamed_images_find_their_project(tmp_path, dataset):

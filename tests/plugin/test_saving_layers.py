@@ -83,6 +83,41 @@ def test_layers_of_any_origin_are_saved(work):
         assert saved(state, layer).annotated == (number,)
 
 
+class OnDisk:
+    """Labels that are no numpy array, such as those of zarr, but can be painted on."""
+
+    def __init__(self, array):
+        self._array = array
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+        self.size, self.nbytes = array.size, array.nbytes
+
+    def __getitem__(self, index):
+        return self._array[index].copy()
+
+    def __setitem__(self, index, value):
+        self._array[index] = value
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self._array, dtype)
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_labels_that_are_not_in_memory_are_saved_also_undone(work, chosen):
+    state, _ = work
+    layer = state.viewer.add_labels(OnDisk(np.zeros((4, 32, 32), np.int32)), name="on disk")
+    if chosen:
+        state.choose("annotation", layer)
+    layer.data_setitem((np.array([1]), np.array([5]), np.array([5])), 3)
+    layer.data_setitem((np.array([2]), np.array([5]), np.array([5])), 4)
+    assert state.keeper.flush(), state.saving.text
+    assert saved(state, layer).annotated == (1, 2)
+    state.book.wait()
+    layer.undo()
+    state.book.wait()
+    assert state.keeper.flush()
+    assert saved(state, layer).annotated == (1,)
+
+
 def test_an_annotation_that_is_left_is_still_watched(work):
     state, layer = work
     layer.paint((1, 9, 9), 1)

@@ -156,11 +156,11 @@ class LayerWatch:
 
     def _on_refresh(self, _event: Any = None) -> None:
         """Compare the shown frame; where the slider did not move, undo may be in any frame."""
-        if not self.in_memory:
-            return
         shown = self._shown()
         moved, self._last_shown = shown != self._last_shown, shown
-        doubtful = {shown}.union(*(() if moved else self._strokes))
+        doubtful = set() if moved else set().union(*self._strokes)
+        if self.in_memory:
+            doubtful.add(shown)
         if self._quick():
             self._looks[shown] += 1
             self._compare(shown, checksum(self.frame(shown)))
