@@ -578,7 +578,7 @@ def test_a_run_that_somebody_trains_cannot_go_on(project):
     with FolderLock(run):
         assert not project.last_run.resumable
         assert project.last_run.trained_by
-        assert "training in" in project_words(project)
+        assert "being trained" in project_words(project)
     assert project.last_run.resumable
     assert "training stopped" in project_words(project)
 

@@ -71,7 +71,7 @@ def test_an_older_project_can_be_chosen(opened, projects, qtbot):
 
 
 def test_what_was_declined_can_still_be_opened(opened, projects, qtbot):
-    _viewer, state = opened
+    viewer, state = opened
     part = SavedPart(state, Lifetime())
     qtbot.addWidget(part)
     assert "Go on" in part.saved.text()
@@ -86,6 +86,13 @@ def test_what_was_declined_can_still_be_opened(opened, projects, qtbot):
     state.keeper.wait()
     assert state.book.annotated == (1, 2)
     first = state.annotation
+    state.keeper.wait()
+    titles = [action.text() for action in part.projects_button.menu().actions()]
+    assert sum("open here" in title for title in titles) == 1
+    new = viewer.add_labels(np.zeros((4, 32, 32), np.int32))
+    state.choose("annotation", new)
+    state.keeper.wait()
+    assert state.offer is None, "who has begun is not asked again"
     part.open_project(projects / "movie")
     state.keeper.wait()
     assert state.book.annotated == (0,)

@@ -192,7 +192,10 @@ def test_corrected_predictions_are_saved_and_others_are_not(work):
     assert state.keeper.projects == (), "nobody has painted"
     results.cells.paint((1, 20, 20), 2)
     predict(state, 3, before=results)
-    assert state.keeper.flush()
+    for _ in range(2):
+        assert state.keeper.flush()
+    state.keeper.wait()
+    assert state.keeper.projects[0].open_stack().shape == (32, 32), "its image is kept too"
     project = saved(state, results.cells)
     assert project.annotated == (1,)
     assert project.role(1) == "training"
@@ -283,11 +286,35 @@ def test_one_click_brings_a_plane_into_the_shown_frame(work):
     assert np.array_equal(saved(state, state.annotation).read_frame(3), layer.data)
 
 
+def test_labels_that_cannot_be_saved_keep_no_training_waiting(work):
+    state, layer = work
+    plane = state.viewer.add_labels(np.zeros((9, 9), np.int32), name="plane")
+    plane.paint((5, 6), 2)
+    layer.data[:, 3:6, 3:6] = 1
+    made, failed = [], []
+    state.keeper.ensure_project(made.append, failed.append)
+    state.keeper.wait()
+    assert failed == []
+    assert made == [state.project]
+
+
+def test_labels_that_fit_no_image_and_are_removed_are_in_a_file(work, projects):
+    state, _ = work
+    plane = state.viewer.add_labels(np.zeros((9, 9), np.int32), name="plane")
+    plane.paint((5, 6), 2)
+    state.viewer.layers.remove(plane)
+    assert state.keeper.flush()
+    (file,) = projects.glob("labels without an image/*.tif")
+    assert np.array_equal(tifffile.imread(file), plane.data)
+    assert str(file) in state.saving.text
+
+
 def test_one_click_writes_what_lies_on_no_image_into_a_file(work, projects):
     state, _ = work
     layer = state.viewer.add_labels(np.zeros((9, 9), np.int32), name="far/away", rotate=30)
     layer.paint((5, 6), 2)
     state.keeper.save_misfits()
+    state.keeper.wait()
     (file,) = projects.glob("labels without an image/*.tif")
     assert str(file) in state.saving.text
     assert np.array_equal(tifffile.imread(file), layer.data)
@@ -318,6 +345,7 @@ def test_labels_of_an_image_that_is_no_stack_go_into_a_file(work, projects):
     layer.paint((1, 1, 1, 4, 4), 3)
     assert not state.keeper.flush()
     state.keeper.save_misfits()
+    state.keeper.wait()
     (file,) = projects.glob("labels without an image/*.tif")
     assert np.array_equal(tifffile.imread(file), layer.data)
 

@@ -121,7 +121,7 @@ def _within(path: Path, folder: Path) -> str:
 def _describe_run(run: RunSummary) -> str:
     state = "finished" if run.finished else "stopped, can go on" if run.resumable else "stopped"
     if run.trained_by:
-        state = f"training in {run.trained_by}"
+        state = f"being trained ({run.trained_by})"
     parts = [f"{run.epochs} epoch{'s' * (run.epochs != 1)} in {duration(run.elapsed_s)}, {state}"]
     frames = len(run.training_frames)
     parts.append(f"{frames} frame{'s' * (frames != 1)} learned from")

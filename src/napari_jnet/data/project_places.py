@@ -137,7 +137,7 @@ def project_words(project: Project) -> str:
         when = f", saved {_day(saved)}" if saved is not None else ""
         words.append(f"{count} frame{'s' if count > 1 else ''} annotated{when}")
     if run is not None and run.trained_by:
-        words.append(f"training in {run.trained_by}")
+        words.append(f"being trained ({run.trained_by})")
     elif run is not None and run.resumable:
         budget = f" (of {run.budget})" if run.budget else ""
         words.append(f"training stopped at epoch {run.epochs}{budget}")

@@ -53,18 +53,17 @@ class FrameTable:
 
     def __init__(self, look: Callable[[int], FrameFacts]) -> None:
         self._look = look
+        self.clear(())
+
+    def clear(self, positions: Iterable[int]) -> None:
+        """Forget everything; these frames are to be looked at."""
         self._facts: dict[int, FrameFacts] = {}
-        self._changed: set[int] = set()
+        self._changed: set[int] = set(positions)
         self._annotated: list[int] = []
         self._told: tuple[int, ...] | None = None
         self._objects = self._whole = self._sparse = 0
         self._pixels: Counter[int] = Counter()
         self._scores: dict[int, float] = {}
-
-    def clear(self, positions: Iterable[int]) -> None:
-        """Forget everything; these frames are to be looked at."""
-        self.__init__(self._look)  # type: ignore[misc]
-        self._changed = set(positions)
 
     def forget(self, positions: Iterable[int]) -> None:
         """Look at these frames again when they are asked for."""

@@ -36,6 +36,7 @@ _WAIT_MS = 2000  # after the first unsaved stroke
 _RETRY_MS = 5000
 _BUSY_MS = 500
 _CLOSING_S = 120.0
+_QUITTING_S = 10.0  # without a window that could say what is waited for
 _COPYING_S = 600.0
 _NO_IMAGE = "labels without an image"  # folder, beside the projects
 
@@ -82,7 +83,11 @@ class Keeper:
 
     # what a script or a widget asks for
 
-    def ensure_project(self, then: Callable[[Project], Any] | None = None) -> Project | None:
+    def ensure_project(
+        self,
+        then: Callable[[Project], Any] | None = None,
+        failed: Callable[[Exception], Any] | None = None,
+    ) -> Project | None:
         """Return the project of the annotation; it is made, with all that is painted, if need be.
 
         Parameters
@@ -90,13 +95,15 @@ class Keeper:
         then
             Called in the window's thread with the project when it is there, and this returns at
             once with None unless it is there already; without, this waits.
+        failed
+            Called there with why it cannot be made.
 
         Raises
         ------
         ValueError
             If there is no annotation or no image, or they do not cover the same pixels.
         OSError
-            If it cannot be made and this waits for it; see `Session.saving` where it does not.
+            If it cannot be made and this waits for it.
         """
         if self._session.annotation is None:
             raise ValueError("There is no annotation; press New annotation, or add a labels layer.")
@@ -106,10 +113,13 @@ class Keeper:
                 then(kept.project)
             return kept.project
         self._mark_all(kept)
-        # said anew, so that a failure like the one before is told too
         self._session.saving = SaveStatus("saving…", saved=False)
         failure: list[Exception] = []
-        self._save(kept, (lambda stored: then(stored.project)) if then else None, failure.append)
+        self._save(
+            kept,
+            (lambda stored: then(stored.project)) if then else None,
+            failed or failure.append,
+        )
         if then is not None:
             return None
         self._queue.wait()
@@ -128,32 +138,44 @@ class Keeper:
         They are copied into a new annotation where they lie on the image, else written into a file
         in the folder of projects; where that fails too, the saving says so.
         """
-        session, files = self._session, []
         for layer in list(self._misfits):
             try:
                 labels = self._placed(layer)
-                annotation = new_annotation(session, kind_of(layer) or LabelKind.INSTANCES)
+                annotation = new_annotation(self._session, kind_of(layer) or LabelKind.INSTANCES)
             except ValueError:
-                try:
-                    files.append(write_labels(layer, chosen_folder() / _NO_IMAGE))
-                except (OSError, ValueError) as error:
-                    self._say_failed(f"not saved: {error}")
-                    return
-            else:
-                annotation.name = f"{layer.name} on {session.image.name}"
-                painted = np.nonzero(labels)
-                annotation.data_setitem(painted, labels[painted])
-                make_ready(annotation, self._book.kind, int(labels.max()))
-                layer.visible = False
-            self._misfits.pop(layer, None)
-            kept = self._kept.of(layer)
-            if kept is not None:  # its own project cannot take it: the next stroke begins another
-                self._kept.forget(kept)
-                kept.release()
-                self._unname(layer)
+                self._write_misfit(layer)
+                continue
+            annotation.name = f"{layer.name} on {self._session.image.name}"
+            painted = np.nonzero(labels)
+            annotation.data_setitem(painted, labels[painted])
+            make_ready(annotation, self._book.kind, int(labels.max()))
+            layer.visible = False
+            self._let_go(layer)
         self._say()
-        if files and not self._misfits:
-            self._session.saving = SaveStatus(f"saved as a file, {files[-1]}")
+
+    def _write_misfit(self, layer: Any) -> None:
+        """Write labels that cannot be saved as they are into a file, in turn with the saves."""
+        folder = chosen_folder() / _NO_IMAGE
+
+        def written(path: Path) -> None:
+            self._let_go(layer)
+            self._say()
+            if not self._misfits:
+                self._session.saving = SaveStatus(f"saved as a file, {path}")
+
+        def failed(error: Exception) -> None:
+            self._say_failed(f"not saved: {error}")
+
+        self._queue.submit(lambda: write_labels(layer, folder), written, failed)
+
+    def _let_go(self, layer: Any) -> None:
+        """Note that labels are saved otherwise: their own project could not take them."""
+        self._misfits.pop(layer, None)
+        kept = self._kept.of(layer)
+        if kept is not None:
+            self._kept.forget(kept)
+            kept.release()
+            self._unname(layer)
 
     def _placed(self, layer: Any) -> NDArray[np.int32]:
         image = self._session.image
@@ -319,9 +341,10 @@ class Keeper:
 
     def _on_removed(self, event: Any) -> None:
         layer = unwrap(event.value)
-        self._misfits.pop(layer, None)
         kept = self._kept.of(layer)
-        if kept is not None and kept.waiting:
+        if layer in self._misfits:
+            self._write_misfit(layer)
+        elif kept is not None and kept.waiting:
             self._save(kept)
         self._drop_removed()
 
@@ -467,6 +490,7 @@ class Keeper:
         if kept is self._current:
             self._know(stored.project, kept)
         else:
+            self._copy.begin(kept)
             self._drop_removed()
         self._say()
 
@@ -539,6 +563,8 @@ class Keeper:
         self._closing = True
         self._timer.stop()
         try:
+            for layer in list(self._misfits):
+                self._write_misfit(layer)
             for kept in self._kept:
                 self._find_unwatched(kept)
             if self._saved_in(window):
@@ -559,7 +585,7 @@ class Keeper:
             window,
             "Saving what you painted…",
             give_up="Close now",
-            limit_s=_CLOSING_S,
+            limit_s=_QUITTING_S if window is None else _CLOSING_S,
         )
         if not done:
             self._say_failed("not saved: the disk does not answer.")

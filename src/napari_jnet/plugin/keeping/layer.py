@@ -96,6 +96,7 @@ class KeptLayer:
         self.refused = ""  # why the last save failed
         self.rescued = False  # what is unsaved is written elsewhere
         self.rescues: list[Path] = []  # where, so far
+        self.copying = False  # the image, into the project
         self.under_way = 0  # saves that are being written
         self.project: Project | None = None
         self.highest = 0  # number that was painted when the project was opened
@@ -241,7 +242,7 @@ class KeptLayer:
         if not isinstance(self._data, np.ndarray):
             return set()
         empty = checksum(np.zeros_like(self.frame(0)))  # such frames have no file
-        frames = range(len(self.stack))
+        frames = range(len(self.stack)) if self.whole else list(self._sums)
         return {p for p in frames if self._sums.get(p, empty) != checksum(self.frame(p))}
 
     def rescue(self, root: Path) -> Path:

@@ -59,6 +59,8 @@ class Offers:
         session.offer, session.projects = None, ()
         if image is None:
             return
+        if session.project is not None:  # who has begun is not asked again
+            self._declined.add(image)
         try:
             stack = stack_of(image)
         except ValueError:

@@ -31,8 +31,9 @@ class StackCopy:
     def begin(self, kept: KeptLayer) -> None:
         """Copy the image of a layer into its project, where it is in no file."""
         project, stack = kept.project, kept.stack
-        if project is None or project.stack.placed:
+        if project is None or project.stack.placed or kept.copying:
             return
+        kept.copying = True
         self._stopped, self._done, self._count = False, 0, len(stack)
 
         def copy() -> None:
@@ -41,7 +42,11 @@ class StackCopy:
                 if self._stopped:
                     return
 
-        self._background.submit(copy, None, self._failed)
+        def failed(error: Exception) -> None:
+            kept.copying = False
+            self._failed(error)
+
+        self._background.submit(copy, None, failed)
 
     def wait(self) -> None:
         """Wait until all is copied; for scripts."""

@@ -282,12 +282,14 @@ class SavedPart(QWidget):
         menu.clear()
         menu.setToolTipsVisible(True)
         for one in listed:
-            state = " ".join(filter(None, (one.words, f"({one.problem})" if one.problem else "")))
+            here = self._session.keeper.layer_of(one.path) is not None
+            problem = "open here" if here else one.problem
+            state = " ".join(filter(None, (one.words, f"({problem})" if problem else "")))
             title = f"{one.path.name}: {state or 'nothing painted'}"
             action = menu.addAction(title if len(title) < _LONG else f"{title[:_LONG]}…")
             assert action is not None
             action.setToolTip(f"{one.path}\n{one.problem}".strip())
-            action.setEnabled(not one.problem)
+            action.setEnabled(here or not one.problem)
             action.triggered.connect(lambda _=False, path=one.path: self.open_project(path))
         self.projects_button.setText(f"Projects of this image: {len(listed)}")
         self.projects_button.setVisible(bool(listed))

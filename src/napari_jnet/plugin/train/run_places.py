@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari_jnet.plugin.session import Lifetime, SaveStatus, Session, same
+from napari_jnet.plugin.session import Lifetime, Session, same
 from napari_jnet.plugin.train.run_form import RunForm
 
 __all__ = ["RunPlaces"]
@@ -35,7 +35,6 @@ class RunPlaces:
         self._session, self._form, self._failed = session, form, failed
         self._found: Callable[[Path], None] | None = None
         self._labels: Any = None  # that the project is made for
-        lifetime.connect(session.saving_changed, self._saving)
         lifetime.at_end(self.forget)
 
     @property
@@ -54,11 +53,13 @@ class RunPlaces:
         session = self._session
         if self._form.folder is not None:
             found(self._form.folder)
-        elif session.project is not None:
-            found(session.project.reserve_run())
         else:
             self._found, self._labels = found, session.annotation
-            session.keeper.ensure_project(self._made)
+            try:
+                session.keeper.ensure_project(self._made, self._refused)
+            except (ValueError, OSError):
+                self.forget()
+                raise
 
     def forget(self) -> None:
         """Wait for nothing any more."""
@@ -84,7 +85,7 @@ class RunPlaces:
         else:
             found(run)
 
-    def _saving(self, status: SaveStatus) -> None:
-        if status.failed and self.waiting:
+    def _refused(self, error: Exception) -> None:
+        if self.waiting:
             self.forget()
-            self._failed(OSError(status.text))
+            self._failed(error)
