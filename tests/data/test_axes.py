@@ -246,6 +246,9 @@ def test_a_project_remembers_which_image_and_axes(positions, tmp_path):
     assert (len(again), again.axes, again.series) == (5, "ZYX", 2)
     assert np.array_equal(again.frame(3), stack.frame(3))
     assert open_stack(project.path, series=2).series == 2
+    alone = write(tmp_path / "one.tif", grey((2, 16, 20)))
+    single = Project.create(tmp_path / "projects" / "single", open_stack(alone), "instances")
+    assert len(open_stack(single.path, series=1)) == 2
     with pytest.raises(ValueError, match="image 1 of a file"):
         open_stack(project.path, series=1)
     with pytest.raises(ValueError, match="'TYX' do not fit"):

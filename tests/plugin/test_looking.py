@@ -613,6 +613,25 @@ class TestFoldersWithoutAWindow:
         assert [stack.sequence for stack in stacks] == ["01", "02"]
         assert not problems
 
+    def test_the_images_of_a_file_that_are_not_predicted_are_said(self, tmp_path, trained_run):
+        import tifffile
+
+        from napari_jnet.plugin.predict.batch import predicting_folder
+        from napari_jnet.plugin.predict.jobs import ModelShelf
+
+        with tifffile.TiffWriter(tmp_path / "in.tif", ome=True) as writer:
+            for _ in range(2):
+                writer.write(np.zeros((1, 64, 64), np.uint8), metadata={"axes": "TYX"})
+        job = predicting_folder(
+            ModelShelf(),
+            trained_run,
+            {"resolution_levels": None, "dt_bound": None},
+            tmp_path / "in.tif",
+            tmp_path / "out",
+            None,
+        )()
+        assert any("1 of 2" in getattr(event, "text", "") for event in job)
+
     def test_results_inside_the_folder_are_no_stacks(self, tmp_path):
         import tifffile
 

@@ -178,7 +178,8 @@ def open_stack(
 
 def _given(path: Path, stack: Stack, axes: str | None, series: int | None) -> Stack:
     """Take axes for a stack of several files: these may be frames or sections."""
-    if series is not None and series != stack.series:
+    known = 1 if project_format.matches(path) else None
+    if series is not None and series != (stack.series or known):
         raise ValueError(
             f"{path} is no single file, but image {series} of a file was asked for; leave it out, or "
             "give the file."
@@ -188,10 +189,10 @@ def _given(path: Path, stack: Stack, axes: str | None, series: int | None) -> St
     letters = axes.strip().upper()
     choices = (stack.axes, *(f"{a}{stack.axes[1:]}" for a in "TZ" if a not in stack.axes))
     if letters not in choices or project_format.matches(path):
-        known = stack.given_axes or " or ".join(choices)
+        known_axes = stack.given_axes or " or ".join(choices)
         raise ValueError(
             f"The axes {axes!r} do not fit {path}: {len(stack)} frames of "
-            f"{size_text(stack.shape)}. Its axes are {known}."
+            f"{size_text(stack.shape)}. Its axes are {known_axes}."
         )
     return replace(stack, axes=letters, given_axes=letters)
 

@@ -136,6 +136,9 @@ def predicting_folder(
         stacks, problems = stacks_in(folder, output)
         for problem in problems:
             yield Notice(problem)
+        for stack in stacks:
+            for note in stack.notes:
+                yield Notice(note)
         ready, model = opened_model(shelf, path, facts)
         yield ready
         count, done, skipped = sum(len(stack) for stack in stacks), 0, len(problems)
