@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from napari_jnet.data import (
@@ -17,6 +22,7 @@ from napari_jnet.data import (
     open_stack,
     training_frames,
 )
+from napari_jnet.data.meaning import StoredLabels
 
 SIDE = 48
 EMPTY = np.zeros((SIDE, SIDE), np.uint16)
@@ -185,7 +191,7 @@ class TestNumbers:
             annotated_frames(open_stack(path, kind="classes"))
 
     @pytest.mark.parametrize(
-        ("dtype", "offset"), [(np.uint32, 2**31), (np.uint64, 2**63), (np.int64, 2**40)]
+        ("dtype", "offset"), [(np.uint32, 2**31), (np.uint64, 2**62), (np.int64, 2**40)]
     )
     def test_ids_beyond_32_bits_are_numbered_anew(self, tmp_path, dtype, offset):
         large = np.where(cells() > 0, cells().astype(dtype) + dtype(offset), dtype(0))
@@ -442,3 +448,41 @@ class TestIsbi:
         stack = open_stack(tmp_path)
         assert stack.scale == (1.0, 1.0, 1.0)
         assert stack.annotation().frame(0).max() == 9
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_any_labels_are_decided_or_refused_in_a_sentence(data):
+    """Whatever numbers, types and colours: one meaning, the same for all frames, or one sentence."""
+    dtype = data.draw(st.sampled_from(list("?bBhHiIlLfd")))
+    shape = data.draw(st.sampled_from([(6, 7), (1, 1), (2, 5, 6), (6, 7, 3)]))
+    ndim = 2 if shape[-1] == 3 else len(shape)
+    values = data.draw(
+        st.lists(st.integers(-2, 9) | st.integers(-(2**63), 2**64 - 1), min_size=1, max_size=6)
+    )
+    with np.errstate(all="ignore"):
+        pool = np.array([float(v) if dtype in "fd" else v % 2**63 if v > 9 else v for v in values])
+        pool = pool.astype(np.dtype(dtype))
+    count = data.draw(st.integers(1, 3))
+    rng = np.random.default_rng(data.draw(st.integers(0, 9)))
+    images = {n: rng.choice(pool, shape) for n in range(count)}
+    files = {n: functools.partial(images.__getitem__, n) for n in images}
+    where = Path("labels.tif")
+    stored = StoredLabels(
+        "labels", where, lambda: files, lambda n: where, ndim=ndim, pages=data.draw(st.booleans())
+    )
+    kind = data.draw(st.sampled_from([None, *LabelKind]))
+    unlabelled = data.draw(st.sampled_from([None, "background", "unknown"]))
+    found = stored.annotation(kind, unlabelled)
+    try:
+        read = [found.frame(n) for n in found.frame_numbers]
+        summary, legend = found.summary(), found.legend
+    except ValueError as error:
+        assert "labels.tif" in str(error) and "\n" not in str(error)
+        return
+    assert kind in (None, found.kind) and found.kind.value in summary
+    assert set(found.frame_numbers) | set(found.ignored) == set(images)
+    for labels in read:
+        assert labels.dtype == np.int32 and labels.shape == shape[:ndim]
+        assert labels.min() >= UNKNOWN
+        assert not legend or labels.max() < len(legend)

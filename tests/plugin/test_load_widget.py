@@ -203,7 +203,7 @@ class TestLabels:
         qtbot.waitUntil(lambda: "does not tell" in part.question.text(), timeout=TIMEOUT)
         assert not part.question.isHidden() and not part.kind_combo.isHidden()
         assert click(qtbot, widget) == "failed"
-        assert "does not tell" in widget.message.text
+        assert "does not tell" in widget.message.text and "--" not in widget.message.text
         part.choose("kind", "classes")
         qtbot.waitUntil(part.question.isHidden, timeout=TIMEOUT)
         assert "2 annotated (0, 1), classes" in widget.description.text()

@@ -321,6 +321,7 @@ def mask_labels(
         files,
         lambda n: paired.get(n, folder),
         ndim=ndim,
+        pages=ndim == 3,  # planes without labels are not annotated, as in a label volume
         more=more,
         legend_folders=near,
     )

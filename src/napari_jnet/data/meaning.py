@@ -86,8 +86,6 @@ def _look(image: NDArray[Any], coloured: bool, top: int) -> _Look:
     if not image.any():
         none = np.zeros(0, np.intp)
         return _Look(none, none, none, zero, unknown, coloured, top, image.size)
-    if image.dtype == np.uint64 and int(image.max()) > np.iinfo(np.int64).max:
-        image = np.unique(image, return_inverse=True)[1].reshape(image.shape) + (not zero)
     parts = label(image, connectivity=image.ndim, background=0)  # type: ignore[no-untyped-call]
     sizes = np.bincount(parts.ravel())
     number = np.zeros(len(sizes), image.dtype)
@@ -194,6 +192,13 @@ class StoredLabels:
                 f"{where}: Labels are of type {image.dtype}; labels are integers. "
                 "Save them as uint8 or uint16."
             )
+        if image.dtype == np.uint64:
+            if image.max(initial=0) > np.iinfo(np.int64).max:
+                raise ValueError(
+                    f"{where}: Labels hold {int(image.max())}; the largest number that can be read is "
+                    f"{np.iinfo(np.int64).max}. Number the labels anew."
+                )
+            image = image.astype(np.int64)
         if image.size and int(image.min()) < UNKNOWN:
             raise ValueError(
                 f"{where}: Labels hold {int(image.min())}; labels are 0 or more ({UNKNOWN} = unknown). "

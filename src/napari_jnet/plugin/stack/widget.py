@@ -159,6 +159,8 @@ class LoadWidget(JobWidget):
 
     def show_error(self, error: Exception) -> None:
         """Say what is wrong; where the images of a project are gone, ask for them."""
+        if isinstance(error, LabelsUnsure):
+            error = ValueError(f"{error.fact} Choose above.")
         super().show_error(error)
         self.moved.ask(error, self.path_edit.path)
 
