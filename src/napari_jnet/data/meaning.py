@@ -175,6 +175,11 @@ class StoredLabels:
 
     def _integers(self, image: NDArray[Any], where: Path) -> tuple[NDArray[Any], bool]:
         if image.ndim == self.ndim + 1 and image.shape[-1] == 3:
+            if image.dtype not in (np.uint8, np.uint16):
+                raise ValueError(
+                    f"{where}: Labels are colours of type {image.dtype}; colours are uint8 or uint16. "
+                    "Save one number a label, or colours as PNG."
+                )
             red, green, blue = np.moveaxis(image[..., :3].astype(np.int64), -1, 0)
             bits = 8 if image.dtype.itemsize == 1 else 16
             return np.asarray(red << 2 * bits | green << bits | blue), True
@@ -185,8 +190,9 @@ class StoredLabels:
             )
         if image.dtype == bool:
             return image.astype(np.uint8) * 255, False
-        if np.issubdtype(image.dtype, np.floating) and (image == np.rint(image)).all():
-            image = image.astype(np.int64)
+        if np.issubdtype(image.dtype, np.floating):
+            whole = (image == np.rint(image)) & (np.abs(image) < 2**53)
+            image = image.astype(np.int64) if whole.all() else image
         if not np.issubdtype(image.dtype, np.integer):
             raise ValueError(
                 f"{where}: Labels are of type {image.dtype}; labels are integers. "
