@@ -229,6 +229,9 @@ def test_a_run_or_a_model_keeps_what_nobody_chose(qtbot):
         given = config.given_settings()
         assert (given["network.channels"], given["training.minutes"]) == (32, 5.0)
         assert given["training.seed"] == 0 and "network.name" not in given
+    assert set(form.computer().given_settings()) == {"training.threads"}
+    form.set_values({"changes": {"training.device": "cpu"}})
+    assert form.computer().training.device == "cpu"
     form.set_values({"network": "jnet"})
     assert form.config(fine_tune=True).given_settings()["network.name"] == "jnet"
     assert form.config(resume=True).given_settings()["network.name"] == "jnet"

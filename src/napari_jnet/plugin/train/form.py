@@ -273,6 +273,13 @@ class NetworkForm:
             values = {name: v for name, v in values.items() if not name.startswith(_OF_MODEL)}
         return start.replace({**values, **self.duration.values(), **chosen})
 
+    def computer(self) -> Config:
+        """Return what is about this computer: threads, and a device that somebody chose."""
+        given = self.config(resume=True).given_settings()
+        return Config().replace(
+            {name: given[name] for name in ("training.threads", "training.device") if name in given}
+        )
+
 
 def _choose(combo: QComboBox, data: str, what: str) -> None:
     index = combo.findData(data)

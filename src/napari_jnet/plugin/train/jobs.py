@@ -52,14 +52,14 @@ class Past:
 def training(
     feed: FrameFeed,
     run: Path,
-    config: Config | None,
+    config: Config,
     resume: bool,
     start_from: Path | None,
     source: PreviewSource,
 ) -> JobMaker:
     """Make the job that trains on the annotated frames, and on what is painted meanwhile.
 
-    Without a configuration a resumed run keeps to its own.
+    A resumed run keeps to its own configuration, but for what was given.
     """
 
     def job() -> Generator[Any, None, None]:

@@ -163,7 +163,12 @@ class TrainWidget(JobWidget):
         run = self.buttons.resumable
         if self.running or run is None:
             return
-        self._begin(run, None, resume=True, start_from=None)
+        try:
+            computer = self.network_form.computer()
+        except ValueError as error:
+            self._refuse(error)
+            return
+        self._begin(run, computer, resume=True, start_from=None)
 
     def _refuse_second(self) -> None:
         if self._trains_elsewhere:
@@ -211,9 +216,7 @@ class TrainWidget(JobWidget):
 
     # what a training is made of
 
-    def _begin(
-        self, run: Path, config: Config | None, *, resume: bool, start_from: Path | None
-    ) -> None:
+    def _begin(self, run: Path, config: Config, *, resume: bool, start_from: Path | None) -> None:
         image = self._session.image
         try:
             self._refuse_second()
@@ -222,7 +225,7 @@ class TrainWidget(JobWidget):
             self._refuse(error)
             return
         self._run, self._stop_asked = run, False
-        self._device = "auto" if config is None else config.training.device
+        self._device = config.training.device
         self._preview = PreviewLayer(self._viewer, image, self._preview)
         self._source = PreviewSource(image, ())
         self._preview.follow(self._source)
