@@ -348,6 +348,27 @@ def test_a_full_disk_leaves_the_same_frames_in_all_files(
     assert (tmp_path / "01_RES/res_track.txt").read_text() == "1 0 1 0\n"
 
 
+def test_a_full_disk_at_the_tracks_leaves_no_half_file_and_tells_the_first_failure(
+    tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack, real = open_stack(dataset, sequence="01"), Path.write_text
+
+    def full(self: Path, text: str, **more: str) -> int:
+        if self.name == "res_track.txt":
+            real(self, text[:2], **more)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, text, **more)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OutputError, match=r"res_track\.txt cannot be written: the disk is full"):
+        write(tmp_path, stack, 5)
+    assert not (tmp_path / "01_RES/res_track.txt").exists()
+    assert sorted(shown(tmp_path, stack)["objects"]) == [0, 1, 2, 3]
+    with pytest.raises(OutputError, match="the first"), ResultWriter(tmp_path, stack) as writer:
+        writer.write(prediction(stack, 0, 7))
+        raise OutputError("the first")
+
+
 def test_the_result_of_another_sequence_is_not_mixed_in(tmp_path: Path, dataset: Path) -> None:
     first, second = (open_stack(dataset, sequence=name) for name in ("01", "02"))
     write(tmp_path, first, 3)

@@ -121,8 +121,12 @@ class ResultWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, *exception: object) -> None:
+        try:
+            self.close()
+        except OutputError:
+            if kind is None:  # else the first failure is the one to tell
+                raise
 
     def write(self, prediction: FramePrediction) -> None:
         """Write one frame to all files; raises `OutputError`, also after a frame that failed."""
@@ -230,12 +234,13 @@ class ResultWriter:
             or not (self._part / self.masks.name).is_dir()
         ):
             return
+        file = self._part / self.masks.name / _TRACKS
         try:
             with writing(self.masks / _TRACKS):
-                file = self._part / self.masks.name / _TRACKS
                 file.write_text(self._tracks.lines(), encoding="ascii")
         except OutputError as error:  # the masks are good without it
             errors.append(error)
+            file.unlink(missing_ok=True)
 
     def _install(self) -> None:
         """Put the files in the place of a former result, which goes first: the two are never mixed."""
