@@ -178,6 +178,10 @@ class TestOddFrames:
         with pytest.raises(ValueError, match=r"t00. are (instances|classes).*one kind"):
             next(train(frames, tmp_path / "run", TINY))
 
+    def test_two_frames_of_one_name_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"'t000' is there twice"):
+            next(train([*cells(2), *cells(1)], tmp_path / "run", TINY))
+
     def test_nothing_that_shows_anything(self, tmp_path: Path) -> None:
         frames = [dataclasses.replace(f, image=np.zeros((48, 48))) for f in cells()]
         with pytest.raises(ValueError, match=r"No annotated frame can be.*value 0 in every pixel"):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_jnet.batches import epoch_pixels, load_frames
-from napari_jnet.checkpoint import load_model, read_checkpoint
+from napari_jnet.checkpoint import load_model, read_checkpoint, save_checkpoint
 from napari_jnet.config import Config
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
 from napari_jnet.events import EpochEnd, Notice
@@ -71,7 +71,7 @@ def test_a_frame_with_objects_and_every_class_are_among_them() -> None:
             frame.labels[9:20] = 1 + (n == 22)
     made = [AnnotatedFrame(f.name, f.image, f.labels, LabelKind.CLASSES) for f in frames]
     config = TINY.replace({"network.classes": 3, "training.best_by": "class:2"})
-    checked = Validation(made, config, CPU, trained=20_000)
+    checked = Validation(made, config, CPU, trained=40_000)
     assert {"007", "022"} <= {frame.name for frame in checked.frames} and len(checked.frames) < 9
     assert checked.best_by == "class:2"
 
@@ -152,3 +152,17 @@ def test_scores_in_tiles_are_those_of_whole_frames(tmp_path: Path) -> None:
     assert tiled.loss == pytest.approx(whole.loss, rel=1e-4)
     assert tiled.seg == pytest.approx(whole.seg, abs=1e-3)
     assert tiled.iou == pytest.approx(whole.iou, abs=1e-3)
+
+
+def test_a_best_score_of_other_frames_is_made_anew_on_resume(tmp_path: Path) -> None:
+    """The best of a run that scored all frames, or by another score, does not compare with later epochs."""
+    frames = [*cells(2, 48, "training"), *cells(9, 48, "validation")]
+    config = TINY.replace({"training.epochs": 1})
+    list(train(frames, tmp_path / "run", config))
+    content = read_checkpoint(tmp_path / "run" / "last.pt")
+    assert content["training"]["scored"] == ["loss", "validation000"]
+    content["training"].pop("scored")  # as runs had it before
+    content["training"]["best_score"] = 1e9
+    save_checkpoint(tmp_path / "run" / "last.pt", content)
+    list(train(frames, tmp_path / "run", TINY.replace({"training.epochs": 2}), resume=True))
+    assert read_checkpoint(tmp_path / "run" / "last.pt")["training"]["best_score"] < 0

@@ -158,7 +158,7 @@ def load_frames(
         bound = config.targets.dt_bound
         assert bound is not None
         whole = load_whole_frames(frames, levels, bound, device, config)
-        sizes = torch.tensor([frame.labels.shape for frame in frames]) // unit
+        sizes = torch.tensor([frame.labels.shape for frame in frames], device=device) // unit
         none = torch.zeros(0, device=device)
         return FrameStore((), (), sizes, none, levels, frames[0].kind, whole=whole)
     for frame in frames:

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from napari_jnet.adaptation import adapt, check_fit, class_count, frame_channels, is_sparse
 from napari_jnet.batches import smallest_side
 from napari_jnet.checkpoint import read_start
@@ -17,7 +15,7 @@ from napari_jnet.data.split import split_frames, split_sections
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
 from napari_jnet.losses import check_loss
 from napari_jnet.training_given import started_config
-from napari_jnet.validation import class_labels
+from napari_jnet.validation import class_labels, known_classes
 
 __all__ = ["cautions", "check_resumed", "settle_config", "split_annotated", "usable_frames"]
 
@@ -161,6 +159,7 @@ def _as_before(
 
 def _drawn(frames: Sequence[AnnotatedFrame], fraction: float, seed: int) -> set[str]:
     """Draw frames for validation by the seed; volumes whole, of a single volume one end."""
+    split_frames([frame.name for frame in frames], fraction, seed)  # refuses equal names
     groups: dict[str, list[AnnotatedFrame]] = {}
     for frame in frames:
         groups.setdefault(frame.volume or frame.name, []).append(frame)
@@ -338,14 +337,15 @@ def _volumes(
 
 def _check_contrast(training: Sequence[AnnotatedFrame]) -> None:
     """Refuse labels that any network would fit by giving one answer everywhere."""
-    known = {int(n) for frame in training for n in np.unique(frame.labels)} - {UNKNOWN}
     objects = training[0].kind is LabelKind.INSTANCES
+    values = 2 if objects else 3  # of objects all are class 1
+    known = set().union(*(known_classes(frame, values) for frame in training))
     # where every pixel of a frame is of some cell, there are still boundaries to learn
     if objects and (0 in known or any((f.labels != UNKNOWN).all() for f in training)):
         return
     if not objects and len(known) > 1:
         return
-    what = "cell" if objects or len(known) == 0 else f"class {min(known)}"
+    what = "cell" if objects else f"class {min(known)}"
     raise ValueError(
         f"Every known pixel of the training frames ({_names(training)}) is {what}, and no background is "
         f"known, so the network would answer {what} everywhere. Mark some background too, or, where the "

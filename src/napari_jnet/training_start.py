@@ -86,8 +86,9 @@ def prepare(
     job = Job(folder, settings, device, state, store, checked, split, board)
     if checkpoint is not None:
         job.complete_files()
-    if before is not None and set(before["validation"]) != set(split["validation"]):
+    if checkpoint is not None and checkpoint["training"].get("scored") != checked.names:
         revalidate(job, validation)
+    state.scored = checked.names
     origins = dict.fromkeys(f"Labels: {frame.origin}" for frame in frames if frame.origin)
     levels = state.network.levels
     notices = [*([kept] if kept else []), *origins, *skipped]

@@ -43,6 +43,7 @@ class TrainingState:
     validation_s: float = 0.0  # of these
     best_score: float = float("-inf")
     best_epoch: int = 0
+    scored: list[str] = field(default_factory=list)  # what `best_score` is of
     history: list[dict[str, Any]] = field(default_factory=list)
 
     _COUNTERS = (
@@ -54,6 +55,7 @@ class TrainingState:
         "validation_s",
         "best_score",
         "best_epoch",
+        "scored",
         "history",
     )
 

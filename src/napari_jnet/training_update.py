@@ -69,6 +69,7 @@ def new_validation(
 def revalidate(job: Job, validation: Sequence[AnnotatedFrame]) -> None:
     """Score the best model so far on other validation frames: only then later ones compare with it."""
     job.validation = new_validation(validation, job.config, job.store)
+    job.state.scored = job.validation.names
     if not job.state.best_epoch:
         return
     scores = job.validation.run(load_model(job.folder.model, device=job.device.type))

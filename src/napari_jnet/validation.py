@@ -26,13 +26,13 @@ from napari_jnet.pyramid import expand
 from napari_jnet.targets import Targets, make_targets
 from napari_jnet.weights import frame_borders, pixel_weights
 
-__all__ = ["Validation", "ValidationScores", "class_labels"]
+__all__ = ["Validation", "ValidationScores", "class_labels", "known_classes"]
 
 PART = 0.1
 """Of the training's work that scoring may take."""
 TRAINED_PIXEL = 3.5
 """Work of a pixel that is trained on, in predicted ones: forward, backward, augmentation, optimiser."""
-SCORED_PIXEL = 0.25
+SCORED_PIXEL = 0.7
 """Work of separating and scoring a pixel of the full frame, in pixels predicted at the top level."""
 FREE = 256.0**2
 """So few pixels are scored after every epoch, however short."""
@@ -137,16 +137,19 @@ class Validation:
 
     def _can_give(self, by: str) -> bool:
         classes = max(self.config.network.classes, 2)
-        found = {int(n) for frame in self.frames for n in np.unique(class_labels(frame, classes))}
+        if by == "loss" or not self.frames:
+            return True
         if by == "seg":
             return any(_has_seg(frame) and (frame.labels > 0).any() for frame in self.frames)
+        found = set().union(*(known_classes(frame, classes) for frame in self.frames))
         if by == "iou":
             return 0 in found and max(found) > 0
-        if by == "mean_iou":
-            return len(found - {UNKNOWN}) > 1
-        if by.startswith("class:"):
-            return int(by.removeprefix("class:")) in found and len(found - {UNKNOWN}) > 1
-        return True
+        return len(found) > 1 and (by == "mean_iou" or int(by.removeprefix("class:")) in found)
+
+    @property
+    def names(self) -> list[str]:
+        """What the scores are of: the frames, and the score that makes an epoch the best."""
+        return [self.best_by, *(frame.name for frame in self.frames)]
 
     def notes(self) -> Iterator[str]:
         """Say how the scores are made, where that is not the plain way."""
@@ -222,18 +225,26 @@ def _telling_first(frames: Sequence[AnnotatedFrame], classes: int) -> list[Annot
     spread = sorted(range(count), key=lambda n: int(f"{n:032b}"[::-1], 2))
     seen: set[int] = set()
     first: list[int] = []
-    rest: list[int] = []
-    by_classes = {n: set(np.unique(class_labels(frames[n], classes)).tolist()) for n in spread}
-    for n in sorted(spread, key=lambda n: -len(by_classes[n] - {UNKNOWN})):
-        (first if by_classes[n] - {UNKNOWN} - seen else rest).append(n)
-        seen |= by_classes[n]
-    return [frames[n] for n in [*first, *(n for n in spread if n in set(rest))]]
+    known = [known_classes(frame, classes) for frame in frames]
+    for n in sorted(spread, key=lambda n: -len(known[n])):
+        if known[n] - seen:
+            first.append(n)
+            seen |= known[n]
+    return [frames[n] for n in [*first, *(n for n in spread if n not in first)]]
 
 
 def _has_seg(frame: AnnotatedFrame) -> bool:
     """Tell whether SEG says something: not where a result may grow over pixels that are all unknown."""
     bounded = (frame.labels == 0).any() or not (frame.labels == UNKNOWN).any()
     return frame.kind is LabelKind.INSTANCES and bool(bounded)
+
+
+def known_classes(frame: AnnotatedFrame, classes: int) -> set[int]:
+    """Return the classes that known pixels of a frame have, as `class_labels` counts them."""
+    counts = np.bincount(
+        class_labels(frame, classes).ravel().clip(UNKNOWN) + 1
+    )  # quicker than `unique`
+    return set((np.flatnonzero(counts[1:])).tolist())
 
 
 def class_labels(frame: AnnotatedFrame, classes: int) -> NDArray[np.int32]:
