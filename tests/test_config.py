@@ -311,3 +311,9 @@ def test_what_earlier_versions_saved_means_what_it_did() -> None:
     assert (config.training.epochs, config.training.seed) == (1, 2)
     with pytest.raises(ValueError, match="it must be true or false"):
         Config.from_dict(saved)
+
+
+@pytest.mark.parametrize("value", [None, 3, {"epochs": 1}, "training"])
+def test_a_section_is_made_by_its_class(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^Config\.training is .*TrainingConfig\(\)"):
+        Config(training=value)  # type: ignore[arg-type]

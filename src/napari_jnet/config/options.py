@@ -191,7 +191,7 @@ def _sentence(section: type[Section], values: dict[str, Any], error: ValidationE
     option = _option(str(name), section.model_fields[str(name)])
     value, kind = first["input"], first["type"]
     if values[option.name] is None:
-        return f"{name} is None; it needs a value such as {option.default!r}."
+        return f"{name} is None; it needs a value such as {option.example!r}."
     rule = _RULES.get(kind, "")
     if kind == "int_type" and isinstance(value, float):
         rule = "it must be a whole number"

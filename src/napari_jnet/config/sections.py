@@ -369,12 +369,16 @@ class PredictionConfig(Section):
 class Config(Section):
     """The whole configuration of a run; saved as ``config.json`` and in every checkpoint."""
 
-    network: NetworkConfig = Field(default_factory=NetworkConfig)
-    targets: TargetConfig = Field(default_factory=TargetConfig)
-    augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig)
-    training: TrainingConfig = Field(default_factory=TrainingConfig)
-    instances: InstanceConfig = Field(default_factory=InstanceConfig)
-    prediction: PredictionConfig = Field(default_factory=PredictionConfig)
+    network: NetworkConfig = Field(default_factory=NetworkConfig, examples=["NetworkConfig()"])
+    targets: TargetConfig = Field(default_factory=TargetConfig, examples=["TargetConfig()"])
+    augmentation: AugmentationConfig = Field(
+        default_factory=AugmentationConfig, examples=["AugmentationConfig()"]
+    )
+    training: TrainingConfig = Field(default_factory=TrainingConfig, examples=["TrainingConfig()"])
+    instances: InstanceConfig = Field(default_factory=InstanceConfig, examples=["InstanceConfig()"])
+    prediction: PredictionConfig = Field(
+        default_factory=PredictionConfig, examples=["PredictionConfig()"]
+    )
 
     @model_validator(mode="after")
     def _can_be(self) -> Self:
