@@ -21,6 +21,7 @@ from napari_jnet.plugin.layers import (
     image_stack,
     layer_choices,
     spatial_shape,
+    stored_axes,
     training_input,
 )
 from napari_jnet.plugin.predict.results import Results
@@ -101,6 +102,18 @@ def test_a_chosen_channel_axis_goes_first_and_labels_lie_on_the_image():
     results = Results(viewer, layer, stack, 5.0)
     assert results.cells.data.shape == (3, 16, 20)
     assert results.shown() == 2
+
+
+def test_another_choice_is_of_the_image_as_it_came():
+    array = film((3, 2, 16, 20))
+    layer = Image(array, scale=(5, 2, 1, 1), name="a")
+    choose_axes(layer, "TCYX")
+    assert stored_axes(layer) == "TCYX"
+    choose_axes(layer, "TZYX")
+    assert stored_axes(layer) == "TZYX"
+    assert tuple(layer.scale) == (5, 2, 1, 1)
+    np.testing.assert_array_equal(layer.data, array)
+    assert image_stack(layer).shape == (2, 16, 20)
 
 
 def test_a_turned_image_with_channels_keeps_its_place():

@@ -39,6 +39,7 @@ __all__ = [
     "spatial_ndim",
     "spatial_shape",
     "stack_metadata",
+    "stored_axes",
     "stroke_positions",
     "training_input",
     "world_matrix",
@@ -72,11 +73,16 @@ def pixels(layer: Any) -> Any:
 def _moved(data: Any, axis: int | None, to: int) -> Any:
     if axis is None or axis == to % len(data.shape):
         return data
-    if not isinstance(data, np.ndarray):
-        import dask.array as da
+    return np.moveaxis(_array(data), axis, to)  # of dask too, and lazily
 
-        return da.moveaxis(data if isinstance(data, da.Array) else da.from_array(data), axis, to)
-    return np.moveaxis(data, axis, to)
+
+def _array(data: Any) -> Any:
+    """Return data that can be transposed without reading them."""
+    if hasattr(data, "transpose"):
+        return data
+    import dask.array as da
+
+    return da.from_array(data)
 
 
 def spatial_shape(image: Any) -> tuple[int, ...]:
@@ -98,7 +104,12 @@ def channels_first(layer: Any) -> None:
     axis = channel_axis(layer)
     if not axis:
         return
-    order = [axis, *(n for n in range(layer.ndim) if n != axis)]
+    _reorder(layer, [axis, *(n for n in range(layer.ndim) if n != axis)])
+    layer.metadata[METADATA_KEY] = {**_metadata(layer), "channels_from": axis}
+
+
+def _reorder(layer: Any, order: list[int]) -> None:
+    """Put the dimensions of a layer into another order, in place; it stays where it is."""
     labels, units = [layer.axis_labels[n] for n in order], [layer.units[n] for n in order]
     scale = np.asarray(layer.scale, float)[order]
     points = np.vstack([np.eye(layer.ndim), np.zeros(layer.ndim)])
@@ -109,13 +120,19 @@ def channels_first(layer: Any) -> None:
     if not straight:
         affine[:-1, :-1], affine[:-1, -1] = turned, origin
     if layer.multiscale:
-        layer.data = [_moved(unwrap(level), axis, 0) for level in layer.data]
+        layer.data = [_array(unwrap(level)).transpose(order) for level in layer.data]
     else:
-        layer.data = _moved(unwrap(layer.data), axis, 0)
+        layer.data = _array(unwrap(layer.data)).transpose(order)
     layer.rotate, layer.shear = np.eye(layer.ndim), np.zeros(layer.ndim * (layer.ndim - 1) // 2)
     layer.scale, layer.affine = scale, affine
     layer.translate = origin if straight else np.zeros(layer.ndim)
     layer.axis_labels, layer.units = labels, units
+
+
+def stored_axes(layer: Any) -> str:
+    """Return `layer_axes` in the order before channels went to the first slider."""
+    found, back = layer_axes(layer), _metadata(layer).get("channels_from")
+    return f"{found[1 : back + 1]}C{found[back + 1 :]}" if back and found[0] == "C" else found
 
 
 _LETTERS = {
@@ -205,7 +222,7 @@ def choose_axes(layer: Any, axes: str) -> None:
     layer
         An image layer.
     axes
-        One of `layer_choices`, in the present order of its dimensions.
+        One of `layer_choices`, in the order in which the image came, see `stored_axes`.
 
     Raises
     ------
@@ -213,8 +230,11 @@ def choose_axes(layer: Any, axes: str) -> None:
         If these are no axes of this layer.
     """
     axes = check_axes(axes, _stored_shape(layer), f"the image {layer.name!r}")
+    told = dict(_metadata(layer))
+    back = told.pop("channels_from", None)
+    if back and channel_axis(layer) == 0:
+        _reorder(layer, [*range(1, back + 1), 0, *range(back + 1, layer.ndim)])
     layer.axis_labels = tuple(axes.lower())
-    told = _metadata(layer)
     stored = f"{axes}{'C' * bool(layer.rgb)}"
     layer.metadata[METADATA_KEY] = {**told, "given_axes": stored}
     channels_first(layer)

@@ -30,9 +30,9 @@ from napari_jnet.plugin.layers import (
     choose_axes,
     current_index,
     image_stack,
-    layer_axes,
     layer_choices,
     spatial_ndim,
+    stored_axes,
 )
 from napari_jnet.plugin.session import Lifetime, Session
 
@@ -171,7 +171,7 @@ class ImagePart(QWidget):
         several = stack is not None and len(stack) > 1
         image = self._session.image
         choices = () if image is None else layer_choices(image)
-        present = "" if stack is None or image is None else layer_axes(image)
+        present = "" if stack is None or image is None else stored_axes(image)
         asked = bool(choices) and (stack is None or present in choices)
         label = self._form.labelForField(self.axis_combo)
         for part in (self.axis_combo, label):
