@@ -127,6 +127,8 @@ def test_what_an_older_version_left_in_its_first_epoch_is_kept_and_begun_anew(
         shutil.copy(whole / name, run / name)
     with pytest.raises(FileNotFoundError, match="no training to resume"):
         next(train(cells(), run, TINY, resume=True))
+    with pytest.raises(FileExistsError, match="would be overwritten by the training that begins"):
+        next(train(cells(), run, TINY, start_from=run))
     said = [event.text for event in train(cells(), run, TINY) if isinstance(event, Notice)]
     assert any(r"it is model-before.pt now" in text for text in said)
     assert (run / "model-before.pt").read_bytes() == (whole / "model.pt").read_bytes()

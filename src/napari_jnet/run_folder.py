@@ -79,8 +79,13 @@ class RunFolder:
                 "Choose another folder, or move that file away."
             )
 
-    def keep_leftover(self) -> str:
+    def keep_leftover(self, read: Sequence[Path | str | None] = ()) -> str:
         """Rename a model from which no training can go on, so that a new one can begin.
+
+        Parameters
+        ----------
+        read
+            What the training begins with; a model among it is refused, since it would be overwritten.
 
         Returns
         -------
@@ -89,6 +94,13 @@ class RunFolder:
         """
         if self.last.exists() or not self.model.exists():
             return ""
+        for path in (Path(path) for path in read if path):
+            file = path / self.model.name if path.is_dir() else path
+            if file.exists() and file.samefile(self.model):
+                raise FileExistsError(
+                    f"{self.model} would be overwritten by the training that begins with {path}. Choose "
+                    "another folder."
+                )
         aside = self.model.with_name("model-before.pt")
         if aside.exists():
             raise FileExistsError(

@@ -81,7 +81,7 @@ def prepare(
     split = {"training": [f.name for f in training], "validation": [f.name for f in validation]}
     checked = new_validation(validation, settings, store)
     board = Board(folder.path) if settings.training.tensorboard else None
-    kept = folder.keep_leftover()
+    kept = folder.keep_leftover([start_from, settings.training.pretrained])
     folder.write_start(settings, split)
     job = Job(folder, settings, device, state, store, checked, split, board)
     if checkpoint is not None:
