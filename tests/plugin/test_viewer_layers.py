@@ -37,6 +37,17 @@ def test_painting_after_the_start_changes_nothing():
     assert len(taken.frames()) == 1
 
 
+def test_a_binary_mask_of_another_program_is_not_taken_for_cells():
+    mask = np.zeros((2, 32, 32), np.uint8)
+    mask[:, 2:30:8, 4:8], mask[:, 2:30:8, 16:24] = 255, 255
+    image, labels = Image(np.zeros((2, 32, 32), np.uint8)), Labels(mask)
+    with pytest.raises(ValueError, match=r"look like classes .* step Annotate, under Meaning"):
+        training_input(image, labels, LabelKind.INSTANCES).frames()
+    assert len(training_input(image, labels, LabelKind.CLASSES).frames()) == 2
+    labels.metadata["napari-jnet"] = {"kind": "instances"}
+    assert len(training_input(image, labels, LabelKind.INSTANCES).frames()) == 2
+
+
 def test_scribbles_leave_the_rest_unknown():
     image, labels = pair()
     labels.data[2, 0, 0], labels.data[2, 1, 1] = 1, 2

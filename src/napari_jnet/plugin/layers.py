@@ -5,7 +5,8 @@ Taken from the layers in the window's thread, cheaply; pixels are read frame by 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import functools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.data.axes import StackUnsure, check_axes, size_text
 from napari_jnet.data.frames import frame_name, plane_name, section_of
+from napari_jnet.data.meaning import StoredLabels
 from napari_jnet.data.project_reference import StackReference
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind, Stack, known_labels
 from napari_jnet.plugin.legend import class_legend
@@ -469,6 +471,7 @@ class TrainingInput:
     legend: tuple[tuple[str, str], ...] = ()  # name and colour of each class, where known
     roles: Mapping[int, str] = field(default_factory=dict)  # by frame number; unused are left out
     empty: Collection[int] = ()  # frame numbers that are annotated without any object
+    said: bool = True  # whether somebody, or a file, says that the kind is this one
 
     @property
     def name(self) -> str:
@@ -486,14 +489,32 @@ class TrainingInput:
         Raises
         ------
         ValueError
-            If nothing is annotated, or labels are negative.
+            If nothing is annotated, labels are negative, or nobody said what they mean and they do
+            not look like cells.
         """
         found = list(self._annotated())
         if not found:
             raise ValueError(
                 f"The labels of {self.name!r} are empty; paint at least one cell in one frame."
             )
+        if not self.said and self.kind is LabelKind.INSTANCES:
+            self._check_cells(found)
         return found
+
+    def _check_cells(self, found: Sequence[AnnotatedFrame]) -> None:
+        """Refuse to take for cells what is surely classes; unsure labels are what Annotate shows."""
+        planes = {k: functools.partial(np.asarray, frame.labels) for k, frame in enumerate(found)}
+        stored = StoredLabels("labels", Path(self.name), lambda: planes, lambda _: Path(self.name))
+        decided = stored.annotation()
+        try:
+            kind, reason = decided.kind, decided.reason
+        except ValueError:
+            return
+        if kind is not LabelKind.INSTANCES:
+            raise ValueError(
+                f"The labels of {self.name!r} look like {kind} ({reason}), and nobody said that they are "
+                "cells. Choose what they mean in the step Annotate, under Meaning."
+            )
 
     def _annotated(self) -> Iterator[AnnotatedFrame]:
         kind = LabelKind.CLASSES if self.kind is LabelKind.SCRIBBLES else self.kind
@@ -580,6 +601,7 @@ def training_input(
         legend=class_legend(labels, kind),
         roles=dict(roles or {}),
         empty=_metadata(labels).get("empty", ()),
+        said=kind_of(labels) is kind,
     )
 
 
