@@ -174,3 +174,23 @@ def test_pieces_of_a_volume_are_numbered_apart_in_one_step(qapp):
     assert (layer.data[1] == 2).sum() == 3 * 4 * 3
     layer.undo()
     assert layer.data.max() == 1
+
+
+def test_another_network_that_is_chosen_in_the_form_is_said_by_the_words_of_the_form(
+    state, widget, tmp_path
+):
+    new_annotation(state)
+    paint(state, 1, 2)
+    state.choose_model(run_folder(tmp_path / "001"))
+    assert offered(state, widget)
+    widget.set_values(network="jnet")
+    assert not offered(state, widget)
+    with pytest.raises(ValueError, match=r"run 001 has another network .*Network.*from scratch"):
+        widget.forms.start_from(fine_tune=True)
+    widget.set_values(network="unet")
+    assert offered(state, widget)
+    widget.set_values(changes={"targets.dt_bound": 9.0, "network.channels": 8})
+    assert "Distance bound" in state.fine_tuning.misfit and "Channels" in state.fine_tuning.misfit
+    assert not offered(state, widget)
+    widget.set_values(changes={})
+    assert offered(state, widget)

@@ -101,6 +101,14 @@ class TrainForms:
             raise ValueError(why_not)
         return self._session.model
 
+    def asked(self) -> dict[str, Any]:
+        """Return what somebody has chosen of the network and the targets, as ``section.field``."""
+        try:
+            given = self.network.config(fine_tune=True).given_settings()
+        except ValueError:  # said when training is asked for
+            return {}
+        return {k: v for k, v in given.items() if k.startswith(("network.", "targets."))}
+
     def facts(self, hardware: Hardware) -> TrainingFacts:
         """Return what is known of the training that the forms ask for."""
         try:

@@ -84,6 +84,8 @@ class TrainWidget(JobWidget):
         lifetime.connect(napari_viewer.dims.events.current_step, self._follow_viewer)
         lifetime.connect(session.fine_tuning.changed, self._model_changed)
         lifetime.connect(session.annotation_changed, self._other_labels)
+        self.network_form.changed.connect(self._ask)
+        lifetime.at_end(lambda: session.fine_tuning.ask({}))
         lifetime.connect(session.training_changed, self._training_changed)
         lifetime.at_end(_forget(session, self._relay))
         bind_keys(session, {"train": self.press}, lifetime)
@@ -132,6 +134,7 @@ class TrainWidget(JobWidget):
     def set_values(self, **values: Any) -> None:
         """Fill in the form; see `TrainForms.set_values`."""
         self.forms.set_values(**values)
+        self._ask()
         self.checks.now()
 
     def start(self, *, fine_tune: bool = False) -> None:
@@ -254,6 +257,9 @@ class TrainWidget(JobWidget):
         self.checks.now()  # tells the buttons too
         if self._session.model is not None:
             self.run_form.offer_model(self._session.model)
+
+    def _ask(self) -> None:
+        self._session.fine_tuning.ask(self.forms.asked())
 
     def _other_labels(self, _layer: Any) -> None:
         """Let go of the runs of other labels; those of these labels' project are read then."""
