@@ -22,6 +22,7 @@ from napari_jnet.plugin.annotate.kind_preview import KindPreview
 from napari_jnet.plugin.annotate.next_number import remember_next
 from napari_jnet.plugin.keys import keyboard
 from napari_jnet.plugin.session import SaveStatus, session
+from napari_jnet.plugin.theme import color
 from napari_jnet.plugin.workbench.hints import advise, facts_of
 
 
@@ -645,4 +646,4 @@ def test_what_is_saved_is_said(viewer, widget):
     session(viewer).saving = SaveStatus("saved 12:03")
     assert widget.saved_line.text() == "saved 12:03"
     session(viewer).saving = SaveStatus("The disk is full.", saved=False, failed=True)
-    assert "#ff6b5e" in widget.saved_line.styleSheet()
+    assert color("error") in widget.saved_line.styleSheet()

@@ -1,7 +1,10 @@
 """The guide: opens by itself until it is closed, rings the next button, blocks nothing."""
 
+import re
+from pathlib import Path
+
 import pytest
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QPoint, Qt, QUrl
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
@@ -68,7 +71,9 @@ def test_it_says_what_each_step_is_for_and_where_more_is(workbench):
     assert "Open the images" in workbench.guide.text
     workbench.show_step("train")
     assert "3. Train" in workbench.guide.text
-    assert "tutorial" in workbench.guide.text
+    (link,) = re.findall(r'href="([^"]*)"', workbench.guide.text)
+    assert Path(QUrl(link).toLocalFile()).name == "tutorial.md"
+    assert Path(QUrl(link).toLocalFile()).is_file()
 
 
 def test_show_me_brings_cells_without_their_truth(workbench, qtbot):

@@ -10,11 +10,17 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from qtpy.QtWidgets import QLabel, QWidget
 
+from napari_jnet.data.stack import LabelKind
+from napari_jnet.plugin.annotate.layers import new_annotation
+from napari_jnet.plugin.forms import WrappedLabel
 from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.session import SaveStatus, TrainingStatus, session
 from napari_jnet.plugin.workbench import steps
+from napari_jnet.plugin.workbench.hints import Hint
+from napari_jnet.plugin.workbench.steps import STEPS
 from napari_jnet.plugin.workbench.widget import Workbench
 
 LATER = 3000  # ms: more than the workbench waits before it looks again
@@ -236,3 +242,61 @@ def test_that_all_is_saved_is_said_once(viewer, qtbot, step):
     seen = [label for label in widget.findChildren(QLabel) if label.isVisibleTo(widget)]
     assert [label.text() for label in seen if "12:03" in label.text()] == ["saved 12:03"]
     assert page.isVisibleTo(widget)
+
+
+class TestTheDockStaysAsWideAsItIs:
+    """What is shown in it, errors included, never takes width from the image."""
+
+    WIDTH = 372  # of the row of steps, and less than a third of a window of 1200
+
+    @pytest.fixture
+    def bench(self, qtbot):
+        viewer = ViewerModel()
+        bench = Workbench(viewer)
+        qtbot.addWidget(bench)
+        bench.open_sample()
+        return bench
+
+    def width(self, bench):
+        bench.layout().activate()
+        return bench.minimumSizeHint().width()
+
+    @pytest.mark.parametrize("kind", ["instances", "classes", "scribbles"])
+    def test_in_every_step_and_kind_of_labels(self, bench, kind):
+        new_annotation(session(bench._viewer), LabelKind(kind))
+        for step in STEPS:
+            bench.show_step(step.name)
+            assert self.width(bench) <= self.WIDTH, step.name
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "/a/path/without/any/space/"
+            + "x" * 200
+            + "/model.pt is not a model file. Choose another.",
+            "'" + "name_of_a_layer_" * 12 + "' has 3 channels.",
+        ],
+    )
+    def test_when_an_error_comes_and_goes(self, bench, text):
+        for step in STEPS:
+            page = bench.show_step(step.name)
+            before = self.width(bench)
+            page.show_error(ValueError(text))
+            assert self.width(bench) == before, step.name
+            assert page.message.text == text
+            page.message.say("")
+            assert self.width(bench) == before
+
+    def test_when_the_hint_names_something_long(self, bench):
+        before = self.width(bench)
+        bench.hint_line.show_hint(Hint("The folder /" + "runs_" * 60 + " is gone.", "train"))
+        assert self.width(bench) == before
+
+
+def test_a_label_that_wraps_anywhere_gives_its_text_as_it_was(qtbot):
+    text = 'See <a href="file:///a/very/long/link/' + "x" * 60 + '">the page</a> of ' + "y" * 60
+    label = WrappedLabel(text)
+    qtbot.addWidget(label)
+    assert label.text() == text
+    assert "x" * 60 in QLabel.text(label)  # a tag is not broken
+    assert label.minimumSizeHint().width() < 100

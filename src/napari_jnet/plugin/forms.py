@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QDropEvent
+from qtpy.QtGui import QDropEvent, QKeyEvent, QKeySequence
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
@@ -25,15 +26,52 @@ from qtpy.QtWidgets import (
 )
 
 from napari_jnet.config import Option
+from napari_jnet.plugin.theme import set_style
 
-__all__ = ["MessageLine", "OptionEditor", "PathEdit", "dropped_path", "small_label", "words"]
+__all__ = [
+    "MessageLine",
+    "OptionEditor",
+    "PathEdit",
+    "WrappedLabel",
+    "dropped_path",
+    "small_label",
+    "words",
+]
+
+_NO_WIDTH = "\u200b"  # a line may end here
+_LONG_WORD = re.compile(r"(?![^<]*>)[^\s<>]{25,}")  # of text, not of a tag
+
+
+class WrappedLabel(QLabel):
+    """A text that wraps anywhere, so that a path without a space never widens the window."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self._whole = ""
+        self.setWordWrap(True)
+        self.setText(text)
+
+    def setText(self, text: str | None) -> None:
+        """Show a text; long words may be broken where they are shown."""
+        self._whole = text or ""
+        super().setText(_LONG_WORD.sub(lambda word: _NO_WIDTH.join(word[0]), self._whole))
+
+    def text(self) -> str:
+        """Return the text as it was given."""
+        return self._whole
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Copy a selection as it was given too."""
+        if event is not None and event.matches(QKeySequence.StandardKey.Copy):
+            QApplication.clipboard().setText(self.selectedText().replace(_NO_WIDTH, ""))
+        else:
+            super().keyPressEvent(event)
 
 
 def small_label(text: str = "") -> QLabel:
     """Return a label for a sentence that explains."""
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setStyleSheet("font-size: 8pt; color: #9aa4b1;")
+    label = WrappedLabel(text)
+    set_style(label, "font-size: 8pt; color: @muted;")
     return label
 
 
@@ -184,8 +222,7 @@ class MessageLine(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._details = ""
-        self._text = QLabel()
-        self._text.setWordWrap(True)
+        self._text = WrappedLabel()
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
         self._copy = QToolButton()
@@ -206,19 +243,20 @@ class MessageLine(QWidget):
     @property
     def is_error(self) -> bool:
         """Whether it is said as an error."""
-        return bool(self._text.styleSheet())
+        return self._failed
 
     def say(self, text: str) -> None:
         """Tell something."""
-        self._show(text, "", "")
+        self._show(text, "", failed=False)
 
     def fail(self, text: str, details: str = "") -> None:
         """Tell what is wrong and what to do."""
-        self._show(text, details, "color: #ff6b5e;")
+        self._show(text, details, failed=True)
 
-    def _show(self, text: str, details: str, style: str) -> None:
+    def _show(self, text: str, details: str, *, failed: bool) -> None:
+        self._failed = failed
         self._text.setText(text)
-        self._text.setStyleSheet(style)
+        set_style(self._text, "color: @error;" if failed else "")
         self._details = details
         self._copy.setVisible(bool(details))
         self.setVisible(bool(text))

@@ -19,6 +19,7 @@ from psygnal import Signal
 
 if TYPE_CHECKING:
     import napari
+from napari_jnet.plugin.theme import use_theme
 
 __all__ = [
     "METADATA_KEY",
@@ -416,6 +417,10 @@ def result_of(layer: Any) -> str:
     return layer.metadata.get(METADATA_KEY, {}).get("result", "")
 
 
+def _follow_theme(event: Any) -> None:
+    use_theme(event.value)
+
+
 def session(viewer: napari.viewer.Viewer) -> Session:
     """Return the state of this viewer; the same for every widget in it."""
     raw = unwrap(viewer)
@@ -429,5 +434,7 @@ def session(viewer: napari.viewer.Viewer) -> Session:
         made.fine_tuning = FineTuning(made)
         made.book = FrameBook(made)
         made.keeper = Keeper(made)
+        use_theme(raw.theme)
+        raw.events.theme.connect(_follow_theme)
         weakref.finalize(raw, _sessions.pop, key, None)
     return _sessions[key]

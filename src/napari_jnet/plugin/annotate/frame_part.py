@@ -60,7 +60,8 @@ class FramePart(AnnotatePart):
         column.addWidget(self.preview)
         column.addWidget(self.pieces_line)
         column.addLayout(row_of(self.apart_button))
-        column.addLayout(row_of(self.unknown_button, self.background_button))
+        column.addLayout(row_of(self.unknown_button))  # each alone: together they widen the dock
+        column.addLayout(row_of(self.background_button))
         column.addLayout(row_of(self.copy_button, self.over_check))
         lifetime.connect(session.viewer.dims.events.current_step, self._show_pieces)
         lifetime.connect(self._book.kind_changed, self._show_kind)

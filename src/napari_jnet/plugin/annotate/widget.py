@@ -22,6 +22,7 @@ from napari_jnet.plugin.keeping.remedy_button import RemedyButton
 from napari_jnet.plugin.keys import bind_keys, key_table, with_key
 from napari_jnet.plugin.layer_combos import LayerCombo
 from napari_jnet.plugin.layers import describe_kind
+from napari_jnet.plugin.theme import set_style
 
 if TYPE_CHECKING:
     import napari
@@ -255,8 +256,8 @@ class AnnotateWidget(JobWidget):
         saving = self._session.saving
         self.saved_line.setText(saving.text)
         self.saved_line.setVisible(bool(saving.text) and not self._embedded)
-        colour = "#ff6b5e" if saving.failed else "#9aa4b1"
-        self.saved_line.setStyleSheet(f"font-size: 8pt; color: {colour};")
+        role = "@error" if saving.failed else "@muted"
+        set_style(self.saved_line, f"font-size: 8pt; color: {role};")
 
 
 def _consequence(before: LabelKind, now: LabelKind) -> str:

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QVBoxLayout
 
 from napari_jnet.data import StackMissing, project_folder
 from napari_jnet.plugin.forms import PathEdit
+from napari_jnet.plugin.theme import set_style
 
 __all__ = ["MovedPart"]
 
@@ -23,7 +24,7 @@ class MovedPart(QFrame):
         super().__init__()
         self._project: Path | None = None
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.setStyleSheet("MovedPart { border: 1px solid #e0a030; border-radius: 4px; }")
+        set_style(self, "MovedPart { border: 1px solid @warning; border-radius: 4px; }")
         self.path_edit = PathEdit(
             "either",
             caption="The images of the project",

@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
     QHBoxLayout,
-    QLabel,
     QMenu,
     QPushButton,
     QToolButton,
@@ -22,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_jnet.data.stack import Stack
-from napari_jnet.plugin.forms import small_label
+from napari_jnet.plugin.forms import WrappedLabel, small_label
 from napari_jnet.plugin.keeping.offers import go_on
 from napari_jnet.plugin.keeping.remedy_button import RemedyButton
 from napari_jnet.plugin.layer_combos import LayerCombo
@@ -35,6 +34,7 @@ from napari_jnet.plugin.layers import (
     stored_axes,
 )
 from napari_jnet.plugin.session import Lifetime, Session
+from napari_jnet.plugin.theme import set_style
 
 __all__ = ["ImagePart", "OfferBanner", "SavedPart", "size_words"]
 
@@ -73,9 +73,8 @@ class OfferBanner(QFrame):
         super().__init__()
         self._session = session
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.setStyleSheet("OfferBanner { border: 1px solid #4d8bff; border-radius: 4px; }")
-        self.text = QLabel()
-        self.text.setWordWrap(True)
+        set_style(self, "OfferBanner { border: 1px solid @accent; border-radius: 4px; }")
+        self.text = WrappedLabel()
         self.combo = QComboBox()
         self.combo.setToolTip("The projects of this image, the newest first.")
         self.combo.setSizeAdjustPolicy(_NARROW)
@@ -231,8 +230,7 @@ class SavedPart(QWidget):
         self._session = session
         self._embedded = False
         self._show_folder = show_folder or _show_folder
-        self.saved = QLabel()
-        self.saved.setWordWrap(True)
+        self.saved = WrappedLabel()
         self.folder = small_label()
         self.folder_button = QToolButton()
         self.folder_button.setText("Open folder")
@@ -304,7 +302,7 @@ class SavedPart(QWidget):
         text = saving.text or nothing
         self.saved.setText(text[:1].upper() + text[1:])
         self.saved.setVisible(not (self._embedded and saving.text))
-        self.saved.setStyleSheet("color: #ff6b5e;" if saving.failed else "")
+        set_style(self.saved, "color: @error;" if saving.failed else "")
         path = None if project is None else project.path
         self.folder.setVisible(path is not None)
         self.folder_button.setVisible(path is not None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QFrame, QPushButton, QVBoxLayout
 
+from napari_jnet.plugin.forms import WrappedLabel
 from napari_jnet.plugin.session import Lifetime, Session
+from napari_jnet.plugin.theme import set_style
 
 __all__ = ["TroubleBanner"]
 
@@ -19,9 +21,8 @@ class TroubleBanner(QFrame):
         super().__init__()
         self._session = session
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.setStyleSheet("TroubleBanner { border: 1px solid #e0a030; border-radius: 4px; }")
-        self.text = QLabel()
-        self.text.setWordWrap(True)
+        set_style(self, "TroubleBanner { border: 1px solid @warning; border-radius: 4px; }")
+        self.text = WrappedLabel()
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.seen_button = QPushButton("I have seen it")
         self.seen_button.setToolTip("Hide this; the files stay as they are.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
 
+from napari_jnet.plugin.theme import set_style
 from napari_jnet.plugin.train.preflight_list import PreflightList
 
 __all__ = ["HintsLine", "TrainFooter"]
@@ -25,7 +26,7 @@ class HintsLine(QPushButton):
         super().__init__()
         self._problems, self._area = problems, area
         self.setFlat(True)
-        self.setStyleSheet("text-align: left; color: #ffb347; padding: 2px;")
+        set_style(self, "text-align: left; color: @warning; padding: 2px;")
         self.setToolTip("Show what could be mended before a training.")
         self.clicked.connect(self.show_list)
         # places are known when the layout has settled

@@ -7,28 +7,29 @@ from collections.abc import Sequence
 
 import pyqtgraph as pg
 from qtpy.QtCore import QTimer
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_jnet.events import EpochEnd
+from napari_jnet.plugin.theme import color, palette, when_themed
 from napari_jnet.plugin.train.histories import RunHistory
 
 __all__ = ["TrainingPlots"]
 
-_BACKGROUND = "#1e2126"
 # each drawing makes Qt compose the whole window anew, canvas included
 _DRAW_EVERY_MS = 1000
 _SETTLED_MS = 30
 _BATCHES_KEPT = 2000
 _DOTTED = 80  # points that get a dot each: dots are slow to paint
-_GREYS = ("#7d8794", "#656e79", "#545b65", "#474d55")
-# curve: (plot, colour, width, symbol, name in the legend)
-_CURVES: dict[str, tuple[str, str, float, str | None, str | None]] = {
-    "batch": ("loss", "#46566b", 1, None, None),
-    "training": ("loss", "#4fb3ff", 2, None, "training"),
-    "validation": ("loss", "#ffb347", 2, "o", "validation"),
-    "iou": ("score", "#6fd08c", 2, "o", "IoU"),
-    "seg": ("score", "#e58bd6", 2, "o", "SEG"),
-    "rate": ("rate", "#c9cf6a", 1.5, None, None),
+_EARLIER_OPACITY = (0.9, 0.7, 0.55, 0.4)
+# curve: (plot, width, symbol, name in the legend)
+_CURVES: dict[str, tuple[str, float, str | None, str | None]] = {
+    "batch": ("loss", 1, None, None),
+    "training": ("loss", 2, None, "training"),
+    "validation": ("loss", 2, "o", "validation"),
+    "iou": ("score", 2, "o", "IoU"),
+    "seg": ("score", 2, "o", "SEG"),
+    "rate": ("rate", 1.5, None, None),
 }
 _HEIGHTS = {"loss": 165, "score": 130, "rate": 80}
 _TITLES = {"loss": "loss", "score": "score", "rate": "rate"}
@@ -63,6 +64,7 @@ class TrainingPlots(QWidget):
         column.addLayout(self._switches())
         for plot in self._plots.values():
             column.addWidget(plot)
+        when_themed(self, self._take_colours)
         self.clear()
         self.setVisible(False)  # until there is something to see
 
@@ -83,13 +85,32 @@ class TrainingPlots(QWidget):
         return row
 
     def _curve(self, name: str) -> pg.PlotDataItem:
-        where, colour, width, symbol, title = _CURVES[name]
-        dots = {"symbolSize": 4, "symbolPen": None, "symbolBrush": colour} if symbol else {}
-        curve = self._plots[where].plot(
-            pen=pg.mkPen(colour, width=width), name=title, symbol=symbol, **dots
-        )
+        where, _, symbol, title = _CURVES[name]
+        dots = {"symbolSize": 4, "symbolPen": None} if symbol else {}
+        curve = self._plots[where].plot(name=title, symbol=symbol, **dots)
         curve.setZValue(10)
         return curve
+
+    def _take_colours(self) -> None:
+        """Take the colours of napari's theme."""
+        colours = palette()
+        for plot in self._plots.values():
+            plot.setBackground(colours["background"])
+            item = plot.getPlotItem()
+            for side in ("left", "bottom"):
+                axis = item.getAxis(side)
+                axis.setPen(colours["muted"])
+                axis.setTextPen(colours["text"])
+            if item.legend is not None:
+                behind = QColor(colours["background"])
+                behind.setAlpha(190)
+                item.legend.setBrush(behind)
+                item.legend.setLabelTextColor(colours["text"])
+        for name, curve in self._curves.items():
+            curve.setPen(pg.mkPen(colours[name], width=_CURVES[name][1]))
+            if _CURVES[name][2]:
+                curve.setSymbolBrush(colours[name])
+        self._draw_earlier()
 
     def clear(self) -> None:
         """Forget all points of the present run; earlier runs stay."""
@@ -168,7 +189,7 @@ class TrainingPlots(QWidget):
         axis = self.axis_combo.currentIndex()
         for name in self._changed:
             points = self._points[name]
-            dotted = _CURVES[name][3] if len(points[2]) <= _DOTTED else None
+            dotted = _CURVES[name][2] if len(points[2]) <= _DOTTED else None
             self._curves[name].setData(points[axis], points[2], symbol=dotted)
         rates = self._points["rate"][2]
         if rates and "rate" in self._changed:
@@ -202,13 +223,15 @@ class TrainingPlots(QWidget):
         self._grey = []
         if not self.earlier_box.isChecked():
             return
-        newest_first = list(reversed(self._earlier))[: len(_GREYS)]
-        for run, colour in zip(newest_first, _GREYS, strict=False):
+        newest_first = list(reversed(self._earlier))[: len(_EARLIER_OPACITY)]
+        for run, opacity in zip(newest_first, _EARLIER_OPACITY, strict=False):
+            colour = QColor(color("muted"))
+            colour.setAlphaF(opacity)
             for where, names in _EARLIER.items():
                 self._draw_run(self._plots[where].getPlotItem(), run, names, colour)
 
     def _draw_run(
-        self, plot: pg.PlotItem, run: RunHistory, names: tuple[str, ...], colour: str
+        self, plot: pg.PlotItem, run: RunHistory, names: tuple[str, ...], colour: QColor
     ) -> None:
         """Draw the first of these curves that the run has."""
         across = run.epochs if self.axis_combo.currentIndex() == 0 else run.minutes
@@ -227,7 +250,7 @@ class TrainingPlots(QWidget):
 
 
 def _plot(name: str) -> pg.PlotWidget:
-    plot = pg.PlotWidget(background=_BACKGROUND)
+    plot = pg.PlotWidget()
     plot.setFixedHeight(_HEIGHTS[name])
     plot.setMenuEnabled(False)
     plot.setMouseEnabled(x=False, y=False)
@@ -247,5 +270,5 @@ def _plot(name: str) -> pg.PlotWidget:
     plot.getAxis("bottom").setStyle(showValues=False)
     plot.getAxis("bottom").setHeight(6)
     corner = (-6, 2) if name == "loss" else (-6, -4)
-    plot.addLegend(offset=corner, labelTextSize="7pt", colCount=2, brush="#1e2126c0")
+    plot.addLegend(offset=corner, labelTextSize="7pt", colCount=2)
     return plot

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_jnet.plugin.forms import WrappedLabel
+from napari_jnet.plugin.theme import set_style
 from napari_jnet.plugin.train.preflight import Fix, Problem
 
 __all__ = ["PreflightList"]
 
-_BLOCKING, _WARNING = ("✕", "#ff6b5e"), ("!", "#ffb347")
+_BLOCKING, _WARNING = ("✕", "@error"), ("!", "@warning")
 
 
 class PreflightList(QWidget):
@@ -72,10 +74,9 @@ class PreflightList(QWidget):
     def _row(self, problem: Problem) -> QWidget:
         mark, colour = _BLOCKING if problem.blocking else _WARNING
         sign = QLabel(mark)
-        sign.setStyleSheet(f"color: {colour}; font-weight: bold;")
+        set_style(sign, f"color: {colour}; font-weight: bold;")
         sign.setToolTip("Training has to wait for this." if problem.blocking else "Good to know.")
-        text = QLabel(problem.text)
-        text.setWordWrap(True)
+        text = WrappedLabel(problem.text)
         text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         inner = QVBoxLayout()
         inner.setSpacing(2)

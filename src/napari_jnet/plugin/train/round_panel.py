@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_jnet.events import RoundEnd
+from napari_jnet.plugin.forms import WrappedLabel
+from napari_jnet.plugin.theme import set_style
 
 __all__ = ["RoundPanel"]
 
-_COLOURS = {True: "#6fd08c", False: "#ffb347", None: "#9aa4b1"}
+_ROLES = {True: "@success", False: "@warning", None: "@muted"}
 
 
 class RoundPanel(QWidget):
@@ -22,8 +24,7 @@ class RoundPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._words, self._old, self._new, self._kept = "", Path(), Path(), Path()
-        self._text = QLabel()
-        self._text.setWordWrap(True)
+        self._text = WrappedLabel()
         self.button = QPushButton()
         self.button.setToolTip("Predict, and the next fine-tuning, use the model that is kept.")
         self.button.clicked.connect(self._swap)
@@ -69,7 +70,7 @@ class RoundPanel(QWidget):
 
     def _show(self, words: str, better: bool | None) -> None:
         self._text.setText(words)
-        self._text.setStyleSheet(f"color: {_COLOURS[better]};")
+        set_style(self._text, f"color: {_ROLES[better]};")
         self.setVisible(True)
 
     def _swap(self) -> None:

@@ -15,13 +15,14 @@ from qtpy.QtWidgets import (
     QAbstractButton,
     QFrame,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
+from napari_jnet.plugin.forms import WrappedLabel
+from napari_jnet.plugin.theme import color, set_style
 from napari_jnet.plugin.workbench.steps import Step
 
 __all__ = [
@@ -79,15 +80,15 @@ class GuidePanel(QFrame):
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("guide")
-        self.setStyleSheet(
-            "#guide { background: #2b3440; border-left: 3px solid #f2c14e; border-radius: 3px; }"
+        set_style(
+            self,
+            "#guide { background: @card; border-left: 3px solid @pointer; border-radius: 3px; }",
         )
-        self._title = QLabel()
-        self._text = QLabel()
+        self._title = WrappedLabel()
+        self._text = WrappedLabel()
         for label in (self._title, self._text):
-            label.setWordWrap(True)
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-            label.setStyleSheet("background: transparent;")
+            set_style(label, "color: @text; background: transparent;")
         self._text.setOpenExternalLinks(True)
         self.sample_button = QPushButton("Show me on sample cells")
         self.sample_button.setToolTip("Open a small synthetic film of touching cells to try it on.")
@@ -114,7 +115,7 @@ class GuidePanel(QFrame):
     def show_step(self, number: int, step: Step) -> None:
         """Say what a step is for."""
         self._title.setText(f"<b>{number}. {step.title}</b>")
-        self._text.setText(f"{step.purpose} {_more()}")
+        self._text.setText(f"{step.purpose} {_more()}".strip())
 
     def offer_sample(self, wanted: bool) -> None:
         """Offer sample cells, where there is no image yet."""
@@ -122,11 +123,11 @@ class GuidePanel(QFrame):
 
 
 def _more() -> str:
-    """Return where the tutorial is: a link where the documentation lies beside the sources."""
-    path = Path(__file__).resolve().parents[3] / TUTORIAL
+    """Return a link to the tutorial where the documentation lies beside the sources, else nothing."""
+    path = Path(__file__).resolve().parents[4] / TUTORIAL
     if not path.is_file():
-        return f"More in {TUTORIAL}."
-    return f'<a style="color: #8ab4f8" href="{path.as_uri()}">More in the tutorial.</a>'
+        return ""
+    return f'<a style="color: {color("accent")}" href="{path.as_uri()}">More in the tutorial.</a>'
 
 
 def find_button(page: QWidget, words: str) -> QAbstractButton | None:
@@ -164,7 +165,7 @@ class Spotlight(QObject):
             return
         ring = QFrame(button.parentWidget())
         ring.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        ring.setStyleSheet("border: 2px solid #f2c14e; border-radius: 5px; background: none;")
+        set_style(ring, "border: 2px solid @pointer; border-radius: 5px; background: none;")
         self._button, self._ring = button, ring
         button.installEventFilter(self)
         button.destroyed.connect(self._forget)

@@ -6,19 +6,21 @@ from collections.abc import Callable
 
 from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QFont, QIcon, QPainter, QPixmap
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QToolButton, QWidget
 from superqt import QElidingLabel
 
+from napari_jnet.plugin.forms import WrappedLabel
 from napari_jnet.plugin.session import SaveStatus, TrainingStatus
+from napari_jnet.plugin.theme import color, set_style, when_themed
 from napari_jnet.plugin.workbench.hints import Hint
-from napari_jnet.plugin.workbench.steps import STEPS, step_named
+from napari_jnet.plugin.workbench.steps import STEPS, Step, step_named
 
 __all__ = ["HintLine", "StatusRow", "StepsRow"]
 
-_COLOURS = {"done": "#3a9d5d", "next": "#2f80ed", "open": "#6b7480"}
+_ROLES = {"done": "success", "next": "accent", "open": "muted"}
 _STEP_STYLE = """
 QToolButton { border: none; border-bottom: 3px solid transparent; padding: 2px; }
-QToolButton:checked { border-bottom: 3px solid #2f80ed; background: rgba(128, 160, 200, 40); }
+QToolButton:checked { border-bottom: 3px solid @accent; background: @card; }
 """
 _WORDS = {"done": "done", "next": "next", "open": "not yet"}
 
@@ -34,10 +36,11 @@ class HintLine(QWidget):
         self._step = ""
         self.setObjectName("hint")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self.setStyleSheet("#hint { background: #24405f; border-radius: 4px; }")
-        self._text = QLabel()
-        self._text.setWordWrap(True)
-        self._text.setStyleSheet("color: white; background: transparent;")
+        set_style(
+            self, "#hint { background: @card; border-left: 3px solid @accent; border-radius: 4px; }"
+        )
+        self._text = WrappedLabel()
+        set_style(self._text, "color: @text; background: transparent;")
         self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
         self.go_button = QToolButton()
         self.go_button.clicked.connect(lambda: go(self.hint.step))
@@ -77,7 +80,7 @@ class StepsRow(QWidget):
         super().__init__()
         self.buttons: dict[str, QToolButton] = {}
         self._states: dict[str, str] = {}
-        self.setStyleSheet(_STEP_STYLE)
+        set_style(self, _STEP_STYLE)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(1)
@@ -93,6 +96,7 @@ class StepsRow(QWidget):
             self.buttons[step.name] = button
             row.addWidget(button)
         self.show_states({step.name: "open" for step in STEPS})
+        when_themed(self, self._mark_all)
 
     def choose(self, name: str) -> None:
         """Show which step is shown."""
@@ -109,9 +113,16 @@ class StepsRow(QWidget):
             if self._states.get(step.name) == state:
                 continue
             self._states[step.name] = state
-            button = self.buttons[step.name]
-            button.setIcon(_mark(number, state, button.devicePixelRatioF()))
-            button.setToolTip(f"{step.title} ({_WORDS[state]}): {step.purpose}")
+            self._mark(number, step)
+            self.buttons[step.name].setToolTip(f"{step.title} ({_WORDS[state]}): {step.purpose}")
+
+    def _mark(self, number: int, step: Step) -> None:
+        button = self.buttons[step.name]
+        button.setIcon(_mark(number, self._states[step.name], button.devicePixelRatioF()))
+
+    def _mark_all(self) -> None:
+        for number, step in enumerate(STEPS, start=1):
+            self._mark(number, step)
 
 
 def _mark(number: int, state: str, ratio: float, size: int = 20) -> QIcon:
@@ -122,9 +133,9 @@ def _mark(number: int, state: str, ratio: float, size: int = 20) -> QIcon:
     painter = QPainter(picture)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(QColor(_COLOURS[state]))
+    painter.setBrush(QColor(color(_ROLES[state])))
     painter.drawEllipse(QRectF(1, 1, size - 2, size - 2))
-    painter.setPen(QColor("white"))
+    painter.setPen(QColor(color("background")))
     font = QFont(painter.font())
     font.setPixelSize(12)
     font.setBold(True)
@@ -162,7 +173,7 @@ class StatusRow(QWidget):
         self.saved.setText("not saved" if why_not else status.text)
         self.saved.setToolTip(status.text)
         self.saved.setVisible(bool(status.text))
-        self.saved.setStyleSheet("color: #ff6b5e;" if status.failed else "color: #9aa4b1;")
+        set_style(self.saved, "color: @error;" if status.failed else "color: @muted;")
 
     def at_step(self, name: str) -> None:
         """Know which step is shown."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QSize
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from napari_jnet.plugin.forms import MessageLine, dropped_path
 from napari_jnet.plugin.job_widget import JobWidget
@@ -183,7 +183,15 @@ class Workbench(QWidget):
             here = hint.step == self._session.step
             target = find_button(self.page, hint.action) if here else None
             target = self.steps_row.buttons[hint.step] if not here else target
+        if target is not self.spotlight.button and target is not None:
+            self._bring_into_sight(target)
         self.spotlight.move_to(target)
+
+    def _bring_into_sight(self, button: QWidget) -> None:
+        for area in self.page.findChildren(QScrollArea):
+            content = area.widget()
+            if content is not None and content.isAncestorOf(button):
+                area.ensureWidgetVisible(button)
 
 
 def _broken(step: Step, error: Exception) -> QWidget:
