@@ -100,6 +100,21 @@ def test_what_was_declined_can_still_be_opened(opened, projects, qtbot):
     assert state.annotation is first, "a project that is open is not opened twice"
 
 
+def test_what_was_painted_before_is_said_to_be_in_no_project(qapp, qtbot):
+    viewer = ViewerModel()
+    viewer.add_image(MOVIE, name="movie")
+    layer = viewer.add_labels(np.zeros((4, 32, 32), np.int32))
+    layer.paint((1, 9, 9), 1)
+    state = session(viewer)
+    part = SavedPart(state, Lifetime())
+    qtbot.addWidget(part)
+    assert part.saved.text().startswith("Not in a project yet")
+    layer.paint((2, 9, 9), 1)
+    assert state.keeper.flush()
+    assert part.saved.text().startswith("Saved")
+    assert state.project.annotated == (1, 2)
+
+
 def test_what_cannot_be_opened_is_listed_with_the_reason(qapp, projects, qtbot):
     make(projects / "movie", 0, age=30)
     make(projects / "movie-2", 1, age=20)

@@ -251,6 +251,7 @@ class SavedPart(QWidget):
         column.addWidget(self.projects_button)
         lifetime.connect(session.projects_changed, self._show_projects)
         lifetime.connect(session.offer_changed, self._show)
+        lifetime.connect(session.book.changed, self._show)
         self._show_projects()
         lifetime.connect(session.saving_changed, self._show)
         lifetime.connect(session.project_changed, self._show)
@@ -295,7 +296,9 @@ class SavedPart(QWidget):
     def _show(self, _what: Any = None) -> None:
         saving, project = self._session.saving, self._session.project
         nothing = "Nothing painted yet: the first stroke starts a project."
-        if self._session.offer is not None:
+        if self._session.book.totals.frames:
+            nothing = "Not in a project yet: the next stroke starts one, with all that is painted."
+        elif self._session.offer is not None:
             nothing = (
                 "Go on with what you painted before, above; or the first stroke starts a project."
             )
