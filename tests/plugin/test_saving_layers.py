@@ -13,6 +13,7 @@ from napari.components import ViewerModel
 from napari_jnet.data.project import Project
 from napari_jnet.data.stack import UNKNOWN, LabelKind
 from napari_jnet.events import FramePrediction
+from napari_jnet.plugin.correct.session_tools import corrections_of
 from napari_jnet.plugin.keeping.ready_brush import free_number
 from napari_jnet.plugin.keeping.remedy_button import RemedyButton
 from napari_jnet.plugin.layer_combos import LayerCombo
@@ -200,6 +201,21 @@ def test_corrected_predictions_are_saved_and_others_are_not(work):
     assert project.annotated == (1,)
     assert project.role(1) == "training"
     assert "'cells'" in state.saving.text
+
+
+def test_the_tools_correct_predicted_cells_for_good(work):
+    state, _ = work
+    state.viewer.layers.remove(state.annotation)
+    results = predict(state, 0, 1)
+    state.viewer.dims.set_point(0, 1)
+    results.cells.paint((1, 20, 20), 2)
+    tools = corrections_of(state)
+    assert tools.correct("delete", [(1, 6, 6)])
+    assert state.keeper.flush()
+    assert set(np.unique(saved(state, results.cells).read_frame(1))) == {0, 2}
+    results.cells.undo()
+    assert state.keeper.flush()
+    assert set(np.unique(saved(state, results.cells).read_frame(1))) == {0, 1, 2}
 
 
 @pytest.mark.parametrize("name", ["cells", "segmentation"])

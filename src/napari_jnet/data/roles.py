@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 __all__ = ["ROLES", "check_role", "next_role"]
 
@@ -12,13 +13,13 @@ _TRAINING_FOR_ONE = 5
 _FIRST_VALIDATION = 3
 
 
-def next_role(roles: Iterable[str], *, whole: bool = True) -> str:
+def next_role(roles: Iterable[str] | Mapping[str, int], *, whole: bool = True) -> str:
     """Return the role of a newly annotated frame.
 
     Parameters
     ----------
     roles
-        Those of the frames that are annotated already; "" where one has none.
+        Those of the frames that are annotated already, "" where one has none; or how many have each.
     whole
         Whether every pixel of the new frame is known; the score of a few strokes says little.
 
@@ -29,10 +30,10 @@ def next_role(roles: Iterable[str], *, whole: bool = True) -> str:
         least 3 annotated frames with the new one; else "training".  A frame with unknown pixels is for
         validation only where 5 for training go with it, too.
     """
-    given = list(roles)
-    validation = given.count("validation") + (0 if whole else 1)
-    enough = given.count("training") >= _TRAINING_FOR_ONE * validation
-    return "validation" if enough and len(given) + 1 >= _FIRST_VALIDATION else "training"
+    given = Counter(roles)
+    validation = given["validation"] + (0 if whole else 1)
+    enough = given["training"] >= _TRAINING_FOR_ONE * validation
+    return "validation" if enough and given.total() + 1 >= _FIRST_VALIDATION else "training"
 
 
 def check_role(role: str) -> str:

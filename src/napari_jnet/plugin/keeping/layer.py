@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -214,22 +215,28 @@ class KeptLayer:
             project.set_kind(parcel.kind, parcel.legend)
         roles = {**project.roles, **parcel.roles}
         annotated, given = set(project.annotated), {}
+        others = Counter(roles.get(number, "") for number in annotated)
         for position, read in sorted(parcel.frames.items()):
             labels, number = read(), self.stack.frame_numbers[position]
             total = checksum(labels)
             if self._sums.get(position) != total:
                 project.write_frame(number, labels.reshape(project.stack.spatial))
             self._sums[position] = total
-            if labels.any() and not roles.get(number):
-                others = [roles.get(n, "") for n in annotated if n != number]
+            if number in annotated:
+                others[roles.get(number, "")] -= 1
+            if not labels.any():
+                annotated.discard(number)
+                continue
+            if not roles.get(number):
                 given[number] = roles[number] = self._next_role(parcel, number, labels, others)
-            (annotated.add if labels.any() else annotated.discard)(number)
+            annotated.add(number)
+            others[roles[number]] += 1
         if roles != project.roles:
             project.set_roles(roles)
         return Stored(project, datetime.now().astimezone(), given)
 
     def _next_role(
-        self, parcel: Parcel, number: int, labels: NDArray[Any], others: list[str]
+        self, parcel: Parcel, number: int, labels: NDArray[Any], others: Mapping[str, int]
     ) -> str:
         """Return the role of a newly painted frame; on validation a prediction would flatter itself."""
         if result_of(self.layer):
