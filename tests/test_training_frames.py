@@ -178,6 +178,15 @@ class TestOddFrames:
         with pytest.raises(ValueError, match=r"t00. are (instances|classes).*one kind"):
             next(train(frames, tmp_path / "run", TINY))
 
+    def test_one_pixel_of_a_wrong_class_is_said(self, tmp_path: Path) -> None:
+        frames = of_classes(3)
+        frames[1].labels[0, 0] = 6
+        _, said = begun(frames, tmp_path / "run")
+        assert "class 3, 4, 5" in said and "7 classes from 0 to 6" in said
+        frames[1].labels[0, 0] = 60_000
+        with pytest.raises(ValueError, match=r"t001 go up to 60000.*at most 64.*instances"):
+            next(train(frames, tmp_path / "other", TINY))
+
     def test_two_frames_of_one_name_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"'t000' is there twice"):
             next(train([*cells(2), *cells(1)], tmp_path / "run", TINY))

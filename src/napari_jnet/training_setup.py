@@ -10,6 +10,7 @@ from napari_jnet.adaptation import adapt, check_fit, class_count, frame_channels
 from napari_jnet.batches import smallest_side
 from napari_jnet.checkpoint import read_start
 from napari_jnet.config import Config
+from napari_jnet.data.meaning import MOST_CLASSES
 from napari_jnet.data.pieces import cells_in_pieces
 from napari_jnet.data.split import split_frames, split_sections
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
@@ -223,6 +224,13 @@ def settle_config(
     if start_from is None:
         _check_contrast(training)
     classes = class_count(config, frames)
+    if classes > MOST_CLASSES and classes > config.network.classes:
+        most = max(frames, key=lambda frame: int(frame.labels.max(initial=0)))
+        raise ValueError(
+            f"The labels of {most.name} go up to {classes - 1}, which makes {classes} classes of pixels; "
+            f"at most {MOST_CLASSES} can be learned. If each number is one cell, the labels are "
+            "instances; else number the classes from 0 without gaps."
+        )
     config = config.replace(
         {**budget, "network.classes": classes, "targets.legend": _legend(config, frames)}
     )
@@ -287,14 +295,31 @@ def cautions(
     ):
         yield (
             "The network predicts no distance, so it finds cells but does not separate those that "
-            "touch. Train from scratch to learn that too."
+            "touch. Train from scratch, with network.distance on, to learn that too."
         )
     if not config.network.distance and all(is_sparse(frame) for frame in training):
         yield (
             "Scribbles say nothing about boundaries, so this network finds cells but does not separate "
             "those that touch. Paint some frames cell by cell to learn that too."
         )
+    yield from _unseen_classes(training, config)
     yield from _in_pieces([*training, *validation])
+
+
+def _unseen_classes(training: Sequence[AnnotatedFrame], config: Config) -> Iterator[str]:
+    """Name the classes that no training frame shows, as where one pixel has a wrong number."""
+    classes = config.network.classes
+    if classes <= 2 or training[0].kind is LabelKind.INSTANCES:
+        return
+    seen = set().union(*(known_classes(frame, classes) for frame in training))
+    unseen = [str(number) for number in range(1, classes) if number not in seen]
+    if unseen:
+        more = f" and {len(unseen) - _NAMED} more" if len(unseen) > _NAMED else ""
+        yield (
+            f"No training frame has a pixel of class {', '.join(unseen[:_NAMED])}{more}, of the "
+            f"{classes} classes from 0 to {classes - 1}, so the network cannot learn "
+            f"{'it' if len(unseen) == 1 else 'them'}. Label some, or look for a wrong number in the labels."
+        )
 
 
 def _in_pieces(frames: Sequence[AnnotatedFrame]) -> Iterator[str]:
