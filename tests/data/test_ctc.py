@@ -208,6 +208,13 @@ class TestEmptyTruth:
         assert open_stack(empty, unlabelled="unknown").annotation("gold").partial == {0}
 
 
+def test_chosen_frames_read_no_others(dataset):
+    (dataset / "01_ST/SEG/man_seg002.tif").write_bytes(b"rubbish")
+    frames = annotated_frames(open_stack(dataset), "silver", [0, 1])
+    assert [frame.name for frame in frames] == ["01/t000", "01/t001"]
+    assert "silver" not in frames[0].origin and "2 (0, 1)" in frames[0].origin
+
+
 def test_minus_one_in_gold_is_asked(dataset):
     labels = cells().astype(np.int32)
     write(dataset / "01_GT/SEG/man_seg000.tif", np.where(labels == 0, -1, labels))

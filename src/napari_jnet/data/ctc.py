@@ -287,7 +287,7 @@ def _said(
         return rule is not None and rule()(number, labels)
 
     def is_ignored(number: int) -> bool:
-        return is_partial(number) and empty(number)
+        return empty(number) and is_partial(number)  # the first reads less
 
     def known(number: int) -> NDArray[np.int32]:
         labels = read(number)

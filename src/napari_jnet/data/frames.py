@@ -63,7 +63,8 @@ def annotated_frames(
     chosen = stack.annotation(annotation)
     numbers = chosen.frame_numbers if frames is None else tuple(frames)
     _check_numbers(stack, chosen, numbers)
-    found = [frame for number in numbers for frame in _planes(stack, chosen, number)]
+    origin = chosen.summary(frames)
+    found = [frame for number in numbers for frame in _planes(stack, chosen, number, origin)]
     if not found:
         raise ValueError(
             f"The annotation {chosen.name!r} of {stack.name} has no labelled pixel in the "
@@ -83,7 +84,7 @@ def _check_numbers(stack: Stack, annotation: Annotation, numbers: Sequence[int])
             )
 
 
-def _planes(stack: Stack, annotation: Annotation, number: int) -> list[AnnotatedFrame]:
+def _planes(stack: Stack, annotation: Annotation, number: int, origin: str) -> list[AnnotatedFrame]:
     image, labels = stack.frame(number), annotation.frame(number)
     name = frame_name(stack, number)
     spatial = image.shape[: labels.ndim]
@@ -101,7 +102,7 @@ def _planes(stack: Stack, annotation: Annotation, number: int) -> list[Annotated
             (plane_name(name, z, planes), image[z], labels[z], section_of(stack, number, z))
             for z in range(planes)
         ]
-    legend, origin = annotation.legend, annotation.summary()
+    legend = annotation.legend
     return [
         AnnotatedFrame(n, i, t, kind, "", legend, origin, *section)
         for n, i, t, section in parts

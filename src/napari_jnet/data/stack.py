@@ -159,11 +159,16 @@ class Annotation:
             )
         return self.read(number)
 
-    def summary(self) -> str:
-        """Describe in a line what the labels mean, why, and in which frames; may read them all."""
+    def summary(self, frames: Sequence[int] | None = None) -> str:
+        """Describe in a line what the labels mean, why, and in which frames.
+
+        Reads all labels, unless the frames of interest are given.
+        """
         parts = [f"{self.kind}{f' ({self.reason})' if self.reason else ''}"]
         if self.path is not None:
             parts.append(str(self.path))
+        if frames is not None:
+            return "; ".join([*parts, f"frames: {_numbers(frames)}"])
         parts.append(f"annotated frames: {_numbers(self.frame_numbers)}")
         for words, numbers in (
             ("partly annotated, the rest is unknown", sorted(self.partial)),
