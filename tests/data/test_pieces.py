@@ -38,6 +38,12 @@ def test_a_number_on_three_pieces_is_found_and_numbered_apart(dtype) -> None:
     assert cells_in_pieces(labels) == {2: 3}  # what is given stays
 
 
+def test_numbers_beyond_32_bits_stay() -> None:
+    labels = APART.astype(np.int64) * 10**10
+    apart = number_apart(labels, 10**11)
+    assert set(np.unique(apart)) == {0, 2 * 10**10, 5 * 10**10, 10**11, 10**11 + 1}
+
+
 def test_pixels_that_meet_at_a_corner_and_slips_of_the_brush_are_no_pieces() -> None:
     labels = np.zeros((SIZE, SIZE), np.int32)
     labels[10:30, 10:30], labels[30:50, 30:50] = 1, 1

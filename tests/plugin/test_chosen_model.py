@@ -150,6 +150,21 @@ def test_the_model_of_the_labels_is_one_click_away(state, predict, tmp_path):
     button.click()
     assert one_model(state, predict) == trained
     assert not button.isVisibleTo(predict)
+    other = run_folder(tmp_path / "other")
+    second = new_annotation(state)
+    state.set_model(other, second, None)
+    state.choose("annotation", first)
+    assert one_model(state, predict) == trained  # each labels' own again
+
+
+def test_a_mistyped_path_takes_the_model_of_no_labels(state, predict, tmp_path):
+    trained = run_folder(tmp_path / "trained")
+    first = new_annotation(state)
+    state.set_model(trained, first, None)
+    predict.model_form._path._edit.setText(str(tmp_path / "traned"))
+    assert one_model(state, predict) == tmp_path / "traned"  # as it is shown, and Predict says so
+    predict.model_form.own_button.click()
+    assert one_model(state, predict) == trained
 
 
 def test_each_annotation_has_the_model_that_was_trained_for_it(state, predict, tmp_path):

@@ -10,6 +10,7 @@ from skimage.measure import label as connected
 
 __all__ = ["cells_in_pieces", "number_apart", "numbered_pieces"]
 
+_INT32 = np.iinfo(np.int32).max
 _SPECK = 0.02
 """Part of the largest piece of a cell; what is smaller is a slip of the brush and no piece."""
 
@@ -49,7 +50,7 @@ def cells_in_pieces(labels: NDArray[Any]) -> dict[int, int]:
     return {int(c): int(n) for c, n in zip(cells, counts, strict=True) if n > 1}
 
 
-def number_apart(labels: NDArray[Any], first: int) -> NDArray[np.int32]:
+def number_apart(labels: NDArray[Any], first: int) -> NDArray[np.signedinteger[Any]]:
     """Give each piece of a cell a number of its own; the largest keeps that of the cell.
 
     Parameters
@@ -61,7 +62,7 @@ def number_apart(labels: NDArray[Any], first: int) -> NDArray[np.int32]:
 
     Returns
     -------
-    ndarray of int32
+    ndarray of int32, or int64 where the numbers need it
         Of the same shape; specks keep the number of their cell.
     """
     pieces, owners = _pieces(labels)
@@ -73,7 +74,9 @@ def number_apart(labels: NDArray[Any], first: int) -> NDArray[np.int32]:
     apart = [p for p, cell in enumerate(owners.tolist()) if cell and largest[cell] != p]
     numbers = owners.copy()
     numbers[apart] = np.arange(first, first + len(apart))
-    return np.where(pieces > 0, numbers[pieces], labels).astype(np.int32)
+    apart_labels = np.where(pieces > 0, numbers[pieces], labels)
+    wide = max(int(apart_labels.max(initial=0)), -int(apart_labels.min(initial=0))) > _INT32
+    return apart_labels.astype(np.int64 if wide else np.int32)
 
 
 def _pieces(labels: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

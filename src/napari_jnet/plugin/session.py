@@ -103,6 +103,10 @@ class Shared:
         getattr(instance, f"{self._name}_changed").emit(value)
 
 
+def _is_model(path: Path) -> bool:
+    return path.is_file() or (path / "model.pt").is_file()
+
+
 def _is_layer(thing: Any) -> bool:
     return hasattr(thing, "metadata")
 
@@ -223,10 +227,11 @@ class Session:
             A run folder or a model file; None for no model.
         """
         self._show_model(path, path is not None)
-        if path is not None and self.annotation is not None:
+        if path is None or not _is_model(path):  # nothing, or a path that is half typed
+            return
+        if self.annotation is not None:
             self._models[unwrap(self.annotation)] = OwnModel(path, by_hand=True)
-        if path is not None:
-            self._remember(path, self.project)
+        self._remember(path, self.project)
 
     def set_model(self, path: Path, annotation: Any, project: Any) -> None:
         """Say which model was trained for an annotation, which need not be the present one.
@@ -276,8 +281,7 @@ class Session:
             self._remember(own.path, project)
 
     def _remember(self, path: Path, project: Any) -> None:
-        there = path.is_file() or (path / "model.pt").is_file()  # else it is half typed
-        if project is not None and self.keeper is not None and there:
+        if project is not None and self.keeper is not None and _is_model(path):
             self.keeper.run(lambda: project.set_model(path), failed=self._not_remembered)
 
     def _not_remembered(self, error: Exception) -> None:

@@ -76,8 +76,9 @@ class ModelForm:
             self._session.choose_model(self._path.path)
 
     def _take_own(self) -> None:
-        if self._session.own_model is not None:
-            self._session.choose_model(self._session.own_model)
+        session = self._session
+        if session.own_model is not None:
+            session.set_model(session.own_model, session.annotation, session.project)
 
     def _show(self, _what: Any = None) -> None:
         """Say which model predicts, and offer that of the labels where it is another one."""
