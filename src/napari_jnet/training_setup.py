@@ -291,6 +291,7 @@ def cautions(
     if (
         config.network.classes <= 2
         and not config.network.distance
+        and not config.training.border_weight
         and (training[0].kind is LabelKind.INSTANCES)
     ):
         yield (
