@@ -49,8 +49,6 @@ def test_planes_of_volumes() -> None:
 @pytest.mark.parametrize(
     ("shape", "dtype", "index", "plane", "words"),
     [
-        ((8, 8), np.uint8, (), np.full((8, 8), 300), "0 to 255 .*not 300.*convert"),
-        ((8, 8), np.uint8, (), np.full((8, 8), -1), "not -1.*convert"),
         ((2, 8, 8), np.int32, (), np.zeros((8, 8), int), "one index for each axis"),
         ((2, 8, 8), np.int32, (1,), np.zeros((8, 9), int), r"\(8, 9\).*does not fit"),
     ],
@@ -75,3 +73,55 @@ def test_labels_that_can_only_be_read_are_refused() -> None:
     for data in (fixed, lazy):
         with pytest.raises(ValueError, match=r"can only be read.*new annotation"):
             replace_plane(Labels(data), (), np.ones((16, 16), np.int32))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.uint32, np.uint64])
+@pytest.mark.parametrize("visible", [True, False])
+def test_a_type_that_is_too_small_becomes_int32_and_undo_stays(dtype, visible) -> None:
+    data = np.zeros((2, 8, 8), dtype)
+    data[0, :2] = np.iinfo(np.int8).max
+    layer, before = Labels(data, visible=visible), data.copy()
+    layer.data_setitem((np.array([1]), np.array([4]), np.array([4])), 5)
+    new = read_plane(layer, (0,))
+    new[7] = -1, -1, -1, -1, 40_000, 70_000, 128, 256
+
+    assert replace_plane(layer, (0,), new) == 8
+    assert layer.dtype == np.int32
+    np.testing.assert_array_equal(layer.data[0], new)
+    assert layer.visible is visible
+    layer.undo()
+    layer.undo()
+    np.testing.assert_array_equal(layer.data, before)
+    layer.redo()
+    layer.redo()
+    np.testing.assert_array_equal(layer.data[0], new)
+
+
+def test_a_type_that_is_large_enough_stays() -> None:
+    for dtype, label in ((np.int64, -1), (np.int16, -1), (np.uint16, 256), (np.uint8, 255)):
+        layer = Labels(np.zeros((8, 8), dtype))
+        replace_plane(layer, (), np.full((8, 8), label))
+        assert layer.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("dtype", "label"), [(np.uint32, 2**31), (np.int64, 2**40), (np.int64, -(2**31) - 1)]
+)
+def test_numbers_that_no_cell_can_have_are_never_turned_into_others(dtype, label) -> None:
+    layer = Labels(np.full((8, 8), label, dtype))
+    with pytest.raises(ValueError, match=rf"hold the number {label}; .*lower numbers"):
+        read_plane(layer, ())
+
+
+def test_labels_that_cannot_become_int32_say_so(tmp_path) -> None:
+    file = np.memmap(tmp_path / "labels", np.uint8, "w+", shape=(8, 8))
+    large = np.zeros((2, 8, 8), np.uint32)
+    large[1] = 2**32 - 1
+    for layer, index, words in (
+        (Labels(file), (), "hold 0 to 255 .*not -1.*not in memory.*New annotation"),
+        (Labels(large), (0,), "not -1.*up to 4294967295.*lower numbers"),
+    ):
+        before = np.array(layer.data)
+        with pytest.raises(ValueError, match=words):
+            replace_plane(layer, index, np.full((8, 8), -1))
+        np.testing.assert_array_equal(layer.data, before)

@@ -23,6 +23,7 @@ from napari_jnet.plugin.annotate.layers import (
     default_legend,
 )
 from napari_jnet.plugin.annotate.part import AnnotatePart
+from napari_jnet.plugin.correct.edits import hold_labels
 from napari_jnet.plugin.session import Lifetime, Session
 
 __all__ = ["ClassTable"]
@@ -143,6 +144,7 @@ class ClassTable(AnnotatePart):
     def choose(self, number: int) -> None:
         """Paint with this class from now on."""
         if self._book.layer is not None:
+            hold_labels(self._book.layer, 0, number)
             self._book.layer.selected_label = number
             self.chosen.emit(number)
 

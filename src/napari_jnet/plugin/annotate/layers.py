@@ -10,6 +10,7 @@ from napari.utils.colormaps import CyclicLabelColormap, label_colormap
 from numpy.typing import NDArray
 
 from napari_jnet.data.stack import UNKNOWN, LabelKind
+from napari_jnet.plugin.correct.edits import hold_labels
 from napari_jnet.plugin.layers import (
     channels_first,
     image_stack,
@@ -106,7 +107,9 @@ def make_ready(layer: Any, kind: LabelKind, highest: int = 0) -> None:
     layer.brush_size = brush_size(pixels(layer).shape)
     layer.preserve_labels = kind is LabelKind.INSTANCES
     first = 2 if kind is LabelKind.SCRIBBLES else 1
-    layer.selected_label = max(highest, 0) + 1 if kind is LabelKind.INSTANCES else first
+    number = max(highest, 0) + 1 if kind is LabelKind.INSTANCES else first
+    hold_labels(layer, 0, number)
+    layer.selected_label = number
 
 
 def annotation_options(kind: LabelKind | str, legend: Legend = ()) -> dict[str, Any]:

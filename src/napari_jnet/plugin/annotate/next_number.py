@@ -9,7 +9,7 @@ import numpy as np
 from napari.settings import get_plugin_settings
 
 from napari_jnet.data.pieces import number_apart
-from napari_jnet.plugin.correct.edits import replace_plane
+from napari_jnet.plugin.correct.edits import read_plane, replace_plane
 from napari_jnet.plugin.layers import pixels, plane
 from napari_jnet.plugin.session import unwrap
 
@@ -68,8 +68,9 @@ def number_pieces_apart(book: Any, position: int) -> int:
     ValueError
         If there is no annotation, or it cannot be painted on.
     """
-    frame, layer = np.array(book.frame(position)), book.layer
-    index = (position,) if frame.ndim < layer.ndim else ()
+    layer = book.layer
+    index = (position,) if pixels(layer).ndim > 2 else ()
+    frame = read_plane(layer, index)
     first = max(next_number(book, (*index, *[0] * (frame.ndim - 2))), int(frame.max(initial=0)) + 1)
     apart = number_apart(frame, first)
     replace_plane(layer, index, apart)

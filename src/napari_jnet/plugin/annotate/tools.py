@@ -22,6 +22,7 @@ from napari_jnet.plugin.annotate.actions import background_label
 from napari_jnet.plugin.annotate.keep_cells import KeepCells
 from napari_jnet.plugin.annotate.next_number import Outlines, next_number, remember_next, wants_next
 from napari_jnet.plugin.annotate.part import AnnotatePart
+from napari_jnet.plugin.correct.edits import hold_labels
 from napari_jnet.plugin.forms import small_label
 from napari_jnet.plugin.layers import current_index, pixels
 from napari_jnet.plugin.session import Lifetime, Session
@@ -158,6 +159,7 @@ class PaintTools(AnnotatePart):
         """Choose a number that no cell has, and the brush; return the number."""
         layer = self._activate()
         number = next_number(self._book, current_index(self._session.viewer, layer))
+        hold_labels(layer, 0, number)
         layer.selected_label = number
         if layer.mode not in ("paint", "polygon", "fill"):
             layer.mode = "paint"
@@ -173,6 +175,7 @@ class PaintTools(AnnotatePart):
 
     def _use_brush(self, number: int, on: bool) -> None:
         layer = self._activate()
+        hold_labels(layer, number, 0)
         if layer.selected_label > background_label(self._book.kind):
             self._last = layer.selected_label
         layer.selected_label = number if on else self._last
@@ -219,12 +222,17 @@ class PaintTools(AnnotatePart):
         self._layer = self._guard = self._outlines = None
 
     def _outline_closed(self) -> None:
+        self.attempt(self._next_outline)
+
+    def _next_outline(self) -> None:
         """Take the next number, so that the next outline is another cell."""
         layer = self._layer
         cells = self._book.kind is LabelKind.INSTANCES
         if layer is not None and cells and self.next_check.isChecked() and layer.selected_label > 0:
             free = next_number(self._book, current_index(self._session.viewer, layer))
-            layer.selected_label = max(free, layer.selected_label + 1)
+            number = max(free, layer.selected_label + 1)
+            hold_labels(layer, 0, number)
+            layer.selected_label = number
 
     def _show(self, _event: Any = None) -> None:
         layer, kind = self._layer, self._book.kind

@@ -75,5 +75,6 @@ def count_labels(labels: NDArray[Any]) -> FrameCounts:
 
 
 def checksum(labels: NDArray[Any]) -> int:
-    """Return a number that differs, in all likelihood, where any pixel of a frame differs."""
-    return zlib.crc32(np.ascontiguousarray(labels).reshape(-1).view(np.uint8).data)
+    """Return a number that differs, in all likelihood, where any pixel differs; of any integer type."""
+    plain = np.ascontiguousarray(labels, np.int32)
+    return zlib.crc32(plain.reshape(-1).view(np.uint8).data)

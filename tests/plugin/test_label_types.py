@@ -1,0 +1,139 @@
+"""Labels layers of any integer type take unknown pixels and more cells than their type holds."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.components import ViewerModel
+
+from napari_jnet.data.project import Project
+from napari_jnet.data.stack import UNKNOWN
+from napari_jnet.events import FramePrediction
+from napari_jnet.plugin.annotate.widget import AnnotateWidget
+from napari_jnet.plugin.layers import image_stack
+from napari_jnet.plugin.predict.adoption import use_as_annotation
+from napari_jnet.plugin.predict.results import add_results
+from napari_jnet.plugin.session import session
+
+SIZE = 48
+
+
+@pytest.fixture(autouse=True)
+def projects(tmp_path, monkeypatch):
+    """Return the folder of projects."""
+    folder = tmp_path / "projects"
+    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def painting(qapp, qtbot):
+    """Return what makes Annotate for labels of a type; all cells that it holds are in frame 0."""
+    made = []
+
+    def make(dtype):
+        viewer = ViewerModel()
+        viewer.add_image(np.random.default_rng(0).random((3, SIZE, SIZE)), name="movie")
+        full = np.zeros((3, SIZE, SIZE), dtype)
+        most = int(np.iinfo(dtype).max)
+        full[0].flat[: 2 * min(most, 255) : 2] = np.arange(max(1, most - 254), most + 1)
+        layer = viewer.add_labels(full, name="mine")
+        viewer.dims.set_current_step(0, 0)
+        widget = AnnotateWidget(viewer)
+        qtbot.addWidget(widget)
+        session(viewer).choose("annotation", layer)
+        made.append(session(viewer))
+        return widget, layer
+
+    yield make
+    for state in made:
+        state.keeper.flush()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16])
+def test_one_cell_more_and_unknown(painting, dtype):
+    widget, layer = painting(dtype)
+    most, before = int(np.iinfo(dtype).max), np.array(layer.data)
+    widget.tools.new_button.click()
+    assert layer.selected_label == most + 1
+    layer.paint((0, 30, 30), most + 1)
+    widget.tools.unknown_button.click()
+    assert layer.selected_label == UNKNOWN
+    layer.paint((1, 5, 5), UNKNOWN)
+    widget.tools.unknown_button.click()
+    assert layer.selected_label == most + 1
+    assert layer.data[0].max() == most + 1
+    assert not widget.message.is_error
+    layer.undo()
+    layer.undo()
+    np.testing.assert_array_equal(layer.data, before)
+
+
+def test_what_is_changed_is_saved_and_nothing_else_counts_as_new(painting):
+    widget, layer = painting(np.uint8)
+    state = widget._session
+    layer.paint((1, 30, 30), 255)
+    assert state.keeper.flush()
+    edited = []
+    state.book.edited.connect(edited.extend)
+    widget.tools.unknown_button.click()
+    assert edited == []
+    layer.paint((2, 5, 5), UNKNOWN)
+    assert set(edited) == {2}
+    assert state.keeper.flush()
+    project = Project.open(state.project.path)
+    for number in range(3):
+        np.testing.assert_array_equal(project.read_frame(number), layer.data[number])
+
+
+def test_the_outline_of_the_last_number_of_a_type_is_followed_by_another(painting):
+    _widget, layer = painting(np.uint8)
+    layer.mode, layer.selected_label = "polygon", 255
+    layer.paint_polygon([(0, 20, 20), (0, 20, 40), (0, 40, 40), (0, 40, 20)], 255)
+    assert layer.selected_label == 256
+    assert (layer.data[0] == 255).sum() > 400
+    layer.paint_polygon([(1, 20, 20), (1, 20, 40), (1, 40, 40), (1, 40, 20)], 256)
+    assert layer.data[1].max() == 256
+    layer.undo()
+    layer.undo()
+    assert (layer.data[0] == 255).sum() == 1
+
+
+def test_every_button_of_a_frame(painting):
+    widget, layer = painting(np.uint8)
+    layer.data[0, 40:, :5], layer.data[0, 40:, 40:] = 7, 7  # in pieces
+    layer.refresh()
+    widget.frame.number_apart()
+    assert layer.data[0].max() > 255
+    widget, layer = painting(np.uint16)
+    widget.rest_is_unknown()
+    assert layer.data[0].min() == UNKNOWN
+    widget, layer = painting(np.uint8)
+    layer.paint((1, 40, 40), 255)  # another cell of a number that frame 0 has
+    widget._session.viewer.dims.set_current_step(0, 1)
+    assert widget.copy_from_before() == 255
+    assert layer.data[1].max() == 256
+
+
+def test_predicted_cells_are_copied_into_labels_of_any_type(painting):
+    widget, layer = painting(np.uint8)
+    state = widget._session
+    results = add_results(state.viewer, None, state.image, image_stack(state.image), 5.0, "model")
+    cells = np.zeros((SIZE, SIZE), np.int32)
+    cells[20:30, 20:30], cells[35:45, 35:45] = 1, 2
+    seen = (cells > 0).astype(np.float32)
+    results.write(FramePrediction(0, 0, 3, seen, 3 * seen, cells), 0.5)
+    state.results = results
+    assert use_as_annotation(state, results).startswith("2 cells copied")
+    assert layer.data[0].max() == 257
+
+
+def test_what_cannot_become_int32_is_said_and_nothing_changes(painting, tmp_path):
+    widget, layer = painting(np.uint8)
+    layer.data = np.memmap(tmp_path / "labels", np.uint8, "w+", shape=layer.data.shape)
+    widget.tools.unknown_button.click()
+    assert "hold 0 to 255 (uint8), not -1" in widget.message.text
+    assert "New annotation" in widget.message.text
+    assert layer.selected_label != UNKNOWN
+    assert not widget.tools.unknown_button.isChecked()
