@@ -8,7 +8,6 @@ import pytest
 pytest.importorskip("napari")
 
 from napari.utils.interactions import (
-    mouse_double_click_callbacks,
     mouse_move_callbacks,
     mouse_press_callbacks,
     mouse_release_callbacks,
@@ -181,33 +180,23 @@ def test_a_brush_covers_unknown_pixels_but_no_other_cell_in_one_undo_step(viewer
     np.testing.assert_array_equal(layer.data, before)
 
 
-def test_an_outline_covers_unknown_pixels_but_no_other_cell_in_one_undo_step(viewer, widget):
+@pytest.mark.parametrize("how", ["outline", "circle"])
+def test_an_outline_covers_unknown_pixels_but_no_other_cell_in_one_undo_step(viewer, widget, how):
     layer = widget.new_annotation()
     viewer.dims.set_current_step(0, 0)
     paint(layer, 0, 1, slice(20, 40), slice(20, 30))
     widget.rest_is_unknown()
     before = layer.data.copy()
-    layer.selected_label, layer.mode = 2, "polygon"
-    corners = [(0, 10, 10), (0, 10, 50), (0, 50, 50), (0, 50, 10)]
-
-    def close(*_):  # in place of napari's own, which needs a canvas
-        layer.paint_polygon(corners, 2)
-
-    layer.mouse_double_click_callbacks.insert(1, close)
-    double_click = SimpleNamespace(
-        button=1,
-        position=layer.data_to_world((0, 10, 10)),
-        pos=np.zeros(2),
-        dims_displayed=[1, 2],
-        dims_point=list(viewer.dims.point),
-        view_direction=None,
-    )
-    count = len(layer.mouse_double_click_callbacks)
-    mouse_double_click_callbacks(layer, double_click)
-    assert (layer.data[0] == 2).sum() > 1000
+    layer.selected_label, layer.brush_size = 2, 2
+    if how == "outline":
+        layer.mode = "polygon"
+        outline(layer, 0, 10, 10, size=40)
+    else:
+        layer.mode = "paint"
+        circle(layer, viewer, (30, 30), radius=18)
+    assert (layer.data[0] == 2).sum() > 700
     np.testing.assert_array_equal(layer.data == 1, before == 1)
     assert layer.preserve_labels
-    assert len(layer.mouse_double_click_callbacks) == count
     layer.undo()
     np.testing.assert_array_equal(layer.data, before)
 

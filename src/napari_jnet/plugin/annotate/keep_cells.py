@@ -2,14 +2,13 @@
 
 napari's "preserve labels" protects everything but background: a brush could not paint a cell on
 unknown pixels, one of background would paint over the cell before, and the eraser erases the selected
-cell only.  Outlines that are closed by the
-Enter key or encircled with the right button are napari's alone.
+cell only.  Outlines, however they are closed, and circles of the right button end in napari's
+``paint_polygon``, which is guarded too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -28,16 +27,14 @@ class KeepCells:
         self._layer = unwrap(layer)
         # before napari's own brush: what is put back at the end then belongs to the stroke's undo step
         self._layer.mouse_drag_callbacks.insert(0, self._stroke)
-        self._layer.mouse_double_click_callbacks.insert(0, self._outline)
+        self._layer.paint_polygon = self._fill_polygon
 
     def close(self) -> None:
         """Leave the layer alone."""
-        for callbacks, mine in (
-            (self._layer.mouse_drag_callbacks, self._stroke),
-            (self._layer.mouse_double_click_callbacks, self._outline),
-        ):
-            if mine in callbacks:
-                callbacks.remove(mine)
+        if self._stroke in self._layer.mouse_drag_callbacks:
+            self._layer.mouse_drag_callbacks.remove(self._stroke)
+        if vars(self._layer).get("paint_polygon") == self._fill_polygon:
+            del self._layer.paint_polygon
 
     def _stroke(self, layer: Any, event: Any) -> Iterator[None]:
         index = self._painted_index(event, ("paint", "erase", "fill"))
@@ -66,23 +63,27 @@ class KeepCells:
         finally:
             layer.preserve_labels = True
 
-    def _outline(self, layer: Any, event: Any) -> None:
-        """Guard the double click that closes an outline; what follows it in the list ends the guard."""
-        index = self._painted_index(event, ("polygon",))
-        if index is None or not (pixels(layer)[index] == UNKNOWN).any():
+    def _fill_polygon(self, points: Any, new_label: int) -> None:
+        """Fill an outline: over unknown pixels, and in one undo step with what is put back."""
+        layer = self._layer
+        paint = type(layer).paint_polygon
+        data = pixels(layer)
+        places = np.unique(np.array(points, dtype=int)[:, : layer.ndim - 2], axis=0)
+        index = tuple(int(at) for at in places[0])
+        ours = (
+            layer.preserve_labels and layer.n_edit_dimensions == 2 and isinstance(data, np.ndarray)
+        )
+        if not ours or len(places) > 1 or not (data[index] == UNKNOWN).any():
+            paint(layer, points, new_label)
             return
-        before = pixels(layer)[index].copy()
-        step = ExitStack()
-        step.enter_context(layer.block_history())
+        before = data[index].copy()
         layer.preserve_labels = False
-
-        def done(_layer: Any, _event: Any) -> None:
-            layer.mouse_double_click_callbacks.remove(done)
-            layer.preserve_labels = True
-            with step:
+        try:
+            with layer.block_history():
+                paint(layer, points, new_label)
                 self._put_back(index, before)
-
-        layer.mouse_double_click_callbacks.append(done)
+        finally:
+            layer.preserve_labels = True
 
     def _painted_index(self, event: Any, modes: tuple[str, ...]) -> tuple[int, ...] | None:
         """Return where the plane lies that this stroke paints on, or None where it is not ours."""
