@@ -16,7 +16,7 @@ from napari_jnet.metrics.contingency import same_shape
 from napari_jnet.metrics.ctc import DetectionErrors, det_frame, det_score, seg_frame
 from napari_jnet.metrics.precision import Matches, match_frame
 
-__all__ = ["FrameLabels", "Sums"]
+__all__ = ["FrameLabels", "Sums", "in_field"]
 
 
 class FrameLabels(NamedTuple):
@@ -80,8 +80,7 @@ class Sums:
     def add(self, frame: FrameLabels) -> FrameScore:
         """Score one frame and add it up; raises `ValueError` where shapes differ."""
         seg = det = matches = table = None
-        if self.border:
-            frame = _in_field(frame, self.border, self.kind)
+        frame = in_field(frame, self.border, self.kind)
         markers = frame.markers
         if frame.reference is not None and self.kind is LabelKind.INSTANCES:
             same_shape(frame.reference, frame.objects)
@@ -191,8 +190,23 @@ def _whole(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     return np.maximum(labels, 0)
 
 
-def _in_field(frame: FrameLabels, border: int, kind: LabelKind) -> FrameLabels:
-    """Leave out the objects that lie wholly in the border; classes of pixels stay as they are."""
+def in_field(frame: FrameLabels, border: int, kind: LabelKind) -> FrameLabels:
+    """Leave out the objects that lie wholly in the border; classes of pixels stay as they are.
+
+    Parameters
+    ----------
+    frame
+        What is compared.
+    border
+        Width in pixels, along all sides; 0 leaves nothing out.
+    kind
+        What the numbers of the reference mean.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left of the frame.
+    """
 
     def kept(labels: Any) -> Any:
         if labels is None:
@@ -207,7 +221,7 @@ def _in_field(frame: FrameLabels, border: int, kind: LabelKind) -> FrameLabels:
         outside = ~np.isin(labels, inside) & (labels > 0)
         return np.where(outside, 0, labels).astype(labels.dtype)
 
-    if kind is not LabelKind.INSTANCES:
+    if kind is not LabelKind.INSTANCES or not border:
         return frame
     return frame._replace(
         reference=kept(frame.reference), objects=kept(frame.objects), markers=kept(frame.markers)

@@ -8,11 +8,13 @@ import tifffile
 
 pytest.importorskip("napari")
 
+from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 from napari_jnet.events import FramePrediction
 from napari_jnet.metrics import ctc, isbi
 from napari_jnet.metrics.errors import ErrorKind
+from napari_jnet.plugin.evaluate.widget import EvaluateWidget
 from napari_jnet.plugin.layers import image_stack
 from napari_jnet.plugin.predict.results import Results
 from napari_jnet.plugin.session import session
@@ -325,3 +327,76 @@ def test_closing_the_dock_while_scoring(qtbot, viewer, widget):
     widget.evaluate()
     viewer.window.remove_dock_widget("all")
     qtbot.waitUntil(lambda: not widget.running, timeout=TIMEOUT)
+
+
+@pytest.fixture
+def bordered(qapp, qtbot):
+    """Return Evaluate where only a cell in the border is missed, and another there is false."""
+    viewer = ViewerModel()
+    truth = np.zeros((64, 64), np.int32)
+    truth[30:40, 30:40], truth[0:6, 20:30] = 1, 2
+    found = np.where(truth == 1, 5, 0)
+    found[58:, 50:] = 7
+    viewer.add_labels(truth, name="truth")
+    viewer.add_labels(found, name="found")
+    widget = EvaluateWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.set_result(viewer.layers["found"])
+    widget.set_truth(viewer.layers["truth"])
+    return widget
+
+
+def score(qtbot, widget):
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        widget.evaluate()
+    return signal.args[0]
+
+
+def test_cells_in_the_border_count_nowhere_and_the_table_and_the_file_say_so(
+    qtbot, tmp_path, bordered
+):
+    widget, viewer = bordered, bordered._viewer
+    assert score(qtbot, widget) == "done"
+    assert widget.scores.seg == 0.5
+    assert len(widget.errors) == 2
+    border = [column.title for column in widget.score_table.columns].index("border")
+    assert widget.score_table.isColumnHidden(border)
+    widget.border_spin.setValue(10)
+    assert score(qtbot, widget) == "done"
+    assert (widget.scores.seg, widget.scores.border) == (1.0, 10)
+    assert widget.errors == []
+    assert not np.asarray(viewer.layers["errors"].data).any()
+    assert "within 10 px" in widget.message.text
+    assert "10 px" in widget.score_table.parentWidget().title()
+    assert not widget.score_table.isColumnHidden(border)
+    widget.save(tmp_path / "scores")
+    with (tmp_path / "scores.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert [row["border (px)"] for row in csv.DictReader(file)] == ["10", "10"]
+    widget.border_spin.setValue(32)
+    assert score(qtbot, widget) == "failed"
+    assert "smaller border" in widget.message.text
+    viewer.layers["truth"].metadata["napari-jnet"] = {"kind": "classes"}
+    assert score(qtbot, widget) == "done"
+    assert widget.scores.border == 0
+    assert " px" not in widget.message.text + widget.score_table.parentWidget().title()
+
+
+def test_truth_that_is_loaded_is_not_listed_again(qtbot, viewer, dataset):
+    told = {"path": str(dataset), "sequence": "01", "annotation": "gold", "kind": "instances"}
+    layer = viewer.layers["truth"]
+    layer.metadata["napari-jnet"] = told
+    viewer.add_labels(wrong(np.asarray(layer.data)), name="found", **LIES)
+    widget = EvaluateWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.set_result(viewer.layers["found"])
+    combo = widget.truth_combo
+    qtbot.waitUntil(lambda: combo._disk != (), timeout=TIMEOUT)
+    assert [combo.itemText(n) for n in range(combo.count())] == ["truth"]
+    widget.set_truth("gold")
+    assert combo.truth == layer
+    layer.metadata["napari-jnet"] = told | {"project": "painted on"}
+    combo.refresh()
+    assert [combo.itemText(n) for n in range(combo.count())] == [
+        "truth",
+        "gold truth on disk (1 frames)",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
@@ -80,7 +81,7 @@ def frames_of(session: Session, which: str, numbers: Iterable[int]) -> tuple[tup
     return chosen
 
 
-def compare(session: Session, layer: Any, truth: Any, which: str) -> Comparison:
+def compare(session: Session, layer: Any, truth: Any, which: str, border: int = 0) -> Comparison:
     """Take what is compared from the layers, cheaply.
 
     Parameters
@@ -93,6 +94,8 @@ def compare(session: Session, layer: Any, truth: Any, which: str) -> Comparison:
         A labels layer, a `DiskTruth` or None.
     which
         A key of `FRAMES`.
+    border
+        Cells that lie wholly within this many pixels of a side do not count.
 
     Raises
     ------
@@ -113,11 +116,18 @@ def compare(session: Session, layer: Any, truth: Any, which: str) -> Comparison:
     numbers, axes = frame_numbers(session, layer)
     if isinstance(truth, DiskTruth):
         frames = frames_of(session, which, numbers)
-        return Comparison(result, truth, f"{truth.name} truth", frames, axes)
+        made = Comparison(result, truth, f"{truth.name} truth", frames, axes)
+        return _bordered(made, border)
     _same_size(layer, truth)
     frames = frames_of(session, which, numbers)
     reference = layer_labels(truth, session.results)
-    return Comparison(result, reference, reference.name, frames, axes)
+    return _bordered(Comparison(result, reference, reference.name, frames, axes), border)
+
+
+def _bordered(comparison: Comparison, border: int) -> Comparison:
+    """Leave out the cells in the border; classes have none."""
+    cells = comparison.kind is LabelKind.INSTANCES
+    return replace(comparison, border=border if cells else 0)
 
 
 def _same_size(result: Any, truth: Any) -> None:
@@ -160,6 +170,7 @@ class TruthCombo(QComboBox):
         for emitter in (events.inserted, events.removed, events.reordered, events.renamed):
             lifetime.connect(emitter, self.refresh)
         lifetime.connect(session.image_changed, self._look)
+        lifetime.connect(session.project_changed, self.refresh)
         self.activated.connect(self._activate)
         self.refresh()
         self._look()
@@ -171,10 +182,10 @@ class TruthCombo(QComboBox):
         return self._items[index] if 0 <= index < len(self._items) else None
 
     def set_truth(self, truth: Any) -> None:
-        """Choose a layer, or truth on disk by its name; raises `ValueError` if it is not listed."""
+        """Choose a layer, or truth on disk or loaded by its name; raises `ValueError` if it is not listed."""
         for item in self._items:
-            by_name = isinstance(item, DiskTruth) and truth in (item, item.name)
-            if by_name or same(item, truth):
+            name = item.name if isinstance(item, DiskTruth) else _told(item).get("annotation")
+            if same(item, truth) or (isinstance(truth, str) and truth == name):
                 self._choice = item
                 self.refresh()
                 return
@@ -204,7 +215,8 @@ class TruthCombo(QComboBox):
         others = [layer for layer in layers if not _is_truth(layer) and not result_of(layer)]
         others.sort(key=lambda layer: not same(layer, annotation))
         results = [layer for layer in layers if result_of(layer)]
-        return [*reversed(loaded), *self._disk, *others, *results]
+        disk = [item for item in self._disk if not any(_shows(layer, item) for layer in loaded)]
+        return [*reversed(loaded), *disk, *others, *results]
 
     def _activate(self, index: int) -> None:
         self._choice = self._items[index]
@@ -234,7 +246,21 @@ class TruthCombo(QComboBox):
 
 
 def _is_truth(layer: Any) -> bool:
-    return bool(layer.metadata.get(METADATA_KEY, {}).get("annotation"))
+    return bool(_told(layer).get("annotation"))
+
+
+def _told(layer: Any) -> dict[str, Any]:
+    return layer.metadata.get(METADATA_KEY, {})
+
+
+def _shows(layer: Any, truth: DiskTruth) -> bool:
+    """Whether a layer is this truth, loaded and not painted on since."""
+    told = _told(layer)
+    same_file = (told.get("path"), told.get("sequence") or None) == (
+        str(truth.path),
+        truth.choices.get("sequence"),
+    )
+    return same_file and told.get("annotation") == truth.name and not told.get("project")
 
 
 def _words(item: Any) -> str:

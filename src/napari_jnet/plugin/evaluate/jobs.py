@@ -90,13 +90,22 @@ class DiskTruth:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What is compared with what, in which frames."""
+    """What is compared with what, in which frames.
+
+    Attributes
+    ----------
+    frames
+        Position and number of each.
+    border
+        Cells that lie wholly within this many pixels of a side do not count; 0 for classes.
+    """
 
     result: LayerLabels
     truth: LayerLabels | DiskTruth
     truth_name: str
-    frames: tuple[tuple[int, int], ...]  # position and number
+    frames: tuple[tuple[int, int], ...]
     axes: str
+    border: int = 0
 
     @property
     def kind(self) -> LabelKind:
@@ -186,7 +195,7 @@ def scoring(comparison: Comparison) -> JobMaker:
     def job() -> Generator[Looked | ScoredFrame, None, Outcome]:
         from napari_jnet.evaluation_sums import Sums
 
-        sums = Sums(comparison.kind, comparison.axes, det_of_objects=True)
+        sums = Sums(comparison.kind, comparison.axes, det_of_objects=True, border=comparison.border)
         read, outcome, count = comparison.truth.open(), Outcome(), len(comparison.frames)
         for done, (position, number) in enumerate(comparison.frames, start=1):
             truth = read(position, number)
@@ -216,14 +225,16 @@ def _score(
     truth: NDArray[np.int32],
     result: NDArray[np.int32],
 ) -> tuple[FrameScore, NDArray[np.uint8], list[CellError]]:
-    from napari_jnet.evaluation_sums import FrameLabels
+    from napari_jnet.evaluation_sums import FrameLabels, in_field
     from napari_jnet.metrics.errors import error_map, pixel_error_map
 
     objects = np.maximum(result, 0)
     side = comparison.result
     if comparison.kind is LabelKind.INSTANCES:
-        score = sums.add(FrameLabels(number, truth, objects))
-        plane, errors = error_map(truth, objects)
+        frame = in_field(FrameLabels(number, truth, objects), comparison.border, comparison.kind)
+        score = sums.add(frame)
+        assert frame.reference is not None
+        plane, errors = error_map(frame.reference, frame.objects)
         return score, plane, errors
     classes, probability = _maps(side, position)
     if side.kind is LabelKind.CLASSES:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QPushButton
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QGroupBox,
+    QLabel,
+    QPushButton,
+    QSpinBox,
+)
 
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.events import FrameScore, Scores
@@ -85,6 +93,15 @@ class EvaluateWidget(JobWidget):
         form.addRow("Result", self.result_choice)
         form.addRow("Against", self.truth_combo)
         form.addRow("Frames", self.frames_combo)
+        self.border_spin = QSpinBox()
+        self.border_spin.setRange(0, 999)
+        self.border_spin.setSpecialValueText("off")
+        self.border_spin.setToolTip(
+            "Leave out cells that lie wholly within so many pixels of a side, as the Cell Tracking "
+            "Challenge does: 50 for DIC-C2DH-HeLa, PhC-C2DH-U373 and Fluo-N2DH-GOWT1, 25 for PhC-C2DL-PSC "
+            "and Fluo-N2DL-HeLa, 0 for Fluo-N2DH-SIM+. Classes of pixels have no border."
+        )
+        form.addRow("Border (px)", self.border_spin)
         self.evaluate_button = QPushButton("Evaluate")
         self.evaluate_button.setToolTip("Score every chosen frame, in the background.")
         self.evaluate_button.clicked.connect(lambda: self.evaluate())
@@ -94,6 +111,7 @@ class EvaluateWidget(JobWidget):
 
     def _score_part(self) -> None:
         form = self._group("Scores")
+        self._score_box = form.parentWidget()
         self.score_table = ResultTable(SCORES)
         self.score_table.row_chosen.connect(self._to_frame)
         self.more_scores = small_label()
@@ -150,13 +168,18 @@ class EvaluateWidget(JobWidget):
         try:
             layer = self.result_choice.layer
             which = self.frames_combo.currentData()
-            comparison = compare(self._session, layer, self.truth_combo.truth, which)
+            comparison = compare(
+                self._session, layer, self.truth_combo.truth, which, self.border_spin.value()
+            )
         except ValueError as error:
             self.show_error(error)
             self.finished.emit("failed")
             return
         self._compared = layer, comparison
         self.outcome, self.errors, self._frames = None, [], []
+        border = comparison.border
+        assert isinstance(self._score_box, QGroupBox)
+        self._score_box.setTitle(f"Scores, without a border of {border} px" if border else "Scores")
         self.score_table.set_rows(())
         self.error_table.set_rows(())
         self.more_scores.hide()
@@ -233,7 +256,8 @@ class EvaluateWidget(JobWidget):
         self._overlay.write(event.position, event.plane, shown)
         self._frames.append((event.position, event.score))
         self.errors += [(event.position, error) for error in event.errors]
-        self.score_table.add_rows([score_row(event.score, role_of(self._session, event.position))])
+        role = role_of(self._session, event.position)
+        self.score_table.add_rows([score_row(event.score, role, self._compared[1].border)])
         self.error_table.add_rows([error_row(event.score.number, e) for e in event.errors])
 
     def _on_done(self, value: Any) -> None:
@@ -264,10 +288,11 @@ class EvaluateWidget(JobWidget):
     def _show_all(self) -> None:
         assert self._compared is not None
         roles = [role_of(self._session, position) for position, _ in self._frames]
-        rows = [score_row(s, r) for (_, s), r in zip(self._frames, roles, strict=True)]
+        border = self._compared[1].border
+        rows = [score_row(s, r, border) for (_, s), r in zip(self._frames, roles, strict=True)]
         scores = self.scores
         if scores is not None:
-            rows.append(score_row(scores, ""))
+            rows.append(score_row(scores, "", border))
         self.score_table.set_rows(rows, pinned=int(scores is not None))
         for column in range(1, len(SCORES)):
             empty = all(row[column] in (None, "") for row in rows)

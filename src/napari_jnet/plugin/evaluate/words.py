@@ -26,8 +26,11 @@ SCORES = (
     Column("AP50", "Found / (found + false + missed) cells, overlap (IoU) above 0.5.", 2),
     Column("AP75", "As AP50, with an overlap above 0.75.", 2),
     Column("IoU", "Overlap of all cell pixels, whichever cell they belong to, 0 to 1."),
-    Column("accuracy", "Part of the known pixels that is right.", csv="pixel accuracy"),
+    Column("pixel accuracy", "Part of the known pixels that is right."),
     Column("role", "What the frame was used for; training frames flatter the network."),
+    Column(
+        "border", "Cells wholly within so many pixels of a side do not count.", csv="border (px)"
+    ),
 )
 ERRORS = (
     Column("error", "What is wrong; a click goes there."),
@@ -40,11 +43,11 @@ ERRORS = (
 )
 
 
-def score_row(score: FrameScore | Scores, role: str) -> tuple[Any, ...]:
+def score_row(score: FrameScore | Scores, role: str, border: int = 0) -> tuple[Any, ...]:
     """Return a frame, or all together, as a row of `SCORES`."""
     name = score.number if isinstance(score, FrameScore) else "all"
     values = (score.seg, score.det, score.ap50, score.ap75, score.iou, score.pixel_accuracy)
-    return (name, *values, role)
+    return (name, *values, role, border or None)
 
 
 def error_row(number: int, error: CellError, csv: bool = False) -> tuple[Any, ...]:
@@ -95,9 +98,12 @@ def _scored(scores: Scores, comparison: Comparison, outcome: Outcome) -> str:
             f"({names}). Classes are compared pixel by pixel."
         )
     wrong = [f"{count} {NAMES[kind]}" for kind in ErrorKind if (count := outcome.errors[kind])]
+    left = (
+        f" Cells wholly within {scores.border} px of a side do not count." if scores.border else ""
+    )
     return (
         f"SEG {_value(scores.seg)} on {where} ({names}). "
-        f"{scores.objects} true cells; {', '.join(wrong) or 'none is wrong'}."
+        f"{scores.objects} true cells; {', '.join(wrong) or 'none is wrong'}.{left}"
     )
 
 
