@@ -433,7 +433,7 @@ def test_contradictions_are_named(given, said):
 def test_a_configuration_file_that_is_none(tmp_path):
     file = tmp_path / "c.json"
     for text, said in (
-        ("{", "no JSON"),
+        ("{", "JSON"),
         ("[1]", "no configuration"),
         ('{"training": 3}', "no con"),
     ):

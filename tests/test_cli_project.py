@@ -175,7 +175,7 @@ def test_a_damaged_project_is_one_line_on_stderr(fresh, capsys):
     ):
         assert call(*command) == 2
         said = capsys.readouterr().err
-        assert said.count("\n") == 1 and "project.json is damaged" in said
+        assert said.count("\n") == 1 and "project.json" in said and "is damaged" in said
 
 
 def test_a_project_is_opened_from_its_second_copy_and_that_is_said_once(fresh):

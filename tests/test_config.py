@@ -280,8 +280,8 @@ def test_a_file_names_the_key_that_does_not_fit(tmp_path: Path) -> None:
             "training.batch_size is 2.0; it must be a whole number",
         ),
         ('{"training": {"batchsize": 2}}', "did you mean 'batch_size'"),
-        ('{"training": {"epochs": ' + "1" * 5000 + "}}", "is no JSON file"),
-        ("[" * 100000, "is no JSON file"),
+        ('{"training": {"epochs": ' + "1" * 5000 + "}}", "cannot be read as a JSON file"),
+        ("[" * 100000, "cannot be read as a JSON file"),
         ('\ufeff{"training": {"seed": 0.5}}', "training.seed is 0.5; it must be a whole number"),
     ):
         file.write_text(text, encoding="utf-8")

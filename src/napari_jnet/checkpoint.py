@@ -6,19 +6,20 @@ A file is read with ``weights_only=True``: one that wants to run code is refused
 from __future__ import annotations
 
 import io
-import pickle
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
 
+from napari_jnet.checkpoint_file import read_plain
 from napari_jnet.config import Config, NetworkConfig
+from napari_jnet.data.readable import FileError
 from napari_jnet.data.storing import replacing
 from napari_jnet.device import choose_device
-from napari_jnet.networks import SegmentationNetwork, build_network
+from napari_jnet.networks import SegmentationNetwork, build_network, count_weights
 
 __all__ = [
     "MissingModelFacts",
@@ -27,6 +28,7 @@ __all__ = [
     "describe_model",
     "load_model",
     "read_checkpoint",
+    "read_split",
     "read_start",
     "save_checkpoint",
     "save_whole",
@@ -36,7 +38,7 @@ FORMAT = "napari-jnet model"
 VERSION = 1
 
 
-class ModelFileError(ValueError):
+class ModelFileError(FileError):
     """A file is no model that can be used here."""
 
 
@@ -126,39 +128,101 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     ModelFileError
         If it is no model, damaged, of a newer version, or holds more than plain data and tensors.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"There is no model file {path}. Choose model.pt of a run.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of pickles that are no checkpoints
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # torch then names the GLOBAL that the file asked for; other words mean a damaged file.
-        if "GLOBAL" in str(error):
-            raise ModelFileError(
-                f"{path} holds more than numbers and tensors, so opening it could run code; it is "
-                "refused. Ask its author for a file of plain weights."
-            ) from error
-        raise _no_model(path) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
-        raise _no_model(path) from error
+    content = read_plain(path, "a model", _REMEDY, ModelFileError)
     if not isinstance(content, dict) or not (
         content.get("format") == FORMAT or {"structure", "state_dict"} <= content.keys()
     ):
-        raise _no_model(path)
+        raise ModelFileError(f"{path} cannot be read as a model; {_REMEDY}")
     if content.get("format") == FORMAT and content.get("version") != VERSION:
         raise ModelFileError(
             f"{path} is of version {content.get('version')}, this program reads version {VERSION}. "
             "Update napari-jnet."
         )
+    wrong = _wrong_part(content)
+    if wrong:
+        raise ModelFileError(f"{path} cannot be read as a model (its {wrong}); {_REMEDY}")
     return content
 
 
-def _no_model(path: Path) -> ModelFileError:
-    return ModelFileError(
-        f"{path} is no model file, or it is damaged. Choose model.pt or last.pt of a run, or a file "
-        "of the original J-Net."
+_REMEDY = (
+    "it is no model file, or it is damaged. Choose model.pt or last.pt of a run, or a file of the original "
+    "J-Net."
+)
+
+
+def _wrong_part(content: dict[str, Any]) -> str:
+    """Say which part of a model file is not what it should be; "" if all are."""
+    if content.get("format") != FORMAT:
+        if not _is_structure(content["structure"]):
+            return "structure is no list of [layers, channels, kernel]"
+        if not isinstance(content.get("batchnorm_momentum", 0.1), (int, float)):
+            return "batchnorm_momentum is no number"
+        return _wrong_weights(content["state_dict"], "state_dict")
+    if not isinstance(content.get("config"), dict):
+        return "config is lacking"
+    history = content.get("history", [])
+    epochs = isinstance(history, list) and all(
+        isinstance(row, dict)
+        and all(isinstance(row.get(name), (int, float)) for name in ("epoch", "elapsed_s"))
+        and isinstance(row.get("seg"), (int, float, NoneType))
+        for row in history
     )
+    if not epochs:
+        return "history is no list of epochs"
+    if "training" in content:
+        split, training = content.get("split"), content["training"]
+        if not isinstance(split, dict) or split.keys() != {"training", "validation"}:
+            return "split is lacking"
+        if not all(isinstance(names, list) for names in split.values()):
+            return "split is no list of frames"
+        if not isinstance(training, dict):
+            return "state of the training is lacking"
+        wrong = _wrong_weights(training.get("network"), "state of the training")
+        if wrong:
+            return wrong
+    return _wrong_weights(content.get("network"), "network")
+
+
+def _is_structure(values: Any) -> bool:
+    return isinstance(values, (list, tuple)) and all(
+        isinstance(part, (list, tuple)) and len(part) == 3 and all(type(n) is int for n in part)
+        for part in values
+    )
+
+
+def _wrong_weights(state: Any, name: str) -> str:
+    """Say why these are no weights of a network: they must be there, dense, real and finite."""
+    if not isinstance(state, dict) or not state:
+        return f"{name} has no weights"
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+            return f"{name} holds other things than weights"
+        if value.layout is not torch.strided or value.is_complex() or value.is_quantized:
+            return f"{name} holds weights of an unknown kind"
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            return f"{name} says that {key} is larger than it is"
+        if not bool(value.isfinite().all()):
+            return f"{name} has weights that are not finite numbers"
+    return ""
+
+
+def read_split(path: Path) -> dict[str, list[str]]:
+    """Return the names of the frames for "training" and "validation" of a run.
+
+    Parameters
+    ----------
+    path
+        ``last.pt`` of the run; errors as of `read_checkpoint`.
+    """
+    content = read_checkpoint(path)
+    if "split" not in content:
+        raise ModelFileError(
+            f"{path} holds a model but no state of a training; resume from last.pt, or start a new "
+            "training from this model."
+        )
+    return {part: [str(name) for name in names] for part, names in content["split"].items()}
 
 
 def load_model(
@@ -201,6 +265,7 @@ def load_model(
         config = _original_config(file, content, resolution_levels, dt_bound)
         state = content["state_dict"]
     place = choose_device(device)
+    _check_size(config, state, file)
     network = build_network(config.network)
     load_state(network, state, file)
     move(network, place).eval()
@@ -241,11 +306,25 @@ def read_start(path: Path) -> Config:
 
 def _read_config(path: Path, content: dict[str, Any]) -> Config:
     try:
-        return Config.from_saved(content["config"])
-    except (KeyError, TypeError, ValueError) as error:
+        config = Config.from_saved(content["config"])
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise ModelFileError(
             f"{path} has a configuration that this program does not understand: {error}"
         ) from error
+    if config.targets.dt_bound is None:
+        raise ModelFileError(
+            f"{path} does not say targets.dt_bound, the bound of its distance; {_REMEDY}"
+        )
+    return config
+
+
+def _check_size(config: Config, state: dict[str, Any], path: Path) -> None:
+    """Refuse weights of a smaller network than the file says, before that is made in the memory."""
+    said, held = count_weights(config.network), sum(value.numel() for value in state.values())
+    if said > held:
+        raise ModelFileError(
+            f"{path} holds weights of another network than it says: {held:,} of {said:,}. {_REMEDY}"
+        )
 
 
 def load_state(network: SegmentationNetwork, state: dict[str, Any], path: Path) -> None:

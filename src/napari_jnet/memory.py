@@ -8,7 +8,12 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-__all__ = ["available_bytes", "in_bytes"]
+__all__ = ["MEMORY_FULL", "available_bytes", "in_bytes", "is_memory_full"]
+
+MEMORY_FULL = (
+    "The memory of the computer or its GPU is full. Use --tile to predict in smaller tiles, --set "
+    "training.batch_size=1 or a smaller training.patch_size to train, or --device cpu."
+)
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -26,6 +31,15 @@ def available_bytes() -> int:
         if limit != resource.RLIM_INFINITY:
             room.append(limit - int(psutil.Process().memory_info().vms))
     return max(min(room), 0)
+
+
+def is_memory_full(error: Exception) -> bool:
+    """Whether an error says that there is no memory left; torch has several ways to say so."""
+    words = str(error)
+    return isinstance(error, MemoryError) or any(
+        said in words
+        for said in ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc")
+    )
 
 
 def in_bytes(size: float) -> str:

@@ -12,6 +12,7 @@ import torch
 
 from napari_jnet.checkpoint import ModelFileError, load_state, move, read_checkpoint
 from napari_jnet.config import Config, TrainingConfig
+from napari_jnet.data.readable import reading
 from napari_jnet.networks import SegmentationNetwork, build_network
 from napari_jnet.schedules import Schedule
 
@@ -102,11 +103,17 @@ class TrainingState:
         load_state(self.averaged, content["network"], path)
         saved = content["training"]
         load_state(self.network, saved["network"], path)
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.schedule.load_state_dict(saved["schedule"])
-        self.generator.set_state(saved["generator"])
-        for name in self._COUNTERS:
-            setattr(self, name, saved.get(name, getattr(self, name)))
+        # What torch is given here is of one shape only, and it raises nearly anything for others.
+        with reading(path, "a training", "it is damaged. Start a new training from its model."):
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.schedule.load_state_dict(saved["schedule"])
+            self.generator.set_state(saved["generator"])
+            for name in self._COUNTERS:
+                known = getattr(self, name)
+                value = saved.get(name, known)
+                if not isinstance(value, list if isinstance(known, list) else (int, float)):
+                    raise ValueError(f"{name} is {value!r}")
+                setattr(self, name, type(known)(value))
 
     def start_from(self, path: Path) -> None:
         """Take the weights of another model as the start."""

@@ -5,13 +5,16 @@ A command imports what it needs when it runs, so that ``--help`` is there at onc
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from napari_jnet import __version__
+from napari_jnet.memory import MEMORY_FULL, is_memory_full
 
 from .demo import demo
 from .evaluate import evaluate
@@ -27,7 +30,6 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="napari-jnet",
     help="Train J-Net and U-Net on annotated stacks, and separate touching cells.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -39,6 +41,10 @@ app.command(
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(jnet)
+
+
+_USAGE: Any = typer.BadParameter.__base__
+"""What typer raises for words that no command takes; one of its kinds is public."""
 
 
 def _version(asked: bool) -> None:
@@ -56,24 +62,40 @@ def _program(
     pass
 
 
-_FULL = ("out of memory", "can't allocate memory", "not enough memory")
-"""How torch says so: on a GPU, and on the CPU of Linux and of Windows."""
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave the program with its exit status.
 
     Exit status 0 is success, 2 an error of use (one line on stderr), 130 a stop by Ctrl-C.
     """
+    # What is wrong with a file is said by our own line; tifffile would say it before in its own way.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    notes = logging.StreamHandler(sys.stdout)
+    notes.setFormatter(logging.Formatter("Note: %(message)s"))
+    ours = logging.getLogger("napari_jnet")
+    ours.addHandler(notes)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="napari-jnet")
-    except KeyboardInterrupt:
+        _run(arguments)
+    finally:
+        ours.removeHandler(notes)
+
+
+def _run(arguments: Sequence[str] | None) -> NoReturn:
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        left = app(args=words, prog_name="napari-jnet", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
         fail("Stopped.", status=130)
+    except _USAGE as error:
+        fail(f"Error: {error.format_message()} See napari-jnet --help.")
+    except BrokenPipeError:  # who reads this has enough
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        sys.exit(1)
+    except MemoryError:
+        fail(f"Error: {MEMORY_FULL}")
     except (ValueError, OSError, ArithmeticError) as error:
         fail(f"Error: {words_of(error)}")
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and not any(words in str(error) for words in _FULL):
+    except RuntimeError as error:
+        if not is_memory_full(error):
             raise
-        fail("Error: The memory of the device is full. Use --tile to predict in smaller tiles, "
-             "--set training.batch_size=1 or a smaller network to train, or --device cpu.")  # fmt: skip
-    sys.exit(0)
+        fail(f"Error: {MEMORY_FULL}")
+    sys.exit(left if isinstance(left, int) else 0)

@@ -83,7 +83,7 @@ def evaluate(
         truth=truth,
         unlabelled=unlabelled,
     )
-    out.print(f"Labels: {opened.annotation().summary()}", markup=False)
+    out.print(f"Labels: {opened.annotation().summary()}")
     with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task("Scoring", total=len(opened))
         scores: Scores | None = None
@@ -92,7 +92,7 @@ def evaluate(
                 case FrameScore():
                     bar.advance(task)
                 case Notice(text):
-                    out.print(f"Note: {text}", markup=False)
+                    out.print(f"Note: {text}")
                 case Scores():
                     scores = event
     assert scores is not None
@@ -109,7 +109,7 @@ def evaluate(
             "covers more than half of it, whatever else it covers"
         )
     _warn_of_training_frames(out, stack, scores)
-    out.print(f"Written: {_metrics_file(result, output)}", markup=False)
+    out.print(f"Written: {_metrics_file(result, output)}")
 
 
 def _warn_of_training_frames(out: Console, stack: Path, scores: Scores) -> None:
@@ -121,7 +121,6 @@ def _warn_of_training_frames(out: Console, stack: Path, scores: Scores) -> None:
         out.print(
             f"Note: training learns from {', '.join(among)}, so their scores say little about other "
             "frames. Score those kept apart with --frames validation.",
-            markup=False,
         )
 
 

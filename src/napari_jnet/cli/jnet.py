@@ -37,19 +37,18 @@ def jnet(context: typer.Context) -> None:
 
 
 def _help() -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     from napari_jnet.config.options import options
     from napari_jnet.original.flags import Flags, default_text
 
     out = console()
-    out.print("Usage: napari-jnet jnet --mode train|eval|vis FLAGS\n", markup=False)
+    out.print("Usage: napari-jnet jnet --mode train|eval|vis FLAGS\n")
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, flag in options(Flags).items():
-        table.add_row(f"--{name}", escape(default_text(flag.default)), escape(flag.help))
+        table.add_row(f"--{name}", default_text(flag.default), flag.help)
     out.print(table)
-    out.print("\nMore: docs/original-jnet.md", markup=False)
+    out.print("\nMore: docs/original-jnet.md")
 
 
 def _follow(events: Generator[OriginalEvent, None, None]) -> None:
@@ -69,7 +68,7 @@ def _show(event: OriginalEvent, out: Console) -> None:
 
     match event:
         case JobStart():
-            out.print(f"Device: {event.device}", markup=False)
+            out.print(f"Device: {event.device}")
             if event.training:
                 kept = ", ".join(event.validation) or "none"
                 out.print(f"Training on {', '.join(event.training)}; validation: {kept}")
@@ -94,7 +93,7 @@ def _finish(event: Finished, out: Console) -> None:
     if event.average is not None:
         out.print(f"average  {_words(event.average)}")
     for purpose, command in event.suggestions:
-        out.print(f"\nTo {purpose}:\n{command}", markup=False)
+        out.print(f"\nTo {purpose}:\n{command}")
 
 
 def _words(scores: OriginalScores) -> str:

@@ -33,5 +33,5 @@ def open_and_tell(path: Path, **choices: Any) -> Stack:
 
     stack = open_stack(path, **choices)
     for note in stack.notes:
-        console().print(f"Note: {note}", markup=False)
+        console().print(f"Note: {note}")
     return stack

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +31,8 @@ UnlabelledOption = Annotated[
     ),
 ]
 
+_MOST_FRAMES = 10_000_000
+
 __all__ = [
     "KindOption",
     "TruthOption",
@@ -54,7 +55,12 @@ def parse_frames(text: str | None) -> tuple[int, ...] | None:
             raise ValueError(
                 f"--frames is {text!r}; frames are numbers and ranges, such as 2,5,21 or 0-20,25."
             )
-        numbers += range(int(match[1]), int(match[2] or match[1]) + 1)
+        first, last = int(match[1]), int(match[2] or match[1])
+        if len(numbers) + last - first >= _MOST_FRAMES:
+            raise ValueError(
+                f"--frames is {text!r}; that are more than {_MOST_FRAMES:,} frames. Give a smaller range."
+            )
+        numbers += range(first, last + 1)
     return tuple(dict.fromkeys(numbers))
 
 
@@ -139,14 +145,9 @@ def make_config(
 
 
 def _read_config(file: Path) -> Config:
-    try:
-        values = json.loads(file.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{file} does not exist; give the config.json of a run.") from None
-    except (ValueError, RecursionError) as error:  # also numbers and lists that no one can read
-        raise ValueError(
-            f"{file} is no JSON file ({error}); give the config.json of a run."
-        ) from None
+    from napari_jnet.data.readable import read_json
+
+    values = read_json(file, "give the config.json of a run.")
     if not isinstance(values, dict) or not all(isinstance(v, dict) for v in values.values()):
         raise ValueError(f"{file} is no configuration; it must hold sections such as 'training'.")
     return Config.from_dict(values, f"{file}: ")

@@ -113,7 +113,6 @@ def _run(
     separation: InstanceConfig,
     settings: PredictionConfig,
 ) -> None:
-    from rich.markup import escape
     from rich.progress import Progress
 
     from napari_jnet.device import describe_device
@@ -123,7 +122,7 @@ def _run(
     from napari_jnet.left_out import left_out_words
 
     out = console()
-    out.print(f"Device: {escape(describe_device(model.device))}")
+    out.print(f"Device: {describe_device(model.device)}")
     frames, objects = 0, 0
     left: list[FrameLeftOut] = []
     total = len(stack if numbers is None else numbers)
@@ -132,13 +131,13 @@ def _run(
         ResultWriter(output, stack, numbers) as writer,
         Progress(console=out, transient=True, disable=not out.is_terminal) as bar,
     ):
-        task = bar.add_task(stack.name, total=total)
+        task = bar.add_task("first frame", total=total)
         events = predict_readable(
             model, stack, frames=numbers, instances=separation, prediction=settings
         )
         for event in events:
             if isinstance(event, Notice):
-                out.print(f"Note: {escape(event.text)}")
+                out.print(f"Note: {event.text}")
                 continue
             if isinstance(event, FrameLeftOut):
                 left.append(event)
@@ -151,11 +150,11 @@ def _run(
             if stop.asked and done < total:
                 break
     if writer.notice:
-        out.print(f"Note: {escape(writer.notice)}")
+        out.print(f"Note: {writer.notice}")
     if frames:
-        out.print(f"{objects} objects in {frames} of {total} frames: {escape(str(output))}")
+        out.print(f"{objects} objects in {frames} of {total} frames: {output!s}")
     else:
-        out.print(f"No frame was predicted; {escape(str(output))} is as it was.")
+        out.print(f"No frame was predicted; {output!s} is as it was.")
     if stop.asked and frames + len(left) < total:
         raise typer.Exit(stop.status)
     if left:

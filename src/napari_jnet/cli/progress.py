@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 from napari_jnet.events import (
@@ -65,17 +64,16 @@ class TrainingProgress:
             case EpochEnd():
                 self._epoch(event)
             case Notice(text):
-                self._console.print(f"Note: {escape(text)}")
+                self._console.print(f"Note: {text}")
             case TrainingEnd():
                 self.end = event
 
     def _start(self, event: TrainingStart) -> None:
-        self._console.print(f"Device: {escape(event.device)}")
+        self._console.print(f"Device: {event.device}")
         self._console.print(
             f"Training on {len(event.training_frames)} frames, validating on "
             f"{', '.join(event.validation_frames) or 'none'}; {event.parameters:,} parameters, "
             f"distance bound {event.dt_bound:g} px",
-            markup=False,
         )
         if event.start_epoch:
             self._console.print(f"Going on after epoch {event.start_epoch}")

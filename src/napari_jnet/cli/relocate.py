@@ -27,4 +27,4 @@ def relocate(
 
     project = Project.open(folder)
     project.relocate(stack, sequence=sequence)
-    console().print(f"The images of {project.name} are now at {project.stack.path}.", markup=False)
+    console().print(f"The images of {project.name} are now at {project.stack.path}.")

@@ -16,10 +16,13 @@ __all__ = ["Stop", "console", "duration", "fail", "score", "stop_signal", "words
 
 
 def console() -> Console:
-    """Return the console of this run; made anew, so that it follows a redirected stdout."""
+    """Return the console of this run; made anew, so that it follows a redirected stdout.
+
+    It shows texts as they are: brackets in names of files are no markup.
+    """
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def fail(line: str, status: int = 2) -> NoReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -134,11 +133,12 @@ def _read_frames(
     from napari_jnet.data import training_frames
 
     frames = training_frames(path, frames=numbers, **choices)
-    split = run / "split.json"
-    if not resume or numbers is not None or not split.is_file() or find_project(path) is not None:
+    last = run / "last.pt"
+    if not resume or numbers is not None or not last.exists() or find_project(path) is not None:
         return frames
-    parts = json.loads(split.read_text(encoding="utf-8"))
-    had = {name for names in parts.values() for name in names}
+    from napari_jnet.checkpoint import read_split
+
+    had = {name for names in read_split(last).values() for name in names}
     return [frame for frame in frames if frame.name in had]
 
 
@@ -166,7 +166,7 @@ def _follow(events: Generator[TrainEvent, None, None], output: Path) -> None:
             f"{end.best_epoch}: {end.model}"
         )
         if progress.best is not None and progress.best.validation_loss is not None:
-            out.print(f"On validation frames: {validation_words(progress.best)}", markup=False)
+            out.print(f"On validation frames: {validation_words(progress.best)}")
 
 
 def _say_stopped(out: Console, output: Path) -> None:

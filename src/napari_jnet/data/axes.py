@@ -7,6 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from napari_jnet.data.readable import FileError
+
 __all__ = ["AXES", "Arrangement", "StackUnsure", "arrange", "check_axes", "size_text"]
 
 AXES = {
@@ -19,7 +21,7 @@ AXES = {
 _UNKNOWN = "IQ"  # of tifffile: pages, and a dimension of which nothing is known
 
 
-class StackUnsure(ValueError):
+class StackUnsure(FileError):
     """A file does not tell which image is meant, or what its dimensions are; somebody has to say.
 
     Attributes

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from napari_jnet.data.readable import read_json
 
 __all__ = ["LEGEND_FILE", "make_legend"]
 
@@ -54,7 +55,7 @@ def make_legend(
 def _read(file: Path) -> dict[str, str]:
     """Read colour -> name."""
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
+        stored = read_json(file)
         return {_hex(colour): str(name) for name, colour in stored.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(

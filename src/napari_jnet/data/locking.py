@@ -145,7 +145,7 @@ class FolderLock:
         try:
             owner = json.loads(self.file.read_text(encoding="utf-8"))
             host, process = str(owner["host"]), int(owner["pid"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
         if host != platform.node():
             return f"process {process} on {host}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import tifffile
 
+from napari_jnet.data.readable import reading
 from napari_jnet.data.stack import Stack
 from napari_jnet.data.tiff import tiff_words
 
@@ -80,10 +81,8 @@ def is_result(path: Path) -> bool:
 
 def read_mark(path: Path) -> ResultMark | None:
     """Read the mark of a TIFF file of any name; None if it has none, or cannot be read."""
-    if not path.is_file():  # a pipe would be waited for
-        return None
     # A damaged file makes tifffile raise nearly anything.
-    with suppress(Exception), tifffile.TiffFile(path) as file:
+    with suppress(Exception), reading(path, "a TIFF image"), tifffile.TiffFile(path) as file:
         return ResultMark.of_description(file.pages.first.description)
     return None
 
@@ -91,9 +90,7 @@ def read_mark(path: Path) -> ResultMark | None:
 def _marked_png(path: Path) -> bool:
     from PIL import Image
 
-    if not path.is_file():
-        return False
-    with suppress(Exception), Image.open(path) as image:
+    with suppress(Exception), reading(path, "an image"), Image.open(path) as image:
         return MARK in image.info
     return False
 

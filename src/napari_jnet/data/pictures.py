@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_jnet.data.readable import check_room, reading
 from napari_jnet.data.tiff import TIFF_SUFFIXES, TiffHeader, read_header, read_tiff
 
 __all__ = ["PICTURE_SUFFIXES", "picture_header", "read_mask", "read_picture"]
@@ -22,6 +26,7 @@ _GREY_MODES: dict[str, np.dtype[Any]] = {
     "I": np.dtype(np.int32),
     "F": np.dtype(np.float32),
 }
+_OPENING = Lock()
 
 
 def picture_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], str]:
@@ -31,7 +36,7 @@ def picture_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], str]:
         axes, order, samples = _order(path, header)
         shape = tuple(header.shape[k] for k in order)
         return (*shape[:2], 3) if samples == 4 else shape, header.dtype, axes
-    with _open(path) as image:
+    with _opened(path) as image:
         if image.mode in _GREY_MODES:
             return (image.height, image.width), _GREY_MODES[image.mode], "YX"
         return (image.height, image.width, 3), np.dtype(np.uint8), "YXC"
@@ -76,7 +81,7 @@ def read_picture(path: Path, *, indices: bool = False) -> NDArray[Any]:
         stored = read_tiff(path, indices=indices)
         image = stored.transpose(rest + order).reshape([header.shape[k] for k in order])
         return image[..., :3] if samples == 4 else image
-    with _open(path) as image:
+    with _opened(path) as image:
         return _pixels(path, image)
 
 
@@ -90,7 +95,7 @@ def read_mask(path: Path) -> NDArray[Any]:
     if path.suffix.lower() in TIFF_SUFFIXES:
         mask = read_picture(path, indices=True)
     else:
-        with _open(path) as image:
+        with _opened(path) as image:
             mask = _pixels(path, image)
             if image.mode == "P":
                 numbers = np.asarray(image)
@@ -111,29 +116,26 @@ def _is_grey(mask: NDArray[Any], tolerance: int) -> bool:
 
 
 def _pixels(path: Path, image: Any) -> NDArray[Any]:
-    try:
-        grey = image.mode in _GREY_MODES
-        if image.mode == "1":
-            image = image.convert("L")
-        return np.asarray(image if grey else image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _damaged(path, error) from error
+    grey = _GREY_MODES.get(image.mode)
+    # Pillow holds the pixels, colours as four bytes, and the array is a copy.
+    check_room(path, image.width * image.height * (2 * grey.itemsize if grey else 8))
+    if image.mode == "1":
+        image = image.convert("L")
+    return np.asarray(image if grey else image.convert("RGB"))
 
 
-def _open(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     # Here, not above: most stacks are TIFF files and need no Pillow.
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; check the path, or restore the file.")
-    try:
-        return Image.open(path)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> ValueError:
-    return ValueError(
-        f"{path} cannot be read as an image ({error}); the file is truncated or damaged. "
-        "Copy or download it again."
-    )
+    with reading(path, "an image"):
+        # Pillow takes large images for attacks, but scans of slides are as large.
+        with _OPENING:
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = Image.open(path)
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+        with image:
+            yield image

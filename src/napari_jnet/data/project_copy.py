@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_jnet.data.project_reference import StackMissing, StackReference
+from napari_jnet.data.readable import check_room, reading
 from napari_jnet.data.stack import Stack
 from napari_jnet.data.storing import replacing
 from napari_jnet.data.tiff import tiff_options
@@ -91,23 +93,17 @@ def open_copy(reference: StackReference, project: Path) -> Stack:
 
 
 def _read(path: Path, index: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    try:
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            stored = series.dtype
-            if series.dataoffset is None:
-                return np.asarray(series.asarray().reshape(shape)[index]).astype(dtype)
-            mapped = file.filehandle.memmap_array(
-                stored.newbyteorder(file.byteorder), shape, offset=series.dataoffset
-            )
-            return np.array(mapped[index], dtype=dtype)
-    except OSError as error:
-        raise type(error)(f"{path} cannot be read: {error}.") from error
-    except MemoryError:
-        raise
-    # A damaged file makes tifffile raise nearly anything; it all means the same.
-    except Exception as error:
-        raise ValueError(
-            f"{path} is damaged ({error}). The annotations are safe; put back a copy of the file, or "
-            f"say where the same image is: napari-jnet relocate {path.parent} FILE."
-        ) from error
+    remedy = (
+        "it is damaged. The annotations are safe; put back a copy of the file, or say where the same image "
+        f"is: napari-jnet relocate {path.parent} FILE."
+    )
+    with reading(path, "a TIFF image", remedy), tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        stored = series.dtype
+        if series.dataoffset is None:
+            check_room(path, math.prod(series.shape) * stored.itemsize)
+            return np.asarray(series.asarray().reshape(shape)[index]).astype(dtype)
+        mapped = file.filehandle.memmap_array(
+            stored.newbyteorder(file.byteorder), shape, offset=series.dataoffset
+        )
+        return np.array(mapped[index], dtype=dtype)

@@ -15,6 +15,7 @@ from typing import Any
 from napari_jnet.data.locking import sole_writer
 from napari_jnet.data.project_frames import ANNOTATIONS
 from napari_jnet.data.project_reference import StackReference
+from napari_jnet.data.readable import FileError, reading
 from napari_jnet.data.roles import check_role
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.data.storing import keep_aside, write_file
@@ -120,14 +121,20 @@ def _is_project(folder: Path) -> bool:
 
 def _is_ours(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with reading(path, "a project"), path.open("rb") as file:
             return FORMAT.encode() in file.read(200)
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
-class _Damaged(ValueError):
+class _Damaged(FileError):
     """The file holds nothing that can be read."""
+
+
+_UNTOUCHED = (
+    "The painted frames beside it, in annotations, are untouched: put back a copy of the file, or make a "
+    "new project of the stack and copy annotations there."
+)
 
 
 def read_project(folder: Path) -> ProjectFile:
@@ -184,18 +191,14 @@ def mend_project(folder: Path) -> str:
 
 
 def _read(path: Path) -> ProjectFile:
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(
             f"{path.parent} is no project of napari-jnet: it has no {PROJECT_FILE}. "
             "Choose a project's folder."
         )
-    try:
+    with reading(path, "a project", f"it is damaged. {_UNTOUCHED}", _Damaged):
         values = json.loads(path.read_text(encoding="utf-8"))
         told = values.get("format")
-    except OSError as error:
-        raise type(error)(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, AttributeError) as error:
-        raise _damaged(path, error) from error
     if told != FORMAT:
         raise ValueError(f"{path} is of another program, no project of napari-jnet.")
     if values.get("version") != VERSION:
@@ -205,8 +208,9 @@ def _read(path: Path) -> ProjectFile:
         )
     try:
         return ProjectFile.from_dict(values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged(path, error) from error
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        words = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise _Damaged(f"{path} is damaged ({words}). {_UNTOUCHED}") from error
 
 
 def write_project(folder: Path, content: ProjectFile) -> None:
@@ -215,11 +219,3 @@ def write_project(folder: Path, content: ProjectFile) -> None:
     text = _NUMBERS.sub(lambda match: " ".join(match[0].split()), text)
     for name in reversed(PROJECT_FILES):
         write_file(folder / name, text.encode())
-
-
-def _damaged(path: Path, error: Exception) -> _Damaged:
-    words = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-    return _Damaged(
-        f"{path} is damaged ({words}). The painted frames beside it, in annotations, are untouched: "
-        "put back a copy of the file, or make a new project of the stack and copy annotations there."
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 from datetime import datetime
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.data.frames import frame_label
 from napari_jnet.data.project_reference import StackReference
+from napari_jnet.data.readable import check_room
 from napari_jnet.data.stack import UNKNOWN
 from napari_jnet.data.storing import keep_aside, remove_file, write_file
 from napari_jnet.data.tiff import read_tiff, tiff_options
@@ -92,6 +94,7 @@ class PaintedFrames:
         """
         path, shape = self.path(number), self._stack.spatial
         if not path.is_file():
+            check_room(self.folder.parent, 4 * math.prod(shape))
             return np.zeros(shape, np.int32)
         try:
             stored = read_tiff(path, indices=True)

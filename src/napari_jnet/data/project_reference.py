@@ -81,8 +81,13 @@ class StackReference:
         """Read plain values; missing or wrong ones raise `KeyError`, `TypeError` or `ValueError`."""
         numbers = tuple(int(n) for n in values["frame_numbers"])
         axes, shape = str(values["axes"]), tuple(int(n) for n in values["shape"])
-        if not numbers or len(axes) != len(shape) + 1:
+        if not numbers or len(axes) != len(shape) + 1 or min(shape) < 1:
             raise ValueError(f"a stack of axes {axes}, shape {shape} and {len(numbers)} frames")
+        digits, relative = int(values.get("digits", 3)), values.get("relative")
+        if not 1 <= digits <= 100:  # names of files are not longer than 255
+            raise ValueError(f"numbers of {digits} digits")
+        if not isinstance(relative, str | None):
+            raise TypeError(f"{relative!r} is no path")
         return cls(
             name=str(values["name"]),
             format=str(values["format"]),
@@ -91,9 +96,9 @@ class StackReference:
             frame_numbers=numbers,
             dtype=str(np.dtype(values["dtype"])),
             path=Path(values["path"]) if values.get("path") else None,
-            relative=values.get("relative"),
+            relative=relative,
             sequence=str(values.get("sequence", "")),
-            digits=int(values.get("digits", 3)),
+            digits=digits,
             scale=tuple(float(s) for s in values.get("scale", ())),
             units=tuple(str(u) for u in values.get("units", ())),
             stored=bool(values.get("stored", False)),

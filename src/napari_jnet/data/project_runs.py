@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +14,7 @@ from typing import Any
 
 from napari_jnet.data.checkpoint_history import checkpoint_history
 from napari_jnet.data.locking import FolderLock
+from napari_jnet.data.readable import read_json, reading
 from napari_jnet.data.storing import in_words
 
 __all__ = ["RunSummary", "list_runs", "next_run", "read_run", "reserve_run"]
@@ -182,9 +182,9 @@ def _budget(training: Mapping[str, Any]) -> str:
 
 def _history(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with reading(path, "a history"), path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
+    except (OSError, ValueError):
         return []
 
 
@@ -201,7 +201,7 @@ def _newest_history(run: Path, written: list[dict[str, str]]) -> list[dict[str, 
 
 def _json(path: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if isinstance(content, dict):
             return content
     return {}

@@ -17,6 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_jnet.data.axes import StackUnsure, size_text
+from napari_jnet.data.readable import FileError, check_room, reading
 
 __all__ = [
     "TIFF_SUFFIXES",
@@ -106,7 +107,10 @@ class TiffHeader:
 class _Image:
     """One image of an open file: a series, or one of the positions that a series holds."""
 
-    def __init__(self, file: tifffile.TiffFile, series: Any, position: int | None) -> None:
+    def __init__(
+        self, path: Path, file: tifffile.TiffFile, series: Any, position: int | None
+    ) -> None:
+        self.path = path
         self.series, self.position = series, position
         first = position is not None
         self.shape = tuple(int(n) for n in series.shape[first:])
@@ -152,6 +156,9 @@ class _Image:
         rest = whole if along is None else whole[:along] + whole[along + 1 :]
         chosen: Any = ... if along is None else (slice(None),) * along + (index,)
         leading = self.leading
+        by_page = leading is not None and (along is None or along < len(leading))
+        taken = rest if by_page or self.offset is not None else self.series.shape
+        check_room(self.path, math.prod(taken) * self.dtype.itemsize)
         if self.offset is not None:
             handle = self._file.filehandle
             stored = handle.memmap_array(
@@ -166,7 +173,10 @@ class _Image:
         numbers = self.pages(leading)[chosen].ravel()
         planes = [self.series.pages[int(n)] for n in numbers]
         if None in planes:
-            raise _PlaneMissing
+            raise FileError(
+                f"{self.path} promises a plane that is not in it; the acquisition or "
+                "the export was stopped. Choose other frames, or export it again."
+            )
         return np.stack([_pixels(plane) for plane in planes]).reshape(rest)
 
 
@@ -193,41 +203,14 @@ def _palette(page: Any) -> NDArray[Any]:
 @contextmanager
 def _opened(path: Path, series: int | None, *, multifile: bool) -> Iterator[tuple[Any, Any, Any]]:
     """Open a file; yields it, the image that is meant and all its images."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; check the path, or restore the file.")
-    refused: ValueError | None = None
-    try:
-        with _tiff_file(path, multifile=multifile) as file:
-            images = _images(file)
-            if not images:
-                raise ValueError("it has no image")
-            try:
-                image = _choose(path, images, series)
-            except ValueError as error:
-                refused = error
-                raise
-            yield file, image, images
-    except OSError as error:
-        raise type(error)(f"{path} cannot be read: {error}.") from error
-    except MemoryError:
-        raise
-    except _PlaneMissing as error:
-        raise ValueError(
-            f"{path} promises a plane that is not in it; the acquisition or the export was stopped. "
-            "Choose other frames, or export it again."
-        ) from error
-    # A damaged file makes tifffile and the codecs raise nearly anything; it all means the same.
-    except Exception as error:
-        if error is refused:
-            raise
-        raise ValueError(
-            f"{path} cannot be read as a TIFF image ({error}); the file is truncated or damaged. "
-            "Copy or download it again."
-        ) from error
-
-
-class _PlaneMissing(Exception):
-    """A plane that the header promises is not in the file."""
+    with reading(path, "a TIFF image"), _tiff_file(path, multifile=multifile) as file:
+        images = _images(path, file)
+        if not images:
+            raise ValueError("it has no image")
+        image = _choose(path, images, series)
+        if 0 in image.shape:
+            raise ValueError(f"its image has no pixels: {image.words()}")
+        yield file, image, images
 
 
 def _tiff_file(path: Path, *, multifile: bool) -> tifffile.TiffFile:
@@ -240,7 +223,7 @@ def _tiff_file(path: Path, *, multifile: bool) -> tifffile.TiffFile:
     return tifffile.TiffFile(path)
 
 
-def _images(file: tifffile.TiffFile) -> list[_Image]:
+def _images(path: Path, file: tifffile.TiffFile) -> list[_Image]:
     found = []
     for series in file.series:
         axes = str(series.axes)
@@ -248,7 +231,7 @@ def _images(file: tifffile.TiffFile) -> list[_Image]:
             continue
         several = len(axes) > 3 and axes[0] in _POSITIONS
         positions = range(series.shape[0]) if several else (None,)
-        found += [_Image(file, series, position) for position in positions]
+        found += [_Image(path, file, series, position) for position in positions]
     whole = [i for i in found if not (i.series.keyframe.is_reduced or i.series.keyframe.is_mask)]
     return whole or found
 
@@ -257,7 +240,7 @@ def _choose(path: Path, images: list[_Image], series: int | None) -> _Image:
     words = "; ".join(f"{n} is {image.words()}" for n, image in enumerate(images, 1))
     if series is not None:
         if not 1 <= series <= len(images):
-            raise ValueError(
+            raise FileError(
                 f"{path} has no image {series}; its images are numbered from 1: {words}. Choose one "
                 "of them."
             )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import torch
+
 from napari_jnet.config import NetworkConfig
+from napari_jnet.memory import available_bytes, in_bytes
 from napari_jnet.networks.base import SegmentationNetwork
 from napari_jnet.networks.fcn import FCN8, FCN16, FCN32
 from napari_jnet.networks.jnet import JNet
 from napari_jnet.networks.unet import UNet
 
-__all__ = ["NETWORKS", "SegmentationNetwork", "build_network", "network_class"]
+__all__ = ["NETWORKS", "SegmentationNetwork", "build_network", "count_weights", "network_class"]
 
 NETWORKS: dict[str, type[SegmentationNetwork]] = {
     "jnet": JNet,
@@ -32,6 +35,26 @@ def build_network(config: NetworkConfig) -> SegmentationNetwork:
     Raises
     ------
     ValueError
-        If there is no such network, or it cannot be as the configuration wants it.
+        If there is no such network, it cannot be as the configuration wants it, or its weights need
+        more memory than there is.
     """
+    needed, free = 4 * count_weights(config), available_bytes()
+    if needed > free:
+        raise ValueError(
+            f"The network {config.name} has {needed // 4:,} weights as it is configured, which need "
+            f"{in_bytes(needed)} of memory; {in_bytes(free)} are free. Give it fewer channels or layers."
+        )
     return network_class(config.name)(config)
+
+
+def count_weights(config: NetworkConfig) -> int:
+    """Count what a network learns, without taking memory for it; raises as `build_network`."""
+    kind = network_class(config.name)
+    try:
+        with torch.device("meta"):
+            return kind(config).parameter_count()
+    except (RuntimeError, TypeError, OverflowError) as error:  # sizes that torch cannot count
+        raise ValueError(
+            f"The network {config.name} has more weights than can be counted as it is configured. Give it "
+            "fewer channels or layers."
+        ) from error

@@ -18,6 +18,8 @@ from napari_jnet.networks.base import SegmentationNetwork
 
 __all__ = ["JNet"]
 
+_MOST_LAYERS = 1000
+
 
 def _layer(inputs: int, outputs: int, kernel: int, momentum: float) -> nn.Sequential:
     return nn.Sequential(
@@ -62,6 +64,12 @@ class JNet(SegmentationNetwork):
             raise ValueError(
                 f"structure is {[list(part) for part in structure]}; each segment is "
                 "[layers, channels, kernel], all at least 1, the kernel odd."
+            )
+        layers = sum(part[0] for part in structure)
+        if layers > _MOST_LAYERS:
+            raise ValueError(
+                f"structure has {layers:,} layers; a network of more than {_MOST_LAYERS:,} cannot be "
+                "trained. Give it fewer layers."
             )
         self.levels = levels
         self.stride = 2 ** -levels[0]

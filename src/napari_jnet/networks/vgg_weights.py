@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_jnet.checkpoint_file import read_plain
+from napari_jnet.data.readable import check_room, reading
 from napari_jnet.networks.vgg import VGG16
 
 __all__ = ["load_vgg16"]
@@ -90,25 +89,15 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(
             f"There is no file {path} of pretrained weights. Give a VGG16 of torchvision or Caffe."
         )
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: torch.from_numpy(archive[name]) for name in archive.files}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of pickles that are no weights
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        TypeError,
-    ) as error:
-        raise ValueError(
-            f"{path} is damaged, or holds more than names and arrays; it is not read any further. "
-            "Give a file of plain weights."
-        ) from error
+    damaged = (
+        "it is damaged, or holds more than names and arrays; it is not read any further. Give a file of "
+        "plain weights."
+    )
+    if path.suffix == ".npz":
+        with reading(path, "weights", damaged), np.load(path, allow_pickle=False) as archive:
+            check_room(path, sum(member.file_size for member in archive.zip.infolist()))
+            return {name: torch.from_numpy(archive[name]) for name in archive.files}
+    content = read_plain(path, "weights", damaged)
     if not isinstance(content, Mapping) or not all(
         isinstance(value, Tensor) for value in content.values()
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from psygnal import Signal
 
 from napari_jnet.config import Config
 from napari_jnet.data.fitting import misfit
+from napari_jnet.data.readable import read_json
 from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.background import Background
 from napari_jnet.plugin.forms import words
@@ -146,7 +146,7 @@ def _of_run(path: Path) -> Config:
     folder = path.parent if path.name == "model.pt" else path
     if not (folder / "model.pt").is_file():
         raise FileNotFoundError(folder)
-    return Config.from_saved(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    return Config.from_saved(read_json(folder / "config.json"))
 
 
 def _name(path: Path) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from napari_jnet.data.readable import read_json, reading
 
 __all__ = ["RunHistory", "read_histories", "read_history", "read_split"]
 
@@ -42,7 +43,8 @@ class RunHistory:
 def read_history(run: Path) -> RunHistory | None:
     """Read the history of a run; None where there is none that can be read."""
     try:
-        with (run / "history.csv").open(newline="", encoding="utf-8") as file:
+        path = run / "history.csv"
+        with reading(path, "a history"), path.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row.get("epoch")]
         return RunHistory(
             run,
@@ -66,7 +68,7 @@ def read_histories(runs: Iterable[Path]) -> list[RunHistory]:
 def read_split(run: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of the training and validation frames of a run; empty where not known."""
     try:
-        split = json.loads((run / "split.json").read_text(encoding="utf-8"))
+        split = read_json(run / "split.json")
         return tuple(split["training"]), tuple(split["validation"])
     except (OSError, ValueError, KeyError, TypeError):
         return (), ()
