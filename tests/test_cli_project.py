@@ -182,7 +182,7 @@ def test_a_project_is_opened_from_its_second_copy_and_that_is_said_once(fresh):
     (fresh / "work" / "project.json").write_text("")
     command = [sys.executable, "-m", "napari_jnet", "info", str(fresh / "work")]
     said = [
-        subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stderr
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
         for _ in range(2)
     ]
     assert "written anew from its second copy" in said[0]
