@@ -27,10 +27,10 @@ SCORES = (
     Column("AP75", "As AP50, with an overlap above 0.75.", 2),
     Column("IoU", "Overlap of all cell pixels, whichever cell they belong to, 0 to 1."),
     Column("pixel accuracy", "Part of the known pixels that is right."),
-    Column("role", "What the frame was used for; training frames flatter the network."),
     Column(
         "border", "Cells wholly within so many pixels of a side do not count.", csv="border (px)"
     ),
+    Column("role", "What the frame was used for; training frames flatter the network."),
 )
 ERRORS = (
     Column("error", "What is wrong; a click goes there."),
@@ -47,7 +47,7 @@ def score_row(score: FrameScore | Scores, role: str, border: int = 0) -> tuple[A
     """Return a frame, or all together, as a row of `SCORES`."""
     name = score.number if isinstance(score, FrameScore) else "all"
     values = (score.seg, score.det, score.ap50, score.ap75, score.iou, score.pixel_accuracy)
-    return (name, *values, role, border or None)
+    return (name, *values, border or None, role)
 
 
 def error_row(number: int, error: CellError, csv: bool = False) -> tuple[Any, ...]:
