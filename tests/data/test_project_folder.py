@@ -847,3 +847,48 @@ def test_unfinished_files_of_a_living_process_are_left_alone(project):
         Project.open(project.path)
         assert mine.exists()
     assert project.path.joinpath("annotations", "t007.tif").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_nothing_is_written_outside_the_project(project, tmp_path):
+    project.write_frame(2, painted())
+    for name in ("annotations", "runs"):
+        folder = project.path / name
+        if folder.exists():
+            folder.rename(tmp_path / name)
+        else:
+            (tmp_path / name).mkdir()
+        folder.symlink_to(tmp_path / name)
+    np.testing.assert_array_equal(project.read_frame(2), painted())
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    for write in (lambda: project.write_frame(2, 0 * painted()), project.reserve_run):
+        with pytest.raises(OSError, match=r"is a link to .* outside the project\. Put"):
+            write()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("digits", 2_000_000_000), ("digits", 0), ("relative", 3), ("shape", [24, -1]),
+        ("frame_numbers", [1e400]), ("shape", None), ("dtype", [["a", 3]]), ("scale", [None]),
+    ],
+)  # fmt: skip
+def test_a_project_of_hostile_values_is_damaged(project, field, value):
+    file = project.path / "project.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["stack"][field] = value
+    for name in ("project.json", "project.json.bak"):
+        (project.path / name).write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"project\.json is damaged"):
+        Project.open(project.path)
+
+
+def test_a_deep_project_file_does_not_hide_the_others(project, dataset, monkeypatch):
+    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(project.path.parent))
+    other = project.path.parent / "deep"
+    (other / "annotations").mkdir(parents=True)
+    (other / "project.json").write_text("[" * 200_000, encoding="utf-8")
+    assert find_project(open_stack(dataset)) == project.path
+    with pytest.raises(ValueError, match=r"project\.json cannot be read .*deeply"):
+        Project.open(other)

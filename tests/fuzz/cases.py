@@ -94,7 +94,8 @@ def as_type(rng: random.Random, image: NDArray[Any], name: str) -> NDArray[Any]:
         most = min(np.iinfo(kind).max, rng.choice((255, 4000, 60000, 2**31)))
         return (image * most * 0.9).astype(kind)
     scale, offset = rng.choice((1, 1, 1, 100, 1e-9, 1e9)), rng.choice((0, 0, 0, 1000, -5))
-    changed = (image * scale + offset).astype(kind)
+    with np.errstate(over="ignore"):
+        changed = (image * scale + offset).astype(kind)
     odd = rng.random()
     if odd < 0.15:
         changed[..., rng.randrange(image.shape[-1])] = rng.choice((np.nan, np.inf, 0))

@@ -18,7 +18,7 @@ from napari_jnet.data.frames import frame_label
 from napari_jnet.data.project_reference import StackReference
 from napari_jnet.data.readable import check_room
 from napari_jnet.data.stack import UNKNOWN
-from napari_jnet.data.storing import keep_aside, remove_file, write_file
+from napari_jnet.data.storing import keep_aside, refuse_link, remove_file, write_file
 from napari_jnet.data.tiff import read_tiff, tiff_options
 
 __all__ = ["ANNOTATIONS", "PaintedFrames"]
@@ -74,6 +74,7 @@ class PaintedFrames:
             If it cannot be written, in words; the frame saved before stays.
         """
         path = self.path(number)
+        refuse_link(self.folder)
         painted = self._checked(number, np.asarray(labels))
         if self.damage(number):
             keep_aside(path)

@@ -15,7 +15,7 @@ from typing import Any
 from napari_jnet.data.checkpoint_history import checkpoint_history
 from napari_jnet.data.locking import FolderLock
 from napari_jnet.data.readable import read_json, reading
-from napari_jnet.data.storing import in_words
+from napari_jnet.data.storing import in_words, refuse_link
 
 __all__ = ["RunSummary", "list_runs", "next_run", "read_run", "reserve_run"]
 
@@ -95,6 +95,7 @@ def next_run(folder: Path) -> Path:
 
 def reserve_run(folder: Path) -> Path:
     """Make the next run's folder, which nobody else gets then; raises `OSError` in words."""
+    refuse_link(folder)
     while True:
         run = next_run(folder)
         try:

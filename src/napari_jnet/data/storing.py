@@ -20,6 +20,7 @@ __all__ = [
     "in_words",
     "keep_aside",
     "make_folder",
+    "refuse_link",
     "remove_file",
     "replacing",
     "write_file",
@@ -118,6 +119,22 @@ def make_folder(folder: Path) -> bool:
     except OSError as error:
         raise in_words(folder, error) from error
     return made
+
+
+def refuse_link(folder: Path) -> None:
+    """Refuse to write into a folder that is a link: a project of a stranger may point it anywhere.
+
+    Raises
+    ------
+    OSError
+        If it is one, in words.
+    """
+    if folder.is_symlink():
+        raise OSError(
+            errno.ELOOP,
+            f"{folder} is a link to {os.readlink(folder)}, so files would be written outside the project. "
+            "Put the folder itself in its place.",
+        )
 
 
 def clean(folder: Path, *, locked: bool = False) -> None:

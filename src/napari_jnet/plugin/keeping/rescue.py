@@ -63,6 +63,7 @@ def rescue(kept: KeptLayer) -> Path:
     failure: Exception = OSError("there is no home and no temporary folder")
     for place in _places():
         try:
+            (place / name).mkdir(mode=0o700)  # others may read in the temporary folder
             return kept.rescue(place / name)
         except (OSError, ValueError) as error:
             failure = error
