@@ -378,6 +378,21 @@ def test_preview_is_given_for_the_image_that_is_looked_at(tmp_path: Path) -> Non
     assert previews[0].distance.max() <= 5
 
 
+def test_a_long_epoch_is_previewed_before_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_jnet.training.PREVIEW_WITHIN_EPOCH_S", 0.0)
+    image = np.random.default_rng(0).integers(0, 255, (37, 41)).astype(np.uint8)
+    seen = {}
+    for name, preview in (("seen", lambda: image), ("alone", None)):
+        config = TINY.replace({"training.epochs": 1, "training.batches_per_epoch": 4})
+        seen[name] = list(train(cells(), tmp_path / name, config, preview=preview))
+    kinds = [type(event) for event in seen["seen"]]
+    assert kinds.index(Preview) < kinds.index(EpochEnd)
+    first, second = (weights(tmp_path / name / "last.pt") for name in seen)
+    assert all(torch.equal(first[key], second[key]) for key in first), "a look changes nothing"
+
+
 def test_one_frame_trains_and_says_what_that_means(tmp_path: Path) -> None:
     events = list(train(cells(1), tmp_path / "run", TINY))
     assert "one annotated frame" in of(Notice, events)[0].text

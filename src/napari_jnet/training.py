@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -38,6 +38,8 @@ from napari_jnet.training_update import learn_from
 __all__ = ["train"]
 
 PREVIEW_EVERY_S = 3.0
+PREVIEW_WITHIN_EPOCH_S = 20.0
+"""In an epoch that is longer, so that there is something to see before its end."""
 SAVE_EVERY_S = 120.0
 """What a killed training loses at most, besides the batch that it is at."""
 READ_LOSS_EVERY = 8
@@ -143,20 +145,16 @@ def _run(
     new_frames: Callable[[], Sequence[AnnotatedFrame] | None] | None,
 ) -> Generator[TrainEvent, None, None]:
     """Train until the budget is used; keep everything also when closed or failing in between."""
-    state, previewed = job.state, float("-inf")
+    state, look = job.state, _Previews(job, preview)
     job.start_clock()
     try:
         while job.progress() < 1 and not job.out_of_patience:
-            yield from _train_epoch(job)
+            yield from _train_epoch(job, look)
             event = _finish_epoch(job)
             if job.board is not None:
                 job.board.write(event)
             yield event
-            if preview is not None and time.monotonic() - previewed > PREVIEW_EVERY_S:
-                image = preview()
-                if image is not None:
-                    yield _preview(job, image)
-                    previewed = time.monotonic()
+            yield from look.after_epoch()
             if new_frames is not None and (given := new_frames()) is not None:
                 yield from learn_from(job, given)
     except ArithmeticError:
@@ -175,7 +173,7 @@ def _run(
     yield TrainingEnd(job.folder.model, state.epoch, state.best_epoch, state.elapsed_s)
 
 
-def _train_epoch(job: Job) -> Generator[TrainEvent, None, None]:
+def _train_epoch(job: Job, look: _Previews) -> Generator[TrainEvent, None, None]:
     state, batches = job.state, job.config.training.batches_per_epoch
     read_every = 1 if job.device.type == "cpu" else READ_LOSS_EVERY
     losses: list[Tensor] = []
@@ -189,6 +187,8 @@ def _train_epoch(job: Job) -> Generator[TrainEvent, None, None]:
                 if time.monotonic() - job.saved_at >= SAVE_EVERY_S and _is_finite(state):
                     job.save_last()
             yield _batch_end(job, loss)
+            if state.batch < batches:
+                yield from look.within_epoch()
     finally:  # also when closed: what was not yet read belongs to the epoch
         if losses:
             _read_losses(losses, state)
@@ -276,8 +276,30 @@ def _finish_epoch(job: Job) -> EpochEnd:
     return event
 
 
-def _preview(job: Job, image: NDArray[Any]) -> Preview:
-    model = Model(job.state.averaged, job.config, job.folder.model, job.device)
-    plain = PredictionConfig()  # a look at the network, not the best answer it can give
-    maps = predict_maps(model, image, prediction=plain, name="The preview image")
-    return Preview(maps.segmentation, maps.distance, job.state.epoch)
+class _Previews:
+    """Looks at the image that is shown, now and then: soon after an epoch, later within a long one."""
+
+    def __init__(self, job: Job, image: Callable[[], NDArray[Any] | None] | None) -> None:
+        self._job, self._image = job, image
+        self._begun, self._last = time.monotonic(), float("-inf")
+
+    def after_epoch(self) -> Iterator[Preview]:
+        """Yield a preview if the last one is a moment old."""
+        if time.monotonic() - self._last > PREVIEW_EVERY_S:
+            yield from self._look()
+
+    def within_epoch(self) -> Iterator[Preview]:
+        """Yield a preview if the last one, or the beginning, is a while ago."""
+        if time.monotonic() - max(self._last, self._begun) > PREVIEW_WITHIN_EPOCH_S:
+            yield from self._look()
+
+    def _look(self) -> Iterator[Preview]:
+        image = None if self._image is None else self._image()
+        if image is None:
+            return
+        job = self._job
+        model = Model(job.state.averaged, job.config, job.folder.model, job.device)
+        plain = PredictionConfig()  # a look at the network, not the best answer it can give
+        maps = predict_maps(model, image, prediction=plain, name="The preview image")
+        yield Preview(maps.segmentation, maps.distance, job.state.epoch)
+        self._last = time.monotonic()

@@ -60,7 +60,7 @@ BRANCHES = [
         "2 frames are ready",
     ),
     (dataclasses.replace(PAINTED, training="running", learning=False), "train", "", "other labels"),
-    (dataclasses.replace(PAINTED, training="running", epoch=0), "train", "", "first epoch"),
+    (dataclasses.replace(PAINTED, training="running", epoch=0), "train", "", "first preview"),
     # a model of another day: nothing has to be painted first
     (Facts(image=True, model=True), "predict", "Predict", "which cells"),
 ]

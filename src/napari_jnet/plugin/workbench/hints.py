@@ -162,7 +162,7 @@ def _while_training(facts: Facts) -> Hint:
         )
     if not facts.epoch:
         return Hint(
-            "Training: the preview comes with the first epoch. You can go on painting meanwhile.",
+            "Training: the first preview comes within half a minute. You can go on painting meanwhile.",
             "train",
         )
     return Hint(
