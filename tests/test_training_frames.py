@@ -296,6 +296,25 @@ class TestVolumes:
         assert kept in ([0, 1, 2], [7, 8, 9])
         assert "plane by plane" in said and "beside each other look alike" in said
 
+    def test_the_smallest_object_is_measured_in_voxels(self, tmp_path: Path) -> None:
+        """A volume is separated as a whole, so its smallest object is not that of one plane."""
+        depth, rows, columns = np.mgrid[:9, :48, :48]
+        ball = (rows - 20) ** 2 + (columns - 24) ** 2 + (depth - 4) ** 2 <= 16
+        labels = ball.astype(np.uint16)
+        image = (labels * 100 + np.random.default_rng(0).integers(0, 9, labels.shape)).astype(
+            np.uint8
+        )
+        two = {"v.tif": image, "v_mask.tif": labels}
+        for name, array in two.items():
+            both = np.stack([array, array])  # two time points
+            tifffile.imwrite(tmp_path / name, both, imagej=True, metadata={"axes": "TZYX"})
+        frames = annotated_frames(open_stack(tmp_path / "v.tif", kind="instances"))
+        assert len({frame.volume for frame in frames}) == 2, "test invalid"
+        found = adapt(TINY, frames).instances.min_size
+        assert found == ball.sum() // 4 > ball[4].sum() // 4
+        sections = [dataclasses.replace(frame, volume="") for frame in frames]
+        assert adapt(TINY, sections).instances.min_size <= ball[4].sum() // 4
+
     def test_volumes_are_drawn_whole(self, tmp_path: Path) -> None:
         frames = volumes(4, 3)
         config = TINY.replace({"training.validation_fraction": 0.4})

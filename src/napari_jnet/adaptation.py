@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from napari_jnet.config import Config, NetworkConfig
 from napari_jnet.data.fitting import misfit
+from napari_jnet.data.frames import is_plane
 from napari_jnet.data.pieces import numbered_pieces
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
 from napari_jnet.networks import network_class
@@ -53,6 +54,28 @@ def _areas(frame: AnnotatedFrame) -> NDArray[np.int64]:
     counts = [np.bincount(objects.ravel())[1:] for objects in _objects(frame)]
     together = np.concatenate([np.zeros(0, np.int64), *counts])
     return together[together > 0]
+
+
+def _sizes(frames: Sequence[AnnotatedFrame]) -> Iterator[NDArray[np.int64]]:
+    """Yield the sizes of the objects of each frame in pixels, and of each volume in voxels.
+
+    Objects of a volume are separated as a whole, so their size is that of all planes together; a
+    plane that is not annotated holds nothing of them.
+    """
+    volumes: dict[str, dict[int, AnnotatedFrame]] = {}
+    for frame in frames:
+        if frame.kind is LabelKind.INSTANCES and is_plane(frame):
+            volumes.setdefault(frame.volume, {})[frame.section] = frame
+        else:
+            yield _areas(frame)
+    for planes in volumes.values():
+        first = min(planes)
+        shape = next(iter(planes.values())).labels.shape
+        volume = np.zeros((max(planes) + 1 - first, *shape), np.int32)
+        for section, plane in planes.items():
+            volume[section - first] = plane.labels
+        counts = np.bincount(numbered_pieces(volume).ravel())[1:]
+        yield counts[counts > 0]
 
 
 def _objects(frame: AnnotatedFrame) -> Iterator[NDArray[np.signedinteger[Any]]]:
@@ -216,7 +239,7 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     and how small an object may be is left to the user.
     """
     typical = typical_diameter(frames) or 30.0
-    small = _percentile([_areas(frame) for frame in frames if not is_sparse(frame)], 5)
+    small = _percentile([*_sizes([frame for frame in frames if not is_sparse(frame)])], 5)
     sparse = all(is_sparse(frame) for frame in frames)
     changes: dict[str, object] = {"network.in_channels": frame_channels(frames[0])}
     changes["network.classes"] = class_count(config, frames)

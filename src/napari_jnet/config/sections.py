@@ -320,7 +320,7 @@ class InstanceConfig(Section):
     )
     min_size: int = option(
         0,
-        "Smallest object kept, in pixels of the full frame.",
+        "Smallest object kept, in pixels of the full frame; in voxels of a volume.",
         minimum=0,
         maximum=10**9,
         unit="px",

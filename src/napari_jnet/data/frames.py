@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, Annotation, LabelKind, Stack
 
-__all__ = ["annotated_frames", "frame_label", "frame_name", "plane_name", "section_of"]
+__all__ = [
+    "annotated_frames",
+    "frame_label",
+    "frame_name",
+    "is_plane",
+    "plane_name",
+    "section_of",
+]
 
 
 def frame_label(axes: str, number: int, digits: int = 3) -> str:
@@ -23,6 +30,11 @@ def frame_name(stack: Stack, number: int) -> str:
 def plane_name(frame: str, plane: int, planes: int) -> str:
     """Return the name of a plane of a volume for people: "01/t002 z05"."""
     return f"{frame} z{plane:0{max(2, len(str(planes - 1)))}d}"
+
+
+def is_plane(frame: AnnotatedFrame) -> bool:
+    """Tell whether a frame is a plane of a volume that is one frame of its stack."""
+    return bool(frame.volume) and frame.name.startswith(f"{frame.volume} ")
 
 
 def section_of(stack: Stack, number: int, plane: int | None = None) -> tuple[str, int]:
