@@ -27,6 +27,7 @@ __all__ = [
     "ModelFileError",
     "describe_model",
     "load_model",
+    "missing_facts",
     "read_checkpoint",
     "read_split",
     "read_start",
@@ -59,7 +60,7 @@ class MissingModelFacts(ValueError):
         asked = {
             "resolution_levels": f"its {len(structure)} resolution levels (such as "
             f"{list(range(1 - len(structure), 1))})",
-            "dt_bound": "the bound of the distance in pixels it was trained with (such as 9)",
+            "dt_bound": "the bound of the distance in pixels it was trained with (such as 6)",
         }
         super().__init__(
             f"{path.name} is a network of the original J-Net; such files do not hold "
@@ -270,6 +271,27 @@ def load_model(
     load_state(network, state, file)
     move(network, place).eval()
     return Model(network, config, file, place, original=content.get("format") != FORMAT)
+
+
+def missing_facts(path: Path | str) -> tuple[tuple[str, ...], int]:
+    """Return what has to be said of a model file before `load_model` can open it.
+
+    Parameters
+    ----------
+    path
+        As for `load_model`; errors as of `read_checkpoint`.
+
+    Returns
+    -------
+    names : tuple of str
+        Arguments of `load_model`; none where the file says everything.
+    levels : int
+        Resolution levels of the network; 0 where nothing is missing.
+    """
+    content = read_checkpoint(model_file(Path(path)))
+    if content.get("format") == FORMAT:
+        return (), 0
+    return ("resolution_levels", "dt_bound"), len(content["structure"])
 
 
 def move(network: SegmentationNetwork, device: torch.device) -> SegmentationNetwork:

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from qtpy.QtCore import QPoint, Qt, QUrl
+from qtpy.QtCore import QPoint, QRect, Qt, QUrl
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QWidget
 
 from napari_jnet.plugin.session import session
 from napari_jnet.plugin.workbench import guide
@@ -152,3 +152,39 @@ def test_where_napari_has_no_settings_of_the_plugin_it_is_remembered_in_memory(m
     assert not guide.wants_guide()
     guide.remember_guide(True)
     assert guide.wants_guide()
+
+
+def test_the_ring_is_cut_and_covered_on_no_side(qtbot):
+    window = QWidget()
+    qtbot.addWidget(window)
+    window.resize(300, 200)
+    row = QWidget(window)
+    row.setGeometry(20, 20, 200, 30)
+    button, neighbour = QPushButton("Train", row), QPushButton("Go on", row)
+    button.setGeometry(0, 0, 80, 30)  # it fills the height of its row and begins at the left of it
+    neighbour.setGeometry(81, 0, 80, 30)
+    spotlight = Spotlight(window)
+    spotlight.move_to(button)
+    window.show()
+    qtbot.waitExposed(window)
+    (ring,) = [child for child in window.children() if type(child) is QFrame]
+    assert ring.visibleRegion().boundingRect().size() == ring.size()
+    assert ring.geometry() == QRect(20, 20, 80, 30).adjusted(-3, -3, 3, 3)
+    row.move(40, 60)
+    assert ring.geometry() == QRect(40, 60, 80, 30).adjusted(-3, -3, 3, 3)
+    row.hide()
+    assert ring.isHidden()
+    row.show()
+    assert not ring.isHidden()
+
+
+def test_the_ring_scrolls_with_its_button(qtbot):
+    window = QWidget()
+    qtbot.addWidget(window)
+    area = QScrollArea(window)
+    content = QWidget()
+    content.resize(200, 900)
+    button = QPushButton("Train", QWidget(content))
+    area.setWidget(content)
+    Spotlight(window).move_to(button)
+    assert any(type(child) is QFrame for child in content.children())

@@ -5,10 +5,13 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.components import ViewerModel
 from qtpy.QtCore import Qt, QThreadPool
+from qtpy.QtWidgets import QPushButton
 
 from napari_jnet.config import InstanceConfig
 from napari_jnet.instances import separate
+from napari_jnet.plugin.predict.widget import PredictWidget
 
 TIMEOUT = 60_000
 
@@ -175,11 +178,11 @@ def test_no_model_and_no_image_are_said(qtbot, viewer, widget):
 def test_an_original_file_asks_for_what_it_does_not_hold(qtbot, viewer, widget, shared_data):
     levels, bound = widget.model_form._levels, widget.model_form._bound
     widget.set_model(shared_data / "jnet-original-model" / "DIC_model")
-    assert not levels.isVisibleTo(widget)
-    assert predict(qtbot, widget, "frame") == "failed"
-    assert levels.isVisibleTo(widget)
+    qtbot.waitUntil(lambda: levels.isVisibleTo(widget), timeout=TIMEOUT)  # before anything fails
     assert bound.isVisibleTo(widget)
-    assert "resolution levels" in widget.message.text
+    assert levels.placeholderText() == "3 levels, such as -2, -1, 0"
+    assert predict(qtbot, widget, "frame") == "failed"
+    assert "Resolution levels and Distance bound" in widget.message.text
 
 
 def test_levels_that_are_no_numbers_are_said(qtbot, viewer, widget):
@@ -389,3 +392,83 @@ def test_what_would_be_done_is_copied(qtbot, viewer, widget):
     widget.set_scope("folder")
     qtbot.mouseClick(button, Qt.LeftButton)
     assert widget.message.is_error
+
+
+@pytest.fixture
+def alone(qapp, qtbot):
+    """Return Predict for a film of three frames, without a window."""
+    viewer = ViewerModel()
+    viewer.add_image(np.random.default_rng(0).random((3, 64, 64)).astype(np.float32), name="film")
+    made = PredictWidget(viewer)
+    qtbot.addWidget(made)
+    return made
+
+
+def run(qtbot, widget, scope):
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        widget.run(scope)
+    return signal.args[0]
+
+
+def test_a_file_of_the_original_is_known_before_predict_can_fail(qtbot, alone, tmp_path):
+    import torch
+
+    state = {"weight": torch.zeros(1)}
+    kept = {"batchnorm_momentum": 0.1, "structure": [[1, 2, 3], [1, 2, 3]], "state_dict": state}
+    torch.save(kept, tmp_path / "DIC_model")
+    alone.set_model(tmp_path / "DIC_model")
+    form = alone.model_form
+    qtbot.waitUntil(lambda: form._levels.isVisibleTo(alone), timeout=TIMEOUT)
+    assert "original J-Net" in form.words.text()
+    alone.run("frame")
+    assert not alone.running
+    assert alone.message.is_error
+    assert "fill in Resolution levels and Distance bound" in alone.message.text
+    alone.set_model(tmp_path / "DIC_model", resolution_levels=(-1, 0), dt_bound=6)
+    assert form.facts == {"resolution_levels": (-1, 0), "dt_bound": 6}
+    alone.set_model(tmp_path / "another")
+    assert not form._levels.isVisibleTo(alone)
+
+
+def test_a_frame_that_cannot_be_predicted_makes_no_layers_and_leaves_those_before(
+    qtbot, alone, trained_run
+):
+    viewer = alone._viewer
+    alone.set_model(trained_run)
+    film = viewer.layers["film"]
+    film.data[1, 3, 3] = np.nan
+    viewer.dims.set_current_step(0, 1)
+    assert run(qtbot, alone, "frame") == "failed"
+    assert "NaN" in alone.message.text
+    assert [layer.name for layer in viewer.layers] == ["film"]
+    assert run(qtbot, alone, "all") == "done"
+    assert sorted(alone.results.done) == [0, 2]
+    before = alone.results
+    assert run(qtbot, alone, "frame") == "failed"
+    assert alone.results is before
+    assert all(layer in viewer.layers for layer in before.layers)
+
+
+def test_what_is_copied_is_not_printed(qtbot, alone, trained_run, tmp_path):
+    alone.set_model(trained_run)
+    alone._viewer.layers["film"].metadata["napari-jnet"] = {"path": str(tmp_path / "film.tif")}
+    for title, said in (
+        ("Copy as Python", "Python copied."),
+        ("Copy as command", "Command copied."),
+    ):
+        button = next(b for b in alone.findChildren(QPushButton) if b.text() == title)
+        button.click()
+        assert alone.message.text == said
+
+
+def test_what_to_do_with_the_first_result_is_brought_into_sight_once(qtbot, alone, trained_run):
+    alone.set_model(trained_run)
+    alone.resize(380, 300)
+    alone.show()
+    use, bar = alone.hand_over.use_button, alone._area.verticalScrollBar()
+    assert use.visibleRegion().isEmpty()
+    assert run(qtbot, alone, "frame") == "done"
+    qtbot.waitUntil(lambda: not use.visibleRegion().isEmpty(), timeout=TIMEOUT)
+    bar.setValue(0)
+    assert run(qtbot, alone, "all") == "done"
+    assert bar.value() == 0

@@ -117,6 +117,7 @@ class PathEdit(QWidget):
             menu.addAction("Folder…", self._choose_folder)
             button.setMenu(menu)
             button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+            button.setStyleSheet("QToolButton::menu-indicator { image: none; }")  # over the dots
         else:
             button.clicked.connect(self._choose_file if what == "file" else self._choose_folder)
         return button
@@ -139,18 +140,21 @@ class PathEdit(QWidget):
 class OptionEditor(QWidget):
     """One option of the configuration; limits, choices, default and help come from `options`.
 
-    ``zero`` is shown in place of 0, where 0 means something else than a number.
+    ``zero`` is shown in place of 0, where 0 means something else than a number; ``unset`` in place of
+    "automatic", where no value is given.
     """
 
     changed = Signal()
 
-    def __init__(self, option: Option, *, kind: type | None = None, zero: str = "") -> None:
+    def __init__(
+        self, option: Option, *, kind: type | None = None, zero: str = "", unset: str = ""
+    ) -> None:
         super().__init__()
         self.option = option
         self._editor = _editor_of(option, kind or type(option.default))
         self._zero = zero
-        if zero:
-            self._editor.setSpecialValueText(zero)
+        if zero or unset:
+            self._editor.setSpecialValueText(zero or unset)
         self._tell_changes()
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
@@ -68,6 +68,11 @@ class JobWidget(QWidget):
         self.destroyed.connect(lambda *_: lifetime.end())
         self._starters: list[QPushButton] = []
         self._area = _Column()
+        self._wanted: QWidget | None = None
+        self._seek = QTimer(self)  # places are known when the layout has settled
+        self._seek.setSingleShot(True)
+        self._seek.setInterval(0)
+        self._seek.timeout.connect(self._scroll_to_wanted)
         self.column = self._scrolling_column()
         self.message = MessageLine()
         self.stop_button = QPushButton("Stop")
@@ -146,6 +151,15 @@ class JobWidget(QWidget):
         """Say why the window does not close at once; painted now, since nothing else will be."""
         self.progress.setFormat("finishing this step, then saving…")
         self.progress.repaint()
+
+    def bring_into_sight(self, part: QWidget) -> None:
+        """Scroll to a part of the widget, when the layout has settled."""
+        self._wanted = part
+        self._seek.start()
+
+    def _scroll_to_wanted(self) -> None:
+        if self._wanted is not None:
+            self._area.ensureWidgetVisible(self._wanted)
 
     def _set_running(self, running: bool) -> None:
         for button in self._starters:

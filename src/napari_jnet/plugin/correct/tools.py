@@ -44,7 +44,7 @@ TOOLS: dict[str, Tool] = {
         ),
         Tool(
             "fill",
-            "Fill",
+            "Fill holes",
             False,
             "Click a cell to fill its holes",
             "Fill the holes of the cell; what other cells have there stays.",

@@ -63,6 +63,7 @@ class EvaluateWidget(JobWidget):
         self.errors: list[tuple[int, CellError]] = []  # position and error
         self._frames: list[tuple[int, FrameScore]] = []
         self._compared: tuple[Any, Comparison] | None = None
+        self._brought = False
         self._overlay = ErrorLayer(self._session, self._lifetime)
         self._choices()
         self._score_part()
@@ -264,6 +265,9 @@ class EvaluateWidget(JobWidget):
         self.outcome = value
         self._show_all()
         self._lead()
+        if self.errors and not self._brought:  # once: one knows then where they are
+            self._brought = True
+            self.bring_into_sight(self.error_table)
         super()._on_done(value)
 
     def _lead(self) -> None:

@@ -12,7 +12,9 @@ from superqt import QLabeledDoubleSlider, QLabeledSlider
 from superqt.utils import qthrottled
 
 from napari_jnet.config import InstanceConfig, TargetConfig, options
+from napari_jnet.plugin.background import Background
 from napari_jnet.plugin.forms import OptionEditor, PathEdit, small_label
+from napari_jnet.plugin.predict.jobs import facts_wanted
 from napari_jnet.plugin.predict.words import model_words
 from napari_jnet.plugin.session import Lifetime, Session
 
@@ -25,6 +27,8 @@ _TITLES = {
     "seed_threshold": "Cell cores",
     "min_size": "Minimum size",
 }
+
+_FACTS = {"resolution_levels": "Resolution levels", "dt_bound": "Distance bound"}
 
 
 class ModelForm:
@@ -48,8 +52,14 @@ class ModelForm:
         self._levels = QLineEdit()
         self._levels.setPlaceholderText("such as -5, -4, -3, -2, -1, 0")
         self._levels.setToolTip("The resolution levels it was trained with, lowest first.")
-        self._bound = OptionEditor(options(TargetConfig)["dt_bound"], kind=float)
-        self._bound.setToolTip("The bound of the distance in pixels it was trained with.")
+        self._bound = OptionEditor(options(TargetConfig)["dt_bound"], kind=float, unset="not given")
+        self._bound.setToolTip(
+            "The bound of the distance in pixels it was trained with, such as 6."
+        )
+        self._missing: tuple[str, ...] = ()
+        self._looked_at: tuple[Path, int] | None = None
+        self._background = Background("napari-jnet model")
+        lifetime.at_end(self._background.close)
         form.addRow("Model", self._path)
         self.words = small_label()
         form.addRow(self.words)
@@ -57,8 +67,8 @@ class ModelForm:
         self.own_button.setToolTip("The labels that are painted on have a model of their own.")
         self.own_button.clicked.connect(self._take_own)
         form.addRow(self.own_button)
-        form.addRow("Resolution levels", self._levels)
-        form.addRow("Distance bound", self._bound)
+        form.addRow(_FACTS["resolution_levels"], self._levels)
+        form.addRow(_FACTS["dt_bound"], self._bound)
         self._path.changed.connect(self._typed)
         for emitter in (session.model_changed, session.annotation_changed, session.project_changed):
             lifetime.connect(emitter, self._show)
@@ -86,12 +96,35 @@ class ModelForm:
         if self._path.path != model:
             self.ask(())
             self._path.path = model  # known already: nobody has chosen anything
-        self.words.setText(model_words(model))
+        self._show_words()
+        self._look(model)
         self.own_button.setText("" if own is None else f"Use the model of these labels: {own.name}")
         self.own_button.setVisible(own is not None and own != model)
 
+    def _look(self, model: Path | None) -> None:
+        """Ask at once for what a file of the original J-Net does not hold."""
+        file = (model, model.stat().st_mtime_ns) if model is not None and model.is_file() else None
+        if file == self._looked_at:
+            return
+        self._looked_at = file
+        if model is not None and file is not None:
+            self._background.submit(
+                lambda: facts_wanted(model),
+                lambda wanted: self.ask(*wanted) if self._looked_at == file else None,
+            )
+
+    def _show_words(self) -> None:
+        said = f"A network of the original J-Net. {self._wanted()}" if self._missing else ""
+        self.words.setText(said or model_words(self._session.model))
+
+    def _wanted(self) -> str:
+        titles = " and ".join(_FACTS[name] for name in self._missing)
+        return f"Its file does not hold all that it was trained with: fill in {titles}."
+
     def ask(self, missing: tuple[str, ...], levels: int = 0) -> None:
         """Show the fields for what a model file does not hold."""
+        self._missing = missing
+        self._show_words()
         rows = {"resolution_levels": self._levels, "dt_bound": self._bound}
         for name, editor in rows.items():
             editor.setVisible(name in missing)
@@ -107,7 +140,13 @@ class ModelForm:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Arguments of `load_model` beside the path; levels that are none raise `ValueError`."""
+        """Arguments of `load_model` beside the path.
+
+        Raises
+        ------
+        ValueError
+            If the levels are none, or something is not filled in that the file does not hold.
+        """
         text = self._levels.text().strip(" []()")
         if text and not re.fullmatch(r"-?\d+([,;\s]+-?\d+)*", text):
             raise ValueError(
@@ -115,7 +154,10 @@ class ModelForm:
                 "as -3, -2, -1, 0."
             )
         levels = tuple(int(part) for part in re.split(r"[,;\s]+", text)) if text else None
-        return {"resolution_levels": levels, "dt_bound": self._bound.value}
+        facts = {"resolution_levels": levels, "dt_bound": self._bound.value}
+        if any(not facts[name] for name in self._missing):
+            raise ValueError(f"This is a network of the original J-Net. {self._wanted()}")
+        return facts
 
 
 class SeparationForm(QObject):

@@ -78,7 +78,7 @@ class HandOver:
                     message.fail(str(error))
                     return
                 QApplication.clipboard().setText(text)
-                message.say(f"{what.removeprefix('Copy as ').capitalize()} copied: {text}")
+                message.say(f"{what.removeprefix('Copy as ').capitalize()} copied.")
 
             button.clicked.connect(copy)
             row.addWidget(button)

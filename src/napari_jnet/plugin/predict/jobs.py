@@ -31,6 +31,7 @@ __all__ = [
     "Unsure",
     "class_pixels",
     "exporting",
+    "facts_wanted",
     "opened_model",
     "predicting",
 ]
@@ -102,6 +103,14 @@ class ModelShelf:
         return key, self._model
 
 
+def facts_wanted(path: Path) -> tuple[tuple[str, ...], int]:
+    """Return what a file of the original J-Net does not hold, see `missing_facts`; called in a thread."""
+    load_torch()
+    from napari_jnet.checkpoint import missing_facts
+
+    return missing_facts(path)
+
+
 def opened_model(shelf: ModelShelf, path: Path, facts: dict[str, Any]) -> tuple[ModelReady, Model]:
     """Open a model in the worker thread, and leave a core to the window."""
     load_torch()
@@ -143,16 +152,13 @@ def predicting(
         from napari_jnet.uncertainty import frame_uncertainty
 
         ready, model = opened_model(shelf, path, facts)
-        yield ready
-        ready.taken.wait(_PATIENCE_S)
-        for name in ready.missing:
-            wanted = LayerWanted(name)
-            yield wanted
-            wanted.made.wait(_PATIENCE_S)
-        frames, region = work.numbers, work.region
+        frames, region, shown = work.numbers, work.region, False
         for event in predict_readable(
             model, stack, frames=frames, instances=instances, region=region
         ):
+            if isinstance(event, FramePrediction) and not shown:  # layers only for what is there
+                yield from _ready_layers(ready)
+                shown = True
             yield event
             if not isinstance(event, FramePrediction):
                 continue
@@ -163,6 +169,15 @@ def predicting(
                 yield Unsure(event.position, frame_uncertainty(event.segmentation))
 
     return job
+
+
+def _ready_layers(ready: ModelReady) -> Generator[ModelReady | LayerWanted, None, None]:
+    yield ready
+    ready.taken.wait(_PATIENCE_S)
+    for name in ready.missing:
+        wanted = LayerWanted(name)
+        yield wanted
+        wanted.made.wait(_PATIENCE_S)
 
 
 def exporting(results: Results, folder: Path) -> Generator[Exported | Notice, None, None]:

@@ -49,6 +49,7 @@ class PredictWidget(JobWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
         self._shelf = ModelShelf()
+        self._brought = False
         self._renewal = Renewal(self.show_error)
         self._lifetime.at_end(self._renewal.close)
         self._input_part()
@@ -294,6 +295,7 @@ class PredictWidget(JobWidget):
         missing = getattr(error, "missing", None)
         if missing:
             self.model_form.ask(tuple(missing), len(getattr(error, "structure", ())))
+            error = ValueError(self.model_form.words.text())
         super()._on_error(error)
 
     def _on_done(self, value: Any) -> None:
@@ -304,6 +306,9 @@ class PredictWidget(JobWidget):
     def _end(self, outcome: str) -> None:
         if outcome != "failed":
             self.message.say(self._arrival.text(outcome == "stopped"))
+            if self.results is not None and not self._brought:  # once: one knows then where it is
+                self._brought = True
+                self.bring_into_sight(self.hand_over.use_button)
         positions, results = self._arrival.to_renew(), self.results
         if results is not None and positions != []:
             self._renewal.request(results, self.separation.config, positions)

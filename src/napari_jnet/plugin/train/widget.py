@@ -92,7 +92,7 @@ class TrainWidget(JobWidget):
         self._model_changed()
 
     def _lower_part(self) -> None:
-        self.device_line = small_label("Device: looked up when the widget is shown")
+        self.device_line = small_label("Device: looking…")
         self.buttons = TrainButtons(self.stop_button, self.command, self.script)
         self.train_button = self.buttons.train
         self.buttons.train.clicked.connect(lambda: self.start())
@@ -358,6 +358,8 @@ class TrainWidget(JobWidget):
             self.advisor.present = self._run
         self.advisor.read_runs()
         super()._end(outcome)
+        if outcome != "failed" and self.rounds.panel.isHidden():  # else that is the news
+            self.bring_into_sight(self.plot)
 
 
 def _forget(session: Session, relay: Relay) -> Callable[[], None]:

@@ -6,16 +6,18 @@ It blocks nothing: it is a panel that can be closed, and comes back with the but
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from napari.settings import get_plugin_settings
-from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, QPoint, QRect, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractButton,
     QFrame,
     QHBoxLayout,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -144,11 +146,19 @@ def find_button(page: QWidget, words: str) -> QAbstractButton | None:
 
 
 class Spotlight(QObject):
-    """A ring around one button, which moves with it and lets every click through."""
+    """A ring around one button, which moves with it and lets every click through.
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    Parameters
+    ----------
+    parent
+        The widget that holds all buttons; the ring lies in it, or in what scrolls inside it.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._around = parent
         self._button: QWidget | None = None
+        self._watched: list[QWidget] = []
         self._ring: QFrame | None = None
 
     @property
@@ -163,13 +173,29 @@ class Spotlight(QObject):
         self._let_go()
         if button is None or button.parentWidget() is None:
             return
-        ring = QFrame(button.parentWidget())
+        ring = QFrame(self._holder(button))
         ring.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         set_style(ring, "border: 2px solid @pointer; border-radius: 5px; background: none;")
         self._button, self._ring = button, ring
-        button.installEventFilter(self)
+        self._watched = [button]
+        while self._watched[-1].parentWidget() is not ring.parentWidget():
+            parent = self._watched[-1].parentWidget()
+            assert parent is not None
+            self._watched.append(parent)
+        for widget in self._watched:
+            widget.installEventFilter(self)
         button.destroyed.connect(self._forget)
         self._follow()
+
+    def _holder(self, button: QWidget) -> QWidget:
+        """Return what the ring lies in: nothing between it and the button may cut or cover the ring."""
+        holder = button.parentWidget()
+        assert holder is not None
+        while (above := holder.parentWidget()) is not None and holder is not self._around:
+            if isinstance(above.parentWidget(), QScrollArea):
+                break  # the ring scrolls with the button
+            holder = above
+        return holder
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Follow the button when it moves, and hide with it."""
@@ -181,20 +207,25 @@ class Spotlight(QObject):
     def _follow(self) -> None:
         if self._button is None or self._ring is None:
             return
-        around = self._button.geometry()
+        holder = self._ring.parentWidget()
+        assert holder is not None
+        around = QRect(self._button.mapTo(holder, QPoint(0, 0)), self._button.size())
         self._ring.setGeometry(around.adjusted(-_MARGIN, -_MARGIN, _MARGIN, _MARGIN))
-        self._ring.setVisible(not self._button.isHidden())
+        self._ring.setVisible(self._button.isVisibleTo(holder))
         self._ring.raise_()
 
     def _let_go(self) -> None:
         if self._button is not None:
-            self._button.removeEventFilter(self)
             self._button.destroyed.disconnect(self._forget)
-        if self._ring is not None:
-            self._ring.hide()
-            self._ring.deleteLater()
-        self._button = self._ring = None
+        self._forget()
 
     def _forget(self, *_: object) -> None:
-        # Qt deletes the ring with the parent that both share
+        for widget in self._watched:
+            with suppress(RuntimeError):  # Qt has deleted it
+                widget.removeEventFilter(self)
+        if self._ring is not None:
+            with suppress(RuntimeError):
+                self._ring.hide()
+                self._ring.deleteLater()
         self._button = self._ring = None
+        self._watched = []
