@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -545,6 +545,34 @@ class TestBadInput:
         list(train(cells(3), tmp_path / "run", TINY))
         with pytest.raises(ValueError, match=r"the frames given lack t002. Resume with these"):
             next(train(cells(2), tmp_path / "run", TINY, resume=True))
+
+    def test_resumed_from_a_damaged_state(self, tmp_path: Path) -> None:
+        """Torch takes nearly any state, and fails with it in the middle of the training."""
+        run = tmp_path / "run"
+        list(train(cells(3), run, TINY))
+        damages: list[tuple[str, Callable[[dict], object]]] = [
+            ("exp_avg", lambda state: state["optimizer"]["state"][0].update(exp_avg=torch.ones(2))),
+            ("lr", lambda state: state["optimizer"]["param_groups"][0].update(lr="x")),
+            ("step", lambda state: state["optimizer"]["state"][0].update(step="x")),
+            ("schedule", lambda state: state["schedule"].update(epochs="x")),
+            ("schedule", lambda state: state.update(schedule=None)),
+            ("training", lambda state: state.update(generator=torch.ones(3).byte())),
+            ("elapsed_s", lambda state: state.update(elapsed_s=float("nan"))),
+            ("epoch", lambda state: state.update(epoch=-1)),
+            ("history", lambda state: state.update(history=[1, 2])),
+        ]
+        for named, damage in damages:
+            content = read_checkpoint(run / "last.pt")
+            damage(content["training"])
+            torch.save(content, run / "bad.pt")
+            files = {path: path.read_bytes() for path in run.glob("*.csv")}
+            os.replace(run / "last.pt", run / "kept.pt")
+            os.replace(run / "bad.pt", run / "last.pt")
+            more = TINY.replace({"training.epochs": 3})
+            with pytest.raises(ValueError, match=rf"last\.pt cannot be read .*{named}.*damaged"):
+                list(train(cells(3), run, more, resume=True))
+            assert files == {path: path.read_bytes() for path in run.glob("*.csv")}
+            os.replace(run / "kept.pt", run / "last.pt")
 
     def test_a_file_where_the_folder_should_be(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()

@@ -163,27 +163,34 @@ def _wrong_part(content: dict[str, Any]) -> str:
         return _wrong_weights(content["state_dict"], "state_dict")
     if not isinstance(content.get("config"), dict):
         return "config is lacking"
-    history = content.get("history", [])
-    epochs = isinstance(history, list) and all(
-        isinstance(row, dict)
-        and all(isinstance(row.get(name), (int, float)) for name in ("epoch", "elapsed_s"))
-        and isinstance(row.get("seg"), (int, float, NoneType))
-        for row in history
-    )
-    if not epochs:
+    if not _is_history(content.get("history", [])):
         return "history is no list of epochs"
     if "training" in content:
         split, training = content.get("split"), content["training"]
         if not isinstance(split, dict) or split.keys() != {"training", "validation"}:
             return "split is lacking"
-        if not all(isinstance(names, list) for names in split.values()):
+        if not all(
+            isinstance(names, list) and all(isinstance(name, str) for name in names)
+            for names in split.values()
+        ):
             return "split is no list of frames"
         if not isinstance(training, dict):
             return "state of the training is lacking"
+        if not _is_history(training.get("history")):
+            return "history is no list of epochs"
         wrong = _wrong_weights(training.get("network"), "state of the training")
         if wrong:
             return wrong
     return _wrong_weights(content.get("network"), "network")
+
+
+def _is_history(history: Any) -> bool:
+    return isinstance(history, list) and all(
+        isinstance(row, dict)
+        and all(isinstance(row.get(name), (int, float)) for name in ("epoch", "elapsed_s"))
+        and isinstance(row.get("seg"), (int, float, NoneType))
+        for row in history
+    )
 
 
 def _is_structure(values: Any) -> bool:
@@ -345,7 +352,7 @@ def _check_size(config: Config, state: dict[str, Any], path: Path) -> None:
     said, held = count_weights(config.network), sum(value.numel() for value in state.values())
     if said > held:
         raise ModelFileError(
-            f"{path} holds weights of another network than it says: {held:,} of {said:,}. {_REMEDY}"
+            f"{path} holds weights of another network than it says: {held:,} of {said:,}; {_REMEDY}"
         )
 
 

@@ -136,7 +136,7 @@ class RunFolder:
         """Write all epochs so far; a reader never sees half a file."""
         names = [f.name for f in dataclasses.fields(EpochEnd)]
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, names)
+        writer = csv.DictWriter(text, names, extrasaction="ignore")
         writer.writeheader()
         writer.writerows({k: _cell(v) for k, v in row.items()} for row in history)
         write_file(self.history, text.getvalue().encode())

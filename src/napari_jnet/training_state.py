@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -105,14 +106,20 @@ class TrainingState:
         load_state(self.network, saved["network"], path)
         # What torch is given here is of one shape only, and it raises nearly anything for others.
         with reading(path, "a training", "it is damaged. Start a new training from its model."):
+            _check_optimizer(self.optimizer, saved["optimizer"])
             self.optimizer.load_state_dict(saved["optimizer"])
+            _check_numbers("schedule", self.schedule.state_dict(), saved["schedule"])
             self.schedule.load_state_dict(saved["schedule"])
             self.generator.set_state(saved["generator"])
             for name in self._COUNTERS:
                 known = getattr(self, name)
                 value = saved.get(name, known)
-                if not isinstance(value, list if isinstance(known, list) else (int, float)):
-                    raise ValueError(f"{name} is {value!r}")
+                if isinstance(known, list) != isinstance(value, list):
+                    raise ValueError(f"its {name} is no list")
+                if not isinstance(known, list):
+                    _check_numbers("training", {name: known}, {name: value})
+                    if name != "best_score" and not 0 <= value < 10**12:
+                        raise ValueError(f"its {name} is {value}")
                 setattr(self, name, type(known)(value))
 
     def start_from(self, path: Path) -> None:
@@ -136,6 +143,30 @@ class TrainingState:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(int(torch.randint(2**31, (1,), generator=self.generator)))
             yield
+
+
+def _check_numbers(what: str, known: Mapping[str, Any], saved: Any) -> None:
+    """Refuse values that are not there, or not of the kind that they have in a new training."""
+    for name, value in known.items():
+        if not isinstance(saved, Mapping) or name not in saved:
+            raise ValueError(f"its {what} has no {name}")
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and (not isinstance(saved[name], (int, float)) or saved[name] != saved[name]):
+            raise ValueError(f"{name} of its {what} is no number")
+
+
+def _check_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> None:
+    """Refuse a state that torch would take, and fail with at the next step."""
+    groups = optimizer.state_dict()["param_groups"]
+    for known, group in zip(groups, saved["param_groups"], strict=True):
+        _check_numbers("optimizer", known, group)
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for number, state in saved["state"].items():
+        for name, value in state.items():
+            if not isinstance(value, (torch.Tensor, int, float, NoneType)):
+                raise ValueError(f"{name} of its optimizer is no number")
+            if isinstance(value, torch.Tensor) and value.shape not in ((), weights[number].shape):
+                raise ValueError(f"{name} of its optimizer has shape {tuple(value.shape)}")
 
 
 def new_state(config: Config, device: torch.device) -> TrainingState:

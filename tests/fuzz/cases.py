@@ -145,7 +145,7 @@ def write_labels(rng: random.Random, path: Path, labels: NDArray[Any]) -> None:
     elif kind == "colours" and path.suffix != ".tif":
         table = np.array([(0, 0, 0), (200, 0, 0), (0, 200, 0), (0, 0, 200), (9, 9, 9), (1, 2, 3)])
         stored = table[labels].astype(np.uint8)
-    elif kind == "small":
+    elif kind == "small" and labels.shape[-2] > 1:
         stored = stored[..., 1:, :]
     if path.suffix == ".tif":
         tifffile.imwrite(path, stored, photometric="minisblack")
