@@ -120,6 +120,13 @@ def test_predict_takes_frames_and_thresholds(dataset, run, tmp_path):
     assert not tifffile.imread(tmp_path / "b" / "instances.tif").any()
 
 
+def test_predict_ignores_nothing_that_the_model_knows_better(dataset, run, tmp_path, capsys):
+    for option, value in (("--dt-bound", 99), ("--resolution-levels", "[-7,0]")):
+        assert call("predict", run, dataset, "-o", tmp_path / "x", option, value) == 2
+        assert "Leave it out" in capsys.readouterr().err
+        assert not (tmp_path / "x").exists()
+
+
 def test_evaluate_writes_where_it_is_told(dataset, tmp_path):
     result = tmp_path / "01_RES"
     result.mkdir()
@@ -394,8 +401,8 @@ def test_frames_and_levels():
     assert parse_frames("2,5, 21") == (2, 5, 21)
     assert parse_frames("0-3,2,007") == (0, 1, 2, 3, 7)
     assert parse_levels("[-2,-1,0]") == parse_levels(" -2, -1, 0 ") == (-2, -1, 0)
-    for wrong in ("", "a", "3-1", "1,,2", "-4"):
-        with pytest.raises(ValueError, match="numbers and ranges"):
+    for wrong in ("", "a", "3-1", "1,,2", "-4", "0-99999999999", f"7-{10**30}"):
+        with pytest.raises(ValueError, match=r"numbers and ranges|Give a smaller range"):
             parse_frames(wrong)
     for wrong in ("", "[]", "[a]", "[1,,2]", "[-]"):
         with pytest.raises(ValueError, match="whole numbers in brackets"):

@@ -95,3 +95,21 @@ def test_bad_input():
         list(evaluate_labels([(3, cells(), cells()[:, 1:])], result="cells"))
     with pytest.raises(ValueError, match="holds label -2"):
         list(evaluate_labels([(3, cells(), cells() - 2)]))
+    with pytest.raises(ValueError, match="Frame 3 is there twice"):
+        list(evaluate_labels([(3, cells(), cells()), (3, cells(), cells())]))
+    with pytest.raises(ValueError, match=r"result, frame 0: The result is of type float64"):
+        list(evaluate_labels([(0, cells(), cells() + 0.5)]))
+
+
+def test_numbers_beyond_64_bits_are_no_other_numbers():
+    """They would turn negative, and the objects would be missing without a word."""
+    for factor in (2**33, 2**59):
+        *_, scores = evaluate_labels([(0, cells(), cells().astype(np.uint64) * np.uint64(factor))])
+        assert scores.seg == scores.det == scores.ap == 1
+    with pytest.raises(ValueError, match=f"holds label {9 * 2**60}.*Number the objects anew"):
+        list(evaluate_labels([(0, cells(), cells().astype(np.uint64) * np.uint64(2**60))]))
+
+
+def test_true_and_false_are_one_object_and_background():
+    *_, scores = evaluate_labels([(0, cells() == 8, cells() == 8)])
+    assert scores.seg == scores.iou == 1 and scores.objects == 1

@@ -114,3 +114,16 @@ def test_nothing_is_nothing() -> None:
 def test_maps_of_two_predictions_are_refused() -> None:
     with pytest.raises(ValueError, match=r"shape \(4, 4\).*\(5, 5\)"):
         separate(np.zeros((4, 4)), np.zeros((5, 5)), InstanceConfig(), 10)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_maps_that_are_not_finite_are_refused(value: float) -> None:
+    good, bad = np.ones((8, 8), np.float32), np.ones((8, 8), np.float32)
+    bad[3, 3] = value
+    for maps in ((good, bad), (bad, good)):
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            separate(*maps, InstanceConfig(), 5)
+    with pytest.raises(ValueError, match="dt_bound is"):
+        separate(good, good, InstanceConfig(), 0)
+    with pytest.raises(ValueError, match="1 axes"):
+        separate(good[0], good[0], InstanceConfig(), 5)

@@ -75,3 +75,24 @@ def test_units_as_people_write_them():
     assert [unit_name(u) for u in ("micrometer", "um", "pixel", "", "furlong")] == [
         "µm", "µm", "", "", "furlong",
     ]  # fmt: skip
+
+
+def test_ids_of_many_digits_take_no_more_memory_than_others():
+    numbers = np.array([0, 2**40, 2**62], np.uint64)
+    plane = numbers[np.repeat([[1, 0, 2]], 3, axis=0)]
+    assert [(cell.label, cell.area_px) for cell in measure_frame(plane)] == [(2**40, 3), (2**62, 3)]
+    assert [cell.label for cell in measure_frame(plane[:, :1])] == [2**40]
+
+
+@pytest.mark.parametrize(
+    ("plane", "image", "scale", "words"),
+    [
+        (labels().astype(float), None, (), "float64"),
+        (labels(), np.ones((20, 30), complex), (), "complex128"),
+        (labels(), None, (0, 1), "not 0"),
+        (labels(), None, (1, float("nan")), "finite"),
+    ],
+)
+def test_what_gives_no_sizes_is_refused(plane, image, scale, words):
+    with pytest.raises(ValueError, match=words):
+        measure_frame(plane, image, scale=scale)

@@ -430,3 +430,22 @@ class TestModelsThatDoNotFit:
             for name in ("first", "second")
         )
         np.testing.assert_allclose(before, after, atol=0.05)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.uint8, np.int64, np.uint64])
+def test_labels_of_any_integer_type_are_those_of_int32(kind: type) -> None:
+    labels = np.zeros((20, 20), np.int32)
+    labels[2:9, 2:9], labels[12:18, 4:16] = 1, 2
+    image = labels.astype(np.float32)
+    held = AnnotatedFrame("a", image, labels.astype(kind)).labels  # type: ignore[arg-type]
+    assert held.dtype == np.int32 and np.array_equal(held, labels)
+
+
+def test_ids_of_many_digits_do_not_become_others_and_what_labels_cannot_be_is_refused() -> None:
+    numbers = np.array([[0, 2**32, 2**40]])
+    image = np.zeros((1, 3))
+    assert np.array_equal(AnnotatedFrame("a", image, numbers).labels, [[0, 1, 2]])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="a: Labels are of type float64"):
+        AnnotatedFrame("a", image, numbers + 0.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="a: Labels hold -7"):
+        AnnotatedFrame("a", image, np.array([[0, -7, 1]], np.int32))

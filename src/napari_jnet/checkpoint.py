@@ -263,11 +263,14 @@ def load_model(
         If the file is no model.
     MissingModelFacts
         If an original J-Net file is opened without what it does not hold.
+    ValueError
+        If a model that holds them is given others.
     """
     file = model_file(Path(path))
     content = read_checkpoint(file)
     if content.get("format") == FORMAT:
         config = _read_config(file, content)
+        _check_facts(file, config, resolution_levels, dt_bound)
         state = content["network"]
     else:
         config = _original_config(file, content, resolution_levels, dt_bound)
@@ -354,6 +357,22 @@ def _check_size(config: Config, state: dict[str, Any], path: Path) -> None:
         raise ModelFileError(
             f"{path} holds weights of another network than it says: {held:,} of {said:,}; {_REMEDY}"
         )
+
+
+def _check_facts(
+    path: Path, config: Config, levels: Sequence[int] | None, dt_bound: float | None
+) -> None:
+    own = {
+        "resolution levels": list(config.network.resolution_levels or ()),
+        "dt_bound": config.targets.dt_bound,
+    }
+    given = {"resolution levels": None if levels is None else list(levels), "dt_bound": dt_bound}
+    for name, value in given.items():
+        if value is not None and value != own[name]:
+            raise ValueError(
+                f"{path} was trained with {name} {own[name]}, not {value}; only files of the original "
+                "J-Net lack this. Leave it out."
+            )
 
 
 def load_state(network: SegmentationNetwork, state: dict[str, Any], path: Path) -> None:

@@ -168,7 +168,7 @@ def evaluate_labels(
     Raises
     ------
     ValueError
-        If there is no frame, or sizes differ.
+        If there is no frame, one comes twice, sizes differ, or labels are no integers.
 
     Notes
     -----
@@ -176,8 +176,12 @@ def evaluate_labels(
     whose pixels are all known.
     """
     sums = Sums(kind, axes, det_of_objects=True, border=border)
+    seen: set[int] = set()
     for frame in frames:
         compared = FrameLabels(*frame)
+        if compared.number in seen:
+            raise ValueError(f"Frame {compared.number} is there twice; each frame counts once.")
+        seen.add(compared.number)
         try:
             yield sums.add(compared)
         except ValueError as error:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_jnet.data.stack import UNKNOWN, LabelKind
 from napari_jnet.events import FrameScore, Scores
 from napari_jnet.metrics import isbi, pixels
-from napari_jnet.metrics.contingency import same_shape
+from napari_jnet.metrics.contingency import checked_labels, same_shape
 from napari_jnet.metrics.ctc import DetectionErrors, det_frame, det_score, seg_frame
 from napari_jnet.metrics.precision import Matches, match_frame
 
@@ -78,9 +78,9 @@ class Sums:
     sections: NDArray[np.float64] | None = None
 
     def add(self, frame: FrameLabels) -> FrameScore:
-        """Score one frame and add it up; raises `ValueError` where shapes differ."""
+        """Score one frame and add it up; raises `ValueError` where shapes or types do not fit."""
         seg = det = matches = table = None
-        frame = in_field(frame, self.border, self.kind)
+        frame = in_field(_checked(frame), self.border, self.kind)
         markers = frame.markers
         if frame.reference is not None and self.kind is LabelKind.INSTANCES:
             same_shape(frame.reference, frame.objects)
@@ -188,6 +188,16 @@ def _images(frame: FrameLabels) -> Iterator[tuple[NDArray[np.int32], NDArray[np.
 def _whole(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     """Take unknown pixels as of no annotated object."""
     return np.maximum(labels, 0)
+
+
+def _checked(frame: FrameLabels) -> FrameLabels:
+    reference, markers = (
+        None if labels is None else checked_labels(labels, "reference")
+        for labels in (frame.reference, frame.markers)
+    )
+    return frame._replace(
+        reference=reference, markers=markers, objects=checked_labels(frame.objects, "result")
+    )
 
 
 def in_field(frame: FrameLabels, border: int, kind: LabelKind) -> FrameLabels:

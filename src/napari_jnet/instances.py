@@ -36,6 +36,11 @@ def separate(
     ndarray of int32
         Same shape; 0 = background, objects from 1 without gaps.
 
+    Raises
+    ------
+    ValueError
+        If the maps differ in shape or are not finite, or the bound is not above 0.
+
     Notes
     -----
     A seed is a connected part of the cell pixels farther from any boundary than
@@ -50,6 +55,19 @@ def separate(
             f"The segmentation has shape {segmentation.shape}, the distance {distance.shape}; "
             "both maps come from one prediction and have one shape."
         )
+    if segmentation.ndim not in (2, 3):
+        raise ValueError(f"The maps have {segmentation.ndim} axes; maps are (H, W) or (Z, H, W).")
+    if not (np.isfinite(segmentation).all() and np.isfinite(distance).all()):
+        raise ValueError(
+            "The maps have pixels that are NaN or infinite, so nothing can be separated by them; every "
+            "pixel needs a value. Predict again."
+        )
+    if not (np.isfinite(dt_bound) and dt_bound > 0):
+        raise ValueError(f"dt_bound is {dt_bound}; it is a number of pixels above 0.")
+    if not segmentation.size:
+        return np.zeros(segmentation.shape, np.int32)
+    if distance.dtype == np.float16:  # which scipy does not filter
+        distance = distance.astype(np.float32)
     cells = segmentation > config.segmentation_threshold
     relief = _smoothed(distance, config.smoothing * dt_bound)
     markers = _markers(cells, relief > config.seed_threshold * dt_bound)

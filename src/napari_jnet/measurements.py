@@ -81,7 +81,8 @@ def measure_frame(
     Raises
     ------
     ValueError
-        If the image and the labels have different pixels, or the axes of the scale do not fit.
+        If the image and the labels have different pixels, or the axes of the scale do not fit; if
+        labels are no integers, the image has no real numbers, or a scale is 0 or not finite.
 
     Notes
     -----
@@ -96,12 +97,23 @@ def measure_frame(
             f"The scale has {len(scale)} and the offset {len(translate)} numbers, the labels have "
             f"{ndim} axes; give one number an axis."
         )
+    if not all(np.isfinite(step) and step for step in scale):
+        raise ValueError(f"The scale is {scale}; a pixel has a size that is finite and not 0.")
+    if labels.dtype != bool and not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"Labels are of type {labels.dtype}; labels are integers. Convert them.")
     intensity = _grey(image, labels)
     names = ["label", "area", "centroid"]
     names += ["perimeter"] if ndim == 2 else []
     names += [] if intensity is None else ["intensity_mean", "intensity_min", "intensity_max"]
     known = np.maximum(labels, 0)
+    values = None
+    if known.max(initial=0) > known.size:  # else the memory would grow with the largest number
+        values, ranks = np.unique(known, return_inverse=True)
+        known = ranks.reshape(known.shape) + int(values[0] > 0)
+        values = values if values[0] == 0 else np.append(values[:1], values)
     table = regionprops_table(known, intensity, properties=names)  # type: ignore[no-untyped-call]
+    if values is not None:
+        table["label"] = values[table["label"]]
     square = len({round(s, 9) for s in scale}) == 1
     return [
         _measurement(
@@ -159,6 +171,11 @@ def _diameter(size: float, ndim: int) -> float:
 def _grey(image: NDArray[Any] | None, labels: NDArray[np.integer]) -> NDArray[Any] | None:
     if image is None:
         return None
+    if image.dtype.kind not in "biuf":
+        raise ValueError(
+            f"The image holds values of type {image.dtype}; an image holds real numbers. Convert it "
+            "(for example to its magnitude)."
+        )
     if image.shape == labels.shape:
         return image
     if image.ndim == labels.ndim + 1 and image.shape[:-1] == labels.shape:

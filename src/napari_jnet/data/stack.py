@@ -309,7 +309,8 @@ class AnnotatedFrame:
     image
         (H, W) or (H, W, C), any real dtype.
     labels
-        (H, W) int32: 0 = background, objects or classes from 1, `UNKNOWN` where nobody knows.
+        (H, W) int32: 0 = background, objects or classes from 1, `UNKNOWN` where nobody knows.  Other
+        integers and booleans become int32, as `known_labels` says.
     kind
         INSTANCES or CLASSES; scribbles are classes with unknown pixels.
     role
@@ -341,6 +342,12 @@ class AnnotatedFrame:
                 f"{self.name}: the image has {self.image.shape[:2]} pixels, its labels {self.labels.shape}; "
                 "both must cover the same pixels. Check that the labels belong to this image."
             )
+        if self.labels.dtype != np.int32 or self.labels.min(initial=0) < UNKNOWN:
+            try:
+                labels = known_labels(self.labels, self.kind)
+            except ValueError as error:
+                raise ValueError(f"{self.name}: {error}") from error
+            object.__setattr__(self, "labels", labels)  # frozen
 
 
 def known_labels(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-__all__ = ["Contingency", "contingency", "same_shape"]
+__all__ = ["Contingency", "checked_labels", "contingency", "same_shape"]
 
 # Above this label a table over all labels costs more memory than sorting the pixels.
 _LARGEST_TABLE = 1 << 24
@@ -57,8 +57,9 @@ def contingency(reference: NDArray[np.integer], result: NDArray[np.integer]) -> 
     Raises
     ------
     ValueError
-        If the shapes differ or the result holds negative labels.
+        If the shapes differ, the result holds negative labels, or `checked_labels` refuses them.
     """
+    reference, result = checked_labels(reference, "reference"), checked_labels(result, "result")
     same_shape(reference, result)
     if result.size and result.min() < 0:
         raise ValueError(
@@ -74,6 +75,35 @@ def contingency(reference: NDArray[np.integer], result: NDArray[np.integer]) -> 
     return Contingency(
         rows, columns, table.row.astype(np.intp), table.col.astype(np.intp), table.data
     )
+
+
+def checked_labels(labels: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return labels as integers that int64 holds; true is 1, false is 0.
+
+    Parameters
+    ----------
+    labels
+        Any shape.
+    name
+        "reference" or "result", for messages.
+
+    Raises
+    ------
+    ValueError
+        If they are neither integers nor booleans, or have a number beyond int64.
+    """
+    if labels.dtype == bool:
+        return labels.astype(np.uint8)
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"The {name} is of type {labels.dtype}; objects are integers, 0 = background. Convert it."
+        )
+    if labels.dtype == np.uint64 and labels.max(initial=0) > np.iinfo(np.int64).max:
+        raise ValueError(
+            f"The {name} holds label {int(labels.max())}; the largest number that can be compared is "
+            f"{np.iinfo(np.int64).max}. Number the objects anew."
+        )
+    return labels
 
 
 def same_shape(reference: NDArray[Any], result: NDArray[Any]) -> None:
