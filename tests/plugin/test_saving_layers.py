@@ -1,5 +1,6 @@
 """Every labels layer that somebody paints on is saved, or the window says that it is not."""
 
+import shutil
 import sys
 
 import numpy as np
@@ -232,6 +233,32 @@ def test_a_prediction_that_was_painted_on_outlives_the_next(work, name):
     assert state.keeper.flush()
     kind = LabelKind.INSTANCES if name == "cells" else LabelKind.CLASSES
     assert saved(state, layer).kind is kind
+
+
+def test_what_is_painted_while_a_prediction_runs_is_not_predicted_over(work):
+    state, _ = work
+    results = predict(state, 0)
+    results.cells.paint((2, 20, 20), 9)
+    painted = results.cells.data[2].copy()
+    predict(state, 1, 3, before=results)
+    cells = np.ones((32, 32), np.int32)
+    results.write(FramePrediction(2, 2, 4, cells.astype(np.float32), cells, cells), 0.5)
+    assert np.array_equal(results.cells.data[2], painted)
+    assert results.maps(2)[0].all(), "what the network says of the frame is kept"
+    assert state.keeper.flush()
+    assert saved(state, results.cells).annotated == (2,)
+
+
+def test_frames_whose_files_are_taken_away_are_saved_again(work):
+    state, layer = work
+    layer.paint((0, 9, 9), 1)
+    layer.paint((1, 9, 9), 2)
+    layer.undo()
+    assert state.keeper.flush()
+    shutil.rmtree(state.project.path / "annotations")
+    layer.paint((2, 9, 9), 1)
+    assert state.keeper.flush()
+    assert saved(state, layer).annotated == (0, 2)
 
 
 def test_corrected_cells_that_are_learned_from_are_saved_whole(work):

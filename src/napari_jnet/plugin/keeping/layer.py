@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, partial
@@ -216,7 +216,8 @@ class KeptLayer:
         roles = {**project.roles, **parcel.roles}
         annotated, given = set(project.annotated), {}
         others = Counter(roles.get(number, "") for number in annotated)
-        for position, read in sorted(parcel.frames.items()):
+        frames = self._gone(annotated) | dict(parcel.frames)
+        for position, read in sorted(frames.items()):
             labels, number = read(), self.stack.frame_numbers[position]
             total = checksum(labels)
             if self._sums.get(position) != total:
@@ -234,6 +235,15 @@ class KeptLayer:
         if roles != project.roles:
             project.set_roles(roles)
         return Stored(project, datetime.now().astimezone(), given)
+
+    def _gone(self, annotated: Collection[int]) -> dict[int, Callable[[], NDArray[Any]]]:
+        """Return the frames that were on disk and whose files somebody took away: saved once more."""
+        empty = checksum(np.zeros_like(self.frame(0)))  # such frames have no file
+        numbers = self.stack.frame_numbers
+        gone = [p for p, t in self._sums.items() if t != empty and numbers[p] not in annotated]
+        for position in gone:
+            del self._sums[position]
+        return {p: partial(self.frame, p) for p in gone}
 
     def _next_role(
         self, parcel: Parcel, number: int, labels: NDArray[Any], others: Mapping[str, int]

@@ -150,6 +150,8 @@ class Arrival:
         assert self.results is not None
         self.results.write(event, self._used.segmentation_threshold)
         self._session.results = self.results
+        if event.position in self.results.edited:
+            self.told.add("What you painted on while this ran is kept as it is, without new cells.")
         self.told.count(int(event.instances.max(initial=0)))
         self._further(event.count)
 

@@ -173,7 +173,8 @@ class Results:
         """Write one predicted frame, or region of one, into the layers.
 
         Cells of a region get numbers that the rest of its frame does not have; one that reached
-        into the region from outside keeps what is outside.
+        into the region from outside keeps what is outside.  Of a frame that somebody painted on while
+        the prediction ran only the maps are new; the layers stay as they were painted.
         """
         for name in self.missing:
             self.make(name)
@@ -182,6 +183,8 @@ class Results:
         self._frame(self.probability, position)[box] = prediction.segmentation
         self._frame(self.distance_map, position)[box] = prediction.distance
         self._note(position, prediction.number, region)
+        if position in self.edited:
+            return
         self._frame(pixels(self.segmentation), position)[box] = prediction.segmentation > threshold
         cells = self._frame(pixels(self.cells), position)
         cells[box] = 0
