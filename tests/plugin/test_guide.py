@@ -3,11 +3,14 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from napari.components import ViewerModel
 from qtpy.QtCore import QPoint, QRect, Qt, QUrl
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QWidget
 
+from napari_jnet.plugin.annotate.layers import new_annotation
 from napari_jnet.plugin.session import session
 from napari_jnet.plugin.workbench import guide
 from napari_jnet.plugin.workbench.guide import Spotlight, find_button
@@ -188,3 +191,39 @@ def test_the_ring_scrolls_with_its_button(qtbot):
     area.setWidget(content)
     Spotlight(window).move_to(button)
     assert any(type(child) is QFrame for child in content.children())
+
+
+def test_the_guide_explains_the_kind_that_is_painted(settings, qtbot):
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((3, 32, 32)))
+    workbench = Workbench(viewer)
+    qtbot.addWidget(workbench)
+    workbench.show_step("annotate")
+    assert "own number" in workbench.guide.text
+    new_annotation(session(viewer), "scribbles")
+    qtbot.waitUntil(lambda: "Draw a few strokes" in workbench.guide.text, timeout=LATER)
+    assert "own number" not in workbench.guide.text
+    new_annotation(session(viewer), "classes")
+    qtbot.waitUntil(lambda: "classes in two frames" in workbench.guide.text, timeout=LATER)
+
+
+def test_measure_is_ticked_when_cells_are_measured(settings, qtbot):
+    viewer = ViewerModel()
+    workbench = Workbench(viewer)
+    qtbot.addWidget(workbench)
+    assert workbench.steps_row.state("measure") == "open"
+    session(viewer).measured = 3
+    qtbot.waitUntil(lambda: workbench.steps_row.state("measure") == "done", timeout=LATER)
+
+
+def test_the_steps_take_all_the_height_of_the_dock(workbench, qtbot):
+    from napari._qt.widgets.qt_viewer_dock_widget import QtViewerDockWidget
+
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    dock = QtViewerDockWidget(parent, workbench, name="Workbench", area="right")
+    qtbot.addWidget(dock)
+    dock.resize(420, 900)
+    dock.show()
+    qtbot.waitExposed(dock)
+    assert workbench.page.mapTo(workbench, QPoint(0, workbench.page.height())).y() > 860 - 40

@@ -137,3 +137,12 @@ def test_what_cannot_become_int32_is_said_and_nothing_changes(painting, tmp_path
     assert "New annotation" in widget.message.text
     assert layer.selected_label != UNKNOWN
     assert not widget.tools.unknown_button.isChecked()
+
+
+def test_unknown_is_grey_in_labels_of_any_origin(painting):
+    widget, layer = painting(np.uint8)
+    cells = layer.colormap.map(np.arange(1, 40))
+    widget.tools.unknown_button.click()
+    red, green, blue, _ = layer.colormap.map(UNKNOWN).ravel()
+    assert red == green == blue
+    np.testing.assert_array_equal(layer.colormap.map(np.arange(1, 40)), cells)

@@ -258,3 +258,13 @@ def test_a_dataset_that_is_dropped_on_the_dock_is_loaded(tmp_path, qtbot, kind):
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=10000)
     assert not drop(widget, "https://example.org/cells.tif")
     assert not drop(widget, *[QUrl.fromLocalFile(str(root)).toString()] * 2)
+
+
+def test_images_that_differ_in_size_are_said_before_they_are_loaded(qtbot, tmp_path):
+    for name, shape in (("a", (24, 32)), ("b", (40, 20)), ("c", (24, 32))):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros(shape, np.uint8))
+    widget = LoadWidget(ViewerModel())
+    qtbot.addWidget(widget)
+    widget.set_path(tmp_path)
+    qtbot.waitUntil(lambda: "differ in size" in widget.description.text(), timeout=TIMEOUT)
+    assert "filled up to 40 × 32" in widget.description.text()

@@ -10,6 +10,8 @@ pytest.importorskip("napari")
 from qtpy.QtCore import Qt
 
 from napari_jnet.measurements import measure_frame
+from napari_jnet.plugin.predict.scopes import region_layer
+from napari_jnet.plugin.session import session
 
 TIMEOUT = 30_000
 
@@ -62,6 +64,17 @@ def test_a_row_selects_the_cell_and_a_cell_its_row(qtbot, viewer, widget):
     assert viewer.layers.selection.active.name == "truth"
     centre = np.array(widget.measured[row][1].centroid)
     np.testing.assert_allclose(viewer.scene.camera.center[-2:], centre)
+    ring = viewer.layers["measured cell"]
+    assert len(ring.data) == 1
+    assert region_layer(viewer) is None
+    middle = (3, *widget.measured[row][1].centroid_px)
+    np.testing.assert_allclose(np.mean(ring.data[0], axis=0), middle)
+    np.testing.assert_allclose(ring.scale, layer.scale)
+    widget.table.choose(0)
+    assert len(ring.data) == 1
+    assert ring.data[0][0, 0] == 0
+    assert session(viewer).measured == len(widget.measured)
+    widget.table.choose(row)
     widget.table.sortByColumn(2, Qt.DescendingOrder)
     layer.selected_label = 5
     assert widget.measured[widget.table.row][0] == 3

@@ -139,6 +139,8 @@ class Session:
         An `Offer` to go on with the newest project of the image that holds something, or None.
     projects
         An `Offer` of every project of the image, the newest first, and damaged ones at the end.
+    measured
+        How many cells the table of Measure has.
     trouble
         What is damaged in the files of this work, and what to do, in words; "" if nothing is known.
     step
@@ -160,6 +162,7 @@ class Session:
     saving_changed = Signal(object)
     offer_changed = Signal(object)
     projects_changed = Signal(object)
+    measured_changed = Signal(int)
     trouble_changed = Signal(str)
     step_changed = Signal(str)
 
@@ -171,6 +174,7 @@ class Session:
     saving = Shared(SaveStatus())
     offer = Shared()
     projects = Shared(())
+    measured = Shared(0)
     trouble = Shared("")
     step = Shared("stack")
 

@@ -155,7 +155,7 @@ class ClassTable(AnnotatePart):
 
     def _new_name(self) -> str:
         names = {name for name, _ in self.legend}
-        numbers = range(len(names) - self._first + 1, 10_000)
+        numbers = range(len(self.legend), 10_000)  # the number that it is painted with
         return next(f"class {n}" for n in numbers if f"class {n}" not in names)
 
     def _name_of(self, number: int) -> str:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from napari.utils.colormaps import CyclicLabelColormap
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -20,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_jnet.data.stack import UNKNOWN, LabelKind
 from napari_jnet.plugin.annotate.actions import background_label
 from napari_jnet.plugin.annotate.keep_cells import KeepCells
+from napari_jnet.plugin.annotate.layers import annotation_options
 from napari_jnet.plugin.annotate.next_number import Outlines, next_number, remember_next, wants_next
 from napari_jnet.plugin.annotate.part import AnnotatePart
 from napari_jnet.plugin.correct.edits import hold_labels
@@ -176,6 +178,8 @@ class PaintTools(AnnotatePart):
     def _use_brush(self, number: int, on: bool) -> None:
         layer = self._activate()
         hold_labels(layer, number, 0)
+        if number == UNKNOWN and isinstance(layer.colormap, CyclicLabelColormap):
+            layer.colormap = annotation_options(LabelKind.INSTANCES)["colormap"]  # unknown is grey
         if layer.selected_label > background_label(self._book.kind):
             self._last = layer.selected_label
         layer.selected_label = number if on else self._last
@@ -283,7 +287,7 @@ class PaintTools(AnnotatePart):
             return legend[number][0]
         if self._book.kind is LabelKind.INSTANCES:
             return f"cell {number}" if number > 0 else "background"
-        return f"class {number - background_label(self._book.kind)}"
+        return f"class {number}"
 
     def _unknown_clicked(self, on: bool) -> None:
         self.attempt(partial(self.use_unknown_brush, on))

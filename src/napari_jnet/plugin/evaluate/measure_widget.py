@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ from napari_jnet.plugin.layers import (
     world_matrix,
 )
 from napari_jnet.plugin.places import frame_numbers, show_place
-from napari_jnet.plugin.session import Lifetime, same, switch
+from napari_jnet.plugin.predict.result_layers import placement
+from napari_jnet.plugin.session import METADATA_KEY, Lifetime, same, switch
 from napari_jnet.plugin.tables import ResultTable, write_csv
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ __all__ = ["MeasureWidget"]
 
 
 class MeasureWidget(JobWidget):
-    """Measures the cells of a labels layer; a click on a row selects its cell, and the other way.
+    """Measures the cells of a labels layer; a click on a row circles its cell, and the other way.
 
     Measurements stay in the table and do not go into ``layer.features``, where the names of classes
     are.
@@ -58,6 +60,7 @@ class MeasureWidget(JobWidget):
         self._rows: dict[tuple[int, int], int] = {}  # position and label -> row
         self._layer: Any | None = None
         self._request: Request | None = None
+        self._ring: Any | None = None  # the layer with a circle around the chosen cell
         self._notes: list[str] = []
         self._link = Lifetime()
         self._lifetime.at_end(self._link.end)
@@ -175,8 +178,30 @@ class MeasureWidget(JobWidget):
         at = centroid if layer.ndim == len(centroid) else (position, *centroid)
         show_place(self._viewer, layer, at, found.diameter_px)
         switch(layer, True)
+        self._mark(layer, at, found.diameter_px)
         self._viewer.layers.selection.active = layer
         layer.selected_label = found.label
+
+    def _mark(self, layer: Any, at: Sequence[float], size: float) -> None:
+        """Draw a circle around a cell, in a layer of its own, which is made for the first one."""
+        ring = self._ring
+        if ring is None or not self._there(ring) or ring.ndim != layer.ndim:
+            self._ring = ring = self._viewer.add_shapes(
+                ndim=layer.ndim,
+                name="measured cell",
+                metadata={METADATA_KEY: {"role": "mark"}},  # no region to predict
+                **placement(layer),
+            )
+            ring.mode = "pan_zoom"
+        radius = 0.75 * max(size, 2.0)
+        corners = np.tile(np.round(np.asarray(at, float)), (4, 1))
+        corners[:, -2] = at[-2] + radius * np.array([-1, -1, 1, 1])
+        corners[:, -1] = at[-1] + radius * np.array([-1, 1, 1, -1])
+        ring.selected_data = set(range(len(ring.data)))
+        ring.remove_selected()
+        width = max(0.06 * size, 0.5)
+        ring.add_ellipses(corners, edge_width=width, edge_color="yellow", face_color="transparent")
+        ring.selected_data = set()
 
     def _label_selected(self, _event: Any = None) -> None:
         layer = self._layer
@@ -221,6 +246,7 @@ class MeasureWidget(JobWidget):
         for column in range(2, len(self.table.columns)):
             unknown = bool(rows) and all(values[column] is None for values in rows)
             self.table.setColumnHidden(column, unknown)
+        self._session.measured = len(rows)
         frames = len({position for position, _ in self.measured})
         said = f"{len(rows)} cell(s) in {frames} frame(s)."
         if not rows:

@@ -74,6 +74,8 @@ def use_as_annotation(session: Session, results: Results, *, overwrite: bool = F
         session.book.set_role(position, "training")
     if not changed:
         return f"{NOTHING} ({name}). {left_out or 'All of it is painted already.'}"
+    if kind is not LabelKind.INSTANCES and results.classes is None:
+        left_out = "These labels are of classes, so all cells became one class."
     return f"{what} into {annotation.name!r} ({name}); Ctrl+Z takes it back. {left_out}".strip()
 
 

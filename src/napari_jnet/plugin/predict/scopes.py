@@ -123,8 +123,10 @@ def region_layer(viewer: Any) -> Any | None:
     from napari.layers import Shapes
 
     shapes = [layer for layer in viewer.layers if isinstance(layer, Shapes)]
-    ours = [s for s in shapes if s.metadata.get(METADATA_KEY, {}).get("role") == "region"]
-    return (ours or shapes or [None])[-1]
+    roles = [s.metadata.get(METADATA_KEY, {}).get("role", "") for s in shapes]
+    ours = [s for s, role in zip(shapes, roles, strict=True) if role == "region"]
+    others = [s for s, role in zip(shapes, roles, strict=True) if not role]
+    return (ours or others or [None])[-1]
 
 
 def draw_region(viewer: Any, image: Any) -> Any:

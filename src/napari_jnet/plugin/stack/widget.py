@@ -365,12 +365,30 @@ def stack_words(stack: Stack, *, project: bool = False) -> str:
         f"{'project' if project else _FORMATS.get(stack.format, stack.format)}: {stack.name}",
         f"{size_words(stack)}{numbers}",
     ]
+    lines += _sizes_differ(stack)
     lines += stack.notes
     truths = {
         name: truth for name, truth in stack.annotations.items() if not project or name == PAINTED
     }
     lines += [f"{name}: {_truth(truth)}" for name, truth in truths.items()]
     return "\n".join(lines if truths else [*lines, "nothing painted" if project else "no labels"])
+
+
+def _sizes_differ(stack: Stack) -> list[str]:
+    """Say that the images of a folder differ in size, and what is made of them."""
+    from napari_jnet.data.folder import frame_shapes, largest_frame
+
+    if stack.format != "folder":
+        return []
+    try:
+        if len(set(frame_shapes(stack))) < 2:
+            return []
+        size = " × ".join(str(n) for n in largest_frame(stack))
+    except (ValueError, OSError):
+        return []  # said of the image that cannot be read, when it is shown
+    return [
+        f"The images differ in size: smaller ones are filled up to {size}; what is added is unknown."
+    ]
 
 
 def _truth(annotation: Annotation) -> str:

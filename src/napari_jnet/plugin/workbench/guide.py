@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.forms import WrappedLabel
 from napari_jnet.plugin.theme import color, set_style
 from napari_jnet.plugin.workbench.steps import Step
@@ -114,10 +115,10 @@ class GuidePanel(QFrame):
         """What is said of the step, as it is read."""
         return f"{self._title.text()} {self._text.text()}"
 
-    def show_step(self, number: int, step: Step) -> None:
-        """Say what a step is for."""
+    def show_step(self, number: int, step: Step, kind: LabelKind = LabelKind.INSTANCES) -> None:
+        """Say what a step is for, where labels of this kind are painted."""
         self._title.setText(f"<b>{number}. {step.title}</b>")
-        self._text.setText(f"{step.purpose} {_more()}".strip())
+        self._text.setText(f"{step.purpose_for(kind)} {_more()}".strip())
 
     def offer_sample(self, wanted: bool) -> None:
         """Offer sample cells, where there is no image yet."""

@@ -53,6 +53,8 @@ class Facts:
         The mean score of the frames that were evaluated, None where none was.
     score_name
         What that score is.
+    measured
+        Cells that the table of measures has.
     unfinished
         Epochs of the last training, where it was stopped before its end; 0 where it was not.
     unsaved
@@ -81,6 +83,7 @@ class Facts:
     predicted: int = 0
     score: float | None = None
     score_name: str = "SEG"
+    measured: int = 0
     unfinished: int = 0
     unsaved: str = ""
 
@@ -238,7 +241,7 @@ def step_states(facts: Facts) -> dict[str, str]:
         "train": facts.model and not facts.new_frames and facts.training == "idle",
         "predict": facts.predicted > 0,
         "evaluate": facts.score is not None,
-        "measure": False,
+        "measure": facts.measured > 0,
     }
     states = {name: "done" if is_done else "open" for name, is_done in done.items()}
     wanted = advise(facts).step
@@ -275,6 +278,7 @@ def facts_of(session: Any, new_frames: int = 0, unfinished: int = 0) -> Facts:
         new_frames=new_frames,
         unfinished=unfinished,
         predicted=0 if results is None else len(results.done),
+        measured=session.measured,
         unsaved=saving.text if saving.failed else "",
         **_painted(session.book),
     )

@@ -13,7 +13,17 @@ from napari_jnet.plugin.workbench.hints import Facts, facts_of
 __all__ = ["Situation"]
 
 _LATER_MS = 100
-_CHANGES = ("image", "annotation", "project", "model", "results", "training", "saving", "offer")
+_CHANGES = (
+    "image",
+    "annotation",
+    "project",
+    "model",
+    "results",
+    "training",
+    "saving",
+    "offer",
+    "measured",
+)
 
 
 class Situation(QObject):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from napari_jnet.data.stack import LabelKind
 
 if TYPE_CHECKING:
     import napari
@@ -28,12 +31,19 @@ class Step:
         What it is for, in two or three sentences.
     widget
         Module and class of its widget, ``module:Class``; imported when it is first shown.
+    by_kind
+        What it is for where other labels than cells are painted.
     """
 
     name: str
     title: str
     purpose: str
     widget: str
+    by_kind: Mapping[LabelKind, str] = field(default_factory=dict)
+
+    def purpose_for(self, kind: LabelKind) -> str:
+        """Say what it is for where labels of this kind are painted."""
+        return self.by_kind.get(kind, self.purpose)
 
 
 STEPS: tuple[Step, ...] = (
@@ -53,6 +63,14 @@ STEPS: tuple[Step, ...] = (
         "Each cell has its own number: an outline takes the next one by itself, with the brush M does. "
         "The table says which frames are painted, and which are learned from or only checked against.",
         "annotate.widget:AnnotateWidget",
+        {
+            LabelKind.CLASSES: "Paint the classes in two frames: each number is a class, and what is "
+            "unpainted counts as background. A click in the table of classes chooses what the brush paints. "
+            "The table of frames says which are learned from or only checked against.",
+            LabelKind.SCRIBBLES: "Draw a few strokes in one frame or more: 1 on background, 2 and up on "
+            "the classes; what is unpainted is unknown. Where the network errs, draw more strokes. "
+            "The table of frames says which are learned from or only checked against.",
+        },
     ),
     Step(
         "train",

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QSize
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QScrollArea, QStackedWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QScrollArea, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
+from napari_jnet.data.stack import LabelKind
 from napari_jnet.plugin.forms import MessageLine, dropped_path
 from napari_jnet.plugin.job_widget import JobWidget
 from napari_jnet.plugin.keeping.remedy_button import RemedyButton
@@ -46,12 +47,15 @@ class Workbench(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self.setAcceptDrops(True)
+        # napari leaves room below a dock that does not say that it wants the height
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._viewer = napari_viewer
         self._session = session(napari_viewer)
         self._docked = False
         self._lifetime = lifetime = Lifetime()
         self.destroyed.connect(lambda *_: lifetime.end())
         self._pages: dict[str, QWidget] = {}
+        self._kind = LabelKind.INSTANCES  # of what is painted
         self.hint_line = HintLine(self._go)
         self.steps_row = StepsRow(self._go)
         self._stack = QStackedWidget()
@@ -113,7 +117,7 @@ class Workbench(QWidget):
         self.steps_row.choose(name)
         self.hint_line.at_step(name)
         self.status_row.at_step(name)
-        self.guide.show_step(STEPS.index(step) + 1, step)
+        self._explain()
         self._point()
         return self._pages[name]
 
@@ -171,10 +175,16 @@ class Workbench(QWidget):
         return page
 
     def _show_facts(self, facts: Facts) -> None:
+        self._kind = facts.kind
+        self._explain()
         self.hint_line.show_hint(advise(facts))
         self.steps_row.show_states(step_states(facts))
         self.guide.offer_sample(not facts.image)
         self._point()
+
+    def _explain(self) -> None:
+        step = step_named(self._session.step)
+        self.guide.show_step(STEPS.index(step) + 1, step, self._kind)
 
     def _point(self) -> None:
         """Ring what is to be pressed next, while the guide is open."""
