@@ -16,6 +16,7 @@ from psygnal import Signal
 
 from napari_jnet.plugin.keys import bind_keys, key_table, keyboard, with_key
 from napari_jnet.plugin.keys import listing as module
+from napari_jnet.plugin.keys.dialog import KeysDialog
 from napari_jnet.plugin.keys.listing import KEYS, KeyTable, keys_of_napari, parse_key
 from napari_jnet.plugin.session import Lifetime, session
 
@@ -216,3 +217,13 @@ def test_tooltips_name_the_key(table) -> None:
 
 def test_there_is_one_table() -> None:
     assert key_table() is key_table()
+
+
+def test_the_list_opens_where_napari_names_its_actions_otherwise(
+    qtbot, viewer, monkeypatch
+) -> None:
+    other = SimpleNamespace(shortcuts=SimpleNamespace(shortcuts={"napari:new_name": []}))
+    monkeypatch.setattr("napari_jnet.plugin.keys.dialog.get_settings", lambda: other)
+    dialog = KeysDialog(session(viewer), None)
+    qtbot.addWidget(dialog)
+    assert dialog.fields.keys() == KEYS.keys()

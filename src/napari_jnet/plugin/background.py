@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
 __all__ = ["Background"]
+
+_Told = Callable[[Any], None] | None
 
 
 class _Bell(QObject):
@@ -30,8 +31,8 @@ class _Bell(QObject):
 class Background:
     """Runs short tasks in order; for long jobs with events there is `Relay`.
 
-    napari asks nothing about them when its window closes: whoever submits a task that must not be
-    lost waits for it.
+    Its thread lives as long as there are tasks.  napari asks nothing about them when its window
+    closes: whoever submits a task that must not be lost waits for it.
 
     Parameters
     ----------
@@ -40,16 +41,18 @@ class Background:
     """
 
     def __init__(self, name: str) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._answers: deque[tuple[Callable[[Any], None] | None, Any]] = deque()
-        self._waiting: set[Future[None]] = set()
+        self._name = name
+        self._tasks: deque[tuple[Callable[[], Any], _Told, _Told]] = deque()
+        self._answers: deque[tuple[_Told, Any]] = deque()
+        self._change = threading.Condition()
+        self._at_work = False
         self._closed = threading.Event()
         self._bell = _Bell(self._deliver)
 
     @property
     def busy(self) -> bool:
         """Whether a task is under way, or its answer not told yet."""
-        return bool(self._waiting or self._answers)
+        return not self._closed.is_set() and bool(self._at_work or self._answers)
 
     def submit(
         self,
@@ -68,20 +71,11 @@ class Background:
         """
         if self._closed.is_set():
             return
-
-        def run() -> None:
-            if self._closed.is_set():
-                return
-            try:
-                answer = (then, task())
-            except Exception as error:  # noqa: BLE001 - the boundary of the thread: told by `failed`
-                answer = (failed, error)
-            self._answers.append(answer)
-            self._ring()
-
-        future = self._pool.submit(run)
-        self._waiting.add(future)
-        future.add_done_callback(self._waiting.discard)
+        with self._change:
+            self._tasks.append((task, then, failed))
+            begins, self._at_work = not self._at_work, True
+        if begins:  # no daemon: Python waits for it at its end, so that no save is cut short
+            threading.Thread(target=self._work, name=self._name, daemon=False).start()
 
     def wait(self, timeout_s: float = 30.0) -> None:
         """Wait for all tasks and tell their answers; called in the window's thread.
@@ -92,16 +86,34 @@ class Background:
             If they take longer.
         """
         while self.busy:
-            for future in list(self._waiting):
-                future.result(timeout_s)
+            with self._change:
+                if not self._change.wait_for(lambda: not self._at_work, timeout_s):
+                    raise TimeoutError(
+                        f"The tasks of {self._name!r} take longer than {timeout_s:g} s; wait again."
+                    )
             self._deliver()
 
     def close(self) -> None:
         """Drop the tasks that wait, and let the one under way end; nothing is told any more."""
         self._closed.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._waiting.clear()
+        with self._change:
+            self._tasks.clear()
         self._answers.clear()
+
+    def _work(self) -> None:
+        while True:
+            with self._change:
+                if not self._tasks:
+                    self._at_work = False
+                    self._change.notify_all()
+                    return
+                task, then, failed = self._tasks.popleft()
+            try:
+                answer = (then, task())
+            except Exception as error:  # noqa: BLE001 - the boundary of the thread: told by `failed`
+                answer = (failed, error)
+            self._answers.append(answer)
+            self._ring()
 
     def _ring(self) -> None:
         try:

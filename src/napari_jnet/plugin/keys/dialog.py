@@ -154,7 +154,9 @@ class KeysDialog(QDialog):
         form = _form("napari's own, while painting", column)
         theirs = get_settings().shortcuts.shortcuts
         for name, words in _NAPARI.items():
-            form.addRow(words, QLabel(" or ".join(str(k) for k in theirs[f"napari:{name}"])))
+            keys = theirs.get(f"napari:{name}")  # None where another napari calls it otherwise
+            if keys is not None:
+                form.addRow(words, QLabel(" or ".join(str(key) for key in keys)))
         form.addRow("Take the last change back", QLabel("Ctrl+Z"))
         form.addRow(small_label("Change these in napari's preferences, under Shortcuts."))
         area = QScrollArea()
