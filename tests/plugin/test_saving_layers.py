@@ -21,6 +21,7 @@ from napari_jnet.plugin.layer_combos import LayerCombo
 from napari_jnet.plugin.layers import image_stack
 from napari_jnet.plugin.predict.results import add_results
 from napari_jnet.plugin.session import Lifetime, session
+from napari_jnet.plugin.train.feed import FrameFeed, labels_now
 from napari_jnet.plugin.workbench.hints import facts_of
 
 
@@ -259,6 +260,20 @@ def test_frames_whose_files_are_taken_away_are_saved_again(work):
     layer.paint((2, 9, 9), 1)
     assert state.keeper.flush()
     assert saved(state, layer).annotated == (0, 2)
+
+
+def test_a_training_hears_that_the_labels_mean_something_else_now(work):
+    state, layer = work
+    layer.paint((0, 9, 9), 1)
+    layer.paint((0, 20, 20), 2)
+    state.book.wait()
+    feed = FrameFeed(labels_now(state))
+    state.book.set_kind("scribbles")
+    layer.paint((1, 9, 9), 1)
+    feed.put(state.book, [1])
+    new = {frame.name[-4:]: frame for frame in feed.take()}["t001"]
+    assert new.kind is LabelKind.CLASSES
+    assert set(np.unique(new.labels)) == {UNKNOWN, 0}, "a stroke of background is no cell"
 
 
 def test_corrected_cells_that_are_learned_from_are_saved_whole(work):

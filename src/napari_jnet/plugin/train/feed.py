@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_jnet.data.stack import AnnotatedFrame
 from napari_jnet.plugin.layers import PaintedPlanes, TrainingInput, pixels, training_input
+from napari_jnet.plugin.legend import class_legend
 from napari_jnet.plugin.session import Session
 
 __all__ = ["FrameFeed", "labels_now"]
@@ -76,7 +77,7 @@ class FrameFeed:
             return self._data
 
     def put(self, book: Any, positions: Iterable[int]) -> None:
-        """Copy the frames at these positions, and all roles; called in the window's thread.
+        """Copy the frames at these positions, all roles and the kind; called in the window's thread.
 
         Parameters
         ----------
@@ -93,7 +94,13 @@ class FrameFeed:
             before.source, {**before.copied, **new}, before.empty - frozenset(new)
         )
         with self._lock:
-            self._data = dataclasses.replace(data, labels=planes, roles=book.roles)
+            self._data = dataclasses.replace(
+                data,
+                labels=planes,
+                roles=book.roles,
+                kind=book.kind,  # where the network cannot learn it, the training goes on as it was
+                legend=class_legend(book.layer, book.kind),
+            )
             self._new = True
 
     def take(self) -> list[AnnotatedFrame] | None:

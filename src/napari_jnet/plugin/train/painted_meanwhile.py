@@ -36,6 +36,7 @@ class PaintedMeanwhile(QObject):
         self._timer.timeout.connect(self.hand_over)
         lifetime.connect(book.edited, self._edited)
         lifetime.connect(book.roles_changed, self._roles_changed)
+        lifetime.connect(book.kind_changed, self._kind_changed)
         lifetime.at_end(self._timer.stop)
 
     def begin(self, feed: FrameFeed) -> None:
@@ -64,6 +65,10 @@ class PaintedMeanwhile(QObject):
     def _roles_changed(self, _positions: Iterable[int]) -> None:
         if self._feed is not None and self._book.layer is self._layer:
             self._later()
+
+    def _kind_changed(self, _kind: Any) -> None:
+        if self._feed is not None and self._book.kind is not self._feed.data.kind:
+            self._roles_changed(())
 
     def _later(self) -> None:
         if not self._timer.isActive():
