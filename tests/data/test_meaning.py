@@ -216,6 +216,15 @@ class TestNumbers:
         assert np.array_equal(background, cells())
         assert np.array_equal(open_stack(path, unlabelled="unknown").annotation().frame(0), labels)
 
+    @pytest.mark.parametrize("place", [masks, volume])
+    @pytest.mark.parametrize("said", [None, "background"])
+    def test_a_frame_of_unknown_pixels_is_no_frame_without_objects(self, tmp_path, place, said):
+        first, unknown = cells().astype(np.int32), np.full((SIDE, SIDE), -1, np.int32)
+        stored = [first, unknown, first]
+        path = place(tmp_path, stored if place is masks else np.stack(stored))
+        found = open_stack(path, unlabelled=said).annotation()
+        assert (found.frame_numbers, found.ignored, found.empty) == ((0, 2), (1,), frozenset())
+
     def test_minus_one_beside_0_is_unknown(self, tmp_path):
         labels = cells().astype(np.int32)
         labels[:3] = UNKNOWN

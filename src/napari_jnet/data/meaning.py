@@ -252,10 +252,13 @@ class _Decided:
 
     @cached_property
     def ignored(self) -> tuple[int, ...]:
-        if self._unlabelled == "background":
-            return ()
-        unknown = self._unlabelled == "unknown" or self._stored.pages or self._scribbles
-        return tuple(n for n, at in self._stored.looks.items() if unknown and not at.values.size)
+        unknown = self._unlabelled == "unknown" or self._scribbles
+        unknown = unknown or (self._stored.pages and self._unlabelled is None)
+        return tuple(
+            n
+            for n, at in self._stored.looks.items()
+            if not at.values.size and (unknown or (not at.zero and not self._minus_is_background))
+        )
 
     @property
     def empty(self) -> frozenset[int]:
