@@ -318,6 +318,28 @@ def test_a_kill_while_the_files_take_their_names_mixes_nothing(
     assert not list(copy.glob(".*"))
 
 
+@pytest.mark.parametrize("name", ["probability", "instances"])
+def test_a_disk_that_is_full_before_the_first_frame_leaves_the_former_result(
+    tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    stack = open_stack(dataset, sequence="01")
+    write(tmp_path, stack, 3)
+    before, real = content(tmp_path), tifffile.TiffWriter.write
+
+    def full(self: tifffile.TiffWriter, *arguments: object, **more: object) -> object:
+        if name in self.filehandle.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, *arguments, **more)
+
+    monkeypatch.setattr(tifffile.TiffWriter, "write", full)
+    with (
+        pytest.raises(OutputError, match=f"{name}.tif cannot be written: the disk is full"),
+        ResultWriter(tmp_path, stack) as writer,
+    ):
+        writer.write(prediction(stack, 0, 5))
+    assert content(tmp_path) == before
+
+
 @pytest.mark.parametrize("name", ["distance", "mask"])
 def test_a_full_disk_leaves_the_same_frames_in_all_files(
     tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -105,9 +105,10 @@ class PageWriter:
         with writing(self._shown):
             try:
                 self._tiff.close()
-                if self._broken:
-                    _end_after(self._partial, self._planes)
-                self._correct_description()
+                if self._written:
+                    if self._broken:
+                        _end_after(self._partial, self._planes)
+                    self._correct_description()
             finally:
                 self._tiff = None
                 if self._written:
