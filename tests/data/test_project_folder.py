@@ -89,6 +89,30 @@ def test_a_frame_of_zeros_has_no_file(project):
     assert list((project.path / "annotations").iterdir()) == []
 
 
+def test_a_frame_that_is_said_to_be_empty_is_annotated(project):
+    nothing = np.zeros((24, 32), np.int32)
+    project.write_frame(2, painted())
+    project.write_frame(7, nothing, empty=True)
+    assert project.assign_role(7) == "training"
+    again = Project.open(project.path)
+    assert again.annotated == (2, 7)
+    assert again.empty == {7}
+    truth = again.open_stack().annotation()
+    assert truth.empty == {7}
+    assert "without objects: 1 (7)" in truth.summary()
+    assert [frame.labels.any() for frame in again.frames()] == [True, False]
+    again.write_frame(7, nothing)
+    assert again.annotated == (2,)
+
+
+def test_zeros_do_not_say_that_scribbles_are_empty(project):
+    project.set_kind(LabelKind.SCRIBBLES)
+    with pytest.raises(ValueError, match="in scribbles 0 is unknown"):
+        project.write_frame(7, np.zeros((24, 32), np.int32), empty=True)
+    project.write_frame(7, np.ones((24, 32), np.int32), empty=True)
+    assert project.empty == frozenset()
+
+
 def test_labels_are_compressed_in_one_strip(project):
     project.write_frame(7, painted(3))
     with tifffile.TiffFile(project.path / "annotations" / "t007.tif") as file:

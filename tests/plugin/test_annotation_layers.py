@@ -97,10 +97,11 @@ def test_the_rest_becomes_unknown_or_background():
     assert painted.tolist() == [[0, 1, -1]]
 
 
-@pytest.mark.parametrize("change", [rest_is_unknown, rest_is_background])
-def test_the_rest_of_nothing_is_refused(change):
+def test_the_rest_of_nothing_is_background_but_not_unknown():
+    assert rest_is_background(plane([0, 0, -1]), CELLS).tolist() == [[0, 0, 0]]
+    assert rest_is_background(plane([0, 0, -1]), SCRIBBLES).tolist() == [[1, 1, 1]]
     with pytest.raises(ValueError, match="paint a cell first"):
-        change(plane([0, 0, -1]), CELLS)
+        rest_is_unknown(plane([0, 0, -1]), CELLS)
 
 
 def test_scribbles_have_no_rest_to_make_unknown():

@@ -202,7 +202,9 @@ def test_what_was_rescued_and_then_saved_is_not_offered(monkeypatch, painting, p
         patch.setattr(
             Project,
             "write_frame",
-            lambda own, *what: (refuse if projects in own.path.parents else write)(own, *what),
+            lambda own, *what, **said: (refuse if projects in own.path.parents else write)(
+                own, *what, **said
+            ),
         )
         window.close()
         assert len(list(Path.home().glob("napari-jnet-rescued-*"))) == 1
@@ -219,7 +221,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(monkeypatch, painting):
     layer.paint((2, 20, 20), 3)
     assert state.keeper.flush()
 
-    def full(self, number, labels):
+    def full(self, number, labels, **said):
         raise OSError(errno.ENOSPC, "the disk is full. Free some space.")
 
     with monkeypatch.context() as patch:
@@ -237,7 +239,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(monkeypatch, painting):
 def test_a_layer_deleted_while_the_disk_is_full_is_not_lost(monkeypatch, painting):
     state, layer = painting
 
-    def full(self, number, labels):
+    def full(self, number, labels, **said):
         raise OSError(errno.ENOSPC, "the disk is full. Free some space.")
 
     with monkeypatch.context() as patch:
@@ -474,7 +476,7 @@ def test_going_on_protects_the_cells_and_paints_a_new_one(make_napari_viewer_pro
     assert other.annotation.preserve_labels
 
 
-def refuse(self, number, labels):
+def refuse(self, number, labels, **said):
     raise OSError(errno.ENOSPC, "the disk is full. Free some space.")
 
 
@@ -500,7 +502,9 @@ def test_what_the_disk_refuses_at_the_end_is_rescued_and_taken_back(
         patch.setattr(
             Project,
             "write_frame",
-            lambda own, *what: (refuse if projects in own.path.parents else full)(own, *what),
+            lambda own, *what, **said: (refuse if projects in own.path.parents else full)(
+                own, *what, **said
+            ),
         )
         layer.paint((1, 30, 30), 4)
         state.viewer.close()

@@ -245,11 +245,23 @@ class Project:
 
     @property
     def annotated(self) -> tuple[int, ...]:
-        """Numbers of the frames that have a file, ascending."""
+        """Numbers of the frames that have a file, ascending: painted ones, and `empty` ones."""
         return self._painted.numbers
 
-    def write_frame(self, number: int, labels: NDArray[Any]) -> None:
-        """Save a frame as painted; zeros only remove its file.
+    @property
+    def empty(self) -> frozenset[int]:
+        """Numbers of the annotated frames without any object, all background; reads their files."""
+
+        def shows_nothing(number: int) -> bool:
+            try:
+                return not self.read_frame(number).any()
+            except (ValueError, OSError):
+                return False  # who reads the frame is told
+
+        return frozenset(n for n in self.annotated if shows_nothing(n))
+
+    def write_frame(self, number: int, labels: NDArray[Any], *, empty: bool = False) -> None:
+        """Save a frame as painted; zeros only remove its file, unless it is said to be `empty`.
 
         A damaged file of this frame is not lost: it is renamed, as ``t002.tif.damaged``.
 
@@ -259,6 +271,9 @@ class Project:
             Frame number, as in the file names of the stack.
         labels
             Integers from `UNKNOWN` on, (H, W) or (Z, H, W).
+        empty
+            Whether labels of zeros only say that nothing is here: the frame is annotated then, and all
+            of it is background.  Not for scribbles, where 0 is unknown: there 1 is background.
 
         Raises
         ------
@@ -267,7 +282,12 @@ class Project:
         OSError
             If it cannot be written, in words; what was saved before stays.
         """
-        self._painted.write(number, labels)
+        if empty and self.kind is LabelKind.SCRIBBLES and not np.any(labels):
+            raise ValueError(
+                f"Zeros do not say that frame {number} is empty: in scribbles 0 is unknown. Write 1, which "
+                "is background, or leave empty out."
+            )
+        self._painted.write(number, labels, empty=empty)
 
     def read_frame(self, number: int) -> NDArray[np.int32]:
         """Read a frame as painted, int32, (H, W) or (Z, H, W); zeros if it is not annotated.
@@ -325,7 +345,9 @@ class Project:
         with self._lock:
             if not self.role(number):
                 others = [self.role(n) for n in self.annotated if n != number]
-                self.set_role(number, next_role(others, whole=self.is_whole(number)))
+                role = next_role(others, whole=self.is_whole(number))
+                bare = number in self.annotated and not self.read_frame(number).any()
+                self.set_role(number, "training" if bare else role)  # its score says little
             return self.role(number)
 
     def is_whole(self, number: int) -> bool:

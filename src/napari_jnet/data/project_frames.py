@@ -61,8 +61,8 @@ class PaintedFrames:
     def _name(self, number: int) -> str:
         return f"{frame_label(self._stack.axes, number, self._stack.digits)}.tif"
 
-    def write(self, number: int, labels: NDArray[Any]) -> None:
-        """Write a frame whole; one of zeros only has no file.
+    def write(self, number: int, labels: NDArray[Any], *, empty: bool = False) -> None:
+        """Write a frame whole; one of zeros only has no file, unless it is said to be `empty`.
 
         A damaged file in its place is kept beside it, as ``t002.tif.damaged``.
 
@@ -78,7 +78,7 @@ class PaintedFrames:
         painted = self._checked(number, np.asarray(labels))
         if self.damage(number):
             keep_aside(path)
-        if not painted.any():
+        if not (empty or painted.any()):
             remove_file(path)
             return
         if self.folder.parent.is_dir():

@@ -74,6 +74,7 @@ def _annotation(project: Project, stack: Stack) -> Annotation:
         project.annotated,
         read,
         partial=partial,
+        empty=(lambda: project.empty) if kind is not LabelKind.SCRIBBLES else frozenset(),
         path=project.path / ANNOTATIONS,
         read_legend=lambda: legend,
     )

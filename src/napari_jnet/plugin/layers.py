@@ -38,6 +38,7 @@ __all__ = [
     "layer_choices",
     "pixel_size",
     "plane",
+    "said_empty",
     "spatial_ndim",
     "spatial_shape",
     "stack_metadata",
@@ -404,13 +405,23 @@ def kind_of(layer: Any) -> LabelKind | None:
     return LabelKind(kind) if kind else None
 
 
+def said_empty(layer: Any) -> Collection[int]:
+    """Return the numbers of the frames that are said to hold no object; asking may read files.
+
+    Of scribbles there are none: their 0 is unknown.
+    """
+    scribbles = kind_of(layer) is LabelKind.SCRIBBLES
+    said: Collection[int] = () if scribbles else _metadata(layer).get("empty", ())
+    return said
+
+
 def describe_kind(kind: LabelKind) -> str:
     """Say in one line what counts as what."""
     return {
         LabelKind.INSTANCES: "1, 2, 3 … = one cell each; 0 = background. "
-        "Frames without any label are not used.",
+        "Frames without any label are not used, unless marked as background.",
         LabelKind.CLASSES: "1, 2 … = a class each; 0 = background. "
-        "Frames without any label are not used.",
+        "Frames without any label are not used, unless marked as background.",
         LabelKind.SCRIBBLES: "1 = background, 2, 3 … = classes; 0 = not painted, so unknown.",
     }[kind]
 
@@ -600,7 +611,7 @@ def training_input(
         partial=_metadata(labels).get("partial", ()),
         legend=class_legend(labels, kind),
         roles=dict(roles or {}),
-        empty=_metadata(labels).get("empty", ()),
+        empty=said_empty(labels),
         said=kind_of(labels) is kind,
     )
 

@@ -60,14 +60,7 @@ def rest_is_background(plane: Plane, kind: LabelKind) -> Plane:
     -------
     ndarray of int32
         (H, W), with background in place of `UNKNOWN` and, for scribbles, of what is not painted.
-
-    Raises
-    ------
-    ValueError
-        If nothing is painted.
     """
-    if not (plane > 0).any():
-        raise ValueError("Nothing is painted in this frame; paint a cell first.")
     rest = plane <= 0 if kind is LabelKind.SCRIBBLES else plane == UNKNOWN
     return np.where(rest, background_label(kind), plane).astype(np.int32)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout
 
 from napari_jnet.data.stack import LabelKind
@@ -35,10 +36,14 @@ class FramePart(AnnotatePart):
         self.preview = KindPreview(session, lifetime)
         self.unknown_button = QPushButton("Mark unpainted as unknown")
         self.unknown_button.setToolTip(
-            "Only what you painted is known in this frame; the rest is not learned from."
+            "Only what you painted is known in this frame; the rest is not learned from. Takes back that "
+            "a frame without cells is all background."
         )
         self.background_button = QPushButton("Mark unpainted as background")
-        self.background_button.setToolTip("All that is not painted in this frame is background.")
+        self.background_button.setToolTip(
+            "All that is not painted in this frame is background; where nothing is painted, there are "
+            "no cells in it."
+        )
         self.copy_button = QPushButton("Copy frame before")
         self.copy_button.setToolTip(
             "Copy the labels of the nearest annotated frame before this one, to correct them."
@@ -69,12 +74,57 @@ class FramePart(AnnotatePart):
         self._show_kind()
 
     def rest_is_unknown(self) -> int:
-        """Make the background unknown, and return how many pixels changed; raises `ValueError`."""
-        return self._edit(rest_is_unknown, "unknown")
+        """Make the background unknown, and return how many pixels changed; raises `ValueError`.
+
+        Where the frame is marked as without cells, this is taken back.
+        """
+        position = self.position()
+        if self._book.layer is not None and self._book.facts(position).empty:
+            self._book.say_empty(position, False)
+            self.said.emit(
+                f"{self._named(position)} is not marked any more, so it is not learned from."
+            )
+            return 0
+        count = self._edit(rest_is_unknown, "unknown")
+        self._book.say_empty(position, False)  # should all that is painted be erased again
+        return count
 
     def rest_is_background(self) -> int:
-        """Make all that is not painted background; raises `ValueError`."""
-        return self._edit(rest_is_background, "background")
+        """Make all that is not painted background, and return how many pixels changed.
+
+        A frame in which nothing is painted is marked as without cells: it is learned from, saved and
+        scored.
+
+        Raises
+        ------
+        ValueError
+            If there is no annotation, or it cannot be said of this frame.
+        """
+        layer, index = self.shown_plane()
+        position = self.position()
+        frame = np.asarray(self._book.frame(position))
+        if (frame > 0).any() or self._book.kind is LabelKind.SCRIBBLES:
+            cells = self._book.kind is not LabelKind.SCRIBBLES
+            if cells and not (read_plane(layer, index) > 0).any():
+                raise ValueError(
+                    f"Nothing is painted in this section of {self._named(position)}, but in others; paint a "
+                    "stroke of Unknown, and the rest of the section is background."
+                )
+            return self._edit(rest_is_background, "background")
+        if self._book.facts(position).empty:
+            self.said.emit(
+                f"{self._named(position)} is marked as without cells already; Mark unpainted as unknown "
+                "takes it back."
+            )
+            return 0
+        self._book.say_empty(position)
+        count = replace_plane(layer, index[:1], np.zeros_like(frame)) if frame.any() else 0
+        whole = ", in all its sections" if frame.ndim > 2 else ""
+        self.said.emit(
+            f"{self._named(position)} has no cells{whole}: all of it is background. Mark unpainted as "
+            "unknown takes it back."
+        )
+        return count
 
     def copy_from_before(self, overwrite: bool = False) -> int:
         """Copy the nearest annotated frame before the shown one; see `copy_labels`.
@@ -90,9 +140,10 @@ class FramePart(AnnotatePart):
             If no frame before this one is annotated.
         """
         layer, index = self.shown_plane()
-        before = [p for p in self._book.annotated if index and p < index[0]]
+        book = self._book
+        before = [p for p in book.annotated if index and p < index[0] and not book.facts(p).empty]
         if not before:
-            raise ValueError("No frame before this one is annotated, so there is nothing to copy.")
+            raise ValueError("No frame before this one is painted, so there is nothing to copy.")
         source = before[-1]
         there = read_plane(layer, (source, *index[1:]))
         new, count = copy_labels(
@@ -101,7 +152,7 @@ class FramePart(AnnotatePart):
         replace_plane(layer, index, new)
         cells = self._book.kind is LabelKind.INSTANCES
         what = "pixels" if not cells else "cell" if count == 1 else "cells"
-        name = self._book.frame_name(self._book.numbers[source])
+        name = self._named(source)
         self.said.emit(
             f"{count} {what} copied from {name}; Ctrl+Z takes it back."
             if count
@@ -123,6 +174,9 @@ class FramePart(AnnotatePart):
         cells = "1 new cell" if count == 1 else f"{count} new cells"
         self.said.emit(f"{cells}; Ctrl+Z takes it back." if count else "No cell is in pieces here.")
         return count
+
+    def _named(self, position: int) -> str:
+        return str(self._book.frame_name(self._book.numbers[position]))
 
     def _copy_clicked(self) -> None:
         self.copy_from_before(self.over_check.isChecked())

@@ -135,7 +135,7 @@ class FramesModel(QAbstractTableModel):
         if not facts.annotated:
             return ""
         if self._book.kind is LabelKind.INSTANCES:
-            return str(facts.objects)
+            return "no cells" if facts.empty else str(facts.objects)
         background, *classes = class_shares(self._book, facts)
         shares = [(name, count) for name, count in (*classes, background) if count]
         return ", ".join(f"{name} {percent(count, facts.size)}" for name, count in shares)

@@ -30,7 +30,9 @@ _FAINT = 0.15  # opacity of the painted labels under the overlay: a stroke is st
 _DELAY = 60  # ms that the picture may be behind the brush
 
 
-def what_counts(labels: NDArray[Any], kind: LabelKind, *, partial: bool = False) -> NDArray[Any]:
+def what_counts(
+    labels: NDArray[Any], kind: LabelKind, *, partial: bool = False, empty: bool = False
+) -> NDArray[Any]:
     """Say of each pixel as what it is learned.
 
     Parameters
@@ -41,6 +43,8 @@ def what_counts(labels: NDArray[Any], kind: LabelKind, *, partial: bool = False)
         What they mean.
     partial
         For instances: 0 is unknown.
+    empty
+        Whether somebody says that nothing is in the frame.
 
     Returns
     -------
@@ -48,7 +52,7 @@ def what_counts(labels: NDArray[Any], kind: LabelKind, *, partial: bool = False)
         (H, W): 1 = cell (any class but background), 2 = background, 3 = unknown; all unknown
         where nothing is painted, since such frames are not used.
     """
-    if not labels.any():
+    if not (empty or labels.any()):
         return np.full(labels.shape, 3, np.uint8)
     known = known_labels(labels, kind, partial=partial)
     return np.select([known > 0, known == 0], [1, 2], default=3).astype(np.uint8)
@@ -57,10 +61,13 @@ def what_counts(labels: NDArray[Any], kind: LabelKind, *, partial: bool = False)
 def describe_frame(book: Any, facts: Any) -> str:
     """Say in a line what is learned from a frame: "t005: 12 cells, 78 % background, 0 % unknown"."""
     name = book.frame_name(facts.number)
+    things = "cells" if book.kind is LabelKind.INSTANCES else "objects"
     if not facts.counted:
         return f"{name}: counting…"
     if not facts.annotated:
         return f"{name}: nothing is painted, so it is not learned from."
+    if facts.empty:
+        return f"{name}: marked as without {things}, all background; it is learned from."
     unknown = f"{percent(facts.unknown, facts.size)} unknown"
     if book.kind is LabelKind.INSTANCES:
         background = percent(facts.pixels[0] if facts.pixels else 0, facts.size)
@@ -138,7 +145,9 @@ class KindPreview(QWidget):
         if self._layer is not None:
             labels = plane(layer)(index)
             partial = self._book.is_partial(position)
-            self._layer.data = what_counts(labels, self._book.kind, partial=partial)
+            self._layer.data = what_counts(
+                labels, self._book.kind, partial=partial, empty=facts.empty
+            )
             lies = plane_placement(layer, index)["affine"]
             if not np.allclose(lies, self._layer.affine.affine_matrix):
                 self._layer.affine = lies

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_jnet.data.stack import LabelKind, known_labels
 from napari_jnet.events import FrameScore, Scores
 from napari_jnet.metrics.errors import CellError, ErrorKind
-from napari_jnet.plugin.layers import kind_of, pixels
+from napari_jnet.plugin.layers import kind_of, pixels, said_empty
 from napari_jnet.plugin.session import METADATA_KEY, result_of, same
 from napari_jnet.plugin.worker import JobMaker
 
@@ -38,8 +38,11 @@ class LayerLabels:
 
     Attributes
     ----------
+    empty
+        Numbers of frames that are said to hold nothing.
     done
-        Positions that are predicted as a whole; None where a frame of zeros means that nothing is there.
+        Positions that are predicted as a whole; None where a frame of zeros, unless it is `empty`, says
+        nothing.
     probability, classes
         Maps that belong to the cells of a prediction, or None.
     """
@@ -48,6 +51,7 @@ class LayerLabels:
     kind: LabelKind
     data: Any
     partial: Any = ()
+    empty: Any = ()
     done: frozenset[int] | None = None
     probability: Any = None
     classes: Any = None
@@ -55,7 +59,8 @@ class LayerLabels:
     def read(self, position: int, number: int) -> NDArray[np.int32] | None:
         """Read a frame, `UNKNOWN` where nobody knows; None where nothing is there."""
         labels = _frame(self.data, position)
-        if not labels.any() if self.done is None else position not in self.done:
+        said = labels.any() or number in self.empty
+        if not said if self.done is None else position not in self.done:
             return None
         return known_labels(labels, self.kind, partial=number in self.partial)
 
@@ -160,7 +165,7 @@ def layer_labels(layer: Any, results: Any = None) -> LayerLabels:
     mine = results is not None and any(same(layer, other) for other in results.all_layers)
     if not mine:
         partial = told.get("partial", ())
-        return LayerLabels(layer.name, kind, pixels(layer), partial)
+        return LayerLabels(layer.name, kind, pixels(layer), partial, said_empty(layer))
     classes = None if results.classes is None else pixels(results.classes)
     return LayerLabels(
         layer.name,

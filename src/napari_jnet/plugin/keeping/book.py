@@ -22,6 +22,7 @@ from napari_jnet.plugin.layers import (
     first_axis,
     kind_of,
     pixels,
+    said_empty,
     spatial_ndim,
 )
 from napari_jnet.plugin.legend import layer_legend
@@ -172,16 +173,18 @@ class FrameBook:
         partial = cells and self.is_partial(position)
         known = () if counts is None else counts.pixels(kind, partial=partial)
         size = 0 if counts is None else counts.size
+        empty = counts is not None and not counts.painted and self.is_empty(position)
         return FrameFacts(
             position=position,
             number=number,
-            annotated=counts is not None and counts.painted and sum(known) > 0,
+            annotated=empty or (counts is not None and counts.painted and sum(known) > 0),
             objects=0 if counts is None else counts.objects(kind),
             in_pieces=tuple(counts.in_pieces.items()) if cells and counts is not None else (),
             pixels=known,
             unknown=size - sum(known),
             size=size,
             role=self._own_roles().get(number, ""),
+            empty=empty,
             score=score,
             score_name=name,
             uncertainty=self._kept(self._doubts, image).get(number),
@@ -218,10 +221,10 @@ class FrameBook:
             self._table.clear(range(len(numbers)))
 
     def filled(self, layer: Any) -> tuple[int, ...]:
-        """Return where something is painted in a watched layer, or may be: what is not counted too."""
+        """Return where a watched layer is painted or said to be empty, or may be: what is not counted too."""
         for watch in (self._watch, *self._others):
             if watch is not None and watch.layer is unwrap(layer):
-                empty = watch.empty
+                empty = watch.empty - watch.said_empty
                 return tuple(p for p in range(len(watch)) if p not in empty)
         return ()
 
@@ -288,6 +291,43 @@ class FrameBook:
     def is_partial(self, position: int) -> bool:
         """Whether only some cells of this frame are annotated, so that its 0 is unknown."""
         return self._watch is not None and position in self._watch.partial
+
+    def is_empty(self, position: int) -> bool:
+        """Whether somebody says that nothing is in this frame; it counts while nothing is painted."""
+        watch = self._watch
+        if watch is None or self.kind is LabelKind.SCRIBBLES or self.is_partial(position):
+            return False
+        return position in watch.said_empty
+
+    def say_empty(self, position: int, empty: bool = True) -> None:
+        """Say that nothing is in a frame, so that all of it is background; or take that back.
+
+        Raises
+        ------
+        ValueError
+            If there is no annotation, it is still being read, or 0 is unknown in this frame: in
+            scribbles, or in truth of which only some cells are annotated.
+        """
+        self._check_position(position)
+        watch, number = self._need_watch(), self.numbers[position]
+        if empty and self.kind is LabelKind.SCRIBBLES:
+            raise ValueError("In scribbles 0 is unknown; paint background with label 1.")
+        if empty and self.is_partial(position):
+            raise ValueError(
+                f"Only some cells of {self.frame_name(number)} are annotated, so what is not painted is "
+                "unknown in it; paint background with the brush, or use a new annotation."
+            )
+        if (position in watch.said_empty) == empty:
+            return
+        if self.counting and not isinstance(said_empty(watch.layer), (tuple, frozenset)):
+            raise ValueError("These labels are still being read; press again in a moment.")
+        numbers = frozenset(self.numbers[p] for p in watch.said_empty)
+        told = watch.layer.metadata.get(METADATA_KEY, {})
+        said = numbers | {number} if empty else numbers - {number}
+        watch.layer.metadata[METADATA_KEY] = {**told, "empty": said}
+        watch.find_said()
+        watch.painted.add(position)
+        watch.edited.emit((position,))
 
     # following the layers
 

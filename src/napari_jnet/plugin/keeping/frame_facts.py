@@ -31,6 +31,8 @@ class FrameFacts:
         Pixels of the frame.
     role
         "training", "validation", "unused" or "" (the split decides).
+    empty
+        Whether it is annotated by saying that nothing is in it: all is background.
     score, score_name
         The last score and what it is, such as SEG; None where there is none.
     uncertainty
@@ -48,6 +50,7 @@ class FrameFacts:
     unknown: int = 0
     size: int = 0
     role: str = ""
+    empty: bool = False
     score: float | None = None
     score_name: str = ""
     uncertainty: float | None = None

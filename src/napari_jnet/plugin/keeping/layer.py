@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, partial
@@ -21,7 +21,7 @@ from napari_jnet.data.stack import UNKNOWN, LabelKind, Stack
 from napari_jnet.plugin.keeping.frame_counts import checksum
 from napari_jnet.plugin.keeping.lock import ProjectLock
 from napari_jnet.plugin.keeping.project_layers import stack_of
-from napari_jnet.plugin.layers import kind_of, pixels, spatial_shape
+from napari_jnet.plugin.layers import kind_of, pixels, said_empty, spatial_shape
 from napari_jnet.plugin.legend import layer_legend
 from napari_jnet.plugin.session import METADATA_KEY, result_of
 
@@ -30,6 +30,7 @@ __all__ = ["RESCUED_FROM", "KeptLayer", "Parcel", "Stored"]
 RESCUED_FROM = "rescued_from"
 """Setting of a rescued project: the folder of the one that could not be written, or ""."""
 
+_EMPTY = -1  # in place of the checksum of a frame that is said to be empty, which has a file
 _COPIED = 32 * 2**20  # bytes that the window copies for one save
 
 
@@ -45,12 +46,15 @@ class Parcel:
         Frame number -> role, of every frame that has one.
     kind, legend
         Of the layer; see `Project`.
+    empty
+        Frame numbers that are said to be empty; may read files.
     """
 
     frames: Mapping[int, Callable[[], NDArray[Any]]]
     roles: Mapping[int, str]
     kind: LabelKind
     legend: tuple[tuple[str, str], ...]
+    empty: Container[int] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ class KeptLayer:
         self.highest = 0  # number that was painted when the project was opened
         self.damaged: dict[int, str] = {}  # frame number -> why it could not be read
         self._data = pixels(layer)  # should other labels come into the layer, these are saved
+        self._empty: Container[int] = said_empty(layer)
         self._projects = projects
         self._lock: ProjectLock | None = None
         self._sums: dict[int, int] = {}  # of the frames as they are on disk
@@ -128,7 +133,7 @@ class KeptLayer:
     def renew(self) -> None:
         """Take the labels that are in the layer now, unless they are `replaced`."""
         if not self.replaced:
-            self._data = pixels(self.layer)
+            self._data, self._empty = pixels(self.layer), said_empty(self.layer)
 
     def take(self, roles: Mapping[int, str]) -> Parcel:
         """Take what is to be saved; nothing waits then, unless `put_back` says so."""
@@ -140,7 +145,7 @@ class KeptLayer:
         if not few:  # a stroke meanwhile makes the frame unsaved again
             frames = {p: partial(self.frame, p) for p in self.dirty}
         self.dirty, self.changed = set(), False
-        return Parcel(frames, dict(roles), *self._kind())
+        return Parcel(frames, dict(roles), *self._kind(), self._empty)
 
     def differs(self, roles: Mapping[int, str]) -> bool:
         """Whether the project knows other roles, another kind or other classes."""
@@ -190,7 +195,7 @@ class KeptLayer:
                 except (ValueError, OSError) as error:
                     self.damaged[number] = str(error)  # empty in the layer: no change, not saved
                     continue
-                self._sums[position] = checksum(stored)
+                self._sums[position] = checksum(stored) if stored.any() else _EMPTY
                 self.highest = max(self.highest, int(stored.max(initial=0)))
         except Exception:
             lock.release()
@@ -219,13 +224,14 @@ class KeptLayer:
         frames = self._gone(annotated) | dict(parcel.frames)
         for position, read in sorted(frames.items()):
             labels, number = read(), self.stack.frame_numbers[position]
-            total = checksum(labels)
+            empty = not labels.any() and number in parcel.empty
+            total = _EMPTY if empty else checksum(labels)
             if self._sums.get(position) != total:
-                project.write_frame(number, labels.reshape(project.stack.spatial))
+                project.write_frame(number, labels.reshape(project.stack.spatial), empty=empty)
             self._sums[position] = total
             if number in annotated:
                 others[roles.get(number, "")] -= 1
-            if not labels.any():
+            if not (empty or labels.any()):
                 annotated.discard(number)
                 continue
             if not roles.get(number):
@@ -248,8 +254,11 @@ class KeptLayer:
     def _next_role(
         self, parcel: Parcel, number: int, labels: NDArray[Any], others: Mapping[str, int]
     ) -> str:
-        """Return the role of a newly painted frame; on validation a prediction would flatter itself."""
-        if result_of(self.layer):
+        """Return the role of a newly annotated frame.
+
+        On validation a prediction would flatter itself, and a frame without objects says little.
+        """
+        if result_of(self.layer) or not labels.any():
             return "training"
         known = parcel.kind is not LabelKind.SCRIBBLES and number not in self._partial
         return next_role(others, whole=known and bool((labels != UNKNOWN).all()))
@@ -258,9 +267,15 @@ class KeptLayer:
         """Return the frames that differ from what is on disk: changed while nobody watched."""
         if not isinstance(self._data, np.ndarray):
             return set()
-        empty = checksum(np.zeros_like(self.frame(0)))  # such frames have no file
+        nothing, said = checksum(np.zeros_like(self.frame(0))), self._empty
+        numbers = self.stack.frame_numbers
+
+        def now(position: int) -> int:
+            total = checksum(self.frame(position))
+            return _EMPTY if total == nothing and numbers[position] in said else total
+
         frames = range(len(self.stack)) if self.whole else list(self._sums)
-        return {p for p in frames if self._sums.get(p, empty) != checksum(self.frame(p))}
+        return {p for p in frames if self._sums.get(p, nothing) != now(p)}  # nothing has no file
 
     def rescue(self, root: Path) -> Path:
         """Write all that is painted into a project elsewhere, where the own one cannot be written.
@@ -288,8 +303,9 @@ class KeptLayer:
             )
             for position, number in enumerate(self.stack.frame_numbers):
                 labels = self.frame(position)
-                if labels.any():
-                    rescued.write_frame(number, labels.reshape(rescued.stack.spatial))
+                empty = not labels.any() and number in self._empty
+                if empty or labels.any():
+                    rescued.write_frame(number, labels.reshape(rescued.stack.spatial), empty=empty)
             rescued.set_roles({} if own is None else own.roles)
             rescued.set_settings({RESCUED_FROM: "" if own is None else str(own.path)})
         except (OSError, ValueError):

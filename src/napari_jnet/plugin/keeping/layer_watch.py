@@ -36,6 +36,8 @@ class LayerWatch:
         Positions that somebody has painted on.
     partial
         Positions where 0 is unknown.
+    said_empty
+        Positions of which somebody, or the truth, says that nothing is there.
     counted
         Emitted with the positions that were counted in the background.
     edited
@@ -57,6 +59,7 @@ class LayerWatch:
     def __init__(self, layer: Any, shown: Callable[[], int], background: Background) -> None:
         self.layer = layer
         self.partial: frozenset[int] = frozenset()
+        self.said_empty: frozenset[int] = frozenset()
         self._shown, self._background = shown, background
         self._counts: dict[int, FrameCounts] = {}
         self._stale: set[int] = set()  # changed since they were counted
@@ -112,8 +115,8 @@ class LayerWatch:
         return frozenset(p for p, counts in fresh.items() if not counts.painted)
 
     def is_hopeful(self, position: int) -> bool:
-        """Say whether something is painted in a frame, or may be since it was counted."""
-        if position in self._stale:
+        """Say whether a frame may be annotated: painted, said to be empty, or changed since counted."""
+        if position in self._stale or position in self.said_empty:
             return True
         counts = self._counts.get(position)
         return counts is not None and counts.painted
@@ -175,6 +178,8 @@ class LayerWatch:
             self._counts, self._sums = {}, {}
             self.painted, self._doubted = set(), set()
             self._strokes.clear()
+            told = self.layer.metadata.get(METADATA_KEY, {})
+            self.layer.metadata[METADATA_KEY] = {k: v for k, v in told.items() if k != "empty"}
         self._stale = set(range(len(self)))
         self._looks.update(self._stale)
         self._last_shown = self._shown()
@@ -220,7 +225,7 @@ class LayerWatch:
         else:
             for start in frames[::_CHUNK]:
                 self._count_later(frames[start : start + _CHUNK])
-        self._find_partial()
+        self.find_said()
 
     def _count_later(self, positions: Iterable[int]) -> None:
         read = self._reader()
@@ -247,20 +252,22 @@ class LayerWatch:
         if fresh:
             self.counted.emit(tuple(position for position, *_ in fresh))
 
-    def _find_partial(self) -> None:
-        """Find out in which frames 0 is unknown; that may read files."""
+    def find_said(self) -> None:
+        """Find out in which frames 0 is unknown, and which are said to be empty; that may read files."""
         told = self.layer.metadata.get(METADATA_KEY, {})
-        partial, numbers = told.get("partial", ()), told.get("frame_numbers") or range(len(self))
+        said = [told.get(what, ()) for what in ("partial", "empty")]
+        numbers = told.get("frame_numbers") or range(len(self))
 
-        def look() -> frozenset[int]:
-            return frozenset(p for p, number in enumerate(numbers) if number in partial)
+        def look() -> list[frozenset[int]]:
+            return [frozenset(p for p, n in enumerate(numbers) if n in some) for some in said]
 
-        def take(found: frozenset[int]) -> None:
-            self.partial = found
-            if found and self._open:
-                self.counted.emit(tuple(sorted(found)))
+        def take(found: list[frozenset[int]]) -> None:
+            new = frozenset().union(*found, self.said_empty)
+            self.partial, self.said_empty = found
+            if new and self._open:
+                self.counted.emit(tuple(sorted(new)))
 
-        if isinstance(partial, (tuple, list, set, frozenset)):
+        if all(isinstance(some, (tuple, list, set, frozenset)) for some in said):
             take(look())
         else:
             self._background.submit(look, take)

@@ -148,11 +148,11 @@ def go_on(
 
     def read() -> tuple[Project, Any, dict[str, Any], int]:
         project = Project.open(folder)
-        options = painted_options(project)
+        labels, empty = read_painted(project, shape)
+        options = painted_options(project, empty)
         if RESCUED_FROM in project.settings:
             own = own_project(project)  # None: it gets a new one
             options["metadata"][METADATA_KEY]["project"] = None if own is None else str(own)
-        labels = read_painted(project, shape)
         return project, labels, options, int(labels.max(initial=0))
 
     def show(found: tuple[Project, Any, dict[str, Any], int]) -> None:

@@ -37,7 +37,9 @@ def stack_of(image: Any) -> Stack:
     return stack
 
 
-def read_painted(project: Project, shape: tuple[int, ...]) -> NDArray[np.int32]:
+def read_painted(
+    project: Project, shape: tuple[int, ...]
+) -> tuple[NDArray[np.int32], frozenset[int]]:
     """Read what is painted into an array of the layer's shape; only painted frames take memory.
 
     Parameters
@@ -47,12 +49,19 @@ def read_painted(project: Project, shape: tuple[int, ...]) -> NDArray[np.int32]:
     shape
         (T, H, W), (T, Z, H, W), or (H, W) for a single plane.
 
+    Returns
+    -------
+    painted : ndarray of int32
+        Of this shape.
+    empty : frozenset of int
+        Numbers of the frames that are said to be empty.
+
     Notes
     -----
-    A frame whose file is damaged stays empty: the others shall not be lost with it, and the keeper
+    A frame whose file is damaged stays blank: the others shall not be lost with it, and the keeper
     says so when it opens the project.
     """
-    painted = np.zeros(shape, np.int32)
+    painted, empty = np.zeros(shape, np.int32), set()
     positions = {number: p for p, number in enumerate(project.stack.frame_numbers)}
     for number in project.annotated:
         try:
@@ -60,20 +69,23 @@ def read_painted(project: Project, shape: tuple[int, ...]) -> NDArray[np.int32]:
         except (ValueError, OSError) as error:
             logging.getLogger("napari_jnet").warning("%s", error)
             continue
-        if len(shape) == 2:
+        if not frame.any():
+            empty.add(number)
+        elif len(shape) == 2:
             painted[:] = frame
         else:
             painted[positions[number]] = frame
-    return painted
+    return painted, frozenset(empty)
 
 
-def painted_options(project: Project) -> dict[str, Any]:
-    """Return the options of the annotation layer: its name, colours and kind."""
+def painted_options(project: Project, empty: frozenset[int]) -> dict[str, Any]:
+    """Return the options of the annotation layer: its name, colours and kind, and its empty frames."""
     reference = project.stack
     told = {
         **stack_metadata(reference),
         "kind": project.kind.value,
         "partial": sorted(project.partial),
+        "empty": empty,
         "project": str(project.path),
         "opened": True,  # until the keeper takes it: a copy of the layer is no annotation of the project
         **({"notice": project.notice} if project.notice else {}),
@@ -105,5 +117,5 @@ def project_layers(project: Project) -> list[LayerData]:
     rgb, channels = options.get("rgb", False), options["axis_labels"][0] == "c"
     shape = tuple(data.shape[channels : data.ndim - rgb])
     placed = {name: options[name][channels:] for name in ("scale", "units", "axis_labels")}
-    labels = painted_options(project) | placed
-    return [image, (read_painted(project, shape), labels, "labels")]
+    painted, empty = read_painted(project, shape)
+    return [image, (painted, painted_options(project, empty) | placed, "labels")]

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from napari_jnet.data.stack import AnnotatedFrame
-from napari_jnet.plugin.layers import PaintedPlanes, TrainingInput, pixels, training_input
+from napari_jnet.plugin.layers import (
+    PaintedPlanes,
+    TrainingInput,
+    pixels,
+    said_empty,
+    training_input,
+)
 from napari_jnet.plugin.legend import class_legend
 from napari_jnet.plugin.session import Session
 
@@ -98,6 +104,7 @@ class FrameFeed:
                 data,
                 labels=planes,
                 roles=book.roles,
+                empty=said_empty(book.layer),
                 kind=book.kind,  # where the network cannot learn it, the training goes on as it was
                 legend=class_legend(book.layer, book.kind),
             )

@@ -29,7 +29,9 @@ class LearnFromForm:
         self.image_combo = LayerCombo(session, "image", lifetime)
         self.labels_combo = LayerCombo(session, "annotation", lifetime)
         self.image_combo.setToolTip("The image to learn from; the active image is chosen at first.")
-        self.labels_combo.setToolTip("The painted labels; frames without any label are not used.")
+        self.labels_combo.setToolTip(
+            "The painted labels; frames without any label are not used, unless marked as background."
+        )
         self.kind_combo = QComboBox()
         for kind, title in _KIND_TITLES.items():
             self.kind_combo.addItem(title, kind)

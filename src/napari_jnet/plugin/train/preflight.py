@@ -228,7 +228,13 @@ def _classes(facts: TrainingFacts) -> Iterator[Problem]:
     if not learned:
         return
     if facts.kind is LabelKind.INSTANCES:
-        if not any(frame.pixels[:1] != (0,) or frame.unknown == 0 for frame in learned):
+        if not any(frame.objects for frame in learned):
+            yield Problem(
+                "No training frame shows a cell, so there is nothing to learn; paint at least one cell.",
+                fix_title="Go and paint",
+                fix=Fix("paint"),
+            )
+        elif not any(frame.pixels[:1] != (0,) or frame.unknown == 0 for frame in learned):
             yield Problem(
                 "No pixel of the training frames is known to be background, so there is nothing to tell "
                 "cells from; paint a few strokes with the brush Background.",
@@ -273,7 +279,8 @@ def _sparse(facts: TrainingFacts) -> Iterator[Problem]:
     """Look for frames where cells may not be painted yet: they would be learnt as background."""
     if facts.kind is not LabelKind.INSTANCES:
         return
-    whole = [frame for frame in facts.used if len(frame.pixels) > 1 and frame.pixels[0]]
+    said = [frame for frame in facts.used if not frame.empty]
+    whole = [frame for frame in said if len(frame.pixels) > 1 and frame.pixels[0]]
     counts = [frame.objects for frame in whole]
     sparse = [frame for frame in whole if frame.sparse or 2 * frame.objects < np.median(counts)]
     if sparse:

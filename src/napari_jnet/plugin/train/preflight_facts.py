@@ -78,7 +78,8 @@ def sample(session: Session) -> TrainingInput | None:
     """Take some annotated frames, spread over the stack, to measure the cells in; None without any."""
     image, labels, book = session.image, session.annotation, session.book
     frames = book.annotated_facts
-    positions = [one.position for one in frames if one.role not in ("unused", "validation")]
+    kept = (one for one in frames if one.role not in ("unused", "validation") and not one.empty)
+    positions = [one.position for one in kept]
     if image is None or labels is None or not positions:
         return None
     if tuple(pixels(labels).shape) != _spatial(image):
