@@ -378,3 +378,14 @@ def test_a_result_with_frames_that_the_stack_has_not_is_of_another_stack(dataset
         tifffile.imwrite(folder / f"mask{number:03d}.tif", cells(number % 4))
     with pytest.raises(ValueError, match=r"01_RES has 6 frames, among them frame 4"):
         list(evaluate(folder, stack))
+
+
+def test_a_result_is_not_scored_against_itself(tmp_path):
+    found = np.stack([cells(number) for number in range(3)])
+    tifffile.imwrite(tmp_path / "x.tif", found.astype(np.uint8), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "found.tif", found, photometric="minisblack")
+    (tmp_path / "truth.tif").hardlink_to(tmp_path / "found.tif")
+    for name in ("found.tif", "truth.tif"):
+        stack = open_stack(tmp_path / "x.tif", truth=tmp_path / name, kind="instances")
+        with pytest.raises(ValueError, match="compared with itself it is always right"):
+            list(evaluate(tmp_path / "found.tif", stack))

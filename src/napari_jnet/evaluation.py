@@ -59,7 +59,7 @@ def evaluate(
         If there is no result, or it lacks annotated frames.
     ValueError
         If the stack has no such annotation, sizes differ, the border leaves no pixel, or the result
-        mixes two predictions.
+        mixes two predictions or is the annotation itself.
 
     Notes
     -----
@@ -79,6 +79,11 @@ def evaluate(
             tracked = replace(tracked, frame_numbers=kept) if kept else None
     stored = open_result(result, stack)
     try:
+        if truth.path is not None and truth.path.exists() and stored.path.samefile(truth.path):
+            raise ValueError(
+                f"{stored.path} is both the result and the labels {truth.name!r}; compared with itself it is "
+                "always right. Choose other labels with --truth, or another result."
+            )
         _check_frames(stored, truth, stack)
         if tracked is not None and not set(tracked.frame_numbers) <= set(stored.frame_numbers):
             tracked = None
