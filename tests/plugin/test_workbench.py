@@ -287,6 +287,16 @@ class TestTheDockStaysAsWideAsItIs:
             page.message.say("")
             assert self.width(bench) == before
 
+    def test_a_message_makes_no_window_of_a_laptop_higher(self, bench):
+        bench.show_guide(True)
+        new_annotation(session(bench._viewer), LabelKind.INSTANCES)
+        for step in STEPS:
+            page = bench.show_step(step.name)
+            page.message.say("A sentence that takes more than one line of this dock to say. " * 2)
+            bench.layout().activate()
+            assert bench.minimumSizeHint().height() <= 450, step.name
+            page.message.say("")
+
     def test_when_the_hint_names_something_long(self, bench):
         before = self.width(bench)
         bench.hint_line.show_hint(Hint("The folder /" + "runs_" * 60 + " is gone.", "train"))
