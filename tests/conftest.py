@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 # Before torch is imported: the tests run beside each other's threads on small machines.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,6 +13,20 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Give back the threads that a training of a test took: the next tests share the cores.
+
+    Yields
+    ------
+    None
+    """
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "set_num_threads"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

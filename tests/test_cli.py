@@ -93,6 +93,43 @@ def test_predict_and_evaluate(dataset, run, tmp_path, capsys):
     assert len(metrics["frames"]) == frames
 
 
+def test_a_volume_from_training_to_scores(tmp_path, capsys):
+    """Two volumes of a dataset with truth: trained, predicted, scored and described as volumes."""
+    z, y, x = np.mgrid[:6, :48, :48]
+    for sequence in ("01", "02"):
+        for t in range(2):
+            truth = np.zeros(z.shape, np.uint16)
+            for value, (row, column) in enumerate([(12, 12), (12, 34), (34, 12 + 4 * t)], start=1):
+                truth[(y - row) ** 2 + (x - column) ** 2 + 4 * (z - 3) ** 2 < 64] = value
+            rng = np.random.default_rng(t + int(sequence))
+            image = (20 + 100 * (truth > 0) + rng.normal(0, 4, truth.shape)).astype(np.uint8)
+            for path, array in {
+                f"{sequence}/t{t:03d}.tif": image,
+                f"{sequence}_GT/SEG/man_seg{t:03d}.tif": truth,
+                f"{sequence}_GT/TRA/man_track{t:03d}.tif": truth,
+            }.items():
+                (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+                tifffile.imwrite(tmp_path / path, array)
+    run, out = tmp_path / "run", tmp_path / "out"
+    assert call("train", tmp_path, "--output", run, "--epochs", 2, *QUICK) == 0
+    assert call("predict", run, tmp_path, "--sequence", "02", "--output", out) == 0
+    masks = sorted((out / "02_RES").glob("mask*.tif"))
+    assert [tifffile.imread(mask).shape for mask in masks] == [z.shape] * 2
+    assert tifffile.imread(out / "probability.tif").shape == (2, *z.shape)
+    assert call("evaluate", out, tmp_path, "--sequence", "02", "--truth", "gold") == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert 0 <= metrics["seg"] <= 1 and len(metrics["frames"]) == 2
+    for path, truth in zip(masks, sorted((tmp_path / "02_GT/SEG").iterdir()), strict=True):
+        path.write_bytes(truth.read_bytes())
+    scores = tmp_path / "scores.json"
+    wanted = ["--sequence", "02", "--output", scores]
+    assert call("evaluate", out / "02_RES", tmp_path, *wanted) == 0
+    assert json.loads(scores.read_text())["seg"] == 1  # one object through its planes
+    capsys.readouterr()
+    assert call("info", tmp_path) == 0
+    assert "6 × 48 × 48" in " ".join(capsys.readouterr().out.split())
+
+
 def test_predict_goes_on_behind_a_damaged_frame(dataset, run, tmp_path, capsys):
     copy = tmp_path / "cells" / "02"
     shutil.copytree(dataset / "02", copy)

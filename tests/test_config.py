@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from napari_jnet.adaptation import adapt, typical_diameter
 from napari_jnet.cli.parse import make_config
-from napari_jnet.config import PRESETS, Config, NetworkConfig, TrainingConfig, options, preset
+from napari_jnet.config import PRESETS, Config, options, preset
 from napari_jnet.config.sections import SECTIONS
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
 
@@ -28,7 +28,7 @@ def test_presets_survive_json(name: str) -> None:
 
 
 def test_every_option_has_help() -> None:
-    for section in (NetworkConfig, TrainingConfig):
+    for section in SECTIONS.values():
         for option in options(section).values():
             assert option.help.endswith((".", ")")), option.name
 

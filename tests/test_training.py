@@ -16,10 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from skimage.measure import label
 
 from napari_jnet.checkpoint import load_model, read_checkpoint, save_checkpoint
 from napari_jnet.config import Config, preset
+from napari_jnet.data.array import array_stack
 from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
+from napari_jnet.data.synthetic import touching_cells
 from napari_jnet.events import (
     BatchEnd,
     EpochEnd,
@@ -30,6 +33,8 @@ from napari_jnet.events import (
     TrainingEnd,
     TrainingStart,
 )
+from napari_jnet.inference import predict
+from napari_jnet.metrics.ctc import seg
 from napari_jnet.training import train
 
 TINY = Config().replace(
@@ -102,6 +107,68 @@ def test_it_learns(tmp_path: Path) -> None:
     epochs = of(EpochEnd, list(train(cells(4), tmp_path / "run", config)))
     assert epochs[-1].iou > 0.8
     assert epochs[-1].validation_loss < 0.75 * epochs[0].validation_loss
+
+
+def test_it_separates_cells_that_touch(tmp_path: Path) -> None:
+    """A threshold joins them, and a distance in another unit leaves them joined or in pieces."""
+    images, labels = touching_cells(7, (96, 96), cells=12, diameter=20.0, seed=4)
+    labels = labels.astype(np.int32)
+    frames = [AnnotatedFrame(f"t{n}", images[n], labels[n]) for n in range(5)]
+    config = preset("jnet").replace(
+        {
+            "network.channels": 8,
+            "network.resolution_levels": (-2, -1, 0),
+            "training.patch_size": 64,
+            "training.batch_size": 4,
+            "training.batches_per_epoch": 12,
+            "training.epochs": 6,
+            "training.learning_rate": 0.01,
+            "training.device": "cpu",
+            "training.threads": 1,
+        }
+    )
+    list(train(frames, tmp_path / "run", config))
+    found = list(predict(load_model(tmp_path / "run"), array_stack(images[5:])))
+    score = seg((labels[n + 5], answer.instances) for n, answer in enumerate(found))
+    joined = seg((truth, label(truth > 0)) for truth in labels[5:])
+    assert joined < 0.3
+    assert score > 0.6
+
+
+def test_bfloat16_learns_and_says_what_it_computed_in(tmp_path: Path) -> None:
+    """Weights stay float32, and those of coarser arithmetic are near those of the exact one."""
+    for precision in ("float32", "bfloat16"):
+        config = TINY.replace({"training.precision": precision})
+        epochs = of(EpochEnd, list(train(cells(), tmp_path / precision, config)))
+        assert all(np.isfinite(epoch.train_loss) for epoch in epochs)
+    exact = weights(tmp_path / "float32/last.pt")
+    coarse = weights(tmp_path / "bfloat16/last.pt")
+    assert {value.dtype for value in coarse.values()} == {v.dtype for v in exact.values()}
+    assert any(not torch.equal(exact[name], coarse[name]) for name in exact)
+    for name, value in exact.items():
+        torch.testing.assert_close(coarse[name], value, atol=0.05, rtol=0.05, msg=name)
+
+
+def test_the_kept_weights_are_the_moving_average_of_all_steps(tmp_path: Path) -> None:
+    """After step n the average moves by 9 / (n + 9) of the way, at first, towards the present weights."""
+    config = TINY.replace(
+        {"training.batches_per_epoch": 1, "training.epochs": 4, "training.learning_rate": 0.05}
+    )
+    seen = []
+    for event in train(cells(), tmp_path / "run", config):
+        if isinstance(event, EpochEnd):
+            content = read_checkpoint(tmp_path / "run/last.pt")
+            seen.append((content["training"]["network"], content["network"]))
+    assert len(seen) == 4
+    for step in (2, 3, 4):
+        (_, before), (present, kept) = seen[step - 2 : step]
+        for name, value in kept.items():
+            counted = "running" in name or "batches" in name  # of the batches, not learned
+            expected = (
+                present[name] if counted else before[name].lerp(present[name], 9 / (step + 9))
+            )
+            torch.testing.assert_close(value, expected, msg=name)
+        assert any(not torch.equal(kept[name], present[name]) for name in kept)
 
 
 def test_the_same_seed_gives_the_same_network_and_another_another(tmp_path: Path) -> None:

@@ -495,3 +495,36 @@ def test_any_labels_are_decided_or_refused_in_a_sentence(data):
         assert labels.dtype == np.int32 and labels.shape == shape[:ndim]
         assert labels.min() >= UNKNOWN
         assert not legend or labels.max() < len(legend)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.permutations(range(3)),
+    st.permutations(range(1, 10)),
+    st.sampled_from([np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]),
+    st.booleans(),
+)
+def test_objects_are_objects_in_any_order_type_and_numbering(order, numbers, dtype, spread):
+    """Nor do gaps between the numbers decide; areas of two classes are no objects in any order."""
+
+    def decided(images):
+        files = {n: functools.partial(images.__getitem__, k) for n, k in enumerate(order)}
+        where = Path("labels.tif")
+        stored = StoredLabels("labels", where, lambda: files, lambda n: where, ndim=2)
+        return stored.annotation(None, None)
+
+    renamed = np.array([0, *numbers]) * (13 if spread else 1)
+    frames = [cells(count) for count in (9, 5, 2)]
+    found = decided([renamed[frame].astype(dtype) for frame in frames])
+    assert found.kind is LabelKind.INSTANCES
+    for n, k in enumerate(order):
+        read = found.frame(n)
+        assert len(np.unique(read[frames[k] > 0])) == frames[k].max()
+        np.testing.assert_array_equal(read > 0, frames[k] > 0)
+    first, second = order.index(0) % 2 + 1, 2 - order.index(0) % 2
+    stripes = [
+        areas(first, dtype=dtype),
+        areas(first, second, dtype=dtype),
+        areas(second, dtype=dtype),
+    ]
+    assert decided(stripes).kind is LabelKind.CLASSES
