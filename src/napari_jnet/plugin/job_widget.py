@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QSize, QTimer, Signal
 from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
@@ -31,19 +31,10 @@ _MINIMUM_WIDTH, _MINIMUM_HEIGHT = 330, 100  # low: a message below takes room fr
 
 
 class _Column(QScrollArea):
-    """Scrolls up and down only: never narrower than what it holds."""
+    """Asks for the same room whatever it holds, so that no step ever widens the dock."""
 
     def minimumSizeHint(self) -> QSize:
-        content, bar = self.widget(), self.verticalScrollBar()
-        if content is None or bar is None:
-            return super().minimumSizeHint()
-        width = content.minimumSizeHint().width() + bar.sizeHint().width()
-        return QSize(max(width, _MINIMUM_WIDTH), _MINIMUM_HEIGHT)
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        if event is not None and event.type() == QEvent.Type.LayoutRequest:
-            self.updateGeometry()
-        return super().eventFilter(watched, event)
+        return QSize(_MINIMUM_WIDTH, _MINIMUM_HEIGHT)
 
 
 class JobWidget(QWidget):
@@ -115,7 +106,6 @@ class JobWidget(QWidget):
         area.setWidget(content)
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(area)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Workbench"]
 
-_WIDTH = 380
+_WIDTH = 410  # the widest step needs that: below it scrolls sideways
 
 
 class Workbench(QWidget):
