@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
+from napari.layers import Image as ImageLayer
 from napari.layers import Labels
 from npe2 import PluginManager, PluginManifest
 from PIL import Image
@@ -96,6 +97,18 @@ def test_images_are_read_when_shown(stacks, tmp_path):
     assert np.asarray(image[0]).shape == (64, 64)
     with pytest.raises(ValueError, match=r"t001\.tif cannot be read"):
         np.asarray(image[1])
+
+
+def test_the_window_reads_no_frame_for_the_contrast(tmp_path):
+    root = write_cells_sequence(tmp_path, frames=(3, 1), shape=(64, 64), cells=2, diameter=20)
+    data, options, _ = read(root)[0]
+    first = tifffile.imread(root / "01/t000.tif")
+    assert options["contrast_limits"] == (first.min(), first.max())
+    for name in ("t001.tif", "t002.tif"):
+        (root / "01" / name).write_bytes(b"rubbish")
+    ImageLayer(data, **options)  # reads the frame that it shows, and no other
+    (root / "01/t000.tif").write_bytes(b"rubbish")
+    assert "contrast_limits" not in read(root)[0][1]
 
 
 def test_large_truth_is_read_when_shown(stacks, monkeypatch):

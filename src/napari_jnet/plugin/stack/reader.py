@@ -114,7 +114,20 @@ def _image_layer(stack: Stack, shape: tuple[int, ...]) -> LayerData:
             options["units"] = ("pixel", *stack.units)
             options["axis_labels"] = ("c", *options["axis_labels"])
             data = da.moveaxis(data, -1, 0)
+    if not options.get("rgb"):
+        options |= _contrast(frame, stack)
     return data, options, "image"
+
+
+def _contrast(frame: Callable[[int], NDArray[Any]], stack: Stack) -> dict[str, Any]:
+    """Take the contrast limits from one frame, here: napari would read two in the window's thread."""
+    try:
+        first = frame(stack.frame_numbers[0])
+    except (ValueError, OSError):  # said where the frame is shown
+        return {}
+    low, high = float(first.min()), float(first.max())
+    known = np.isfinite([low, high]).all() and low < high
+    return {"contrast_limits": (low, high)} if known else {}
 
 
 def _labels_layers(stack: Stack, shape: tuple[int, ...]) -> Iterator[LayerData]:
