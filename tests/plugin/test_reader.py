@@ -107,8 +107,6 @@ def test_the_window_reads_no_frame_for_the_contrast(tmp_path):
     for name in ("t001.tif", "t002.tif"):
         (root / "01" / name).write_bytes(b"rubbish")
     ImageLayer(data, **options)  # reads the frame that it shows, and no other
-    (root / "01/t000.tif").write_bytes(b"rubbish")
-    assert "contrast_limits" not in read(root)[0][1]
 
 
 def test_large_truth_is_read_when_shown(stacks, monkeypatch):
