@@ -332,7 +332,7 @@ class TestFieldOfInterest:
         *_, scores = evaluate_labels(
             [FrameLabels(0, classes, classes)], kind=LabelKind.CLASSES, border=5
         )
-        assert scores.iou == 1.0
+        assert scores.iou == 1.0 and scores.border == 0
 
     def test_a_border_that_leaves_nothing_is_refused(self):
         truth, found = self.images()

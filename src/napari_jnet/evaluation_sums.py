@@ -156,7 +156,7 @@ class Sums:
             frames=tuple(self.frames),
             result=result,
             truth=truth,
-            border=self.border,
+            border=self.border if self.kind is LabelKind.INSTANCES else 0,
             **_precision(self.matches),
         )
 

@@ -14,10 +14,11 @@ from PIL import Image
 from napari_jnet.batches import draw_batch, load_frames
 from napari_jnet.checkpoint import load_model, save_checkpoint
 from napari_jnet.cli import main
-from napari_jnet.config import preset
+from napari_jnet.config import Config, preset
 from napari_jnet.data import annotated_frames, open_stack
 from napari_jnet.data.synthetic import write_cells_sequence
 from napari_jnet.events import EpochEnd
+from napari_jnet.networks import build_network
 from napari_jnet.original.checkpoints import save_original
 from napari_jnet.original.evaluation import evaluate
 from napari_jnet.original.events import Finished, ImageDone, OriginalBatch, OriginalEpoch
@@ -248,7 +249,9 @@ def test_closing_keeps_the_last_weights(dataset: Path, tmp_path: Path) -> None:
 def test_bad_command_lines_are_one_line_and_status_2(
     dataset: Path, tmp_path: Path, more: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save_checkpoint(tmp_path / "ours.pt", {"config": {}})
+    config = Config().replace({"network.channels": 1, "network.resolution_levels": [0]})
+    weights = build_network(config.network).state_dict()
+    save_checkpoint(tmp_path / "ours.pt", {"config": config.to_dict(), "network": weights})
     line = words(
         dataset, tmp_path / "out", more.replace("TMP", str(tmp_path)).replace("DATA", str(dataset))
     )
