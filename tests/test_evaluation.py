@@ -11,7 +11,7 @@ import tifffile
 from napari_jnet.data import open_stack
 from napari_jnet.data.stack import Annotation, LabelKind, Stack, known_labels
 from napari_jnet.evaluation import FrameLabels, evaluate, evaluate_labels
-from napari_jnet.events import FramePrediction, FrameScore, Scores
+from napari_jnet.events import FramePrediction, FrameScore, Notice, Scores
 from napari_jnet.export import ResultWriter
 
 
@@ -389,3 +389,15 @@ def test_a_result_is_not_scored_against_itself(tmp_path):
         stack = open_stack(tmp_path / "x.tif", truth=tmp_path / name, kind="instances")
         with pytest.raises(ValueError, match="compared with itself it is always right"):
             list(evaluate(tmp_path / "found.tif", stack))
+
+
+def test_a_mask_of_cell_and_background_is_said_to_be_one_object(dataset, tmp_path):
+    stack = open_stack(dataset)
+    for name, value in (("mask.tif", 255), ("objects.tif", None)):
+        frames = [cells(n) if value is None else (cells(n) > 0) * value for n in range(4)]
+        stack_of = np.stack(frames).astype(np.uint16)
+        tifffile.imwrite(tmp_path / name, stack_of, photometric="minisblack")
+    *_, notice, scores = evaluate(tmp_path / "mask.tif", stack)
+    assert isinstance(notice, Notice) and "one number a frame, in up to 3 pieces" in notice.text
+    assert isinstance(scores, Scores)
+    assert not any(isinstance(e, Notice) for e in evaluate(tmp_path / "objects.tif", stack))

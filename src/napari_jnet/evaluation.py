@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.data.ctc import markers
+from napari_jnet.data.pieces import numbered_pieces
 from napari_jnet.data.stack import Annotation, LabelKind, Stack
 from napari_jnet.evaluation_sums import FrameLabels, Sums
 from napari_jnet.events import FrameScore, Notice, Scores
@@ -111,14 +112,27 @@ def _evaluate(
     truth: Annotation,
     tracked: Annotation | None,
     border: int,
-) -> Iterator[FrameScore | Scores]:
+) -> Iterator[FrameScore | Scores | Notice]:
     sums = Sums(truth.kind, stack.axes, border=border)
     numbers = set(truth.frame_numbers) | set(tracked.frame_numbers if tracked else ())
+    single, pieces = True, 0
     for number in sorted(numbers):
+        frame = _frame(number, stored, truth, tracked)
         try:
-            yield sums.add(_frame(number, stored, truth, tracked))
+            yield sums.add(frame)
         except ValueError as error:
             raise ValueError(f"{stack.name}, frame {number}: {error}") from error
+        if single and truth.kind is LabelKind.INSTANCES:
+            single = len(np.unique(frame.objects[frame.objects > 0])) <= 1
+            pieces = max(
+                pieces, int(numbered_pieces(frame.objects).max(initial=0)) if single else 0
+            )
+    if single and pieces > 1:
+        yield Notice(
+            f"{stored.path} holds one number a frame, in up to {pieces} pieces: it looks like a mask of cell "
+            "and background, but each number is scored as one object. Number the pieces, or score "
+            "the instances.tif that predict writes."
+        )
     yield sums.scores(str(stored.path), f"{stack.name}, {truth.name}")
 
 

@@ -405,3 +405,12 @@ class TestLegend:
         save(tmp_path / "images/a.png", GREY)
         save(tmp_path / "masks/a.png", halves(0, 255))
         assert open_stack(tmp_path).annotation().legend == ()
+
+
+def test_one_image_in_two_formats_is_no_two_frames(tmp_path):
+    for name in ("a.png", "a.tif", "b.png"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / name)
+    with pytest.raises(ValueError, match=r"holds a\.png and a\.tif, which would be two frames"):
+        open_stack(tmp_path)
+    (tmp_path / "a.tif").unlink()
+    assert len(open_stack(tmp_path)) == 2

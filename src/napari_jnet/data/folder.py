@@ -157,6 +157,18 @@ def matches(path: Path) -> bool:
     return find_folders(path) is not None or bool(parts(path))
 
 
+def _check_twins(root: Path, images: Sequence[Path]) -> None:
+    """Refuse one image in two formats: it would be two frames."""
+    named: dict[str, Path] = {}
+    for image in images:
+        twin = named.setdefault(image.stem, image)
+        if twin != image:
+            raise ValueError(
+                f"{root} holds {twin.name} and {image.name}, which would be two frames. Keep one of them, or "
+                "give them names of their own."
+            )
+
+
 def open_folder(path: Path, sequence: str | None = None, *, order: str = "natural") -> Stack:
     """Open a folder of images; reads one image header, and no mask before it is asked for.
 
@@ -182,7 +194,7 @@ def open_folder(path: Path, sequence: str | None = None, *, order: str = "natura
     Raises
     ------
     ValueError
-        If there is no image, or the first is damaged.
+        If there is no image, the first is damaged, or two files have one name but for their ends.
     """
     found = find_folders(Path(path))
     if found is None and (among := parts(Path(path))):
@@ -199,6 +211,8 @@ def open_folder(path: Path, sequence: str | None = None, *, order: str = "natura
         raise ValueError(
             f"{path} has no sequences, but sequence {sequence!r} was asked for; leave it out."
         )
+    if order == "natural":
+        _check_twins(root, found.images)
     images = _by_number(found.images) if order == "natural" else _by_first_number(found.images)
     shape, dtype, axes = picture_header(next(iter(images.values())))
     spatial = axes.replace("C", "")
