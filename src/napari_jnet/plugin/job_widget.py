@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JobWidget"]
 
-_MINIMUM_WIDTH, _MINIMUM_HEIGHT = 330, 100  # low: a message below takes room from it first
+_MINIMUM_WIDTH, _MINIMUM_HEIGHT = 360, 100  # low: a message below takes room from it first
 
 
 class _Column(QScrollArea):
