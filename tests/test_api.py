@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -31,7 +32,8 @@ assert not heavy, ("import", heavy)
 tifffile.imwrite(sys.argv[1], np.zeros((5, 16, 16), np.uint8))
 stack = napari_jnet.open_stack(sys.argv[1])
 assert len(stack) == 5
-napari_jnet.Config, napari_jnet.preset("jnet")
+napari_jnet.Config, napari_jnet.preset("jnet"), napari_jnet.AnnotatedFrame
+napari_jnet.BatchEnd, napari_jnet.FramePrediction, napari_jnet.Scores
 heavy = {"torch", "napari", "qtpy", "dask"} & set(sys.modules)
 assert not heavy, ("open_stack", heavy)
 """
@@ -43,6 +45,13 @@ def test_opening_a_stack_loads_neither_torch_nor_napari(tmp_path):
         [sys.executable, "-c", OPENING, file], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("job", [napari_jnet.train, napari_jnet.predict, napari_jnet.evaluate])
+def test_the_events_of_a_job_are_public(job):
+    events, *_ = get_args(get_type_hints(job)["return"])
+    for event in get_args(events):
+        assert getattr(napari_jnet, event.__name__) is event
 
 
 def test_the_path_of_the_readme(tmp_path):

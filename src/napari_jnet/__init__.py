@@ -10,8 +10,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_jnet.checkpoint import load_model
     from napari_jnet.config import Config, preset
-    from napari_jnet.data import Project, annotated_frames, array_stack, open_stack
+    from napari_jnet.data import (
+        AnnotatedFrame,
+        Project,
+        Stack,
+        annotated_frames,
+        array_stack,
+        open_stack,
+    )
     from napari_jnet.evaluation import evaluate, evaluate_labels
+    from napari_jnet.events import (
+        BatchEnd,
+        EpochEnd,
+        FramePrediction,
+        FrameScore,
+        NewFrames,
+        Notice,
+        Preview,
+        Scores,
+        TrainingEnd,
+        TrainingStart,
+    )
     from napari_jnet.export import ResultWriter
     from napari_jnet.inference import predict, predict_image
     from napari_jnet.instances import separate
@@ -22,9 +41,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnnotatedFrame",
+    "BatchEnd",
     "Config",
+    "EpochEnd",
+    "FramePrediction",
+    "FrameScore",
+    "NewFrames",
+    "Notice",
+    "Preview",
     "Project",
     "ResultWriter",
+    "Scores",
+    "Stack",
+    "TrainingEnd",
+    "TrainingStart",
     "__version__",
     "annotated_frames",
     "array_stack",
@@ -42,9 +73,21 @@ __all__ = [
 ]
 
 _HOME = {
+    "AnnotatedFrame": "data",
+    "BatchEnd": "events",
     "Config": "config",
+    "EpochEnd": "events",
+    "FramePrediction": "events",
+    "FrameScore": "events",
+    "NewFrames": "events",
+    "Notice": "events",
+    "Preview": "events",
     "Project": "data",
     "ResultWriter": "export",
+    "Scores": "events",
+    "Stack": "data",
+    "TrainingEnd": "events",
+    "TrainingStart": "events",
     "annotated_frames": "data",
     "array_stack": "data",
     "compare_models": "rounds",

@@ -111,11 +111,11 @@ class StoredLabels:
     name
         Of the annotation.
     path
-        File or folder.
+        File or folder; a name for messages where the labels are in memory.
     files
         Gives frame number -> function that reads the stored image; asked once, and may raise.
     where
-        Frame number -> file, for messages.
+        Frame number -> file, or a name, for messages.
     ndim
         Axes of a frame without colours; an image with one more is in colours.
     pages
@@ -130,9 +130,9 @@ class StoredLabels:
     def __init__(
         self,
         name: str,
-        path: Path,
+        path: Path | str,
         files: Callable[[], Mapping[int, Read]],
-        where: Callable[[int], Path],
+        where: Callable[[int], Path | str],
         *,
         ndim: int = 2,
         pages: bool = False,
@@ -156,7 +156,7 @@ class StoredLabels:
             lambda: decided.frame_numbers,
             decided.read,
             partial=lambda: decided.partial,
-            path=self.path,
+            path=self.path if isinstance(self.path, Path) else None,
             read_legend=decided.legend,
             empty=lambda: decided.empty,
             ignored=lambda: decided.ignored,
@@ -173,7 +173,7 @@ class StoredLabels:
         """Read a stored image as integers; colours are packed, which is said second."""
         return self._integers(self.files[number](), self.where(number))
 
-    def _integers(self, image: NDArray[Any], where: Path) -> tuple[NDArray[Any], bool]:
+    def _integers(self, image: NDArray[Any], where: Path | str) -> tuple[NDArray[Any], bool]:
         if image.ndim == self.ndim + 1 and image.shape[-1] == 3:
             if image.dtype not in (np.uint8, np.uint16):
                 raise ValueError(
@@ -222,7 +222,7 @@ class StoredLabels:
         """The same of all images of this meaning."""
         return [*self.looks.values(), *(self._looked(read, self.path) for read in self._more())]
 
-    def _looked(self, read: Read, where: Path) -> _Look:
+    def _looked(self, read: Read, where: Path | str) -> _Look:
         stored = read()
         image, coloured = self._integers(stored, where)
         top = int(np.iinfo(stored.dtype if stored.dtype.kind in "iu" else image.dtype).max)

@@ -37,6 +37,10 @@ class LabelKind(StrEnum):
     CLASSES = "classes"  # a class a pixel
     SCRIBBLES = "scribbles"  # 0 = unlabelled, 1 = background, 2 and up = classes
 
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise ValueError(f"kind is {str(value)!r}; labels are {', '.join(cls)}.")
+
 
 class LabelsUnsure(ValueError):
     """What labels mean cannot be told from the files; somebody has to say.

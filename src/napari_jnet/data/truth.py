@@ -38,7 +38,7 @@ def with_labels(
         If the stack has no labels of this kind, or a word is unknown.
     """
     check_unlabelled(unlabelled)
-    meant = None if kind is None else _kind(kind)
+    meant = None if kind is None else LabelKind(kind)
     found = dict(stack.annotations)
     if truth is not None:
         chosen = found.pop(str(truth)) if str(truth) in found else _labels_at(stack, truth)
@@ -53,13 +53,6 @@ def with_labels(
         )
     said = {name: _decided(found[name], meant, unlabelled) for name in names}
     return replace(stack, annotations={**found, **said})
-
-
-def _kind(kind: LabelKind | str) -> LabelKind:
-    kinds = [known.value for known in LabelKind]
-    if kind not in kinds:
-        raise ValueError(f"kind is {str(kind)!r}; labels are {', '.join(kinds)}.")
-    return LabelKind(kind)
 
 
 def _decided(annotation: Annotation, kind: LabelKind | None, unlabelled: str | None) -> Annotation:
