@@ -74,7 +74,7 @@ def paint(person: Person, clock: Clock, seconds: float) -> dict[str, float]:
 
 def slide(person: Person) -> dict[str, float]:
     """Move the slider of the threshold; return how long until the visible cells were renewed."""
-    slider = person.workbench.page.separation.sliders["segmentation_threshold"]
+    slider = person.workbench.page.separation["instances.segmentation_threshold"]
     times: list[float] = []
     renewed: list[float] = []
 
@@ -86,7 +86,7 @@ def slide(person: Person) -> dict[str, float]:
     for move in range(MOVES):
         renewed.clear()
         start = time.perf_counter()
-        slider.setValue(0.3 + 0.4 * ((7 * move) % MOVES) / MOVES)
+        slider.value = 0.3 + 0.4 * ((7 * move) % MOVES) / MOVES
         person.hand.wait_until(lambda: renewed, "the cells are renewed", 10)
         times.append(1000 * (renewed[0] - start))
         person.hand.wait(0.3)

@@ -15,8 +15,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "src" / "napari_jnet"
 # napari (app-model comes with it) and a Qt binding are the user's choice; TensorBoard is an extra
 CHOSEN = {"app-model", "napari", "pyqt6", "tensorboard"}
-# not imported by name: tifffile takes its codecs from imagecodecs, and the forms are to be made by magicgui
-UNSEEN = {"imagecodecs", "magicgui"}
+# not imported by name: tifffile takes its codecs from imagecodecs
+UNSEEN = {"imagecodecs"}
 
 
 def names(requirements: str) -> set[str]:

@@ -40,8 +40,10 @@ def predict(qtbot, widget, scope="all"):
 
 def move(qtbot, widget, name, value):
     """Move a slider and wait until the cells are renewed."""
-    with qtbot.waitSignal(widget.separation.changed, timeout=TIMEOUT):
-        widget.separation.sliders[name].setValue(value)
+    told: list[bool] = []
+    widget.separation.throttled.connect(lambda: told.append(True))
+    widget.separation[f"instances.{name}"].value = value
+    qtbot.waitUntil(lambda: bool(told), timeout=TIMEOUT)
     qtbot.waitUntil(lambda: not widget._renewal.running, timeout=TIMEOUT)
 
 
@@ -99,7 +101,7 @@ def test_sliders_renew_the_cells_from_the_stored_maps(qtbot, viewer, widget):
     move(qtbot, widget, "segmentation_threshold", 0.31)
     move(qtbot, widget, "seed_threshold", 0.25)
     move(qtbot, widget, "min_size", 12)
-    config = widget.separation.config
+    config = widget.separation.config.instances
     assert config == InstanceConfig(
         segmentation_threshold=0.31, seed_threshold=0.25, min_size=12, fill_holes=True
     )
@@ -131,7 +133,7 @@ def test_the_thresholds_of_the_training_are_the_first(qtbot, viewer, widget, tra
     from napari_jnet.checkpoint import load_model
 
     assert predict(qtbot, widget, "frame") == "done"
-    assert widget.separation.config == load_model(trained_run).config.instances
+    assert widget.separation.config.instances == load_model(trained_run).config.instances
 
 
 def test_stop_keeps_what_is_done(qtbot, viewer, widget):
@@ -262,7 +264,9 @@ def test_a_drawn_region_is_predicted_and_grows_to_the_whole(qtbot, viewer, widge
     cells = widget.layers[2].data[1]
     assert not probability[:8].any() and not cells[:8].any()
     move(qtbot, widget, "segmentation_threshold", 0.3)
-    expected = separate(*widget.results.maps(1), widget.separation.config, widget.results.bound)
+    expected = separate(
+        *widget.results.maps(1), widget.separation.config.instances, widget.results.bound
+    )
     np.testing.assert_array_equal(widget.layers[2].data[1][region], expected)
     assert predict(qtbot, widget, "frame") == "done"
     assert widget.results.parts == {}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from napari_jnet.config import InstanceConfig
+from napari_jnet.config import Config, InstanceConfig
 from napari_jnet.data.stack import Stack
 from napari_jnet.events import FrameLeftOut, FramePrediction, Notice
 from napari_jnet.plugin.predict.batch import BatchFrame
-from napari_jnet.plugin.predict.form import SeparationForm
 from napari_jnet.plugin.predict.jobs import (
     ClassPixels,
     Exported,
@@ -22,6 +21,7 @@ from napari_jnet.plugin.predict.results import Results, add_results
 from napari_jnet.plugin.predict.scopes import Work
 from napari_jnet.plugin.predict.told import Told
 from napari_jnet.plugin.session import Session, same
+from napari_jnet.plugin.ui.form import Form
 
 __all__ = ["Arrival"]
 
@@ -55,7 +55,7 @@ class Arrival:
         self,
         session: Session,
         visibility: Visibility,
-        separation: SeparationForm,
+        separation: Form,
         progress: Progress,
     ) -> None:
         self.results: Results | None = None
@@ -109,13 +109,13 @@ class Arrival:
         """
         if self._target is None or self.results is None:
             return []
-        if self._separation.touched and self._sent != self._separation.config:
+        if self._separation.touched and self._sent != self._separation.config.instances:
             return None
         return [p for p, regions in self.results.parts.items() if len(regions) > 1]
 
     def _model_ready(self, event: ModelReady) -> None:
         if not self._separation.touched:
-            self._separation.config = event.instances
+            self._separation.config = Config(instances=event.instances)
         self._used = self._sent or event.instances
         self.told.device = event.device
         if self._target is None:

@@ -6,28 +6,19 @@ import re
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFormLayout, QLineEdit, QPushButton
-from superqt import QLabeledDoubleSlider, QLabeledSlider
-from superqt.utils import qthrottled
+from qtpy.QtWidgets import QFormLayout, QLineEdit, QPushButton
 
-from napari_jnet.config import InstanceConfig, TargetConfig, options
+from napari_jnet.config import TargetConfig, options
 from napari_jnet.plugin.background import Background
 from napari_jnet.plugin.forms import OptionEditor, PathEdit, small_label
 from napari_jnet.plugin.predict.jobs import facts_wanted
 from napari_jnet.plugin.predict.words import model_words
 from napari_jnet.plugin.session import Lifetime, Session
+from napari_jnet.plugin.ui.form import Form
 
-__all__ = ["ModelForm", "SeparationForm"]
+__all__ = ["ModelForm", "separation_form"]
 
 _LARGEST_MIN_SIZE = 5000
-_THROTTLE_MS = 25
-_TITLES = {
-    "segmentation_threshold": "Segmentation",
-    "seed_threshold": "Cell cores",
-    "min_size": "Minimum size",
-}
-
 _FACTS = {"resolution_levels": "Resolution levels", "dt_bound": "Distance bound"}
 
 
@@ -160,69 +151,12 @@ class ModelForm:
         return facts
 
 
-class SeparationForm(QObject):
-    """Sliders for the thresholds; `changed` comes at most some forty times a second."""
-
-    changed = Signal()
-
-    def __init__(self, form: QFormLayout) -> None:
-        super().__init__()
-        self.touched = False
-        self._known = options(InstanceConfig)
-        self.sliders: dict[str, Any] = {
-            "segmentation_threshold": _fraction(),
-            "seed_threshold": _fraction(),
-            "min_size": _size(),
-        }
-        for name, slider in self.sliders.items():
-            slider.setToolTip(self._known[name].help)
-            form.addRow(_TITLES[name], slider)
-            slider.valueChanged.connect(self._moved)
-        self._holes = QCheckBox()
-        self._holes.setToolTip(self._known["fill_holes"].help)
-        form.addRow("Fill holes", self._holes)
-        self.config = InstanceConfig()
-        self._holes.toggled.connect(self._moved)
-        self._emit = qthrottled(self.changed.emit, timeout=_THROTTLE_MS)
-
-    @property
-    def config(self) -> InstanceConfig:
-        """The thresholds as they stand."""
-        values = {name: slider.value() for name, slider in self.sliders.items()}
-        return InstanceConfig(**values, fill_holes=self._holes.isChecked())
-
-    @config.setter
-    def config(self, config: InstanceConfig) -> None:
-        """Set the sliders without `changed`."""
-        for name, slider in self.sliders.items():
-            with QSignalBlocker(slider):
-                value = getattr(config, name)
-                if name == "min_size":
-                    slider.setMaximum(max(slider.maximum(), value))
-                slider.setValue(value)
-        with QSignalBlocker(self._holes):
-            self._holes.setChecked(config.fill_holes)
-
-    def close(self) -> None:
-        """Emit nothing any more."""
-        self._emit.cancel()
-
-    def _moved(self, _value: Any) -> None:
-        self.touched = True
-        self._emit()
-
-
-def _fraction() -> QLabeledDoubleSlider:
-    slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
-    slider.setRange(0.0, 1.0)
-    slider.setDecimals(2)
-    slider.setSingleStep(0.01)
-    slider.setPageStep(0.05)
-    return slider
-
-
-def _size() -> QLabeledSlider:
-    slider = QLabeledSlider(Qt.Orientation.Horizontal)
-    slider.setRange(0, _LARGEST_MIN_SIZE)
-    slider.setPageStep(50)
-    return slider
+def separation_form(rows: QFormLayout) -> Form:
+    """Return sliders for the thresholds; its `throttled` comes while they move."""
+    form = Form(rows)
+    slider: dict[str, Any] = {"widget_type": "FloatSlider", "step": 0.01}
+    form.add("instances.segmentation_threshold", "Segmentation", **slider)
+    form.add("instances.seed_threshold", "Seed threshold", **slider)
+    form.add("instances.min_size", "Minimum size", widget_type="Slider", max=_LARGEST_MIN_SIZE)
+    form.add("instances.fill_holes", "Fill holes")
+    return form

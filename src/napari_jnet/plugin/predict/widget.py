@@ -19,7 +19,7 @@ from napari_jnet.plugin.layers import image_stack
 from napari_jnet.plugin.predict.adoption import NOTHING, use_as_annotation
 from napari_jnet.plugin.predict.arrival import Arrival, Target
 from napari_jnet.plugin.predict.batch import BatchEnd, predicting_folder
-from napari_jnet.plugin.predict.form import ModelForm, SeparationForm
+from napari_jnet.plugin.predict.form import ModelForm, separation_form
 from napari_jnet.plugin.predict.hand_over import HandOver
 from napari_jnet.plugin.predict.jobs import ModelShelf, exporting, predicting
 from napari_jnet.plugin.predict.overlays import OverlayPanel
@@ -91,9 +91,8 @@ class PredictWidget(JobWidget):
         self.overlays = OverlayPanel(self._session, self._lifetime)
         self.overlays.setToolTip(with_key("toggle_overlays", "Hide all, or show them again"))
         self._group("Overlays").addRow(self.overlays)
-        self.separation = SeparationForm(self._group("Separate cells"))
-        self.separation.changed.connect(self._renew)
-        self._lifetime.at_end(self.separation.close)
+        self.separation = separation_form(self._group("Separate cells"))
+        self.separation.throttled.connect(self._renew)
 
     def _export_part(self) -> None:
         self.export_button.setToolTip(
@@ -174,7 +173,7 @@ class PredictWidget(JobWidget):
         scope = scope or self.scope_form.scope
         try:
             path, facts = self._model()
-            sent = self.separation.config if self.separation.touched else None
+            sent = self.separation.config.instances if self.separation.touched else None
             job, title, target = self._job(scope, path, facts, sent)
         except ValueError as error:
             self.show_error(error)
@@ -222,7 +221,7 @@ class PredictWidget(JobWidget):
     def recipe(self) -> Any:
         """Return what would be predicted now, from files to files; raises `ValueError`."""
         path, facts = self._model()
-        sent = self.separation.config if self.separation.touched else None
+        sent = self.separation.config.instances if self.separation.touched else None
         if self.scope_form.scope == "folder":
             raise ValueError(
                 "A folder of stacks is predicted by one command a stack; choose another scope and "
@@ -280,7 +279,7 @@ class PredictWidget(JobWidget):
 
     def _renew(self) -> None:
         if self.results is not None and self.results.done:
-            self._renewal.request(self.results, self.separation.config)
+            self._renewal.request(self.results, self.separation.config.instances)
 
     # what the jobs tell
 
@@ -311,5 +310,5 @@ class PredictWidget(JobWidget):
                 self.bring_into_sight(self.hand_over.use_button)
         positions, results = self._arrival.to_renew(), self.results
         if results is not None and positions != []:
-            self._renewal.request(results, self.separation.config, positions)
+            self._renewal.request(results, self.separation.config.instances, positions)
         super()._end(outcome)

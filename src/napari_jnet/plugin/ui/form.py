@@ -1,0 +1,260 @@
+"""Forms of magicgui widgets; type, limits, choices, default and tooltip come from the configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from magicgui.widgets import FileEdit, FloatSlider, LineEdit, create_widget
+from magicgui.widgets.bases import RangedWidget, SliderWidget
+from psygnal import Signal
+from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDoubleSpinBox, QFormLayout, QMenu, QSlider
+from superqt.utils import qthrottled
+
+from napari_jnet.config import Config, Option, options
+from napari_jnet.config.options import read_literal
+from napari_jnet.config.sections import SECTIONS
+from napari_jnet.plugin.forms import WrappedLabel
+from napari_jnet.plugin.theme import set_style
+
+_FILE, _FOLDER, EITHER = "r", "d", "either"
+_THROTTLE_MS = 25
+_READOUT_WIDTH = 60
+_ARGUMENTS = ("annotation", "value", "widget_type")  # of create_widget; the rest are options
+
+
+class LiteralEdit(LineEdit):
+    """A line for lists and optional numbers, as Python or JSON write them; empty is the default.
+
+    magicgui shows ``float | None`` as 0, and its own line of literals raises while one types.
+    """
+
+    default: Any = None
+
+    def get_value(self) -> Any:
+        """Return the value; text that cannot be read stays text, which the configuration refuses."""
+        text = super().get_value().strip()
+        value = read_literal(text) if text else self.default
+        if isinstance(self.default, tuple) and not isinstance(value, str):
+            return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+        return value
+
+    def set_value(self, value: Any) -> None:
+        """Show a value; the default as an empty line with a placeholder."""
+        super().set_value("" if value == self.default else json.dumps(value))
+
+
+class PathEdit(FileEdit):
+    """A path to type or to choose: a file ("r"), a folder ("d") or "either"; None where nothing is typed.
+
+    magicgui gives ``Path(".")`` for an empty line, and keeps "~" in what is typed.
+    """
+
+    def __init__(self, mode: str = _FILE, placeholder: str = "", **options: Any) -> None:
+        first = _FOLDER if mode == EITHER else mode
+        super().__init__(mode=first, **{**options, "nullable": True})  # type: ignore[arg-type]
+        self.line_edit.native.setPlaceholderText(placeholder)
+        self.choose_btn.tooltip = "Browse"
+        self.choose_btn.text = "…"
+        self.choose_btn.max_width = 28
+        if mode == EITHER:
+            menu = QMenu(self.choose_btn.native)
+            menu.addAction("File…", partial(self._choose, _FILE))
+            menu.addAction("Folder…", partial(self._choose, _FOLDER))
+            self.choose_btn.native.setMenu(menu)
+            self.choose_btn.native.setStyleSheet("QPushButton::menu-indicator { image: none; }")
+
+    def get_value(self) -> Path | None:
+        """Return the path, or None where nothing is typed."""
+        text = self.line_edit.value.strip()
+        return Path(text).expanduser() if text else None
+
+    def set_value(self, value: Any) -> None:
+        """Show a path as it is given; None empties the line."""
+        self.line_edit.value = "" if value is None else str(value)
+
+    def _choose(self, mode: str) -> None:
+        self.mode = mode  # type: ignore[assignment]
+        self.choose_btn.text = "…"  # the mode sets another text
+        self.choose_btn.changed.emit(True)
+
+
+class Form:
+    """Rows of fields with names, such as ``training.seed``.
+
+    Parameters
+    ----------
+    rows
+        Gets the rows.
+    fields
+        Titles of fields of the configuration by their names.
+
+    Attributes
+    ----------
+    changed
+        Emitted with the name of a field that somebody changed; `set` and `set_defaults` do not emit it.
+    throttled
+        Emitted after changes, at most forty times a second.
+    touched
+        Names of the fields that somebody changed.
+    start
+        The configuration that `config` changes: what the form does not show is as it is there.
+    """
+
+    changed = Signal(str)
+    throttled = Signal()
+
+    def __init__(self, rows: QFormLayout, fields: Mapping[str, str] | None = None) -> None:
+        self._rows = rows
+        self._widgets: dict[str, Any] = {}
+        self._defaults: dict[str, Any] = {}
+        self._set: dict[str, tuple[Any, Any]] = {}  # what the widget shows of what was set
+        self._errors: dict[str, WrappedLabel] = {}
+        self.touched: set[str] = set()
+        self.start = Config()
+        self._throttle = qthrottled(
+            self.throttled.emit, timeout=_THROTTLE_MS, parent=rows.parentWidget()
+        )
+        for name, title in (fields or {}).items():
+            self.add(name, title)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the magicgui widget of a field."""
+        return self._widgets[name]
+
+    def add(self, name: str, title: str, *, hint: str = "", **given: Any) -> Any:
+        """Add a row and return its magicgui widget.
+
+        Parameters
+        ----------
+        name
+            A field of the configuration as ``section.field``, or any other name.
+        title
+            The label of the row.
+        hint
+            Makes the field a `LiteralEdit` that shows this where it is empty.
+        **given
+            For `magicgui.widgets.create_widget`: ``annotation``, ``value``, ``widget_type`` and the
+            options of that widget, in place of what follows from the configuration.
+        """
+        if _is_option(name):
+            section, field = name.split(".")
+            option = options(SECTIONS[section])[field]
+            given = {**_widget_options(option, hint), **given}
+            title += f" ({option.unit})" if option.unit else ""
+        arguments = {key: given.pop(key) for key in _ARGUMENTS if key in given}
+        widget: Any = create_widget(**arguments, options=given)
+        native = widget.native
+        native.setToolTip(widget.tooltip)
+        if isinstance(widget, LiteralEdit):
+            widget.default = arguments["value"]
+            native.setPlaceholderText(hint or json.dumps(widget.default or "automatic").strip('"'))
+        elif isinstance(widget, SliderWidget):
+            slider = native.findChild(QSlider)
+            slider.setPageStep((slider.maximum() - slider.minimum()) // 20)
+            native.findChild(QAbstractSpinBox).setMaximumWidth(_READOUT_WIDTH)
+        elif isinstance(native, QDoubleSpinBox) and widget.max <= 1:
+            native.setDecimals(4)
+        elif isinstance(native, QComboBox):
+            native.activated.connect(lambda _: self.touched.add(name))
+        self._widgets[name] = widget
+        self._defaults[name] = arguments.get("value", widget.value)
+        self.set({name: self._defaults[name]})
+        widget.changed.connect(partial(self._on_changed, name))
+        self._rows.addRow(title, native)
+        return widget
+
+    def value(self, name: str) -> Any:
+        """Return the value of a field: exactly what was set, though the widget shows fewer digits."""
+        shown, value = self._set.get(name, (None, None)), _read(self._widgets[name])
+        return shown[1] if shown[0] == value else value
+
+    def values(self) -> dict[str, Any]:
+        """Return all values by their names."""
+        return {name: self.value(name) for name in self._widgets}
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the values that differ from the defaults."""
+        return {name: v for name, v in self.values().items() if v != self._defaults[name]}
+
+    @property
+    def config(self) -> Config:
+        """`start` with the values of the form; reading raises `ValueError` where one does not fit."""
+        return self.start.replace({n: v for n, v in self.values().items() if _is_option(n)})
+
+    @config.setter
+    def config(self, config: Config) -> None:
+        self.start = config
+        self.set({name: attrgetter(name)(config) for name in self._widgets if _is_option(name)})
+
+    def set(self, values: Mapping[str, Any]) -> None:
+        """Show values without `changed`; a slider that ends below a value is made longer."""
+        for name, value in values.items():
+            widget = self._widgets[name]
+            with widget.changed.blocked():
+                if isinstance(widget, RangedWidget) and value > widget.max:
+                    widget.max = value
+                widget.value = value
+            self._set[name] = _read(widget), value
+            self.show_error(name, "")
+
+    def set_defaults(self, values: Mapping[str, Any]) -> None:
+        """Change defaults, and the values of those fields where nobody chose another."""
+        chosen = self.chosen()
+        self.set({name: value for name, value in values.items() if name not in chosen})
+        self._defaults.update(values)
+
+    def show(self, name: str, visible: bool) -> None:
+        """Show or hide a row."""
+        self._rows.setRowVisible(self._widgets[name].native, visible)
+        if name in self._errors:
+            self._rows.setRowVisible(self._errors[name], visible)
+
+    def show_error(self, name: str, text: str) -> None:
+        """Write below a field what is wrong with it; "" where nothing is."""
+        if name in self._errors and not text:
+            self._rows.removeRow(self._errors.pop(name))
+        elif text:
+            if name not in self._errors:
+                self._errors[name] = label = WrappedLabel()
+                set_style(label, "color: @error;")
+                row, _ = self._rows.getWidgetPosition(self._widgets[name].native)
+                self._rows.insertRow(row + 1, label)
+            self._errors[name].setText(text)
+
+    def _on_changed(self, name: str) -> None:
+        self.touched.add(name)
+        if isinstance(self._widgets[name], LiteralEdit):  # other widgets hold only what fits
+            try:
+                Config().replace({name: self.value(name)})
+                self.show_error(name, "")
+            except ValueError as error:
+                self.show_error(name, str(error))
+        self.changed.emit(name)
+        self._throttle()
+
+
+def _is_option(name: str) -> bool:
+    return name.partition(".")[0] in SECTIONS
+
+
+def _widget_options(option: Option, hint: str) -> dict[str, Any]:
+    """Return what `Form.add` needs for a field of the configuration."""
+    made: dict[str, Any] = {"value": option.default, "tooltip": option.help}
+    if hint or option.optional or isinstance(option.default, tuple):
+        return {**made, "widget_type": LiteralEdit}
+    if option.choices is not None:
+        return {**made, "choices": list(option.choices)}
+    if option.kind in (int, float):
+        made |= {"min": option.minimum, "max": option.maximum}
+    return {**made, "annotation": option.kind}
+
+
+def _read(widget: Any) -> Any:
+    """Return the value; magicgui's slider has 0.57 as 0.569999."""
+    value = widget.value
+    return round(value, 4) if isinstance(widget, FloatSlider) else value

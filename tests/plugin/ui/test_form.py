@@ -1,0 +1,186 @@
+"""Forms: fields that follow from the configuration, what was chosen in them, and what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFormLayout, QLabel, QSlider, QWidget
+
+from napari_jnet.config import Config
+from napari_jnet.plugin.ui.form import Form, PathEdit
+
+TIMEOUT = 5000
+
+
+@pytest.fixture
+def rows(qtbot):
+    page = QWidget()
+    qtbot.addWidget(page)
+    yield QFormLayout(page)  # qtbot keeps a weak reference only
+
+
+def type_in(qtbot, form, name, text):
+    line = form[name].native
+    line.clear()
+    qtbot.keyClicks(line, text)
+
+
+def labels(rows):
+    return [label.text() for label in rows.parentWidget().findChildren(QLabel)]
+
+
+def test_a_field_has_default_limits_choices_and_tooltip_of_the_configuration(rows):
+    form = Form(rows, {"training.batch_size": "Batch size", "training.device": "Device"})
+    assert form.values() == {"training.batch_size": 4, "training.device": "auto"}
+    assert (form["training.batch_size"].min, form["training.batch_size"].max) == (1, 65536)
+    assert form["training.device"].choices == ("auto", "cpu", "cuda", "mps")
+    assert form["training.device"].native.toolTip() == "Where to compute."
+    assert form.config == Config()
+
+
+def test_every_field_of_the_configuration_has_a_widget_and_shows_its_default(rows):
+    names = [
+        f"{section}.{field}" for section, part in Config() for field in type(part).model_fields
+    ]
+    form = Form(rows, dict.fromkeys(names, "title"))
+    assert len(form.values()) == len(names) > 50
+    assert form.config == Config()
+    assert form.chosen() == {}
+
+
+@pytest.mark.parametrize("name", ["targets.dt_bound", "training.minutes", "training.epochs"])
+def test_an_optional_number_is_empty_and_not_0(rows, qtbot, name):
+    form = Form(rows, {name: "title"})
+    assert form.value(name) is None
+    assert form[name].native.placeholderText() == "automatic"
+    type_in(qtbot, form, name, "12")
+    assert form.value(name) == 12
+    form[name].native.clear()
+    assert form.value(name) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "levels"),
+    [("", ()), ("-1", (-1,)), ("-2, -1, 0", (-2, -1, 0)), ("[-2, -1]", (-2, -1)), ("(-1, 0)", (-1, 0))],
+)  # fmt: skip
+def test_a_tuple_is_a_line_of_numbers(rows, qtbot, text, levels):
+    form = Form(rows, {"network.resolution_levels": "Levels"})
+    type_in(qtbot, form, "network.resolution_levels", text)
+    assert form.config.network.resolution_levels == levels
+    assert labels(rows) == ["Levels"]
+
+
+def test_nested_tuples_are_typed_as_they_are_shown(rows):
+    form = Form(rows, {"network.structure": "Structure"})
+    form.set({"network.structure": ((4, 8, 3), (2, 4, 3))})
+    shown = form["network.structure"].native.text()
+    form["network.structure"].native.clear()
+    assert form.chosen() == {}
+    form["network.structure"].native.setText(shown)
+    assert form.config.network.structure == ((4, 8, 3), (2, 4, 3))
+
+
+def test_what_does_not_fit_is_written_below_the_field_and_taken_away(rows, qtbot):
+    form = Form(rows, {"targets.dt_bound": "Distance bound", "training.seed": "Seed"})
+    type_in(qtbot, form, "targets.dt_bound", "0")
+    said = "targets.dt_bound is 0; the smallest is 1."
+    assert said in labels(rows)
+    assert rows.getWidgetPosition(form["training.seed"].native)[0] == 2
+    with pytest.raises(ValueError, match="dt_bound is 0"):
+        _ = form.config
+    type_in(qtbot, form, "targets.dt_bound", "low")
+    assert "targets.dt_bound is 'low'; it must be a number." in labels(rows)
+    type_in(qtbot, form, "targets.dt_bound", "7")
+    assert rows.rowCount() == 2
+
+
+def test_a_value_is_exactly_what_was_set_until_somebody_changes_it(rows):
+    form = Form(rows, {"training.learning_rate": "Rate", "network.dropout": "Dropout"})
+    form.add("instances.seed_threshold", "Seeds", widget_type="FloatSlider", step=0.01)
+    form.set({"training.learning_rate": 1.23e-6, "instances.seed_threshold": 0.123456789})
+    assert form.value("training.learning_rate") == 1.23e-6
+    assert form.value("instances.seed_threshold") == 0.123456789
+    for hundredths in range(101):  # 0.57 is 0.569999 to magicgui
+        form["instances.seed_threshold"].value = hundredths / 100
+        assert form.value("instances.seed_threshold") == hundredths / 100
+
+
+def test_what_the_form_does_not_show_stays(rows):
+    form = Form(rows, {"instances.min_size": "Smallest"})
+    form.config = Config().replace({"instances.smoothing": 0.3, "instances.min_size": 8})
+    form["instances.min_size"].value = 9
+    assert form.config == Config().replace({"instances.smoothing": 0.3, "instances.min_size": 9})
+
+
+def test_defaults_change_where_nobody_chose_another_value(rows):
+    form = Form(rows, {"training.batch_size": "Batch", "training.patch_size": "Patch"})
+    form["training.patch_size"].value = 64
+    form.set_defaults({"training.batch_size": 2, "training.patch_size": 128})
+    assert form.values() == {"training.batch_size": 2, "training.patch_size": 64}
+    assert form.chosen() == {"training.patch_size": 64}
+
+
+def test_changes_are_told_with_their_name_but_not_what_is_set(rows, qtbot):
+    form = Form(rows, {"training.seed": "Seed", "training.average_weights": "Average"})
+    told: list[str] = []
+    form.changed.connect(told.append)
+    form.set({"training.seed": 3})
+    form.set_defaults({"training.seed": 4})
+    assert (told, form.touched) == ([], set())
+    form["training.average_weights"].native.click()
+    assert told == ["training.average_weights"]
+    assert form.touched == {"training.average_weights"}
+
+
+def test_changes_in_a_row_are_throttled(rows, qtbot):
+    form = Form(rows)
+    form.add("instances.min_size", "Smallest", widget_type="Slider", max=5000)
+    told: list[int] = []
+    form.throttled.connect(lambda: told.append(form.value("instances.min_size")))
+    for size in range(1, 100):
+        form["instances.min_size"].value = size
+    qtbot.waitUntil(lambda: told[-1] == 99, timeout=TIMEOUT)
+    assert len(told) < 99
+
+
+def test_a_slider_obeys_the_keyboard_and_takes_a_value_beyond_its_end(rows, qtbot):
+    form = Form(rows)
+    form.add("instances.seed_threshold", "Seeds", widget_type="FloatSlider", step=0.01)
+    form.add("instances.min_size", "Smallest", widget_type="Slider", max=5000)
+    slider = form["instances.seed_threshold"].native.findChild(QSlider)
+    qtbot.keyClick(slider, Qt.Key.Key_Right)
+    assert form.value("instances.seed_threshold") == 0.41
+    qtbot.keyClick(slider, Qt.Key.Key_PageUp)
+    assert form.value("instances.seed_threshold") == 0.46
+    form.set({"instances.min_size": 9000})
+    assert form["instances.min_size"].max == 9000
+    assert form.value("instances.min_size") == 9000
+
+
+def test_a_path_is_typed_chosen_or_none(rows, qtbot, monkeypatch, tmp_path):
+    form = Form(rows)
+    form.add("model", "Model", widget_type=PathEdit, mode="either", placeholder="run folder")
+    assert form.value("model") is None
+    form["model"].line_edit.value = " ~/runs/001 "
+    assert form.value("model") == Path("~/runs/001").expanduser()
+    form.set({"model": Path("runs/001")})
+    assert form.value("model") == Path("runs/001")
+    asked = []
+    for action in form["model"].choose_btn.native.menu().actions():
+        form["model"]._show_file_dialog = lambda mode, **_: asked.append(mode.name) or tmp_path
+        action.trigger()
+    assert asked == ["EXISTING_FILE", "EXISTING_DIRECTORY"]
+    assert form.value("model") == tmp_path
+    assert form["model"].choose_btn.text == "…"
+
+
+def test_a_row_is_hidden_with_its_error(rows, qtbot):
+    form = Form(rows, {"targets.dt_bound": "Distance bound"})
+    rows.parentWidget().show()
+    type_in(qtbot, form, "targets.dt_bound", "0")
+    form.show("targets.dt_bound", False)
+    assert not any(label.isVisible() for label in rows.parentWidget().findChildren(QLabel))
+    form.show("targets.dt_bound", True)
+    assert form["targets.dt_bound"].native.isVisible()
