@@ -16,7 +16,7 @@ from harm import ODD_NAMES, ODD_VALUES, harm_archive, harm_bytes, harm_file, har
 from numpy.typing import NDArray
 from PIL import Image
 
-MUSEUM = Path(__file__).resolve().parents[1] / "museum/files"
+MUSEUM = Path(__file__).resolve().parents[1] / "museum/files/3c8f135"
 SMALL = (
     "network.channels=2", "network.structure=[[1,4,3],[1,2,3]]", "training.batches_per_epoch=1",
     "training.batch_size=1", "training.patch_size=32",

@@ -1,4 +1,4 @@
-"""How the files of this folder were made: ``python make.py FOLDER``, with the code of commit 3c8f135.
+"""How the files of the museum were made: ``python make.py COMMIT FOLDER``, with the code of that commit.
 
 It is kept as the record of what they are.  A later program writes other files: do not run it to
 renew the museum.
@@ -6,16 +6,22 @@ renew the museum.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import platform
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
 from PIL import Image
+from scipy import ndimage
 
 from napari_jnet import (
     Config,
@@ -30,7 +36,12 @@ from napari_jnet import (
 )
 from napari_jnet.cli import main
 from napari_jnet.config.presets import PRESETS
-from napari_jnet.data.synthetic import em_membranes, lines_and_ellipses, write_cells_sequence
+from napari_jnet.data.synthetic import (
+    em_membranes,
+    lines_and_ellipses,
+    touching_cells,
+    write_cells_sequence,
+)
 from napari_jnet.events import EpochEnd
 from napari_jnet.run_folder import RunFolder
 
@@ -223,7 +234,8 @@ def results(root: Path) -> None:
     call("predict", root / "projects/scribbles", "--output", root / "results/volume")
 
 
-def make(root: Path) -> None:
+def first(root: Path) -> None:
+    """Write the set of commit 3c8f135: the command line and the library."""
     images(root)
     runs(root)
     presets(root)
@@ -232,6 +244,265 @@ def make(root: Path) -> None:
     for name in ("fcn8", "fcn16", "fcn32", "unet-paper", "patches"):  # they are large
         (root / "runs" / name / "last.pt").unlink()
     (root / "projects/scribbles/runs/001/last.pt").unlink()
+
+
+# commit 0690433: what the window wrote
+
+TINY = {
+    "network.resolution_levels": (-1, 0),
+    "network.structure": [[4, 6, 3], [2, 4, 3]],
+    "targets.dt_bound": 4.0,
+    "training.device": "cpu",
+    "training.threads": 1,
+    "training.learning_rate": 5e-3,
+    "training.batch_size": 4,
+    "training.patch_size": 48,
+    "instances.min_size": 12,
+    "instances.seed_threshold": 0.35,
+    "prediction.symmetries": 4,
+}
+# Every parameter whose value can be another one than its default and still be trained with.
+OTHERS = {
+    "network.resolution_levels": (-1, 0),
+    "network.distance": False,
+    "network.channels": 3,
+    "network.padding": "valid",
+    "network.batchnorm_momentum": 0.15,
+    "network.upsampling": "bilinear",
+    "network.dropout": 0.05,
+    "network.standardization": "plain",
+    "targets.dt_bound": 3.5,
+    "targets.distance_metric": "euclidean",
+    "augmentation.flip": False,
+    "augmentation.rotation": 33.0,
+    "augmentation.scale": (0.9, 1.1),
+    "augmentation.shear": 0.07,
+    "augmentation.elastic_alpha": 2.5,
+    "augmentation.elastic_sigma": 13.0,
+    "augmentation.smooth_alpha": (0.5, 1.5),
+    "augmentation.smooth_sigma": (4.0, 6.0),
+    "augmentation.spline_sigma": 1.25,
+    "augmentation.brightness": 0.21,
+    "augmentation.contrast": 0.22,
+    "augmentation.noise": 0.23,
+    "training.epochs": 3,
+    "training.batches_per_epoch": 7,
+    "training.batch_size": 2,
+    "training.patch_size": 40,
+    "training.loss": "bce",
+    "training.border_weight": 1.75,
+    "training.border_sigma": 6.0,
+    "training.optimizer": "sgd",
+    "training.momentum": 0.8,
+    "training.learning_rate": 1e-3,
+    "training.weight_decay": 3e-4,
+    "training.schedule": "step",
+    "training.step_epochs": 17,
+    "training.step_factor": 0.6,
+    "training.patience": 19,
+    "training.best_by": "iou",
+    "training.average_weights": False,
+    "training.validation_fraction": 0.24,
+    "training.seed": 11,
+    "training.device": "cpu",
+    "training.precision": "float32",
+    "training.threads": 1,
+    "instances.segmentation_threshold": 0.45,
+    "instances.seed_threshold": 0.55,
+    "instances.smoothing": 0.12,
+    "instances.min_size": 14,
+    "instances.fill_holes": False,
+    "prediction.tile": 32,
+    "prediction.overlap": 0.25,
+    "prediction.symmetries": 8,
+}
+HELD: list[Any] = []  # viewers and widgets: their sessions do not hold them
+CLASSES = (("ground", "#000000"), ("core", "#ff0000"), ("rim", "#00ff00"))
+SCRIBBLES = (("not painted", "#000000"), ("outside", "#5b6abf"), ("inside", "#ff9f1c"))
+
+
+def window(root: Path) -> Any:
+    """Return the session of a viewer that shows the film."""
+    from napari.components import ViewerModel
+
+    from napari_jnet.plugin.session import session
+    from napari_jnet.plugin.stack.reader import path_layers
+
+    viewer = ViewerModel()
+    HELD.append(viewer)
+    for data, options, _ in path_layers(root / "film.tif"):
+        viewer.add_image(data, **options)
+    state = session(viewer)
+    state.keeper.wait()
+    return state
+
+
+def until(done: Callable[[], bool]) -> None:
+    """Let the window work until something is done."""
+    from qtpy.QtWidgets import QApplication
+
+    while not done():
+        QApplication.processEvents()
+
+
+def stroke(state: Any, frame: int, mask: np.ndarray, number: int) -> None:
+    """Paint pixels of a frame, as one stroke."""
+    where = np.nonzero(mask)
+    with state.annotation.block_history():
+        state.annotation.data_setitem((np.full(len(where[0]), frame), *where), number)
+
+
+def painted_cells(root: Path, labels: np.ndarray) -> None:
+    """Paint the film, train a network, fine-tune it, and stop that."""
+    from napari_jnet.plugin.annotate.layers import new_annotation
+    from napari_jnet.plugin.train.widget import TrainWidget
+
+    state = window(root)
+    new_annotation(state)
+    for frame in (0, 1, 2):
+        for number in np.unique(labels[frame])[1:]:
+            if frame != 1 or number <= 5:  # of frame 1 only some cells, the rest is unknown
+                stroke(state, frame, labels[frame] == number, int(number))
+    state.annotation.brush_size = 5
+    place = np.argmax(ndimage.distance_transform_edt(labels[0] == 0))
+    state.annotation.paint((0, *np.unravel_index(place, labels[0].shape)), 20)
+    stroke(state, 1, np.asarray(state.annotation.data[1]) == 0, -1)
+    state.book.wait()
+    state.book.set_roles({0: "training", 1: "training", 2: "validation", 4: "unused"})
+    state.book.say_empty(4)
+    assert state.keeper.flush()
+
+    widget = TrainWidget(state.viewer)
+    HELD.append(widget)
+    ended: list[str] = []
+    widget.finished.connect(ended.append)
+    widget.set_values(network="jnet", epochs=2, changes={**TINY, "training.batches_per_epoch": 250})
+    widget.start()
+    until(lambda: len(ended) == 1)
+    often = {"training.batches_per_epoch": 10}  # so that a test can go on with it for an epoch
+    widget.set_values(epochs=8, changes={**TINY, **often})
+    widget.start(fine_tune=True)
+    until(lambda: state.training.epoch >= 5 and not widget.stop_button.isHidden())
+    widget.stop()
+    until(lambda: len(ended) == 2)
+    assert ended == ["done", "stopped"], ended
+    assert state.keeper.flush()
+    state.keeper.wait()
+    project = state.project
+    first, second = project.runs()
+    assert first.finished and second.resumable and second.epochs < 8
+    project.set_model(first.path)
+    state.keeper._on_closed()
+
+
+def painted_classes(root: Path, labels: np.ndarray) -> None:
+    """Paint two frames with classes, and one with scribbles."""
+    from napari_jnet.plugin.annotate.layers import new_annotation
+
+    state = window(root)
+    state.keeper.offers.decline()
+    new_annotation(state, "classes", CLASSES)
+    for frame in (0, 3):
+        stroke(state, frame, labels[frame] > 0, 2)
+        stroke(state, frame, labels[frame] > 3, 1)
+        stroke(state, frame, np.arange(64 * 64).reshape(64, 64) < 256, -1)
+    state.book.wait()
+    state.book.set_roles({0: "validation", 3: "training"})
+    assert state.keeper.flush()
+    new_annotation(state, "scribbles", SCRIBBLES)
+    stroke(state, 2, (labels[2] == 0) & (np.arange(64) % 8 == 0), 1)
+    stroke(state, 2, (labels[2] > 0) & (np.arange(64) % 8 == 4), 2)
+    assert state.keeper.flush()
+    state.keeper._on_closed()
+
+
+def rescued(root: Path) -> None:
+    """Paint on the film when its disk is full, and close the window."""
+    from napari_jnet.plugin.keeping.offers import go_on
+
+    state = window(root)
+    go_on(state, root / "projects/film")
+    state.keeper.wait()
+    state.annotation.paint((3, 20, 20), 7)
+    write = Project.write_frame
+
+    def refuse(project: Project, *given: Any, **told: Any) -> None:
+        if (root / "projects") in project.path.parents:
+            raise OSError(errno.ENOSPC, "The disk is full.")
+        write(project, *given, **told)
+
+    os.environ["HOME"] = str(root / "home")
+    (root / "home").mkdir()
+    Project.write_frame = refuse
+    state.keeper._on_closing(None)
+    state.keeper._on_closed()
+    Project.write_frame = write
+
+
+def killed(root: Path) -> None:
+    """Leave the locks of a window that is killed while it trains."""
+    from napari_jnet.data.locking import FolderLock
+    from napari_jnet.plugin.keeping.lock import LOCK_FILE
+
+    platform.node = lambda: "lab-7"
+    project = root / "projects/film"
+    for lock in (FolderLock(project, LOCK_FILE), FolderLock(project / "runs/002")):
+        with lock:
+            left = lock.file.read_bytes()
+        lock.file.write_bytes(left)
+
+
+def preferences(root: Path) -> None:
+    """Set preferences as somebody does who does not like the defaults."""
+    from napari.settings import get_plugin_settings
+
+    settings = get_plugin_settings("napari-jnet", path_dir=root / "preferences")
+    settings.guide.show = False
+    settings.annotate.next_number = False
+    settings.projects.folder = "/data/cells/projects"
+    settings.keys.predict = "Shift+P"
+    settings.keys.use_as_annotation = "Alt+U"
+    settings.keys.copy_before = ""
+    settings.save()
+
+
+def second(root: Path) -> None:
+    """Write the set of commit 0690433: a film that was painted and trained on in the window."""
+    os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    os.environ["NAPARI_JNET_PROJECTS"] = str(root / "projects")
+    from qtpy.QtWidgets import QApplication
+
+    application = QApplication([])
+    film, labels = touching_cells(5, (64, 64), cells=10, diameter=16.0, seed=3)
+    tifffile.imwrite(
+        root / "film.tif",
+        film,
+        imagej=True,
+        compression="zlib",
+        resolution=(2.0, 2.0),
+        metadata={"axes": "TYX", "unit": "um", "finterval": 60.0},
+    )
+    preferences(root)
+    painted_cells(root, labels.astype(np.int32))
+    painted_classes(root, labels.astype(np.int32))
+    rescued(root)
+    project = root / "projects/film"
+    call("predict", project, "--output", root / "results/film")
+    call("evaluate", root / "results/film", project)
+    run = RunFolder(root / "config", resume=False)
+    run.write_start(preset("unet").replace(OTHERS), {"training": []})
+    run.close()
+    (root / "config/config.json").rename(root / "config.json")
+    shutil.rmtree(root / "config")
+    killed(root)
+    application.quit()
+
+
+SETS = {"3c8f135": first, "0690433": second}
+
+
+def make(commit: str, root: Path) -> None:
+    SETS[commit](root)
     sums = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(root).as_posix()}"
         for path in sorted(root.rglob("*"))
@@ -241,6 +512,6 @@ def make(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    made = Path(sys.argv[1]).resolve()
+    made = Path(sys.argv[2]).resolve()
     made.mkdir(parents=True)
-    make(made)
+    make(sys.argv[1], made)

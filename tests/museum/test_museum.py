@@ -1,4 +1,4 @@
-"""What the code of commit 3c8f135 wrote opens for ever, and gives the same; see README.md."""
+"""What earlier versions wrote opens for ever, and gives the same; see README.md."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import json
 import runpy
 import shutil
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,20 +22,28 @@ from PIL import Image
 from napari_jnet import Config, Project, evaluate, load_model, open_stack, predict
 
 FILES = Path(__file__).parent / "files"
-EXPECTED = json.loads((FILES / "expected/index.json").read_text(encoding="utf-8"))
-PRESETS = sorted(path.stem for path in (FILES / "presets").glob("*.json"))
+COMMITS = ("3c8f135", "0690433")
+FIRST, SECOND = (FILES / commit for commit in COMMITS)
+EXPECTED = json.loads((FIRST / "expected/index.json").read_text(encoding="utf-8"))
+PRESETS = sorted(path.stem for path in (FIRST / "presets").glob("*.json"))
 
 
 @pytest.fixture(scope="module")
 def museum(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of all files, for tests that only read: opening a project may clean up in it."""
-    return Path(shutil.copytree(FILES, tmp_path_factory.mktemp("museum") / "files"))
+    """A copy of the first set, for tests that only read: opening a project may clean up in it."""
+    return Path(shutil.copytree(FIRST, tmp_path_factory.mktemp("museum") / "files"))
 
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Path:
-    """A copy of all files, for tests that write into it."""
-    return Path(shutil.copytree(FILES, tmp_path / "files"))
+    """A copy of the first set, for tests that write into it."""
+    return Path(shutil.copytree(FIRST, tmp_path / "files"))
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """A copy of the second set."""
+    return Path(shutil.copytree(SECOND, tmp_path / "film"))
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
@@ -72,13 +83,15 @@ def same_cells(first: np.ndarray, second: np.ndarray) -> bool:
     return matched(first, second) and matched(second, first)
 
 
-def test_no_file_has_changed() -> None:
+@pytest.mark.parametrize("commit", COMMITS)
+def test_no_file_has_changed(commit: str) -> None:
     """The evidence itself is guarded: no test, tool or line ending may rewrite it."""
-    lines = (FILES / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    files = FILES / commit
+    lines = (files / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     known = {name: checksum for checksum, name in (line.split("  ", 1) for line in lines)}
     found = {
-        path.relative_to(FILES).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in FILES.rglob("*")
+        path.relative_to(files).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files.rglob("*")
         if path.is_file() and path.name != "SHA256SUMS"
     }
     assert found == known
@@ -107,9 +120,10 @@ def test_a_model_gives_the_maps_that_it_gave(museum: Path, entry: dict) -> None:
     "file",
     [path.relative_to(FILES).as_posix() for path in sorted(FILES.rglob("*.pt"))],
 )
-def test_all_weights_of_a_checkpoint_are_loaded_as_they_are(museum: Path, file: str) -> None:
-    stored = torch.load(museum / file, weights_only=True)["network"]
-    assert weights(load_model(museum / file, device="cpu").network.state_dict()) == weights(stored)
+def test_all_weights_of_a_checkpoint_are_loaded_as_they_are(tmp_path: Path, file: str) -> None:
+    copy = shutil.copy(FILES / file, tmp_path)
+    stored = torch.load(copy, weights_only=True)["network"]
+    assert weights(load_model(copy, device="cpu").network.state_dict()) == weights(stored)
 
 
 def test_the_original_s_file_needs_what_it_does_not_hold(museum: Path) -> None:
@@ -374,3 +388,182 @@ def test_a_project_predicts_its_volume_as_it_did(
     now = tifffile.imread(tmp_path / "probability.tif")
     then = tifffile.imread(museum / "results/volume/probability.tif")
     np.testing.assert_allclose(now, then, atol=1e-3, rtol=0)
+
+
+# what the window of 0690433 wrote
+
+
+def leaves(values: Any) -> Iterator[str]:
+    """Yield every value of nested plain values, whatever it is called."""
+    if isinstance(values, dict):
+        for value in values.values():
+            yield from leaves(value)
+    else:
+        yield json.dumps(values)
+
+
+def numbers(values: Any) -> list[float]:
+    """Return all numbers of nested plain values, in their order."""
+    if isinstance(values, dict | list):
+        inner = values.values() if isinstance(values, dict) else values
+        return [number for value in inner for number in numbers(value)]
+    return [float(values)] if isinstance(values, int | float) else []
+
+
+def test_a_film_of_the_window_is_all_there(film: Path) -> None:
+    project = Project.open(film / "projects/film")
+    assert (project.name, project.kind, project.notice) == ("film", "instances", "")
+    assert project.roles == {0: "training", 1: "training", 2: "validation", 4: "unused"}
+    assert project.annotated == (0, 1, 2, 4) and project.empty == {4}
+    for number in project.annotated:
+        file = tifffile.imread(SECOND / f"projects/film/annotations/t{number:03d}.tif")
+        np.testing.assert_array_equal(project.read_frame(number), file)
+    values = [set(np.unique(project.read_frame(n)).tolist()) for n in (0, 1, 2)]
+    assert values == [{*range(11), 20}, {-1, *range(1, 6)}, set(range(11))]
+    stack = project.open_stack()
+    assert (stack.axes, stack.scale) == ("TYX", (60, 0.5, 0.5))
+    frames = project.frames()
+    assert [frame.role for frame in frames] == ["training", "training", "validation"]
+    images = tifffile.imread(SECOND / "film.tif")
+    for number, frame in enumerate(frames):
+        np.testing.assert_array_equal(frame.image, images[number])
+        np.testing.assert_array_equal(frame.labels, project.read_frame(number))
+
+
+def test_the_runs_of_the_film_are_all_there(film: Path) -> None:
+    """Although the window that trained the second was killed, and left its locks."""
+    project = Project.open(film / "projects/film")
+    first, second = project.runs()
+    assert (first.name, first.epochs, first.finished, first.resumable) == ("001", 2, True, False)
+    assert (second.name, second.epochs, second.finished, second.resumable) == (
+        "002",
+        5,
+        False,
+        True,
+    )
+    for run in (first, second):
+        assert run.training_frames == ("film/t000", "film/t001")
+        assert run.validation_frames == ("film/t002",)
+        rows = history(run.path)
+        assert str(run.seg) == rows[run.best_epoch - 1]["seg"]
+    assert project.model == first.path and project.new_run().name == "003"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "entries", "roles", "painted"),
+    [
+        (
+            "film-2",
+            "classes",
+            (("ground", "#000000"), ("core", "#ff0000"), ("rim", "#00ff00")),
+            {0: "validation", 3: "training"},
+            {-1, 0, 1, 2},
+        ),
+        (
+            "film-3",
+            "scribbles",
+            (("not painted", "#000000"), ("outside", "#5b6abf"), ("inside", "#ff9f1c")),
+            {2: "training"},
+            {0, 1, 2},
+        ),
+    ],
+)
+def test_what_was_painted_with_classes_is_all_there(
+    film: Path, name: str, kind: str, entries: tuple, roles: dict, painted: set
+) -> None:
+    project = Project.open(film / "projects" / name)
+    assert (project.kind, project.legend, project.roles) == (kind, entries, roles)
+    assert project.annotated == tuple(roles) and project.model is None
+    for number in project.annotated:
+        file = tifffile.imread(SECOND / f"projects/{name}/annotations/t{number:03d}.tif")
+        np.testing.assert_array_equal(project.read_frame(number), file)
+        assert set(np.unique(file).tolist()) == painted
+    learned = {int(value) for frame in project.frames() for value in np.unique(frame.labels)}
+    assert learned == ({-1, 0, 1} if kind == "scribbles" else painted)
+
+
+def test_the_stopped_training_of_the_film_goes_on(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project.open(film / "projects/film")
+    run = project.path / "runs/002"
+    before = history(run)
+    assert call(monkeypatch, "train", project.path, "--resume") == 0
+    after = history(run)
+    assert [row["epoch"] for row in after] == [str(n) for n in range(1, 9)]
+    for old, kept in zip(before, after, strict=False):
+        assert {name: kept[name] for name in old} == old
+    assert min(float(row["iou"]) for row in after[5:]) > 0.9
+    assert project.runs()[1].finished and not project.runs()[1].resumable
+    assert Project.open(project.path).model == project.path / "runs/001"
+
+
+def test_the_film_is_predicted_into_its_result_as_it_was(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the thresholds and the test-time augmentation of the run, which are not the defaults."""
+    result, then = film / "results/film", SECOND / "results/film"
+    for name in ("probability", "distance", "instances"):
+        (result / f"{name}.tif").touch()
+    words = ["predict", film / "projects/film", "--device", "cpu", "--output", result]
+    assert call(monkeypatch, *words) == 0
+    for name in ("probability", "distance"):
+        assert (result / f"{name}.tif").read_bytes() != (then / f"{name}.tif").read_bytes()
+        now = tifffile.imread(result / f"{name}.tif")
+        np.testing.assert_allclose(now, tifffile.imread(then / f"{name}.tif"), atol=1e-3, rtol=0)
+    now, before = (tifffile.imread(place / "instances.tif") for place in (result, then))
+    assert len(now) == len(before) == 5
+    for number in range(5):
+        assert same_cells(now[number], before[number])
+
+
+def test_the_result_of_the_film_is_scored_as_it_was(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["evaluate", film / "results/film", film / "projects/film"]
+    assert call(monkeypatch, *words, "--output", tmp_path / "now.json") == 0
+    now = json.loads((tmp_path / "now.json").read_text(encoding="utf-8"))
+    then = json.loads((SECOND / "results/film/metrics.json").read_text(encoding="utf-8"))
+    for name in ("seg", "iou", "mean_iou", "pixel_accuracy", "ap50", "ap75", "ap", "objects"):
+        assert now[name] == pytest.approx(then[name]), name
+    assert now["missed"] == then["missed"]
+    assert numbers(now["frames"]) == pytest.approx(numbers(then["frames"]))
+
+
+def test_the_model_of_the_film_is_a_start_for_fine_tuning(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its file alone, as somebody passes it on."""
+    model = shutil.move(film / "projects/film/runs/001/model.pt", film / "cells.pt")
+    words = ["train", film / "projects/film", "--model", model, "--epochs", 1, "--device", "cpu"]
+    assert call(monkeypatch, *words, "--set", "training.batches_per_epoch=1") == 0
+    assert float(history(film / "projects/film/runs/003")[0]["iou"]) > 0.9
+    network = json.loads((film / "projects/film/runs/003/config.json").read_text())["network"]
+    then = json.loads((SECOND / "projects/film/runs/001/config.json").read_text())["network"]
+    assert not Counter(leaves(then)) - Counter(leaves(network))
+
+
+def test_every_value_of_a_configuration_is_read(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its key is called now; nearly all of them differ from the defaults."""
+    words = ["train", film / "projects/film", "--config", film / "config.json"]
+    words += ["--output", film / "run", "--epochs", 1, "--set", "training.batches_per_epoch=1"]
+    assert call(monkeypatch, *words) == 0
+    now = json.loads((film / "run/config.json").read_text(encoding="utf-8"))
+    then = json.loads((film / "config.json").read_text(encoding="utf-8"))
+    assert (then["training"].pop("epochs"), then["training"].pop("batches_per_epoch")) == (3, 7)
+    then["network"].pop("distance_scale")  # the training sets it
+    assert not Counter(leaves(then)) - Counter(leaves(now))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["film.tif", "projects/film", "projects/film/runs/002", "projects/film/runs/001/model.pt"],
+)
+def test_info_knows_what_the_window_wrote(
+    film: Path, path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(film / "projects"))
+    assert call(monkeypatch, "info", film / path) == 0
+    assert len(capsys.readouterr().out.splitlines()) >= 4
