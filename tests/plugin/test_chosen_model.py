@@ -67,7 +67,7 @@ def saved(state):
 
 def one_model(state, predict):
     """Return the model, which the form shows, Predict opens and fine-tuning begins with."""
-    shown, predicting = predict.model_form.path, predict._model()[0]
+    shown, predicting = predict.form.value("model"), predict._model()[0]
     assert shown == predicting == state.model
     return state.model
 
@@ -113,7 +113,7 @@ def test_a_model_chosen_before_there_is_an_annotation_is_remembered_by_its_proje
 def test_what_is_typed_is_the_model_at_once(state, predict, tmp_path, qtbot):
     chosen = run_folder(tmp_path / "chosen")
     new_annotation(state)
-    predict.model_form._path._edit.setText(str(chosen))
+    predict.form["model"].line_edit.native.setText(str(chosen))
     assert one_model(state, predict) == chosen
     paint(state)
     saved(state)
@@ -140,7 +140,7 @@ def test_the_model_of_the_labels_is_one_click_away(state, predict, tmp_path):
     trained, chosen = (run_folder(tmp_path / name) for name in ("trained", "chosen"))
     first = new_annotation(state)
     state.set_model(trained, first, None)
-    button = predict.model_form.own_button
+    button = predict.form.own_button
     assert not button.isVisibleTo(predict)
     new_annotation(state)
     predict.set_model(chosen)
@@ -161,9 +161,9 @@ def test_a_mistyped_path_takes_the_model_of_no_labels(state, predict, tmp_path):
     trained = run_folder(tmp_path / "trained")
     first = new_annotation(state)
     state.set_model(trained, first, None)
-    predict.model_form._path._edit.setText(str(tmp_path / "traned"))
+    predict.form["model"].line_edit.native.setText(str(tmp_path / "traned"))
     assert one_model(state, predict) == tmp_path / "traned"  # as it is shown, and Predict says so
-    predict.model_form.own_button.click()
+    predict.form.own_button.click()
     assert one_model(state, predict) == trained
 
 
@@ -246,6 +246,6 @@ def test_half_typed_paths_are_not_remembered(state, predict, tmp_path):
     new_annotation(state)
     paint(state)
     project = saved(state)
-    predict.model_form._path._edit.setText(str(tmp_path))
+    predict.form["model"].line_edit.native.setText(str(tmp_path))
     state.keeper.wait()
     assert Project.open(project.path).model is None

@@ -14,6 +14,7 @@ from napari_jnet.instances import separate
 from napari_jnet.plugin.predict.widget import PredictWidget
 
 TIMEOUT = 60_000
+LEVELS = "network.resolution_levels"
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ def test_no_model_and_no_image_are_said(qtbot, viewer, widget):
 
 
 def test_an_original_file_asks_for_what_it_does_not_hold(qtbot, viewer, widget, shared_data):
-    levels, bound = widget.model_form._levels, widget.model_form._bound
+    levels, bound = widget.form[LEVELS].native, widget.form["targets.dt_bound"].native
     widget.set_model(shared_data / "jnet-original-model" / "DIC_model")
     qtbot.waitUntil(lambda: levels.isVisibleTo(widget), timeout=TIMEOUT)  # before anything fails
     assert bound.isVisibleTo(widget)
@@ -188,9 +189,9 @@ def test_an_original_file_asks_for_what_it_does_not_hold(qtbot, viewer, widget, 
 
 
 def test_levels_that_are_no_numbers_are_said(qtbot, viewer, widget):
-    widget.model_form._levels.setText("low, high")
+    widget.form[LEVELS].native.setText("low, high")
     assert predict(qtbot, widget, "frame") == "failed"
-    assert "whole numbers" in widget.message.text
+    assert "resolution_levels is 'low, high'" in widget.message.text
 
 
 def test_results_are_written(qtbot, viewer, widget, tmp_path, monkeypatch):
@@ -253,7 +254,7 @@ def test_a_drawn_region_is_predicted_and_grows_to_the_whole(qtbot, viewer, widge
     viewer.dims.set_current_step(0, 1)
     assert predict(qtbot, widget, "region") == "failed"
     assert "Nothing is drawn" in widget.message.text
-    qtbot.mouseClick(widget.scope_form.draw_button, Qt.LeftButton)
+    qtbot.mouseClick(widget.form.draw_button, Qt.LeftButton)
     layer = viewer.layers["region to predict"]
     layer.add_rectangles([[[1, 8, 4], [1, 8, 39], [1, 39, 39], [1, 39, 4]]])
     assert predict(qtbot, widget, "region") == "done"
@@ -378,8 +379,8 @@ class TestFolders:
             assert words in widget.message.text
 
     def test_a_folder_for_the_results_is_suggested(self, widget, folder):
-        widget.scope_form.folder.path = folder
-        assert widget.scope_form.output.path == folder.with_name("plate cells")
+        widget.form["folder"].value = folder
+        assert widget.form.value("output") == folder.with_name("plate cells")
 
 
 def test_what_would_be_done_is_copied(qtbot, viewer, widget):
@@ -421,8 +422,8 @@ def test_a_file_of_the_original_is_known_before_predict_can_fail(qtbot, alone, t
     kept = {"batchnorm_momentum": 0.1, "structure": [[1, 2, 3], [1, 2, 3]], "state_dict": state}
     torch.save(kept, tmp_path / "DIC_model")
     alone.set_model(tmp_path / "DIC_model")
-    form = alone.model_form
-    qtbot.waitUntil(lambda: form._levels.isVisibleTo(alone), timeout=TIMEOUT)
+    form = alone.form
+    qtbot.waitUntil(lambda: form[LEVELS].native.isVisibleTo(alone), timeout=TIMEOUT)
     assert "original J-Net" in form.words.text()
     alone.run("frame")
     assert not alone.running
@@ -431,7 +432,7 @@ def test_a_file_of_the_original_is_known_before_predict_can_fail(qtbot, alone, t
     alone.set_model(tmp_path / "DIC_model", resolution_levels=(-1, 0), dt_bound=6)
     assert form.facts == {"resolution_levels": (-1, 0), "dt_bound": 6}
     alone.set_model(tmp_path / "another")
-    assert not form._levels.isVisibleTo(alone)
+    assert not form[LEVELS].native.isVisibleTo(alone)
 
 
 def test_a_frame_that_cannot_be_predicted_makes_no_layers_and_leaves_those_before(

@@ -61,7 +61,7 @@ def test_two_epochs_train_and_hand_the_model_to_predict(qtbot, viewer, widget, t
     _, predict = viewer.window.add_plugin_dock_widget("napari-jnet", "Predict")
     assert train(qtbot, widget) == "done"
     assert (tmp_path / "run" / "model.pt").is_file()
-    assert predict.model_form.path == tmp_path / "run"
+    assert predict.form.value("model") == tmp_path / "run"
     assert widget.plot.points("training")[0] == [1, 2]
     assert len(widget.plot.points("validation")[0]) == 2
     assert "epoch 2" in widget.score_line.text()

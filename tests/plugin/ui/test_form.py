@@ -74,7 +74,7 @@ def test_a_tuple_is_a_line_of_numbers(rows, qtbot, text, levels):
 
 def test_nested_tuples_are_typed_as_they_are_shown(rows):
     form = Form(rows, {"network.structure": "Structure"})
-    form.set({"network.structure": ((4, 8, 3), (2, 4, 3))})
+    form.show({"network.structure": ((4, 8, 3), (2, 4, 3))})
     shown = form["network.structure"].native.text()
     form["network.structure"].native.clear()
     assert form.chosen() == {}
@@ -99,7 +99,7 @@ def test_what_does_not_fit_is_written_below_the_field_and_taken_away(rows, qtbot
 def test_a_value_is_exactly_what_was_set_until_somebody_changes_it(rows):
     form = Form(rows, {"training.learning_rate": "Rate", "network.dropout": "Dropout"})
     form.add("instances.seed_threshold", "Seeds", widget_type="FloatSlider", step=0.01)
-    form.set({"training.learning_rate": 1.23e-6, "instances.seed_threshold": 0.123456789})
+    form.show({"training.learning_rate": 1.23e-6, "instances.seed_threshold": 0.123456789})
     assert form.value("training.learning_rate") == 1.23e-6
     assert form.value("instances.seed_threshold") == 0.123456789
     for hundredths in range(101):  # 0.57 is 0.569999 to magicgui
@@ -122,16 +122,19 @@ def test_defaults_change_where_nobody_chose_another_value(rows):
     assert form.chosen() == {"training.patch_size": 64}
 
 
-def test_changes_are_told_with_their_name_but_not_what_is_set(rows, qtbot):
+def test_changes_are_told_with_their_name_but_not_what_is_shown(rows, qtbot):
     form = Form(rows, {"training.seed": "Seed", "training.average_weights": "Average"})
     told: list[str] = []
     form.changed.connect(told.append)
-    form.set({"training.seed": 3})
+    form.show({"training.seed": 3})
     form.set_defaults({"training.seed": 4})
     assert (told, form.touched) == ([], set())
     form["training.average_weights"].native.click()
     assert told == ["training.average_weights"]
     assert form.touched == {"training.average_weights"}
+    form.set({"training.seed": 5})
+    assert told == ["training.average_weights", "training.seed"]
+    assert form.value("training.seed") == 5
 
 
 def test_changes_in_a_row_are_throttled(rows, qtbot):
@@ -154,9 +157,16 @@ def test_a_slider_obeys_the_keyboard_and_takes_a_value_beyond_its_end(rows, qtbo
     assert form.value("instances.seed_threshold") == 0.41
     qtbot.keyClick(slider, Qt.Key.Key_PageUp)
     assert form.value("instances.seed_threshold") == 0.46
-    form.set({"instances.min_size": 9000})
+    form.show({"instances.min_size": 9000})
     assert form["instances.min_size"].max == 9000
     assert form.value("instances.min_size") == 9000
+
+
+def test_another_choice_is_refused_with_those_there_are(rows):
+    form = Form(rows, {"training.device": "Device"})
+    with pytest.raises(ValueError, match="'tpu'; it must be one of auto, cpu, cuda, mps"):
+        form.set({"training.device": "tpu"})
+    assert form.value("training.device") == "auto"
 
 
 def test_a_path_is_typed_chosen_or_none(rows, qtbot, monkeypatch, tmp_path):
@@ -165,7 +175,7 @@ def test_a_path_is_typed_chosen_or_none(rows, qtbot, monkeypatch, tmp_path):
     assert form.value("model") is None
     form["model"].line_edit.value = " ~/runs/001 "
     assert form.value("model") == Path("~/runs/001").expanduser()
-    form.set({"model": Path("runs/001")})
+    form.show({"model": Path("runs/001")})
     assert form.value("model") == Path("runs/001")
     asked = []
     for action in form["model"].choose_btn.native.menu().actions():
@@ -180,7 +190,7 @@ def test_a_row_is_hidden_with_its_error(rows, qtbot):
     form = Form(rows, {"targets.dt_bound": "Distance bound"})
     rows.parentWidget().show()
     type_in(qtbot, form, "targets.dt_bound", "0")
-    form.show("targets.dt_bound", False)
+    form.set_visible("targets.dt_bound", False)
     assert not any(label.isVisible() for label in rows.parentWidget().findChildren(QLabel))
-    form.show("targets.dt_bound", True)
+    form.set_visible("targets.dt_bound", True)
     assert form["targets.dt_bound"].native.isVisible()

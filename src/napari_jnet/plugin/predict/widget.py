@@ -19,13 +19,12 @@ from napari_jnet.plugin.layers import image_stack
 from napari_jnet.plugin.predict.adoption import NOTHING, use_as_annotation
 from napari_jnet.plugin.predict.arrival import Arrival, Target
 from napari_jnet.plugin.predict.batch import BatchEnd, predicting_folder
-from napari_jnet.plugin.predict.form import ModelForm, separation_form
+from napari_jnet.plugin.predict.form import PredictForm, separation_form
 from napari_jnet.plugin.predict.hand_over import HandOver
 from napari_jnet.plugin.predict.jobs import ModelShelf, exporting, predicting
 from napari_jnet.plugin.predict.overlays import OverlayPanel
 from napari_jnet.plugin.predict.renewal import Renewal
 from napari_jnet.plugin.predict.results import Results
-from napari_jnet.plugin.predict.scope_form import ScopeForm
 from napari_jnet.plugin.predict.scopes import draw_region, work
 from napari_jnet.plugin.torch_loading import load_torch_soon
 
@@ -69,13 +68,12 @@ class PredictWidget(JobWidget):
         bind_keys(self._session, actions, self._lifetime)
 
     def _input_part(self) -> None:
-        form = self._group("Predict")
+        rows = self._group("Predict")
         self.image_combo = LayerCombo(self._session, "image", self._lifetime)
         self.image_combo.setToolTip("The image to segment; the active image is chosen at first.")
-        form.addRow("Image", self.image_combo)
-        self.model_form = ModelForm(form, self._session, self._lifetime)
-        self.scope_form = ScopeForm(form)
-        self.scope_form.draw_button.clicked.connect(self.draw_region)
+        rows.addRow("Image", self.image_combo)
+        self.form = PredictForm(rows, self._session, self._lifetime)
+        self.form.draw_button.clicked.connect(self.draw_region)
         self.predict_button = QPushButton("Predict")
         self.predict_button.setToolTip(
             "Run the network in the background; Stop keeps what is done."
@@ -137,23 +135,22 @@ class PredictWidget(JobWidget):
     ) -> None:
         """Choose a run folder or a model file; the rest is for files of the original J-Net only."""
         self._session.choose_model(Path(path) if str(path) else None)
-        self.model_form.set_facts(resolution_levels, dt_bound)
+        self.form.set_facts(resolution_levels, dt_bound)
 
     def set_scope(self, scope: str) -> None:
         """Choose what to predict: a key of `SCOPES`."""
-        self.scope_form.scope = scope
+        self.form.set({"scope": scope})
 
     def set_folders(self, folder: Path | str, output: Path | str) -> None:
         """Choose the folder of stacks to predict, and where the results go."""
-        self.scope_form.scope = "folder"
-        self.scope_form.folder.path, self.scope_form.output.path = folder, output
+        self.form.set({"scope": "folder", "folder": folder, "output": output})
 
     def draw_region(self, *_: Any) -> Any:
         """Make ready to drag a rectangle over the part to predict; return its layer, or None."""
         if (image := self.image_combo.layer) is None:
             self.show_error(ValueError("There is no image in the viewer; open one first."))
             return None
-        self.scope_form.scope = "region"
+        self.form.set({"scope": "region"})
         return draw_region(self._viewer, image)
 
     def run(self, scope: str | None = None, *, all_frames: bool | None = None) -> None:
@@ -170,7 +167,7 @@ class PredictWidget(JobWidget):
             return
         if all_frames is not None:
             scope = "all" if all_frames else "frame"
-        scope = scope or self.scope_form.scope
+        scope = scope or self.form.value("scope")
         try:
             path, facts = self._model()
             sent = self.separation.config.instances if self.separation.touched else None
@@ -222,13 +219,13 @@ class PredictWidget(JobWidget):
         """Return what would be predicted now, from files to files; raises `ValueError`."""
         path, facts = self._model()
         sent = self.separation.config.instances if self.separation.touched else None
-        if self.scope_form.scope == "folder":
+        if self.form.value("scope") == "folder":
             raise ValueError(
                 "A folder of stacks is predicted by one command a stack; choose another scope and "
                 "repeat the command for each of them."
             )
         image, stack = self._image()
-        asked = work(self.scope_form.scope, self._session, image, stack)
+        asked = work(self.form.value("scope"), self._session, image, stack)
         return self.hand_over.recipe(path, facts, stack, asked, sent)
 
     # what the buttons and sliders do
@@ -237,7 +234,7 @@ class PredictWidget(JobWidget):
         self, scope: str, path: Path, facts: dict[str, Any], sent: InstanceConfig | None
     ) -> tuple[Any, str, Target | None]:
         if scope == "folder":
-            folders = self.scope_form.folders()
+            folders = self.form.folders()
             job = predicting_folder(self._shelf, path, facts, *folders, sent)
             return job, f"predicting the stacks in {folders[0]}", None
         image, stack = self._image()
@@ -252,7 +249,7 @@ class PredictWidget(JobWidget):
         return layer, image_stack(layer)
 
     def _model(self) -> tuple[Path, dict[str, Any]]:
-        path, facts = self._session.model, self.model_form.facts
+        path, facts = self._session.model, self.form.facts
         if path is None:
             if self.image_combo.layer is None:
                 raise ValueError("There is no image in the viewer; open one first.")
@@ -293,13 +290,13 @@ class PredictWidget(JobWidget):
     def _on_error(self, error: Exception) -> None:
         missing = getattr(error, "missing", None)
         if missing:
-            self.model_form.ask(tuple(missing), len(getattr(error, "structure", ())))
-            error = ValueError(self.model_form.words.text())
+            self.form.ask(tuple(missing), len(getattr(error, "structure", ())))
+            error = ValueError(self.form.words.text())
         super()._on_error(error)
 
     def _on_done(self, value: Any) -> None:
         if isinstance(value, BatchEnd):
-            self._arrival.told.end_batch(value.stacks, value.skipped, self.scope_form.output.path)
+            self._arrival.told.end_batch(value.stacks, value.skipped, self.form.value("output"))
         super()._on_done(value)
 
     def _end(self, outcome: str) -> None:

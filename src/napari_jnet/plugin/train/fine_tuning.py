@@ -29,7 +29,7 @@ _AUTOMATIC = {
 _TITLES = {
     "name": "Network",
     "structure": "Network",
-    "resolution_levels": "Learn at",
+    "resolution_levels": "Training resolution",
     "dt_bound": "Distance bound",
 }
 

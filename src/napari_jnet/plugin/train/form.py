@@ -129,7 +129,7 @@ class NetworkForm:
             "30 px across; smaller is faster, larger sees finer detail."
         )
         self._size.currentIndexChanged.connect(self._tell)
-        self.more_form.addRow("Learn at", self._size)
+        self.more_form.addRow("Training resolution", self._size)
 
     # what is known of the computer and the data
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import FileEdit, FloatSlider, LineEdit, create_widget
-from magicgui.widgets.bases import RangedWidget, SliderWidget
+from magicgui.widgets.bases import CategoricalWidget, RangedWidget, SliderWidget
 from psygnal import Signal
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDoubleSpinBox, QFormLayout, QMenu, QSlider
 from superqt.utils import qthrottled
@@ -21,9 +21,9 @@ from napari_jnet.config.sections import SECTIONS
 from napari_jnet.plugin.forms import WrappedLabel
 from napari_jnet.plugin.theme import set_style
 
-_FILE, _FOLDER, EITHER = "r", "d", "either"
+FILE, FOLDER, EITHER = "r", "d", "either"
 _THROTTLE_MS = 25
-_READOUT_WIDTH = 60
+_READOUT = "background: transparent; border: 0; min-width: 40px; padding: 0;"  # napari: 70 px
 _ARGUMENTS = ("annotation", "value", "widget_type")  # of create_widget; the rest are options
 
 
@@ -54,8 +54,8 @@ class PathEdit(FileEdit):
     magicgui gives ``Path(".")`` for an empty line, and keeps "~" in what is typed.
     """
 
-    def __init__(self, mode: str = _FILE, placeholder: str = "", **options: Any) -> None:
-        first = _FOLDER if mode == EITHER else mode
+    def __init__(self, mode: str = FILE, placeholder: str = "", **options: Any) -> None:
+        first = FOLDER if mode == EITHER else mode
         super().__init__(mode=first, **{**options, "nullable": True})  # type: ignore[arg-type]
         self.line_edit.native.setPlaceholderText(placeholder)
         self.choose_btn.tooltip = "Browse"
@@ -63,8 +63,8 @@ class PathEdit(FileEdit):
         self.choose_btn.max_width = 28
         if mode == EITHER:
             menu = QMenu(self.choose_btn.native)
-            menu.addAction("File…", partial(self._choose, _FILE))
-            menu.addAction("Folder…", partial(self._choose, _FOLDER))
+            menu.addAction("File…", partial(self._choose, FILE))
+            menu.addAction("Folder…", partial(self._choose, FOLDER))
             self.choose_btn.native.setMenu(menu)
             self.choose_btn.native.setStyleSheet("QPushButton::menu-indicator { image: none; }")
 
@@ -96,11 +96,11 @@ class Form:
     Attributes
     ----------
     changed
-        Emitted with the name of a field that somebody changed; `set` and `set_defaults` do not emit it.
+        Emitted with the name of a field that somebody changed or a script `set`.
     throttled
         Emitted after changes, at most forty times a second.
     touched
-        Names of the fields that somebody changed.
+        Names of the fields for which it was emitted.
     start
         The configuration that `config` changes: what the form does not show is as it is there.
     """
@@ -112,7 +112,7 @@ class Form:
         self._rows = rows
         self._widgets: dict[str, Any] = {}
         self._defaults: dict[str, Any] = {}
-        self._set: dict[str, tuple[Any, Any]] = {}  # what the widget shows of what was set
+        self._shown: dict[str, tuple[Any, Any]] = {}  # what is read, of what was set
         self._errors: dict[str, WrappedLabel] = {}
         self.touched: set[str] = set()
         self.start = Config()
@@ -156,22 +156,22 @@ class Form:
         elif isinstance(widget, SliderWidget):
             slider = native.findChild(QSlider)
             slider.setPageStep((slider.maximum() - slider.minimum()) // 20)
-            native.findChild(QAbstractSpinBox).setMaximumWidth(_READOUT_WIDTH)
+            native.findChild(QAbstractSpinBox).setStyleSheet(_READOUT)
         elif isinstance(native, QDoubleSpinBox) and widget.max <= 1:
             native.setDecimals(4)
         elif isinstance(native, QComboBox):
             native.activated.connect(lambda _: self.touched.add(name))
         self._widgets[name] = widget
         self._defaults[name] = arguments.get("value", widget.value)
-        self.set({name: self._defaults[name]})
+        self.show({name: self._defaults[name]})
         widget.changed.connect(partial(self._on_changed, name))
         self._rows.addRow(title, native)
         return widget
 
     def value(self, name: str) -> Any:
-        """Return the value of a field: exactly what was set, though the widget shows fewer digits."""
-        shown, value = self._set.get(name, (None, None)), _read(self._widgets[name])
-        return shown[1] if shown[0] == value else value
+        """Return the value of a field; a number is exactly what was set, though fewer digits are shown."""
+        value, (read, shown) = _read(self._widgets[name]), self._shown[name]
+        return shown if isinstance(value, float) and value == read else value
 
     def values(self) -> dict[str, Any]:
         """Return all values by their names."""
@@ -189,26 +189,35 @@ class Form:
     @config.setter
     def config(self, config: Config) -> None:
         self.start = config
-        self.set({name: attrgetter(name)(config) for name in self._widgets if _is_option(name)})
+        self.show({name: attrgetter(name)(config) for name in self._widgets if _is_option(name)})
 
     def set(self, values: Mapping[str, Any]) -> None:
-        """Show values without `changed`; a slider that ends below a value is made longer."""
+        """Set values as a user does; raises `ValueError` where a name is not one of the choices."""
+        for name, value in values.items():
+            self.show({name: value})
+            self._on_changed(name)
+
+    def show(self, values: Mapping[str, Any]) -> None:
+        """Set values that nobody chose, without `changed`; see `set`."""
         for name, value in values.items():
             widget = self._widgets[name]
+            if isinstance(widget, CategoricalWidget) and value not in widget.choices:
+                known = ", ".join(str(choice) for choice in widget.choices)
+                raise ValueError(f"{name} is {value!r}; it must be one of {known}.")
             with widget.changed.blocked():
                 if isinstance(widget, RangedWidget) and value > widget.max:
                     widget.max = value
                 widget.value = value
-            self._set[name] = _read(widget), value
+            self._shown[name] = _read(widget), value
             self.show_error(name, "")
 
     def set_defaults(self, values: Mapping[str, Any]) -> None:
         """Change defaults, and the values of those fields where nobody chose another."""
         chosen = self.chosen()
-        self.set({name: value for name, value in values.items() if name not in chosen})
+        self.show({name: value for name, value in values.items() if name not in chosen})
         self._defaults.update(values)
 
-    def show(self, name: str, visible: bool) -> None:
+    def set_visible(self, name: str, visible: bool) -> None:
         """Show or hide a row."""
         self._rows.setRowVisible(self._widgets[name].native, visible)
         if name in self._errors:
