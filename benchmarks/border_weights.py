@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from napari_jnet.borders import border_weights
+from napari_jnet.training.losses import border_weights
 
 W0 = 10.0
 

@@ -41,7 +41,7 @@ def painting(work: Any, person: Person) -> None:
     frames, count, rounds = (0, 1, 2), len(strokes), 0
     while True:
         number = frames[count % len(frames)]
-        person.session.go_to(number)
+        person.workspace.go_to(number)
         person.viewer.layers.selection.active = person.annotation
         row, column = 12 + 22 * (count // 66 % 22), 12 + 22 * (count // 3 % 22)
         person.annotation.selected_label = count + 1
@@ -69,15 +69,15 @@ def train(person: Person) -> None:
 
 def reopen(work: Any, person: Person, strokes: list[dict[str, Any]]) -> None:
     """Open the images; go on where there is something, and compare it with the disk."""
-    from napari_jnet.data.project import Project
+    from napari_jnet.project.project import Project
 
     person.load(work.images)
     if not strokes:
         person.new_annotation()
         return
-    person.hand.wait_until(lambda: person.session.offer is not None, "work is offered", 30)
+    person.hand.wait_until(lambda: person.workspace.offer is not None, "work is offered", 30)
     person.press("Go on")
-    person.hand.wait_until(lambda: person.session.project is not None, "the project is open", 30)
+    person.hand.wait_until(lambda: person.workspace.project is not None, "the project is open", 30)
     project = Project.open(project_of(work))
     for number in project.annotated:
         shown = np.asarray(person.annotation.data[person.position(number)])
@@ -129,8 +129,8 @@ def kill_many(work: Any, times: int) -> None:
 
 def check(work: Any, journal: Path, killed: float) -> dict[str, Any]:
     """Compare the project with the journal, and open every checkpoint."""
-    from napari_jnet.checkpoint import load_model
-    from napari_jnet.data.project import Project
+    from napari_jnet.model import load_model
+    from napari_jnet.project.project import Project
 
     project = Project.open(project_of(work))
     strokes = [json.loads(line) for line in journal.read_text().splitlines()]

@@ -45,11 +45,11 @@ def responsive(work: Any, person: Person) -> None:
     page.set_values(minutes=60)
     person.press("Train")
     person.hand.wait_until(
-        lambda: person.session.training.epoch > 0 or not page.running, "the first epoch ends", 300
+        lambda: person.workspace.training.epoch > 0 or not page.running, "the first epoch ends", 300
     )
     tell("training, painting, saving", paint(person, clock, options.seconds))
-    tell("epochs", person.session.training.epoch)
-    tell("saved", person.session.saving.text)
+    tell("epochs", person.workspace.training.epoch)
+    tell("saved", person.workspace.saving.text)
     person.look("responsive")
     page.stop()
     person.hand.wait_until(lambda: not page.running, "the training stops", 120)
@@ -81,7 +81,7 @@ def slide(person: Person) -> dict[str, float]:
     def note(_event: Any) -> None:
         renewed.append(time.perf_counter())
 
-    cells = person.session.results.cells
+    cells = person.workspace.results.cells
     cells.events.set_data.connect(note)
     for move in range(MOVES):
         renewed.clear()

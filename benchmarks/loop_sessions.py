@@ -13,8 +13,8 @@ from qtpy.QtCore import Qt
 from scipy.ndimage import distance_transform_edt
 
 from hand import Point
-from napari_jnet.data.stack import LabelKind
-from napari_jnet.plugin.predict.results import placement
+from napari_jnet.labels import LabelKind
+from napari_jnet.plugin.layers.add import placement
 from person import Person, inside
 
 __all__ = ["run", "tell", "truth_of"]
@@ -84,11 +84,11 @@ def first(work: Any, person: Person) -> None:
     tell("corrected", person.correct(third, some_cells(truth_of(options.data, third), most)))
     person.look("corrected")
     tell("fine-tuning", person.train("Fine-tune", 0.6 * minutes, "fine-tune"))
-    tell("model", str(person.session.model))
+    tell("model", str(person.workspace.model))
     person.predict(third)
     evaluate(person, options.data, third)
     wait_saved(person)
-    tell("saved", person.session.saving.text)
+    tell("saved", person.workspace.saving.text)
     if options.stop_after == "two":
         second_round(work, person, minutes, most)
     print("KILL", flush=True)
@@ -110,7 +110,7 @@ def second_round(work: Any, person: Person, minutes: float, most: int | None) ->
     person.press("Fine-tune")
     enough = 0.25
     person.hand.wait_until(
-        lambda: person.session.training.progress > enough or not page.running,
+        lambda: person.workspace.training.progress > enough or not page.running,
         "a quarter of the second round",
         60 * minutes,
     )
@@ -121,17 +121,17 @@ def second_round(work: Any, person: Person, minutes: float, most: int | None) ->
 def wait_saved(person: Person) -> None:
     """Wait for the mark that everything is saved."""
     person.hand.wait(2.5)
-    person.hand.wait_until(lambda: person.session.saving.saved, "the strokes are saved", 20)
+    person.hand.wait_until(lambda: person.workspace.saving.saved, "the strokes are saved", 20)
 
 
 def evaluate(person: Person, data: Path, number: int) -> None:
     """Score the predicted frame against its truth, opened as a labels layer."""
     truth = np.zeros(person.annotation.data.shape, np.int32)
     truth[person.position(number)] = truth_of(data, number)
-    lies = placement(person.session.image)
+    lies = placement(person.workspace.image)
     layer = person.viewer.add_labels(truth, name="truth", visible=False, **lies)
     page = person.go("evaluate")
-    page.set_result(person.session.results.cells)
+    page.set_result(person.workspace.results.cells)
     page.set_truth(layer)
     ends: list[str] = []
     page.finished.connect(ends.append)
@@ -145,10 +145,12 @@ def evaluate(person: Person, data: Path, number: int) -> None:
 def go_on(work: Any, person: Person) -> None:
     """Open the images again, and press Go on."""
     person.load(work.images)
-    person.hand.wait_until(lambda: person.session.offer is not None, "earlier work is offered", 20)
+    person.hand.wait_until(
+        lambda: person.workspace.offer is not None, "earlier work is offered", 20
+    )
     person.look("offer")
     person.press("Go on")
-    person.hand.wait_until(lambda: person.session.annotation is not None, "the labels are back")
+    person.hand.wait_until(lambda: person.workspace.annotation is not None, "the labels are back")
 
 
 def second(work: Any, person: Person) -> None:
@@ -166,7 +168,7 @@ def second(work: Any, person: Person) -> None:
     person.hand.wait_until(lambda: ends, "the training ends", 60 * work.options.minutes + 300)
     tell("resumed", [*ends, page.message.text])
     person.look("resumed")
-    tell("model", str(person.session.model))
+    tell("model", str(person.workspace.model))
     third = work.options.frames[2]
     person.predict(third)
     evaluate(person, work.options.data, third)
@@ -192,7 +194,7 @@ def scribbles(work: Any, person: Person) -> None:
     person.look("scribbles")
     minutes = 0.3 if options.quick else options.minutes
     tell("training", person.train("Train", minutes, "scribbles-train", None))
-    tell("model", str(person.session.model))
+    tell("model", str(person.workspace.model))
     person.predict(options.more[0])
     person.look("scribbles-predicted")
     person.viewer.close()

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QLineEdit
 from scipy.ndimage import distance_transform_edt
 
 from hand import SHIFT, Hand, Point, outlines
-from napari_jnet.plugin.session import session
+from napari_jnet.plugin.open_workspace import open_workspace
 
 __all__ = ["Person", "agreement", "inside"]
 
@@ -61,7 +61,7 @@ class Person:
     def __init__(self, viewer: Any, workbench: Any, pictures: Path | None) -> None:
         self.viewer, self.workbench, self.pictures = viewer, workbench, pictures
         self.hand = Hand(viewer)
-        self.session = session(viewer)
+        self.workspace = open_workspace(viewer)
         self._taken = 0
 
     def look(self, name: str) -> None:
@@ -91,13 +91,13 @@ class Person:
         self.hand.write(field, str(path))
         self.hand.wait(1.0)
         self.look("stack-path")
-        before = self.session.image
+        before = self.workspace.image
         self.press("Load")
         self.hand.wait_until(
-            lambda: self.session.image is not None and self.session.image is not before,
+            lambda: self.workspace.image is not None and self.workspace.image is not before,
             "the stack is loaded",
         )
-        self.hand.layer = self.session.image
+        self.hand.layer = self.workspace.image
         self.home()
 
     def home(self) -> None:
@@ -108,7 +108,7 @@ class Person:
     @property
     def annotation(self) -> Any:
         """The layer that is painted on."""
-        return self.session.annotation
+        return self.workspace.annotation
 
     def frame(self, number: int) -> Labels:
         """Return what is painted in a frame."""
@@ -116,7 +116,7 @@ class Person:
 
     def position(self, number: int) -> int:
         """Return where along the stack a frame is."""
-        return list(self.session.book.numbers).index(number)
+        return list(self.workspace.book.numbers).index(number)
 
     # annotate
 
@@ -128,7 +128,7 @@ class Person:
 
     def to_frame(self, number: int) -> None:
         """Show a frame: the step Annotate has a table whose rows lead there; here, its model's API."""
-        self.session.go_to(self.position(number))
+        self.workspace.go_to(self.position(number))
         self.hand.wait(0.3)
 
     def paint(self, number: int, truth: Labels, most: int | None = None) -> dict[str, float]:
@@ -179,7 +179,7 @@ class Person:
         limit = time.monotonic() + 60 * minutes + 240
         while not ends:
             self.hand.wait(0.25)
-            if not pictured and self.session.training.progress > 0.6:
+            if not pictured and self.workspace.training.progress > 0.6:
                 pictured = True
                 self.look(f"{name}-running")
             if time.monotonic() > limit:
@@ -203,7 +203,7 @@ class Person:
         page.finished.disconnect(ends.append)
         if ends != ["done"]:
             raise RuntimeError(f"Predict ended as {ends}: {page.message.text}")
-        return np.asarray(self.session.results.cells.data[self.position(number)])
+        return np.asarray(self.workspace.results.cells.data[self.position(number)])
 
     def adopt(self, number: int) -> None:
         """Press Use as annotation."""
@@ -217,7 +217,7 @@ class Person:
         self.to_frame(number)
         self.viewer.layers.selection.active = self.annotation
         self.press("Move")
-        if self.session.results.segmentation.visible:
+        if self.workspace.results.segmentation.visible:
             self.hand.key("o", SHIFT)  # the prediction lies over what is corrected
         before = agreement(self.frame(number), truth)
         done = {

@@ -26,15 +26,15 @@ import numpy as np
 import torch
 
 from napari_jnet import annotated_frames, load_model, open_stack, predict, preset, train
-from napari_jnet.checkpoint import Model
 from napari_jnet.config import PredictionConfig
-from napari_jnet.data.stack import AnnotatedFrame
+from napari_jnet.evaluation.ctc import seg_frame
+from napari_jnet.evaluation.pixels import confusion, iou, mean_iou, pixel_accuracy
+from napari_jnet.evaluation.rand import best_scores, section_sums
 from napari_jnet.events import EpochEnd, FramePrediction, Notice, TrainingEnd, TrainingStart
-from napari_jnet.inference import predict_maps
-from napari_jnet.inference_tiles import windows
-from napari_jnet.metrics.ctc import seg_frame
-from napari_jnet.metrics.isbi import best_scores, section_sums
-from napari_jnet.metrics.pixels import confusion, iou, mean_iou, pixel_accuracy
+from napari_jnet.inference.predict import predict_maps
+from napari_jnet.inference.tiling import windows
+from napari_jnet.io.stack import AnnotatedFrame
+from napari_jnet.model import Model
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "reproduction.json"

@@ -56,7 +56,7 @@ def test_the_events_of_a_job_are_public(job):
 
 def test_the_path_of_the_readme(tmp_path):
     """Ten lines from a stack to a score."""
-    from napari_jnet.data.synthetic import write_cells_sequence
+    from napari_jnet.synthetic import write_cells_sequence
 
     root = write_cells_sequence(
         tmp_path / "cells", frames=(3, 2), shape=(128, 128), cells=6, diameter=24.0

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_jnet.adaptation import adapt, typical_diameter
-from napari_jnet.cli.parse import make_config
-from napari_jnet.config import PRESETS, Config, options, preset
-from napari_jnet.config.sections import SECTIONS
-from napari_jnet.data.stack import UNKNOWN, AnnotatedFrame, LabelKind
+from napari_jnet.cli.common import make_config
+from napari_jnet.config import PRESETS, SECTIONS, Config, options, preset
+from napari_jnet.io.stack import AnnotatedFrame
+from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.training.estimate import adapt, typical_diameter
 
 
 @pytest.mark.parametrize("name", PRESETS)

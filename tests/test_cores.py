@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from napari_jnet.cores import available_cores
 from napari_jnet.device import use_threads
+from napari_jnet.hardware import available_cores
 
 
 @pytest.fixture

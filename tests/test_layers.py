@@ -1,11 +1,11 @@
-"""The layer rule of the design: imports point left only, and the core knows no window."""
+"""The layer rule of CONTRIBUTING.md: imports point to lower floors, and nothing imports in a circle."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,173 +13,232 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "napari_jnet"
 NAME = "napari_jnet"
 
-LAYERS = (
-    {"config", "events", "memory", "shared_libraries"},
-    {"data", "metrics"},
-    {
-        "adaptation",
-        "augmentations",
-        "batches",
-        "borders",
-        "checkpoint",
-        "cores",
-        "corrections",
-        "device",
-        "instances",
-        "left_out",
-        "losses",
-        "networks",
-        "normalization",
-        "pyramid",
-        "run_folder",
-        "schedules",
-        "targets",
-        "uncertainty",
-        "weights",
-        "whole_frames",
-    },
-    {
-        "evaluation",
-        "export",
-        "inference",
-        "measurements",
-        "original",
-        "rounds",
-        "training",
-        "validation",
-    },
-    {"__init__", "__main__", "cli", "plugin"},
+# A floor lists modules and packages; a module imports from floors below its own, and from its own package.
+FLOORS = (
+    {"labels", "events", "hardware"},
+    {"files"},
+    {"config", "safe_load"},
+    {"budgets", "device", "io", "networks", "preprocess", "samples", "synthetic"},
+    {"editing", "evaluation", "measure", "model", "project"},
+    {"inference"},
+    {"training"},
+    {"legacy"},
+    {"cli"},
 )
+WINDOW_FLOORS = (
+    {"frames", "jobs.torch_loading", "ui.theme", "virtual_screen"},
+    {"workspace", "jobs.runner"},
+    {"command", "layers"},
+    {"guidance", "ui"},
+    {"autosave", "jobs"},
+    {"open_workspace"},
+    {"reader", "ui.page", "ui.plots"},
+    {"pages", "sample_data"},
+    {"workbench"},
+    {"demo"},
+)
+ANY_FLOOR = {"", "__main__"}  # the public names, loaded when they are asked for
 GUI = {
     "PyQt5", "PyQt6", "PySide2", "PySide6", "app_model", "magicgui", "napari", "npe2",
     "pyqtgraph", "qtpy", "superqt", "vispy",
 }  # fmt: skip
-NO_TORCH = {"config", "data", "events", "metrics"}
+NO_TORCH = {
+    "budgets", "config", "editing", "evaluation", "events", "files", "hardware", "io", "labels",
+    "measure", "project", "samples", "synthetic",
+}  # fmt: skip
 ONLY_PLUGIN = GUI | {"dask"}
 
 
-def imported(tree: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
-    """Yield (line, dotted module) of every import, wherever in the file it stands.
-
-    ``from napari_jnet import x`` is given as ``napari_jnet.x``: x may be a module.
-    """
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = [*package[: len(package) - node.level + 1]] if node.level else []
-            base += (node.module or "").split(".") if node.module else []
-            if base == [NAME]:
-                yield from ((node.lineno, f"{NAME}.{alias.name}") for alias in node.names)
-            else:
-                yield node.lineno, ".".join(base)
-
-
-def layer(top: str) -> int | None:
-    """Return the number of a module's layer; a part of a module, such as training_x, has its layer."""
-    for name in (top, top.split("_")[0]):
-        for number, names in enumerate(LAYERS):
-            if name in names:
-                return number
-    return None
-
-
-def faults(path: Path, root: Path) -> list[str]:
-    """Say in words what a module imports or calls against the rule."""
-    parts = path.relative_to(root).with_suffix("").parts
-    top = parts[0]
-    own = layer(top)
-    if own is None:
-        return [f"{'.'.join(parts)} has no place in LAYERS; say in tests/test_layers.py where"]
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = []
-    for line, module in imported(tree, (NAME, *parts[:-1])):
-        where = f"{path.relative_to(root)}:{line}"
-        first, _, rest = module.partition(".")
-        if top != "plugin" and first in ONLY_PLUGIN:
-            found.append(f"{where} imports {first}, which only plugin/ may")
-        if top in NO_TORCH and first == "torch":
-            found.append(f"{where} imports torch; {top} never does")
-        if first == NAME and rest != "__version__":
-            target = rest.split(".")[0] or "__init__"
-            theirs = layer(target)
-            if theirs is None:
-                found.append(f"{where} imports {module}, which has no place in LAYERS")
-            elif theirs > own:
-                found.append(f"{where} imports {target}, which stands to the right of {top}")
-    found += calls(tree, top, str(path.relative_to(root)))
+def modules(root: Path) -> dict[str, Path]:
+    """Return every module below the package by its dotted name: "" is the package itself."""
+    found = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
 
-def calls(tree: ast.AST, top: str, name: str) -> list[str]:
+def imported(tree: ast.AST, module: str, package: bool) -> Iterator[tuple[int, str, str]]:
+    """Yield (line, dotted module, name) of every import, wherever in the file it stands."""
+    parts = (NAME, *module.split(".")) if module else (NAME,)
+    here = parts if package else parts[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = [*here[: len(here) - node.level + 1]] if node.level else []
+            base += (node.module or "").split(".") if node.module else []
+            yield from ((node.lineno, ".".join(base), alias.name) for alias in node.names)
+
+
+def own_imports(path: Path, module: str, known: Mapping[str, Path]) -> Iterator[tuple[int, str]]:
+    """Yield (line, module of this package) of every import of the package itself."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for line, base, name in imported(tree, module, path.name == "__init__.py"):
+        if base != NAME and not base.startswith(f"{NAME}."):
+            continue
+        target = base.removeprefix(NAME).removeprefix(".")
+        inner = f"{target}.{name}" if target else name
+        yield line, inner if inner in known or (not target and floor(inner)) else target
+
+
+def floor(module: str) -> tuple[int, str] | None:
+    """Return (floor, its entry) of a module; the window's floors stand above those of the core."""
+    inside = (
+        module.removeprefix("plugin").removeprefix(".") if module.startswith("plugin") else None
+    )
+    floors, name = (FLOORS, module) if inside is None else (WINDOW_FLOORS, inside)
+    for entry in (name, name.split(".")[0]):
+        for number, entries in enumerate(floors):
+            if entry in entries:
+                return (number if inside is None else len(FLOORS) + number), entry
+    return None
+
+
+def faults(root: Path) -> list[str]:
+    """Return what modules import or call against the rule, one sentence each."""
+    known = modules(root)
+    found: list[str] = []
+    for module, path in known.items():
+        name = str(path.relative_to(root))
+        if module in ANY_FLOOR | {"plugin"}:
+            continue
+        own = floor(module)
+        if own is None:
+            found.append(f"{name} has no floor; say in tests/test_layers.py where it stands")
+            continue
+        for line, target in own_imports(path, module, known):
+            if target in ANY_FLOOR:
+                continue
+            theirs = floor(target)
+            if theirs is None:
+                found.append(f"{name}:{line} imports {target}, which has no floor")
+            elif theirs[0] > own[0] or (theirs[0] == own[0] and theirs[1] != own[1]):
+                found.append(f"{name}:{line} imports {target}, which is not on a lower floor")
+        found += foreign_imports(path, module, name)
+        found += calls(ast.parse(path.read_text(encoding="utf-8")), module, name)
+    return list(dict.fromkeys(found))
+
+
+def foreign_imports(path: Path, module: str, name: str) -> Iterator[str]:
+    """Yield imports of packages that this part of the program may not know."""
+    top = module.split(".")[0]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for line, base, _ in imported(tree, module, path.name == "__init__.py"):
+        first = base.split(".")[0]
+        if top != "plugin" and first in ONLY_PLUGIN:
+            yield f"{name}:{line} imports {first}, which only plugin/ may"
+        if top in NO_TORCH and first == "torch":
+            yield f"{name}:{line} imports torch; {top} never does"
+
+
+def calls(tree: ast.AST, module: str, name: str) -> list[str]:
     found = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         call = ast.unparse(node.func)
-        if call == "print" and top not in {"cli", "__main__", "plugin"}:
+        if call == "print" and module.split(".")[0] not in {"cli", "__main__", "plugin"}:
             found.append(f"{name}:{node.lineno} prints; yield an event or raise instead")
         if call in {"logging.basicConfig", "basicConfig"}:
             found.append(f"{name}:{node.lineno} configures logging, which is the program's")
     return found
 
 
-def test_every_import_points_left() -> None:
-    found = [fault for path in sorted(PACKAGE.rglob("*.py")) for fault in faults(path, PACKAGE)]
+def circles(root: Path) -> list[list[str]]:
+    """Return each set of modules that import each other, directly or through others."""
+    known = modules(root)
+    graph = {
+        module: {target for _, target in own_imports(path, module, known) if target != module}
+        for module, path in known.items()
+        if module not in ANY_FLOOR
+    }
+    reach: dict[str, set[str]] = {}
+    for start in graph:
+        seen: set[str] = set()
+        ahead = list(graph[start])
+        while ahead:
+            at = ahead.pop()
+            if at not in seen:
+                seen.add(at)
+                ahead += graph.get(at, ())
+        reach[start] = seen
+    rings = {
+        tuple(sorted({a, *(b for b in reach[a] if a in reach.get(b, ()))}))
+        for a in graph
+        if a in reach[a]
+    }
+    return [list(ring) for ring in sorted(rings)]
+
+
+def test_every_import_points_to_a_lower_floor() -> None:
+    found = faults(PACKAGE)
     assert not found, "\n".join(found)
 
 
-def test_no_two_parts_import_each_other() -> None:
-    graph: dict[str, set[str]] = {}
-    for path in PACKAGE.rglob("*.py"):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        if parts[0] == "__init__":
-            continue  # the public names, loaded when they are asked for
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for _, module in imported(tree, (NAME, *parts[:-1])):
-            if module.startswith(f"{NAME}.") and module.split(".")[1] != parts[0]:
-                graph.setdefault(parts[0], set()).add(module.split(".")[1])
-    both = sorted({tuple(sorted((a, b))) for a in graph for b in graph[a] if a in graph.get(b, ())})
-    assert not both
+def test_nothing_imports_in_a_circle() -> None:
+    assert circles(PACKAGE) == []
 
 
 @pytest.mark.parametrize(
     ("where", "line", "words"),
     [
-        ("config.py", "from napari_jnet.data import stack", "stands to the right"),
-        ("data/bad.py", "import torch", "imports torch"),
-        ("data/bad.py", "def f():\n    from torch import nn", "imports torch"),
-        ("data/bad.py", "from ..training import train", "stands to the right"),
-        ("metrics/bad.py", "import dask.array as da", "only plugin/"),
-        ("losses.py", "import napari.layers", "only plugin/"),
-        ("training.py", "from napari_jnet import cli", "stands to the right"),
-        ("training.py", "print('epoch')", "prints"),
-        ("training.py", "import logging\nlogging.basicConfig()", "configures logging"),
-        ("surprise.py", "x = 1", "no place"),
+        ("config.py", "from napari_jnet.io import stack", "not on a lower floor"),
+        ("io/bad.py", "import torch", "imports torch"),
+        ("io/bad.py", "def f():\n    from torch import nn", "imports torch"),
+        ("io/bad.py", "from ..training import loop", "not on a lower floor"),
+        (
+            "io/bad.py",
+            "def f():\n    from napari_jnet.project import project",
+            "not on a lower floor",
+        ),
+        ("device.py", "from napari_jnet import preprocess", "not on a lower floor"),
+        ("evaluation/bad.py", "import dask.array as da", "only plugin/"),
+        ("measure.py", "import napari.layers", "only plugin/"),
+        ("training/loop.py", "from napari_jnet import cli", "not on a lower floor"),
+        ("training/loop.py", "print('epoch')", "prints"),
+        ("training/loop.py", "import logging\nlogging.basicConfig()", "configures logging"),
+        (
+            "plugin/workspace.py",
+            "from napari_jnet.plugin.pages import train",
+            "not on a lower floor",
+        ),
+        ("plugin/layers/read.py", "from napari_jnet.plugin.ui import form", "not on a lower floor"),
+        ("surprise.py", "x = 1", "no floor"),
+        ("plugin/surprise.py", "x = 1", "no floor"),
     ],
 )
 def test_the_rule_notices(tmp_path: Path, where: str, line: str, words: str) -> None:
     path = tmp_path / where
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text(line + "\n", encoding="utf-8")
-    assert any(words in fault for fault in faults(path, tmp_path))
+    assert any(words in fault for fault in faults(tmp_path))
+
+
+def test_a_circle_of_modules_in_one_package_is_found(tmp_path: Path) -> None:
+    (tmp_path / "io").mkdir()
+    for one, other in (("a", "b"), ("b", "c"), ("c", "a")):
+        line = f"def f():\n    from napari_jnet.io.{other} import x\n"
+        (tmp_path / "io" / f"{one}.py").write_text(line, encoding="utf-8")
+    (tmp_path / "io" / "d.py").write_text("from napari_jnet.io import a\n", encoding="utf-8")
+    assert circles(tmp_path) == [["io.a", "io.b", "io.c"]]
 
 
 @pytest.mark.parametrize(
     ("where", "line"),
     [
-        ("training.py", "import torch\nfrom napari_jnet.data import stack"),
-        ("plugin/widget.py", "import napari\nfrom napari_jnet.training import train"),
-        ("data/ctc.py", "from .stack import Stack\nfrom napari_jnet.config import Config"),
-        ("export/ctc.py", "from napari_jnet import __version__"),
-        ("cli.py", "print('done')"),
+        ("training/loop.py", "import torch\nfrom napari_jnet.io import stack"),
+        ("plugin/pages/train.py", "import napari\nfrom napari_jnet.training.loop import train"),
+        ("io/ctc.py", "from .stack import Stack\nfrom napari_jnet.config import Config"),
+        ("io/results.py", "from napari_jnet import __version__"),
+        ("cli/train.py", "print('done')"),
     ],
 )
 def test_the_rule_lets_pass(tmp_path: Path, where: str, line: str) -> None:
     path = tmp_path / where
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text(line + "\n", encoding="utf-8")
-    assert faults(path, tmp_path) == []
+    assert faults(tmp_path) == []
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
@@ -189,15 +248,15 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_core_imports_without_any_window_package() -> None:
-    modules = sorted(
-        ".".join((NAME, *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
-        for path in PACKAGE.rglob("*.py")
-        if "plugin" not in path.parts and path.name != "__main__.py"
-    )
+    names = [
+        f"{NAME}.{module}".removesuffix(".")
+        for module in modules(PACKAGE)
+        if module.split(".")[0] not in {"plugin", "__main__"}
+    ]
     done = run(
         "import importlib, sys\n"
         f"sys.modules.update(dict.fromkeys({sorted(ONLY_PLUGIN)!r}))\n"
-        f"for name in {modules!r}: importlib.import_module(name)\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
     )
     assert done.returncode == 0, done.stderr
 

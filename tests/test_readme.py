@@ -22,7 +22,7 @@ def test_ten_lines_or_so_of_python() -> None:
 def test_the_python_of_the_readme_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from napari_jnet.data.synthetic import write_cells_sequence
+    from napari_jnet.synthetic import write_cells_sequence
 
     monkeypatch.chdir(tmp_path)
     assert write_cells_sequence(tmp_path / "cells").exists()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import napari_jnet
-from napari_jnet import shared_libraries
-from napari_jnet.shared_libraries import load_triton_apart
+from napari_jnet import hardware as shared_libraries
+from napari_jnet.hardware import load_triton_apart
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux binds the symbols of one library to another's"

@@ -8,17 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_jnet.checkpoint import load_model
     from napari_jnet.config import Config, preset
-    from napari_jnet.data import (
-        AnnotatedFrame,
-        Project,
-        Stack,
-        annotated_frames,
-        array_stack,
-        open_stack,
-    )
-    from napari_jnet.evaluation import evaluate, evaluate_labels
+    from napari_jnet.evaluation.evaluate import evaluate, evaluate_labels
     from napari_jnet.events import (
         BatchEnd,
         EpochEnd,
@@ -31,12 +22,17 @@ if TYPE_CHECKING:
         TrainingEnd,
         TrainingStart,
     )
-    from napari_jnet.export import ResultWriter
-    from napari_jnet.inference import predict, predict_image
-    from napari_jnet.instances import separate
-    from napari_jnet.measurements import measure_frame
-    from napari_jnet.rounds import compare_models
-    from napari_jnet.training import train
+    from napari_jnet.inference.instances import separate
+    from napari_jnet.inference.predict import predict, predict_image
+    from napari_jnet.io.axes import array_stack
+    from napari_jnet.io.results import ResultWriter
+    from napari_jnet.io.stack import AnnotatedFrame, Stack, annotated_frames
+    from napari_jnet.measure import measure_frame
+    from napari_jnet.model import load_model
+    from napari_jnet.project.open import open_stack
+    from napari_jnet.project.project import Project
+    from napari_jnet.training.loop import train
+    from napari_jnet.training.validate import compare_models
 
 __version__ = "0.1.0"
 
@@ -73,7 +69,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "AnnotatedFrame": "data",
+    "AnnotatedFrame": "io.stack",
     "BatchEnd": "events",
     "Config": "config",
     "EpochEnd": "events",
@@ -82,28 +78,28 @@ _HOME = {
     "NewFrames": "events",
     "Notice": "events",
     "Preview": "events",
-    "Project": "data",
-    "ResultWriter": "export",
+    "Project": "project.project",
+    "ResultWriter": "io.results",
     "Scores": "events",
-    "Stack": "data",
+    "Stack": "io.stack",
     "TrainingEnd": "events",
     "TrainingStart": "events",
-    "annotated_frames": "data",
-    "array_stack": "data",
-    "compare_models": "rounds",
-    "evaluate": "evaluation",
-    "evaluate_labels": "evaluation",
-    "load_model": "checkpoint",
-    "measure_frame": "measurements",
-    "open_stack": "data",
-    "predict": "inference",
-    "predict_image": "inference",
+    "annotated_frames": "io.stack",
+    "array_stack": "io.axes",
+    "compare_models": "training.validate",
+    "evaluate": "evaluation.evaluate",
+    "evaluate_labels": "evaluation.evaluate",
+    "load_model": "model",
+    "measure_frame": "measure",
+    "open_stack": "project.open",
+    "predict": "inference.predict",
+    "predict_image": "inference.predict",
     "preset": "config",
-    "separate": "instances",
-    "train": "training",
+    "separate": "inference.instances",
+    "train": "training.loop",
 }
 
-_WITH_TORCH = {"checkpoint", "inference", "rounds", "training"}
+_WITH_TORCH = {"model", "inference", "training"}
 
 
 def __getattr__(name: str) -> Any:
@@ -111,8 +107,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    if _HOME[name] in _WITH_TORCH:
-        from napari_jnet.shared_libraries import load_triton_apart
+    if _HOME[name].split(".")[0] in _WITH_TORCH:
+        from napari_jnet.hardware import load_triton_apart
 
         load_triton_apart()
     value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -7,16 +7,7 @@ from pathlib import Path
 
 import torch
 
-from napari_jnet.cores import available_cores
-
-__all__ = [
-    "choose_device",
-    "describe_device",
-    "device_line",
-    "has_bfloat16",
-    "memory_mb",
-    "use_threads",
-]
+from napari_jnet.hardware import available_cores
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -1,28 +1,14 @@
-"""What long jobs tell while they run: small frozen dataclasses, yielded by generators."""
+"""Frames that a prediction left out, in words."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = [
-    "BatchEnd",
-    "EpochEnd",
-    "FramePrediction",
-    "FrameScore",
-    "ModelScore",
-    "NewFrames",
-    "Notice",
-    "Preview",
-    "RoundEnd",
-    "Scores",
-    "TrainEvent",
-    "TrainingEnd",
-    "TrainingStart",
-]
 
 
 @dataclass(frozen=True)
@@ -125,7 +111,7 @@ class FramePrediction:
 
 
 @dataclass(frozen=True)
-class FrameLeftOut:
+class FrameSkipped:
     """A frame that could not be predicted; the others go on."""
 
     position: int  # index along the stack
@@ -193,3 +179,40 @@ class RoundEnd:
 
 
 TrainEvent = Notice | TrainingStart | NewFrames | BatchEnd | EpochEnd | Preview | TrainingEnd
+
+
+_MOST = 8  # frames or ranges that are named
+
+
+def summarize_skipped(left: Iterable[FrameSkipped]) -> list[str]:
+    """Say which frames were left out, a sentence for each reason: "2 frames left out (3, 7): ...".
+
+    Parameters
+    ----------
+    left
+        In the order of the frames.
+    """
+    reasons: dict[str, list[FrameSkipped]] = {}
+    for frame in left:
+        reasons.setdefault(alike(frame.why), []).append(frame)
+    return [
+        f"{len(frames)} frame{'' if len(frames) == 1 else 's'} left out "
+        f"({_ranges([frame.number for frame in frames])}): {frames[0].why}"
+        for frames in reasons.values()
+    ]
+
+
+def alike(why: str) -> str:
+    """Return what all frames say that fail for one reason: the words without numbers."""
+    return re.sub(r"[\d.,]+", "#", why)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    words = [str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs[:_MOST]]
+    return ", ".join(words) + (", …" if len(runs) > _MOST else "")

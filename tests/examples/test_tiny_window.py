@@ -13,7 +13,7 @@ pytest.importorskip("napari")
 pytest.importorskip("pytestqt")
 
 import napari_jnet
-from napari_jnet.data.synthetic import touching_cells, write_cells_sequence
+from napari_jnet.synthetic import touching_cells, write_cells_sequence
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tiny_window.py"
 SMALL = {

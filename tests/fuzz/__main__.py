@@ -86,13 +86,13 @@ def area_of(number: int) -> str:
 
 def warm() -> None:
     """Import what every child needs, once."""
-    import napari_jnet.checkpoint
     import napari_jnet.cli
-    import napari_jnet.data
-    import napari_jnet.evaluation
-    import napari_jnet.export
-    import napari_jnet.inference_readable
-    import napari_jnet.training  # noqa: F401
+    import napari_jnet.evaluation.evaluate
+    import napari_jnet.inference.predict
+    import napari_jnet.io.results
+    import napari_jnet.model
+    import napari_jnet.project.open
+    import napari_jnet.training.loop  # noqa: F401
 
 
 def run_all(

@@ -420,8 +420,7 @@ def project_case(rng: random.Random, folder: Path) -> Case:
 
 
 def configuration_case(rng: random.Random, folder: Path) -> Case:
-    from napari_jnet.config.options import options
-    from napari_jnet.config.sections import SECTIONS
+    from napari_jnet.config import SECTIONS, options
 
     output = folder / "run"
     words = ["train", str(MUSEUM / "cells"), "--sequence", "01", "--output", str(output)]

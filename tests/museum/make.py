@@ -20,6 +20,14 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from napari_jnet.config.presets import PRESETS
+from napari_jnet.data.synthetic import (
+    em_membranes,
+    lines_and_ellipses,
+    touching_cells,
+    write_cells_sequence,
+)
+from napari_jnet.run_folder import RunFolder
 from PIL import Image
 from scipy import ndimage
 
@@ -35,15 +43,7 @@ from napari_jnet import (
     train,
 )
 from napari_jnet.cli import main
-from napari_jnet.config.presets import PRESETS
-from napari_jnet.data.synthetic import (
-    em_membranes,
-    lines_and_ellipses,
-    touching_cells,
-    write_cells_sequence,
-)
 from napari_jnet.events import EpochEnd
-from napari_jnet.run_folder import RunFolder
 
 QUICK = {
     "training.device": "cpu",
@@ -324,7 +324,6 @@ SCRIBBLES = (("not painted", "#000000"), ("outside", "#5b6abf"), ("inside", "#ff
 def window(root: Path) -> Any:
     """Return the session of a viewer that shows the film."""
     from napari.components import ViewerModel
-
     from napari_jnet.plugin.session import session
     from napari_jnet.plugin.stack.reader import path_layers
 

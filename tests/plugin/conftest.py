@@ -86,8 +86,8 @@ def viewer(make_napari_viewer_proxy):
 def trained_run(tmp_path_factory):
     """Return a run folder with a small network trained on the discs."""
     from napari_jnet.config import preset
-    from napari_jnet.data.stack import AnnotatedFrame
-    from napari_jnet.training import train
+    from napari_jnet.io.stack import AnnotatedFrame
+    from napari_jnet.training.loop import train
 
     images, labels = discs()
     frames = [AnnotatedFrame(f"t{i}", images[i], labels[i]) for i in range(len(images))]

@@ -15,14 +15,15 @@ from napari.utils.interactions import (
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QColorDialog, QLabel
 
-from napari_jnet.data.stack import LabelKind
-from napari_jnet.plugin.annotate.frames_model import PAINTED, ROLE, SCORE, UNKNOWN, UNSURE
-from napari_jnet.plugin.annotate.kind_preview import KindPreview
-from napari_jnet.plugin.annotate.next_number import remember_next
-from napari_jnet.plugin.keys import keyboard
-from napari_jnet.plugin.session import SaveStatus, session
-from napari_jnet.plugin.theme import color
-from napari_jnet.plugin.workbench.hints import advise, facts_of
+from napari_jnet.labels import LabelKind
+from napari_jnet.plugin.command import keyboard
+from napari_jnet.plugin.guidance import advise, facts_of
+from napari_jnet.plugin.layers.edit import remember_next
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.annotate import KindPreview
+from napari_jnet.plugin.pages.frames import PAINTED, ROLE, SCORE, UNKNOWN, UNSURE
+from napari_jnet.plugin.ui.theme import color
+from napari_jnet.plugin.workspace import SaveStatus
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def texts(model, row):
 def test_one_click_makes_labels_and_shows_the_tools(qtbot, viewer, widget):
     assert not widget.tools.isVisibleTo(widget)
     click(qtbot, widget.new_button)
-    layer = session(viewer).annotation
+    layer = open_workspace(viewer).annotation
     assert layer.name == "annotation"
     assert str(layer.mode) == "paint"
     assert widget.tools.isVisibleTo(widget)
@@ -112,7 +113,7 @@ def test_a_second_annotation_asks_for_its_kind(viewer, widget):
     first = widget.new_annotation()
     menu = widget.new_button.menu()
     next(a for a in menu.actions() if a.text().startswith("Scribbles")).trigger()
-    assert session(viewer).annotation is not first
+    assert open_workspace(viewer).annotation is not first
     assert widget.kind_combo.currentData() == "scribbles"
     widget.labels_combo.set_layer(first)
     assert widget.kind_combo.currentData() == "instances"
@@ -282,7 +283,7 @@ def test_background_is_painted_where_the_rest_is_unknown_and_cells_are_spared(
     paint(layer, 0, 1, slice(20, 40), slice(20, 30))
     widget.rest_is_unknown()
     assert "strokes of Background" in widget.message.text
-    assert "No background" in advise(facts_of(session(viewer))).text
+    assert "No background" in advise(facts_of(open_workspace(viewer))).text
     click(qtbot, widget.tools.background_button)
     assert "background" in widget.tools.patch.text()
     layer.brush_size = 5
@@ -433,8 +434,8 @@ def test_what_counts_is_shown_in_three_colours_and_is_no_annotation(qtbot, viewe
     shown = viewer.layers["what counts"]
     assert [int((shown.data == n).sum()) // 64 for n in (1, 2, 3)] == [16, 44, 4]
     assert viewer.layers.selection.active == layer
-    assert session(viewer).annotation is layer
-    assert len(session(viewer).labels()) == 1
+    assert open_workspace(viewer).annotation is layer
+    assert len(open_workspace(viewer).labels()) == 1
     np.testing.assert_allclose(shown.scale, (3, 3))
     viewer.dims.set_current_step(0, 2)
     qtbot.waitUntil(lambda: (np.asarray(shown.data) == 3).all())
@@ -460,7 +461,7 @@ def test_changing_the_kind_says_what_it_means_and_paints_nothing(viewer, widget)
     before = layer.data.copy()
     widget.kind_combo.setCurrentIndex(2)
     widget.kind_combo.activated.emit(2)
-    assert session(viewer).book.kind == "scribbles"
+    assert open_workspace(viewer).book.kind == "scribbles"
     assert "1 is background" in widget.message.text
     np.testing.assert_array_equal(layer.data, before)
     assert widget.classes.isVisibleTo(widget)
@@ -477,10 +478,10 @@ def test_classes_are_named_coloured_and_chosen_in_their_table(qtbot, viewer, wid
     click(qtbot, widget.classes.add_button)
     assert layer.selected_label == 2
     table.item(2, 2).setText("edge")
-    assert session(viewer).book.legend[2][0] == "edge"
+    assert open_workspace(viewer).book.legend[2][0] == "edge"
     monkeypatch.setattr(QColorDialog, "getColor", lambda colour, *_: type(colour)("#123456"))
     table.cellDoubleClicked.emit(2, 1)
-    assert session(viewer).book.legend[2] == ("edge", "#123456")
+    assert open_workspace(viewer).book.legend[2] == ("edge", "#123456")
     table.item(2, 2).setText("cell")
     assert "'cell' is there twice" in widget.message.text
     assert table.item(2, 2).text() == "edge"
@@ -498,7 +499,7 @@ def test_only_classes_that_are_not_painted_are_removed(qtbot, viewer, widget):
         widget.classes.add()
     paint(layer, 1, 4)
     click(qtbot, widget.classes.remove_button)
-    assert len(session(viewer).book.legend) == 5
+    assert len(open_workspace(viewer).book.legend) == 5
     assert widget.classes.table.item(0, 2).text() == "background"
     assert not widget.classes.table.item(0, 2).flags() & Qt.ItemIsEditable
     layer.undo()
@@ -522,7 +523,7 @@ def test_the_table_follows_strokes_roles_scores_and_the_slider(qtbot, viewer, wi
     assert texts(model, 1)[PAINTED] == "2"
     layer.undo()
     qtbot.waitUntil(lambda: texts(model, 1)[PAINTED] == "1")
-    book = session(viewer).book
+    book = open_workspace(viewer).book
     widget.set_role(1, "validation")
     book.set_scores({1: 0.456})
     book.set_uncertainty({1: 0.25})
@@ -547,7 +548,7 @@ def test_the_menu_changes_what_frames_are_used_for(viewer, widget):
         paint(layer, position, 1)
     menu = widget.frames.table.role_menu([0, 2])
     next(a for a in menu.actions() if a.text().startswith("unused")).trigger()
-    book = session(viewer).book
+    book = open_workspace(viewer).book
     assert [book.role(p) for p in range(4)] == ["unused", "", "unused", ""]
     with pytest.raises(ValueError, match="no frame 77; frames run from 0 to 3"):
         widget.set_role(77, "training")
@@ -580,7 +581,7 @@ def test_the_table_is_that_of_the_chosen_annotation(viewer, widget):
     widget.new_annotation("classes")
     assert model.rowCount() == 7
     assert model.headerData(PAINTED, Qt.Horizontal, Qt.DisplayRole) == "Painted"
-    paint(session(viewer).annotation, 6, 1, slice(0, 16), slice(None))
+    paint(open_workspace(viewer).annotation, 6, 1, slice(0, 16), slice(None))
     assert texts(model, 6)[PAINTED] == "cell 50 %, background 50 %"
     viewer.layers.clear()
     assert model.rowCount() == 0
@@ -590,7 +591,7 @@ def test_the_table_is_that_of_the_chosen_annotation(viewer, widget):
 def test_next_goes_to_the_least_certain_frame_and_says_why(qtbot, viewer, widget):
     layer = widget.new_annotation()
     paint(layer, 0, 1)
-    session(viewer).book.set_uncertainty({1: 0.1, 2: 0.4, 3: 0.2})
+    open_workspace(viewer).book.set_uncertainty({1: 0.1, 2: 0.4, 3: 0.2})
     click(qtbot, widget.frames.next_button)
     assert viewer.dims.current_step[0] == 2
     assert widget.message.text == "t002: least certain. 1 of 4 frames are annotated."
@@ -598,7 +599,7 @@ def test_next_goes_to_the_least_certain_frame_and_says_why(qtbot, viewer, widget
 
 def test_keys_do_what_the_buttons_do(viewer, widget):
     layer = widget.new_annotation()
-    press = keyboard(session(viewer)).press
+    press = keyboard(open_workspace(viewer)).press
     viewer.dims.set_current_step(0, 1)
     assert press("copy_before")
     assert "nothing to copy" in widget.message.text
@@ -627,12 +628,12 @@ def test_without_a_choice_of_meaning_the_new_labels_are_cells(viewer, widget):
     widget.kind_combo.setCurrentIndex(-1)
     widget.new_button.click()
     assert not widget.message.is_error
-    assert session(viewer).book.kind is LabelKind.INSTANCES
+    assert open_workspace(viewer).book.kind is LabelKind.INSTANCES
     assert viewer.layers["annotation"].mode == "paint"
 
 
 def test_what_is_saved_is_said(viewer, widget):
-    session(viewer).saving = SaveStatus("saved 12:03")
+    open_workspace(viewer).saving = SaveStatus("saved 12:03")
     assert widget.saved_line.text() == "saved 12:03"
-    session(viewer).saving = SaveStatus("The disk is full.", saved=False, failed=True)
+    open_workspace(viewer).saving = SaveStatus("The disk is full.", saved=False, failed=True)
     assert color("error") in widget.saved_line.styleSheet()

@@ -5,18 +5,18 @@ import pytest
 
 pytest.importorskip("napari")
 
-from napari_jnet.data.stack import LabelKind
-from napari_jnet.plugin.annotate.actions import copy_labels, rest_is_background, rest_is_unknown
-from napari_jnet.plugin.annotate.layers import (
+from napari_jnet.labels import LabelKind
+from napari_jnet.plugin.layers.add import (
     UNKNOWN_COLOUR,
     annotation_options,
     brush_size,
     empty_labels,
     new_annotation,
 )
-from napari_jnet.plugin.annotate.next_frame import choose_next
-from napari_jnet.plugin.legend import class_legend, layer_legend
-from napari_jnet.plugin.session import session
+from napari_jnet.plugin.layers.edit import copy_labels, rest_is_background, rest_is_unknown
+from napari_jnet.plugin.layers.read import class_legend, layer_legend
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.frames import choose_next
 
 CELLS, CLASSES, SCRIBBLES = LabelKind.INSTANCES, LabelKind.CLASSES, LabelKind.SCRIBBLES
 
@@ -28,7 +28,7 @@ def plane(*rows):
 def test_a_new_annotation_lies_on_its_image_and_is_ready_to_paint(viewer):
     image = viewer.layers["movie"]
     image.metadata["napari-jnet"] = {"path": "/data/01", "frame_numbers": [2, 3, 5, 7], "digits": 3}
-    state = session(viewer)
+    state = open_workspace(viewer)
     layer = new_annotation(state)
     assert layer.data.shape == (4, 64, 64)
     assert layer.data.dtype == np.int32
@@ -49,12 +49,12 @@ def test_a_new_annotation_lies_on_its_image_and_is_ready_to_paint(viewer):
 def test_a_colour_image_gets_labels_without_colours(make_napari_viewer_proxy):
     viewer = make_napari_viewer_proxy()
     viewer.add_image(np.zeros((3, 16, 16, 3), np.uint8), rgb=True)
-    assert new_annotation(session(viewer)).data.shape == (3, 16, 16)
+    assert new_annotation(open_workspace(viewer)).data.shape == (3, 16, 16)
 
 
 def test_without_an_image_there_is_nothing_to_annotate(make_napari_viewer_proxy):
     with pytest.raises(ValueError, match="no image to annotate; open one"):
-        new_annotation(session(make_napari_viewer_proxy()))
+        new_annotation(open_workspace(make_napari_viewer_proxy()))
 
 
 def test_labels_that_no_memory_holds_are_refused_in_words():
@@ -64,7 +64,7 @@ def test_labels_that_no_memory_holds_are_refused_in_words():
 
 def test_unknown_has_one_colour_in_every_kind_and_no_cell_nearby_has_it(viewer):
     unknown = np.array([int(UNKNOWN_COLOUR[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-    layer = new_annotation(session(viewer))
+    layer = new_annotation(open_workspace(viewer))
     for kind in LabelKind:
         layer.colormap = annotation_options(kind)["colormap"]
         np.testing.assert_allclose(layer.get_color(-1)[:3], unknown, atol=1e-3)
@@ -75,7 +75,7 @@ def test_unknown_has_one_colour_in_every_kind_and_no_cell_nearby_has_it(viewer):
 
 def test_the_names_of_classes_come_back_from_the_layer(viewer):
     legend = (("not painted", "#000000"), ("background", "#112233"), ("nucleus", "#ff0000"))
-    layer = new_annotation(session(viewer), SCRIBBLES, legend)
+    layer = new_annotation(open_workspace(viewer), SCRIBBLES, legend)
     assert layer_legend(layer) == legend
     assert class_legend(layer, SCRIBBLES) == legend[1:]
     assert class_legend(layer, CLASSES) == legend

@@ -11,8 +11,8 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 
-from napari_jnet.plugin.background import Background
-from napari_jnet.plugin.session import session
+from napari_jnet.plugin.jobs.runner import TaskQueue
+from napari_jnet.plugin.open_workspace import open_workspace
 
 
 def ours():
@@ -20,7 +20,7 @@ def ours():
 
 
 def test_answers_come_in_order_and_in_the_thread_of_the_window(qtbot):
-    background, told = Background("napari-jnet test"), []
+    background, told = TaskQueue("napari-jnet test"), []
 
     def then(value):
         told.append((value, threading.current_thread() is threading.main_thread()))
@@ -36,7 +36,7 @@ def test_answers_come_in_order_and_in_the_thread_of_the_window(qtbot):
 
 
 def test_a_task_that_takes_too_long_is_told_and_waited_for_again(qapp):
-    background, go, told = Background("napari-jnet test"), threading.Event(), []
+    background, go, told = TaskQueue("napari-jnet test"), threading.Event(), []
     background.submit(go.wait, told.append)
     try:
         with pytest.raises(TimeoutError, match="napari-jnet test"):
@@ -48,7 +48,7 @@ def test_a_task_that_takes_too_long_is_told_and_waited_for_again(qapp):
 
 
 def test_closing_drops_what_waits(qapp):
-    background, go, told = Background("napari-jnet test"), threading.Event(), []
+    background, go, told = TaskQueue("napari-jnet test"), threading.Event(), []
     background.submit(go.wait, told.append)
     background.submit(lambda: told.append("run"))
     background.close()
@@ -66,9 +66,9 @@ def test_a_viewer_leaves_no_thread_behind(qtbot, qapp, tmp_path, monkeypatch):
         viewer = ViewerModel()
         viewer.add_image(np.zeros((2, 16, 16), np.uint8))
         layer = viewer.add_labels(np.zeros((2, 16, 16), np.int32))
-        state = session(viewer)
+        state = open_workspace(viewer)
         layer.data_setitem((np.array([0]), np.array([1]), np.array([2])), 3)
-        state.keeper.flush()
+        state.autosave.flush()
         qapp.processEvents()
         assert state.project is not None
         kept.append(viewer)  # a script may hold on to it

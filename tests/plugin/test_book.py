@@ -7,10 +7,9 @@ import pytest
 
 pytest.importorskip("napari")
 
-from napari_jnet.data.stack import UNKNOWN, LabelKind
-from napari_jnet.plugin.keeping.book import FrameFacts
-from napari_jnet.plugin.keeping.frame_counts import count_labels
-from napari_jnet.plugin.session import session
+from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.plugin.frames import FrameInfo, count_labels
+from napari_jnet.plugin.open_workspace import open_workspace
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def painted(viewer):
     """Return a viewer, an empty annotation in it, and the book."""
     del viewer.layers["truth"]
     layer = viewer.add_labels(np.zeros((4, 64, 64), np.int32), name="annotation")
-    return viewer, layer, session(viewer).book
+    return viewer, layer, open_workspace(viewer).book
 
 
 def heard(signal):
@@ -132,10 +131,10 @@ def test_scores_and_roles_are_facts(painted):
 
 
 def test_numbers_are_those_of_the_files(viewer):
-    book = session(viewer).book
+    book = open_workspace(viewer).book
     assert book.numbers == (0, 1, 2, 3)
     viewer.layers["movie"].metadata["napari-jnet"] = {"frame_numbers": [2, 5, 9, 21]}
-    assert book.facts(3) == FrameFacts(
+    assert book.facts(3) == FrameInfo(
         position=3,
         number=21,
         annotated=True,
@@ -163,7 +162,7 @@ def test_labels_on_disk_are_read_outside_the_window_and_partial_frames_known(vie
         metadata={"napari-jnet": {"kind": "instances", "partial": [3]}},
     )
     threads.clear()
-    book = session(viewer).book
+    book = open_workspace(viewer).book
     assert book.layer is layer.__wrapped__
     book.wait()
     assert book.annotated == (1, 3)
@@ -174,7 +173,7 @@ def test_labels_on_disk_are_read_outside_the_window_and_partial_frames_known(vie
 
 def test_without_layers_there_is_an_empty_book(make_napari_viewer_proxy):
     viewer = make_napari_viewer_proxy()
-    book = session(viewer).book
+    book = open_workspace(viewer).book
     assert book
     assert (len(book), book.annotated, book.legend) == (0, (), ())
     with pytest.raises(ValueError, match="New annotation"):

@@ -7,7 +7,8 @@ pytest.importorskip("napari")
 
 from qtpy.QtCore import Qt
 
-from napari_jnet.plugin.session import Lifetime, session
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.workspace import Lifetime
 
 TIMEOUT = 60_000
 
@@ -55,7 +56,7 @@ def ends(qtbot, widget, button):
 def test_other_labels_put_into_the_layer_leave_what_was_painted_in_its_project(
     qtbot, viewer, widget, shape
 ):
-    state, layer = session(viewer), viewer.layers["truth"]
+    state, layer = open_workspace(viewer), viewer.layers["truth"]
     begin(qtbot, widget)
     project = state.project
     layer.data_setitem((np.array([3]), np.array([20]), np.array([21])), 9)
@@ -68,20 +69,20 @@ def test_other_labels_put_into_the_layer_leave_what_was_painted_in_its_project(
     assert state.saving.failed
     assert "not saved: The labels 'truth' have" in state.saving.text
     assert ends(qtbot, widget, widget.stop_button) == "stopped"
-    state.keeper.flush()
+    state.autosave.flush()
     assert project.annotated == (0, 1, 2, 3)
     assert project.read_frame(3)[20, 21] == 9
     assert project.read_frame(0).shape == (64, 64)
 
 
 def test_labels_that_fit_again_get_a_project_of_their_own(viewer):
-    state, layer = session(viewer), viewer.layers["truth"]
+    state, layer = open_workspace(viewer), viewer.layers["truth"]
     layer.data_setitem((np.array([3]), np.array([20]), np.array([21])), 9)
     layer.data = np.ones((2, 64, 64), np.int32)
     layer.data = np.full((4, 64, 64), 3, np.int32)
     layer.data_setitem((np.array([1]), np.array([20]), np.array([21])), 2)
-    assert state.keeper.flush()
-    first, second = state.keeper.projects
+    assert state.autosave.flush()
+    first, second = state.autosave.projects
     assert first.read_frame(3)[20, 21] == 9
     assert state.project is second
     assert second.read_frame(1)[20, 21] == 2
@@ -113,7 +114,7 @@ def test_a_folder_whose_first_image_is_truncated_is_refused_in_words(
 
 
 def test_a_run_folder_that_is_gone_is_said_as_such(qtbot, viewer, widget):
-    state = session(viewer)
+    state = open_workspace(viewer)
     begin(qtbot, widget)
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
         # renamed, not removed: the training writes into it meanwhile
@@ -128,7 +129,7 @@ def test_a_layer_that_is_gone_is_called_by_its_name(viewer):
     image = viewer.layers["movie"]
     viewer.layers.remove(image)
     with pytest.raises(ValueError, match="no image layer 'movie'"):
-        session(viewer).choose("image", image)
+        open_workspace(viewer).choose("image", image)
 
 
 def test_what_ends_with_a_widget_ends_though_qt_deleted_some_of_it():

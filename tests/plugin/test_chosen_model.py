@@ -10,13 +10,13 @@ pytest.importorskip("pytestqt")
 
 from napari.components import ViewerModel
 
-from napari_jnet.data.project import Project
-from napari_jnet.plugin.annotate.layers import new_annotation
-from napari_jnet.plugin.predict.widget import PredictWidget
-from napari_jnet.plugin.session import session
-from napari_jnet.plugin.train.feed import FrameFeed, labels_now
-from napari_jnet.plugin.train.round_end import Rounds
-from napari_jnet.plugin.worker import Relay
+from napari_jnet.plugin.jobs.runner import JobRunner
+from napari_jnet.plugin.jobs.train import FrameFeed, labels_now
+from napari_jnet.plugin.layers.add import new_annotation
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.predict import PredictWidget
+from napari_jnet.plugin.pages.train import ModelComparison
+from napari_jnet.project.project import Project
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def viewer(qapp):
 
 @pytest.fixture
 def state(viewer):
-    return session(viewer)
+    return open_workspace(viewer)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def predict(viewer, qtbot):
 
 @pytest.fixture
 def rounds(state, qtbot):
-    made = Rounds(state, Relay())
+    made = ModelComparison(state, JobRunner())
     qtbot.addWidget(made.panel)
     return made
 
@@ -60,8 +60,8 @@ def paint(state, frame=0):
 
 def saved(state):
     """Return the project of the present annotation, with all that is painted."""
-    project = state.keeper.ensure_project()
-    state.keeper.wait()
+    project = state.autosave.ensure_project()
+    state.autosave.wait()
     return project
 
 
@@ -81,7 +81,7 @@ def train(rounds, state, run):
         done = []
         run_folder(run)
         rounds.end(feed, "cpu", compare=compare, then=lambda: done.append(True))
-        state.keeper.wait()
+        state.autosave.wait()
         assert done
 
     return end
@@ -247,5 +247,5 @@ def test_half_typed_paths_are_not_remembered(state, predict, tmp_path):
     paint(state)
     project = saved(state)
     predict.form["model"].line_edit.native.setText(str(tmp_path))
-    state.keeper.wait()
+    state.autosave.wait()
     assert Project.open(project.path).model is None

@@ -20,11 +20,11 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_jnet.plugin.correct.bar import CorrectionBar
-from napari_jnet.plugin.correct.session_tools import TOOLS, Corrections
-from napari_jnet.plugin.correct.stroke import StrokeOverlay
-from napari_jnet.plugin.keys.dialog import KeysDialog
-from napari_jnet.plugin.session import METADATA_KEY, session
+from napari_jnet.plugin.layers.edit import TOOLS
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.correct import CorrectionBar, Corrections, StrokeOverlay
+from napari_jnet.plugin.ui.shortcuts import KeysDialog
+from napari_jnet.plugin.workspace import METADATA_KEY
 
 SCALE = (2.0, 0.5, 0.5)
 AT = 1  # the frame that is shown
@@ -50,7 +50,7 @@ def made(kind: str = "instances", shape: int = 3, **options) -> SimpleNamespace:
     )
     if shape == 3:
         viewer.dims.set_point(0, AT * SCALE[0])
-    tools = Corrections(session(viewer))
+    tools = Corrections(open_workspace(viewer))
     told: list[tuple[str, bool]] = []
     tools.said.connect(lambda text, failed: told.append((text, failed)))
     return SimpleNamespace(viewer=viewer, layer=layer, tools=tools, told=told)
@@ -115,7 +115,7 @@ def test_planes_of_a_volume_over_time() -> None:
     viewer = ViewerModel()
     layer = viewer.add_labels(np.ones((2, 3, 16, 16), np.int32))
     viewer.dims.point = (1, 2, 0, 0)
-    tools = Corrections(session(viewer))
+    tools = Corrections(open_workspace(viewer))
     viewer.cursor.position = (1, 2, 8, 8)
     assert tools.correct_here("delete")
     assert layer.data.sum() == 5 * 256
@@ -297,7 +297,7 @@ def window(make_napari_viewer, qtbot):
     labels = np.zeros((64, 64), np.int32)
     labels[20:44, 8:56] = 1
     layer = viewer.add_labels(labels, name="cells to mend")
-    bar = CorrectionBar(session(viewer))
+    bar = CorrectionBar(open_workspace(viewer))
     viewer.window.add_dock_widget(bar, name="Correct")
     canvas = next(
         widget
@@ -399,15 +399,15 @@ def test_keys_are_free_and_the_tool_ends_when_the_bar_is_closed(window, qtbot) -
 
 
 def test_the_dialog_changes_a_key_and_refuses_one_that_is_taken(window, monkeypatch) -> None:
-    from napari_jnet.plugin.correct import bar as correction_bar
-    from napari_jnet.plugin.keys import KeyTable
-    from napari_jnet.plugin.keys import binding as keyboard
-    from napari_jnet.plugin.keys import dialog as keys_dialog
+    from napari_jnet.plugin import command as keyboard
+    from napari_jnet.plugin.command import KeyTable
+    from napari_jnet.plugin.pages import correct as correction_bar
+    from napari_jnet.plugin.ui import shortcuts as keys_dialog
 
     table = KeyTable()
     for module in (correction_bar, keyboard, keys_dialog):
         monkeypatch.setattr(module, "key_table", lambda: table)
-    dialog = KeysDialog(session(window.viewer), window.bar)
+    dialog = KeysDialog(open_workspace(window.viewer), window.bar)
     field = dialog.fields["delete"]
     QTest.keyClick(field, Qt.Key.Key_W, Qt.KeyboardModifier.ShiftModifier)
     assert table["delete"] == "Shift+W"

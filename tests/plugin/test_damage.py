@@ -6,12 +6,12 @@ import tifffile
 
 pytest.importorskip("napari")
 
-from napari_jnet.data import open_stack
-from napari_jnet.data.project import Project
-from napari_jnet.plugin.keeping.offers import go_on
-from napari_jnet.plugin.keeping.trouble import damage_words
-from napari_jnet.plugin.session import session
-from napari_jnet.plugin.stack.widget import LoadWidget
+from napari_jnet.plugin.autosave.resume import go_on
+from napari_jnet.plugin.autosave.store import damage_words
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.stack import LoadWidget
+from napari_jnet.project.open import open_stack
+from napari_jnet.project.project import Project
 
 
 @pytest.fixture(autouse=True)
@@ -27,11 +27,11 @@ def painted(viewer):
     """Return the project of three painted frames, whose window is closed, and its image."""
     del viewer.layers["truth"]
     layer = viewer.add_labels(np.zeros((4, 64, 64), np.int32), name="annotation")
-    state = session(viewer)
+    state = open_workspace(viewer)
     for frame in (0, 2, 3):
         layer.paint((frame, 20, 20), frame + 1)
-    assert state.keeper.flush()
-    state.keeper.wait()
+    assert state.autosave.flush()
+    state.autosave.wait()
     project, movie = state.project, state.image.data
     viewer.close()
     return project, movie
@@ -40,8 +40,8 @@ def painted(viewer):
 def opened(viewer, movie):
     """Open the image of a project in another window."""
     viewer.add_image(movie, name="movie")
-    state = session(viewer)
-    state.keeper.wait()
+    state = open_workspace(viewer)
+    state.autosave.wait()
     return state
 
 
@@ -56,7 +56,7 @@ def test_a_damaged_frame_is_said_and_the_others_come_back(
     state = opened(viewer, movie)
     load = LoadWidget(viewer)
     go_on(state)
-    state.keeper.wait()
+    state.autosave.wait()
     layer = state.annotation
     assert [p for p in range(4) if layer.data[p].any()] == [0, 3]
     assert str(file) in state.trouble
@@ -66,12 +66,12 @@ def test_a_damaged_frame_is_said_and_the_others_come_back(
     assert load.trouble.isHidden()
 
     layer.paint((0, 40, 40), 9)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert state.project.path == project.path
     assert file.read_bytes() == broken
 
     layer.paint((2, 40, 40), 7)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert Project.open(project.path).read_frame(2).max() == 7
     assert file.with_name("t002.tif.damaged").read_bytes() == broken
     assert Project.open(project.path).annotated == (0, 2, 3)
@@ -89,8 +89,8 @@ def test_a_project_with_a_damaged_frame_is_loaded_by_its_path(
     with qtbot.waitSignal(load.finished, timeout=30_000) as end:
         load.load()
     assert end.args == ["done"]
-    state = session(viewer)
-    state.keeper.wait()
+    state = open_workspace(viewer)
+    state.autosave.wait()
     assert state.project.path == project.path
     assert "t003.tif" in state.trouble
 
@@ -104,7 +104,7 @@ def test_a_damaged_project_file_costs_nothing_and_is_said(
     assert str(project.path / "project.json") in state.trouble
     assert state.offer.path == project.path
     go_on(state)
-    state.keeper.wait()
+    state.autosave.wait()
     assert state.project.path == project.path
     assert state.book.annotated == (0, 2, 3)
 
@@ -145,7 +145,7 @@ def test_a_project_whose_images_moved_asks_for_them(qtbot, make_napari_viewer_pr
             assert not load.moved.isHidden()
     assert load.moved.isHidden()
     assert np.array_equal(np.asarray(viewer.layers[0].data[1]), movie[1])
-    assert session(viewer).annotation.data[1].all()
+    assert open_workspace(viewer).annotation.data[1].all()
     assert Project.open(project.path).stack.path == new
 
 
@@ -157,7 +157,7 @@ def test_going_on_twice_brings_one_annotation(make_napari_viewer_proxy, painted)
     load.banner.go_on_button.click()
     load.banner.go_on_button.click()
     load.banner.go_on()
-    state.keeper.wait()
+    state.autosave.wait()
     assert len(viewer.layers) == 2
     assert not load.message.is_error
 
@@ -170,7 +170,7 @@ def test_what_cannot_be_gone_on_with_is_offered_again(make_napari_viewer_proxy, 
     for name in ("project.json", "project.json.bak"):
         (project.path / name).write_text("")
     load.banner.go_on()
-    state.keeper.wait()
+    state.autosave.wait()
     assert "is damaged" in load.message.text
     assert state.offer.path == project.path
 

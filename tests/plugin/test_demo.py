@@ -134,7 +134,7 @@ def test_a_step_that_fails_ends_the_demo_with_words(
     def fail(*args: object, **kwargs: object) -> None:
         raise ValueError("no space left")
 
-    monkeypatch.setattr("napari_jnet.data.synthetic.write_cells_sequence", fail)
+    monkeypatch.setattr("napari_jnet.synthetic.write_cells_sequence", fail)
     status: list[int] = []
     demo.Demo(make_napari_viewer(), tmp_path, 1.0, status.append).start()
     assert status == [1]

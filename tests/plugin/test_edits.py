@@ -9,7 +9,7 @@ pytest.importorskip("napari")
 
 from napari.layers import Labels
 
-from napari_jnet.plugin.correct.edits import read_plane, replace_plane
+from napari_jnet.plugin.layers.edit import read_plane, replace_plane
 
 
 def test_only_what_differs_is_written_and_one_undo_takes_it_back() -> None:

@@ -7,18 +7,17 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 
-from napari_jnet.config.plans import Hardware
-from napari_jnet.data.project import Project
-from napari_jnet.data.stack import UNKNOWN, LabelKind
-from napari_jnet.plugin.annotate.frame_part import FramePart
-from napari_jnet.plugin.annotate.kind_preview import describe_frame, what_counts
-from napari_jnet.plugin.evaluate.jobs import layer_labels
-from napari_jnet.plugin.keeping.offers import go_on
-from napari_jnet.plugin.session import Lifetime, session
-from napari_jnet.plugin.train.feed import FrameFeed, labels_now
-from napari_jnet.plugin.train.preflight import check
-from napari_jnet.plugin.train.preflight_facts import gather
-from napari_jnet.training import train
+from napari_jnet.budgets import Hardware
+from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.plugin.autosave.resume import go_on
+from napari_jnet.plugin.guidance import check
+from napari_jnet.plugin.jobs.evaluate import layer_labels
+from napari_jnet.plugin.jobs.train import FrameFeed, gather, labels_now
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.annotate import FramePart, describe_frame, what_counts
+from napari_jnet.plugin.workspace import Lifetime
+from napari_jnet.project.project import Project
+from napari_jnet.training.loop import train
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +38,7 @@ def opened(shape=(4, 24, 32)):
     _viewers.append(viewer)
     viewer.add_image(np.random.default_rng(0).random(shape, np.float32), name="movie")
     viewer.layers[0].axis_labels = {2: "yx", 3: "tyx", 4: "tzyx"}[len(shape)]
-    return session(viewer)
+    return open_workspace(viewer)
 
 
 @pytest.fixture
@@ -75,8 +74,8 @@ def paint(layer, position, value=1, rows=slice(2, 8)):
 
 def saved(state):
     """Wait until all is on disk, the image too."""
-    assert state.keeper.flush()
-    state.keeper.wait()
+    assert state.autosave.flush()
+    state.autosave.wait()
     return Project.open(state.project.path)
 
 
@@ -111,11 +110,11 @@ def test_it_is_saved_comes_back_and_is_taken_back(qtbot, work):
     assert project.empty == {2}
     assert project.role(2) == state.book.role(2) == "training"
     assert [frame.labels.any() for frame in project.frames()] == [True, False]
-    state.keeper._on_closed()
+    state.autosave._on_closed()
 
     again = opened()
     go_on(again, project.path)
-    again.keeper.wait()
+    again.autosave.wait()
     assert again.book.annotated == (0, 2)
     assert again.book.facts(2).empty
     part = part_of(qtbot, again)
@@ -125,7 +124,7 @@ def test_it_is_saved_comes_back_and_is_taken_back(qtbot, work):
     part.rest_is_unknown()
     assert "not learned from" in part.words[-1]
     assert again.book.annotated == (0,)
-    assert again.keeper.flush()
+    assert again.autosave.flush()
     assert Project.open(project.path).annotated == (0,)
 
 
@@ -146,9 +145,9 @@ def test_an_erased_frame_is_what_it_was_before(work):
         paint(layer, position)
         assert state.book.facts(position).objects == 1
         assert not state.book.facts(position).empty
-        assert state.keeper.flush()
+        assert state.autosave.flush()
         paint(layer, position, 0)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert state.book.annotated == (2,)
     assert state.project.annotated == (2,)
     assert state.project.empty == {2}
@@ -205,7 +204,7 @@ def test_a_single_image(qtbot):
     state, _, part = begun(qtbot, opened((24, 32)))
     part.rest_is_background()
     assert state.book.facts(0).empty
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert state.project.empty == set(state.project.annotated) != set()
 
 
@@ -262,7 +261,7 @@ def test_other_labels_of_another_size_are_not_marked(work):
     part.rest_is_background()
     layer.data = np.zeros((5, 24, 32), np.int32)
     assert not state.book.facts(0).empty
-    assert state.keeper.flush()
+    assert state.autosave.flush()
 
 
 def test_frames_that_the_truth_says_are_empty_are_listed_and_saved_with_the_first_stroke(qtbot):

@@ -11,13 +11,14 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
+from napari_jnet.evaluation import ctc
+from napari_jnet.evaluation import rand as isbi
+from napari_jnet.evaluation.errors import ErrorKind
 from napari_jnet.events import FramePrediction
-from napari_jnet.metrics import ctc, isbi
-from napari_jnet.metrics.errors import ErrorKind
-from napari_jnet.plugin.evaluate.widget import EvaluateWidget
-from napari_jnet.plugin.layers import image_stack
-from napari_jnet.plugin.predict.results import Results
-from napari_jnet.plugin.session import session
+from napari_jnet.plugin.layers.add import Results
+from napari_jnet.plugin.layers.read import image_stack
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.evaluate import EvaluateWidget
 
 TIMEOUT = 30_000
 LIES = {"scale": (1, 3, 3), "units": ("s", "um", "um"), "axis_labels": ("t", "y", "x")}
@@ -40,7 +41,7 @@ def wrong(truth: np.ndarray) -> np.ndarray:
 def widget(viewer):
     truth = np.asarray(viewer.layers["truth"].data)
     viewer.add_labels(wrong(truth), name="found", **LIES)
-    session(viewer).choose("annotation", viewer.layers["truth"])
+    open_workspace(viewer).choose("annotation", viewer.layers["truth"])
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Evaluate")
     widget.set_result(viewer.layers["found"])
     return widget
@@ -76,7 +77,7 @@ def test_scores_and_errors(qtbot, viewer, widget):
     assert not errors.data[0].any() and not errors.data[3].any()
     assert set(np.unique(errors.data[1])) == {0, 1, 2}
     assert tuple(errors.scale) == (1, 3, 3)
-    facts = session(viewer).book.facts(1)
+    facts = open_workspace(viewer).book.facts(1)
     assert facts.score == pytest.approx(widget.scores.frames[1].seg)
 
 
@@ -99,7 +100,7 @@ def test_who_paints_goes_on_painting(qtbot, viewer, widget):
     viewer.layers["truth"].mode = "paint"
     evaluate(qtbot, widget)
     assert viewer.layers.selection.active.name == "truth" and viewer.layers["truth"].visible
-    assert session(viewer).annotation.name == "truth"
+    assert open_workspace(viewer).annotation.name == "truth"
     assert not viewer.layers["errors"].editable
     names = [widget.result_choice.itemText(n) for n in range(widget.result_choice.count())]
     assert "errors" not in names
@@ -131,14 +132,14 @@ def test_hidden_labels_come_back(qtbot, viewer, widget):
     assert not truth.visible and not found.visible
     viewer.layers.selection.active = truth
     assert truth.visible and not found.visible
-    session(viewer).step = "annotate"
+    open_workspace(viewer).step = "annotate"
     assert found.visible and not viewer.layers["errors"].visible
-    session(viewer).step = "evaluate"
+    open_workspace(viewer).step = "evaluate"
     # the next step shows it again, so that it may be hidden though it is selected
     assert [layer.name for layer in viewer.layers if layer.visible] == ["movie", "errors"]
-    session(viewer).step = "train"
+    open_workspace(viewer).step = "train"
     assert truth.visible and found.visible
-    session(viewer).step = "evaluate"
+    open_workspace(viewer).step = "evaluate"
     assert not found.visible
     widget.close()
     widget.deleteLater()
@@ -146,7 +147,7 @@ def test_hidden_labels_come_back(qtbot, viewer, widget):
 
 
 def test_frames_by_their_role(qtbot, viewer, widget):
-    book = session(viewer).book
+    book = open_workspace(viewer).book
     for position, role in enumerate(("training", "validation", "unused", "training")):
         book.set_role(position, role)
     evaluate(qtbot, widget)
@@ -302,7 +303,7 @@ def predicted(truth: np.ndarray, position: int) -> FramePrediction:
 
 
 def test_the_cells_of_a_prediction_are_chosen(qtbot, viewer):
-    state = session(viewer)
+    state = open_workspace(viewer)
     truth = np.asarray(viewer.layers["truth"].data).copy()
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Evaluate")
     assert widget.result_choice.currentText() == "truth"

@@ -11,12 +11,12 @@ pytest.importorskip("pytestqt")
 from napari.components import ViewerModel
 
 from napari_jnet.config import preset
-from napari_jnet.data.stack import LabelKind
-from napari_jnet.plugin.annotate.layers import new_annotation
-from napari_jnet.plugin.annotate.next_number import number_pieces_apart
-from napari_jnet.plugin.session import session
-from napari_jnet.plugin.train.widget import TrainWidget
-from napari_jnet.plugin.workbench.hints import advise, facts_of
+from napari_jnet.labels import LabelKind
+from napari_jnet.plugin.guidance import advise, facts_of
+from napari_jnet.plugin.layers.add import new_annotation
+from napari_jnet.plugin.layers.edit import number_pieces_apart
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.train import TrainWidget
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def viewer(qapp):
 
 @pytest.fixture
 def state(viewer):
-    return session(viewer)
+    return open_workspace(viewer)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_training_learns_from_the_labels_that_it_was_asked_for(state, widget, 
         widget.start()  # makes the project first
         assert widget.running
         new_annotation(state)
-        state.keeper.wait()
+        state.autosave.wait()
     assert "Other labels than 'annotation' were chosen" in widget.message.text
     assert not widget.running
 
@@ -166,7 +166,7 @@ def test_the_list_numbers_pieces_apart_in_all_frames_that_have_them(state, widge
 def test_pieces_of_a_volume_are_numbered_apart_in_one_step(qapp):
     viewer = ViewerModel()
     viewer.add_image(np.zeros((2, 3, 16, 16), np.float32), axis_labels=("t", "z", "y", "x"))
-    state = session(viewer)
+    state = open_workspace(viewer)
     layer = new_annotation(state)
     paint_at(state, 1, slice(1, 2), slice(0, 3), slice(2, 6), slice(2, 6))
     paint_at(state, 1, slice(1, 2), slice(0, 3), slice(2, 6), slice(10, 13))

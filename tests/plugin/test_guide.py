@@ -10,11 +10,10 @@ from qtpy.QtCore import QPoint, QRect, Qt, QUrl
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QWidget
 
-from napari_jnet.plugin.annotate.layers import new_annotation
-from napari_jnet.plugin.session import session
-from napari_jnet.plugin.workbench import guide
-from napari_jnet.plugin.workbench.guide import Spotlight, find_button
-from napari_jnet.plugin.workbench.widget import Workbench
+from napari_jnet.plugin import workbench as guide
+from napari_jnet.plugin.layers.add import new_annotation
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.workbench import Spotlight, Workbench, find_button
 
 LATER = 3000
 
@@ -32,14 +31,12 @@ class Page(QWidget):
 def settings(monkeypatch):
     """What is remembered, away from the user's own settings."""
     remembered = {"show": True}
+    monkeypatch.setattr("napari_jnet.plugin.workbench.wants_guide", lambda: remembered["show"])
     monkeypatch.setattr(
-        "napari_jnet.plugin.workbench.widget.wants_guide", lambda: remembered["show"]
-    )
-    monkeypatch.setattr(
-        "napari_jnet.plugin.workbench.widget.remember_guide",
+        "napari_jnet.plugin.workbench.remember_guide",
         lambda show: remembered.update(show=show),
     )
-    monkeypatch.setattr("napari_jnet.plugin.workbench.widget.make_widget", Page)
+    monkeypatch.setattr("napari_jnet.plugin.workbench.make_widget", Page)
     return remembered
 
 
@@ -80,7 +77,7 @@ def test_it_says_what_each_step_is_for_and_where_more_is(workbench):
 
 
 def test_show_me_brings_cells_without_their_truth(workbench, qtbot):
-    shared = session(workbench._viewer)
+    shared = open_workspace(workbench._viewer)
     assert not workbench.guide.sample_button.isHidden()
     workbench.guide.sample_button.click()
     assert shared.image.name == "touching cells"
@@ -200,10 +197,10 @@ def test_the_guide_explains_the_kind_that_is_painted(settings, qtbot):
     qtbot.addWidget(workbench)
     workbench.show_step("annotate")
     assert "own number" in workbench.guide.text
-    new_annotation(session(viewer), "scribbles")
+    new_annotation(open_workspace(viewer), "scribbles")
     qtbot.waitUntil(lambda: "Draw a few strokes" in workbench.guide.text, timeout=LATER)
     assert "own number" not in workbench.guide.text
-    new_annotation(session(viewer), "classes")
+    new_annotation(open_workspace(viewer), "classes")
     qtbot.waitUntil(lambda: "classes in two frames" in workbench.guide.text, timeout=LATER)
 
 
@@ -212,7 +209,7 @@ def test_measure_is_ticked_when_cells_are_measured(settings, qtbot):
     workbench = Workbench(viewer)
     qtbot.addWidget(workbench)
     assert workbench.steps_row.state("measure") == "open"
-    session(viewer).measured = 3
+    open_workspace(viewer).measured = 3
     qtbot.waitUntil(lambda: workbench.steps_row.state("measure") == "done", timeout=LATER)
 
 

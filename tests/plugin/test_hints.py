@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from napari_jnet.data.stack import LabelKind
-from napari_jnet.plugin.workbench.hints import Facts, advise, step_states
-from napari_jnet.plugin.workbench.steps import STEPS, step_named
+from napari_jnet.labels import LabelKind
+from napari_jnet.plugin.guidance import Facts, advise, step_states
+from napari_jnet.plugin.workbench import STEPS, step_named
 
 LOADED = Facts(image=True)
 LAYER = Facts(image=True, annotation=True)

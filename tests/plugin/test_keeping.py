@@ -18,19 +18,18 @@ pytest.importorskip("napari")
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QMessageBox, QWidget
 
-from napari_jnet.data.project import Project
-from napari_jnet.data.stack import UNKNOWN, LabelKind
 from napari_jnet.events import FramePrediction
-from napari_jnet.plugin.keeping import keeper as keeper_module
-from napari_jnet.plugin.keeping import rescue as rescue_module
-from napari_jnet.plugin.keeping.lock import LOCK_FILE, ProjectLock, locked_by
-from napari_jnet.plugin.keeping.offers import go_on, project_words
-from napari_jnet.plugin.keeping.rescue import tell
-from napari_jnet.plugin.layers import image_stack
-from napari_jnet.plugin.legend import legend_options
-from napari_jnet.plugin.predict.adoption import use_as_annotation
-from napari_jnet.plugin.predict.results import add_results
-from napari_jnet.plugin.session import session
+from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.plugin.autosave import autosave as keeper_module
+from napari_jnet.plugin.autosave import resume as rescue_module
+from napari_jnet.plugin.autosave.resume import go_on, tell
+from napari_jnet.plugin.autosave.store import LOCK_FILE, ProjectLock, locked_by
+from napari_jnet.plugin.layers.add import add_results
+from napari_jnet.plugin.layers.read import image_stack, legend_options
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.predict import use_as_annotation
+from napari_jnet.project.places import project_words
+from napari_jnet.project.project import Project
 
 TIMEOUT = 30_000
 
@@ -48,7 +47,7 @@ def painting(viewer):
     """Return a session and an empty annotation layer."""
     del viewer.layers["truth"]
     layer = viewer.add_labels(np.zeros((4, 64, 64), np.int32), name="annotation")
-    return session(viewer), layer
+    return open_workspace(viewer), layer
 
 
 def test_the_first_stroke_makes_a_project_and_is_saved_by_itself(qtbot, projects, painting):
@@ -63,7 +62,7 @@ def test_the_first_stroke_makes_a_project_and_is_saved_by_itself(qtbot, projects
     assert project.annotated == (2,)
     assert np.array_equal(project.read_frame(2), layer.data[2])
     assert project.role(2) == state.book.role(2) == "training"
-    state.keeper.wait()
+    state.autosave.wait()
     assert np.array_equal(Project.open(project.path).frames()[0].image, state.image.data[2])
 
 
@@ -71,22 +70,22 @@ def test_undo_and_redo_are_saved_too(painting):
     state, layer = painting
     layer.paint((2, 20, 20), 3)
     layer.paint((0, 20, 20), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert state.project.annotated == (0, 2)
     state.viewer.dims.set_point(0, 3)
     layer.undo()
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert state.project.annotated == (2,)
     layer.redo()
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert np.array_equal(state.project.read_frame(0), layer.data[0])
 
 
 def test_labels_that_were_there_are_kept_with_the_first_stroke(viewer):
-    state = session(viewer)
+    state = open_workspace(viewer)
     truth = viewer.layers["truth"]
     truth.data_setitem((np.array([1]), np.array([0]), np.array([0])), UNKNOWN)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert state.project.annotated == (0, 1, 2, 3)
     for number in range(4):
         assert np.array_equal(state.project.read_frame(number), truth.data[number])
@@ -112,13 +111,13 @@ def test_a_copied_prediction_is_learned_from_and_checks_nothing(painting, adopts
     results = predicted(state)
     for position in range(2):
         layer.paint((position, 20, 20), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     state.viewer.dims.set_point(0, 2)
     if adopts:
         use_as_annotation(state, results)
     else:
         layer.paint((2, 20, 20), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert [state.project.role(n) for n in range(3)] == ["training", "training", role]
 
 
@@ -128,20 +127,20 @@ def test_a_role_that_was_chosen_outlives_the_copy(painting):
     state.viewer.dims.set_point(0, 2)
     state.book.set_role(2, "unused")
     use_as_annotation(state, results)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert state.project.role(2) == "unused"
 
 
 def test_kind_classes_and_roles_are_kept(painting):
     state, layer = painting
     layer.paint((1, 20, 20), 2)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     state.book.set_kind(LabelKind.SCRIBBLES)
     names = (("not painted", "#000000"), ("background", "#0000ff"), ("nucleus", "#ff0000"))
     options = legend_options(names)
     layer.features, layer.colormap = options["features"], options["colormap"]
     state.book.set_role(1, "unused")
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     kept = Project.open(state.project.path)
     assert kept.kind is LabelKind.SCRIBBLES
     assert kept.legend == names
@@ -152,13 +151,13 @@ def test_a_layer_that_is_deleted_is_saved_first_and_the_next_has_its_own_project
     state, layer = painting
     layer.paint((2, 20, 20), 3)
     state.viewer.layers.remove(layer)
-    state.keeper.wait()
-    first = state.keeper.projects[0]
+    state.autosave.wait()
+    first = state.autosave.projects[0]
     assert np.array_equal(first.read_frame(2), layer.data[2])
     assert state.project is None
     other = state.viewer.add_labels(np.zeros((4, 64, 64), np.int32), name="other")
     other.paint((0, 20, 20), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert state.project.path != first.path
     assert state.project.annotated == (0,)
     assert first.annotated == (2,)
@@ -169,7 +168,7 @@ def test_closing_the_window_saves(painting):
     state, layer = painting
     layer.paint((2, 20, 20), 3)
     state.viewer.close()
-    project = state.keeper.projects[0]
+    project = state.autosave.projects[0]
     assert np.array_equal(project.read_frame(2), layer.data[2])
     assert not locked_by(project.path)
 
@@ -187,7 +186,7 @@ def test_a_window_that_stays_open_keeps_its_project(
     assert state.project.annotated == (2,), "saved before the answer"
     assert locked_by(path)
     layer.paint((1, 20, 20), 3)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert Project.open(path).annotated == (1, 2)
     state.viewer.close()
     assert not locked_by(path)
@@ -211,7 +210,7 @@ def test_what_was_rescued_and_then_saved_is_not_offered(monkeypatch, painting, p
         layer.paint((2, 30, 30), 5)
         window.close()
         assert len(list(Path.home().glob("napari-jnet-rescued-*"))) == 2
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert state.project.annotated == (1, 2)
     assert not list(Path.home().glob("napari-jnet-rescued-*"))
 
@@ -219,7 +218,7 @@ def test_what_was_rescued_and_then_saved_is_not_offered(monkeypatch, painting, p
 def test_a_full_disk_is_said_and_nothing_is_lost(monkeypatch, painting):
     state, layer = painting
     layer.paint((2, 20, 20), 3)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
 
     def full(self, number, labels, **said):
         raise OSError(errno.ENOSPC, "the disk is full. Free some space.")
@@ -227,11 +226,11 @@ def test_a_full_disk_is_said_and_nothing_is_lost(monkeypatch, painting):
     with monkeypatch.context() as patch:
         patch.setattr(Project, "write_frame", full)
         layer.paint((1, 20, 20), 1)
-        assert not state.keeper.flush()
+        assert not state.autosave.flush()
         assert state.saving.failed
         assert not state.saving.saved
         assert "the disk is full" in state.saving.text
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert state.saving.text.startswith("saved ")
     assert np.array_equal(state.project.read_frame(1), layer.data[1])
 
@@ -246,19 +245,19 @@ def test_a_layer_deleted_while_the_disk_is_full_is_not_lost(monkeypatch, paintin
         patch.setattr(Project, "write_frame", full)
         layer.paint((1, 20, 20), 1)
         state.viewer.layers.remove(layer)
-        assert not state.keeper.flush()
-    assert state.keeper.flush()
-    assert np.array_equal(state.keeper.projects[0].read_frame(1), layer.data[1])
+        assert not state.autosave.flush()
+    assert state.autosave.flush()
+    assert np.array_equal(state.autosave.projects[0].read_frame(1), layer.data[1])
 
 
 def test_a_copy_of_a_layer_has_its_own_project(painting):
     state, layer = painting
     layer.paint((1, 20, 20), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     first = state.project
     copied = state.viewer.add_labels(layer.data.copy(), name="copy", metadata=dict(layer.metadata))
     copied.paint((2, 20, 20), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert state.project.path != first.path
     assert state.project.annotated == (1, 2)
     assert first.annotated == (1,)
@@ -266,23 +265,23 @@ def test_a_copy_of_a_layer_has_its_own_project(painting):
 
 def test_labels_of_another_size_are_not_saved_and_that_is_said(viewer, projects):
     layer = viewer.add_labels(np.zeros((4, 32, 32), np.int32), name="small")
-    state = session(viewer)
+    state = open_workspace(viewer)
     layer.paint((0, 9, 9), 1)
     assert state.saving.failed
     assert "4 × 32 × 32" in state.saving.text
     assert "4 × 64 × 64" in state.saving.text
     with pytest.raises(ValueError, match="32"):
-        state.keeper.ensure_project()
+        state.autosave.ensure_project()
     assert not projects.exists()
 
 
 def test_a_project_on_request(viewer):
-    state = session(viewer)
-    project = state.keeper.ensure_project()
+    state = open_workspace(viewer)
+    project = state.autosave.ensure_project()
     assert project.annotated == (0, 1, 2, 3)
     assert state.project is project
     asked = []
-    assert state.keeper.ensure_project(then=asked.append) is project
+    assert state.autosave.ensure_project(then=asked.append) is project
     assert asked == [project]
 
 
@@ -294,7 +293,7 @@ def test_going_on_brings_everything_back(make_napari_viewer_proxy, painting, tmp
     layer.paint((2, 20, 20), 1)
     layer.paint((3, 20, 20), UNKNOWN)
     state.book.set_role(2, "validation")
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     run = state.project.new_run()
     run.mkdir(parents=True)
     (run / "config.json").write_text(json.dumps({"training": {"minutes": 15}}))
@@ -306,13 +305,13 @@ def test_going_on_brings_everything_back(make_napari_viewer_proxy, painting, tmp
 
     other = make_napari_viewer_proxy()
     other.add_image(movie, name="movie")
-    again = session(other)
-    again.keeper.wait()
+    again = open_workspace(other)
+    again.autosave.wait()
     assert again.offer.path == path
     assert "2 frames annotated" in again.offer.words
     assert "stopped at epoch 1" in again.offer.words
     go_on(again)
-    again.keeper.wait()
+    again.autosave.wait()
     assert again.offer is None
     assert again.project.path == path
     assert np.array_equal(again.annotation.data, layer.data)
@@ -323,25 +322,25 @@ def test_going_on_brings_everything_back(make_napari_viewer_proxy, painting, tmp
     assert again.model == run
     assert again.project.last_run.resumable
     again.annotation.paint((0, 30, 30), 1)
-    assert again.keeper.flush()
+    assert again.autosave.flush()
     assert Project.open(path).annotated == (0, 2, 3)
 
 
 def test_starting_anew_leaves_the_project_alone(make_napari_viewer_proxy, painting):
     state, layer = painting
     layer.paint((2, 20, 20), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     path, before, movie = state.project.path, state.project.read_frame(2), state.image.data
     state.viewer.close()
     viewer = make_napari_viewer_proxy()
     viewer.add_image(movie, name="movie")
-    again = session(viewer)
-    again.keeper.wait()
-    again.keeper.offers.decline()
+    again = open_workspace(viewer)
+    again.autosave.wait()
+    again.autosave.offers.decline()
     assert again.offer is None
     new = viewer.add_labels(np.zeros((4, 64, 64), np.int32))
     new.paint((2, 50, 50), 4)
-    assert again.keeper.flush()
+    assert again.autosave.flush()
     assert again.project.path != path
     assert np.array_equal(Project.open(path).read_frame(2), before)
 
@@ -349,17 +348,17 @@ def test_starting_anew_leaves_the_project_alone(make_napari_viewer_proxy, painti
 def test_a_second_window_is_refused_in_words(make_napari_viewer_proxy, painting):
     state, layer = painting
     layer.paint((2, 20, 20), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     second = make_napari_viewer_proxy()
     second.add_image(state.image.data, name="movie")
-    other = session(second)
-    other.keeper.wait()
+    other = open_workspace(second)
+    other.autosave.wait()
     assert other.offer is None
     go_on(other, state.project.path)
-    other.keeper.wait()
+    other.autosave.wait()
     assert "another window" in other.saving.text
     other.annotation.paint((0, 9, 9), 1)
-    assert other.keeper.flush()
+    assert other.autosave.flush()
     assert other.project.path != state.project.path
     assert state.project.annotated == (2,)
 
@@ -367,7 +366,7 @@ def test_a_second_window_is_refused_in_words(make_napari_viewer_proxy, painting)
 OTHER_WINDOW = """
 import sys
 from pathlib import Path
-from napari_jnet.plugin.keeping.lock import ProjectLock
+from napari_jnet.plugin.autosave.store import ProjectLock
 
 lock = ProjectLock(Path(sys.argv[1]))
 print("open", flush=True)
@@ -399,10 +398,10 @@ def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
 def test_words_of_an_empty_project_say_nothing(painting):
     state, layer = painting
     layer.paint((2, 20, 20), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert project_words(state.project).startswith("1 frame annotated, saved ")
     layer.undo()
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert project_words(state.project) == ""
 
 
@@ -411,17 +410,17 @@ import sys
 import numpy as np
 import napari
 from qtpy.QtCore import QTimer
-from napari_jnet.plugin.session import session
+from napari_jnet.plugin.open_workspace import open_workspace
 
 viewer = napari.Viewer(show=False)
 image = np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8)
 viewer.add_image(image, name="film")
 layer = viewer.add_labels(np.zeros(image.shape, np.int32))
-state = session(viewer)
+state = open_workspace(viewer)
 
 def told(saving):
     if saving.text.startswith("saved "):
-        state.keeper.wait()
+        state.autosave.wait()
         layer.paint((1, 50, 50), 2)  # too late to be saved
         print("saved", flush=True)
 
@@ -455,23 +454,23 @@ def test_a_killed_process_leaves_all_that_was_said_to_be_saved(tmp_path, project
 def test_going_on_protects_the_cells_and_paints_a_new_one(make_napari_viewer_proxy, painting):
     state, layer = painting
     layer.paint((2, 20, 20), 5)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     path, movie = state.project.path, state.image.data
     state.viewer.close()
     viewer = make_napari_viewer_proxy()
     viewer.add_image(movie, name="movie")
-    again = session(viewer)
-    again.keeper.wait()
+    again = open_workspace(viewer)
+    again.autosave.wait()
     go_on(again)
-    again.keeper.wait()
+    again.autosave.wait()
     assert again.annotation.selected_label == 6
     assert again.annotation.preserve_labels
     assert again.annotation.mode == "paint"
     viewer.close()
     opened = make_napari_viewer_proxy()
     opened.open(str(path / "project.json"), plugin="napari-jnet")
-    other = session(opened)
-    other.keeper.wait()
+    other = open_workspace(opened)
+    other.autosave.wait()
     assert other.annotation.selected_label == 6
     assert other.annotation.preserve_labels
 
@@ -495,7 +494,7 @@ def test_what_the_disk_refuses_at_the_end_is_rescued_and_taken_back(
     state, layer = painting
     if before:
         layer.paint((0, 20, 20), 1)
-        assert state.keeper.flush()
+        assert state.autosave.flush()
     state.book.set_role(1, "unused")
     movie, full = state.image.data, Project.write_frame
     with monkeypatch.context() as patch:
@@ -516,14 +515,14 @@ def test_what_the_disk_refuses_at_the_end_is_rescued_and_taken_back(
 
     viewer = make_napari_viewer_proxy()
     viewer.add_image(movie, name="movie")
-    again = session(viewer)
-    again.keeper.wait()
+    again = open_workspace(viewer)
+    again.autosave.wait()
     assert again.offer.path.parent == root
     assert "rescued" in again.offer.words
     go_on(again)
-    again.keeper.wait()
-    assert again.keeper.flush()
-    again.keeper.wait()
+    again.autosave.wait()
+    assert again.autosave.flush()
+    again.autosave.wait()
     assert again.project.path == projects / "movie"
     assert Project.open(again.project.path).annotated == ((0, 1) if before else (1,))
     assert np.array_equal(again.project.read_frame(1), layer.data[1])
@@ -564,7 +563,7 @@ def test_the_window_waits_for_the_copy_of_an_image_in_no_file(qtbot, monkeypatch
 
     monkeypatch.setattr(Project, "store_stack", held)
     layer.paint((1, 30, 30), 4)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     path = state.project.path
     assert not (path / "stack.tif").exists()
     QTimer.singleShot(0, copied.set)  # runs while the window waits
@@ -584,8 +583,8 @@ def test_who_does_not_wait_for_the_copy_closes_without_it(qtbot, monkeypatch, pa
     monkeypatch.setattr(Project, "store_stack", endless)
     monkeypatch.setattr(keeper_module, "_COPYING_S", 0.0)
     layer.paint((1, 30, 30), 4)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     state.viewer.close()
-    state.keeper.wait()  # the copy has stopped
+    state.autosave.wait()  # the copy has stopped
     given_up.set()
-    assert state.keeper.projects[0].annotated == (1,)
+    assert state.autosave.projects[0].annotated == (1,)

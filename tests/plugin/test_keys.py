@@ -14,14 +14,23 @@ from napari.settings import get_settings
 from npe2 import PluginManifest
 from psygnal import Signal
 
-from napari_jnet.plugin.keys import bind_keys, key_table, keyboard, with_key
-from napari_jnet.plugin.keys import listing as module
-from napari_jnet.plugin.keys.dialog import KeysDialog
-from napari_jnet.plugin.keys.listing import KEYS, KeyTable, keys_of_napari, parse_key
-from napari_jnet.plugin.session import Lifetime, session
+from napari_jnet.plugin import command as module
+from napari_jnet.plugin.command import (
+    KEYS,
+    KeyTable,
+    bind_keys,
+    key_table,
+    keyboard,
+    keys_of_napari,
+    parse_key,
+    with_key,
+)
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.ui.shortcuts import KeysDialog
+from napari_jnet.plugin.workspace import Lifetime
 
 
-class Stored(SimpleNamespace):
+class SaveResult(SimpleNamespace):
     """What napari's settings give for the keys: attributes, and events when they change."""
 
     class Events:
@@ -44,7 +53,7 @@ def table(monkeypatch):
     """Give every test its own keys, in memory."""
     fresh = KeyTable()
     monkeypatch.setattr(module, "key_table", lambda: fresh)
-    monkeypatch.setattr("napari_jnet.plugin.keys.binding.key_table", lambda: fresh)
+    monkeypatch.setattr("napari_jnet.plugin.command.key_table", lambda: fresh)
     return fresh
 
 
@@ -80,18 +89,18 @@ def test_the_manifest_offers_every_key() -> None:
 def test_a_key_acts_until_the_widget_ends(viewer, table) -> None:
     done: list[str] = []
     lifetime = Lifetime()
-    bind_keys(session(viewer), {"train": lambda: done.append("train")}, lifetime)
+    bind_keys(open_workspace(viewer), {"train": lambda: done.append("train")}, lifetime)
     assert press(viewer, "Shift+T")
     assert done == ["train"]
     lifetime.end()
     assert not press(viewer, "Shift+T")
-    assert not keyboard(session(viewer)).press("train")
+    assert not keyboard(open_workspace(viewer)).press("train")
 
 
 def test_of_two_widgets_the_newer_one_acts_and_the_older_one_again_after_it(viewer, table) -> None:
     done: list[int] = []
-    bind_keys(session(viewer), {"train": lambda: done.append(1)})
-    unbind = bind_keys(session(viewer), {"train": lambda: done.append(2)})
+    bind_keys(open_workspace(viewer), {"train": lambda: done.append(1)})
+    unbind = bind_keys(open_workspace(viewer), {"train": lambda: done.append(2)})
     press(viewer, "Shift+T")
     unbind()
     unbind()
@@ -105,14 +114,14 @@ def test_methods_are_not_kept_alive(viewer, table) -> None:
             raise AssertionError("gone")
 
     widget = Widget()
-    bind_keys(session(viewer), {"train": widget.train})
+    bind_keys(open_workspace(viewer), {"train": widget.train})
     del widget
     assert press(viewer, "Shift+T")
 
 
 def test_a_changed_key_acts_at_once(viewer, table) -> None:
     done: list[int] = []
-    bind_keys(session(viewer), {"delete": lambda: done.append(1)})
+    bind_keys(open_workspace(viewer), {"delete": lambda: done.append(1)})
     table.set("delete", "shift-w")
     assert table["delete"] == "Shift+W"
     assert press(viewer, "Shift+W")
@@ -127,17 +136,17 @@ def test_a_changed_key_acts_at_once(viewer, table) -> None:
 def test_a_key_that_a_script_bound_stays_its_own(viewer, table) -> None:
     done: list[str] = []
     viewer.bind_key("Shift-T", lambda _: done.append("script"))
-    unbind = bind_keys(session(viewer), {"train": lambda: done.append("train")})
+    unbind = bind_keys(open_workspace(viewer), {"train": lambda: done.append("train")})
     press(viewer, "Shift+T")
     assert done == ["script"]
-    assert keyboard(session(viewer)).taken("train") == "a script or another plugin"
+    assert keyboard(open_workspace(viewer)).taken("train") == "a script or another plugin"
     unbind()
     assert press(viewer, "Shift+T")
 
 
 def test_a_key_bound_over_ours_later_is_not_taken_away(viewer, table) -> None:
     done: list[str] = []
-    unbind = bind_keys(session(viewer), {"train": lambda: done.append("train")})
+    unbind = bind_keys(open_workspace(viewer), {"train": lambda: done.append("train")})
     viewer.bind_key("Shift-T", lambda _: done.append("script"), overwrite=True)
     unbind()
     press(viewer, "Shift+T")
@@ -145,7 +154,7 @@ def test_a_key_bound_over_ours_later_is_not_taken_away(viewer, table) -> None:
 
 
 def test_a_key_that_the_user_gives_to_napari_is_napari_s(viewer, table) -> None:
-    bind_keys(session(viewer), {"train": lambda: None})
+    bind_keys(open_workspace(viewer), {"train": lambda: None})
     settings = get_settings().shortcuts
     before = dict(settings.shortcuts)
     try:
@@ -154,7 +163,7 @@ def test_a_key_that_the_user_gives_to_napari_is_napari_s(viewer, table) -> None:
             "napari:toggle_grid": [KeyBinding.from_str("Shift+T")],
         }
         assert not press(viewer, "Shift+T")
-        assert keyboard(session(viewer)).taken("train") == "napari (toggle grid)"
+        assert keyboard(open_workspace(viewer)).taken("train") == "napari (toggle grid)"
     finally:
         settings.shortcuts = before
     assert press(viewer, "Shift+T")
@@ -179,7 +188,7 @@ def test_keys_of_others_and_no_keys_are_refused(table, key, words) -> None:
 
 
 def test_keys_are_kept_in_the_settings() -> None:
-    stored = Stored()
+    stored = SaveResult()
     table = KeyTable(stored)
     told = []
     table.changed.connect(lambda: told.append(table["delete"]))
@@ -192,21 +201,21 @@ def test_keys_are_kept_in_the_settings() -> None:
 
 
 def test_of_two_actions_with_one_key_the_first_of_the_list_has_it(viewer, monkeypatch) -> None:
-    stored = Stored()
+    stored = SaveResult()
     fresh = KeyTable(stored)
-    monkeypatch.setattr("napari_jnet.plugin.keys.binding.key_table", lambda: fresh)
+    monkeypatch.setattr("napari_jnet.plugin.command.key_table", lambda: fresh)
     done: list[str] = []
     actions = {name: lambda name=name: done.append(name) for name in ("delete", "train")}
-    bind_keys(session(viewer), actions)
+    bind_keys(open_workspace(viewer), actions)
     stored.delete = "shift+t"  # in napari's preferences, which refuse nothing
     press(viewer, "Shift+T")
     assert done == ["train"]
-    assert keyboard(session(viewer)).taken("delete") == "“Train”"
+    assert keyboard(open_workspace(viewer)).taken("delete") == "“Train”"
 
 
 def test_actions_without_a_name_in_the_list_are_refused(viewer, table) -> None:
     with pytest.raises(ValueError, match=r"'dance' is no action.*known are next_frame"):
-        bind_keys(session(viewer), {"dance": print})
+        bind_keys(open_workspace(viewer), {"dance": print})
 
 
 def test_tooltips_name_the_key(table) -> None:
@@ -223,7 +232,7 @@ def test_the_list_opens_where_napari_names_its_actions_otherwise(
     qtbot, viewer, monkeypatch
 ) -> None:
     other = SimpleNamespace(shortcuts=SimpleNamespace(shortcuts={"napari:new_name": []}))
-    monkeypatch.setattr("napari_jnet.plugin.keys.dialog.get_settings", lambda: other)
-    dialog = KeysDialog(session(viewer), None)
+    monkeypatch.setattr("napari_jnet.plugin.ui.shortcuts.get_settings", lambda: other)
+    dialog = KeysDialog(open_workspace(viewer), None)
     qtbot.addWidget(dialog)
     assert dialog.fields.keys() == KEYS.keys()

@@ -7,14 +7,14 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 
-from napari_jnet.data.project import Project
-from napari_jnet.data.stack import UNKNOWN
 from napari_jnet.events import FramePrediction
-from napari_jnet.plugin.annotate.widget import AnnotateWidget
-from napari_jnet.plugin.layers import image_stack
-from napari_jnet.plugin.predict.adoption import use_as_annotation
-from napari_jnet.plugin.predict.results import add_results
-from napari_jnet.plugin.session import session
+from napari_jnet.labels import UNKNOWN
+from napari_jnet.plugin.layers.add import add_results
+from napari_jnet.plugin.layers.read import image_stack
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.annotate import AnnotateWidget
+from napari_jnet.plugin.pages.predict import use_as_annotation
+from napari_jnet.project.project import Project
 
 SIZE = 48
 
@@ -42,13 +42,13 @@ def painting(qapp, qtbot):
         viewer.dims.set_current_step(0, 0)
         widget = AnnotateWidget(viewer)
         qtbot.addWidget(widget)
-        session(viewer).choose("annotation", layer)
-        made.append(session(viewer))
+        open_workspace(viewer).choose("annotation", layer)
+        made.append(open_workspace(viewer))
         return widget, layer
 
     yield make
     for state in made:
-        state.keeper.flush()
+        state.autosave.flush()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16])
@@ -72,16 +72,16 @@ def test_one_cell_more_and_unknown(painting, dtype):
 
 def test_what_is_changed_is_saved_and_nothing_else_counts_as_new(painting):
     widget, layer = painting(np.uint8)
-    state = widget._session
+    state = widget._workspace
     layer.paint((1, 30, 30), 255)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     edited = []
     state.book.edited.connect(edited.extend)
     widget.tools.unknown_button.click()
     assert edited == []
     layer.paint((2, 5, 5), UNKNOWN)
     assert set(edited) == {2}
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     project = Project.open(state.project.path)
     for number in range(3):
         np.testing.assert_array_equal(project.read_frame(number), layer.data[number])
@@ -111,14 +111,14 @@ def test_every_button_of_a_frame(painting):
     assert layer.data[0].min() == UNKNOWN
     widget, layer = painting(np.uint8)
     layer.paint((1, 40, 40), 255)  # another cell of a number that frame 0 has
-    widget._session.viewer.dims.set_current_step(0, 1)
+    widget._workspace.viewer.dims.set_current_step(0, 1)
     assert widget.copy_from_before() == 255
     assert layer.data[1].max() == 256
 
 
 def test_predicted_cells_are_copied_into_labels_of_any_type(painting):
     widget, layer = painting(np.uint8)
-    state = widget._session
+    state = widget._workspace
     results = add_results(state.viewer, None, state.image, image_stack(state.image), 5.0, "model")
     cells = np.zeros((SIZE, SIZE), np.int32)
     cells[20:30, 20:30], cells[35:45, 35:45] = 1, 2

@@ -10,12 +10,13 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from napari_jnet.data import Project, open_stack
-from napari_jnet.data.axes import StackUnsure
-from napari_jnet.data.stack import LabelKind
-from napari_jnet.plugin.annotate.layers import new_annotation
-from napari_jnet.plugin.keeping.project_layers import project_layers, stack_of
-from napari_jnet.plugin.layers import (
+from napari_jnet.io.axes import StackUnsure
+from napari_jnet.labels import LabelKind
+from napari_jnet.plugin.autosave.resume import project_layers
+from napari_jnet.plugin.autosave.store import stack_of
+from napari_jnet.plugin.guidance import facts_of, step_states
+from napari_jnet.plugin.layers.add import Results, new_annotation
+from napari_jnet.plugin.layers.read import (
     choose_axes,
     current_index,
     image_stack,
@@ -24,11 +25,12 @@ from napari_jnet.plugin.layers import (
     stored_axes,
     training_input,
 )
-from napari_jnet.plugin.predict.results import Results
-from napari_jnet.plugin.session import Session, session
-from napari_jnet.plugin.stack.parts import ImagePart
-from napari_jnet.plugin.stack.reader import path_layers
-from napari_jnet.plugin.workbench.hints import facts_of, step_states
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.stack import ImagePart
+from napari_jnet.plugin.reader import path_layers
+from napari_jnet.plugin.workspace import Workspace
+from napari_jnet.project.open import open_stack
+from napari_jnet.project.project import Project
 
 
 def film(shape):
@@ -88,7 +90,7 @@ def test_a_chosen_channel_axis_goes_first_and_labels_lie_on_the_image():
     stack = image_stack(layer)
     assert (stack.scale, stack.units[0]) == ((5, 0.5, 0.5), "second")
     assert stack.given_axes == "TCYX"
-    state = Session(viewer)
+    state = Workspace(viewer)
     labels = new_annotation(state)
     assert labels.data.shape == spatial_shape(layer) == (3, 16, 20)
     for point in ((0, 0, 0), (2, 5, 9)):
@@ -126,7 +128,7 @@ def test_a_turned_image_with_channels_keeps_its_place():
     before = np.asarray(layer.data_to_world((2, 1, 4, 5)))
     choose_axes(layer, "TCYX")
     np.testing.assert_allclose(layer.data_to_world((1, 2, 4, 5)), before[[1, 0, 2, 3]])
-    labels = new_annotation(Session(viewer))
+    labels = new_annotation(Workspace(viewer))
     np.testing.assert_allclose(labels.data_to_world((2, 4, 5)), before[[0, 2, 3]])
 
 
@@ -163,8 +165,8 @@ def test_what_is_said_in_the_window_is_kept_by_the_project(tmp_path):
 
 def test_the_step_stack_asks_what_it_is(qtbot, make_napari_viewer_proxy):
     viewer = make_napari_viewer_proxy()
-    state = session(viewer)
-    from napari_jnet.plugin.session import Lifetime
+    state = open_workspace(viewer)
+    from napari_jnet.plugin.workspace import Lifetime
 
     part = ImagePart(state, Lifetime())
     qtbot.addWidget(part)
@@ -189,9 +191,9 @@ def test_the_step_stack_asks_what_it_is(qtbot, make_napari_viewer_proxy):
 def test_frames_and_sections_have_one_name_everywhere():
     viewer = ViewerModel()
     viewer.add_image(film((3, 16, 20)), name="a", axis_labels=("z", "y", "x"))
-    from napari_jnet.plugin.keeping.book import FrameBook
+    from napari_jnet.plugin.layers.watch import FrameBook
 
-    state = Session(viewer)
+    state = Workspace(viewer)
     state.book = FrameBook(state)
     assert state.book.frame_name(2) == "z002"
     choose_axes(viewer.layers["a"], "TYX")
@@ -206,7 +208,7 @@ def test_frames_and_sections_have_one_name_everywhere():
 def test_a_copied_command_says_axes_and_image(tmp_path):
     from pathlib import Path
 
-    from napari_jnet.plugin.predict.recipes import PredictRecipe, predict_command, predict_script
+    from napari_jnet.cli.recipe import PredictRecipe, predict_command, predict_script
 
     choices = {"axes": "TCYX", "series": 2}
     recipe = PredictRecipe(Path("run"), Path("a.tif"), Path("out"), choices)

@@ -10,13 +10,15 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
-from napari_jnet.data import LabelKind, Project, open_stack
-from napari_jnet.data.synthetic import write_cells_sequence
-from napari_jnet.plugin.layers import training_input
-from napari_jnet.plugin.session import Lifetime, session
-from napari_jnet.plugin.stack.parts import SavedPart
-from napari_jnet.plugin.stack.widget import LoadWidget
-from napari_jnet.plugin.workbench.widget import Workbench
+from napari_jnet.labels import LabelKind
+from napari_jnet.plugin.layers.read import training_input
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.stack import LoadWidget, SavedPart
+from napari_jnet.plugin.workbench import Workbench
+from napari_jnet.plugin.workspace import Lifetime
+from napari_jnet.project.open import open_stack
+from napari_jnet.project.project import Project
+from napari_jnet.synthetic import write_cells_sequence
 
 TIMEOUT = 30_000
 LEGEND = (("none", "#000000"), ("cell", "#ff8800"))
@@ -133,8 +135,8 @@ def test_painting_is_said_to_be_saved_and_the_project_comes_back(
     widget.new_annotation()
     annotation = widget.viewer.layers[-1]
     annotation.paint((0, 20, 20), 1)
-    state = session(widget.viewer)
-    assert state.keeper.flush()
+    state = open_workspace(widget.viewer)
+    assert state.autosave.flush()
     assert widget.saved.saved.text().startswith("Saved ")
     shown = []
     part = SavedPart(state, Lifetime(), shown.append)
@@ -150,12 +152,12 @@ def test_painting_is_said_to_be_saved_and_the_project_comes_back(
     again.viewer = viewer
     again.set_path(dataset, "01")
     click(qtbot, again)
-    state = session(viewer)
-    state.keeper.wait()
+    state = open_workspace(viewer)
+    state.autosave.wait()
     assert not again.banner.isHidden()
     assert "1 frame annotated" in again.banner.text.text()
     qtbot.mouseClick(again.banner.go_on_button, Qt.LeftButton)
-    state.keeper.wait()
+    state.autosave.wait()
     assert again.banner.isHidden()
     assert state.project.path == path
     assert np.array_equal(state.annotation.data, painted)
@@ -173,15 +175,15 @@ def test_a_project_is_loaded_by_its_folder(qtbot, widget, dataset, tmp_path):
     assert "gold" not in widget.description.text()
     assert widget.labels_box.isHidden()
     assert click(qtbot, widget) == "done"
-    state = session(widget.viewer)
-    state.keeper.wait()
+    state = open_workspace(widget.viewer)
+    state.autosave.wait()
     assert state.project.path == project.path
     assert np.array_equal(state.annotation.data[1], labels)
     assert (state.book.kind, state.book.legend) == ("classes", LEGEND)
     assert state.book.role(1) == "validation"
     assert state.offer is None
     state.annotation.paint((0, 20, 20), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert Project.open(project.path).annotated == (0, 1)
 
 

@@ -11,20 +11,19 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 
+from napari_jnet.cli.recipe import PredictRecipe, predict_command, predict_script
 from napari_jnet.config import InstanceConfig
-from napari_jnet.data.stack import LabelKind
 from napari_jnet.events import FramePrediction
-from napari_jnet.plugin.annotate.layers import new_annotation
-from napari_jnet.plugin.evaluate.error_layer import ErrorLayer
-from napari_jnet.plugin.layers import image_stack
-from napari_jnet.plugin.predict import words
-from napari_jnet.plugin.predict.adoption import use_as_annotation
-from napari_jnet.plugin.predict.overlays import OverlayPanel
-from napari_jnet.plugin.predict.recipes import PredictRecipe, predict_command, predict_script
-from napari_jnet.plugin.predict.results import add_results
-from napari_jnet.plugin.predict.scopes import Work, draw_region, region_layer, work
-from napari_jnet.plugin.predict.words import model_words
-from napari_jnet.plugin.session import Lifetime, TrainingStatus, result_of, session
+from napari_jnet.labels import LabelKind
+from napari_jnet.plugin.jobs.predict import Work, draw_region, region_layer, work
+from napari_jnet.plugin.layers.add import add_results, new_annotation
+from napari_jnet.plugin.layers.read import image_stack
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages import predict_form as words
+from napari_jnet.plugin.pages.evaluate import ErrorLayer
+from napari_jnet.plugin.pages.predict import OverlayPanel, use_as_annotation
+from napari_jnet.plugin.pages.predict_form import model_words
+from napari_jnet.plugin.workspace import Lifetime, TrainingStatus, result_of
 
 SIZE = 40
 
@@ -46,7 +45,7 @@ def viewer():
 
 @pytest.fixture
 def state(viewer):
-    return session(viewer)
+    return open_workspace(viewer)
 
 
 def results_of(state, *, classes=None, legend=()):
@@ -517,11 +516,11 @@ class TestCopying:
     def recipe(self, state, qtbot):
         from qtpy.QtWidgets import QFormLayout, QWidget
 
-        from napari_jnet.plugin.predict.hand_over import HandOver
+        from napari_jnet.plugin.pages.predict import PredictionActions
 
         lifetime, box = Lifetime(), QWidget()
         qtbot.addWidget(box)
-        hand_over = HandOver(state, lifetime, QFormLayout(box))
+        hand_over = PredictionActions(state, lifetime, QFormLayout(box))
         stack = image_stack(state.image)
         try:
             return hand_over.recipe(Path("runs/001"), {}, stack, Work((10,)), None)
@@ -543,10 +542,10 @@ class TestCopying:
 class TestRenewal:
     @pytest.fixture
     def renewal(self, qtbot):
-        from napari_jnet.plugin.predict.renewal import Renewal
+        from napari_jnet.plugin.jobs.predict import Resegmentation
 
         errors = []
-        renewal = Renewal(errors.append)
+        renewal = Resegmentation(errors.append)
         yield renewal
         renewal.close()
         assert not errors
@@ -584,15 +583,14 @@ class TestFoldersWithoutAWindow:
     def test_what_is_written_before_a_stop_is_kept(self, tmp_path, trained_run):
         import tifffile
 
-        from napari_jnet.plugin.predict.batch import BatchFrame, predicting_folder
-        from napari_jnet.plugin.predict.jobs import ModelShelf
+        from napari_jnet.plugin.jobs.predict import BatchFrame, ModelCache, predicting_folder
 
         movie = np.random.default_rng(0).random((3, 64, 64)).astype(np.float32)
         (tmp_path / "in").mkdir()
         tifffile.imwrite(tmp_path / "in" / "a.tif", movie, photometric="minisblack")
         facts = {"resolution_levels": None, "dt_bound": None}
         out = tmp_path / "out"
-        job = predicting_folder(ModelShelf(), trained_run, facts, tmp_path / "in", out, None)()
+        job = predicting_folder(ModelCache(), trained_run, facts, tmp_path / "in", out, None)()
         while not isinstance(event := next(job), BatchFrame):
             pass
         assert (event.done, event.count) == (1, 3)
@@ -602,7 +600,7 @@ class TestFoldersWithoutAWindow:
     def test_every_sequence_of_a_dataset_has_a_folder(self, tmp_path):
         import tifffile
 
-        from napari_jnet.plugin.predict.batch import stacks_in
+        from napari_jnet.plugin.jobs.predict import stacks_in
 
         for sequence in ("01", "02"):
             (tmp_path / "cells" / sequence).mkdir(parents=True)
@@ -616,14 +614,13 @@ class TestFoldersWithoutAWindow:
     def test_the_images_of_a_file_that_are_not_predicted_are_said(self, tmp_path, trained_run):
         import tifffile
 
-        from napari_jnet.plugin.predict.batch import predicting_folder
-        from napari_jnet.plugin.predict.jobs import ModelShelf
+        from napari_jnet.plugin.jobs.predict import ModelCache, predicting_folder
 
         with tifffile.TiffWriter(tmp_path / "in.tif", ome=True) as writer:
             for _ in range(2):
                 writer.write(np.zeros((1, 64, 64), np.uint8), metadata={"axes": "TYX"})
         job = predicting_folder(
-            ModelShelf(),
+            ModelCache(),
             trained_run,
             {"resolution_levels": None, "dt_bound": None},
             tmp_path / "in.tif",
@@ -635,7 +632,7 @@ class TestFoldersWithoutAWindow:
     def test_results_inside_the_folder_are_no_stacks(self, tmp_path):
         import tifffile
 
-        from napari_jnet.plugin.predict.batch import stacks_in
+        from napari_jnet.plugin.jobs.predict import stacks_in
 
         (tmp_path / "out").mkdir()
         for path in (tmp_path / "a.tif", tmp_path / "out" / "b.tif"):
@@ -655,7 +652,7 @@ class TestVolumes:
             name="volume",
             axis_labels=("t", "z", "y", "x"),
         )
-        state = session(viewer)
+        state = open_workspace(viewer)
         viewer.dims.set_current_step(0, 1)
         viewer.dims.set_current_step(1, 2)
         results = add_results(viewer, None, image, image_stack(image), 5.0, "model")

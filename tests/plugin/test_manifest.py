@@ -42,9 +42,9 @@ import sys
 from qtpy.QtWidgets import QApplication
 app = QApplication([])
 from napari.components import ViewerModel
-from napari_jnet.plugin.stack.widget import LoadWidget
-from napari_jnet.plugin.predict.widget import PredictWidget
-from napari_jnet.plugin.train.widget import TrainWidget
+from napari_jnet.plugin.pages.stack import LoadWidget
+from napari_jnet.plugin.pages.predict import PredictWidget
+from napari_jnet.plugin.pages.train import TrainWidget
 viewer = ViewerModel()
 widgets = [kind(viewer) for kind in (LoadWidget, TrainWidget, PredictWidget)]
 assert "torch" not in sys.modules

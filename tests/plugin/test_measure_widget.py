@@ -9,9 +9,9 @@ pytest.importorskip("napari")
 
 from qtpy.QtCore import Qt
 
-from napari_jnet.measurements import measure_frame
-from napari_jnet.plugin.predict.scopes import region_layer
-from napari_jnet.plugin.session import session
+from napari_jnet.measure import measure_frame
+from napari_jnet.plugin.jobs.predict import region_layer
+from napari_jnet.plugin.open_workspace import open_workspace
 
 TIMEOUT = 30_000
 
@@ -73,7 +73,7 @@ def test_a_row_selects_the_cell_and_a_cell_its_row(qtbot, viewer, widget):
     widget.table.choose(0)
     assert len(ring.data) == 1
     assert ring.data[0][0, 0] == 0
-    assert session(viewer).measured == len(widget.measured)
+    assert open_workspace(viewer).measured == len(widget.measured)
     widget.table.choose(row)
     widget.table.sortByColumn(2, Qt.DescendingOrder)
     layer.selected_label = 5

@@ -20,8 +20,8 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 from napari_jnet import Project
-from napari_jnet.plugin.keeping.offers import go_on
-from napari_jnet.plugin.session import session
+from napari_jnet.plugin.autosave.resume import go_on
+from napari_jnet.plugin.open_workspace import open_workspace
 
 FILES = Path(__file__).parents[1] / "museum/files/0690433"
 TIMEOUT = 60_000
@@ -47,12 +47,12 @@ def painted(name: str) -> dict[int, np.ndarray]:
 def opened(film, viewer, path=None):
     """Open the film as somebody does, and go on with the project that is offered, or with this one."""
     viewer.open(str(film / "film.tif"), plugin="napari")
-    state = session(viewer)
-    state.keeper.wait()
+    state = open_workspace(viewer)
+    state.autosave.wait()
     if path is None:
         assert state.offer.path == film / "projects/film"
     go_on(state, path)
-    state.keeper.wait()
+    state.autosave.wait()
     return state
 
 
@@ -94,8 +94,8 @@ def test_a_project_is_offered_painted_on_trained_and_opened_again(
 
     again = make_napari_viewer_proxy()
     again.open(str(project.path / "project.json"), plugin="napari-jnet")
-    state = session(again)
-    state.keeper.wait()
+    state = open_workspace(again)
+    state.autosave.wait()
     assert state.project.path == project.path and state.model in (first.path, second.path)
     np.testing.assert_array_equal(state.annotation.data, labels)
     assert not state.trouble and not state.saving.failed
@@ -118,7 +118,7 @@ def test_classes_have_their_names_and_are_painted_on(qapp, film, name, kind, nam
     assert state.book.kind == kind
     assert [entry for entry, _ in state.book.legend] == names
     state.annotation.paint((1, 20, 20), 2)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     project = Project.open(film / "projects" / name)
     assert project.annotated == tuple(sorted({1, *then}))
     assert [entry for entry, _ in project.legend] == names
@@ -135,13 +135,13 @@ def test_what_was_rescued_from_a_full_disk_is_taken_back(qapp, film):
     assert 3 not in own.annotated
     viewer = ViewerModel()
     viewer.open(str(film / "film.tif"), plugin="napari")
-    state = session(viewer)
-    state.keeper.wait()
+    state = open_workspace(viewer)
+    state.autosave.wait()
     assert rescued in [one.path for one in state.projects]
     go_on(state, rescued)
-    state.keeper.wait()
-    assert state.keeper.flush()
-    state.keeper.wait()
+    state.autosave.wait()
+    assert state.autosave.flush()
+    state.autosave.wait()
     assert state.project.path == own.path
     assert own.annotated == (0, 1, 2, 3, 4)
     assert (own.read_frame(3) == 7).any()

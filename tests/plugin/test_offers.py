@@ -10,10 +10,13 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 
 from napari_jnet.cli.info import describe
-from napari_jnet.data import Project, array_stack, list_projects
-from napari_jnet.plugin.keeping.lock import ProjectLock
-from napari_jnet.plugin.session import Lifetime, session
-from napari_jnet.plugin.stack.parts import OfferBanner, SavedPart
+from napari_jnet.io.axes import array_stack
+from napari_jnet.plugin.autosave.store import ProjectLock
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.stack import OfferBanner, SavedPart
+from napari_jnet.plugin.workspace import Lifetime
+from napari_jnet.project.places import list_projects
+from napari_jnet.project.project import Project
 
 MOVIE = np.random.default_rng(0).integers(0, 99, (4, 32, 32), np.uint8)
 
@@ -45,10 +48,10 @@ def opened(qapp, projects):
     make(projects / "movie-3", age=10)
     viewer = ViewerModel()
     viewer.add_image(MOVIE, name="movie")
-    state = session(viewer)
-    state.keeper.wait()
+    state = open_workspace(viewer)
+    state.autosave.wait()
     yield viewer, state
-    state.keeper.flush()
+    state.autosave.flush()
 
 
 def test_an_empty_project_hides_no_other(opened, projects):
@@ -65,7 +68,7 @@ def test_an_older_project_can_be_chosen(opened, projects, qtbot):
     assert [banner.combo.itemData(n).name for n in range(2)] == ["movie-2", "movie"]
     banner.combo.setCurrentIndex(1)
     banner.go_on()
-    state.keeper.wait()
+    state.autosave.wait()
     assert state.project.path == projects / "movie"
     assert state.book.annotated == (0,)
 
@@ -75,7 +78,7 @@ def test_what_was_declined_can_still_be_opened(opened, projects, qtbot):
     part = SavedPart(state, Lifetime())
     qtbot.addWidget(part)
     assert "Go on" in part.saved.text()
-    state.keeper.offers.decline()
+    state.autosave.offers.decline()
     assert "first stroke" in part.saved.text()
     actions = {
         action.text().split(":")[0]: action for action in part.projects_button.menu().actions()
@@ -83,18 +86,18 @@ def test_what_was_declined_can_still_be_opened(opened, projects, qtbot):
     assert sorted(actions) == ["movie", "movie-2", "movie-3"]
     assert "nothing painted" in actions["movie-3"].text()
     actions["movie-2"].trigger()
-    state.keeper.wait()
+    state.autosave.wait()
     assert state.book.annotated == (1, 2)
     first = state.annotation
-    state.keeper.wait()
+    state.autosave.wait()
     titles = [action.text() for action in part.projects_button.menu().actions()]
     assert sum("open here" in title for title in titles) == 1
     new = viewer.add_labels(np.zeros((4, 32, 32), np.int32))
     state.choose("annotation", new)
-    state.keeper.wait()
+    state.autosave.wait()
     assert state.offer is None, "who has begun is not asked again"
     part.open_project(projects / "movie")
-    state.keeper.wait()
+    state.autosave.wait()
     assert state.book.annotated == (0,)
     part.open_project(projects / "movie-2")
     assert state.annotation is first, "a project that is open is not opened twice"
@@ -105,12 +108,12 @@ def test_what_was_painted_before_is_said_to_be_in_no_project(qapp, qtbot):
     viewer.add_image(MOVIE, name="movie")
     layer = viewer.add_labels(np.zeros((4, 32, 32), np.int32))
     layer.paint((1, 9, 9), 1)
-    state = session(viewer)
+    state = open_workspace(viewer)
     part = SavedPart(state, Lifetime())
     qtbot.addWidget(part)
     assert part.saved.text().startswith("Not in a project yet")
     layer.paint((2, 9, 9), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert part.saved.text().startswith("Saved")
     assert state.project.annotated == (1, 2)
 
@@ -124,8 +127,8 @@ def test_what_cannot_be_opened_is_listed_with_the_reason(qapp, projects, qtbot):
     lock = ProjectLock(projects / "movie-2")
     viewer = ViewerModel()
     viewer.add_image(MOVIE, name="movie")
-    state = session(viewer)
-    state.keeper.wait()
+    state = open_workspace(viewer)
+    state.autosave.wait()
     lock.release()
     assert state.offer.path == projects / "movie"
     problems = {one.path.name: one.problem for one in state.projects}
@@ -144,8 +147,8 @@ def test_rescued_work_is_listed_although_newer_work_is_there(qapp, projects, tmp
     make(projects / "movie", 3, age=10)
     viewer = ViewerModel()
     viewer.add_image(MOVIE, name="movie")
-    state = session(viewer)
-    state.keeper.wait()
+    state = open_workspace(viewer)
+    state.autosave.wait()
     assert state.offer.path == projects / "movie"
     assert [one.path.parent.name for one in state.projects] == [
         "projects",

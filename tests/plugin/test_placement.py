@@ -8,13 +8,17 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_jnet.plugin.annotate.layers import new_annotation
-from napari_jnet.plugin.evaluate.measure_jobs import Request, measuring
-from napari_jnet.plugin.layers import image_stack, pixel_size, world_matrix
-from napari_jnet.plugin.predict.result_layers import add_result_layer, placement, plane_placement
-from napari_jnet.plugin.predict.scopes import draw_region, work
-from napari_jnet.plugin.session import Session
-from napari_jnet.plugin.train.preview import PlacedPreview, PreviewLayer
+from napari_jnet.plugin.jobs.measure import Request, measuring
+from napari_jnet.plugin.jobs.predict import draw_region, work
+from napari_jnet.plugin.jobs.train import PlacedPreview, PreviewLayer
+from napari_jnet.plugin.layers.add import (
+    add_result_layer,
+    new_annotation,
+    placement,
+    plane_placement,
+)
+from napari_jnet.plugin.layers.read import image_stack, pixel_size, world_matrix
+from napari_jnet.plugin.workspace import Workspace
 
 TURNED = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])
 MOVED = np.eye(4)
@@ -43,9 +47,9 @@ def same_place(one, other, *points):
 
 def test_annotation_and_results_lie_on_the_image(image):
     viewer, layer = image
-    session = Session(viewer)
+    workspace = Workspace(viewer)
     made = [
-        new_annotation(session),
+        new_annotation(workspace),
         add_result_layer(viewer, "cells", np.zeros((3, 20, 24), int), layer),
     ]
     made.append(draw_region(viewer, layer))
@@ -79,7 +83,7 @@ def test_a_drawn_region_is_in_pixels_of_the_image(image):
     corners = np.array([[0, 4, 6], [0, 4, 12], [0, 10, 12], [0, 10, 6]], float)
     region.add_rectangles(corners)
     viewer.dims.set_point(0, layer.data_to_world((0, 10, 12))[0])
-    rows, columns = work("region", Session(viewer), layer, image_stack(layer)).region
+    rows, columns = work("region", Workspace(viewer), layer, image_stack(layer)).region
     assert (rows, columns) == (slice(4, 11), slice(6, 13))
 
 

@@ -10,8 +10,8 @@ from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QPushButton
 
 from napari_jnet.config import InstanceConfig
-from napari_jnet.instances import separate
-from napari_jnet.plugin.predict.widget import PredictWidget
+from napari_jnet.inference.instances import separate
+from napari_jnet.plugin.pages.predict import PredictWidget
 
 TIMEOUT = 60_000
 LEVELS = "network.resolution_levels"
@@ -131,7 +131,7 @@ def test_what_was_painted_is_kept(qtbot, viewer, widget):
 
 
 def test_the_thresholds_of_the_training_are_the_first(qtbot, viewer, widget, trained_run):
-    from napari_jnet.checkpoint import load_model
+    from napari_jnet.model import load_model
 
     assert predict(qtbot, widget, "frame") == "done"
     assert widget.separation.config.instances == load_model(trained_run).config.instances
@@ -232,8 +232,8 @@ def test_many_notices_become_a_few_lines(qtbot, viewer, widget):
 
 
 def test_the_original_network_gives_its_recorded_maps(qtbot, viewer, widget, shared_data):
-    from napari_jnet.data import open_stack
-    from napari_jnet.plugin.stack.reader import stack_layers
+    from napari_jnet.plugin.layers.stack_layers import stack_layers
+    from napari_jnet.project.open import open_stack
 
     stack = open_stack(shared_data / "DIC-C2DH-HeLa", sequence="01")
     data, options, _ = stack_layers(stack)[0]
@@ -294,19 +294,19 @@ def test_regions_that_meet_are_separated_as_one(qtbot, viewer, widget):
 def test_annotated_frames_only_and_how_unsure_the_network_is(qtbot, viewer, widget):
     truth = viewer.layers["truth"]
     truth.data[[0, 2]] = 0
-    widget._session.choose("annotation", viewer.add_labels(truth.data.copy(), name="mine"))
-    widget._session.book.wait()
+    widget._workspace.choose("annotation", viewer.add_labels(truth.data.copy(), name="mine"))
+    widget._workspace.book.wait()
     assert predict(qtbot, widget, "annotated") == "done"
     assert sorted(widget.results.done) == [1, 3]
-    book = widget._session.book
+    book = widget._workspace.book
     assert [book.facts(p).uncertainty is not None for p in range(4)] == [False, True, False, True]
-    assert widget._session.results is widget.results
+    assert widget._workspace.results is widget.results
 
 
 def test_the_keys_predict_copy_and_hide(qtbot, viewer, widget):
-    from napari_jnet.plugin.keys import keyboard
+    from napari_jnet.plugin.command import keyboard
 
-    keys = keyboard(widget._session)
+    keys = keyboard(widget._workspace)
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT):
         assert keys.press("predict")
     widget.results.write_cells(widget.results.shown(), np.eye(64, dtype=np.int32) * 3, 0.5)

@@ -8,18 +8,18 @@ import pytest
 
 pytest.importorskip("napari")
 
-from napari_jnet.config.plans import Hardware
-from napari_jnet.data.stack import LabelKind
-from napari_jnet.plugin.annotate.layers import new_annotation
-from napari_jnet.plugin.keeping.book import FrameFacts
-from napari_jnet.plugin.session import session
-from napari_jnet.plugin.train.preflight import TrainingFacts, check, new_roles
-from napari_jnet.plugin.train.preflight_facts import gather
+from napari_jnet.budgets import Hardware
+from napari_jnet.labels import LabelKind
+from napari_jnet.plugin.frames import FrameInfo
+from napari_jnet.plugin.guidance import TrainingFacts, check, new_roles
+from napari_jnet.plugin.jobs.train import gather
+from napari_jnet.plugin.layers.add import new_annotation
+from napari_jnet.plugin.open_workspace import open_workspace
 
 
 def frame(position, objects=10, cells=3000, background=1000, role="", **more):
     values = {"objects": objects, "pixels": (background, cells), "size": 4096, "role": role}
-    return FrameFacts(position, position + 1, annotated=True, **(values | more))
+    return FrameInfo(position, position + 1, annotated=True, **(values | more))
 
 
 GOOD = TrainingFacts(
@@ -162,7 +162,7 @@ def test_new_roles_keep_a_sixth_for_validation(count, held):
 
 
 def test_scribbled_classes_are_called_by_their_own_names(viewer):
-    state = session(viewer)
+    state = open_workspace(viewer)
     state.choose("image", viewer.add_image(np.zeros((2, 64, 64)), name="movie"))
     layer = new_annotation(state, kind=LabelKind.SCRIBBLES)
     rows = np.arange(20)

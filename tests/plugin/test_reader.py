@@ -8,14 +8,16 @@ from napari.layers import Labels
 from npe2 import PluginManager, PluginManifest
 from PIL import Image
 
-from napari_jnet.data import UNKNOWN, Project, open_stack
-from napari_jnet.data.synthetic import (
+from napari_jnet.labels import UNKNOWN
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.reader import get_reader, path_layers
+from napari_jnet.project.open import open_stack
+from napari_jnet.project.project import Project
+from napari_jnet.synthetic import (
     write_cells_sequence,
     write_lines_and_ellipses,
     write_membrane_volume,
 )
-from napari_jnet.plugin.session import session
-from napari_jnet.plugin.stack.reader import get_reader, path_layers
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,7 @@ def test_the_window_reads_no_frame_for_the_contrast(tmp_path):
 
 
 def test_large_truth_is_read_when_shown(stacks, monkeypatch):
-    monkeypatch.setattr("napari_jnet.plugin.stack.reader._PAINTABLE", 1000)
+    monkeypatch.setattr("napari_jnet.plugin.layers.stack_layers._PAINTABLE", 1000)
     labels = read(stacks / "CELLS")[1][0]
     assert labels.chunks[0] == (1, 1, 1)
     truth = tifffile.imread(stacks / "CELLS/01_GT/SEG/man_seg002.tif")
@@ -205,9 +207,9 @@ def test_a_dropped_project_is_opened_and_saved_to(stacks, tmp_path, make_napari_
     assert np.array_equal(annotation.data[2], labels)
     assert annotation.data.dtype == np.int32
     assert tuple(annotation.scale) == tuple(image.scale)
-    state = session(viewer)
-    state.keeper.wait()
+    state = open_workspace(viewer)
+    state.autosave.wait()
     assert state.project.path == project.path
     annotation.paint((0, 20, 20), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert Project.open(project.path).annotated == (0, 2)

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 import napari_jnet
 from napari_jnet import Project, array_stack
+from napari_jnet.cli.recipe import Recipe, changed_settings, train_command, train_script
 from napari_jnet.config import Config, preset
-from napari_jnet.plugin.train.recipes import Recipe, changed_settings, train_command, train_script
 
 CONFIG = preset("jnet").replace(
     {
@@ -63,7 +63,7 @@ def recipe(request, project):
 @pytest.fixture
 def calls(monkeypatch):
     """Return what the engine is called with, in place of training."""
-    import napari_jnet.training
+    import napari_jnet.training.loop
 
     calls = []
 
@@ -74,7 +74,7 @@ def calls(monkeypatch):
 
     # in this order: the name of the package is looked up, and kept, when it is first asked for
     monkeypatch.setattr(napari_jnet, "train", train)
-    monkeypatch.setattr(napari_jnet.training, "train", train)
+    monkeypatch.setattr(napari_jnet.training.loop, "train", train)
     return calls
 
 

@@ -7,12 +7,11 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 
-from napari_jnet.data import array_stack
 from napari_jnet.events import FramePrediction
-from napari_jnet.plugin.predict.jobs import class_pixels
-from napari_jnet.plugin.predict.result_layers import Answer
-from napari_jnet.plugin.predict.results import add_results
-from napari_jnet.plugin.predict.told import Told
+from napari_jnet.io.axes import array_stack
+from napari_jnet.plugin.jobs.predict import class_pixels
+from napari_jnet.plugin.layers.add import Answer, add_results
+from napari_jnet.plugin.pages.predict import PredictionSummary
 
 LEGEND = (("background", "#000000"), ("line", "#00ff00"), ("ellipse", "#ff0000"))
 
@@ -87,7 +86,7 @@ def test_the_share_of_each_class_is_said_by_its_name():
     answer = Answer(3, True, LEGEND)
     counted = class_pixels(predicted(np.arange(72).reshape(8, 9).astype(np.uint8) % 3), answer, 0.5)
     assert counted == {"background": 24, "line": 24, "ellipse": 24}
-    told = Told(device="CPU, 1 thread")
+    told = PredictionSummary(device="CPU, 1 thread")
     for pixels in (counted, {"background": 72, "line": 0, "ellipse": 0}):
         told.count(1)
         told.count_classes(pixels)

@@ -6,17 +6,17 @@ import pytest
 
 pytest.importorskip("napari")
 
-import napari_jnet.rounds
+import napari_jnet.training.validate
 from napari_jnet.events import RoundEnd
-from napari_jnet.plugin.session import session
-from napari_jnet.plugin.train.feed import FrameFeed, labels_now
-from napari_jnet.plugin.train.round_end import Rounds
-from napari_jnet.plugin.worker import Relay
+from napari_jnet.plugin.jobs.runner import JobRunner
+from napari_jnet.plugin.jobs.train import FrameFeed, labels_now
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.train import ModelComparison
 
 
 @pytest.fixture
 def state(viewer):
-    return session(viewer)
+    return open_workspace(viewer)
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def runs(tmp_path):
 @pytest.fixture
 def end(qtbot, state, monkeypatch):
     """Return a function that ends a round; what compare_models gets is in its ``asked``."""
-    relay, asked = Relay(), []
-    rounds = Rounds(state, relay)
+    relay, asked = JobRunner(), []
+    rounds = ModelComparison(state, relay)
     qtbot.addWidget(rounds.panel)
 
     def end(new, answer, *, compare=True):
@@ -48,7 +48,7 @@ def end(qtbot, state, monkeypatch):
             return RoundEnd(models[answer], answer == "new", "Better or worse.", ())
             yield
 
-        monkeypatch.setattr(napari_jnet.rounds, "compare_models", compare_models)
+        monkeypatch.setattr(napari_jnet.training.validate, "compare_models", compare_models)
         done = []
         rounds.begin(new)
         feed = FrameFeed(labels_now(state))

@@ -5,10 +5,10 @@ import threading
 import numpy as np
 import pytest
 
-from napari_jnet.data import samples
-from napari_jnet.data.samples import DownloadEnd, DownloadProgress
-from napari_jnet.data.synthetic import write_cells_sequence
-from napari_jnet.plugin.stack import sample_data
+from napari_jnet import samples
+from napari_jnet.plugin import sample_data
+from napari_jnet.samples import DownloadEnd, DownloadProgress
+from napari_jnet.synthetic import write_cells_sequence
 
 
 @pytest.mark.parametrize("name", ["cells", "membranes", "lines_and_ellipses"])

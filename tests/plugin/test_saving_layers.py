@@ -11,18 +11,18 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 
-from napari_jnet.data.project import Project
-from napari_jnet.data.stack import UNKNOWN, LabelKind
 from napari_jnet.events import FramePrediction
-from napari_jnet.plugin.correct.session_tools import corrections_of
-from napari_jnet.plugin.keeping.ready_brush import free_number
-from napari_jnet.plugin.keeping.remedy_button import RemedyButton
-from napari_jnet.plugin.layer_combos import LayerCombo
-from napari_jnet.plugin.layers import image_stack
-from napari_jnet.plugin.predict.results import add_results
-from napari_jnet.plugin.session import Lifetime, session
-from napari_jnet.plugin.train.feed import FrameFeed, labels_now
-from napari_jnet.plugin.workbench.hints import facts_of
+from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.plugin.guidance import facts_of
+from napari_jnet.plugin.jobs.train import FrameFeed, labels_now
+from napari_jnet.plugin.layers.add import add_results
+from napari_jnet.plugin.layers.read import image_stack
+from napari_jnet.plugin.layers.watch import free_number
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.correct import corrections_of
+from napari_jnet.plugin.ui.widgets import LayerCombo, RemedyButton
+from napari_jnet.plugin.workspace import Lifetime
+from napari_jnet.project.project import Project
 
 
 @pytest.fixture(autouse=True)
@@ -40,17 +40,17 @@ def work(qapp):
     movie = np.random.default_rng(0).integers(0, 99, (4, 32, 32), np.uint8)
     viewer.add_image(movie, name="movie")
     layer = viewer.add_labels(np.zeros((4, 32, 32), np.int32), name="annotation")
-    state = session(viewer)
+    state = open_workspace(viewer)
     state.choose("annotation", layer)
     yield state, layer
-    state.keeper.flush()
+    state.autosave.flush()
 
 
 def saved(state, layer):
     """Return the project that holds the frames of a layer as they are."""
     found = [
         project
-        for project in state.keeper.projects
+        for project in state.autosave.projects
         if project.annotated
         and all(np.array_equal(project.read_frame(n), layer.data[n]) for n in project.annotated)
     ]
@@ -65,14 +65,14 @@ def test_a_second_layer_is_saved_while_the_first_is_chosen(work):
     assert state.annotation is layer
     other.paint((2, 20, 20), 3)
     assert not state.saving.saved
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert saved(state, other).annotated == (2,)
     assert saved(state, layer).annotated == (0,)
     assert "'mine'" in state.saving.text
     assert saved(state, other).path.name in state.saving.text
     other.undo()
-    assert state.keeper.flush()
-    assert Project.open(state.keeper.projects[-1].path).annotated == ()
+    assert state.autosave.flush()
+    assert Project.open(state.autosave.projects[-1].path).annotated == ()
 
 
 def test_layers_of_any_origin_are_saved(work):
@@ -82,7 +82,7 @@ def test_layers_of_any_origin_are_saved(work):
         layer = viewer.add_labels(np.zeros((4, 32, 32), dtype), name=f"from elsewhere {number}")
         layer.paint((number, 20, 20), 1)
         layer.name = "renamed"
-        assert state.keeper.flush(), state.saving.text
+        assert state.autosave.flush(), state.saving.text
         assert saved(state, layer).annotated == (number,)
 
 
@@ -112,12 +112,12 @@ def test_labels_that_are_not_in_memory_are_saved_also_undone(work, chosen):
         state.choose("annotation", layer)
     layer.data_setitem((np.array([1]), np.array([5]), np.array([5])), 3)
     layer.data_setitem((np.array([2]), np.array([5]), np.array([5])), 4)
-    assert state.keeper.flush(), state.saving.text
+    assert state.autosave.flush(), state.saving.text
     assert saved(state, layer).annotated == (1, 2)
     state.book.wait()
     layer.undo()
     state.book.wait()
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert saved(state, layer).annotated == (1,)
 
 
@@ -130,7 +130,7 @@ def test_an_annotation_that_is_left_is_still_watched(work):
     layer.undo()
     layer.undo()
     layer.redo()
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert saved(state, layer).annotated == (1,)
 
 
@@ -139,29 +139,29 @@ def test_a_layer_that_is_removed_at_once_is_saved(work):
     other = state.viewer.add_labels(np.zeros((4, 32, 32), np.int32), name="short lived")
     other.paint((2, 20, 20), 3)
     state.viewer.layers.remove(other)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert saved(state, other).annotated == (2,)
 
 
 def test_a_backup_of_a_layer_never_writes_over_its_project(work):
     state, layer = work
     layer.paint((1, 9, 9), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     backup = type(layer).create(*layer.as_layer_data_tuple())  # as napari duplicates a layer
     backup.data = layer.data.copy()
     layer.paint((2, 9, 9), 1)
     state.viewer.layers.remove(layer)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     state.viewer.layers.append(backup)
     backup.paint((3, 9, 9), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert saved(state, layer).annotated == (1, 2)
     assert saved(state, backup).annotated == (1, 3)
     state.viewer.layers.append(layer)
     layer.paint((3, 20, 20), 2)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert saved(state, layer).annotated == (1, 2, 3), "a layer that comes back goes on"
-    assert len(state.keeper.projects) == 2
+    assert len(state.autosave.projects) == 2
 
 
 def test_roles_go_with_their_layer(work):
@@ -171,7 +171,7 @@ def test_roles_go_with_their_layer(work):
     other = state.viewer.add_labels(np.zeros((4, 32, 32), np.int32), name="next")
     state.choose("annotation", other)
     layer.paint((1, 9, 9), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert saved(state, layer).role(0) == "validation"
 
 
@@ -191,14 +191,14 @@ def predict(state, *positions, model="model", before=None):
 def test_corrected_predictions_are_saved_and_others_are_not(work):
     state, _ = work
     results = predict(state, 0, 1, 2)
-    assert state.keeper.flush()
-    assert state.keeper.projects == (), "nobody has painted"
+    assert state.autosave.flush()
+    assert state.autosave.projects == (), "nobody has painted"
     results.cells.paint((1, 20, 20), 2)
     predict(state, 3, before=results)
     for _ in range(2):
-        assert state.keeper.flush()
-    state.keeper.wait()
-    assert state.keeper.projects[0].open_stack().shape == (32, 32), "its image is kept too"
+        assert state.autosave.flush()
+    state.autosave.wait()
+    assert state.autosave.projects[0].open_stack().shape == (32, 32), "its image is kept too"
     project = saved(state, results.cells)
     assert project.annotated == (1,)
     assert project.role(1) == "training"
@@ -213,10 +213,10 @@ def test_the_tools_correct_predicted_cells_for_good(work):
     results.cells.paint((1, 20, 20), 2)
     tools = corrections_of(state)
     assert tools.correct("delete", [(1, 6, 6)])
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert set(np.unique(saved(state, results.cells).read_frame(1))) == {0, 2}
     results.cells.undo()
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert set(np.unique(saved(state, results.cells).read_frame(1))) == {0, 1, 2}
 
 
@@ -231,7 +231,7 @@ def test_a_prediction_that_was_painted_on_outlives_the_next(work, name):
     assert layer in state.viewer.layers
     assert np.array_equal(layer.data, painted)
     state.viewer.layers.remove(layer)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     kind = LabelKind.INSTANCES if name == "cells" else LabelKind.CLASSES
     assert saved(state, layer).kind is kind
 
@@ -246,7 +246,7 @@ def test_what_is_painted_while_a_prediction_runs_is_not_predicted_over(work):
     results.write(FramePrediction(2, 2, 4, cells.astype(np.float32), cells, cells), 0.5)
     assert np.array_equal(results.cells.data[2], painted)
     assert results.maps(2)[0].all(), "what the network says of the frame is kept"
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert saved(state, results.cells).annotated == (2,)
 
 
@@ -255,10 +255,10 @@ def test_frames_whose_files_are_taken_away_are_saved_again(work):
     layer.paint((0, 9, 9), 1)
     layer.paint((1, 9, 9), 2)
     layer.undo()
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     shutil.rmtree(state.project.path / "annotations")
     layer.paint((2, 9, 9), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert saved(state, layer).annotated == (0, 2)
 
 
@@ -280,9 +280,9 @@ def test_corrected_cells_that_are_learned_from_are_saved_whole(work):
     state, _ = work
     results = predict(state, 0, 1, 2)
     results.cells.paint((1, 20, 20), 2)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     state.choose("annotation", results.cells)
-    assert state.keeper.ensure_project().annotated == (0, 1, 2)
+    assert state.autosave.ensure_project().annotated == (0, 1, 2)
 
 
 def test_a_layer_of_another_size_is_saved_with_the_image_it_fits(work):
@@ -291,7 +291,7 @@ def test_a_layer_of_another_size_is_saved_with_the_image_it_fits(work):
     state.viewer.add_image(np.zeros((3, 16, 16), np.uint8), name="small")
     layer = state.viewer.add_labels(np.zeros((3, 16, 16), np.int32))
     layer.paint((1, 5, 5), 1)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert saved(state, layer).name == "small"
 
 
@@ -299,15 +299,15 @@ def test_what_fits_no_image_is_said_until_it_does(work):
     state, layer = work
     small = state.viewer.add_labels(np.zeros((3, 16, 16), np.int32), name="small")
     small.paint((1, 5, 5), 1)
-    assert not state.keeper.flush()
+    assert not state.autosave.flush()
     assert "not saved" in state.saving.text
     assert "'small'" in state.saving.text
     layer.paint((0, 9, 9), 1)
-    assert not state.keeper.flush()
+    assert not state.autosave.flush()
     assert saved(state, layer).annotated == (0,)
     assert "'small'" in state.saving.text, "what is not saved stays said"
     state.viewer.add_image(np.zeros((3, 16, 16), np.uint8), name="small image")
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     assert saved(state, small).annotated == (1,)
 
 
@@ -326,7 +326,7 @@ def test_one_click_brings_labels_of_another_size_onto_the_image(work, qtbot):
     assert button.text() in state.saving.text
     button.click()
     assert button.isHidden()
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     copied = state.annotation
     assert copied is not layer
     assert np.argwhere(copied.data).tolist() == [[2, 10, 5], [2, 10, 6], [2, 10, 7]]
@@ -339,8 +339,8 @@ def test_one_click_brings_a_plane_into_the_shown_frame(work):
     layer = state.viewer.add_labels(np.zeros((32, 32), np.int32), name="plane")
     layer.paint((5, 6), 2)
     assert not state.saving.saved
-    state.keeper.save_misfits()
-    assert state.keeper.flush()
+    state.autosave.save_misfits()
+    assert state.autosave.flush()
     assert np.array_equal(saved(state, state.annotation).read_frame(3), layer.data)
 
 
@@ -350,8 +350,8 @@ def test_labels_that_cannot_be_saved_keep_no_training_waiting(work):
     plane.paint((5, 6), 2)
     layer.data[:, 3:6, 3:6] = 1
     made, failed = [], []
-    state.keeper.ensure_project(made.append, failed.append)
-    state.keeper.wait()
+    state.autosave.ensure_project(made.append, failed.append)
+    state.autosave.wait()
     assert failed == []
     assert made == [state.project]
 
@@ -361,7 +361,7 @@ def test_labels_that_fit_no_image_and_are_removed_are_in_a_file(work, projects):
     plane = state.viewer.add_labels(np.zeros((9, 9), np.int32), name="plane")
     plane.paint((5, 6), 2)
     state.viewer.layers.remove(plane)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     (file,) = projects.glob("labels without an image/*.tif")
     assert np.array_equal(tifffile.imread(file), plane.data)
     assert str(file) in state.saving.text
@@ -371,12 +371,12 @@ def test_one_click_writes_what_lies_on_no_image_into_a_file(work, projects):
     state, _ = work
     layer = state.viewer.add_labels(np.zeros((9, 9), np.int32), name="far/away", rotate=30)
     layer.paint((5, 6), 2)
-    state.keeper.save_misfits()
-    state.keeper.wait()
+    state.autosave.save_misfits()
+    state.autosave.wait()
     (file,) = projects.glob("labels without an image/*.tif")
     assert str(file) in state.saving.text
     assert np.array_equal(tifffile.imread(file), layer.data)
-    assert state.keeper.flush()
+    assert state.autosave.flush()
     layer.paint((2, 2), 2)
     assert not state.saving.saved
 
@@ -387,10 +387,10 @@ def test_one_click_saves_numbers_that_no_file_takes(work):
     for number, row in enumerate((5, 6, 9)):
         at = np.array([1]), np.array([row]), np.array([7])
         layer.data_setitem(at, np.array([2**40 + 3 * (number > 1)], np.uint64))
-    assert not state.keeper.flush()
+    assert not state.autosave.flush()
     assert str(2**40 + 3) in state.saving.text
-    state.keeper.save_misfits()
-    assert state.keeper.flush(), state.saving.text
+    state.autosave.save_misfits()
+    assert state.autosave.flush(), state.saving.text
     assert state.annotation.data[1, [5, 6, 9], 7].tolist() == [1, 1, 2]
     assert saved(state, state.annotation).annotated == (1,)
 
@@ -401,9 +401,9 @@ def test_labels_of_an_image_that_is_no_stack_go_into_a_file(work, projects):
     state.choose("image", odd)
     layer = state.viewer.add_labels(np.zeros((2, 2, 2, 8, 8), np.int32), name="odd labels")
     layer.paint((1, 1, 1, 4, 4), 3)
-    assert not state.keeper.flush()
-    state.keeper.save_misfits()
-    state.keeper.wait()
+    assert not state.autosave.flush()
+    state.autosave.save_misfits()
+    state.autosave.wait()
     (file,) = projects.glob("labels without an image/*.tif")
     assert np.array_equal(tifffile.imread(file), layer.data)
 
@@ -497,7 +497,7 @@ def long_film(frames, *painted):
     labels = np.zeros((frames, 16, 16), np.int32)
     labels[list(painted), :4, :4] = 1
     layer = viewer.add_labels(labels)
-    state = session(viewer)
+    state = open_workspace(viewer)
     state.book.wait()
     return viewer, state, layer
 
@@ -506,11 +506,11 @@ def test_a_stroke_in_a_long_film_is_saved_as_in_a_short_one(qapp):
     def work(frames):
         _viewer, state, layer = long_film(frames, 0, 1)
         layer.paint((0, 9, 9), 2)
-        assert state.keeper.flush(), state.saving.text  # the project is there
+        assert state.autosave.flush(), state.saving.text  # the project is there
 
         def stroke():
             layer.paint((1, 9, 9), 2)
-            assert state.keeper.flush()
+            assert state.autosave.flush()
 
         return calls_of(stroke)
 

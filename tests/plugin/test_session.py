@@ -9,13 +9,14 @@ import pytest
 
 pytest.importorskip("napari")
 
-from napari_jnet.plugin.layer_combos import LayerChoice, LayerCombo
-from napari_jnet.plugin.session import Lifetime, SaveStatus, TrainingStatus, same, session
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.ui.widgets import LayerChoice, LayerCombo
+from napari_jnet.plugin.workspace import Lifetime, SaveStatus, TrainingStatus, same
 
 
 @pytest.fixture
 def state(viewer):
-    return session(viewer)
+    return open_workspace(viewer)
 
 
 def heard(signal):
@@ -26,8 +27,8 @@ def heard(signal):
 
 
 def test_there_is_one_state_for_each_viewer(viewer, make_napari_viewer, state):
-    assert session(viewer) is state
-    assert session(make_napari_viewer()) is not state
+    assert open_workspace(viewer) is state
+    assert open_workspace(make_napari_viewer()) is not state
 
 
 def test_the_active_layers_are_worked_on_until_one_is_chosen(viewer, state):

@@ -9,8 +9,8 @@ pytest.importorskip("napari")
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_jnet.export.files import OutputError
-from napari_jnet.plugin.tables import Column, ResultTable
+from napari_jnet.files import OutputError
+from napari_jnet.plugin.ui.table import Column, ResultTable
 
 COLUMNS = [Column("frame", csv="frame number"), Column("SEG", digits=2), Column("role")]
 ROWS = [(2, 0.5, "training"), (5, None, ""), (7, 0.25, "validation"), ("all", 0.375, "")]

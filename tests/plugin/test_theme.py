@@ -16,11 +16,11 @@ from napari.utils.theme import get_theme, register_theme, unregister_theme
 from qtpy.QtWidgets import QLabel
 
 import napari_jnet.plugin
-from napari_jnet.plugin.forms import MessageLine
-from napari_jnet.plugin.session import session
-from napari_jnet.plugin.theme import color, contrast, palette, set_style, use_theme
-from napari_jnet.plugin.train.plots import TrainingPlots
-from napari_jnet.plugin.workbench.widget import Workbench
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.ui.plots import TrainingPlots
+from napari_jnet.plugin.ui.theme import color, contrast, palette, set_style, use_theme
+from napari_jnet.plugin.ui.widgets import MessageLine
+from napari_jnet.plugin.workbench import Workbench
 
 TEXT = ("text", "muted", "error", "warning", "success", "accent")
 LINES = ("pointer", "batch", "training", "validation", "iou", "seg", "rate")
@@ -60,7 +60,7 @@ def test_every_text_can_be_read_in_every_theme(qapp, themes):
 def test_a_style_changes_with_the_theme_of_the_viewer_and_of_the_settings(qtbot, themes):
     viewer, label = ViewerModel(), QLabel("text")
     qtbot.addWidget(label)
-    session(viewer)
+    open_workspace(viewer)
     set_style(label, "color: @muted;")
     assert label.styleSheet() == f"color: {palette('dark')['muted']};"
     viewer.theme = "light"

@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("napari")
 
-from napari_jnet.plugin import torch_loading
+from napari_jnet.plugin.jobs import torch_loading
 
 CODE = """
 import gc, sys, threading
-from napari_jnet.plugin.torch_loading import load_torch
+from napari_jnet.plugin.jobs.torch_loading import load_torch
 assert "torch" not in sys.modules
 full = []
 gc.callbacks.append(lambda phase, info: full.append(info["generation"]))

@@ -8,9 +8,8 @@ pytest.importorskip("pytestqt")
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
 
-from napari_jnet.plugin.train.footer import HintsLine
-from napari_jnet.plugin.train.preflight import Problem
-from napari_jnet.plugin.train.preflight_list import PreflightList
+from napari_jnet.plugin.guidance import Problem
+from napari_jnet.plugin.pages.train import HintsLine, PreflightList
 
 PROBLEMS = [
     Problem("Nothing is painted."),

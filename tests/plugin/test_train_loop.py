@@ -10,9 +10,9 @@ pytest.importorskip("napari")
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_jnet.data.project import Project
-from napari_jnet.plugin.session import session
-from napari_jnet.plugin.train.widget import TrainWidget
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.train import TrainWidget
+from napari_jnet.project.project import Project
 
 TIMEOUT = 60_000
 
@@ -47,7 +47,7 @@ def begin(qtbot, widget):
 
 
 def test_a_training_rests_goes_on_and_is_stopped_while_it_rests(qtbot, viewer, widget, tmp_path):
-    state = session(viewer)
+    state = open_workspace(viewer)
     widget.set_values(run_folder=tmp_path / "run")
     begin(qtbot, widget)
     assert not widget.network_form.more_button.isVisibleTo(widget)  # the curves have the room
@@ -81,7 +81,7 @@ def test_what_is_painted_meanwhile_is_learned_from(qtbot, viewer, widget, tmp_pa
 
 
 def test_the_better_model_of_two_rounds_is_kept_and_the_other_one_click_away(qtbot, viewer, widget):
-    state = session(viewer)
+    state = open_workspace(viewer)
     assert not widget.buttons.fine_tune.isVisibleTo(widget)
     assert run(qtbot, widget, widget.train_button) == "done"
     project = state.project
@@ -116,7 +116,7 @@ def test_a_stopped_training_of_the_project_goes_on_in_another_window(qtbot, view
     qtbot.waitUntil(lambda: len(points("training")[0]) > epochs, timeout=TIMEOUT)
     assert points("training")[0][: epochs + 1] == list(range(1, epochs + 2))
     assert run(qtbot, again, again.stop_button) == "stopped"
-    assert len(session(viewer).project.runs()) == 1
+    assert len(open_workspace(viewer).project.runs()) == 1
 
 
 def test_a_click_marks_the_rest_of_a_frame_as_unknown_and_undo_takes_it_back(qtbot, viewer, widget):
@@ -132,7 +132,7 @@ def test_a_click_marks_the_rest_of_a_frame_as_unknown_and_undo_takes_it_back(qtb
 
 
 def test_the_list_mends_roles_and_missing_labels(qtbot, viewer, widget):
-    book = session(viewer).book
+    book = open_workspace(viewer).book
     book.set_roles(dict.fromkeys(book.annotated, "validation"))
     widget.checks.now()
     assert not widget.train_button.isEnabled()
@@ -142,8 +142,8 @@ def test_the_list_mends_roles_and_missing_labels(qtbot, viewer, widget):
     viewer.layers.remove("truth")
     widget.checks.now()
     click(qtbot, widget.checks.list.buttons()["New annotation"])
-    assert session(viewer).annotation.name == "annotation"
-    assert session(viewer).step == "annotate"
+    assert open_workspace(viewer).annotation.name == "annotation"
+    assert open_workspace(viewer).step == "annotate"
     assert not widget.train_button.isEnabled()
     assert "paint at least one cell" in widget.train_button.toolTip()
 
@@ -170,7 +170,7 @@ def test_the_command_is_copied_once_there_is_a_project(qtbot, viewer, widget):
     actions = {action.text(): action for action in widget.buttons.copy.menu().actions()}
     actions["Command"].trigger()
     assert "no project yet" in widget.message.text
-    project = session(viewer).keeper.ensure_project()
+    project = open_workspace(viewer).autosave.ensure_project()
     actions["Command"].trigger()
     text = QApplication.clipboard().text()
     assert text.startswith("napari-jnet train")
@@ -196,7 +196,7 @@ def test_plans_say_the_time_and_an_unknown_one_is_refused(widget):
 
 
 def test_a_second_train_widget_leaves_the_training_of_the_first_alone(qtbot, viewer, widget):
-    state, other = session(viewer), TrainWidget(viewer)
+    state, other = open_workspace(viewer), TrainWidget(viewer)
     qtbot.addWidget(other)
     begin(qtbot, widget)
     (trained,) = state.project.runs()
@@ -217,7 +217,7 @@ def test_a_second_train_widget_leaves_the_training_of_the_first_alone(qtbot, vie
 
 
 def test_closing_the_dock_leaves_no_training_behind(qtbot, viewer, widget, tmp_path):
-    state = session(viewer)
+    state = open_workspace(viewer)
     widget.set_values(run_folder=tmp_path / "run")
     begin(qtbot, widget)
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT):

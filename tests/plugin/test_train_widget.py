@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QFormLayout, QWidget
 
 from napari_jnet.config import Config
-from napari_jnet.plugin.train.form import NetworkForm
+from napari_jnet.plugin.pages.train_form import NetworkForm
 
 TIMEOUT = 60_000
 
@@ -164,13 +164,13 @@ def test_a_folder_that_cannot_be_written_is_said(qtbot, viewer, widget, tmp_path
 
 
 def test_an_error_inside_torch_frees_the_buttons(qtbot, viewer, widget, monkeypatch):
-    import napari_jnet.training
+    import napari_jnet.training.loop
 
     def broken(*_, **__):
         raise RuntimeError("CUDA error: out of luck")
         yield
 
-    monkeypatch.setattr(napari_jnet.training, "train", broken)
+    monkeypatch.setattr(napari_jnet.training.loop, "train", broken)
     assert train(qtbot, widget) == "failed"
     assert "out of luck" in widget.message.text
     monkeypatch.undo()
@@ -198,9 +198,9 @@ def test_closing_the_dock_stops_the_training(qtbot, viewer, widget, tmp_path):
 
 def test_the_kind_of_labels_is_explained(widget):
     said = set()
-    for index in range(widget.learn_from.kind_combo.count()):
-        widget.learn_from.kind_combo.setCurrentIndex(index)
-        said.add(widget.learn_from.kind_line.text())
+    for index in range(widget.update_frames.kind_combo.count()):
+        widget.update_frames.kind_combo.setCurrentIndex(index)
+        said.add(widget.update_frames.kind_line.text())
     assert len(said) == 3
 
 

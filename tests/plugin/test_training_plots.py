@@ -8,8 +8,8 @@ from pyqtgraph import PlotWidget
 from qtpy.QtCore import QEvent, QObject
 
 from napari_jnet.events import EpochEnd
-from napari_jnet.plugin.train.histories import RunHistory, read_histories, read_history
-from napari_jnet.plugin.train.plots import TrainingPlots
+from napari_jnet.plugin.jobs.train import RunHistory, read_histories, read_history
+from napari_jnet.plugin.ui.plots import TrainingPlots
 
 
 def epoch(number, seg=None):

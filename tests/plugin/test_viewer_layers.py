@@ -9,9 +9,15 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from napari_jnet.data.stack import UNKNOWN, LabelKind
-from napari_jnet.plugin.layers import current_index, image_stack, plane, training_input
-from napari_jnet.plugin.legend import layer_legend, legend_options
+from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.plugin.layers.read import (
+    current_index,
+    image_stack,
+    layer_legend,
+    legend_options,
+    plane,
+    training_input,
+)
 
 
 def pair(shape=(3, 8, 9), **options):
@@ -156,8 +162,8 @@ def test_frames_are_named_as_on_the_command_line(tmp_path):
     """A run that was begun in the window goes on there: it asks for its frames by name."""
     from napari.layers import Image, Labels
 
-    from napari_jnet.data import annotated_frames
-    from napari_jnet.data.project import Project
+    from napari_jnet.io.stack import annotated_frames
+    from napari_jnet.project.project import Project
 
     volumes = np.random.default_rng(0).normal(size=(3, 12, 16, 16)).astype(np.float32)
     painted = np.zeros(volumes.shape, np.int32)

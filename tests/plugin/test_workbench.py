@@ -13,15 +13,15 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_jnet.data.stack import LabelKind
-from napari_jnet.plugin.annotate.layers import new_annotation
-from napari_jnet.plugin.forms import WrappedLabel
-from napari_jnet.plugin.job_widget import JobWidget
-from napari_jnet.plugin.session import SaveStatus, TrainingStatus, session
-from napari_jnet.plugin.workbench import steps
-from napari_jnet.plugin.workbench.hints import Hint
-from napari_jnet.plugin.workbench.steps import STEPS
-from napari_jnet.plugin.workbench.widget import Workbench
+from napari_jnet.labels import LabelKind
+from napari_jnet.plugin import workbench as steps
+from napari_jnet.plugin.guidance import Hint
+from napari_jnet.plugin.layers.add import new_annotation
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.ui.page import JobWidget
+from napari_jnet.plugin.ui.widgets import WrappedLabel
+from napari_jnet.plugin.workbench import STEPS, Workbench
+from napari_jnet.plugin.workspace import SaveStatus, TrainingStatus
 
 LATER = 3000  # ms: more than the workbench waits before it looks again
 
@@ -40,15 +40,15 @@ class Page(QWidget):
 @pytest.fixture(autouse=True)
 def no_guide(monkeypatch):
     """Keep the guide closed, and the user's settings as they are."""
-    monkeypatch.setattr("napari_jnet.plugin.workbench.widget.wants_guide", lambda: False)
-    monkeypatch.setattr("napari_jnet.plugin.workbench.widget.remember_guide", lambda _show: None)
+    monkeypatch.setattr("napari_jnet.plugin.workbench.wants_guide", lambda: False)
+    monkeypatch.setattr("napari_jnet.plugin.workbench.remember_guide", lambda _show: None)
 
 
 @pytest.fixture
 def pages(monkeypatch):
     Page.made.clear()
     monkeypatch.setattr(
-        "napari_jnet.plugin.workbench.widget.make_widget", lambda step, _viewer: Page(step.name)
+        "napari_jnet.plugin.workbench.make_widget", lambda step, _viewer: Page(step.name)
     )
     return Page
 
@@ -70,11 +70,11 @@ def test_a_step_is_made_when_it_is_first_shown_and_once_only(workbench, pages):
 
 
 def test_the_session_and_the_workbench_say_the_same_step(workbench, viewer):
-    session(viewer).step = "predict"
+    open_workspace(viewer).step = "predict"
     assert workbench.current == "predict"
     assert workbench.steps_row.buttons["predict"].isChecked()
     workbench.steps_row.buttons["annotate"].click()
-    assert session(viewer).step == "annotate"
+    assert open_workspace(viewer).step == "annotate"
 
 
 def test_the_hint_leads_to_its_step_and_its_button_goes_when_one_is_there(workbench, viewer, qtbot):
@@ -85,17 +85,17 @@ def test_the_hint_leads_to_its_step_and_its_button_goes_when_one_is_there(workbe
 
 
 def test_the_hint_follows_the_session(workbench, viewer, qtbot):
-    session(viewer).training = TrainingStatus("running", Path("run"), 3, 0.25)
+    open_workspace(viewer).training = TrainingStatus("running", Path("run"), 3, 0.25)
     qtbot.waitUntil(lambda: "preview" in workbench.hint_line.text, timeout=LATER)
     assert workbench.steps_row.state("train") == "next"
-    session(viewer).training = TrainingStatus("idle", outcome="stopped")
+    open_workspace(viewer).training = TrainingStatus("idle", outcome="stopped")
     viewer.layers.clear()
     qtbot.waitUntil(lambda: "Open a stack" in workbench.hint_line.text, timeout=LATER)
     assert workbench.steps_row.state("stack") == "next"
 
 
 def test_training_and_saving_are_seen_from_every_step(workbench, viewer, qtbot):
-    shared, row = session(viewer), workbench.status_row
+    shared, row = open_workspace(viewer), workbench.status_row
     assert row.training.isHidden()
     shared.training = TrainingStatus("running", Path("run"), 3, 0.25)
     assert not row.training.isHidden()
@@ -134,7 +134,7 @@ def test_closing_the_dock_stops_the_jobs_of_its_steps(viewer, qtbot, monkeypatch
             pass
 
     monkeypatch.setattr(
-        "napari_jnet.plugin.workbench.widget.make_widget", lambda _step, viewer: Working(viewer)
+        "napari_jnet.plugin.workbench.make_widget", lambda _step, viewer: Working(viewer)
     )
     _, workbench = viewer.window.add_plugin_dock_widget("napari-jnet", "Workbench")
     page = workbench.show_step("train")
@@ -162,7 +162,7 @@ def test_a_broken_step_says_so_and_the_others_work_on(viewer, qtbot, monkeypatch
             raise RuntimeError("no such thing")
         return Page(step.name)
 
-    monkeypatch.setattr("napari_jnet.plugin.workbench.widget.make_widget", make)
+    monkeypatch.setattr("napari_jnet.plugin.workbench.make_widget", make)
     workbench = Workbench(viewer)
     qtbot.addWidget(workbench)
     workbench.show_step("train")
@@ -181,7 +181,7 @@ def test_an_unknown_step_is_refused_in_words(workbench):
 def test_frames_painted_since_the_last_epoch_are_to_be_learned(
     workbench, viewer, qtbot, trained_run
 ):
-    shared = session(viewer)
+    shared = open_workspace(viewer)
     layer, run = shared.annotation, trained_run
 
     def paint(frame):
@@ -220,8 +220,8 @@ import sys
 from qtpy.QtWidgets import QApplication
 app = QApplication([])
 from napari.components import ViewerModel
-from napari_jnet.plugin.workbench.steps import STEPS
-from napari_jnet.plugin.workbench.widget import Workbench
+from napari_jnet.plugin.workbench import STEPS
+from napari_jnet.plugin.workbench import Workbench
 workbench = Workbench(ViewerModel())
 for step in STEPS:
     workbench.show_step(step.name)
@@ -238,7 +238,7 @@ assert "torch" not in sys.modules
 def test_that_all_is_saved_is_said_once(viewer, qtbot, step):
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Workbench")
     page = widget.show_step(step)
-    session(viewer).saving = SaveStatus("saved 12:03")
+    open_workspace(viewer).saving = SaveStatus("saved 12:03")
     seen = [label for label in widget.findChildren(QLabel) if label.isVisibleTo(widget)]
     assert [label.text() for label in seen if "12:03" in label.text()] == ["saved 12:03"]
     assert page.isVisibleTo(widget)
@@ -263,7 +263,7 @@ class TestTheDockStaysAsWideAsItIs:
 
     @pytest.mark.parametrize("kind", ["instances", "classes", "scribbles"])
     def test_in_every_step_and_kind_of_labels(self, bench, kind):
-        new_annotation(session(bench._viewer), LabelKind(kind))
+        new_annotation(open_workspace(bench._viewer), LabelKind(kind))
         for step in STEPS:
             bench.show_step(step.name)
             assert self.width(bench) <= self.WIDTH, step.name
@@ -289,7 +289,7 @@ class TestTheDockStaysAsWideAsItIs:
 
     def test_a_message_makes_no_window_of_a_laptop_higher(self, bench):
         bench.show_guide(True)
-        new_annotation(session(bench._viewer), LabelKind.INSTANCES)
+        new_annotation(open_workspace(bench._viewer), LabelKind.INSTANCES)
         for step in STEPS:
             page = bench.show_step(step.name)
             page.message.say("A sentence that takes more than one line of this dock to say. " * 2)

@@ -13,7 +13,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QRunnable, QThreadPool
 
 from napari_jnet.events import BatchEnd, EpochEnd, FramePrediction, Preview
-from napari_jnet.plugin.worker import Relay
+from napari_jnet.plugin.jobs.runner import JobRunner
 
 
 class Record:
@@ -35,7 +35,7 @@ class Record:
 
 @pytest.fixture
 def relay(qapp):
-    relay = Relay()
+    relay = JobRunner()
     yield relay
     relay.close()
 
@@ -258,7 +258,7 @@ def test_a_resting_job_keeps_no_thread_from_others(qtbot, relay):
     others = [QRunnable.create(lambda: release.wait(10)) for _ in range(pool.maxThreadCount() + 1)]
     for other in others:
         pool.start(other)
-    resting = [Relay() for _ in range(4)]
+    resting = [JobRunner() for _ in range(4)]
     try:
         for one in resting:
             one.start(lambda: counting([]))

@@ -14,18 +14,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from napari_jnet import __version__
-from napari_jnet.memory import MEMORY_FULL, is_memory_full
-
-from .demo import demo
-from .evaluate import evaluate
-from .info import info
-from .jnet import jnet
-from .predict import predict
-from .relocate import relocate
-from .report import fail, words_of
-from .train import train
-
-__all__ = ["app", "main"]
+from napari_jnet.cli.console import fail, words_of
+from napari_jnet.cli.demo import demo
+from napari_jnet.cli.evaluate import evaluate
+from napari_jnet.cli.info import info
+from napari_jnet.cli.jnet import jnet
+from napari_jnet.cli.predict import predict
+from napari_jnet.cli.relocate import relocate
+from napari_jnet.cli.train import train
+from napari_jnet.hardware import MEMORY_FULL, is_memory_full
 
 app = typer.Typer(
     name="napari-jnet",
@@ -34,8 +31,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
 for command in (train, predict, evaluate, info, relocate, demo):
     app.command()(command)
+
+
 # Its flags are those of the original's script, which it reads itself.
 app.command(
     add_help_option=False,
@@ -44,6 +45,8 @@ app.command(
 
 
 _USAGE: Any = typer.BadParameter.__base__
+
+
 """What typer raises for words that no command takes; one of its kinds is public."""
 
 

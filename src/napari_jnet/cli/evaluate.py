@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_jnet import __version__
-
-from .opening import Axes, Series, open_and_tell
-from .parse import KindOption, TruthOption, UnlabelledOption
-from .project import choose_frames, find_project
-from .report import console, score
+from napari_jnet.cli.common import (
+    Axes,
+    KindOption,
+    Series,
+    TruthOption,
+    UnlabelledOption,
+    choose_frames,
+    find_project,
+    open_and_tell,
+)
+from napari_jnet.cli.console import console, score
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +28,6 @@ if TYPE_CHECKING:
 
     from napari_jnet.events import FrameScore, Scores
 
-__all__ = ["evaluate"]
 
 _NAMES = {
     "seg": "SEG",
@@ -69,7 +74,7 @@ def evaluate(
 
     from rich.progress import Progress
 
-    from napari_jnet.evaluation import evaluate as evaluating
+    from napari_jnet.evaluation.evaluate import evaluate as evaluating
     from napari_jnet.events import FrameScore, Notice, Scores
 
     _refuse_foreign(_metrics_file(result, output))
@@ -132,7 +137,7 @@ def _metrics_file(result: Path, output: Path | None) -> Path:
 
 def _refuse_foreign(path: Path) -> None:
     """Refuse to write over a file that holds no scores of ours."""
-    from napari_jnet.export import OutputError
+    from napari_jnet.files import OutputError
 
     if not path.exists():
         return
@@ -149,11 +154,11 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _write(path: Path, scores: Scores) -> None:
-    from napari_jnet.export.files import make_folder, replacing
+    from napari_jnet.files import output_file, output_folder
 
-    make_folder(path.parent)
+    output_folder(path.parent)
     words = {**dataclasses.asdict(scores), "napari_jnet": __version__}
-    with replacing(path) as partial:
+    with output_file(path) as partial:
         partial.write_text(json.dumps(words, indent=2) + "\n", encoding="utf-8")
 
 

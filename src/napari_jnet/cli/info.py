@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .opening import Axes, Series
-from .parse import KindOption, TruthOption, UnlabelledOption
-from .project import find_project
-from .report import console, duration, score, words_of
+from napari_jnet.cli.common import (
+    Axes,
+    KindOption,
+    Series,
+    TruthOption,
+    UnlabelledOption,
+    find_project,
+)
+from napari_jnet.cli.console import console, duration, score, words_of
 
 if TYPE_CHECKING:
-    from napari_jnet.data import Project, RunSummary
-    from napari_jnet.data.stack import Annotation, Stack
+    from napari_jnet.io.stack import Annotation, Stack
+    from napari_jnet.project.project import Project
+    from napari_jnet.project.runs import RunSummary
 
-__all__ = ["info"]
 
 _ROLES = {
     "training": "for training",
@@ -26,6 +31,8 @@ _ROLES = {
     "unused": "not used",
     "": "without a role",
 }
+
+
 _AXES = {
     "T": "time",
     "Z": "sections",
@@ -72,10 +79,10 @@ def describe(path: Path, sequence: str | None = None, **said: Any) -> dict[str, 
     image = path.suffix.lower() in (".tif", ".tiff", ".png", ".jpg", ".jpeg")
     is_run = path.is_dir() and ((path / "model.pt").is_file() or (path / "last.pt").is_file())
     if is_run or (path.is_file() and not image):
-        from napari_jnet.checkpoint import describe_model
+        from napari_jnet.model import describe_model
 
         return describe_model(path)
-    from napari_jnet.data import open_stack
+    from napari_jnet.project.open import open_stack
 
     stack = open_stack(path, sequence=sequence, **said)
     return _describe_stack(path, stack) | _describe_projects(stack)
@@ -83,7 +90,7 @@ def describe(path: Path, sequence: str | None = None, **said: Any) -> dict[str, 
 
 def _describe_projects(stack: Stack) -> dict[str, str]:
     """List the window's projects of these images, the newest first."""
-    from napari_jnet.data import list_projects
+    from napari_jnet.project.places import list_projects
 
     words = {}
     for number, one in enumerate(list_projects(stack), start=1):
@@ -92,7 +99,7 @@ def _describe_projects(stack: Stack) -> dict[str, str]:
 
 
 def _describe_project(project: Project) -> dict[str, str]:
-    from napari_jnet.data.project_copy import STACK_FILE
+    from napari_jnet.project.source import STACK_FILE
 
     words = {"project": f"{project.name} ({project.path})"}
     try:
@@ -135,8 +142,8 @@ def _describe_run(run: RunSummary) -> str:
 
 
 def _describe_stack(path: Path, stack: Stack) -> dict[str, str]:
-    from napari_jnet.data import sequences
-    from napari_jnet.data.ctc import markers
+    from napari_jnet.io.ctc import markers
+    from napari_jnet.project.open import sequences
 
     words = {
         "stack": stack.name,
@@ -167,7 +174,7 @@ def _describe_stack(path: Path, stack: Stack) -> dict[str, str]:
 
 def _sizes(stack: Stack) -> str:
     """Say the size of a frame: "512 × 600 × 3"; or, of the images of a folder, that they differ."""
-    from napari_jnet.data.folder import frame_shapes
+    from napari_jnet.io.folder import frame_shapes
 
     shapes = set(frame_shapes(stack)) if stack.format == "folder" else {stack.shape}
     if len(shapes) == 1:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .report import console, duration, stop_signal
+from napari_jnet.cli.console import console, duration, stop_signal
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from napari_jnet.original.events import Finished, OriginalEvent, OriginalScores
-
-__all__ = ["jnet"]
+    from napari_jnet.legacy.training import Finished, OriginalEvent, OriginalScores
 
 
 def jnet(context: typer.Context) -> None:
@@ -26,21 +24,21 @@ def jnet(context: typer.Context) -> None:
     if "--help" in words or "-h" in words:
         _help()
         return
-    from napari_jnet.original.flags import parse_flags
+    from napari_jnet.legacy.flags import parse_flags
 
     flags = parse_flags(words)
     if flags.mode == "train":
-        from napari_jnet.original.training import train as job
+        from napari_jnet.legacy.training import train as job
     else:
-        from napari_jnet.original.evaluation import evaluate as job
+        from napari_jnet.legacy.evaluation import evaluate as job
     _follow(job(flags))
 
 
 def _help() -> None:
     from rich.table import Table
 
-    from napari_jnet.config.options import options
-    from napari_jnet.original.flags import Flags, default_text
+    from napari_jnet.config import options
+    from napari_jnet.legacy.flags import Flags, default_text
 
     out = console()
     out.print("Usage: napari-jnet jnet --mode train|eval|vis FLAGS\n")
@@ -64,7 +62,7 @@ def _follow(events: Generator[OriginalEvent, None, None]) -> None:
 
 
 def _show(event: OriginalEvent, out: Console) -> None:
-    from napari_jnet.original.events import Finished, ImageDone, JobStart, OriginalEpoch
+    from napari_jnet.legacy.training import Finished, ImageDone, JobStart, OriginalEpoch
 
     match event:
         case JobStart():

@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .opening import Axes, Series, open_and_tell
-from .parse import parse_levels
-from .project import choose_frames, find_model, own_stack
-from .report import console, fail, stop_signal
+from napari_jnet.cli.common import (
+    Axes,
+    Series,
+    choose_frames,
+    find_model,
+    open_and_tell,
+    own_stack,
+    parse_levels,
+)
+from napari_jnet.cli.console import console, fail, stop_signal
 
 if TYPE_CHECKING:
-    from napari_jnet.checkpoint import Model
     from napari_jnet.config import InstanceConfig, PredictionConfig
-    from napari_jnet.data.stack import Stack
-
-__all__ = ["predict"]
+    from napari_jnet.io.stack import Stack
+    from napari_jnet.model import Model
 
 
 def predict(
@@ -76,11 +80,11 @@ def predict(
     opened = open_and_tell(stack, sequence=sequence, axes=axes, series=series)
     _check_frames(opened, numbers)
 
-    from napari_jnet.checkpoint import MissingModelFacts, load_model
+    from napari_jnet.model import IncompleteCheckpoint, load_model
 
     try:
         loaded = load_model(model, resolution_levels=levels, dt_bound=dt_bound, device=device)
-    except MissingModelFacts as error:
+    except IncompleteCheckpoint as error:
         options = " and ".join(f"--{name.replace('_', '-')}" for name in error.missing)
         raise ValueError(f"{error} The options are {options}.") from error
     given: dict[str, Any] = {
@@ -116,15 +120,14 @@ def _run(
     from rich.progress import Progress
 
     from napari_jnet.device import describe_device
-    from napari_jnet.events import FrameLeftOut, Notice
-    from napari_jnet.export import ResultWriter
-    from napari_jnet.inference_readable import predict_readable
-    from napari_jnet.left_out import left_out_words
+    from napari_jnet.events import FrameSkipped, Notice, summarize_skipped
+    from napari_jnet.inference.predict import predict_readable
+    from napari_jnet.io.results import ResultWriter
 
     out = console()
     out.print(f"Device: {describe_device(model.device)}")
     frames, objects = 0, 0
-    left: list[FrameLeftOut] = []
+    left: list[FrameSkipped] = []
     total = len(stack if numbers is None else numbers)
     with (
         stop_signal() as stop,
@@ -139,7 +142,7 @@ def _run(
             if isinstance(event, Notice):
                 out.print(f"Note: {event.text}")
                 continue
-            if isinstance(event, FrameLeftOut):
+            if isinstance(event, FrameSkipped):
                 left.append(event)
             else:
                 writer.write(event)
@@ -158,4 +161,4 @@ def _run(
     if stop.asked and frames + len(left) < total:
         raise typer.Exit(stop.status)
     if left:
-        fail(f"Error: {' '.join(left_out_words(left))}")
+        fail(f"Error: {' '.join(summarize_skipped(left))}")

@@ -7,18 +7,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from napari_jnet.events import (
-    BatchEnd,
-    EpochEnd,
-    Notice,
-    TrainEvent,
-    TrainingEnd,
-    TrainingStart,
-)
-
-from .report import duration, score
-
-__all__ = ["TrainingProgress", "validation_words"]
+from napari_jnet.cli.console import duration, score
+from napari_jnet.events import BatchEnd, EpochEnd, Notice, TrainEvent, TrainingEnd, TrainingStart
 
 
 class TrainingProgress:

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .report import console
-
-__all__ = ["relocate"]
+from napari_jnet.cli.console import console
 
 
 def relocate(
@@ -23,7 +21,7 @@ def relocate(
 
     Other images than those that were annotated are refused.
     """
-    from napari_jnet.data import Project
+    from napari_jnet.project.project import Project
 
     project = Project.open(folder)
     project.relocate(stack, sequence=sequence)

@@ -9,20 +9,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_jnet.cli.common import (
+    Axes,
+    KindOption,
+    Series,
+    TruthOption,
+    UnlabelledOption,
+    choose_frames,
+    find_model,
+    find_project,
+    make_config,
+    open_and_tell,
+    training_run,
+)
+from napari_jnet.cli.console import console, duration, stop_signal
 from napari_jnet.config import PRESETS
-
-from .opening import Axes, Series, open_and_tell
-from .parse import KindOption, TruthOption, UnlabelledOption, make_config
-from .project import choose_frames, find_model, find_project, training_run
-from .report import console, duration, stop_signal
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from napari_jnet.data.stack import AnnotatedFrame
     from napari_jnet.events import TrainEvent
-
-__all__ = ["train"]
+    from napari_jnet.io.stack import AnnotatedFrame
 
 
 def train(
@@ -98,7 +105,7 @@ def train(
         said = {"annotation": truth, "kind": kind, "unlabelled": unlabelled}
         annotated = _read_frames(stack, choices | said, numbers, run, resume)
 
-        from napari_jnet.training import train as training
+        from napari_jnet.training.loop import train as training
 
         events = training(annotated, run, settings, resume=resume, start_from=start)
         del annotated  # the training keeps what it needs of them
@@ -130,13 +137,13 @@ def _read_frames(
 
     Of a project it takes all: what was painted since is to be learned from too.
     """
-    from napari_jnet.data import training_frames
+    from napari_jnet.project.open import training_frames
 
     frames = training_frames(path, frames=numbers, **choices)
     last = run / "last.pt"
     if not resume or numbers is not None or not last.exists() or find_project(path) is not None:
         return frames
-    from napari_jnet.checkpoint import read_split
+    from napari_jnet.model import read_split
 
     had = {name for names in read_split(last).values() for name in names}
     return [frame for frame in frames if frame.name in had]
@@ -144,9 +151,8 @@ def _read_frames(
 
 def _follow(events: Generator[TrainEvent, None, None], output: Path) -> None:
     """Show a training until it ends or the user stops it."""
+    from napari_jnet.cli.progress import TrainingProgress, validation_words
     from napari_jnet.events import TrainingEnd
-
-    from .progress import TrainingProgress, validation_words
 
     out = console()
     with stop_signal() as stop:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import torch
 
 from napari_jnet.config import NetworkConfig
-from napari_jnet.memory import available_bytes, in_bytes
+from napari_jnet.hardware import available_bytes, in_bytes
 from napari_jnet.networks.base import SegmentationNetwork
 from napari_jnet.networks.fcn import FCN8, FCN16, FCN32
 from napari_jnet.networks.jnet import JNet
 from napari_jnet.networks.unet import UNet
-
-__all__ = ["NETWORKS", "SegmentationNetwork", "build_network", "count_weights", "network_class"]
 
 NETWORKS: dict[str, type[SegmentationNetwork]] = {
     "jnet": JNet,

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from napari_jnet.config import NetworkConfig, options
 
-__all__ = ["SegmentationNetwork"]
-
 _OPTIONAL = ("padding", "batch_norm", "upsampling", "dropout", "width")
+
+
 """Options that change what a network is, where it has them; nobody should set one in vain."""
 
 

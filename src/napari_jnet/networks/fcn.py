@@ -6,20 +6,252 @@ those of the third.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_jnet.config import NetworkConfig
+from napari_jnet.files import check_room, reading
 from napari_jnet.networks.base import SegmentationNetwork
-from napari_jnet.networks.vgg import VGG16
-from napari_jnet.networks.vgg_weights import load_vgg16
+from napari_jnet.safe_load import read_plain
 
-__all__ = ["FCN8", "FCN16", "FCN32", "bilinear_upsampling"]
+_CONVOLUTIONS = (2, 2, 3, 3, 3)
+
+
+"""3x3 convolutions between two poolings."""
+
+
+_CHANNELS = (64, 128, 256, 512, 512)
+
+
+_HIDDEN = 4096
+
+
+class VGG16(nn.Module):
+    """Five groups of convolutions, each pooled, then the two dense layers as convolutions.
+
+    Attributes
+    ----------
+    groups
+        Convolutions with ReLU (and batch normalisation where the configuration has it).
+    fc6, fc7
+        The dense layers with ReLU and dropout; fc6 is a 7x7 convolution that keeps the size.
+    channels
+        After each pooling, then of fc7.
+    radius
+        Pixels around one that matter to fc7 at the place that it is pooled to.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        widths = [max(1, round(config.width * channels)) for channels in (*_CHANNELS, _HIDDEN)]
+        *convolved, hidden = widths
+        self.channels = tuple(widths)
+        self.groups = nn.ModuleList(
+            _group(count, inputs, outputs, config)
+            for count, (inputs, outputs) in zip(
+                _CONVOLUTIONS, pairwise([config.in_channels, *convolved]), strict=True
+            )
+        )
+        self.fc6 = _dense(convolved[-1], hidden, 7, config.dropout)
+        self.fc7 = _dense(hidden, hidden, 1, config.dropout)
+        # Each convolution reaches one pixel of its level further, each pooling too, fc6 three of the last.
+        reach = [(count + 1) * 2**level for level, count in enumerate(_CONVOLUTIONS)]
+        self.radius = sum(reach) + 3 * 2 ** len(_CONVOLUTIONS)
+
+    def forward(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return what each of the five poolings gives, and fc7, for (N, C, H, W).
+
+        The sides must be multiples of 32; the poolings halve them one after the other, fc7 has the
+        size of the last.
+        """
+        pooled = []
+        for group in self.groups:
+            image = F.max_pool2d(group(image), 2)
+            pooled.append(image)
+        return pooled, self.fc7(self.fc6(image))
+
+    def learned(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
+        """List the thirteen convolutions, fc6 and fc7 in order, each with its normalisation."""
+        found: list[tuple[nn.Conv2d, nn.BatchNorm2d | None]] = []
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                found.append((module, None))
+            elif isinstance(module, nn.BatchNorm2d):
+                found[-1] = (found[-1][0], module)
+        return found
+
+
+def _group(count: int, inputs: int, outputs: int, config: NetworkConfig) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in [inputs] + [outputs] * (count - 1):
+        layers.append(nn.Conv2d(channels, outputs, 3, padding=1))
+        if config.batch_norm:
+            layers.append(nn.BatchNorm2d(outputs, momentum=config.batchnorm_momentum))
+        layers.append(nn.ReLU(inplace=True))
+    return _for_relu(nn.Sequential(*layers))
+
+
+def _dense(inputs: int, outputs: int, kernel: int, dropout: float) -> nn.Sequential:
+    layers = nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
+    )
+    return _for_relu(layers)
+
+
+def _for_relu(layers: nn.Sequential) -> nn.Sequential:
+    """Draw weights that keep the size of the signal: fifteen layers deep, others let it die out."""
+    for module in layers.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)
+    return layers
+
+
+_CAFFE = (
+    *(f"conv{group}_{n}" for group, count in enumerate((2, 2, 3, 3, 3), 1) for n in range(1, count + 1)),
+    "fc6",
+    "fc7",
+)  # fmt: skip
+
+
+_DENSE = ("classifier.0", "classifier.3")  # of torchvision; the third gives the classes of ImageNet
+
+
+_DEVIATIONS = (0.229, 0.224, 0.225)
+
+
+"""Of red, green and blue in ImageNet, where white is 1."""
+
+
+_UNIT = 3.0
+
+
+"""Standard deviations of a frame that one unit stands for in what our networks see."""
+
+
+def load_vgg16(vgg: VGG16, path: Path) -> None:
+    """Put the weights of a file into a network.
+
+    Parameters
+    ----------
+    vgg
+        Of width 1, for 3 channels (red, green, blue) or 1.
+    path
+        A torch file, or a NumPy archive (.npz), that maps names to arrays: ``features.0.weight``,
+        ``classifier.0.weight``, ... (torchvision) or ``conv1_1.weight``, ``fc6.weight``, ... (Caffe).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged, holds more than plain arrays, or no VGG16 that fits.
+
+    Notes
+    -----
+    Dense layers become convolutions of the same numbers.  The first layer is changed so that it sees
+    what it was trained on: torchvision's takes red, green, blue in standard deviations; Caffe's takes
+    blue, green, red from 0 to 255 less their means; our frames come in units of three standard
+    deviations.  For frames of one channel, the weights of the three are summed, as if the frame were
+    grey.
+    """
+    stored = _read(path)
+    caffe = "conv1_1.weight" in stored
+    names = list(_CAFFE) if caffe else _torchvision_names(stored)
+    learned = vgg.learned()
+    if len(names) != len(learned):
+        raise ValueError(
+            f"{path} holds no VGG16: there are {max(len(names) - 2, 0)} convolutions named features.N of 13, "
+            "and none is named conv1_1. Give a file of VGG16 from torchvision or Caffe."
+        )
+    normalised = any(name.endswith("running_mean") for name in stored)
+    if normalised != (learned[0][1] is not None):
+        have = ("without", "with") if normalised else ("with", "without")
+        raise ValueError(
+            f"The network is {have[0]} batch normalisation, {path} is of a VGG16 {have[1]}. "
+            f"Set network.batch_norm to {str(normalised).lower()}."
+        )
+    for place, (name, (convolution, normalisation)) in enumerate(zip(names, learned, strict=True)):
+        weight = _named(stored, f"{name}.weight", path)
+        if place == 0:
+            weight = _first_weight(weight, convolution.in_channels, caffe)
+        assert convolution.bias is not None
+        _put(convolution.weight, weight, name, path)
+        _put(convolution.bias, _named(stored, f"{name}.bias", path), name, path)
+        if normalisation is not None:
+            following = f"features.{int(name.split('.')[1]) + 1}"
+            for key, kept in normalisation.state_dict(keep_vars=True).items():
+                if key != "num_batches_tracked":
+                    _put(kept, _named(stored, f"{following}.{key}", path), following, path)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no file {path} of pretrained weights. Give a VGG16 of torchvision or Caffe."
+        )
+    damaged = (
+        "it is damaged, or holds more than names and arrays; it is not read any further. Give a file of "
+        "plain weights."
+    )
+    if path.suffix == ".npz":
+        with reading(path, "weights", damaged), np.load(path, allow_pickle=False) as archive:
+            check_room(path, sum(member.file_size for member in archive.zip.infolist()))
+            return {name: torch.from_numpy(archive[name]) for name in archive.files}
+    content = read_plain(path, "weights", damaged)
+    if not isinstance(content, Mapping) or not all(
+        isinstance(value, Tensor) for value in content.values()
+    ):
+        raise ValueError(f"{path} does not map names to arrays. Give the state_dict of a VGG16.")
+    return dict(content)
+
+
+def _torchvision_names(stored: Mapping[str, Tensor]) -> list[str]:
+    numbers = [
+        int(found[1])
+        for name, value in stored.items()
+        if (found := re.fullmatch(r"features\.(\d+)\.weight", name)) and value.ndim == 4
+    ]
+    return [*(f"features.{number}" for number in sorted(numbers)), *_DENSE]
+
+
+def _named(stored: Mapping[str, Tensor], name: str, path: Path) -> Tensor:
+    if name not in stored:
+        raise ValueError(f"{path} has no {name}. Give a whole VGG16, with its dense layers.")
+    return stored[name]
+
+
+def _first_weight(weight: Tensor, channels: int, caffe: bool) -> Tensor:
+    """Turn the weights for three colours into those for a standardised frame of 1 or 3 channels."""
+    if caffe:
+        weight = weight.flip(1) * (255 * torch.tensor(_DEVIATIONS)).view(-1, 1, 1)
+    return _UNIT * (weight if channels == 3 else weight.sum(dim=1, keepdim=True))
+
+
+def _put(kept: Tensor, found: Tensor, name: str, path: Path) -> None:
+    """Copy; a dense layer gets the shape of the convolution that it is."""
+    shape: Sequence[int] = kept.shape
+    if found.ndim == 2 and len(shape) == 4 and found.numel() == kept.numel():
+        found = found.reshape(shape)
+    if found.shape != kept.shape:
+        raise ValueError(
+            f"{path} holds no VGG16 that fits: {name} has shape {tuple(found.shape)}, the network needs "
+            f"{tuple(shape)}."
+        )
+    with torch.no_grad():
+        kept.copy_(found)
+
 
 _STRIDE = 32
 

@@ -16,8 +16,6 @@ from torch.nn import functional as F
 from napari_jnet.config import NetworkConfig
 from napari_jnet.networks.base import SegmentationNetwork
 
-__all__ = ["JNet"]
-
 _MOST_LAYERS = 1000
 
 

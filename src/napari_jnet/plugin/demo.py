@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
     from napari_jnet.events import Scores
 
-__all__ = ["Demo", "main"]
 
 PLUGIN = "napari-jnet"
+
+
 MARK = ".napari-jnet-demo"
+
+
 # Small enough for a minute on one core, beside the window; the cells are about 30 pixels wide.
 SMALL_JNET: dict[str, Any] = {
     "network.resolution_levels": (-3, -2, -1),
@@ -36,6 +39,8 @@ SMALL_JNET: dict[str, Any] = {
     "training.patch_size": 96,
     "training.batches_per_epoch": 16,
 }
+
+
 MADE = (
     "cells",
     "run",
@@ -47,9 +52,17 @@ MADE = (
     "metrics.json",
     "screenshot.png",
 )
+
+
 WINDOW = (1600, 980)
+
+
 DOCK_WIDTH = 370
+
+
 SIDE_BY_SIDE = 1500
+
+
 """Width of the window from which the two docks stand beside each other, in pixels."""
 
 
@@ -140,7 +153,7 @@ class Demo:
         self._on_end(status)
 
     def _train(self) -> None:
-        from napari_jnet.data.synthetic import write_cells_sequence
+        from napari_jnet.synthetic import write_cells_sequence
 
         self.dataset = write_cells_sequence(self.output / "cells")
         image, labels = self._open("01")
@@ -163,7 +176,7 @@ class Demo:
     def _open(self, sequence: str) -> tuple[Layer, Layer]:
         from napari.layers import Image, Labels
 
-        from napari_jnet.plugin.stack.reader import path_layers
+        from napari_jnet.plugin.reader import path_layers
 
         layers = [
             getattr(self.viewer, f"add_{kind}")(data, **options)
@@ -205,9 +218,9 @@ class Demo:
             window.resizeDocks(docks, [DOCK_WIDTH, DOCK_WIDTH], Qt.Horizontal)
 
     def _score(self, outcome: str) -> None:
-        from napari_jnet.data import open_stack
-        from napari_jnet.evaluation import evaluate
+        from napari_jnet.evaluation.evaluate import evaluate
         from napari_jnet.events import Scores
+        from napari_jnet.project.open import open_stack
 
         if outcome != "done":
             said = self.predict_widget.message.text

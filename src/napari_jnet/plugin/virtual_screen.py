@@ -9,9 +9,9 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-__all__ = ["has_screen", "run_on_virtual_screen"]
-
 SCREEN = "-screen 0 1600x1000x24"
+
+
 REMEDY = (
     "There is no screen and xvfb-run, which makes a virtual one, is not installed. "
     "On Debian or Ubuntu: sudo apt-get update && sudo apt-get install --yes "

@@ -1,1 +1,1 @@
-"""Widgets that know nothing of the pages they stand on."""
+"""Widgets and styles that the pages share."""

@@ -15,15 +15,19 @@ from psygnal import Signal
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDoubleSpinBox, QFormLayout, QMenu, QSlider
 from superqt.utils import qthrottled
 
-from napari_jnet.config import Config, Option, options
-from napari_jnet.config.options import read_literal
-from napari_jnet.config.sections import SECTIONS
-from napari_jnet.plugin.forms import WrappedLabel
-from napari_jnet.plugin.theme import set_style
+from napari_jnet.config import SECTIONS, Config, Option, options, read_literal
+from napari_jnet.plugin.ui.theme import set_style
+from napari_jnet.plugin.ui.widgets import WrappedLabel
 
 FILE, FOLDER, EITHER = "r", "d", "either"
+
+
 _THROTTLE_MS = 25
+
+
 _READOUT = "background: transparent; border: 0; min-width: 40px; padding: 0;"  # napari: 70 px
+
+
 _ARGUMENTS = ("annotation", "value", "widget_type")  # of create_widget; the rest are options
 
 

@@ -1,0 +1,974 @@
+"""Every parameter once: sections as pydantic models, presets, and settings written as text."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+import re
+import reprlib
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+
+_TRUTH = {"true": True, "yes": True, "on": True, "1": True} | {
+    "false": False, "no": False, "off": False, "0": False
+}  # fmt: skip
+
+
+_RULES = {
+    "int_type": "it must be a number",
+    "float_type": "it must be a number",
+    "bool_type": "it must be true or false",
+    "string_type": "it must be text",
+    "finite_number": "it must be a finite number",
+}
+
+
+"""By the error of pydantic."""
+
+
+_SHORT = reprlib.Repr()
+
+
+_SHORT.maxlist, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 20, 200, 200, 60
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    unit: str = "",
+    example: Any = None,
+) -> Any:
+    """Declare a field with its words and limits; limits of the numbers of a tuple stand in its type."""
+    return Field(
+        default,
+        description=help,
+        ge=minimum,
+        le=maximum,
+        examples=None if example is None else [example],
+        json_schema_extra={"unit": unit},
+    )
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a form or a command line needs to know of one field; limits hold for each number."""
+
+    name: str
+    default: Any
+    help: str
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[str, ...] | None
+    unit: str
+    kind: Any  # the type, without the None of an optional field
+    optional: bool
+    example: Any
+
+
+def options(section: type[Section]) -> dict[str, Option]:
+    """List the fields of one section of the configuration, in order."""
+    return {name: _option(name, field) for name, field in section.model_fields.items()}
+
+
+def _option(name: str, field: Any) -> Option:
+    kinds = get_args(field.annotation) if type(None) in get_args(field.annotation) else ()
+    kind = next((kind for kind in kinds if kind is not type(None)), field.annotation)
+    limits = [*field.metadata, *_parts(field.annotation)]
+    return Option(
+        name=name,
+        default=field.default,
+        help=field.description or "",
+        minimum=_limit(limits, "ge"),
+        maximum=_limit(limits, "le"),
+        choices=get_args(kind) if get_origin(kind) is Literal else None,
+        unit=(field.json_schema_extra or {}).get("unit", ""),
+        kind=kind,
+        optional=bool(kinds),
+        example=field.examples[0] if field.examples else field.default,
+    )
+
+
+def _limit(limits: list[Any], name: str) -> float | None:
+    return next((getattr(limit, name) for limit in limits if hasattr(limit, name)), None)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """Yield the limits of the numbers within a tuple."""
+    for part in get_args(annotation):
+        yield from getattr(part, "metadata", ())
+        yield from _parts(part)
+
+
+def unknown_key(key: object, known: list[str], where: str) -> ValueError:
+    """Make the error for a name that is not known, with the nearest one that is."""
+    close = difflib.get_close_matches(str(key), known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
+    return ValueError(f"{where} has no {_shown(key)}: {hint}")
+
+
+class Section(BaseModel):
+    """One group of parameters, frozen; each is checked against its type, its limits and choices.
+
+    Parameters
+    ----------
+    where
+        What to write before the name of a field in an error; by default the class and a dot.
+    **values
+        Fields; a list counts as a tuple, nothing else is converted.
+
+    Raises
+    ------
+    ValueError
+        If a value does not fit, in one sentence.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    def __init__(self, where: str | None = None, /, **values: Any) -> None:
+        where = f"{type(self).__name__}." if where is None else where
+        known = type(self).model_fields
+        for key in values:
+            if key not in known:
+                raise unknown_key(key, list(known), where.rstrip("."))
+        values = {key: _tupled(value) for key, value in values.items()}
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ValueError(where + _sentence(type(self), values, error)) from None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str | None = None) -> Self:
+        """Make a section of plain values; what does not fit raises `ValueError`."""
+        if not isinstance(values, Mapping):
+            raise ValueError(
+                f"{(where or cls.__name__).rstrip('.')} is {_shown(values)}; it must hold values by "
+                f"their names, such as {next(iter(cls.model_fields))!r}."
+            )
+        return cls(where, **{str(key): value for key, value in values.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values: numbers, text, lists."""
+        return self.model_dump(mode="json")
+
+    def given(self) -> dict[str, Any]:
+        """Return the values that were given when this was made, also those that equal the default."""
+        given = self.model_fields_set
+        return {name: getattr(self, name) for name in type(self).model_fields if name in given}
+
+    def changed(self, **changes: Any) -> Self:
+        """Return a checked copy with other values."""
+        return type(self)(**{**self.given(), **changes})
+
+
+def _tupled(value: Any, depth: int = 3) -> Any:
+    """Make tuples of lists; no parameter is nested deeper."""
+    if isinstance(value, (list, tuple)) and depth:
+        return tuple(_tupled(item, depth - 1) for item in value)
+    return value
+
+
+def _shown(value: Any) -> str:
+    """Write a value for a message: tuples as lists, long ones shortened."""
+    try:
+        return _SHORT.repr(_listed(value))
+    except (ValueError, RecursionError):  # a number of thousands of digits, lists within lists
+        return f"a value of type {type(value).__name__} that is too long to show"
+
+
+def _listed(value: Any, depth: int = 3) -> Any:
+    if isinstance(value, tuple) and depth:
+        return [_listed(item, depth - 1) for item in value]
+    return value
+
+
+def _sentence(section: type[Section], values: dict[str, Any], error: ValidationError) -> str:
+    """Say the first error as value, rule and remedy, beginning with the name of the field."""
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    name, *inner = first["loc"]
+    option = _option(str(name), section.model_fields[str(name)])
+    value, kind = first["input"], first["type"]
+    if values[option.name] is None:
+        return f"{name} is None; it needs a value such as {option.example!r}."
+    rule = _RULES.get(kind, "")
+    if kind == "int_type" and isinstance(value, float):
+        rule = "it must be a whole number"
+    elif kind == "float_type" and isinstance(value, int) and not isinstance(value, bool):
+        rule = f"the largest is {option.maximum}"
+    elif kind == "greater_than_equal":
+        rule = f"the smallest is {option.minimum}"
+    elif kind == "less_than_equal":
+        rule = f"the largest is {option.maximum}"
+    elif kind == "literal_error" and option.choices:
+        rule = f"it must be one of {', '.join(option.choices)}"
+    if inner and kind not in ("greater_than_equal", "less_than_equal", "finite_number"):
+        rule = ""
+    if not rule:
+        value, rule = values[option.name], f"write it as {json.dumps(option.example, default=repr)}"
+        inner = []
+    return f"{name} {'holds' if inner else 'is'} {_shown(value)}; {rule}."
+
+
+def read_literal(text: str) -> Any:
+    """Read a value as JSON or as Python writes it, without running anything; other words stay text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def read_setting(section: type[Section], name: str, text: str) -> Any:
+    """Read the text of a command line as the type of its field; what cannot be read stays text.
+
+    Parameters
+    ----------
+    section
+        That has the field.
+    name
+        Of the field.
+    text
+        For a boolean true, false, yes, no, on, off, 1 or 0 in any case; none or null for an optional
+        field; text as it is; numbers and lists in JSON or as Python writes them.
+    """
+    text = text.strip()
+    option = options(section).get(name)
+    if option is None:  # said when the section is made
+        return read_literal(text)
+    if option.optional and text.lower() in ("none", "null"):
+        return None
+    if option.kind is bool:
+        return _TRUTH.get(text.lower(), text)
+    if option.kind is str or option.choices:
+        quoted = read_literal(text) if text[:1] in ('"', "'") else text
+        return quoted if isinstance(quoted, str) else text
+    return read_literal(text)
+
+
+_Entries = tuple[tuple[Annotated[float, Field(le=1e6)], ...], ...]
+
+
+_ENTRIES = {
+    "aug_crop_params": "[height, width, weight]",
+    "aug_intensity_params": "[m, s, weight]",
+    "aug_elastic_params": "[alpha, sigma, weight]",
+}
+
+
+class OriginalAugmentation(Section):
+    """How the original J-Net changes a training image, in its order and by its names.
+
+    Each list has one entry for each way to do it; which one is done is drawn by the weights, the last
+    number of each entry.  An entry that begins with -1 does nothing; an empty list is off.
+    """
+
+    aug_crop_params: _Entries = option(
+        (),
+        "Random crops, a list of [height, width, weight]; one is drawn for each batch.",
+        example=[[256, 256, 1]],
+    )
+    aug_rotation: int = option(
+        0,
+        "Roll by a random number of pixels, then rotate by any angle, reflected at the border.",
+        minimum=0,
+        maximum=1,
+    )
+    aug_rolling: int = option(
+        1, "Whether aug_rotation rolls; 0 as the original.", minimum=0, maximum=1
+    )
+    aug_intensity_params: _Entries = option(
+        (),
+        "Foreground intensity i becomes i + m*i + s*(its mean): a list of [largest m, largest s, weight].",
+        example=[[0.1, 0.1, 1]],
+    )
+    aug_elastic_params: _Entries = option(
+        (),
+        "Elastic deformation, a list of [alpha, sigma, weight]: noise from -1 to 1, smoothed by a "
+        "Gaussian of sigma pixels, times alpha pixels.",
+        example=[[50, 5, 5], [-1, -1, 1]],
+    )
+    aug_rotation_flip: int = option(0, "Flips and quarter turns.", minimum=0, maximum=1)
+    aug_symmetries: int = option(
+        8,
+        "How many of them: 8, or 6 as the original, which never flips what it has turned by 90°.",
+        minimum=6,
+        maximum=8,
+    )
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Self:
+        if self.aug_symmetries not in (6, 8):
+            raise ValueError(
+                f"aug_symmetries is {self.aug_symmetries}; it is 8, or 6 as the original."
+            )
+        for name, form in _ENTRIES.items():
+            for entry in getattr(self, name):
+                _check_entry(name, form, entry)
+            if getattr(self, name) and not any(entry[-1] > 0 for entry in getattr(self, name)):
+                raise ValueError(f"{name} has no weight above 0; at least one entry needs one.")
+        return self
+
+    @classmethod
+    def from_json(cls, text: str, where: str | None = None) -> Self:
+        """Read the flags of one JSON object, such as ``{"aug_rotation": 1}``.
+
+        Parameters
+        ----------
+        text
+            JSON, or a dictionary as Python writes it.
+        where
+            What to write before the name of a flag in an error.
+
+        Raises
+        ------
+        ValueError
+            If the text is no such object, or a flag is unknown or out of range.
+        """
+        values = read_literal(text)
+        if not isinstance(values, dict):
+            raise ValueError(
+                f"original is {text[:200]!r}, which is no JSON object; "
+                'write flags such as {"aug_rotation": 1}.'
+            )
+        return cls.from_dict(values, where)
+
+    def augmentation_json(self) -> str:
+        """Return the augmentation flags as one JSON text."""
+        values = self.to_dict()
+        return json.dumps({name: values[name] for name in options(OriginalAugmentation)})
+
+
+def _check_entry(name: str, form: str, entry: tuple[float, ...]) -> None:
+    if len(entry) != 3:
+        raise ValueError(
+            f"{name} has the entry {list(entry)}; each entry is {form}, three numbers."
+        )
+    first, second, weight = entry
+    if weight < 0 or (first != -1 and min(first, second) < 0):
+        raise ValueError(
+            f"{name} has the entry {list(entry)}; numbers are 0 or more, "
+            "or the first two are -1 for no change."
+        )
+    if (
+        name == "aug_crop_params"
+        and first != -1
+        and (first < 1 or second < 1 or first % 1 or second % 1)
+    ):
+        raise ValueError(f"{name} has the entry {list(entry)}; height and width are whole pixels.")
+    if name == "aug_elastic_params" and first > 0 and second == 0:
+        raise ValueError(f"{name} has the entry {list(entry)}; sigma must be above 0.")
+
+
+def _consecutive(levels: tuple[int, ...]) -> tuple[int, ...]:
+    if list(levels) != list(range(levels[0], levels[0] + len(levels)) if levels else ()):
+        raise ValueError(
+            f"resolution_levels is {list(levels)}; "
+            "levels are consecutive and ascending, such as [-2, -1, 0]."
+        )
+    return levels
+
+
+def _positive(structure: tuple[tuple[int, int, int], ...]) -> tuple[tuple[int, int, int], ...]:
+    if any(min(part) < 1 for part in structure):
+        raise ValueError(
+            f"structure is {[list(part) for part in structure]}; each segment is "
+            "[layers, channels, kernel], all at least 1."
+        )
+    return structure
+
+
+_Size = Annotated[int, Field(le=65536)]
+
+
+Levels = Annotated[tuple[Annotated[int, Field(ge=-12, le=0)], ...], AfterValidator(_consecutive)]
+
+
+Structure = Annotated[tuple[tuple[_Size, _Size, _Size], ...], AfterValidator(_positive)]
+
+
+_Scale = Annotated[float, Field(ge=0.1, le=10)]
+
+
+_Alpha = Annotated[float, Field(ge=0, le=100000)]
+
+
+_Sigma = Annotated[float, Field(ge=0.5, le=10000)]
+
+
+class NetworkConfig(Section):
+    """Which network, and how large.
+
+    ``resolution_levels`` are consecutive and ascending; level -k is the frame average-pooled by 2**k.
+    The top (last) level is the resolution at which the network answers: -1 means half size.
+    """
+
+    name: str = option("unet", "Network architecture.")
+    in_channels: int = option(1, "Channels of a frame.", minimum=1, maximum=65536)
+    classes: int = option(
+        1, "Segmentation channels: 1 for binary, K for K classes.", minimum=1, maximum=65536
+    )
+    distance: bool = option(
+        True, "Predict the truncated boundary distance beside the segmentation."
+    )
+    resolution_levels: Levels = option(
+        (),
+        "Resolution levels, lowest first; level -k is pooled by 2**k. Empty: from the size of the objects.",
+        example=[-2, -1, 0],
+    )
+    structure: Structure = option(
+        ((12, 48, 3), (2, 8, 3), (2, 8, 3)),
+        "J-Net: [layers, channels, kernel] of the lowest level, then [layers, added channels, kernel].",
+    )
+    channels: int = option(16, "U-Net: channels at the widest resolution.", minimum=1, maximum=1024)
+    padding: Literal["same", "valid"] = option(
+        "same",
+        "U-Net: same keeps the size; valid trims borders, which are mirrored first, as in the paper.",
+    )
+    batch_norm: bool = option(True, "U-Net, FCN: batch normalisation after each convolution.")
+    upsampling: Literal["transposed", "bilinear"] = option(
+        "transposed", "U-Net: learned transposed convolution, or bilinear interpolation."
+    )
+    dropout: float = option(
+        0.0, "Dropout: U-Net at the bottleneck, FCN in fc6 and fc7.", minimum=0, maximum=0.95
+    )
+    width: float = option(1.0, "FCN: multiplier of the channels of VGG16.", minimum=0.01, maximum=4)
+    batchnorm_momentum: float = option(
+        0.1, "Momentum of batch normalisation.", minimum=0.0, maximum=1.0
+    )
+    standardization: Literal["robust", "plain"] = option(
+        "robust",
+        "What the network sees: robust cuts hot pixels and leaves out padding, plain does as the original.",
+    )
+    distance_scale: float = option(
+        1.0,
+        "Set by the training. Pixels that one unit of the distance channel stands for.",
+        minimum=1e-6,
+        maximum=1e6,
+        unit="px",
+    )
+
+
+class TargetConfig(Section):
+    """What the network learns: segmentation and boundary distance cut at a bound."""
+
+    dt_bound: float | None = option(
+        None,
+        "Bound of the boundary distance in pixels of the full frame; by default from the objects' size.",
+        minimum=1,
+        maximum=10000,
+        unit="px",
+    )
+    distance_metric: Literal["cityblock", "euclidean"] = option(
+        "cityblock", "Metric of the boundary distance."
+    )
+    legend: tuple[tuple[str, str], ...] = option(
+        (),
+        "Set by the training. [name, colour] of each class from 0, such as [line, #ff0000].",
+        example=[["background", "#000000"], ["line", "#ff0000"]],
+    )
+
+
+class AugmentationConfig(Section):
+    """How a training patch is changed before the network sees it."""
+
+    flip: bool = option(True, "Mirror patches at random.")
+    rotation: float = option(
+        180.0, "Largest rotation to either side.", minimum=0, maximum=180, unit="°"
+    )
+    scale: tuple[_Scale, _Scale] = option((0.8, 1.2), "Range of random scaling.")
+    shear: float = option(0.0, "Largest shear to either side.", minimum=0, maximum=2)
+    elastic_alpha: float = option(
+        8.0,
+        "Largest elastic displacement, in pixels of the network's resolution.",
+        minimum=0,
+        maximum=10000,
+        unit="px",
+    )
+    elastic_sigma: float = option(
+        12.0, "Distance of the knots of the elastic field.", minimum=1, maximum=10000, unit="px"
+    )
+    smooth_alpha: tuple[_Alpha, _Alpha] = option(
+        (0.0, 0.0),
+        "Range of the factor of a field of smoothed noise (Simard et al., 2003); 0 is off.",
+        unit="px",
+    )
+    smooth_sigma: tuple[_Sigma, _Sigma] = option(
+        (10.0, 15.0), "Range of the Gaussian that smooths that noise.", unit="px"
+    )
+    spline_sigma: float = option(
+        0.0,
+        "Deviation of 3 x 3 displacements joined by splines (U-Net's paper: 10); 0 is off.",
+        minimum=0,
+        maximum=10000,
+        unit="px",
+    )
+    original: str = option(
+        "",
+        "Flags of the original J-Net's script as JSON; then its augmentations replace all others.",
+    )
+    brightness: float = option(
+        0.3, "Random offset, in standard deviations of the frame.", minimum=0, maximum=1000
+    )
+    contrast: float = option(
+        0.25, "Random gain: up to this much more or less.", minimum=0, maximum=1
+    )
+    noise: float = option(
+        0.1, "Random noise, in standard deviations of the frame.", minimum=0, maximum=1000
+    )
+
+    @field_validator("scale", "smooth_alpha", "smooth_sigma", mode="wrap")
+    @classmethod
+    def _range(cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        two = not isinstance(value, tuple) or len(value) == 2
+        value = check(value) if two else value
+        if not two or value[0] > value[1]:
+            raise ValueError(
+                f"{info.field_name} is {list(value)}; a range is two numbers, lowest first."
+            )
+        return value
+
+    @field_validator("original", mode="before")
+    @classmethod
+    def _flags(cls, flags: Any) -> Any:
+        """Check the flags of the original; they may be a dict."""
+        if isinstance(flags, dict):
+            OriginalAugmentation.from_dict(flags, "original.")
+            return json.dumps(flags)
+        if isinstance(flags, str) and flags:
+            OriginalAugmentation.from_json(flags, "original.")
+        return flags
+
+
+class TrainingConfig(Section):
+    """How the network is trained.  One of ``minutes`` and ``epochs`` ends the training."""
+
+    minutes: float | None = option(
+        None,
+        "Time budget; the schedule is stretched over it.",
+        minimum=0.01,
+        maximum=10**7,
+        unit="min",
+    )
+    epochs: int | None = option(None, "Number of epochs.", minimum=1, maximum=10**9)
+    batches_per_epoch: int = option(
+        24, "Batches between two validations.", minimum=1, maximum=10**9
+    )
+    batch_size: int = option(4, "Patches in a batch.", minimum=1, maximum=65536)
+    patch_size: int = option(
+        256,
+        "Side of a training patch, in pixels of the network's resolution.",
+        minimum=16,
+        maximum=65536,
+        unit="px",
+    )
+    loss: str = option("bce+smooth_l1", "Loss of segmentation and distance.")
+    class_balance: bool = option(
+        False, "Weigh classes in the segmentation loss by how rare they are in the training frames."
+    )
+    border_weight: float = option(
+        0.0,
+        "Extra weight w0 of the borders between two near objects (U-Net's paper: 10); 0 is off.",
+        minimum=0,
+        maximum=10000,
+    )
+    border_sigma: float = option(
+        5.0, "How fast that weight falls with the distance.", minimum=0.1, maximum=10000, unit="px"
+    )
+    pretrained: str = option(
+        "",
+        "FCN: file of VGG16 weights to begin with, of torchvision (names features.0.weight) or of Caffe "
+        "(names conv1_1.weight; .npz or torch).",
+    )
+    optimizer: Literal["adam", "adamw", "sgd"] = option("adamw", "Optimiser.")
+    momentum: float = option(0.9, "Momentum of SGD.", minimum=0, maximum=0.9999)
+    learning_rate: float = option(2e-3, "Learning rate.", minimum=1e-8, maximum=1)
+    weight_decay: float = option(
+        1e-4, "Weight decay: decoupled in AdamW, L2 in Adam and SGD.", minimum=0, maximum=1
+    )
+    schedule: Literal["cosine", "plateau", "step", "constant"] = option(
+        "cosine", "Learning rate schedule."
+    )
+    step_epochs: int = option(
+        30, "Epochs between two steps of the step schedule.", minimum=1, maximum=10**9
+    )
+    step_factor: float = option(0.1, "Factor of each step.", minimum=0, maximum=1)
+    patience: int = option(
+        0,
+        "Stop after so many epochs without a better validation; 0 never stops early.",
+        minimum=0,
+        maximum=10**9,
+    )
+    best_by: str = option(
+        "loss",
+        "What makes an epoch the best: loss, iou (of cell), mean_iou (of all classes), seg, "
+        "or the IoU of one class, as class:2.",
+    )
+    average_weights: bool = option(
+        True, "Validate and keep a moving average of the weights, not those of the last step."
+    )
+    tensorboard: bool = option(
+        False, "Also write the history for TensorBoard (needs the tensorboard package)."
+    )
+    validation_fraction: float = option(
+        0.12,
+        "Part of the annotated frames kept for validation (at least one of two or more).",
+        minimum=0,
+        maximum=0.9,
+    )
+    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=2**63 - 1)
+    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "Where to compute.")
+    precision: Literal["auto", "float32", "bfloat16"] = option(
+        "auto",
+        "Arithmetic of the forward pass in training; auto takes bfloat16 where the hardware has it.",
+    )
+    threads: int = option(
+        0, "Threads of the CPU; 0 takes the cores it may use.", minimum=0, maximum=1024
+    )
+
+    @field_validator("best_by")
+    @classmethod
+    def _known_score(cls, best_by: str) -> str:
+        if not re.fullmatch(r"loss|iou|mean_iou|seg|class:[0-9]{1,5}", best_by):
+            raise ValueError(
+                f"best_by is {best_by[:200]!r}; it is loss, iou, mean_iou, seg or the number of a "
+                "class, such as class:2."
+            )
+        return best_by
+
+
+class InstanceConfig(Section):
+    """How segmentation and distance become separate objects."""
+
+    segmentation_threshold: float = option(
+        0.5, "Probability above which a pixel is cell.", minimum=0, maximum=1
+    )
+    seed_threshold: float = option(
+        0.4,
+        "Distance above which a cell's core becomes a seed, as a part of dt_bound.",
+        minimum=0,
+        maximum=1,
+    )
+    smoothing: float = option(
+        0.1,
+        "Gaussian that smooths the distance before seeds are looked for, as a part of dt_bound.",
+        minimum=0,
+        maximum=1,
+    )
+    min_size: int = option(
+        0,
+        "Smallest object kept, in pixels of the full frame; in voxels of a volume.",
+        minimum=0,
+        maximum=10**9,
+        unit="px",
+    )
+    fill_holes: bool = option(True, "Fill the holes of each object.")
+
+
+class PredictionConfig(Section):
+    """How the network is applied to frames."""
+
+    tile: int | None = option(
+        None,
+        "Side of the tiles; 0 takes whole frames. By default only large frames are tiled.",
+        minimum=0,
+        maximum=10**6,
+        unit="px",
+    )
+    overlap: float = option(
+        0.0,
+        "Overlap of tiles whose answers are averaged; 0 cuts tiles exactly, with a halo.",
+        minimum=0,
+        maximum=0.9,
+    )
+    symmetries: int = option(
+        1,
+        "Average over so many mirrored frames: 1, 4 (flips) or 8 (flips and quarter turns).",
+        minimum=1,
+        maximum=8,
+    )
+
+    @model_validator(mode="after")
+    def _can_be(self) -> Self:
+        if self.symmetries not in (1, 4, 8):
+            raise ValueError(
+                f"symmetries is {self.symmetries}; a frame has 8 symmetries, 4 of them "
+                "flips. Choose 1, 4 or 8."
+            )
+        if self.overlap and self.tile == 0:
+            raise ValueError(
+                f"overlap is {self.overlap} and tile is 0; whole frames do not "
+                "overlap. Give the side of the tiles, or an overlap of 0."
+            )
+        return self
+
+
+class Config(Section):
+    """The whole configuration of a run; saved as ``config.json`` and in every checkpoint."""
+
+    network: NetworkConfig = Field(default_factory=NetworkConfig, examples=["NetworkConfig()"])
+    targets: TargetConfig = Field(default_factory=TargetConfig, examples=["TargetConfig()"])
+    augmentation: AugmentationConfig = Field(
+        default_factory=AugmentationConfig, examples=["AugmentationConfig()"]
+    )
+    training: TrainingConfig = Field(default_factory=TrainingConfig, examples=["TrainingConfig()"])
+    instances: InstanceConfig = Field(default_factory=InstanceConfig, examples=["InstanceConfig()"])
+    prediction: PredictionConfig = Field(
+        default_factory=PredictionConfig, examples=["PredictionConfig()"]
+    )
+
+    @model_validator(mode="after")
+    def _can_be(self) -> Self:
+        training = self.training
+        weighted = training.class_balance or training.border_weight
+        maps = self.network.classes == 1 and training.loss.startswith("bce") and not weighted
+        if self.augmentation.original and not maps:
+            raise ValueError(
+                "augmentation.original warps maps of cell and distance, so it knows neither classes nor "
+                "weights of pixels. Use it with network.classes=1, a loss that begins with bce, "
+                "training.class_balance=false and training.border_weight=0, or leave it empty."
+            )
+        return self
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str | None = "") -> Self:
+        """Make a configuration of nested plain values.
+
+        Parameters
+        ----------
+        values
+            Sections, each with its fields by their names; what is left out has its default.
+        where
+            What to write before an error, such as the name of a file and a colon.
+
+        Raises
+        ------
+        ValueError
+            If a section or a field is unknown, or a value does not fit.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError(
+                f"{where}A configuration holds sections such as 'training', each with its fields; "
+                f"this is of type {type(values).__name__}."
+            )
+        made = {}
+        for name, part in values.items():
+            if name not in SECTIONS:
+                raise unknown_key(name, list(SECTIONS), f"{where}Config")
+            made[name] = SECTIONS[name].from_dict(part, f"{where}{name}.")
+        return super().from_dict(made, where)
+
+    @classmethod
+    def from_saved(cls, values: Any) -> Self:
+        """Make the configuration that a model file holds, also one that was saved before types were checked.
+
+        Then a truth value could be any text or number, and a whole number one with a fraction: they
+        mean what they did.  A file that names no standardisation is from before there was a choice.
+        """
+        if not isinstance(values, Mapping):
+            return cls.from_dict(values)
+        if isinstance(values.get("network"), Mapping):
+            values = {**values, "network": {"standardization": "plain", **values["network"]}}
+        return cls.from_dict(
+            {
+                name: {
+                    key: _as_it_counted(SECTIONS[name], key, value) for key, value in part.items()
+                }
+                if name in SECTIONS and isinstance(part, Mapping)
+                else part
+                for name, part in values.items()
+            }
+        )
+
+    def given_settings(self) -> dict[str, Any]:
+        """Return what was given, as ``section.field``, also where it equals the default."""
+        return {
+            f"{name}.{key}": value
+            for name in SECTIONS
+            for key, value in getattr(self, name).given().items()
+        }
+
+    def replace(self, changes: Mapping[str, Any] | None = None, **more: Any) -> Self:
+        """Return a copy with changed fields, each named ``section.field``.
+
+        Examples
+        --------
+        >>> Config().replace({"training.epochs": 3}).training.epochs
+        3
+        """
+        values = {name: getattr(self, name).given() for name in SECTIONS}
+        for name, value in {**(changes or {}), **more}.items():
+            section, _, key = str(name).partition(".")
+            if section not in values:
+                raise unknown_key(section, list(values), "Config")
+            values[section][key] = value
+        return self.from_dict(values)
+
+
+SECTIONS: dict[str, type[Section]] = {
+    name: field.annotation  # type: ignore[misc]
+    for name, field in Config.model_fields.items()
+}
+
+
+"""The sections of a configuration by their names, in order."""
+
+
+def _as_it_counted(section: type[Section], key: str, value: Any) -> Any:
+    known = options(section).get(key)
+    if known is not None and known.kind is bool and isinstance(value, (str, int, float)):
+        return bool(value)
+    if known is not None and known.kind is int and isinstance(value, float):
+        return int(value)
+    return value
+
+
+_SOFTMAX: dict[str, Any] = {"network.classes": 2, "network.distance": False}
+
+
+_ONLY_FLIPS: dict[str, Any] = {
+    "augmentation.rotation": 0.0,
+    "augmentation.scale": (1.0, 1.0),
+    "augmentation.elastic_alpha": 0.0,
+    "augmentation.brightness": 0.0,
+    "augmentation.contrast": 0.0,
+    "augmentation.noise": 0.0,
+}
+
+
+# FCN-8 as in the Theano/Lasagne tutorial on polyps; random crops, whole frames for validation.
+_FCN: dict[str, Any] = {
+    **_SOFTMAX,
+    **_ONLY_FLIPS,
+    "network.resolution_levels": (0,),
+    "network.dropout": 0.5,
+    "training.optimizer": "adam",
+    "training.learning_rate": 1e-4,
+    "training.weight_decay": 1e-4,
+    "training.schedule": "constant",
+    "training.patch_size": 224,
+    "training.patience": 50,
+    "training.best_by": "mean_iou",
+}
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "unet": {},
+    "jnet": {
+        "network.name": "jnet",
+        "network.structure": ((8, 32, 3), (4, 8, 3), (3, 8, 3)),
+        "training.learning_rate": 4e-3,
+    },
+    # Ronneberger et al., 2015, as UNet-PyTorch has it.
+    "unet-paper": {
+        **_SOFTMAX,
+        "network.resolution_levels": (-4, -3, -2, -1, 0),
+        "network.channels": 64,
+        "network.padding": "valid",
+        "network.dropout": 0.5,
+        "training.class_balance": True,
+        "training.border_weight": 10.0,
+        "training.border_sigma": 5.0,
+        "training.patch_size": 388,
+        "training.batch_size": 2,
+        "training.best_by": "mean_iou",
+        "augmentation.rotation": 30.0,
+        "augmentation.scale": (0.9, 1.1),
+        "augmentation.shear": 0.1,
+        "augmentation.smooth_alpha": (100.0, 300.0),
+        "augmentation.smooth_sigma": (10.0, 15.0),
+        "augmentation.elastic_alpha": 0.0,
+    },
+    # U-Net as in the Theano/Lasagne tutorial on ISBI-2012.
+    "unet-theano": {
+        **_SOFTMAX,
+        **_ONLY_FLIPS,
+        "network.resolution_levels": (-4, -3, -2, -1, 0),
+        "network.channels": 64,
+        "training.optimizer": "adam",
+        "training.learning_rate": 1e-3,
+        "training.weight_decay": 1e-4,
+        "training.schedule": "constant",
+        "training.patch_size": 224,
+        "training.patience": 50,
+        "training.best_by": "mean_iou",
+        "augmentation.rotation": 25.0,
+        "augmentation.shear": 0.41,
+        "augmentation.spline_sigma": 10.0,
+    },
+    # Multi-class by patches, as unet-multiclass-pytorch.
+    "patches": {
+        **_SOFTMAX,
+        **_ONLY_FLIPS,
+        "network.resolution_levels": (-4, -3, -2, -1, 0),
+        "network.channels": 64,
+        "training.optimizer": "sgd",
+        "training.momentum": 0.9,
+        "training.learning_rate": 0.1,
+        "training.weight_decay": 5e-4,
+        "training.schedule": "step",
+        "training.step_epochs": 30,
+        "training.patch_size": 96,
+        "training.batch_size": 16,
+        "training.best_by": "mean_iou",
+        "prediction.tile": 96,
+        "prediction.overlap": 0.5,
+    },
+    "fcn8": {**_FCN, "network.name": "fcn8"},
+    "fcn16": {**_FCN, "network.name": "fcn16"},
+    "fcn32": {**_FCN, "network.name": "fcn32"},
+    # Sixta, 2018: the published structure, schedule and loss; `napari-jnet jnet` has all its flags.
+    "original": {
+        "network.name": "jnet",
+        "network.resolution_levels": (-2, -1, 0),
+        "network.structure": ((16, 64, 3), (2, 8, 3), (2, 8, 3)),
+        "network.standardization": "plain",
+        "targets.dt_bound": 9.0,
+        "augmentation.original": '{"aug_rotation": 1, "aug_rotation_flip": 1, '
+        '"aug_elastic_params": [[50, 5, 5], [-1, -1, 1]]}',
+        "training.loss": "bce+mse",
+        "training.optimizer": "adam",
+        "training.learning_rate": 1e-4,
+        "training.weight_decay": 0.0,
+        "training.schedule": "plateau",
+        "training.batch_size": 8,
+        "training.average_weights": False,
+        "training.precision": "float32",
+    },
+}
+
+
+"""Changes to the default configuration, by the name of the preset.
+
+Two classes by softmax become as many as the labels have; channels are those of the frames.
+"""
+
+
+def preset(name: str) -> Config:
+    """Return the configuration of a preset; an unknown name raises `ValueError`."""
+    if name not in PRESETS:
+        raise unknown_key(name, list(PRESETS), "The list of presets")
+    return Config().replace({"network.name": "unet", **PRESETS[name]})

@@ -1,0 +1,499 @@
+"""Edits of one plane of labels: merge, split, fill, smooth, and copy predictions to an annotation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.draw import line
+from skimage.morphology import disk
+from skimage.segmentation import watershed
+
+from napari_jnet.labels import LabelKind
+
+EIGHT = np.ones((3, 3), dtype=bool)
+
+
+"""Pixels that touch at a corner are connected."""
+
+
+Plane = NDArray[np.int32]
+
+
+def next_label(plane: NDArray[np.integer]) -> int:
+    """Return the number of a new cell: the largest one + 1."""
+    return max(int(plane.max(initial=0)), 0) + 1
+
+
+def mask_of(plane: NDArray[np.integer], label: int) -> NDArray[np.bool_]:
+    """Return where a cell is; raises `ValueError` if there is no such cell."""
+    mask: NDArray[np.bool_] = plane == label
+    if label <= 0 or not mask.any():
+        raise ValueError(f"There is no cell {label} in this frame; point at a cell.")
+    return mask
+
+
+def box_of(mask: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
+    """Return the rows and columns of what is set, with a margin where the plane has room."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (
+        slice(max(int(rows[0]) - margin, 0), int(rows[-1]) + 1 + margin),
+        slice(max(int(columns[0]) - margin, 0), int(columns[-1]) + 1 + margin),
+    )
+
+
+def stroke_pixels(
+    stroke: Sequence[tuple[float, float]], shape: tuple[int, ...]
+) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """Return the pixels of a stroke that lie in the plane, in its order."""
+    points = [(round(float(row)), round(float(column))) for row, column in stroke]
+    pieces = [line(*a, *b) for a, b in zip(points, points[1:] or points, strict=False)]  # type: ignore[no-untyped-call]
+    rows = np.concatenate([piece[0] for piece in pieces])
+    columns = np.concatenate([piece[1] for piece in pieces])
+    inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+    return rows[inside], columns[inside]
+
+
+_SLIVER = 0.01  # part of a cell below which what a stroke cuts off is no cell
+
+
+def split(
+    plane: NDArray[np.integer],
+    stroke: Sequence[tuple[float, float]],
+    label: int | None = None,
+) -> Plane:
+    """Cut cells along a stroke.
+
+    Parameters
+    ----------
+    stroke
+        Points (row, column) in pixels, at least two; a line is drawn from each to the next, which
+        may leave the plane.
+    label
+        The cell to cut; None cuts every cell that the stroke crosses fully.
+
+    Returns
+    -------
+    ndarray of int32
+        Every pixel of a cell stays cell: those under the stroke go to the nearest side.  The
+        largest side keeps the number, the others get new ones, larger first.  Less than a hundredth
+        of a cell (or 4 pixels) cut off is no side of its own.
+
+    Raises
+    ------
+    ValueError
+        If the stroke is shorter than two points, or separates nothing.
+    """
+    if len({(round(float(row)), round(float(column))) for row, column in stroke}) < 2:
+        raise ValueError("The stroke is a single point; drag across the cell from side to side.")
+    cut = _cut(stroke, plane.shape)
+    touched = np.unique(plane[cut & (plane > 0)])
+    numbers = touched.tolist() if label is None else [label] if label in touched else []
+    if not numbers:
+        raise ValueError("The stroke crosses no cell; drag across the cell from side to side.")
+    new = plane.astype(np.int32)
+    found = False
+    for number in numbers:
+        box = box_of(plane == number, 0)
+        sides, count = _sides(plane[box] == number, cut[box])
+        first = next_label(new)
+        part = new[box]
+        for side in range(2, count + 1):
+            part[sides == side] = first + side - 2
+        found |= count > 1
+    if not found:
+        cells = f"cell {numbers[0]}" if len(numbers) == 1 else f"any of {len(numbers)} cells"
+        raise ValueError(
+            f"The stroke does not separate {cells}; begin and end it outside of the cell."
+        )
+    return new
+
+
+def _cut(stroke: Sequence[tuple[float, float]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Draw a stroke so thick that no two sides of it touch, not even at corners."""
+    cut = np.zeros(shape, bool)
+    rows, columns = stroke_pixels(stroke, shape)
+    cut[rows, columns] = True
+    cut[:, 1:] |= cut[:, :-1].copy()
+    return cut
+
+
+def _sides(cell: NDArray[np.bool_], cut: NDArray[np.bool_]) -> tuple[Plane, int]:
+    """Give each side of a cell that a cut separates its number, from 1, the largest first."""
+    whole, wholes = ndimage.label(cell, EIGHT)
+    parts, count = ndimage.label(cell & ~cut, EIGHT)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    sizes[sizes < max(4.0, _SLIVER * cell.sum())] = 0
+    sides = np.where(cell, 1, 0).astype(np.int32)
+    found: list[tuple[int, NDArray[np.bool_]]] = []
+    for number in range(1, wholes + 1):  # a cell may have been in pieces before
+        piece = whole == number
+        mine = [p for p in np.unique(parts[piece]) if p and sizes[p]]
+        if len(mine) < 2:
+            continue
+        kept = np.where(piece & np.isin(parts, mine), parts, 0)
+        # grows within the cell, so that no side gets what lies beyond another one
+        grown = watershed(np.zeros(cell.shape, np.uint8), kept, connectivity=2, mask=piece)  # type: ignore[no-untyped-call]
+        masks = sorted((grown == p for p in mine), key=lambda mask: -int(mask.sum()))
+        found += [(int(mask.sum()), mask) for mask in masks[1:]]
+    found.sort(key=lambda side: -side[0])
+    for number, (_, mask) in enumerate(found, start=2):
+        sides[mask] = number
+    return sides, len(found) + 1
+
+
+_EIGHT = np.ones((3, 3), dtype=bool)
+
+
+_SAME_CELL = 0.5  # part of a painted cell under a predicted one, above which both are one cell
+
+
+@dataclass(frozen=True, eq=False)
+class Adopted:
+    """What came of copying predicted cells.
+
+    Attributes
+    ----------
+    plane
+        (H, W) int32, the new annotation.
+    copied
+        Number of cells that were copied.
+    left_out
+        Number of predicted cells that were not, because their place is painted.
+    unknown
+        How many of those lie on pixels painted as unknown rather than on painted cells.
+    """
+
+    plane: NDArray[np.int32]
+    copied: int
+    left_out: int
+    unknown: int
+
+
+def adopt(
+    annotation: NDArray[np.integer],
+    cells: NDArray[np.integer],
+    *,
+    overwrite: bool = False,
+    overlap: float = 0.25,
+) -> NDArray[np.int32]:
+    """Copy predicted cells into an annotation of cells; see `adopted`, of which this is the plane."""
+    return adopted(annotation, cells, overwrite=overwrite, overlap=overlap).plane
+
+
+def adopted(
+    annotation: NDArray[np.integer],
+    cells: NDArray[np.integer],
+    *,
+    overwrite: bool = False,
+    overlap: float = 0.25,
+) -> Adopted:
+    """Copy predicted cells into an annotation of cells, and say how many were copied.
+
+    Parameters
+    ----------
+    annotation
+        (H, W), what is painted: 0 = background, each cell its own number, -1 = unknown.
+    cells
+        (H, W), predicted: 0 = background, each cell its own number.
+    overwrite
+        Replace what is painted where a predicted cell lies.
+    overlap
+        Largest part of a predicted cell, 0 to 1, that may lie on painted pixels.
+
+    Returns
+    -------
+    Adopted
+        The new plane, and what was copied.
+
+    Raises
+    ------
+    ValueError
+        If the two have different shapes.
+
+    Notes
+    -----
+    Copied cells get new numbers from the largest painted one + 1.  Nothing painted is changed: a
+    predicted cell that lies on painted pixels by more than `overlap`, or that covers more than half
+    of a painted cell (so is that cell), is left out; any other gets its free pixels, the largest
+    connected part of them.  Pixels painted as unknown count as painted.  Predicted background is
+    not copied.
+
+    With `overwrite` every predicted cell is copied whole.  A painted cell of which more than half
+    is covered goes; of any other the uncovered pixels stay, with their number.  Painted cells and
+    unknown pixels that no predicted cell reaches stay in any case.
+    """
+    _same_shape(annotation, cells)
+    plane = annotation.astype(np.int32)
+    first = max(int(plane.max(initial=0)), 0) + 1
+    count, places = _compact(cells)
+    if overwrite:
+        plane[np.isin(plane, _covered(plane, places)[0])] = 0
+        plane[places > 0] = places[places > 0] + (first - 1)
+        return Adopted(plane, count, 0, 0)
+    refused, unknown = _refused(plane, places, count, overlap)
+    copied = 0
+    for place, box in enumerate(ndimage.find_objects(places), start=1):
+        if refused[place]:
+            continue
+        part = plane[box]
+        free = _largest((places[box] == place) & (part == 0))
+        if free.any():
+            part[free] = first + copied
+            copied += 1
+    return Adopted(plane, copied, count - copied, unknown)
+
+
+def adopt_classes(
+    annotation: NDArray[np.integer],
+    classes: NDArray[np.integer],
+    kind: LabelKind,
+    *,
+    overwrite: bool = False,
+) -> NDArray[np.int32]:
+    """Copy predicted classes into an annotation of classes or scribbles.
+
+    Parameters
+    ----------
+    annotation
+        (H, W), what is painted.
+    classes
+        (H, W), predicted: 0 = background, 1, 2 ... = the classes (1 = cell, where there is one).
+    kind
+        CLASSES, where the annotation has these very numbers, or SCRIBBLES, where each is one
+        larger (1 = background) and 0 is not painted.
+    overwrite
+        Replace what is painted, unknown pixels included; else only pixels that are 0 are filled.
+
+    Returns
+    -------
+    ndarray of int32
+        (H, W), the new annotation.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or the annotation numbers cells.
+    """
+    _same_shape(annotation, classes)
+    if kind is LabelKind.INSTANCES:
+        raise ValueError(
+            "Classes cannot be copied into labels that number cells; copy cells, or choose "
+            "the kind classes or scribbles for the annotation."
+        )
+    offset = 1 if kind is LabelKind.SCRIBBLES else 0
+    plane = annotation.astype(np.int32)
+    free = np.ones(plane.shape, bool) if overwrite else plane == 0
+    plane[free] = classes[free].astype(np.int32) + offset
+    return plane
+
+
+def _same_shape(annotation: NDArray[np.integer], predicted: NDArray[np.integer]) -> None:
+    if annotation.ndim != 2 or annotation.shape != predicted.shape:
+        raise ValueError(
+            f"The annotation has shape {annotation.shape}, the prediction {predicted.shape}; "
+            "both are planes of one shape. Choose the annotation of the image that was predicted."
+        )
+
+
+def _compact(cells: NDArray[np.integer]) -> tuple[int, NDArray[np.int32]]:
+    """Return how many cells there are, and the plane with 1, 2, 3 ... in their order."""
+    present = np.unique(cells[cells > 0])
+    places = np.zeros(cells.shape, np.int32)
+    places[cells > 0] = np.searchsorted(present, cells[cells > 0]) + 1
+    return len(present), places
+
+
+def _covered(
+    plane: NDArray[np.int32], places: NDArray[np.int32]
+) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """Return the painted cells that one predicted cell covers by more than half, and which one."""
+    painted, sizes = np.unique(plane[plane > 0], return_counts=True)
+    both = (plane > 0) & (places > 0)
+    row = np.searchsorted(painted, plane[both])
+    columns = int(places.max(initial=0)) + 1
+    pairs, shared = np.unique(row * columns + places[both], return_counts=True)
+    row, column = pairs // columns, pairs % columns
+    same = shared > _SAME_CELL * sizes[row]
+    return painted[row[same]], column[same]
+
+
+def _refused(
+    plane: NDArray[np.int32], places: NDArray[np.int32], count: int, overlap: float
+) -> tuple[NDArray[np.bool_], int]:
+    """Say of each predicted cell whether its place is taken; and of how many only by unknown."""
+    sizes = np.maximum(np.bincount(places.ravel(), minlength=count + 1), 1)
+    painted = np.bincount(places[plane > 0], minlength=count + 1)
+    taken = np.bincount(places[plane != 0], minlength=count + 1)
+    by_cells = painted > overlap * sizes
+    by_cells[_covered(plane, places)[1]] = True
+    refused = by_cells | (taken > overlap * sizes)
+    return refused, int((refused & ~by_cells)[1:].sum())
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    parts, count = ndimage.label(mask, _EIGHT)
+    if count < 2:
+        return mask
+    largest: NDArray[np.bool_] = parts == np.argmax(np.bincount(parts.ravel())[1:]) + 1
+    return largest
+
+
+def under(plane: NDArray[np.integer], stroke: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the cells that a stroke of (row, column) points passes, in its order."""
+    rows, columns = stroke_pixels(stroke, plane.shape)
+    found = plane[rows, columns]
+    return list(dict.fromkeys(int(number) for number in found[found > 0]))
+
+
+def delete(plane: NDArray[np.integer], label: int) -> Plane:
+    """Take a cell away; its pixels become background (in scribbles: not painted).
+
+    Raises
+    ------
+    ValueError
+        If there is no such cell.
+    """
+    mask = mask_of(plane, label)
+    new = plane.astype(np.int32)
+    new[mask] = 0
+    return new
+
+
+def merge(plane: NDArray[np.integer], labels: Sequence[int], *, gap: int = 2) -> Plane:
+    """Make one cell of several; it has the number of the first.
+
+    Parameters
+    ----------
+    labels
+        Numbers of two or more cells.
+    gap
+        Cells that nearly touch are joined: free pixels (background or unknown) between them that
+        a disc of this radius, in pixels, cannot reach become cell.  Cells farther apart get one
+        number all the same.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two cells are given, or one is not there.
+    """
+    numbers = list(dict.fromkeys(int(label) for label in labels))
+    if len(numbers) < 2:
+        raise ValueError(
+            f"{len(numbers)} cell to merge; merging takes two or more. Drag from one to the next."
+        )
+    masks = [mask_of(plane, number) for number in numbers]
+    together = np.logical_or.reduce(masks)
+    box = box_of(together, gap + 1)
+    bridge = _closed(together[box], gap)
+    for mask in masks:  # bays of one cell are its own
+        bridge &= ~_closed(mask[box], gap)
+    new = plane.astype(np.int32)
+    new[together] = numbers[0]
+    part = new[box]
+    part[bridge & (part <= 0)] = numbers[0]
+    return new
+
+
+def fill(plane: NDArray[np.integer], label: int) -> Plane:
+    """Fill the holes of a cell: background and unknown pixels that it encloses.
+
+    What another cell has there stays; a bay that is open to the frame's border is no hole.
+
+    Raises
+    ------
+    ValueError
+        If there is no such cell.
+    """
+    box = box_of(mask_of(plane, label), 0)
+    new = plane.astype(np.int32)
+    part = new[box]
+    part[ndimage.binary_fill_holes(part == label) & (part <= 0)] = label
+    return new
+
+
+def smooth(plane: NDArray[np.integer], label: int, radius: float = 3) -> Plane:
+    """Smooth the outline of a cell.
+
+    Parameters
+    ----------
+    radius
+        Bumps and bays of about this size, in pixels, go (standard deviation of a Gaussian).
+
+    Returns
+    -------
+    ndarray of int32
+        No pixel of another cell is taken, and a border that two cells share stays as it is; pixels
+        that the cell loses become what is free beside them, background or unknown.  Where the
+        radius would make the cell vanish or fall apart, a smaller one is taken, at last none.
+
+    Raises
+    ------
+    ValueError
+        If there is no such cell.
+    """
+    box = box_of(mask_of(plane, label), int(np.ceil(2 * radius)) + 1)
+    new = plane.astype(np.int32)
+    part = new[box]
+    before = part == label
+    free = part <= 0
+    after = _smoothed(before, before | free, radius)
+    around = ndimage.distance_transform_edt(~free, return_distances=False, return_indices=True)
+    lost = before & ~after
+    if lost.any() and free.any():
+        part[lost] = part[tuple(around)][lost]
+    part[after] = label
+    return new
+
+
+def on_part(
+    plane: NDArray[np.integer],
+    point: tuple[int, int],
+    change: Callable[[Plane, int], Plane],
+) -> Plane:
+    """Apply a correction to the connected part under a point, where numbers mean classes.
+
+    Parameters
+    ----------
+    point
+        (row, column) of a pixel of the part.
+    change
+        Such as `delete`, `fill` or `smooth`; it sees the part as a cell with its own number.
+
+    Raises
+    ------
+    ValueError
+        If nothing is painted at the point.
+    """
+    label = int(plane[point])
+    mask = mask_of(plane, label)
+    parts, _ = ndimage.label(mask, EIGHT)
+    alone = next_label(plane)
+    apart = plane.astype(np.int32)
+    apart[parts == parts[point]] = alone
+    new = change(apart, alone)
+    return np.where(new == alone, label, new).astype(np.int32)
+
+
+def _closed(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+    padded = np.pad(mask, radius + 1)
+    inner = (slice(radius + 1, -radius - 1),) * 2
+    closed: NDArray[np.bool_] = ndimage.binary_closing(padded, disk(radius))[inner]  # type: ignore[no-untyped-call]
+    return closed
+
+
+def _smoothed(cell: NDArray[np.bool_], own: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    """Smooth a mask among the pixels that are its own or free; the others count neither way."""
+    _, pieces = ndimage.label(cell, EIGHT)
+    while radius >= 0.5:
+        weight = ndimage.gaussian_filter(own.astype(np.float32), radius, mode="constant")
+        share = ndimage.gaussian_filter(cell.astype(np.float32), radius, mode="constant")
+        after: NDArray[np.bool_] = own & (share > 0.5 * weight)
+        if after.any() and ndimage.label(after, EIGHT)[1] <= pieces:
+            return after
+        radius /= 2
+    return cell

@@ -1,0 +1,176 @@
+"""V_rand and V_info of ISBI-2012: foreground-restricted scores of clusters, after thinning.
+
+The proposal's borders are thinned to lines one pixel wide, so that only topology counts, not the
+width of a membrane.  Sums of sections add up; the score is the best over the thresholds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import label
+from skimage.segmentation import watershed
+
+from napari_jnet.labels import contingency, same_shape
+
+THRESHOLDS: tuple[float, ...] = tuple(n / 10 for n in range(10))
+
+
+"""Probabilities at which a map of "inside" is cut, as the challenge's script does."""
+
+
+def thin(objects: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Grow objects until only lines one pixel wide are left between them.
+
+    Parameters
+    ----------
+    objects
+        Integers (H, W): 0 = border, objects from 1.
+
+    Returns
+    -------
+    ndarray of int32, (H, W)
+        Objects, and 0 on the lines; all 0 if there is no object.
+    """
+    if not objects.any():
+        return np.zeros(objects.shape, dtype=np.int32)
+    border = (objects == 0).astype(np.uint8)
+    seeds = objects.astype(np.int32)
+    grown = watershed(border, seeds, connectivity=1, watershed_line=True)  # type: ignore[no-untyped-call]
+    return np.asarray(grown, dtype=np.int32)
+
+
+def section_sums(
+    reference: NDArray[np.integer],
+    proposal: NDArray[Any],
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> NDArray[np.float64]:
+    """Return what the scores of one section are made of, for each threshold.
+
+    Parameters
+    ----------
+    reference
+        Integers (H, W): 0 = membrane, anything above = inside; touching ids stay apart.  Only
+        pixels above 0 count, so that unknown (negative) pixels do not.
+    proposal
+        Probability of "inside" (floating point, cut at each threshold), or objects (integers,
+        0 = border).
+    thresholds
+        Used for probabilities only.
+
+    Returns
+    -------
+    ndarray of float64, shape (thresholds, 4)
+        Numerator and denominator of V_rand, numerator and denominator of V_info; one row for
+        objects.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or are not (H, W).
+    """
+    same_shape(reference, proposal)
+    if reference.ndim != 2:
+        raise ValueError(
+            f"A section has axes (H, W); this one has shape {reference.shape}. "
+            "Score section by section."
+        )
+    cells = _connected(np.where(reference > 0, reference, 0))
+    if not np.issubdtype(proposal.dtype, np.floating):
+        return np.array([_sums(cells, thin(proposal))])
+    return np.array([_sums(cells, thin(_connected(proposal > cut))) for cut in thresholds])
+
+
+def best_scores(sums: NDArray[np.float64]) -> tuple[float, float]:
+    """Return V_rand and V_info, each 0 to 1 and at its own best threshold.
+
+    Parameters
+    ----------
+    sums
+        float64 (thresholds, 4): the `section_sums` of all sections, added up.
+
+    Raises
+    ------
+    ValueError
+        If no pixel counted.
+    """
+    if not sums[:, 1].all():
+        raise ValueError("The reference has no pixel inside a cell; V_rand and V_info need some.")
+    # Two single clusters share all the information there is: none.
+    information = np.ones(len(sums))
+    np.divide(sums[:, 2], sums[:, 3], out=information, where=sums[:, 3] > 0)
+    return float((sums[:, 0] / sums[:, 1]).max()), float(information.max())
+
+
+def v_rand(
+    reference: NDArray[np.integer],
+    proposal: NDArray[Any],
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> float:
+    """Return V_rand, 0 to 1, of one section (H, W) or of a volume (Z, H, W).
+
+    Parameters and errors are those of `section_sums` and `best_scores`.
+
+    Notes
+    -----
+    Arganda-Carreras et al., "Crowdsourcing the creation of image segmentation algorithms for
+    connectomics", Frontiers in Neuroanatomy 2015: the sum of squared overlaps over the mean of the
+    sums of squared sizes.  Pixels on the proposal's lines are clusters of their own.
+    """
+    return best_scores(_volume_sums(reference, proposal, thresholds))[0]
+
+
+def v_info(
+    reference: NDArray[np.integer],
+    proposal: NDArray[Any],
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> float:
+    """Return V_info, 0 to 1: mutual information over the mean of the entropies, as `v_rand`."""
+    return best_scores(_volume_sums(reference, proposal, thresholds))[1]
+
+
+def _connected(labels: NDArray[Any]) -> NDArray[np.integer]:
+    """Give each 4-connected region of one value its own number; 0 stays 0."""
+    found: NDArray[np.integer] = label(labels, connectivity=1)  # type: ignore[no-untyped-call]
+    return found
+
+
+def _volume_sums(
+    reference: NDArray[np.integer], proposal: NDArray[Any], thresholds: Sequence[float]
+) -> NDArray[np.float64]:
+    same_shape(reference, proposal)
+    if reference.ndim == 2:
+        reference, proposal = reference[None], proposal[None]
+    total = np.zeros((1, 4))
+    for cells, proposed in zip(reference, proposal, strict=True):
+        total = total + section_sums(cells, proposed, thresholds)
+    return total
+
+
+def _sums(cells: NDArray[np.integer], objects: NDArray[np.integer]) -> tuple[float, ...]:
+    inside = cells > 0
+    if not inside.any():
+        return 0.0, 0.0, 0.0, 0.0
+    table = contingency(cells[inside], objects[inside])
+    on_line = table.columns[table.column] == 0
+    singles = int(table.pixels[on_line].sum())
+    shared = table.pixels[~on_line].astype(np.float64)
+    references = table.row_sizes.astype(np.float64)
+    proposed = table.column_sizes[table.columns > 0].astype(np.float64)
+
+    overlap = (shared**2).sum() + singles
+    mean_size = 0.5 * (references**2).sum() + 0.5 * ((proposed**2).sum() + singles)
+
+    count = references.sum()
+    joint = _entropy(shared, singles, count)
+    entropies = _entropy(references, 0, count), _entropy(proposed, singles, count)
+    return overlap, mean_size, sum(entropies) - joint, 0.5 * sum(entropies)
+
+
+def _entropy(sizes: NDArray[np.float64], singles: int, count: float) -> float:
+    """Entropy, in bits, of clusters of these sizes and of clusters of one pixel."""
+    part = sizes / count
+    return float(-(part * np.log2(part)).sum() + singles / count * np.log2(count))

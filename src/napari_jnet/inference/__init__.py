@@ -1,0 +1,1 @@
+"""Prediction: a trained network on stacks, and separate cells from its maps."""

@@ -1,0 +1,381 @@
+"""How unsure the network is of a frame: which frame to annotate next."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_jnet.config import InstanceConfig, PredictionConfig
+from napari_jnet.events import FramePrediction, FrameSkipped, Notice, alike
+from napari_jnet.hardware import available_bytes, in_bytes
+from napari_jnet.inference.instances import separate
+from napari_jnet.inference.tiling import (
+    SYMMETRIES,
+    Maps,
+    Part,
+    average_maps,
+    checked_region,
+    frame_answer,
+    sides,
+)
+from napari_jnet.io.stack import Stack
+from napari_jnet.model import Model
+from napari_jnet.preprocess import frame_tensor, is_constant
+
+_IMAGE_BYTES = 40
+
+
+"""Measured: of memory for each pixel and channel of a frame, from the file to the network ..."""
+
+
+_OBJECT_BYTES = 40
+
+
+"""... and for each pixel that is separated into objects."""
+
+
+def predict(
+    model: Model,
+    stack: Stack,
+    *,
+    frames: Sequence[int] | None = None,
+    instances: InstanceConfig | None = None,
+    tile: int | None = None,
+    prediction: PredictionConfig | None = None,
+    region: Part | None = None,
+) -> Generator[FramePrediction | Notice, None, None]:
+    """Segment a stack, one frame at a time.
+
+    Parameters
+    ----------
+    model
+        From `load_model`.
+    stack
+        What to segment; volumes are segmented plane by plane and separated as a whole.
+    frames
+        Frame numbers; None takes all.
+    instances
+        How to separate objects; None takes what the model was trained with.
+    tile
+        Side of the tiles in pixels, 0 for whole frames; None takes that of ``prediction``.
+    prediction
+        Tiles, overlap and symmetries; None takes what the model was trained with.
+    region
+        Rows and columns, slices in pixels; None takes whole frames.
+
+    Yields
+    ------
+    FramePrediction
+        For each frame, in order.
+    Notice
+        For a frame that is constant: it has nothing to segment and comes back empty.
+
+    Raises
+    ------
+    ValueError
+        If a frame does not fit the network, or is damaged, or has no pixel in the region; if there is
+        not enough memory for a frame of this size, before the first one is read; or if the network
+        gives maps that are not finite.
+
+    Notes
+    -----
+    The maps of a region are those of the whole frame there, though only the tiles are computed that
+    it needs.  Its cells are separated from these maps alone, so one on its edge is cut.
+    """
+    numbers = tuple(stack.frame_numbers if frames is None else frames)
+    _check_memory(model, stack, _settings(model, prediction, tile), region)
+    separation = instances or model.config.instances
+    settings = _settings(model, prediction, tile)
+    for number in numbers:
+        frame = stack.frame(number)
+        maps, empty = _predict_planes(model, frame, stack, number, settings, region)
+        if empty:
+            yield Notice(
+                f"{stack.name}, frame {number}: {empty} plane(s) have one value in every pixel; "
+                "they have nothing to segment and stay empty."
+            )
+        yield FramePrediction(
+            position=stack.frame_numbers.index(number),
+            number=number,
+            count=len(numbers),
+            segmentation=maps.segmentation,
+            distance=maps.distance,
+            instances=separate(maps.segmentation, maps.distance, separation, model.dt_bound),
+            classes=maps.classes,
+            legend=model.config.targets.legend,
+            region=None if region is None else checked_region(region, _size(stack)),
+        )
+
+
+def _predict_planes(
+    model: Model,
+    frame: NDArray[Any],
+    stack: Stack,
+    number: int,
+    settings: PredictionConfig,
+    region: Part | None,
+) -> tuple[Maps, int]:
+    """Predict the one plane of a frame, or each of a volume; also how many were constant."""
+    name = f"{stack.name}, frame {number}"
+    volume = "Z" in stack.axes[1:]
+    planes = frame if volume else frame[None]
+    made, empty = [], 0
+    for plane in planes:
+        if is_constant(frame_tensor(plane, name, model.frame_channels, standardization="plain")):
+            empty += 1
+            size = plane.shape[:2]
+            made.append(_nothing(sides(checked_region(region, size)) if region else size, model))
+        else:
+            made.append(predict_maps(model, plane, prediction=settings, name=name, region=region))
+    if not volume:
+        return made[0], empty
+    classes = [maps.classes for maps in made if maps.classes is not None]
+    together = Maps(
+        np.stack([maps.segmentation for maps in made]),
+        np.stack([maps.distance for maps in made]),
+        np.stack(classes) if classes else None,
+    )
+    return together, empty
+
+
+def _check_memory(
+    model: Model, stack: Stack, settings: PredictionConfig, region: Part | None
+) -> None:
+    """Refuse frames whose image, maps and objects would not fit into the memory that is left."""
+    height, width = _size(stack)
+    rows, columns = sides(checked_region(region or (slice(None), slice(None)), (height, width)))
+    planes = stack.shape[stack.axes.index("Z") - 1] if "Z" in stack.axes[1:] else 1
+    of_image = (_IMAGE_BYTES + stack.dtype.itemsize) * model.frame_channels
+    of_maps = _OBJECT_BYTES + 4 * model.network.outputs * (2 + settings.symmetries)
+    needed = height * width * of_image + rows * columns * planes * of_maps
+    free = available_bytes()
+    if needed > free:
+        side = int(math.sqrt(free / (of_image + of_maps * planes))) // 64 * 64
+        lengths = (rows, columns) if planes == 1 else (planes, rows, columns)
+        raise ValueError(
+            f"{stack.name}: segmenting {' x '.join(map(str, lengths))} pixels at once takes about "
+            f"{in_bytes(needed)} of memory, {in_bytes(free)} are free. About {side} x {side} pixels"
+            f"{'' if planes == 1 else ' a plane'} would fit: predict a region of that size, crop the frames "
+            "or scale them down, or free some memory."
+        )
+
+
+def _size(stack: Stack) -> tuple[int, int]:
+    rows = stack.axes.index("Y") - 1
+    return stack.shape[rows], stack.shape[rows + 1]
+
+
+def _nothing(shape: tuple[int, ...], model: Model) -> Maps:
+    zeros = np.zeros(shape, np.float32)
+    classes = None if model.config.network.classes <= 2 else zeros.astype(np.uint8)
+    return Maps(zeros, zeros.copy(), classes)
+
+
+def predict_image(
+    model: Model, image: NDArray[Any], *, tile: int | None = None, name: str = "The image"
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Segment one image; `predict_maps` without the classes.
+
+    Returns
+    -------
+    segmentation, distance
+        Each (H, W) float32, as in `Maps`.
+    """
+    maps = predict_maps(model, image, tile=tile, name=name)
+    return maps.segmentation, maps.distance
+
+
+def predict_maps(
+    model: Model,
+    image: NDArray[Any],
+    *,
+    tile: int | None = None,
+    prediction: PredictionConfig | None = None,
+    name: str = "The image",
+    region: Part | None = None,
+) -> Maps:
+    """Segment one image.
+
+    Parameters
+    ----------
+    model
+        From `load_model`.
+    image
+        (H, W) or (H, W, C), any real type, any size that has pixels at every level.
+    tile
+        Side of the tiles in pixels, 0 for the whole image; None takes that of ``prediction``.
+    prediction
+        Tiles, overlap and symmetries; None takes what the model was trained with.
+    name
+        For the error messages.
+    region
+        Rows and columns, slices in pixels; None takes the whole image.
+
+    Returns
+    -------
+    Maps
+        Each (H, W), or the size of the region.
+
+    Raises
+    ------
+    ValueError
+        If the image does not fit the network, is too small for its levels, is not finite, or
+        has no pixel in the region.
+
+    Notes
+    -----
+    Statistics are those of the whole image, also for a region, whose answer is the same part of the
+    answer for the whole.  Without overlap, tiles begin on the network's stride and
+    are read with a halo that covers its receptive field: tiled equals untiled.  With overlap, the
+    network sees each window alone, and probabilities and distances of all windows on a pixel are
+    averaged.  So are those of the symmetries.
+    """
+    settings = _settings(model, prediction, tile)
+    how = model.config.network.standardization
+    frame = frame_tensor(image, name, model.frame_channels, standardization=how)[None]
+    size = (frame.shape[-2], frame.shape[-1])
+    part = checked_region(region or (slice(None), slice(None)), size)
+    turns = SYMMETRIES[: settings.symmetries]
+    answers = [
+        turn.undo(frame_answer(model, turn.apply(frame), settings, turn.part(part, size)))
+        for turn in turns
+    ]
+    maps = average_maps(answers, model)
+    if not (np.isfinite(maps.segmentation).all() and np.isfinite(maps.distance).all()):
+        raise ValueError(
+            f"{name}: {model.path.name} gives values that are NaN or infinite, so there is nothing to "
+            "separate. Its weights are damaged or its training had failed: choose another model."
+        )
+    return maps
+
+
+def _settings(
+    model: Model, prediction: PredictionConfig | None, tile: int | None
+) -> PredictionConfig:
+    settings = prediction or model.config.prediction
+    return settings if tile is None else settings.changed(tile=tile)
+
+
+_MISFITS = 3
+
+
+def predict_readable(
+    model: Model, stack: Stack, *, frames: Sequence[int] | None = None, **options: Any
+) -> Generator[FramePrediction | FrameSkipped | Notice, None, None]:
+    """Segment a stack as `predict`, but leave out frames that cannot be read or do not fit.
+
+    Parameters
+    ----------
+    model, stack, frames, options
+        As those of `predict`.
+
+    Yields
+    ------
+    FramePrediction, Notice
+        As `predict`.
+    FrameLeftOut
+        In the place of a frame that was left out.
+
+    Raises
+    ------
+    ValueError, OSError
+        If no frame can be predicted; where the first ones can be read but all fail for one reason,
+        as with a model for other channels, at once.
+    """
+    numbers = tuple(stack.frame_numbers if frames is None else frames)
+    done, first = 0, None
+    misfits: list[str] = []
+    for number in numbers:
+        try:
+            for event in predict(model, stack, frames=[number], **options):
+                if isinstance(event, FramePrediction):
+                    done += 1
+                    event = dataclasses.replace(event, count=len(numbers))
+                yield event
+        except (ValueError, OSError) as error:
+            first = first or error
+            if len(numbers) == 1:
+                raise
+            if not done and _readable(stack, number):
+                misfits.append(alike(str(error)))
+                if len(misfits) == _MISFITS and len(set(misfits)) == 1:
+                    raise
+            position = stack.frame_numbers.index(number)
+            yield FrameSkipped(position, number, len(numbers), str(error))
+    if first is not None and not done:
+        raise ValueError(
+            f"None of the {len(numbers)} frames of {stack.name} could be predicted. The first: {first}"
+        ) from first
+
+
+def _readable(stack: Stack, number: int) -> bool:
+    try:
+        stack.frame(number)
+    except (ValueError, OSError):
+        return False
+    return True
+
+
+_ENOUGH = 1 << 17  # pixels; the mean over a regular grid of these is as good as that over all
+
+
+def frame_uncertainty(probability: NDArray[np.floating], *, pixels: int = _ENOUGH) -> float:
+    """Return the mean entropy of a frame's pixels, in bits.
+
+    Parameters
+    ----------
+    probability
+        Floating point (H, W) or (Z, H, W), 0 to 1: probability of cell.  NaN, where nothing is
+        predicted, is left out.
+    pixels
+        About how many pixels to look at, on a regular grid.
+
+    Returns
+    -------
+    float
+        0 (sure of every pixel) to 1 (every pixel is 0.5); NaN where nothing is predicted.
+
+    Raises
+    ------
+    ValueError
+        If the values are no floating point numbers, or below 0 or above 1.
+
+    Notes
+    -----
+    The entropy of one pixel is what its label would tell on average, so that the frame with the
+    largest mean teaches most for the same number of pixels.  Unlike the distance from 0.5 it counts
+    a pixel of 0.1 for half a bit: a network that hesitates everywhere is worse than one that does
+    so on the borders only.  The mean runs over all pixels and not over objects, so that frames of
+    one stack compare also where no object was found.  Neighbouring pixels say much the same, which
+    is why a grid of them is enough: 1 ms for any size of frame.
+    """
+    if not np.issubdtype(probability.dtype, np.floating):
+        raise ValueError(
+            f"The probability is of type {probability.dtype}; it is floating point from 0 to 1. "
+            "Give the network's map, not the cells that were cut from it."
+        )
+    grid = probability[
+        tuple(slice(None, None, _step(probability, pixels)) for _ in probability.shape)
+    ]
+    known = grid[~np.isnan(grid)].astype(np.float32)
+    if not known.size:
+        return float("nan")
+    if known.min() < 0 or known.max() > 1:
+        raise ValueError(
+            f"The probability runs from {known.min():g} to {known.max():g}; it lies between 0 and 1. "
+            "Give the network's map after its last step."
+        )
+    # 0 log 0 is 0
+    inside, outside = np.maximum(known, 1e-30), np.maximum(1 - known, 1e-30)
+    entropy = -(known * np.log2(inside) + (1 - known) * np.log2(outside))
+    return float(np.clip(entropy.mean(dtype=np.float64), 0.0, 1.0))
+
+
+def _step(probability: NDArray[np.floating], pixels: int) -> int:
+    """Every how many pixels of each axis, so that not much more than `pixels` are left."""
+    return max(1, int((probability.size / max(1, pixels)) ** (1 / probability.ndim)))

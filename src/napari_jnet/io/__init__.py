@@ -1,0 +1,1 @@
+"""Stacks and results on disk, read lazily; knows no project."""

@@ -1,0 +1,267 @@
+"""Arrays that are already in memory (or lazy, such as dask arrays) as stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_jnet.files import FileError
+from napari_jnet.io.meaning import StoredLabels
+from napari_jnet.io.stack import Stack
+from napari_jnet.labels import LabelKind
+
+AXES = {
+    2: ("YX",),
+    3: ("TYX", "ZYX", "CYX", "YXC"),
+    4: ("TZYX", "TCYX", "CTYX", "ZCYX", "CZYX", "ZTYX", "TYXC", "ZYXC"),
+}
+
+
+"""Number of dimensions -> the axes that such an image may have."""
+
+
+_UNKNOWN = "IQ"  # of tifffile: pages, and a dimension of which nothing is known
+
+
+class StackUnsure(FileError):
+    """A file does not tell which image is meant, or what its dimensions are; somebody has to say.
+
+    Attributes
+    ----------
+    parameter
+        Of `open_stack`, and with two dashes of the command line: "axes" or "series".
+    choices
+        Its possible values, as text.
+    """
+
+    def __init__(self, text: str, parameter: str, choices: tuple[str, ...]) -> None:
+        super().__init__(text)
+        self.parameter = parameter
+        self.choices = choices
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How the dimensions of a stored image become frames.
+
+    Attributes
+    ----------
+    axes
+        Of the stack, frames first, channels last: "TYX", "ZYX", "TYXC", "ZYXC" or "TZYX".
+    along
+        The stored dimension that runs through the frames; None where there is one frame only.
+    order
+        How the other dimensions are transposed into a frame.
+    shape
+        Of a frame.
+    count
+        Number of frames.
+    spatial, spatial_shape
+        The stored axes without channels, in the stored order, and their sizes: those of labels that
+        lie beside the image.
+    """
+
+    axes: str
+    along: int | None
+    order: tuple[int, ...]
+    shape: tuple[int, ...]
+    count: int
+    spatial: str
+    spatial_shape: tuple[int, ...]
+
+    @property
+    def plain(self) -> tuple[int, ...]:
+        """Shape of a frame without channels: (H, W) or (Z, H, W)."""
+        return self.shape[:-1] if self.axes.endswith("C") else self.shape
+
+    def frame(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """Transpose what is stored of a frame into (H, W), (H, W, C) or (Z, H, W)."""
+        return stored.transpose(self.order)
+
+
+def check_axes(axes: str, shape: tuple[int, ...], name: str) -> str:
+    """Return axes that somebody has said, in capital letters, "S" as "C".
+
+    Raises
+    ------
+    ValueError
+        If they are impossible for an image of this shape.
+    """
+    letters = axes.strip().upper().replace("S", "C")
+    known = AXES.get(len(shape), ())
+    if len(letters) != len(shape) or set(letters) - set("TZCYX") or len({*letters}) < len(letters):
+        fault = "one of T, Z, C, Y and X for each dimension, none twice"
+    elif "Y" not in letters or letters.find("Y") > letters.find("X"):
+        fault = "rows and columns among them, Y before X"
+    elif {*"TZC"} <= {*letters}:
+        fault = "no channels where there are both T and Z"
+    else:
+        return letters
+    choices = f", such as {', '.join(known)}" if known else ""
+    raise ValueError(
+        f"The axes {axes!r} do not fit {name}, whose size is {size_text(shape)}; axes are "
+        f"{fault}. Give {len(shape)} letters{choices}."
+    )
+
+
+def arrange(axes: str, shape: tuple[int, ...], name: str) -> Arrangement:
+    """Say how an image becomes frames.
+
+    Time runs through the frames; without it, the sections of a volume do.  Channels belong to a
+    frame, and are never frames.
+
+    Parameters
+    ----------
+    axes
+        One letter for each stored dimension, as tifffile names them.  A first one that is unknown
+        ("I", "Q") is taken for time.
+    shape
+        As stored.
+    name
+        Of the image, for errors.
+
+    Raises
+    ------
+    StackUnsure
+        If the axes are not known well enough.
+    ValueError
+        If the image is no stack.
+    """
+    letters = axes.upper().replace("S", "C")
+    if letters[:1] in [*_UNKNOWN] and "T" not in letters:
+        letters = f"T{letters[1:]}"
+    unsure = len({*letters}) < len(letters) or bool(set(letters) - set("TZCYX"))
+    if unsure or not {*"YX"} <= {*letters} or {*"TZC"} <= {*letters}:
+        choices = AXES.get(len(shape), ())
+        what = (
+            f"{name} has axes {axes or 'unknown'} and size {size_text(shape)}; a stack has rows and "
+            "columns, with time, sections, both of these, or channels and one of them."
+        )
+        if not choices:
+            raise ValueError(f"{what} Save one channel, or one time point, as a file of its own.")
+        remedy = f"Say what its dimensions are (--axes): {', '.join(choices)}."
+        raise StackUnsure(f"{what} {remedy}", "axes", choices)
+    if 0 in shape:
+        raise ValueError(f"{name} has size {size_text(shape)}; a stack needs at least one pixel.")
+    first = next((letter for letter in "TZ" if letter in letters), "")
+    along = letters.index(first) if first else None
+    rest = letters.replace(first, "") if first else letters
+    frame = "".join(letter for letter in "ZYXC" if letter in rest)
+    sizes = dict(zip(letters, shape, strict=True))
+    return Arrangement(
+        axes=f"{first or 'T'}{frame}",
+        along=along,
+        order=tuple(rest.index(letter) for letter in frame),
+        shape=tuple(int(sizes[letter]) for letter in frame),
+        count=int(sizes[first]) if first else 1,
+        spatial=letters.replace("C", ""),
+        spatial_shape=tuple(int(sizes[letter]) for letter in letters if letter != "C"),
+    )
+
+
+def size_text(shape: tuple[int, ...]) -> str:
+    """Write a size: "5 × 96 × 96"."""
+    return " × ".join(str(n) for n in shape)
+
+
+def guess_axes(shape: tuple[int, ...]) -> str:
+    """Return the likely axes of an array: colours last if there are 3 or 4, frames first.
+
+    Raises
+    ------
+    ValueError
+        If the array has fewer than two or more than four dimensions.
+    """
+    colour = len(shape) >= 3 and shape[-1] in (3, 4) and shape[-2] > 4
+    guessed = {2: "YX", 3: "YXC" if colour else "TYX", 4: "TYXC" if colour else "TZYX"}
+    if len(shape) not in guessed:
+        raise ValueError(
+            f"The array has shape {shape}; a stack has two to four dimensions. "
+            "Choose one channel or one time point first."
+        )
+    return guessed[len(shape)]
+
+
+def array_stack(
+    array: Any,
+    *,
+    name: str = "image",
+    axes: str | None = None,
+    labels: Any = None,
+    kind: LabelKind | str | None = None,
+) -> Stack:
+    """Make a stack of an array, and of its labels where there are any.
+
+    Parameters
+    ----------
+    array
+        Numpy array, or anything with shape, dtype and indexing; it is read frame by frame.
+    name
+        For people.
+    axes
+        One letter for each dimension, of T, Z, C, Y and X, such as "TYX" or "TCYX"; None guesses
+        with `guess_axes`.
+    labels
+        Array of integers with the axes of the image but channels; it becomes the annotation "labels".
+        0 is background in a frame where something is labelled, a frame without labels is not
+        annotated, and -1 is unknown.
+    kind
+        What the labels mean: "instances", "classes" or "scribbles".  None: decided from all labels
+        when they are asked for, as `open_stack` does.
+
+    Raises
+    ------
+    ValueError
+        If the axes do not fit the array, or the labels do not cover the same pixels.
+    """
+    shape = tuple(int(n) for n in array.shape)
+    what = f"the array {name!r}"
+    axes = guess_axes(shape) if axes is None else check_axes(axes, shape, what)
+    found = arrange(axes, shape, what)
+    annotations = {}
+    if labels is not None:
+        size = tuple(int(n) for n in labels.shape)
+        if size != found.spatial_shape:
+            raise ValueError(
+                f"The labels of {name!r} have size {size_text(size)}, the image "
+                f"{size_text(found.spatial_shape)}; both must cover the same pixels."
+            )
+        read = _reader(labels, arrange(found.spatial, size, f"the labels of {name!r}"))
+        stored = StoredLabels(
+            "labels",
+            f"The labels of {name!r}",
+            lambda: {number: partial(read, number) for number in range(found.count)},
+            lambda number: f"The labels of {name!r}, frame {number}",
+            ndim=len(found.plain),
+            pages=True,
+        )
+        annotations["labels"] = stored.annotation(None if kind is None else LabelKind(kind))
+    spatial = len(found.axes.replace("C", ""))
+    return Stack(
+        name=name,
+        format="array",
+        path=None,
+        axes=found.axes,
+        frame_numbers=tuple(range(found.count)),
+        shape=found.shape,
+        dtype=np.dtype(array.dtype),
+        read=_reader(array, found),
+        annotations=annotations,
+        scale=(1.0,) * spatial,
+        units=("pixel",) * spatial,
+    )
+
+
+def _reader(array: Any, found: Arrangement) -> Callable[[int], NDArray[Any]]:
+    def read(number: int) -> NDArray[Any]:
+        if found.along is None:
+            return found.frame(np.asarray(array))
+        index = (slice(None),) * found.along + (number,) if found.along else number
+        return found.frame(np.asarray(array[index]))
+
+    return read

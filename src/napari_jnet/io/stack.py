@@ -1,0 +1,479 @@
+"""Stacks of frames and their annotations, read lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_jnet.config import NetworkConfig
+from napari_jnet.labels import UNKNOWN, LabelKind, _Value, known_labels
+
+
+class LabelsUnsure(ValueError):
+    """What labels mean cannot be told from the files; somebody has to say.
+
+    Attributes
+    ----------
+    parameter
+        Of `open_stack`, and with two dashes of the command line: "kind", "truth" or "unlabelled".
+    choices
+        Its possible values.
+    fact
+        What the files hold, in a sentence; the message adds how to choose.
+    """
+
+    def __init__(self, fact: str, remedy: str, parameter: str, choices: tuple[str, ...]) -> None:
+        super().__init__(f"{fact} {remedy}")
+        self.fact = fact
+        self.parameter = parameter
+        self.choices = choices
+
+
+class Deferred(Generic[_Value]):
+    """A field of a dataclass that is given as a value, or as a function asked for it once."""
+
+    def __init__(self, *default: _Value) -> None:
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> _Value:
+        if instance is None:  # the dataclass looks for a default
+            if not self._default:
+                raise AttributeError(self._name)
+            return self._default[0]
+        value = instance.__dict__[self._name]
+        if callable(value):
+            value = instance.__dict__[self._name] = value()
+        return cast(_Value, value)
+
+    def __set__(self, instance: Any, value: _Value | Callable[[], _Value]) -> None:
+        instance.__dict__[self._name] = value
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Annotation:
+    """The labels of some frames of a stack, read when they are asked for.
+
+    Where what labels mean is decided from the labels, ``kind``, ``frame_numbers`` and what follows
+    from them are given as functions: they are asked, and may read all labels, at the first use.
+
+    Attributes
+    ----------
+    name
+        "gold", "silver", "labels", ...
+    kind
+        What the numbers mean, before `read` (which gives unknown pixels as `UNKNOWN`).
+    frame_numbers
+        Annotated frames, ascending.
+    read
+        Frame number -> labels, int32, (H, W) or (Z, H, W); 0 = background, objects or classes from 1,
+        `UNKNOWN` elsewhere.
+    partial
+        Annotated frames where only some objects are annotated: the rest of the frame is unknown.
+    path
+        The file or folder of the labels.
+    read_legend
+        Reads `legend`.
+    empty
+        Annotated frames without any object: all of the frame is background.
+    ignored
+        Frames that have labels in the file, but none that count: they are not annotated.
+    by_plane
+        Frames of a volume annotated by a file for each plane, whose objects are planar: a number in two
+        planes is two objects.
+    reason
+        Why the labels are of this kind, a part of a sentence; "" where the format says so.
+    decide
+        Makes the same annotation with what somebody says: kind, and what pixels without a label
+        are ("background" or "unknown"); None where the files decide.  None: nothing can be said.
+
+    Raises
+    ------
+    LabelsUnsure
+        By ``kind``, ``frame_numbers`` and `frame`, if the labels do not tell what they mean.
+    ValueError, FileNotFoundError
+        By the same, if the files are damaged, or no labels of this stack.
+    """
+
+    name: str
+    kind: Deferred[LabelKind] = Deferred()
+    frame_numbers: Deferred[tuple[int, ...]] = Deferred()
+    read: Callable[[int], NDArray[np.int32]]  # type: ignore[misc]  # the fields before have no default
+    partial: Deferred[frozenset[int]] = Deferred(frozenset())
+    path: Path | None = None
+    read_legend: Callable[[], tuple[tuple[str, str], ...]] = tuple
+    empty: Deferred[frozenset[int]] = Deferred(frozenset())
+    ignored: Deferred[tuple[int, ...]] = Deferred(())
+    by_plane: Deferred[frozenset[int]] = Deferred(frozenset())
+    reason: Deferred[str] = Deferred("")
+    decide: Callable[[LabelKind | None, str | None], Annotation] | None = None
+
+    @property
+    def legend(self) -> tuple[tuple[str, str], ...]:
+        """(name, "#rrggbb") of each class from 0, where the files say so; may read all masks."""
+        return self.read_legend()
+
+    def frame(self, number: int) -> NDArray[np.int32]:
+        """Read the labels of one frame.
+
+        Raises
+        ------
+        ValueError
+            If the frame is not annotated.
+        """
+        if number not in self.frame_numbers:
+            known = ", ".join(str(n) for n in self.frame_numbers)
+            raise ValueError(
+                f"Frame {number} is not annotated in {self.name!r}; annotated frames are {known}."
+            )
+        return self.read(number)
+
+    def summary(self, frames: Sequence[int] | None = None) -> str:
+        """Describe in a line what the labels mean, why, and in which frames.
+
+        Reads all labels, unless the frames of interest are given.
+        """
+        parts = [f"{self.kind}{f' ({self.reason})' if self.reason else ''}"]
+        if self.path is not None:
+            parts.append(str(self.path))
+        if frames is not None:
+            return "; ".join([*parts, f"frames: {_numbers(frames)}"])
+        parts.append(f"annotated frames: {_numbers(self.frame_numbers)}")
+        for words, numbers in (
+            ("partly annotated, the rest is unknown", sorted(self.partial)),
+            ("without objects", sorted(self.empty - self.partial)),
+            ("not used, as nothing is labelled", self.ignored),
+        ):
+            if numbers:
+                parts.append(f"{words}: {_numbers(numbers)}")
+        return "; ".join(parts)
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    """Write frame numbers as "9 (2, 5, 21, ...)" or "84 (0 to 83)"."""
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[0] + len(numbers))):
+        return f"{len(numbers)} ({numbers[0]} to {numbers[-1]})"
+    shown = ", ".join(map(str, numbers[:24]))
+    return f"{len(numbers)} ({shown}{', ...' if len(numbers) > 24 else ''})"
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Frames of one sequence, volume or folder, read when they are asked for.
+
+    Attributes
+    ----------
+    name
+        For people: "DIC-C2DH-HeLa 01".
+    axes
+        One letter an axis, frames first: "TYX", "ZYX", "TYXC", "TZYX".
+    frame_numbers
+        As in the file names, ascending; sections count from 0.
+    shape
+        Of one frame, channels last: (H, W), (H, W, C) or (Z, H, W).
+    dtype
+        Of the stored frames.
+    read
+        Frame number -> the frame as stored.
+    annotations
+        By name; the first one is what a user would expect to train on, unless `candidates`.
+    scale, units
+        One an axis of `axes` without C; 1 and "pixel" where the file does not say.
+    digits
+        Digits of the frame numbers in the file names (CTC).
+    sequence
+        "01" for a CTC sequence.
+    candidates
+        Whether the annotations are files of which only one is meant, and nothing says which.
+    given_axes, series
+        As they were given to `open_stack`: the axes that are stored, and the number of the image in
+        its file; "" and None where the file itself decided.
+    notes
+        What was decided in opening it, in words: such as which of several images this is.
+    """
+
+    name: str
+    format: str
+    path: Path | None
+    axes: str
+    frame_numbers: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    read: Callable[[int], NDArray[Any]]
+    annotations: Mapping[str, Annotation] = field(default_factory=dict)
+    scale: tuple[float, ...] = ()
+    units: tuple[str, ...] = ()
+    digits: int = 3
+    sequence: str = ""
+    candidates: bool = False
+    given_axes: str = ""
+    series: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.dtype.kind not in "buif":
+            what = "complex numbers" if self.dtype.kind == "c" else "no numbers"
+            raise ValueError(
+                f"{self.path or self.name} holds {what} ({self.dtype}); frames are integers or "
+                "floats. Save what is to be segmented, such as the magnitude, as an image of its own."
+            )
+
+    def __len__(self) -> int:
+        return len(self.frame_numbers)
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What `open_stack` was told besides the path: its keyword arguments."""
+        told = {
+            "sequence": self.sequence or None,
+            "axes": self.given_axes or None,
+            "series": self.series,
+        }
+        return {name: value for name, value in told.items() if value is not None}
+
+    def frame(self, number: int) -> NDArray[Any]:
+        """Read one frame; a number that the stack does not have raises `ValueError`."""
+        if number not in self.frame_numbers:
+            first, last = self.frame_numbers[0], self.frame_numbers[-1]
+            raise ValueError(
+                f"{self.name} has no frame {number}; its {len(self)} frames run from {first} to {last}."
+            )
+        return self.read(number)
+
+    def annotation(self, name: str | None = None) -> Annotation:
+        """Return the annotation of this name (the first one if None); raises `ValueError`.
+
+        Of several `candidates` one must be named, else `LabelsUnsure` is raised.
+        """
+        if not self.annotations:
+            raise ValueError(
+                f"{self.name} has no annotation; training and evaluation need labels, "
+                "such as a GT/SEG folder beside the frames."
+            )
+        if name is None and self.candidates and len(self.annotations) > 1:
+            names = tuple(self.annotations)
+            raise LabelsUnsure(
+                f"{self.name} has several labels: {', '.join(names)}.",
+                f"Say which are meant, such as --truth {names[0]}.",
+                "truth",
+                names,
+            )
+        if name is None:
+            return next(iter(self.annotations.values()))
+        if name not in self.annotations:
+            raise ValueError(
+                f"{self.name} has no annotation {name!r}; it has {', '.join(self.annotations)}."
+            )
+        return self.annotations[name]
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatedFrame:
+    """One 2-D image and what is known of it: what a network is trained or scored on.
+
+    Attributes
+    ----------
+    name
+        For people, unique within a training: "01/t002".
+    image
+        (H, W) or (H, W, C), any real dtype.
+    labels
+        (H, W) int32: 0 = background, objects or classes from 1, `UNKNOWN` where nobody knows.  Other
+        integers and booleans become int32, as `known_labels` says.
+    kind
+        INSTANCES or CLASSES; scribbles are classes with unknown pixels.
+    role
+        "training", "validation" or "" (the split decides).
+    legend
+        (name, "#rrggbb") of each class from 0, where known.
+    origin
+        What its labels mean and why, and where they come from, in a line; "" where that is not known.
+    volume
+        Name of the volume that this is a section of, "" for a frame of its own.  Sections beside each
+        other look alike, so that they are for the same: for training, or for validation.
+    section
+        Number of the section in its volume.
+    """
+
+    name: str
+    image: NDArray[Any]
+    labels: NDArray[np.int32]
+    kind: LabelKind = LabelKind.INSTANCES
+    role: str = ""
+    legend: tuple[tuple[str, str], ...] = ()
+    origin: str = ""
+    volume: str = ""
+    section: int = 0
+
+    def __post_init__(self) -> None:
+        if self.image.shape[:2] != self.labels.shape:
+            raise ValueError(
+                f"{self.name}: the image has {self.image.shape[:2]} pixels, its labels {self.labels.shape}; "
+                "both must cover the same pixels. Check that the labels belong to this image."
+            )
+        if self.labels.dtype != np.int32 or self.labels.min(initial=0) < UNKNOWN:
+            try:
+                labels = known_labels(self.labels, self.kind)
+            except ValueError as error:
+                raise ValueError(f"{self.name}: {error}") from error
+            object.__setattr__(self, "labels", labels)  # frozen
+
+
+def frame_label(axes: str, number: int, digits: int = 3) -> str:
+    """Return the short name of a frame: "t002", or "z002" where the first of the axes is Z."""
+    return f"{'z' if axes[:1].upper() == 'Z' else 't'}{number:0{digits}d}"
+
+
+def frame_name(stack: Stack, number: int) -> str:
+    """Return the name of a frame for people: "01/t002", "train-volume/z07"."""
+    where = stack.sequence or stack.name
+    return f"{where}/{frame_label(stack.axes, number, stack.digits)}"
+
+
+def plane_name(frame: str, plane: int, planes: int) -> str:
+    """Return the name of a plane of a volume for people: "01/t002 z05"."""
+    return f"{frame} z{plane:0{max(2, len(str(planes - 1)))}d}"
+
+
+def is_plane(frame: AnnotatedFrame) -> bool:
+    """Tell whether a frame is a plane of a volume that is one frame of its stack."""
+    return bool(frame.volume) and frame.name.startswith(f"{frame.volume} ")
+
+
+def section_of(stack: Stack, number: int, plane: int | None = None) -> tuple[str, int]:
+    """Return which volume a frame, or a plane of it, is a section of, and its number there.
+
+    ("", number) where it is of none.
+    """
+    if plane is not None:
+        return frame_name(stack, number), plane
+    return (stack.sequence or stack.name) if stack.axes[0] == "Z" else "", number
+
+
+def annotated_frames(
+    stack: Stack, annotation: str | None = None, frames: Sequence[int] | None = None
+) -> list[AnnotatedFrame]:
+    """Read annotated frames; volumes become planes, planes with nothing known are left out.
+
+    Parameters
+    ----------
+    stack
+        Where the frames come from.
+    annotation
+        Name of the annotation; None takes the first.
+    frames
+        Frame numbers; None takes all annotated ones.
+
+    Returns
+    -------
+    list of AnnotatedFrame
+        In the order of `frames`.
+
+    Raises
+    ------
+    ValueError
+        If a frame does not exist or is not annotated, an image and its labels differ in size, or
+        nothing is known in any of the frames.
+    """
+    chosen = stack.annotation(annotation)
+    numbers = chosen.frame_numbers if frames is None else tuple(frames)
+    _check_numbers(stack, chosen, numbers)
+    origin = chosen.summary(frames)
+    found = [frame for number in numbers for frame in _planes(stack, chosen, number, origin)]
+    if not found:
+        raise ValueError(
+            f"The annotation {chosen.name!r} of {stack.name} has no labelled pixel in the "
+            "chosen frames; annotate at least one cell, or choose other frames."
+        )
+    return found
+
+
+def _check_numbers(stack: Stack, annotation: Annotation, numbers: Sequence[int]) -> None:
+    for number in numbers:
+        if number not in annotation.frame_numbers:
+            known = ", ".join(f"{n:0{stack.digits}d}" for n in annotation.frame_numbers)
+            where = f" ({annotation.path})" if annotation.path else ""
+            raise ValueError(
+                f"The annotation {annotation.name!r} of {stack.name}{where} has nothing for frame "
+                f"{number:0{stack.digits}d}; annotated frames are {known}."
+            )
+
+
+def _planes(stack: Stack, annotation: Annotation, number: int, origin: str) -> list[AnnotatedFrame]:
+    image, labels = stack.frame(number), annotation.frame(number)
+    name = frame_name(stack, number)
+    spatial = image.shape[: labels.ndim]
+    if spatial != labels.shape:
+        raise ValueError(
+            f"{name}: the image has {spatial} pixels, its labels {labels.shape}; "
+            "both must cover the same pixels. Check that the labels belong to this image."
+        )
+    kind = LabelKind.CLASSES if annotation.kind is LabelKind.SCRIBBLES else annotation.kind
+    if labels.ndim == 2:
+        parts = [(name, image, labels, section_of(stack, number))]
+    else:
+        planes = labels.shape[0]
+        parts = [
+            (plane_name(name, z, planes), image[z], labels[z], section_of(stack, number, z))
+            for z in range(planes)
+        ]
+    legend = annotation.legend
+    return [
+        AnnotatedFrame(n, i, t, kind, "", legend, origin, *section)
+        for n, i, t, section in parts
+        if (t != UNKNOWN).any()
+    ]
+
+
+def misfit(
+    network: NetworkConfig, name: str, *, kind: LabelKind, largest: int, channels: int
+) -> str:
+    """Say why a trained network cannot learn from such frames; "" where it can.
+
+    Parameters
+    ----------
+    network
+        That of the model, as it was trained.
+    name
+        What the model is called in the sentence.
+    kind
+        What the labels mean; scribbles count as classes.
+    largest
+        Largest class in the labels, 0 = background; of no account for instances.
+    channels
+        Of the images; 1 where they are grey.
+
+    Returns
+    -------
+    str
+        Both numbers, and what can be done instead.
+    """
+    instead = "or train from scratch"
+    if channels != network.in_channels:
+        return (
+            f"The images have {_count(channels, 'channel')}, {name} was trained on "
+            f"{network.in_channels}. Start from a model of such images, {instead}."
+        )
+    if kind is LabelKind.INSTANCES and network.classes > 2:
+        return (
+            f"The labels are cells, each with its own number, {name} was trained with "
+            f"{network.classes} classes. Start from a model of cells, {instead}."
+        )
+    if kind is not LabelKind.INSTANCES and largest > 1 and largest >= network.classes:
+        return (
+            f"The labels hold {largest + 1} classes, {name} was trained with "
+            f"{_count(network.classes, 'class', 'classes')}. Start from a model of the same classes, "
+            f"{instead}."
+        )
+    return ""
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"

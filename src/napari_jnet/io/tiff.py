@@ -1,0 +1,472 @@
+"""TIFF files: what the header says, pages read one at a time, and errors that name the file."""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_jnet.files import FileError, check_room, reading
+from napari_jnet.io.axes import StackUnsure, size_text
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+
+
+_LARGEST_PIXEL_UM = 50.0
+
+
+_POSITIONS = "RPMVJK"  # a dimension of these is a choice of images, not frames of one
+
+
+_MICROMETERS = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3}
+
+
+# unit in files -> what it becomes here, and how many micrometers it is
+_LENGTHS: dict[str, tuple[str, float]] = {
+    **dict.fromkeys(
+        ("um", "µm", "μm", "âµm", "\\u00b5m", "micron", "microns"), ("micrometer", 1.0)
+    ),
+    **dict.fromkeys(
+        ("micrometer", "micrometers", "micrometre", "micrometres"), ("micrometer", 1.0)
+    ),
+    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre"), ("nanometer", 1e-3)),
+    **dict.fromkeys(("å", "angstrom"), ("nanometer", 1e-4)),
+    "pm": ("nanometer", 1e-6),
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre"), ("millimeter", 1e3)),
+    **dict.fromkeys(("cm", "centimeter"), ("micrometer", 1e4)),
+    **dict.fromkeys(("m", "meter"), ("micrometer", 1e6)),
+    **dict.fromkeys(("in", "inch", "inches"), ("micrometer", 25400.0)),
+}
+
+
+_OME_UNITS = {"nanometer": "nm", "micrometer": "µm", "millimeter": "mm"}
+
+
+_TIMES = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
+    **dict.fromkeys(("us", "µs", "μs", "usec"), 1e-6),
+    "ns": 1e-9,
+    **dict.fromkeys(("min", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+}
+
+
+_FILE_NAME = re.compile(r"""FileName\s*=\s*["']([^"']*)["']""")
+
+
+Step = tuple[float, str]
+
+
+@dataclass(frozen=True, eq=False)
+class TiffHeader:
+    """An image of a TIFF file, as far as its header tells.
+
+    Attributes
+    ----------
+    shape, dtype
+        As `read_tiff` gives it.
+    axes
+        One letter a dimension, as tifffile names them ("I" and "Q" are unknown, "S" are samples).
+    steps
+        "T", "Z", "Y", "X" -> how far it is from one to the next, and the unit ("second",
+        "micrometer", ...); no entry where the file does not say.  Z, Y and X have one unit.
+    images
+        All images of the file, in words; several positions, say.
+    missing
+        Whether planes are missing that the header promises, for each index of the leading
+        dimensions; None where all are there.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    axes: str
+    steps: Mapping[str, Step] = field(default_factory=dict)
+    images: tuple[str, ...] = ("",)
+    missing: NDArray[np.bool_] | None = None
+
+    def step(self, axis: str) -> Step:
+        """Return the step along an axis; (1, "pixel") where the file does not say."""
+        return self.steps.get(axis, (1.0, "pixel"))
+
+    def present(self, along: int) -> tuple[int, ...]:
+        """Return the indices along a dimension at which no plane is missing."""
+        if self.missing is None or along >= self.missing.ndim:
+            return tuple(range(self.shape[along]))
+        others = tuple(axis for axis in range(self.missing.ndim) if axis != along)
+        return tuple(int(n) for n in np.flatnonzero(~self.missing.any(axis=others)))
+
+
+class _Image:
+    """One image of an open file: a series, or one of the positions that a series holds."""
+
+    def __init__(
+        self, path: Path, file: tifffile.TiffFile, series: Any, position: int | None
+    ) -> None:
+        self.path = path
+        self.series, self.position = series, position
+        first = position is not None
+        self.shape = tuple(int(n) for n in series.shape[first:])
+        self.axes = str(series.axes[first:])
+        self.dtype = np.dtype(series.dtype)
+        page = series.keyframe
+        # Programs for microscopes store intensities with the colours to show them in.
+        indexed = page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None
+        self.palette = _palette(page) if indexed and not (file.is_imagej or file.is_ome) else None
+        # tifffile gives the place of the pixels within the file that holds them
+        self.offset = None if page.parent is not file else series.dataoffset
+        self._file = file
+
+    def words(self) -> str:
+        return f"{self.axes} {size_text(self.shape)} {self.dtype}"
+
+    @property
+    def leading(self) -> tuple[int, ...] | None:
+        """The dimensions that run through the pages; None where that is not plain."""
+        images = 1 if self.position is None else self.series.shape[0]
+        count, remainder = divmod(len(self.series.pages), images)
+        for n in range(0 if remainder else len(self.shape) + 1):
+            pages, pixels = math.prod(self.shape[:n]), math.prod(self.shape[n:])
+            if pages == count and pixels == self.series.keyframe.size:
+                return self.shape[:n]
+        return None
+
+    def pages(self, leading: tuple[int, ...]) -> NDArray[np.intp]:
+        """Return the numbers of the pages, in the shape of the leading dimensions."""
+        count = math.prod(leading)
+        return np.arange(count).reshape(leading) + count * (self.position or 0)
+
+    def missing(self) -> NDArray[np.bool_] | None:
+        leading = self.leading
+        if leading is None or self.offset is not None:
+            return None
+        lost = [self.series.pages[int(n)] is None for n in self.pages(leading).ravel()]
+        return np.array(lost, bool).reshape(leading) if any(lost) else None
+
+    def read(self, along: int | None = None, index: int = 0) -> NDArray[Any]:
+        """Read all, or one index along a dimension and no other page."""
+        whole = self.shape
+        rest = whole if along is None else whole[:along] + whole[along + 1 :]
+        chosen: Any = ... if along is None else (slice(None),) * along + (index,)
+        leading = self.leading
+        by_page = leading is not None and (along is None or along < len(leading))
+        taken = rest if by_page or self.offset is not None else self.series.shape
+        check_room(self.path, math.prod(taken) * self.dtype.itemsize)
+        if self.offset is not None:
+            handle = self._file.filehandle
+            stored = handle.memmap_array(
+                self.dtype.newbyteorder(self._file.byteorder), self.series.shape, offset=self.offset
+            )
+            found = stored if self.position is None else stored[self.position]
+            return np.array(found[chosen], dtype=self.dtype)
+        if leading is None or (along is not None and along >= len(leading)):
+            found = np.asarray(self.series.asarray())
+            found = found if self.position is None else found[self.position]
+            return np.asarray(found[chosen])
+        numbers = self.pages(leading)[chosen].ravel()
+        planes = [self.series.pages[int(n)] for n in numbers]
+        if None in planes:
+            raise FileError(
+                f"{self.path} promises a plane that is not in it; the acquisition or "
+                "the export was stopped. Choose other frames, or export it again."
+            )
+        return np.stack([_pixels(plane) for plane in planes]).reshape(rest)
+
+
+def _pixels(page: Any) -> NDArray[Any]:
+    handle = page.parent.filehandle  # tifffile closes the other files of an image
+    closed = handle.closed
+    if closed:
+        handle.open()
+    try:
+        return np.asarray(page.asarray())
+    finally:
+        if closed:
+            handle.close()
+
+
+def _palette(page: Any) -> NDArray[Any]:
+    """Return the colour, (n, 3) uint8, or the grey, (n,), of each number of a palette image."""
+    table = np.asarray(page.colormap)
+    eight = (table >> 8 if table.max(initial=0) > 255 else table).astype(np.uint8).T
+    grey = (eight == eight[:, :1]).all()
+    return np.ascontiguousarray(eight[:, 0] if grey else eight)
+
+
+@contextmanager
+def _opened(path: Path, series: int | None, *, multifile: bool) -> Iterator[tuple[Any, Any, Any]]:
+    """Open a file; yields it, the image that is meant and all its images."""
+    with reading(path, "a TIFF image"), _tiff_file(path, multifile=multifile) as file:
+        images = _images(path, file)
+        if not images:
+            raise ValueError("it has no image")
+        image = _choose(path, images, series)
+        if 0 in image.shape:
+            raise ValueError(f"its image has no pixels: {image.words()}")
+        yield file, image, images
+
+
+def _tiff_file(path: Path, *, multifile: bool) -> tifffile.TiffFile:
+    file = tifffile.TiffFile(path, _multifile=False)
+    names = _FILE_NAME.findall(file.ome_metadata or "") if multifile and file.is_ome else []
+    # Other files are read from the folder of this one only.
+    if not names or any(os.path.basename(n.replace("\\", "/")) != n for n in names):
+        return file
+    file.close()
+    return tifffile.TiffFile(path)
+
+
+def _images(path: Path, file: tifffile.TiffFile) -> list[_Image]:
+    found = []
+    for series in file.series:
+        axes = str(series.axes)
+        if "Y" not in axes or "X" not in axes:
+            continue
+        several = len(axes) > 3 and axes[0] in _POSITIONS
+        positions = range(series.shape[0]) if several else (None,)
+        found += [_Image(path, file, series, position) for position in positions]
+    whole = [i for i in found if not (i.series.keyframe.is_reduced or i.series.keyframe.is_mask)]
+    return whole or found
+
+
+def _choose(path: Path, images: list[_Image], series: int | None) -> _Image:
+    words = "; ".join(f"{n} is {image.words()}" for n, image in enumerate(images, 1))
+    if series is not None:
+        if not 1 <= series <= len(images):
+            raise FileError(
+                f"{path} has no image {series}; its images are numbered from 1: {words}. Choose one "
+                "of them."
+            )
+        return images[series - 1]
+    if len(images) > 1 and images[0].series.kind in ("generic", "uniform"):
+        raise StackUnsure(
+            f"{path} holds pages of different size or type, and does not say that they are separate "
+            f"images: {words}. Choose one (--series), or save the pages alike.",
+            "series",
+            tuple(str(n) for n in range(1, len(images) + 1)),
+        )
+    return images[0]
+
+
+def read_header(
+    path: Path, *, series: int | None = None, multifile: bool = False, indices: bool = False
+) -> TiffHeader:
+    """Read shape, type, axes and pixel size of an image in a TIFF file, no pixels.
+
+    Parameters
+    ----------
+    path
+        The file.
+    series
+        Number of the image, from 1, where the file holds several; None takes the first.
+    multifile
+        Whether frames in other files that an OME file names belong to the image.
+    indices
+        Whether a palette image is meant by its numbers, as labels are, and not by its colours.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is no TIFF, damaged, or holds several images that may be frames of one.
+    """
+    with _opened(path, series, multifile=multifile) as (file, image, images):
+        number = images.index(image)
+        shape, dtype, axes = image.shape, image.dtype, image.axes
+        if image.palette is not None and not indices:
+            shape, dtype = (*shape, *image.palette.shape[1:]), image.palette.dtype
+            axes += "S" * (image.palette.ndim - 1)
+        words = tuple(other.words() for other in images)
+        return TiffHeader(
+            shape, dtype, axes, _steps(file, image, number), words, missing=image.missing()
+        )
+
+
+def read_tiff(
+    path: Path, *, series: int | None = None, multifile: bool = False, indices: bool = False
+) -> NDArray[Any]:
+    """Read a whole image of a TIFF file; parameters and errors as of `read_header`."""
+    with _opened(path, series, multifile=multifile) as (_, image, _):
+        return _shown(image, image.read(), indices=indices)
+
+
+def read_part(
+    path: Path,
+    along: int,
+    index: int,
+    *,
+    series: int | None = None,
+    multifile: bool = False,
+    indices: bool = False,
+) -> NDArray[Any]:
+    """Read one index along a dimension of an image in a TIFF file, and no page of another.
+
+    Parameters
+    ----------
+    along, index
+        Number of the dimension, as stored, and where along it.
+    path, series, multifile, indices
+        See `read_header`, also for errors.
+    """
+    with _opened(path, series, multifile=multifile) as (_, image, _):
+        if along >= len(image.shape):  # the colours of a palette
+            return _shown(image, image.read(), indices=indices)[..., index]
+        return _shown(image, image.read(along, index), indices=indices)
+
+
+def _shown(image: _Image, stored: NDArray[Any], *, indices: bool) -> NDArray[Any]:
+    return stored if image.palette is None or indices else image.palette[stored]
+
+
+# pixel size and interval
+
+
+def _steps(file: tifffile.TiffFile, image: _Image, number: int) -> dict[str, Step]:
+    imagej = file.imagej_metadata or {}
+    if file.is_ome and file.ome_metadata:
+        found = _ome_steps(file.ome_metadata, number)
+    else:
+        found = _tag_steps(image.series.keyframe, imagej)
+    lengths = {axis: found[axis] for axis in "XYZ" if axis in found}
+    if not {"X", "Y"} <= lengths.keys():
+        lengths = {}
+    steps: dict[str, Step] = {}
+    for axis, (size, unit) in lengths.items():
+        name = _LENGTHS[lengths["X"][1]][0]
+        steps[axis] = (float(f"{size * _LENGTHS[unit][1] / _MICROMETERS[name]:.10g}"), name)
+    if "T" in found:
+        steps["T"] = (float(f"{found['T'][0]:.10g}"), "second")
+    return steps
+
+
+def _tag_steps(page: Any, imagej: Mapping[str, Any]) -> dict[str, Step]:
+    """Read the tags of resolution, and what ImageJ writes besides."""
+    found: dict[str, Step] = {}
+    interval, unit = _positive(imagej.get("finterval")), _plain(imagej.get("tunit", "s"))
+    if interval and unit in _TIMES:
+        found["T"] = (interval * _TIMES[unit], "second")
+    tags = {axis: _ratio(page.tags.valueof(f"{axis}Resolution")) for axis in "XY"}
+    sizes = {axis: 1 / value for axis, value in tags.items() if value}
+    given = _plain(imagej.get("unit", ""))
+    coded = {2: "inch", 3: "cm"}.get(page.tags.valueof("ResolutionUnit") or 2, "")
+    for axis, size in sizes.items():
+        unit = _plain(imagej.get(f"{axis.lower()}unit", "")) or given
+        # Resolutions in inches, and coarse ones, are what drawing programs write: they say nothing.
+        if not given and coded == "cm" and size * 1e4 <= _LARGEST_PIXEL_UM:
+            unit = coded
+        inch = unit in ("in", "inch", "inches")
+        if unit in _LENGTHS and not (inch and size * 25400 > _LARGEST_PIXEL_UM):
+            # A resolution is a ratio of integers: 0.18999912 was written as 0.19.
+            found[axis] = (float(f"{size:.5g}"), unit)
+    depth, unit = _positive(imagej.get("spacing")), _plain(imagej.get("zunit", "")) or given
+    if depth and (unit or "X" in found):
+        unit = unit or found["X"][1]
+        if unit in _LENGTHS:
+            found["Z"] = (depth, unit)
+    return found
+
+
+def _ome_steps(xml: str, number: int) -> dict[str, Step]:
+    try:
+        images = tifffile.xml2dict(xml)["OME"]["Image"]
+        several = images if isinstance(images, list) else [images]
+        pixels = several[min(number, len(several) - 1)]["Pixels"]
+    except (KeyError, TypeError, ValueError, IndexError):
+        return {}
+    found: dict[str, Step] = {}
+    for axis in "XYZ":
+        size = _positive(pixels.get(f"PhysicalSize{axis}"))
+        unit = _plain(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        if size and unit in _LENGTHS:
+            found[axis] = (size, unit)
+    interval = _positive(pixels.get("TimeIncrement"))
+    unit = _plain(pixels.get("TimeIncrementUnit", "s"))
+    if interval and unit in _TIMES:
+        found["T"] = (interval * _TIMES[unit], "second")
+    return found
+
+
+def _plain(unit: Any) -> str:
+    return str(unit).strip().lower()
+
+
+def _positive(value: Any) -> float | None:
+    """Return a size, which some programs write as negative; None where it says nothing."""
+    try:
+        size = abs(float(value))
+    except (TypeError, ValueError):
+        return None
+    return size if 0 < size < math.inf else None
+
+
+def _ratio(value: Any) -> float | None:
+    try:
+        numerator, denominator = value
+        return _positive(float(numerator) / float(denominator))
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+
+
+def tiff_options(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    axes: str,
+    scale: Sequence[float],
+    units: Sequence[str],
+    words: str = "",
+) -> dict[str, Any]:
+    """Return what `tifffile` is told of axes, pixel size and interval: as OME-XML, and as tags.
+
+    Parameters
+    ----------
+    shape, dtype
+        Of all that the file will hold.
+    axes
+        Of T, Z, Y and X, one letter a dimension of `shape`.
+    scale, units
+        One for each axis, see `Stack`; what is in pixels is left out.
+    words
+        More to say, in the OME-XML's element Description; `tiff_words` reads it.
+    """
+    sizes: dict[str, Any] = {}
+    per_cm = {}
+    for axis, size, unit in zip(axes, scale, units, strict=False):
+        plain, step = _plain(unit), _positive(size)
+        if axis == "T" and step and plain in _TIMES:
+            sizes["TimeIncrement"] = float(f"{step * _TIMES[plain]:.10g}")
+        elif axis != "T" and step and plain in _LENGTHS:
+            name, micrometers = _LENGTHS[plain]
+            size = float(f"{step * micrometers / _MICROMETERS[name]:.10g}")
+            sizes[f"PhysicalSize{axis}"] = size
+            sizes[f"PhysicalSize{axis}Unit"] = _OME_UNITS[name]
+            per_cm[axis] = 1e4 / (step * micrometers)
+    xml = tifffile.OmeXml()
+    pages = math.prod(shape[:-2])
+    if words:
+        sizes["Description"] = words
+    height, width = shape[-2:]
+    xml.addimage(dtype, shape, (pages, 1, 1, height, width, 1), axes=axes, **sizes)
+    # Without its number, which is another one each time, the same result is the same file.
+    text = re.sub(r' UUID="[^"]*"', "", xml.tostring(), count=1)
+    options: dict[str, Any] = {"description": text.encode()}
+    if {"X", "Y"} <= per_cm.keys():
+        options |= {"resolution": (per_cm["X"], per_cm["Y"]), "resolutionunit": "CENTIMETER"}
+    return options
+
+
+def tiff_words(description: str) -> str:
+    """Return what `tiff_options` was told to say besides; another description as it is."""
+    found = re.search("<Description>(.*?)</Description>", description, re.DOTALL)
+    return html.unescape(found[1]) if found else description

@@ -1,0 +1,281 @@
+"""Volumes in one TIFF file, with a label volume beside it: ISBI-2012 and any other."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_jnet.io.axes import Arrangement, arrange, check_axes
+from napari_jnet.io.meaning import StoredLabels
+from napari_jnet.io.names import core_name, is_label_name
+from napari_jnet.io.own_files import is_result
+from napari_jnet.io.stack import Stack
+from napari_jnet.io.tiff import TIFF_SUFFIXES, TiffHeader, read_header, read_part, read_tiff
+
+ISBI_NAMES = ("train-volume", "train-labels", "test-volume")
+
+
+_ISBI_SCALE = (50.0, 4.0, 4.0)
+
+
+def label_files(path: Path) -> list[Path]:
+    """Find the label volumes beside a TIFF file by their names."""
+    if is_label_name(_stem(path)):
+        return []
+    return [p for p in _same_core(path) if is_label_name(_stem(p))]
+
+
+def _image_of(path: Path) -> Path | None:
+    """Return the image beside a file that is called as labels are; None without one."""
+    images = [p for p in _same_core(path) if not is_label_name(_stem(p))]
+    return images[0] if images else None
+
+
+def _same_core(path: Path) -> list[Path]:
+    wanted = core_name(_stem(path))
+    return [p for p in _tiffs(path.parent) if p != path and core_name(_stem(p)) == wanted]
+
+
+def _stem(path: Path) -> str:
+    """Return the name of a file without .tif, and without the .ome before that."""
+    return re.sub(r"\.ome$", "", path.stem, flags=re.IGNORECASE)
+
+
+def _tiffs(folder: Path) -> list[Path]:
+    names = [n for n in os.listdir(folder) if n.lower().endswith(TIFF_SUFFIXES)]
+    found = [folder / name for name in sorted(names) if not name.startswith(".")]
+    return [path for path in found if not is_result(path)]
+
+
+def find_volume(path: Path) -> Path | None:
+    """Find the image file that a path stands for; None if it is no TIFF volume.
+
+    A TIFF file stands for itself, a label file for the image beside it; a folder for its
+    train-volume.tif, or for the one image that it holds beside a label volume.
+    """
+    path = Path(os.path.abspath(path))
+    if path.is_file():
+        if path.suffix.lower() not in TIFF_SUFFIXES:
+            return None
+        return (_image_of(path) if is_label_name(_stem(path)) else None) or path
+    if not path.is_dir():
+        return None
+    files = _tiffs(path)
+    for name in ("train-volume", "test-volume"):
+        for file in files:
+            if file.stem.lower() == name:
+                return file
+    images = [p for p in files if not is_label_name(_stem(p))]
+    return images[0] if len(images) == 1 and label_files(images[0]) else None
+
+
+def matches(path: Path) -> bool:
+    """Say whether the path is a TIFF file, or a folder with one volume and its labels."""
+    return find_volume(path) is not None
+
+
+def open_volume(
+    path: Path,
+    sequence: str | None = None,
+    *,
+    axes: str | None = None,
+    series: int | None = None,
+) -> Stack:
+    """Open a TIFF file as a stack; reads headers, and no labels before they are asked for.
+
+    Parameters
+    ----------
+    path
+        Image or label file, or a folder, see `find_volume`.
+    sequence
+        Must be None: a volume has no sequences.
+    axes, series
+        See `napari_jnet.open_stack`.
+
+    Returns
+    -------
+    Stack
+        Axes "ZYX", "TYX", "TYXC", "ZYXC" or "TZYX", from ImageJ or OME metadata where given.  The label file
+        beside it, or the one that `path` is, is the annotation "labels"; of several, each is an
+        annotation by its file's name.
+        What they mean is decided from all labels, see `napari_jnet.data.meaning`.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or its axes are no stack.
+
+    Notes
+    -----
+    ``train-volume.tif`` and ``test-volume.tif`` have the sections and the pixel size of ISBI-2012
+    only where they say neither, and ``train-labels.tif`` beside them holds two values.
+    """
+    file = find_volume(Path(path))
+    if file is None:
+        raise ValueError(f"{path} is not a TIFF volume; choose a .tif file.")
+    if sequence is not None:
+        raise ValueError(
+            f"{path} has no sequences, but sequence {sequence!r} was asked for; leave it out."
+        )
+    header = read_header(file, series=series, multifile=True)
+    stored = header.axes if axes is None else check_axes(axes, header.shape, str(file))
+    isbi = file.stem.lower() in ISBI_NAMES and _is_isbi(file.parent, header)
+    if isbi and axes is None:
+        stored = f"Z{stored[1:]}"
+    found = arrange(stored, header.shape, str(file))
+    numbers = (0,) if found.along is None else header.present(found.along)
+    if not numbers:
+        raise ValueError(f"{file} promises {found.count} frames and has none; export it again.")
+    steps = [header.step(axis) for axis in found.axes.replace("C", "")]
+    if isbi and found.axes == "ZYX":
+        steps = [(size, "nanometer") for size in _ISBI_SCALE]
+    given = Path(os.path.abspath(path))
+    labels = [given] if given.is_file() and given != file else label_files(file)
+    names = ["labels"] if len(labels) == 1 else [label.name for label in labels]
+    # Labels of a single image are those of the first one.
+    image = None if len(header.images) == 1 else series or 1
+    return Stack(
+        name=file.stem,
+        format="isbi",
+        path=file,
+        axes=found.axes,
+        frame_numbers=numbers,
+        shape=found.shape,
+        dtype=header.dtype,
+        read=_Reader(file, found, series=series, multifile=True),
+        annotations={
+            name: volume_labels(
+                name, label, found.plain, numbers, file.name, stored=found, series=image
+            ).annotation()
+            for name, label in zip(names, labels, strict=True)
+        },
+        scale=tuple(size for size, _ in steps),
+        units=tuple(unit for _, unit in steps),
+        candidates=True,
+        given_axes="" if axes is None else stored,
+        series=series,
+        notes=_notes(file, header, series, found.count - len(numbers)),
+    )
+
+
+def _is_isbi(folder: Path, header: TiffHeader) -> bool:
+    """Say whether a file that says no axes and no pixel size lies beside labels of two values."""
+    if header.axes[0] not in "IQ" or header.steps:
+        return False
+    labels = next((p for p in _tiffs(folder) if p.stem.lower() == "train-labels"), None)
+    values: set[int] = set()
+    try:
+        found = read_header(labels) if labels is not None else None
+        if labels is None or found is None or found.dtype.itemsize > 1:
+            return False
+        for index in range(found.shape[0]):
+            values.update(np.unique(read_part(labels, 0, index)).tolist())
+            if len(values) > 2:
+                return False
+    except (ValueError, OSError):
+        return False
+    return len(values) == 2
+
+
+def _notes(file: Path, header: TiffHeader, series: int | None, lost: int) -> tuple[str, ...]:
+    notes = []
+    if series is None and len(header.images) > 1:
+        notes.append(
+            f"{file.name} holds {len(header.images)} images; this is 1 of {len(header.images)}. "
+            "Choose another one by its number: --series."
+        )
+    if lost:
+        notes.append(
+            f"{file.name} promises {lost} more frame{'s' * (lost > 1)}, of which planes are missing "
+            "in the file; these are left out."
+        )
+    return tuple(notes)
+
+
+class _Reader:
+    """Reads one frame as a stack gives it."""
+
+    def __init__(self, file: Path, found: Arrangement, **options: Any) -> None:
+        self._file = file
+        self._found = found
+        self._options = options
+
+    def __call__(self, number: int) -> NDArray[Any]:
+        along = self._found.along
+        if along is None:
+            return self._found.frame(read_tiff(self._file, **self._options))
+        return self._found.frame(read_part(self._file, along, number, **self._options))
+
+
+def volume_labels(
+    name: str,
+    file: Path,
+    shape: tuple[int, ...],
+    numbers: tuple[int, ...],
+    image: str,
+    *,
+    stored: Arrangement | None = None,
+    series: int | None = None,
+) -> StoredLabels:
+    """Find the labels of frames in one TIFF file.
+
+    Parameters
+    ----------
+    name
+        Of the annotation.
+    file
+        TIFF file with a frame after the other, or with the only one.
+    shape
+        Of the labels of a frame, (H, W) or (Z, H, W).
+    numbers
+        Of the frames, in the order of the file.
+    image
+        Name of the image file, for messages.
+    stored
+        How the image is stored, if in one file: its labels have the same order of axes.
+    series
+        Number of the image in its file, where that holds several.
+    """
+
+    def files() -> dict[int, Callable[[], NDArray[Any]]]:
+        header = read_header(file, series=1, indices=True)
+        if series is not None and len(header.images) > 1:
+            header = read_header(file, series=series, indices=True)
+        elif stored is not None and series not in (None, 1):
+            raise ValueError(
+                f"{file.name} holds the labels of one image, {image} several, of which image {series} "
+                "was asked for; these may be of another one. Give its labels: --truth FILE."
+            )
+        found, chosen = header.shape, series if len(header.images) > 1 else None
+        if stored is not None and found == stored.spatial_shape:
+            arranged = arrange(stored.spatial, found, file.name)
+            reader = _Reader(file, arranged, series=chosen, indices=True)
+            return {n: functools.partial(reader, n) for n in numbers}
+        if found[-1] == 3 and len(found) > len(shape) and header.axes[-1] in "SC":
+            found = found[:-1]  # labels in colours
+        single = len(numbers) == 1 and found == shape
+        if not single and found != (len(numbers), *shape):
+            expected = shape if len(numbers) == 1 else (len(numbers), *shape)
+            colour = len(found) == len(expected) + 1 and found[1:] == shape
+            more = (
+                f" ({image} is stored as one image in colours: if these are frames, say so: --axes TYX)"
+                if colour or (len(numbers) == 1 and found[1:] == shape)
+                else ""
+            )
+            raise ValueError(
+                f"{file.name} has shape {found}, {image} has {expected}{more}; labels cover "
+                "the same pixels as their image. Check that they belong together."
+            )
+        if single:
+            return {numbers[0]: functools.partial(read_tiff, file, series=chosen, indices=True)}
+        read = functools.partial(read_part, file, 0, series=chosen, indices=True)
+        return {n: functools.partial(read, k) for k, n in enumerate(numbers)}
+
+    return StoredLabels(name, file, files, lambda _number: file, ndim=len(shape), pages=True)

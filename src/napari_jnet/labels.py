@@ -1,0 +1,304 @@
+"""Kinds of labels, unknown pixels, connected pieces, and the overlap of two label images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from skimage.measure import label as connected
+
+_Value = TypeVar("_Value")
+
+
+UNKNOWN = -1
+
+
+"""The label of a pixel that nobody annotated; it counts in no loss and no metric."""
+
+
+_LARGEST = 2**24  # tables by number grow with the largest one
+
+
+class LabelKind(StrEnum):
+    """What the numbers of a label image mean."""
+
+    INSTANCES = "instances"  # 0 = background, every object its own id
+    CLASSES = "classes"  # a class a pixel
+    SCRIBBLES = "scribbles"  # 0 = unlabelled, 1 = background, 2 and up = classes
+
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise ValueError(f"kind is {str(value)!r}; labels are {', '.join(cls)}.")
+
+
+def known_labels(
+    labels: NDArray[Any], kind: LabelKind, *, partial: bool = False
+) -> NDArray[np.int32]:
+    """Turn stored labels into labels with `UNKNOWN` where nobody knows.
+
+    Parameters
+    ----------
+    labels
+        Integers, as stored or painted.
+    kind
+        What they mean.
+    partial
+        For instances: only some objects are annotated, so that 0 is unknown.
+
+    Returns
+    -------
+    ndarray of int32
+        Same shape; 0 = background, objects or classes from 1, `UNKNOWN` elsewhere.  Objects are
+        numbered anew where a number is above 2^24.
+
+    Raises
+    ------
+    ValueError
+        If labels are not integers, negative below `UNKNOWN`, or classes above 2^24.
+    """
+    if not np.issubdtype(labels.dtype, np.integer) and labels.dtype != bool:
+        raise ValueError(
+            f"Labels are of type {labels.dtype}; labels are integers. "
+            "Convert the layer to labels, or save the mask as uint8 or uint16."
+        )
+    smallest, largest = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
+    if smallest < UNKNOWN:
+        raise ValueError(
+            f"Labels hold {smallest}; labels are 0 or more ({UNKNOWN} = unknown). Repaint these pixels."
+        )
+    if largest > _LARGEST:
+        if kind is not LabelKind.INSTANCES:
+            raise ValueError(
+                f"Labels hold {largest}; classes are small numbers. Number the classes from 0, or say "
+                "that the labels are instances."
+            )
+        values, ranks = np.unique(labels, return_inverse=True)
+        start = smallest if smallest <= 0 else 1  # unknown and background stay what they are
+        labels = ranks.reshape(labels.shape) + start
+        if smallest == UNKNOWN and 0 not in values:
+            labels = np.where(labels >= 0, labels + 1, labels)
+    known = labels.astype(np.int32)
+    if kind is LabelKind.SCRIBBLES:
+        return np.where(known <= 0, UNKNOWN, known - 1).astype(np.int32)
+    if partial:
+        return np.where(known == 0, UNKNOWN, known).astype(np.int32)
+    return known
+
+
+_INT32 = np.iinfo(np.int32).max
+
+
+_SPECK = 0.02
+
+
+"""Part of the largest piece of a cell; what is smaller is a slip of the brush and no piece."""
+
+
+def numbered_pieces(labels: NDArray[Any]) -> NDArray[np.int32]:
+    """Return the connected pieces of all cells, numbered from 1.
+
+    Parameters
+    ----------
+    labels
+        (H, W) or (Z, H, W), integers: each cell its own number from 1; what is not above 0 is no
+        cell.
+
+    Returns
+    -------
+    ndarray of int32
+        Of the same shape; 0 where there is no cell, or a speck of less than 2 % of the largest piece
+        of its cell.
+
+    Notes
+    -----
+    Pixels that meet at a corner are connected.
+    """
+    return _pieces(labels)[0]
+
+
+def cells_in_pieces(labels: NDArray[Any]) -> dict[int, int]:
+    """Return the cells that are in two or more pieces: number of the cell -> count of its pieces.
+
+    Parameters
+    ----------
+    labels
+        As for `numbered_pieces`.
+    """
+    _, owners = _pieces(labels)
+    cells, counts = np.unique(owners[owners > 0], return_counts=True)
+    return {int(c): int(n) for c, n in zip(cells, counts, strict=True) if n > 1}
+
+
+def number_apart(labels: NDArray[Any], first: int) -> NDArray[np.signedinteger[Any]]:
+    """Give each piece of a cell a number of its own; the largest keeps that of the cell.
+
+    Parameters
+    ----------
+    labels
+        As for `numbered_pieces`.
+    first
+        The lowest new number; numbers from here on must be free.
+
+    Returns
+    -------
+    ndarray of int32, or int64 where the numbers need it
+        Of the same shape; specks keep the number of their cell.
+    """
+    pieces, owners = _pieces(labels)
+    areas = np.bincount(pieces.reshape(-1), minlength=owners.size)
+    largest: dict[int, int] = {}
+    for piece, cell in enumerate(owners.tolist()):
+        if cell and (cell not in largest or areas[piece] > areas[largest[cell]]):
+            largest[cell] = piece
+    apart = [p for p, cell in enumerate(owners.tolist()) if cell and largest[cell] != p]
+    numbers = owners.copy()
+    numbers[apart] = np.arange(first, first + len(apart))
+    apart_labels = np.where(pieces > 0, numbers[pieces], labels)
+    wide = max(int(apart_labels.max(initial=0)), -int(apart_labels.min(initial=0))) > _INT32
+    return apart_labels.astype(np.int64 if wide else np.int32)
+
+
+def _pieces(labels: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the numbered pieces, and the cell of each number; 0 for background and specks."""
+    cells = np.where(labels > 0, labels, 0)
+    pieces = connected(cells, background=0, connectivity=cells.ndim).astype(np.int32)  # type: ignore[no-untyped-call]
+    areas = np.bincount(pieces.reshape(-1))
+    owners = np.zeros(areas.size, np.int64)
+    owners[pieces.reshape(-1)] = cells.reshape(-1)
+    areas[0] = 0
+    _, kinds = np.unique(owners, return_inverse=True)
+    largest = np.zeros(kinds.max(initial=0) + 1, areas.dtype)
+    np.maximum.at(largest, kinds, areas)
+    specks = areas < _SPECK * largest[kinds]
+    owners[specks] = 0
+    pieces[specks[pieces]] = 0
+    return pieces, owners
+
+
+# Above this label a table over all labels costs more memory than sorting the pixels.
+_LARGEST_TABLE = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class Contingency:
+    """The overlaps of two label images, one entry for each pair that shares a pixel.
+
+    Attributes
+    ----------
+    rows, columns
+        Labels of the reference and of the result, ascending, background included where it occurs.
+    row, column
+        For each pair: its position in `rows` and in `columns`.
+    pixels
+        For each pair: shared pixels.
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    row: NDArray[np.intp]
+    column: NDArray[np.intp]
+    pixels: NDArray[np.int64]
+
+    @property
+    def row_sizes(self) -> NDArray[np.int64]:
+        """Pixels of each reference label, int64."""
+        return _sums(self.row, self.pixels, len(self.rows))
+
+    @property
+    def column_sizes(self) -> NDArray[np.int64]:
+        """Pixels of each result label, int64."""
+        return _sums(self.column, self.pixels, len(self.columns))
+
+
+def contingency(reference: NDArray[np.integer], result: NDArray[np.integer]) -> Contingency:
+    """Count the shared pixels of two label images.
+
+    Parameters
+    ----------
+    reference, result
+        Integers of the same shape; pixels whose reference is negative (unknown) are left out.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, the result holds negative labels, or `checked_labels` refuses them.
+    """
+    reference, result = checked_labels(reference, "reference"), checked_labels(result, "result")
+    same_shape(reference, result)
+    if result.size and result.min() < 0:
+        raise ValueError(
+            f"The result holds label {result.min()}; objects are numbered from 1, background is 0."
+        )
+    known = reference >= 0
+    rows, row = _compact(reference[known])
+    columns, column = _compact(result[known])
+    table = sparse.coo_matrix(
+        (np.ones(row.size, dtype=np.int64), (row, column)), shape=(len(rows), len(columns))
+    )
+    table.sum_duplicates()
+    return Contingency(
+        rows, columns, table.row.astype(np.intp), table.col.astype(np.intp), table.data
+    )
+
+
+def checked_labels(labels: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return labels as integers that int64 holds; true is 1, false is 0.
+
+    Parameters
+    ----------
+    labels
+        Any shape.
+    name
+        "reference" or "result", for messages.
+
+    Raises
+    ------
+    ValueError
+        If they are neither integers nor booleans, or have a number beyond int64.
+    """
+    if labels.dtype == bool:
+        return labels.astype(np.uint8)
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"The {name} is of type {labels.dtype}; objects are integers, 0 = background. Convert it."
+        )
+    if labels.dtype == np.uint64 and labels.max(initial=0) > np.iinfo(np.int64).max:
+        raise ValueError(
+            f"The {name} holds label {int(labels.max())}; the largest number that can be compared is "
+            f"{np.iinfo(np.int64).max}. Number the objects anew."
+        )
+    return labels
+
+
+def same_shape(reference: NDArray[Any], result: NDArray[Any]) -> None:
+    """Raise `ValueError` unless both images have the same shape."""
+    if reference.shape != result.shape:
+        raise ValueError(
+            f"The reference has {reference.shape} pixels, the result {result.shape}; "
+            "both must be of the same frame and at its full size."
+        )
+
+
+def _compact(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """Return the labels that occur and, for each pixel, the position of its label among them."""
+    if labels.size == 0:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.intp)
+    flat = labels.ravel()
+    largest = int(flat.max())
+    if largest >= _LARGEST_TABLE:
+        found, inverse = np.unique(flat.astype(np.int64), return_inverse=True)
+        return found, inverse
+    found = np.flatnonzero(np.bincount(flat, minlength=largest + 1))
+    position = np.zeros(largest + 1, dtype=np.intp)
+    position[found] = np.arange(len(found))
+    return found.astype(np.int64), position[flat]
+
+
+def _sums(index: NDArray[np.intp], pixels: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    sums = np.zeros(size, dtype=np.int64)
+    np.add.at(sums, index, pixels)
+    return sums

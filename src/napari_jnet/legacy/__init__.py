@@ -1,0 +1,1 @@
+"""The original J-Net's script: its flags and files."""

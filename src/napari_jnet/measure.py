@@ -1,0 +1,185 @@
+"""Sizes, intensities and positions of objects, one row an object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import regionprops_table
+
+_PIXEL = ("pixel", "pixels", "px", "")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One object of one frame.
+
+    Attributes
+    ----------
+    number, label
+        Frame number and label of the object.
+    area_px, area
+        Pixels, and units squared; voxels and units cubed in a volume.
+    diameter_px, diameter
+        Of the disc (ball) of the same area (volume).
+    perimeter_px, perimeter
+        Length of the outline of a plane object; ``perimeter`` is None where pixels are not square,
+        both in a volume.
+    mean, minimum, maximum
+        Of the image's values inside; None without an image.
+    centroid_px, centroid
+        (row, column), or (plane, row, column); in pixels, and in world units.
+    """
+
+    number: int
+    label: int
+    area_px: float
+    area: float
+    diameter_px: float
+    diameter: float
+    perimeter_px: float | None
+    perimeter: float | None
+    mean: float | None
+    minimum: float | None
+    maximum: float | None
+    centroid_px: tuple[float, ...]
+    centroid: tuple[float, ...]
+
+
+def measure_frame(
+    labels: NDArray[np.integer],
+    image: NDArray[Any] | None = None,
+    *,
+    number: int = 0,
+    scale: Sequence[float] = (),
+    translate: Sequence[float] = (),
+) -> list[Measurement]:
+    """Measure the objects of one frame.
+
+    Parameters
+    ----------
+    labels
+        Integers (H, W) or (Z, H, W); 0 = background, objects from 1, negative = unknown.
+    image
+        The frame, of the same pixels; (H, W, C) is measured as the mean of its channels.
+    number
+        Of the frame.
+    scale, translate
+        Units a pixel, and where the middle of the first pixel lies, for each axis of `labels`; 1
+        and 0 where not given.
+
+    Returns
+    -------
+    list of Measurement
+        In the order of the labels.
+
+    Raises
+    ------
+    ValueError
+        If the image and the labels have different pixels, or the axes of the scale do not fit; if
+        labels are no integers, the image has no real numbers, or a scale is 0 or not finite.
+
+    Notes
+    -----
+    Perimeters are those of `skimage.measure.perimeter` (4-connected, after Benkrid and Crookes).
+    An object that touches the border of the frame is measured as far as it is seen.
+    """
+    ndim = labels.ndim
+    scale = tuple(float(s) for s in scale) or (1.0,) * ndim
+    translate = tuple(float(t) for t in translate) or (0.0,) * ndim
+    if len(scale) != ndim or len(translate) != ndim:
+        raise ValueError(
+            f"The scale has {len(scale)} and the offset {len(translate)} numbers, the labels have "
+            f"{ndim} axes; give one number an axis."
+        )
+    if not all(np.isfinite(step) and step for step in scale):
+        raise ValueError(f"The scale is {scale}; a pixel has a size that is finite and not 0.")
+    if labels.dtype != bool and not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"Labels are of type {labels.dtype}; labels are integers. Convert them.")
+    intensity = _grey(image, labels)
+    names = ["label", "area", "centroid"]
+    names += ["perimeter"] if ndim == 2 else []
+    names += [] if intensity is None else ["intensity_mean", "intensity_min", "intensity_max"]
+    known = np.maximum(labels, 0)
+    values = None
+    if known.max(initial=0) > known.size:  # else the memory would grow with the largest number
+        values, ranks = np.unique(known, return_inverse=True)
+        known = ranks.reshape(known.shape) + int(values[0] > 0)
+        values = values if values[0] == 0 else np.append(values[:1], values)
+    table = regionprops_table(known, intensity, properties=names)  # type: ignore[no-untyped-call]
+    if values is not None:
+        table["label"] = values[table["label"]]
+    square = len({round(s, 9) for s in scale}) == 1
+    return [
+        _measurement(
+            {name: values[row] for name, values in table.items()}, number, scale, translate, square
+        )
+        for row in range(len(table["label"]))
+    ]
+
+
+def unit_name(unit: str) -> str:
+    """Write a unit as people do: "µm" for "micrometer"; "" for pixels."""
+    unit = str(unit)
+    short = {"micrometer": "µm", "um": "µm", "nanometer": "nm", "millimeter": "mm"}
+    return "" if unit in _PIXEL else short.get(unit, unit)
+
+
+def _measurement(
+    row: dict[str, Any],
+    number: int,
+    scale: tuple[float, ...],
+    translate: tuple[float, ...],
+    square: bool,
+) -> Measurement:
+    ndim = len(scale)
+    centroid = tuple(float(row[f"centroid-{axis}"]) for axis in range(ndim))
+    pixels = float(row["area"])
+    size = pixels * float(np.prod(np.abs(scale)))
+    perimeter = float(row["perimeter"]) if "perimeter" in row else None
+    mean, low, high = (
+        float(row[name]) if name in row else None
+        for name in ("intensity_mean", "intensity_min", "intensity_max")
+    )
+    return Measurement(
+        number,
+        int(row["label"]),
+        pixels,
+        size,
+        _diameter(pixels, ndim),
+        _diameter(size, ndim),
+        perimeter,
+        perimeter * abs(scale[-1]) if perimeter is not None and square else None,
+        mean,
+        low,
+        high,
+        centroid,
+        tuple(s * c + t for s, c, t in zip(scale, centroid, translate, strict=True)),
+    )
+
+
+def _diameter(size: float, ndim: int) -> float:
+    """Diameter of the disc of this area, or of the ball of this volume."""
+    return float((4 * size / np.pi) ** 0.5 if ndim == 2 else (6 * size / np.pi) ** (1 / 3))
+
+
+def _grey(image: NDArray[Any] | None, labels: NDArray[np.integer]) -> NDArray[Any] | None:
+    if image is None:
+        return None
+    if image.dtype.kind not in "biuf":
+        raise ValueError(
+            f"The image holds values of type {image.dtype}; an image holds real numbers. Convert it "
+            "(for example to its magnitude)."
+        )
+    if image.shape == labels.shape:
+        return image
+    if image.ndim == labels.ndim + 1 and image.shape[:-1] == labels.shape:
+        grey: NDArray[Any] = image[..., :3].mean(axis=-1)
+        return grey
+    raise ValueError(
+        f"The image has {image.shape} pixels, the labels {labels.shape}; both must cover the same "
+        "pixels. Choose the image that the labels belong to."
+    )

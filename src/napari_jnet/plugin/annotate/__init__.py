@@ -1,1 +1,0 @@
-"""The step Annotate: painting, kinds of labels, classes, the table of frames."""

@@ -1,0 +1,1 @@
+"""From labels layers to the project on disk, and back."""

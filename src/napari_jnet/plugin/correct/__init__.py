@@ -1,1 +1,0 @@
-"""Correcting cells by key, click and stroke."""

@@ -1,1 +1,0 @@
-"""The steps Evaluate and Measure: scores, errors and numbers of cells."""

@@ -1,0 +1,1 @@
+"""Long jobs that run in threads beside the window."""

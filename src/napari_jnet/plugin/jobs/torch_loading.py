@@ -1,0 +1,100 @@
+"""Loads torch beside a living window; called in worker threads only.
+
+A plain ``import torch`` holds the window three times for 0.1 to 0.3 s: while the system maps the
+library, for Python keeps its lock then, and whenever so many new objects make the garbage collector
+look through everything that napari and torch have.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from napari_jnet.hardware import load_triton_apart
+
+# as torch itself loads them: its dependencies for everybody, then the large one
+_LIBRARIES = (("libtorch_global_deps.so", "RTLD_GLOBAL"), ("libtorch_cpu.so", "RTLD_LOCAL"))
+
+
+_turn = threading.Lock()
+
+
+_loaded: set[str] = set()
+
+
+def load_torch(*, optimizer: bool = False) -> None:
+    """Import torch; returns at once where that is done.
+
+    Parameters
+    ----------
+    optimizer
+        Whether to make an optimizer too: the first one imports half as much again.
+
+    Raises
+    ------
+    ImportError
+        If torch is not there.
+    """
+    with _turn:
+        if "torch" not in _loaded:
+            load_triton_apart()
+            if "torch" not in sys.modules:
+                _map_libraries()
+            with _collector_at_rest():
+                importlib.import_module("torch")
+            _loaded.add("torch")
+        if optimizer and "optimizer" not in _loaded:
+            with _collector_at_rest():
+                import torch
+
+                torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+            _loaded.add("optimizer")
+
+
+def load_torch_soon() -> None:
+    """Import torch in a thread of its own; a failure is told by who needs torch."""
+    if "torch" not in _loaded:
+        threading.Thread(target=_try, name="napari-jnet torch").start()
+
+
+def _try() -> None:
+    with suppress(ImportError, OSError):
+        load_torch()
+
+
+def _map_libraries() -> None:
+    """Let Linux map torch's libraries by a call that gives Python's lock away.
+
+    What fails here is left to the import, which says why.
+    """
+    found = importlib.util.find_spec("torch") if sys.platform == "linux" else None
+    if found is None or found.origin is None:
+        return
+    dlopen = ctypes.CDLL(None).dlopen
+    dlopen.restype, dlopen.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int)
+    for name, scope in _LIBRARIES:
+        path = Path(found.origin).parent / "lib" / name
+        if path.is_file():
+            dlopen(os.fsencode(path), os.RTLD_LAZY | getattr(os, scope))
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Collect no garbage meanwhile, and count what is new as old afterwards, without looking."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not gc.get_freeze_count():  # else somebody froze objects, and they shall stay so
+            gc.freeze()
+            gc.unfreeze()
+        if collects:
+            gc.enable()

@@ -1,0 +1,1 @@
+"""Napari's layers: read, add, watch and edit them."""

@@ -1,0 +1,638 @@
+"""Layers added by the program: annotations and results, where they lie and how they look."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
+from napari.utils.transforms import Affine
+from numpy.typing import NDArray
+
+from napari_jnet.events import FramePrediction
+from napari_jnet.io.stack import Stack
+from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.plugin.layers.edit import hold_labels
+from napari_jnet.plugin.layers.read import (
+    channels_first,
+    current_index,
+    image_stack,
+    legend_options,
+    pixels,
+    spatial_ndim,
+    spatial_shape,
+    stack_metadata,
+    stroke_positions,
+)
+from napari_jnet.plugin.workspace import METADATA_KEY, Workspace, channel_axis, result_of, same
+
+if TYPE_CHECKING:
+    import napari
+
+
+RESULT_LAYERS = ("segmentation", "distance", "cells")
+
+
+"""In the order of the viewer, the lowest first."""
+
+
+_SEGMENTATION = "#35c6f4"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network says of a pixel, as far as layers and words depend on it.
+
+    Attributes
+    ----------
+    classes
+        Segmentation channels of the network; its classes where there are more than two.
+    distance
+        Whether it predicts a distance.
+    legend
+        (name, "#rrggbb") of each class from background; empty for cells.
+    """
+
+    classes: int = 1
+    distance: bool = True
+    legend: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def areas(self) -> bool:
+        """Whether the areas of classes are meant, not single cells."""
+        return self.classes > 2 or bool(self.legend)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its classes from background."""
+        known = tuple(name for name, _ in self.legend)
+        usual = ("background", *(f"class {n}" for n in range(1, max(self.classes, 2))))
+        return known + usual[len(known) :]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of its result layers, without that of the classes."""
+        return tuple(name for name in RESULT_LAYERS if self.distance or name != "distance")
+
+    def look(self, name: str) -> dict[str, Any]:
+        """Return options of a result layer that differ from those for cells."""
+        if not self.areas:
+            return {}
+        foreground = self.names[1] if len(self.names) == 2 else "all but background"
+        shows = {"segmentation": foreground, "cells": "each separate piece its own colour"}
+        options: dict[str, Any] = {"metadata": mark(name, shows.get(name, ""))}
+        if name in shows:  # one of them is seen: else their colours mix
+            options["visible"] = self.classes <= 2 and name == "segmentation"
+        return options
+
+
+def placement(layer: Any, index: tuple[int, ...] = ()) -> dict[str, Any]:
+    """Return how a layer lies in the world, for layers that lie on it and have no channels.
+
+    Parameters
+    ----------
+    layer
+        An image or labels.
+    index
+        Leading indices of the first pixel, for a layer that shows a plane of this one only.
+    """
+    kept = [n for n in range(layer.ndim) if n != channel_axis(layer)]
+    linear = Affine(scale=layer.scale, rotate=layer.rotate, shear=layer.shear).linear_matrix
+    first = np.zeros(len(kept))
+    first[: len(index)] = index
+    shear = np.asarray(layer.shear)
+    if len(kept) < layer.ndim:
+        shear = Affine(shear=shear, ndim=layer.ndim).linear_matrix[np.ix_(kept, kept)]
+    matrix = np.asarray(layer.affine.affine_matrix)
+    return {
+        "scale": tuple(np.asarray(layer.scale)[kept]),
+        "translate": tuple(np.asarray(layer.translate)[kept] + linear[np.ix_(kept, kept)] @ first),
+        "rotate": np.asarray(layer.rotate)[np.ix_(kept, kept)],
+        "shear": shear,
+        "affine": matrix[np.ix_([*kept, -1], [*kept, -1])],
+        "units": tuple(str(layer.units[n]) for n in kept),
+        "axis_labels": tuple(layer.axis_labels[n] for n in kept),
+    }
+
+
+def plane_placement(layer: Any, index: tuple[int, ...]) -> dict[str, Any]:
+    """Return how a plane of a layer lies in the world, for a layer of rows and columns only.
+
+    Parameters
+    ----------
+    layer
+        An image or labels.
+    index
+        Leading indices of the plane.
+    """
+    points = np.zeros((3, layer.ndim))
+    points[:, : len(index)] = index
+    points[1, -2], points[2, -1] = 1, 1
+    origin, row, column = (np.asarray(layer.data_to_world(p), float)[-2:] for p in points)
+    scale = np.asarray(layer.scale, float)[-2:]
+    matrix = np.eye(3)
+    matrix[:2, :2] = np.stack([row - origin, column - origin], axis=1) / scale
+    matrix[:2, 2] = origin
+    return {
+        "scale": tuple(scale),
+        "affine": matrix,
+        "units": tuple(str(unit) for unit in layer.units)[-2:],
+        "axis_labels": tuple(layer.axis_labels)[-2:],
+    }
+
+
+def mark(result: str, shows: str = "") -> dict[str, Any]:
+    """Return metadata that say which result a layer is, and what it shows if that is special."""
+    return {METADATA_KEY: {"result": result} | ({"shows": shows} if shows else {})}
+
+
+def add_result_layer(
+    viewer: napari.viewer.Viewer, name: str, data: NDArray[Any], image: Any, **options: Any
+) -> Any:
+    """Add a result to the viewer, on the image; who is painting keeps the layer under the brush.
+
+    Parameters
+    ----------
+    viewer
+        Gets the layer.
+    name
+        Of `RESULT_LAYERS`, or "classes".
+    data
+        As large as the image.
+    image
+        The layer that it is of.
+    **options
+        More options of the layer.
+    """
+    active = viewer.layers.selection.active
+    add = viewer.add_image if name == "distance" else viewer.add_labels
+    options = {**_look(name), "metadata": mark(name), **options}
+    layer = add(data, name=name, **options, **placement(image))
+    if hasattr(active, "brush_size") and not result_of(active):
+        viewer.layers.selection.active = active
+    return layer
+
+
+def _look(name: str) -> dict[str, Any]:
+    colours = {None: _SEGMENTATION, 0: "transparent"}
+    looks: dict[str, dict[str, Any]] = {
+        # hidden at first: they would lie over the cells, or under them, and their colours mix
+        "segmentation": {
+            "opacity": 0.4,
+            "colormap": DirectLabelColormap(color_dict=colours),
+            "visible": False,
+        },
+        "distance": {
+            "opacity": 0.5,
+            "colormap": "magma",
+            "blending": "additive",
+            "visible": False,
+        },
+        "cells": {"opacity": 0.6},
+        "classes": {"opacity": 0.5},
+    }
+    return looks[name]
+
+
+Part = tuple[slice, slice]
+
+
+_MEMORY_LIMIT = 2 * 2**30  # bytes of one map kept in memory; larger ones lie in a temporary file
+
+
+def _zeros(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
+    if math.prod(shape) * np.dtype(dtype).itemsize <= _MEMORY_LIMIT:
+        return np.zeros(shape, dtype)
+    # sparse on disk, gone with the last reference to it
+    with tempfile.TemporaryFile(prefix="napari-jnet-") as file:
+        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+
+
+class Results:
+    """Segmentation, distance and cells of one image; frames are written as they come.
+
+    Attributes
+    ----------
+    probability, distance_map
+        The network's answer, float32, as large as the image; the sliders cut it anew.
+    source
+        What says which model this is of.
+    done
+        Positions along the stack that are predicted, with their frame numbers.
+    parts
+        Of positions that are predicted only in part: the regions (rows, columns) that are.
+    legend
+        (name, "#rrggbb") of each class, where there are more than cell and background.
+    answer
+        What the network says of a pixel.
+    edited
+        Positions where somebody painted on a result; the sliders leave them alone.
+    """
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        image: Any,
+        stack: Stack,
+        bound: float,
+        source: Any = None,
+        answer: Answer | None = None,
+    ) -> None:
+        self.answer = answer or Answer()
+        self.image, self.stack, self.bound, self.source = image, stack, bound, source
+        self._viewer = viewer
+        channels_first(image)  # or the results would lie on its channels
+        self._single = spatial_ndim(image) == 2
+        shape = spatial_shape(image)
+        self.probability = _zeros(shape, np.float32)
+        self.distance_map = _zeros(shape, np.float32)
+        self.done: dict[int, int] = {}
+        self.parts: dict[int, list[Part]] = {}
+        self.edited: set[int] = set()
+        self.legend: tuple[tuple[str, str], ...] = ()
+        self.classes: Any = None  # a layer, where there are more than cell and background
+        self._made: dict[str, Any] = {}
+
+    @property
+    def missing(self) -> list[str]:
+        """The result layers that are not made yet."""
+        return [name for name in self.answer.layers if name not in self._made]
+
+    def make(self, name: str) -> Any:
+        """Return the layer of this name; made when it is first asked for.
+
+        Each costs the window a tenth of a second, so that one at a time is better than all.
+        """
+        if name in self._made:
+            return self._made[name]
+        shape, options = self.probability.shape, self.answer.look(name)
+        if name == "distance":
+            data = self.distance_map
+            options["contrast_limits"] = (0.0, max(self.bound, 1e-3))
+        else:
+            data = _zeros(shape, np.int32 if name == "cells" else np.uint8)
+        layer = add_result_layer(self._viewer, name, data, self.image, **options)
+        if name != "distance":
+            layer.events.paint.connect(self._painted)
+        self._made[name] = layer
+        return layer
+
+    @property
+    def segmentation(self) -> Any:
+        """The layer of pixels above the threshold."""
+        return self.make("segmentation")
+
+    @property
+    def distance(self) -> Any:
+        """The layer of distances; None where the network predicts none."""
+        return self.make("distance") if self.answer.distance else None
+
+    @property
+    def cells(self) -> Any:
+        """The layer of separate cells."""
+        return self.make("cells")
+
+    @property
+    def layers(self) -> tuple[Any, ...]:
+        """The layers segmentation, distance (where the network predicts it) and cells."""
+        return tuple(self.make(name) for name in self.answer.layers)
+
+    @property
+    def all_layers(self) -> tuple[Any, ...]:
+        """The layers that are made, and that of the classes where there is one."""
+        made = tuple(self._made.values())
+        return made if self.classes is None else (*made, self.classes)
+
+    def fits(self, image: Any, source: Any, positions: Collection[int] | None = None) -> bool:
+        """Whether these layers are all still there and can take a prediction by the same model.
+
+        Not where cells at these positions (None = all) were painted on: they would be lost.
+        """
+        there = all(
+            any(same(layer, mine) for layer in self._viewer.layers) for mine in self.all_layers
+        )
+        shape = spatial_shape(image)
+        return (
+            there
+            and same(image, self.image)
+            and shape == self.probability.shape
+            and source == self.source
+            and not (self.edited if positions is None else self.edited & set(positions))
+        )
+
+    def _frame(self, array: NDArray[Any], position: int) -> NDArray[Any]:
+        """Return one frame of an array as large as the image, to read or to write."""
+        frame: NDArray[Any] = array[...] if self._single else array[position]
+        return frame
+
+    def whole(self, position: int) -> bool:
+        """Whether all pixels of a frame are predicted."""
+        return position in self.done and position not in self.parts
+
+    def box(self, position: int) -> Any:
+        """Return the index, within its frame, of the pixels that are predicted (the box of them)."""
+        if position not in self.parts:
+            return ...
+        return (..., *_union(self.parts[position]))
+
+    def write(self, prediction: FramePrediction, threshold: float) -> None:
+        """Write one predicted frame, or region of one, into the layers.
+
+        Cells of a region get numbers that the rest of its frame does not have; one that reached
+        into the region from outside keeps what is outside.  Of a frame that somebody painted on while
+        the prediction ran only the maps are new; the layers stay as they were painted.
+        """
+        for name in self.missing:
+            self.make(name)
+        position, region = prediction.position, prediction.region
+        box: Any = ... if region is None else (..., *region)
+        self._frame(self.probability, position)[box] = prediction.segmentation
+        self._frame(self.distance_map, position)[box] = prediction.distance
+        self._note(position, prediction.number, region)
+        if position in self.edited:
+            return
+        self._frame(pixels(self.segmentation), position)[box] = prediction.segmentation > threshold
+        cells = self._frame(pixels(self.cells), position)
+        cells[box] = 0
+        first = 0 if region is None else int(cells.max(initial=0))
+        cells[box] = np.where(prediction.instances > 0, prediction.instances + first, 0)
+        if prediction.classes is not None:
+            self._write_classes(prediction, box)
+        if self.visible(position):
+            for layer in self.all_layers:
+                layer.refresh()
+
+    def _note(self, position: int, number: int, region: Part | None) -> None:
+        whole = self.whole(position)
+        self.done[position] = number
+        height, width = self.probability.shape[-2:]
+        if whole or region is None or region == (slice(0, height), slice(0, width)):
+            self.parts.pop(position, None)
+        else:
+            self.parts.setdefault(position, []).append(region)
+
+    def _write_classes(self, prediction: FramePrediction, box: Any) -> None:
+        """Write the classes of a frame; their layer is made when the first ones come."""
+        if self.classes is None:
+            self.legend = prediction.legend
+            self.classes = add_result_layer(
+                self._viewer,
+                "classes",
+                _zeros(self.probability.shape, np.uint8),
+                self.image,
+                **legend_options(prediction.legend),
+            )
+            self.classes.events.paint.connect(self._painted)
+        self._frame(pixels(self.classes), prediction.position)[box] = prediction.classes
+
+    def write_cells(self, position: int, cells: NDArray[np.int32], threshold: float) -> None:
+        """Write the cells that other thresholds give for the `box` of a predicted frame."""
+        box = self.box(position)
+        probability = self._frame(self.probability, position)[box]
+        self._frame(pixels(self.segmentation), position)[box] = probability > threshold
+        self._frame(pixels(self.cells), position)[box] = cells
+        if self.visible(position):
+            for layer in (self.cells, self.segmentation):  # while a slider is dragged
+                layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    def maps(self, position: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return probability and distance of one frame, the `box` of it that is predicted."""
+        box = self.box(position)
+        probability = self._frame(self.probability, position)[box]
+        return probability, self._frame(self.distance_map, position)[box]
+
+    def prediction(self, position: int) -> FramePrediction:
+        """Return one frame as it is now, with its cells as thresholds and brush left them.
+
+        Pixels of it that are not predicted are zero.
+        """
+        classes = None if self.classes is None else self._frame(pixels(self.classes), position)
+        return FramePrediction(
+            position,
+            self.done[position],
+            len(self.done),
+            self._frame(self.probability, position),
+            self._frame(self.distance_map, position),
+            np.asarray(self._frame(pixels(self.cells), position), np.int32),
+            classes,
+        )
+
+    def shown(self) -> int:
+        """Return the position along the stack that the viewer shows."""
+        index = current_index(self._viewer, self.image)
+        return index[0] if index else 0
+
+    def visible(self, position: int) -> bool:
+        """Whether the viewer shows this frame (all of them in 3-D)."""
+        return self._single or self._viewer.dims.ndisplay == 3 or position == self.shown()
+
+    def _painted(self, event: Any) -> None:
+        frames = 1 if self._single else len(self.probability)
+        self.edited |= stroke_positions(event.value, frames)
+
+    def set_aside(self) -> None:
+        """Rename the layers, so that what somebody painted on is kept beside a new prediction."""
+        for layer in self.all_layers:
+            if any(same(layer, other) for other in self._viewer.layers):
+                layer.name = f"{layer.name} (earlier)"
+                layer.metadata[METADATA_KEY]["earlier"] = True
+
+
+def _union(parts: list[Part]) -> Part:
+    rows, columns = (
+        slice(min(side.start for side in sides), max(side.stop for side in sides))
+        for sides in zip(*parts, strict=True)
+    )
+    return rows, columns
+
+
+def add_results(
+    viewer: napari.viewer.Viewer,
+    before: Results | None,
+    image: Any,
+    stack: Stack,
+    bound: float,
+    source: Any,
+    positions: Collection[int] | None = None,
+    answer: Answer | None = None,
+) -> Results:
+    """Return results for a prediction: the ones of before where they fit, else new ones.
+
+    New ones have no layers yet, see `Results.make`.
+
+    Parameters
+    ----------
+    viewer
+        Gets the layers.
+    before
+        The results of the last prediction.
+    image, stack, bound, source, answer
+        Of the prediction, see `Results`.
+    positions
+        That are predicted now; None = all.
+    """
+    if before is not None and before.fits(image, source, positions):
+        return before
+    if before is not None:
+        before.set_aside() if before.edited else _remove(viewer, before)
+    return Results(viewer, image, stack, bound, source, answer)
+
+
+def _remove(viewer: napari.viewer.Viewer, results: Results) -> None:
+    for layer in results.all_layers:
+        for other in list(viewer.layers):
+            if same(layer, other):
+                viewer.layers.remove(other)
+
+
+Legend = Sequence[tuple[str, str]]
+
+
+UNKNOWN_COLOUR = "#dcdcdc"  # a light veil: seen on grey and on black images
+
+
+CLASS_COLOURS = ("#ff9f1c", "#2ec4b6", "#e84393", "#4d8bff", "#b8e986", "#b18cff", "#ffd84d")
+
+
+_BACKGROUND_COLOUR = "#5b6abf"  # of scribbles, where background is painted
+
+
+_CYCLE, _ROUNDS = 49, 20  # napari's colours, repeated: one number in a thousand looks unknown
+
+
+def new_annotation(
+    workspace: Workspace, kind: LabelKind | str = LabelKind.INSTANCES, legend: Legend = ()
+) -> Any:
+    """Add an empty labels layer for the image of the session, and make it ready to paint.
+
+    Parameters
+    ----------
+    workspace
+        Of the viewer; the new layer becomes its annotation.
+    kind
+        What the numbers will mean.
+    legend
+        (name, "#rrggbb") of each number from 0, as `legend.layer_legend` gives; for classes and
+        scribbles there is a default.
+
+    Returns
+    -------
+    napari.layers.Labels
+        int32, selected, in paint mode.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, it is no stack or does not say which, or there is no memory for labels
+        of its size.
+    """
+    image, viewer = workspace.image, workspace.viewer
+    if image is None or viewer is None:
+        raise ValueError("There is no image to annotate; open one first.")
+    kind = LabelKind(kind)
+    stack = image_stack(image)  # what it is must be known before anything is painted
+    channels_first(image)
+    told = image.metadata.get(METADATA_KEY, {})
+    ours = {name: told[name] for name in stack_metadata(stack) if name in told} | {
+        "kind": kind.value
+    }
+    layer = viewer.add_labels(
+        empty_labels(spatial_shape(image)),
+        name="annotation",
+        opacity=0.5,
+        metadata={METADATA_KEY: ours},
+        **placement(image),
+        **annotation_options(kind, legend),
+    )
+    workspace.choose("annotation", layer)
+    viewer.layers.selection.active = layer
+    make_ready(layer, kind)
+    layer.mode = "paint"
+    return layer
+
+
+def make_ready(layer: Any, kind: LabelKind, highest: int = 0) -> None:
+    """Choose a brush, and a number that the first stroke may paint: of no other cell.
+
+    Parameters
+    ----------
+    layer
+        The labels.
+    kind
+        What their numbers mean.
+    highest
+        The highest number that is painted.
+    """
+    layer.brush_size = brush_size(pixels(layer).shape)
+    layer.preserve_labels = kind is LabelKind.INSTANCES
+    first = 2 if kind is LabelKind.SCRIBBLES else 1
+    number = max(highest, 0) + 1 if kind is LabelKind.INSTANCES else first
+    hold_labels(layer, 0, number)
+    layer.selected_label = number
+
+
+def annotation_options(kind: LabelKind | str, legend: Legend = ()) -> dict[str, Any]:
+    """Return the options that colour a labels layer of this kind; unknown pixels are grey.
+
+    Parameters
+    ----------
+    kind
+        What the numbers mean.
+    legend
+        (name, "#rrggbb") of each number from 0; for classes and scribbles there is a default.
+    """
+    kind = LabelKind(kind)
+    if kind is LabelKind.INSTANCES:
+        return {"colormap": _cell_colours()}
+    return legend_options(tuple(legend) or default_legend(kind), unknown=UNKNOWN_COLOUR)
+
+
+def default_legend(kind: LabelKind | str) -> tuple[tuple[str, str], ...]:
+    """Return (name, "#rrggbb") of each number from 0 for a kind; nothing for cells."""
+    return {
+        LabelKind.INSTANCES: (),
+        LabelKind.CLASSES: (("background", "#000000"), ("cell", CLASS_COLOURS[0])),
+        LabelKind.SCRIBBLES: (
+            ("not painted", "#000000"),
+            ("background", _BACKGROUND_COLOUR),
+            ("cell", CLASS_COLOURS[0]),
+        ),
+    }[LabelKind(kind)]
+
+
+def brush_size(shape: tuple[int, ...]) -> int:
+    """Return a brush for frames of this size, in pixels: about a fiftieth of the shorter side."""
+    return int(np.clip(round(min(shape[-2:]) / 50), 3, 40))
+
+
+def _cell_colours() -> CyclicLabelColormap:
+    """Return napari's colours of cells, with the place that `UNKNOWN` falls on in grey.
+
+    A cyclic map shows label v as colour 1 + (v - 1) mod n, so -1 is the last but one.
+    """
+    colours = label_colormap(_CYCLE).colors
+    repeated = np.concatenate([colours[:1], *[colours[1:]] * _ROUNDS]).astype(np.float32)
+    grey = [int(UNKNOWN_COLOUR[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    repeated[len(repeated) - 1 + UNKNOWN] = (*grey, 1.0)
+    return CyclicLabelColormap(
+        name="cells and unknown",
+        colors=repeated,
+        controls=np.linspace(0, 1, len(repeated) + 1),
+        background_value=0,
+    )
+
+
+def empty_labels(shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Return labels of this shape with nothing painted; raises `ValueError` without the memory."""
+    try:
+        return np.zeros(shape, np.int32)  # takes memory where it is painted on
+    except MemoryError as error:
+        size = 4 * np.prod(shape, dtype=float) / 2**30
+        raise ValueError(
+            f"Labels of {' × '.join(str(n) for n in shape)} pixels need {size:.0f} GiB, more than "
+            "this computer gives. Open fewer frames, or a smaller part of the image."
+        ) from error

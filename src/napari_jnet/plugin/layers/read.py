@@ -1,0 +1,680 @@
+"""What napari's layers hold: pixels, axes, kinds, and training input."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
+
+from napari_jnet.io.axes import StackUnsure, check_axes, size_text
+from napari_jnet.io.meaning import StoredLabels
+from napari_jnet.io.stack import AnnotatedFrame, Stack, frame_name, plane_name, section_of
+from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
+from napari_jnet.plugin.workspace import (
+    METADATA_KEY,
+    Workspace,
+    _letter,
+    _metadata,
+    channel_axis,
+    unwrap,
+)
+from napari_jnet.project.source import StackReference
+
+_OTHER = "#a0a0a0"
+
+
+"""Of a class that the legend does not have, such as one that the user has just begun to paint."""
+
+
+def legend_options(
+    legend: Sequence[tuple[str, str]], *, unknown: str = "transparent"
+) -> dict[str, Any]:
+    """Return options of a labels layer that show a class by its colour and its name.
+
+    Parameters
+    ----------
+    legend
+        (name, "#rrggbb") of each class from 0; without any, there is nothing to show.
+    unknown
+        The colour of `UNKNOWN` pixels.
+
+    Returns
+    -------
+    dict
+        ``colormap``, and ``features``, which napari shows in the status bar under the pointer.
+    """
+    if not legend:
+        return {}
+    colours: dict[int | None, Any] = {None: _OTHER, UNKNOWN: unknown, 0: "transparent"}
+    colours |= {number: colour for number, (_, colour) in enumerate(legend) if number}
+    names = [name for name, _ in legend]
+    return {
+        "colormap": DirectLabelColormap(color_dict=colours),
+        "features": {"index": list(range(len(names))), "class": names},
+    }
+
+
+def layer_legend(layer: Any) -> tuple[tuple[str, str], ...]:
+    """Return (name, "#rrggbb") of each class of a labels layer; nothing where it has no names.
+
+    What `legend_options` put on a layer comes back, with the colours that it has now.
+    """
+    features = layer.features
+    if "class" not in features or "index" not in features:
+        return ()
+    known = {int(i): str(n) for i, n in zip(features["index"], features["class"], strict=True)}
+    numbers = range(max(known, default=-1) + 1)
+    return tuple((known.get(n, f"class {n}"), _hex(layer.get_color(n))) for n in numbers)
+
+
+def class_legend(layer: Any, kind: LabelKind) -> tuple[tuple[str, str], ...]:
+    """Return (name, "#rrggbb") of each class from 0 = background, as networks count them.
+
+    Scribbles count one further, from 0 = not painted; cells have no classes.
+    """
+    if kind is LabelKind.INSTANCES:
+        return ()
+    return layer_legend(layer)[1 if kind is LabelKind.SCRIBBLES else 0 :]
+
+
+def _hex(colour: Any) -> str:
+    """Write a colour of a layer (RGBA, 0 to 1; None for background) as "#rrggbb"."""
+    parts = np.zeros(3) if colour is None else np.asarray(colour)[:3]
+    return "#" + "".join(f"{round(255 * float(part)):02x}" for part in parts)
+
+
+_COPY_LIMIT = 2**30  # bytes of painted labels that are copied at once
+
+
+def pixels(layer: Any) -> Any:
+    """Return the array of a layer, channels and colours last, the finest level of a pyramid."""
+    data = unwrap(layer.data)
+    data = unwrap(data[0]) if getattr(layer, "multiscale", False) else data
+    return _moved(data, channel_axis(layer), -1)
+
+
+def _moved(data: Any, axis: int | None, to: int) -> Any:
+    if axis is None or axis == to % len(data.shape):
+        return data
+    return np.moveaxis(_array(data), axis, to)  # of dask too, and lazily
+
+
+def _array(data: Any) -> Any:
+    """Return data that can be transposed without reading them."""
+    if hasattr(data, "transpose"):
+        return data
+    import dask.array as da
+
+    return da.from_array(data)
+
+
+def spatial_shape(image: Any) -> tuple[int, ...]:
+    """Return the shape of labels for an image layer: its own, without channels and colours."""
+    return tuple(int(n) for n in pixels(image).shape[: spatial_ndim(image)])
+
+
+def spatial_ndim(layer: Any) -> int:
+    """Return the dimensions of labels for a layer: time, depth, rows and columns."""
+    return int(layer.ndim) - (channel_axis(layer) is not None)
+
+
+def channels_first(layer: Any) -> None:
+    """Move the channels of an image layer to its first slider, in place.
+
+    The viewer lays layers upon each other by their last dimensions: only so can labels, which have
+    no channels, lie on the image.
+    """
+    axis = channel_axis(layer)
+    if not axis:
+        return
+    _reorder(layer, [axis, *(n for n in range(layer.ndim) if n != axis)])
+    layer.metadata[METADATA_KEY] = {**_metadata(layer), "channels_from": axis}
+
+
+def _reorder(layer: Any, order: list[int]) -> None:
+    """Put the dimensions of a layer into another order, in place; it stays where it is."""
+    labels, units = [layer.axis_labels[n] for n in order], [layer.units[n] for n in order]
+    scale = np.asarray(layer.scale, float)[order]
+    points = np.vstack([np.eye(layer.ndim), np.zeros(layer.ndim)])
+    *ends, origin = (np.asarray(layer.data_to_world(p), float)[order] for p in points)
+    turned = np.stack([ends[n] - origin for n in order], axis=1) / scale
+    straight = np.allclose(turned, np.eye(layer.ndim))
+    affine = np.eye(layer.ndim + 1)
+    if not straight:
+        affine[:-1, :-1], affine[:-1, -1] = turned, origin
+    if layer.multiscale:
+        layer.data = [_array(unwrap(level)).transpose(order) for level in layer.data]
+    else:
+        layer.data = _array(unwrap(layer.data)).transpose(order)
+    layer.rotate, layer.shear = np.eye(layer.ndim), np.zeros(layer.ndim * (layer.ndim - 1) // 2)
+    layer.scale, layer.affine = scale, affine
+    layer.translate = origin if straight else np.zeros(layer.ndim)
+    layer.axis_labels, layer.units = labels, units
+
+
+def stored_axes(layer: Any) -> str:
+    """Return `layer_axes` in the order before channels went to the first slider."""
+    found, back = layer_axes(layer), _metadata(layer).get("channels_from")
+    return f"{found[1 : back + 1]}C{found[back + 1 :]}" if back and found[0] == "C" else found
+
+
+def first_axis(layer: Any) -> str:
+    """Return "T" or "Z", what the frames of a layer run through by its label; "" if none tells."""
+    axis = channel_axis(layer)
+    letters = [_letter(label) for n, label in enumerate(layer.axis_labels) if n != axis]
+    return letters[0] if len(letters) > 2 and letters[0] in "TZ" else ""
+
+
+def layer_axes(layer: Any) -> str:
+    """Name the dimensions of an image layer, as they are stored; without the colours of RGB.
+
+    By their labels.  A first one that has no such label is time; rows and columns are the last.
+
+    Raises
+    ------
+    StackUnsure
+        If a label does not tell enough.
+    ValueError
+        If the layer is no stack.
+    """
+    letters = [_letter(label) for label in layer.axis_labels]
+    for at, letter in ((-2, "Y"), (-1, "X")):
+        if letters[at] == "?":
+            letters[at] = letter
+    if letters[0] == "?" and "?" not in letters[1:] and "T" not in letters:
+        letters[0] = "T"
+    found, size = "".join(letters), size_text(_stored_shape(layer))
+    if found.replace("C", "", 1) in ("YX", "TYX", "ZYX", "TZYX") and found != "TZCYX":
+        return found
+    choices = layer_choices(layer)
+    if "P" in found:
+        raise ValueError(
+            f"The image {layer.name!r} of {size} has a dimension of positions; these are no frames. "
+            "Show one position and take it out as a layer of its own, or choose another image."
+        )
+    if "?" in found and choices:
+        raise StackUnsure(
+            f"What are the dimensions of {layer.name!r}, {size}? Choose it below the image in the "
+            f"step Stack: {', '.join(choices)}.",
+            "axes",
+            choices,
+        )
+    raise ValueError(
+        f"The image {layer.name!r} has size {size}; an image has rows and columns, and "
+        "at most time and depth before them, in this order, or channels. Split its channels into "
+        "layers (right click)."
+    )
+
+
+def _stored_shape(layer: Any) -> tuple[int, ...]:
+    """Return the shape of a layer as it is stored, without the colours of RGB."""
+    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    return tuple(int(n) for n in data.shape[: layer.ndim])
+
+
+def layer_choices(layer: Any) -> tuple[str, ...]:
+    """Return the axes that somebody may choose for an image layer, the likely one first."""
+    colours = bool(layer.rgb)
+    choices = {
+        3: ("TYX", "ZYX") if colours else ("TYX", "ZYX", "CYX"),
+        4: ("TZYX",) if colours else ("TZYX", "TCYX", "CTYX", "ZCYX", "CZYX"),
+    }
+    return choices.get(layer.ndim, ())
+
+
+def choose_axes(layer: Any, axes: str) -> None:
+    """Say what the dimensions of an image layer are; channels go to the first slider.
+
+    Parameters
+    ----------
+    layer
+        An image layer.
+    axes
+        One of `layer_choices`, in the order in which the image came, see `stored_axes`.
+
+    Raises
+    ------
+    ValueError
+        If these are no axes of this layer.
+    """
+    axes = check_axes(axes, _stored_shape(layer), f"the image {layer.name!r}")
+    told = dict(_metadata(layer))
+    back = told.pop("channels_from", None)
+    if back and channel_axis(layer) == 0:
+        _reorder(layer, [*range(1, back + 1), 0, *range(back + 1, layer.ndim)])
+    layer.axis_labels = tuple(axes.lower())
+    stored = f"{axes}{'C' * bool(layer.rgb)}"
+    layer.metadata[METADATA_KEY] = {**told, "given_axes": stored}
+    channels_first(layer)
+
+
+def image_stack(layer: Any) -> Stack:
+    """See an image layer as a stack; a plane is a stack of one frame.
+
+    Raises
+    ------
+    StackUnsure
+        If nothing tells what its dimensions are.
+    ValueError
+        If the layer has more axes than time, depth, rows, columns and colours or channels.
+    """
+    stored, told = layer_axes(layer), _metadata(layer)
+    data = pixels(layer)
+    if 0 in data.shape:
+        raise ValueError(f"The image {layer.name!r} has shape {data.shape}: it has no pixels.")
+    axes = stored.replace("C", "")
+    single = len(axes) == 2
+    count = 1 if single else int(data.shape[0])
+    numbers = tuple(int(n) for n in told.get("frame_numbers") or ())
+    if len(numbers) != count:
+        numbers = tuple(range(count))
+    positions = {number: position for position, number in enumerate(numbers)}
+
+    def read(number: int) -> NDArray[Any]:
+        return np.asarray(data if single else data[positions[number]])
+
+    channels = "C" if "C" in stored or layer.rgb else ""
+    steps = zip(stored, pixel_size(layer), layer.units, strict=True)
+    placed = [(size, str(unit)) for letter, size, unit in steps if letter != "C"]
+    if single:
+        placed.insert(0, (1.0, "pixel"))
+    return Stack(
+        name=layer.name,
+        format=told.get("format", "array"),
+        path=Path(told["path"]) if told.get("path") else None,
+        axes=("T" if single else "") + axes + channels,
+        frame_numbers=numbers,
+        shape=tuple(data.shape if single else data.shape[1:]),
+        dtype=np.dtype(data.dtype),
+        read=read,
+        scale=tuple(size for size, _ in placed),
+        units=tuple(unit for _, unit in placed),
+        digits=int(told.get("digits") or 3),
+        sequence=told.get("sequence") or "",
+        given_axes=told.get("given_axes") or "",
+        series=told.get("series"),
+    )
+
+
+def is_stack(layer: Any) -> bool:
+    """Whether an image layer can be worked on, see `image_stack`."""
+    try:
+        image_stack(layer)
+    except ValueError:
+        return False
+    return True
+
+
+def stack_metadata(stack: Stack | StackReference) -> dict[str, Any]:
+    """Return what a layer remembers of its stack, as plain values."""
+    return {
+        "path": str(stack.path) if stack.path else None,
+        "format": stack.format,
+        "sequence": stack.sequence,
+        "frame_numbers": list(stack.frame_numbers),
+        "digits": stack.digits,
+        "given_axes": stack.given_axes,
+        "series": stack.series,
+    }
+
+
+def pixel_size(layer: Any, unit: Any = None) -> tuple[float, ...]:
+    """Return how far it is from one index to the next along each axis of a layer, in the world.
+
+    Parameters
+    ----------
+    layer
+        Its scale and whatever else turns or stretches it are counted; a flip is no negative size.
+    unit
+        Which unit the sizes are in, where an axis has one that can be changed into it; None takes
+        that of each axis.
+    """
+    points = np.vstack([np.zeros(layer.ndim), np.eye(layer.ndim)])
+    origin, *ends = (np.asarray(layer.data_to_world(point), float) for point in points)
+    sizes = [float(f"{np.linalg.norm(end - origin):.12g}") or 1.0 for end in ends]
+    if unit is None:
+        return tuple(sizes)
+    factors = (_factor(own, unit) for own in layer.units)
+    return tuple(size * factor for size, factor in zip(sizes, factors, strict=True))
+
+
+def world_matrix(layer: Any, axes: int) -> NDArray[np.float64]:
+    """Return how the last axes of a layer lie in the world, in the unit of the last one.
+
+    Returns
+    -------
+    ndarray of float64
+        (axes, axes + 1): times the indices, and a 1 after them, it gives the place.
+    """
+    points = np.vstack([np.eye(layer.ndim)[layer.ndim - axes :], np.zeros(layer.ndim)])
+    *ends, origin = (np.asarray(layer.data_to_world(p), float)[-axes:] for p in points)
+    matrix = np.stack([*(end - origin for end in ends), origin], axis=1)
+    factors = [_factor(unit, layer.units[-1]) for unit in layer.units[-axes:]]
+    return np.asarray(matrix * np.array(factors)[:, np.newaxis])
+
+
+def _factor(unit: Any, other: Any) -> float:
+    try:
+        return float((1 * unit).to(other).magnitude)
+    except (AttributeError, ValueError, TypeError):  # pixels have no size
+        return 1.0
+
+
+def current_index(viewer: Any, layer: Any) -> tuple[int, ...]:
+    """Return the leading indices (time, depth) of the plane of this layer that the viewer shows."""
+    ndim = layer.ndim
+    axis = channel_axis(layer)
+    at = np.delete(
+        np.asarray(layer.world_to_data(viewer.dims.point[-ndim:])), [] if axis is None else axis
+    )
+    shape = pixels(layer).shape
+    return tuple(
+        int(np.clip(round(float(a)), 0, n - 1)) for a, n in zip(at[:-2], shape, strict=False)
+    )
+
+
+def plane(layer: Any) -> Any:
+    """Return a function that reads one plane of the layer by its leading indices, in any thread."""
+    data = pixels(layer)
+    return lambda index: np.asarray(data[index] if index else data)
+
+
+def stroke_positions(atoms: Iterable[Any], frames: int) -> set[int]:
+    """Return the frames that a stroke fell on.
+
+    Parameters
+    ----------
+    atoms
+        What napari's ``events.paint`` of a labels layer tells: (indices or slices, ...) each.
+    frames
+        Of the layer; 1 for a single plane.
+    """
+    if frames == 1:
+        return {0}
+    found: set[int] = set()
+    for atom in atoms:
+        first = atom[0][0]
+        if isinstance(first, slice):
+            found.update(range(frames)[first])
+            continue
+        rows = np.asarray(first)
+        if rows.size:
+            low, high = int(rows.min()), int(rows.max())
+            found.update([low] if low == high else np.unique(rows).tolist())
+    return found
+
+
+def kind_of(layer: Any) -> LabelKind | None:
+    """Return the kind that the reader knows of this labels layer, or None."""
+    kind = _metadata(layer).get("kind")
+    return LabelKind(kind) if kind else None
+
+
+def said_empty(layer: Any) -> Collection[int]:
+    """Return the numbers of the frames that are said to hold no object; asking may read files.
+
+    Of scribbles there are none: their 0 is unknown.
+    """
+    scribbles = kind_of(layer) is LabelKind.SCRIBBLES
+    said: Collection[int] = () if scribbles else _metadata(layer).get("empty", ())
+    return said
+
+
+def describe_kind(kind: LabelKind) -> str:
+    """Say in one line what counts as what."""
+    return {
+        LabelKind.INSTANCES: "1, 2, 3 … = one cell each; 0 = background. "
+        "Frames without any label are not used, unless marked as background.",
+        LabelKind.CLASSES: "1, 2 … = a class each; 0 = background. "
+        "Frames without any label are not used, unless marked as background.",
+        LabelKind.SCRIBBLES: "1 = background, 2, 3 … = classes; 0 = not painted, so unknown.",
+    }[kind]
+
+
+@dataclass(frozen=True, eq=False)
+class PaintedPlanes:
+    """The labels of a layer as they were: what is painted is copied, and the rest is not read.
+
+    Attributes
+    ----------
+    source
+        The array of the layer; read where a frame is neither copied nor empty.
+    copied
+        Position -> labels of the frame.
+    empty
+        Positions where nothing is painted.
+    """
+
+    source: Any
+    copied: Mapping[int, NDArray[Any]]
+    empty: frozenset[int] = frozenset()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the layer."""
+        return tuple(self.source.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the labels."""
+        return np.dtype(self.source.dtype)
+
+    @property
+    def ndim(self) -> int:
+        """Axes of the layer."""
+        return len(self.shape)
+
+    def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
+        """Return a plane by its leading indices."""
+        position, inner = (index[0], index[1:]) if index else (0, ())
+        if position in self.empty:
+            return np.zeros(self.shape[-2:], self.dtype)
+        frame = self.copied.get(position)
+        if frame is None:
+            return np.asarray(self.source[index])
+        return frame[inner]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingInput:
+    """An image layer and a labels layer, as they were when training was asked for."""
+
+    stack: Stack  # the image; names its frames
+    image: Any  # (..., H, W) or (..., H, W, C)
+    labels: Any  # (..., H, W)
+    kind: LabelKind
+    partial: Collection[int]  # frame numbers; looked at in the worker: it may read files
+    legend: tuple[tuple[str, str], ...] = ()  # name and colour of each class, where known
+    roles: Mapping[int, str] = field(default_factory=dict)  # by frame number; unused are left out
+    empty: Collection[int] = ()  # frame numbers that are annotated without any object
+    said: bool = True  # whether somebody, or a file, says that the kind is this one
+
+    @property
+    def name(self) -> str:
+        """What the frames are called by: the sequence, or the stack."""
+        return self.stack.sequence or self.stack.name
+
+    @property
+    def frame_numbers(self) -> tuple[int, ...]:
+        """The frame numbers, by position."""
+        return self.stack.frame_numbers
+
+    def frames(self) -> list[AnnotatedFrame]:
+        """Read the annotated planes; called in the worker thread.
+
+        Raises
+        ------
+        ValueError
+            If nothing is annotated, labels are negative, or nobody said what they mean and they do
+            not look like cells.
+        """
+        found = list(self._annotated())
+        if not found:
+            raise ValueError(
+                f"The labels of {self.name!r} are empty; paint at least one cell in one frame."
+            )
+        if not self.said and self.kind is LabelKind.INSTANCES:
+            self._check_cells(found)
+        return found
+
+    def _check_cells(self, found: Sequence[AnnotatedFrame]) -> None:
+        """Refuse to take for cells what is surely classes; unsure labels are what Annotate shows."""
+        planes = {k: functools.partial(np.asarray, frame.labels) for k, frame in enumerate(found)}
+        stored = StoredLabels("labels", Path(self.name), lambda: planes, lambda _: Path(self.name))
+        decided = stored.annotation()
+        try:
+            kind, reason = decided.kind, decided.reason
+        except ValueError:
+            return
+        if kind is not LabelKind.INSTANCES:
+            raise ValueError(
+                f"The labels of {self.name!r} look like {kind} ({reason}), and nobody said that they are "
+                "cells. Choose what they mean in the step Annotate, under Meaning."
+            )
+
+    def _annotated(self) -> Iterator[AnnotatedFrame]:
+        kind = LabelKind.CLASSES if self.kind is LabelKind.SCRIBBLES else self.kind
+        for index in np.ndindex(tuple(self.labels.shape[:-2])):
+            number = self.frame_numbers[index[0] if index else 0]
+            role = self.roles.get(number, "")
+            if role == "unused":
+                continue
+            labels = np.asarray(self.labels[index])
+            if not (labels.any() or number in self.empty) or not (labels != UNKNOWN).any():
+                continue
+            partial = bool(index) and number in self.partial
+            try:
+                known = known_labels(labels, self.kind, partial=partial)
+            except ValueError as error:
+                raise ValueError(f"{self._plane_name(index)}: {error}") from error
+            image = np.asarray(self.image[index])
+            name = self._plane_name(index)
+            number = self.frame_numbers[index[0] if index else 0]
+            section = section_of(self.stack, number, *index[1:2])
+            yield AnnotatedFrame(name, image, known, kind, role, self.legend, "", *section)
+
+    def _plane_name(self, index: tuple[int, ...]) -> str:
+        """Name a plane as `annotated_frames` does: a run may go on from the command line."""
+        name = frame_name(self.stack, self.frame_numbers[index[0] if index else 0])
+        return name if len(index) < 2 else plane_name(name, index[1], self.labels.shape[1])
+
+
+def training_input(
+    image: Any,
+    labels: Any,
+    kind: LabelKind,
+    *,
+    painted: Any | None = None,
+    roles: Mapping[int, str] | None = None,
+    name: str | None = None,
+) -> TrainingInput:
+    """Take an image layer and a labels layer for training; painted pixels are copied.
+
+    Parameters
+    ----------
+    image, labels
+        The layers.
+    kind
+        What the labels mean.
+    painted
+        The pixels of the labels where they are copied already, such as `PaintedPlanes`.
+    roles
+        Frame number -> "training", "validation" or "unused".
+    name
+        What the frames are called by, where it is not the layer: that of the project.
+
+    Raises
+    ------
+    ValueError
+        If the sizes differ, or the labels are not integers.
+    """
+    stack = image_stack(image)
+    picture, painted = pixels(image), pixels(labels) if painted is None else painted
+    size = spatial_shape(image)
+    if tuple(painted.shape) != tuple(size):
+        raise ValueError(
+            f"The image {image.name!r} has {_size(size)} pixels, the labels {labels.name!r} "
+            f"{_size(painted.shape)}; both must cover the same pixels. Choose the labels of this "
+            "image, or add a new labels layer with the + button above the layer list."
+        )
+    if not (np.issubdtype(painted.dtype, np.integer) or painted.dtype == bool):
+        raise ValueError(
+            f"The labels {labels.name!r} are of type {painted.dtype}; labels are integers. "
+            "Right click the layer and convert it to labels."
+        )
+    if isinstance(painted, np.ndarray) and painted.nbytes <= _COPY_LIMIT:
+        if not painted.any():
+            raise ValueError(
+                f"The labels {labels.name!r} are empty; paint at least one cell in one frame."
+            )
+        painted = painted.copy()
+    return TrainingInput(
+        stack=stack if name is None else replace(stack, name=name),
+        image=picture,
+        labels=painted,
+        kind=kind,
+        partial=_metadata(labels).get("partial", ()),
+        legend=class_legend(labels, kind),
+        roles=dict(roles or {}),
+        empty=said_empty(labels),
+        said=kind_of(labels) is kind,
+    )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " × ".join(str(n) for n in shape)
+
+
+_CANVAS = 600.0  # pixels of the screen, about: the smaller side of the canvas
+
+
+_FARTHEST, _NEAREST = 8.0, 1.5  # how many times the object fits into the canvas
+
+
+def show_place(viewer: Any, layer: Any, at: Sequence[float], size: float) -> None:
+    """Show a place of a layer.
+
+    Parameters
+    ----------
+    viewer
+        Its sliders and its camera are moved; where the zoom shows the object well, it is kept.
+    layer
+        Whose pixels `at` counts.
+    at
+        Data coordinates, one for each axis of the layer.
+    size
+        Of the object there, in pixels across.
+    """
+    world = np.asarray(layer.data_to_world(tuple(at)), float)
+    displayed = viewer.dims.ndisplay
+    first = viewer.dims.ndim - layer.ndim
+    for axis in range(layer.ndim - displayed):
+        viewer.dims.set_point(first + axis, float(world[axis]))
+    shown = min(displayed, layer.ndim)
+    camera = viewer.scene.camera
+    centre = list(camera.center)
+    centre[-shown:] = (float(w) for w in world[-shown:])
+    camera.center = tuple(centre)
+    across = max(size, 1.0) * float(np.mean(np.abs(layer.scale[-2:])))
+    nearest, farthest = _CANVAS / (_NEAREST * across), _CANVAS / (_FARTHEST * across)
+    camera.zoom = float(np.clip(camera.zoom, farthest, nearest))
+
+
+def frame_numbers(workspace: Workspace, layer: Any) -> tuple[tuple[int, ...], str]:
+    """Return the frame numbers of a labels layer, by position, and its axes.
+
+    Those of the image where it has as many pixels, else what the layer itself knows.
+    """
+    shape, image = tuple(pixels(layer).shape), workspace.image
+    if image is not None and spatial_shape(image) == shape:
+        stack = image_stack(image)
+        return stack.frame_numbers, stack.axes.removesuffix("C")
+    count = 1 if len(shape) == 2 else shape[0]
+    told = layer.metadata.get(METADATA_KEY, {}).get("frame_numbers") or ()
+    return tuple(map(int, told)) if len(told) == count else tuple(range(count)), "TYX"

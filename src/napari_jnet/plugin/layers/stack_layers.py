@@ -1,0 +1,172 @@
+"""The layers of a stack: its image and its labels, read as they are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_jnet.io import folder
+from napari_jnet.io.stack import Annotation, Stack
+from napari_jnet.labels import UNKNOWN
+from napari_jnet.plugin.layers.read import legend_options, stack_metadata
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+_PAINTABLE = 64 * 2**20  # bytes of annotated frames that are read at once
+
+
+_LARGEST_ARRAY = 4 * 2**30  # bytes, of which only annotated frames take memory
+
+
+def stack_layers(stack: Stack) -> list[LayerData]:
+    """Describe the layers of a stack: one image, and labels for each annotation.
+
+    Parameters
+    ----------
+    stack
+        As `open_stack` gives it.
+
+    Returns
+    -------
+    list of (data, options, type)
+        As an npe2 reader gives them; the first annotation comes last, so that it is on top and
+        selected.  Frames of different sizes are filled up to the largest; what is added is unknown.
+    """
+    shape = folder.largest_frame(stack) if stack.format == "folder" else stack.shape
+    return [_image_layer(stack, shape), *reversed(list(_labels_layers(stack, shape)))]
+
+
+def _image_layer(stack: Stack, shape: tuple[int, ...]) -> LayerData:
+    def frame(number: int) -> NDArray[Any]:
+        return _filled(stack.frame(number), shape, 0)
+
+    import dask.array as da
+
+    options = _options(stack, stack.name)
+    data = _lazy(frame, stack.frame_numbers, shape, stack.dtype)
+    if stack.axes.endswith("C"):
+        if shape[-1] in (3, 4):
+            options["rgb"] = True
+        else:
+            # first: the viewer lays labels on an image by its last dimensions
+            options["scale"] = (1.0, *stack.scale)
+            options["units"] = ("pixel", *stack.units)
+            options["axis_labels"] = ("c", *options["axis_labels"])
+            data = da.moveaxis(data, -1, 0)
+    if not options.get("rgb"):
+        options |= _contrast(frame, stack)
+    return data, options, "image"
+
+
+def _contrast(frame: Callable[[int], NDArray[Any]], stack: Stack) -> dict[str, Any]:
+    """Take the contrast limits from one frame, here: napari would read two in the window's thread."""
+    try:
+        first = frame(stack.frame_numbers[0])
+    except (ValueError, OSError):  # said where the frame is shown
+        return {}
+    low, high = float(first.min()), float(first.max())
+    known = np.isfinite([low, high]).all() and low < high
+    return {"contrast_limits": (low, high)} if known else {}
+
+
+def _labels_layers(stack: Stack, shape: tuple[int, ...]) -> Iterator[LayerData]:
+    spatial = shape[:-1] if stack.axes.endswith("C") else shape
+    if stack.annotations:
+        stack.annotation()  # raises where nothing says which of several labels are meant
+    for k, annotation in enumerate(stack.annotations.values()):
+        options = _options(stack, f"{stack.name} {annotation.name}")
+        options["visible"] = k == 0
+        options["metadata"]["napari-jnet"] |= {
+            "annotation": annotation.name,
+            "kind": annotation.kind.value,
+            "partial": _Frames(annotation, "partial"),
+            "empty": _Frames(annotation, "empty"),
+        }
+        labels = _labels(stack, annotation, spatial)
+        if isinstance(labels, np.ndarray):  # its masks are read, so its classes are known
+            options |= legend_options(annotation.legend)
+        yield labels, options, "labels"
+
+
+def _options(stack: Stack, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "scale": stack.scale,
+        "units": stack.units,
+        "axis_labels": tuple(stack.axes.replace("C", "").lower()),
+        "metadata": {"napari-jnet": stack_metadata(stack)},
+    }
+
+
+def _labels(stack: Stack, annotation: Annotation, shape: tuple[int, ...]) -> Any:
+    """Make the labels of every frame of the stack, 0 where there is no truth."""
+    annotated = frozenset(annotation.frame_numbers)
+
+    def frame(number: int) -> NDArray[np.int32]:
+        if number not in annotated:
+            return np.zeros(shape, np.int32)
+        labels = _filled(annotation.frame(number), shape, UNKNOWN)
+        # The layer's "partial" says so, and empty planes are not trained on.
+        return np.maximum(labels, 0) if stack.format == "ctc" else labels
+
+    size = 4 * int(np.prod(shape))
+    if size * len(annotated) > _PAINTABLE or size * len(stack) > _LARGEST_ARRAY:
+        return _lazy(frame, stack.frame_numbers, shape, np.dtype(np.int32))
+    painted = np.zeros((len(stack), *shape), np.int32)
+    for position, number in enumerate(stack.frame_numbers):
+        if number in annotated:
+            painted[position] = frame(number)
+    return painted
+
+
+def _lazy(
+    frame: Callable[[int], NDArray[Any]],
+    numbers: tuple[int, ...],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+) -> Any:
+    """Make a dask array of one chunk a frame."""
+    import dask.array as da
+
+    def block(block_id: tuple[int, ...]) -> NDArray[Any]:
+        return frame(numbers[block_id[0]])[np.newaxis]
+
+    chunks = ((1,) * len(numbers), *((n,) for n in shape))
+    empty = np.empty((0,) * len(chunks), dtype)
+    return da.map_blocks(block, chunks=chunks, dtype=dtype, meta=empty)
+
+
+def _filled(frame: NDArray[Any], shape: tuple[int, ...], value: int) -> NDArray[Any]:
+    if frame.shape == shape:
+        return frame
+    larger = np.full(shape, value, frame.dtype)
+    larger[tuple(slice(n) for n in frame.shape)] = frame
+    return larger
+
+
+class _Frames(Collection[int]):
+    """The partial or empty frames of an annotation, decided when somebody asks: that reads truth."""
+
+    def __init__(self, annotation: Annotation, which: str) -> None:
+        self._annotation, self._which = annotation, which
+
+    @property
+    def _numbers(self) -> frozenset[int]:
+        found: frozenset[int] = getattr(self._annotation, self._which)
+        return found
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._numbers
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(sorted(self._numbers))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __repr__(self) -> str:
+        return f"{self._which} frames of {self._annotation.name!r}"

@@ -1,1 +1,0 @@
-"""The step Predict: scopes, result layers, sliders, handing cells over to the annotation."""

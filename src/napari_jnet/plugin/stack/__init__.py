@@ -1,1 +1,0 @@
-"""Opening stacks: the reader, the step Stack and the sample data."""

@@ -1,1 +1,0 @@
-"""The step Train: forms, checks before, curves and preview while, the round's end after."""

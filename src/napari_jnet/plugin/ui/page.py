@@ -1,0 +1,186 @@
+"""What the dock widgets have in common: one job at a time, its ends, and what they say."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, QSize, QTimer, Signal
+from qtpy.QtWidgets import (
+    QFormLayout,
+    QFrame,
+    QGroupBox,
+    QHBoxLayout,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_jnet.plugin.jobs.runner import JobMaker, JobRunner
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.ui.widgets import MessageLine
+from napari_jnet.plugin.workspace import Lifetime
+
+if TYPE_CHECKING:
+    import napari
+
+
+_MINIMUM_WIDTH, _MINIMUM_HEIGHT = 360, 100  # low: a message below takes room from it first
+
+
+class _Column(QScrollArea):
+    """Asks for the same room whatever it holds, so that no step ever widens the dock."""
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(_MINIMUM_WIDTH, _MINIMUM_HEIGHT)
+
+
+class JobWidget(QWidget):
+    """A dock widget with one long job at a time.
+
+    Subclasses put their forms into `column`, name the buttons that start a job in `_starters`, and
+    take the events in `_on_event`.
+    """
+
+    finished = Signal(str)  # "done", "stopped" or "failed"; the buttons are right again
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._workspace = open_workspace(viewer)
+        self._relay = JobRunner()
+        self._relay.on_wait = self._say_that_it_waits
+        self._docked = False
+        self.left = False  # the dock was closed: nobody sees the end
+        self._lifetime = lifetime = Lifetime()
+        lifetime.at_end(self._relay.close)
+        self.destroyed.connect(lambda *_: lifetime.end())
+        self._starters: list[QPushButton] = []
+        self._area = _Column()
+        self._wanted: QWidget | None = None
+        self._seek = QTimer(self)  # places are known when the layout has settled
+        self._seek.setSingleShot(True)
+        self._seek.setInterval(0)
+        self._seek.timeout.connect(self._scroll_to_wanted)
+        self.column = self._scrolling_column()
+        self.message = MessageLine()
+        self.stop_button = QPushButton("Stop")
+        self.stop_button.setToolTip("Stop at the next step; what is done so far is kept.")
+        self.stop_button.clicked.connect(self.stop)
+        self.progress = QProgressBar()
+        self.progress.setRange(0, 1000)
+        self._set_running(False)
+
+    def embed(self) -> None:
+        """Leave out what the workbench, which holds this widget, says below all steps."""
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is under way."""
+        return self._relay.running
+
+    def stop(self) -> None:
+        """Ask the job to stop; `finished` follows."""
+        if self._relay.running:
+            self._relay.stop()
+            self.stop_button.setEnabled(False)
+            self.stop_button.setText("Stopping…")
+
+    def event(self, event: QEvent) -> bool:
+        """Stop the job when the dock is closed: nobody could stop it any more."""
+        if event.type() == QEvent.Type.ParentChange:
+            self.left = self._docked and self.parent() is None
+            if self.left:
+                self.stop()
+            self._docked = self.parent() is not None
+        return super().event(event)
+
+    def _scrolling_column(self) -> QVBoxLayout:
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(6, 4, 6, 4)
+        column.setSpacing(6)
+        area = self._area
+        area.setWidget(content)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(area)
+        return column
+
+    def _group(self, title: str) -> QFormLayout:
+        box = QGroupBox(title)
+        form = QFormLayout(box)
+        form.setContentsMargins(8, 6, 8, 8)
+        form.setVerticalSpacing(4)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.column.addWidget(box)
+        return form
+
+    def _buttons(self, *starters: QPushButton) -> QHBoxLayout:
+        self._starters = list(starters)
+        row = QHBoxLayout()
+        for button in (*starters, self.stop_button):
+            row.addWidget(button)
+        self._set_running(False)
+        return row
+
+    def _start(self, job: JobMaker, title: str) -> None:
+        self.message.say("")
+        self.progress.setValue(0)
+        self.progress.setFormat("starting…")
+        self._set_running(True)
+        self._relay.start(
+            job, self._on_event, self._on_done, self._on_error, self._on_stopped, title=title
+        )
+
+    def _say_that_it_waits(self) -> None:
+        """Say why the window does not close at once; painted now, since nothing else will be."""
+        self.progress.setFormat("finishing this step, then saving…")
+        self.progress.repaint()
+
+    def bring_into_sight(self, part: QWidget) -> None:
+        """Scroll to a part of the widget, when the layout has settled."""
+        self._wanted = part
+        self._seek.start()
+
+    def _scroll_to_wanted(self) -> None:
+        if self._wanted is not None:
+            self._area.ensureWidgetVisible(self._wanted)
+
+    def _set_running(self, running: bool) -> None:
+        for button in self._starters:
+            button.setEnabled(not running)
+        self.stop_button.setText("Stop")
+        self.stop_button.setEnabled(running)
+        self.stop_button.setVisible(running)
+        self.progress.setVisible(running)
+
+    def _on_event(self, event: Any) -> None:
+        raise NotImplementedError
+
+    def _on_done(self, value: Any) -> None:
+        self._end("done")
+
+    def _on_stopped(self) -> None:
+        self._end("stopped")
+
+    def _on_error(self, error: Exception) -> None:
+        self.show_error(error)
+        self._end("failed")
+
+    def _end(self, outcome: str) -> None:
+        self._set_running(False)
+        self.finished.emit(outcome)
+
+    def show_error(self, error: Exception) -> None:
+        """Say what is wrong; the whole report can be copied."""
+        details = "".join(traceback.format_exception(error))
+        text = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
+        expected = isinstance(error, (ValueError, OSError))
+        if not expected:
+            text = f"{type(error).__name__}: {text or 'no further explanation'}"
+        self.message.fail(text, details)

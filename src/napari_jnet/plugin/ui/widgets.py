@@ -1,0 +1,406 @@
+"""Small widgets that the pages share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QDropEvent, QKeyEvent, QKeySequence
+from qtpy.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QMenu,
+    QSizePolicy,
+    QSpinBox,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_jnet.config import Option
+from napari_jnet.plugin.ui.theme import set_style
+from napari_jnet.plugin.workspace import Lifetime, Workspace, same
+
+_NO_WIDTH = "\u200b"  # a line may end here
+
+
+_LONG_WORD = re.compile(r"(?![^<]*>)[^\s<>]{25,}")  # of text, not of a tag
+
+
+class WrappedLabel(QLabel):
+    """A text that wraps anywhere, so that a path without a space never widens the window."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self._whole = ""
+        self.setWordWrap(True)
+        self.setText(text)
+
+    def setText(self, text: str | None) -> None:
+        """Show a text; long words may be broken where they are shown."""
+        self._whole = text or ""
+        super().setText(_LONG_WORD.sub(lambda word: _NO_WIDTH.join(word[0]), self._whole))
+
+    def text(self) -> str:
+        """Return the text as it was given."""
+        return self._whole
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Copy a selection as it was given too."""
+        if event is not None and event.matches(QKeySequence.StandardKey.Copy):
+            QApplication.clipboard().setText(self.selectedText().replace(_NO_WIDTH, ""))
+        else:
+            super().keyPressEvent(event)
+
+
+def small_label(text: str = "") -> QLabel:
+    """Return a label for a sentence that explains."""
+    label = WrappedLabel(text)
+    set_style(label, "font-size: 8pt; color: @muted;")
+    return label
+
+
+def words(name: str) -> str:
+    """Return a field name as a label: ``seed_threshold`` -> "Seed threshold"."""
+    return name.replace("_", " ").capitalize()
+
+
+class PathEdit(QWidget):
+    """A path to type or to choose: a file, a folder or, with ``either``, one of both."""
+
+    changed = Signal(str)
+
+    def __init__(self, what: str = "file", *, caption: str = "", placeholder: str = "") -> None:
+        super().__init__()
+        self._caption = caption
+        self._edit = QLineEdit()
+        self._edit.setPlaceholderText(placeholder)
+        self._edit.textChanged.connect(self._changed)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(3)
+        row.addWidget(self._edit)
+        row.addWidget(self._browse_button(what))
+
+    @property
+    def path(self) -> Path | None:
+        """The path, or None where nothing is typed."""
+        text = self._edit.text().strip()
+        return Path(text).expanduser() if text else None
+
+    @path.setter
+    def path(self, path: Path | str | None) -> None:
+        self._edit.setText("" if path is None else str(path))
+
+    def _browse_button(self, what: str) -> QToolButton:
+        button = QToolButton()
+        button.setText("…")
+        button.setToolTip("Browse")
+        if what == "either":
+            menu = QMenu(button)
+            menu.addAction("File…", self._choose_file)
+            menu.addAction("Folder…", self._choose_folder)
+            button.setMenu(menu)
+            button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+            button.setStyleSheet("QToolButton::menu-indicator { image: none; }")  # over the dots
+        else:
+            button.clicked.connect(self._choose_file if what == "file" else self._choose_folder)
+        return button
+
+    def _choose_file(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, self._caption, self._edit.text())
+        if name:
+            self._edit.setText(name)
+
+    def _choose_folder(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, self._caption, self._edit.text())
+        if name:
+            self._edit.setText(name)
+
+    def _changed(self, text: str) -> None:
+        self.setToolTip(text)
+        self.changed.emit(text)
+
+
+class OptionEditor(QWidget):
+    """One option of the configuration; limits, choices, default and help come from `options`.
+
+    ``zero`` is shown in place of 0, where 0 means something else than a number; ``unset`` in place of
+    "automatic", where no value is given.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self, option: Option, *, kind: type | None = None, zero: str = "", unset: str = ""
+    ) -> None:
+        super().__init__()
+        self.option = option
+        self._editor = _editor_of(option, kind or type(option.default))
+        self._zero = zero
+        if zero or unset:
+            self._editor.setSpecialValueText(zero or unset)
+        self._tell_changes()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._editor)
+        self.setToolTip(option.help)
+
+    @property
+    def value(self) -> Any:
+        """The value; None where the editor shows "automatic"."""
+        editor = self._editor
+        if isinstance(editor, QCheckBox):
+            return editor.isChecked()
+        if isinstance(editor, QComboBox):
+            return editor.currentText()
+        lowest = editor.specialValueText() and editor.value() == editor.minimum()
+        return None if lowest and not self._zero else editor.value()
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        editor = self._editor
+        if isinstance(editor, QCheckBox):
+            editor.setChecked(value)
+        elif isinstance(editor, QComboBox):
+            editor.setCurrentText(value)
+        else:
+            editor.setValue(editor.minimum() if value is None else value)
+
+    def _tell_changes(self) -> None:
+        editor = self._editor
+        if isinstance(editor, QCheckBox):
+            editor.toggled.connect(lambda *_: self.changed.emit())
+        elif isinstance(editor, QComboBox):
+            editor.currentTextChanged.connect(lambda *_: self.changed.emit())
+        else:
+            editor.valueChanged.connect(lambda *_: self.changed.emit())
+
+
+def _editor_of(option: Option, kind: type) -> Any:
+    if option.choices is not None:
+        combo = QComboBox()
+        combo.addItems(list(option.choices))
+        combo.setCurrentText(option.default)
+        return combo
+    if kind is bool:
+        box = QCheckBox()
+        box.setChecked(option.default)
+        return box
+    spin: Any = QSpinBox() if kind is int else QDoubleSpinBox()
+    low = 0 if option.minimum is None else option.minimum
+    high = min(
+        10**6, 10**6 if option.maximum is None else option.maximum
+    )  # as wide as a form shows
+    if kind is float:
+        spin.setDecimals(4 if high <= 1 else 2 if 0 < low < 1 else 1)
+        spin.setSingleStep(0.01 if high <= 1 else 1.0)
+    if option.default is None:
+        low = low - 1
+        spin.setSpecialValueText("automatic")
+    spin.setRange(int(low) if kind is int else low, int(high) if kind is int else high)
+    spin.setValue(spin.minimum() if option.default is None else option.default)
+    if option.unit:
+        spin.setSuffix(f" {option.unit}")
+    return spin
+
+
+class MessageLine(QWidget):
+    """One or two sentences for the user; an error in another colour, with its details to copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._details = ""
+        self._text = WrappedLabel()
+        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        self._copy = QToolButton()
+        self._copy.setText("Copy details")
+        self._copy.setToolTip("Copy the whole report, to send it to somebody who can help.")
+        self._copy.clicked.connect(self._copy_details)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._text)
+        column.addWidget(self._copy)
+        self.say("")
+
+    @property
+    def text(self) -> str:
+        """What is said."""
+        return self._text.text()
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it is said as an error."""
+        return self._failed
+
+    def say(self, text: str) -> None:
+        """Tell something."""
+        self._show(text, "", failed=False)
+
+    def fail(self, text: str, details: str = "") -> None:
+        """Tell what is wrong and what to do."""
+        self._show(text, details, failed=True)
+
+    def _show(self, text: str, details: str, *, failed: bool) -> None:
+        self._failed = failed
+        self._text.setText(text)
+        set_style(self._text, "color: @error;" if failed else "")
+        self._details = details
+        self._copy.setVisible(bool(details))
+        self.setVisible(bool(text))
+
+    def _copy_details(self) -> None:
+        QApplication.clipboard().setText(self._details)
+
+
+def dropped_path(event: QDropEvent) -> Path | None:
+    """Return the one file or folder of this machine that is dropped; None for anything else."""
+    data = event.mimeData()
+    urls = data.urls() if data is not None else []
+    local = [Path(url.toLocalFile()) for url in urls if url.isLocalFile()]
+    return local[0] if len(urls) == len(local) == 1 else None
+
+
+class RemedyButton(QToolButton):
+    """Shown while the saving needs a click."""
+
+    def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self.setToolTip(
+            "Copy what you painted into a new annotation of the image; where it does not lie on the "
+            "image, into a file beside the projects."
+        )
+        self.clicked.connect(lambda: workspace.autosave.save_misfits())
+        lifetime.connect(workspace.saving_changed, self._show)
+        self._show()
+
+    def _show(self, _status: Any = None) -> None:
+        remedy = self._workspace.saving.remedy
+        self.setText(remedy)
+        self.setVisible(bool(remedy))
+
+
+class _Layers(QComboBox):
+    """Lists the layers that a function gives; subclasses say which is chosen and what choosing does."""
+
+    layer_changed = Signal()
+
+    def __init__(
+        self, workspace: Workspace, list_layers: Callable[[], list[Any]], lifetime: Lifetime
+    ):
+        super().__init__()
+        self._workspace, self._list_layers = workspace, list_layers
+        self._layers: list[Any] = []
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        events = workspace.viewer.layers.events
+        for emitter in (events.inserted, events.removed, events.reordered, events.renamed):
+            lifetime.connect(emitter, self._refresh)
+        self.activated.connect(self._activate)
+
+    @property
+    def layer(self) -> Any | None:
+        """The chosen layer, or None."""
+        index = self.currentIndex()
+        return self._layers[index] if 0 <= index < len(self._layers) else None
+
+    def set_layer(self, layer: Any) -> None:
+        """Choose a layer; raises `ValueError` if the viewer does not have it."""
+        raise NotImplementedError
+
+    def _wanted(self) -> Any | None:
+        raise NotImplementedError
+
+    def _activate(self, index: int) -> None:
+        self.set_layer(self._layers[index])
+
+    def _refresh(self, _event: Any = None) -> None:
+        before, self._layers = self.layer, self._list_layers()
+        self.blockSignals(True)
+        self.clear()
+        image = self._workspace.image
+        for number, layer in enumerate(self._layers):
+            self.addItem(_title(layer, image))
+            self.setItemData(number, layer.name, Qt.ItemDataRole.ToolTipRole)
+        wanted = self._wanted()
+        there = [i for i, layer in enumerate(self._layers) if same(layer, wanted)]
+        self.setCurrentIndex(there[0] if there else -1)
+        self.blockSignals(False)
+        if not same(before, self.layer):
+            self.layer_changed.emit()
+
+
+def _title(layer: Any, image: Any | None) -> str:
+    """Name a layer by what tells it from the others of its image, which a narrow box shows first."""
+    name = str(layer.name)
+    if image is None or same(layer, image) or not name.startswith(f"{image.name} "):
+        return name
+    return f"{name.removeprefix(image.name).strip()} ({image.name})"
+
+
+class LayerCombo(_Layers):
+    """The image or the annotation that all widgets of a viewer share.
+
+    Parameters
+    ----------
+    workspace
+        Of the viewer; knows the chosen layer.
+    role
+        "image" or "annotation".
+    """
+
+    def __init__(self, workspace: Workspace, role: str, lifetime: Lifetime) -> None:
+        list_layers = workspace.images if role == "image" else workspace.labels
+        self._role = role
+        super().__init__(workspace, list_layers, lifetime)
+        lifetime.connect(getattr(workspace, f"{role}_changed"), self._refresh)
+        self._refresh()
+
+    def set_layer(self, layer: Any) -> None:
+        """Choose a layer for all widgets; raises `ValueError` if the viewer does not have it."""
+        self._workspace.choose(self._role, layer)
+
+    def _wanted(self) -> Any | None:
+        return getattr(self._workspace, self._role)
+
+
+class LayerChoice(_Layers):
+    """A layer that one widget alone asks for; at first, and when it is gone, the last of the list.
+
+    Parameters
+    ----------
+    workspace
+        Of the viewer.
+    list_layers
+        Gives the layers to choose from.
+    """
+
+    def __init__(
+        self, workspace: Workspace, list_layers: Callable[[], list[Any]], lifetime: Lifetime
+    ) -> None:
+        super().__init__(workspace, list_layers, lifetime)
+        self._choice: Any | None = None
+        self._refresh()
+
+    def set_layer(self, layer: Any) -> None:
+        """Choose a layer; raises `ValueError` if the list does not have it."""
+        if not any(same(layer, other) for other in self._list_layers()):
+            raise ValueError(f"{layer!r} cannot be chosen here; choose one of the list.")
+        self._choice = layer
+        self._refresh()
+
+    def _wanted(self) -> Any | None:
+        if not any(same(layer, self._choice) for layer in self._layers):
+            self._choice = self._layers[-1] if self._layers else None
+        return self._choice

@@ -1,1 +1,0 @@
-"""The steps together in one dock, with what to do next, and the guide."""

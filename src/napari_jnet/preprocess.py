@@ -1,0 +1,329 @@
+"""What a network sees of a frame: standardisation and the resolution pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+_SMALLEST_DEVIATION = 1e-6
+
+
+_BLOCK = 8
+
+
+"""Side in pixels of the blocks whose medians bound the values of a frame."""
+
+
+_ROOM = 0.5
+
+
+"""How far beyond these bounds a value may lie, as a fraction of the range between them ..."""
+
+
+_NOISE_ROOM = 8.0
+
+
+"""... or as a multiple of the median difference between neighbouring pixels, if that is more."""
+
+
+_UNLIKE = 0.05
+
+
+"""Padding lies farther than this outside the range of the image, as a fraction of it."""
+
+
+def frame_tensor(
+    image: NDArray[Any], name: str, channels: int | None = None, *, standardization: str = "robust"
+) -> Tensor:
+    """Turn a stored image into a float tensor.
+
+    Parameters
+    ----------
+    image
+        (H, W) or (H, W, C), any real type.
+    name
+        For the error messages.
+    channels
+        What the network takes; None accepts any number.
+    standardization
+        ``robust`` or ``plain``, as ``network.standardization``.
+
+    Returns
+    -------
+    Tensor of float32
+        (C, H, W).  Plain: the values as they are, or moved and scaled where float32 could not tell
+        them apart.  Robust: each channel moved and scaled so that 0 and 1 are its lowest and highest
+        block medians, and cut not far beyond these; a constant channel is 0.
+
+    Raises
+    ------
+    ValueError
+        If the image has another number of axes or channels, no pixels, or values that are complex or
+        not finite.
+
+    Notes
+    -----
+    A hot pixel, a few hot or dead rows and columns, and a border of one value that was padded around
+    the image do not decide how the rest is seen: the bounds come from the median pixels of blocks of
+    8 x 8, without what was padded.  A small bright object keeps its place
+    above the noise, because values are cut and not replaced.
+    """
+    if image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(
+            f"{name} has shape {image.shape}; an image is (height, width) or (height, width, channels) "
+            "and not empty."
+        )
+    if image.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name} holds values of type {image.dtype}; an image holds real numbers. "
+            "Convert it (for example to its magnitude)."
+        )
+    planes = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
+    if channels is not None and len(planes) != channels:
+        raise ValueError(
+            f"{name} has {len(planes)} channel(s), the network takes {channels}. "
+            "Choose a model trained on such images, or convert the image."
+        )
+    bad = image.size - int(np.count_nonzero(np.isfinite(image)))
+    if bad:
+        raise ValueError(
+            f"{name} has {bad} pixel(s) that are NaN or infinite; every pixel needs a value. "
+            "Replace them (for example by the median of the frame)."
+        )
+    convert = _plain if standardization == "plain" else _robust
+    return torch.from_numpy(np.stack([convert(plane) for plane in planes]))
+
+
+def _plain(plane: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the values as they are; moved and scaled where float32 could not tell them apart."""
+    lowest, highest = plane.min(), plane.max()
+    size = max(abs(float(lowest)), abs(float(highest)))
+    spread = _above(plane, lowest).max() if lowest < highest else 0.0
+    if size < 2**24 and size < 1e4 * spread and spread > 1e-2:
+        return np.ascontiguousarray(plane, dtype=np.float32)
+    if not spread:
+        return np.full(plane.shape, np.float32(lowest) if size < 1e30 else 0, dtype=np.float32)
+    return (_above(plane, lowest) / spread).astype(np.float32)
+
+
+def _robust(plane: NDArray[Any]) -> NDArray[np.float32]:
+    """Move, scale and cut the values as `frame_tensor` describes."""
+    exact = _above(plane, plane.min())
+    highest = exact.max()
+    if not highest:
+        return np.zeros(plane.shape, np.float32)
+    values: NDArray[np.float32] = (exact / highest).astype(np.float32)
+    padded = _padding(values)
+    low, high, noise = _bounds(values, padded)
+    if high > low:
+        room = max(_ROOM * (high - low), _NOISE_ROOM * noise)
+        np.clip(values, low - room, high + room, out=values)
+        values -= low
+        values /= high - low
+    return values
+
+
+def _above(plane: NDArray[Any], lowest: Any) -> NDArray[np.float64]:
+    """Return ``plane - lowest`` without losing what only the plane's own type can tell apart."""
+    if plane.dtype.kind == "f":
+        values: NDArray[np.float64] = plane.astype(np.float64)
+        largest = np.abs(values).max()
+        if largest > 1e300:  # the difference would overflow
+            values /= largest
+            lowest = float(lowest) / largest
+        values -= float(lowest)
+        return values
+    if plane.dtype.kind == "b":
+        return plane.astype(np.float64)
+    wide = np.dtype(np.int64 if plane.dtype.kind == "i" else np.uint64)
+    whole = plane.astype(wide).view(np.uint64)  # differences are right modulo 2**64
+    above: NDArray[np.float64] = (whole - wide.type(lowest).view(np.uint64)).astype(np.float64)
+    return above
+
+
+def _padding(plane: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+    """Find what was padded around an image: one value, from a corner on, unlike all of the image.
+
+    Parameters
+    ----------
+    plane
+        (H, W).
+
+    Returns
+    -------
+    ndarray of bool or None
+        (H, W), True where there is no image; None where all of the plane is image.  A corner whose
+        value lies within the range of the image, such as a background of 0, is image; so is all of a
+        plane that would have one value elsewhere.
+    """
+    found = None
+    for value in {float(plane[row, column]) for row in (0, -1) for column in (0, -1)}:
+        if value not in (plane.min(), plane.max()):
+            continue
+        same = np.pad(plane == value, _BLOCK, mode="edge")
+        wide = ndimage.binary_opening(same, np.ones((_BLOCK, _BLOCK), bool))
+        wide = wide[_BLOCK:-_BLOCK, _BLOCK:-_BLOCK]
+        parts, _ = ndimage.label(wide)
+        corners = {int(parts[row, column]) for row in (0, -1) for column in (0, -1)} - {0}
+        padded = np.isin(parts, [*corners])
+        if not corners or padded.all():
+            continue
+        low, high, _ = _bounds(plane, padded)
+        room = _UNLIKE * (high - low)
+        if low < high and not low - room <= value <= high + room:
+            found = padded if found is None else found | padded
+    return found
+
+
+def _bounds(
+    plane: NDArray[np.float32], padded: NDArray[np.bool_] | None
+) -> tuple[float, float, float]:
+    """Return the lowest and the highest block median, and the median difference of neighbours."""
+    values = plane
+    noise = np.abs(np.diff(plane, axis=1))
+    if padded is not None:
+        values = np.where(padded, np.median(plane[~padded]), plane)
+        noise = noise[~padded[:, 1:] & ~padded[:, :-1]]
+    side = min(_BLOCK, *plane.shape)
+    beyond = [(0, -length % side) for length in plane.shape]
+    whole = np.pad(values, beyond, mode="symmetric") if np.any(beyond) else values
+    height, width = whole.shape[0] // side, whole.shape[1] // side
+    blocks = whole.reshape(height, side, width, side).swapaxes(1, 2).reshape(-1, side * side)
+    # Nearly half a block may be wrong on either side.
+    lower, upper = (side * side - 1) // 2, side * side // 2
+    ordered = np.partition(blocks, (lower, upper), axis=1)
+    return (
+        float(ordered[:, upper].min()),
+        float(ordered[:, lower].max()),
+        float(np.median(noise)) if noise.size else 0.0,
+    )
+
+
+def is_constant(frame: Tensor) -> bool:
+    """Tell whether all pixels of a frame have one value, so that there is nothing to see."""
+    return bool((frame == frame.flatten()[0]).all())
+
+
+def level_statistics(
+    frame: Tensor, levels: Sequence[int], *, standardization: str = "robust"
+) -> tuple[Tensor, Tensor]:
+    """Return the means and unbiased standard deviations of ``(C, H, W)`` at each level.
+
+    Parameters
+    ----------
+    frame
+        (C, H, W), a whole frame from `frame_tensor`.
+    levels
+        Resolution levels, at most 0.
+    standardization
+        ``robust`` leaves out what was padded around the image; ``plain`` takes every pixel.
+
+    Returns
+    -------
+    means, deviations
+        Each (levels, C), of the frame pooled to the level.
+    """
+    image = _image_pixels(frame) if standardization != "plain" else [None] * len(frame)
+    means, deviations = [], []
+    for level in levels:
+        pooled = pool(frame[None], level)[0]
+        chosen = [
+            plane.flatten() if part is None else _within(plane, part, level)
+            for plane, part in zip(pooled, image, strict=True)
+        ]
+        means.append(torch.stack([values.mean() for values in chosen]))
+        deviations.append(torch.stack([values.std() for values in chosen]))
+    return torch.stack(means), torch.stack(deviations).clamp(min=_SMALLEST_DEVIATION)
+
+
+def _image_pixels(frame: Tensor) -> list[Tensor | None]:
+    """Return for each channel where it is image, (H, W) bool; None where it all is."""
+    found = [_padding(plane.cpu().numpy()) for plane in frame]
+    return [None if part is None else torch.from_numpy(~part).to(frame.device) for part in found]
+
+
+def _within(plane: Tensor, image: Tensor, level: int) -> Tensor:
+    whole = pool(image[None, None].float(), level)[0, 0] == 1
+    return plane[whole] if int(whole.sum()) > 1 else plane.flatten()
+
+
+def standardized_pyramid(
+    frames: Tensor, levels: Sequence[int], *, standardization: str = "robust"
+) -> list[Tensor]:
+    """Pool whole frames to each level and standardise each level on its own.
+
+    Parameters
+    ----------
+    frames
+        (N, C, H, W), whole frames: the statistics are those of what is given.
+    levels
+        Resolution levels, lowest first.
+    standardization
+        As for `level_statistics`.
+
+    Returns
+    -------
+    list of Tensor
+        ``(x - mean) / (3 * std)`` at each level, as the original J-Net does, with the unbiased
+        standard deviation taken after pooling.
+    """
+    pooled = pyramid(frames, levels)
+    statistics = [level_statistics(f, levels, standardization=standardization) for f in frames]
+    means = torch.stack([mean for mean, _ in statistics])[..., None, None]
+    deviations = torch.stack([deviation for _, deviation in statistics])[..., None, None]
+    return [
+        (values - means[:, index]) / (3 * deviations[:, index])
+        for index, values in enumerate(pooled)
+    ]
+
+
+def pool(frames: Tensor, level: int) -> Tensor:
+    """Average-pool ``(N, C, H, W)`` by ``2**-level``; rows and columns left over are dropped."""
+    if level > 0:
+        raise ValueError(f"Resolution level {level} is above 0; levels are 0 or negative.")
+    return frames if level == 0 else F.avg_pool2d(frames, 2**-level)
+
+
+def pyramid(frames: Tensor, levels: Sequence[int]) -> list[Tensor]:
+    """Pool full frames to each level, lowest resolution first.
+
+    Parameters
+    ----------
+    frames
+        (N, C, H, W).
+    levels
+        Ascending, at most 0.
+
+    Returns
+    -------
+    list of Tensor
+        (N, C, H // 2**k, W // 2**k) for level -k.
+    """
+    smallest = min(frames.shape[-2:]) // 2 ** -min(levels)
+    if smallest < 2:
+        height, width = frames.shape[-2:]
+        raise ValueError(
+            f"A frame of {height} x {width} pixels has {smallest} pixels left at level {min(levels)}; "
+            "at least 2 are needed. Use fewer resolution levels or larger frames."
+        )
+    return [pool(frames, level) for level in levels]
+
+
+def expand(maps: Tensor, level: int, size: tuple[int, int]) -> Tensor:
+    """Bring ``(N, C, h, w)`` at a level back to the full frame, bilinearly.
+
+    Rows and columns that pooling dropped repeat the nearest ones.
+    """
+    if level == 0:
+        return maps
+    factor = 2**-level
+    full = F.interpolate(maps, scale_factor=float(factor), mode="bilinear", align_corners=False)
+    below, right = size[0] - full.shape[-2], size[1] - full.shape[-1]
+    return F.pad(full, (0, right, 0, below), mode="replicate") if below or right else full

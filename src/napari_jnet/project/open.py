@@ -1,0 +1,156 @@
+"""Open what a path holds: a project first, else the files of a stack."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from napari_jnet.io import folder, formats
+from napari_jnet.io.formats import UnknownFormat, open_files, with_axes, with_labels
+from napari_jnet.io.stack import AnnotatedFrame, Stack, annotated_frames
+from napari_jnet.labels import LabelKind
+from napari_jnet.project.manifest import project_folder
+from napari_jnet.project.project import PAINTED, Project
+
+
+def _open_project(path: Path, sequence: str | None) -> Stack:
+    """Open the stack of a project, which has one sequence."""
+    project = Project.open(path)
+    if sequence not in (None, project.stack.sequence):
+        own = project.stack.sequence or "none"
+        raise ValueError(
+            f"{path} is a project of one sequence ({own}), but sequence {sequence!r} was asked for; "
+            "leave it out."
+        )
+    return project.open_stack()
+
+
+def open_stack(
+    path: str | os.PathLike[str],
+    *,
+    sequence: str | None = None,
+    axes: str | None = None,
+    series: int | None = None,
+    kind: LabelKind | str | None = None,
+    truth: str | os.PathLike[str] | None = None,
+    unlabelled: str | None = None,
+) -> Stack:
+    """Open a stack on disk; reads headers and no pixels of the images.
+
+    Parameters
+    ----------
+    path
+        A project, a CTC dataset or sequence, an ISBI or other TIFF volume, or a folder of images.
+    sequence
+        "01", "02", ... of a CTC dataset; None takes the first with gold truth.  "train", "valid" or
+        "test" of a folder that has them; None takes the first.
+    axes
+        What the dimensions of the image are, in the order of the file: one letter each, of T (time),
+        Z (sections), C (channels), Y and X, such as "ZYX" or "TCYX".  Of a dataset or a folder: what
+        its files are, "TYX" or "ZYX".  None takes what the file says.
+    series
+        Number of the image, from 1, in a file that holds several, such as positions; None takes the
+        first, and `Stack.notes` says so.
+    kind
+        What the labels mean: "instances", "classes" or "scribbles".  None: decided from all labels
+        when they are asked for, see `napari_jnet.io.meaning`.
+    truth
+        Which labels: the name of an annotation ("gold", "silver"), or a file or folder of labels,
+        which is looked for beside the stack too.  They become the first annotation.
+    unlabelled
+        What pixels without a label are: "background", so that every frame is annotated completely,
+        or "unknown".  None: 0 is background where something is labelled; pages of a label volume
+        without labels, and gold truth that leaves out cells, are unknown there.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the path, or the truth, does not exist.
+    ValueError
+        If no format knows the path, its files do not fit together, or the axes or the number of the
+        image are impossible.  What is wrong with labels comes when they are asked for, also as
+        `LabelsUnsure`.
+    """
+    path = Path(path)
+    if project_folder(path) is not None:
+        stack = with_axes(path, _open_project(path, sequence), axes, series, fixed=True)
+    else:
+        try:
+            stack = open_files(path, sequence=sequence, axes=axes, series=series)
+        except UnknownFormat as error:
+            raise UnknownFormat(f"{error} Or a project: a folder with project.json.") from None
+    return with_labels(stack, kind, None if truth is None else os.fspath(truth), unlabelled)
+
+
+def sequences(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """List the sequences of a CTC dataset (root or a folder in it), or train, valid and test.
+
+    Empty for other formats.
+    """
+    return () if project_folder(Path(path)) is not None else formats.sequences(Path(path))
+
+
+def images(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Describe the images of a TIFF file that holds several; their numbers count from 1.
+
+    Empty for other paths, and for files of one image.
+    """
+    return () if project_folder(Path(path)) is not None else formats.images(Path(path))
+
+
+def training_frames(
+    path: str | os.PathLike[str],
+    *,
+    sequence: str | None = None,
+    annotation: str | os.PathLike[str] | None = None,
+    frames: Sequence[int] | None = None,
+    kind: LabelKind | str | None = None,
+    unlabelled: str | None = None,
+    axes: str | None = None,
+    series: int | None = None,
+) -> list[AnnotatedFrame]:
+    """Read what to train on; where the data are divided already, that division is kept.
+
+    Parameters
+    ----------
+    path, sequence, kind, unlabelled, axes, series
+        See `open_stack`.
+    annotation
+        Which labels, as `open_stack` takes for ``truth``.
+    frames
+        See `annotated_frames`.
+
+    Returns
+    -------
+    list of AnnotatedFrame
+        Of a folder with train and valid: the frames of train with the role "training", and all of
+        valid with the role "validation".  Of a project: with the roles given there, unused frames
+        left out.  Else without a role.
+
+    Raises
+    ------
+    LabelsUnsure
+        If the labels do not tell what they mean.
+    ValueError, FileNotFoundError
+        As `open_stack` and `annotated_frames`.
+    """
+    owner = project_folder(Path(path))
+    said: dict[str, Any] = {"kind": kind, "truth": annotation, "unlabelled": unlabelled}
+    if owner is not None and annotation in (None, PAINTED):
+        if any(value is not None for value in (kind, unlabelled, axes, series)):
+            # refuses what the project says otherwise
+            open_stack(path, sequence=sequence, axes=axes, series=series, **said)
+        return Project.open(owner).frames(frames)
+    stack = open_stack(path, sequence=sequence, axes=axes, series=series, **said)
+    found = annotated_frames(stack, None, frames)
+    held_out = next((name for name in sequences(path) if name in folder.VALIDATION), None)
+    if stack.sequence not in folder.TRAINING or held_out is None:
+        return found
+    kept = annotated_frames(open_stack(path, sequence=held_out, axes=axes, **said))
+    return [
+        *(replace(frame, role="training") for frame in found),
+        *(replace(frame, role="validation") for frame in kept),
+    ]

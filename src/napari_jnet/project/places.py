@@ -1,0 +1,245 @@
+"""Where projects lie, and which of them belongs to a stack."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_jnet.io.stack import Stack
+from napari_jnet.io.tiff import read_header
+from napari_jnet.project.annotations import ANNOTATIONS
+from napari_jnet.project.manifest import PROJECT_FILE, PROJECT_FILES, project_folder, read_project
+from napari_jnet.project.source import StackReference, fingerprint
+
+if TYPE_CHECKING:
+    from napari_jnet.project.project import Project
+
+
+VARIABLE = "NAPARI_JNET_PROJECTS"
+
+
+"""Environment variable that names the folder of projects."""
+
+
+_UNSAFE = re.compile(r"[^\w.-]+")
+
+
+def projects_folder() -> Path:
+    """Return the folder of projects: the variable's, else ``~/napari-jnet-projects``."""
+    told = os.environ.get(VARIABLE)
+    return Path(told).expanduser() if told else Path.home() / "napari-jnet-projects"
+
+
+@dataclass(frozen=True)
+class ListedProject:
+    """A project of a stack, as it lies on disk.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    words
+        What it remembers: "3 frames annotated, saved 20 Nov 12:03; training stopped at epoch 12 (of
+        15 min)"; "" if that is nothing.
+    problem
+        Why it cannot be opened, in words; "" if it can.
+    saved
+        When a frame was saved last, local time; of the folder where none is annotated.
+    """
+
+    path: Path
+    words: str = ""
+    problem: str = ""
+    saved: datetime | None = None
+
+
+def find_projects(stack: Stack, folder: Path | None = None) -> tuple[Path, ...]:
+    """Return the projects of this very stack, the newest first.
+
+    A stack is the same if it lies at the same path and looks alike, or if it shows the same pixels
+    and the other is gone, was in no file, or is a copy or another view of the same files.  Reads a
+    frame only for the second question.
+
+    Parameters
+    ----------
+    stack
+        As `open_stack` gives it, or of an array.
+    folder
+        Where projects lie; `projects_folder` if None.
+    """
+    root = projects_folder() if folder is None else folder
+
+    @cache
+    def seen() -> str:
+        return fingerprint(stack)
+
+    found = []
+    with suppress(OSError):
+        for path in root.iterdir():
+            # A project that cannot be read is of no use here, and its own error is said on opening.
+            with suppress(OSError, ValueError):
+                reference = read_project(path).stack
+                if _alike(reference, stack) and (
+                    _same_place(reference, stack, path)
+                    or (
+                        _may_be_same(reference, stack, path)
+                        and reference.fingerprint in {seen()} - {""}
+                    )
+                ):
+                    found.append((_changed(path), path))
+    return tuple(path for _, path in sorted(found, reverse=True))
+
+
+def find_project(stack: Stack, folder: Path | None = None) -> Path | None:
+    """Return the newest of `find_projects`; None if there is none."""
+    return next(iter(find_projects(stack, folder)), None)
+
+
+def list_projects(stack: Stack, folder: Path | None = None) -> tuple[ListedProject, ...]:
+    """List the projects of a stack, the last saved first, those that cannot be read at the end.
+
+    Parameters
+    ----------
+    stack, folder
+        See `find_projects`.
+    """
+    from napari_jnet.project.project import Project
+
+    listed = []
+    for path in find_projects(stack, folder):
+        with suppress(OSError, ValueError):  # damaged meanwhile
+            project = Project(path, read_project(path))
+            saved = project.last_saved or datetime.fromtimestamp(_changed(path)).astimezone()
+            listed.append(ListedProject(path, project_words(project), saved=saved))
+    listed.sort(key=lambda one: one.saved.timestamp() if one.saved else 0.0, reverse=True)
+    return (*listed, *(ListedProject(p, problem=w) for p, w in _damaged(stack, folder)))
+
+
+def project_words(project: Project) -> str:
+    """Say in words what a project remembers; "" if that is nothing."""
+    count, run, saved = len(project.annotated), project.last_run, project.last_saved
+    words = []
+    if count:
+        when = f", saved {_day(saved)}" if saved is not None else ""
+        words.append(f"{count} frame{'s' if count > 1 else ''} annotated{when}")
+    if run is not None and run.trained_by:
+        words.append(f"being trained ({run.trained_by})")
+    elif run is not None and run.resumable:
+        budget = f" (of {run.budget})" if run.budget else ""
+        words.append(f"training stopped at epoch {run.epochs}{budget}")
+    elif run is not None and run.has_model:
+        score = f", SEG {run.seg:.2f}" if run.seg is not None else ""
+        words.append(f"trained: run {run.name}, {run.epochs} epochs{score}")
+    return "; ".join(words)
+
+
+def _day(when: datetime) -> str:
+    today = datetime.now().astimezone().date()
+    return f"{when:%H:%M}" if when.date() == today else f"{when.day} {when:%b %H:%M}"
+
+
+def damaged_projects(stack: Stack, folder: Path | None = None) -> tuple[str, ...]:
+    """Say, in words, which projects that cannot be read may be of this stack.
+
+    Such a project does not tell whose it is: its name does, or the size of what is painted in it.
+
+    Parameters
+    ----------
+    stack, folder
+        See `find_projects`.
+    """
+    return tuple(words for _, words in _damaged(stack, folder))
+
+
+def _damaged(stack: Stack, folder: Path | None) -> list[tuple[Path, str]]:
+    root = projects_folder() if folder is None else folder
+    own = re.compile(rf"{re.escape(_name(stack))}(-\d+)?")
+    found = []
+    with suppress(OSError):
+        for path in sorted(root.iterdir()):
+            if project_folder(path) is None:
+                lost = (path / ANNOTATIONS).is_dir() and any((path / ANNOTATIONS).glob("*.tif"))
+                words = f"{path} has painted frames, but its {PROJECT_FILE} is gone: put it back."
+            else:
+                words, lost = _unreadable(path), True
+            if lost and words and (own.fullmatch(path.name) or _painted_size(path) == _size(stack)):
+                found.append((path, words))
+    return found
+
+
+def _unreadable(project: Path) -> str:
+    try:
+        read_project(project)
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def _size(stack: Stack) -> tuple[int, ...]:
+    return stack.shape[:-1] if stack.axes.endswith("C") else stack.shape
+
+
+def _painted_size(project: Path) -> tuple[int, ...]:
+    for file in sorted((project / ANNOTATIONS).glob("*.tif")):
+        with suppress(OSError, ValueError):
+            return read_header(file).shape
+    return ()
+
+
+def new_project_folder(stack: Stack, folder: Path | None = None) -> Path:
+    """Return a free folder for a project of this stack, named after it; makes nothing."""
+    root = projects_folder() if folder is None else folder
+    name = _name(stack)
+    taken = root / name
+    count = 2
+    while taken.exists():
+        taken = root / f"{name}-{count}"
+        count += 1
+    return taken
+
+
+def _name(stack: Stack) -> str:
+    return _UNSAFE.sub("-", stack.name).strip("-.") or "stack"
+
+
+def _alike(reference: StackReference, stack: Stack) -> bool:
+    return (
+        reference.shape == stack.shape
+        and reference.frame_numbers == stack.frame_numbers
+        and reference.dtype == str(stack.dtype)
+    )
+
+
+def _same_place(reference: StackReference, stack: Stack, project: Path) -> bool:
+    if stack.path is None or reference.stored or reference.sequence != stack.sequence:
+        return False
+    if (reference.series or 1) != (stack.series or 1):  # another position of the same file
+        return False
+    here = os.path.realpath(stack.path)
+    return any(os.path.realpath(place) == here for place in reference.places(project))
+
+
+def _may_be_same(reference: StackReference, stack: Stack, project: Path) -> bool:
+    """Whether equal pixels mean the same stack: its files are gone, copied or opened otherwise."""
+    places = [] if reference.stored else [p for p in reference.places(project) if p.exists()]
+    if not places or stack.path is None:
+        return True
+    here = Path(os.path.realpath(stack.path))
+    for place in (Path(os.path.realpath(place)) for place in places):
+        if place.name == here.name or place in here.parents or here in place.parents:
+            return True
+    return False
+
+
+def _changed(project: Path) -> float:
+    times = []
+    for name in (*PROJECT_FILES, ANNOTATIONS):
+        with suppress(OSError):
+            times.append((project / name).stat().st_mtime)
+    return max(times)

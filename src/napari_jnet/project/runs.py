@@ -1,0 +1,229 @@
+"""The runs of a project, read from their plain files: no torch is needed to list them."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from napari_jnet.files import FolderLock, in_words, read_json, reading, refuse_link
+from napari_jnet.io.run_folder import checkpoint_history
+
+_NUMBER = re.compile(r"\d+")
+
+
+_LITTLE = 0.1  # of the budget
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run folder tells without its networks.
+
+    Attributes
+    ----------
+    path
+        Of the run folder.
+    epochs
+        Finished ones.
+    finished
+        Whether its time (but for less than an epoch), its epochs or its patience was used up; False
+        where it was stopped.
+    resumable
+        Whether it can go on: unfinished, ``last.pt`` is there, and nobody trains it now.
+    trained_by
+        Who trains it now, in words; "" if nobody does.
+    has_model
+        Whether ``model.pt`` is there.
+    best_epoch
+        The epoch that ``model.pt`` holds; 0 before the first.
+    seg, iou, validation_loss
+        Of that epoch on the validation frames; None where there are none.
+    elapsed_s
+        Of training.
+    budget
+        In words: "15 min" or "200 epochs".
+    training_frames, validation_frames
+        Names.
+    when
+        Of the last epoch, local time; None before the first file.
+    """
+
+    path: Path
+    epochs: int = 0
+    finished: bool = False
+    resumable: bool = False
+    trained_by: str = ""
+    has_model: bool = False
+    best_epoch: int = 0
+    seg: float | None = None
+    iou: float | None = None
+    validation_loss: float | None = None
+    elapsed_s: float = 0.0
+    budget: str = ""
+    training_frames: tuple[str, ...] = ()
+    validation_frames: tuple[str, ...] = ()
+    when: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the folder: "001"."""
+        return self.path.name
+
+
+def list_runs(folder: Path) -> tuple[RunSummary, ...]:
+    """List the runs in a folder by their number; what is no run is left out."""
+    return tuple(
+        read_run(path)
+        for path in _numbered(folder)
+        if any((path / name).is_file() for name in ("config.json", "model.pt", "last.pt"))
+    )
+
+
+def next_run(folder: Path) -> Path:
+    """Return the next free name: ``001``, ``002``, ...; makes nothing, see `reserve_run`."""
+    numbers = [int(path.name) for path in _numbered(folder)]
+    return folder / f"{max(numbers, default=0) + 1:03d}"
+
+
+def reserve_run(folder: Path) -> Path:
+    """Make the next run's folder, which nobody else gets then; raises `OSError` in words."""
+    refuse_link(folder)
+    while True:
+        run = next_run(folder)
+        try:
+            folder.mkdir(exist_ok=True)
+            run.mkdir()
+            return run
+        except FileExistsError:
+            if not folder.is_dir():
+                raise in_words(folder, FileExistsError(errno.EEXIST, "")) from None
+        except OSError as error:
+            raise in_words(run, error) from error
+
+
+def _numbered(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if _NUMBER.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def read_run(path: Path) -> RunSummary:
+    """Read a run folder; a file that is missing or damaged tells nothing, and raises nothing."""
+    written = _history(path / "history.csv")
+    rows = _newest_history(path, written)
+    training = _section(path / "config.json", "training")
+    split = _json(path / "split.json")
+    best = next((row for row in reversed(rows) if row.get("best") == "True"), {})
+    last = rows[-1] if rows else {}
+    elapsed = _number(last.get("elapsed_s")) or 0.0
+    trained_by = FolderLock(path).holder
+    # Where the files end at different epochs, the run was killed: going on makes them whole.
+    finished = rows == written and _finished(training, rows, best, elapsed)
+    return RunSummary(
+        path=path,
+        epochs=len(rows),
+        finished=finished,
+        resumable=not finished and not trained_by and (path / "last.pt").is_file(),
+        trained_by=trained_by,
+        has_model=(path / "model.pt").is_file(),
+        best_epoch=int(_number(best.get("epoch")) or 0),
+        seg=_number(best.get("seg")),
+        iou=_number(best.get("iou")),
+        validation_loss=_number(best.get("validation_loss")),
+        elapsed_s=elapsed,
+        budget=_budget(training),
+        training_frames=_names(split.get("training")),
+        validation_frames=_names(split.get("validation")),
+        when=_when(path),
+    )
+
+
+def _finished(
+    training: Mapping[str, Any],
+    rows: list[dict[str, str]],
+    best: Mapping[str, str],
+    elapsed: float,
+) -> bool:
+    minutes, epochs = _number(training.get("minutes")), _number(training.get("epochs"))
+    if not rows:
+        return False
+    if minutes is not None and _used_up(60 * minutes, elapsed, len(rows)):
+        return True
+    if epochs is not None and len(rows) >= epochs:
+        return True
+    patience = _number(training.get("patience"))
+    waited = len(rows) - int(_number(best.get("epoch")) or 0)
+    return bool(patience) and waited >= (patience or 0)
+
+
+def _used_up(budget_s: float, elapsed_s: float, epochs: int) -> bool:
+    """Say whether the time is over: training ends between two epochs, so some of it may be left.
+
+    Less than a mean epoch; after few long epochs that alone would call half the time nothing.
+    """
+    left = budget_s - elapsed_s
+    return left < min(elapsed_s / epochs, _LITTLE * budget_s)
+
+
+def _budget(training: Mapping[str, Any]) -> str:
+    minutes, epochs = _number(training.get("minutes")), _number(training.get("epochs"))
+    if epochs is not None:
+        return f"{epochs:g} epochs"
+    return f"{minutes:g} min" if minutes is not None else ""
+
+
+def _history(path: Path) -> list[dict[str, str]]:
+    try:
+        with reading(path, "a history"), path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError):
+        return []
+
+
+def _newest_history(run: Path, written: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the epochs that ``last.pt`` tells of, where ``history.csv`` was not written after it."""
+    last, history = run / "last.pt", run / "history.csv"
+    with suppress(OSError):
+        if not history.exists() or history.stat().st_mtime_ns < last.stat().st_mtime_ns:
+            saved = checkpoint_history(last)
+            if len(saved) > len(written):
+                return [{k: "" if v is None else str(v) for k, v in row.items()} for row in saved]
+    return written
+
+
+def _json(path: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        content = read_json(path)
+        if isinstance(content, dict):
+            return content
+    return {}
+
+
+def _section(path: Path, name: str) -> dict[str, Any]:
+    section = _json(path).get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    return tuple(str(value) for value in values) if isinstance(values, list) else ()
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _when(path: Path) -> datetime | None:
+    for name in ("history.csv", "last.pt", "config.json"):
+        with suppress(OSError):
+            return datetime.fromtimestamp((path / name).stat().st_mtime).astimezone()
+    return None

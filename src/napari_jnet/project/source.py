@@ -1,0 +1,405 @@
+"""Where the images of a project are: a reference to the stack, or a copy of it."""
+
+from __future__ import annotations
+
+import math
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_jnet.files import check_room, reading, replacing
+from napari_jnet.io.stack import Stack
+from napari_jnet.io.tiff import tiff_options
+
+
+class StackMissing(FileNotFoundError):
+    """The images of a project are not where they were."""
+
+
+@dataclass(frozen=True)
+class StackReference:
+    """The stack that a project belongs to.
+
+    Attributes
+    ----------
+    name, format, axes, frame_numbers, digits, sequence, scale, units, given_axes, series
+        As those of the `Stack`.
+    shape
+        Of a frame as it is shown, (H, W), (H, W, C) or (Z, H, W).
+    dtype
+        Name of the type of the pixels.
+    path
+        Absolute; None where the image has no file that shows the same.
+    relative
+        The same path from the project's folder, so that both can move together.
+    stored
+        Whether the image lies in the project, as ``stack.tif``.
+    fingerprint
+        Of the pixels of the middle frame; "" if unknown.
+    order
+        Of the frames of a folder, see `napari_jnet.data.folder.open_folder`: labels stay with theirs.
+    """
+
+    name: str
+    format: str
+    axes: str
+    shape: tuple[int, ...]
+    frame_numbers: tuple[int, ...]
+    dtype: str
+    path: Path | None = None
+    relative: str | None = None
+    sequence: str = ""
+    digits: int = 3
+    scale: tuple[float, ...] = ()
+    units: tuple[str, ...] = ()
+    stored: bool = False
+    fingerprint: str = ""
+    order: str = "natural"
+    given_axes: str = ""
+    series: int | None = None
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        """Shape of the labels of one frame: (H, W) or (Z, H, W)."""
+        return self.shape[:-1] if self.axes.endswith("C") else self.shape
+
+    @property
+    def placed(self) -> bool:
+        """Whether the image is in a file, its own or that of the project."""
+        return self.stored or self.path is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self) | {"path": str(self.path) if self.path else None}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> StackReference:
+        """Read plain values; missing or wrong ones raise `KeyError`, `TypeError` or `ValueError`."""
+        numbers = tuple(int(n) for n in values["frame_numbers"])
+        axes, shape = str(values["axes"]), tuple(int(n) for n in values["shape"])
+        if not numbers or len(axes) != len(shape) + 1 or min(shape) < 1:
+            raise ValueError(f"a stack of axes {axes}, shape {shape} and {len(numbers)} frames")
+        digits, relative = int(values.get("digits", 3)), values.get("relative")
+        if not 1 <= digits <= 100:  # names of files are not longer than 255
+            raise ValueError(f"numbers of {digits} digits")
+        if not isinstance(relative, str | None):
+            raise TypeError(f"{relative!r} is no path")
+        return cls(
+            name=str(values["name"]),
+            format=str(values["format"]),
+            axes=axes,
+            shape=shape,
+            frame_numbers=numbers,
+            dtype=str(np.dtype(values["dtype"])),
+            path=Path(values["path"]) if values.get("path") else None,
+            relative=relative,
+            sequence=str(values.get("sequence", "")),
+            digits=digits,
+            scale=tuple(float(s) for s in values.get("scale", ())),
+            units=tuple(str(u) for u in values.get("units", ())),
+            stored=bool(values.get("stored", False)),
+            fingerprint=str(values.get("fingerprint", "")),
+            order=str(values.get("order", "first number")),
+            given_axes=str(values.get("given_axes") or ""),
+            series=_series(values),
+        )
+
+    @classmethod
+    def of(cls, stack: Stack, project: Path) -> StackReference:
+        """Refer to a stack; to its file only if that shows the same pixels.
+
+        Reads a frame.
+        """
+        found = cls(
+            name=stack.name,
+            format=stack.format,
+            axes=stack.axes,
+            shape=stack.shape,
+            frame_numbers=stack.frame_numbers,
+            dtype=str(stack.dtype),
+            sequence=stack.sequence,
+            digits=stack.digits,
+            scale=stack.scale,
+            units=stack.units,
+            given_axes=stack.given_axes,
+            series=stack.series,
+        )
+        opened = _same_on_disk(stack)
+        if opened is None:
+            return replace(found, format="array", fingerprint=fingerprint(stack))
+        return replace(found, fingerprint=fingerprint(opened)).placed_at(opened, project)
+
+    def placed_at(self, opened: Stack, project: Path) -> StackReference:
+        """Refer to the same stack at the place where this one was opened."""
+        assert opened.path is not None
+        path = Path(os.path.abspath(opened.path))
+        return replace(
+            self,
+            format=opened.format,
+            path=path,
+            relative=_relative(path, project),
+            sequence=opened.sequence,
+            given_axes=opened.given_axes,
+            series=opened.series,
+            stored=False,
+        )
+
+    def places(self, project: Path) -> Iterator[Path]:
+        """Yield where the stack may lie now."""
+        if self.relative is not None:
+            yield Path(os.path.normpath(os.path.join(os.path.realpath(project), self.relative)))
+        if self.path is not None:
+            yield self.path
+
+    def open(self, project: Path) -> Stack:
+        """Open the images where they lie now; reads one frame to see that they are the same.
+
+        Raises
+        ------
+        StackMissing
+            If they are nowhere to be found.
+        ValueError
+            If there are others in their place.
+        """
+        if self.stored:
+            return open_copy(self, project)
+        refused: ValueError | None = None
+        for place in dict.fromkeys(self.places(project)):
+            if not place.exists():
+                continue
+            try:
+                return self.open_at(place)
+            except ValueError as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
+        raise StackMissing(self._missing(project))
+
+    def open_at(self, place: Path, sequence: str | None = None) -> Stack:
+        """Open a stack and see that it is this one; another one raises `ValueError`."""
+        from napari_jnet.io.folder import open_folder
+        from napari_jnet.io.formats import open_files
+
+        wanted = (self.sequence if sequence is None else sequence) or None
+        if self.format == "folder" and self.order != "natural":
+            opened = open_folder(place, wanted, order=self.order)
+        else:
+            opened = open_files(
+                place, sequence=wanted, axes=self.given_axes or None, series=self.series
+            )
+        difference = self._difference(opened)
+        if difference:
+            raise ValueError(
+                f"{place} is another stack than the one of this project, {self.name}: {difference}. "
+                "Give the path of the images that were annotated, or make a project for this stack."
+            )
+        return self.dressed(opened)
+
+    def dressed(self, opened: Stack) -> Stack:
+        """Name things as when the project was made: axes, scale and names of frames stay."""
+        return replace(
+            opened,
+            name=self.name,
+            axes=self.axes,
+            digits=self.digits,
+            scale=self.scale or opened.scale,
+            units=self.units or opened.units,
+        )
+
+    def _difference(self, opened: Stack) -> str:
+        """Say in words how a stack differs from this one; "" if it does not."""
+        shown = _shown_shape(opened, self.shape)
+        if shown != self.shape:
+            return f"its frames are {_size(shown)}, not {_size(self.shape)}"
+        if len(opened) != len(self.frame_numbers):
+            return f"it has {len(opened)} frames, not {len(self.frame_numbers)}"
+        if opened.frame_numbers != self.frame_numbers:
+            first, last = opened.frame_numbers[0], opened.frame_numbers[-1]
+            return (
+                f"its frames are numbered {first} to {last}, not "
+                f"{self.frame_numbers[0]} to {self.frame_numbers[-1]}"
+            )
+        if str(opened.dtype) != self.dtype:
+            return f"its pixels are {opened.dtype}, not {self.dtype}"
+        found = fingerprint(opened)
+        if self.fingerprint and found and found != self.fingerprint:
+            return f"frame {_middle(opened)} shows something else"
+        return ""
+
+    def _missing(self, project: Path) -> str:
+        if self.path is None:
+            return (
+                f"The images of the project {project} ({self.name}) were in no file and are not "
+                "stored in it. The annotations are safe; open the images again, save them as TIFF "
+                f"and say where: napari-jnet relocate {project} FILE."
+            )
+        return (
+            f"The images of the project {project} are no longer at {self.path}. The annotations are "
+            f"safe; say where the images are now: napari-jnet relocate {project} PATH."
+        )
+
+
+def _series(values: Mapping[str, Any]) -> int | None:
+    """Read which image of its file a stack is; projects of before know the first only."""
+    if "series" not in values:
+        return 1 if values["format"] == "isbi" else None
+    return None if values["series"] is None else int(values["series"])
+
+
+def fingerprint(stack: Stack) -> str:
+    """Return a checksum of the middle frame; "" if it cannot be read."""
+    try:
+        frame = np.ascontiguousarray(stack.frame(_middle(stack)))
+    except (OSError, ValueError):
+        return ""
+    return f"{zlib.crc32(frame.astype(frame.dtype.newbyteorder('<'), copy=False).data):08x}"
+
+
+def _middle(stack: Stack) -> int:
+    return stack.frame_numbers[len(stack) // 2]
+
+
+def _same_on_disk(stack: Stack) -> Stack | None:
+    """Open the file of a stack if there is one that shows the same pixels."""
+    from napari_jnet.io.formats import open_files
+
+    if stack.path is None or not stack.path.exists():
+        return None
+    try:
+        opened = open_files(stack.path, **stack.choices)
+        alike = (
+            opened.path is not None
+            and _shown_shape(opened, stack.shape) == stack.shape
+            and opened.frame_numbers == stack.frame_numbers
+            and opened.dtype == stack.dtype
+        )
+        if not alike:
+            return None
+        number = _middle(stack)
+        stored, shown = opened.frame(number), stack.frame(number)
+        part = shown[tuple(slice(n) for n in stored.shape)]
+        return opened if np.array_equal(part, stored) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _shown_shape(opened: Stack, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape that a stack is shown with; images of a folder are filled to the largest."""
+    if opened.format != "folder" or opened.shape == shape:
+        return opened.shape
+    from napari_jnet.io.folder import largest_frame
+
+    return largest_frame(opened)
+
+
+def _relative(path: Path, project: Path) -> str | None:
+    try:
+        found = os.path.relpath(os.path.realpath(path), os.path.realpath(project))
+    except ValueError:  # another drive of Windows
+        return None
+    return Path(found).as_posix()
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " × ".join(str(n) for n in shape)
+
+
+STACK_FILE = "stack.tif"
+
+
+LARGEST_COPY = 8 * 2**30
+
+
+_BIG_TIFF = 2**32 - 2**25
+
+
+def check_size(stack: Stack) -> int:
+    """Return the bytes of a stack; one that is too large to be copied raises `ValueError`."""
+    size = len(stack) * int(np.prod(stack.shape)) * stack.dtype.itemsize
+    if size > LARGEST_COPY:
+        raise ValueError(
+            f"The image {stack.name!r} is in no file and has {size / 2**30:.1f} GiB; a project keeps "
+            f"copies of up to {LARGEST_COPY / 2**30:g} GiB. Save it as TIFF and open that file."
+        )
+    return size
+
+
+def write_copy(stack: Stack, project: Path) -> Iterator[int]:
+    """Write ``stack.tif``, frame by frame; yields how many are written.
+
+    Raises
+    ------
+    ValueError
+        If the stack is too large.
+    OSError
+        If the disk is full or the folder cannot be written, in words.
+    """
+    size = check_size(stack)
+    photometric = "rgb" if stack.axes.endswith("C") and stack.shape[-1] in (3, 4) else "minisblack"
+    told = tiff_options((1, 1), stack.dtype, "YX", stack.scale[-2:], stack.units[-2:])
+    size_tags = {name: value for name, value in told.items() if name != "description"}
+    with (
+        replacing(project / STACK_FILE) as temporary,
+        tifffile.TiffWriter(temporary, bigtiff=size > _BIG_TIFF) as writer,
+    ):
+        for count, number in enumerate(stack.frame_numbers, 1):
+            frame = np.ascontiguousarray(stack.frame(number))
+            if frame.dtype == bool:  # which TIFF would pack to bits
+                frame = frame.astype(np.uint8)
+            writer.write(frame, photometric=photometric, contiguous=True, **size_tags)
+            yield count
+
+
+def open_copy(reference: StackReference, project: Path) -> Stack:
+    """Open ``stack.tif``; raises `StackMissing` or `ValueError` in words."""
+    path = project / STACK_FILE
+    if not path.is_file():
+        raise StackMissing(
+            f"{path}, the image of this project, is gone. The annotations are safe; put the file "
+            f"back, or say where the same image is: napari-jnet relocate {project} FILE."
+        )
+    shape = (len(reference.frame_numbers), *reference.shape)
+    dtype = np.dtype(reference.dtype)
+    positions = {number: k for k, number in enumerate(reference.frame_numbers)}
+
+    def read(number: int) -> NDArray[Any]:
+        return _read(path, positions[number], shape, dtype)
+
+    return Stack(
+        name=reference.name,
+        format="array",
+        path=path,
+        axes=reference.axes,
+        frame_numbers=reference.frame_numbers,
+        shape=reference.shape,
+        dtype=dtype,
+        read=read,
+        scale=reference.scale or (1.0,) * (1 + len(reference.spatial)),
+        units=reference.units or ("pixel",) * (1 + len(reference.spatial)),
+        digits=reference.digits,
+        sequence=reference.sequence,
+    )
+
+
+def _read(path: Path, index: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    remedy = (
+        "it is damaged. The annotations are safe; put back a copy of the file, or say where the same image "
+        f"is: napari-jnet relocate {path.parent} FILE."
+    )
+    with reading(path, "a TIFF image", remedy), tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        stored = series.dtype
+        if series.dataoffset is None:
+            check_room(path, math.prod(series.shape) * stored.itemsize)
+            return np.asarray(series.asarray().reshape(shape)[index]).astype(dtype)
+        mapped = file.filehandle.memmap_array(
+            stored.newbyteorder(file.byteorder), shape, offset=series.dataoffset
+        )
+        return np.array(mapped[index], dtype=dtype)

@@ -1,0 +1,418 @@
+"""Synthetic stacks with perfect truth: touching cells, EM membranes, lines and ellipses.
+
+They are for demonstrations and tests: seeded, made in seconds, no download.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+_Array = NDArray[Any]
+
+
+_CLOSENESS = 0.82
+
+
+"""Rest distance of two cells, as a part of the sum of their radii: below 1 they press together."""
+
+
+def touching_cells(
+    frames: int = 12,
+    shape: tuple[int, int] = (256, 256),
+    *,
+    cells: int = 20,
+    diameter: float = 32.0,
+    seed: int = 0,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """Make a sequence of moving cells that press on each other, with a truth for every frame.
+
+    Cells keep their number from frame to frame.  Neighbours touch without background between
+    them: a threshold and connected components merge them.  What separates them in the image is a
+    faint dark seam, a shading and a brightness of their own.
+
+    Parameters
+    ----------
+    frames
+        Number of frames.
+    shape
+        Height and width of a frame, pixels.
+    cells
+        Number of cells.
+    diameter
+        Mean diameter of a cell, pixels.
+    seed
+        Same seed, same sequence.
+
+    Returns
+    -------
+    images : ndarray of uint8, shape (T, H, W)
+    labels : ndarray of uint16, shape (T, H, W)
+        0 = background, cells from 1.
+
+    Raises
+    ------
+    ValueError
+        If the cells would not fit into the frame.
+    """
+    needed = cells * np.pi * (diameter / 2) ** 2
+    if needed > 0.7 * shape[0] * shape[1]:
+        raise ValueError(
+            f"{cells} cells of {diameter} pixels do not fit into a frame of "
+            f"{shape[0]} x {shape[1]}; ask for fewer or smaller cells, or a larger frame."
+        )
+    rng = np.random.default_rng(seed)
+    look = _Look.draw(rng, cells, diameter / 2)
+    centres = _settle(rng.uniform(0.2, 0.8, (cells, 2)) * shape, look.radii, shape, 200)
+    pace = rng.normal(0, 1, (cells, 2))
+    light = _illumination(rng, shape)
+    images = np.empty((frames, *shape), np.uint8)
+    labels = np.empty((frames, *shape), np.uint16)
+    for t in range(frames):
+        labels[t] = _outlines(centres, look, t, shape)
+        images[t] = _picture(rng, labels[t], centres, look, light)
+        pace = 0.7 * pace + rng.normal(0, 0.9, (cells, 2))
+        centres = _settle(centres + pace, look.radii, shape, 10)
+    return images, labels
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What makes each cell itself, the same in every frame."""
+
+    radii: _Array
+    brightness: _Array
+    wobble: _Array  # (cells, harmonics): amplitudes of the outline
+    phase: _Array
+    texture: _Array  # one noise field, each cell cuts its own piece
+    offset: _Array
+
+    @staticmethod
+    def draw(rng: np.random.Generator, cells: int, radius: float) -> _Look:
+        side = 256
+        noise = ndimage.gaussian_filter(rng.standard_normal((side, side)), 2.0, mode="wrap")
+        return _Look(
+            radii=radius * rng.uniform(0.85, 1.2, cells),
+            brightness=rng.uniform(0.8, 1.2, cells),
+            wobble=rng.normal(0, 1, (cells, 3)) * (0.07, 0.05, 0.03),
+            phase=rng.uniform(0, 2 * np.pi, (cells, 3)),
+            texture=noise / noise.std(),
+            offset=rng.integers(0, side, (cells, 2)),
+        )
+
+
+def _settle(centres: _Array, radii: _Array, shape: tuple[int, int], steps: int) -> _Array:
+    """Push cells apart that overlap much, pull close ones together, keep all in the frame."""
+    centres = centres.copy()
+    rest = _CLOSENESS * (radii[:, None] + radii[None, :])
+    low, high = radii[:, None], np.array(shape) - radii[:, None]
+    for _ in range(steps):
+        apart = centres[:, None, :] - centres[None, :, :]
+        distance = np.linalg.norm(apart, axis=-1) + 1e-6
+        np.fill_diagonal(distance, np.inf)
+        push = np.clip(rest - distance, 0, None)
+        pull = np.where(distance < 1.5 * rest, 0.06 * np.clip(distance - rest, 0, None), 0)
+        force = (0.5 * push - pull) / distance
+        centres += 0.5 * (force[..., None] * apart).sum(axis=1)
+        centres = np.clip(centres, low, high)
+    return centres
+
+
+def _outlines(centres: _Array, look: _Look, t: int, shape: tuple[int, int]) -> NDArray[np.uint16]:
+    """Label image: each pixel goes to the cell whose centre is nearest in units of its radius."""
+    y, x = np.indices(shape, dtype=np.float32)
+    best = np.ones(shape, np.float32)
+    labels = np.zeros(shape, np.uint16)
+    for k, (centre, radius) in enumerate(zip(centres, look.radii, strict=True)):
+        dy, dx = y - centre[0], x - centre[1]
+        angle = np.arctan2(dy, dx)
+        reach = np.full(shape, radius, np.float32)
+        for n in range(3):
+            reach += radius * look.wobble[k, n] * np.cos((n + 2) * angle + look.phase[k, n] + t / 6)
+        closeness = np.hypot(dy, dx) / reach
+        nearer = closeness < best
+        best[nearer], labels[nearer] = closeness[nearer], k + 1
+    return _connected(labels)
+
+
+def boxes(labels: NDArray[Any]) -> Iterator[tuple[int, tuple[slice, ...]]]:
+    """Yield each label above 0 with its bounding box."""
+    found: list[Any] = ndimage.find_objects(labels)
+    for label, box in enumerate(found, start=1):
+        if box is not None:
+            yield label, box
+
+
+def _connected(labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Keep the largest piece of each cell; the rest becomes background."""
+    kept = np.zeros_like(labels)
+    for cell, window in boxes(labels):
+        pieces, _ = ndimage.label(labels[window] == cell)
+        sizes = np.bincount(pieces.ravel())
+        sizes[0] = 0
+        kept[window][pieces == sizes.argmax()] = cell
+    return kept
+
+
+def _illumination(rng: np.random.Generator, shape: tuple[int, int]) -> _Array:
+    y, x = np.indices(shape) / np.reshape(shape, (2, 1, 1)) - 0.5
+    slope = rng.uniform(-0.25, 0.25, 2)
+    return np.asarray(1 + slope[0] * y + slope[1] * x - 0.35 * (y**2 + x**2))
+
+
+def _picture(
+    rng: np.random.Generator,
+    labels: NDArray[np.uint16],
+    centres: _Array,
+    look: _Look,
+    light: _Array,
+) -> NDArray[np.uint8]:
+    depth = np.where(labels > 0, edge_distance(labels), 0.0)
+    brightness = np.concatenate([[0.0], look.brightness])[labels]
+    dome = 0.42 + 0.58 * np.minimum(depth / 8.0, 1.0)
+    grain = _grain(labels, centres, look)
+    signal = 95 * brightness * dome * (1 + 0.13 * grain)
+    signal = ndimage.gaussian_filter(signal, 1.0)
+    haze = 0.12 * ndimage.gaussian_filter(signal, 14)
+    signal = light * (28 + signal + haze)
+    signal = signal + rng.standard_normal(labels.shape) * (2.0 + 0.5 * np.sqrt(signal))
+    return np.asarray(np.clip(signal, 0, 255), np.uint8)
+
+
+def edge_distance(labels: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the distance, in pixels, to the nearest pixel beside another label; 2-D."""
+    edge = np.zeros(labels.shape, bool)
+    down = labels[1:] != labels[:-1]
+    right = labels[:, 1:] != labels[:, :-1]
+    edge[1:] |= down
+    edge[:-1] |= down
+    edge[:, 1:] |= right
+    edge[:, :-1] |= right
+    return np.asarray(ndimage.distance_transform_edt(~edge))
+
+
+def _grain(labels: NDArray[np.uint16], centres: _Array, look: _Look) -> _Array:
+    """Texture that moves with its cell."""
+    y, x = np.indices(labels.shape)
+    start = np.concatenate([[[0, 0]], look.offset - np.round(centres).astype(int)])
+    side = look.texture.shape[0]
+    rows, columns = y + start[labels, 0], x + start[labels, 1]
+    return np.asarray(look.texture[rows % side, columns % side])
+
+
+SHAPE_COLOURS: dict[str, tuple[int, int, int]] = {"line": (0, 255, 0), "ellipse": (255, 0, 0)}
+
+
+"""Colour of each class in the masks of `lines_and_ellipses`, classes 1 and 2."""
+
+
+def em_membranes(
+    sections: int = 8, shape: tuple[int, int] = (256, 256), *, cells: int = 60, seed: int = 0
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Make serial sections of packed cells with dark membranes, as in the ISBI-2012 volume.
+
+    Parameters
+    ----------
+    sections
+        Number of sections.
+    shape
+        Height and width of a section, pixels.
+    cells
+        Number of cells cut by an average section, roughly.
+    seed
+        Same seed, same volume.
+
+    Returns
+    -------
+    image : ndarray of uint8, shape (Z, H, W)
+    labels : ndarray of uint8, shape (Z, H, W)
+        1 = inside a cell, 0 = membrane.
+    """
+    rng = np.random.default_rng(seed)
+    size = float(np.sqrt(shape[0] * shape[1] / cells))
+    depth = size / 6  # of a section, in pixels: cells reach over several sections
+    z, y, x = np.indices((sections, *shape), dtype=np.float32)
+    points = np.stack([z * depth, y, x], axis=-1)
+    for axis, strength in ((1, 0.2), (2, 0.2)):
+        smooth = _smooth_noise(rng, z.shape, (1.5, size / 2, size / 2))
+        points[..., axis] += strength * size * smooth
+    extent = np.array([sections * depth, *shape]) + 2 * size
+    count = int(np.prod(extent) / size**3)
+    seeds = rng.random((count, 3)) * extent - size
+    cell = np.asarray(cKDTree(seeds).query(points)[1])
+    gap = np.stack([edge_distance(section) for section in cell])
+    width = 2.0 + 0.5 * _smooth_noise(rng, z.shape, (1, 20, 20))
+    labels = (gap > width).astype(np.uint8)
+    brightness = rng.normal(170, 10, count)[cell]
+    image = np.where(labels, brightness, 65 + 12 * gap)
+    image += 12 * _smooth_noise(rng, z.shape, (0, 4, 4))
+    organelles = _smooth_noise(rng, z.shape, (0.7, 6, 6)) > 1.9
+    image = np.where(organelles & (gap > 6), 105.0, image)
+    image = ndimage.gaussian_filter(image, (0, 0.9, 0.9)) + rng.normal(0, 9, image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8), labels
+
+
+def lines_and_ellipses(
+    count: int = 20, shape: tuple[int, int] = (200, 400), *, seed: int = 0
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Make colour images of lines and ellipses on noise, for more than two classes.
+
+    Parameters
+    ----------
+    count
+        Number of images.
+    shape
+        Height and width, pixels.
+    seed
+        Same seed, same images.
+
+    Returns
+    -------
+    images : ndarray of uint8, shape (N, H, W, 3)
+    classes : ndarray of uint8, shape (N, H, W)
+        0 = background, 1 = line, 2 = ellipse; see `SHAPE_COLOURS`.
+    """
+    rng = np.random.default_rng(seed)
+    images = np.empty((count, *shape, 3), np.uint8)
+    classes = np.zeros((count, *shape), np.uint8)
+    y, x = np.indices(shape, dtype=np.float32)
+    for image, mask in zip(images, classes, strict=True):
+        canvas = np.full((*shape, 3), rng.uniform(60, 140, 3))
+        for kind in rng.permutation([1, 1, 1, 2, 2, 2]):
+            inside = _shape(rng, int(kind), y, x)
+            mask[inside] = kind
+            canvas[inside] += rng.uniform(30, 90, 3) * rng.choice([-1, 1])
+        canvas = ndimage.gaussian_filter(canvas, (0.8, 0.8, 0)) + rng.normal(0, 25, canvas.shape)
+        image[:] = np.clip(canvas, 0, 255)
+    return images, classes
+
+
+def _shape(
+    rng: np.random.Generator, kind: int, y: NDArray[Any], x: NDArray[Any]
+) -> NDArray[np.bool_]:
+    height, width = y.shape
+    centre = rng.uniform(0.1, 0.9, 2) * (height, width)
+    angle = rng.uniform(0, np.pi)
+    along = (y - centre[0]) * np.sin(angle) + (x - centre[1]) * np.cos(angle)
+    across = (y - centre[0]) * np.cos(angle) - (x - centre[1]) * np.sin(angle)
+    side = min(height, width)
+    if kind == 1:
+        length, thickness = rng.uniform(0.3, 0.8) * side, rng.uniform(2, 4)
+        return np.asarray((np.abs(along) < length) & (np.abs(across) < thickness))
+    radii = rng.uniform(0.06, 0.2, 2) * side
+    return np.asarray((along / radii[0]) ** 2 + (across / radii[1]) ** 2 < 1)
+
+
+def _smooth_noise(
+    rng: np.random.Generator, shape: tuple[int, ...], sigma: tuple[float, ...]
+) -> NDArray[np.float32]:
+    """Gaussian noise of a length scale, mean 0 and standard deviation 1."""
+    noise = ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), sigma, mode="wrap")
+    return np.asarray((noise - noise.mean()) / noise.std(), np.float32)
+
+
+def write_cells_sequence(
+    folder: str | os.PathLike[str],
+    *,
+    frames: tuple[int, int] = (12, 8),
+    shape: tuple[int, int] = (256, 256),
+    cells: int = 20,
+    diameter: float = 32.0,
+    seed: int = 0,
+) -> Path:
+    """Write touching cells as a Cell Tracking Challenge dataset.
+
+    Parameters
+    ----------
+    folder
+        Dataset root; made if it does not exist.
+    frames
+        Frames of sequence 01 (for training) and of sequence 02 (held out, other cells).
+    shape, cells, diameter, seed
+        See `touching_cells`.
+
+    Returns
+    -------
+    Path
+        The dataset root, with gold truth and markers for every frame.
+    """
+    root = Path(folder)
+    for number, count in enumerate(frames, start=1):
+        images, labels = touching_cells(
+            count, shape, cells=cells, diameter=diameter, seed=1000 * seed + number
+        )
+        _write_sequence(root, f"{number:02d}", images, labels)
+    return root
+
+
+def _write_sequence(
+    root: Path, name: str, images: NDArray[np.uint8], labels: NDArray[np.uint16]
+) -> None:
+    truth = root / f"{name}_GT"
+    for part in (root / name, truth / "SEG", truth / "TRA"):
+        part.mkdir(parents=True, exist_ok=True)
+    for t, (image, cells) in enumerate(zip(images, labels, strict=True)):
+        files = {
+            root / name / f"t{t:03d}.tif": image,
+            truth / "SEG" / f"man_seg{t:03d}.tif": cells,
+            truth / "TRA" / f"man_track{t:03d}.tif": _centres(cells),
+        }
+        for path, array in files.items():
+            tifffile.imwrite(path, array, compression="zlib", photometric="minisblack")
+    seen = {t: set(np.unique(frame).tolist()) - {0} for t, frame in enumerate(labels)}
+    lines = []
+    for cell in sorted(set().union(*seen.values())):
+        present = [t for t, cells in seen.items() if cell in cells]
+        lines.append(f"{cell} {present[0]} {present[-1]} 0\n")
+    (truth / "TRA" / "man_track.txt").write_text("".join(lines), encoding="ascii")
+
+
+def _centres(labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Markers: of each cell, the pixels within 4 pixels of its innermost one."""
+    markers = np.zeros_like(labels)
+    y, x = np.indices(labels.shape)
+    for cell, window in boxes(labels):
+        inside = np.pad(labels[window] == cell, 1)
+        depth = ndimage.distance_transform_edt(inside)[1:-1, 1:-1]
+        row, column = np.unravel_index(depth.argmax(), depth.shape)
+        centre = (row + window[0].start, column + window[1].start)
+        disk = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= 16
+        markers[disk & (labels == cell)] = cell
+    return markers
+
+
+def write_membrane_volume(folder: str | os.PathLike[str], **options: Any) -> Path:
+    """Write `em_membranes` under the names of the ISBI-2012 challenge; return the folder.
+
+    Labels are 255 inside a cell and 0 on membranes, as in the challenge.
+    """
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    image, labels = em_membranes(**options)
+    # tifffile would take three or four sections for colours.
+    tifffile.imwrite(root / "train-volume.tif", image, photometric="minisblack")
+    tifffile.imwrite(root / "train-labels.tif", labels * np.uint8(255), photometric="minisblack")
+    return root
+
+
+def write_lines_and_ellipses(folder: str | os.PathLike[str], **options: Any) -> Path:
+    """Write `lines_and_ellipses` as folders of PNG images and colour masks; return the folder."""
+    from PIL import Image
+
+    root = Path(folder)
+    images, classes = lines_and_ellipses(**options)
+    colours = np.array([(0, 0, 0), *SHAPE_COLOURS.values()], np.uint8)
+    for part, name, arrays in (("images", "Img", images), ("masks", "Mask", colours[classes])):
+        (root / part).mkdir(parents=True, exist_ok=True)
+        for k, array in enumerate(arrays):
+            Image.fromarray(array).save(root / part / f"{name}_{k}.png")
+    return root

@@ -1,0 +1,1 @@
+"""Training: setup, batches, targets, losses, the loop and validation."""

@@ -1,0 +1,418 @@
+"""Augmentation: one sampling grid for all geometric changes, then changes of intensity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_jnet.config import AugmentationConfig, OriginalAugmentation
+
+
+def sample_grid(
+    centres: Tensor, matrix: Tensor, field: Tensor | None, size: int, sizes: Tensor
+) -> Tensor:
+    """Positions in the frame of every pixel of a batch of patches.
+
+    Parameters
+    ----------
+    centres
+        (N, 2), (y, x) of the patch centres in pixels of the frame.
+    matrix
+        (N, 2, 2), from offsets in the patch to offsets in the frame.
+    field
+        (N, 2, size, size) displacements in pixels, or None.
+    size
+        Side of the patch.
+    sizes
+        (N, 2), height and width of each frame.
+
+    Returns
+    -------
+    Tensor
+        (N, size, size, 2), (y, x) in pixels; positions beyond the frame are reflected back into it.
+    """
+    offsets = torch.arange(size, dtype=torch.float32, device=centres.device) - (size - 1) / 2
+    patch = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"))  # (2, size, size)
+    grid = torch.einsum("nij,jhw->nihw", matrix, patch) + centres[:, :, None, None]
+    if field is not None:
+        grid = grid + field
+    return _reflect(grid, sizes[:, :, None, None]).permute(0, 2, 3, 1)
+
+
+def _reflect(positions: Tensor, sizes: Tensor) -> Tensor:
+    """Mirror positions at the outer edges of the frame, as often as needed."""
+    folded = torch.remainder(positions + 0.5, 2 * sizes)
+    return torch.minimum(folded, 2 * sizes - folded) - 0.5
+
+
+def _normalized(grid: Tensor, height: int, width: int) -> Tensor:
+    """Pixels to the -1..1 of `grid_sample` (x first, ``align_corners=False``)."""
+    scale = torch.tensor([2 / width, 2 / height], device=grid.device)
+    return (grid.flip(-1) + 0.5) * scale - 1
+
+
+def sample_images(frames: Tensor, grid: Tensor) -> Tensor:
+    """Sample (N, C, H, W) bilinearly at a grid of pixel positions; float32, (N, C, size, size)."""
+    positions = _normalized(grid, *frames.shape[-2:])
+    return F.grid_sample(frames, positions, padding_mode="border", align_corners=False)
+
+
+def sample_labels(labels: Tensor, grid: Tensor) -> Tensor:
+    """Take the label ids, or what else goes with them, of the nearest pixels.
+
+    Parameters
+    ----------
+    labels
+        (N, H, W), such as int32; ``H`` and ``W`` may be a multiple of the size that the grid is for.
+    grid
+        (N, size, size, 2), pixel positions in those labels.
+
+    Returns
+    -------
+    Tensor
+        (N, size, size), of the same type; ids are copied, never interpolated.
+    """
+    height, width = labels.shape[-2:]
+    rows = grid[..., 0].round().long().clamp_(0, height - 1)
+    columns = grid[..., 1].round().long().clamp_(0, width - 1)
+    return labels[torch.arange(len(labels), device=labels.device)[:, None, None], rows, columns]
+
+
+def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, generator=generator) * (high - low) + low
+
+
+def _flip(count: int, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+    signs = torch.randint(0, 2, (count, 2), generator=generator) * 2 - 1
+    if not config.flip:
+        signs = torch.ones_like(signs)
+    return torch.diag_embed(signs.float())
+
+
+def _spatial_rotation(count: int, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+    angle = torch.deg2rad(_uniform(count, -config.rotation, config.rotation, generator))
+    cos, sin = angle.cos(), angle.sin()
+    return torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
+
+
+def _scale(count: int, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+    low, high = (math.log(value) for value in config.scale)
+    factor = torch.exp(_uniform(count, low, high, generator))
+    # A patch of objects twice as large covers half of the frame.
+    return torch.eye(2) / factor[:, None, None]
+
+
+def _shear(count: int, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+    matrix = torch.eye(2).repeat(count, 1, 1)
+    if config.shear:
+        matrix[:, 1, 0] = _uniform(count, -config.shear, config.shear, generator)
+    return matrix
+
+
+def _spatial_elastic(
+    count: int, size: int, config: AugmentationConfig, generator: torch.Generator
+) -> Tensor | None:
+    """Random displacements at knots one sigma apart, joined by cubic interpolation."""
+    if config.elastic_alpha == 0:
+        return None
+    knots = max(4, round(size / config.elastic_sigma) + 1)
+    coarse = torch.rand(count, 2, knots, knots, generator=generator) * 2 - 1
+    coarse *= config.elastic_alpha * torch.rand(count, 1, 1, 1, generator=generator)
+    return F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=True)
+
+
+def _spatial_smooth(
+    count: int, size: int, config: AugmentationConfig, generator: torch.Generator
+) -> Tensor | None:
+    """Noise from -1 to 1 smoothed by a Gaussian, times alpha (Simard, Steinkraus, Platt, 2003).
+
+    The Gaussian is applied to the spectrum, as if the patch went on at its opposite edge: the field is as
+    strong at the edges as in the middle, and its cost does not depend on sigma.
+    """
+    if max(config.smooth_alpha) == 0:
+        return None
+    alpha = _uniform(count, *config.smooth_alpha, generator)[:, None, None, None]
+    sigma = _uniform(count, *config.smooth_sigma, generator)[:, None, None, None]
+    noise = torch.rand(count, 2, size, size, generator=generator) * 2 - 1
+    squared = torch.fft.fftfreq(size)[:, None] ** 2 + torch.fft.rfftfreq(size) ** 2
+    spectrum = torch.fft.rfft2(noise) * torch.exp(-2 * (math.pi * sigma) ** 2 * squared)
+    smoothed: Tensor = torch.fft.irfft2(spectrum, s=(size, size))
+    return alpha * smoothed
+
+
+def _spline(
+    count: int, size: int, config: AugmentationConfig, generator: torch.Generator
+) -> Tensor | None:
+    """Random displacements at 3 x 3 knots, joined by cubic interpolation, as in U-Net's paper."""
+    if config.spline_sigma == 0:
+        return None
+    coarse = config.spline_sigma * torch.randn(count, 2, 3, 3, generator=generator)
+    return F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=True)
+
+
+LINEAR: dict[str, Callable[[int, AugmentationConfig, torch.Generator], Tensor]] = {
+    "flip": _flip,
+    "rotation": _spatial_rotation,
+    "scale": _scale,
+    "shear": _shear,
+}
+
+
+FIELDS: dict[str, Callable[[int, int, AugmentationConfig, torch.Generator], Tensor | None]] = {
+    "elastic": _spatial_elastic,
+    "smooth": _spatial_smooth,
+    "spline": _spline,
+}
+
+
+"""Each gives None where it is off, and then draws nothing from the generator."""
+
+
+def draw_matrix(count: int, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+    """Draw the linear part of the warp: (count, 2, 2), patch offsets (y, x) to frame offsets."""
+    matrix = torch.eye(2).expand(count, 2, 2)
+    for draw in LINEAR.values():
+        matrix = matrix @ draw(count, config, generator)
+    return matrix
+
+
+def draw_field(
+    count: int, size: int, config: AugmentationConfig, generator: torch.Generator
+) -> Tensor | None:
+    """Draw the displacements of every pixel: (count, 2, size, size), (y, x); None where all are 0."""
+    fields = [draw(count, size, config, generator) for draw in FIELDS.values()]
+    drawn = [field for field in fields if field is not None]
+    return torch.stack(drawn).sum(dim=0) if drawn else None
+
+
+_UNIT = 1 / 3
+
+
+"""One standard deviation of a frame: standardised frames are divided by three of them."""
+
+
+def _signed(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, 1, 1, 1, generator=generator) * 2 - 1
+
+
+def _contrast(patches: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+    gain = 1 + config.contrast * _signed(len(patches), generator)
+    return patches * gain.to(patches.device)
+
+
+def _brightness(patches: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+    offset = config.brightness * _UNIT * _signed(len(patches), generator)
+    return patches + offset.to(patches.device)
+
+
+def _noise(patches: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+    if config.noise == 0:
+        return patches
+    strength = config.noise * _UNIT * torch.rand(len(patches), 1, 1, 1, generator=generator)
+    noise = torch.randn(patches.shape, generator=generator)
+    return patches + (strength * noise).to(patches.device)
+
+
+INTENSITY: dict[str, Callable[[Tensor, AugmentationConfig, torch.Generator], Tensor]] = {
+    "contrast": _contrast,
+    "brightness": _brightness,
+    "noise": _noise,
+}
+
+
+def change_intensity(
+    patches: Tensor, config: AugmentationConfig, generator: torch.Generator
+) -> Tensor:
+    """Apply every intensity change to (N, C, H, W) standardised patches."""
+    for change in INTENSITY.values():
+        patches = change(patches, config, generator)
+    return patches
+
+
+AUGMENTATIONS = {**LINEAR, **FIELDS, **INTENSITY}
+
+
+"""Every augmentation by name; the three families differ in what they draw."""
+
+
+SYMMETRIES = (
+    (0, False),
+    (1, False),
+    (2, False),
+    (3, False),
+    (0, True),
+    (2, True),
+    (1, True),
+    (3, True),
+)
+
+
+"""Quarter turns, and whether rows are mirrored first; the original knows the first six."""
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """Images and maps of a batch that are warped together.
+
+    Attributes
+    ----------
+    values
+        (N, channels + maps, H, W) float32; the first map is the segmentation.
+    channels
+        How many of the first are the image.
+    """
+
+    values: Tensor
+    channels: int
+
+
+def augment_original(
+    planes: Planes, flags: OriginalAugmentation, generator: torch.Generator
+) -> Planes:
+    """Change a batch by every augmentation that is on, after `crop`.
+
+    Parameters
+    ----------
+    planes
+        Images with their own intensities, not standardised.
+    flags
+        Which, and how much.
+    generator
+        On the CPU, so that every device draws the same.
+    """
+    for change in ORIGINAL.values():
+        planes = change(planes, flags, generator)
+    return planes
+
+
+def choose_entries(
+    entries: Sequence[Sequence[float]], count: int, generator: torch.Generator
+) -> list[Sequence[float] | None]:
+    """Draw an entry for each of ``count`` by the weights; None for no change."""
+    if not entries:
+        return [None] * count
+    weights = torch.tensor([float(entry[-1]) for entry in entries])
+    drawn = torch.multinomial(weights, count, replacement=True, generator=generator)
+    return [None if entries[n][0] == -1 else entries[n] for n in drawn.tolist()]
+
+
+def crop(values: Tensor, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Cut a random part of ``(C, H, W)``; an image smaller than ``size`` stays as it is there."""
+    corner = []
+    for side, wanted in zip(values.shape[-2:], size, strict=True):
+        corner.append(int(torch.randint(max(side - wanted, 0) + 1, (), generator=generator)))
+    top, left = corner
+    return values[..., top : top + size[0], left : left + size[1]]
+
+
+def _sample(values: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Take ``(N, C, H, W)`` bilinearly at pixel positions (N, H, W), mirrored at the borders."""
+    height, width = values.shape[-2:]
+    grid = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], dim=-1)
+    return F.grid_sample(values, grid, padding_mode="reflection", align_corners=False)
+
+
+def _positions(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of every pixel, each (1, H, W)."""
+    sides = [
+        torch.arange(side, device=values.device, dtype=values.dtype) for side in values.shape[-2:]
+    ]
+    rows, columns = torch.meshgrid(*sides, indexing="ij")
+    return rows[None], columns[None]
+
+
+def _rotation(planes: Planes, flags: OriginalAugmentation, generator: torch.Generator) -> Planes:
+    """Roll around the borders, then rotate about the centre."""
+    if not flags.aug_rotation:
+        return planes
+    values = planes.values
+    count, _, height, width = values.shape
+    if flags.aug_rolling:
+        shifts = (torch.rand(count, 2, generator=generator) * torch.tensor([height, width])).long()
+        values = torch.stack(
+            [
+                image.roll(shift, (-2, -1))
+                for image, shift in zip(values, shifts.tolist(), strict=True)
+            ]
+        )
+    angle = (torch.rand(count, 1, 1, generator=generator) * 2 * math.pi).to(values.device)
+    rows, columns = _positions(values)
+    down, right = rows - (height - 1) / 2, columns - (width - 1) / 2
+    turned_rows = angle.cos() * down - angle.sin() * right + (height - 1) / 2
+    turned_columns = angle.sin() * down + angle.cos() * right + (width - 1) / 2
+    return Planes(_sample(values, turned_rows, turned_columns), planes.channels)
+
+
+def _intensity(planes: Planes, flags: OriginalAugmentation, generator: torch.Generator) -> Planes:
+    """Change the intensity i of the foreground to i + m*i + s*(mean of the foreground)."""
+    values, channels = planes.values, planes.channels
+    chosen = choose_entries(flags.aug_intensity_params, len(values), generator)
+    if not any(chosen):
+        return planes
+    limits = torch.tensor([[0.0, 0.0] if entry is None else [*entry[:2]] for entry in chosen])
+    signed = torch.rand(len(values), 2, generator=generator) * 2 - 1
+    gain, offset = (limits * signed).to(values.device)[:, :, None, None, None].unbind(1)
+    image, foreground = values[:, :channels], values[:, channels : channels + 1] > 0.5
+    pixels = foreground.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    mean = (image * foreground).sum(dim=(2, 3), keepdim=True) / pixels
+    changed = image + foreground * (gain * image + offset * mean)
+    return Planes(torch.cat([changed, values[:, channels:]], dim=1), channels)
+
+
+def _elastic(planes: Planes, flags: OriginalAugmentation, generator: torch.Generator) -> Planes:
+    """Displace every pixel by smoothed noise."""
+    values = planes.values
+    chosen = choose_entries(flags.aug_elastic_params, len(values), generator)
+    if not any(chosen):
+        return planes
+    shift = torch.zeros(len(values), 2, *values.shape[-2:], device=values.device)
+    for index, entry in enumerate(chosen):
+        if entry is not None and entry[0] > 0:
+            noise = torch.rand(2, 1, *values.shape[-2:], generator=generator) * 2 - 1
+            shift[index] = entry[0] * _smooth(noise.to(values.device), entry[1])[:, 0]
+    rows, columns = _positions(values)
+    return Planes(_sample(values, rows + shift[:, 0], columns + shift[:, 1]), planes.channels)
+
+
+def _smooth(noise: Tensor, sigma: float) -> Tensor:
+    """Smooth ``(N, 1, H, W)`` with a Gaussian, cut at four sigma, mirrored at the borders."""
+    for dim in (-2, -1):
+        radius = min(math.ceil(4 * sigma), noise.shape[dim] - 1)
+        steps = torch.arange(-radius, radius + 1, dtype=noise.dtype, device=noise.device)
+        kernel = torch.exp(-0.5 * (steps / sigma) ** 2)
+        kernel = (kernel / kernel.sum()).view((1, 1, -1, 1) if dim == -2 else (1, 1, 1, -1))
+        border = (0, 0, radius, radius) if dim == -2 else (radius, radius, 0, 0)
+        noise = F.conv2d(F.pad(noise, border, mode="reflect"), kernel)
+    return noise
+
+
+def _symmetry(planes: Planes, flags: OriginalAugmentation, generator: torch.Generator) -> Planes:
+    """Mirror and turn by quarters; images that are not square keep their shape."""
+    if not flags.aug_rotation_flip:
+        return planes
+    values = planes.values
+    known = SYMMETRIES[: flags.aug_symmetries]
+    if values.shape[-2] != values.shape[-1]:
+        known = tuple(symmetry for symmetry in known if symmetry[0] % 2 == 0)
+    drawn = torch.randint(len(known), (len(values),), generator=generator).tolist()
+    changed = []
+    for image, number in zip(values, drawn, strict=True):
+        turns, mirrored = known[number]
+        changed.append(torch.rot90(image.flip(-2) if mirrored else image, turns, (-2, -1)))
+    return Planes(torch.stack(changed), planes.channels)
+
+
+ORIGINAL: dict[str, Callable[[Planes, OriginalAugmentation, torch.Generator], Planes]] = {
+    "rotation": _rotation,
+    "intensity": _intensity,
+    "elastic": _elastic,
+    "rotation_flip": _symmetry,
+}
+
+
+"""In the order of the original; its crop comes before, since it decides the size of the batch."""

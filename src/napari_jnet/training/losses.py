@@ -1,0 +1,324 @@
+"""Losses on known pixels, and the weights of classes and of borders between cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_jnet.config import Config, TrainingConfig
+from napari_jnet.io.stack import AnnotatedFrame
+from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.training.targets import Targets, class_indices
+
+Loss = Callable[[Tensor, Targets, int, float], Tensor]
+
+
+"""(network output (N, C, H, W), targets, classes, dt_bound in pixels) -> scalar."""
+
+
+SegmentationLoss = Callable[[Tensor, Targets], Tensor]
+
+
+DistanceLoss = Callable[[Tensor, Targets, float], Tensor]
+
+
+def _mean_known(values: Tensor, known: Tensor) -> Tensor:
+    """Mean over the known pixels; 0 where there are none."""
+    return (values * known).sum() / known.sum().clamp(min=1)
+
+
+def _weighted(values: Tensor, targets: Targets) -> Tensor:
+    return values if targets.weight is None else values * targets.weight
+
+
+def segmentation_loss(logits: Tensor, targets: Targets) -> Tensor:
+    """Cross-entropy of the segmentation: binary for one channel, over classes for more.
+
+    Parameters
+    ----------
+    logits
+        (N, K, H, W).
+    targets
+        With segmentation, known pixels and, where wanted, weights.
+
+    Returns
+    -------
+    Tensor
+        Mean over the known pixels, each times its weight.
+
+    Notes
+    -----
+    The sum is divided by the number of pixels, not by the sum of their weights: a patch of a common
+    class is to count for less, as in the sum of U-Net's paper.
+    """
+    if logits.shape[1] == 1:
+        values = F.binary_cross_entropy_with_logits(
+            logits[:, 0], targets.segmentation.to(logits.dtype), reduction="none"
+        )
+    else:
+        values = F.cross_entropy(logits, targets.segmentation, reduction="none")
+    return _mean_known(_weighted(values, targets), targets.known)
+
+
+def dice_loss(logits: Tensor, targets: Targets) -> Tensor:
+    """1 - Dice's coefficient of probabilities and truth, over the known pixels of the batch.
+
+    Parameters
+    ----------
+    logits
+        (N, K, H, W).
+    targets
+        As for `segmentation_loss`.
+
+    Returns
+    -------
+    Tensor
+        0 to 1: the mean over the classes above background; one that is neither there nor seen is right.
+
+    Notes
+    -----
+    Milletari, Navab, Ahmadi (2016), with probabilities and truth not squared.
+    """
+    if logits.shape[1] == 1:
+        probability, truth = logits.sigmoid(), targets.segmentation[:, None] == 1
+    else:
+        classes = torch.arange(1, logits.shape[1], device=logits.device)[:, None, None]
+        probability = logits.softmax(dim=1)[:, 1:]
+        truth = targets.segmentation[:, None] == classes
+    counted = _weighted(targets.known.to(logits.dtype), targets)[:, None]
+    both = (probability * truth * counted).sum(dim=(0, 2, 3))
+    either = ((probability + truth) * counted).sum(dim=(0, 2, 3))
+    return (1 - (2 * both + 1) / (either + 1)).mean()
+
+
+def _distance_mse(distance: Tensor, targets: Targets, bound: float) -> Tensor:
+    """Square error in pixels, after ReLU, as the original J-Net has it."""
+    return _mean_known((distance.relu() - targets.distance).square(), targets.distance_known)
+
+
+def _distance_smooth_l1(distance: Tensor, targets: Targets, bound: float) -> Tensor:
+    """Smooth L1 in units of the bound, so that it weighs the same for every size of cell."""
+    error = F.smooth_l1_loss(distance / bound, targets.distance / bound, reduction="none", beta=0.1)
+    return _mean_known(error, targets.distance_known)
+
+
+def _sum(segmentation: SegmentationLoss, distance: DistanceLoss | None = None) -> Loss:
+    """Add the losses of the two heads; a network without a distance head has the first only."""
+
+    def loss(output: Tensor, targets: Targets, classes: int, bound: float) -> Tensor:
+        total = segmentation(output[:, :classes], targets)
+        if distance is not None and output.shape[1] > classes:
+            total = total + distance(output[:, classes], targets, bound)
+        return total
+
+    return loss
+
+
+LOSSES: dict[str, Loss] = {
+    "bce+mse": _sum(segmentation_loss, _distance_mse),
+    "bce+smooth_l1": _sum(segmentation_loss, _distance_smooth_l1),
+    "dice+smooth_l1": _sum(dice_loss, _distance_smooth_l1),
+    "bce": _sum(segmentation_loss),
+    "dice": _sum(dice_loss),
+}
+
+
+_ONLY_SEGMENTATION = {"bce", "dice"}
+
+
+def loss_function(name: str) -> Loss:
+    """Return the loss of this name; an unknown name raises `ValueError`."""
+    if name not in LOSSES:
+        raise ValueError(f"There is no loss {name!r}; there are {', '.join(LOSSES)}.")
+    return LOSSES[name]
+
+
+def check_loss(config: Config) -> None:
+    """Refuse a loss that cannot teach the network all that it answers.
+
+    Raises
+    ------
+    ValueError
+        If the loss is unknown, or knows no distance while the network has a head for it.
+    """
+    name = config.training.loss
+    loss_function(name)
+    if name in _ONLY_SEGMENTATION and config.network.distance:
+        raise ValueError(
+            f"The loss {name!r} teaches no distance, but network.distance is on; take "
+            f"'{name}+smooth_l1', or switch network.distance off."
+        )
+
+
+REACH_OF_SIGMA = 6.0
+
+
+"""Where the Gaussian ends: what lies beyond is below 2e-8 of the weight, less than float32 resolves."""
+
+
+def border_weights(
+    labels: Tensor, weight: float, sigma: float, *, kind: LabelKind = LabelKind.INSTANCES
+) -> Tensor:
+    """Weigh the background between near objects.
+
+    Parameters
+    ----------
+    labels
+        (H, W) integers: 0 = background, objects or classes from 1, `UNKNOWN` where nobody knows.
+    weight
+        w0: the weight in the limit of two objects that touch.
+    sigma
+        How fast the weight falls with the width of the gap, in pixels.
+    kind
+        INSTANCES: an object is all pixels of one id.  Otherwise it is a 4-connected part of the pixels
+        above background.
+
+    Returns
+    -------
+    Tensor of float32
+        (H, W), ``weight * exp(-(d1 + d2)**2 / (2 * sigma**2))`` on the background, with the Euclidean
+        distances to the nearest pixels of the two nearest objects; 0 on objects and unknown pixels.
+
+    Notes
+    -----
+    Ronneberger, Fischer, Brox (2015), equation 2, without the class balance.  Objects that touch have no
+    background between them, so their contact has no weight: only the distance map tells them apart.
+    An object that nobody annotated weighs nothing.
+    """
+    objects = _objects(labels, kind)
+    reach = math.ceil(REACH_OF_SIGMA * sigma)
+    nearest, second = two_nearest_distances(objects, reach)
+    weights = weight * torch.exp(-((nearest + second) ** 2) / (2 * sigma**2))
+    return torch.where(labels == 0, weights, 0.0)
+
+
+def two_nearest_distances(objects: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """Distances of every pixel to the nearest and to the second nearest object.
+
+    Parameters
+    ----------
+    objects
+        (H, W) ids; what is not above 0 is no object.
+    reach
+        Largest offset along rows and along columns that is looked at, in pixels.
+
+    Returns
+    -------
+    nearest, second
+        (H, W) float32, Euclidean, in pixels; exact up to ``reach``, from there on larger or infinite.
+
+    Notes
+    -----
+    The two nearest objects of a pixel are among the two nearest along the row, of every row: an object
+    that is third in a row has two before it there.  So they are found along one axis after the other, and
+    the time depends on the reach, not on the number of objects.
+    """
+    ids, compact = torch.unique(objects.clamp(min=0), return_inverse=True)
+    background = int(ids[0] == 0)
+    count = max(len(ids), 1)
+    far = 4 * (reach**2 + 1) * count
+    whole = torch.int32 if 2 * far < torch.iinfo(torch.int32).max else torch.int64
+    # A key is (squared distance) * count + id: the smallest key is the nearest object.
+    first = torch.where(compact >= background, compact, far).to(whole)
+    second = torch.full_like(first, far)
+    for dim in (-1, -2):
+        first, second = _two_smallest(first, second, count, reach, dim)
+    distances = [
+        torch.where(keys < far, keys // count, math.inf).sqrt() for keys in (first, second)
+    ]
+    return distances[0], distances[1]
+
+
+def _two_smallest(
+    first: Tensor, second: Tensor, count: int, reach: int, dim: int
+) -> tuple[Tensor, Tensor]:
+    """Let every pixel see the two keys of its neighbours along one axis; keep the best of two objects."""
+    size = first.shape[dim]
+    nearest, runner_up = first.clone(), second.clone()
+    reached = range(-min(reach, size - 1), min(reach, size - 1) + 1)
+    windows = [(max(0, -step), max(0, step), size - abs(step), step**2 * count) for step in reached]
+    for here, there, kept, cost in windows:
+        seen = nearest.narrow(dim, here, kept)
+        torch.minimum(seen, first.narrow(dim, there, kept) + cost, out=seen)
+    ids, nearest_id, gap = first % count, nearest % count, second - first
+    for here, there, kept, cost in windows:
+        # 1 where the nearest there is also the nearest here: integers are quicker than a mask and `where`.
+        same = ids.narrow(dim, there, kept).clone().eq_(nearest_id.narrow(dim, here, kept))
+        other = same.mul_(gap.narrow(dim, there, kept)).add_(first.narrow(dim, there, kept))
+        seen = runner_up.narrow(dim, here, kept)
+        torch.minimum(seen, other.add_(cost), out=seen)
+    return nearest, runner_up
+
+
+def _objects(labels: Tensor, kind: LabelKind) -> Tensor:
+    if kind is LabelKind.INSTANCES:
+        return labels
+    parts, _ = ndimage.label((labels > 0).cpu().numpy())
+    return torch.from_numpy(np.ascontiguousarray(parts)).to(labels.device)
+
+
+def class_weights(frames: Sequence[AnnotatedFrame], classes: int) -> Tensor:
+    """Weigh each class by how rare it is, so that all classes count the same in the sum.
+
+    Parameters
+    ----------
+    frames
+        Training frames; unknown pixels are not counted.
+    classes
+        Of the network.
+
+    Returns
+    -------
+    Tensor of float32
+        (K,), at least two: known pixels / (classes that occur * pixels of the class), so that the mean
+        over all known pixels is 1; 1 for a class that does not occur.
+    """
+    counts = torch.zeros(max(classes, 2), dtype=torch.int64)
+    for frame in frames:
+        labels = torch.from_numpy(np.ascontiguousarray(frame.labels))
+        known = labels[labels != UNKNOWN]
+        counts += torch.bincount(class_indices(known, frame.kind, classes), minlength=len(counts))
+    occurs = counts > 0
+    weights = counts.sum() / (occurs.sum() * counts.clamp(min=1))
+    return torch.where(occurs, weights, 1.0).float()
+
+
+def frame_borders(
+    frame: AnnotatedFrame, config: TrainingConfig, device: torch.device
+) -> Tensor | None:
+    """Return the border weights of a frame, (H, W) on the device; None where borders weigh nothing."""
+    if config.border_weight == 0:
+        return None
+    labels = torch.from_numpy(np.ascontiguousarray(frame.labels)).to(device)
+    return border_weights(labels, config.border_weight, config.border_sigma, kind=frame.kind)
+
+
+def pixel_weights(
+    segmentation: Tensor, of_class: Tensor | None, border: Tensor | None
+) -> Tensor | None:
+    """Add the weight of each pixel's class and of its border.
+
+    Parameters
+    ----------
+    segmentation
+        (N, H, W) int64, the class of each pixel.
+    of_class
+        (K,) as of `class_weights`; None weighs every class 1.
+    border
+        (N, H, W) as of `border_weights`; None is 0 everywhere.
+
+    Returns
+    -------
+    Tensor of float32 or None
+        (N, H, W); None where every weight is 1.
+    """
+    if of_class is None:
+        return None if border is None else 1 + border
+    weights = of_class[segmentation]
+    return weights if border is None else weights + border

@@ -1,0 +1,494 @@
+"""Frames on the device, and the batches drawn from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from napari_jnet.config import Config, OriginalAugmentation
+from napari_jnet.io.stack import AnnotatedFrame
+from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.preprocess import (
+    frame_tensor,
+    is_constant,
+    level_statistics,
+    pool,
+    standardized_pyramid,
+)
+from napari_jnet.training.augment import (
+    Planes,
+    augment_original,
+    change_intensity,
+    choose_entries,
+    crop,
+    draw_field,
+    draw_matrix,
+    sample_grid,
+    sample_images,
+    sample_labels,
+)
+from napari_jnet.training.losses import class_weights, frame_borders, pixel_weights
+from napari_jnet.training.targets import Targets, make_targets
+
+_CERTAIN = 0.999
+
+
+"""A warped or pooled pixel is known where this much of what it was made of is."""
+
+
+@dataclass(frozen=True, eq=False)
+class FullFrameDataset:
+    """Frames and their maps on the device.
+
+    Attributes
+    ----------
+    planes
+        For each frame (C + 4, H, W) float32: image, segmentation, distance in pixels, where the
+        segmentation and where the distance is known.
+    levels
+        Resolution levels of the network, lowest first.
+    standardization
+        As ``network.standardization``.
+    """
+
+    planes: tuple[Tensor, ...]
+    levels: tuple[int, ...]
+    standardization: str = "plain"
+
+    def __len__(self) -> int:
+        return len(self.planes)
+
+    def draw(
+        self, frames: Sequence[int], flags: OriginalAugmentation, generator: torch.Generator
+    ) -> tuple[list[Tensor], Targets]:
+        """Augment these frames as one batch.
+
+        Frames of differing size are cut at random to the smallest height and width of the batch.
+
+        Returns
+        -------
+        pyramid
+            (N, C, h, w) for each level, standardised.
+        targets
+            At the top level, average-pooled; distances in pixels of the full frame.
+        """
+        entry = choose_entries(flags.aug_crop_params, 1, generator)[0]
+        chosen = [self.planes[frame] for frame in frames]
+        shapes = [part.shape[-2:] for part in chosen]
+        if entry is not None:
+            shapes.append(torch.Size([int(entry[0]), int(entry[1])]))
+        size = (min(shape[0] for shape in shapes), min(shape[1] for shape in shapes))
+        values = torch.stack([crop(part, size, generator) for part in chosen])
+        return self._pyramid(
+            augment_original(Planes(values, self.channels), flags, generator).values
+        )
+
+    def plain(self, frame: int) -> tuple[list[Tensor], Targets]:
+        """Return one frame as it is, as a batch of one."""
+        return self._pyramid(self.planes[frame][None])
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+        return len(self.planes[0]) - 4
+
+    def _pyramid(self, values: Tensor) -> tuple[list[Tensor], Targets]:
+        levels = standardized_pyramid(
+            values[:, : self.channels], self.levels, standardization=self.standardization
+        )
+        maps = pool(values[:, self.channels :], self.levels[-1])
+        segmentation, distance, known, distance_known = maps.unbind(dim=1)
+        targets = Targets(
+            segmentation=segmentation,
+            known=known > _CERTAIN,
+            distance=distance,
+            distance_known=distance_known > _CERTAIN,
+        )
+        return levels, targets
+
+
+def load_full_frames(
+    frames: Sequence[AnnotatedFrame],
+    levels: tuple[int, ...],
+    bound: float,
+    device: torch.device,
+    config: Config | None = None,
+) -> FullFrameDataset:
+    """Put whole frames and their maps on the device.
+
+    Parameters
+    ----------
+    frames
+        Of any sizes, with the same number of channels.
+    levels
+        Resolution levels of the network, lowest first.
+    bound
+        dt_bound in pixels of the full frame.
+    device
+        Where to.
+    config
+        The metric of the distance and the standardisation; None takes those of the original.
+
+    Raises
+    ------
+    ValueError
+        If a frame cannot be used.
+    """
+    how = "plain" if config is None else config.network.standardization
+    metric = "cityblock" if config is None else config.targets.distance_metric
+    channels = len(frame_tensor(frames[0].image, frames[0].name, standardization=how))
+    made = []
+    for frame in frames:
+        image = frame_tensor(frame.image, frame.name, channels, standardization=how).to(device)
+        labels = torch.from_numpy(np.ascontiguousarray(frame.labels))[None].to(device)
+        targets = make_targets(labels, bound, kind=frame.kind, metric=metric)
+        maps = (targets.segmentation, targets.distance, targets.known, targets.distance_known)
+        made.append(torch.cat([image, *(part.float() for part in maps)]))
+    return FullFrameDataset(tuple(made), levels, how)
+
+
+_CELLS_OF_PATCH = 16
+
+
+"""Places of a patch are told apart by this part of its side."""
+
+
+_REACH = 0.3
+
+
+"""A pixel this near to the centre, as a part of the side, stays in a patch that is turned and scaled."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameStore:
+    """Training frames on the device, pooled to the network's top level, each of its own size.
+
+    Attributes
+    ----------
+    images
+        For each frame (C, h, w) float32, standardised at the top level.
+    labels
+        For each frame (h * unit, w * unit) int32, at full resolution.
+    sizes
+        (F, 2), height and width at the top level.
+    gains
+        (F, levels, C): what a pooled level is multiplied with to be standardised on its own.
+    levels
+        That the network takes, lowest first.
+    class_weights
+        (K,) float32, or None where classes are not balanced.
+    borders
+        For each frame (h * unit, w * unit) float32, the border weights; None where borders weigh
+        nothing.
+    whole
+        The frames for the augmentations of the original J-Net, which then are kept only here; None
+        where these are off.
+    """
+
+    images: tuple[Tensor, ...]
+    labels: tuple[Tensor, ...]
+    sizes: Tensor
+    gains: Tensor
+    levels: tuple[int, ...]
+    kind: LabelKind
+    class_weights: Tensor | None = None
+    borders: tuple[Tensor, ...] | None = None
+    whole: FullFrameDataset | None = None
+    _places: dict[int, list[tuple[Tensor, Tensor] | None]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def unit(self) -> int:
+        """Pixels of the full frame along the side of one pixel at the top level."""
+        return int(2 ** -self.levels[-1])
+
+    def places(self, patch: int) -> list[tuple[Tensor, Tensor] | None]:
+        """Return where patches of a side, in pixels at the top level, hold something known.
+
+        Returns
+        -------
+        list
+            For each frame None where that is everywhere, else the places as parts of the room that the
+            patch has, float32 (P, 2), and the extent of each, (2,).
+        """
+        if patch not in self._places:
+            self._places[patch] = [
+                _known_places(labels, tuple(size), self.unit, patch)
+                for labels, size in zip(self.labels, self.sizes.int().tolist(), strict=True)
+            ]
+        return self._places[patch]
+
+
+def smallest_side(levels: Sequence[int]) -> int:
+    """Return the pixels that a side of a frame needs for these levels, in the full frame."""
+    return int(2 ** (1 - min(levels)))
+
+
+def mirror(frame: AnnotatedFrame, side: int) -> AnnotatedFrame:
+    """Continue a frame, mirrored at its lower and right edges, until no side is shorter than ``side``."""
+    short = [max(side - length, 0) for length in frame.labels.shape]
+    if not any(short):
+        return frame
+    more = [(0, short[0]), (0, short[1])]
+    return dataclasses.replace(
+        frame,
+        image=np.pad(frame.image, [*more, (0, 0)][: frame.image.ndim], mode="symmetric"),
+        labels=np.pad(frame.labels, more, mode="symmetric"),
+    )
+
+
+def load_frames(
+    frames: Sequence[AnnotatedFrame],
+    levels: tuple[int, ...],
+    device: torch.device,
+    config: Config | None = None,
+) -> FrameStore:
+    """Pool, standardise and put frames on the device, with the weights of their pixels.
+
+    Parameters
+    ----------
+    frames
+        To train on, of any sizes.  One too small for the levels is continued by mirroring it.
+    levels
+        That the network takes, lowest first.
+    device
+        Where to.  On the CPU the labels are shared, not copied.
+    config
+        Whether classes are balanced and borders weighted; None does neither.
+
+    Raises
+    ------
+    ValueError
+        If a frame is constant or has values that are not finite, or if all of them have too few pixels
+        for the levels.
+    """
+    config = config or Config()
+    images, labels, gains = [], [], []
+    unit, side = 2 ** -levels[-1], smallest_side(levels)
+    largest = max(min(frame.labels.shape) for frame in frames)
+    if largest < side:
+        raise ValueError(
+            f"The network's lowest level is {levels[0]}, which needs frames of at least {side} x {side} "
+            f"pixels; the largest frame has {largest} on its shorter side. Use fewer levels "
+            "(network.resolution_levels) or larger frames."
+        )
+    frames = [mirror(frame, side) for frame in frames]
+    how = config.network.standardization
+    if config.augmentation.original:
+        bound = config.targets.dt_bound
+        assert bound is not None
+        whole = load_full_frames(frames, levels, bound, device, config)
+        sizes = torch.tensor([frame.labels.shape for frame in frames], device=device) // unit
+        none = torch.zeros(0, device=device)
+        return FrameStore((), (), sizes, none, levels, frames[0].kind, whole=whole)
+    for frame in frames:
+        image = frame_tensor(frame.image, frame.name, standardization=how)
+        if is_constant(image):
+            raise ValueError(
+                f"{frame.name} has the value {float(frame.image.flat[0]):g} in every pixel; there is nothing "
+                "to learn from it. Leave this frame out of the training."
+            )
+        means, deviations = level_statistics(image, levels, standardization=how)
+        pooled = pool(image[None], levels[-1])[0]
+        images.append((pooled - means[-1, :, None, None]) / (3 * deviations[-1, :, None, None]))
+        gains.append(deviations[-1] / deviations)
+        height, width = (unit * side for side in pooled.shape[-2:])
+        known = torch.from_numpy(np.ascontiguousarray(frame.labels)).to(device)
+        labels.append(known[:height, :width])
+        images[-1] = images[-1].to(device)
+    sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.float32)
+    balance = config.training.class_balance
+    borders = [frame_borders(frame, config.training, device) for frame in frames]
+    return FrameStore(
+        images=tuple(images),
+        labels=tuple(labels),
+        sizes=sizes.to(device),
+        gains=torch.stack(gains).to(device),
+        levels=levels,
+        kind=frames[0].kind,
+        class_weights=class_weights(frames, config.network.classes).to(device) if balance else None,
+        borders=tuple(
+            part[: known.shape[0], : known.shape[1]]
+            for part, known in zip(borders, labels, strict=True)
+            if part is not None
+        )
+        or None,
+    )
+
+
+def _known_places(
+    labels: Tensor, size: tuple[int, ...], unit: int, patch: int
+) -> tuple[Tensor, Tensor] | None:
+    """Find the places of a patch where it holds a known pixel near its centre; see `places`."""
+    known = labels != UNKNOWN
+    if known.all():
+        return None
+    room = [max(side - patch, 0) for side in size]
+    counts = [max(-(-side * _CELLS_OF_PATCH // patch), 1) for side in room]
+    found = np.zeros(counts, bool)
+    pixels = (known.nonzero().cpu().numpy() // unit).T
+    # A patch that is to hold a pixel at the edge of the frame in its middle lies at that edge.
+    found[
+        tuple(
+            (((where - (patch - 1) / 2) / max(side, 1)).clip(0, 1) * count)
+            .astype(int)
+            .clip(max=count - 1)
+            for where, side, count in zip(pixels, room, counts, strict=True)
+        )
+    ] = True
+    reach = [int(_REACH * patch * n / max(side, 1)) for side, n in zip(room, counts, strict=True)]
+    found = ndimage.maximum_filter(
+        found, [2 * min(r, n) + 1 for r, n in zip(reach, counts, strict=True)]
+    )
+    if found.all():
+        return None
+    extent = 1 / torch.tensor(counts, dtype=torch.float32)
+    return torch.from_numpy(np.argwhere(found)).float() * extent, extent
+
+
+def _patch_side(store: FrameStore, config: Config) -> int:
+    """Side of a patch at the top level: as asked for or as the largest frame, whole at every level."""
+    step = 2 ** (store.levels[-1] - store.levels[0])
+    side = min(config.training.patch_size, int(store.sizes.max()))
+    return int(-(-side // step) * step)
+
+
+def epoch_pixels(store: FrameStore, config: Config) -> float:
+    """Return how many pixels at the top level an epoch trains on."""
+    side = _patch_side(store, config)
+    sizes = store.sizes.double()
+    patch = side**2 if store.whole is None else float(sizes.prod(dim=1).mean())
+    return config.training.batches_per_epoch * config.training.batch_size * patch
+
+
+def draw_batch(
+    store: FrameStore, config: Config, bound: float, generator: torch.Generator
+) -> tuple[list[Tensor], Targets]:
+    """Draw patches at random, warp them, and make their targets.
+
+    Parameters
+    ----------
+    store
+        Frames to draw from.
+    config
+        Patch and batch size, augmentation, classes.
+    bound
+        dt_bound, in pixels of the full frame.
+    generator
+        On the CPU, so that every device draws the same.
+
+    Returns
+    -------
+    pyramid
+        (N, C, h, w) for each level of the store.
+    targets
+        At the top level; distances in pixels of the full frame.
+
+    Notes
+    -----
+    Labels are sampled with a margin of the bound around the patch, so that a boundary just outside
+    is known and the distances inside are exact.
+
+    All places of a frame are equally likely, but for those where nothing known would be in the patch:
+    these are not drawn.
+    """
+    if store.whole is not None:
+        return _draw_whole(store.whole, config, generator)
+    training, device = config.training, store.sizes.device
+    count, margin = training.batch_size, math.ceil(bound / store.unit)
+    size = _patch_side(store, config)
+    chosen = _choose(len(store), count, generator)
+    sizes = store.sizes[chosen.to(device)]
+    field = draw_field(count, size + 2 * margin, config.augmentation, generator)
+    grid = sample_grid(
+        _draw_centres(store, chosen, size, generator),
+        draw_matrix(count, config.augmentation, generator).to(device),
+        None if field is None else field.to(device),
+        size + 2 * margin,
+        sizes,
+    )
+    inner = slice(margin, margin + size)
+    frames = chosen.tolist()
+    patches = _sampled(sample_images, store.images, frames, grid[:, inner, inner])
+    patches = change_intensity(patches, config.augmentation, generator)
+    gains = store.gains[chosen.to(device)][..., None, None]
+    levels = [
+        pool(patches, level - store.levels[-1]) * gains[:, index]
+        for index, level in enumerate(store.levels)
+    ]
+    full = (grid + 0.5) * store.unit - 0.5
+    labels = _sampled(sample_labels, store.labels, frames, full)
+    borders = None
+    if store.borders is not None:
+        borders = _sampled(sample_labels, store.borders, frames, full)
+    return levels, _batch_targets(labels, borders, store, config, bound).crop(margin)
+
+
+def _sampled(
+    sample: Callable[[Tensor, Tensor], Tensor],
+    maps: Sequence[Tensor],
+    frames: Sequence[int],
+    grid: Tensor,
+) -> Tensor:
+    """Sample each patch from its own frame, so that no frame is copied."""
+    return torch.cat(
+        [sample(maps[frame][None], part[None]) for frame, part in zip(frames, grid, strict=True)]
+    )
+
+
+def _batch_targets(
+    labels: Tensor, borders: Tensor | None, store: FrameStore, config: Config, bound: float
+) -> Targets:
+    made = make_targets(
+        labels,
+        max(bound / store.unit, 1.0),
+        kind=store.kind,
+        classes=config.network.classes,
+        metric=config.targets.distance_metric,
+    )
+    return dataclasses.replace(
+        made,
+        distance=(made.distance * store.unit).clamp_(max=bound),
+        weight=pixel_weights(made.segmentation, store.class_weights, borders),
+    )
+
+
+def _draw_whole(
+    whole: FullFrameDataset, config: Config, generator: torch.Generator
+) -> tuple[list[Tensor], Targets]:
+    flags = OriginalAugmentation.from_json(config.augmentation.original)
+    frames = _choose(len(whole), config.training.batch_size, generator).tolist()
+    return whole.draw(frames, flags, generator)
+
+
+def _choose(frames: int, count: int, generator: torch.Generator) -> Tensor:
+    """Draw frames, none twice in a batch before every one is in it."""
+    rounds = -(-count // frames)
+    drawn = [torch.randperm(frames, generator=generator) for _ in range(rounds)]
+    return torch.cat(drawn)[:count]
+
+
+def _draw_centres(
+    store: FrameStore, chosen: Tensor, patch: int, generator: torch.Generator
+) -> Tensor:
+    """Patch centres such that the patch lies in the frame, or at the centre of a smaller frame."""
+    position = torch.rand(len(chosen), 2, generator=generator)
+    places = store.places(patch)
+    for row, frame in zip(position, chosen.tolist(), strict=True):
+        if (known := places[frame]) is not None:
+            corners, extent = known
+            place, within = divmod(float(row[0]) * len(corners), 1)
+            row[0] = within
+            row.mul_(extent).add_(corners[int(place)])
+    sizes = store.sizes[chosen.to(store.sizes.device)]
+    room = (sizes - patch).clamp(min=0)
+    return (sizes - 1) / 2 + (position.to(sizes.device) - 0.5) * room

@@ -1,0 +1,386 @@
+"""Scores of a model on the validation frames, and the comparison of two models."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_jnet.config import Config
+from napari_jnet.evaluation.ctc import seg_frame
+from napari_jnet.evaluation.pixels import confusion, iou, mean_iou, pixel_accuracy
+from napari_jnet.events import ModelScore, RoundEnd
+from napari_jnet.inference.instances import separate
+from napari_jnet.inference.tiling import frame_logits, output_maps
+from napari_jnet.io.stack import AnnotatedFrame
+from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.model import Model, load_model
+from napari_jnet.preprocess import expand, frame_tensor
+from napari_jnet.training.estimate import check_fit
+from napari_jnet.training.losses import frame_borders, loss_function, pixel_weights
+from napari_jnet.training.sampler import mirror, smallest_side
+from napari_jnet.training.targets import Targets, make_targets
+
+PART = 0.1
+
+
+"""Of the training's work that scoring may take."""
+
+
+TRAINED_PIXEL = 3.5
+
+
+"""Work of a pixel that is trained on, in predicted ones: forward, backward, augmentation, optimiser."""
+
+
+SCORED_PIXEL = 0.7
+
+
+"""Work of separating and scoring a pixel of the full frame, in pixels predicted at the top level."""
+
+
+FREE = 256.0**2
+
+
+"""So few pixels are scored after every epoch, however short."""
+
+
+@dataclass(frozen=True)
+class ValidationScores:
+    """Means over the validation frames; None without them, and where a score could not be wrong.
+
+    SEG is only of instances.  The IoU of cell needs known cells and known background.
+    """
+
+    loss: float | None = None
+    iou: float | None = None  # of cell, whatever its class
+    seg: float | None = None
+    mean_iou: float | None = None
+    pixel_accuracy: float | None = None
+    class_iou: tuple[float | None, ...] = ()
+    class_accuracy: tuple[float | None, ...] = ()
+
+    def by(self, name: str) -> float | None:
+        """Return what makes an epoch the best: larger is better; None where it cannot be said.
+
+        Parameters
+        ----------
+        name
+            As ``training.best_by``.
+        """
+        if name == "loss":
+            return None if self.loss is None else -self.loss
+        if name.startswith("class:"):
+            number = int(name.removeprefix("class:"))
+            return self.class_iou[number] if number < len(self.class_iou) else None
+        value: float | None = getattr(self, name)
+        return value
+
+
+class Validation:
+    """Scores a network on validation frames.
+
+    Parameters
+    ----------
+    frames
+        Of any sizes; one too small for the network's levels is continued by mirroring it.
+    config
+        Of the training, its sizes settled.
+    device
+        Where to compute.
+    class_weights
+        Of the training frames.
+    trained
+        Pixels at the top level that an epoch trains on.  With it, scoring is held to about a tenth of
+        the training's work; None scores every frame every time.
+
+    Attributes
+    ----------
+    frames
+        Those that are scored: all, or as many as that tenth allows, one at least.  They stay the same, so
+        that the scores of all epochs compare.
+    every
+        Epochs from one scoring to the next: more than 1 where one frame alone is more than that tenth.
+    best_by
+        What makes an epoch the best: ``training.best_by``, or "loss" where these frames cannot give
+        that score.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[AnnotatedFrame],
+        config: Config,
+        device: torch.device,
+        class_weights: Tensor | None = None,
+        *,
+        trained: float | None = None,
+    ) -> None:
+        self.class_weights = class_weights
+        self.config = config
+        self.device = device
+        assert config.targets.dt_bound is not None
+        self.bound = config.targets.dt_bound
+        self.given = len(frames)
+        self.frames, self.every = tuple(frames), 1
+        if trained is not None and frames:
+            self._keep_to(PART * TRAINED_PIXEL * trained)
+        by = config.training.best_by
+        self.best_by = by if self._can_give(by) else "loss"
+
+    def _keep_to(self, allowed: float) -> None:
+        """Choose the frames that this many predicted pixels allow, and how often."""
+        classes = max(self.config.network.classes, 2)
+        unit = 2 ** -self.config.network.resolution_levels[-1]
+        chosen: list[AnnotatedFrame] = []
+        work = 0.0
+        for frame in _telling_first(self.frames, classes):
+            more = frame.labels.size * (unit**-2 + SCORED_PIXEL)
+            if chosen and work + more > allowed:
+                break
+            chosen.append(frame)
+            work += more
+        self.frames = tuple(frame for frame in self.frames if frame in chosen)
+        self.every = 1 if work <= max(allowed, FREE) else math.ceil(work / allowed)
+
+    def _can_give(self, by: str) -> bool:
+        classes = max(self.config.network.classes, 2)
+        if by == "loss" or not self.frames:
+            return True
+        if by == "seg":
+            return any(_has_seg(frame) and (frame.labels > 0).any() for frame in self.frames)
+        found = set().union(*(known_classes(frame, classes) for frame in self.frames))
+        if by == "iou":
+            return 0 in found and max(found) > 0
+        return len(found) > 1 and (by == "mean_iou" or int(by.removeprefix("class:")) in found)
+
+    @property
+    def names(self) -> list[str]:
+        """What the scores are of: the frames, and the score that makes an epoch the best."""
+        return [self.best_by, *(frame.name for frame in self.frames)]
+
+    def notes(self) -> Iterator[str]:
+        """Say how the scores are made, where that is not the plain way."""
+        if len(self.frames) < self.given or self.every > 1:
+            names = ", ".join(frame.name for frame in self.frames[:4])
+            rest = ", ..." if len(self.frames) > 4 else ""
+            often = "each epoch" if self.every == 1 else f"one epoch in {self.every}, and the last,"
+            yield (
+                f"To keep scoring to a tenth of the time, {often} is scored on {len(self.frames)} of "
+                f"the {self.given} validation frames ({names}{rest}), always the same."
+            )
+        if self.frames and self.best_by != self.config.training.best_by:
+            yield (
+                f"training.best_by is {self.config.training.best_by}, which the validation frames cannot "
+                "give (they need known cells and known background); the loss decides which epoch is the "
+                "best."
+            )
+
+    def targets(self, frame: AnnotatedFrame) -> Targets:
+        """Make the targets of a frame, at the top level."""
+        unit = 2 ** -self.config.network.resolution_levels[-1]
+        height, width = (side // unit * unit for side in frame.labels.shape)
+        picked = slice(unit // 2, height, unit), slice(unit // 2, width, unit)
+        made = make_targets(
+            torch.from_numpy(np.ascontiguousarray(frame.labels[picked]))[None].to(self.device),
+            max(self.bound / unit, 1.0),
+            kind=frame.kind,
+            classes=self.config.network.classes,
+            metric=self.config.targets.distance_metric,
+        )
+        borders = frame_borders(frame, self.config.training, self.device)
+        picked_borders = None if borders is None else borders[picked][None]
+        return dataclasses.replace(
+            made,
+            distance=(made.distance * unit).clamp_(max=self.bound),
+            weight=pixel_weights(made.segmentation, self.class_weights, picked_borders),
+        )
+
+    def run(self, model: Model) -> ValidationScores:
+        """Score a model on the chosen frames."""
+        if not self.frames:
+            return ValidationScores()
+        how = self.config.network.standardization
+        loss = loss_function(self.config.training.loss)
+        losses, segs = [], []
+        classes = max(self.config.network.classes, 2)
+        counts = np.zeros((classes, classes), np.int64)
+        side = smallest_side(model.network.levels)
+        for frame in self.frames:
+            seen = mirror(frame, side)
+            image = frame_tensor(seen.image, frame.name, model.frame_channels, standardization=how)[
+                None
+            ]
+            output = frame_logits(model, image).to(self.device)
+            targets = self.targets(seen)
+            losses.append(float(loss(output, targets, self.config.network.classes, self.bound)))
+            full = expand(output, model.network.top_level, seen.labels.shape).cpu()
+            height, width = frame.labels.shape
+            segmentation, distance, likeliest = output_maps(full[..., :height, :width], model)
+            found = segmentation > 0.5 if likeliest is None else likeliest
+            counts += confusion(class_labels(frame, classes), found, classes)
+            if _has_seg(frame):
+                objects = separate(segmentation, distance, self.config.instances, self.bound)
+                segs.append(seg_frame(frame.labels, objects))
+        seg = float(np.concatenate(segs).mean()) if segs and sum(map(len, segs)) else None
+        return _scores(float(np.mean(losses)), seg, counts)
+
+
+def _telling_first(frames: Sequence[AnnotatedFrame], classes: int) -> list[AnnotatedFrame]:
+    """Order frames: first those that show more classes than the ones before, then evenly spread."""
+    count = len(frames)
+    # 0, 1/2, 1/4, 3/4, 1/8 ...: any beginning of this order is spread over all frames.
+    spread = sorted(range(count), key=lambda n: int(f"{n:032b}"[::-1], 2))
+    seen: set[int] = set()
+    first: list[int] = []
+    known = [known_classes(frame, classes) for frame in frames]
+    for n in sorted(spread, key=lambda n: -len(known[n])):
+        if known[n] - seen:
+            first.append(n)
+            seen |= known[n]
+    return [frames[n] for n in [*first, *(n for n in spread if n not in first)]]
+
+
+def _has_seg(frame: AnnotatedFrame) -> bool:
+    """Tell whether SEG says something: not where a result may grow over pixels that are all unknown."""
+    bounded = (frame.labels == 0).any() or not (frame.labels == UNKNOWN).any()
+    return frame.kind is LabelKind.INSTANCES and bool(bounded)
+
+
+def known_classes(frame: AnnotatedFrame, classes: int) -> set[int]:
+    """Return the classes that known pixels of a frame have, as `class_labels` counts them."""
+    counts = np.bincount(
+        class_labels(frame, classes).ravel().clip(UNKNOWN) + 1
+    )  # quicker than `unique`
+    return set((np.flatnonzero(counts[1:])).tolist())
+
+
+def class_labels(frame: AnnotatedFrame, classes: int) -> NDArray[np.int32]:
+    """Return the classes of a frame, (H, W), `UNKNOWN` where nobody knows; objects are class 1."""
+    objects = classes == 2 or frame.kind is LabelKind.INSTANCES
+    return np.minimum(frame.labels, 1) if objects else frame.labels
+
+
+def _scores(loss: float, seg: float | None, counts: NDArray[np.int64]) -> ValidationScores:
+    """Read all scores off the confusion table of all frames."""
+    cells = np.array(
+        [[counts[0, 0], counts[0, 1:].sum()], [counts[1:, 0].sum(), counts[1:, 1:].sum()]]
+    )
+    right, of_class = np.diagonal(counts), counts.sum(axis=1)
+    if np.count_nonzero(of_class) < 2:  # any network that knows one answer only would be perfect
+        return ValidationScores(loss=loss, seg=seg)
+    return ValidationScores(
+        loss=loss,
+        iou=_known(iou(cells)[1]) if cells.sum(axis=1).all() else None,
+        seg=seg,
+        mean_iou=_known(mean_iou(counts)),
+        pixel_accuracy=_known(pixel_accuracy(counts)),
+        class_iou=tuple(_known(value) for value in iou(counts)),
+        class_accuracy=tuple(
+            int(n) / int(total) if total else None for n, total in zip(right, of_class, strict=True)
+        ),
+    )
+
+
+def _known(score: float) -> float | None:
+    return None if np.isnan(score) else float(score)
+
+
+_TITLES = {"seg": "SEG", "mean_iou": "mean IoU", "iou": "IoU"}
+
+
+_EQUAL = 5e-4  # half of the last digit that is written
+
+
+def compare_models(
+    models: Mapping[str, Path | str], frames: Sequence[AnnotatedFrame], *, device: str = "auto"
+) -> Generator[ModelScore, None, RoundEnd]:
+    """Score models on the same validation frames, and say which one to keep.
+
+    Parameters
+    ----------
+    models
+        Run folders or model files by their names, the older first; of equal ones the later is kept,
+        since it has seen more.
+    frames
+        Annotated frames that no model should have learned from.
+    device
+        Where to compute.
+
+    Yields
+    ------
+    ModelScore
+        For each model.
+
+    Returns
+    -------
+    RoundEnd
+        The model to keep, and in words how they compare.
+
+    Raises
+    ------
+    ValueError
+        Before anything is scored, if there is no model or no frame, a file is not a model, or a model
+        has other channels or classes than the frames.
+
+    Notes
+    -----
+    SEG decides where labels are objects, the mean IoU of all classes where they are classes, and
+    where a frame has no object the IoU of cell.
+    """
+    if not models:
+        raise ValueError("There is no model to compare; give at least one.")
+    if not frames:
+        raise ValueError(
+            "There is no validation frame, so the models cannot be compared. Give one annotated frame "
+            "the role validation."
+        )
+    loaded = {name: load_model(path, device=device) for name, path in models.items()}
+    for name, model in loaded.items():
+        check_fit(model.config.network, frames, f"the {name} model {models[name]}")
+    scores = []
+    for name, model in loaded.items():
+        scores.append(_score(name, Path(models[name]), model, frames))
+        yield scores[-1]
+    return _decide(scores, len(frames))
+
+
+def _score(name: str, path: Path, model: Model, frames: Sequence[AnnotatedFrame]) -> ModelScore:
+    found: ValidationScores = Validation(frames, model.config, model.device).run(model)
+    return ModelScore(name, path, found.seg, found.iou, found.mean_iou, found.loss)
+
+
+def _decide(scores: Sequence[ModelScore], frames: int) -> RoundEnd:
+    where = f"on {frames} validation frame{'s' if frames > 1 else ''}"
+    by = _deciding(scores)
+    if by is None:
+        words = f"The models cannot be told apart {where}: no score applies to all of them."
+        return RoundEnd(scores[-1].path, None, words, tuple(scores))
+    old, *new = scores
+    before = float(getattr(old, by))
+    if not new:
+        return RoundEnd(old.path, None, f"{_TITLES[by]} {before:.3f} {where}.", tuple(scores))
+    best = max(reversed(new), key=lambda score: float(getattr(score, by)))
+    after = float(getattr(best, by))
+    same = abs(after - before) < _EQUAL
+    verdict = "The same" if same else "Better" if after > before else "Worse"
+    return RoundEnd(
+        kept=old.path if verdict == "Worse" else best.path,
+        better=None if same else after > before,
+        words=f"{verdict}: {_TITLES[by]} {before:.3f} → {after:.3f} {where}.",
+        scores=tuple(scores),
+    )
+
+
+def _deciding(scores: Sequence[ModelScore]) -> str | None:
+    """Return the score that all models have: the one that says most."""
+    for name in ("seg", "mean_iou", "iou"):
+        if all(getattr(score, name) is not None for score in scores):
+            return name
+    return None

@@ -1,0 +1,386 @@
+"""One warp for image and labels: aligned, seeded, exact where it must be."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from napari_jnet.config import AugmentationConfig, Config
+from napari_jnet.io.stack import AnnotatedFrame
+from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.training.augment import (
+    AUGMENTATIONS,
+    change_intensity,
+    draw_field,
+    draw_matrix,
+    sample_grid,
+    sample_images,
+    sample_labels,
+)
+from napari_jnet.training.losses import class_weights
+from napari_jnet.training.sampler import FrameStore, draw_batch, load_frames
+from napari_jnet.training.targets import make_targets
+
+NOTHING = AugmentationConfig(
+    flip=False, rotation=0, scale=(1, 1), elastic_alpha=0, brightness=0, contrast=0, noise=0
+)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def warped_grid(config: AugmentationConfig, size: int, seed: int = 0) -> torch.Tensor:
+    generator = seeded(seed)
+    sizes = torch.tensor([[40.0, 50.0]] * 3)
+    return sample_grid(
+        (sizes - 1) / 2,
+        draw_matrix(3, config, generator),
+        draw_field(3, size, config, generator),
+        size,
+        sizes,
+    )
+
+
+def frames(shape: tuple[int, int] = (40, 50), count: int = 3) -> list[AnnotatedFrame]:
+    rng = np.random.default_rng(5)
+    made = []
+    for index in range(count):
+        ids = ndimage.zoom(rng.integers(0, 6, (5, 6)), (shape[0] / 5, shape[1] / 6), order=0)
+        made.append(AnnotatedFrame(f"t{index}", 10.0 * ids + 3, ids.astype(np.int32)))
+    return made
+
+
+def test_nothing_is_the_identity() -> None:
+    image = torch.rand(3, 1, 40, 50)
+    sampled = sample_images(image, warped_grid(NOTHING, 30))
+    torch.testing.assert_close(sampled, image[..., 5:35, 10:40], atol=1e-5, rtol=0)
+
+
+def test_sampling_is_that_of_scipy() -> None:
+    image = torch.rand(3, 1, 40, 50)
+    grid = warped_grid(AugmentationConfig(), 64)
+    sampled = sample_images(image, grid)
+    for index in range(3):
+        expected = ndimage.map_coordinates(
+            image[index, 0].numpy(), grid[index].permute(2, 0, 1).numpy(), order=1, mode="nearest"
+        )
+        np.testing.assert_allclose(sampled[index, 0], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_labels_are_the_ids_of_the_nearest_pixels(seed: int) -> None:
+    labels = torch.randint(0, 70_000_000, (3, 40, 50), dtype=torch.int32)
+    grid = warped_grid(AugmentationConfig(), 48, seed)
+    expected = ndimage.map_coordinates(
+        labels[0].double().numpy(),
+        grid[0].double().permute(2, 0, 1).numpy(),
+        order=0,
+        mode="nearest",
+    )
+    agreement = (sample_labels(labels, grid)[0].numpy() == expected).mean()
+    assert agreement > 0.999  # positions halfway between two pixels may go either way
+
+
+def test_positions_beyond_the_frame_are_reflected_into_it() -> None:
+    sizes = torch.tensor([[4.0, 6.0]])
+    grid = sample_grid((sizes - 1) / 2, torch.eye(2)[None], None, 20, sizes)
+    image = torch.arange(24.0).view(1, 1, 4, 6)
+    padded = np.pad(image[0, 0].numpy(), ((8, 8), (7, 7)), mode="symmetric")
+    np.testing.assert_allclose(sample_images(image, grid)[0, 0], padded, atol=1e-4)
+
+
+@pytest.mark.parametrize("levels", [(0,), (-1, 0), (-2, -1)])
+def test_image_and_labels_stay_aligned(levels: tuple[int, ...]) -> None:
+    """The image is its labels, so that after any warp one tells the other away from edges."""
+    store = load_frames(frames((64, 64)), levels, torch.device("cpu"))
+    config = Config(
+        augmentation=AugmentationConfig().changed(brightness=0, contrast=0, noise=0)
+    ).replace({"training.patch_size": 32, "training.batch_size": 3, "network.classes": 6})
+    store = dataclasses.replace(store, kind=LabelKind.CLASSES)
+    pyramid, targets = draw_batch(store, config, 8.0, seeded(3))
+    inside = targets.distance > 2 * store.unit
+    assert 0.05 < inside.float().mean() < 0.9
+    image, ids = pyramid[-1][:, 0], targets.segmentation
+    for patch, classes, deep in zip(image, ids, inside, strict=True):
+        for value in range(6):
+            same = patch[deep & (classes == value)]
+            if len(same):
+                assert same.max() - same.min() < 1e-3
+
+
+def test_targets_are_exact_up_to_the_edge_of_the_patch() -> None:
+    """A boundary just outside a patch is seen: the patch of the target is the target of the patch."""
+    config = Config(augmentation=NOTHING).replace(
+        {"training.patch_size": 16, "training.batch_size": 1}
+    )
+    made = frames(count=1)
+    store = load_frames(made, (0,), torch.device("cpu"))
+    _, targets = draw_batch(store, config, 9.0, seeded())
+    whole = make_targets(store.labels[0][None], 9.0, kind=LabelKind.INSTANCES).distance[0]
+    windows = whole.unfold(0, 16, 1).unfold(1, 16, 1)
+    difference = (windows - targets.distance[0]).abs().amax((-1, -2))
+    # The centre is drawn between pixels, so the labels are those of one of the nearest windows.
+    assert difference.min() == 0
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_each_augmentation_changes_something_and_is_seeded(name: str) -> None:
+    settings = {
+        "flip": {"flip": True},
+        "rotation": {"rotation": 90.0},
+        "scale": {"scale": (0.5, 0.8)},
+        "shear": {"shear": 0.5},
+        "elastic": {"elastic_alpha": 6.0},
+        "smooth": {"smooth_alpha": (100.0, 300.0)},
+        "spline": {"spline_sigma": 10.0},
+        "contrast": {"contrast": 0.5},
+        "brightness": {"brightness": 0.5},
+        "noise": {"noise": 0.5},
+    }[name]
+    augmentation = NOTHING.changed(**settings)
+    store = load_frames(frames(), (0,), torch.device("cpu"))
+    base = {"training.patch_size": 32, "training.batch_size": 3}
+    plain = draw_batch(store, Config(augmentation=NOTHING).replace(base), 3.0, seeded())[0][0]
+    changed = Config(augmentation=augmentation).replace(base)
+    first = draw_batch(store, changed, 3.0, seeded())[0][0]
+    again = draw_batch(store, changed, 3.0, seeded())[0][0]
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, plain, atol=1e-3)
+
+
+def test_shear_moves_columns_in_proportion_to_rows() -> None:
+    matrix = draw_matrix(200, NOTHING.changed(shear=0.41), seeded())
+    sheared = matrix[:, 1, 0]
+    torch.testing.assert_close(matrix[:, 0], torch.tensor([1.0, 0]).expand(200, 2))
+    assert (matrix[:, 1, 1] == 1).all()
+    assert sheared.abs().max() <= 0.41 and sheared.min() < -0.35 and sheared.max() > 0.35
+
+
+def test_smoothed_noise_is_that_of_scipy() -> None:
+    config = NOTHING.changed(smooth_alpha=(200, 200), smooth_sigma=(6, 6))
+    field = draw_field(2, 80, config, seeded(4))
+    generator = seeded(4)
+    torch.rand(4, generator=generator)  # alpha and sigma of two patches
+    noise = torch.rand(2, 2, 80, 80, generator=generator) * 2 - 1
+    expected = 200 * ndimage.gaussian_filter(
+        noise.numpy().astype(float), (0, 0, 6, 6), mode="wrap", truncate=8
+    )
+    assert field is not None
+    np.testing.assert_allclose(field, expected, atol=1e-3)
+
+
+def test_smoothed_noise_takes_its_strength_from_the_ranges() -> None:
+    config = NOTHING.changed(smooth_alpha=(100, 300), smooth_sigma=(10, 15))
+    field = draw_field(64, 96, config, seeded())
+    assert field is not None
+    # White noise of variance 1/3 through a Gaussian of deviation s has deviation 1 / (s sqrt(12 pi)).
+    deviations = field.std((1, 2, 3))
+    assert 0.5 * 100 / (15 * np.sqrt(12 * np.pi)) < deviations.min() < 1.3
+    assert 3 < deviations.max() < 2 * 300 / (10 * np.sqrt(12 * np.pi))
+
+
+def test_spline_passes_through_normal_displacements_of_three_by_three_knots() -> None:
+    field = draw_field(500, 33, NOTHING.changed(spline_sigma=10), seeded())
+    assert field is not None
+    knots = field[..., ::16, ::16]
+    torch.testing.assert_close(knots, 10 * torch.randn(500, 2, 3, 3, generator=seeded()))
+
+
+def test_what_is_off_draws_nothing() -> None:
+    """So that an augmentation added later leaves the trainings of before as they were."""
+    generator = seeded()
+    before = generator.get_state()
+    assert draw_field(3, 32, NOTHING, generator) is None
+    assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize("name", ["scale", "smooth_alpha", "smooth_sigma"])
+@pytest.mark.parametrize("value", [(1.5, 1.0), (1.0,), (1.0, 1.5, 2.0)])
+def test_ranges_are_two_ascending_numbers(name: str, value: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"AugmentationConfig.{name} is .*lowest first"):
+        NOTHING.changed(**{name: value})
+
+
+def test_intensity_off_is_the_identity() -> None:
+    patches = torch.rand(2, 1, 5, 5)
+    assert torch.equal(change_intensity(patches, NOTHING, seeded()), patches)
+
+
+def test_frames_of_differing_size_are_each_held_once_and_at_their_own_size() -> None:
+    """One large frame makes the others no larger, and no frame sees what is not its own."""
+    made = [*frames((40, 50), 6), frames((640, 800), 1)[0]]
+    store = load_frames(made, (0,), torch.device("cpu"))
+    for kind, parts in (("images", store.images), ("labels", store.labels)):
+        held = sum(part.untyped_storage().nbytes() for part in parts)
+        assert held == 4 * sum(frame.labels.size for frame in made), kind
+    config = Config().replace({"training.patch_size": 64, "training.batch_size": 7})
+    for seed in range(3):
+        assert draw_batch(store, config, 3.0, seeded(seed))[1].known.all()
+    alone = load_frames(made[:1], (0,), torch.device("cpu"))
+    torch.testing.assert_close(store.images[0], alone.images[0])
+
+
+def test_a_frame_too_small_for_the_levels_is_mirrored_and_learned_from() -> None:
+    """A crop of 20 pixels beside frames of 96: the lowest level needs 64."""
+    crop, large = frames((20, 20), 1)[0], frames((96, 96), 1)[0]
+    store = load_frames([crop, large], (-5, -4, -3, -2, -1, 0), torch.device("cpu"))
+    torch.testing.assert_close(store.labels[0][:20, :20], torch.from_numpy(crop.labels))
+    assert set(store.labels[0].unique().tolist()) == set(np.unique(crop.labels).tolist())
+    config = Config().replace({"training.patch_size": 64, "training.batch_size": 2})
+    levels, targets = draw_batch(store, config, 3.0, seeded())
+    assert all(torch.isfinite(level).all() for level in levels) and targets.known.all()
+
+
+def test_frames_all_too_small_for_the_levels_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"level is -5.*at least 64 x 64.*largest frame has 20.*Use"
+    ):
+        load_frames(frames((20, 30), 2), (-5, -4), torch.device("cpu"))
+
+
+def stroked(shape: tuple[int, int], boxes: list[tuple[int, int, int, int]]) -> AnnotatedFrame:
+    """A frame of which only some boxes (top, left, height, width) are known."""
+    labels = np.full(shape, UNKNOWN, np.int32)
+    for index, (top, left, height, width) in enumerate(boxes):
+        labels[top : top + height, left : left + width] = index % 2
+    image = np.random.default_rng(0).normal(size=shape)
+    return AnnotatedFrame("t0", image, labels, LabelKind.CLASSES)
+
+
+def known_patches(frame: AnnotatedFrame, levels: tuple[int, ...], patch: int) -> list[bool]:
+    config = Config().replace({"training.patch_size": patch, "training.batch_size": 8})
+    store = load_frames([frame], levels, torch.device("cpu"))
+    generator = seeded(5)
+    batches = [draw_batch(store, config, 3.0, generator)[1].known for _ in range(12)]
+    return torch.cat(batches).flatten(1).any(dim=1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("boxes", "levels", "least"),
+    [
+        ([(400, 300, 4, 40), (90, 700, 40, 4)], (0,), 0.9),
+        ([(500, 500, 3, 3)], (-2, -1), 0.9),
+        ([(797, 100, 3, 40)], (-1,), 0.3),  # at the edge, which a turned patch may miss
+    ],
+)
+def test_patches_are_drawn_where_something_is_known(
+    boxes: list[tuple[int, int, int, int]], levels: tuple[int, ...], least: float
+) -> None:
+    """By chance, one patch in twenty would hold a stroke."""
+    assert np.mean(known_patches(stroked((800, 900), boxes), levels, 64)) > least
+
+
+def test_every_stroke_is_drawn_alike() -> None:
+    """A small stroke far from a large area is seen as often as a pixel of that area."""
+    frame = stroked((300, 300), [(25, 25, 4, 4), (100, 100, 150, 150)])
+    store = load_frames([frame], (0,), torch.device("cpu"))
+    config = Config(augmentation=NOTHING).replace(
+        {"training.patch_size": 32, "training.batch_size": 64}
+    )
+    generator, seen = seeded(1), np.zeros(2)
+    lone = store.labels[0].clone()
+    for _ in range(40):
+        positions = draw_batch(store, config, 3.0, generator)[1].known
+        full = positions.flatten(1).sum(dim=1)
+        seen += [
+            int((full == 16).sum()),
+            float(full[full > 16].sum()) / lone[100:250, 100:250].numel(),
+        ]
+    assert 0.5 < seen[0] / seen[1] < 2
+
+
+def test_an_unknown_pixel_changes_no_place_of_a_patch() -> None:
+    """Frames that are known, or nearly, are drawn from as ever, number for number."""
+    whole = frames((96, 96), 2)
+    holed = [dataclasses.replace(frame, labels=frame.labels.copy()) for frame in whole]
+    holed[1].labels[40:44, 40:44] = UNKNOWN
+    config = Config().replace({"training.patch_size": 48, "training.batch_size": 4})
+    drawn = [
+        draw_batch(load_frames(made, (0,), torch.device("cpu")), config, 3.0, seeded(2))[0][0]
+        for made in (whole, holed)
+    ]
+    assert torch.equal(*drawn)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.full((40, 50), 7), "t0 has the value 7 in every pixel"),
+        (np.where(np.eye(40, 50) > 0, np.nan, 1.0), r"t0 has 40 pixel\(s\) that are NaN"),
+    ],
+)
+def test_frames_that_cannot_be_learnt_from_are_named(image: np.ndarray, message: str) -> None:
+    frame = AnnotatedFrame("t0", image, np.ones((40, 50), np.int32))
+    with pytest.raises(ValueError, match=message):
+        load_frames([frame], (0,), torch.device("cpu"))
+
+
+def weighted(levels: tuple[int, ...], frame: AnnotatedFrame) -> tuple[FrameStore, Config]:
+    config = Config().replace(
+        {
+            "training.patch_size": 32,
+            "training.batch_size": 4,
+            "training.class_balance": True,
+            "training.border_weight": 10.0,
+        }
+    )
+    return load_frames([frame], levels, torch.device("cpu"), config), config
+
+
+def cells_and_void(kind: LabelKind = LabelKind.INSTANCES) -> AnnotatedFrame:
+    """Squares with gaps between them; a part of the frame is unknown."""
+    rows, columns = np.mgrid[:96, :96]
+    ids = 1 + rows // 16 + 6 * (columns // 16)
+    labels = np.where((rows % 16 < 12) & (columns % 16 < 12), ids, 0).astype(np.int32)
+    labels[:, 60:75] = UNKNOWN
+    image = np.random.default_rng(0).normal(size=labels.shape)
+    if kind is LabelKind.CLASSES:
+        labels = np.minimum(labels, 1)
+    return AnnotatedFrame("t0", image, labels, kind)
+
+
+@pytest.mark.parametrize("levels", [(0,), (-1, 0), (-1,)])
+@pytest.mark.parametrize("kind", [LabelKind.INSTANCES, LabelKind.CLASSES])
+def test_weights_are_warped_with_the_labels(levels: tuple[int, ...], kind: LabelKind) -> None:
+    """Where a warped weight lies, its warped label tells the same: border only on background."""
+    frame = cells_and_void(kind)
+    store, config = weighted(levels, frame)
+    _, targets = draw_batch(store, config, 6.0, seeded(2))
+    assert targets.weight is not None and targets.weight.shape == targets.segmentation.shape
+    background, cell = class_weights([frame], 1)
+    known, inside = targets.known, targets.segmentation == 1
+    assert (targets.weight[inside] == cell).all()
+    border = targets.weight[known & ~inside] - background
+    narrow = 10 * np.exp(-(5**2) / 50)  # the gaps are four pixels wide
+    assert border.min() > 0 and border.max() == pytest.approx(narrow, rel=1e-5)
+    assert 0.02 < (~known).float().mean() < 0.6
+
+
+def test_no_weights_are_made_unless_asked_for() -> None:
+    store = load_frames([cells_and_void()], (0,), torch.device("cpu"), Config())
+    assert store.borders is None and store.class_weights is None
+    assert draw_batch(store, Config(), 6.0, seeded())[1].weight is None
+
+
+@pytest.mark.parametrize("kind", [LabelKind.INSTANCES, LabelKind.CLASSES])
+def test_void_pixels_stay_void_under_every_warp(kind: LabelKind) -> None:
+    """The image of a void pixel is 1, of any other 0: what the warped image says is void, is unknown."""
+    frame = cells_and_void(kind)
+    void = AnnotatedFrame("t0", (frame.labels == UNKNOWN).astype(np.float32), frame.labels, kind)
+    strong = AugmentationConfig(
+        shear=0.4, smooth_alpha=(100, 300), spline_sigma=5, brightness=0, contrast=0, noise=0
+    )
+    config = Config(augmentation=strong).replace(
+        {"training.patch_size": 48, "network.standardization": "plain"}
+    )
+    store = load_frames([void], (0,), torch.device("cpu"), config)
+    levels, targets = draw_batch(store, config, 6.0, seeded(1))
+    image = levels[0][:, 0]
+    clear = (image < image.min() + 1e-4) | (image > image.max() - 1e-4)
+    assert 0.6 < clear.float().mean() < 1
+    assert torch.equal((image > image.mean())[clear], ~targets.known[clear])

@@ -1,0 +1,273 @@
+"""A run on disk: one writer, nothing overwritten, and no kill from which it cannot go on."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_jnet import files as storing_module
+from napari_jnet.config import Config
+from napari_jnet.events import BatchEnd, EpochEnd, Notice
+from napari_jnet.files import FolderInUse
+from napari_jnet.io.run_folder import checkpoint_history
+from napari_jnet.io.stack import AnnotatedFrame
+from napari_jnet.model import read_checkpoint
+from napari_jnet.project.runs import read_run
+from napari_jnet.training import loop as training_module
+from napari_jnet.training.loop import train
+
+TINY = Config().replace(
+    {
+        "network.channels": 4,
+        "network.resolution_levels": (-1, 0),
+        "training.patch_size": 32,
+        "training.batch_size": 2,
+        "training.batches_per_epoch": 3,
+        "training.epochs": 2,
+        "training.best_by": "loss",
+        "training.learning_rate": 0.01,  # so that both epochs are the best so far
+        "training.device": "cpu",
+        "training.threads": 1,
+        "targets.dt_bound": 5.0,
+    }
+)
+
+
+def cells() -> list[AnnotatedFrame]:
+    frames = []
+    for index in range(3):
+        labels = np.zeros((48, 48), np.int32)
+        labels[4 + 9 * index : 20 + 9 * index, 6:22] = 1
+        labels[8:24, 26:42] = 2
+        noise = np.random.default_rng(index).normal(0, 8, labels.shape)
+        image = (20 + 100 * (labels > 0) + noise).astype(np.float32)
+        frames.append(AnnotatedFrame(f"t{index:03d}", image, labels))
+    return frames
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    other = read_checkpoint(second)["network"]
+    for name, value in read_checkpoint(first)["network"].items():
+        torch.testing.assert_close(value, other[name], atol=0, rtol=0, msg=name)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: what the program would still do afterwards is undone by the test."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run that nothing has stopped."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    list(train(cells(), run, TINY))
+    return run
+
+
+def killed_run(folder: Path, monkeypatch: pytest.MonkeyPatch, before: str, count: int) -> Path:
+    """Train until a file would take its name for the n-th time; return what a kill there leaves."""
+    replace, copy, seen = os.replace, folder / "copy", 0
+
+    def replacing(source: Path, target: Path) -> None:
+        nonlocal seen
+        seen += Path(target).name == before
+        if seen == count:
+            shutil.copytree(folder / "run", copy, dirs_exist_ok=True)
+            raise Killed
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storing_module.os, "replace", replacing)
+        with pytest.raises(Killed):
+            list(train(cells(), folder / "run", TINY))
+    assert [path for path in copy.iterdir() if path.name.endswith(".part")]
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("before", "count"),
+    [("model.pt", 1), ("history.csv", 1), ("last.pt", 2), ("model.pt", 2), ("history.csv", 2)],
+)
+def test_killed_inside_a_write_it_goes_on_as_if_never_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, before: str, count: int
+) -> None:
+    run = killed_run(tmp_path, monkeypatch, before, count)
+    assert read_run(run).resumable
+    assert read_run(run).epochs == (count if before != "last.pt" else count - 1)
+    list(train(cells(), run, TINY, resume=True))
+    for name in ("model.pt", "last.pt"):
+        assert_same_weights(run / name, whole / name)
+    assert read_run(run).epochs == 2 and read_run(run).finished
+    expected = ["config.json", "history.csv", "last.pt", "model.pt", "split.json"]
+    assert sorted(path.name for path in run.iterdir()) == expected
+
+
+def test_killed_before_the_first_checkpoint_it_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
+) -> None:
+    run = killed_run(tmp_path, monkeypatch, "last.pt", 1)
+    list(train(cells(), run, TINY))
+    assert_same_weights(run / "last.pt", whole / "last.pt")
+
+
+def test_what_an_older_version_left_in_its_first_epoch_is_kept_and_begun_anew(
+    tmp_path: Path, whole: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("config.json", "split.json", "model.pt"):
+        shutil.copy(whole / name, run / name)
+    with pytest.raises(FileNotFoundError, match="no training to resume"):
+        next(train(cells(), run, TINY, resume=True))
+    with pytest.raises(FileExistsError, match="would be overwritten by the training that begins"):
+        next(train(cells(), run, TINY, start_from=run))
+    said = [event.text for event in train(cells(), run, TINY) if isinstance(event, Notice)]
+    assert any(r"it is model-before.pt now" in text for text in said)
+    assert (run / "model-before.pt").read_bytes() == (whole / "model.pt").read_bytes()
+    assert_same_weights(run / "model.pt", whole / "model.pt")
+
+
+def test_a_run_is_read_where_its_history_is_gone_and_where_its_checkpoint_is_none(
+    tmp_path: Path, whole: Path
+) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    before = read_run(run)
+    (run / "history.csv").unlink()
+    found = read_run(run)
+    assert (found.epochs, found.best_epoch, found.seg) == (2, before.best_epoch, before.seg)
+    assert before.finished and found.resumable
+    for content in (b"", b"half", (run / "last.pt").read_bytes()[:2000]):
+        (run / "last.pt").write_bytes(content)
+        assert read_run(run).epochs == 0
+
+
+def test_reading_epochs_runs_nothing_that_a_file_names(tmp_path: Path) -> None:
+    class Harmful:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (os.mkdir, (str(tmp_path / "made"),))
+
+    rows = [{"epoch": 1, "seg": None}]
+    with zipfile.ZipFile(tmp_path / "last.pt", "w") as archive:
+        content = pickle.dumps({"history": rows, "network": Harmful()})
+        archive.writestr("archive/data.pkl", content)
+    assert checkpoint_history(tmp_path / "last.pt") == rows
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_long_epoch_is_kept_in_between_and_goes_on_as_if_never_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
+) -> None:
+    monkeypatch.setattr(training_module, "SAVE_EVERY_S", 0.0)
+    job = train(cells(), tmp_path / "run", TINY)
+    for event in job:
+        if isinstance(event, BatchEnd) and (event.epoch, event.batch) == (2, 2):
+            shutil.copytree(tmp_path / "run", tmp_path / "killed")
+            break
+    job.close()
+    state = read_checkpoint(tmp_path / "killed/last.pt")["training"]
+    assert (state["epoch"], state["batch"]) == (1, 2)
+    list(train(cells(), tmp_path / "killed", TINY, resume=True))
+    for name in ("model.pt", "last.pt"):
+        assert_same_weights(tmp_path / "killed" / name, whole / name)
+
+
+def test_weights_that_are_no_numbers_are_not_kept_within_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_module, "SAVE_EVERY_S", 0.0)
+    real = torch.optim.AdamW.step
+
+    def spoil(self: torch.optim.Optimizer, *arguments: object) -> None:
+        real(self, *arguments)
+        self.param_groups[0]["params"][0].data.fill_(float("nan"))
+
+    job = train(cells(), tmp_path / "run", TINY)
+    while not isinstance(next(job), EpochEnd):
+        pass
+    before = (tmp_path / "run/last.pt").read_bytes()
+    monkeypatch.setattr(torch.optim.AdamW, "step", spoil)
+    with pytest.raises(ArithmeticError, match=r"epoch 2; model\.pt is the best of the 1 epochs"):
+        list(job)
+    assert (tmp_path / "run/last.pt").read_bytes() == before
+
+
+def test_a_loss_that_explodes_in_the_first_epoch_names_what_can_be_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exploding = torch.tensor(float("nan"), requires_grad=True)
+    monkeypatch.setattr("torch.nn.functional.smooth_l1_loss", lambda *_, **__: exploding)
+    with pytest.raises(ArithmeticError, match=r"no model yet.*another folder.*smaller learning"):
+        list(train(cells(), tmp_path / "run", TINY))
+    assert not (tmp_path / "run/model.pt").exists()
+
+
+HOLDING = """
+import sys
+from napari_jnet.io.run_folder import RunFolder
+
+run = RunFolder(sys.argv[1], resume=False)
+print("training", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_run_has_one_writer(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(run)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == "training\n"
+        before = {path: path.read_bytes() for path in run.iterdir()}
+        with pytest.raises(FolderInUse, match=f"process {other.pid} is writing"):
+            next(train(cells(), run, TINY))
+        assert {path: path.read_bytes() for path in run.iterdir()} == before
+        other.kill()
+    job = train(cells(), run, TINY)
+    next(job)
+    with pytest.raises(FileNotFoundError, match="no training to resume"):
+        next(train(cells(), run, TINY, resume=True))
+    for event in job:
+        if isinstance(event, EpochEnd):
+            break
+    with pytest.raises(FolderInUse, match="this program is writing"):
+        next(train(cells(), run, TINY, resume=True))
+    job.close()
+    list(train(cells(), run, TINY, resume=True))
+
+
+@pytest.mark.parametrize("name", ["model.pt", "history.csv", "config.json", "split.json"])
+def test_no_file_of_anything_else_is_overwritten(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('{"mine": 1}')
+    with pytest.raises(FileExistsError, match=rf"holds a {name} already.*move that file away"):
+        next(train(cells(), tmp_path, TINY))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == '{"mine": 1}'
+
+
+def test_links_in_a_run_folder_are_replaced_and_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "run").mkdir()
+    for name in (".last.pt.part", ".config.json.part", ".model.pt.part", ".history.csv.part"):
+        (tmp_path / "run" / name).symlink_to(victim)
+    list(train(cells(), tmp_path / "run", TINY))
+    assert victim.read_text() == "mine"
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_a_training_that_cannot_begin_lets_go_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ValueError, match="at least one"):
+        next(train([], tmp_path / "run", Config()))
+    next(train(cells(), tmp_path / "run", TINY))
