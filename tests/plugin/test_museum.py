@@ -124,6 +124,15 @@ def test_classes_have_their_names_and_are_painted_on(qapp, film, name, kind, nam
     assert [entry for entry, _ in project.legend] == names
 
 
+def test_a_film_that_was_moved_is_known_by_its_pixels(qapp, film):
+    shutil.move(film / "film.tif", film / "renamed.tif")
+    viewer = ViewerModel()
+    viewer.open(str(film / "renamed.tif"), plugin="napari")
+    state = session(viewer)
+    state.keeper.wait()
+    assert state.offer.path == film / "projects/film"
+
+
 def test_what_was_rescued_from_a_full_disk_is_taken_back(qapp, film):
     (rescued,) = film.glob("home/*/film")
     file = rescued / "project.json"
