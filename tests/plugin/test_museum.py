@@ -128,8 +128,8 @@ def test_a_film_that_was_moved_is_known_by_its_pixels(qapp, film):
     shutil.move(film / "film.tif", film / "renamed.tif")
     viewer = ViewerModel()
     viewer.open(str(film / "renamed.tif"), plugin="napari")
-    state = session(viewer)
-    state.keeper.wait()
+    state = open_workspace(viewer)
+    state.autosave.wait()
     assert state.offer.path == film / "projects/film"
 
 
