@@ -103,7 +103,7 @@ def test_a_model_that_cannot_learn_from_the_labels_is_not_offered_and_why_is_sai
     told = [problem for problem in widget.checks.now() if "Fine-tune" in problem.text]
     assert len(told) == 1 and not told[0].blocking
     with pytest.raises(ValueError, match=words):
-        widget.forms.start_from(fine_tune=True)
+        widget.form.start_from(fine_tune=True)
     assert widget.train_button.isEnabled()
 
 
@@ -130,7 +130,7 @@ def test_a_single_file_is_read_first(state, widget, tmp_path, trained_run, qtbot
     file.write_bytes((trained_run / "model.pt").read_bytes())
     state.choose_model(file)
     with pytest.raises(ValueError, match="still being read"):
-        widget.forms.start_from(fine_tune=True)
+        widget.form.start_from(fine_tune=True)
     qtbot.waitUntil(lambda: state.fine_tuning.possible, timeout=30_000)
     assert offered(state, widget)
     file.write_bytes(b"no model")
@@ -186,7 +186,7 @@ def test_another_network_that_is_chosen_in_the_form_is_said_by_the_words_of_the_
     widget.set_values(network="jnet")
     assert not offered(state, widget)
     with pytest.raises(ValueError, match=r"run 001 has another network .*Network.*from scratch"):
-        widget.forms.start_from(fine_tune=True)
+        widget.form.start_from(fine_tune=True)
     widget.set_values(network="unet")
     assert offered(state, widget)
     widget.set_values(changes={"targets.dt_bound": 9.0, "network.channels": 8})

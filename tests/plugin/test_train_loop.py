@@ -50,7 +50,7 @@ def test_a_training_rests_goes_on_and_is_stopped_while_it_rests(qtbot, viewer, w
     state = open_workspace(viewer)
     widget.set_values(run_folder=tmp_path / "run")
     begin(qtbot, widget)
-    assert not widget.network_form.more_button.isVisibleTo(widget)  # the curves have the room
+    assert not widget.form.more_button.isVisibleTo(widget)  # the curves have the room
     click(qtbot, widget.buttons.pause)
     assert widget.paused
     assert state.training.state == "paused"
@@ -152,17 +152,17 @@ def test_the_form_says_what_the_cells_decide(qtbot, widget):
     widget.set_values(changes={})
     widget.advisor.ask()
     widget.advisor.measure()
-    qtbot.waitUntil(lambda: widget.network_form.advice is not None, timeout=TIMEOUT)
-    said = widget.network_form.advice_line.text()
+    qtbot.waitUntil(lambda: widget.form.advice is not None, timeout=TIMEOUT)
+    said = widget.form.advice_line.text()
     assert "Cells are about" in said
-    advice = widget.network_form.advice
+    advice = widget.form.advice
     assert advice.levels[-1] == 0
     assert 8 <= advice.diameter <= 14  # discs of 13 px, some overlap
     from napari_jnet.config import Config
 
-    widget.network_form._size.setCurrentIndex(2)
-    assert "half size" in widget.network_form.advice_line.text()
-    config: Config = widget.network_form.config()
+    widget.form["resolution"].native.setCurrentIndex(2)
+    assert "half size" in widget.form.advice_line.text()
+    config: Config = widget.form.training_config()
     assert config.network.resolution_levels == advice.choices[-1]
 
 
@@ -180,18 +180,18 @@ def test_the_command_is_copied_once_there_is_a_project(qtbot, viewer, widget):
 
 
 def test_fine_tuning_learns_more_carefully_unless_told_otherwise(widget):
-    form = widget.network_form
-    assert form.config().training.learning_rate == pytest.approx(2e-3)
-    assert form.config(fine_tune=True).training.learning_rate == pytest.approx(1e-3)
-    form.set_values({"changes": {"training.learning_rate": 5e-4}})
-    assert form.config(fine_tune=True).training.learning_rate == pytest.approx(5e-4)
+    form = widget.form
+    assert form.training_config().training.learning_rate == pytest.approx(2e-3)
+    assert form.training_config(fine_tune=True).training.learning_rate == pytest.approx(1e-3)
+    form.set_values(changes={"training.learning_rate": 5e-4})
+    assert form.training_config(fine_tune=True).training.learning_rate == pytest.approx(5e-4)
 
 
 def test_plans_say_the_time_and_an_unknown_one_is_refused(widget):
     widget.set_values(plan="lunch")
-    assert widget.network_form.config().training.minutes == 45
-    assert "final masks" in widget.network_form.duration.words.text()
-    with pytest.raises(ValueError, match="known are quick"):
+    assert widget.form.training_config().training.minutes == 45
+    assert "final masks" in widget.form.budget_line.text()
+    with pytest.raises(ValueError, match="must be one of quick"):
         widget.set_values(plan="brunch")
 
 

@@ -5,11 +5,16 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.components import ViewerModel
 from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QFormLayout, QWidget
 
+from napari_jnet.budgets import Hardware
 from napari_jnet.config import Config
-from napari_jnet.plugin.pages.train_form import NetworkForm
+from napari_jnet.labels import LabelKind
+from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.train_form import TrainForm
+from napari_jnet.plugin.workspace import Lifetime
 
 TIMEOUT = 60_000
 
@@ -198,40 +203,63 @@ def test_closing_the_dock_stops_the_training(qtbot, viewer, widget, tmp_path):
 
 def test_the_kind_of_labels_is_explained(widget):
     said = set()
-    for index in range(widget.update_frames.kind_combo.count()):
-        widget.update_frames.kind_combo.setCurrentIndex(index)
-        said.add(widget.update_frames.kind_line.text())
+    for kind in LabelKind:
+        widget.set_values(kind=kind)
+        said.add(widget.form.kind_line.text())
     assert len(said) == 3
 
 
 def test_the_network_form_gives_the_configuration(widget):
     widget.set_values(network="jnet", minutes=0.5, changes={})
-    config = widget.network_form.config()
+    config = widget.form.training_config()
     assert config.network.name == "jnet"
     assert (config.training.minutes, config.training.epochs) == (0.5, None)
     assert config.targets.dt_bound is None
     assert config.training.threads >= 1
-    with pytest.raises(ValueError, match="known are"):
+    with pytest.raises(ValueError, match="must be one of unet, jnet"):
         widget.set_values(network="vgg")
 
 
 def test_a_run_or_a_model_keeps_what_nobody_chose(qtbot):
     """What the form only proposes is not asked of a run that goes on, or of a model to fine-tune."""
-    holder = QWidget()
-    qtbot.addWidget(holder)
-    form = NetworkForm(QFormLayout(holder))
-    assert set(form.config(resume=True).given_settings()) == {"training.threads"}
-    tuned = form.config(fine_tune=True)
+    holders = QWidget(), QWidget()
+    for holder in holders:
+        qtbot.addWidget(holder)
+    viewer = ViewerModel()  # of which the session keeps a weak reference
+    form = TrainForm(*map(QFormLayout, holders), open_workspace(viewer), Lifetime())
+    assert set(form.training_config(resume=True).given_settings()) == {"training.threads"}
+    tuned = form.training_config(fine_tune=True)
     assert tuned.training.learning_rate == 0.5 * Config().training.learning_rate
     assert not [k for k in tuned.given_settings() if k.startswith(("network.", "targets."))]
-    form.set_values({"channels": 32, "minutes": 5.0, "changes": {"training.seed": 0}})
-    for config in (form.config(resume=True), form.config(fine_tune=True)):
+    form.set({"network.channels": 32})
+    form.set_values(minutes=5.0, changes={"training.seed": 0})
+    for config in (form.training_config(resume=True), form.training_config(fine_tune=True)):
         given = config.given_settings()
         assert (given["network.channels"], given["training.minutes"]) == (32, 5.0)
         assert given["training.seed"] == 0 and "network.name" not in given
     assert set(form.computer().given_settings()) == {"training.threads"}
-    form.set_values({"changes": {"training.device": "cpu"}})
+    form.set_values(changes={"training.device": "cpu"})
     assert form.computer().training.device == "cpu"
-    form.set_values({"network": "jnet"})
-    assert form.config(fine_tune=True).given_settings()["network.name"] == "jnet"
-    assert form.config(resume=True).given_settings()["network.name"] == "jnet"
+    form.set_values(network="jnet")
+    assert form.training_config(fine_tune=True).given_settings()["network.name"] == "jnet"
+    assert form.training_config(resume=True).given_settings()["network.name"] == "jnet"
+
+
+def test_options_follow_preset_and_time_until_somebody_chooses(qtbot, widget):
+    form = widget.form
+    assert "jnet" not in form["preset"].choices
+    form["training.batch_size"].value = 7
+    form.set_hardware(Hardware(device="cuda", cores=4, memory_gb=24))
+    widget.set_values(plan="lunch", changes={})
+    config = form.training_config()
+    assert (config.training.batch_size, config.network.channels) == (7, 64)
+    form["network"].value = "jnet"
+    assert form["preset"].choices == ("jnet", "original")
+    assert not form["network.channels"].native.isVisibleTo(widget)
+    form["preset"].value = "original"
+    config = form.training_config()
+    assert (config.training.batch_size, config.targets.dt_bound) == (8, 9.0)
+    assert config.training.learning_rate == 1e-4
+    form["targets.dt_bound"].native.setText("0")
+    with pytest.raises(ValueError, match="dt_bound is 0"):
+        form.training_config()

@@ -25,7 +25,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_jnet.budgets import Hardware
 from napari_jnet.cli.recipe import train_command, train_script
 from napari_jnet.config import Config
 from napari_jnet.events import (
@@ -39,9 +38,9 @@ from napari_jnet.events import (
 )
 from napari_jnet.labels import UNKNOWN
 from napari_jnet.plugin.command import bind_keys
-from napari_jnet.plugin.guidance import Fix, Problem, TrainingFacts, check, new_roles
+from napari_jnet.plugin.guidance import Fix, Problem, check, new_roles
 from napari_jnet.plugin.guidance import advice_advise as advise
-from napari_jnet.plugin.jobs.runner import JobRunner, TaskQueue, window_threads
+from napari_jnet.plugin.jobs.runner import JobRunner, TaskQueue
 from napari_jnet.plugin.jobs.torch_loading import load_torch
 from napari_jnet.plugin.jobs.train import (
     DeviceFound,
@@ -65,7 +64,7 @@ from napari_jnet.plugin.jobs.train import (
 from napari_jnet.plugin.layers.add import new_annotation
 from napari_jnet.plugin.layers.edit import number_pieces_apart, read_plane, replace_plane
 from napari_jnet.plugin.layers.read import pixels
-from napari_jnet.plugin.pages.train_form import NetworkForm, RunForm, TrainForms
+from napari_jnet.plugin.pages.train_form import TrainForm
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.plots import TrainingPlots
 from napari_jnet.plugin.ui.theme import set_style
@@ -173,8 +172,8 @@ class TrainingChecks(QObject):
 
     Parameters
     ----------
-    gather
-        Gives the facts of the training that the form asks for.
+    form
+        Has the training that is asked for.
     told
         Called with the list after each check.
     failed
@@ -185,14 +184,13 @@ class TrainingChecks(QObject):
         self,
         workspace: Workspace,
         lifetime: Lifetime,
-        forms: tuple[NetworkForm, RunForm],
-        gather: Callable[[], TrainingFacts],
+        form: TrainForm,
         told: Callable[[list[Problem]], None],
         failed: Callable[[Exception], None],
     ) -> None:
         super().__init__()
-        self._workspace, self._gather, self._told, self._failed = workspace, gather, told, failed
-        self._network_form, self._run_form = forms
+        self._workspace, self._told, self._failed = workspace, told, failed
+        self._form = form
         self._edits: list[Callable[[], Any]] = []
         self.list = PreflightList()
         self.list.fix_asked.connect(self.fix)
@@ -214,8 +212,7 @@ class TrainingChecks(QObject):
             lifetime.connect(emitter, self.later)
         lifetime.connect(workspace.viewer.layers.events.inserted, self.later)
         lifetime.connect(workspace.viewer.layers.events.removed, self.later)
-        self._network_form.changed.connect(self.later)
-        self._run_form.changed.connect(self.later)
+        form.changed.connect(self.later)
 
     def later(self, *_: Any) -> None:
         """Check soon."""
@@ -225,7 +222,7 @@ class TrainingChecks(QObject):
     def now(self) -> list[Problem]:
         """Check now; returns what was found."""
         self._timer.stop()
-        found = check(self._gather())
+        found = check(self._form.facts())
         self.list.show_problems(found)
         self._told(found)
         return found
@@ -240,8 +237,8 @@ class TrainingChecks(QObject):
             "roles": lambda fix: self._workspace.book.set_roles(new_roles(fix.positions)),
             "rest unknown": self._rest_unknown,
             "number apart": self._number_apart,
-            "folder": lambda _: self._run_form.forget_folder(),
-            "default width": lambda _: self._network_form.set_values({"channels": 16}),
+            "folder": lambda _: self._form.set({"folder": None}),
+            "default width": lambda _: self._form.set({"network.channels": 16}),
         }
         try:
             actions[fix.action](fix)
@@ -382,7 +379,7 @@ class RunPlaces:
         self,
         workspace: Workspace,
         lifetime: Lifetime,
-        form: RunForm,
+        form: TrainForm,
         failed: Callable[[Exception], None],
     ) -> None:
         self._workspace, self._form, self._failed = workspace, form, failed
@@ -404,8 +401,8 @@ class RunPlaces:
             If there is no annotation to keep in a project.
         """
         workspace = self._workspace
-        if self._form.folder is not None:
-            found(self._form.folder)
+        if (folder := self._form.value("folder")) is not None:
+            found(folder)
         else:
             self._found, self._labels = found, workspace.annotation
             try:
@@ -651,7 +648,7 @@ class Advisor(QObject):
         self,
         workspace: Workspace,
         lifetime: Lifetime,
-        form: NetworkForm,
+        form: TrainForm,
         *,
         device_found: Callable[[DeviceFound | Exception], None],
         past_found: Callable[[Past], None],
@@ -673,7 +670,7 @@ class Advisor(QObject):
         lifetime.connect(workspace.book.kind_changed, self._later)
         lifetime.connect(workspace.image_changed, self._later)
         lifetime.connect(workspace.project_changed, self.read_runs)
-        form.preset_changed.connect(self._later)
+        form.changed.connect(self._follow)
 
     def ask(self) -> None:
         """Look the device up and measure the cells; this is the first use of torch."""
@@ -685,6 +682,10 @@ class Advisor(QObject):
         self.read_runs()
         # last: what the form shows comes first
         self.background.submit(_make_ready)
+
+    def _follow(self, name: str) -> None:
+        if name in ("network", "preset"):
+            self._later()
 
     def _later(self, *_: Any) -> None:
         if self._asked and not self._timer.isActive():
@@ -1004,28 +1005,21 @@ class TrainWidget(JobWidget):
         self._feed: FrameFeed | None = None
         self._run: Path | None = None
         self._stop_asked = False
-        self._hardware = Hardware(cores=window_threads())
         groups = self._group("Learn from"), self._group("Train")
         self._setup = [form.parentWidget() for form in groups]
-        self.forms = TrainForms(*groups, workspace, lifetime)
-        self.update_frames = self.forms.update_frames
-        self.image_combo = self.update_frames.image_combo
-        self.labels_combo = self.update_frames.labels_combo
-        self.network_form, self.run_form = self.forms.network, self.forms.run
+        self.form = TrainForm(*groups, workspace, lifetime)
+        self.image_combo, self.labels_combo = self.form.image_combo, self.form.labels_combo
         self.monitor = TrainingMonitor(self.progress, self.message)
         self.plot, self.score_line = self.monitor.plot, self.monitor.score_line
-        forms = (self.network_form, self.run_form)
-        self.checks = TrainingChecks(
-            workspace, lifetime, forms, self._facts, self._checked, self.show_error
-        )
+        self.checks = TrainingChecks(workspace, lifetime, self.form, self._checked, self.show_error)
         self.rounds = ModelComparison(workspace, self._relay)
         self._meanwhile = LiveAnnotations(workspace.book, lifetime)
-        self._places = RunPlaces(workspace, lifetime, self.run_form, self._refuse)
+        self._places = RunPlaces(workspace, lifetime, self.form, self._refuse)
         self._lower_part()
         self.advisor = Advisor(
             workspace,
             lifetime,
-            self.network_form,
+            self.form,
             device_found=self._device_found,
             past_found=self._past_found,
             busy=lambda: self.running,
@@ -1033,7 +1027,7 @@ class TrainWidget(JobWidget):
         lifetime.connect(napari_viewer.dims.events.current_step, self._follow_viewer)
         lifetime.connect(workspace.fine_tuning.changed, self._model_changed)
         lifetime.connect(workspace.annotation_changed, self._other_labels)
-        self.network_form.changed.connect(self._ask)
+        self.form.changed.connect(self._ask)
         lifetime.at_end(lambda: workspace.fine_tuning.ask({}))
         lifetime.connect(workspace.training_changed, self._training_changed)
         lifetime.at_end(_forget(workspace, self._relay))
@@ -1074,15 +1068,15 @@ class TrainWidget(JobWidget):
 
     def set_image(self, layer: Any) -> None:
         """Choose the image layer."""
-        self.update_frames.image_combo.set_layer(layer)
+        self.image_combo.set_layer(layer)
 
     def set_labels(self, layer: Any) -> None:
         """Choose the labels layer."""
-        self.update_frames.labels_combo.set_layer(layer)
+        self.labels_combo.set_layer(layer)
 
     def set_values(self, **values: Any) -> None:
-        """Fill in the form; see `TrainForms.set_values`."""
-        self.forms.set_values(**values)
+        """Fill in the form; see `TrainForm.set_values`."""
+        self.form.set_values(**values)
         self._ask()
         self.checks.now()
 
@@ -1097,13 +1091,13 @@ class TrainWidget(JobWidget):
         if self.running:
             return
         try:
-            start_from = self.forms.start_from(fine_tune=fine_tune)
+            start_from = self.form.start_from(fine_tune=fine_tune)
             blocking = [problem for problem in self.checks.now() if problem.blocking]
             if blocking:
                 raise ValueError(blocking[0].text)
             self._refuse_second()
-            resume = self.run_form.resume and not fine_tune
-            config = self.network_form.config(fine_tune=start_from is not None, resume=resume)
+            resume = self.form.resume and not fine_tune
+            config = self.form.training_config(fine_tune=start_from is not None, resume=resume)
             self._places.find(
                 lambda run: self._begin(run, config, resume=resume, start_from=start_from)
             )
@@ -1116,7 +1110,7 @@ class TrainWidget(JobWidget):
         if self.running or run is None:
             return
         try:
-            computer = self.network_form.computer()
+            computer = self.form.computer()
         except ValueError as error:
             self._refuse(error)
             return
@@ -1154,7 +1148,7 @@ class TrainWidget(JobWidget):
 
     def command(self, *, fine_tune: bool = False) -> str:
         """Return the line for a terminal that does what Train would do; see `script`."""
-        return train_command(self.forms.recipe(fine_tune=fine_tune))
+        return train_command(self.form.recipe(fine_tune=fine_tune))
 
     def script(self, *, fine_tune: bool = False) -> str:
         """Return a Python script that does what Train would do.
@@ -1164,7 +1158,7 @@ class TrainWidget(JobWidget):
         ValueError
             If there is no project that the labels are saved in, or no model to fine-tune.
         """
-        return train_script(self.forms.recipe(fine_tune=fine_tune))
+        return train_script(self.form.recipe(fine_tune=fine_tune))
 
     # what a training is made of
 
@@ -1193,9 +1187,6 @@ class TrainWidget(JobWidget):
         self.show_error(error)
         self.finished.emit("failed")
 
-    def _facts(self) -> TrainingFacts:
-        return self.forms.facts(self._hardware)
-
     # what changes around the form
 
     def _checked(self, problems: list[Problem]) -> None:
@@ -1205,10 +1196,10 @@ class TrainWidget(JobWidget):
     def _model_changed(self, _path: Any = None) -> None:
         self.checks.now()  # tells the buttons too
         if self._workspace.model is not None:
-            self.run_form.offer_model(self._workspace.model)
+            self.form.offer_model(self._workspace.model)
 
-    def _ask(self) -> None:
-        self._workspace.fine_tuning.ask(self.forms.asked())
+    def _ask(self, _name: str = "") -> None:
+        self._workspace.fine_tuning.ask(self.form.asked())
 
     def _other_labels(self, _layer: Any) -> None:
         """Let go of the runs of other labels; those of these labels' project are read then."""
@@ -1242,8 +1233,7 @@ class TrainWidget(JobWidget):
             return
         if not self.running:
             self.device_line.setText(f"Device: {found.line}")
-        self._hardware = found.hardware
-        self.network_form.set_hardware(found.hardware)
+        self.form.set_hardware(found.hardware)
 
     def _past_found(self, past: Past) -> None:
         if not self.running:

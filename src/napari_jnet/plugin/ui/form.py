@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -93,7 +93,7 @@ class Form:
     Parameters
     ----------
     rows
-        Gets the rows.
+        Gets the rows, until `rows` is set to another layout.
     fields
         Titles of fields of the configuration by their names.
 
@@ -113,7 +113,7 @@ class Form:
     throttled = Signal()
 
     def __init__(self, rows: QFormLayout, fields: Mapping[str, str] | None = None) -> None:
-        self._rows = rows
+        self.rows = rows
         self._widgets: dict[str, Any] = {}
         self._defaults: dict[str, Any] = {}
         self._shown: dict[str, tuple[Any, Any]] = {}  # what is read, of what was set
@@ -145,7 +145,7 @@ class Form:
             For `magicgui.widgets.create_widget`: ``annotation``, ``value``, ``widget_type`` and the
             options of that widget, in place of what follows from the configuration.
         """
-        if _is_option(name):
+        if "." in name:
             section, field = name.split(".")
             option = options(SECTIONS[section])[field]
             given = {**_widget_options(option, hint), **given}
@@ -169,7 +169,7 @@ class Form:
         self._defaults[name] = arguments.get("value", widget.value)
         self.show({name: self._defaults[name]})
         widget.changed.connect(partial(self._on_changed, name))
-        self._rows.addRow(title, native)
+        self.rows.addRow(title, native)
         return widget
 
     def value(self, name: str) -> Any:
@@ -188,12 +188,12 @@ class Form:
     @property
     def config(self) -> Config:
         """`start` with the values of the form; reading raises `ValueError` where one does not fit."""
-        return self.start.replace({n: v for n, v in self.values().items() if _is_option(n)})
+        return self.start.replace({n: v for n, v in self.values().items() if "." in n})
 
     @config.setter
     def config(self, config: Config) -> None:
         self.start = config
-        self.show({name: attrgetter(name)(config) for name in self._widgets if _is_option(name)})
+        self.show({name: attrgetter(name)(config) for name in self._widgets if "." in name})
 
     def set(self, values: Mapping[str, Any]) -> None:
         """Set values as a user does; raises `ValueError` where a name is not one of the choices."""
@@ -215,6 +215,14 @@ class Form:
             self._shown[name] = _read(widget), value
             self.show_error(name, "")
 
+    def set_choices(self, name: str, choices: Sequence[tuple[str, Any]]) -> None:
+        """Replace titles and choices; the value stays where it is one of them, else the first is chosen."""
+        widget, value = self._widgets[name], self.value(name)
+        with widget.changed.blocked():
+            widget.choices = ()  # magicgui keeps the place of a title that is there already
+            widget.choices = choices
+        self.show({name: value if value in widget.choices else widget.choices[0]})
+
     def set_defaults(self, values: Mapping[str, Any]) -> None:
         """Change defaults, and the values of those fields where nobody chose another."""
         chosen = self.chosen()
@@ -223,21 +231,24 @@ class Form:
 
     def set_visible(self, name: str, visible: bool) -> None:
         """Show or hide a row."""
-        self._rows.setRowVisible(self._widgets[name].native, visible)
-        if name in self._errors:
-            self._rows.setRowVisible(self._errors[name], visible)
+        for part in (self._widgets[name].native, self._errors.get(name)):
+            if part is not None:
+                self._layout(name).setRowVisible(part, visible)
 
     def show_error(self, name: str, text: str) -> None:
         """Write below a field what is wrong with it; "" where nothing is."""
         if name in self._errors and not text:
-            self._rows.removeRow(self._errors.pop(name))
+            self._layout(name).removeRow(self._errors.pop(name))
         elif text:
             if name not in self._errors:
                 self._errors[name] = label = WrappedLabel()
                 set_style(label, "color: @error;")
-                row, _ = self._rows.getWidgetPosition(self._widgets[name].native)
-                self._rows.insertRow(row + 1, label)
+                row, _ = self._layout(name).getWidgetPosition(self._widgets[name].native)
+                self._layout(name).insertRow(row + 1, label)
             self._errors[name].setText(text)
+
+    def _layout(self, name: str) -> Any:
+        return self._widgets[name].native.parentWidget().layout()
 
     def _on_changed(self, name: str) -> None:
         self.touched.add(name)
@@ -249,10 +260,6 @@ class Form:
                 self.show_error(name, str(error))
         self.changed.emit(name)
         self._throttle()
-
-
-def _is_option(name: str) -> bool:
-    return name.partition(".")[0] in SECTIONS
 
 
 def _widget_options(option: Option, hint: str) -> dict[str, Any]:
