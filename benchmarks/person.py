@@ -87,7 +87,9 @@ class Person:
     def load(self, path: Path) -> None:
         """Type the path of a stack and load it."""
         page = self.go("stack")
-        field = next(edit for edit in page.path_edit.findChildren(QLineEdit) if edit.isVisible())
+        field = next(
+            edit for edit in page.path_edit.native.findChildren(QLineEdit) if edit.isVisible()
+        )
         self.hand.write(field, str(path))
         self.hand.wait(1.0)
         self.look("stack-path")

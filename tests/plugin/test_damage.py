@@ -136,7 +136,7 @@ def test_a_project_whose_images_moved_asks_for_them(qtbot, make_napari_viewer_pr
         (load.moved.button, new, "done"),
     ):
         assert load.moved.isHidden() == (button is load.load_button)
-        load.moved.path_edit.path = path
+        load.moved.path_edit.value = path
         with qtbot.waitSignal(load.finished, timeout=30_000) as end:
             button.click()
         assert end.args == [outcome]

@@ -164,7 +164,7 @@ def test_frames_by_their_role(qtbot, viewer, widget):
     widget.set_frames("validation")
     assert evaluate(qtbot, widget) == "failed"
     assert "No frame has the role validation" in widget.message.text
-    with pytest.raises(ValueError, match="no choice of frames"):
+    with pytest.raises(ValueError, match="must be one of all, validation, unused"):
         widget.set_frames("some")
 
 
@@ -362,7 +362,7 @@ def test_cells_in_the_border_count_nowhere_and_the_table_and_the_file_say_so(
     assert len(widget.errors) == 2
     border = [column.title for column in widget.score_table.columns].index("border")
     assert widget.score_table.isColumnHidden(border)
-    widget.border_spin.setValue(10)
+    widget.form["border"].value = 10
     assert score(qtbot, widget) == "done"
     assert (widget.scores.seg, widget.scores.border) == (1.0, 10)
     assert widget.errors == []
@@ -373,7 +373,7 @@ def test_cells_in_the_border_count_nowhere_and_the_table_and_the_file_say_so(
     widget.save(tmp_path / "scores")
     with (tmp_path / "scores.csv").open(encoding="utf-8-sig", newline="") as file:
         assert [row["border (px)"] for row in csv.DictReader(file)] == ["10", "10"]
-    widget.border_spin.setValue(32)
+    widget.form["border"].value = 32
     assert score(qtbot, widget) == "failed"
     assert "smaller border" in widget.message.text
     viewer.layers["truth"].metadata["napari-jnet"] = {"kind": "classes"}

@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QLabel,
     QPushButton,
-    QSpinBox,
 )
 
 from napari_jnet.evaluation.errors import CellError, ErrorKind
@@ -43,6 +42,7 @@ from napari_jnet.plugin.layers.read import (
     show_place,
     spatial_shape,
 )
+from napari_jnet.plugin.ui.form import Form
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.table import Column, ResultTable, write_csv
 from napari_jnet.plugin.ui.widgets import LayerChoice, small_label
@@ -616,7 +616,7 @@ class EvaluateWidget(JobWidget):
         self._take_results(self._workspace.results)
 
     def _choices(self) -> None:
-        form = self._group("Compare")
+        rows = self._group("Compare")
         self.result_choice = LayerChoice(
             self._workspace, lambda: compared_layers(self._workspace), self._lifetime
         )
@@ -628,24 +628,18 @@ class EvaluateWidget(JobWidget):
             "What is right: another labels layer, or the truth that lies beside the stack on disk."
         )
         self.result_choice.layer_changed.connect(self.truth_combo.refresh)
-        self.frames_combo = QComboBox()
-        for key, words in FRAMES.items():
-            self.frames_combo.addItem(words, key)
-        self.frames_combo.setToolTip(
-            "Frames that the network learned from flatter it; only others say how good it is."
-        )
-        form.addRow("Result", self.result_choice)
-        form.addRow("Against", self.truth_combo)
-        form.addRow("Frames", self.frames_combo)
-        self.border_spin = QSpinBox()
-        self.border_spin.setRange(0, 999)
-        self.border_spin.setSpecialValueText("off")
-        self.border_spin.setToolTip(
+        rows.addRow("Result", self.result_choice)
+        rows.addRow("Against", self.truth_combo)
+        self.form = Form(rows)
+        frames = [(title, which) for which, title in FRAMES.items()]
+        tip = "Frames that the network learned from flatter it; only others say how good it is."
+        self.form.add("frames", "Frames", value="all", choices=frames, tooltip=tip)
+        tip = (
             "Leave out cells that lie wholly within so many pixels of a side, as the Cell Tracking "
             "Challenge does: 50 for DIC-C2DH-HeLa, PhC-C2DH-U373 and Fluo-N2DH-GOWT1, 25 for PhC-C2DL-PSC "
             "and Fluo-N2DL-HeLa, 0 for Fluo-N2DH-SIM+. Classes of pixels have no border."
         )
-        form.addRow("Border (px)", self.border_spin)
+        self.form.add("border", "Border (px)", value=0, max=999, tooltip=tip)
         self.evaluate_button = QPushButton("Evaluate")
         self.evaluate_button.setToolTip("Score every chosen frame, in the background.")
         self.evaluate_button.clicked.connect(lambda: self.evaluate())
@@ -700,10 +694,7 @@ class EvaluateWidget(JobWidget):
 
     def set_frames(self, which: str) -> None:
         """Choose the frames: "all", "validation" or "unused"; raises `ValueError` for others."""
-        index = self.frames_combo.findData(which)
-        if index < 0:
-            raise ValueError(f"{which!r} is no choice of frames; choices are {', '.join(FRAMES)}.")
-        self.frames_combo.setCurrentIndex(index)
+        self.form.set({"frames": which})
 
     def evaluate(self) -> None:
         """Score, as the button does; problems are said in the widget."""
@@ -711,9 +702,9 @@ class EvaluateWidget(JobWidget):
             return
         try:
             layer = self.result_choice.layer
-            which = self.frames_combo.currentData()
+            which = self.form.value("frames")
             comparison = compare(
-                self._workspace, layer, self.truth_combo.truth, which, self.border_spin.value()
+                self._workspace, layer, self.truth_combo.truth, which, self.form.value("border")
             )
         except ValueError as error:
             self.show_error(error)

@@ -40,11 +40,11 @@ from napari_jnet.plugin.layers.read import (
     spatial_ndim,
     stored_axes,
 )
+from napari_jnet.plugin.ui.form import EITHER, PathEdit
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.theme import set_style
 from napari_jnet.plugin.ui.widgets import (
     LayerCombo,
-    PathEdit,
     RemedyButton,
     WrappedLabel,
     dropped_path,
@@ -97,11 +97,8 @@ class MovedPart(QFrame):
         self._project: Path | None = None
         self.setFrameShape(QFrame.Shape.StyledPanel)
         set_style(self, "MovedPart { border: 1px solid @warning; border-radius: 4px; }")
-        self.path_edit = PathEdit(
-            "either",
-            caption="The images of the project",
-            placeholder="the same images, at their new place",
-        )
+        hint = "the same images, at their new place"
+        self.path_edit = PathEdit(mode=EITHER, placeholder=hint)
         self.button = QPushButton("Use these images")
         self.button.setToolTip(
             "Open the project with them, and remember their place. Other images than those that "
@@ -109,10 +106,10 @@ class MovedPart(QFrame):
         )
         self.button.clicked.connect(self.choose)
         self.button.setEnabled(False)
-        self.path_edit.changed.connect(lambda text: self.button.setEnabled(bool(text.strip())))
+        self.path_edit.changed.connect(lambda path: self.button.setEnabled(path is not None))
         column = QVBoxLayout(self)
         column.addWidget(QLabel("Where are the images now?"))
-        column.addWidget(self.path_edit)
+        column.addWidget(self.path_edit.native)
         column.addWidget(self.button)
         self.hide()
 
@@ -129,8 +126,8 @@ class MovedPart(QFrame):
 
     def choose(self, *_: Any) -> None:
         """Take what is typed, as the button does; `chosen` tells it."""
-        if self._project is not None and self.path_edit.path is not None:
-            self.chosen.emit(self._project, self.path_edit.path)
+        if self._project is not None and self.path_edit.value is not None:
+            self.chosen.emit(self._project, self.path_edit.value)
 
 
 _KINDS = {
@@ -602,13 +599,13 @@ class LoadWidget(JobWidget):
         self._allow()
         later = qdebounced(self._look, timeout=_TYPING_MS)
         self._lifetime.at_end(later.cancel)
-        self.path_edit.changed.connect(lambda _text: self._list_sequences(()))
-        self.path_edit.changed.connect(lambda _text: self.labels_box.show())
-        self.path_edit.changed.connect(lambda _text: self.labels.forget())
+        self.path_edit.changed.connect(lambda _path: self._list_sequences(()))
+        self.path_edit.changed.connect(lambda _path: self.labels_box.show())
+        self.path_edit.changed.connect(lambda _path: self.labels.forget())
         self.path_edit.changed.connect(self.moved.forget)
-        self.path_edit.changed.connect(lambda _text: later())
-        self.path_edit.changed.connect(lambda _text: self._list(self.series_combo))
-        self.path_edit.changed.connect(lambda _text: self._list(self.axes_combo))
+        self.path_edit.changed.connect(lambda _path: later())
+        self.path_edit.changed.connect(lambda _path: self._list(self.series_combo))
+        self.path_edit.changed.connect(lambda _path: self._list(self.axes_combo))
         for combo in (self.sequence_combo, self.series_combo, self.axes_combo):
             combo.currentIndexChanged.connect(lambda _index: self._look())
         self._list_sequences(())
@@ -617,14 +614,11 @@ class LoadWidget(JobWidget):
 
     def _build_path_group(self) -> None:
         form = self._group("Stack on disk")
-        self.path_edit = PathEdit(
-            "either",
-            caption="A dataset, a volume, a folder or a project",
-            placeholder="dataset, .tif, folder or project",
-        )
+        hint = "dataset, .tif, folder or project"
+        self.path_edit = PathEdit(mode=EITHER, placeholder=hint)
         self.sequence_combo = QComboBox()
         self.sequence_combo.setToolTip("The sequence of the dataset.")
-        form.addRow("Path", self.path_edit)
+        form.addRow("Path", self.path_edit.native)
         form.addRow("Sequence", self.sequence_combo)
         self.series_combo = QComboBox()
         self.series_combo.setToolTip(
@@ -666,7 +660,7 @@ class LoadWidget(JobWidget):
         if isinstance(error, LabelsUnsure):
             error = ValueError(f"{error.fact} Choose above.")
         super().show_error(error)
-        self.moved.ask(error, self.path_edit.path)
+        self.moved.ask(error, self.path_edit.value)
 
     def relocate(self, project: Path, images: Path) -> None:
         """Say where the images of a project are now, and load it, as the button does."""
@@ -714,14 +708,14 @@ class LoadWidget(JobWidget):
     ) -> None:
         """Choose what to load; without labels, the image alone."""
         self.labels_box.setChecked(labels)
-        self.path_edit.path = path
+        self.path_edit.value = path
         if sequence is not None:
             self._list_sequences((sequence,))
             self.sequence_combo.setCurrentText(sequence)
 
     def load(self, *_: Any) -> None:
         """Add the layers, as the button does; problems are said in the widget."""
-        path, chosen = self.path_edit.path, self._chosen()
+        path, chosen = self.path_edit.value, self._chosen()
         labels = self.labels_box.isChecked()
         said = self.labels.said if labels else {}
         if self.running:
@@ -779,7 +773,7 @@ class LoadWidget(JobWidget):
     # what the path holds
 
     def _look(self) -> None:
-        path = self.path_edit.path
+        path = self.path_edit.value
         if self._look_relay.running:
             self._look_again = True
             return
@@ -800,7 +794,7 @@ class LoadWidget(JobWidget):
         self._look_relay.start(job, self._show_found, self._looked, self._cannot)
 
     def _show_found(self, found: _Found) -> None:
-        if self.path_edit.path is not None and not self._look_again:
+        if self.path_edit.value is not None and not self._look_again:
             self.description.setText(found.words)
             self.labels_box.setVisible(not found.project)
             if not found.project:

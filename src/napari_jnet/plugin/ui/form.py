@@ -62,6 +62,7 @@ class PathEdit(FileEdit):
         first = FOLDER if mode == EITHER else mode
         super().__init__(mode=first, **{**options, "nullable": True})  # type: ignore[arg-type]
         self.line_edit.native.setPlaceholderText(placeholder)
+        self.line_edit.changed.connect(lambda text: setattr(self.line_edit, "tooltip", text))
         self.choose_btn.tooltip = "Browse"
         self.choose_btn.text = "…"
         self.choose_btn.max_width = 28
@@ -220,7 +221,7 @@ class Form:
         widget, value = self._widgets[name], self.value(name)
         with widget.changed.blocked():
             widget.choices = ()  # magicgui keeps the place of a title that is there already
-            widget.choices = choices
+            widget.choices = lambda _widget: choices  # a list would be reset with the parent
         self.show({name: value if value in widget.choices else widget.choices[0]})
 
     def set_defaults(self, values: Mapping[str, Any]) -> None:

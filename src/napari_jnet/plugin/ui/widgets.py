@@ -11,22 +11,14 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QDropEvent, QKeyEvent, QKeySequence
 from qtpy.QtWidgets import (
     QApplication,
-    QCheckBox,
     QComboBox,
-    QDoubleSpinBox,
-    QFileDialog,
-    QHBoxLayout,
     QLabel,
-    QLineEdit,
-    QMenu,
     QSizePolicy,
-    QSpinBox,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_jnet.config import Option
 from napari_jnet.plugin.ui.theme import set_style
 from napari_jnet.plugin.workspace import Lifetime, Workspace, same
 
@@ -72,146 +64,6 @@ def small_label(text: str = "") -> QLabel:
 def words(name: str) -> str:
     """Return a field name as a label: ``seed_threshold`` -> "Seed threshold"."""
     return name.replace("_", " ").capitalize()
-
-
-class PathEdit(QWidget):
-    """A path to type or to choose: a file, a folder or, with ``either``, one of both."""
-
-    changed = Signal(str)
-
-    def __init__(self, what: str = "file", *, caption: str = "", placeholder: str = "") -> None:
-        super().__init__()
-        self._caption = caption
-        self._edit = QLineEdit()
-        self._edit.setPlaceholderText(placeholder)
-        self._edit.textChanged.connect(self._changed)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(3)
-        row.addWidget(self._edit)
-        row.addWidget(self._browse_button(what))
-
-    @property
-    def path(self) -> Path | None:
-        """The path, or None where nothing is typed."""
-        text = self._edit.text().strip()
-        return Path(text).expanduser() if text else None
-
-    @path.setter
-    def path(self, path: Path | str | None) -> None:
-        self._edit.setText("" if path is None else str(path))
-
-    def _browse_button(self, what: str) -> QToolButton:
-        button = QToolButton()
-        button.setText("…")
-        button.setToolTip("Browse")
-        if what == "either":
-            menu = QMenu(button)
-            menu.addAction("File…", self._choose_file)
-            menu.addAction("Folder…", self._choose_folder)
-            button.setMenu(menu)
-            button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-            button.setStyleSheet("QToolButton::menu-indicator { image: none; }")  # over the dots
-        else:
-            button.clicked.connect(self._choose_file if what == "file" else self._choose_folder)
-        return button
-
-    def _choose_file(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, self._caption, self._edit.text())
-        if name:
-            self._edit.setText(name)
-
-    def _choose_folder(self) -> None:
-        name = QFileDialog.getExistingDirectory(self, self._caption, self._edit.text())
-        if name:
-            self._edit.setText(name)
-
-    def _changed(self, text: str) -> None:
-        self.setToolTip(text)
-        self.changed.emit(text)
-
-
-class OptionEditor(QWidget):
-    """One option of the configuration; limits, choices, default and help come from `options`.
-
-    ``zero`` is shown in place of 0, where 0 means something else than a number; ``unset`` in place of
-    "automatic", where no value is given.
-    """
-
-    changed = Signal()
-
-    def __init__(
-        self, option: Option, *, kind: type | None = None, zero: str = "", unset: str = ""
-    ) -> None:
-        super().__init__()
-        self.option = option
-        self._editor = _editor_of(option, kind or type(option.default))
-        self._zero = zero
-        if zero or unset:
-            self._editor.setSpecialValueText(zero or unset)
-        self._tell_changes()
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._editor)
-        self.setToolTip(option.help)
-
-    @property
-    def value(self) -> Any:
-        """The value; None where the editor shows "automatic"."""
-        editor = self._editor
-        if isinstance(editor, QCheckBox):
-            return editor.isChecked()
-        if isinstance(editor, QComboBox):
-            return editor.currentText()
-        lowest = editor.specialValueText() and editor.value() == editor.minimum()
-        return None if lowest and not self._zero else editor.value()
-
-    @value.setter
-    def value(self, value: Any) -> None:
-        editor = self._editor
-        if isinstance(editor, QCheckBox):
-            editor.setChecked(value)
-        elif isinstance(editor, QComboBox):
-            editor.setCurrentText(value)
-        else:
-            editor.setValue(editor.minimum() if value is None else value)
-
-    def _tell_changes(self) -> None:
-        editor = self._editor
-        if isinstance(editor, QCheckBox):
-            editor.toggled.connect(lambda *_: self.changed.emit())
-        elif isinstance(editor, QComboBox):
-            editor.currentTextChanged.connect(lambda *_: self.changed.emit())
-        else:
-            editor.valueChanged.connect(lambda *_: self.changed.emit())
-
-
-def _editor_of(option: Option, kind: type) -> Any:
-    if option.choices is not None:
-        combo = QComboBox()
-        combo.addItems(list(option.choices))
-        combo.setCurrentText(option.default)
-        return combo
-    if kind is bool:
-        box = QCheckBox()
-        box.setChecked(option.default)
-        return box
-    spin: Any = QSpinBox() if kind is int else QDoubleSpinBox()
-    low = 0 if option.minimum is None else option.minimum
-    high = min(
-        10**6, 10**6 if option.maximum is None else option.maximum
-    )  # as wide as a form shows
-    if kind is float:
-        spin.setDecimals(4 if high <= 1 else 2 if 0 < low < 1 else 1)
-        spin.setSingleStep(0.01 if high <= 1 else 1.0)
-    if option.default is None:
-        low = low - 1
-        spin.setSpecialValueText("automatic")
-    spin.setRange(int(low) if kind is int else low, int(high) if kind is int else high)
-    spin.setValue(spin.minimum() if option.default is None else option.default)
-    if option.unit:
-        spin.setSuffix(f" {option.unit}")
-    return spin
 
 
 class MessageLine(QWidget):
