@@ -1,4 +1,4 @@
-"""Long jobs in threads of their own, and short tasks in a queue."""
+"""Short tasks in a queue and long jobs with events, each in threads of their own."""
 
 from __future__ import annotations
 
@@ -16,28 +16,41 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from napari_jnet.events import BatchEnd, FramePrediction, Preview
 from napari_jnet.hardware import available_cores
 
-_Told = Callable[[Any], None] | None
+JobMaker = Callable[[], Generator[Any, None, Any]]
+
+_EVENTS_EVERY_MS = 66
+_FRAMES_WAITING = 8  # whole frames are large
+_PATIENCE_S = 0.2  # a job that ends sooner is waited for without a message
+_CLOSE_TIMEOUT_S = 30.0
 
 
-class _Bell(QObject):
-    """Calls in the window's thread, whatever thread rings it."""
+def window_threads() -> int:
+    """Return how many threads torch may take, so that one core is left to the window."""
+    return max(1, available_cores() - 1)
 
-    rung = Signal()
 
-    def __init__(self, call: Callable[[], None]) -> None:
+class _Deliverer(QObject):
+    """Calls `_deliver` in the window's thread after any thread has called `wake`."""
+
+    _woken = Signal()
+
+    def __init__(self) -> None:
         super().__init__()
-        self._call = call
-        self.rung.connect(self._answer, Qt.ConnectionType.QueuedConnection)
+        self._woken.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
-    def _answer(self) -> None:
-        self._call()
+    def wake(self) -> None:
+        """Deliver soon; raises `RuntimeError` where the window is gone with its Qt objects."""
+        self._woken.emit()
+
+    def _deliver(self) -> None:
+        raise NotImplementedError
 
 
-class TaskQueue:
+class TaskQueue(_Deliverer):
     """Runs short tasks in order; for long jobs with events there is `JobRunner`.
 
-    Its thread lives as long as there are tasks.  napari asks nothing about them when its window
-    closes: whoever submits a task that must not be lost waits for it.
+    Its thread ends when no task is left.  napari does not ask about tasks when its window closes:
+    whoever submits a task that must not be lost waits for it.
 
     Parameters
     ----------
@@ -46,18 +59,17 @@ class TaskQueue:
     """
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         self._name = name
-        self._tasks: deque[tuple[Callable[[], Any], _Told, _Told]] = deque()
-        self._answers: deque[tuple[_Told, Any]] = deque()
+        self._tasks: deque[tuple[Callable[[], Any], Any, Any]] = deque()
+        self._results: deque[tuple[Callable[[Any], None] | None, Any]] = deque()
         self._change = threading.Condition()
-        self._at_work = False
-        self._closed = threading.Event()
-        self._bell = _Bell(self._deliver)
+        self._working = self._closed = False
 
     @property
     def busy(self) -> bool:
-        """Whether a task is under way, or its answer not told yet."""
-        return not self._closed.is_set() and bool(self._at_work or self._answers)
+        """Whether a task is under way, or its result not delivered yet."""
+        return not self._closed and bool(self._working or self._results)
 
     def submit(
         self,
@@ -74,16 +86,16 @@ class TaskQueue:
         then, failed
             Called in the window's thread with what the task returned or raised.
         """
-        if self._closed.is_set():
+        if self._closed:
             return
         with self._change:
             self._tasks.append((task, then, failed))
-            begins, self._at_work = not self._at_work, True
-        if begins:  # no daemon: Python waits for it at its end, so that no save is cut short
+            idle, self._working = not self._working, True
+        if idle:  # no daemon: Python waits for it at its end, so that no save is cut short
             threading.Thread(target=self._work, name=self._name, daemon=False).start()
 
     def wait(self, timeout_s: float = 30.0) -> None:
-        """Wait for all tasks and tell their answers; called in the window's thread.
+        """Wait for all tasks and deliver their results; called in the window's thread.
 
         Raises
         ------
@@ -92,138 +104,84 @@ class TaskQueue:
         """
         while self.busy:
             with self._change:
-                if not self._change.wait_for(lambda: not self._at_work, timeout_s):
+                if not self._change.wait_for(lambda: not self._working, timeout_s):
                     raise TimeoutError(
                         f"The tasks of {self._name!r} take longer than {timeout_s:g} s; wait again."
                     )
             self._deliver()
 
     def close(self) -> None:
-        """Drop the tasks that wait, and let the one under way end; nothing is told any more."""
-        self._closed.set()
+        """Drop the tasks that wait, and let the one under way end; nothing is delivered any more."""
+        self._closed = True
         with self._change:
             self._tasks.clear()
-        self._answers.clear()
+        self._results.clear()
 
     def _work(self) -> None:
         while True:
             with self._change:
                 if not self._tasks:
-                    self._at_work = False
+                    self._working = False
                     self._change.notify_all()
                     return
                 task, then, failed = self._tasks.popleft()
             try:
-                answer = (then, task())
-            except Exception as error:  # noqa: BLE001 - the boundary of the thread: told by `failed`
-                answer = (failed, error)
-            self._answers.append(answer)
-            self._ring()
-
-    def _ring(self) -> None:
-        try:
-            self._bell.rung.emit()
-        except RuntimeError:  # the window is gone, and its Qt objects with it
-            self._closed.set()
+                result = (then, task())
+            except Exception as error:  # noqa: BLE001 - the boundary of the thread: see `failed`
+                result = (failed, error)
+            self._results.append(result)
+            try:
+                self.wake()
+            except RuntimeError:
+                self._closed = True
 
     def _deliver(self) -> None:
-        while self._answers and not self._closed.is_set():
-            call, value = self._answers.popleft()
+        while self._results and not self._closed:
+            call, value = self._results.popleft()
             if call is not None:
                 call(value)
 
 
-_INTERVAL_MS = 66
-
-
-_FRAMES_WAITING = 8
-
-
-_PATIENCE_S = 0.2
-
-
-"""A job that ends sooner than this is waited for without a word."""
-
-
-_CLOSE_TIMEOUT_S = 30.0
-
-
-JobMaker = Callable[[], Generator[Any, None, Any]]
-
-
-def window_threads() -> int:
-    """Return how many threads torch may take, so that one core is left to the window."""
-    return max(1, available_cores() - 1)
-
-
 class _Job:
-    """What both threads share: the queue of events, the stop flag and how it ended."""
+    """What both threads share: the queue of events, the flags and how it ended."""
 
-    def __init__(self, make: JobMaker, ring: Callable[[], None]) -> None:
+    def __init__(self, make: JobMaker, wake: Callable[[], None]) -> None:
         self._make: JobMaker | None = make
-        self._ring = ring
+        self._wake = wake
         self._events: deque[Any] = deque()
         self._lock = threading.Lock()
         self._emptied = threading.Event()
-        self.stop_requested = threading.Event()
-        self._going = threading.Event()
-        self._going.set()
-        self.ended = threading.Event()
+        self.stop_requested, self.ended = threading.Event(), threading.Event()
+        self.unpaused = threading.Event()
+        self.unpaused.set()
         self.outcome = "failed"
-        self.value: Any = None
-        self.error: Exception | None = None
+        self.result: tuple[Any, ...] = ()
 
     def run(self) -> None:
         """Run the job to one of its ends; called in its thread."""
         try:
-            self._run()
+            self.outcome, self.result = self._run()
         except Exception as error:  # noqa: BLE001 - the boundary of the thread: shown in the window
-            self.error = error
-            self.outcome = "failed"
+            self.result = (error,)
         finally:
             self._make = None  # with all that the job was made of
             self.ended.set()
-            with suppress(RuntimeError):  # the window is gone, and its Qt objects with it
-                self._ring()
+            with suppress(RuntimeError):
+                self._wake()
 
-    @property
-    def paused(self) -> bool:
-        return not self._going.is_set()
-
-    def pause(self, paused: bool) -> None:
-        if paused and not self.stop_requested.is_set():
-            self._going.clear()
-        else:
-            self._going.set()
-
-    def stop(self) -> None:
-        """Ask for the end; a paused job ends too."""
-        self.stop_requested.set()
-        self._going.set()
-
-    def wait(self, told: Callable[[], None] | None = None) -> None:
-        """Wait for the end, but not for ever; ``told`` is called where it takes a moment."""
-        if not self.ended.wait(_PATIENCE_S):
-            if told is not None:
-                told()
-            self.ended.wait(_CLOSE_TIMEOUT_S)
-
-    def _run(self) -> None:
+    def _run(self) -> tuple[str, tuple[Any, ...]]:
         assert self._make is not None
         events = self._make()
         while True:
-            self._going.wait()
+            self.unpaused.wait()
             if self.stop_requested.is_set():
-                break
+                events.close()  # in the thread that runs it: the training saves here
+                return "stopped", ()
             try:
                 event = next(events)
             except StopIteration as end:
-                self.outcome, self.value = "done", end.value
-                return
+                return "done", (end.value,)
             self._put(event)
-        # closed here, in the thread that runs it: this is where the engine saves
-        events.close()
-        self.outcome = "stopped"
 
     def _put(self, event: Any) -> None:
         with self._lock:
@@ -234,7 +192,7 @@ class _Job:
                 self._events.append(event)
             crowded = isinstance(event, FramePrediction) and len(self._events) > _FRAMES_WAITING
             self._emptied.clear()
-        # whole frames are large: wait for the window, so that memory stays bounded
+        # wait for the window, so that memory stays bounded
         while crowded and not self.stop_requested.is_set() and not self._emptied.wait(0.1):
             pass
 
@@ -245,6 +203,11 @@ class _Job:
             self._events.clear()
             self._emptied.set()
         return events
+
+    def stop(self) -> None:
+        """Ask for the end; a paused job ends too."""
+        self.stop_requested.set()
+        self.unpaused.set()
 
 
 def _merge(last: Any, event: Any) -> Any:
@@ -257,39 +220,24 @@ def _merge(last: Any, event: Any) -> Any:
     return None
 
 
-class _Title:
-    """What napari calls a job when it asks whether to close a busy window."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-
-    def __str__(self) -> str:
-        return self._title
-
-    def __call__(self) -> None:
-        """Do nothing: the job has a thread of its own."""
-
-
 class _Announced(FunctionWorker):  # type: ignore[misc]
-    """A job as napari knows it: listed while it runs, stopped and waited for when the window closes.
+    """A job as napari lists it while it runs; napari stops it when the window closes.
 
     napari keeps this for as long as its window lives, so it keeps nothing of the job alive.
     """
 
-    def __init__(self, title: _Title) -> None:
-        super().__init__(title)
-        self.close: Callable[[], None] | None = None
+    close: Callable[[], None] | None = None
 
     def quit(self) -> None:
         if self.close is not None:
             self.close()
 
 
-class JobRunner(QObject):
+class JobRunner(_Deliverer):
     """Runs one job at a time in a thread of its own and hands its events to the window's thread.
 
     Exactly one of ``on_done``, ``on_stopped`` and ``on_error`` is called for each job, after the
-    last event and when the relay is free again; none after `close`.
+    last event and when the runner is free again; none after `close`.
 
     Attributes
     ----------
@@ -297,18 +245,16 @@ class JobRunner(QObject):
         Called in the window's thread before it waits for a job whose step takes a moment.
     """
 
-    _rung = Signal()
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._job: _Job | None = None
         self._announced: _Announced | None = None
-        self._calls: dict[str, Callable[..., None] | None] = {}
+        self._on_event: Callable[[Any], None] | None = None
+        self._on_end: dict[str, Callable[..., None] | None] = {}
         self.on_wait: Callable[[], None] | None = None
         self._timer = QTimer(self)
-        self._timer.setInterval(_INTERVAL_MS)
-        self._timer.timeout.connect(self._deliver)
-        self._rung.connect(self._finish, Qt.ConnectionType.QueuedConnection)
+        self._timer.setInterval(_EVENTS_EVERY_MS)
+        self._timer.timeout.connect(self._deliver_events)
 
     @property
     def running(self) -> bool:
@@ -319,6 +265,11 @@ class JobRunner(QObject):
     def stopping(self) -> bool:
         """Whether the job under way was asked to stop."""
         return self._job is not None and self._job.stop_requested.is_set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the job under way pauses; it does once the event it works on is there."""
+        return self._job is not None and not self._job.unpaused.is_set()
 
     def start(
         self,
@@ -340,7 +291,7 @@ class JobRunner(QObject):
             Called in the window's thread: with each event, the generator's return value, the
             exception, nothing.
         title
-            What napari shows when the window is closed meanwhile, such as "Training on movie"; None
+            What napari shows when the window is closed meanwhile, such as "training on movie"; None
             for a job so short that nobody is asked.
 
         Raises
@@ -350,99 +301,81 @@ class JobRunner(QObject):
         """
         if self.running:
             raise ValueError("A job is still running; stop it or wait for its end.")
-        self._calls = {
-            "event": on_event,
-            "done": on_done,
-            "failed": on_error,
-            "stopped": on_stopped,
-        }
-        relay = weakref.ref(self)
-
-        def ring() -> None:
-            if (living := relay()) is not None:
-                living._rung.emit()
-
-        self._job = _Job(job, ring)
-        self._announced = None if title is None else self._announce(title)
+        self._on_event = on_event
+        self._on_end = {"done": on_done, "failed": on_error, "stopped": on_stopped}
+        self._job = _Job(job, self._weakly("wake"))
+        if title is not None:
+            named: Any = title  # napari shows what it takes for the function
+            self._announced = create_worker(named, _worker_class=_Announced, _start_thread=False)
+            self._announced.close = self._weakly("_stop_and_wait")
+            self._announced.started.emit()
         self._timer.start()
         threading.Thread(target=self._job.run, name="napari-jnet job", daemon=True).start()
 
-    def _announce(self, title: str) -> _Announced:
-        announced: _Announced = create_worker(
-            _Title(title), _worker_class=_Announced, _start_thread=False
-        )
-        relay = weakref.ref(self)
+    def _weakly(self, method: str) -> Callable[[], None]:
+        """Return a call of a method that does not keep the runner alive."""
+        runner = weakref.ref(self)
 
-        def close() -> None:
-            if (living := relay()) is not None:
-                living._stop_and_wait()
+        def call() -> None:
+            if (living := runner()) is not None:
+                getattr(living, method)()
 
-        announced.close = close
-        announced.started.emit()
-        return announced
+        return call
 
     def stop(self) -> None:
         """Ask the job to end at its next event; returns at once."""
         if self._job is not None:
             self._job.stop()
 
-    @property
-    def paused(self) -> bool:
-        """Whether the job under way rests; it does once the event it works on is there."""
-        return self._job is not None and self._job.paused
+    def set_paused(self, paused: bool) -> None:
+        """Pause the job after its next event, or let it go on; returns at once.
 
-    def pause(self) -> None:
-        """Let the job rest after its next event; returns at once.
-
-        The generator stays where it is, in its thread; stopping and closing work as ever.
+        The generator stays where it is, in its thread; a paused job can be stopped and closed.
         """
-        if self._job is not None:
-            self._job.pause(True)
-
-    def unpause(self) -> None:
-        """Let a resting job go on."""
-        if self._job is not None:
-            self._job.pause(False)
+        if self._job is None or (paused and self.stopping):
+            return
+        (self._job.unpaused.clear if paused else self._job.unpaused.set)()
 
     def close(self) -> None:
         """Stop the job and wait for the end of its step; nothing is called any more."""
-        self._calls = {}
+        self._on_event, self._on_end = None, {}
         self._stop_and_wait()
 
     def _stop_and_wait(self) -> None:
-        if self._job is not None:
-            self._job.stop()
-            self._job.wait(self.on_wait)
-
-    def _deliver(self) -> None:
-        job, on_event = self._job, self._calls.get("event")
+        job = self._job
         if job is None:
             return
+        job.stop()
+        if not job.ended.wait(_PATIENCE_S):
+            if self.on_wait is not None:
+                self.on_wait()
+            job.ended.wait(_CLOSE_TIMEOUT_S)
+
+    def _deliver_events(self) -> None:
         errors = []
-        for event in job.take():
-            if on_event is not None:
-                try:
-                    on_event(event)
-                except Exception as error:  # noqa: BLE001 - raised below: the others come first
-                    errors.append(error)
+        for event in self._job.take() if self._job is not None else ():
+            try:
+                if self._on_event is not None:
+                    self._on_event(event)
+            except Exception as error:  # noqa: BLE001 - raised below: the other events come first
+                errors.append(error)
         if errors:
             raise errors[0]
 
-    def _finish(self) -> None:
-        job, calls = self._job, self._calls
+    def _deliver(self) -> None:
+        job, on_end = self._job, self._on_end
         if job is None or not job.ended.is_set():
             return
         self._timer.stop()
         try:
-            self._deliver()
+            self._deliver_events()
         finally:
             announced, self._announced = self._announced, None
-            self._job, self._calls = None, {}
+            self._job, self._on_event, self._on_end = None, None, {}
             if announced is not None:
                 announced.close = None
                 announced.returned.emit(None)
                 announced.finished.emit()
-            call = calls.get(job.outcome)
-            arguments = {"done": (job.value,), "failed": (job.error,), "stopped": ()}
+            call = on_end.get(job.outcome)
             if call is not None:
-                call(*arguments[job.outcome])
+                call(*job.result)

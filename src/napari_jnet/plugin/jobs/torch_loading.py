@@ -22,15 +22,12 @@ from napari_jnet.hardware import load_triton_apart
 # as torch itself loads them: its dependencies for everybody, then the large one
 _LIBRARIES = (("libtorch_global_deps.so", "RTLD_GLOBAL"), ("libtorch_cpu.so", "RTLD_LOCAL"))
 
-
-_turn = threading.Lock()
-
-
+_lock = threading.Lock()
 _loaded: set[str] = set()
 
 
 def load_torch(*, optimizer: bool = False) -> None:
-    """Import torch; returns at once where that is done.
+    """Import torch; return at once where that is done.
 
     Parameters
     ----------
@@ -40,41 +37,39 @@ def load_torch(*, optimizer: bool = False) -> None:
     Raises
     ------
     ImportError
-        If torch is not there.
+        If torch is not installed.
     """
-    with _turn:
+    with _lock:
         if "torch" not in _loaded:
             load_triton_apart()
-            if "torch" not in sys.modules:
+            if "torch" not in sys.modules and sys.platform == "linux":
                 _map_libraries()
-            with _collector_at_rest():
+            with _without_collecting():
                 importlib.import_module("torch")
             _loaded.add("torch")
         if optimizer and "optimizer" not in _loaded:
-            with _collector_at_rest():
+            with _without_collecting():
                 import torch
 
                 torch.optim.Adam([torch.zeros(1, requires_grad=True)])
             _loaded.add("optimizer")
 
 
-def load_torch_soon() -> None:
-    """Import torch in a thread of its own; a failure is told by who needs torch."""
-    if "torch" not in _loaded:
-        threading.Thread(target=_try, name="napari-jnet torch").start()
-
-
-def _try() -> None:
+def try_load_torch(*, optimizer: bool = False) -> None:
+    """Import torch before it is needed; a failure is shown by who needs it."""
     with suppress(ImportError, OSError):
-        load_torch()
+        load_torch(optimizer=optimizer)
+
+
+def load_torch_soon() -> None:
+    """Import torch in a thread of its own, see `try_load_torch`."""
+    if "torch" not in _loaded:
+        threading.Thread(target=try_load_torch, name="napari-jnet torch").start()
 
 
 def _map_libraries() -> None:
-    """Let Linux map torch's libraries by a call that gives Python's lock away.
-
-    What fails here is left to the import, which says why.
-    """
-    found = importlib.util.find_spec("torch") if sys.platform == "linux" else None
+    """Map torch's libraries by a call that releases Python's lock; the import reports what fails."""
+    found = importlib.util.find_spec("torch")
     if found is None or found.origin is None:
         return
     dlopen = ctypes.CDLL(None).dlopen
@@ -86,15 +81,15 @@ def _map_libraries() -> None:
 
 
 @contextmanager
-def _collector_at_rest() -> Iterator[None]:
+def _without_collecting() -> Iterator[None]:
     """Collect no garbage meanwhile, and count what is new as old afterwards, without looking."""
-    collects = gc.isenabled()
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if not gc.get_freeze_count():  # else somebody froze objects, and they shall stay so
+        if not gc.get_freeze_count():  # else somebody froze objects, and they stay so
             gc.freeze()
             gc.unfreeze()
-        if collects:
+        if enabled:
             gc.enable()

@@ -1133,7 +1133,7 @@ class TrainWidget(JobWidget):
         if not self._relay.running or self._relay.stopping:
             return
         paused = not self._relay.paused
-        self._relay.pause() if paused else self._relay.unpause()
+        self._relay.set_paused(paused)
         self.buttons.show_paused(paused)
         self.progress.setFormat("paused · %p %" if paused else "going on…")
         self._tell("paused" if paused else "running")

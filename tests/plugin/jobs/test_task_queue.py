@@ -20,7 +20,7 @@ def ours():
 
 
 def test_answers_come_in_order_and_in_the_thread_of_the_window(qtbot):
-    background, told = TaskQueue("napari-jnet test"), []
+    queue, told = TaskQueue("napari-jnet test"), []
 
     def then(value):
         told.append((value, threading.current_thread() is threading.main_thread()))
@@ -28,35 +28,35 @@ def test_answers_come_in_order_and_in_the_thread_of_the_window(qtbot):
     def fails():
         raise ValueError("3 is too many.")
 
-    background.submit(lambda: threading.current_thread().name, then)
-    background.submit(fails, then, lambda error: told.append(str(error)))
+    queue.submit(lambda: threading.current_thread().name, then)
+    queue.submit(fails, then, lambda error: told.append(str(error)))
     qtbot.waitUntil(lambda: len(told) == 2)
     assert told == [("napari-jnet test", True), "3 is too many."]
-    assert not background.busy
+    assert not queue.busy
 
 
 def test_a_task_that_takes_too_long_is_told_and_waited_for_again(qapp):
-    background, go, told = TaskQueue("napari-jnet test"), threading.Event(), []
-    background.submit(go.wait, told.append)
+    queue, go, told = TaskQueue("napari-jnet test"), threading.Event(), []
+    queue.submit(go.wait, told.append)
     try:
         with pytest.raises(TimeoutError, match="napari-jnet test"):
-            background.wait(0.0)
+            queue.wait(0.0)
     finally:
         go.set()
-    background.wait()
+    queue.wait()
     assert told == [True]
 
 
 def test_closing_drops_what_waits(qapp):
-    background, go, told = TaskQueue("napari-jnet test"), threading.Event(), []
-    background.submit(go.wait, told.append)
-    background.submit(lambda: told.append("run"))
-    background.close()
+    queue, go, told = TaskQueue("napari-jnet test"), threading.Event(), []
+    queue.submit(go.wait, told.append)
+    queue.submit(lambda: told.append("run"))
+    queue.close()
     go.set()
     for thread in ours():
         thread.join()
-    background.submit(lambda: told.append("late"))
-    assert told == [] and not background.busy and not ours()
+    queue.submit(lambda: told.append("late"))
+    assert told == [] and not queue.busy and not ours()
 
 
 def test_a_viewer_leaves_no_thread_behind(qtbot, qapp, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The relay between a generator of events and the window: every end, and what lies between."""
+"""The runner between a generator of events and the window: every end, and what lies between."""
 
 import gc
 import threading
@@ -34,17 +34,17 @@ class Record:
 
 
 @pytest.fixture
-def relay(qapp):
-    relay = JobRunner()
-    yield relay
-    relay.close()
+def runner(qapp):
+    runner = JobRunner()
+    yield runner
+    runner.close()
 
 
-def run(qtbot, relay, job):
+def run(qtbot, runner, job):
     record = Record()
-    relay.start(job, **record.calls())
+    runner.start(job, **record.calls())
     qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
-    assert not relay.running
+    assert not runner.running
     return record
 
 
@@ -52,7 +52,7 @@ def batch(number, loss=None):
     return BatchEnd(1, number, loss, 0.5, 1.0, 1.0)
 
 
-def test_events_arrive_in_order_in_the_window_thread(qtbot, relay):
+def test_events_arrive_in_order_in_the_window_thread(qtbot, runner):
     worker_threads = []
 
     def job():
@@ -61,7 +61,7 @@ def test_events_arrive_in_order_in_the_window_thread(qtbot, relay):
         yield "b"
         return 7
 
-    record = run(qtbot, relay, job)
+    record = run(qtbot, runner, job)
     assert record.events == ["a", "b"]
     assert record.ends == [("done", 7)]
     assert record.threads == {threading.main_thread()}
@@ -69,28 +69,28 @@ def test_events_arrive_in_order_in_the_window_thread(qtbot, relay):
 
 
 @pytest.mark.parametrize("error", [ValueError("bad value"), RuntimeError("torch says no")])
-def test_any_error_ends_as_failed_and_the_relay_is_free_again(qtbot, relay, error):
+def test_any_error_ends_as_failed_and_the_runner_is_free_again(qtbot, runner, error):
     def job():
         yield "a"
         raise error
 
-    record = run(qtbot, relay, job)
+    record = run(qtbot, runner, job)
     assert record.ends == [("failed", error)]
-    assert run(qtbot, relay, lambda: iter_of("again")).ends == [("done", None)]
+    assert run(qtbot, runner, lambda: iter_of("again")).ends == [("done", None)]
 
 
 def iter_of(*events):
     yield from events
 
 
-def test_an_error_before_the_first_event_is_reported(qtbot, relay):
+def test_an_error_before_the_first_event_is_reported(qtbot, runner):
     def job():
         raise ImportError("no torch")
 
-    assert run(qtbot, relay, job).ends[0][0] == "failed"
+    assert run(qtbot, runner, job).ends[0][0] == "failed"
 
 
-def test_stop_closes_the_generator_in_its_own_thread(qtbot, relay):
+def test_stop_closes_the_generator_in_its_own_thread(qtbot, runner):
     closed = []
 
     def job():
@@ -102,16 +102,16 @@ def test_stop_closes_the_generator_in_its_own_thread(qtbot, relay):
             closed.append(started is threading.current_thread())
 
     record = Record()
-    relay.start(job, **record.calls())
+    runner.start(job, **record.calls())
     qtbot.waitUntil(lambda: bool(record.events), timeout=5000)
-    relay.stop()
-    assert relay.stopping
+    runner.stop()
+    assert runner.stopping
     qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
     assert record.ends == [("stopped", None)]
     assert closed == [True]
 
 
-def test_close_waits_and_calls_nothing(qtbot, relay):
+def test_close_waits_and_calls_nothing(qtbot, runner):
     closed = []
 
     def job():
@@ -122,15 +122,15 @@ def test_close_waits_and_calls_nothing(qtbot, relay):
             closed.append(True)
 
     record = Record()
-    relay.start(job, **record.calls())
+    runner.start(job, **record.calls())
     qtbot.waitUntil(lambda: bool(record.events), timeout=5000)
-    relay.close()
+    runner.close()
     assert closed == [True]
-    qtbot.waitUntil(lambda: not relay.running, timeout=5000)
+    qtbot.waitUntil(lambda: not runner.running, timeout=5000)
     assert record.ends == []
 
 
-def test_batches_are_merged_but_the_loss_and_the_epochs_are_kept(qtbot, relay):
+def test_batches_are_merged_but_the_loss_and_the_epochs_are_kept(qtbot, runner):
     epoch = EpochEnd(1, 0.5, None, None, None, 1e-3, 1.0, 1.0, True)
     release = threading.Event()
 
@@ -143,7 +143,7 @@ def test_batches_are_merged_but_the_loss_and_the_epochs_are_kept(qtbot, relay):
         yield batch(500, 0.4)
 
     record = Record()
-    relay.start(job, **record.calls())
+    runner.start(job, **record.calls())
     assert release.wait(5)  # the window has not looked yet: all of it waits in the queue
     qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
     batches = [event for event in record.events if isinstance(event, BatchEnd)]
@@ -151,14 +151,14 @@ def test_batches_are_merged_but_the_loss_and_the_epochs_are_kept(qtbot, relay):
     assert epoch in record.events
 
 
-def test_only_the_last_of_waiting_previews_is_shown(qtbot, relay):
+def test_only_the_last_of_waiting_previews_is_shown(qtbot, runner):
     blank = np.zeros((2, 2), np.float32)
-    record = run(qtbot, relay, lambda: iter_of(*(Preview(blank, blank, n) for n in range(9))))
+    record = run(qtbot, runner, lambda: iter_of(*(Preview(blank, blank, n) for n in range(9))))
     assert [event.epoch for event in record.events][-1] == 8
     assert len(record.events) < 9
 
 
-def test_whole_frames_wait_for_the_window(qtbot, relay):
+def test_whole_frames_wait_for_the_window(qtbot, runner):
     made, ahead = [], []
     blank = np.zeros((2, 2), np.float32)
     crowded = threading.Event()
@@ -177,14 +177,14 @@ def test_whole_frames_wait_for_the_window(qtbot, relay):
         ahead.append(len(made) - event.number)
         record.events.append(event)
 
-    relay.start(job, **{**calls, "on_event": take})
+    runner.start(job, **{**calls, "on_event": take})
     assert crowded.wait(5)  # and the window has not looked yet
     qtbot.waitUntil(lambda: bool(record.ends), timeout=10000)
     assert [event.number for event in record.events] == list(range(40))
     assert max(ahead) <= 20
 
 
-def test_a_second_job_is_refused_while_one_runs(qtbot, relay):
+def test_a_second_job_is_refused_while_one_runs(qtbot, runner):
     release = threading.Event()
 
     def job():
@@ -192,9 +192,9 @@ def test_a_second_job_is_refused_while_one_runs(qtbot, relay):
         release.wait(5)
 
     record = Record()
-    relay.start(job, **record.calls())
+    runner.start(job, **record.calls())
     with pytest.raises(ValueError, match="still running"):
-        relay.start(job)
+        runner.start(job)
     release.set()
     qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
 
@@ -205,7 +205,7 @@ def counting(asked):
         yield len(asked)
 
 
-def test_a_paused_job_is_asked_for_nothing_and_goes_on_where_it_was(qtbot, relay):
+def test_a_paused_job_is_asked_for_nothing_and_goes_on_where_it_was(qtbot, runner):
     asked, gate = [], threading.Semaphore(3)
 
     def job():
@@ -214,24 +214,24 @@ def test_a_paused_job_is_asked_for_nothing_and_goes_on_where_it_was(qtbot, relay
             yield event
 
     record = Record()
-    relay.start(job, **record.calls())
+    runner.start(job, **record.calls())
     qtbot.waitUntil(lambda: len(record.events) == 3 and len(asked) == 4, timeout=5000)
-    relay.pause()  # the job now waits for the fourth event
-    assert relay.paused and relay.running
+    runner.set_paused(True)  # the job now waits for the fourth event
+    assert runner.paused and runner.running
     gate.release(10)
     qtbot.waitUntil(lambda: len(record.events) == 4, timeout=5000)
     assert len(asked) == 4
-    relay.unpause()
-    assert not relay.paused
+    runner.set_paused(False)
+    assert not runner.paused
     qtbot.waitUntil(lambda: len(record.events) == 13, timeout=5000)
     gate.release()
-    relay.stop()
+    runner.stop()
     qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
     assert record.events[:13] == list(range(1, 14))
 
 
 @pytest.mark.parametrize("end", ["stop", "close"])
-def test_a_paused_job_stops_and_closes(qtbot, relay, end):
+def test_a_paused_job_stops_and_closes(qtbot, runner, end):
     closed, asked = [], []
 
     def job():
@@ -241,18 +241,18 @@ def test_a_paused_job_stops_and_closes(qtbot, relay, end):
             closed.append(True)
 
     record = Record()
-    relay.start(job, **record.calls())
-    relay.pause()
-    getattr(relay, end)()
-    qtbot.waitUntil(lambda: not relay.running, timeout=5000)
+    runner.start(job, **record.calls())
+    runner.set_paused(True)
+    getattr(runner, end)()
+    qtbot.waitUntil(lambda: not runner.running, timeout=5000)
     assert closed == [True] or not asked  # closed where it had begun
     assert record.ends == ([("stopped", None)] if end == "stop" else [])
-    assert not relay.paused
-    relay.pause()  # without a job: nothing
-    assert not relay.paused
+    assert not runner.paused
+    runner.set_paused(True)  # without a job: nothing
+    assert not runner.paused
 
 
-def test_a_resting_job_keeps_no_thread_from_others(qtbot, relay):
+def test_a_resting_job_keeps_no_thread_from_others(qtbot, runner):
     """Nor does it matter how many jobs of others fill Qt's own pool."""
     pool, release = QThreadPool.globalInstance(), threading.Event()
     others = [QRunnable.create(lambda: release.wait(10)) for _ in range(pool.maxThreadCount() + 1)]
@@ -262,8 +262,8 @@ def test_a_resting_job_keeps_no_thread_from_others(qtbot, relay):
     try:
         for one in resting:
             one.start(lambda: counting([]))
-            one.pause()
-        assert run(qtbot, relay, lambda: iter_of("a")).ends == [("done", None)]
+            one.set_paused(True)
+        assert run(qtbot, runner, lambda: iter_of("a")).ends == [("done", None)]
     finally:
         release.set()
         for one in resting:
@@ -271,7 +271,7 @@ def test_a_resting_job_keeps_no_thread_from_others(qtbot, relay):
         pool.waitForDone()
 
 
-def test_nothing_of_a_job_outlives_it(qtbot, viewer, relay):
+def test_nothing_of_a_job_outlives_it(qtbot, viewer, runner):
     class Payload:
         pass
 
@@ -284,7 +284,7 @@ def test_nothing_of_a_job_outlives_it(qtbot, viewer, relay):
             return payload
 
         record = Record()
-        relay.start(job, **record.calls(), title=title)
+        runner.start(job, **record.calls(), title=title)
         qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
         assert record.ends[0][0] == "done"
         return kept
@@ -294,7 +294,7 @@ def test_nothing_of_a_job_outlives_it(qtbot, viewer, relay):
     assert [payload() for payload in kept] == [None, None]
 
 
-def test_napari_lists_a_job_by_its_title_until_it_ends(qtbot, viewer, relay):
+def test_napari_lists_a_job_by_its_title_until_it_ends(qtbot, viewer, runner):
     release = threading.Event()
 
     def job():
@@ -305,12 +305,12 @@ def test_napari_lists_a_job_by_its_title_until_it_ends(qtbot, viewer, relay):
         return list(viewer_of(viewer).window._task_status_manager.get_status())
 
     record = Record()
-    relay.start(job, **record.calls(), title="Training on movie")
+    runner.start(job, **record.calls(), title="Training on movie")
     assert any("Training on movie" in line for line in listed())
     release.set()
     qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
     assert not listed()
-    relay.start(lambda: counting([]))  # without a title
+    runner.start(lambda: counting([]))  # without a title
     assert not listed()
 
 
@@ -318,7 +318,7 @@ def viewer_of(proxy):
     return proxy.__wrapped__
 
 
-def test_a_slot_that_raises_loses_no_other_event(qtbot, relay):
+def test_a_slot_that_raises_loses_no_other_event(qtbot, runner):
     seen = []
 
     def take(event):
@@ -328,13 +328,13 @@ def test_a_slot_that_raises_loses_no_other_event(qtbot, relay):
 
     record = Record()
     with qtbot.captureExceptions() as raised:
-        relay.start(lambda: iter_of("a", "b", "c"), **{**record.calls(), "on_event": take})
+        runner.start(lambda: iter_of("a", "b", "c"), **{**record.calls(), "on_event": take})
         qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
     assert seen == ["a", "c"] and record.ends == [("done", None)]
     assert [str(error) for _, error, _ in raised] == ["a bad slot"]
 
 
-def test_closing_says_so_while_it_waits_for_a_long_step(qtbot, relay):
+def test_closing_says_so_while_it_waits_for_a_long_step(qtbot, runner):
     said, begun = threading.Event(), threading.Event()
 
     def job():
@@ -342,16 +342,16 @@ def test_closing_says_so_while_it_waits_for_a_long_step(qtbot, relay):
         said.wait(10)  # the step ends when the word was said
         yield "a"
 
-    relay.on_wait = said.set
-    relay.start(job)
+    runner.on_wait = said.set
+    runner.start(job)
     assert begun.wait(5)
-    relay.close()
+    runner.close()
     assert said.is_set()
 
 
 @pytest.mark.parametrize("touch", ["name", "data", "visible"])
 def test_a_layer_touched_from_a_job_is_noticed_by_every_test(
-    qtbot, relay, touched_elsewhere, touch
+    qtbot, runner, touched_elsewhere, touch
 ):
     layer = ViewerModel().add_image(np.zeros((4, 4)))
     values = {"name": "other", "data": layer.data + 1, "visible": False}
@@ -360,6 +360,6 @@ def test_a_layer_touched_from_a_job_is_noticed_by_every_test(
         setattr(layer, touch, values[touch])
         yield "a"
 
-    assert run(qtbot, relay, job).ends == [("done", None)]
+    assert run(qtbot, runner, job).ends == [("done", None)]
     assert touched_elsewhere and all("napari-jnet job" in told for told in touched_elsewhere)
     touched_elsewhere.clear()
