@@ -62,8 +62,8 @@ class TinyWindow(mw.Container):
         self.run_folder = mw.FileEdit(mode="d", label="Run folder", value="tiny-run")
         self.minutes = mw.FloatSpinBox(value=2.0, min=0.01, max=600.0, step=1.0, label="Minutes")
         self.progress = mw.ProgressBar(max=1000, label="Progress")
-        self.status = mw.Label(value="Choose an image and its labels.")
-        self.status.native.setWordWrap(True)
+        self.status = mw.TextEdit(label="Status", value="Choose an image and its labels.")
+        self.status.read_only = True
         self.open_button = mw.PushButton(text="Open stack")
         self.train_button = mw.PushButton(text="Train")
         self.predict_button = mw.PushButton(text="Predict all frames")
