@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from napari_jnet.plugin.virtual_screen import has_screen, run_on_virtual_screen
+from napari_jnet.cli.demo import has_screen, run_on_virtual_screen
 
 HELD_OUT = (6, 7, 14)  # gold frames of sequence 02
 ASKED = {"seg": 0.65, "scribbles_iou": 0.75, "p99_ms": 50.0, "max_ms": 300.0, "lost_after_s": 3.0}

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_jnet.plugin.virtual_screen import has_screen, run_on_virtual_screen
+from napari_jnet.cli.demo import has_screen, run_on_virtual_screen
 
 TICK_MS = 10
 

@@ -26,7 +26,7 @@ FLOORS = (
     {"cli"},
 )
 WINDOW_FLOORS = (
-    {"frames", "jobs.torch_loading", "ui.theme", "virtual_screen"},
+    {"frames", "jobs.torch_loading", "ui.theme"},
     {"workspace", "jobs.runner"},
     {"command", "layers"},
     {"guidance", "ui"},

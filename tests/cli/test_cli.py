@@ -325,22 +325,6 @@ def test_a_demo_without_napari_says_how_to_get_it(monkeypatch, tmp_path, capsys)
     assert 'pip install "napari-jnet[all]"' in capsys.readouterr().err
 
 
-def test_the_demo_is_a_program_of_its_own(monkeypatch, tmp_path):
-    module = import_module("napari_jnet.cli.demo")
-
-    called = []
-
-    def start(command, check):
-        called.append(command)
-        return subprocess.CompletedProcess(command, 7)
-
-    monkeypatch.setattr(module, "find_spec", lambda name: object())
-    monkeypatch.setattr(module.subprocess, "run", start)
-    assert call("demo", "--output", tmp_path, "--minutes", "0.5", "--no-window") == 7
-    words = ["--output", str(tmp_path), "--minutes", "0.5", "--no-window"]
-    assert called == [[sys.executable, "-m", "napari_jnet.plugin.demo", *words]]
-
-
 @pytest.mark.parametrize(
     "error",
     [
