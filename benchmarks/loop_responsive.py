@@ -81,7 +81,7 @@ def slide(person: Person) -> dict[str, float]:
     def note(_event: Any) -> None:
         renewed.append(time.perf_counter())
 
-    cells = person.workspace.results.cells
+    cells = person.workspace.prediction.cells
     cells.events.set_data.connect(note)
     for move in range(MOVES):
         renewed.clear()

@@ -131,7 +131,7 @@ def evaluate(person: Person, data: Path, number: int) -> None:
     lies = placement(person.workspace.image)
     layer = person.viewer.add_labels(truth, name="truth", visible=False, **lies)
     page = person.go("evaluate")
-    page.set_result(person.workspace.results.cells)
+    page.set_result(person.workspace.prediction.cells)
     page.set_truth(layer)
     ends: list[str] = []
     page.finished.connect(ends.append)

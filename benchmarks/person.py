@@ -118,7 +118,7 @@ class Person:
 
     def position(self, number: int) -> int:
         """Return where along the stack a frame is."""
-        return list(self.workspace.book.numbers).index(number)
+        return list(self.workspace.frames.numbers).index(number)
 
     # annotate
 
@@ -205,7 +205,7 @@ class Person:
         page.finished.disconnect(ends.append)
         if ends != ["done"]:
             raise RuntimeError(f"Predict ended as {ends}: {page.message.text}")
-        return np.asarray(self.workspace.results.cells.data[self.position(number)])
+        return np.asarray(self.workspace.prediction.cells.data[self.position(number)])
 
     def adopt(self, number: int) -> None:
         """Press Use as annotation."""
@@ -219,7 +219,7 @@ class Person:
         self.to_frame(number)
         self.viewer.layers.selection.active = self.annotation
         self.press("Move")
-        if self.workspace.results.segmentation.visible:
+        if self.workspace.prediction.segmentation.visible:
             self.hand.key("o", SHIFT)  # the prediction lies over what is corrected
         before = agreement(self.frame(number), truth)
         done = {

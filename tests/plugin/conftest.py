@@ -72,9 +72,9 @@ def touched_elsewhere(monkeypatch):
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
+def viewer(make_napari_viewer):
     """Return a viewer with an image "movie" and labels "truth", in 3 µm pixels."""
-    viewer = make_napari_viewer_proxy()
+    viewer = make_napari_viewer()
     images, labels = discs()
     lies = {"scale": (1, 3, 3), "units": ("s", "um", "um"), "axis_labels": ("t", "y", "x")}
     viewer.add_image(images, name="movie", **lies)

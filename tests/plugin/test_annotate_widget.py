@@ -101,8 +101,8 @@ def test_the_first_stroke_answers_what_was_said_of_the_new_labels(viewer, widget
     assert widget.message.text == "Copied."
 
 
-def test_without_an_image_the_button_says_so(qtbot, make_napari_viewer_proxy):
-    viewer = make_napari_viewer_proxy()
+def test_without_an_image_the_button_says_so(qtbot, make_napari_viewer):
+    viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Annotate")
     click(qtbot, widget.new_button)
     assert widget.message.is_error
@@ -461,7 +461,7 @@ def test_changing_the_kind_says_what_it_means_and_paints_nothing(viewer, widget)
     before = layer.data.copy()
     widget.kind_combo.setCurrentIndex(2)
     widget.kind_combo.activated.emit(2)
-    assert open_workspace(viewer).book.kind == "scribbles"
+    assert open_workspace(viewer).frames.kind == "scribbles"
     assert "1 is background" in widget.message.text
     np.testing.assert_array_equal(layer.data, before)
     assert widget.classes.isVisibleTo(widget)
@@ -478,10 +478,10 @@ def test_classes_are_named_coloured_and_chosen_in_their_table(qtbot, viewer, wid
     click(qtbot, widget.classes.add_button)
     assert layer.selected_label == 2
     table.item(2, 2).setText("edge")
-    assert open_workspace(viewer).book.legend[2][0] == "edge"
+    assert open_workspace(viewer).frames.legend[2][0] == "edge"
     monkeypatch.setattr(QColorDialog, "getColor", lambda colour, *_: type(colour)("#123456"))
     table.cellDoubleClicked.emit(2, 1)
-    assert open_workspace(viewer).book.legend[2] == ("edge", "#123456")
+    assert open_workspace(viewer).frames.legend[2] == ("edge", "#123456")
     table.item(2, 2).setText("cell")
     assert "'cell' is there twice" in widget.message.text
     assert table.item(2, 2).text() == "edge"
@@ -499,7 +499,7 @@ def test_only_classes_that_are_not_painted_are_removed(qtbot, viewer, widget):
         widget.classes.add()
     paint(layer, 1, 4)
     click(qtbot, widget.classes.remove_button)
-    assert len(open_workspace(viewer).book.legend) == 5
+    assert len(open_workspace(viewer).frames.legend) == 5
     assert widget.classes.table.item(0, 2).text() == "background"
     assert not widget.classes.table.item(0, 2).flags() & Qt.ItemIsEditable
     layer.undo()
@@ -523,10 +523,10 @@ def test_the_table_follows_strokes_roles_scores_and_the_slider(qtbot, viewer, wi
     assert texts(model, 1)[PAINTED] == "2"
     layer.undo()
     qtbot.waitUntil(lambda: texts(model, 1)[PAINTED] == "1")
-    book = open_workspace(viewer).book
+    frames = open_workspace(viewer).frames
     widget.set_role(1, "validation")
-    book.set_scores({1: 0.456})
-    book.set_uncertainty({1: 0.25})
+    frames.set_scores({1: 0.456})
+    frames.set_uncertainty({1: 0.25})
     assert texts(model, 1)[ROLE:] == ["validation ▾", "0.46", "0.25"]
     assert not table.isColumnHidden(SCORE)
     viewer.dims.set_current_step(0, 3)
@@ -548,8 +548,8 @@ def test_the_menu_changes_what_frames_are_used_for(viewer, widget):
         paint(layer, position, 1)
     menu = widget.frames.table.role_menu([0, 2])
     next(a for a in menu.actions() if a.text().startswith("unused")).trigger()
-    book = open_workspace(viewer).book
-    assert [book.role(p) for p in range(4)] == ["unused", "", "unused", ""]
+    frames = open_workspace(viewer).frames
+    assert [frames.role(p) for p in range(4)] == ["unused", "", "unused", ""]
     with pytest.raises(ValueError, match="no frame 77; frames run from 0 to 3"):
         widget.set_role(77, "training")
     with pytest.raises(ValueError, match="'test' is no role"):
@@ -591,7 +591,7 @@ def test_the_table_is_that_of_the_chosen_annotation(viewer, widget):
 def test_next_goes_to_the_least_certain_frame_and_says_why(qtbot, viewer, widget):
     layer = widget.new_annotation()
     paint(layer, 0, 1)
-    open_workspace(viewer).book.set_uncertainty({1: 0.1, 2: 0.4, 3: 0.2})
+    open_workspace(viewer).frames.set_uncertainty({1: 0.1, 2: 0.4, 3: 0.2})
     click(qtbot, widget.frames.next_button)
     assert viewer.dims.current_step[0] == 2
     assert widget.message.text == "t002: least certain. 1 of 4 frames are annotated."
@@ -628,7 +628,7 @@ def test_without_a_choice_of_meaning_the_new_labels_are_cells(viewer, widget):
     widget.kind_combo.setCurrentIndex(-1)
     widget.new_button.click()
     assert not widget.message.is_error
-    assert open_workspace(viewer).book.kind is LabelKind.INSTANCES
+    assert open_workspace(viewer).frames.kind is LabelKind.INSTANCES
     assert viewer.layers["annotation"].mode == "paint"
 
 

@@ -46,15 +46,15 @@ def test_a_new_annotation_lies_on_its_image_and_is_ready_to_paint(viewer):
     assert new_annotation(state, "scribbles").name != layer.name
 
 
-def test_a_colour_image_gets_labels_without_colours(make_napari_viewer_proxy):
-    viewer = make_napari_viewer_proxy()
+def test_a_colour_image_gets_labels_without_colours(make_napari_viewer):
+    viewer = make_napari_viewer()
     viewer.add_image(np.zeros((3, 16, 16, 3), np.uint8), rgb=True)
     assert new_annotation(open_workspace(viewer)).data.shape == (3, 16, 16)
 
 
-def test_without_an_image_there_is_nothing_to_annotate(make_napari_viewer_proxy):
+def test_without_an_image_there_is_nothing_to_annotate(make_napari_viewer):
     with pytest.raises(ValueError, match="no image to annotate; open one"):
-        new_annotation(open_workspace(make_napari_viewer_proxy()))
+        new_annotation(open_workspace(make_napari_viewer()))
 
 
 def test_labels_that_no_memory_holds_are_refused_in_words():

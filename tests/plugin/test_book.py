@@ -1,4 +1,4 @@
-"""The frame book: what is painted where, told at once and told right."""
+"""The frame table: what is painted where, told at once and told right."""
 
 import threading
 
@@ -14,10 +14,10 @@ from napari_jnet.plugin.open_workspace import open_workspace
 
 @pytest.fixture
 def painted(viewer):
-    """Return a viewer, an empty annotation in it, and the book."""
+    """Return a viewer, an empty annotation in it, and the frames."""
     del viewer.layers["truth"]
     layer = viewer.add_labels(np.zeros((4, 64, 64), np.int32), name="annotation")
-    return viewer, layer, open_workspace(viewer).book
+    return viewer, layer, open_workspace(viewer).frames
 
 
 def heard(signal):
@@ -43,103 +43,103 @@ def test_far_apart_labels_are_counted_too():
 
 
 def test_facts_follow_strokes_and_their_kind(painted):
-    _, layer, book = painted
-    edited = heard(book.edited)
-    assert book.annotated == ()
+    _, layer, frames = painted
+    edited = heard(frames.edited)
+    assert frames.annotated == ()
     layer.data_setitem((np.full(6, 2), np.arange(6), np.arange(6)), np.array([1, 1, 2, 2, 2, -1]))
     assert edited == [(2,)]
-    facts = book.facts(2)
+    facts = frames.info(2)
     assert (facts.objects, facts.unknown, facts.pixels) == (2, 1, (4096 - 6, 5))
     assert facts.annotated
-    assert book.annotated == (2,)
-    book.set_kind("scribbles")
-    facts = book.facts(2)
+    assert frames.annotated == (2,)
+    frames.set_kind("scribbles")
+    facts = frames.info(2)
     assert (facts.objects, facts.pixels, facts.unknown) == (0, (2, 3), 4096 - 5)
-    book.set_kind("classes")
-    assert book.facts(2).pixels == (4096 - 6, 2, 3)
+    frames.set_kind("classes")
+    assert frames.info(2).pixels == (4096 - 6, 2, 3)
     assert layer.metadata["napari-jnet"]["kind"] == "classes"
     with pytest.raises(ValueError, match="nuclei"):
-        book.set_kind("nuclei")
+        frames.set_kind("nuclei")
 
 
 def test_only_unknown_pixels_are_nothing_to_learn_from(painted):
-    _, layer, book = painted
-    book.set_kind(LabelKind.SCRIBBLES)
+    _, layer, frames = painted
+    frames.set_kind(LabelKind.SCRIBBLES)
     layer.data_setitem((np.array([1]), np.array([3]), np.array([3])), UNKNOWN)
-    assert not book.facts(1).annotated
-    assert book.annotated == ()
+    assert not frames.info(1).annotated
+    assert frames.annotated == ()
 
 
 def test_undo_in_a_frame_out_of_sight_is_seen(painted):
-    viewer, layer, book = painted
+    viewer, layer, frames = painted
     layer.paint((1, 20, 20), 1)
-    assert book.annotated == (1,)
-    book.wait()
+    assert frames.annotated == (1,)
+    frames.wait()
     viewer.dims.set_point(0, 3)
-    edited = heard(book.edited)
+    edited = heard(frames.edited)
     layer.undo()
-    book.wait()
+    frames.wait()
     assert edited == [(1,)]
-    assert book.annotated == ()
+    assert frames.annotated == ()
     layer.redo()
-    book.wait()
-    assert book.annotated == (1,)
+    frames.wait()
+    assert frames.annotated == (1,)
 
 
 def test_moving_the_slider_changes_nothing(painted):
-    viewer, layer, book = painted
+    viewer, layer, frames = painted
     layer.paint((1, 20, 20), 1)
-    edited = heard(book.edited)
+    edited = heard(frames.edited)
     for position in (0, 1, 2, 1, 3):
         viewer.dims.set_point(0, position)
-    book.wait()
+    frames.wait()
     assert edited == []
 
 
 def test_replaced_pixels_are_told_where_they_differ(painted):
-    _, layer, book = painted
+    _, layer, frames = painted
     layer.paint((1, 20, 20), 1)
     new = layer.data.copy()
     new[3, :2] = 4
-    edited = heard(book.edited)
+    edited = heard(frames.edited)
     layer.data = new
-    book.wait()
+    frames.wait()
     assert {p for told in edited for p in told} == {3}
-    assert book.annotated == (1, 3)
+    assert frames.annotated == (1, 3)
 
 
 def test_scores_and_roles_are_facts(painted):
-    viewer, layer, book = painted
-    changed = heard(book.changed)
-    book.set_scores({1: 0.75}, name="AP50")
-    book.set_uncertainty({1: 0.25, 2: 0.5})
-    book.set_role(1, "validation")
+    viewer, layer, frames = painted
+    changed = heard(frames.changed)
+    frames.set_scores({1: 0.75}, name="AP50")
+    frames.set_uncertainty({1: 0.25, 2: 0.5})
+    frames.set_role(1, "validation")
     assert changed == [(1,), (1, 2), (1,)]
-    facts = book.facts(1)
+    facts = frames.info(1)
     assert (facts.score, facts.score_name, facts.uncertainty) == (0.75, "AP50", 0.25)
     assert facts.role == "validation"
     other = viewer.add_labels(np.zeros((4, 64, 64), np.int32), name="other")
-    assert book.layer is not layer
-    assert book.facts(1).score == 0.75, "scores belong to the image"
-    assert book.role(1) == "", "roles belong to the annotation"
+    assert frames.layer is not layer
+    assert frames.info(1).score == 0.75, "scores belong to the image"
+    assert frames.role(1) == "", "roles belong to the annotation"
     viewer.layers.remove(other)
-    assert book.role(1) == "validation"
+    assert frames.role(1) == "validation"
     with pytest.raises(ValueError, match="spectator"):
-        book.set_role(1, "spectator")
+        frames.set_role(1, "spectator")
     with pytest.raises(ValueError, match="4 frames"):
-        book.set_role(4, "training")
+        frames.set_role(4, "training")
 
 
 def test_numbers_are_those_of_the_files(viewer):
-    book = open_workspace(viewer).book
-    assert book.numbers == (0, 1, 2, 3)
+    frames = open_workspace(viewer).frames
+    assert frames.numbers == (0, 1, 2, 3)
     viewer.layers["movie"].metadata["napari-jnet"] = {"frame_numbers": [2, 5, 9, 21]}
-    assert book.facts(3) == FrameInfo(
+    assert frames.info(3) == FrameInfo(
         position=3,
         number=21,
         annotated=True,
         objects=5,
-        pixels=book.facts(3).pixels,
+        pixels=frames.info(3).pixels,
         size=64 * 64,
     )
 
@@ -162,22 +162,22 @@ def test_labels_on_disk_are_read_outside_the_window_and_partial_frames_known(vie
         metadata={"napari-jnet": {"kind": "instances", "partial": [3]}},
     )
     threads.clear()
-    book = open_workspace(viewer).book
-    assert book.layer is layer.__wrapped__
-    book.wait()
-    assert book.annotated == (1, 3)
+    frames = open_workspace(viewer).frames
+    assert frames.layer is layer
+    frames.wait()
+    assert frames.annotated == (1, 3)
     assert threading.main_thread() not in threads
-    assert book.facts(3).pixels == (0, 4096)
-    assert book.is_partial(3)
+    assert frames.info(3).pixels == (0, 4096)
+    assert frames.is_partial(3)
 
 
-def test_without_layers_there_is_an_empty_book(make_napari_viewer_proxy):
-    viewer = make_napari_viewer_proxy()
-    book = open_workspace(viewer).book
-    assert book
-    assert (len(book), book.annotated, book.legend) == (0, (), ())
+def test_without_layers_there_is_an_empty_book(make_napari_viewer):
+    viewer = make_napari_viewer()
+    frames = open_workspace(viewer).frames
+    assert frames
+    assert (len(frames), frames.annotated, frames.legend) == (0, (), ())
     with pytest.raises(ValueError, match="New annotation"):
-        book.set_kind("classes")
+        frames.set_kind("classes")
     viewer.add_image(np.zeros((5, 8, 8), np.uint8))
-    assert len(book) == 5
-    assert book.facts(4).number == 4
+    assert len(frames) == 5
+    assert frames.info(4).number == 4

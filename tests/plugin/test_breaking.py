@@ -62,8 +62,8 @@ def test_other_labels_put_into_the_layer_leave_what_was_painted_in_its_project(
     layer.data_setitem((np.array([3]), np.array([20]), np.array([21])), 9)
     layer.data = np.ones(shape, np.int32)
     more_epochs(qtbot, widget)  # it goes on with the frames that it has
-    state.book.wait()
-    assert state.book.annotated == tuple(range(1 if len(shape) == 2 else shape[0]))
+    state.frames.wait()
+    assert state.frames.annotated == tuple(range(1 if len(shape) == 2 else shape[0]))
     assert any("pixels" in problem.text for problem in widget.checks.now())
     layer.data_setitem(tuple(np.array([n]) for n in (0, 10, 10)[-len(shape) :]), 5)
     assert state.saving.failed
@@ -90,7 +90,7 @@ def test_labels_that_fit_again_get_a_project_of_their_own(viewer):
 
 
 def test_a_folder_whose_first_image_is_truncated_is_refused_in_words(
-    qtbot, make_napari_viewer_proxy, tmp_path
+    qtbot, make_napari_viewer, tmp_path
 ):
     tifffile = pytest.importorskip("tifffile")
     for number in range(3):
@@ -98,7 +98,7 @@ def test_a_folder_whose_first_image_is_truncated_is_refused_in_words(
     first = tmp_path / "t000.tif"
     whole = first.read_bytes()
     first.write_bytes(whole[: len(whole) // 2])
-    viewer = make_napari_viewer_proxy()
+    viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Load stack")
     widget.set_path(tmp_path)
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
@@ -146,11 +146,11 @@ def test_what_ends_with_a_widget_ends_though_qt_deleted_some_of_it():
 
 
 def test_why_loading_failed_stays_when_the_path_was_looked_at_meanwhile(
-    qtbot, make_napari_viewer_proxy, tmp_path
+    qtbot, make_napari_viewer, tmp_path
 ):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "t000.tif", np.ones((64, 64), np.uint8))
-    viewer = make_napari_viewer_proxy()
+    viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Load stack")
     widget.set_path(tmp_path)
     widget.show_error(ValueError("labels/t001.tif is damaged."))  # as if Load had been quicker

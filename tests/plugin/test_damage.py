@@ -45,21 +45,19 @@ def opened(viewer, movie):
     return state
 
 
-def test_a_damaged_frame_is_said_and_the_others_come_back(
-    make_napari_viewer_proxy, painted, projects
-):
+def test_a_damaged_frame_is_said_and_the_others_come_back(make_napari_viewer, painted, projects):
     project, movie = painted
     file = project.path / "annotations" / "t002.tif"
     broken = file.read_bytes()[:100]
     file.write_bytes(broken)
-    viewer = make_napari_viewer_proxy()
+    viewer = make_napari_viewer()
     state = opened(viewer, movie)
     load = LoadWidget(viewer)
     go_on(state)
     state.autosave.wait()
     layer = state.annotation
     assert [p for p in range(4) if layer.data[p].any()] == [0, 3]
-    assert str(file) in state.trouble
+    assert str(file) in state.problem
     assert "paint the frame anew" in load.trouble.text.text()
     assert not load.trouble.isHidden()
     load.trouble.seen()
@@ -78,12 +76,10 @@ def test_a_damaged_frame_is_said_and_the_others_come_back(
     assert [path.name for path in projects.iterdir()] == [project.path.name]
 
 
-def test_a_project_with_a_damaged_frame_is_loaded_by_its_path(
-    qtbot, make_napari_viewer_proxy, painted
-):
+def test_a_project_with_a_damaged_frame_is_loaded_by_its_path(qtbot, make_napari_viewer, painted):
     project, _ = painted
     (project.path / "annotations" / "t003.tif").write_bytes(b"")
-    viewer = make_napari_viewer_proxy()
+    viewer = make_napari_viewer()
     load = LoadWidget(viewer)
     load.set_path(project.path)
     with qtbot.waitSignal(load.finished, timeout=30_000) as end:
@@ -92,34 +88,32 @@ def test_a_project_with_a_damaged_frame_is_loaded_by_its_path(
     state = open_workspace(viewer)
     state.autosave.wait()
     assert state.project.path == project.path
-    assert "t003.tif" in state.trouble
+    assert "t003.tif" in state.problem
 
 
-def test_a_damaged_project_file_costs_nothing_and_is_said(
-    make_napari_viewer_proxy, painted, projects
-):
+def test_a_damaged_project_file_costs_nothing_and_is_said(make_napari_viewer, painted, projects):
     project, movie = painted
     (project.path / "project.json").write_text("")
-    state = opened(make_napari_viewer_proxy(), movie)
-    assert str(project.path / "project.json") in state.trouble
+    state = opened(make_napari_viewer(), movie)
+    assert str(project.path / "project.json") in state.problem
     assert state.offer.path == project.path
     go_on(state)
     state.autosave.wait()
     assert state.project.path == project.path
-    assert state.book.annotated == (0, 2, 3)
+    assert state.frames.annotated == (0, 2, 3)
 
 
-def test_a_lost_project_is_said_when_its_stack_is_opened(make_napari_viewer_proxy, painted):
+def test_a_lost_project_is_said_when_its_stack_is_opened(make_napari_viewer, painted):
     project, movie = painted
     for name in ("project.json", "project.json.bak"):
         (project.path / name).write_text("")
-    state = opened(make_napari_viewer_proxy(), movie)
+    state = opened(make_napari_viewer(), movie)
     assert state.offer is None
-    assert str(project.path) in state.trouble
-    assert "put back a copy" in state.trouble
+    assert str(project.path) in state.problem
+    assert "put back a copy" in state.problem
 
 
-def test_a_project_whose_images_moved_asks_for_them(qtbot, make_napari_viewer_proxy, tmp_path):
+def test_a_project_whose_images_moved_asks_for_them(qtbot, make_napari_viewer, tmp_path):
     old, new, other = tmp_path / "old.tif", tmp_path / "new.tif", tmp_path / "other.tif"
     movie = np.random.default_rng(0).integers(0, 99, (3, 32, 32), np.uint8)
     tifffile.imwrite(old, movie, photometric="minisblack")
@@ -127,7 +121,7 @@ def test_a_project_whose_images_moved_asks_for_them(qtbot, make_napari_viewer_pr
     project = Project.create(tmp_path / "work", open_stack(old), "instances")
     project.write_frame(1, np.ones((32, 32), np.int32))
     old.rename(new)
-    viewer = make_napari_viewer_proxy()
+    viewer = make_napari_viewer()
     load = LoadWidget(viewer)
     load.set_path(project.path)
     for button, path, outcome in (
@@ -149,9 +143,9 @@ def test_a_project_whose_images_moved_asks_for_them(qtbot, make_napari_viewer_pr
     assert Project.open(project.path).stack.path == new
 
 
-def test_going_on_twice_brings_one_annotation(make_napari_viewer_proxy, painted):
+def test_going_on_twice_brings_one_annotation(make_napari_viewer, painted):
     _, movie = painted
-    viewer = make_napari_viewer_proxy()
+    viewer = make_napari_viewer()
     state = opened(viewer, movie)
     load = LoadWidget(viewer)
     load.banner.go_on_button.click()
@@ -162,9 +156,9 @@ def test_going_on_twice_brings_one_annotation(make_napari_viewer_proxy, painted)
     assert not load.message.is_error
 
 
-def test_what_cannot_be_gone_on_with_is_offered_again(make_napari_viewer_proxy, painted):
+def test_what_cannot_be_gone_on_with_is_offered_again(make_napari_viewer, painted):
     project, movie = painted
-    viewer = make_napari_viewer_proxy()
+    viewer = make_napari_viewer()
     state = opened(viewer, movie)
     load = LoadWidget(viewer)
     for name in ("project.json", "project.json.bak"):

@@ -85,12 +85,12 @@ def test_a_frame_marked_as_background_is_annotated_without_cells(work):
     state.viewer.dims.set_point(0, 2)
     assert part.rest_is_background() == 0
     assert "t002 has no cells" in part.words[-1]
-    assert state.book.annotated == (0, 2)
-    facts = state.book.facts(2)
+    assert state.frames.annotated == (0, 2)
+    facts = state.frames.info(2)
     assert facts.annotated and facts.empty and facts.objects == 0
     assert facts.pixels[0] == facts.size and facts.unknown == 0
-    assert state.book.totals.frames == 2
-    assert "without cells" in describe_frame(state.book, facts)
+    assert state.frames.totals.frames == 2
+    assert "without cells" in describe_frame(state.frames, facts)
     assert (what_counts(layer.data[2], LabelKind.INSTANCES, empty=facts.empty) == 2).all()
     frames = {f.name[-4:]: f for f in labels_now(state).frames()}
     assert sorted(frames) == ["t000", "t002"]
@@ -108,22 +108,22 @@ def test_it_is_saved_comes_back_and_is_taken_back(qtbot, work):
     project = saved(state)
     assert project.annotated == (0, 2)
     assert project.empty == {2}
-    assert project.role(2) == state.book.role(2) == "training"
+    assert project.role(2) == state.frames.role(2) == "training"
     assert [frame.labels.any() for frame in project.frames()] == [True, False]
     state.autosave._on_closed()
 
     again = opened()
     go_on(again, project.path)
     again.autosave.wait()
-    assert again.book.annotated == (0, 2)
-    assert again.book.facts(2).empty
+    assert again.frames.annotated == (0, 2)
+    assert again.frames.info(2).empty
     part = part_of(qtbot, again)
     again.viewer.dims.set_point(0, 2)
     part.rest_is_background()
     assert "already" in part.words[-1]
     part.rest_is_unknown()
     assert "not learned from" in part.words[-1]
-    assert again.book.annotated == (0,)
+    assert again.frames.annotated == (0,)
     assert again.autosave.flush()
     assert Project.open(project.path).annotated == (0,)
 
@@ -143,12 +143,12 @@ def test_an_erased_frame_is_what_it_was_before(work):
         if position == 2:
             part.rest_is_background()
         paint(layer, position)
-        assert state.book.facts(position).objects == 1
-        assert not state.book.facts(position).empty
+        assert state.frames.info(position).objects == 1
+        assert not state.frames.info(position).empty
         assert state.autosave.flush()
         paint(layer, position, 0)
     assert state.autosave.flush()
-    assert state.book.annotated == (2,)
+    assert state.frames.annotated == (2,)
     assert state.project.annotated == (2,)
     assert state.project.empty == {2}
 
@@ -166,7 +166,7 @@ def test_unknown_strokes_become_background_and_undo_brings_them_back(work):
 
 def test_scribbles_are_background_by_label(work):
     state, layer, part = work
-    state.book.set_kind(LabelKind.SCRIBBLES)
+    state.frames.set_kind(LabelKind.SCRIBBLES)
     assert part.rest_is_background() == 24 * 32
     project = saved(state)
     assert (project.read_frame(0) == 1).all()
@@ -179,8 +179,8 @@ def test_marks_of_cells_say_nothing_of_scribbles(work):
     state, layer, part = work
     paint(layer, 1)
     part.rest_is_background()
-    state.book.set_kind(LabelKind.SCRIBBLES)
-    assert state.book.annotated == (1,)
+    state.frames.set_kind(LabelKind.SCRIBBLES)
+    assert state.frames.annotated == (1,)
     assert len(labels_now(state).frames()) == 1
 
 
@@ -203,7 +203,7 @@ def test_a_volume_is_marked_as_a_whole_or_not_at_all(qtbot):
 def test_a_single_image(qtbot):
     state, _, part = begun(qtbot, opened((24, 32)))
     part.rest_is_background()
-    assert state.book.facts(0).empty
+    assert state.frames.info(0).empty
     assert state.autosave.flush()
     assert state.project.empty == set(state.project.annotated) != set()
 
@@ -214,10 +214,10 @@ def test_a_training_that_runs_learns_of_it(work):
     feed = FrameFeed(labels_now(state))
     state.viewer.dims.set_point(0, 3)
     part.rest_is_background()
-    feed.put(state.book, [3])
+    feed.put(state.frames, [3])
     assert len(feed.take()) == 2
     part.rest_is_unknown()
-    feed.put(state.book, [3])
+    feed.put(state.frames, [3])
     assert len(feed.take()) == 1
 
 
@@ -260,7 +260,7 @@ def test_other_labels_of_another_size_are_not_marked(work):
     state, layer, part = work
     part.rest_is_background()
     layer.data = np.zeros((5, 24, 32), np.int32)
-    assert not state.book.facts(0).empty
+    assert not state.frames.info(0).empty
     assert state.autosave.flush()
 
 
@@ -269,7 +269,7 @@ def test_frames_that_the_truth_says_are_empty_are_listed_and_saved_with_the_firs
     told = {"napari-jnet": {"kind": "instances", "empty": frozenset({1, 3})}}
     layer = state.viewer.add_labels(np.zeros((4, 24, 32), np.int32), name="gold", metadata=told)
     state.choose("annotation", layer)
-    assert state.book.annotated == (1, 3)
+    assert state.frames.annotated == (1, 3)
     paint(layer, 0)
     project = saved(state)
     assert project.annotated == (0, 1, 3)

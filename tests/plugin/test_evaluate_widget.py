@@ -15,7 +15,7 @@ from napari_jnet.evaluation import ctc
 from napari_jnet.evaluation import rand as isbi
 from napari_jnet.evaluation.errors import ErrorKind
 from napari_jnet.events import FramePrediction
-from napari_jnet.plugin.layers.add import Results
+from napari_jnet.plugin.layers.add import Prediction
 from napari_jnet.plugin.layers.read import image_stack
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.evaluate import EvaluateWidget
@@ -77,7 +77,7 @@ def test_scores_and_errors(qtbot, viewer, widget):
     assert not errors.data[0].any() and not errors.data[3].any()
     assert set(np.unique(errors.data[1])) == {0, 1, 2}
     assert tuple(errors.scale) == (1, 3, 3)
-    facts = open_workspace(viewer).book.facts(1)
+    facts = open_workspace(viewer).frames.info(1)
     assert facts.score == pytest.approx(widget.scores.frames[1].seg)
 
 
@@ -132,14 +132,14 @@ def test_hidden_labels_come_back(qtbot, viewer, widget):
     assert not truth.visible and not found.visible
     viewer.layers.selection.active = truth
     assert truth.visible and not found.visible
-    open_workspace(viewer).step = "annotate"
+    open_workspace(viewer).page = "annotate"
     assert found.visible and not viewer.layers["errors"].visible
-    open_workspace(viewer).step = "evaluate"
+    open_workspace(viewer).page = "evaluate"
     # the next step shows it again, so that it may be hidden though it is selected
     assert [layer.name for layer in viewer.layers if layer.visible] == ["movie", "errors"]
-    open_workspace(viewer).step = "train"
+    open_workspace(viewer).page = "train"
     assert truth.visible and found.visible
-    open_workspace(viewer).step = "evaluate"
+    open_workspace(viewer).page = "evaluate"
     assert not found.visible
     widget.close()
     widget.deleteLater()
@@ -147,9 +147,9 @@ def test_hidden_labels_come_back(qtbot, viewer, widget):
 
 
 def test_frames_by_their_role(qtbot, viewer, widget):
-    book = open_workspace(viewer).book
+    frames = open_workspace(viewer).frames
     for position, role in enumerate(("training", "validation", "unused", "training")):
-        book.set_role(position, role)
+        frames.set_role(position, role)
     evaluate(qtbot, widget)
     assert "Frames 0, 3 are for training" in widget.message.text
     assert [row[-1] for row in widget.score_table.rows] == [
@@ -160,7 +160,7 @@ def test_frames_by_their_role(qtbot, viewer, widget):
         assert evaluate(qtbot, widget) == "done"
         assert [frame.number for frame in widget.scores.frames] == [number]
         assert "training" not in widget.message.text
-    book.set_role(1, "training")
+    frames.set_role(1, "training")
     widget.set_frames("validation")
     assert evaluate(qtbot, widget) == "failed"
     assert "No frame has the role validation" in widget.message.text
@@ -308,10 +308,10 @@ def test_the_cells_of_a_prediction_are_chosen(qtbot, viewer):
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Evaluate")
     assert widget.result_choice.currentText() == "truth"
     image = viewer.layers["movie"]
-    results = Results(viewer, image, image_stack(image), 6.0)
+    results = Prediction(viewer, image, image_stack(image), 6.0)
     results.write(predicted(truth[2], 2), 0.5)
     results.write(predicted(np.zeros((64, 64)), 3), 0.5)
-    state.results = results
+    state.prediction = results
     assert widget.result_choice.currentText() == "cells"
     assert widget.truth_combo.currentText() == "truth"
     assert evaluate(qtbot, widget) == "done"

@@ -54,7 +54,7 @@ def paint(state, *numbers):
             at = (np.full(16, frame), rows.ravel(), columns.ravel())
             with state.annotation.block_history():
                 state.annotation.data_setitem(at, number)
-    state.book.wait()
+    state.frames.wait()
 
 
 def paint_at(state, number, *where):
@@ -112,9 +112,9 @@ def test_what_is_offered_follows_the_labels_and_their_meaning(state, widget, tmp
     paint(state, 1, 2, 3)
     state.set_model(run_folder(tmp_path / "001"), cells, None)
     assert offered(state, widget)
-    state.book.set_kind(LabelKind.CLASSES)
+    state.frames.set_kind(LabelKind.CLASSES)
     assert not offered(state, widget)
-    state.book.set_kind(LabelKind.INSTANCES)
+    state.frames.set_kind(LabelKind.INSTANCES)
     assert offered(state, widget)
     new_annotation(state, LabelKind.SCRIBBLES)
     paint(state, 1, 2, 3)
@@ -170,7 +170,7 @@ def test_pieces_of_a_volume_are_numbered_apart_in_one_step(qapp):
     layer = new_annotation(state)
     paint_at(state, 1, slice(1, 2), slice(0, 3), slice(2, 6), slice(2, 6))
     paint_at(state, 1, slice(1, 2), slice(0, 3), slice(2, 6), slice(10, 13))
-    assert number_pieces_apart(state.book, 1) == 1
+    assert number_pieces_apart(state.frames, 1) == 1
     assert (layer.data[1] == 2).sum() == 3 * 4 * 3
     layer.undo()
     assert layer.data.max() == 1

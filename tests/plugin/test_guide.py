@@ -41,8 +41,8 @@ def settings(monkeypatch):
 
 
 @pytest.fixture
-def workbench(make_napari_viewer_proxy, settings, qtbot):
-    viewer = make_napari_viewer_proxy()
+def workbench(make_napari_viewer, settings, qtbot):
+    viewer = make_napari_viewer()
     widget = Workbench(viewer)
     qtbot.addWidget(widget)
     return widget
@@ -59,9 +59,9 @@ def test_the_guide_opens_until_it_is_closed_and_that_is_remembered(workbench, se
     assert settings == {"show": True}
 
 
-def test_a_guide_closed_once_stays_closed_next_time(make_napari_viewer_proxy, settings, qtbot):
+def test_a_guide_closed_once_stays_closed_next_time(make_napari_viewer, settings, qtbot):
     settings["show"] = False
-    widget = Workbench(make_napari_viewer_proxy())
+    widget = Workbench(make_napari_viewer())
     qtbot.addWidget(widget)
     assert widget.guide.isHidden()
     assert widget.spotlight.button is None

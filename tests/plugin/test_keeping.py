@@ -61,7 +61,7 @@ def test_the_first_stroke_makes_a_project_and_is_saved_by_itself(qtbot, projects
     assert project.path == projects / "movie"
     assert project.annotated == (2,)
     assert np.array_equal(project.read_frame(2), layer.data[2])
-    assert project.role(2) == state.book.role(2) == "training"
+    assert project.role(2) == state.frames.role(2) == "training"
     state.autosave.wait()
     assert np.array_equal(Project.open(project.path).frames()[0].image, state.image.data[2])
 
@@ -89,7 +89,7 @@ def test_labels_that_were_there_are_kept_with_the_first_stroke(viewer):
     assert state.project.annotated == (0, 1, 2, 3)
     for number in range(4):
         assert np.array_equal(state.project.read_frame(number), truth.data[number])
-    roles = [state.book.role(p) for p in range(4)]
+    roles = [state.frames.role(p) for p in range(4)]
     assert roles == ["training", "training", "validation", "training"]
     assert roles == [state.project.role(n) for n in range(4)]
 
@@ -125,7 +125,7 @@ def test_a_role_that_was_chosen_outlives_the_copy(painting):
     state, _ = painting
     results = predicted(state)
     state.viewer.dims.set_point(0, 2)
-    state.book.set_role(2, "unused")
+    state.frames.set_role(2, "unused")
     use_as_annotation(state, results)
     assert state.autosave.flush()
     assert state.project.role(2) == "unused"
@@ -135,11 +135,11 @@ def test_kind_classes_and_roles_are_kept(painting):
     state, layer = painting
     layer.paint((1, 20, 20), 2)
     assert state.autosave.flush()
-    state.book.set_kind(LabelKind.SCRIBBLES)
+    state.frames.set_kind(LabelKind.SCRIBBLES)
     names = (("not painted", "#000000"), ("background", "#0000ff"), ("nucleus", "#ff0000"))
     options = legend_options(names)
     layer.features, layer.colormap = options["features"], options["colormap"]
-    state.book.set_role(1, "unused")
+    state.frames.set_role(1, "unused")
     assert state.autosave.flush()
     kept = Project.open(state.project.path)
     assert kept.kind is LabelKind.SCRIBBLES
@@ -173,9 +173,7 @@ def test_closing_the_window_saves(painting):
     assert not locked_by(project.path)
 
 
-def test_a_window_that_stays_open_keeps_its_project(
-    monkeypatch, make_napari_viewer_proxy, painting
-):
+def test_a_window_that_stays_open_keeps_its_project(monkeypatch, make_napari_viewer, painting):
     state, layer = painting
     layer.paint((2, 20, 20), 3)
     window = state.viewer.window.main_menu.window()
@@ -285,14 +283,14 @@ def test_a_project_on_request(viewer):
     assert asked == [project]
 
 
-def test_going_on_brings_everything_back(make_napari_viewer_proxy, painting, tmp_path):
+def test_going_on_brings_everything_back(make_napari_viewer, painting, tmp_path):
     state, layer = painting
-    state.book.set_kind(LabelKind.CLASSES)
+    state.frames.set_kind(LabelKind.CLASSES)
     layer.colormap = legend_options((("none", "#000000"), ("cell", "#ff8800")))["colormap"]
     layer.features = {"index": [0, 1], "class": ["none", "cell"]}
     layer.paint((2, 20, 20), 1)
     layer.paint((3, 20, 20), UNKNOWN)
-    state.book.set_role(2, "validation")
+    state.frames.set_role(2, "validation")
     assert state.autosave.flush()
     run = state.project.new_run()
     run.mkdir(parents=True)
@@ -303,7 +301,7 @@ def test_going_on_brings_everything_back(make_napari_viewer_proxy, painting, tmp
     path, movie = state.project.path, state.image.data
     state.viewer.close()
 
-    other = make_napari_viewer_proxy()
+    other = make_napari_viewer()
     other.add_image(movie, name="movie")
     again = open_workspace(other)
     again.autosave.wait()
@@ -316,9 +314,9 @@ def test_going_on_brings_everything_back(make_napari_viewer_proxy, painting, tmp
     assert again.project.path == path
     assert np.array_equal(again.annotation.data, layer.data)
     assert again.annotation.data.dtype == np.int32
-    assert again.book.kind is LabelKind.CLASSES
-    assert again.book.legend == (("none", "#000000"), ("cell", "#ff8800"))
-    assert again.book.role(2) == "validation"
+    assert again.frames.kind is LabelKind.CLASSES
+    assert again.frames.legend == (("none", "#000000"), ("cell", "#ff8800"))
+    assert again.frames.role(2) == "validation"
     assert again.model == run
     assert again.project.last_run.resumable
     again.annotation.paint((0, 30, 30), 1)
@@ -326,13 +324,13 @@ def test_going_on_brings_everything_back(make_napari_viewer_proxy, painting, tmp
     assert Project.open(path).annotated == (0, 2, 3)
 
 
-def test_starting_anew_leaves_the_project_alone(make_napari_viewer_proxy, painting):
+def test_starting_anew_leaves_the_project_alone(make_napari_viewer, painting):
     state, layer = painting
     layer.paint((2, 20, 20), 1)
     assert state.autosave.flush()
     path, before, movie = state.project.path, state.project.read_frame(2), state.image.data
     state.viewer.close()
-    viewer = make_napari_viewer_proxy()
+    viewer = make_napari_viewer()
     viewer.add_image(movie, name="movie")
     again = open_workspace(viewer)
     again.autosave.wait()
@@ -345,11 +343,11 @@ def test_starting_anew_leaves_the_project_alone(make_napari_viewer_proxy, painti
     assert np.array_equal(Project.open(path).read_frame(2), before)
 
 
-def test_a_second_window_is_refused_in_words(make_napari_viewer_proxy, painting):
+def test_a_second_window_is_refused_in_words(make_napari_viewer, painting):
     state, layer = painting
     layer.paint((2, 20, 20), 1)
     assert state.autosave.flush()
-    second = make_napari_viewer_proxy()
+    second = make_napari_viewer()
     second.add_image(state.image.data, name="movie")
     other = open_workspace(second)
     other.autosave.wait()
@@ -451,13 +449,13 @@ def test_a_killed_process_leaves_all_that_was_said_to_be_saved(tmp_path, project
     ProjectLock(path).release()
 
 
-def test_going_on_protects_the_cells_and_paints_a_new_one(make_napari_viewer_proxy, painting):
+def test_going_on_protects_the_cells_and_paints_a_new_one(make_napari_viewer, painting):
     state, layer = painting
     layer.paint((2, 20, 20), 5)
     assert state.autosave.flush()
     path, movie = state.project.path, state.image.data
     state.viewer.close()
-    viewer = make_napari_viewer_proxy()
+    viewer = make_napari_viewer()
     viewer.add_image(movie, name="movie")
     again = open_workspace(viewer)
     again.autosave.wait()
@@ -467,7 +465,7 @@ def test_going_on_protects_the_cells_and_paints_a_new_one(make_napari_viewer_pro
     assert again.annotation.preserve_labels
     assert again.annotation.mode == "paint"
     viewer.close()
-    opened = make_napari_viewer_proxy()
+    opened = make_napari_viewer()
     opened.open(str(path / "project.json"), plugin="napari-jnet")
     other = open_workspace(opened)
     other.autosave.wait()
@@ -489,13 +487,13 @@ def told(monkeypatch):
 
 @pytest.mark.parametrize("before", [True, False])
 def test_what_the_disk_refuses_at_the_end_is_rescued_and_taken_back(
-    monkeypatch, make_napari_viewer_proxy, painting, projects, told, before
+    monkeypatch, make_napari_viewer, painting, projects, told, before
 ):
     state, layer = painting
     if before:
         layer.paint((0, 20, 20), 1)
         assert state.autosave.flush()
-    state.book.set_role(1, "unused")
+    state.frames.set_role(1, "unused")
     movie, full = state.image.data, Project.write_frame
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -513,7 +511,7 @@ def test_what_the_disk_refuses_at_the_end_is_rescued_and_taken_back(
     assert "the disk is full" in said
     assert os.name == "nt" or root.stat().st_mode & 0o077 == 0  # nobody else may read it
 
-    viewer = make_napari_viewer_proxy()
+    viewer = make_napari_viewer()
     viewer.add_image(movie, name="movie")
     again = open_workspace(viewer)
     again.autosave.wait()

@@ -76,7 +76,7 @@ def test_what_is_changed_is_saved_and_nothing_else_counts_as_new(painting):
     layer.paint((1, 30, 30), 255)
     assert state.autosave.flush()
     edited = []
-    state.book.edited.connect(edited.extend)
+    state.frames.edited.connect(edited.extend)
     widget.tools.unknown_button.click()
     assert edited == []
     layer.paint((2, 5, 5), UNKNOWN)
@@ -124,7 +124,7 @@ def test_predicted_cells_are_copied_into_labels_of_any_type(painting):
     cells[20:30, 20:30], cells[35:45, 35:45] = 1, 2
     seen = (cells > 0).astype(np.float32)
     results.write(FramePrediction(0, 0, 3, seen, 3 * seen, cells), 0.5)
-    state.results = results
+    state.prediction = results
     assert use_as_annotation(state, results).startswith("2 cells copied")
     assert layer.data[0].max() == 257
 

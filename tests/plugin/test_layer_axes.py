@@ -15,7 +15,7 @@ from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import project_layers
 from napari_jnet.plugin.autosave.store import stack_of
 from napari_jnet.plugin.guidance import facts_of, step_states
-from napari_jnet.plugin.layers.add import Results, new_annotation
+from napari_jnet.plugin.layers.add import Prediction, new_annotation
 from napari_jnet.plugin.layers.read import (
     choose_axes,
     current_index,
@@ -101,7 +101,7 @@ def test_a_chosen_channel_axis_goes_first_and_labels_lie_on_the_image():
     labels.data[2, 4:8, 4:8] = 1
     (frame,) = training_input(layer, labels, LabelKind.INSTANCES).frames()
     np.testing.assert_array_equal(frame.image, np.moveaxis(array[2], 0, -1))
-    results = Results(viewer, layer, stack, 5.0)
+    results = Prediction(viewer, layer, stack, 5.0)
     assert results.cells.data.shape == (3, 16, 20)
     assert results.shown() == 2
 
@@ -163,8 +163,8 @@ def test_what_is_said_in_the_window_is_kept_by_the_project(tmp_path):
     assert Project.open(project.path).open_stack().frame(2).shape == (16, 20, 2)
 
 
-def test_the_step_stack_asks_what_it_is(qtbot, make_napari_viewer_proxy):
-    viewer = make_napari_viewer_proxy()
+def test_the_step_stack_asks_what_it_is(qtbot, make_napari_viewer):
+    viewer = make_napari_viewer()
     state = open_workspace(viewer)
     from napari_jnet.plugin.workspace import Lifetime
 
@@ -180,7 +180,7 @@ def test_the_step_stack_asks_what_it_is(qtbot, make_napari_viewer_proxy):
     part.set_axis("TCYX")
     assert part.words.text() == "3 frames over time, each 16 × 20 × 2, uint8"
     assert step_states(facts_of(state))["stack"] == "done"
-    assert len(state.book) == 3
+    assert len(state.frames) == 3
     assert new_annotation(state).data.shape == (3, 16, 20)
     viewer.add_image(np.zeros((2, 2, 2, 16, 20), np.uint8), name="five")
     state.choose("image", viewer.layers["five"])
@@ -191,18 +191,18 @@ def test_the_step_stack_asks_what_it_is(qtbot, make_napari_viewer_proxy):
 def test_frames_and_sections_have_one_name_everywhere():
     viewer = ViewerModel()
     viewer.add_image(film((3, 16, 20)), name="a", axis_labels=("z", "y", "x"))
-    from napari_jnet.plugin.layers.watch import FrameBook
+    from napari_jnet.plugin.layers.watch import FrameTable
 
     state = Workspace(viewer)
-    state.book = FrameBook(state)
-    assert state.book.frame_name(2) == "z002"
+    state.frames = FrameTable(state)
+    assert state.frames.frame_name(2) == "z002"
     choose_axes(viewer.layers["a"], "TYX")
-    assert state.book.frame_name(2) == "t002"
+    assert state.frames.frame_name(2) == "t002"
     viewer.layers["a"].metadata["napari-jnet"] |= {"digits": 4}
-    assert state.book.frame_name(2) == "t0002"
+    assert state.frames.frame_name(2) == "t0002"
     viewer.add_labels(np.zeros((3, 16, 20), int))
     assert isinstance(viewer.layers[-1], Labels)
-    assert state.book.frame_name(2) == "t0002"
+    assert state.frames.frame_name(2) == "t0002"
 
 
 def test_a_copied_command_says_axes_and_image(tmp_path):

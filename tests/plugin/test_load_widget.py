@@ -25,8 +25,8 @@ LEGEND = (("none", "#000000"), ("cell", "#ff8800"))
 
 
 @pytest.fixture
-def widget(make_napari_viewer_proxy):
-    viewer = make_napari_viewer_proxy()
+def widget(make_napari_viewer):
+    viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Load stack")
     widget.viewer = viewer
     return widget
@@ -125,7 +125,7 @@ def test_an_annotation_is_one_click_away(qtbot, widget):
 
 
 def test_painting_is_said_to_be_saved_and_the_project_comes_back(
-    qtbot, widget, dataset, make_napari_viewer_proxy, tmp_path, monkeypatch
+    qtbot, widget, dataset, make_napari_viewer, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(tmp_path))
     widget.set_path(dataset, "01", labels=False)
@@ -147,7 +147,7 @@ def test_painting_is_said_to_be_saved_and_the_project_comes_back(
     painted = annotation.data.copy()
     widget.viewer.close()
 
-    viewer = make_napari_viewer_proxy()
+    viewer = make_napari_viewer()
     _, again = viewer.window.add_plugin_dock_widget("napari-jnet", "Load stack")
     again.viewer = viewer
     again.set_path(dataset, "01")
@@ -179,8 +179,8 @@ def test_a_project_is_loaded_by_its_folder(qtbot, widget, dataset, tmp_path):
     state.autosave.wait()
     assert state.project.path == project.path
     assert np.array_equal(state.annotation.data[1], labels)
-    assert (state.book.kind, state.book.legend) == ("classes", LEGEND)
-    assert state.book.role(1) == "validation"
+    assert (state.frames.kind, state.frames.legend) == ("classes", LEGEND)
+    assert state.frames.role(1) == "validation"
     assert state.offer is None
     state.annotation.paint((0, 20, 20), 1)
     assert state.autosave.flush()

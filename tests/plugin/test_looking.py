@@ -62,7 +62,7 @@ def results_of(state, *, classes=None, legend=()):
             ),
             0.5,
         )
-    state.results = results
+    state.prediction = results
     return results
 
 
@@ -83,7 +83,7 @@ class TestScopes:
             asked(state, "annotated")
         layer = new_annotation(state)
         layer.data_setitem((np.array([1, 3]), np.array([4, 4]), np.array([4, 4])), 1)
-        state.book.wait()
+        state.frames.wait()
         assert asked(state, "annotated").numbers == (11, 13)
 
     def test_what_is_visible_lies_between_the_corners(self, state):
@@ -196,7 +196,7 @@ class TestRegionsInResults:
 
     def test_predicted_cells_are_no_annotation_unless_somebody_says_so(self, state):
         results = results_of(state)
-        assert state.annotation is None and not state.book.annotated
+        assert state.annotation is None and not state.frames.annotated
         state.choose("annotation", results.cells)
         assert state.annotation is results.cells
 
@@ -247,11 +247,11 @@ class TestOverlays:
         assert not first.cells.visible and errors.layer.visible
         image = state.image
         second = add_results(state.viewer, first, image, image_stack(image), 5.0, "another")
-        state.results = second
+        state.prediction = second
         assert second.cells.visible and not errors.layer.visible
         errors.clear(second.cells)
         assert not second.cells.visible and errors.layer.visible
-        state.results_changed.emit(second)  # predicted anew, into the same layers
+        state.prediction_changed.emit(second)  # predicted anew, into the same layers
         assert second.cells.visible and not errors.layer.visible
         errors.show(True)  # they are those of the cells before
         assert second.cells.visible and not errors.layer.visible

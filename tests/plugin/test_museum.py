@@ -56,18 +56,16 @@ def opened(film, viewer, path=None):
     return state
 
 
-def test_a_project_is_offered_painted_on_trained_and_opened_again(
-    film, make_napari_viewer_proxy, qtbot
-):
-    viewer = make_napari_viewer_proxy()
+def test_a_project_is_offered_painted_on_trained_and_opened_again(film, make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
     state = opened(film, viewer)
     layer, then = state.annotation, painted("film")
     assert layer.data.shape == (5, 64, 64)
     for number in range(5):
         np.testing.assert_array_equal(layer.data[number], then.get(number, 0))
-    assert state.book.kind == "instances"
+    assert state.frames.kind == "instances"
     assert layer.selected_label == 21 and layer.preserve_labels
-    roles = [state.book.role(position) for position in range(5)]
+    roles = [state.frames.role(position) for position in range(5)]
     assert roles == ["training", "training", "validation", "", "unused"]
     assert state.model == film / "projects/film/runs/001"
     project = Project.open(film / "projects/film")
@@ -92,13 +90,13 @@ def test_a_project_is_offered_painted_on_trained_and_opened_again(
     labels = layer.data.copy()
     viewer.close()
 
-    again = make_napari_viewer_proxy()
+    again = make_napari_viewer()
     again.open(str(project.path / "project.json"), plugin="napari-jnet")
     state = open_workspace(again)
     state.autosave.wait()
     assert state.project.path == project.path and state.model in (first.path, second.path)
     np.testing.assert_array_equal(state.annotation.data, labels)
-    assert not state.trouble and not state.saving.failed
+    assert not state.problem and not state.saving.failed
     again.close()
 
 
@@ -115,8 +113,8 @@ def test_classes_have_their_names_and_are_painted_on(qapp, film, name, kind, nam
     then = painted(name)
     for number in range(5):
         np.testing.assert_array_equal(state.annotation.data[number], then.get(number, 0))
-    assert state.book.kind == kind
-    assert [entry for entry, _ in state.book.legend] == names
+    assert state.frames.kind == kind
+    assert [entry for entry, _ in state.frames.legend] == names
     state.annotation.paint((1, 20, 20), 2)
     assert state.autosave.flush()
     project = Project.open(film / "projects" / name)

@@ -70,7 +70,7 @@ def test_an_older_project_can_be_chosen(opened, projects, qtbot):
     banner.go_on()
     state.autosave.wait()
     assert state.project.path == projects / "movie"
-    assert state.book.annotated == (0,)
+    assert state.frames.annotated == (0,)
 
 
 def test_what_was_declined_can_still_be_opened(opened, projects, qtbot):
@@ -87,7 +87,7 @@ def test_what_was_declined_can_still_be_opened(opened, projects, qtbot):
     assert "nothing painted" in actions["movie-3"].text()
     actions["movie-2"].trigger()
     state.autosave.wait()
-    assert state.book.annotated == (1, 2)
+    assert state.frames.annotated == (1, 2)
     first = state.annotation
     state.autosave.wait()
     titles = [action.text() for action in part.projects_button.menu().actions()]
@@ -98,7 +98,7 @@ def test_what_was_declined_can_still_be_opened(opened, projects, qtbot):
     assert state.offer is None, "who has begun is not asked again"
     part.open_project(projects / "movie")
     state.autosave.wait()
-    assert state.book.annotated == (0,)
+    assert state.frames.annotated == (0,)
     part.open_project(projects / "movie-2")
     assert state.annotation is first, "a project that is open is not opened twice"
 

@@ -295,12 +295,12 @@ def test_annotated_frames_only_and_how_unsure_the_network_is(qtbot, viewer, widg
     truth = viewer.layers["truth"]
     truth.data[[0, 2]] = 0
     widget._workspace.choose("annotation", viewer.add_labels(truth.data.copy(), name="mine"))
-    widget._workspace.book.wait()
+    widget._workspace.frames.wait()
     assert predict(qtbot, widget, "annotated") == "done"
     assert sorted(widget.results.done) == [1, 3]
-    book = widget._workspace.book
-    assert [book.facts(p).uncertainty is not None for p in range(4)] == [False, True, False, True]
-    assert widget._workspace.results is widget.results
+    frames = widget._workspace.frames
+    assert [frames.info(p).uncertainty is not None for p in range(4)] == [False, True, False, True]
+    assert widget._workspace.prediction is widget.results
 
 
 def test_the_keys_predict_copy_and_hide(qtbot, viewer, widget):

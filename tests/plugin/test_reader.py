@@ -195,13 +195,13 @@ def test_a_folder_of_train_and_valid_alone_is_ours(tmp_path):
     assert labels[2] == "labels"
 
 
-def test_a_dropped_project_is_opened_and_saved_to(stacks, tmp_path, make_napari_viewer_proxy):
+def test_a_dropped_project_is_opened_and_saved_to(stacks, tmp_path, make_napari_viewer):
     stack = open_stack(stacks / "CELLS", sequence="01")
     project = Project.create(tmp_path / "work", stack, "instances")
     labels = np.zeros(stack.shape, np.int32)
     labels[10:20, 10:20], labels[30:40, 10:20] = 7, UNKNOWN
     project.write_frame(2, labels)
-    viewer = make_napari_viewer_proxy()
+    viewer = make_napari_viewer()
     viewer.open(str(project.path / "project.json"), plugin="napari-jnet")
     image, annotation = viewer.layers
     assert np.array_equal(annotation.data[2], labels)

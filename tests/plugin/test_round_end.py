@@ -114,27 +114,27 @@ def test_a_run_without_a_model_changes_nothing(end, state, runs, tmp_path):
 
 
 def test_the_feed_gives_what_was_painted_and_only_once(viewer, state):
-    layer, book = viewer.layers["truth"], state.book
+    layer, frames = viewer.layers["truth"], state.frames
     feed = FrameFeed(labels_now(state))
     before = {frame.name: frame.labels.copy() for frame in feed.data.frames()}
     assert len(before) == 4
     assert feed.take() is None
     layer.data[2] = 0
     layer.data[2, :20, :20] = 3
-    feed.put(book, [2])
+    feed.put(frames, [2])
     layer.data[2] = 0  # after the copy: seen with the next stroke
     after = {frame.name: frame.labels for frame in feed.take()}
     assert (after["movie/t002"] == 3).sum() == 400
     assert (after["movie/t001"] == before["movie/t001"]).all()
     assert feed.take() is None
-    book.set_roles({0: "validation", 1: "unused"})
-    feed.put(book, [])
+    frames.set_roles({0: "validation", 1: "unused"})
+    feed.put(frames, [])
     roles = {frame.name: frame.role for frame in feed.take()}
     assert roles == {"movie/t000": "validation", "movie/t002": "", "movie/t003": ""}
 
 
 def test_a_feed_of_nothing_leaves_the_training_alone(viewer, state):
     feed = FrameFeed(labels_now(state))
-    state.book.set_roles(dict.fromkeys(range(4), "unused"))
-    feed.put(state.book, [])
+    state.frames.set_roles(dict.fromkeys(range(4), "unused"))
+    feed.put(state.frames, [])
     assert feed.take() is None

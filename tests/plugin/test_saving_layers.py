@@ -114,9 +114,9 @@ def test_labels_that_are_not_in_memory_are_saved_also_undone(work, chosen):
     layer.data_setitem((np.array([2]), np.array([5]), np.array([5])), 4)
     assert state.autosave.flush(), state.saving.text
     assert saved(state, layer).annotated == (1, 2)
-    state.book.wait()
+    state.frames.wait()
     layer.undo()
-    state.book.wait()
+    state.frames.wait()
     assert state.autosave.flush()
     assert saved(state, layer).annotated == (1,)
 
@@ -167,7 +167,7 @@ def test_a_backup_of_a_layer_never_writes_over_its_project(work):
 def test_roles_go_with_their_layer(work):
     state, layer = work
     layer.paint((0, 9, 9), 1)
-    state.book.set_role(0, "validation")
+    state.frames.set_role(0, "validation")
     other = state.viewer.add_labels(np.zeros((4, 32, 32), np.int32), name="next")
     state.choose("annotation", other)
     layer.paint((1, 9, 9), 1)
@@ -266,11 +266,11 @@ def test_a_training_hears_that_the_labels_mean_something_else_now(work):
     state, layer = work
     layer.paint((0, 9, 9), 1)
     layer.paint((0, 20, 20), 2)
-    state.book.wait()
+    state.frames.wait()
     feed = FrameFeed(labels_now(state))
-    state.book.set_kind("scribbles")
+    state.frames.set_kind("scribbles")
     layer.paint((1, 9, 9), 1)
-    feed.put(state.book, [1])
+    feed.put(state.frames, [1])
     new = {frame.name[-4:]: frame for frame in feed.take()}["t001"]
     assert new.kind is LabelKind.CLASSES
     assert set(np.unique(new.labels)) == {UNKNOWN, 0}, "a stroke of background is no cell"
@@ -498,7 +498,7 @@ def long_film(frames, *painted):
     labels[list(painted), :4, :4] = 1
     layer = viewer.add_labels(labels)
     state = open_workspace(viewer)
-    state.book.wait()
+    state.frames.wait()
     return viewer, state, layer
 
 
@@ -536,17 +536,17 @@ def test_a_long_film_is_looked_over_as_a_short_one(qapp):
 
 def test_totals_are_those_of_the_facts(work):
     state, layer = work
-    book, random = state.book, np.random.default_rng(3)
+    frames, random = state.frames, np.random.default_rng(3)
     for kind in LabelKind:
-        book.set_kind(kind)
+        frames.set_kind(kind)
         for _ in range(12):
             position, label = int(random.integers(4)), int(random.integers(UNKNOWN, 4))
             layer.paint((position, *random.integers(2, 30, 2)), label)
-            book.set_scores({position: float(random.random())}, "AP50")
-            facts = [book.facts(p) for p in range(4)]
+            frames.set_scores({position: float(random.random())}, "AP50")
+            facts = [frames.info(p) for p in range(4)]
             there = [one for one in facts if one.annotated]
-            assert book.annotated == tuple(one.position for one in there)
-            totals = book.totals
+            assert frames.annotated == tuple(one.position for one in there)
+            totals = frames.totals
             assert totals.objects == sum(one.objects for one in there)
             width = max((len(one.pixels) for one in there), default=0)
             columns = [

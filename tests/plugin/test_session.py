@@ -11,7 +11,7 @@ pytest.importorskip("napari")
 
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.ui.widgets import LayerChoice, LayerCombo
-from napari_jnet.plugin.workspace import Lifetime, SaveStatus, TrainingStatus, same
+from napari_jnet.plugin.workspace import Lifetime, SaveStatus, TrainingStatus
 
 
 @pytest.fixture
@@ -32,21 +32,21 @@ def test_there_is_one_state_for_each_viewer(viewer, make_napari_viewer, state):
 
 
 def test_the_active_layers_are_worked_on_until_one_is_chosen(viewer, state):
-    assert same(state.image, viewer.layers["movie"])
-    assert same(state.annotation, viewer.layers["truth"])
+    assert state.image is viewer.layers["movie"]
+    assert state.annotation is viewer.layers["truth"]
     other = viewer.add_image(np.zeros((4, 64, 64)), name="other")
-    assert same(state.image, other)
-    assert same(state.annotation, viewer.layers["truth"])
+    assert state.image is other
+    assert state.annotation is viewer.layers["truth"]
     state.choose("image", viewer.layers["movie"])
     viewer.layers.selection.active = other
-    assert same(state.image, viewer.layers["movie"])
+    assert state.image is viewer.layers["movie"]
 
 
 def test_a_chosen_layer_that_is_gone_is_no_longer_chosen(viewer, state):
     other = viewer.add_labels(np.zeros((4, 64, 64), int), name="other")
     state.choose("annotation", viewer.layers["truth"])
     viewer.layers.remove("truth")
-    assert same(state.annotation, other)
+    assert state.annotation is other
     viewer.layers.remove("other")
     assert state.annotation is None
 
@@ -58,10 +58,10 @@ def test_results_are_nothing_to_work_on_but_cells_may_be_learned_from(viewer, st
             np.zeros((4, 64, 64), int), metadata={"napari-jnet": {"result": name}}
         )
         viewer.layers.selection.active = made[name]
-    assert same(state.annotation, viewer.layers["truth"])
+    assert state.annotation is viewer.layers["truth"]
     assert [layer.name for layer in state.labels()] == ["truth", made["cells"].name]
     state.choose("annotation", made["cells"])
-    assert same(state.annotation, made["cells"])
+    assert state.annotation is made["cells"]
 
 
 def test_a_layer_of_another_viewer_is_refused(viewer, state):
@@ -71,7 +71,7 @@ def test_a_layer_of_another_viewer_is_refused(viewer, state):
         state.choose("image", Image(np.zeros((4, 64, 64))))
     with pytest.raises(ValueError, match=r"no labels layer"):
         state.choose("annotation", Labels(np.zeros((4, 64, 64), int)))
-    assert same(state.image, viewer.layers["movie"])
+    assert state.image is viewer.layers["movie"]
 
 
 def test_a_change_is_said_once_and_no_change_is_not_said(viewer, state):

@@ -132,18 +132,18 @@ def test_a_click_marks_the_rest_of_a_frame_as_unknown_and_undo_takes_it_back(qtb
 
 
 def test_the_list_mends_roles_and_missing_labels(qtbot, viewer, widget):
-    book = open_workspace(viewer).book
-    book.set_roles(dict.fromkeys(book.annotated, "validation"))
+    frames = open_workspace(viewer).frames
+    frames.set_roles(dict.fromkeys(frames.annotated, "validation"))
     widget.checks.now()
     assert not widget.train_button.isEnabled()
     click(qtbot, widget.checks.list.buttons()["Give the roles anew"])
     assert widget.train_button.isEnabled()
-    assert sorted(book.role(p) for p in (0, 1, 2)) == ["training", "training", "validation"]
+    assert sorted(frames.role(p) for p in (0, 1, 2)) == ["training", "training", "validation"]
     viewer.layers.remove("truth")
     widget.checks.now()
     click(qtbot, widget.checks.list.buttons()["New annotation"])
     assert open_workspace(viewer).annotation.name == "annotation"
-    assert open_workspace(viewer).step == "annotate"
+    assert open_workspace(viewer).page == "annotate"
     assert not widget.train_button.isEnabled()
     assert "paint at least one cell" in widget.train_button.toolTip()
 

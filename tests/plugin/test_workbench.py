@@ -70,11 +70,11 @@ def test_a_step_is_made_when_it_is_first_shown_and_once_only(workbench, pages):
 
 
 def test_the_session_and_the_workbench_say_the_same_step(workbench, viewer):
-    open_workspace(viewer).step = "predict"
+    open_workspace(viewer).page = "predict"
     assert workbench.current == "predict"
     assert workbench.steps_row.buttons["predict"].isChecked()
     workbench.steps_row.buttons["annotate"].click()
-    assert open_workspace(viewer).step == "annotate"
+    assert open_workspace(viewer).page == "annotate"
 
 
 def test_the_hint_leads_to_its_step_and_its_button_goes_when_one_is_there(workbench, viewer, qtbot):

@@ -101,7 +101,7 @@ class FrameTotals:
     score_name: str = ""
 
 
-class FrameTable:
+class FrameCache:
     """Keeps facts and totals along: a stroke costs as much in 4,000 frames as in 40.
 
     Parameters
@@ -132,7 +132,7 @@ class FrameTable:
             if facts is not None and facts.annotated:
                 self._count(facts, -1)
 
-    def facts(self, position: int) -> FrameInfo:
+    def info(self, position: int) -> FrameInfo:
         """Return the facts of a frame."""
         facts = self._facts.get(position)
         if facts is None:
@@ -153,7 +153,7 @@ class FrameTable:
         changed, self._changed = self._changed, set()
         for position in changed:
             if hopeful(position):
-                self.facts(position)
+                self.info(position)
         if self._told is None:
             self._told = tuple(self._annotated)
         return self._told

@@ -16,7 +16,6 @@ from napari_jnet.io.stack import AnnotatedFrame, frame_label
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
 from napari_jnet.plugin.frames import FrameInfo
 from napari_jnet.plugin.layers.read import TrainingInput, is_stack
-from napari_jnet.plugin.workspace import unwrap
 
 _SIZES = ("full", "half", "quarter", "an eighth of the", "a sixteenth of the")
 
@@ -737,7 +736,7 @@ def facts_of(workspace: Any, new_frames: int = 0, unfinished: int = 0) -> Facts:
     unfinished
         Epochs of a last training that was stopped.
     """
-    training, saving, results = workspace.training, workspace.saving, workspace.results
+    training, saving, results = workspace.training, workspace.saving, workspace.prediction
     return Facts(
         image=workspace.image is not None,
         unfit=workspace.image is not None and not is_stack(workspace.image),
@@ -747,7 +746,7 @@ def facts_of(workspace: Any, new_frames: int = 0, unfinished: int = 0) -> Facts:
         offer=workspace.offer is not None,
         training=training.state,
         epoch=training.epoch,
-        learning=training.labels() in (None, unwrap(workspace.annotation)),
+        learning=training.labels() in (None, workspace.annotation),
         progress=training.progress,
         outcome=training.outcome,
         new_frames=new_frames,
@@ -755,18 +754,18 @@ def facts_of(workspace: Any, new_frames: int = 0, unfinished: int = 0) -> Facts:
         predicted=0 if results is None else len(results.done),
         measured=workspace.measured,
         unsaved=saving.text if saving.failed else "",
-        **_painted(workspace.book),
+        **_painted(workspace.frames),
     )
 
 
-def _painted(book: Any) -> dict[str, Any]:
-    totals = book.totals
+def _painted(frames: Any) -> dict[str, Any]:
+    totals = frames.totals
     return {
-        "kind": book.kind,
-        "length": len(book),
+        "kind": frames.kind,
+        "length": len(frames),
         "frames": totals.frames,
         "cells": totals.objects,
-        "background": _contrast(book.kind, totals),
+        "background": _contrast(frames.kind, totals),
         "foreground": any(totals.pixels[1:]),
         "sparse": totals.sparse,
         "score": totals.score,

@@ -26,11 +26,11 @@ def open_workspace(viewer: napari.viewer.Viewer) -> Workspace:
     if key not in _sessions:
         from napari_jnet.plugin.autosave.autosave import AutoSave
         from napari_jnet.plugin.jobs.train import FineTuning
-        from napari_jnet.plugin.layers.watch import FrameBook
+        from napari_jnet.plugin.layers.watch import FrameTable
 
         _sessions[key] = made = Workspace(raw)
         made.fine_tuning = FineTuning(made)
-        made.book = FrameBook(made)
+        made.frames = FrameTable(made)
         made.autosave = AutoSave(made)
         use_theme(raw.theme)
         raw.events.theme.connect(_follow_theme)

@@ -34,7 +34,7 @@ from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.theme import color, set_style, when_themed
 from napari_jnet.plugin.ui.widgets import MessageLine, RemedyButton, WrappedLabel, dropped_path
-from napari_jnet.plugin.workspace import Lifetime, SaveStatus, TrainingStatus, Workspace, same
+from napari_jnet.plugin.workspace import Lifetime, SaveStatus, TrainingStatus, Workspace
 
 if TYPE_CHECKING:
     import napari
@@ -89,9 +89,9 @@ class Situation(QObject):
             lifetime.connect(getattr(workspace, f"{name}_changed"), self._soon)
         lifetime.connect(workspace.training_changed, self._training_changed)
         lifetime.connect(workspace.fine_tuning.changed, self._soon)
-        lifetime.connect(workspace.book.changed, self._soon)
-        lifetime.connect(workspace.book.kind_changed, self._soon)
-        lifetime.connect(workspace.book.edited, self._note)
+        lifetime.connect(workspace.frames.changed, self._soon)
+        lifetime.connect(workspace.frames.kind_changed, self._soon)
+        lifetime.connect(workspace.frames.edited, self._note)
         lifetime.connect(workspace.annotation_changed, self._start_anew)
         lifetime.connect(workspace.project_changed, self._read_runs)
         self._read_runs()
@@ -116,7 +116,7 @@ class Situation(QObject):
         self._edited, self._recent = set(), set()
 
     def _training_changed(self, status: Any) -> None:
-        if status.labels() is not None and not same(status.labels(), self._workspace.annotation):
+        if status.labels() is not None and status.labels() is not self._workspace.annotation:
             return  # nothing is learned from these labels
         now = (status.run, status.epoch)
         if status.state != "idle" and now != self._epoch:
@@ -134,7 +134,7 @@ class Situation(QObject):
         self._unfinished = run.epochs if run is not None and run.resumable else 0
 
     def _new_frames(self) -> int:
-        return len((self._edited | self._recent).intersection(self._workspace.book.annotated))
+        return len((self._edited | self._recent).intersection(self._workspace.frames.annotated))
 
 
 _PACKAGE = "napari_jnet.plugin"
@@ -671,7 +671,7 @@ class Workbench(QWidget):
         column.addWidget(self._stack, 1)
         column.addWidget(self.status_row)
         self._situation = Situation(self._workspace, lifetime, self._show_facts)
-        lifetime.connect(self._workspace.step_changed, self.show_step)
+        lifetime.connect(self._workspace.page_changed, self.show_step)
         lifetime.connect(self._workspace.saving_changed, self.status_row.show_saving)
         lifetime.connect(self._workspace.training_changed, self.status_row.show_training)
         self.hint_line.help_button.clicked.connect(lambda: self.show_guide(self.guide.isHidden()))
@@ -681,7 +681,7 @@ class Workbench(QWidget):
         self.status_row.show_saving(self._workspace.saving)
         self.status_row.show_training(self._workspace.training)
         self._situation.look()
-        self.show_step(self._workspace.step)
+        self.show_step(self._workspace.page)
 
     @property
     def hint(self) -> Hint:
@@ -691,7 +691,7 @@ class Workbench(QWidget):
     @property
     def current(self) -> str:
         """The name of the step that is shown."""
-        return self._workspace.step
+        return self._workspace.page
 
     @property
     def page(self) -> QWidget:
@@ -713,7 +713,7 @@ class Workbench(QWidget):
             self._pages[name] = self._make(step)
             self._stack.addWidget(self._pages[name])
         self._stack.setCurrentWidget(self._pages[name])
-        self._workspace.step = name
+        self._workspace.page = name
         self.steps_row.choose(name)
         self.hint_line.at_step(name)
         self.status_row.at_step(name)
@@ -760,7 +760,7 @@ class Workbench(QWidget):
     def _take_back(self) -> None:
         for page in self._pages.values():
             self._stack.addWidget(page)
-        self.show_step(self._workspace.step)
+        self.show_step(self._workspace.page)
 
     def _go(self, name: str) -> None:
         self.show_step(name)
@@ -783,14 +783,14 @@ class Workbench(QWidget):
         self._point()
 
     def _explain(self) -> None:
-        step = step_named(self._workspace.step)
+        step = step_named(self._workspace.page)
         self.guide.show_step(STEPS.index(step) + 1, step, self._kind)
 
     def _point(self) -> None:
         """Ring what is to be pressed next, while the guide is open."""
         hint, target = self.hint, None
         if not self.guide.isHidden() and self._stack.count():
-            here = hint.step == self._workspace.step
+            here = hint.step == self._workspace.page
             target = find_button(self.page, hint.action) if here else None
             target = self.steps_row.buttons[hint.step] if not here else target
         if target is not self.spotlight.button and target is not None:

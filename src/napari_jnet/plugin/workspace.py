@@ -145,8 +145,8 @@ class Workspace:
     own_model
         The model that was trained or chosen for the annotation, or that its project remembers; None
         where there is none.
-    results
-        The `Results` of the last prediction.
+    prediction
+        The `Prediction` of the last prediction.
     training
         How the training stands.
     saving
@@ -157,12 +157,12 @@ class Workspace:
         An `ResumeOffer` of every project of the image, the newest first, and damaged ones at the end.
     measured
         How many cells the table of Measure has.
-    trouble
+    problem
         What is damaged in the files of this work, and what to do, in words; "" if nothing is known.
-    step
-        The step of the workbench that is wanted: stack, annotate, train, predict or evaluate.
-    book
-        The `FrameBook`: what is annotated, frame by frame.
+    page
+        The page of the workbench that is wanted: stack, annotate, train, predict or evaluate.
+    frames
+        The `FrameTable`: what is annotated, frame by frame.
     keeper
         The `AutoSave`, which saves it.
     fine_tuning
@@ -173,29 +173,29 @@ class Workspace:
     annotation_changed = Signal(object)
     project_changed = Signal(object)
     model_changed = Signal(str)
-    results_changed = Signal(object)
+    prediction_changed = Signal(object)
     training_changed = Signal(object)
     saving_changed = Signal(object)
     offer_changed = Signal(object)
     projects_changed = Signal(object)
     measured_changed = Signal(int)
-    trouble_changed = Signal(str)
-    step_changed = Signal(str)
+    problem_changed = Signal(str)
+    page_changed = Signal(str)
 
     image = Shared()
     annotation = Shared()
     project = Shared()
-    results = Shared()
+    prediction = Shared()
     training = Shared(TrainingStatus())
     saving = Shared(SaveStatus())
     offer = Shared()
     projects = Shared(())
     measured = Shared(0)
-    trouble = Shared("")
-    step = Shared("stack")
+    problem = Shared("")
+    page = Shared("stack")
 
     def __init__(self, viewer: napari.viewer.Viewer | None = None) -> None:
-        self.book: Any = None
+        self.frames: Any = None
         self.autosave: Any = None
         self.fine_tuning: Any = None
         self._model: Path | None = None
@@ -306,7 +306,7 @@ class Workspace:
 
     def _not_remembered(self, error: Exception) -> None:
         words = f"The project could not remember the model: {error}"
-        self.trouble = f"{self.trouble}\n\n{words}".strip()
+        self.problem = f"{self.problem}\n\n{words}".strip()
 
     def images(self) -> list[Any]:
         """Return the image layers that one can work on, in the order of the viewer."""

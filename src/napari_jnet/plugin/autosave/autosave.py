@@ -34,8 +34,6 @@ from napari_jnet.plugin.workspace import (
     SaveStatus,
     Workspace,
     result_of,
-    same,
-    unwrap,
 )
 from napari_jnet.project.project import Project
 
@@ -266,7 +264,7 @@ class AutoSave:
     """
 
     def __init__(self, workspace: Workspace) -> None:
-        self._workspace, self._book = workspace, workspace.book
+        self._workspace, self._frames = workspace, workspace.frames
         self._queue = SaveQueue(self._on_stored, self._on_refused)
         self._copy = StackCopy(lambda error: self._say_failed(f"The image is not kept: {error}"))
         self._kept = LayerStores()
@@ -281,9 +279,9 @@ class AutoSave:
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._on_time)
-        self._book.painted.connect(self._on_painted)
-        self._book.roles_changed.connect(self._on_changed)
-        self._book.kind_changed.connect(self._on_changed)
+        self._frames.painted.connect(self._on_painted)
+        self._frames.roles_changed.connect(self._on_changed)
+        self._frames.kind_changed.connect(self._on_changed)
         workspace.annotation_changed.connect(self._on_annotation)
         workspace.image_changed.connect(self._on_image)
         if workspace.viewer is not None:
@@ -319,7 +317,7 @@ class AutoSave:
         """
         if self._workspace.annotation is None:
             raise ValueError("There is no annotation; press New annotation, or add a labels layer.")
-        kept = self._need_kept(unwrap(self._workspace.annotation))
+        kept = self._need_kept(self._workspace.annotation)
         if kept.project is not None and self._workspace.project is not None and kept.whole:
             if then is not None:
                 then(kept.project)
@@ -360,7 +358,7 @@ class AutoSave:
             annotation.name = f"{layer.name} on {self._workspace.image.name}"
             painted = np.nonzero(labels)
             annotation.data_setitem(painted, labels[painted])
-            make_ready(annotation, self._book.kind, int(labels.max()))
+            make_ready(annotation, self._frames.kind, int(labels.max()))
             layer.visible = False
             self._let_go(layer)
         self._say()
@@ -405,7 +403,7 @@ class AutoSave:
         """Return the layer of the viewer that is kept in the project of this folder, or None."""
         there = [] if self._workspace.viewer is None else self._workspace.viewer.layers
         for layer in there:
-            kept = self._kept.of(unwrap(layer))
+            kept = self._kept.of(layer)
             if kept is not None and kept.project is not None and kept.project.path == path:
                 return layer
         return None
@@ -459,11 +457,10 @@ class AutoSave:
         ValueError
             If it does not cover the pixels of the image.
         """
-        layer = unwrap(layer)
         kept = LayerStore(layer, self._image_of(layer), chosen_folder())
         kept.whole = True
         self._kept.add(kept)
-        if same(layer, self._workspace.annotation):
+        if layer is self._workspace.annotation:
             self._current = kept
 
         told = layer.metadata.get(METADATA_KEY, {})
@@ -512,7 +509,7 @@ class AutoSave:
     def _on_changed(self, _what: Any = None) -> None:
         """Roles, kind or names are new: saved with the project, which they alone do not make."""
         kept = self._current
-        if kept is not None and kept.project is not None and kept.differs(self._book.roles):
+        if kept is not None and kept.project is not None and kept.differs(self._frames.roles):
             kept.changed = True
             self._soon()
 
@@ -521,7 +518,6 @@ class AutoSave:
         if before is not None and before.waiting:
             self._save(before)
         self._timer.stop()
-        layer = None if layer is None else unwrap(layer)
         self._current = self._kept.of(layer)
         if before is not None:
             self._listen(before.layer, False)
@@ -539,7 +535,7 @@ class AutoSave:
     def _on_image(self, _image: Any) -> None:
         layer = self._workspace.annotation
         if layer is not None and self._current is None:
-            self._adopt(unwrap(layer))
+            self._adopt(layer)
         self._try_misfits()
 
     def _try_misfits(self, _event: Any = None) -> None:
@@ -552,7 +548,7 @@ class AutoSave:
                 self._soon()
 
     def _on_removed(self, event: Any) -> None:
-        layer = unwrap(event.value)
+        layer = event.value
         kept = self._kept.of(layer)
         if layer in self._misfits:
             self._write_misfit(layer)
@@ -583,7 +579,7 @@ class AutoSave:
         if kept.waiting:
             self._save(kept)
         self._drop_removed()
-        if same(layer, self._workspace.annotation):
+        if layer is self._workspace.annotation:
             self._workspace.project = None
             self._workspace.saving = SaveStatus()
 
@@ -620,7 +616,7 @@ class AutoSave:
     def _drop_removed(self) -> None:
         """Let go of layers that are saved and no longer in the viewer."""
         viewer = self._workspace.viewer
-        there = [] if viewer is None else [unwrap(layer) for layer in viewer.layers]
+        there = [] if viewer is None else viewer.layers
         own = [] if self._current is None else [self._current.layer]
         self._kept.drop_saved([*there, *own])
 
@@ -637,7 +633,7 @@ class AutoSave:
         if kept is None:
             kept = LayerStore(layer, self._image_of(layer), chosen_folder())
             self._kept.add(kept)
-        if same(layer, self._workspace.annotation):
+        if layer is self._workspace.annotation:
             self._current = kept
         return kept
 
@@ -665,7 +661,7 @@ class AutoSave:
     def _mark_all(self, kept: LayerStore) -> None:
         """Let the first save take all that was there before it."""
         kept.whole = True
-        kept.dirty |= set(self._book.filled(kept.layer))
+        kept.dirty |= set(self._frames.filled(kept.layer))
 
     def _soon(self) -> None:
         if not self._workspace.saving.failed:
@@ -686,7 +682,7 @@ class AutoSave:
         then: Callable[[SaveResult], Any] | None = None,
         failed: Callable[[Exception], Any] | None = None,
     ) -> None:
-        self._queue.save(kept, self._book.roles_of(kept.layer), then, failed)
+        self._queue.save(kept, self._frames.roles_of(kept.layer), then, failed)
 
     def _on_stored(self, kept: LayerStore, stored: SaveResult) -> None:
         self._note(stored.project)
@@ -729,11 +725,11 @@ class AutoSave:
         if self._workspace.project is not project:
             self._workspace.project = project
             self._copy.begin(kept)
-        known = self._book.roles
+        known = self._frames.roles
         news = {number: role for number, role in project.roles.items() if number not in known}
         if news:
-            positions = {number: p for p, number in enumerate(self._book.numbers)}
-            self._book.set_roles({positions[n]: r for n, r in news.items() if n in positions})
+            positions = {number: p for p, number in enumerate(self._frames.numbers)}
+            self._frames.set_roles({positions[n]: r for n, r in news.items() if n in positions})
 
     def _say(self) -> None:
         """Tell how the saving stands; what is not saved comes first."""

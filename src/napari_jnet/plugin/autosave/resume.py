@@ -30,7 +30,7 @@ from napari_jnet.plugin.autosave.store import (
 from napari_jnet.plugin.jobs.runner import TaskQueue
 from napari_jnet.plugin.layers.add import annotation_options, make_ready, placement
 from napari_jnet.plugin.layers.read import spatial_shape, stack_metadata
-from napari_jnet.plugin.workspace import METADATA_KEY, ResumeOffer, Workspace, unwrap
+from napari_jnet.plugin.workspace import METADATA_KEY, ResumeOffer, Workspace
 from napari_jnet.project.places import list_projects, projects_folder
 from napari_jnet.project.project import Project
 
@@ -244,7 +244,7 @@ class ResumeOffers:
     def decline(self) -> None:
         """Start anew with this image: the project stays as it is, and is not offered again."""
         if self._workspace.image is not None:
-            self._declined.add(unwrap(self._workspace.image))
+            self._declined.add(self._workspace.image)
         self._workspace.offer = None
 
     def wait(self) -> None:
@@ -253,7 +253,7 @@ class ResumeOffers:
 
     def _look(self, _what: Any = None) -> None:
         workspace = self._workspace
-        image = None if workspace.image is None else unwrap(workspace.image)
+        image = workspace.image
         workspace.offer, workspace.projects = None, ()
         if image is None:
             return
@@ -277,7 +277,7 @@ class ResumeOffers:
 
         def told(answer: tuple[tuple[ResumeOffer, ...], str]) -> None:
             found, notice = answer
-            if workspace.image is None or unwrap(workspace.image) is not image:
+            if workspace.image is None or workspace.image is not image:
                 return
             workspace.projects = found
             if workspace.project is None and image not in self._declined:
@@ -373,8 +373,8 @@ def go_on(
 
 def _take_back(workspace: Workspace, rescued: Project) -> None:
     """Save what was rescued where it belongs; until that is done, it is offered again."""
-    book, roles = workspace.book, rescued.roles
-    book.set_roles({p: roles[n] for p, n in enumerate(book.numbers) if n in roles})
+    frames, roles = workspace.frames, rescued.roles
+    frames.set_roles({p: roles[n] for p, n in enumerate(frames.numbers) if n in roles})
     workspace.autosave.ensure_project(
         lambda _project: workspace.autosave.run(lambda: taken_back(rescued.path))
     )

@@ -77,12 +77,12 @@ def say_trouble(workspace: Workspace, *what: str) -> None:
     what
         Sentences; empty ones say nothing.
     """
-    said = workspace.trouble
+    said = workspace.problem
     for words in filter(None, what):
         if words not in said:
             said = f"{said}\n\n{words}".strip()
             show_warning(f"A file of your work is damaged. {words}")
-    workspace.trouble = said
+    workspace.problem = said
 
 
 LOCK_FILE = ".open"

@@ -17,7 +17,7 @@ from napari_jnet.events import FrameScore, Scores
 from napari_jnet.labels import LabelKind, known_labels
 from napari_jnet.plugin.jobs.runner import JobMaker
 from napari_jnet.plugin.layers.read import kind_of, pixels, said_empty
-from napari_jnet.plugin.workspace import METADATA_KEY, result_of, same
+from napari_jnet.plugin.workspace import METADATA_KEY, result_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,12 +145,12 @@ def layer_labels(layer: Any, results: Any = None) -> LayerLabels:
     layer
         A labels layer.
     results
-        The `Results` of the session, if any.
+        The `Prediction` of the session, if any.
     """
     told = layer.metadata.get(METADATA_KEY, {})
     what = result_of(layer)
     kind = kind_of(layer) or (LabelKind.CLASSES if what == "classes" else LabelKind.INSTANCES)
-    mine = results is not None and any(same(layer, other) for other in results.all_layers)
+    mine = results is not None and any(layer is other for other in results.all_layers)
     if not mine:
         partial = told.get("partial", ())
         return LayerLabels(layer.name, kind, pixels(layer), partial, said_empty(layer))

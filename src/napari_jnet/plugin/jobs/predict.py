@@ -19,9 +19,9 @@ from napari_jnet.io.own_files import is_result
 from napari_jnet.io.stack import Stack
 from napari_jnet.plugin.jobs.runner import JobMaker, JobRunner, window_threads
 from napari_jnet.plugin.jobs.torch_loading import load_torch
-from napari_jnet.plugin.layers.add import Answer, Results, placement
+from napari_jnet.plugin.layers.add import Answer, Prediction, placement
 from napari_jnet.plugin.layers.read import current_index, spatial_ndim, spatial_shape
-from napari_jnet.plugin.workspace import METADATA_KEY, Workspace, channel_axis, same
+from napari_jnet.plugin.workspace import METADATA_KEY, Workspace, channel_axis
 from napari_jnet.project.open import open_stack, sequences
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def work(scope: str, workspace: Workspace, image: Any, stack: Stack) -> Work:
 
 def _annotated(workspace: Workspace, stack: Stack) -> tuple[int, ...]:
     numbers = tuple(
-        stack.frame_numbers[p] for p in workspace.book.annotated if p < len(stack.frame_numbers)
+        stack.frame_numbers[p] for p in workspace.frames.annotated if p < len(stack.frame_numbers)
     )
     if not numbers:
         raise ValueError("No frame is annotated yet; paint a cell first, or predict this frame.")
@@ -161,7 +161,7 @@ def draw_region(viewer: Any, image: Any) -> Any:
             metadata={METADATA_KEY: {"role": "region"}},
             **placement(image),
         )
-    if not any(same(layer, other) for other in list(viewer.layers)[-1:]):
+    if not any(layer is other for other in list(viewer.layers)[-1:]):
         viewer.layers.move(viewer.layers.index(layer), len(viewer.layers))
     viewer.layers.selection.active = layer
     layer.mode = "add_rectangle"
@@ -353,7 +353,7 @@ def _ready_layers(ready: ModelReady) -> Generator[ModelReady | LayerWanted, None
         wanted.made.wait(_PATIENCE_S)
 
 
-def exporting(results: Results, folder: Path) -> Generator[Exported | Notice, None, None]:
+def exporting(results: Prediction, folder: Path) -> Generator[Exported | Notice, None, None]:
     """Write the predicted frames of some results to a folder."""
     from napari_jnet.io.results import ResultWriter
 
@@ -375,7 +375,7 @@ class _Renewed:
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    results: Results
+    results: Prediction
     config: InstanceConfig
     positions: tuple[int, ...]
 
@@ -405,7 +405,7 @@ class Resegmentation:
         self._others.close()
 
     def request(
-        self, results: Results, config: InstanceConfig, positions: Collection[int] | None = None
+        self, results: Prediction, config: InstanceConfig, positions: Collection[int] | None = None
     ) -> None:
         """Renew the cells of predicted frames that nobody painted on; of all, or at positions."""
         wanted = set(results.done) if positions is None else set(positions) & set(results.done)
@@ -456,7 +456,7 @@ class Resegmentation:
         relay.start(job, write, go_on, failed, go_on)
 
 
-def _separating(results: Results, config: InstanceConfig, positions: Sequence[int]) -> JobMaker:
+def _separating(results: Prediction, config: InstanceConfig, positions: Sequence[int]) -> JobMaker:
     def job() -> Generator[_Renewed, None, None]:
         from napari_jnet.inference.instances import separate
 

@@ -41,7 +41,7 @@ from napari_jnet.plugin.layers.read import (
     training_input,
 )
 from napari_jnet.plugin.ui.widgets import words
-from napari_jnet.plugin.workspace import METADATA_KEY, Lifetime, Workspace, same
+from napari_jnet.plugin.workspace import METADATA_KEY, Lifetime, Workspace
 from napari_jnet.project.runs import RunSummary
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class PreviewLayer:
     @property
     def layer(self) -> Any:
         """The layer, or None where the user has deleted it."""
-        there = any(same(self._layer, other) for other in self._viewer.layers)
+        there = any(self._layer is other for other in self._viewer.layers)
         return self._layer if there else None
 
     def show(self, preview: PlacedPreview) -> None:
@@ -227,16 +227,16 @@ def labels_now(workspace: Workspace, positions: Iterable[int] | None = None) -> 
     ValueError
         If there is no image or annotation, or their sizes differ.
     """
-    image, book = workspace.image, workspace.book
-    if image is None or book.layer is None:
+    image, frames = workspace.image, workspace.frames
+    if image is None or frames.layer is None:
         what = "image; open one" if image is None else "annotation; press New annotation"
         raise ValueError(f"There is no {what} first.")
-    every = range(len(book))
-    taken = set(book.annotated if positions is None else positions)
-    known = positions is not None or not book.counting
+    every = range(len(frames))
+    taken = set(frames.annotated if positions is None else positions)
+    known = positions is not None or not frames.counting
     empty = frozenset(every) - taken if known else frozenset()
-    planes = PaintedPlanes(_Copies(pixels(book.layer)), {}, empty)
-    return training_input(image, book.layer, book.kind, painted=planes, roles=book.roles)
+    planes = PaintedPlanes(_Copies(pixels(frames.layer)), {}, empty)
+    return training_input(image, frames.layer, frames.kind, painted=planes, roles=frames.roles)
 
 
 class FrameFeed:
@@ -259,20 +259,20 @@ class FrameFeed:
         with self._lock:
             return self._data
 
-    def put(self, book: Any, positions: Iterable[int]) -> None:
+    def put(self, frames: Any, positions: Iterable[int]) -> None:
         """Copy the frames at these positions, all roles and the kind; called in the window's thread.
 
         Parameters
         ----------
-        book
-            The `FrameBook` of the annotation that is learned from.
+        frames
+            The `FrameTable` of the annotation that is learned from.
         positions
             Of frames whose pixels are new; none where only roles are.
         """
         data, before = self.data, self.data.labels
-        if tuple(pixels(book.layer).shape) != before.shape:
+        if tuple(pixels(frames.layer).shape) != before.shape:
             return  # other labels were put into the layer: they do not cover the image
-        new = {position: np.array(book.frame(position)) for position in positions}
+        new = {position: np.array(frames.frame(position)) for position in positions}
         planes = PaintedPlanes(
             before.source, {**before.copied, **new}, before.empty - frozenset(new)
         )
@@ -280,10 +280,10 @@ class FrameFeed:
             self._data = dataclasses.replace(
                 data,
                 labels=planes,
-                roles=book.roles,
-                empty=said_empty(book.layer),
-                kind=book.kind,  # where the network cannot learn it, the training goes on as it was
-                legend=class_legend(book.layer, book.kind),
+                roles=frames.roles,
+                empty=said_empty(frames.layer),
+                kind=frames.kind,  # where the network cannot learn it, the training goes on as it was
+                legend=class_legend(frames.layer, frames.kind),
             )
             self._new = True
 
@@ -312,13 +312,13 @@ class LiveAnnotations(QObject):
 
     Parameters
     ----------
-    book
-        The `FrameBook` of the viewer.
+    frames
+        The `FrameTable` of the viewer.
     """
 
-    def __init__(self, book: Any, lifetime: Lifetime) -> None:
+    def __init__(self, frames: Any, lifetime: Lifetime) -> None:
         super().__init__()
-        self._book = book
+        self._frames = frames
         self._feed: FrameFeed | None = None
         self._layer: Any = None
         self._positions: set[int] = set()
@@ -326,14 +326,14 @@ class LiveAnnotations(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(_LATER_MS)
         self._timer.timeout.connect(self.hand_over)
-        lifetime.connect(book.edited, self._edited)
-        lifetime.connect(book.roles_changed, self._roles_changed)
-        lifetime.connect(book.kind_changed, self._kind_changed)
+        lifetime.connect(frames.edited, self._edited)
+        lifetime.connect(frames.roles_changed, self._roles_changed)
+        lifetime.connect(frames.kind_changed, self._kind_changed)
         lifetime.at_end(self._timer.stop)
 
     def begin(self, feed: FrameFeed) -> None:
         """Feed this training from now on."""
-        self._feed, self._layer = feed, self._book.layer
+        self._feed, self._layer = feed, self._frames.layer
         self._positions = set()
 
     def end(self) -> None:
@@ -344,22 +344,22 @@ class LiveAnnotations(QObject):
     def hand_over(self) -> None:
         """Give what is new to the training now."""
         self._timer.stop()
-        if self._feed is not None and self._book.layer is self._layer:
-            self._feed.put(self._book, sorted(self._positions))
+        if self._feed is not None and self._frames.layer is self._layer:
+            self._feed.put(self._frames, sorted(self._positions))
             self._positions.clear()
 
     def _edited(self, positions: Iterable[int]) -> None:
-        if self._feed is None or self._book.layer is not self._layer:
+        if self._feed is None or self._frames.layer is not self._layer:
             return
         self._positions.update(positions)
         self._later()
 
     def _roles_changed(self, _positions: Iterable[int]) -> None:
-        if self._feed is not None and self._book.layer is self._layer:
+        if self._feed is not None and self._frames.layer is self._layer:
             self._later()
 
     def _kind_changed(self, _kind: Any) -> None:
-        if self._feed is not None and self._book.kind is not self._feed.data.kind:
+        if self._feed is not None and self._frames.kind is not self._feed.data.kind:
             self._roles_changed(())
 
     def _later(self) -> None:
@@ -426,9 +426,9 @@ class FineTuning:
         workspace, config = self._workspace, self._config
         if config is None or workspace.image is None or workspace.annotation is None:
             return self._refused
-        book = workspace.book
-        cells = book.kind is LabelKind.INSTANCES
-        painted = () if cells else (len(book.facts(p).pixels) for p in book.annotated)
+        frames = workspace.frames
+        cells = frames.kind is LabelKind.INSTANCES
+        painted = () if cells else (len(frames.info(p).pixels) for p in frames.annotated)
         return self._other_network(config) or misfit(
             config.network,
             _name(workspace.model),
@@ -539,7 +539,7 @@ def gather(
     resume
         Whether the run in it shall go on.
     """
-    image, labels, book = workspace.image, workspace.annotation, workspace.book
+    image, labels, frames = workspace.image, workspace.annotation, workspace.frames
     painted = None if labels is None else pixels(labels)
     other = None if image is None else fitting_labels(workspace)
     network = None if config is None else config.network
@@ -552,10 +552,10 @@ def gather(
         or np.issubdtype(painted.dtype, np.integer)
         or painted.dtype == bool,
         fitting="" if other is None else other.name,
-        kind=book.kind,
-        frames=book.annotated_facts,
-        frame_letter=book.frame_name(0)[0],
-        counting=book.counting,
+        kind=frames.kind,
+        frames=frames.annotated_info,
+        frame_letter=frames.frame_name(0)[0],
+        counting=frames.counting,
         classes=_class_names(workspace),
         run=run,
         run_taken=run is not None and not resume and _is_taken(run),
@@ -573,15 +573,15 @@ def fitting_labels(workspace: Workspace) -> Any | None:
     fitting = [
         layer
         for layer in workspace.labels()
-        if tuple(pixels(layer).shape) == size and not same(layer, workspace.annotation)
+        if tuple(pixels(layer).shape) == size and layer is not workspace.annotation
     ]
     return fitting[-1] if fitting else None
 
 
 def sample(workspace: Workspace) -> TrainingInput | None:
     """Take some annotated frames, spread over the stack, to measure the cells in; None without any."""
-    image, labels, book = workspace.image, workspace.annotation, workspace.book
-    frames = book.annotated_facts
+    image, labels, frames = workspace.image, workspace.annotation, workspace.frames
+    frames = frames.annotated_info
     kept = (one for one in frames if one.role not in ("unused", "validation") and not one.empty)
     positions = [one.position for one in kept]
     if image is None or labels is None or not positions:
@@ -597,8 +597,8 @@ def sample(workspace: Workspace) -> TrainingInput | None:
 
 def _class_names(workspace: Workspace) -> tuple[str, ...]:
     """Return the names of the classes from background; the legend of scribbles is by label."""
-    names = tuple(name for name, _ in workspace.book.legend)
-    return names[1:] if workspace.book.kind is LabelKind.SCRIBBLES else names
+    names = tuple(name for name, _ in workspace.frames.legend)
+    return names[1:] if workspace.frames.kind is LabelKind.SCRIBBLES else names
 
 
 def _spatial(image: Any) -> tuple[int, ...]:

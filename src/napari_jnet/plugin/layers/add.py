@@ -28,7 +28,7 @@ from napari_jnet.plugin.layers.read import (
     stack_metadata,
     stroke_positions,
 )
-from napari_jnet.plugin.workspace import METADATA_KEY, Workspace, channel_axis, result_of, same
+from napari_jnet.plugin.workspace import METADATA_KEY, Workspace, channel_axis, result_of
 
 if TYPE_CHECKING:
     import napari
@@ -212,7 +212,7 @@ def _zeros(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
         return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
 
 
-class Results:
+class Prediction:
     """Segmentation, distance and cells of one image; frames are written as they come.
 
     Attributes
@@ -312,13 +312,11 @@ class Results:
 
         Not where cells at these positions (None = all) were painted on: they would be lost.
         """
-        there = all(
-            any(same(layer, mine) for layer in self._viewer.layers) for mine in self.all_layers
-        )
+        there = all(any(layer is mine for layer in self._viewer.layers) for mine in self.all_layers)
         shape = spatial_shape(image)
         return (
             there
-            and same(image, self.image)
+            and image is self.image
             and shape == self.probability.shape
             and source == self.source
             and not (self.edited if positions is None else self.edited & set(positions))
@@ -437,7 +435,7 @@ class Results:
     def set_aside(self) -> None:
         """Rename the layers, so that what somebody painted on is kept beside a new prediction."""
         for layer in self.all_layers:
-            if any(same(layer, other) for other in self._viewer.layers):
+            if any(layer is other for other in self._viewer.layers):
                 layer.name = f"{layer.name} (earlier)"
                 layer.metadata[METADATA_KEY]["earlier"] = True
 
@@ -452,17 +450,17 @@ def _union(parts: list[Part]) -> Part:
 
 def add_results(
     viewer: napari.viewer.Viewer,
-    before: Results | None,
+    before: Prediction | None,
     image: Any,
     stack: Stack,
     bound: float,
     source: Any,
     positions: Collection[int] | None = None,
     answer: Answer | None = None,
-) -> Results:
+) -> Prediction:
     """Return results for a prediction: the ones of before where they fit, else new ones.
 
-    New ones have no layers yet, see `Results.make`.
+    New ones have no layers yet, see `Prediction.make`.
 
     Parameters
     ----------
@@ -471,7 +469,7 @@ def add_results(
     before
         The results of the last prediction.
     image, stack, bound, source, answer
-        Of the prediction, see `Results`.
+        Of the prediction, see `Prediction`.
     positions
         That are predicted now; None = all.
     """
@@ -479,13 +477,13 @@ def add_results(
         return before
     if before is not None:
         before.set_aside() if before.edited else _remove(viewer, before)
-    return Results(viewer, image, stack, bound, source, answer)
+    return Prediction(viewer, image, stack, bound, source, answer)
 
 
-def _remove(viewer: napari.viewer.Viewer, results: Results) -> None:
+def _remove(viewer: napari.viewer.Viewer, results: Prediction) -> None:
     for layer in results.all_layers:
         for other in list(viewer.layers):
-            if same(layer, other):
+            if layer is other:
                 viewer.layers.remove(other)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_jnet.editing import delete, fill, merge, on_part, smooth, split, under
 from napari_jnet.labels import UNKNOWN, LabelKind, number_apart
 from napari_jnet.plugin.layers.read import pixels, plane
-from napari_jnet.plugin.workspace import switch, unwrap
+from napari_jnet.plugin.workspace import switch
 
 _INT32 = np.iinfo(np.int32)
 
@@ -292,26 +292,26 @@ def remember_next(on: bool) -> None:
         _here["next_number"] = on
 
 
-def next_number(book: Any, index: tuple[int, ...]) -> int:
+def next_number(frames: Any, index: tuple[int, ...]) -> int:
     """Return a number for a new cell: one more than all painted ones.
 
     Where very much is painted, one more than those of the shown plane: cells of two frames may
     share a number.
     """
-    highest = int(plane(book.layer)(index).max(initial=0))
-    annotated = book.annotated
-    if len(annotated) * pixels(book.layer).nbytes <= _SEARCHED * len(book):
-        highest = max([highest, *(int(book.frame(p).max(initial=0)) for p in annotated)])
+    highest = int(plane(frames.layer)(index).max(initial=0))
+    annotated = frames.annotated
+    if len(annotated) * pixels(frames.layer).nbytes <= _SEARCHED * len(frames):
+        highest = max([highest, *(int(frames.frame(p).max(initial=0)) for p in annotated)])
     return max(highest, 0) + 1
 
 
-def number_pieces_apart(book: Any, position: int) -> int:
+def number_pieces_apart(frames: Any, position: int) -> int:
     """Give each piece of the cells of a frame a number of its own, as one undo step.
 
     Parameters
     ----------
-    book
-        The `FrameBook` of a viewer.
+    frames
+        The `FrameTable` of a viewer.
     position
         Of the frame, along the stack.
 
@@ -325,10 +325,12 @@ def number_pieces_apart(book: Any, position: int) -> int:
     ValueError
         If there is no annotation, or it cannot be painted on.
     """
-    layer = book.layer
+    layer = frames.layer
     index = (position,) if pixels(layer).ndim > 2 else ()
     frame = read_plane(layer, index)
-    first = max(next_number(book, (*index, *[0] * (frame.ndim - 2))), int(frame.max(initial=0)) + 1)
+    first = max(
+        next_number(frames, (*index, *[0] * (frame.ndim - 2))), int(frame.max(initial=0)) + 1
+    )
     apart = number_apart(frame, first)
     replace_plane(layer, index, apart)
     return max(int(apart.max(initial=0)) + 1 - first, 0)
@@ -346,7 +348,7 @@ class Outlines:
     """
 
     def __init__(self, layer: Any, closed: Callable[[], None]) -> None:
-        self._layer, self._closed = unwrap(layer), closed
+        self._layer, self._closed = layer, closed
         self._circling = self._dragging = False
         # after napari's own brush, which tells of a stroke at its end
         self._layer.mouse_drag_callbacks.append(self._pressed)
@@ -391,7 +393,7 @@ class KeepCells:
     """Guards the strokes on one labels layer while its "preserve labels" is on."""
 
     def __init__(self, layer: Any) -> None:
-        self._layer = unwrap(layer)
+        self._layer = layer
         # before napari's own brush: what is put back at the end then belongs to the stroke's undo step
         self._layer.mouse_drag_callbacks.insert(0, self._stroke)
         self._layer.paint_polygon = self._fill_polygon

@@ -22,7 +22,6 @@ from napari_jnet.plugin.workspace import (
     _letter,
     _metadata,
     channel_axis,
-    unwrap,
 )
 from napari_jnet.project.source import StackReference
 
@@ -94,8 +93,8 @@ _COPY_LIMIT = 2**30  # bytes of painted labels that are copied at once
 
 def pixels(layer: Any) -> Any:
     """Return the array of a layer, channels and colours last, the finest level of a pyramid."""
-    data = unwrap(layer.data)
-    data = unwrap(data[0]) if getattr(layer, "multiscale", False) else data
+    data = layer.data
+    data = data[0] if getattr(layer, "multiscale", False) else data
     return _moved(data, channel_axis(layer), -1)
 
 
@@ -149,9 +148,9 @@ def _reorder(layer: Any, order: list[int]) -> None:
     if not straight:
         affine[:-1, :-1], affine[:-1, -1] = turned, origin
     if layer.multiscale:
-        layer.data = [_array(unwrap(level)).transpose(order) for level in layer.data]
+        layer.data = [_array(level).transpose(order) for level in layer.data]
     else:
-        layer.data = _array(unwrap(layer.data)).transpose(order)
+        layer.data = _array(layer.data).transpose(order)
     layer.rotate, layer.shear = np.eye(layer.ndim), np.zeros(layer.ndim * (layer.ndim - 1) // 2)
     layer.scale, layer.affine = scale, affine
     layer.translate = origin if straight else np.zeros(layer.ndim)

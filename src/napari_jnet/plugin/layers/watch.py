@@ -1,4 +1,4 @@
-"""The frame book of a viewer: what is painted in each frame, its role, its score."""
+"""The frame table of a viewer: what is painted in each frame, its role, its score."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from psygnal import Signal
 from napari_jnet.io.stack import frame_label
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.frames import (
+    FrameCache,
     FrameCounts,
     FrameInfo,
-    FrameTable,
     FrameTotals,
     checksum,
     count_labels,
@@ -33,7 +33,7 @@ from napari_jnet.plugin.layers.read import (
     spatial_ndim,
     stroke_positions,
 )
-from napari_jnet.plugin.workspace import METADATA_KEY, Workspace, result_of, unwrap
+from napari_jnet.plugin.workspace import METADATA_KEY, Workspace, result_of
 
 _QUICK = 8 * 2**20  # bytes of a frame that the window may count itself: a few milliseconds
 
@@ -341,8 +341,7 @@ class ReadyBrush:
     def _activated(self, _event: Any = None) -> None:
         self._ready(self._workspace.viewer.layers.selection.active)
 
-    def _ready(self, layer: Any | None) -> None:
-        layer = unwrap(layer)
+    def _ready(self, layer: Any) -> None:
         if not hasattr(layer, "brush_size") or not isinstance(pixels(layer), np.ndarray):
             return
         if kind_of(layer) not in (None, LabelKind.INSTANCES) or result_of(layer) not in (
@@ -396,8 +395,8 @@ def free_number(labels: NDArray[Any]) -> int:
 ROLES = ("training", "validation", "unused")
 
 
-class FrameBook:
-    """The facts of every frame of the annotation; one book a viewer.
+class FrameTable:
+    """The facts of every frame of the annotation; one table a viewer.
 
     Attributes
     ----------
@@ -430,7 +429,7 @@ class FrameBook:
         self._background = TaskQueue("napari-jnet counting")
         self._watch: LayerWatch | None = None
         self._others: list[LayerWatch] = []  # of layers that were painted on
-        self._table = FrameTable(self._look_at)
+        self._table = FrameCache(self._look_at)
         self._known: tuple[Any, ...] = ()  # what the facts in the table are of
         self._numbers: tuple[Any, tuple[int, ...]] = (None, ())  # as told by a layer, and read
         self._roles: WeakKeyDictionary[Any, dict[int, str]] = WeakKeyDictionary()
@@ -515,7 +514,7 @@ class FrameBook:
 
     # facts
 
-    def facts(self, position: int) -> FrameInfo:
+    def info(self, position: int) -> FrameInfo:
         """Return what is known of a frame.
 
         Raises
@@ -525,7 +524,7 @@ class FrameBook:
         """
         self._check_position(position)
         self._renew()
-        return self._table.facts(position)
+        return self._table.info(position)
 
     def _look_at(self, position: int) -> FrameInfo:
         number = self.numbers[position]
@@ -563,9 +562,9 @@ class FrameBook:
         return self._table.annotated(self._watch.is_hopeful)
 
     @property
-    def annotated_facts(self) -> tuple[FrameInfo, ...]:
+    def annotated_info(self) -> tuple[FrameInfo, ...]:
         """The facts of the `annotated` frames, ascending."""
-        return tuple(self._table.facts(position) for position in self.annotated)
+        return tuple(self._table.info(position) for position in self.annotated)
 
     @property
     def totals(self) -> FrameTotals:
@@ -578,7 +577,7 @@ class FrameBook:
     def _renew(self) -> None:
         """Forget the facts where they are of another layer, image, kind or numbering."""
         numbers = self.numbers
-        known = (self._watch, unwrap(self._workspace.image), numbers, self.kind)
+        known = (self._watch, self._workspace.image, numbers, self.kind)
         if not self._known or any(map(operator.is_not, known, self._known)):
             self._known = known
             self._table.clear(range(len(numbers)))
@@ -586,7 +585,7 @@ class FrameBook:
     def filled(self, layer: Any) -> tuple[int, ...]:
         """Return where a watched layer is painted or said to be empty, or may be: what is not counted too."""
         for watch in (self._watch, *self._others):
-            if watch is not None and watch.layer is unwrap(layer):
+            if watch is not None and watch.layer is layer:
                 empty = watch.empty - watch.said_empty
                 return tuple(p for p in range(len(watch)) if p not in empty)
         return ()
@@ -609,7 +608,7 @@ class FrameBook:
 
     def roles_of(self, layer: Any | None) -> dict[int, str]:
         """Return the `roles` that were given in this labels layer."""
-        own = self._roles_alone if layer is None else self._roles.get(unwrap(layer), {})
+        own = self._roles_alone if layer is None else self._roles.get(layer, {})
         return {number: role for number, role in own.items() if role}
 
     def role(self, position: int) -> str:
@@ -697,7 +696,7 @@ class FrameBook:
     def _follow(self, layer: Any | None) -> None:
         before, self._watch = self._watch, None
         if layer is not None:
-            self._watch = self._watch_of(unwrap(layer))
+            self._watch = self._watch_of(layer)
         if before is not None:
             self._others.append(before)
             self._leave_idle()
@@ -722,7 +721,7 @@ class FrameBook:
                 layer.events.paint.connect(self._stroke)
 
     def _stroke(self, event: Any) -> None:
-        layer = unwrap(event.source)
+        layer = event.source
         watched = [self._watch, *self._others]
         if any(watch is not None and watch.layer is layer for watch in watched):
             return
@@ -733,7 +732,7 @@ class FrameBook:
     def _leave_idle(self, _event: Any = None) -> None:
         """Watch only the annotation and layers that were painted on and are still there."""
         viewer = self._workspace.viewer
-        there = set() if viewer is None else {id(unwrap(layer)) for layer in viewer.layers}
+        there = set() if viewer is None else {id(layer) for layer in viewer.layers}
         for watch in list(self._others):
             if not watch.painted or id(watch.layer) not in there:
                 self._others.remove(watch)
@@ -788,13 +787,13 @@ class FrameBook:
 
     @staticmethod
     def _kept(store: WeakKeyDictionary[Any, dict[int, Any]], image: Any) -> dict[int, Any]:
-        return {} if image is None else store.get(unwrap(image), {})
+        return {} if image is None else store.get(image, {})
 
     def _keep(self, store: WeakKeyDictionary[Any, dict[int, Any]], values: dict[int, Any]) -> None:
         image, numbers = self._workspace.image, self.numbers
         for position in values:
             self._check_position(position)
         if image is not None and values:
-            kept = store.setdefault(unwrap(image), {})
+            kept = store.setdefault(image, {})
             kept |= {numbers[position]: value for position, value in values.items()}
             self._tell(tuple(sorted(values)))

@@ -45,7 +45,7 @@ from napari_jnet.plugin.pages.section import AnnotatePart, row_of
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.theme import set_style
 from napari_jnet.plugin.ui.widgets import LayerCombo, RemedyButton, small_label
-from napari_jnet.plugin.workspace import METADATA_KEY, Lifetime, Workspace, same
+from napari_jnet.plugin.workspace import METADATA_KEY, Lifetime, Workspace
 
 if TYPE_CHECKING:
     import napari
@@ -95,10 +95,10 @@ def what_counts(
     return np.select([known > 0, known == 0], [1, 2], default=3).astype(np.uint8)
 
 
-def describe_frame(book: Any, facts: Any) -> str:
+def describe_frame(frames: Any, facts: Any) -> str:
     """Say in a line what is learned from a frame: "t005: 12 cells, 78 % background, 0 % unknown"."""
-    name = book.frame_name(facts.number)
-    things = "cells" if book.kind is LabelKind.INSTANCES else "objects"
+    name = frames.frame_name(facts.number)
+    things = "cells" if frames.kind is LabelKind.INSTANCES else "objects"
     if not facts.counted:
         return f"{name}: counting…"
     if not facts.annotated:
@@ -106,12 +106,12 @@ def describe_frame(book: Any, facts: Any) -> str:
     if facts.empty:
         return f"{name}: marked as without {things}, all background; it is learned from."
     unknown = f"{percent(facts.unknown, facts.size)} unknown"
-    if book.kind is LabelKind.INSTANCES:
+    if frames.kind is LabelKind.INSTANCES:
         background = percent(facts.pixels[0] if facts.pixels else 0, facts.size)
         cells = "1 cell" if facts.objects == 1 else f"{facts.objects} cells"
         covered = percent(sum(facts.pixels[1:]), facts.size)
         return f"{name}: {cells} ({covered}), {background} background, {unknown}."
-    shares = [f"{percent(count, facts.size)} {name}" for name, count in class_shares(book, facts)]
+    shares = [f"{percent(count, facts.size)} {name}" for name, count in class_shares(frames, facts)]
     return f"{name}: {', '.join([*shares, unknown])}."
 
 
@@ -121,14 +121,14 @@ class KindPreview(QWidget):
     Parameters
     ----------
     workspace
-        Of the viewer; its book is read.
+        Of the viewer; its frame table is read.
     lifetime
         Ends the listening.
     """
 
     def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
         super().__init__()
-        self._workspace, self._book = workspace, workspace.book
+        self._workspace, self._frames = workspace, workspace.frames
         self._layer: Any | None = None
         self._faint: tuple[Any, float] | None = None  # the layer that is dimmed, as it was
         self.switch = QCheckBox("on image")
@@ -148,8 +148,8 @@ class KindPreview(QWidget):
         self._timer.setSingleShot(True)
         self._timer.setInterval(_DELAY)
         self._timer.timeout.connect(self.renew)
-        lifetime.connect(self._book.changed, self._later)
-        lifetime.connect(self._book.kind_changed, self._later)
+        lifetime.connect(self._frames.changed, self._later)
+        lifetime.connect(self._frames.kind_changed, self._later)
         lifetime.connect(workspace.viewer.dims.events.current_step, self._later)
         lifetime.connect(workspace.viewer.layers.events.removed, self._removed)
         lifetime.at_end(self._timer.stop)
@@ -163,27 +163,27 @@ class KindPreview(QWidget):
 
     def renew(self) -> None:
         """Describe the shown frame, and colour it where the overlay is on."""
-        layer, viewer = self._book.layer, self._workspace.viewer
+        layer, viewer = self._frames.layer, self._workspace.viewer
         if layer is None or viewer is None:
             self.line.setText("")
             self.switch.setChecked(False)
             return
-        if self._faint is not None and not same(self._faint[0], layer):
+        if self._faint is not None and self._faint[0] is not layer:
             self.remove()  # another annotation, perhaps of another size
             self._add()
         index = current_index(viewer, layer)
         position = index[0] if index else 0
-        if position >= len(self._book):
+        if position >= len(self._frames):
             return
-        facts = self._book.facts(position)
-        cells = self._book.kind is LabelKind.INSTANCES
+        facts = self._frames.info(position)
+        cells = self._frames.kind is LabelKind.INSTANCES
         self.patches["cell"].setText(_patch(_COLOURS["cell"], "cell" if cells else "a class"))
-        self.line.setText(describe_frame(self._book, facts))
+        self.line.setText(describe_frame(self._frames, facts))
         if self._layer is not None:
             labels = plane(layer)(index)
-            partial = self._book.is_partial(position)
+            partial = self._frames.is_partial(position)
             self._layer.data = what_counts(
-                labels, self._book.kind, partial=partial, empty=facts.empty
+                labels, self._frames.kind, partial=partial, empty=facts.empty
             )
             lies = plane_placement(layer, index)["affine"]
             if not np.allclose(lies, self._layer.affine.affine_matrix):
@@ -209,14 +209,14 @@ class KindPreview(QWidget):
         return row
 
     def _switched(self, on: bool) -> None:
-        if on and self._layer is None and self._book.layer is not None:
+        if on and self._layer is None and self._frames.layer is not None:
             self._add()
         elif not on:
             self.remove()
         self.renew()
 
     def _add(self) -> None:
-        viewer, painted = self._workspace.viewer, self._book.layer
+        viewer, painted = self._workspace.viewer, self._frames.layer
         active = viewer.layers.selection.active
         index = current_index(viewer, painted)
         lies = plane_placement(painted, index)
@@ -244,7 +244,7 @@ class KindPreview(QWidget):
             self._timer.start()
 
     def _removed(self, event: Any) -> None:
-        if self._layer is not None and same(event.value, self._layer):
+        if self._layer is not None and event.value is self._layer:
             self._layer = None
             self._brighten()
             self.switch.setChecked(False)
@@ -303,8 +303,8 @@ class FramePart(AnnotatePart):
         column.addLayout(row_of(self.background_button))
         column.addLayout(row_of(self.copy_button, self.over_check))
         lifetime.connect(workspace.viewer.dims.events.current_step, self._show_pieces)
-        lifetime.connect(self._book.kind_changed, self._show_kind)
-        lifetime.connect(self._book.changed, self._show_kind)
+        lifetime.connect(self._frames.kind_changed, self._show_kind)
+        lifetime.connect(self._frames.changed, self._show_kind)
         self._show_kind()
 
     def rest_is_unknown(self) -> int:
@@ -313,14 +313,14 @@ class FramePart(AnnotatePart):
         Where the frame is marked as without cells, this is taken back.
         """
         position = self.position()
-        if self._book.layer is not None and self._book.facts(position).empty:
-            self._book.say_empty(position, False)
+        if self._frames.layer is not None and self._frames.info(position).empty:
+            self._frames.say_empty(position, False)
             self.said.emit(
                 f"{self._named(position)} is not marked any more, so it is not learned from."
             )
             return 0
         count = self._edit(rest_is_unknown, "unknown")
-        self._book.say_empty(position, False)  # should all that is painted be erased again
+        self._frames.say_empty(position, False)  # should all that is painted be erased again
         return count
 
     def rest_is_background(self) -> int:
@@ -336,22 +336,22 @@ class FramePart(AnnotatePart):
         """
         layer, index = self.shown_plane()
         position = self.position()
-        frame = np.asarray(self._book.frame(position))
-        if (frame > 0).any() or self._book.kind is LabelKind.SCRIBBLES:
-            cells = self._book.kind is not LabelKind.SCRIBBLES
+        frame = np.asarray(self._frames.frame(position))
+        if (frame > 0).any() or self._frames.kind is LabelKind.SCRIBBLES:
+            cells = self._frames.kind is not LabelKind.SCRIBBLES
             if cells and not (read_plane(layer, index) > 0).any():
                 raise ValueError(
                     f"Nothing is painted in this section of {self._named(position)}, but in others; paint a "
                     "stroke of Unknown, and the rest of the section is background."
                 )
             return self._edit(rest_is_background, "background")
-        if self._book.facts(position).empty:
+        if self._frames.info(position).empty:
             self.said.emit(
                 f"{self._named(position)} is marked as without cells already; Mark unpainted as unknown "
                 "takes it back."
             )
             return 0
-        self._book.say_empty(position)
+        self._frames.say_empty(position)
         count = replace_plane(layer, index[:1], np.zeros_like(frame)) if frame.any() else 0
         whole = ", in all its sections" if frame.ndim > 2 else ""
         self.said.emit(
@@ -374,17 +374,19 @@ class FramePart(AnnotatePart):
             If no frame before this one is annotated.
         """
         layer, index = self.shown_plane()
-        book = self._book
-        before = [p for p in book.annotated if index and p < index[0] and not book.facts(p).empty]
+        frames = self._frames
+        before = [
+            p for p in frames.annotated if index and p < index[0] and not frames.info(p).empty
+        ]
         if not before:
             raise ValueError("No frame before this one is painted, so there is nothing to copy.")
         source = before[-1]
         there = read_plane(layer, (source, *index[1:]))
         new, count = copy_labels(
-            read_plane(layer, index), there, self._book.kind, overwrite=overwrite
+            read_plane(layer, index), there, self._frames.kind, overwrite=overwrite
         )
         replace_plane(layer, index, new)
-        cells = self._book.kind is LabelKind.INSTANCES
+        cells = self._frames.kind is LabelKind.INSTANCES
         what = "pixels" if not cells else "cell" if count == 1 else "cells"
         name = self._named(source)
         self.said.emit(
@@ -402,15 +404,15 @@ class FramePart(AnnotatePart):
         ValueError
             If there is no annotation, or it cannot be painted on.
         """
-        if self._book.layer is None:
+        if self._frames.layer is None:
             raise ValueError("There is no annotation yet; press New annotation.")
-        count = number_pieces_apart(self._book, self.position())
+        count = number_pieces_apart(self._frames, self.position())
         cells = "1 new cell" if count == 1 else f"{count} new cells"
         self.said.emit(f"{cells}; Ctrl+Z takes it back." if count else "No cell is in pieces here.")
         return count
 
     def _named(self, position: int) -> str:
-        return str(self._book.frame_name(self._book.numbers[position]))
+        return str(self._frames.frame_name(self._frames.numbers[position]))
 
     def _copy_clicked(self) -> None:
         self.copy_from_before(self.over_check.isChecked())
@@ -418,7 +420,7 @@ class FramePart(AnnotatePart):
     def _edit(self, change: Callable[..., Any], name: str) -> int:
         layer, index = self.shown_plane()
         before = read_plane(layer, index)
-        count = replace_plane(layer, index, change(before, self._book.kind))
+        count = replace_plane(layer, index, change(before, self._frames.kind))
         share = f"{100 * count / before.size:.0f} % of this frame is now {name}"
         self.said.emit(
             f"{share}; Ctrl+Z takes it back.{self._background_words(layer, index)}"
@@ -429,7 +431,7 @@ class FramePart(AnnotatePart):
 
     def _background_words(self, layer: Any, index: tuple[int, ...]) -> str:
         """Say that there is nothing to tell cells from, where no pixel of the plane is background."""
-        if self._book.kind is not LabelKind.INSTANCES or (read_plane(layer, index) == 0).any():
+        if self._frames.kind is not LabelKind.INSTANCES or (read_plane(layer, index) == 0).any():
             return ""
         return (
             " Now paint a few strokes of Background, so that there is something to tell cells from."
@@ -437,8 +439,8 @@ class FramePart(AnnotatePart):
 
     def _show_pieces(self, _event: Any = None) -> None:
         position = self.position()
-        shown = self._book.layer is not None and position < len(self._book)
-        found = self._book.facts(position).in_pieces if shown else ()
+        shown = self._frames.layer is not None and position < len(self._frames)
+        found = self._frames.info(position).in_pieces if shown else ()
         words = ""
         if found:
             (cell, count), *more = found
@@ -451,9 +453,9 @@ class FramePart(AnnotatePart):
 
     def _show_kind(self, _event: Any = None) -> None:
         self._show_pieces()
-        self.unknown_button.setVisible(self._book.kind is not LabelKind.SCRIBBLES)
+        self.unknown_button.setVisible(self._frames.kind is not LabelKind.SCRIBBLES)
         for part in (self.copy_button, self.over_check):
-            part.setVisible(len(self._book) != 1)  # a single image has no frame before
+            part.setVisible(len(self._frames) != 1)  # a single image has no frame before
 
 
 class AnnotateWidget(JobWidget):
@@ -467,7 +469,7 @@ class AnnotateWidget(JobWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
-        self._book = self._workspace.book
+        self._frames = self._workspace.frames
         self._embedded = False
         self._labels_group()
         self.tools = PaintTools(self._workspace, self._lifetime)
@@ -489,8 +491,8 @@ class AnnotateWidget(JobWidget):
         self._remedy = RemedyButton(self._workspace, self._lifetime)
         outer.addWidget(self._remedy)
         for emitter, slot in (
-            (self._book.changed, self._show_layer),
-            (self._book.kind_changed, self._show_layer),
+            (self._frames.changed, self._show_layer),
+            (self._frames.kind_changed, self._show_layer),
             (self._workspace.saving_changed, self._show_saved),
         ):
             self._lifetime.connect(emitter, slot)
@@ -571,16 +573,16 @@ class AnnotateWidget(JobWidget):
         ValueError
             If there is no annotation, or no such kind.
         """
-        kind, before = LabelKind(kind), self._book.kind
-        layer = self._book.layer
-        legend = self._book.legend if before is kind else ()
-        self._book.set_kind(kind)
+        kind, before = LabelKind(kind), self._frames.kind
+        layer = self._frames.layer
+        legend = self._frames.legend if before is kind else ()
+        self._frames.set_kind(kind)
         if kind is before:
             return
         options = annotation_options(kind, legend)
         layer.features = options.get("features", {})
         layer.colormap = options["colormap"]
-        self._book.kind_changed.emit(kind)
+        self._frames.kind_changed.emit(kind)
         self.message.say(f"Nothing painted has changed. {_consequence(before, kind)}")
 
     def use_unknown_brush(self, on: bool = True) -> None:
@@ -629,7 +631,7 @@ class AnnotateWidget(JobWidget):
         self._attempt(partial(self.new_annotation, self._chosen_kind))
 
     def _kind_chosen(self, index: int) -> None:
-        if self._book.layer is not None:
+        if self._frames.layer is not None:
             self._attempt(partial(self.set_kind, self.kind_combo.itemData(index)))
         self._show_layer()
 
@@ -660,16 +662,16 @@ class AnnotateWidget(JobWidget):
     # what is shown
 
     def _show_layer(self, _event: Any = None) -> None:
-        there = self._book.layer is not None
+        there = self._frames.layer is not None
         if there:
-            self.kind_combo.setCurrentIndex(list(KIND_TITLES).index(self._book.kind))
+            self.kind_combo.setCurrentIndex(list(KIND_TITLES).index(self._frames.kind))
         self.kind_line.setText(describe_kind(self._chosen_kind))
         if there != (self.new_button.menu() is not None):
             self.new_button.setMenu(self._new_menu() if there else None)
         for box in (self._painting, self._this_frame):
             box.setVisible(there)
         self.labels_combo.setVisible(there)
-        cells = there and self._book.kind is LabelKind.INSTANCES
+        cells = there and self._frames.kind is LabelKind.INSTANCES
         box = self._correcting.parentWidget()
         assert box is not None
         box.setVisible(cells)

@@ -61,7 +61,7 @@ class PaintTools(AnnotatePart):
     Parameters
     ----------
     workspace
-        Of the viewer; its book says which layer is painted on.
+        Of the viewer; its frame table says which layer is painted on.
     lifetime
         Ends the listening.
     """
@@ -80,8 +80,8 @@ class PaintTools(AnnotatePart):
         column.addLayout(self._number_row())
         column.addLayout(self._checks())
         column.addWidget(self.hint)
-        lifetime.connect(self._book.changed, self._follow)
-        lifetime.connect(self._book.kind_changed, self._show)
+        lifetime.connect(self._frames.changed, self._follow)
+        lifetime.connect(self._frames.kind_changed, self._show)
         lifetime.at_end(self._leave)
         self._follow()
         self._show()
@@ -165,7 +165,7 @@ class PaintTools(AnnotatePart):
     def new_cell(self) -> int:
         """Choose a number that no cell has, and the brush; return the number."""
         layer = self._activate()
-        number = next_number(self._book, current_index(self._workspace.viewer, layer))
+        number = next_number(self._frames, current_index(self._workspace.viewer, layer))
         hold_labels(layer, 0, number)
         layer.selected_label = number
         if layer.mode not in ("paint", "polygon", "fill"):
@@ -178,14 +178,14 @@ class PaintTools(AnnotatePart):
 
     def use_background_brush(self, on: bool = True) -> None:
         """Paint pixels that are known to be background, over unknown ones too."""
-        self._use_brush(background_label(self._book.kind), on)
+        self._use_brush(background_label(self._frames.kind), on)
 
     def _use_brush(self, number: int, on: bool) -> None:
         layer = self._activate()
         hold_labels(layer, number, 0)
         if number == UNKNOWN and isinstance(layer.colormap, CyclicLabelColormap):
             layer.colormap = annotation_options(LabelKind.INSTANCES)["colormap"]  # unknown is grey
-        if layer.selected_label > background_label(self._book.kind):
+        if layer.selected_label > background_label(self._frames.kind):
             self._last = layer.selected_label
         layer.selected_label = number if on else self._last
         layer.mode = "paint"
@@ -210,9 +210,9 @@ class PaintTools(AnnotatePart):
         return events.mode, events.selected_label, events.preserve_labels, events.contour
 
     def _follow(self, _event: Any = None) -> None:
-        if self._book.layer is not self._layer:
+        if self._frames.layer is not self._layer:
             self._leave()
-            self._layer = self._book.layer
+            self._layer = self._frames.layer
             if self._layer is not None:
                 self._guard = KeepCells(self._layer)
                 self._outlines = Outlines(self._layer, self._outline_closed)
@@ -236,15 +236,15 @@ class PaintTools(AnnotatePart):
     def _next_outline(self) -> None:
         """Take the next number, so that the next outline is another cell."""
         layer = self._layer
-        cells = self._book.kind is LabelKind.INSTANCES
+        cells = self._frames.kind is LabelKind.INSTANCES
         if layer is not None and cells and self.next_check.isChecked() and layer.selected_label > 0:
-            free = next_number(self._book, current_index(self._workspace.viewer, layer))
+            free = next_number(self._frames, current_index(self._workspace.viewer, layer))
             number = max(free, layer.selected_label + 1)
             hold_labels(layer, 0, number)
             layer.selected_label = number
 
     def _show(self, _event: Any = None) -> None:
-        layer, kind = self._layer, self._book.kind
+        layer, kind = self._layer, self._frames.kind
         self.setEnabled(layer is not None)
         if layer is None:
             self.patch.setText("")
@@ -285,12 +285,12 @@ class PaintTools(AnnotatePart):
         return f"<span style='color:rgb({rgb})'>■</span> {self._name(number)}"
 
     def _name(self, number: int) -> str:
-        legend = self._book.legend
+        legend = self._frames.legend
         if number == UNKNOWN:
             return "unknown"
         if 0 <= number < len(legend):
             return legend[number][0]
-        if self._book.kind is LabelKind.INSTANCES:
+        if self._frames.kind is LabelKind.INSTANCES:
             return f"cell {number}" if number > 0 else "background"
         return f"class {number}"
 

@@ -34,7 +34,7 @@ class ClassTable(AnnotatePart):
     Parameters
     ----------
     workspace
-        Of the viewer; its book is read, its annotation layer gets the names and colours.
+        Of the viewer; its frame table is read, its annotation layer gets the names and colours.
     lifetime
         Ends the listening.
     """
@@ -73,14 +73,14 @@ class ClassTable(AnnotatePart):
         column.addWidget(self.table)
         column.addLayout(buttons)
         self._layer: Any | None = None
-        lifetime.connect(self._book.changed, self._follow)
+        lifetime.connect(self._frames.changed, self._follow)
         lifetime.at_end(self._leave)
         self._follow()
 
     @property
     def legend(self) -> Legend:
         """(name, "#rrggbb") of each number from 0 of the annotation."""
-        return self._book.legend or default_legend(self._book.kind)
+        return self._frames.legend or default_legend(self._frames.kind)
 
     def set_legend(self, legend: Legend) -> None:
         """Give the annotation these names and colours, of each number from 0.
@@ -90,7 +90,7 @@ class ClassTable(AnnotatePart):
         ValueError
             If there is no annotation of classes or scribbles, or a name is empty or there twice.
         """
-        layer, kind = self._book.layer, self._book.kind
+        layer, kind = self._frames.layer, self._frames.kind
         if layer is None or kind is LabelKind.INSTANCES:
             raise ValueError(
                 "Cells have no classes; choose classes or scribbles as the kind first."
@@ -105,7 +105,7 @@ class ClassTable(AnnotatePart):
         layer.features = options["features"]
         layer.colormap = options["colormap"]
         self._fill()
-        self._book.kind_changed.emit(kind)  # whoever keeps or shows the names hears of it
+        self._frames.kind_changed.emit(kind)  # whoever keeps or shows the names hears of it
 
     def add(self, name: str = "") -> int:
         """Add a class and return its number; it is what the brush paints next."""
@@ -130,8 +130,8 @@ class ClassTable(AnnotatePart):
     def remove_unused(self) -> int:
         """Remove the last classes as far as no frame has them, and return how many."""
         legend = self.legend
-        used = len(self._book.totals.pixels)
-        shift = 1 if self._book.kind is LabelKind.SCRIBBLES else 0
+        used = len(self._frames.totals.pixels)
+        shift = 1 if self._frames.kind is LabelKind.SCRIBBLES else 0
         kept = max(used + shift, self._first + 1)
         if kept < len(legend):
             self.set_legend(legend[:kept])
@@ -139,15 +139,15 @@ class ClassTable(AnnotatePart):
 
     def choose(self, number: int) -> None:
         """Paint with this class from now on."""
-        if self._book.layer is not None:
-            hold_labels(self._book.layer, 0, number)
-            self._book.layer.selected_label = number
+        if self._frames.layer is not None:
+            hold_labels(self._frames.layer, 0, number)
+            self._frames.layer.selected_label = number
             self.chosen.emit(number)
 
     @property
     def _first(self) -> int:
         """The first number that is not background; it cannot be removed."""
-        return 2 if self._book.kind is LabelKind.SCRIBBLES else 1
+        return 2 if self._frames.kind is LabelKind.SCRIBBLES else 1
 
     def _new_name(self) -> str:
         names = {name for name, _ in self.legend}
@@ -161,11 +161,11 @@ class ClassTable(AnnotatePart):
     # following
 
     def _follow(self, _event: Any = None) -> None:
-        shown = self._book.layer is not None and self._book.kind is not LabelKind.INSTANCES
+        shown = self._frames.layer is not None and self._frames.kind is not LabelKind.INSTANCES
         self.setVisible(shown)
-        if self._book.layer is not self._layer:
+        if self._frames.layer is not self._layer:
             self._leave()
-            self._layer = self._book.layer
+            self._layer = self._frames.layer
             if self._layer is not None:
                 self._layer.events.selected_label.connect(self._mark_chosen)
         if shown:
@@ -180,7 +180,7 @@ class ClassTable(AnnotatePart):
         """Write the rows; the number 0 is a row where it is a class that can be painted."""
         legend = self.legend
         rows = [(n, *entry) for n, entry in enumerate(legend)]
-        if self._book.kind is LabelKind.SCRIBBLES:
+        if self._frames.kind is LabelKind.SCRIBBLES:
             rows = rows[1:]  # 0 is not painted
         table = self.table
         now = [tuple(self._row(r)) for r in range(table.rowCount())]
@@ -212,9 +212,9 @@ class ClassTable(AnnotatePart):
             self.table.setItem(row, column, item)
 
     def _mark_chosen(self, _event: Any = None) -> None:
-        if self._book.layer is None:
+        if self._frames.layer is None:
             return
-        chosen = self._book.layer.selected_label
+        chosen = self._frames.layer.selected_label
         there = [r for r in range(self.table.rowCount()) if self._row(r)[0] == chosen]
         self.table.blockSignals(True)
         if there:

@@ -19,7 +19,7 @@ from napari_jnet.plugin.layers.edit import TOOLS, Tool, correct, labels_under
 from napari_jnet.plugin.layers.read import kind_of
 from napari_jnet.plugin.ui.shortcuts import KeysDialog
 from napari_jnet.plugin.ui.widgets import MessageLine
-from napari_jnet.plugin.workspace import Lifetime, Workspace, result_of, same
+from napari_jnet.plugin.workspace import Lifetime, Workspace, result_of
 
 _WIDTH = 2.0  # of the line; its dark rim is twice as wide, so that it is seen on any image
 
@@ -220,7 +220,7 @@ class Corrections:
             self.correct(tool.name, points)
         finally:
             self._switching = False
-        if not same(before, self._active()):
+        if before is not self._active():
             self._using.end()
             self._take_mouse(self._active(), tool)
 
@@ -238,8 +238,8 @@ class Corrections:
             )
         labels = workspace.labels()
         active = viewer.layers.selection.active
-        first = [layer for layer in labels if active is not None and same(layer, active)]
-        first += [layer for layer in labels if same(layer, workspace.annotation)]
+        first = [layer for layer in labels if active is not None and layer is active]
+        first += [layer for layer in labels if layer is workspace.annotation]
         first += [layer for layer in labels if result_of(layer) == "cells"]
         seen = [layer for layer in first if layer.visible]
         if not seen:
@@ -258,7 +258,7 @@ class Corrections:
 
     def _activate(self, layer: Any) -> None:
         """Make Ctrl+Z, which is the active layer's, take the correction back."""
-        if not same(self._active(), layer):
+        if self._active() is not layer:
             self._viewer().layers.selection.active = layer
 
     def _active(self) -> Any:

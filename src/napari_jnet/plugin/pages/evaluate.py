@@ -46,7 +46,7 @@ from napari_jnet.plugin.ui.form import Form
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.table import Column, ResultTable, write_csv
 from napari_jnet.plugin.ui.widgets import LayerChoice, small_label
-from napari_jnet.plugin.workspace import METADATA_KEY, Lifetime, Workspace, result_of, same, switch
+from napari_jnet.plugin.workspace import METADATA_KEY, Lifetime, Workspace, result_of, switch
 
 if TYPE_CHECKING:
     import napari
@@ -100,14 +100,14 @@ class ErrorLayer:
         self._setting = False
         lifetime.connect(self._viewer.layers.selection.events.active, self._selected)
         lifetime.connect(self._viewer.layers.events.removed, self._removed)
-        lifetime.connect(workspace.step_changed, self._step)
-        lifetime.connect(workspace.results_changed, self._predicted)
+        lifetime.connect(workspace.page_changed, self._step)
+        lifetime.connect(workspace.prediction_changed, self._predicted)
         lifetime.at_end(self._restore)
 
     @property
     def there(self) -> bool:
         """Whether the viewer has the layer."""
-        return any(same(layer, self.layer) for layer in self._viewer.layers)
+        return any(layer is self.layer for layer in self._viewer.layers)
 
     def clear(self, like: Any) -> None:
         """Forget all errors; the next ones lie on this layer."""
@@ -166,11 +166,11 @@ class ErrorLayer:
             return
         active = self._viewer.layers.selection.active
         # in the workbench, the next step brings back what is hidden
-        alone = self._workspace.step != "evaluate"
+        alone = self._workspace.page != "evaluate"
         for layer in self._viewer.layers:
-            worked_on = alone and same(layer, active) and same(layer, self._workspace.annotation)
+            worked_on = alone and layer is active and layer is self._workspace.annotation
             covers = hasattr(layer, "brush_size") or result_of(layer)
-            if layer.visible and covers and not worked_on and not same(layer, self.layer):
+            if layer.visible and covers and not worked_on and layer is not self.layer:
                 switch(layer, False)
                 self._hidden.append(layer)
 
@@ -181,7 +181,7 @@ class ErrorLayer:
             self.show(self.layer.visible)
 
     def _removed(self, event: Any) -> None:
-        if same(event.value, self.layer):
+        if event.value is self.layer:
             self._restore()
 
     def _predicted(self, _results: Any) -> None:
@@ -194,7 +194,7 @@ class ErrorLayer:
 
     def _selected(self, _event: Any = None) -> None:
         active = self._viewer.layers.selection.active
-        for layer in [layer for layer in self._hidden if same(layer, active)]:
+        for layer in [layer for layer in self._hidden if layer is active]:
             self._hidden.remove(layer)
             switch(layer, True)
 
@@ -224,13 +224,13 @@ def _labels(workspace: Workspace) -> list[Any]:
 
 def role_of(workspace: Workspace, position: int) -> str:
     """Say what a frame was used for: its role, "annotated" where the split decided, or ""."""
-    book = workspace.book
-    if book is None or not 0 <= position < len(book):
+    frames = workspace.frames
+    if frames is None or not 0 <= position < len(frames):
         return ""
-    role = str(book.role(position))
+    role = str(frames.role(position))
     # predicted cells count as the annotation only as long as nobody has painted one
-    painted = book.layer is not None and not result_of(book.layer)
-    return role or ("annotated" if painted and book.facts(position).annotated else "")
+    painted = frames.layer is not None and not result_of(frames.layer)
+    return role or ("annotated" if painted and frames.info(position).annotated else "")
 
 
 def frames_of(
@@ -297,7 +297,7 @@ def compare(
         raise ValueError(
             "There is nothing to compare with; paint some cells, or open the truth as labels."
         )
-    result = layer_labels(layer, workspace.results)
+    result = layer_labels(layer, workspace.prediction)
     if result.kind is LabelKind.SCRIBBLES:
         raise ValueError(
             f"{layer.name!r} holds scribbles, which cannot be scored; choose predicted cells."
@@ -309,7 +309,7 @@ def compare(
         return _bordered(made, border)
     _same_size(layer, truth)
     frames = frames_of(workspace, which, numbers)
-    reference = layer_labels(truth, workspace.results)
+    reference = layer_labels(truth, workspace.prediction)
     return _bordered(Comparison(result, reference, reference.name, frames, axes), border)
 
 
@@ -376,7 +376,7 @@ class TruthCombo(QComboBox):
         """Choose a layer, or truth on disk or loaded by its name; raises `ValueError` if it is not listed."""
         for item in self._items:
             name = item.name if isinstance(item, DiskTruth) else _told(item).get("annotation")
-            if same(item, truth) or (isinstance(truth, str) and truth == name):
+            if item is truth or (isinstance(truth, str) and truth == name):
                 self._choice = item
                 self.refresh()
                 return
@@ -393,18 +393,18 @@ class TruthCombo(QComboBox):
             self.addItem(_words(item))
             if isinstance(item, DiskTruth):
                 self.setItemData(self.count() - 1, str(item.path), Qt.ItemDataRole.ToolTipRole)
-        chosen = [n for n, item in enumerate(self._items) if same(item, self._choice)]
+        chosen = [n for n, item in enumerate(self._items) if item is self._choice]
         self.setCurrentIndex(chosen[0] if chosen else 0 if self._items else -1)
         self.blockSignals(False)
-        if not same(before, self.truth):
+        if before is not self.truth:
             self.truth_changed.emit()
 
     def _listed(self) -> list[Any]:
         scored, annotation = self._excluded(), self._workspace.annotation
-        layers = [layer for layer in compared_layers(self._workspace) if not same(layer, scored)]
+        layers = [layer for layer in compared_layers(self._workspace) if layer is not scored]
         loaded = [layer for layer in layers if _is_truth(layer)]
         others = [layer for layer in layers if not _is_truth(layer) and not result_of(layer)]
-        others.sort(key=lambda layer: not same(layer, annotation))
+        others.sort(key=lambda layer: layer is not annotation)
         results = [layer for layer in layers if result_of(layer)]
         disk = [item for item in self._disk if not any(_shows(layer, item) for layer in loaded)]
         return [*reversed(loaded), *disk, *others, *results]
@@ -612,8 +612,8 @@ class EvaluateWidget(JobWidget):
         self._score_part()
         self._error_part()
         self.column.addStretch(1)
-        self._lifetime.connect(self._workspace.results_changed, self._take_results)
-        self._take_results(self._workspace.results)
+        self._lifetime.connect(self._workspace.prediction_changed, self._take_results)
+        self._take_results(self._workspace.prediction)
 
     def _choices(self) -> None:
         rows = self._group("Compare")
@@ -748,7 +748,7 @@ class EvaluateWidget(JobWidget):
             layers = compared_layers(self._workspace)
             classes = results.classes
             wanted = results.cells if classes is None else classes
-            if any(same(layer, wanted) for layer in layers):
+            if any(layer is wanted for layer in layers):
                 self.result_choice.set_layer(wanted)
 
     def _choose_file(self) -> None:
@@ -849,8 +849,8 @@ class EvaluateWidget(JobWidget):
 
     def _tell_book(self) -> None:
         """Let the table of frames show the scores, where the layers belong to the image."""
-        image, book = self._workspace.image, self._workspace.book
-        if book is None or image is None or self._compared is None:
+        image, frames = self._workspace.image, self._workspace.frames
+        if frames is None or image is None or self._compared is None:
             return
         shape = tuple(pixels(self._compared[0]).shape)
         if shape != spatial_shape(image):
@@ -858,5 +858,5 @@ class EvaluateWidget(JobWidget):
         by_cells = self._compared[1].kind is LabelKind.INSTANCES
         found = {p: s.seg if by_cells else s.iou for p, s in self._frames}
         known = {p: score for p, score in found.items() if score is not None}
-        if known and max(known) < len(book):
-            book.set_scores(known, name="SEG" if by_cells else "IoU")
+        if known and max(known) < len(frames):
+            frames.set_scores(known, name="SEG" if by_cells else "IoU")

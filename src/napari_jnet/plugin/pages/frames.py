@@ -54,11 +54,11 @@ _SHOWN = QColor(0, 122, 204, 110)
 
 
 class FramesModel(QAbstractTableModel):
-    """Reads a `FrameBook`, a frame when it is shown; a row a frame, or an annotated frame.
+    """Reads a `FrameTable`, a frame when it is shown; a row a frame, or an annotated frame.
 
     Parameters
     ----------
-    book
+    frames
         Of the session.
     lifetime
         Ends the listening.
@@ -66,16 +66,16 @@ class FramesModel(QAbstractTableModel):
 
     filled = Signal(object)  # the columns that hold something
 
-    def __init__(self, book: Any, lifetime: Lifetime) -> None:
+    def __init__(self, frames: Any, lifetime: Lifetime) -> None:
         super().__init__()
-        self._book = book
+        self._frames = frames
         self.columns: frozenset[int] = frozenset((FRAME, PAINTED, ROLE))
         self._only_annotated = False
         self._shown = -1
         self._facts: dict[int, Any] = {}
         self._rows: list[int] = []
         self._head: tuple[Any, ...] = ()
-        lifetime.connect(book.changed, self._changed)
+        lifetime.connect(frames.changed, self._changed)
         self._reset()
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
@@ -97,7 +97,7 @@ class FramesModel(QAbstractTableModel):
     def facts(self, position: int) -> Any:
         """Return the `FrameInfo` of a frame."""
         if position not in self._facts:
-            self._facts[position] = self._book.facts(position)
+            self._facts[position] = self._frames.info(position)
         return self._facts[position]
 
     def set_only_annotated(self, only: bool) -> None:
@@ -117,7 +117,7 @@ class FramesModel(QAbstractTableModel):
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            if section == PAINTED and self._book.kind is not LabelKind.INSTANCES:
+            if section == PAINTED and self._frames.kind is not LabelKind.INSTANCES:
                 return "Painted"
             return _TITLES.get(section) or self._score_name()
         return _HELP[section] if role == Qt.ItemDataRole.ToolTipRole else None
@@ -141,7 +141,7 @@ class FramesModel(QAbstractTableModel):
 
     def _text(self, facts: Any, column: int) -> str:
         if column == FRAME:
-            return str(self._book.frame_name(facts.number))
+            return str(self._frames.frame_name(facts.number))
         if column == PAINTED:
             return self._painted(facts) if facts.counted else "…"
         if column == UNKNOWN:
@@ -154,9 +154,9 @@ class FramesModel(QAbstractTableModel):
     def _painted(self, facts: Any) -> str:
         if not facts.annotated:
             return ""
-        if self._book.kind is LabelKind.INSTANCES:
+        if self._frames.kind is LabelKind.INSTANCES:
             return "no cells" if facts.empty else str(facts.objects)
-        background, *classes = class_shares(self._book, facts)
+        background, *classes = class_shares(self._frames, facts)
         shares = [(name, count) for name, count in (*classes, background) if count]
         return ", ".join(f"{name} {percent(count, facts.size)}" for name, count in shares)
 
@@ -176,7 +176,7 @@ class FramesModel(QAbstractTableModel):
             self._facts.pop(position, None)
         if self._head != self._identity() or self._only_annotated:
             self._reset()
-            self._look_for_columns(self._book.annotated)
+            self._look_for_columns(self._frames.annotated)
             return
         self._look_for_columns(positions)
         rows = [p for p in positions if p < len(self._rows)]  # without a filter, row = position
@@ -195,11 +195,11 @@ class FramesModel(QAbstractTableModel):
             self.filled.emit(self.columns)
 
     def _identity(self) -> tuple[Any, ...]:
-        return (id(self._book.layer), len(self._book), self._book.kind)
+        return (id(self._frames.layer), len(self._frames), self._frames.kind)
 
     def _reset(self) -> None:
         head = self._identity()
-        rows = list(self._book.annotated if self._only_annotated else range(len(self._book)))
+        rows = list(self._frames.annotated if self._only_annotated else range(len(self._frames)))
         if head == self._head and rows == self._rows:
             if rows:
                 self._tell(0, len(rows) - 1)
@@ -217,10 +217,10 @@ class FramesModel(QAbstractTableModel):
         self.dataChanged.emit(self.index(first, 0), end)
 
 
-def class_shares(book: Any, facts: Any) -> list[tuple[str, int]]:
+def class_shares(frames: Any, facts: Any) -> list[tuple[str, int]]:
     """Return name and pixels of each class of a frame, background first."""
-    legend = book.legend
-    first = 1 if book.kind is LabelKind.SCRIBBLES else 0  # scribbles count background as 1
+    legend = frames.legend
+    first = 1 if frames.kind is LabelKind.SCRIBBLES else 0  # scribbles count background as 1
     names = [name for name, _ in legend[first:]]
     if not names:
         names = ["background"]
@@ -403,7 +403,7 @@ class FramesPart(AnnotatePart):
 
     def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
         super().__init__(workspace, lifetime)
-        self.model = FramesModel(self._book, lifetime)
+        self.model = FramesModel(self._frames, lifetime)
         self.table = FramesTable(self.model)
         self.table.frame_wanted.connect(workspace.go_to)
         self.table.role_wanted.connect(self._role_wanted)
@@ -432,11 +432,11 @@ class FramesPart(AnnotatePart):
         ValueError
             If there is no image.
         """
-        count = len(self._book)
+        count = len(self._frames)
         if not count:
             raise ValueError("There is no image to annotate; open one first.")
         facts = [self.model.facts(p) for p in range(count)]
-        annotated = self._book.annotated
+        annotated = self._frames.annotated
         position, why = choose_next(
             count,
             annotated,
@@ -446,7 +446,7 @@ class FramesPart(AnnotatePart):
         )
         self._workspace.go_to(position)
         done = f"{len(annotated)} of {count} frames are annotated."
-        self.said.emit(f"{self._book.frame_name(facts[position].number)}: {why}. {done}")
+        self.said.emit(f"{self._frames.frame_name(facts[position].number)}: {why}. {done}")
         return position
 
     def set_role(self, number: int, role: str) -> None:
@@ -457,14 +457,14 @@ class FramesPart(AnnotatePart):
         ValueError
             If there is no such frame, or no such role.
         """
-        numbers = self._book.numbers
+        numbers = self._frames.numbers
         if number not in numbers:
             there = f"frames run from {numbers[0]} to {numbers[-1]}" if numbers else "open an image"
             raise ValueError(f"There is no frame {number}; {there}.")
-        self._book.set_role(numbers.index(number), role)
+        self._frames.set_role(numbers.index(number), role)
 
     def _role_wanted(self, positions: list[int], role: str) -> None:
-        self.attempt(lambda: self._book.set_roles(dict.fromkeys(positions, role)))
+        self.attempt(lambda: self._frames.set_roles(dict.fromkeys(positions, role)))
 
     def _show_frame(self, _event: Any = None) -> None:
         self.table.show_position(self.position())

@@ -33,7 +33,7 @@ from napari_jnet.plugin.layers.read import (
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.table import ResultTable, write_csv
 from napari_jnet.plugin.ui.widgets import LayerChoice, LayerCombo
-from napari_jnet.plugin.workspace import METADATA_KEY, Lifetime, same, switch
+from napari_jnet.plugin.workspace import METADATA_KEY, Lifetime, switch
 
 if TYPE_CHECKING:
     import napari
@@ -65,8 +65,8 @@ class MeasureWidget(JobWidget):
         self._lifetime.at_end(self._link.end)
         self._input_part()
         self._table_part()
-        self._lifetime.connect(self._workspace.results_changed, self._take_results)
-        self._take_results(self._workspace.results)
+        self._lifetime.connect(self._workspace.prediction_changed, self._take_results)
+        self._take_results(self._workspace.prediction)
 
     def _input_part(self) -> None:
         form = self._group("Measure")
@@ -214,7 +214,7 @@ class MeasureWidget(JobWidget):
             self.message.say("The labels have changed since they were measured; measure again.")
 
     def _there(self, layer: Any) -> bool:
-        return any(same(layer, other) for other in self._viewer.layers)
+        return any(layer is other for other in self._viewer.layers)
 
     def _take_results(self, results: Any) -> None:
         if results is not None and self._there(results.cells):

@@ -49,7 +49,7 @@ from napari_jnet.plugin.jobs.predict import (
     work,
 )
 from napari_jnet.plugin.jobs.torch_loading import load_torch_soon
-from napari_jnet.plugin.layers.add import Results, add_results, new_annotation
+from napari_jnet.plugin.layers.add import Prediction, add_results, new_annotation
 from napari_jnet.plugin.layers.edit import read_plane, replace_plane
 from napari_jnet.plugin.layers.read import current_index, image_stack, kind_of, layer_legend, pixels
 from napari_jnet.plugin.pages.correct import CorrectionBar
@@ -63,7 +63,6 @@ from napari_jnet.plugin.workspace import (
     Lifetime,
     Workspace,
     result_of,
-    same,
     switch,
     switching,
 )
@@ -190,7 +189,7 @@ class Visibility:
         lifetime.at_end(self._watched.end)
         lifetime.connect(viewer.layers.events.inserted, self._inserted)
         lifetime.connect(viewer.dims.events.current_step, self._moved)
-        lifetime.connect(workspace.book.changed, self._annotation_changed)
+        lifetime.connect(workspace.frames.changed, self._annotation_changed)
         lifetime.connect(workspace.training_changed, self._training_changed)
 
     def layers(self) -> dict[str, Any]:
@@ -251,8 +250,8 @@ class Visibility:
 
     def _annotation_changed(self, positions: Sequence[int]) -> None:
         """Show the cells again where their copy was taken back, so that the frame is not bare."""
-        book = self._workspace.book
-        bare = [p for p in self._away.keys() & set(positions) if not book.facts(p).annotated]
+        frames = self._workspace.frames
+        bare = [p for p in self._away.keys() & set(positions) if not frames.info(p).annotated]
         if bare:
             self.show_in(bare)
 
@@ -269,7 +268,7 @@ class Visibility:
         self._hidden.discard(kind)
 
     def _position(self) -> int:
-        results = self._workspace.results
+        results = self._workspace.prediction
         return -1 if results is None else results.shown()
 
     def _moved(self, _event: Any = None) -> None:
@@ -422,7 +421,7 @@ NOTHING = "Nothing is copied"
 """What is said begins so where the annotation is as it was."""
 
 
-def use_as_annotation(workspace: Workspace, results: Results, *, overwrite: bool = False) -> str:
+def use_as_annotation(workspace: Workspace, results: Prediction, *, overwrite: bool = False) -> str:
     """Copy what is predicted in the frame that is shown into the annotation, as one undo step.
 
     An annotation layer is made where there is none.  Nothing painted is changed unless asked.  A
@@ -470,9 +469,9 @@ def use_as_annotation(workspace: Workspace, results: Results, *, overwrite: bool
     annotation.visible = True
     workspace.viewer.layers.selection.active = annotation
     what, left_out = words
-    if changed and not workspace.book.role(position):
+    if changed and not workspace.frames.role(position):
         # on validation it would flatter the model that it is copied from
-        workspace.book.set_role(position, "training")
+        workspace.frames.set_role(position, "training")
     if not changed:
         return f"{NOTHING} ({name}). {left_out or 'All of it is painted already.'}"
     if kind is not LabelKind.INSTANCES and results.classes is None:
@@ -495,7 +494,7 @@ def _cells_words(copied: int, left_out: int, unknown: int) -> tuple[str, str]:
     return f"{cells} copied", f"{left_out} left out: {why}.{remedy}"
 
 
-def _annotation(workspace: Workspace, results: Results) -> Any:
+def _annotation(workspace: Workspace, results: Prediction) -> Any:
     """Return the layer to copy into; the predicted cells themselves are none."""
     annotation = workspace.annotation
     if annotation is None or result_of(annotation):
@@ -504,7 +503,7 @@ def _annotation(workspace: Workspace, results: Results) -> Any:
         if fitting:
             workspace.choose("annotation", fitting[-1])
             return fitting[-1]
-        if not same(workspace.image, results.image):
+        if workspace.image is not results.image:
             workspace.choose("image", results.image)
         kind = LabelKind.INSTANCES if results.classes is None else LabelKind.CLASSES
         layer = new_annotation(workspace, kind, results.legend)
@@ -519,7 +518,7 @@ def _annotation(workspace: Workspace, results: Results) -> Any:
     return annotation
 
 
-def _fits(layer: Any, results: Results) -> bool:
+def _fits(layer: Any, results: Prediction) -> bool:
     return tuple(pixels(layer).shape) == results.probability.shape
 
 
@@ -528,14 +527,14 @@ def _plane(layer: Any, index: tuple[int, ...]) -> np.ndarray:
     return np.asarray(data[index] if index else data)
 
 
-def _predicted(results: Results, position: int, shape: tuple[int, ...]) -> np.ndarray:
+def _predicted(results: Prediction, position: int, shape: tuple[int, ...]) -> np.ndarray:
     known = np.zeros(shape, bool)
     for rows, columns in results.parts.get(position, [(slice(None), slice(None))]):
         known[rows, columns] = True
     return known
 
 
-def _frame_name(results: Results, index: tuple[int, ...]) -> str:
+def _frame_name(results: Prediction, index: tuple[int, ...]) -> str:
     if not index:
         return results.image.name
     number = results.stack.frame_numbers[index[0]]
@@ -578,7 +577,7 @@ class PredictionHandler:
         separation: Form,
         progress: Progress,
     ) -> None:
-        self.results: Results | None = None
+        self.results: Prediction | None = None
         self.told = PredictionSummary()
         self._workspace, self._visibility = workspace, visibility
         self._separation, self._progress = separation, progress
@@ -643,7 +642,7 @@ class PredictionHandler:
         image, stack, work = self._target
         before, positions = self.results, work.positions(stack)
         if before is not None:  # who shows what was found in them hears that they become others
-            self._workspace.results_changed.emit(before)
+            self._workspace.prediction_changed.emit(before)
         self.results = add_results(
             self._workspace.viewer,
             before,
@@ -669,7 +668,7 @@ class PredictionHandler:
     def _frame(self, event: FramePrediction) -> None:
         assert self.results is not None
         self.results.write(event, self._used.segmentation_threshold)
-        self._workspace.results = self.results
+        self._workspace.prediction = self.results
         if event.position in self.results.edited:
             self.told.add("What you painted on while this ran is kept as it is, without new cells.")
         self.told.count(int(event.instances.max(initial=0)))
@@ -685,9 +684,9 @@ class PredictionHandler:
 
     def _unsure(self, event: Unsure) -> None:
         assert self._target is not None
-        book = self._workspace.book  # of the image that is worked on
-        if same(self._target[0], self._workspace.image) and event.position < len(book):
-            book.set_uncertainty({event.position: event.bits})
+        frames = self._workspace.frames  # of the image that is worked on
+        if self._target[0] is self._workspace.image and event.position < len(frames):
+            frames.set_uncertainty({event.position: event.bits})
 
     def _batch_frame(self, event: BatchFrame) -> None:
         self.told.count(event.cells)
@@ -865,7 +864,7 @@ class PredictWidget(JobWidget):
     # what scripts use
 
     @property
-    def results(self) -> Results | None:
+    def results(self) -> Prediction | None:
         """The results of the last prediction into layers, or None."""
         return self._arrival.results
 
@@ -1025,7 +1024,7 @@ class PredictWidget(JobWidget):
             self._arrival.expect(None, first=f"The results are in {name}.")
             self._start(lambda: exporting(results, Path(name)), f"writing results to {name}")
 
-    def _predicted(self) -> Results:
+    def _predicted(self) -> Prediction:
         if self.results is None or not self.results.done:
             raise ValueError("Nothing is predicted yet; press Predict first.")
         return self.results

@@ -13,7 +13,7 @@ from napari_jnet.plugin.workspace import Lifetime, Workspace
 
 
 class AnnotatePart(QWidget):
-    """A part of a widget that reads the book of the session and changes its annotation layer.
+    """A part of a widget that reads the frame table of the workspace and changes its annotation layer.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class AnnotatePart(QWidget):
 
     def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
         super().__init__()
-        self._workspace, self._book, self._lifetime = workspace, workspace.book, lifetime
+        self._workspace, self._frames, self._lifetime = workspace, workspace.frames, lifetime
 
     def attempt(self, call: Callable[[], Any]) -> None:
         """Call, and say what is wrong instead of raising."""
@@ -45,7 +45,7 @@ class AnnotatePart(QWidget):
         ValueError
             If there is no annotation, or the viewer shows it in 3-D.
         """
-        layer, viewer = self._book.layer, self._workspace.viewer
+        layer, viewer = self._frames.layer, self._workspace.viewer
         if layer is None or viewer is None:
             raise ValueError("There is no annotation yet; press New annotation.")
         if viewer.dims.ndisplay == 3:
@@ -54,7 +54,7 @@ class AnnotatePart(QWidget):
 
     def position(self) -> int:
         """Return the shown frame, as its position along the stack."""
-        layer, viewer = self._book.layer or self._workspace.image, self._workspace.viewer
+        layer, viewer = self._frames.layer or self._workspace.image, self._workspace.viewer
         index = () if layer is None or viewer is None else current_index(viewer, layer)
         return index[0] if index else 0
 

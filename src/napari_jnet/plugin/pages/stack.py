@@ -75,12 +75,12 @@ class TroubleBanner(QFrame):
         column = QVBoxLayout(self)
         column.addWidget(self.text)
         column.addWidget(self.seen_button)
-        lifetime.connect(workspace.trouble_changed, self._show)
-        self._show(workspace.trouble)
+        lifetime.connect(workspace.problem_changed, self._show)
+        self._show(workspace.problem)
 
     def seen(self, *_: Any) -> None:
         """Hide it in all widgets, as the button does."""
-        self._workspace.trouble = ""
+        self._workspace.problem = ""
 
     def _show(self, words: str) -> None:
         self.text.setText(words)
@@ -405,11 +405,11 @@ class ImagePart(QWidget):
         image, viewer = self._workspace.image, self._workspace.viewer
         if image is None or viewer is None or spatial_ndim(image) < 3:
             return
-        book = self._workspace.book
+        frames = self._workspace.frames
         position = current_index(viewer, image)[0]
-        if position < len(book):
-            number = book.numbers[position]
-            self.shown.setText(f"Shown: frame {number} ({position + 1} of {len(book)})")
+        if position < len(frames):
+            number = frames.numbers[position]
+            self.shown.setText(f"Shown: frame {number} ({position + 1} of {len(frames)})")
 
     def _set_axis(self, _index: int = 0) -> None:
         axes, image = self.axis_combo.currentData(), self._workspace.image
@@ -459,7 +459,7 @@ class SavedPart(QWidget):
         column.addWidget(self.projects_button)
         lifetime.connect(workspace.projects_changed, self._show_projects)
         lifetime.connect(workspace.offer_changed, self._show)
-        lifetime.connect(workspace.book.changed, self._show)
+        lifetime.connect(workspace.frames.changed, self._show)
         self._show_projects()
         lifetime.connect(workspace.saving_changed, self._show)
         lifetime.connect(workspace.project_changed, self._show)
@@ -504,7 +504,7 @@ class SavedPart(QWidget):
     def _show(self, _what: Any = None) -> None:
         saving, project = self._workspace.saving, self._workspace.project
         nothing = "Nothing painted yet: the first stroke starts a project."
-        if self._workspace.book.totals.frames:
+        if self._workspace.frames.totals.frames:
             nothing = "Not in a project yet: the next stroke starts one, with all that is painted."
         elif self._workspace.offer is not None:
             nothing = (
@@ -697,7 +697,7 @@ class LoadWidget(JobWidget):
             self.show_error(error)
             return
         self.message.say("Paint on the new layer: each cell with a number of its own.")
-        self._workspace.step = "annotate"
+        self._workspace.page = "annotate"
 
     def _allow(self, _image: Any = None) -> None:
         image = self._workspace.image

@@ -69,7 +69,7 @@ from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.plots import TrainingPlots
 from napari_jnet.plugin.ui.theme import set_style
 from napari_jnet.plugin.ui.widgets import MessageLine, WrappedLabel, small_label
-from napari_jnet.plugin.workspace import Lifetime, TrainingStatus, Workspace, same, unwrap
+from napari_jnet.plugin.workspace import Lifetime, TrainingStatus, Workspace
 from napari_jnet.project.runs import RunSummary, read_run
 
 if TYPE_CHECKING:
@@ -205,8 +205,8 @@ class TrainingChecks(QObject):
         self._editing.timeout.connect(self._edit_next)
         lifetime.at_end(self._editing.stop)
         lifetime.at_end(self._timer.stop)
-        book = workspace.book
-        for emitter in (book.changed, book.kind_changed, workspace.image_changed):
+        frames = workspace.frames
+        for emitter in (frames.changed, frames.kind_changed, workspace.image_changed):
             lifetime.connect(emitter, self.later)
         for emitter in (workspace.annotation_changed, workspace.project_changed):
             lifetime.connect(emitter, self.later)
@@ -234,7 +234,7 @@ class TrainingChecks(QObject):
             "paint": lambda _: setattr(self._workspace, "step", "annotate"),
             "annotate": self._new_annotation,
             "choose fitting": self._choose_fitting,
-            "roles": lambda fix: self._workspace.book.set_roles(new_roles(fix.positions)),
+            "roles": lambda fix: self._workspace.frames.set_roles(new_roles(fix.positions)),
             "rest unknown": self._rest_unknown,
             "number apart": self._number_apart,
             "folder": lambda _: self._form.set({"folder": None}),
@@ -247,8 +247,8 @@ class TrainingChecks(QObject):
         self.now()
 
     def _new_annotation(self, _fix: Fix) -> None:
-        new_annotation(self._workspace, self._workspace.book.kind)
-        self._workspace.step = "annotate"
+        new_annotation(self._workspace, self._workspace.frames.kind)
+        self._workspace.page = "annotate"
 
     def _choose_fitting(self, _fix: Fix) -> None:
         layer = fitting_labels(self._workspace)
@@ -257,12 +257,12 @@ class TrainingChecks(QObject):
 
     def _number_apart(self, fix: Fix) -> None:
         """Give each piece of a cell its own number in these frames."""
-        book = self._workspace.book
-        self._edit(partial(number_pieces_apart, book, position) for position in fix.positions)
+        frames = self._workspace.frames
+        self._edit(partial(number_pieces_apart, frames, position) for position in fix.positions)
 
     def _rest_unknown(self, fix: Fix) -> None:
         """Mark what is not painted as unknown, in all planes of these frames that have cells."""
-        layer = self._workspace.book.layer
+        layer = self._workspace.frames.layer
         depths = pixels(layer).shape[1:-2]
         planes = [(p, *inner) for p in fix.positions for inner in np.ndindex(depths)]
         self._edit(
@@ -271,11 +271,11 @@ class TrainingChecks(QObject):
 
     def _edit(self, edits: Iterable[Callable[[], Any]]) -> None:
         """Edit the labels, one undo step each; the window has its turn between two."""
-        self._edits, self._edited = list(edits), self._workspace.book.layer
+        self._edits, self._edited = list(edits), self._workspace.frames.layer
         self._edit_next()
 
     def _edit_next(self) -> None:
-        if not self._edits or self._edited is not self._workspace.book.layer:
+        if not self._edits or self._edited is not self._workspace.frames.layer:
             self.later()
             return
         try:
@@ -420,7 +420,7 @@ class RunPlaces:
         labels, self._labels = self._labels, None
         if found is None:
             return
-        if not same(labels, self._workspace.annotation):
+        if labels is not self._workspace.annotation:
             self._failed(
                 ValueError(
                     f"Other labels than {labels.name!r} were chosen while their project was made; press "
@@ -537,7 +537,7 @@ class ModelComparison:
         workspace = self._workspace
         old = self._shown = workspace.model
         self._of_labels = workspace.own_model
-        self._annotation = weakref.ref(unwrap(workspace.annotation))
+        self._annotation = weakref.ref(workspace.annotation)
         self._project = workspace.project
         self._new = new
         self._old = old if old is not None and old not in (new, new / "model.pt") else None
@@ -552,7 +552,7 @@ class ModelComparison:
         """Make a model that of the labels it has learned from, and have their project remember it."""
         workspace, annotation = self._workspace, self._annotation()
         project = self._project
-        if project is None and same(annotation, workspace.annotation):
+        if project is None and annotation is workspace.annotation:
             project = workspace.project  # made while it trained
         workspace.set_model(model, annotation, project)
 
@@ -606,7 +606,7 @@ class ModelComparison:
     def _keep_chosen(self) -> bool:
         """Keep a model that somebody chose by hand for these labels meanwhile; offer the new one."""
         workspace, chosen = self._workspace, self._workspace.model
-        present = same(self._annotation(), workspace.annotation)
+        present = self._annotation() is workspace.annotation
         if not present or not workspace.model_by_hand or chosen is None or chosen == self._shown:
             return False
         words = f"You chose {chosen.name} for these labels while this was trained."
@@ -666,8 +666,8 @@ class Advisor(QObject):
         self._timer.timeout.connect(self.measure)
         lifetime.at_end(self.background.close)
         lifetime.at_end(self._timer.stop)
-        lifetime.connect(workspace.book.changed, self._later)
-        lifetime.connect(workspace.book.kind_changed, self._later)
+        lifetime.connect(workspace.frames.changed, self._later)
+        lifetime.connect(workspace.frames.kind_changed, self._later)
         lifetime.connect(workspace.image_changed, self._later)
         lifetime.connect(workspace.project_changed, self.read_runs)
         form.changed.connect(self._follow)
@@ -698,7 +698,7 @@ class Advisor(QObject):
         if self._pending:
             self._timer.start()
             return
-        kind = self._workspace.book.kind
+        kind = self._workspace.frames.kind
         data = sample(self._workspace)
         if data is None:
             self._form.set_advice(None, kind)
@@ -1013,7 +1013,7 @@ class TrainWidget(JobWidget):
         self.plot, self.score_line = self.monitor.plot, self.monitor.score_line
         self.checks = TrainingChecks(workspace, lifetime, self.form, self._checked, self.show_error)
         self.rounds = ModelComparison(workspace, self._relay)
-        self._meanwhile = LiveAnnotations(workspace.book, lifetime)
+        self._meanwhile = LiveAnnotations(workspace.frames, lifetime)
         self._places = RunPlaces(workspace, lifetime, self.form, self._refuse)
         self._lower_part()
         self.advisor = Advisor(
@@ -1024,7 +1024,7 @@ class TrainWidget(JobWidget):
             past_found=self._past_found,
             busy=lambda: self.running,
         )
-        lifetime.connect(napari_viewer.dims.events.current_step, self._follow_viewer)
+        lifetime.connect(self._viewer.dims.events.current_step, self._follow_viewer)
         lifetime.connect(workspace.fine_tuning.changed, self._model_changed)
         lifetime.connect(workspace.annotation_changed, self._other_labels)
         self.form.changed.connect(self._ask)
@@ -1206,9 +1206,7 @@ class TrainWidget(JobWidget):
         self.advisor.present = None
         self.buttons.offer(None)
         panel = self.rounds.panel  # what it says and offers is of the labels that were learned from
-        panel.setVisible(
-            bool(panel.text) and same(self.rounds.labels(), self._workspace.annotation)
-        )
+        panel.setVisible(bool(panel.text) and self.rounds.labels() is self._workspace.annotation)
 
     def _training_changed(self, status: TrainingStatus) -> None:
         """Offer nothing while another widget trains, and what there is then."""
@@ -1295,7 +1293,7 @@ class TrainWidget(JobWidget):
         self._feed = None
         self._tell("idle", outcome)
         self.checks.now()
-        if same(self.rounds.labels(), self._workspace.annotation):
+        if self.rounds.labels() is self._workspace.annotation:
             self.advisor.present = self._run
         self.advisor.read_runs()
         super()._end(outcome)

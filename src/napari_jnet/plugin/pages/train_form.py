@@ -73,7 +73,7 @@ class TrainForm(Form):
         self, data_rows: QFormLayout, rows: QFormLayout, workspace: Workspace, lifetime: Lifetime
     ) -> None:
         super().__init__(data_rows)
-        self._workspace, self._book = workspace, workspace.book
+        self._workspace, self._frames = workspace, workspace.frames
         self._changes: dict[str, Any] = {}
         self._hardware = Hardware(cores=window_threads())
         self.advice: Advice | None = None
@@ -106,7 +106,7 @@ class TrainForm(Form):
         self.add("kind", "Labels are", value=_KINDS[0][1], choices=_KINDS, tooltip=tip)
         self.kind_line = small_label()
         self.rows.addRow(self.kind_line)
-        lifetime.connect(self._book.kind_changed, self._show_kind)
+        lifetime.connect(self._frames.kind_changed, self._show_kind)
         self.labels_combo.layer_changed.connect(self._show_kind)
 
     def _add_budget(self) -> None:
@@ -174,8 +174,8 @@ class TrainForm(Form):
     # what follows from what
 
     def _follow(self, name: str) -> None:
-        if name == "kind" and self._book.layer is not None:
-            self._book.set_kind(LabelKind(self.value("kind")))
+        if name == "kind" and self._frames.layer is not None:
+            self._frames.set_kind(LabelKind(self.value("kind")))
         elif name == "network":
             self._list_presets()
         elif name == "preset":
@@ -187,8 +187,8 @@ class TrainForm(Form):
         self._show_advice()
 
     def _show_kind(self, _kind: Any = None) -> None:
-        self.show({"kind": self._book.kind.value})
-        self.kind_line.setText(describe_kind(self._book.kind))
+        self.show({"kind": self._frames.kind.value})
+        self.kind_line.setText(describe_kind(self._frames.kind))
 
     def _list_presets(self) -> None:
         network = self.value("network")

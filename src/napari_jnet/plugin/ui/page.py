@@ -48,8 +48,10 @@ class JobWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        self._viewer = viewer
         self._workspace = open_workspace(viewer)
+        self._viewer = (
+            self._workspace.viewer
+        )  # napari's own, not its proxy: layers are compared by identity
         self._relay = JobRunner()
         self._relay.on_wait = self._say_that_it_waits
         self._docked = False

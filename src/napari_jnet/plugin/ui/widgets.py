@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_jnet.plugin.ui.theme import set_style
-from napari_jnet.plugin.workspace import Lifetime, Workspace, same
+from napari_jnet.plugin.workspace import Lifetime, Workspace
 
 _NO_WIDTH = "\u200b"  # a line may end here
 
@@ -186,17 +186,17 @@ class _Layers(QComboBox):
             self.addItem(_title(layer, image))
             self.setItemData(number, layer.name, Qt.ItemDataRole.ToolTipRole)
         wanted = self._wanted()
-        there = [i for i, layer in enumerate(self._layers) if same(layer, wanted)]
+        there = [i for i, layer in enumerate(self._layers) if layer is wanted]
         self.setCurrentIndex(there[0] if there else -1)
         self.blockSignals(False)
-        if not same(before, self.layer):
+        if before is not self.layer:
             self.layer_changed.emit()
 
 
 def _title(layer: Any, image: Any | None) -> str:
     """Name a layer by what tells it from the others of its image, which a narrow box shows first."""
     name = str(layer.name)
-    if image is None or same(layer, image) or not name.startswith(f"{image.name} "):
+    if image is None or layer is image or not name.startswith(f"{image.name} "):
         return name
     return f"{name.removeprefix(image.name).strip()} ({image.name})"
 
@@ -247,12 +247,12 @@ class LayerChoice(_Layers):
 
     def set_layer(self, layer: Any) -> None:
         """Choose a layer; raises `ValueError` if the list does not have it."""
-        if not any(same(layer, other) for other in self._list_layers()):
+        if not any(layer is other for other in self._list_layers()):
             raise ValueError(f"{layer!r} cannot be chosen here; choose one of the list.")
         self._choice = layer
         self._refresh()
 
     def _wanted(self) -> Any | None:
-        if not any(same(layer, self._choice) for layer in self._layers):
+        if not any(layer is self._choice for layer in self._layers):
             self._choice = self._layers[-1] if self._layers else None
         return self._choice
