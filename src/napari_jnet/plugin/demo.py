@@ -110,14 +110,12 @@ def _open(viewer: napari.Viewer, sequence: Path) -> list[Layer]:
 
 
 def _score(output: Path, cells: Path) -> str:
-    """Write ``metrics.json`` and return the scores in two lines."""
+    """Write ``metrics.json`` and return two lines: scores, and of what."""
     *_, scores = map(asdict, evaluate(output / "02_RES", open_stack(cells, sequence="02")))
     (output / "metrics.json").write_text(json.dumps(scores, indent=2), encoding="utf-8")
-    found = scores["objects"] - scores["missed"]
-    return (
-        "SEG {seg:.3f}   DET {det:.3f}   IoU {iou:.3f}   (1 is perfect)\n".format(**scores)
-        + f"{found} of {scores['objects']} cells found in {len(scores['frames'])} unseen frames"
-    )
+    values = "SEG {seg:.3f}   DET {det:.3f}   AP50 {ap50:.3f}   IoU {iou:.3f}   (1 is perfect)"
+    cells_scored = f"{scores['objects']} cells in {len(scores['frames'])} unseen frames"
+    return f"{values.format(**scores)}\n{cells_scored}"
 
 
 def main(output: Path, minutes: float, stay: bool) -> int:
