@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QColorDialog, QLabel
 
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.command import keyboard
-from napari_jnet.plugin.guidance import advise, facts_of
+from napari_jnet.plugin.guidance import next_step, workflow_state
 from napari_jnet.plugin.layers.edit import remember_next
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.annotate import KindPreview
@@ -283,7 +283,7 @@ def test_background_is_painted_where_the_rest_is_unknown_and_cells_are_spared(
     paint(layer, 0, 1, slice(20, 40), slice(20, 30))
     widget.rest_is_unknown()
     assert "strokes of Background" in widget.message.text
-    assert "No background" in advise(facts_of(open_workspace(viewer))).text
+    assert "No background" in next_step(workflow_state(open_workspace(viewer))).text
     click(qtbot, widget.tools.background_button)
     assert "background" in widget.tools.patch.text()
     layer.brush_size = 5

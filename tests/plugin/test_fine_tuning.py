@@ -12,7 +12,7 @@ from napari.components import ViewerModel
 
 from napari_jnet.config import preset
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.guidance import advise, facts_of
+from napari_jnet.plugin.guidance import next_step, workflow_state
 from napari_jnet.plugin.layers.add import new_annotation
 from napari_jnet.plugin.layers.edit import number_pieces_apart
 from napari_jnet.plugin.open_workspace import open_workspace
@@ -69,7 +69,7 @@ def offered(state, widget):
     widget.checks.now()
     shown = widget.buttons.fine_tune.isVisibleTo(widget)
     possible = state.fine_tuning.possible
-    hinted = advise(facts_of(state, new_frames=1)).action == "Fine-tune"
+    hinted = next_step(workflow_state(state, new_frames=1)).command == "fine_tune"
     assert shown == possible == hinted
     return shown
 
@@ -98,7 +98,7 @@ def test_a_model_that_cannot_learn_from_the_labels_is_not_offered_and_why_is_sai
     paint(state, *painted)
     state.choose_model(run_folder(tmp_path / "001", **network))
     assert not offered(state, widget)
-    hint = advise(facts_of(state, new_frames=1))
+    hint = next_step(workflow_state(state, new_frames=1))
     assert "Fine-tune" not in hint.text
     told = [problem for problem in widget.checks.now() if "Fine-tune" in problem.text]
     assert len(told) == 1 and not told[0].blocking

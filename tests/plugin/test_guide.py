@@ -1,4 +1,4 @@
-"""The guide: opens by itself until it is closed, rings the next button, blocks nothing."""
+"""The guide: opens by itself until it is closed, explains each step, blocks nothing."""
 
 import re
 from pathlib import Path
@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from qtpy.QtCore import QPoint, QRect, Qt, QUrl
-from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QWidget
+from qtpy.QtCore import QPoint, QUrl
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_jnet.plugin import workbench as guide
 from napari_jnet.plugin.layers.add import new_annotation
 from napari_jnet.plugin.open_workspace import open_workspace
-from napari_jnet.plugin.workbench import Spotlight, Workbench, find_button
+from napari_jnet.plugin.workbench import Workbench
 
 LATER = 3000
 
@@ -53,7 +52,6 @@ def test_the_guide_opens_until_it_is_closed_and_that_is_remembered(workbench, se
     workbench.guide.close_button.click()
     assert workbench.guide.isHidden()
     assert settings == {"show": False}
-    assert workbench.spotlight.button is None
     workbench.hint_line.help_button.click()
     assert not workbench.guide.isHidden()
     assert settings == {"show": True}
@@ -64,7 +62,6 @@ def test_a_guide_closed_once_stays_closed_next_time(make_napari_viewer, settings
     widget = Workbench(make_napari_viewer())
     qtbot.addWidget(widget)
     assert widget.guide.isHidden()
-    assert widget.spotlight.button is None
 
 
 def test_it_says_what_each_step_is_for_and_where_more_is(workbench):
@@ -85,63 +82,6 @@ def test_show_me_brings_cells_without_their_truth(workbench, qtbot):
     qtbot.waitUntil(workbench.guide.sample_button.isHidden, timeout=LATER)
 
 
-def test_the_next_button_is_ringed_here_or_the_step_that_has_it(workbench, qtbot):
-    workbench.open_sample()
-    step = workbench.steps_row.buttons["annotate"]
-    qtbot.waitUntil(lambda: workbench.spotlight.button is step, timeout=LATER)
-    page = workbench.show_step("annotate")
-    assert workbench.spotlight.button is page.button
-
-
-def test_a_ringed_button_can_be_clicked_and_the_ring_moves_with_it(qtbot):
-    window = QWidget()
-    qtbot.addWidget(window)
-    button = QPushButton("Train", window)
-    button.setGeometry(20, 20, 80, 30)
-    window.resize(300, 200)
-    spotlight = Spotlight()
-    spotlight.move_to(button)
-    (ring,) = [child for child in window.children() if child is not button]
-    window.show()
-    qtbot.waitExposed(window)
-    clicks = []
-    button.clicked.connect(lambda: clicks.append("Train"))
-    QTest.mouseClick(window.childAt(QPoint(60, 35)), Qt.MouseButton.LeftButton)
-    assert clicks == ["Train"]
-    button.move(100, 100)
-    assert ring.geometry().contains(button.geometry())
-    spotlight.move_to(None)
-    assert ring.isHidden()
-    assert spotlight.button is None
-
-
-def test_a_ringed_button_may_go(qtbot):
-    window = QWidget()
-    qtbot.addWidget(window)
-    page = QWidget(window)
-    spotlight = Spotlight()
-    spotlight.move_to(QPushButton("Train", page))
-    with qtbot.waitSignal(page.destroyed, timeout=LATER):
-        page.deleteLater()
-    assert spotlight.button is None
-    other = QPushButton("Predict", window)
-    spotlight.move_to(other)
-    assert spotlight.button is other
-
-
-def test_buttons_are_found_by_their_words():
-    pytest.importorskip("pytestqt")
-    page = QWidget()
-    long = QPushButton("Go on with the training stopped at epoch 3", page)
-    exact = QPushButton("Go on", page)
-    hidden = QPushButton("Train", page)
-    hidden.hide()
-    assert find_button(page, "Go on") is exact
-    assert find_button(page, "Go on with") is long
-    assert find_button(page, "Train") is None
-    assert find_button(page, "") is None
-
-
 def test_where_napari_has_no_settings_of_the_plugin_it_is_remembered_in_memory(monkeypatch):
     def missing(_name):
         raise KeyError("napari-jnet")
@@ -152,42 +92,6 @@ def test_where_napari_has_no_settings_of_the_plugin_it_is_remembered_in_memory(m
     assert not guide.wants_guide()
     guide.remember_guide(True)
     assert guide.wants_guide()
-
-
-def test_the_ring_is_cut_and_covered_on_no_side(qtbot):
-    window = QWidget()
-    qtbot.addWidget(window)
-    window.resize(300, 200)
-    row = QWidget(window)
-    row.setGeometry(20, 20, 200, 30)
-    button, neighbour = QPushButton("Train", row), QPushButton("Go on", row)
-    button.setGeometry(0, 0, 80, 30)  # it fills the height of its row and begins at the left of it
-    neighbour.setGeometry(81, 0, 80, 30)
-    spotlight = Spotlight(window)
-    spotlight.move_to(button)
-    window.show()
-    qtbot.waitExposed(window)
-    (ring,) = [child for child in window.children() if type(child) is QFrame]
-    assert ring.visibleRegion().boundingRect().size() == ring.size()
-    assert ring.geometry() == QRect(20, 20, 80, 30).adjusted(-3, -3, 3, 3)
-    row.move(40, 60)
-    assert ring.geometry() == QRect(40, 60, 80, 30).adjusted(-3, -3, 3, 3)
-    row.hide()
-    assert ring.isHidden()
-    row.show()
-    assert not ring.isHidden()
-
-
-def test_the_ring_scrolls_with_its_button(qtbot):
-    window = QWidget()
-    qtbot.addWidget(window)
-    area = QScrollArea(window)
-    content = QWidget()
-    content.resize(200, 900)
-    button = QPushButton("Train", QWidget(content))
-    area.setWidget(content)
-    Spotlight(window).move_to(button)
-    assert any(type(child) is QFrame for child in content.children())
 
 
 def test_the_guide_explains_the_kind_that_is_painted(settings, qtbot):

@@ -5,19 +5,24 @@ import dataclasses
 import pytest
 
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.guidance import Facts, advise, step_states
+from napari_jnet.plugin.guidance import WorkflowState, next_step, step_states
 from napari_jnet.plugin.workbench import STEPS, step_named
 
-LOADED = Facts(image=True)
-LAYER = Facts(image=True, annotation=True)
-PAINTED = Facts(image=True, annotation=True, frames=2, cells=5, background=True)
+LOADED = WorkflowState(image=True)
+LAYER = WorkflowState(image=True, annotation=True)
+PAINTED = WorkflowState(image=True, annotation=True, frames=2, cells=5, background=True)
 TRAINED = dataclasses.replace(PAINTED, model=True, outcome="done")
 PREDICTED = dataclasses.replace(TRAINED, predicted=3)
 
 BRANCHES = [
-    (Facts(), "stack", "", "Open a stack"),
-    (dataclasses.replace(LOADED, offer=True), "stack", "Go on", "worked on this stack before"),
-    (LOADED, "annotate", "New annotation", "layer to paint on"),
+    (WorkflowState(), "stack", "", "Open a stack"),
+    (
+        dataclasses.replace(LOADED, offer=True),
+        "stack",
+        "resume_project",
+        "worked on this stack before",
+    ),
+    (LOADED, "annotate", "new_annotation", "layer to paint on"),
     (LAYER, "annotate", "", "Paint every cell of one frame"),
     (
         dataclasses.replace(LAYER, frames=1, cells=1, background=True),
@@ -29,53 +34,58 @@ BRANCHES = [
     (
         dataclasses.replace(PAINTED, sparse=1),
         "annotate",
-        "Mark unpainted as unknown",
+        "rest_unknown",
         "Few cells in 1 frame",
     ),
-    (PAINTED, "train", "Train", "2 frames are ready"),
+    (PAINTED, "train", "train", "2 frames are ready"),
     (dataclasses.replace(PAINTED, outcome="failed"), "train", "", "training failed"),
     (dataclasses.replace(PAINTED, training="running"), "train", "", "go on painting"),
-    (dataclasses.replace(PAINTED, training="paused"), "train", "Go on", "paused"),
+    (dataclasses.replace(PAINTED, training="paused"), "train", "pause", "paused"),
     (dataclasses.replace(PAINTED, training="stopping"), "train", "", "stops"),
-    (TRAINED, "predict", "Predict", "which cells it finds"),
-    (PREDICTED, "predict", "Use as annotation", "Evaluate"),
+    (TRAINED, "predict", "predict", "which cells it finds"),
+    (PREDICTED, "predict", "use_as_annotation", "Evaluate"),
     (
         dataclasses.replace(PREDICTED, new_frames=1),
         "train",
-        "Fine-tune",
+        "fine_tune",
         "1 frame is new or corrected",
     ),
-    (dataclasses.replace(PREDICTED, score=0.744), "predict", "Use as annotation", "SEG 0.74"),
-    (dataclasses.replace(PAINTED, unsaved="disk full"), "stack", "", "not saved: disk full"),
+    (dataclasses.replace(PREDICTED, score=0.744), "predict", "use_as_annotation", "SEG 0.74"),
+    (
+        dataclasses.replace(PAINTED, unsaved="Not saved: disk full"),
+        "stack",
+        "",
+        "Not saved: disk full",
+    ),
     (
         dataclasses.replace(TRAINED, unfinished=12),
         "train",
-        "Go on with the training",
+        "resume_training",
         "stopped at epoch 12",
     ),
     (
         dataclasses.replace(TRAINED, new_frames=1, fine_tune=False),
         "train",
-        "Train",
+        "train",
         "2 frames are ready",
     ),
     (dataclasses.replace(PAINTED, training="running", learning=False), "train", "", "other labels"),
     (dataclasses.replace(PAINTED, training="running", epoch=0), "train", "", "first preview"),
     # a model of another day: nothing has to be painted first
-    (Facts(image=True, model=True), "predict", "Predict", "which cells"),
+    (WorkflowState(image=True, model=True), "predict", "predict", "which cells"),
 ]
 
 
-@pytest.mark.parametrize(("facts", "step", "action", "said"), BRANCHES)
-def test_the_hint_names_the_next_step(facts, step, action, said):
-    hint = advise(facts)
-    assert (hint.step, hint.action) == (step, action)
+@pytest.mark.parametrize(("state", "step", "command", "said"), BRANCHES)
+def test_the_hint_names_the_next_step(state, step, command, said):
+    hint = next_step(state)
+    assert (hint.step, hint.command) == (step, command)
     assert said in hint.text
 
 
-@pytest.mark.parametrize(("facts", "step", "action", "said"), BRANCHES)
-def test_hints_are_short_and_name_a_real_step(facts, step, action, said):
-    hint = advise(facts)
+@pytest.mark.parametrize(("state", "step", "command", "said"), BRANCHES)
+def test_hints_are_short_and_name_a_real_step(state, step, command, said):
+    hint = next_step(state)
     assert len(hint.text) <= 120
     assert step_named(hint.step).title
 
@@ -85,29 +95,29 @@ def scribbled(**values):
 
 
 def test_scribbles_need_strokes_on_background_and_on_cells():
-    assert "1 on background" in advise(scribbled()).text
-    assert "cells: label 2" in advise(scribbled(frames=1, background=True)).text
-    assert "background: label 1" in advise(scribbled(frames=1, foreground=True)).text
-    assert advise(scribbled(frames=1, background=True, foreground=True)).step == "train"
+    assert "1 on background" in next_step(scribbled()).text
+    assert "cells: label 2" in next_step(scribbled(frames=1, background=True)).text
+    assert "background: label 1" in next_step(scribbled(frames=1, foreground=True)).text
+    assert next_step(scribbled(frames=1, background=True, foreground=True)).step == "train"
 
 
 def test_classes_need_two_frames():
     classes = dataclasses.replace(LAYER, kind=LabelKind.CLASSES, background=True)
-    assert "table of classes" in advise(classes).text
-    assert "second frame" in advise(dataclasses.replace(classes, frames=1)).text
-    assert advise(dataclasses.replace(classes, frames=2)).step == "train"
+    assert "table of classes" in next_step(classes).text
+    assert "second frame" in next_step(dataclasses.replace(classes, frames=1)).text
+    assert next_step(dataclasses.replace(classes, frames=2)).step == "train"
 
 
 def test_a_single_image_has_no_second_frame_to_paint():
     single = dataclasses.replace(LAYER, length=1)
-    assert "this image" in advise(single).text
+    assert "this image" in next_step(single).text
     single = dataclasses.replace(single, background=True)
-    said = advise(dataclasses.replace(single, frames=1, cells=1)).text
+    said = next_step(dataclasses.replace(single, frames=1, cells=1)).text
     assert "(1 cell so far)" in said
     assert "frames" not in said
-    assert advise(dataclasses.replace(single, frames=1, cells=2)).step == "train"
+    assert next_step(dataclasses.replace(single, frames=1, cells=2)).step == "train"
     classes = dataclasses.replace(single, kind=LabelKind.CLASSES, frames=1)
-    assert advise(classes).step == "train"
+    assert next_step(classes).step == "train"
 
 
 def test_one_cell_in_each_of_two_frames_is_enough_and_two_in_one_frame_are_not():
@@ -122,7 +132,7 @@ def test_marks_of_the_steps_follow_the_work():
         assert set(states) == {step.name for step in STEPS}
         return states
 
-    assert marks(Facts())["stack"] == "next"
+    assert marks(WorkflowState())["stack"] == "next"
     assert marks(LOADED) | {"stack": "done", "annotate": "next"} == marks(LOADED)
     painted = marks(PAINTED)
     assert (painted["annotate"], painted["train"], painted["predict"]) == ("done", "next", "open")

@@ -14,7 +14,7 @@ from napari_jnet.io.axes import StackUnsure
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import project_layers
 from napari_jnet.plugin.autosave.store import stack_of
-from napari_jnet.plugin.guidance import facts_of, step_states
+from napari_jnet.plugin.guidance import step_states, workflow_state
 from napari_jnet.plugin.layers.add import Prediction, new_annotation
 from napari_jnet.plugin.layers.read import (
     choose_axes,
@@ -173,18 +173,18 @@ def test_the_step_stack_asks_what_it_is(qtbot, make_napari_viewer):
     layer = viewer.add_image(np.zeros((3, 2, 16, 20), np.uint8), name="a")
     assert "3 × 2 × 16 × 20" in part.words.text()
     assert part.axis_combo.currentData() == ""
-    assert step_states(facts_of(state))["stack"] == "next"
+    assert step_states(workflow_state(state))["stack"] == "next"
     with pytest.raises(ValueError, match="step Stack"):
         new_annotation(state)
     assert len(viewer.layers) == 1
     part.set_axis("TCYX")
     assert part.words.text() == "3 frames over time, each 16 × 20 × 2, uint8"
-    assert step_states(facts_of(state))["stack"] == "done"
+    assert step_states(workflow_state(state))["stack"] == "done"
     assert len(state.frames) == 3
     assert new_annotation(state).data.shape == (3, 16, 20)
     viewer.add_image(np.zeros((2, 2, 2, 16, 20), np.uint8), name="five")
     state.choose("image", viewer.layers["five"])
-    assert step_states(facts_of(state))["stack"] == "next"
+    assert step_states(workflow_state(state))["stack"] == "next"
     assert layer.data.shape == (2, 3, 16, 20)
 
 

@@ -13,7 +13,7 @@ from napari.components import ViewerModel
 
 from napari_jnet.events import FramePrediction
 from napari_jnet.labels import UNKNOWN, LabelKind
-from napari_jnet.plugin.guidance import facts_of
+from napari_jnet.plugin.guidance import workflow_state
 from napari_jnet.plugin.jobs.train import FrameFeed, labels_now
 from napari_jnet.plugin.layers.add import add_results
 from napari_jnet.plugin.layers.read import image_stack
@@ -522,12 +522,12 @@ def test_a_long_film_is_looked_over_as_a_short_one(qapp):
         _viewer, state, layer = long_film(frames, *range(frames))
         for position in range(frames):
             layer.paint((position, 9, 9), 2)
-        facts_of(state)
+        workflow_state(state)
 
         def look():
             layer.paint((2, 12, 12), 3)
-            assert facts_of(state).frames == frames
-            assert facts_of(state).cells == 2 * frames + 1
+            assert workflow_state(state).frames == frames
+            assert workflow_state(state).cells == 2 * frames + 1
 
         return calls_of(look)
 

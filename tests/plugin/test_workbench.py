@@ -113,9 +113,7 @@ def test_training_and_saving_are_seen_from_every_step(workbench, viewer, qtbot):
     shared.saving = SaveStatus("not saved: the disk is full", saved=False, failed=True)
     assert row.saved.text() == "not saved"
     assert "disk is full" in row.saved.toolTip()
-    qtbot.waitUntil(
-        lambda: "strokes are not saved: the disk" in workbench.hint_line.text, timeout=LATER
-    )
+    qtbot.waitUntil(lambda: "Not saved: the disk" in workbench.hint_line.text, timeout=LATER)
 
 
 def job_that_lasts(stop_asked):
@@ -195,15 +193,15 @@ def test_frames_painted_since_the_last_epoch_are_to_be_learned(
     for epoch in (0, 1, 2):
         shared.training = TrainingStatus("running", run, epoch, 0.3 * epoch)
     shared.training = TrainingStatus("idle", run, 2, 1.0, "done")
-    qtbot.waitUntil(lambda: workbench.hint.action == "Predict", timeout=LATER)
+    qtbot.waitUntil(lambda: workbench.hint.command == "predict", timeout=LATER)
     paint(2)
-    qtbot.waitUntil(lambda: workbench.hint.action == "Fine-tune", timeout=LATER)
+    qtbot.waitUntil(lambda: workbench.hint.command == "fine_tune", timeout=LATER)
     other = viewer.layers["movie"]  # any layer that is not painted on
     for epoch in (0, 1, 2):
         shared.training = TrainingStatus("running", run, epoch, labels=lambda: other)
     shared.training = TrainingStatus("idle", run, 2, 1.0, "done", labels=lambda: other)
-    workbench._situation.look()
-    assert workbench.hint.action == "Fine-tune"  # another training has not learned it
+    workbench.refresh()
+    assert workbench.hint.command == "fine_tune"  # another training has not learned it
 
 
 @pytest.mark.parametrize("step", steps.STEPS, ids=lambda step: step.name)

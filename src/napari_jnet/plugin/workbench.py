@@ -5,21 +5,18 @@ from __future__ import annotations
 import importlib
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.settings import get_plugin_settings
-from qtpy.QtCore import QEvent, QObject, QPoint, QRect, QRectF, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent, QFont, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
-    QAbstractButton,
     QFrame,
     QHBoxLayout,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QStackedWidget,
     QToolButton,
@@ -27,9 +24,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 from superqt import QElidingLabel
+from superqt.utils import qthrottled
 
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.guidance import Facts, Hint, advise, facts_of, step_states
+from napari_jnet.plugin.guidance import Hint, next_step, step_states, workflow_state
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.theme import color, set_style, when_themed
@@ -39,121 +37,36 @@ from napari_jnet.plugin.workspace import Lifetime, SaveStatus, TrainingStatus, W
 if TYPE_CHECKING:
     import napari
 
+_TUTORIAL = "docs/tutorial.md"
+_PLUGIN = "napari-jnet"
+_REFRESH_MS = 100
+_WIDTH = 410  # the widest step needs that: below it scrolls sideways
+_ROLES = {"done": "success", "next": "accent", "open": "muted"}
+_WORDS = {"done": "done", "next": "next", "open": "not yet"}
+_STEP_STYLE = """
+QToolButton { border: none; border-bottom: 3px solid transparent; padding: 2px; }
+QToolButton:checked { border-bottom: 3px solid @accent; background: @card; }
+"""
 
-_LATER_MS = 100
+_closed: set[str] = set()  # where napari remembers no settings of the plugin
 
-
-_CHANGES = (
-    "image",
-    "annotation",
-    "project",
-    "model",
-    "results",
-    "training",
-    "saving",
-    "offer",
-    "measured",
-)
-
-
-class Situation(QObject):
-    """Calls back with the facts, at most ten times a second.
-
-    Parameters
-    ----------
-    workspace
-        Of the viewer.
-    lifetime
-        When it ends, nothing is called any more.
-    changed
-        Called with the `Facts` in the window's thread.
-    """
-
-    def __init__(
-        self, workspace: Workspace, lifetime: Lifetime, changed: Callable[[Facts], None]
-    ) -> None:
-        super().__init__()
-        self._workspace, self._changed = workspace, changed
-        # positions edited since the network last learned, and of these, within the last epoch
-        self._edited: set[int] = set()
-        self._recent: set[int] = set()
-        self._epoch: tuple[Any, int] = (None, -1)
-        self._unfinished = 0
-        self._over = False
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_LATER_MS)
-        self._timer.timeout.connect(self.look)
-        lifetime.at_end(self._end)
-        for name in _CHANGES:
-            lifetime.connect(getattr(workspace, f"{name}_changed"), self._soon)
-        lifetime.connect(workspace.training_changed, self._training_changed)
-        lifetime.connect(workspace.fine_tuning.changed, self._soon)
-        lifetime.connect(workspace.frames.changed, self._soon)
-        lifetime.connect(workspace.frames.kind_changed, self._soon)
-        lifetime.connect(workspace.frames.edited, self._note)
-        lifetime.connect(workspace.annotation_changed, self._start_anew)
-        lifetime.connect(workspace.project_changed, self._read_runs)
-        self._read_runs()
-
-    def _end(self) -> None:
-        self._over = True  # the timer may be gone before: Qt ends children in its own order
-
-    def look(self) -> None:
-        """Read the facts now, and tell them."""
-        if self._over:
-            return
-        self._changed(facts_of(self._workspace, self._new_frames(), self._unfinished))
-
-    def _soon(self, *_: Any) -> None:
-        if not self._timer.isActive():
-            self._timer.start()
-
-    def _note(self, positions: Iterable[int]) -> None:
-        self._recent.update(positions)
-
-    def _start_anew(self, _layer: Any = None) -> None:
-        self._edited, self._recent = set(), set()
-
-    def _training_changed(self, status: Any) -> None:
-        if status.labels() is not None and status.labels() is not self._workspace.annotation:
-            return  # nothing is learned from these labels
-        now = (status.run, status.epoch)
-        if status.state != "idle" and now != self._epoch:
-            # what was painted in an epoch is picked up after it, unless it was the last
-            begins = status.run != self._epoch[0] or status.epoch == 0
-            self._edited, self._recent = set() if begins else self._recent, set()
-            self._epoch = now
-        if status.state == "idle" and status.outcome == "done":
-            self._unfinished = 0
-        elif status.state == "idle":
-            self._read_runs()
-
-    def _read_runs(self, _project: Any = None) -> None:
-        run = None if self._workspace.project is None else self._workspace.project.last_run
-        self._unfinished = run.epochs if run is not None and run.resumable else 0
-
-    def _new_frames(self) -> int:
-        return len((self._edited | self._recent).intersection(self._workspace.frames.annotated))
-
-
-_PACKAGE = "napari_jnet.plugin"
+Go = Callable[[str], object]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the work.
+    """One step of the work, with a page of its own.
 
     Attributes
     ----------
     name
-        As `Workspace.step` says it.
+        As `Workspace.page` has it.
     title
-        As its button says it.
+        The text of its button.
     purpose
         What it is for, in two or three sentences.
     widget
-        Module and class of its widget, ``module:Class``; imported when it is first shown.
+        Module and class of its page, ``module:Class``; imported when it is first shown.
     by_kind
         What it is for where other labels than cells are painted.
     """
@@ -163,10 +76,6 @@ class Step:
     purpose: str
     widget: str
     by_kind: Mapping[LabelKind, str] = field(default_factory=dict)
-
-    def purpose_for(self, kind: LabelKind) -> str:
-        """Say what it is for where labels of this kind are painted."""
-        return self.by_kind.get(kind, self.purpose)
 
 
 STEPS: tuple[Step, ...] = (
@@ -230,13 +139,7 @@ STEPS: tuple[Step, ...] = (
 
 
 def step_named(name: str) -> Step:
-    """Return a step by its name.
-
-    Raises
-    ------
-    ValueError
-        If there is no step of this name.
-    """
+    """Return a step by its name; raises `ValueError` where there is none."""
     for step in STEPS:
         if step.name == name:
             return step
@@ -245,21 +148,62 @@ def step_named(name: str) -> Step:
 
 
 def make_widget(step: Step, viewer: napari.viewer.Viewer) -> Any:
-    """Make the widget of a step; its module is imported now and not before."""
+    """Make the page of a step; its module is imported now and not before."""
     module, _, name = step.widget.partition(":")
-    return getattr(importlib.import_module(f"{_PACKAGE}.{module}"), name)(viewer)
+    return getattr(importlib.import_module(f"napari_jnet.plugin.{module}"), name)(viewer)
 
 
-TUTORIAL = "docs/tutorial.md"
+class LearningProgress:
+    """What is still to be learned: frames edited since the network learned from them, a stopped run.
 
+    What is painted in an epoch is picked up after it, unless that was the last.
 
-_PLUGIN = "napari-jnet"
+    Attributes
+    ----------
+    unfinished
+        Epochs of the last run of the project, where it was stopped before its end.
+    """
 
+    def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
+        self._workspace = workspace
+        self._edited: set[int] = set()  # positions, before the present epoch
+        self._recent: set[int] = set()  # and within it
+        self._epoch: tuple[Any, int] = (None, -1)
+        self.unfinished = 0
+        lifetime.connect(workspace.training_changed, self._training_changed)
+        lifetime.connect(workspace.frames.edited, self._add)
+        lifetime.connect(workspace.annotation_changed, self._clear)
+        lifetime.connect(workspace.project_changed, self._read_last_run)
+        self._read_last_run()
 
-_MARGIN = 3
+    @property
+    def new_frames(self) -> int:
+        """Annotated frames that were edited since they were last learned from."""
+        return len((self._edited | self._recent).intersection(self._workspace.frames.annotated))
 
+    def _add(self, positions: Iterable[int]) -> None:
+        self._recent.update(positions)
 
-_closed: set[str] = set()  # where napari remembers no settings of the plugin
+    def _clear(self, _layer: Any = None) -> None:
+        self._edited, self._recent = set(), set()
+
+    def _training_changed(self, status: TrainingStatus) -> None:
+        labels = status.labels()
+        if labels is not None and labels is not self._workspace.annotation:
+            return  # it learns from other labels
+        now = (status.run, status.epoch)
+        if status.state != "idle" and now != self._epoch:
+            begins = status.run != self._epoch[0] or status.epoch == 0
+            self._edited, self._recent = set() if begins else self._recent, set()
+            self._epoch = now
+        if status.state == "idle" and status.outcome == "done":
+            self.unfinished = 0
+        elif status.state == "idle":
+            self._read_last_run()
+
+    def _read_last_run(self, _project: Any = None) -> None:
+        run = None if self._workspace.project is None else self._workspace.project.last_run
+        self.unfinished = run.epochs if run is not None and run.resumable else 0
 
 
 def wants_guide() -> bool:
@@ -278,46 +222,22 @@ def remember_guide(show: bool) -> None:
         _closed.discard(_PLUGIN) if show else _closed.add(_PLUGIN)
 
 
-def sample_image() -> tuple[Any, dict[str, Any]]:
-    """Return the touching cells of the sample data, without their truth, and layer options."""
-    from napari_jnet.plugin.sample_data import cells
-
-    return next((data, options) for data, options, kind in cells() if kind == "image")
-
-
 class GuidePanel(QFrame):
-    """What the shown step is for, with a way to sample data, and out.
-
-    Signals
-    -------
-    sample_wanted
-        The user asked for sample cells.
-    closed
-        The user has read enough.
-    """
-
-    sample_wanted = Signal()
-    closed = Signal()
+    """What the shown step is for, with buttons for sample data and to close it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("guide")
-        set_style(
-            self,
-            "#guide { background: @card; border-left: 3px solid @pointer; border-radius: 3px; }",
-        )
-        self._title = WrappedLabel()
+        style = "#guide { background: @card; border-left: 3px solid @pointer; border-radius: 3px; }"
+        set_style(self, style)
         self._text = WrappedLabel()
-        for label in (self._title, self._text):
-            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-            set_style(label, "color: @text; background: transparent;")
+        self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        set_style(self._text, "color: @text; background: transparent;")
         self._text.setOpenExternalLinks(True)
         self.sample_button = QPushButton("Show me on sample cells")
         self.sample_button.setToolTip("Open a small synthetic film of touching cells to try it on.")
-        self.sample_button.clicked.connect(self.sample_wanted)
         self.close_button = QPushButton("Close the guide")
         self.close_button.setToolTip("It comes back with the button ? above.")
-        self.close_button.clicked.connect(self.closed)
         row = QHBoxLayout()
         row.addWidget(self.sample_button)
         row.addStretch(1)
@@ -325,145 +245,22 @@ class GuidePanel(QFrame):
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 6, 6, 6)
         column.setSpacing(4)
-        for label in (self._title, self._text):
-            column.addWidget(label)
+        column.addWidget(self._text)
         column.addLayout(row)
 
     @property
     def text(self) -> str:
-        """What is said of the step, as it is read."""
-        return f"{self._title.text()} {self._text.text()}"
+        """The text that is shown."""
+        return self._text.text()
 
-    def show_step(self, number: int, step: Step, kind: LabelKind = LabelKind.INSTANCES) -> None:
-        """Say what a step is for, where labels of this kind are painted."""
-        self._title.setText(f"<b>{number}. {step.title}</b>")
-        self._text.setText(f"{step.purpose_for(kind)} {_more()}".strip())
-
-    def offer_sample(self, wanted: bool) -> None:
-        """Offer sample cells, where there is no image yet."""
-        self.sample_button.setVisible(wanted)
-
-
-def _more() -> str:
-    """Return a link to the tutorial where the documentation lies beside the sources, else nothing."""
-    path = Path(__file__).resolve().parents[3] / TUTORIAL
-    if not path.is_file():
-        return ""
-    return f'<a style="color: {color("accent")}" href="{path.as_uri()}">More in the tutorial.</a>'
-
-
-def find_button(page: QWidget, words: str) -> QAbstractButton | None:
-    """Return the visible button of a page with these words, or beginning with them, or None."""
-    if not words:
-        return None
-    seen = [b for b in page.findChildren(QAbstractButton) if b.isVisibleTo(page)]
-    matches: tuple[Callable[[str], bool], ...] = (words.__eq__, lambda text: text.startswith(words))
-    for fits in matches:
-        for button in seen:
-            if fits(button.text().replace("&", "").rstrip("…")):
-                return button
-    return None
-
-
-class Spotlight(QObject):
-    """A ring around one button, which moves with it and lets every click through.
-
-    Parameters
-    ----------
-    parent
-        The widget that holds all buttons; the ring lies in it, or in what scrolls inside it.
-    """
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._around = parent
-        self._button: QWidget | None = None
-        self._watched: list[QWidget] = []
-        self._ring: QFrame | None = None
-
-    @property
-    def button(self) -> QWidget | None:
-        """The button that is ringed, or None."""
-        return self._button
-
-    def move_to(self, button: QWidget | None) -> None:
-        """Ring this button, and no other."""
-        if button is self._button:
-            return
-        self._let_go()
-        if button is None or button.parentWidget() is None:
-            return
-        ring = QFrame(self._holder(button))
-        ring.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        set_style(ring, "border: 2px solid @pointer; border-radius: 5px; background: none;")
-        self._button, self._ring = button, ring
-        self._watched = [button]
-        while self._watched[-1].parentWidget() is not ring.parentWidget():
-            parent = self._watched[-1].parentWidget()
-            assert parent is not None
-            self._watched.append(parent)
-        for widget in self._watched:
-            widget.installEventFilter(self)
-        button.destroyed.connect(self._forget)
-        self._follow()
-
-    def _holder(self, button: QWidget) -> QWidget:
-        """Return what the ring lies in: nothing between it and the button may cut or cover the ring."""
-        holder = button.parentWidget()
-        assert holder is not None
-        while (above := holder.parentWidget()) is not None and holder is not self._around:
-            if isinstance(above.parentWidget(), QScrollArea):
-                break  # the ring scrolls with the button
-            holder = above
-        return holder
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Follow the button when it moves, and hide with it."""
-        kinds = (QEvent.Type.Move, QEvent.Type.Resize, QEvent.Type.Show, QEvent.Type.Hide)
-        if event is not None and event.type() in kinds:
-            self._follow()
-        return super().eventFilter(watched, event)
-
-    def _follow(self) -> None:
-        if self._button is None or self._ring is None:
-            return
-        holder = self._ring.parentWidget()
-        assert holder is not None
-        around = QRect(self._button.mapTo(holder, QPoint(0, 0)), self._button.size())
-        self._ring.setGeometry(around.adjusted(-_MARGIN, -_MARGIN, _MARGIN, _MARGIN))
-        self._ring.setVisible(self._button.isVisibleTo(holder))
-        self._ring.raise_()
-
-    def _let_go(self) -> None:
-        if self._button is not None:
-            self._button.destroyed.disconnect(self._forget)
-        self._forget()
-
-    def _forget(self, *_: object) -> None:
-        for widget in self._watched:
-            with suppress(RuntimeError):  # Qt has deleted it
-                widget.removeEventFilter(self)
-        if self._ring is not None:
-            with suppress(RuntimeError):
-                self._ring.hide()
-                self._ring.deleteLater()
-        self._button = self._ring = None
-        self._watched = []
-
-
-_ROLES = {"done": "success", "next": "accent", "open": "muted"}
-
-
-_STEP_STYLE = """
-QToolButton { border: none; border-bottom: 3px solid transparent; padding: 2px; }
-QToolButton:checked { border-bottom: 3px solid @accent; background: @card; }
-"""
-
-
-_WORDS = {"done": "done", "next": "next", "open": "not yet"}
-
-
-Go = Callable[[str], object]
+    def show_step(self, step: Step, kind: LabelKind) -> None:
+        """Explain a step, where labels of this kind are painted."""
+        more, tutorial = "", Path(__file__).resolve().parents[3] / _TUTORIAL
+        if tutorial.is_file():  # beside the sources
+            style = f'style="color: {color("accent")}"'
+            more = f'<a {style} href="{tutorial.as_uri()}">More in the tutorial.</a>'
+        title = f"{STEPS.index(step) + 1}. {step.title}"
+        self._text.setText(f"<p><b>{title}</b></p>{step.by_kind.get(kind, step.purpose)} {more}")
 
 
 class HintLine(QWidget):
@@ -475,9 +272,8 @@ class HintLine(QWidget):
         self._step = ""
         self.setObjectName("hint")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        set_style(
-            self, "#hint { background: @card; border-left: 3px solid @accent; border-radius: 4px; }"
-        )
+        style = "#hint { background: @card; border-left: 3px solid @accent; border-radius: 4px; }"
+        set_style(self, style)
         self._text = WrappedLabel()
         set_style(self._text, "color: @text; background: transparent;")
         self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
@@ -494,11 +290,11 @@ class HintLine(QWidget):
 
     @property
     def text(self) -> str:
-        """What is said."""
+        """The text that is shown."""
         return self._text.text()
 
     def show_hint(self, hint: Hint) -> None:
-        """Say what to do next."""
+        """Show what to do next."""
         self.hint = hint
         self._text.setText(hint.text)
         title = step_named(hint.step).title
@@ -513,12 +309,12 @@ class HintLine(QWidget):
 
 
 class StepsRow(QWidget):
-    """A numbered button a step; its mark says whether it is done, next or not yet."""
+    """A numbered button for each step; its mark shows whether it is done, next or not yet."""
 
     def __init__(self, go: Go) -> None:
         super().__init__()
         self.buttons: dict[str, QToolButton] = {}
-        self._states: dict[str, str] = {}
+        self._states = {step.name: "open" for step in STEPS}
         set_style(self, _STEP_STYLE)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -534,11 +330,10 @@ class StepsRow(QWidget):
             button.clicked.connect(lambda _checked, name=step.name: go(name))
             self.buttons[step.name] = button
             row.addWidget(button)
-        self.show_states({step.name: "open" for step in STEPS})
-        when_themed(self, self._mark_all)
+        when_themed(self, self._mark)
 
     def choose(self, name: str) -> None:
-        """Show which step is shown."""
+        """Mark which step is shown."""
         self.buttons[name].setChecked(True)
 
     def state(self, name: str) -> str:
@@ -547,21 +342,15 @@ class StepsRow(QWidget):
 
     def show_states(self, states: dict[str, str]) -> None:
         """Mark each step."""
-        for number, step in enumerate(STEPS, start=1):
-            state = states[step.name]
-            if self._states.get(step.name) == state:
-                continue
-            self._states[step.name] = state
-            self._mark(number, step)
-            self.buttons[step.name].setToolTip(f"{step.title} ({_WORDS[state]}): {step.purpose}")
+        if states != self._states:
+            self._states = dict(states)
+            self._mark()
 
-    def _mark(self, number: int, step: Step) -> None:
-        button = self.buttons[step.name]
-        button.setIcon(_mark(number, self._states[step.name], button.devicePixelRatioF()))
-
-    def _mark_all(self) -> None:
+    def _mark(self) -> None:
         for number, step in enumerate(STEPS, start=1):
-            self._mark(number, step)
+            button, state = self.buttons[step.name], self._states[step.name]
+            button.setIcon(_mark(number, state, button.devicePixelRatioF()))
+            button.setToolTip(f"{step.title} ({_WORDS[state]}): {step.purpose}")
 
 
 def _mark(number: int, state: str, ratio: float, size: int = 20) -> QIcon:
@@ -607,20 +396,20 @@ class StatusRow(QWidget):
         row.addWidget(self.show_button)
 
     def show_saving(self, status: SaveStatus) -> None:
-        """Say how the saving stands."""
-        why_not = status.failed and not status.saved  # which the hint says: it takes some lines
-        self.saved.setText("not saved" if why_not else status.text)
+        """Show how the saving stands."""
+        hinted = status.failed and not status.saved  # the hint says why: that takes some lines
+        self.saved.setText("not saved" if hinted else status.text)
         self.saved.setToolTip(status.text)
         self.saved.setVisible(bool(status.text))
         set_style(self.saved, "color: @error;" if status.failed else "color: @muted;")
 
     def at_step(self, name: str) -> None:
-        """Know which step is shown."""
+        """Remember which step is shown: Train shows its progress itself."""
         self._step = name
         self.show_training(self._training)
 
     def show_training(self, status: TrainingStatus) -> None:
-        """Say how the training stands; nothing where there is none, or at the step that says it itself."""
+        """Show how the training stands; nothing where there is none, or at the step Train."""
         self._training = status
         busy = status.state != "idle" and self._step != "train"
         self.training.setVisible(busy)
@@ -630,9 +419,6 @@ class StatusRow(QWidget):
             self.training.setValue(round(1000 * status.progress))
             epoch = f" · epoch {status.epoch}" if status.epoch else ""
             self.training.setFormat(f"{words[status.state]}{epoch} · %p %")
-
-
-_WIDTH = 410  # the widest step needs that: below it scrolls sideways
 
 
 class Workbench(QWidget):
@@ -650,38 +436,61 @@ class Workbench(QWidget):
         # napari leaves room below a dock that does not say that it wants the height
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._viewer = napari_viewer
-        self._workspace = open_workspace(napari_viewer)
+        self._workspace = workspace = open_workspace(napari_viewer)
         self._docked = False
         self._lifetime = lifetime = Lifetime()
         self.destroyed.connect(lambda *_: lifetime.end())
         self._pages: dict[str, QWidget] = {}
-        self._kind = LabelKind.INSTANCES  # of what is painted
-        self.hint_line = HintLine(self._go)
-        self.steps_row = StepsRow(self._go)
+        self.hint_line = HintLine(self.show_step)
+        self.steps_row = StepsRow(self.show_step)
         self._stack = QStackedWidget()
-        self.status_row = StatusRow(self._go, RemedyButton(self._workspace, lifetime))
+        self.status_row = StatusRow(self.show_step, RemedyButton(workspace, lifetime))
         self.guide = GuidePanel()
-        self.spotlight = Spotlight(self)
+        self.guide.close_button.clicked.connect(lambda: self.show_guide(False))
+        self.guide.sample_button.clicked.connect(self.open_sample)
+        self.guide.setVisible(wants_guide())
+        self.hint_line.help_button.clicked.connect(lambda: self.show_guide(self.guide.isHidden()))
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
         column.setSpacing(4)
-        column.addWidget(self.hint_line)
-        column.addWidget(self.guide)
-        column.addWidget(self.steps_row)
+        for part in (self.hint_line, self.guide, self.steps_row):
+            column.addWidget(part)
         column.addWidget(self._stack, 1)
         column.addWidget(self.status_row)
-        self._situation = Situation(self._workspace, lifetime, self._show_facts)
-        lifetime.connect(self._workspace.page_changed, self.show_step)
-        lifetime.connect(self._workspace.saving_changed, self.status_row.show_saving)
-        lifetime.connect(self._workspace.training_changed, self.status_row.show_training)
-        self.hint_line.help_button.clicked.connect(lambda: self.show_guide(self.guide.isHidden()))
-        self.guide.closed.connect(lambda: self.show_guide(False))
-        self.guide.sample_wanted.connect(self.open_sample)
-        self.guide.setVisible(wants_guide())
-        self.status_row.show_saving(self._workspace.saving)
-        self.status_row.show_training(self._workspace.training)
-        self._situation.look()
-        self.show_step(self._workspace.page)
+        self._learning = LearningProgress(workspace, lifetime)
+        self._watch(lifetime)
+        self.status_row.show_saving(workspace.saving)
+        self.status_row.show_training(workspace.training)
+        self.refresh()
+        self.show_step(workspace.page)
+
+    def _watch(self, lifetime: Lifetime) -> None:
+        workspace, frames = self._workspace, self._workspace.frames
+        soon = qthrottled(self.refresh, timeout=_REFRESH_MS, leading=False, parent=self)
+        lifetime.at_end(soon.cancel)
+
+        def refresh_soon(*_: Any) -> None:
+            soon()
+
+        watched = (
+            workspace.image_changed,
+            workspace.annotation_changed,
+            workspace.project_changed,
+            workspace.model_changed,
+            workspace.prediction_changed,
+            workspace.training_changed,
+            workspace.saving_changed,
+            workspace.offer_changed,
+            workspace.measured_changed,
+            workspace.fine_tuning.changed,
+            frames.changed,
+            frames.kind_changed,
+        )
+        for emitter in watched:
+            lifetime.connect(emitter, refresh_soon)
+        lifetime.connect(workspace.page_changed, self.show_step)
+        lifetime.connect(workspace.saving_changed, self.status_row.show_saving)
+        lifetime.connect(workspace.training_changed, self.status_row.show_training)
 
     @property
     def hint(self) -> Hint:
@@ -695,13 +504,22 @@ class Workbench(QWidget):
 
     @property
     def page(self) -> QWidget:
-        """The widget of the step that is shown."""
+        """The page of the step that is shown."""
         page = self._stack.currentWidget()
         assert page is not None
         return page
 
+    def refresh(self) -> None:
+        """Show what to do next and what is done, as it stands now."""
+        learning = self._learning
+        state = workflow_state(self._workspace, learning.new_frames, learning.unfinished)
+        self.hint_line.show_hint(next_step(state))
+        self.steps_row.show_states(step_states(state))
+        self.guide.sample_button.setVisible(not state.image)
+        self.guide.show_step(step_named(self._workspace.page), state.kind)
+
     def show_step(self, name: str) -> QWidget:
-        """Show a step, and return its widget; it is made when it is first shown.
+        """Show a step, and return its page; it is made when it is first shown.
 
         Raises
         ------
@@ -717,19 +535,19 @@ class Workbench(QWidget):
         self.steps_row.choose(name)
         self.hint_line.at_step(name)
         self.status_row.at_step(name)
-        self._explain()
-        self._point()
+        self.guide.show_step(step, self._workspace.frames.kind)
         return self._pages[name]
 
     def show_guide(self, shown: bool) -> None:
         """Open or close the guide; napari remembers whether it opens by itself next time."""
         self.guide.setVisible(shown)
         remember_guide(shown)
-        self._point()
 
-    def open_sample(self) -> None:
+    def open_sample(self, *_: Any) -> None:
         """Open the touching cells of the sample data, without their truth, to try everything on."""
-        data, options = sample_image()
+        from napari_jnet.plugin.sample_data import cells
+
+        data, options = next((data, options) for data, options, kind in cells() if kind == "image")
         self._viewer.add_image(data, **options)
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
@@ -746,24 +564,18 @@ class Workbench(QWidget):
         return QSize(_WIDTH, super().sizeHint().height())
 
     def event(self, event: QEvent) -> bool:
-        """Let the steps go when the dock is closed: alone, each stops its job."""
+        """Release the pages when the dock is closed, so that each stops its job; take them back later."""
         if event.type() == QEvent.Type.ParentChange:
             docked = self.parent() is not None
             if self._docked and not docked:
                 for page in self._pages.values():
                     page.setParent(None)
             elif docked and self._stack.count() < len(self._pages):
-                self._take_back()
+                for page in self._pages.values():
+                    self._stack.addWidget(page)
+                self.show_step(self._workspace.page)
             self._docked = docked
         return super().event(event)
-
-    def _take_back(self) -> None:
-        for page in self._pages.values():
-            self._stack.addWidget(page)
-        self.show_step(self._workspace.page)
-
-    def _go(self, name: str) -> None:
-        self.show_step(name)
 
     def _make(self, step: Step) -> QWidget:
         try:
@@ -771,48 +583,14 @@ class Workbench(QWidget):
             if isinstance(page, JobWidget):
                 page.embed()
         except Exception as error:  # noqa: BLE001 - one broken step must not take the others along
-            page = _broken(step, error)
+            page = QWidget()
+            column = QVBoxLayout(page)
+            message = MessageLine()
+            message.fail(
+                f"The step {step.title} could not be opened: {type(error).__name__}: {error}. "
+                "The other steps work on.",
+                "".join(traceback.format_exception(error)),
+            )
+            column.addWidget(message)
+            column.addStretch(1)
         return page
-
-    def _show_facts(self, facts: Facts) -> None:
-        self._kind = facts.kind
-        self._explain()
-        self.hint_line.show_hint(advise(facts))
-        self.steps_row.show_states(step_states(facts))
-        self.guide.offer_sample(not facts.image)
-        self._point()
-
-    def _explain(self) -> None:
-        step = step_named(self._workspace.page)
-        self.guide.show_step(STEPS.index(step) + 1, step, self._kind)
-
-    def _point(self) -> None:
-        """Ring what is to be pressed next, while the guide is open."""
-        hint, target = self.hint, None
-        if not self.guide.isHidden() and self._stack.count():
-            here = hint.step == self._workspace.page
-            target = find_button(self.page, hint.action) if here else None
-            target = self.steps_row.buttons[hint.step] if not here else target
-        if target is not self.spotlight.button and target is not None:
-            self._bring_into_sight(target)
-        self.spotlight.move_to(target)
-
-    def _bring_into_sight(self, button: QWidget) -> None:
-        for area in self.page.findChildren(QScrollArea):
-            content = area.widget()
-            if content is not None and content.isAncestorOf(button):
-                area.ensureWidgetVisible(button)
-
-
-def _broken(step: Step, error: Exception) -> QWidget:
-    page = QWidget()
-    column = QVBoxLayout(page)
-    message = MessageLine()
-    message.fail(
-        f"The step {step.title} could not be opened: {type(error).__name__}: {error}. "
-        "The other steps work on.",
-        "".join(traceback.format_exception(error)),
-    )
-    column.addWidget(message)
-    column.addStretch(1)
-    return page
