@@ -20,14 +20,8 @@ from napari_jnet.plugin.ui.theme import set_style
 from napari_jnet.plugin.ui.widgets import WrappedLabel
 
 FILE, FOLDER, EITHER = "r", "d", "either"
-
-
 _THROTTLE_MS = 25
-
-
 _READOUT = "background: transparent; border: 0; min-width: 40px; padding: 0;"  # napari: 70 px
-
-
 _ARGUMENTS = ("annotation", "value", "widget_type")  # of create_widget; the rest are options
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QSize, QTimer, Signal
+from qtpy.QtCore import QEvent, QSize, Signal
 from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import qdebounced
 
 from napari_jnet.plugin.jobs.runner import JobMaker, JobRunner
 from napari_jnet.plugin.open_workspace import open_workspace
@@ -62,10 +63,8 @@ class JobWidget(QWidget):
         self._starters: list[QPushButton] = []
         self._area = _Column()
         self._wanted: QWidget | None = None
-        self._seek = QTimer(self)  # places are known when the layout has settled
-        self._seek.setSingleShot(True)
-        self._seek.setInterval(0)
-        self._seek.timeout.connect(self._scroll_to_wanted)
+        # places are known when the layout has settled
+        self._scroll = qdebounced(self._scroll_to_wanted, timeout=0, parent=self)
         self.column = self._scrolling_column()
         self.message = MessageLine()
         self.stop_button = QPushButton("Stop")
@@ -73,7 +72,8 @@ class JobWidget(QWidget):
         self.stop_button.clicked.connect(self.stop)
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
-        self._set_running(False)
+        self.stop_button.hide()
+        self.progress.hide()
 
     def embed(self) -> None:
         """Leave out what the workbench, which holds this widget, says below all steps."""
@@ -127,7 +127,6 @@ class JobWidget(QWidget):
         row = QHBoxLayout()
         for button in (*starters, self.stop_button):
             row.addWidget(button)
-        self._set_running(False)
         return row
 
     def _start(self, job: JobMaker, title: str) -> None:
@@ -147,7 +146,7 @@ class JobWidget(QWidget):
     def bring_into_sight(self, part: QWidget) -> None:
         """Scroll to a part of the widget, when the layout has settled."""
         self._wanted = part
-        self._seek.start()
+        self._scroll()
 
     def _scroll_to_wanted(self) -> None:
         if self._wanted is not None:

@@ -18,13 +18,12 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_jnet.plugin.ui.theme import set_style
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 
 _NO_WIDTH = "\u200b"  # a line may end here
-
-
 _LONG_WORD = re.compile(r"(?![^<]*>)[^\s<>]{25,}")  # of text, not of a tag
 
 
@@ -71,14 +70,14 @@ class MessageLine(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._details = ""
+        self._details, self.is_error = "", False
         self._text = WrappedLabel()
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
         self._copy = QToolButton()
         self._copy.setText("Copy details")
         self._copy.setToolTip("Copy the whole report, to send it to somebody who can help.")
-        self._copy.clicked.connect(self._copy_details)
+        self._copy.clicked.connect(lambda: QApplication.clipboard().setText(self._details))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._text)
@@ -87,32 +86,23 @@ class MessageLine(QWidget):
 
     @property
     def text(self) -> str:
-        """What is said."""
+        """The text that is shown."""
         return self._text.text()
 
-    @property
-    def is_error(self) -> bool:
-        """Whether it is said as an error."""
-        return self._failed
-
     def say(self, text: str) -> None:
-        """Tell something."""
-        self._show(text, "", failed=False)
+        """Show a message; "" hides the line."""
+        self._show(text, "", is_error=False)
 
     def fail(self, text: str, details: str = "") -> None:
-        """Tell what is wrong and what to do."""
-        self._show(text, details, failed=True)
+        """Show what is wrong and what to do, with details to copy."""
+        self._show(text, details, is_error=True)
 
-    def _show(self, text: str, details: str, *, failed: bool) -> None:
-        self._failed = failed
+    def _show(self, text: str, details: str, *, is_error: bool) -> None:
+        self._details, self.is_error = details, is_error
         self._text.setText(text)
-        set_style(self._text, "color: @error;" if failed else "")
-        self._details = details
+        set_style(self._text, "color: @error;" if is_error else "")
         self._copy.setVisible(bool(details))
         self.setVisible(bool(text))
-
-    def _copy_details(self) -> None:
-        QApplication.clipboard().setText(self._details)
 
 
 def dropped_path(event: QDropEvent) -> Path | None:
@@ -143,23 +133,33 @@ class RemedyButton(QToolButton):
         self.setVisible(bool(remedy))
 
 
-class _Layers(QComboBox):
-    """Lists the layers that a function gives; subclasses say which is chosen and what choosing does."""
+class LayerChoice(QComboBox):
+    """One of the layers that a function lists; at first, and when it is gone, the last of the list.
+
+    Parameters
+    ----------
+    workspace
+        Of the viewer.
+    list_layers
+        Returns the layers to choose from.
+    """
 
     layer_changed = Signal()
 
     def __init__(
         self, workspace: Workspace, list_layers: Callable[[], list[Any]], lifetime: Lifetime
-    ):
+    ) -> None:
         super().__init__()
         self._workspace, self._list_layers = workspace, list_layers
         self._layers: list[Any] = []
+        self._choice: Any | None = None
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         events = workspace.viewer.layers.events
         for emitter in (events.inserted, events.removed, events.reordered, events.renamed):
             lifetime.connect(emitter, self._refresh)
-        self.activated.connect(self._activate)
+        self.activated.connect(lambda index: self.set_layer(self._layers[index]))
+        self._refresh()
 
     @property
     def layer(self) -> Any | None:
@@ -168,29 +168,54 @@ class _Layers(QComboBox):
         return self._layers[index] if 0 <= index < len(self._layers) else None
 
     def set_layer(self, layer: Any) -> None:
-        """Choose a layer; raises `ValueError` if the viewer does not have it."""
-        raise NotImplementedError
+        """Choose a layer; raises `ValueError` if the list does not have it."""
+        if not any(layer is other for other in self._list_layers()):
+            raise ValueError(f"{layer!r} cannot be chosen here; choose one of the list.")
+        self._choice = layer
+        self._refresh()
 
-    def _wanted(self) -> Any | None:
-        raise NotImplementedError
-
-    def _activate(self, index: int) -> None:
-        self.set_layer(self._layers[index])
+    def _chosen(self) -> Any | None:
+        if not any(layer is self._choice for layer in self._layers):
+            self._choice = self._layers[-1] if self._layers else None
+        return self._choice
 
     def _refresh(self, _event: Any = None) -> None:
         before, self._layers = self.layer, self._list_layers()
-        self.blockSignals(True)
-        self.clear()
-        image = self._workspace.image
-        for number, layer in enumerate(self._layers):
-            self.addItem(_title(layer, image))
-            self.setItemData(number, layer.name, Qt.ItemDataRole.ToolTipRole)
-        wanted = self._wanted()
-        there = [i for i, layer in enumerate(self._layers) if layer is wanted]
-        self.setCurrentIndex(there[0] if there else -1)
-        self.blockSignals(False)
+        chosen, image = self._chosen(), self._workspace.image
+        with signals_blocked(self):
+            self.clear()
+            for number, layer in enumerate(self._layers):
+                self.addItem(_title(layer, image))
+                self.setItemData(number, layer.name, Qt.ItemDataRole.ToolTipRole)
+            at = [number for number, layer in enumerate(self._layers) if layer is chosen]
+            self.setCurrentIndex(at[0] if at else -1)
         if before is not self.layer:
             self.layer_changed.emit()
+
+
+class LayerCombo(LayerChoice):
+    """The image or the annotation that all widgets of a viewer share.
+
+    Parameters
+    ----------
+    workspace
+        Of the viewer; has the chosen layer.
+    role
+        "image" or "annotation".
+    """
+
+    def __init__(self, workspace: Workspace, role: str, lifetime: Lifetime) -> None:
+        self._role = role
+        list_layers = workspace.images if role == "image" else workspace.labels
+        super().__init__(workspace, list_layers, lifetime)
+        lifetime.connect(getattr(workspace, f"{role}_changed"), self._refresh)
+
+    def set_layer(self, layer: Any) -> None:
+        """Choose a layer for all widgets; raises `ValueError` if the viewer does not have it."""
+        self._workspace.choose(self._role, layer)
+
+    def _chosen(self) -> Any | None:
+        return getattr(self._workspace, self._role)
 
 
 def _title(layer: Any, image: Any | None) -> str:
@@ -199,60 +224,3 @@ def _title(layer: Any, image: Any | None) -> str:
     if image is None or layer is image or not name.startswith(f"{image.name} "):
         return name
     return f"{name.removeprefix(image.name).strip()} ({image.name})"
-
-
-class LayerCombo(_Layers):
-    """The image or the annotation that all widgets of a viewer share.
-
-    Parameters
-    ----------
-    workspace
-        Of the viewer; knows the chosen layer.
-    role
-        "image" or "annotation".
-    """
-
-    def __init__(self, workspace: Workspace, role: str, lifetime: Lifetime) -> None:
-        list_layers = workspace.images if role == "image" else workspace.labels
-        self._role = role
-        super().__init__(workspace, list_layers, lifetime)
-        lifetime.connect(getattr(workspace, f"{role}_changed"), self._refresh)
-        self._refresh()
-
-    def set_layer(self, layer: Any) -> None:
-        """Choose a layer for all widgets; raises `ValueError` if the viewer does not have it."""
-        self._workspace.choose(self._role, layer)
-
-    def _wanted(self) -> Any | None:
-        return getattr(self._workspace, self._role)
-
-
-class LayerChoice(_Layers):
-    """A layer that one widget alone asks for; at first, and when it is gone, the last of the list.
-
-    Parameters
-    ----------
-    workspace
-        Of the viewer.
-    list_layers
-        Gives the layers to choose from.
-    """
-
-    def __init__(
-        self, workspace: Workspace, list_layers: Callable[[], list[Any]], lifetime: Lifetime
-    ) -> None:
-        super().__init__(workspace, list_layers, lifetime)
-        self._choice: Any | None = None
-        self._refresh()
-
-    def set_layer(self, layer: Any) -> None:
-        """Choose a layer; raises `ValueError` if the list does not have it."""
-        if not any(layer is other for other in self._list_layers()):
-            raise ValueError(f"{layer!r} cannot be chosen here; choose one of the list.")
-        self._choice = layer
-        self._refresh()
-
-    def _wanted(self) -> Any | None:
-        if not any(layer is self._choice for layer in self._layers):
-            self._choice = self._layers[-1] if self._layers else None
-        return self._choice
