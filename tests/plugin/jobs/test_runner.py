@@ -302,7 +302,7 @@ def test_napari_lists_a_job_by_its_title_until_it_ends(qtbot, viewer, runner):
         release.wait(5)
 
     def listed():
-        return list(viewer_of(viewer).window._task_status_manager.get_status())
+        return list(viewer.window._task_status_manager.get_status())
 
     record = Record()
     runner.start(job, **record.calls(), title="Training on movie")
@@ -312,10 +312,6 @@ def test_napari_lists_a_job_by_its_title_until_it_ends(qtbot, viewer, runner):
     assert not listed()
     runner.start(lambda: counting([]))  # without a title
     assert not listed()
-
-
-def viewer_of(proxy):
-    return proxy.__wrapped__
 
 
 def test_a_slot_that_raises_loses_no_other_event(qtbot, runner):
