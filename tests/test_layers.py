@@ -26,9 +26,9 @@ FLOORS = (
     {"cli"},
 )
 WINDOW_FLOORS = (
-    {"frames", "jobs.torch_loading", "ui.theme"},
+    {"command", "frames", "jobs.torch_loading", "ui.theme"},
     {"workspace", "jobs.runner"},
-    {"command", "layers"},
+    {"layers"},
     {"guidance", "ui"},
     {"autosave", "jobs"},
     {"open_workspace"},

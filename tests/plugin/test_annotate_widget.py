@@ -16,7 +16,6 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QColorDialog, QLabel
 
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.command import keyboard
 from napari_jnet.plugin.guidance import next_step, workflow_state
 from napari_jnet.plugin.layers.edit import remember_next
 from napari_jnet.plugin.open_workspace import open_workspace
@@ -599,7 +598,7 @@ def test_next_goes_to_the_least_certain_frame_and_says_why(qtbot, viewer, widget
 
 def test_keys_do_what_the_buttons_do(viewer, widget):
     layer = widget.new_annotation()
-    press = keyboard(open_workspace(viewer)).press
+    press = open_workspace(viewer).commands.run
     viewer.dims.set_current_step(0, 1)
     assert press("copy_before")
     assert "nothing to copy" in widget.message.text

@@ -23,7 +23,6 @@ from qtpy.QtWidgets import QApplication
 from napari_jnet.plugin.layers.edit import TOOLS
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.correct import CorrectionBar, Corrections, StrokeOverlay
-from napari_jnet.plugin.ui.shortcuts import KeysDialog
 from napari_jnet.plugin.workspace import METADATA_KEY
 
 SCALE = (2.0, 0.5, 0.5)
@@ -375,8 +374,8 @@ def test_buttons_keys_and_mouse_split_a_cell(window, qtbot) -> None:
 
 def test_esc_leaves_wherever_the_window_has_the_focus(window) -> None:
     window.bar.buttons["merge"].click()
-    window.bar.keys_button.setFocus()
-    QTest.keyClick(window.bar.keys_button, Qt.Key.Key_Escape)
+    window.bar.setFocus()
+    QTest.keyClick(window.bar, Qt.Key.Key_Escape)
     assert window.bar.corrections.tool == ""
     assert window.layer.mouse_pan
 
@@ -396,30 +395,3 @@ def test_keys_are_free_and_the_tool_ends_when_the_bar_is_closed(window, qtbot) -
     hover(window, qtbot, 30, 12)
     QTest.keyClick(window.canvas, Qt.Key.Key_D, Qt.KeyboardModifier.ShiftModifier)
     assert set(np.unique(window.layer.data)) == {0, 1}
-
-
-def test_the_dialog_changes_a_key_and_refuses_one_that_is_taken(window, monkeypatch) -> None:
-    from napari_jnet.plugin import command as keyboard
-    from napari_jnet.plugin.command import KeyTable
-    from napari_jnet.plugin.pages import correct as correction_bar
-    from napari_jnet.plugin.ui import shortcuts as keys_dialog
-
-    table = KeyTable()
-    for module in (correction_bar, keyboard, keys_dialog):
-        monkeypatch.setattr(module, "key_table", lambda: table)
-    dialog = KeysDialog(open_workspace(window.viewer), window.bar)
-    field = dialog.fields["delete"]
-    QTest.keyClick(field, Qt.Key.Key_W, Qt.KeyboardModifier.ShiftModifier)
-    assert table["delete"] == "Shift+W"
-    assert "is Shift+W now" in dialog.message.text
-    assert "forgotten when napari is closed" in dialog.message.text
-    QTest.keyClick(field, Qt.Key.Key_X, Qt.KeyboardModifier.ShiftModifier)
-    assert table["delete"] == "Shift+W"
-    assert "is the key of “Split a cell”" in dialog.message.text
-    assert field.keySequence().toString() == "Shift+W"
-    assert not dialog.set_key("delete", "Ctrl+O")
-    assert "menu has Ctrl+O" in dialog.message.text
-    assert dialog.set_key("delete", "")
-    dialog.reset_button.click()
-    assert field.keySequence().toString() == "Shift+D"
-    dialog.close()

@@ -304,18 +304,16 @@ def test_annotated_frames_only_and_how_unsure_the_network_is(qtbot, viewer, widg
 
 
 def test_the_keys_predict_copy_and_hide(qtbot, viewer, widget):
-    from napari_jnet.plugin.command import keyboard
-
-    keys = keyboard(widget._workspace)
+    keys = widget._workspace.commands
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT):
-        assert keys.press("predict")
+        assert keys.run("predict")
     widget.results.write_cells(widget.results.shown(), np.eye(64, dtype=np.int32) * 3, 0.5)
-    assert keys.press("use_as_annotation")
+    assert keys.run("use_as_annotation")
     assert "into 'truth'" in widget.message.text
     assert not any(layer.visible for layer in widget.layers)  # they would hide the copy
-    assert keys.press("toggle_overlays")
+    assert keys.run("toggle_overlays")
     assert any(layer.visible for layer in widget.layers)
-    assert keys.press("toggle_overlays")
+    assert keys.run("toggle_overlays")
     assert not any(layer.visible for layer in widget.layers)
 
 

@@ -17,6 +17,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from psygnal import Signal
 
+from napari_jnet.plugin.command import Commands
+
 if TYPE_CHECKING:
     import napari
 
@@ -194,7 +196,7 @@ class Workspace:
     problem = Shared("")
     page = Shared("stack")
 
-    def __init__(self, viewer: napari.viewer.Viewer | None = None) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
         self.frames: Any = None
         self.autosave: Any = None
         self.fine_tuning: Any = None
@@ -202,7 +204,8 @@ class Workspace:
         self._by_hand = False
         self._models: WeakKeyDictionary[Any, OwnModel] = WeakKeyDictionary()
         self._chosen: dict[str, bool] = {"image": False, "annotation": False}
-        self._viewer = (lambda: None) if viewer is None else weakref.ref(viewer)
+        self._viewer = weakref.ref(viewer)
+        self.commands = Commands(viewer)
         # before all others, so that they read the model of what is current
         self.annotation_changed.connect(self._follow_model)
         self.project_changed.connect(self._know_model)

@@ -21,7 +21,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_jnet.labels import LabelKind, known_labels
-from napari_jnet.plugin.command import bind_keys, key_table, with_key
 from napari_jnet.plugin.layers.add import (
     UNKNOWN_COLOUR,
     annotation_options,
@@ -269,19 +268,12 @@ class FramePart(AnnotatePart):
         super().__init__(workspace, lifetime)
         self.preview = KindPreview(workspace, lifetime)
         self.unknown_button = QPushButton("Mark unpainted as unknown")
-        self.unknown_button.setToolTip(
-            "Only what you painted is known in this frame; the rest is not learned from. Takes back that "
-            "a frame without cells is all background."
-        )
         self.background_button = QPushButton("Mark unpainted as background")
         self.background_button.setToolTip(
             "All that is not painted in this frame is background; where nothing is painted, there are "
             "no cells in it."
         )
-        self.copy_button = QPushButton("Copy frame before")
-        self.copy_button.setToolTip(
-            "Copy the labels of the nearest annotated frame before this one, to correct them."
-        )
+        self.copy_button = QPushButton("Copy previous frame")
         self.over_check = QCheckBox("over painted too")
         self.over_check.setToolTip("Off: what is painted in this frame stays as it is.")
         self.unknown_button.clicked.connect(lambda: self.attempt(self.rest_is_unknown))
@@ -537,10 +529,10 @@ class AnnotateWidget(JobWidget):
             "rest_unknown": (self.frame.unknown_button, self._key_rest),
             "copy_before": (self.frame.copy_button, self._key_copy),
         }
-        self._tips = {name: button.toolTip() for name, (button, _) in self._keyed.items()}
+        commands = self._workspace.commands
         actions = {name: action for name, (_, action) in self._keyed.items()}
-        bind_keys(self._workspace, actions, self._lifetime)
-        self._lifetime.connect(key_table().changed, self._show_keys)
+        self._lifetime.at_end(commands.attach(actions))
+        self._lifetime.connect(commands.changed, self._show_keys)
         self._show_keys()
 
     # what scripts use
@@ -678,7 +670,7 @@ class AnnotateWidget(JobWidget):
 
     def _show_keys(self) -> None:
         for name, (button, _) in self._keyed.items():
-            button.setToolTip(with_key(name, self._tips[name]))
+            button.setToolTip(self._workspace.commands.tooltip(name))
 
     def _show_saved(self, _event: Any = None) -> None:
         saving = self._workspace.saving

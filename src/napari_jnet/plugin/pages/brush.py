@@ -113,9 +113,6 @@ class PaintTools(AnnotatePart):
         self.new_button.clicked.connect(lambda: self.attempt(self.new_cell))
         self.unknown_button = QPushButton("Unknown")
         self.unknown_button.setCheckable(True)
-        self.unknown_button.setToolTip(
-            "Paint, in grey, where you cannot tell what it is; it is not learned from."
-        )
         self.unknown_button.clicked.connect(self._unknown_clicked)
         self.background_button = QPushButton("Background")
         self.background_button.setCheckable(True)

@@ -14,10 +14,9 @@ from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.command import bind_keys, key_table
+from napari_jnet.plugin.command import COMMANDS
 from napari_jnet.plugin.layers.edit import TOOLS, Tool, correct, labels_under
 from napari_jnet.plugin.layers.read import kind_of
-from napari_jnet.plugin.ui.shortcuts import KeysDialog
 from napari_jnet.plugin.ui.widgets import MessageLine
 from napari_jnet.plugin.workspace import Lifetime, Workspace, result_of
 
@@ -96,7 +95,7 @@ class Corrections:
         return self._tool
 
     def actions(self) -> dict[str, Callable[[], Any]]:
-        """Return what the keys do, by the names of `KEYS`."""
+        """Return what the shortcuts do, by the ids of `COMMANDS`."""
 
         def action(tool: Tool) -> Callable[[], Any]:
             return lambda: self.use(tool.name) if tool.drag else self.correct_here(tool.name)
@@ -286,7 +285,7 @@ def corrections_of(workspace: Workspace) -> Corrections:
 
 
 class _Narrow(QPushButton):
-    """As wide as its word, so that six share one row of a dock; wider where there is room."""
+    """As wide as its word, so that five share one row of a dock; wider where there is room."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -301,7 +300,7 @@ class _Narrow(QPushButton):
 
 
 class CorrectionBar(QWidget):
-    """Delete, merge, split, fill, smooth; with their keys, and a button that lists all keys.
+    """Delete, merge, split, fill, smooth.
 
     Parameters
     ----------
@@ -320,9 +319,6 @@ class CorrectionBar(QWidget):
         self._lifetime = lifetime = Lifetime()
         self.destroyed.connect(lambda *_: lifetime.end())
         self.buttons = {name: self._button(name) for name in TOOLS}
-        self.keys_button = _Narrow("Keys…")
-        self.keys_button.setToolTip("See all keys, and change them")
-        self.keys_button.clicked.connect(self.show_keys)
         self.message = MessageLine()
         self._with_message = with_message
         self._lay_out()
@@ -330,17 +326,10 @@ class CorrectionBar(QWidget):
         lifetime.at_end(corrections.leave)
         lifetime.connect(corrections.tool_changed, self._show_tool)
         lifetime.connect(corrections.said, self._say)
-        lifetime.connect(key_table().changed, self._show_keys)
-        bind_keys(workspace, corrections.actions(), lifetime)
+        lifetime.connect(workspace.commands.changed, self._show_keys)
+        lifetime.at_end(workspace.commands.attach(corrections.actions()))
         self._show_keys()
         self._show_tool(corrections.tool)
-
-    def show_keys(self) -> KeysDialog:
-        """Open the list of keys and return it."""
-        dialog = KeysDialog(self._workspace, self)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.open()
-        return dialog
 
     def _button(self, name: str) -> QPushButton:
         button = _Narrow(TOOLS[name].title)
@@ -353,7 +342,7 @@ class CorrectionBar(QWidget):
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(2)
-        for button in (*self.buttons.values(), self.keys_button):
+        for button in self.buttons.values():
             row.addWidget(button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -376,9 +365,8 @@ class CorrectionBar(QWidget):
         self.said.emit(text, failed)
 
     def _show_keys(self) -> None:
-        table = key_table()
         for name, button in self.buttons.items():
-            tool, key = TOOLS[name], table[name]
+            tool, key = TOOLS[name], self._workspace.commands.shortcut(name)
             how = "press it over a cell" if not tool.drag else "press it, then drag"
             words = f"<b>{tool.title}</b>" + (f" – key {key}: {how}" if key else "")
-            button.setToolTip(f"{words}<br>{tool.help}<br>{tool.hint}; Esc to leave.")
+            button.setToolTip(f"{words}<br>{COMMANDS[name].tooltip}<br>{tool.hint}; Esc to leave.")

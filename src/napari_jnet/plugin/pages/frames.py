@@ -408,10 +408,6 @@ class FramesPart(AnnotatePart):
         self.table.frame_wanted.connect(workspace.go_to)
         self.table.role_wanted.connect(self._role_wanted)
         self.next_button = QPushButton("Next frame to annotate")
-        self.next_button.setToolTip(
-            "Go where annotating helps most: the frame with the worst score, else the least "
-            "certain prediction, else the frame farthest from annotated ones."
-        )
         self.next_button.clicked.connect(lambda: self.attempt(self.next_frame))
         self.only_check = QCheckBox("Only annotated")
         self.only_check.setToolTip("List annotated frames only.")

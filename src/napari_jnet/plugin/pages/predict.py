@@ -30,7 +30,6 @@ from napari_jnet.editing import adopt_classes, adopted
 from napari_jnet.events import FramePrediction, FrameSkipped, Notice, summarize_skipped
 from napari_jnet.io.stack import Stack, frame_label, plane_name
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.command import bind_keys, with_key
 from napari_jnet.plugin.jobs.predict import (
     BatchEnd,
     BatchFrame,
@@ -712,13 +711,7 @@ class PredictionActions:
     def __init__(self, workspace: Workspace, lifetime: Lifetime, form: QFormLayout) -> None:
         self._workspace = workspace
         self.use_button = QPushButton("Use as annotation")
-        self.use_button.setToolTip(
-            with_key(
-                "use_as_annotation",
-                "Copy the predicted cells of this frame into the annotation, to correct them there and "
-                "train with them. Ctrl+Z takes it back.",
-            )
-        )
+        self.use_button.setToolTip(workspace.commands.tooltip("use_as_annotation"))
         self.overwrite = QCheckBox("Replace what is painted")
         self.overwrite.setToolTip(
             "Off by default: what you painted stays, and predicted cells in its place are left out."
@@ -820,7 +813,7 @@ class PredictWidget(JobWidget):
             "use_as_annotation": self.use_as_annotation,
             "toggle_overlays": self.toggle_overlays,
         }
-        bind_keys(self._workspace, actions, self._lifetime)
+        self._lifetime.at_end(self._workspace.commands.attach(actions))
 
     def _input_part(self) -> None:
         rows = self._group("Predict")
@@ -842,7 +835,7 @@ class PredictWidget(JobWidget):
 
     def _look_part(self) -> None:
         self.overlays = OverlayPanel(self._workspace, self._lifetime)
-        self.overlays.setToolTip(with_key("toggle_overlays", "Hide all, or show them again"))
+        self.overlays.setToolTip(self._workspace.commands.tooltip("toggle_overlays"))
         self._group("Overlays").addRow(self.overlays)
         self.separation = separation_form(self._group("Separate cells"))
         self.separation.throttled.connect(self._renew)

@@ -37,7 +37,6 @@ from napari_jnet.events import (
     TrainingStart,
 )
 from napari_jnet.labels import UNKNOWN
-from napari_jnet.plugin.command import bind_keys
 from napari_jnet.plugin.guidance import Fix, Problem, check, new_roles
 from napari_jnet.plugin.guidance import advice_advise as advise
 from napari_jnet.plugin.jobs.runner import JobRunner, TaskQueue
@@ -1031,7 +1030,7 @@ class TrainWidget(JobWidget):
         lifetime.at_end(lambda: workspace.fine_tuning.ask({}))
         lifetime.connect(workspace.training_changed, self._training_changed)
         lifetime.at_end(_forget(workspace, self._relay))
-        bind_keys(workspace, {"train": self.press}, lifetime)
+        lifetime.at_end(workspace.commands.attach({"train": self.press}))
         self._model_changed()
 
     def _lower_part(self) -> None:
