@@ -1,280 +1,346 @@
-"""Every stroke is saved: labels layers to the project on disk."""
+"""Every stroke is saved: labels layers to their projects on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import logging
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import QEvent, QEventLoop, QObject, Qt, QThread, QTimer
+from qtpy.QtWidgets import QApplication, QProgressDialog, QWidget
 
-from napari_jnet.files import replacing
+from napari_jnet.files import FolderLock, replacing
 from napari_jnet.labels import UNKNOWN, LabelKind
-from napari_jnet.plugin.autosave.closing import Closing, StackCopy, wait_in_window
-from napari_jnet.plugin.autosave.resume import ResumeOffers, rescue_unsaved, taken_back
-from napari_jnet.plugin.autosave.store import (
-    LayerStore,
-    SaveResult,
+from napari_jnet.plugin.autosave.resume import (
+    RECOVERED_FROM,
+    ResumeOffers,
     chosen_folder,
-    damage_words,
-    say_trouble,
+    describe_damage,
+    lock_project,
+    mark_restored,
+    report_damage,
+    show_box,
     stack_of,
+    write_recovery_copy,
 )
+from napari_jnet.plugin.frames import checksum
 from napari_jnet.plugin.jobs.runner import TaskQueue
 from napari_jnet.plugin.layers.add import make_ready, new_annotation
-from napari_jnet.plugin.layers.read import current_index, kind_of, pixels, spatial_shape
-from napari_jnet.plugin.workspace import (
-    METADATA_KEY,
-    SaveStatus,
-    Workspace,
-    result_of,
+from napari_jnet.plugin.layers.read import (
+    current_index,
+    kind_of,
+    layer_legend,
+    pixels,
+    said_empty,
+    spatial_shape,
 )
+from napari_jnet.plugin.workspace import METADATA_KEY, SaveStatus, Workspace, result_of
+from napari_jnet.project.manifest import next_role
+from napari_jnet.project.places import new_project_folder
 from napari_jnet.project.project import Project
 
+_WAIT_MS = 2000  # after the first unsaved stroke
+_BUSY_MS = 500
+_RETRY_MS = 5000
+_CLOSING_S = 120.0
+_QUITTING_S = 10.0  # without a window that could show what is waited for
+_SILENT_S = 0.5  # before a dialog shows what is waited for
+_EMPTY = -1  # in place of the checksum of an empty frame that has a file
+_NO_IMAGE = "labels without an image"  # folder, beside the projects
 
-def placed_on(layer: Any, image: Any, viewer: Any) -> NDArray[Any]:
-    """Return the labels of a layer where they lie on an image.
+Legend = tuple[tuple[str, str], ...]
+
+
+class SaveRequest(NamedTuple):
+    """What one save writes: frames by position, the roles of all frames by number, kind and classes.
+
+    ``empty`` has the numbers of the frames that are annotated without any object; asking may read files.
+    """
+
+    positions: set[int]
+    roles: Mapping[int, str]
+    kind: LabelKind
+    legend: Legend
+    empty: Container[int]
+
+
+class SaveResult(NamedTuple):
+    """What a save did.
+
+    ``annotated`` has the numbers of all frames that have a file now, ``new`` those among them without
+    a role: whether every pixel is known, None where there is no object.
+    """
+
+    project: Project
+    when: datetime
+    annotated: set[int]
+    new: Mapping[int, bool | None]
+
+
+class LayerStore:
+    """A labels layer and the project that it is saved in, which the first save makes.
 
     Parameters
     ----------
-    layer
-        A labels layer of another size or another number of axes; axes that it lacks are those of the
-        frame that is shown, and so is what is taken of axes that the image lacks.
-    image
-        The image layer.
-    viewer
-        That has both.
-
-    Returns
-    -------
-    numpy.ndarray
-        Of the type of the labels and the size of the image, without its colours.
+    layer, image
+        The annotation, and the image that it was painted on.
 
     Raises
     ------
     ValueError
-        If one is rotated or sheared, or nothing that is painted lies on the image.
+        If they do not cover the same pixels.
     """
-    for one in (layer, image):
-        if not _is_straight(one):
-            raise ValueError(f"{one.name!r} is rotated or sheared; labels are copied upright only.")
-    shape = spatial_shape(image)
-    labels, found = pixels(layer), np.zeros(shape, pixels(layer).dtype)
-    common = min(layer.ndim, len(shape))
-    taken: list[NDArray[Any]] = []
-    given: list[NDArray[Any]] = []
-    for axis in range(-common, 0):
-        world = np.arange(shape[axis]) * image.scale[axis] + image.translate[axis]
-        index = np.round((world - layer.translate[axis]) / layer.scale[axis]).astype(np.int64)
-        inside = (index >= 0) & (index < labels.shape[axis])
-        taken.append(index[inside])
-        given.append(np.flatnonzero(inside))
-    part = np.asarray(labels[current_index(viewer, layer)[: layer.ndim - common]])[np.ix_(*taken)]
-    if not part.any():
-        raise ValueError(f"Nothing that is painted in {layer.name!r} lies on {image.name!r}.")
-    found[current_index(viewer, image)[: len(shape) - common]][np.ix_(*given)] = part
-    return found
 
+    def __init__(self, layer: Any, image: Any) -> None:
+        painted, size = tuple(pixels(layer).shape), spatial_shape(image)
+        if painted != size:
+            sizes = [" × ".join(map(str, shape)) for shape in (painted, size)]
+            raise ValueError(
+                f"The labels {layer.name!r} have {sizes[0]} pixels, the image {image.name!r} "
+                f"{sizes[1]}: what is painted is not saved. Choose the image that the labels belong "
+                "to, or press Save these labels."
+            )
+        self.layer = layer
+        self.stack = stack_of(image)
+        self.project: Project | None = None
+        self.dirty: set[int] = set()  # positions
+        self.changed = False  # kind, classes or roles
+        self.whole = False  # all its painted frames are saved, not only corrected ones
+        self.saving = 0  # saves that are being written
+        self.detached = False  # the layer holds other labels now
+        self.refused = ""  # why the last save failed
+        self.recovered = False  # what is unsaved is in the last of the recovery copies
+        self.copies: list[Path] = []
+        self._folder = chosen_folder()
+        self._lock: FolderLock | None = None
+        self._sums: dict[int, int] = {}  # of the frames as they are on disk
+        self.renew()
 
-def _is_straight(layer: Any) -> bool:
-    turned = np.asarray(layer.rotate), np.asarray(layer.affine)[:-1, :-1]
-    return (
-        all(np.allclose(m, np.eye(len(m))) for m in turned)
-        and np.allclose(np.asarray(layer.affine)[:-1, -1], 0)
-        and not np.any(layer.shear)
-    )
+    @property
+    def waiting(self) -> bool:
+        """Whether something is to be saved."""
+        return bool(self.dirty) or self.changed
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether something is not on disk yet: it waits, or is being written."""
+        return self.waiting or self.saving > 0
 
-def write_labels(layer: Any, folder: Path) -> Path:
-    """Write the labels of a layer into a TIFF file of a new name in this folder, and return it.
+    @property
+    def replaced(self) -> bool:
+        """Whether the layer was given labels of another shape, which belong to another project."""
+        return tuple(pixels(self.layer).shape) != tuple(self._data.shape)
 
-    Raises
-    ------
-    OSError
-        If it cannot be written, in words.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    name = "".join(c if c.isalnum() or c in "-_ " else "-" for c in layer.name).strip() or "labels"
-    path, count = folder / f"{name}.tif", 2
-    while path.exists():
-        path, count = folder / f"{name}-{count}.tif", count + 1
-    labels = np.asarray(pixels(layer))
-    with replacing(path) as temporary:
-        tifffile.imwrite(
-            temporary,
-            labels.astype(np.uint8) if labels.dtype == bool else labels,
-            photometric="minisblack",
-            compression="zlib",
+    def renew(self) -> None:
+        """Take the labels that are in the layer now; should others come, these are saved."""
+        self._data, self._empty = pixels(self.layer), said_empty(self.layer)
+
+    def take(self, roles: Mapping[int, str]) -> SaveRequest:
+        """Return what is to be saved; a stroke on a frame meanwhile makes it unsaved again."""
+        if not self.replaced:
+            self.renew()
+        positions, self.dirty, self.changed = self.dirty, set(), False
+        self.saving += 1
+        return SaveRequest(positions, roles, *self._kind(), self._empty)
+
+    def differs(self, roles: Mapping[int, str]) -> bool:
+        """Return whether the project has other roles, another kind or other classes."""
+        project = self.project
+        return project is not None and (
+            not roles.items() <= project.roles.items()
+            or (project.kind, project.legend) != self._kind()
         )
-    return path
 
+    def _kind(self) -> tuple[LabelKind, Legend]:
+        kind = kind_of(self.layer)
+        if kind is None:
+            classes = result_of(self.layer) in ("segmentation", "classes")
+            kind = LabelKind.CLASSES if classes else LabelKind.INSTANCES
+        return kind, () if kind is LabelKind.INSTANCES else layer_legend(self.layer)
 
-class LayerStores:
-    """Finds what is kept of a layer, and holds it until it is on disk."""
+    # in the thread that saves
 
-    def __init__(self) -> None:
-        self._by_layer: WeakKeyDictionary[Any, LayerStore] = WeakKeyDictionary()
-        self._left: list[LayerStore] = []  # their layers hold other labels now
+    def _frame(self, position: int) -> NDArray[Any]:
+        data = self._data
+        return np.array(data if data.ndim == 2 else data[position])
 
-    def __iter__(self) -> Iterator[LayerStore]:
-        return iter([*self._by_layer.values(), *self._left])
+    @cached_property
+    def _partial(self) -> list[int]:
+        """Numbers of the frames where 0 is unknown; may read files."""
+        some = self.layer.metadata.get(METADATA_KEY, {}).get("partial", ())
+        return sorted(n for n in self.stack.frame_numbers if n in some)
 
-    def __contains__(self, kept: object) -> bool:
-        """Whether the layer still holds these labels."""
-        return any(kept is mine for mine in self._by_layer.values())
+    def open(self, path: Path) -> tuple[Project, int, dict[int, str]]:
+        """Open the project that the layer was restored from; see `differing` for what is new in it.
 
-    def of(self, layer: Any | None) -> LayerStore | None:
-        """Return what is kept of a layer."""
-        return None if layer is None else self._by_layer.get(layer)
+        Returns
+        -------
+        project : Project
+        highest : int
+            The highest number that is painted.
+        damaged : dict
+            Frame number -> why it cannot be read; it is blank in the layer, which is not saved.
 
-    def add(self, kept: LayerStore) -> None:
-        """Keep a layer."""
-        self._by_layer[kept.layer] = kept
+        Raises
+        ------
+        ValueError
+            If it is open in another window, or its ``project.json`` is damaged.
+        """
+        lock = lock_project(path)
+        try:
+            project = Project.open(path)
+            positions = {n: p for p, n in enumerate(self.stack.frame_numbers)}
+            damaged, highest, like = {}, 0, self._frame(0)
+            for number in filter(positions.__contains__, project.annotated):
+                try:
+                    stored = project.read_frame(number).astype(like.dtype).reshape(like.shape)
+                except (ValueError, OSError) as error:
+                    damaged[number] = str(error)
+                    continue
+                self._sums[positions[number]] = checksum(stored) if stored.any() else _EMPTY
+                highest = max(highest, int(stored.max(initial=0)))
+        except Exception:
+            lock.release()
+            raise
+        self.project, self._lock = project, lock
+        return project, highest, damaged
 
-    def forget(self, kept: LayerStore) -> None:
-        """Keep a layer no longer."""
-        self._by_layer.pop(kept.layer, None)
+    def save(self, request: SaveRequest) -> SaveResult:
+        """Write what is requested; the first request makes the project.
 
-    def part(self, kept: LayerStore) -> None:
-        """Keep until it is saved what was in a layer that holds other labels now."""
-        self.forget(kept)
-        self._left.append(kept)
+        Raises
+        ------
+        OSError
+            If the disk is full, or the folder cannot be written.
+        ValueError
+            If the labels cannot be saved, or another window has the project.
+        """
+        if self.project is None:
+            self.project = self._create(self._folder, request.kind, request.legend)
+        project = self.project
+        if self._lock is None:
+            self._lock = lock_project(project.path)
+        if project.partial != frozenset(self._partial):
+            project.set_partial(self._partial)
+        if (project.kind, project.legend) != (request.kind, request.legend):
+            project.set_kind(request.kind, request.legend)
+        annotated, new = set(project.annotated), {}
+        for position in sorted(request.positions | self._forget_removed(annotated)):
+            labels, number = self._frame(position), self.stack.frame_numbers[position]
+            painted = bool(labels.any())
+            empty = not painted and number in request.empty
+            total = _EMPTY if empty else checksum(labels)
+            if self._sums.get(position) != total:
+                project.write_frame(number, labels.reshape(project.stack.spatial), empty=empty)
+            self._sums[position] = total
+            if not (painted or empty):
+                annotated.discard(number)
+                continue
+            annotated.add(number)
+            if not (request.roles.get(number) or project.role(number)):
+                new[number] = self._is_known(number, labels, request.kind) if painted else None
+        if not request.roles.items() <= project.roles.items():
+            project.set_roles(request.roles)
+        return SaveResult(project, datetime.now().astimezone(), annotated, new)
 
-    @property
-    def projects(self) -> set[str]:
-        """The folders of the projects that layers have."""
-        return {str(kept.project.path) for kept in self._by_layer.values() if kept.project}
+    def _is_known(self, number: int, labels: NDArray[Any], kind: LabelKind) -> bool:
+        if kind is LabelKind.SCRIBBLES or number in self._partial:
+            return False
+        return bool((labels != UNKNOWN).all())
 
-    def drop_saved(self, there: Iterable[Any]) -> None:
-        """Let go of what is saved and of no layer that is there."""
-        ids = {id(layer) for layer in there}
-        for kept in [one for one in self if not one.unsaved]:
-            if kept in self._left:
-                self._left.remove(kept)
-                kept.release()
-            elif id(kept.layer) not in ids:
-                self.forget(kept)
-                kept.release()
+    def _forget_removed(self, annotated: set[int]) -> set[int]:
+        """Return the frames whose files somebody took away: they are saved once more."""
+        nothing = checksum(np.zeros_like(self._frame(0)))  # such frames have no file
+        numbers = self.stack.frame_numbers
+        written = {p for p, total in self._sums.items() if total != nothing}
+        removed = {p for p in written if numbers[p] not in annotated}
+        for position in removed:
+            del self._sums[position]
+        return removed
 
+    def differing(self) -> set[int]:
+        """Return the frames that differ from what is on disk: changed while nobody watched."""
+        if self.project is None or not isinstance(self._data, np.ndarray):
+            return set()
+        nothing, empty = checksum(np.zeros_like(self._frame(0))), self._empty
+        numbers, found = self.stack.frame_numbers, set()
+        for position in range(len(self.stack)) if self.whole else list(self._sums):
+            total = checksum(self._frame(position))
+            if total == nothing and numbers[position] in empty:
+                total = _EMPTY
+            if self._sums.get(position, nothing) != total:
+                found.add(position)
+        return found
 
-Failed = Callable[[Exception], Any]
+    def write_copy(self, root: Path) -> Path:
+        """Write all that is painted into a new project below a folder; nothing is left if that fails."""
+        own = self.project
+        try:
+            copy = self._create(root, *self._kind())
+            for position, number in enumerate(self.stack.frame_numbers):
+                labels = self._frame(position)
+                empty = not labels.any() and number in self._empty
+                if empty or labels.any():
+                    copy.write_frame(number, labels.reshape(copy.stack.spatial), empty=empty)
+            copy.set_roles({} if own is None else own.roles)
+            copy.set_settings({RECOVERED_FROM: "" if own is None else str(own.path)})
+        except (OSError, ValueError):
+            shutil.rmtree(root, ignore_errors=True)
+            raise
+        return copy.path
 
+    def _create(self, root: Path, kind: LabelKind, legend: Legend) -> Project:
+        folder = new_project_folder(self.stack, root)
+        return Project.create(
+            folder, self.stack, kind, legend=legend, partial=self._partial, store=False
+        )
 
-class SaveQueue:
-    """Saves layers in a thread of its own, in turn with other work on their projects.
-
-    Parameters
-    ----------
-    stored
-        Called in the window's thread with the layer and what its save did.
-    refused
-        Called there with the layer and why nothing was saved; that waits again.
-    """
-
-    def __init__(
-        self,
-        stored: Callable[[LayerStore, SaveResult], None],
-        refused: Callable[[LayerStore, Exception], None],
-    ) -> None:
-        self._background = TaskQueue("napari-jnet saving")
-        self._stored, self._refused = stored, refused
-
-    def save(
-        self,
-        kept: LayerStore,
-        roles: Mapping[int, str],
-        then: Callable[[SaveResult], Any] | None = None,
-        failed: Failed | None = None,
-    ) -> None:
-        """Save what waits in a layer; what is painted from now on is for the next save."""
-        parcel = kept.take(roles)
-        kept.under_way += 1
-
-        def stored(what: SaveResult) -> None:
-            kept.under_way -= 1
-            self._stored(kept, what)
-            if then is not None:
-                then(what)
-
-        def refused(error: Exception) -> None:
-            kept.under_way -= 1
-            kept.put_back(parcel)
-            self._refused(kept, error)
-            if failed is not None:
-                failed(error)
-
-        self._background.submit(lambda: kept.save(parcel), stored, refused)
-
-    def submit(
-        self,
-        task: Callable[[], Any],
-        then: Callable[[Any], Any] | None = None,
-        failed: Failed | None = None,
-    ) -> None:
-        """Run a task in turn with the saves; see `TaskQueue.submit`."""
-        self._background.submit(task, then, failed)
-
-    @property
-    def busy(self) -> bool:
-        """Whether a save or another task is under way."""
-        return self._background.busy
-
-    def wait(self, timeout_s: float = 30.0) -> None:
-        """Wait for all of them; raises `TimeoutError`."""
-        self._background.wait(timeout_s)
-
-
-_WAIT_MS = 2000  # after the first unsaved stroke
-
-
-_RETRY_MS = 5000
-
-
-_BUSY_MS = 500
-
-
-_CLOSING_S = 120.0
-
-
-_QUITTING_S = 10.0  # without a window that could say what is waited for
-
-
-_COPYING_S = 600.0
-
-
-_NO_IMAGE = "labels without an image"  # folder, beside the projects
+    def release(self) -> None:
+        """Let other windows open the project; the next save locks it again."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
 
 class AutoSave:
-    """Keeps the annotation of a viewer in a project: changed frames, roles, kind and class names.
+    """Saves the annotations of a viewer to projects: changed frames, roles, kind and class names.
 
     The first stroke makes the project.  No stroke is older than three seconds before it is on disk,
-    unless the disk refuses: that is said, and tried again.
+    unless the disk refuses: then the window shows that, and it is tried again.
+
+    Attributes
+    ----------
+    offers
+        The `ResumeOffers` of the viewer.
 
     Parameters
     ----------
     workspace
-        Of the viewer.  Its `project` and `saving` are set here.
+        Its `project` and `saving` are set here.
     """
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace, self._frames = workspace, workspace.frames
-        self._queue = SaveQueue(self._on_stored, self._on_refused)
-        self._copy = StackCopy(lambda error: self._say_failed(f"The image is not kept: {error}"))
-        self._kept = LayerStores()
-        self._projects: list[Project] = []
-        self._last: tuple[Any, Any] = (None, None)  # what was saved last, and when
-        self._current: LayerStore | None = None
+        self._queue = TaskQueue("napari-jnet saving")
+        self._copies = TaskQueue("napari-jnet copying")
+        self._copied: set[Path] = set()  # projects that have or get a copy of their image
+        self._stores: list[LayerStore] = []
+        self._projects: dict[Path, Project] = {}
         self._owned: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # layer -> its project
-        self._misfits: WeakKeyDictionary[Any, str] = (
-            WeakKeyDictionary()
-        )  # painted, and why not saved
+        self._unfit: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # layer -> why not saved
+        self._last: tuple[LayerStore | None, datetime | None] = (None, None)  # saved last, and when
+        self._listened: Any = None
         self._closing = False
         self._timer = QTimer()
         self._timer.setSingleShot(True)
@@ -285,13 +351,13 @@ class AutoSave:
         workspace.annotation_changed.connect(self._on_annotation)
         workspace.image_changed.connect(self._on_image)
         if workspace.viewer is not None:
-            workspace.viewer.layers.events.inserted.connect(self._try_misfits)
+            workspace.viewer.layers.events.inserted.connect(self._retry_unfit)
             workspace.viewer.layers.events.removed.connect(self._on_removed)
         self.offers = ResumeOffers(workspace)
-        self._window = Closing(workspace.viewer, self._on_closing, self._on_closed)
+        self._closing_filter = _ClosingFilter(workspace.viewer, self._on_closing, self.release)
         self._on_annotation(workspace.annotation)
 
-    # what a script or a widget asks for
+    # for widgets and scripts
 
     def ensure_project(
         self,
@@ -306,7 +372,7 @@ class AutoSave:
             Called in the window's thread with the project when it is there, and this returns at
             once with None unless it is there already; without, this waits.
         failed
-            Called there with why it cannot be made.
+            Called there with the exception where it cannot be made.
 
         Raises
         ------
@@ -317,95 +383,34 @@ class AutoSave:
         """
         if self._workspace.annotation is None:
             raise ValueError("There is no annotation; press New annotation, or add a labels layer.")
-        kept = self._need_kept(self._workspace.annotation)
-        if kept.project is not None and self._workspace.project is not None and kept.whole:
+        store = self._need_store(self._workspace.annotation)
+        if store.project is not None and self._workspace.project is not None and store.whole:
             if then is not None:
-                then(kept.project)
-            return kept.project
-        self._mark_all(kept)
+                then(store.project)
+            return store.project
+        self._mark_all(store)
         self._workspace.saving = SaveStatus("saving…", saved=False)
         failure: list[Exception] = []
-        self._save(
-            kept,
-            (lambda stored: then(stored.project)) if then else None,
-            failed or failure.append,
-        )
+        self._save(store, then, failed or failure.append)
         if then is not None:
             return None
         self._queue.wait()
         if failure:
             raise failure[0]
-        return kept.project
+        return store.project
 
     @property
     def projects(self) -> tuple[Project, ...]:
         """The projects of this viewer's layers, also of those that are gone."""
-        return tuple(self._projects)
-
-    def save_misfits(self) -> None:
-        """Save the labels that cannot be saved as they are, which the window has said.
-
-        They are copied into a new annotation where they lie on the image, else written into a file
-        in the folder of projects; where that fails too, the saving says so.
-        """
-        for layer in list(self._misfits):
-            try:
-                labels = self._placed(layer)
-                annotation = new_annotation(self._workspace, kind_of(layer) or LabelKind.INSTANCES)
-            except ValueError:
-                self._write_misfit(layer)
-                continue
-            annotation.name = f"{layer.name} on {self._workspace.image.name}"
-            painted = np.nonzero(labels)
-            annotation.data_setitem(painted, labels[painted])
-            make_ready(annotation, self._frames.kind, int(labels.max()))
-            layer.visible = False
-            self._let_go(layer)
-        self._say()
-
-    def _write_misfit(self, layer: Any) -> None:
-        """Write labels that cannot be saved as they are into a file, in turn with the saves."""
-        folder = chosen_folder() / _NO_IMAGE
-
-        def written(path: Path) -> None:
-            self._let_go(layer)
-            self._say()
-            if not self._misfits:
-                self._workspace.saving = SaveStatus(f"saved as a file, {path}")
-
-        def failed(error: Exception) -> None:
-            self._say_failed(f"not saved: {error}")
-
-        self._queue.submit(lambda: write_labels(layer, folder), written, failed)
-
-    def _let_go(self, layer: Any) -> None:
-        """Note that labels are saved otherwise: their own project could not take them."""
-        self._misfits.pop(layer, None)
-        kept = self._kept.of(layer)
-        if kept is not None:
-            self._kept.forget(kept)
-            kept.release()
-            self._unname(layer)
-
-    def _placed(self, layer: Any) -> NDArray[np.int32]:
-        image = self._workspace.image
-        if image is None:
-            raise ValueError("There is no image.")
-        stack_of(image)
-        labels = own = placed_on(layer, image, self._workspace.viewer)
-        if int(labels.min()) < UNKNOWN or int(labels.max()) > np.iinfo(np.int32).max:
-            painted = labels != 0
-            labels = np.zeros(labels.shape, np.int32)
-            labels[painted] = np.unique(own[painted], return_inverse=True)[1] + 1
-        return labels.astype(np.int32)
+        return tuple(self._projects.values())
 
     def layer_of(self, path: Path) -> Any | None:
-        """Return the layer of the viewer that is kept in the project of this folder, or None."""
-        there = [] if self._workspace.viewer is None else self._workspace.viewer.layers
-        for layer in there:
-            kept = self._kept.of(layer)
-            if kept is not None and kept.project is not None and kept.project.path == path:
-                return layer
+        """Return the layer of the viewer that is saved in the project of this folder, or None."""
+        viewer = self._workspace.viewer
+        for store in self._stores:
+            mine = store.project is not None and store.project.path == path
+            if mine and not store.detached and viewer is not None and store.layer in viewer.layers:
+                return store.layer
         return None
 
     def flush(self) -> bool:
@@ -416,21 +421,17 @@ class AutoSave:
         bool
             False if something could not be saved; `Workspace.saving` says why.
         """
-        self._timer.stop()
-        for kept in self._kept:
-            self._find_unwatched(kept)
+        for store in self._stores:
+            self._find_unwatched(store)
         self._queue.wait(_CLOSING_S)
-        self._timer.stop()
-        for kept in self._kept:
-            if kept.waiting:
-                self._save(kept)
+        self._save_waiting()
         self._queue.wait(_CLOSING_S)
-        return not self._misfits and not any(kept.unsaved for kept in self._kept)
+        return not self._unfit and not any(store.unsaved for store in self._stores)
 
     def wait(self) -> None:
-        """Wait for what is under way, such as going on with a project; for scripts."""
+        """Wait for what is under way, such as resuming a project; for scripts."""
         self._queue.wait()
-        self._copy.wait()
+        self._copies.wait()
         self.offers.wait()
 
     def run(
@@ -442,200 +443,107 @@ class AutoSave:
         """Run a task with files of the project, in turn with what is saved; see `TaskQueue`."""
         self._queue.submit(task, then, failed)
 
-    def restore(self, layer: Any, path: Path) -> None:
-        """Take a layer that was made of a project's annotation, so that its strokes go there.
+    def release(self) -> None:
+        """Let other windows open the projects; the next save locks them again."""
+        for store in self._stores:
+            store.release()
 
-        Parameters
-        ----------
-        layer
-            A labels layer of the viewer.  Where it differs from what is on disk, it is saved.
-        path
-            The project's folder.
-
-        Raises
-        ------
-        ValueError
-            If it does not cover the pixels of the image.
-        """
-        kept = LayerStore(layer, self._image_of(layer), chosen_folder())
-        kept.whole = True
-        self._kept.add(kept)
-        if layer is self._workspace.annotation:
-            self._current = kept
-
-        told = layer.metadata.get(METADATA_KEY, {})
-        told.pop("opened", None)
-        notice = told.pop("notice", "")
-
-        def opened(project: Project) -> None:
-            self._note(project)
-            self._owned[layer] = str(project.path)
-            self._know(project, kept)
-            if layer.selected_label in (1, kept.highest + 1):  # else somebody chose a number
-                make_ready(layer, project.kind, kept.highest)
-            self._last = (kept, project.last_saved)
-            self._say()
-            say_trouble(self._workspace, notice, damage_words(kept.damaged))
-            if kept.waiting:
-                self._soon()
-
-        def failed(error: Exception) -> None:
-            self._unname(layer)
-            kept.whole = False
-            if kept.waiting:
-                self._mark_all(kept)
-                self._soon()
-            self._say_failed(f"{error} What is painted here is kept in a new project.", saved=True)
-
-        self._queue.submit(lambda: kept.open(path), opened, failed)
-        self._find_unwatched(kept)
-
-    # what happens
+    # changes
 
     def _on_painted(self, layer: Any, positions: tuple[int, ...]) -> None:
         try:
-            kept = self._need_kept(layer)
+            store = self._need_store(layer)
         except ValueError as error:
-            self._misfits[layer] = str(error)
-            self._say()
+            self._unfit[layer] = str(error)
+            self._show_status()
             return
-        self._misfits.pop(layer, None)
-        if not kept.whole and (kept is self._current or not result_of(layer)):
-            self._mark_all(kept)
-        kept.dirty |= set(positions)
-        kept.rescued = False
-        self._soon()
+        self._unfit.pop(layer, None)
+        if not store.whole and (layer is self._workspace.annotation or not result_of(layer)):
+            self._mark_all(store)
+        store.dirty |= set(positions)
+        store.recovered = False
+        self._save_soon()
 
-    def _on_changed(self, _what: Any = None) -> None:
-        """Roles, kind or names are new: saved with the project, which they alone do not make."""
-        kept = self._current
-        if kept is not None and kept.project is not None and kept.differs(self._frames.roles):
-            kept.changed = True
-            self._soon()
+    def _on_changed(self, _event: Any = None) -> None:
+        """Save new roles, kind or names with the project, which they alone do not make."""
+        store = self._current
+        if store is not None and store.differs(self._frames.roles):
+            store.changed = True
+            self._save_soon()
 
     def _on_annotation(self, layer: Any | None) -> None:
-        before = self._current
-        if before is not None and before.waiting:
-            self._save(before)
-        self._timer.stop()
-        self._current = self._kept.of(layer)
-        if before is not None:
-            self._listen(before.layer, False)
-        if layer is not None:
-            self._listen(layer, True)
-        if self._current is not None:
-            self._find_unwatched(self._current)
-        self._drop_removed()
-        self._workspace.project = None if self._current is None else self._current.project
+        self._listen(layer)
+        store = self._current
+        if store is not None:
+            self._find_unwatched(store)
+        self._drop_saved()
+        self._workspace.project = None if store is None else store.project
         if self._workspace.project is None:
             self._last = (None, None)
-            self._say()
+            self._show_status()
             self._adopt(layer)
 
-    def _on_image(self, _image: Any) -> None:
-        layer = self._workspace.annotation
-        if layer is not None and self._current is None:
-            self._adopt(layer)
-        self._try_misfits()
-
-    def _try_misfits(self, _event: Any = None) -> None:
-        """Save what could not be saved, where its image is there now."""
-        for layer in list(self._misfits):
-            with suppress(ValueError):
-                kept = self._need_kept(layer)
-                del self._misfits[layer]
-                self._mark_all(kept)
-                self._soon()
-
-    def _on_removed(self, event: Any) -> None:
-        layer = event.value
-        kept = self._kept.of(layer)
-        if layer in self._misfits:
-            self._write_misfit(layer)
-        elif kept is not None and kept.waiting:
-            self._save(kept)
-        self._drop_removed()
-
-    def _listen(self, layer: Any, on: bool) -> None:
-        for emitter in (layer.events.colormap, layer.events.features):
-            (emitter.connect if on else emitter.disconnect)(self._on_changed)
-        (layer.events.data.connect if on else layer.events.data.disconnect)(self._on_data)
+    def _listen(self, layer: Any | None) -> None:
+        """Listen to the annotation, and no longer to the one before."""
+        before, self._listened = self._listened, layer
+        for one, verb in ((before, "disconnect"), (layer, "connect")):
+            if one is not None:
+                getattr(one.events.colormap, verb)(self._on_changed)
+                getattr(one.events.features, verb)(self._on_changed)
+                getattr(one.events.data, verb)(self._on_data)
 
     def _on_data(self, _event: Any = None) -> None:
-        """Other labels were put into the layer: where they are of another shape, part from it."""
-        kept = self._current
-        if kept is not None and kept.replaced:
-            self._part_from(kept)
-        elif kept is not None:
-            kept.renew()
+        store = self._current
+        if store is not None and store.replaced:
+            self._detach(store)
+        elif store is not None:
+            store.renew()
 
-    def _part_from(self, kept: LayerStore) -> None:
-        """Save what was in the layer, and take what is in it now for a new annotation."""
-        layer = kept.layer
-        self._kept.part(kept)
-        if self._current is kept:
-            self._current = None
-        self._unname(layer)
-        if kept.waiting:
-            self._save(kept)
-        self._drop_removed()
-        if layer is self._workspace.annotation:
-            self._workspace.project = None
-            self._workspace.saving = SaveStatus()
+    def _on_image(self, _image: Any) -> None:
+        if self._current is None:
+            self._adopt(self._workspace.annotation)
+        self._retry_unfit()
 
-    def _adopt(self, layer: Any | None) -> None:
-        """Take a layer that says which project it comes from, unless another layer has that."""
-        if layer is None:
-            return
-        told = layer.metadata.get(METADATA_KEY, {})
-        path = told.get("project")
-        mine = told.get("opened") or self._owned.get(layer) == path
-        if not path or not mine or path in self._kept.projects or self._workspace.image is None:
-            return
-        try:
-            self.restore(layer, Path(path))
-        except ValueError as error:
-            self._say_failed(f"not saved: {error}")
+    def _on_removed(self, event: Any) -> None:
+        store = self._store_of(event.value)
+        if event.value in self._unfit:
+            self._write_unfit(event.value)
+        elif store is not None and store.waiting:
+            self._save(store)
+        self._drop_saved()
 
-    @staticmethod
-    def _unname(layer: Any) -> None:
-        """Let a layer belong to no project any more."""
-        told = layer.metadata.get(METADATA_KEY, {})
-        layer.metadata[METADATA_KEY] = {k: v for k, v in told.items() if k != "project"}
+    def _find_unwatched(self, store: LayerStore) -> None:
+        """Look for changes without an event; undo in a frame out of sight is noticed late."""
 
-    def _find_unwatched(self, kept: LayerStore) -> None:
-        """Look for changes that nobody told of; undo in a frame out of sight is told late."""
-
-        def told(found: set[int]) -> None:
+        def mark(found: set[int]) -> None:
             if found:
-                kept.dirty |= found
-                self._soon()
+                store.dirty |= found
+                self._save_soon()
 
-        self._queue.submit(lambda: kept.differing() if kept.project else set(), told)
+        self._queue.submit(store.differing, mark)
 
-    def _drop_removed(self) -> None:
-        """Let go of layers that are saved and no longer in the viewer."""
-        viewer = self._workspace.viewer
-        there = [] if viewer is None else viewer.layers
-        own = [] if self._current is None else [self._current.layer]
-        self._kept.drop_saved([*there, *own])
+    # which layers
 
-    # saving
+    @property
+    def _current(self) -> LayerStore | None:
+        return self._store_of(self._workspace.annotation)
 
-    def _need_kept(self, layer: Any) -> LayerStore:
-        kept = self._kept.of(layer)
-        if kept is not None and kept.replaced:
-            self._part_from(kept)
-            kept = None
-        if kept is None:
+    def _store_of(self, layer: Any | None) -> LayerStore | None:
+        mine = (one for one in self._stores if one.layer is layer and not one.detached)
+        return next(mine, None)
+
+    def _need_store(self, layer: Any) -> LayerStore:
+        store = self._store_of(layer)
+        if store is not None and store.replaced:
+            self._detach(store)
+            store = None
+        if store is None:
             self._adopt(layer)
-            kept = self._kept.of(layer)
-        if kept is None:
-            kept = LayerStore(layer, self._image_of(layer), chosen_folder())
-            self._kept.add(kept)
-        if layer is self._workspace.annotation:
-            self._current = kept
-        return kept
+            store = self._store_of(layer)
+        if store is None:
+            store = LayerStore(layer, self._image_of(layer))
+            self._stores.append(store)
+        return store
 
     def _image_of(self, layer: Any) -> Any:
         """Return the image that labels belong to: the one worked on, else one of their size.
@@ -653,153 +561,491 @@ class AutoSave:
             )
         size = tuple(pixels(layer).shape)
         own = images[-1] if self._workspace.image is None else self._workspace.image
-        for image in (own, *reversed(images)):
-            if spatial_shape(image) == size:
-                return image
-        return own
+        fitting = (one for one in (own, *reversed(images)) if spatial_shape(one) == size)
+        return next(fitting, own)
 
-    def _mark_all(self, kept: LayerStore) -> None:
-        """Let the first save take all that was there before it."""
-        kept.whole = True
-        kept.dirty |= set(self._frames.filled(kept.layer))
+    def _adopt(self, layer: Any | None) -> None:
+        """Take a layer whose metadata name its project, unless another layer has that."""
+        if layer is None or self._workspace.image is None:
+            return
+        metadata = layer.metadata.get(METADATA_KEY, {})
+        path = metadata.get("project")
+        mine = metadata.get("opened") or self._owned.get(layer) == path
+        open_ones = [s.project.path for s in self._stores if s.project and not s.detached]
+        if not path or not mine or Path(path) in open_ones:
+            return
+        try:
+            self._restore(layer, Path(path))
+        except ValueError as error:
+            self._show_failure(f"not saved: {error}")
 
-    def _soon(self) -> None:
+    def _restore(self, layer: Any, path: Path) -> None:
+        """Open the project that a layer was read from; where they differ, the layer is saved."""
+        store = LayerStore(layer, self._image_of(layer))
+        store.whole = True
+        self._stores.append(store)
+        layer.metadata.get(METADATA_KEY, {}).pop("opened", None)
+
+        def opened(found: tuple[Project, int, dict[int, str]]) -> None:
+            project, highest, damaged = found
+            self._projects[project.path] = project
+            self._owned[layer] = str(project.path)
+            self._frames.add_roles(layer, project.roles)
+            if layer.selected_label in (1, highest + 1):  # else somebody chose a number
+                make_ready(layer, project.kind, highest)
+            self._last = (store, project.last_saved)
+            self._show_project(store)
+            self._show_status()
+            report_damage(self._workspace, describe_damage(damaged))
+            if store.waiting:
+                self._save_soon()
+
+        def failed(error: Exception) -> None:
+            self._disown(layer)
+            store.whole = False
+            if store.waiting:
+                self._mark_all(store)
+                self._save_soon()
+            self._show_failure(f"{error} What is painted here is saved in a new project.", True)
+
+        self._queue.submit(lambda: store.open(path), opened, failed)
+        self._find_unwatched(store)
+
+    def _detach(self, store: LayerStore) -> None:
+        """Save what was in the layer, and take what is in it now for a new annotation."""
+        store.detached = True
+        self._disown(store.layer)
+        if store.waiting:
+            self._save(store)
+        self._drop_saved()
+        if store.layer is self._workspace.annotation:
+            self._workspace.project = None
+            self._workspace.saving = SaveStatus()
+
+    @staticmethod
+    def _disown(layer: Any) -> None:
+        metadata = layer.metadata.get(METADATA_KEY, {})
+        layer.metadata[METADATA_KEY] = {k: v for k, v in metadata.items() if k != "project"}
+
+    def _drop_saved(self) -> None:
+        """Forget stores that are saved, and whose layer holds other labels or has left the viewer."""
+        viewer = self._workspace.viewer
+        there = [] if viewer is None else [id(layer) for layer in viewer.layers]
+        for store in list(self._stores):
+            if not store.unsaved and (store.detached or id(store.layer) not in there):
+                self._stores.remove(store)
+                store.release()
+
+    # saving
+
+    def _mark_all(self, store: LayerStore) -> None:
+        """Let the first save take all that was painted before it."""
+        store.whole = True
+        store.dirty |= set(self._frames.filled(store.layer))
+
+    def _save_soon(self) -> None:
         if not self._workspace.saving.failed:
             self._workspace.saving = SaveStatus("saving…", saved=False)
         if not self._timer.isActive():
             self._timer.start(_WAIT_MS)
 
     def _on_time(self) -> None:
-        for kept in [one for one in self._kept if one.waiting]:
-            if kept.under_way:
+        for store in self._stores:
+            if store.waiting and store.saving:
                 self._timer.start(_BUSY_MS)
-            else:
-                self._save(kept)
+            elif store.waiting:
+                self._save(store)
+
+    def _save_waiting(self) -> None:
+        self._timer.stop()
+        for store in self._stores:
+            if store.waiting:
+                self._save(store)
 
     def _save(
         self,
-        kept: LayerStore,
-        then: Callable[[SaveResult], Any] | None = None,
+        store: LayerStore,
+        then: Callable[[Project], Any] | None = None,
         failed: Callable[[Exception], Any] | None = None,
     ) -> None:
-        self._queue.save(kept, self._frames.roles_of(kept.layer), then, failed)
+        """Save what waits in a layer; what is painted from now on is for the next save."""
+        request = store.take(self._frames.roles_of(store.layer))
 
-    def _on_stored(self, kept: LayerStore, stored: SaveResult) -> None:
-        self._note(stored.project)
-        if kept in self._kept:
-            told = kept.layer.metadata.get(METADATA_KEY, {})
-            kept.layer.metadata[METADATA_KEY] = told | {"project": str(stored.project.path)}
-            self._owned[kept.layer] = str(stored.project.path)
-        kept.refused = ""
-        self._misfits.pop(kept.layer, None)
-        while kept.rescues and not kept.unsaved:  # the window stayed open after all
-            taken_back(kept.rescues.pop())
-        self._last = (kept, stored.when)
-        if kept is self._current:
-            self._know(stored.project, kept)
-        else:
-            self._copy.begin(kept)
-            self._drop_removed()
-        self._say()
+        def saved(result: SaveResult) -> None:
+            store.saving -= 1
+            self._on_saved(store, result)
+            if then is not None:
+                then(result.project)
 
-    def _on_refused(self, kept: LayerStore, error: Exception) -> None:
+        def refused(error: Exception) -> None:
+            store.saving -= 1
+            store.dirty |= request.positions
+            store.changed = True
+            self._on_refused(store, error)
+            if failed is not None:
+                failed(error)
+
+        self._queue.submit(lambda: store.save(request), saved, refused)
+
+    def _on_saved(self, store: LayerStore, result: SaveResult) -> None:
+        layer, project = store.layer, result.project
+        self._projects[project.path] = project
+        store.refused = ""
+        self._unfit.pop(layer, None)
+        if not store.detached:
+            metadata = layer.metadata.get(METADATA_KEY, {})
+            layer.metadata[METADATA_KEY] = metadata | {"project": str(project.path)}
+            self._owned[layer] = str(project.path)
+            self._frames.add_roles(layer, project.roles)
+            if result.new:
+                self._frames.add_roles(layer, self._next_roles(layer, result))
+                store.changed = True
+                self._save(store)
+        while store.copies and not store.unsaved:  # the window stayed open after all
+            mark_restored(store.copies.pop())
+        self._last = (store, result.when)
+        self._show_project(store)
+        self._copy_image(store)
+        self._drop_saved()
+        self._show_status()
+
+    def _next_roles(self, layer: Any, result: SaveResult) -> dict[int, str]:
+        """Return the roles of newly annotated frames.
+
+        On validation a copied prediction would be compared with itself, and a frame without objects
+        says little.
+        """
+        roles = self._frames.roles_of(layer)
+        given = Counter(map(roles.get, result.annotated - result.new.keys()))
+        chosen = {}
+        for number, known in result.new.items():
+            training = known is None or result_of(layer)
+            chosen[number] = "training" if training else next_role(given, whole=bool(known))
+            given[chosen[number]] += 1
+        return chosen
+
+    def _on_refused(self, store: LayerStore, error: Exception) -> None:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        kept.refused = text
-        if isinstance(error, ValueError):  # not the disk refuses: it may never go as it is
-            self._misfits[kept.layer] = text
-        self._say()
+        store.refused = text
+        if isinstance(error, ValueError):  # the disk is not the reason: it may never go as it is
+            self._unfit[store.layer] = text
+        self._show_status()
         if not self._closing:
             self._timer.start(_RETRY_MS)
 
-    def _note(self, project: Project) -> None:
-        paths = [known.path for known in self._projects]
-        if project.path in paths:
-            self._projects[paths.index(project.path)] = project
-        else:
-            self._projects.append(project)
-
-    def _know(self, project: Project, kept: LayerStore) -> None:
-        """Tell the window of a project that was made or opened, and of roles given there."""
-        if kept is not self._current:
+    def _copy_image(self, store: LayerStore) -> None:
+        """Copy an image that is in no file into the project, in a thread that outlives the window."""
+        project, stack = store.project, store.stack
+        if project is None or project.stack.placed or project.path in self._copied:
             return
-        if self._workspace.project is not project:
-            self._workspace.project = project
-            self._copy.begin(kept)
-        known = self._frames.roles
-        news = {number: role for number, role in project.roles.items() if number not in known}
-        if news:
-            positions = {number: p for p, number in enumerate(self._frames.numbers)}
-            self._frames.set_roles({positions[n]: r for n, r in news.items() if n in positions})
+        self._copied.add(project.path)
 
-    def _say(self) -> None:
-        """Tell how the saving stands; what is not saved comes first."""
-        for words in self._misfits.values():
+        def copy() -> None:
+            for _ in project.store_stack(stack):
+                pass
+
+        def failed(error: Exception) -> None:
+            self._copied.discard(project.path)
+            self._show_failure(f"The image is not saved: {error}")
+
+        self._copies.submit(copy, None, failed)
+
+    # labels that fit no image
+
+    def save_misfits(self) -> None:
+        """Save the labels that cannot be saved as they are.
+
+        They are copied into a new annotation where they lie on the image, else written into a file
+        in the folder of projects.
+        """
+        for layer in list(self._unfit):
+            try:
+                labels = self._placed(layer)
+                annotation = new_annotation(self._workspace, kind_of(layer) or LabelKind.INSTANCES)
+            except ValueError:
+                self._write_unfit(layer)
+                continue
+            annotation.name = f"{layer.name} on {self._workspace.image.name}"
+            painted = np.nonzero(labels)
+            annotation.data_setitem(painted, labels[painted])
+            make_ready(annotation, self._frames.kind, int(labels.max()))
+            layer.visible = False
+            self._forget_unfit(layer)
+        self._show_status()
+
+    def _placed(self, layer: Any) -> NDArray[np.int32]:
+        image = self._workspace.image
+        if image is None:
+            raise ValueError("There is no image.")
+        stack_of(image)
+        labels = placed_on(layer, image, self._workspace.viewer)
+        if int(labels.min()) >= UNKNOWN and int(labels.max()) <= np.iinfo(np.int32).max:
+            return labels.astype(np.int32)
+        numbered, painted = np.zeros(labels.shape, np.int32), labels != 0
+        numbered[painted] = np.unique(labels[painted], return_inverse=True)[1] + 1
+        return numbered
+
+    def _write_unfit(self, layer: Any) -> None:
+        """Write labels that cannot be saved as they are into a file, in turn with the saves."""
+        folder = chosen_folder() / _NO_IMAGE
+
+        def written(path: Path) -> None:
+            self._forget_unfit(layer)
+            self._show_status()
+            if not self._unfit:
+                self._workspace.saving = SaveStatus(f"saved as a file, {path}")
+
+        def failed(error: Exception) -> None:
+            self._show_failure(f"not saved: {error}")
+
+        self._queue.submit(lambda: _write_labels(layer, folder), written, failed)
+
+    def _forget_unfit(self, layer: Any) -> None:
+        """Note that labels are saved elsewhere: their own project could not take them."""
+        self._unfit.pop(layer, None)
+        store = self._store_of(layer)
+        if store is not None:
+            self._stores.remove(store)
+            store.release()
+            self._disown(layer)
+
+    def _retry_unfit(self, _event: Any = None) -> None:
+        """Save what could not be saved, where its image is there now."""
+        for layer in list(self._unfit):
+            with suppress(ValueError):
+                store = self._need_store(layer)
+                del self._unfit[layer]
+                self._mark_all(store)
+                self._save_soon()
+
+    # status
+
+    def _show_project(self, store: LayerStore) -> None:
+        if store is self._current:
+            self._workspace.project = store.project
+
+    def _show_status(self) -> None:
+        """Show how the saving stands; what is not saved comes first."""
+        for reason in self._unfit.values():
             self._workspace.saving = SaveStatus(
-                f"not saved: {words}", saved=False, failed=True, remedy="Save these labels"
+                f"not saved: {reason}", saved=False, failed=True, remedy="Save these labels"
             )
             return
-        for kept in self._kept:
-            if kept.refused and kept.unsaved:
-                self._say_failed(f"not saved: {kept.refused} It is tried again every few seconds.")
+        for store in self._stores:
+            if store.refused and store.unsaved:
+                self._show_failure(f"not saved: {store.refused} Retrying every few seconds.")
                 return
-        kept, when = self._last
-        if any(kept.unsaved for kept in self._kept):
+        last, when = self._last
+        if any(store.unsaved for store in self._stores):
             self._workspace.saving = SaveStatus("saving…", saved=False)
-        elif when is None:
+        elif last is None or when is None:
             self._workspace.saving = SaveStatus()
         else:
-            where = self._where(kept)
-            self._workspace.saving = SaveStatus(f"saved {when.astimezone():%H:%M}{where}")
+            self._workspace.saving = SaveStatus(f"saved {when.astimezone():%H:%M}{self._at(last)}")
 
-    def _where(self, kept: LayerStore) -> str:
-        """Say which layer is saved where, unless it is what one expects."""
-        own = kept.project
+    def _at(self, store: LayerStore) -> str:
+        """Return which layer is saved where, unless it is what one expects."""
+        own = store.project
         if own is None:
             return ""
-        if kept is not self._current:
-            return f": {kept.layer.name!r} in a project of its own, {own.path.name}"
-        first = next(p for p in self._projects if p.stack.name == own.stack.name)
+        if store is not self._current:
+            return f": {store.layer.name!r} in a project of its own, {own.path.name}"
+        first = next(p for p in self._projects.values() if p.stack.name == own.stack.name)
         return f" in a project of its own, {own.path.name}" if first.path != own.path else ""
 
-    def _say_failed(self, text: str, *, saved: bool = False) -> None:
+    def _show_failure(self, text: str, saved: bool = False) -> None:
         self._workspace.saving = SaveStatus(text, saved=saved, failed=True)
 
-    # the end
+    # closing
 
     def _on_closing(self, window: QWidget | None) -> None:
-        """Save before the window goes, and write elsewhere what the disk refuses."""
+        """Save before the window closes, and write elsewhere what the disk refuses."""
         self._closing = True
-        self._timer.stop()
         try:
-            for layer in list(self._misfits):
-                self._write_misfit(layer)
-            for kept in self._kept:
-                self._find_unwatched(kept)
-            if self._saved_in(window):
-                self._timer.stop()
-                for kept in self._kept:
-                    if kept.waiting:
-                        self._save(kept)
-                self._saved_in(window)
-            self._copy.finish(window, _COPYING_S)
+            for layer in list(self._unfit):
+                self._write_unfit(layer)
+            for store in self._stores:
+                self._find_unwatched(store)
+            if self._wait_for_saves(window):
+                self._save_waiting()
+                self._wait_for_saves(window)
         finally:
             self._timer.stop()
             self._closing = False
-        rescue_unsaved(self._kept, window)
+        for store in self._stores:
+            if store.unsaved and not store.recovered:
+                self._write_recovery_copy(store, window)
+        if self._copies.busy:  # in a thread that Python waits for
+            logging.getLogger("napari_jnet").warning(
+                "The image is in no file: it is still being copied into its project, and the program "
+                "ends when that is done."
+            )
 
-    def _saved_in(self, window: QWidget | None) -> bool:
-        done = wait_in_window(
-            lambda: self._queue.busy,
+    def _write_recovery_copy(self, store: LayerStore, window: QWidget | None) -> None:
+        why = store.refused or "The disk does not answer."
+        try:
+            path = write_recovery_copy(store.write_copy)
+        except (OSError, ValueError) as error:
+            show_box(
+                f"What you painted is not saved: {why}\n\nA recovery copy could not be written "
+                f"either: {error}",
+                window,
+            )
+            return
+        store.recovered = True
+        store.copies.append(path)
+        show_box(
+            f"What you painted could not be saved in its project: {why}\n\nA recovery copy is in "
+            f"{path}. When you open the image again, napari-jnet offers to resume it.",
             window,
-            "Saving what you painted…",
-            give_up="Close now",
-            limit_s=_QUITTING_S if window is None else _CLOSING_S,
         )
-        if not done:
-            self._say_failed("not saved: the disk does not answer.")
-        return done
 
-    def _on_closed(self) -> None:
-        """Let other windows have the projects; should this one live on, the next save takes them."""
-        for kept in self._kept:
-            kept.release()
+    def _wait_for_saves(self, window: QWidget | None) -> bool:
+        """Wait for the saves under way; after a moment, a dialog shows that and can end it.
+
+        Returns
+        -------
+        bool
+            False if they are still under way.
+        """
+        begun, dialog = time.monotonic(), None
+        limit_s = _QUITTING_S if window is None else _CLOSING_S
+        while self._queue.busy:
+            passed = time.monotonic() - begun
+            if passed > limit_s or (dialog is not None and dialog.wasCanceled()):
+                self._show_failure("not saved: the disk does not answer.")
+                break
+            if dialog is None and window is not None and passed > _SILENT_S:
+                dialog = QProgressDialog("Saving what you painted…", "Close now", 0, 0, window)
+                dialog.setWindowTitle("napari-jnet")
+                dialog.setWindowModality(Qt.WindowModality.ApplicationModal)
+                dialog.show()
+            events = QEventLoop.ProcessEventsFlag
+            quiet = events.ExcludeUserInputEvents if dialog is None else events.AllEvents
+            QApplication.processEvents(quiet, 20)
+            QThread.msleep(5)
+        if dialog is not None:
+            dialog.hide()
+            dialog.deleteLater()
+        return not self._queue.busy
+
+
+class _ClosingFilter(QObject):
+    """Calls when the window of a viewer is about to close, or napari to quit.
+
+    Parameters
+    ----------
+    viewer
+        One without a window never closes.
+    before
+        Called with the window, or with None when napari quits; must not raise.  napari may still ask
+        and keep the window open.
+    closed
+        Called when the window has closed.
+    """
+
+    def __init__(
+        self, viewer: Any, before: Callable[[QWidget | None], Any], closed: Callable[[], Any]
+    ) -> None:
+        super().__init__()
+        self._before, self._closed = before, closed
+        self._calling = self._asked = False
+        window = getattr(viewer, "window", None)
+        if window is not None:
+            window.main_menu.window().installEventFilter(self)
+            QApplication.instance().aboutToQuit.connect(self._quit)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Call before the window handles its closing; swallow only a second attempt meanwhile."""
+        if event is None or not isinstance(watched, QWidget):
+            return False
+        if event.type() == QEvent.Type.Close:
+            if self._calling:
+                event.ignore()
+                return True
+            self._call(watched)
+            self._asked = True
+            if watched.isHidden():  # no event of hiding will come
+                watched.event(event)
+                if event.isAccepted():
+                    self._closed()
+                return True
+        elif event.type() == QEvent.Type.Hide and self._asked and not event.spontaneous():
+            self._asked = False
+            self._closed()
+        return False
+
+    def _quit(self) -> None:
+        self._call(None)
+        self._closed()
+
+    def _call(self, window: QWidget | None) -> None:
+        self._calling = True
+        try:
+            self._before(window)
+        finally:
+            self._calling = False
+
+
+def placed_on(layer: Any, image: Any, viewer: Any) -> NDArray[Any]:
+    """Return the labels of a layer where they lie on an image, without its colours.
+
+    Parameters
+    ----------
+    layer
+        A labels layer of another size or number of axes.  Axes that it lacks are those of the frame
+        that is shown, and so is what is taken of axes that the image lacks.
+    image
+        The image layer.
+    viewer
+        That has both.
+
+    Raises
+    ------
+    ValueError
+        If one is rotated or sheared, or nothing that is painted lies on the image.
+    """
+    for one in (layer, image):
+        if not _is_straight(one):
+            raise ValueError(f"{one.name!r} is rotated or sheared; labels are copied upright only.")
+    shape = spatial_shape(image)
+    labels, placed = pixels(layer), np.zeros(shape, pixels(layer).dtype)
+    common = min(layer.ndim, len(shape))
+    sources: list[NDArray[Any]] = []
+    targets: list[NDArray[Any]] = []
+    for axis in range(-common, 0):
+        world = np.arange(shape[axis]) * image.scale[axis] + image.translate[axis]
+        index = np.round((world - layer.translate[axis]) / layer.scale[axis]).astype(np.int64)
+        inside = (index >= 0) & (index < labels.shape[axis])
+        sources.append(index[inside])
+        targets.append(np.flatnonzero(inside))
+    shown = labels[current_index(viewer, layer)[: layer.ndim - common]]
+    part = np.asarray(shown)[np.ix_(*sources)]
+    if not part.any():
+        raise ValueError(f"Nothing that is painted in {layer.name!r} lies on {image.name!r}.")
+    placed[current_index(viewer, image)[: len(shape) - common]][np.ix_(*targets)] = part
+    return placed
+
+
+def _is_straight(layer: Any) -> bool:
+    turned = np.asarray(layer.rotate), np.asarray(layer.affine)[:-1, :-1]
+    return (
+        all(np.allclose(matrix, np.eye(len(matrix))) for matrix in turned)
+        and np.allclose(np.asarray(layer.affine)[:-1, -1], 0)
+        and not np.any(layer.shear)
+    )
+
+
+def _write_labels(layer: Any, folder: Path) -> Path:
+    """Write the labels of a layer into a TIFF file of a new name in this folder, and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "".join(c if c.isalnum() or c in "-_ " else "-" for c in layer.name).strip() or "labels"
+    path, count = folder / f"{name}.tif", 2
+    while path.exists():
+        path, count = folder / f"{name}-{count}.tif", count + 1
+    labels = np.asarray(pixels(layer))
+    if labels.dtype == bool:
+        labels = labels.astype(np.uint8)
+    with replacing(path) as temporary:
+        tifffile.imwrite(temporary, labels, photometric="minisblack", compression="zlib")
+    return path

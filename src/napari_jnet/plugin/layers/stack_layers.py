@@ -1,8 +1,11 @@
-"""The layers of a stack: its image and its labels, read as they are looked at."""
+"""The layers of a stack or a project on disk: its image and its labels, read as they are looked at."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,15 +14,116 @@ from numpy.typing import NDArray
 from napari_jnet.io import folder
 from napari_jnet.io.stack import Annotation, Stack
 from napari_jnet.labels import UNKNOWN
+from napari_jnet.plugin.layers.add import annotation_options
 from napari_jnet.plugin.layers.read import legend_options, stack_metadata
+from napari_jnet.plugin.workspace import METADATA_KEY
+from napari_jnet.project.manifest import project_folder
+from napari_jnet.project.open import open_stack
+from napari_jnet.project.project import Project
 
 LayerData = tuple[Any, dict[str, Any], str]
 
-
 _PAINTABLE = 64 * 2**20  # bytes of annotated frames that are read at once
-
-
 _LARGEST_ARRAY = 4 * 2**30  # bytes, of which only annotated frames take memory
+
+
+def path_layers(
+    path: str | Path, sequence: str | None = None, *, labels: bool = True, **choices: Any
+) -> list[LayerData]:
+    """Describe the layers of a stack or a project on disk, as an npe2 reader does.
+
+    Parameters
+    ----------
+    path, sequence, choices
+        See `napari_jnet.open_stack`.
+    labels
+        False leaves the ground truth out.  The annotation of a project always comes.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `open_stack`.
+    """
+    if project_folder(Path(path)) is not None:
+        return project_layers(Project.open(path))
+    stack = open_stack(path, sequence=sequence, **choices)
+    return stack_layers(stack if labels else replace(stack, annotations={}))
+
+
+def project_layers(project: Project) -> list[LayerData]:
+    """Describe the layers of a project: the image, and the annotation.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the images are no longer where they were.
+    ValueError
+        If there are other images in their place.
+    """
+    image = stack_layers(replace(project.open_stack(), annotations={}))[0]
+    data, options, _ = image
+    options["metadata"][METADATA_KEY]["project"] = str(project.path)
+    rgb, channels = options.get("rgb", False), options["axis_labels"][0] == "c"
+    place = {name: options[name][channels:] for name in ("scale", "units", "axis_labels")}
+    labels, empty = read_annotation(project, tuple(data.shape[channels : data.ndim - rgb]))
+    return [image, (labels, annotation_layer_options(project, empty) | place, "labels")]
+
+
+def read_annotation(
+    project: Project, shape: tuple[int, ...]
+) -> tuple[NDArray[np.int32], frozenset[int]]:
+    """Read what is painted in a project; only painted frames take memory.
+
+    Parameters
+    ----------
+    project
+        Read file by file; call it outside the window's thread.
+    shape
+        Of the layer: (T, H, W), (T, Z, H, W), or (H, W) for a single plane.
+
+    Returns
+    -------
+    labels : ndarray of int32
+        Of this shape.
+    empty : frozenset of int
+        Numbers of the frames that are annotated without any object.
+
+    Notes
+    -----
+    A frame whose file is damaged stays blank, so that the others are not lost with it; the autosave
+    reports it when it opens the project.
+    """
+    labels, empty = np.zeros(shape, np.int32), set()
+    positions = {number: p for p, number in enumerate(project.stack.frame_numbers)}
+    for number in project.annotated:
+        try:
+            frame = project.read_frame(number)
+        except (ValueError, OSError) as error:
+            logging.getLogger("napari_jnet").warning("%s", error)
+            continue
+        if frame.any():
+            labels[... if len(shape) == 2 else positions[number]] = frame
+        else:
+            empty.add(number)
+    return labels, frozenset(empty)
+
+
+def annotation_layer_options(project: Project, empty: frozenset[int]) -> dict[str, Any]:
+    """Return the options of a project's annotation layer: its name, colours, kind and metadata."""
+    metadata = {
+        **stack_metadata(project.stack),
+        "kind": project.kind.value,
+        "partial": sorted(project.partial),
+        "empty": empty,
+        "project": str(project.path),
+        "opened": True,  # until the autosave takes it: a copy of the layer has a project of its own
+    }
+    return {
+        "name": "annotation",
+        "opacity": 0.5,
+        "metadata": {METADATA_KEY: metadata},
+        **annotation_options(project.kind, project.legend),
+    }
 
 
 def stack_layers(stack: Stack) -> list[LayerData]:
@@ -41,10 +145,10 @@ def stack_layers(stack: Stack) -> list[LayerData]:
 
 
 def _image_layer(stack: Stack, shape: tuple[int, ...]) -> LayerData:
+    import dask.array as da
+
     def frame(number: int) -> NDArray[Any]:
         return _filled(stack.frame(number), shape, 0)
-
-    import dask.array as da
 
     options = _options(stack, stack.name)
     data = _lazy(frame, stack.frame_numbers, shape, stack.dtype)
@@ -63,7 +167,7 @@ def _image_layer(stack: Stack, shape: tuple[int, ...]) -> LayerData:
 
 
 def _contrast(frame: Callable[[int], NDArray[Any]], stack: Stack) -> dict[str, Any]:
-    """Take the contrast limits from one frame, here: napari would read two in the window's thread."""
+    """Return contrast limits from one frame: napari would read two in the window's thread."""
     try:
         first = frame(stack.frame_numbers[0])
     except (ValueError, OSError):  # said where the frame is shown
@@ -80,7 +184,7 @@ def _labels_layers(stack: Stack, shape: tuple[int, ...]) -> Iterator[LayerData]:
     for k, annotation in enumerate(stack.annotations.values()):
         options = _options(stack, f"{stack.name} {annotation.name}")
         options["visible"] = k == 0
-        options["metadata"]["napari-jnet"] |= {
+        options["metadata"][METADATA_KEY] |= {
             "annotation": annotation.name,
             "kind": annotation.kind.value,
             "partial": _Frames(annotation, "partial"),
@@ -98,19 +202,19 @@ def _options(stack: Stack, name: str) -> dict[str, Any]:
         "scale": stack.scale,
         "units": stack.units,
         "axis_labels": tuple(stack.axes.replace("C", "").lower()),
-        "metadata": {"napari-jnet": stack_metadata(stack)},
+        "metadata": {METADATA_KEY: stack_metadata(stack)},
     }
 
 
 def _labels(stack: Stack, annotation: Annotation, shape: tuple[int, ...]) -> Any:
-    """Make the labels of every frame of the stack, 0 where there is no truth."""
+    """Return the labels of all frames of the stack, 0 where there is no ground truth."""
     annotated = frozenset(annotation.frame_numbers)
 
     def frame(number: int) -> NDArray[np.int32]:
         if number not in annotated:
             return np.zeros(shape, np.int32)
         labels = _filled(annotation.frame(number), shape, UNKNOWN)
-        # The layer's "partial" says so, and empty planes are not trained on.
+        # unknown pixels: the layer's "partial" says so, and empty planes are not trained on
         return np.maximum(labels, 0) if stack.format == "ctc" else labels
 
     size = 4 * int(np.prod(shape))
@@ -129,7 +233,7 @@ def _lazy(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
 ) -> Any:
-    """Make a dask array of one chunk a frame."""
+    """Return a dask array of one chunk a frame."""
     import dask.array as da
 
     def block(block_id: tuple[int, ...]) -> NDArray[Any]:
@@ -143,13 +247,12 @@ def _lazy(
 def _filled(frame: NDArray[Any], shape: tuple[int, ...], value: int) -> NDArray[Any]:
     if frame.shape == shape:
         return frame
-    larger = np.full(shape, value, frame.dtype)
-    larger[tuple(slice(n) for n in frame.shape)] = frame
-    return larger
+    margins = [(0, whole - own) for whole, own in zip(shape, frame.shape, strict=True)]
+    return np.pad(frame, margins, constant_values=value)
 
 
 class _Frames(Collection[int]):
-    """The partial or empty frames of an annotation, decided when somebody asks: that reads truth."""
+    """The partial or empty frames of an annotation, found when somebody asks: that reads its masks."""
 
     def __init__(self, annotation: Annotation, which: str) -> None:
         self._annotation, self._which = annotation, which
