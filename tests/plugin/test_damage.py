@@ -6,8 +6,7 @@ import tifffile
 
 pytest.importorskip("napari")
 
-from napari_jnet.plugin.autosave.resume import go_on
-from napari_jnet.plugin.autosave.store import damage_words
+from napari_jnet.plugin.autosave.resume import describe_damage, resume_project
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.stack import LoadWidget
 from napari_jnet.project.open import open_stack
@@ -53,7 +52,7 @@ def test_a_damaged_frame_is_said_and_the_others_come_back(make_napari_viewer, pa
     viewer = make_napari_viewer()
     state = opened(viewer, movie)
     load = LoadWidget(viewer)
-    go_on(state)
+    resume_project(state)
     state.autosave.wait()
     layer = state.annotation
     assert [p for p in range(4) if layer.data[p].any()] == [0, 3]
@@ -89,18 +88,6 @@ def test_a_project_with_a_damaged_frame_is_loaded_by_its_path(qtbot, make_napari
     state.autosave.wait()
     assert state.project.path == project.path
     assert "t003.tif" in state.problem
-
-
-def test_a_damaged_project_file_costs_nothing_and_is_said(make_napari_viewer, painted, projects):
-    project, movie = painted
-    (project.path / "project.json").write_text("")
-    state = opened(make_napari_viewer(), movie)
-    assert str(project.path / "project.json") in state.problem
-    assert state.offer.path == project.path
-    go_on(state)
-    state.autosave.wait()
-    assert state.project.path == project.path
-    assert state.frames.annotated == (0, 2, 3)
 
 
 def test_a_lost_project_is_said_when_its_stack_is_opened(make_napari_viewer, painted):
@@ -170,6 +157,6 @@ def test_what_cannot_be_gone_on_with_is_offered_again(make_napari_viewer, painte
 
 
 def test_many_damaged_frames_are_told_in_one_sentence():
-    words = damage_words({n: f"/a/t{n:03d}.tif is damaged." for n in range(20)})
+    words = describe_damage({n: f"/a/t{n:03d}.tif is damaged." for n in range(20)})
     assert words.startswith("Frames 0, 1, 2, 3, 4 and 15 more are damaged")
     assert words.count(".tif") == 1

@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 
 from napari_jnet.budgets import Hardware
 from napari_jnet.labels import UNKNOWN, LabelKind
-from napari_jnet.plugin.autosave.resume import go_on
+from napari_jnet.plugin.autosave.resume import resume_project
 from napari_jnet.plugin.guidance import check
 from napari_jnet.plugin.jobs.evaluate import layer_labels
 from napari_jnet.plugin.jobs.train import FrameFeed, gather, labels_now
@@ -110,10 +110,10 @@ def test_it_is_saved_comes_back_and_is_taken_back(qtbot, work):
     assert project.empty == {2}
     assert project.role(2) == state.frames.role(2) == "training"
     assert [frame.labels.any() for frame in project.frames()] == [True, False]
-    state.autosave._on_closed()
+    state.autosave.release()
 
     again = opened()
-    go_on(again, project.path)
+    resume_project(again, project.path)
     again.autosave.wait()
     assert again.frames.annotated == (0, 2)
     assert again.frames.info(2).empty

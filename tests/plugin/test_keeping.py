@@ -15,15 +15,18 @@ import pytest
 
 pytest.importorskip("napari")
 
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QMessageBox, QWidget
 
 from napari_jnet.events import FramePrediction
 from napari_jnet.labels import UNKNOWN, LabelKind
-from napari_jnet.plugin.autosave import autosave as keeper_module
-from napari_jnet.plugin.autosave import resume as rescue_module
-from napari_jnet.plugin.autosave.resume import go_on, tell
-from napari_jnet.plugin.autosave.store import LOCK_FILE, ProjectLock, locked_by
+from napari_jnet.plugin.autosave import autosave as autosave_module
+from napari_jnet.plugin.autosave.resume import (
+    LOCK_FILE,
+    lock_project,
+    locked_by,
+    resume_project,
+    show_box,
+)
 from napari_jnet.plugin.layers.add import add_results
 from napari_jnet.plugin.layers.read import image_stack, legend_options
 from napari_jnet.plugin.open_workspace import open_workspace
@@ -308,7 +311,7 @@ def test_going_on_brings_everything_back(make_napari_viewer, painting, tmp_path)
     assert again.offer.path == path
     assert "2 frames annotated" in again.offer.words
     assert "stopped at epoch 1" in again.offer.words
-    go_on(again)
+    resume_project(again)
     again.autosave.wait()
     assert again.offer is None
     assert again.project.path == path
@@ -334,7 +337,7 @@ def test_starting_anew_leaves_the_project_alone(make_napari_viewer, painting):
     viewer.add_image(movie, name="movie")
     again = open_workspace(viewer)
     again.autosave.wait()
-    again.autosave.offers.decline()
+    again.autosave.offers.dismiss()
     assert again.offer is None
     new = viewer.add_labels(np.zeros((4, 64, 64), np.int32))
     new.paint((2, 50, 50), 4)
@@ -352,7 +355,7 @@ def test_a_second_window_is_refused_in_words(make_napari_viewer, painting):
     other = open_workspace(second)
     other.autosave.wait()
     assert other.offer is None
-    go_on(other, state.project.path)
+    resume_project(other, state.project.path)
     other.autosave.wait()
     assert "another window" in other.saving.text
     other.annotation.paint((0, 9, 9), 1)
@@ -364,9 +367,9 @@ def test_a_second_window_is_refused_in_words(make_napari_viewer, painting):
 OTHER_WINDOW = """
 import sys
 from pathlib import Path
-from napari_jnet.plugin.autosave.store import ProjectLock
+from napari_jnet.plugin.autosave.resume import lock_project
 
-lock = ProjectLock(Path(sys.argv[1]))
+lock = lock_project(Path(sys.argv[1]))
 print("open", flush=True)
 sys.stdin.readline()
 """
@@ -382,13 +385,13 @@ def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
         assert other.stdout.readline() == "open\n"
         assert f"process {other.pid}" in locked_by(tmp_path)
         with pytest.raises(ValueError, match=rf"process {other.pid}.*Close it there"):
-            ProjectLock(tmp_path)
+            lock_project(tmp_path)
         other.kill()
     assert (tmp_path / LOCK_FILE).exists()
     assert not locked_by(tmp_path)
-    held = ProjectLock(tmp_path)
+    held = lock_project(tmp_path)
     with pytest.raises(ValueError, match="another window of this napari"):
-        ProjectLock(tmp_path)
+        lock_project(tmp_path)
     held.release()
     assert not (tmp_path / LOCK_FILE).exists()
 
@@ -407,7 +410,6 @@ CHILD = """
 import sys
 import numpy as np
 import napari
-from qtpy.QtCore import QTimer
 from napari_jnet.plugin.open_workspace import open_workspace
 
 viewer = napari.Viewer(show=False)
@@ -446,7 +448,7 @@ def test_a_killed_process_leaves_all_that_was_said_to_be_saved(tmp_path, project
     assert painted[20, 20] == 1
     assert painted[50, 50] == 0
     assert project.frames()[0].image.shape == (64, 64)
-    ProjectLock(path).release()
+    lock_project(path).release()
 
 
 def test_going_on_protects_the_cells_and_paints_a_new_one(make_napari_viewer, painting):
@@ -459,7 +461,7 @@ def test_going_on_protects_the_cells_and_paints_a_new_one(make_napari_viewer, pa
     viewer.add_image(movie, name="movie")
     again = open_workspace(viewer)
     again.autosave.wait()
-    go_on(again)
+    resume_project(again)
     again.autosave.wait()
     assert again.annotation.selected_label == 6
     assert again.annotation.preserve_labels
@@ -481,7 +483,7 @@ def refuse(self, number, labels, **said):
 def told(monkeypatch):
     """Return what is said when the window closes."""
     said = []
-    monkeypatch.setattr(rescue_module, "tell", lambda text, window: said.append(text))
+    monkeypatch.setattr(autosave_module, "show_box", lambda text, window: said.append(text))
     return said
 
 
@@ -516,8 +518,8 @@ def test_what_the_disk_refuses_at_the_end_is_rescued_and_taken_back(
     again = open_workspace(viewer)
     again.autosave.wait()
     assert again.offer.path.parent == root
-    assert "rescued" in again.offer.words
-    go_on(again)
+    assert "recovery copy" in again.offer.words
+    resume_project(again)
     again.autosave.wait()
     assert again.autosave.flush()
     again.autosave.wait()
@@ -526,7 +528,7 @@ def test_what_the_disk_refuses_at_the_end_is_rescued_and_taken_back(
     assert np.array_equal(again.project.read_frame(1), layer.data[1])
     assert again.annotation.selected_label == 5
     assert not root.exists()  # it is not offered again
-    assert list(Path.home().glob("napari-jnet-taken-back-*"))
+    assert list(Path.home().glob("napari-jnet-restored-*"))
 
 
 def test_where_nothing_can_be_written_that_is_said(monkeypatch, painting, told):
@@ -534,7 +536,7 @@ def test_where_nothing_can_be_written_that_is_said(monkeypatch, painting, told):
     layer.paint((1, 30, 30), 4)
     monkeypatch.setattr(Project, "write_frame", refuse)
     state.viewer.close()
-    assert "Nor is it elsewhere" in told[0]
+    assert "A recovery copy could not be written either" in told[0]
     assert not list(Path.home().glob("napari-jnet-rescued-*"))
 
 
@@ -542,7 +544,7 @@ def test_the_words_outlive_the_window_and_wait_for_nobody(qtbot):
     window = QWidget()
     qtbot.addWidget(window)
     window.show()
-    tell("It is in your home.", window)
+    show_box("It is in your home.", window)
     window.close()
     (box,) = [w for w in QApplication.topLevelWidgets() if isinstance(w, QMessageBox)]
     assert box.isVisible()
@@ -551,38 +553,21 @@ def test_the_words_outlive_the_window_and_wait_for_nobody(qtbot):
     box.deleteLater()
 
 
-def test_the_window_waits_for_the_copy_of_an_image_in_no_file(qtbot, monkeypatch, painting):
+def test_the_window_closes_while_the_image_is_copied(monkeypatch, painting, caplog):
     state, layer = painting
-    copied, store = threading.Event(), Project.store_stack
+    go_on, store = threading.Event(), Project.store_stack
 
     def held(project, stack):
-        copied.wait(30)
+        go_on.wait(30)
         yield from store(project, stack)
 
     monkeypatch.setattr(Project, "store_stack", held)
     layer.paint((1, 30, 30), 4)
     assert state.autosave.flush()
     path = state.project.path
+    state.viewer.close()
     assert not (path / "stack.tif").exists()
-    QTimer.singleShot(0, copied.set)  # runs while the window waits
-    state.viewer.close()
-    assert copied.is_set()
+    assert "still being copied" in caplog.text
+    go_on.set()
+    state.autosave.wait()
     assert Project.open(path).frames()[0].image.shape == (64, 64)
-
-
-def test_who_does_not_wait_for_the_copy_closes_without_it(qtbot, monkeypatch, painting):
-    state, layer = painting
-    given_up = threading.Event()
-
-    def endless(project, stack):
-        while not given_up.is_set():
-            yield 1
-
-    monkeypatch.setattr(Project, "store_stack", endless)
-    monkeypatch.setattr(keeper_module, "_COPYING_S", 0.0)
-    layer.paint((1, 30, 30), 4)
-    assert state.autosave.flush()
-    state.viewer.close()
-    state.autosave.wait()  # the copy has stopped
-    given_up.set()
-    assert state.autosave.projects[0].annotated == (1,)

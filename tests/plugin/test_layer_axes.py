@@ -12,8 +12,7 @@ from napari.layers import Image, Labels
 
 from napari_jnet.io.axes import StackUnsure
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.autosave.resume import project_layers
-from napari_jnet.plugin.autosave.store import stack_of
+from napari_jnet.plugin.autosave.resume import stack_of
 from napari_jnet.plugin.guidance import step_states, workflow_state
 from napari_jnet.plugin.layers.add import Prediction, new_annotation
 from napari_jnet.plugin.layers.read import (
@@ -25,9 +24,9 @@ from napari_jnet.plugin.layers.read import (
     stored_axes,
     training_input,
 )
+from napari_jnet.plugin.layers.stack_layers import path_layers, project_layers
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.stack import ImagePart
-from napari_jnet.plugin.reader import path_layers
 from napari_jnet.plugin.workspace import Workspace
 from napari_jnet.project.open import open_stack
 from napari_jnet.project.project import Project

@@ -20,7 +20,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 from napari_jnet import Project
-from napari_jnet.plugin.autosave.resume import go_on
+from napari_jnet.plugin.autosave.resume import resume_project
 from napari_jnet.plugin.open_workspace import open_workspace
 
 FILES = Path(__file__).parents[1] / "museum/files/0690433"
@@ -51,7 +51,7 @@ def opened(film, viewer, path=None):
     state.autosave.wait()
     if path is None:
         assert state.offer.path == film / "projects/film"
-    go_on(state, path)
+    resume_project(state, path)
     state.autosave.wait()
     return state
 
@@ -145,7 +145,7 @@ def test_what_was_rescued_from_a_full_disk_is_taken_back(qapp, film):
     state = open_workspace(viewer)
     state.autosave.wait()
     assert rescued in [one.path for one in state.projects]
-    go_on(state, rescued)
+    resume_project(state, rescued)
     state.autosave.wait()
     assert state.autosave.flush()
     state.autosave.wait()

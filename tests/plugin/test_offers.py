@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 
 from napari_jnet.cli.info import describe
 from napari_jnet.io.axes import array_stack
-from napari_jnet.plugin.autosave.store import ProjectLock
+from napari_jnet.plugin.autosave.resume import lock_project
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.stack import OfferBanner, SavedPart
 from napari_jnet.plugin.workspace import Lifetime
@@ -78,7 +78,7 @@ def test_what_was_declined_can_still_be_opened(opened, projects, qtbot):
     part = SavedPart(state, Lifetime())
     qtbot.addWidget(part)
     assert "Go on" in part.saved.text()
-    state.autosave.offers.decline()
+    state.autosave.offers.dismiss()
     assert "first stroke" in part.saved.text()
     actions = {
         action.text().split(":")[0]: action for action in part.projects_button.menu().actions()
@@ -124,7 +124,7 @@ def test_what_cannot_be_opened_is_listed_with_the_reason(qapp, projects, qtbot):
     make(projects / "movie-3", 1, age=10)
     for name in ("project.json", "project.json.bak"):
         (projects / "movie-3" / name).write_text("{")
-    lock = ProjectLock(projects / "movie-2")
+    lock = lock_project(projects / "movie-2")
     viewer = ViewerModel()
     viewer.add_image(MOVIE, name="movie")
     state = open_workspace(viewer)

@@ -9,8 +9,9 @@ from npe2 import PluginManager, PluginManifest
 from PIL import Image
 
 from napari_jnet.labels import UNKNOWN
+from napari_jnet.plugin.layers.stack_layers import path_layers
 from napari_jnet.plugin.open_workspace import open_workspace
-from napari_jnet.plugin.reader import get_reader, path_layers
+from napari_jnet.plugin.reader import get_reader
 from napari_jnet.project.open import open_stack
 from napari_jnet.project.project import Project
 from napari_jnet.synthetic import (

@@ -20,7 +20,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QGuiApplication
 
 from napari_jnet.evaluation.evaluate import evaluate
-from napari_jnet.plugin.reader import path_layers
+from napari_jnet.plugin.layers.stack_layers import path_layers
 from napari_jnet.project.open import open_stack
 from napari_jnet.synthetic import write_cells_sequence
 

@@ -635,6 +635,17 @@ class FrameTable:
             self.roles_changed.emit(tuple(sorted(new)))
             self._tell(tuple(sorted(new)))
 
+    def add_roles(self, layer: Any, roles: Mapping[int, str]) -> None:
+        """Give roles, by frame number, to those frames of a labels layer that have none."""
+        mine = self._roles.setdefault(layer, {})
+        new = dict({**roles, **self.roles_of(layer)}.items() - mine.items())
+        mine.update(new)
+        if new and layer is self.layer:
+            positions = tuple(p for p, number in enumerate(self.numbers) if number in new)
+            self._table.forget(positions)
+            self.roles_changed.emit(positions)
+            self._tell(positions)
+
     def set_scores(self, scores: Mapping[int, float], name: str = "SEG") -> None:
         """Keep the last score of frames, by position; it belongs to the image."""
         self._keep(self._scores, {p: (float(s), name) for p, s in scores.items()})

@@ -28,7 +28,7 @@ from superqt.utils import qdebounced
 from napari_jnet.io.axes import StackUnsure
 from napari_jnet.io.stack import Annotation, LabelsUnsure, Stack
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.autosave.resume import go_on
+from napari_jnet.plugin.autosave.resume import resume_project
 from napari_jnet.plugin.jobs.runner import JobRunner
 from napari_jnet.plugin.layers.add import new_annotation
 from napari_jnet.plugin.layers.read import (
@@ -307,13 +307,13 @@ class OfferBanner(QFrame):
         if self._workspace.offer is None:  # pressed twice
             return
         try:
-            go_on(self._workspace, self.combo.currentData(), failed=self.failed.emit)
+            resume_project(self._workspace, self.combo.currentData(), failed=self.failed.emit)
         except ValueError as error:
             self.failed.emit(error)
 
     def start_anew(self, *_: Any) -> None:
         """Leave the project alone, as the button does."""
-        self._workspace.autosave.offers.decline()
+        self._workspace.autosave.offers.dismiss()
 
     def _show(self, _offer: Any = None) -> None:
         offer = self._workspace.offer
@@ -478,7 +478,7 @@ class SavedPart(QWidget):
     def open_project(self, path: Path) -> None:
         """Bring back a project of the image, as the menu does; problems are told by `failed`."""
         try:
-            go_on(self._workspace, path, failed=self.failed.emit)
+            resume_project(self._workspace, path, failed=self.failed.emit)
         except ValueError as error:
             self.failed.emit(error)
 
@@ -668,7 +668,7 @@ class LoadWidget(JobWidget):
             return
 
         def job() -> Generator[Any, None, Any]:
-            from napari_jnet.plugin.reader import path_layers
+            from napari_jnet.plugin.layers.stack_layers import path_layers
             from napari_jnet.project.project import Project
 
             yield from ()
@@ -726,7 +726,7 @@ class LoadWidget(JobWidget):
             return
 
         def job() -> Generator[Any, None, Any]:
-            from napari_jnet.plugin.reader import path_layers
+            from napari_jnet.plugin.layers.stack_layers import path_layers
 
             yield from ()
             return path_layers(path, labels=labels, **chosen, **said)
