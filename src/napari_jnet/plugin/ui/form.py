@@ -89,8 +89,6 @@ class Form:
     ----------
     rows
         Gets the rows, until `rows` is set to another layout.
-    fields
-        Titles of fields of the configuration by their names.
 
     Attributes
     ----------
@@ -107,7 +105,7 @@ class Form:
     changed = Signal(str)
     throttled = Signal()
 
-    def __init__(self, rows: QFormLayout, fields: Mapping[str, str] | None = None) -> None:
+    def __init__(self, rows: QFormLayout) -> None:
         self.rows = rows
         self._widgets: dict[str, Any] = {}
         self._defaults: dict[str, Any] = {}
@@ -118,8 +116,6 @@ class Form:
         self._throttle = qthrottled(
             self.throttled.emit, timeout=_THROTTLE_MS, parent=rows.parentWidget()
         )
-        for name, title in (fields or {}).items():
-            self.add(name, title)
 
     def __getitem__(self, name: str) -> Any:
         """Return the magicgui widget of a field."""
@@ -160,11 +156,15 @@ class Form:
             native.setDecimals(4)
         elif isinstance(native, QComboBox):
             native.activated.connect(lambda _: self.touched.add(name))
+        self.rows.addRow(title, native)
+        if isinstance(widget, LiteralEdit):  # other widgets hold only what fits
+            self._errors[name] = error = WrappedLabel()
+            set_style(error, "color: @error;")
+            self.rows.addRow(error)
         self._widgets[name] = widget
         self._defaults[name] = arguments.get("value", widget.value)
         self.show({name: self._defaults[name]})
         widget.changed.connect(partial(self._on_changed, name))
-        self.rows.addRow(title, native)
         return widget
 
     def value(self, name: str) -> Any:
@@ -208,7 +208,7 @@ class Form:
                     widget.max = value
                 widget.value = value
             self._shown[name] = _read(widget), value
-            self.show_error(name, "")
+            self._show_error(name, "")
 
     def set_choices(self, name: str, choices: Sequence[tuple[str, Any]]) -> None:
         """Replace titles and choices; the value stays where it is one of them, else the first is chosen."""
@@ -226,33 +226,27 @@ class Form:
 
     def set_visible(self, name: str, visible: bool) -> None:
         """Show or hide a row."""
-        for part in (self._widgets[name].native, self._errors.get(name)):
-            if part is not None:
-                self._layout(name).setRowVisible(part, visible)
+        self._layout(name).setRowVisible(self._widgets[name].native, visible)
+        if error := self._errors.get(name):
+            self._layout(name).setRowVisible(error, visible and bool(error.text()))
 
-    def show_error(self, name: str, text: str) -> None:
+    def _show_error(self, name: str, text: str) -> None:
         """Write below a field what is wrong with it; "" where nothing is."""
-        if name in self._errors and not text:
-            self._layout(name).removeRow(self._errors.pop(name))
-        elif text:
-            if name not in self._errors:
-                self._errors[name] = label = WrappedLabel()
-                set_style(label, "color: @error;")
-                row, _ = self._layout(name).getWidgetPosition(self._widgets[name].native)
-                self._layout(name).insertRow(row + 1, label)
-            self._errors[name].setText(text)
+        if error := self._errors.get(name):
+            error.setText(text)
+            self._layout(name).setRowVisible(error, bool(text))
 
     def _layout(self, name: str) -> Any:
         return self._widgets[name].native.parentWidget().layout()
 
     def _on_changed(self, name: str) -> None:
         self.touched.add(name)
-        if isinstance(self._widgets[name], LiteralEdit):  # other widgets hold only what fits
+        if name in self._errors:
             try:
                 Config().replace({name: self.value(name)})
-                self.show_error(name, "")
+                self._show_error(name, "")
             except ValueError as error:
-                self.show_error(name, str(error))
+                self._show_error(name, str(error))
         self.changed.emit(name)
         self._throttle()
 
