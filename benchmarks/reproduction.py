@@ -27,13 +27,14 @@ import torch
 
 from napari_jnet import annotated_frames, load_model, open_stack, predict, preset, train
 from napari_jnet.config import PredictionConfig
-from napari_jnet.evaluation.ctc import seg_frame
+from napari_jnet.evaluation.objects import seg_frame
 from napari_jnet.evaluation.pixels import confusion, iou, mean_iou, pixel_accuracy
 from napari_jnet.evaluation.rand import best_scores, section_sums
 from napari_jnet.events import EpochEnd, FramePrediction, Notice, TrainingEnd, TrainingStart
 from napari_jnet.inference.predict import predict_maps
 from napari_jnet.inference.tiling import windows
 from napari_jnet.io.stack import AnnotatedFrame
+from napari_jnet.labels import contingency
 from napari_jnet.model import Model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -316,7 +317,7 @@ def score_cells(model: Model, dataset: Path) -> Scores:
         for event in predict(model, stack, frames=[int(name) for name in names]):
             if isinstance(event, FramePrediction):
                 labels = stack.annotation().frame(event.number)
-                seg.append(seg_frame(labels, event.instances))
+                seg.append(seg_frame(contingency(labels, event.instances)))
                 table += confusion(np.minimum(labels, 1), event.segmentation > 0.5)
     return {"IoU": float(iou(table)[1]), "SEG": float(np.concatenate(seg).mean())}
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_jnet.evaluation import ctc
-from napari_jnet.evaluation import rand as isbi
-from napari_jnet.evaluation.average_precision import average_precision
+from napari_jnet.evaluation import objects
 from napari_jnet.evaluation.evaluate import FrameLabels, evaluate_labels
-from napari_jnet.labels import LabelKind
+from napari_jnet.evaluation.rand import best_scores, section_sums
+from napari_jnet.labels import LabelKind, contingency
 
 
 def cells(shift: int = 0) -> np.ndarray:
@@ -29,13 +28,16 @@ def pairs():
 
 def test_equals_the_metrics():
     *frames, scores = evaluate_labels(pairs(), result="cells", truth="gold")
-    compared = [(reference, result) for _, reference, result in pairs()]
+    tables = [contingency(reference, result) for _, reference, result in pairs()]
     assert [frame.number for frame in frames] == [4, 9]
     assert scores.frames == tuple(frames)
     assert (scores.result, scores.truth) == ("cells", "gold")
-    assert scores.seg == pytest.approx(ctc.seg(compared))
-    assert scores.det == pytest.approx(ctc.det(compared))
-    precision = average_precision(compared)
+    assert scores.seg == pytest.approx(
+        np.concatenate([objects.seg_frame(t) for t in tables]).mean()
+    )
+    assert scores.det == pytest.approx(objects.det_score(map(objects.det_frame, tables)))
+    counts = sum(objects.ap_frame(table, np.zeros(len(table.columns))) for table in tables)
+    precision = objects.average_precision(counts)
     assert scores.ap50 == precision[0] and scores.ap75 == precision[5]
     assert scores.ap == pytest.approx(precision.mean())
     assert (frames[0].ap50, frames[0].ap75, frames[0].ap) == (1, 1, 1)
@@ -66,7 +68,7 @@ def test_classes_and_membranes():
     probability[:, 11] = 0.6
     frame = FrameLabels(0, labels, (probability > 0.5).astype(int), probability=probability)
     *_, scores = evaluate_labels([frame], kind=LabelKind.CLASSES, axes="ZYX")
-    assert scores.v_rand == pytest.approx(isbi.v_rand(labels, probability))
+    assert scores.v_rand == pytest.approx(best_scores(section_sums(labels, probability))[0])
     assert scores.pixel_accuracy == pytest.approx(1 - 24 / labels.size)
     assert scores.seg is None and scores.ap50 is None and scores.det is None
     classes = labels * 2

@@ -268,10 +268,9 @@ def test_silver_truth_scored_against_gold(shared_data):
         pytest.skip("DIC-C2DH-HeLa is not there")
     stack = open_stack(root, sequence="01")
     silver, gold = stack.annotation("silver"), stack.annotation("gold")
-    from napari_jnet.evaluation.ctc import seg
-
-    pairs = ((np.maximum(gold.frame(n), 0), silver.frame(n)) for n in gold.frame_numbers)
-    assert seg(pairs) == pytest.approx(0.965, abs=0.02)
+    pairs = ((n, gold.frame(n), silver.frame(n)) for n in gold.frame_numbers)
+    *_, scores = evaluate_labels(pairs)
+    assert scores.seg == pytest.approx(0.965, abs=0.02)
 
 
 class TestFieldOfInterest:
@@ -388,7 +387,7 @@ def test_a_result_is_not_scored_against_itself(tmp_path):
     (tmp_path / "truth.tif").hardlink_to(tmp_path / "found.tif")
     for name in ("found.tif", "truth.tif"):
         stack = open_stack(tmp_path / "x.tif", truth=tmp_path / name, kind="instances")
-        with pytest.raises(ValueError, match="compared with itself it is always right"):
+        with pytest.raises(ValueError, match="compared with itself it is always perfect"):
             list(evaluate(tmp_path / "found.tif", stack))
 
 

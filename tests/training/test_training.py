@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from napari_jnet.evaluation.ctc import seg
 from skimage.measure import label
 
 from napari_jnet.config import Config, preset
-from napari_jnet.evaluation.ctc import seg
 from napari_jnet.events import (
     BatchEnd,
     EpochEnd,

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from napari_jnet.evaluation.ctc import det_frame, seg_frame
 from numpy.typing import NDArray
 
 from napari_jnet.config import Config
-from napari_jnet.evaluation.ctc import det_frame, seg_frame
 from napari_jnet.evaluation.pixels import confusion
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
-from napari_jnet.labels import Contingency, contingency, same_shape
+from napari_jnet.evaluation.objects import object_pairs, unknown_share
+from napari_jnet.labels import contingency, same_shape
 
 Labels = NDArray[np.integer]
 
 
-_FOUND = 0.5  # IoU above which a cell is right, as in AP50
+_CORRECT = 0.5  # IoU above which a cell is correct, as in AP50
 
 
-_SPECK = 0.1  # of the largest part; a smaller one is no part of a split or of a merge
+_SPECK = 0.1  # of the largest part; a smaller one is not a part of a split or of a merge
 
 
-_LARGEST_BOXED = 1 << 20
+_LARGEST_BOXED = 1 << 20  # a table of boxes has an entry for each number
 
 
 class ErrorKind(IntEnum):
-    """The numbers of an error map; 0 is right."""
+    """The numbers of an error map; 0 is correct."""
 
     MISSED = 1
     FALSE = 2
@@ -72,7 +74,7 @@ def error_map(reference: Labels, result: Labels) -> tuple[NDArray[np.uint8], lis
     Returns
     -------
     plane : ndarray of uint8, same shape
-        0 = right, else an `ErrorKind`: the reference cell where it is missed or split, the result
+        0 = correct, else an `ErrorKind`: the reference cell where it is missed or split, the result
         where it is false or holds several cells.
     errors : list of CellError
         Largest first.
@@ -87,23 +89,48 @@ def error_map(reference: Labels, result: Labels) -> tuple[NDArray[np.uint8], lis
     A reference cell is *split* if several result objects lie in it by more than half of themselves
     and cover more than half of it; cells are *merged* if several lie in one result object by more
     than half of themselves.  Parts below a tenth of the largest are specks, and do not count.  Of
-    the others a cell is right with an IoU above 0.5, otherwise *missed*; a result object without
+    the others a cell is correct with an IoU above 0.5, otherwise *missed*; a result object without
     such a partner is *false*, unless it lies on unknown pixels by more than half.
     """
     same_shape(reference, result)
-    table = contingency(np.maximum(reference, 0), result)
-    found = _Groups.of(table)
-    unknown = _unknown_part(reference, result, found)
-    rows = [r for r in found.row_labels if r not in found.good_rows]
-    columns = [c for c in found.column_labels if c not in found.good_columns and unknown[c] <= 0.5]
-    entries = [
-        *((ErrorKind.MISSED, (r,), ()) for r in rows),
-        *((ErrorKind.FALSE, (), (c,)) for c in columns),
-        *((ErrorKind.SPLIT, (r,), parts) for r, parts in found.splits.items()),
-        *((ErrorKind.MERGED, parts, (c,)) for c, parts in found.merges.items()),
+    known = np.maximum(reference, 0)
+    table = contingency(known, result)
+    pairs = object_pairs(table)
+    shared, row, column = pairs.shared, table.rows[pairs.row], table.columns[pairs.column]
+    splits = {
+        label: tuple(column[parts].tolist())
+        for label, parts in _groups(row, shared, 2 * shared > pairs.column_size)
+        if 2 * shared[parts].sum() > pairs.row_size[parts][0]
+    }
+    merges = {
+        label: tuple(row[parts].tolist())
+        for label, parts in _groups(column, shared, 2 * shared > pairs.row_size)
+    }
+    correct = pairs.iou > _CORRECT
+    rows = {0, *row[correct].tolist(), *splits, *chain(*merges.values())}
+    columns = {0, *column[correct].tolist(), *merges, *chain(*splits.values())}
+    unknown = unknown_share(reference, result)
+    entries: list[tuple[ErrorKind, tuple[int, ...], tuple[int, ...]]] = [
+        *((ErrorKind.MISSED, (r,), ()) for r in table.rows.tolist() if r not in rows),
+        *(
+            (ErrorKind.FALSE, (), (c,))
+            for c in table.columns[unknown <= 0.5].tolist()
+            if c not in columns
+        ),
+        *((ErrorKind.SPLIT, (r,), parts) for r, parts in splits.items()),
+        *((ErrorKind.MERGED, parts, (c,)) for c, parts in merges.items()),
     ]
     plane = np.zeros(reference.shape, np.uint8)
-    errors = list(_mark(plane, np.maximum(reference, 0), result, entries))
+    boxes = {True: _boxes(known), False: _boxes(result)}
+    errors = []
+    for kind, in_reference, in_result in entries:  # a split or merge is written over the others
+        marks_reference = kind in (ErrorKind.MISSED, ErrorKind.SPLIT)
+        image, label = (known, in_reference[0]) if marks_reference else (result, in_result[0])
+        box = boxes[marks_reference].get(label, (slice(0, None),) * plane.ndim)
+        where = np.nonzero(image[box] == label)
+        plane[box][where] = kind
+        centroid = tuple(float(s.start + at.mean()) for s, at in zip(box, where, strict=True))
+        errors.append(CellError(kind, in_reference, in_result, centroid, len(where[0])))
     return plane, sorted(errors, key=lambda error: -error.pixels)
 
 
@@ -113,13 +140,13 @@ def pixel_error_map(reference: NDArray[Any], result: NDArray[Any]) -> NDArray[np
     Parameters
     ----------
     reference, result
-        Classes of the same shape, 0 = background; where the reference is negative nobody knows.
+        Classes of the same shape, 0 = background; where the reference is negative it is unknown.
 
     Returns
     -------
     ndarray of uint8, same shape
         MISSED where a class is taken for background, FALSE where background is taken for a class,
-        WRONG_CLASS where one class is taken for another; 0 = right or unknown.
+        WRONG_CLASS where one class is taken for another; 0 = correct or unknown.
 
     Raises
     ------
@@ -134,102 +161,15 @@ def pixel_error_map(reference: NDArray[Any], result: NDArray[Any]) -> NDArray[np
     return plane
 
 
-@dataclass(frozen=True, eq=False)
-class _Groups:
-    """Which objects belong together, by label."""
-
-    row_labels: list[int]
-    column_labels: list[int]
-    good_rows: set[int]  # right, or said otherwise (split, merged)
-    good_columns: set[int]
-    splits: dict[int, tuple[int, ...]]
-    merges: dict[int, tuple[int, ...]]
-
-    @classmethod
-    def of(cls, table: Contingency) -> _Groups:
-        pair = (table.rows[table.row] > 0) & (table.columns[table.column] > 0)
-        row, column = table.row[pair], table.column[pair]
-        shared = table.pixels[pair].astype(np.float64)
-        row_size, column_size = table.row_sizes[row], table.column_sizes[column]
-        r, c = table.rows[row], table.columns[column]
-        splits = {
-            label: parts
-            for label, parts, covered, size in _several(
-                r, c, shared, row_size, 2 * shared > column_size
-            )
-            if 2 * covered > size
-        }
-        merges = {
-            label: parts
-            for label, parts, *_ in _several(c, r, shared, column_size, 2 * shared > row_size)
-        }
-        right = shared / (row_size + column_size - shared) > _FOUND
-        good_rows = {*r[right].tolist(), *splits, *_all(merges.values())}
-        good_columns = {*c[right].tolist(), *merges, *_all(splits.values())}
-        return cls(
-            table.rows[table.rows > 0].tolist(),
-            table.columns[table.columns > 0].tolist(),
-            good_rows,
-            good_columns,
-            splits,
-            merges,
-        )
-
-
-def _all(groups: Iterable[tuple[int, ...]]) -> Iterator[int]:
-    return (label for group in groups for label in group)
-
-
-def _several(
-    whole: NDArray[np.int64],
-    part: NDArray[np.int64],
-    shared: NDArray[np.float64],
-    whole_size: NDArray[np.int64],
-    lies_in: NDArray[np.bool_],
-) -> Iterator[tuple[int, tuple[int, ...], float, float]]:
-    """Yield each object that several others lie in: its label, theirs, their overlap and its size."""
-    for label in np.unique(whole[lies_in]):
-        mine = lies_in & (whole == label)
-        mine &= shared >= _SPECK * shared[mine].max()
-        if np.count_nonzero(mine) > 1:
-            parts = tuple(int(p) for p in part[mine])
-            yield int(label), parts, float(shared[mine].sum()), float(whole_size[mine][0])
-
-
-def _unknown_part(reference: Labels, result: Labels, found: _Groups) -> dict[int, float]:
-    """Return which part of each result object lies on unknown pixels."""
-    unknown = reference < 0
-    part = dict.fromkeys(found.column_labels, 0.0)
-    if unknown.any():
-        sizes = contingency(np.zeros(result.shape, np.int8), result)
-        hidden = contingency(np.zeros(int(unknown.sum()), np.int8), result[unknown])
-        whole = dict(zip(sizes.columns.tolist(), sizes.column_sizes.tolist(), strict=True))
-        for label, pixels in zip(
-            hidden.columns.tolist(), hidden.column_sizes.tolist(), strict=True
-        ):
-            if label:
-                part[label] = pixels / whole[label]
-    return part
-
-
-def _mark(
-    plane: NDArray[np.uint8],
-    reference: Labels,
-    result: Labels,
-    entries: list[tuple[ErrorKind, tuple[int, ...], tuple[int, ...]]],
-) -> Iterator[CellError]:
-    """Write errors into the plane, missed and false cells first: the others say more."""
-    whole = (slice(None),) * plane.ndim
-    boxes = {True: _boxes(reference), False: _boxes(result)}
-    for kind, rows, columns in entries:
-        by_reference = kind in (ErrorKind.MISSED, ErrorKind.SPLIT)
-        image, label = (reference, rows[0]) if by_reference else (result, columns[0])
-        box = boxes[by_reference].get(label, whole)
-        where = np.nonzero(image[box] == label)
-        plane[box][where] = kind
-        starts = (part.start or 0 for part in box)
-        centroid = tuple(float(n + axis.mean()) for n, axis in zip(starts, where, strict=True))
-        yield CellError(kind, rows, columns, centroid, len(where[0]))
+def _groups(
+    whole: NDArray[np.int64], shared: NDArray[np.int64], lies_in: NDArray[np.bool_]
+) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    """Yield the label of each object that several others lie in, and which pairs are those."""
+    for label in np.unique(whole[lies_in]).tolist():
+        parts = lies_in & (whole == label)
+        parts &= shared >= _SPECK * shared[parts].max()
+        if np.count_nonzero(parts) > 1:
+            yield label, parts
 
 
 def _boxes(labels: Labels) -> dict[int, tuple[slice, ...]]:

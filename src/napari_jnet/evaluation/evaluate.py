@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,15 +11,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_jnet.evaluation import pixels
-from napari_jnet.evaluation import rand as isbi
-from napari_jnet.evaluation.average_precision import Matches, match_frame
-from napari_jnet.evaluation.ctc import DetectionErrors, det_frame, det_score, seg_frame
+from napari_jnet.evaluation import objects, pixels, rand
 from napari_jnet.events import FrameScore, Notice, Scores
 from napari_jnet.io.ctc import markers
 from napari_jnet.io.stack import Annotation, Stack
 from napari_jnet.io.stored_results import StoredResult, open_result
-from napari_jnet.labels import UNKNOWN, LabelKind, checked_labels, numbered_pieces, same_shape
+from napari_jnet.labels import (
+    UNKNOWN,
+    LabelKind,
+    checked_labels,
+    contingency,
+    numbered_pieces,
+    same_shape,
+)
 
 
 class FrameLabels(NamedTuple):
@@ -35,7 +40,7 @@ class FrameLabels(NamedTuple):
     classes
         Classes of the result, where the reference is classes.
     probability
-        Of cell, where it is known; cut at several thresholds for V_rand.
+        Of cell, where it is known; thresholded at several values for V_rand.
     markers
         Markers for DET, as the reference.
     by_plane
@@ -51,9 +56,19 @@ class FrameLabels(NamedTuple):
     by_plane: bool = False
 
 
+class _Counts(NamedTuple):
+    """What the scores of one frame are computed from; None where a score does not apply."""
+
+    pixels: NDArray[np.int64]  # confusion table of the classes, or of background and cell
+    seg: NDArray[np.float64] | None = None  # of each reference object
+    precision: NDArray[np.int64] | None = None
+    detection: objects.DetectionErrors | None = None
+    section: NDArray[np.float64] | None = None  # of V_rand and V_info
+
+
 @dataclass(eq=False)
 class ScoreAccumulator:
-    """Scores frames, and sums up what the scores of all frames together are made of.
+    """Scores frames, one by one and all together.
 
     Attributes
     ----------
@@ -73,133 +88,136 @@ class ScoreAccumulator:
     det_of_objects: bool = False
     border: int = 0
     frames: list[FrameScore] = field(default_factory=list)
-    seg: list[NDArray[np.float64]] = field(default_factory=list)
-    table: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, 2), np.int64))
-    detection: DetectionErrors | None = None
-    matches: Matches | None = None
-    sections: NDArray[np.float64] | None = None
+    _counts: list[_Counts] = field(default_factory=list)
 
     def add(self, frame: FrameLabels) -> FrameScore:
-        """Score one frame and add it up; raises `ValueError` where shapes or types do not fit."""
-        seg = det = matches = table = None
-        frame = in_field(_checked(frame), self.border, self.kind)
-        markers = frame.markers
-        if frame.reference is not None and self.kind is LabelKind.INSTANCES:
-            same_shape(frame.reference, frame.objects)
-            images = [*_images(frame)]
-            seg = np.concatenate([seg_frame(_whole(part), objects) for part, objects in images])
-            for part, objects in images:
-                found = match_frame(part, objects)
-                matches = found if matches is None else matches + found
-            table = pixels.confusion(np.minimum(frame.reference, 1), frame.objects > 0)
-            if self.det_of_objects and markers is None and (frame.reference >= 0).all():
-                markers = frame.reference
-        elif frame.reference is not None:
-            table = _confusion_of_classes(frame.reference, frame)
-            self._add_section(frame.reference, frame)
-        if markers is not None:
-            errors = det_frame(markers, frame.objects)
-            self.detection = (self.detection or DetectionErrors()) + errors
-            det = det_score(errors) if errors.objects else None
-        self._add(seg, matches, table)
-        score = FrameScore(
-            number=frame.number,
-            seg=float(seg.mean()) if seg is not None and seg.size else None,
-            det=det,
-            iou=None if table is None else _number(_cell_iou(table)),
-            pixel_accuracy=None if table is None else _number(pixels.pixel_accuracy(table)),
-            **_precision(matches),
+        """Score one frame and add it; raises `ValueError` where shapes or types do not fit."""
+        reference, tracked = (
+            None if labels is None else checked_labels(labels, "reference")
+            for labels in (frame.reference, frame.markers)
         )
-        self.frames.append(score)
-        return score
+        frame = frame._replace(
+            reference=reference, markers=tracked, objects=checked_labels(frame.objects, "result")
+        )
+        frame = in_field(frame, self.border, self.kind)
+        if frame.reference is None:
+            counts = _Counts(np.zeros((2, 2), np.int64))
+        elif self.kind is LabelKind.INSTANCES:
+            counts = _count_objects(frame, frame.reference)
+        else:
+            counts = self._count_classes(frame, frame.reference)
+        tracked = frame.markers
+        if self.det_of_objects and self.kind is LabelKind.INSTANCES and tracked is None:
+            whole = frame.reference is not None and (frame.reference >= 0).all()
+            tracked = frame.reference if whole else None
+        if tracked is not None:
+            # result objects wholly on unknown pixels are not in the table, and so no false positives
+            table = contingency(tracked, frame.objects)
+            counts = counts._replace(detection=objects.det_frame(table))
+        self._counts.append(counts)
+        self.frames.append(FrameScore(number=frame.number, **_scores([counts])))
+        return self.frames[-1]
 
-    def _add(
-        self,
-        seg: NDArray[np.float64] | None,
-        matches: Matches | None,
-        table: NDArray[np.int64] | None,
-    ) -> None:
-        if seg is not None:
-            self.seg.append(seg)
-        if matches is not None:
-            self.matches = matches if self.matches is None else self.matches + matches
-        if table is None:
-            return
-        size = max(len(self.table), len(table))
-        both = np.zeros((size, size), np.int64)
-        for part in (self.table, table):
-            both[: len(part), : len(part)] += part
-        self.table = both
-
-    def _add_section(self, labels: NDArray[np.int32], frame: FrameLabels) -> None:
-        """Add a section with binary labels to V_rand and V_info."""
-        if not self.axes.startswith("Z") or labels.max(initial=0) > 1:
-            return
-        inside = frame.objects if frame.probability is None else frame.probability
-        sums = isbi.section_sums(labels, inside)
-        self.sections = sums if self.sections is None else self.sections + sums
+    def _count_classes(self, frame: FrameLabels, labels: NDArray[np.int32]) -> _Counts:
+        if frame.classes is not None:
+            largest = max(int(labels.max(initial=0)), int(frame.classes.max(initial=0)))
+            table = pixels.confusion(labels, frame.classes, max(2, largest + 1))
+        else:
+            inside = frame.objects > 0 if frame.probability is None else frame.probability > 0.5
+            table = pixels.confusion(np.minimum(labels, 1), inside)
+        section = None
+        if self.axes.startswith("Z") and labels.max(initial=0) <= 1:
+            proposal = frame.objects if frame.probability is None else frame.probability
+            section = rand.section_sums(labels, proposal)
+        return _Counts(table, section=section)
 
     def scores(self, result: str, truth: str) -> Scores:
         """Return the scores of all frames together; the names say what was compared."""
-        seg = np.concatenate(self.seg) if self.seg else np.zeros(0)
-        detected = self.detection if self.detection and self.detection.objects else None
-        inside = self.sections is not None and bool(self.sections[:, 1].all())
-        both = isbi.best_scores(self.sections) if self.sections is not None and inside else None
+        seg = _seg(self._counts)
+        sections = [counts.section for counts in self._counts if counts.section is not None]
+        sums = np.sum(sections, axis=0) if sections else None
+        v_rand, v_info = (
+            rand.best_scores(sums) if sums is not None and sums[:, 1].all() else (None, None)
+        )
+        mean_iou = pixels.mean_iou(_confusion(self._counts))
         return Scores(
-            seg=float(seg.mean()) if seg.size else None,
-            det=det_score(detected) if detected else None,
-            iou=_number(_cell_iou(self.table)),
-            mean_iou=_number(pixels.mean_iou(self.table)),
-            pixel_accuracy=_number(pixels.pixel_accuracy(self.table)),
-            v_rand=both[0] if both else None,
-            v_info=both[1] if both else None,
+            mean_iou=None if np.isnan(mean_iou) else mean_iou,
+            v_rand=v_rand,
+            v_info=v_info,
             objects=len(seg),
             missed=int(np.count_nonzero(seg == 0)),
             frames=tuple(self.frames),
             result=result,
             truth=truth,
             border=self.border if self.kind is LabelKind.INSTANCES else 0,
-            **_precision(self.matches),
+            **_scores(self._counts),
         )
 
 
-def _precision(matches: Matches | None) -> dict[str, float | None]:
-    if matches is None:
-        return {}
-    return {"ap50": matches.at(0.5), "ap75": matches.at(0.75), "ap": matches.mean}
+def _count_objects(frame: FrameLabels, reference: NDArray[np.int32]) -> _Counts:
+    same_shape(reference, frame.objects)
+    seg, precision = [], []
+    for labels, result in _images(frame, reference):
+        # what reaches onto unknown pixels is too large: they count as background here
+        table = contingency(np.maximum(labels, 0), result)
+        seg.append(objects.seg_frame(table))
+        precision.append(objects.ap_frame(table, objects.unknown_share(labels, result)))
+    return _Counts(
+        pixels.confusion(np.minimum(reference, 1), frame.objects > 0),
+        np.concatenate(seg),
+        np.sum(precision, axis=0),
+    )
 
 
-def _images(frame: FrameLabels) -> Iterator[tuple[NDArray[np.int32], NDArray[np.integer]]]:
+def _images(
+    frame: FrameLabels, reference: NDArray[np.int32]
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.integer]]]:
     """Yield the reference and the result of each image that is scored alone.
 
     The annotated planes of a volume are one image, or one each where their objects are planar: the
     challenge's own program scores each file by itself.
     """
-    reference, objects = frame.reference, frame.objects
-    assert reference is not None
     if reference.ndim == 2:
-        yield reference, objects
+        yield reference, frame.objects
         return
     known = (reference != UNKNOWN).any(axis=(-2, -1))
-    if frame.by_plane:
-        yield from zip(reference[known], objects[known], strict=True)
-    if not frame.by_plane or not known.any():
-        yield reference[known], objects[known]
+    if frame.by_plane and known.any():
+        yield from zip(reference[known], frame.objects[known], strict=True)
+    else:
+        yield reference[known], frame.objects[known]
 
 
-def _whole(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Take unknown pixels as of no annotated object."""
-    return np.maximum(labels, 0)
+def _seg(counts: Sequence[_Counts]) -> NDArray[np.float64]:
+    return np.concatenate([np.zeros(0), *(c.seg for c in counts if c.seg is not None)])
 
 
-def _checked(frame: FrameLabels) -> FrameLabels:
-    reference, markers = (
-        None if labels is None else checked_labels(labels, "reference")
-        for labels in (frame.reference, frame.markers)
-    )
-    return frame._replace(
-        reference=reference, markers=markers, objects=checked_labels(frame.objects, "result")
-    )
+def _confusion(counts: Sequence[_Counts]) -> NDArray[np.int64]:
+    size = max((len(c.pixels) for c in counts), default=2)
+    total = np.zeros((size, size), np.int64)
+    for one in counts:
+        total[: len(one.pixels), : len(one.pixels)] += one.pixels
+    return total
+
+
+def _scores(counts: Sequence[_Counts]) -> dict[str, float | None]:
+    """Return the scores of one frame, or of several together."""
+    seg = _seg(counts)
+    precision = [c.precision for c in counts if c.precision is not None]
+    ap = dict.fromkeys(objects.THRESHOLDS, float("nan"))
+    if precision:
+        found = objects.average_precision(np.sum(precision, axis=0))
+        ap = dict(zip(objects.THRESHOLDS, found.tolist(), strict=True))
+    table = _confusion(counts)
+    values = {
+        "seg": seg.mean() if seg.size else np.nan,
+        "det": objects.det_score(c.detection for c in counts if c.detection is not None),
+        "iou": pixels.cell_iou(table),
+        "pixel_accuracy": pixels.pixel_accuracy(table),
+        "ap50": ap[0.5],
+        "ap75": ap[0.75],
+        "ap": np.mean([*ap.values()]),
+    }
+    return {name: None if np.isnan(value) else float(value) for name, value in values.items()}
 
 
 def in_field(frame: FrameLabels, border: int, kind: LabelKind) -> FrameLabels:
@@ -238,26 +256,6 @@ def in_field(frame: FrameLabels, border: int, kind: LabelKind) -> FrameLabels:
     return frame._replace(
         reference=kept(frame.reference), objects=kept(frame.objects), markers=kept(frame.markers)
     )
-
-
-def _confusion_of_classes(labels: NDArray[np.int32], frame: FrameLabels) -> NDArray[np.int64]:
-    classes = frame.classes
-    if classes is not None:
-        count = max(2, int(labels.max(initial=0)) + 1, int(classes.max(initial=0)) + 1)
-        return pixels.confusion(labels, classes, count)
-    cell = frame.objects > 0 if frame.probability is None else frame.probability > 0.5
-    return pixels.confusion(np.minimum(labels, 1), cell)
-
-
-def _cell_iou(table: NDArray[np.int64]) -> float:
-    """Jaccard index of cell pixels, whatever their class."""
-    cell = table[1:, 1:].sum()
-    union = table.sum() - table[0, 0]
-    return float(cell / union) if union else float("nan")
-
-
-def _number(score: float) -> float | None:
-    return None if np.isnan(score) else score
 
 
 def evaluate(
@@ -306,75 +304,57 @@ def evaluate(
     Notes
     -----
     Frames are matched by number.  SEG is that of the challenge: an annotated object is annotated
-    whole, so that a result object that reaches beyond it is too large, also where nobody knows what
-    else is there; so is AP, see `match_frame`.  For pixels, only known ones count.  DET needs TRA
-    markers and a result of every frame (of those chosen) that has them.  Where labels are classes,
-    pixels are scored by ``classes.tif`` or by ``probability.tif`` above 0.5 if they were written,
-    and sections of a volume (ISBI-2012) by V_rand and V_info besides.
+    whole, so that a result object that reaches beyond it is too large, also on unknown pixels; so is
+    AP, see `ap_frame`.  For pixels, only known ones count.  DET needs TRA markers
+    and a result of every frame (of those chosen) that has them.  Where labels are classes, pixels are
+    scored by ``classes.tif`` or by ``probability.tif`` above 0.5 if they were written, and sections of
+    a volume (ISBI-2012) by V_rand and V_info too.
     """
-    truth = stack.annotation(annotation)
-    tracked = markers(stack)
+    truth, tracked = stack.annotation(annotation), markers(stack)
     if frames is not None:
         truth = _only(truth, frames)
-        if tracked is not None:
-            kept = tuple(n for n in tracked.frame_numbers if n in frames)
-            tracked = replace(tracked, frame_numbers=kept) if kept else None
-    stored = open_result(result, stack)
-    try:
+        kept = tuple(n for n in tracked.frame_numbers if n in frames) if tracked else ()
+        tracked = replace(tracked, frame_numbers=kept) if tracked and kept else None
+    with closing(open_result(result, stack)) as stored:
         if truth.path is not None and truth.path.exists() and stored.path.samefile(truth.path):
             raise ValueError(
                 f"{stored.path} is both the result and the labels {truth.name!r}; compared with itself it is "
-                "always right. Choose other labels with --truth, or another result."
+                "always perfect. Choose other labels with --truth, or another result."
             )
         _check_frames(stored, truth, stack)
         if tracked is not None and not set(tracked.frame_numbers) <= set(stored.frame_numbers):
             tracked = None
         if stored.notice:
             yield Notice(stored.notice)
-        yield from _evaluate(stored, stack, truth, tracked, border)
-    finally:
-        stored.close()
+        accumulator = ScoreAccumulator(truth.kind, stack.axes, border=border)
+        numbers = {*truth.frame_numbers, *(tracked.frame_numbers if tracked else ())}
+        single, pieces = truth.kind is LabelKind.INSTANCES, 0
+        for number in sorted(numbers):
+            frame = _frame(number, stored, truth, tracked)
+            try:
+                yield accumulator.add(frame)
+            except ValueError as error:
+                raise ValueError(f"{stack.name}, frame {number}: {error}") from error
+            single = single and len(np.unique(frame.objects[frame.objects > 0])) <= 1
+            if single:
+                pieces = max(pieces, int(numbered_pieces(frame.objects).max(initial=0)))
+        if single and pieces > 1:
+            yield Notice(
+                f"{stored.path} holds one number a frame, in up to {pieces} pieces: it looks like a mask of "
+                "cell and background, but each number is scored as one object. Number the pieces, or "
+                "score the instances.tif that predict writes."
+            )
+        yield accumulator.scores(str(stored.path), f"{stack.name}, {truth.name}")
 
 
 def _only(truth: Annotation, frames: Sequence[int]) -> Annotation:
     """Return the annotation of chosen frames; one that is not annotated raises `ValueError`."""
     numbers = tuple(sorted(set(frames)))
-    for number in numbers:
-        if number not in truth.frame_numbers:
-            truth.frame(number)
+    for number in set(numbers) - set(truth.frame_numbers):
+        truth.frame(number)
     return Annotation(
         truth.name, truth.kind, numbers, truth.read, path=truth.path, by_plane=truth.by_plane
     )
-
-
-def _evaluate(
-    stored: StoredResult,
-    stack: Stack,
-    truth: Annotation,
-    tracked: Annotation | None,
-    border: int,
-) -> Iterator[FrameScore | Scores | Notice]:
-    sums = ScoreAccumulator(truth.kind, stack.axes, border=border)
-    numbers = set(truth.frame_numbers) | set(tracked.frame_numbers if tracked else ())
-    single, pieces = True, 0
-    for number in sorted(numbers):
-        frame = _frame(number, stored, truth, tracked)
-        try:
-            yield sums.add(frame)
-        except ValueError as error:
-            raise ValueError(f"{stack.name}, frame {number}: {error}") from error
-        if single and truth.kind is LabelKind.INSTANCES:
-            single = len(np.unique(frame.objects[frame.objects > 0])) <= 1
-            pieces = max(
-                pieces, int(numbered_pieces(frame.objects).max(initial=0)) if single else 0
-            )
-    if single and pieces > 1:
-        yield Notice(
-            f"{stored.path} holds one number a frame, in up to {pieces} pieces: it looks like a mask of cell "
-            "and background, but each number is scored as one object. Number the pieces, or score "
-            "the instances.tif that predict writes."
-        )
-    yield sums.scores(str(stored.path), f"{stack.name}, {truth.name}")
 
 
 def _frame(
@@ -428,14 +408,14 @@ def evaluate_labels(
     Raises
     ------
     ValueError
-        If there is no frame, one comes twice, sizes differ, or labels are no integers.
+        If there is no frame, one comes twice, sizes differ, or labels are not integers.
 
     Notes
     -----
     As `evaluate`, but for DET: without markers the reference objects are taken for them in frames
     whose pixels are all known.
     """
-    sums = ScoreAccumulator(kind, axes, det_of_objects=True, border=border)
+    accumulator = ScoreAccumulator(kind, axes, det_of_objects=True, border=border)
     seen: set[int] = set()
     for frame in frames:
         compared = FrameLabels(*frame)
@@ -443,14 +423,14 @@ def evaluate_labels(
             raise ValueError(f"Frame {compared.number} is there twice; each frame counts once.")
         seen.add(compared.number)
         try:
-            yield sums.add(compared)
+            yield accumulator.add(compared)
         except ValueError as error:
             raise ValueError(f"{result}, frame {compared.number}: {error}") from error
-    if not sums.frames:
+    if not accumulator.frames:
         raise ValueError(
             f"No frame has both {truth} and {result}; choose other frames, or predict them."
         )
-    yield sums.scores(result, truth)
+    yield accumulator.scores(result, truth)
 
 
 def _check_frames(stored: StoredResult, truth: Annotation, stack: Stack) -> None:

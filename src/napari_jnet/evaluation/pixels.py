@@ -73,7 +73,13 @@ def mean_iou(table: NDArray[np.integer]) -> float:
     return float(present.mean()) if present.size else float("nan")
 
 
+def cell_iou(table: NDArray[np.integer]) -> float:
+    """Return the Jaccard index of cell pixels, whatever their class; NaN without any."""
+    union = table.sum() - table[0, 0]
+    return float(table[1:, 1:].sum() / union) if union else float("nan")
+
+
 def pixel_accuracy(table: NDArray[np.integer]) -> float:
-    """Return the part of the pixels that has the right class; NaN without pixels."""
+    """Return the fraction of the pixels that have the correct class; NaN without pixels."""
     total = int(table.sum())
     return int(np.trace(table)) / total if total else float("nan")

@@ -71,6 +71,13 @@ def section_sums(
     ------
     ValueError
         If the shapes differ or are not (H, W).
+
+    Notes
+    -----
+    Arganda-Carreras et al., "Crowdsourcing the creation of image segmentation algorithms for
+    connectomics", Frontiers in Neuroanatomy 2015.  V_rand is the sum of squared overlaps over the mean
+    of the sums of squared sizes, V_info the mutual information over the mean of the entropies.  Pixels
+    on the proposal's lines are clusters of their own.
     """
     same_shape(reference, proposal)
     if reference.ndim != 2:
@@ -105,49 +112,10 @@ def best_scores(sums: NDArray[np.float64]) -> tuple[float, float]:
     return float((sums[:, 0] / sums[:, 1]).max()), float(information.max())
 
 
-def v_rand(
-    reference: NDArray[np.integer],
-    proposal: NDArray[Any],
-    thresholds: Sequence[float] = THRESHOLDS,
-) -> float:
-    """Return V_rand, 0 to 1, of one section (H, W) or of a volume (Z, H, W).
-
-    Parameters and errors are those of `section_sums` and `best_scores`.
-
-    Notes
-    -----
-    Arganda-Carreras et al., "Crowdsourcing the creation of image segmentation algorithms for
-    connectomics", Frontiers in Neuroanatomy 2015: the sum of squared overlaps over the mean of the
-    sums of squared sizes.  Pixels on the proposal's lines are clusters of their own.
-    """
-    return best_scores(_volume_sums(reference, proposal, thresholds))[0]
-
-
-def v_info(
-    reference: NDArray[np.integer],
-    proposal: NDArray[Any],
-    thresholds: Sequence[float] = THRESHOLDS,
-) -> float:
-    """Return V_info, 0 to 1: mutual information over the mean of the entropies, as `v_rand`."""
-    return best_scores(_volume_sums(reference, proposal, thresholds))[1]
-
-
 def _connected(labels: NDArray[Any]) -> NDArray[np.integer]:
     """Give each 4-connected region of one value its own number; 0 stays 0."""
     found: NDArray[np.integer] = label(labels, connectivity=1)  # type: ignore[no-untyped-call]
     return found
-
-
-def _volume_sums(
-    reference: NDArray[np.integer], proposal: NDArray[Any], thresholds: Sequence[float]
-) -> NDArray[np.float64]:
-    same_shape(reference, proposal)
-    if reference.ndim == 2:
-        reference, proposal = reference[None], proposal[None]
-    total = np.zeros((1, 4))
-    for cells, proposed in zip(reference, proposal, strict=True):
-        total = total + section_sums(cells, proposed, thresholds)
-    return total
 
 
 def _sums(cells: NDArray[np.integer], objects: NDArray[np.integer]) -> tuple[float, ...]:

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_jnet.config import Config
-from napari_jnet.evaluation.ctc import seg_frame
+from napari_jnet.evaluation.objects import seg_frame
 from napari_jnet.evaluation.pixels import confusion, iou, mean_iou, pixel_accuracy
 from napari_jnet.events import ModelScore, RoundEnd
 from napari_jnet.inference.instances import separate
 from napari_jnet.inference.tiling import frame_logits, output_maps
 from napari_jnet.io.stack import AnnotatedFrame
-from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.labels import UNKNOWN, LabelKind, contingency
 from napari_jnet.model import Model, load_model
 from napari_jnet.preprocess import expand, frame_tensor
 from napari_jnet.training.estimate import check_fit
@@ -227,7 +227,7 @@ class Validation:
             counts += confusion(class_labels(frame, classes), found, classes)
             if _has_seg(frame):
                 objects = separate(segmentation, distance, self.config.instances, self.bound)
-                segs.append(seg_frame(frame.labels, objects))
+                segs.append(seg_frame(contingency(frame.labels, objects)))
         seg = float(np.concatenate(segs).mean()) if segs and sum(map(len, segs)) else None
         return _scores(float(np.mean(losses)), seg, counts)
 

@@ -1,0 +1,191 @@
+"""Scores of objects: SEG and DET of the Cell Tracking Challenge, and average precision (AP).
+
+All are read from the overlaps of a reference and a result, see `napari_jnet.labels.contingency`.
+Tables of frames do not add up, scores do: SEG by object, DET and AP by their counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_jnet.labels import Contingency, contingency
+
+SPLIT, MISSED, FALSE_POSITIVE = 5, 10, 1
+
+
+"""Weights of the three kinds of detection errors in AOGM_D."""
+
+
+THRESHOLDS: tuple[float, ...] = tuple(n / 100 for n in range(50, 100, 5))
+
+
+"""IoU of 0.5, 0.55 ... 0.95, over which "AP" without a number is the mean."""
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectPairs:
+    """The pairs of a reference and a result object that share pixels, one entry each.
+
+    Attributes
+    ----------
+    row, column
+        Positions in the `rows` and `columns` of the table.
+    shared, row_size, column_size
+        Pixels of both, of the reference object, of the result object.
+    """
+
+    row: NDArray[np.intp]
+    column: NDArray[np.intp]
+    shared: NDArray[np.int64]
+    row_size: NDArray[np.int64]
+    column_size: NDArray[np.int64]
+
+    @property
+    def iou(self) -> NDArray[np.float64]:
+        """Jaccard index of each pair."""
+        union = self.row_size + self.column_size - self.shared
+        return np.asarray(self.shared / union, np.float64)
+
+    @property
+    def matched(self) -> NDArray[np.bool_]:
+        """Whether the result object covers more than half of the reference object.
+
+        At most one result object matches a reference object, while one may match several.
+        """
+        return np.asarray(2 * self.shared > self.row_size, bool)
+
+
+def object_pairs(table: Contingency) -> ObjectPairs:
+    """Return the pairs of objects of a table, without background."""
+    pair = (table.rows[table.row] > 0) & (table.columns[table.column] > 0)
+    row, column = table.row[pair], table.column[pair]
+    return ObjectPairs(
+        row, column, table.pixels[pair], table.row_sizes[row], table.column_sizes[column]
+    )
+
+
+def seg_frame(table: Contingency) -> NDArray[np.float64]:
+    """Return the Jaccard index of each reference object of one frame; 0 without a match.
+
+    Returns
+    -------
+    ndarray of float64, shape (objects,)
+        In the order of the reference labels.
+
+    Notes
+    -----
+    Ulman et al., "An objective comparison of cell-tracking algorithms", Nature Methods 2017.
+    SEG is the mean over all objects of all frames together; false positives cost nothing.
+    """
+    pairs = object_pairs(table)
+    scores = np.zeros(len(table.rows))
+    scores[pairs.row[pairs.matched]] = pairs.iou[pairs.matched]
+    return scores[table.rows > 0]
+
+
+@dataclass(frozen=True)
+class DetectionErrors:
+    """What must be corrected in the detection of one frame.
+
+    Attributes
+    ----------
+    splits
+        Reference objects beyond the first in a result object (NS).
+    missed
+        Reference objects without a match (FN).
+    false_positives
+        Result objects that match nothing (FP).
+    objects
+        Reference objects.
+    """
+
+    splits: int = 0
+    missed: int = 0
+    false_positives: int = 0
+    objects: int = 0
+
+
+def det_frame(table: Contingency) -> DetectionErrors:
+    """Compare the objects of one frame with its tracking markers, the reference of the table."""
+    pairs = object_pairs(table)
+    found = int(np.count_nonzero(pairs.matched))
+    results_found = len(np.unique(pairs.column[pairs.matched]))
+    objects = int(np.count_nonzero(table.rows > 0))
+    return DetectionErrors(
+        splits=found - results_found,
+        missed=objects - found,
+        false_positives=int(np.count_nonzero(table.columns > 0)) - results_found,
+        objects=objects,
+    )
+
+
+def det_score(frames: Iterable[DetectionErrors]) -> float:
+    """Return DET, 0 to 1, of all frames together; NaN without any marker.
+
+    Notes
+    -----
+    Matula et al., "Cell tracking accuracy measurement based on comparison of acyclic oriented
+    graphs", PLoS ONE 2015: the cost of correcting the detection, over that of making it from
+    nothing.
+    """
+    cost = from_nothing = 0
+    for errors in frames:
+        cost += SPLIT * errors.splits + MISSED * errors.missed
+        cost += FALSE_POSITIVE * errors.false_positives
+        from_nothing += MISSED * errors.objects
+    return 1.0 - min(cost, from_nothing) / from_nothing if from_nothing else float("nan")
+
+
+def ap_frame(table: Contingency, unknown: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Count the objects of one frame that have a partner, one to one, and those that have none.
+
+    Parameters
+    ----------
+    table
+        Of a reference without unknown pixels (0 in their place), and the result.
+    unknown
+        The `unknown_share` of each result label.
+
+    Returns
+    -------
+    ndarray of int64, shape (3, thresholds)
+        True positives, false positives and false negatives; frames add up.
+
+    Notes
+    -----
+    A pair must exceed the threshold strictly (Cellpose and StarDist also take one that equals it).
+    An annotated object is annotated whole, so that a result object that reaches onto unknown pixels is
+    too large; one that lies on them by more than half and has no partner is not a false positive.
+    """
+    pairs = object_pairs(table)
+    matched = pairs.iou[:, None] > np.array(THRESHOLDS)
+    found = matched.sum(axis=0)
+    has_partner = np.zeros((len(table.columns), len(THRESHOLDS)), bool)
+    np.logical_or.at(has_partner, pairs.column, matched)
+    counted = (table.columns > 0) & (unknown <= 0.5)
+    false = (counted[:, None] & ~has_partner).sum(axis=0)
+    return np.stack([found, false, np.count_nonzero(table.rows > 0) - found]).astype(np.int64)
+
+
+def average_precision(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return AP = TP / (TP + FP + FN) at each threshold, 0 to 1; NaN where there is no object."""
+    total = counts.sum(axis=0)
+    scores = np.full(len(total), np.nan)
+    np.divide(counts[0], total, out=scores, where=total > 0)
+    return scores
+
+
+def unknown_share(
+    reference: NDArray[np.integer], result: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Return which part of each label of the result, ascending, lies on unknown pixels."""
+    table = contingency((reference < 0).astype(np.int8), result)
+    share = np.zeros(len(table.columns))
+    pair = table.rows[table.row] == 1
+    column = table.column[pair]
+    share[column] = table.pixels[pair] / table.column_sizes[column]
+    return share
