@@ -260,7 +260,7 @@ class GuidePanel(QFrame):
             style = f'style="color: {color("accent")}"'
             more = f'<a {style} href="{tutorial.as_uri()}">More in the tutorial.</a>'
         title = f"{STEPS.index(step) + 1}. {step.title}"
-        self._text.setText(f"<p><b>{title}</b></p>{step.by_kind.get(kind, step.purpose)} {more}")
+        self._text.setText(f"<b>{title}</b><br>{step.by_kind.get(kind, step.purpose)} {more}")
 
 
 class HintLine(QWidget):
@@ -281,7 +281,7 @@ class HintLine(QWidget):
         self.go_button.clicked.connect(lambda: go(self.hint.step))
         self.help_button = QToolButton()
         self.help_button.setText("?")
-        self.help_button.setToolTip("What this step is for, and what to press next: the guide.")
+        self.help_button.setToolTip("What this step is for: the guide.")
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 4, 4, 4)
         row.addWidget(self._text, 1)
