@@ -280,7 +280,7 @@ def test_a_text_is_no_model(tmp_path: Path, text: str) -> None:
 def test_what_is_no_file_is_no_model(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(ModelFileError, match=r"pipe .*it is no file"):
+    with pytest.raises(ModelFileError, match=r"pipe .*it is not a file"):
         load_model(tmp_path / "pipe")
     with pytest.raises((ModelFileError, FileNotFoundError), match=r"loop"):
         load_model(tmp_path / "loop")

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, locks on folders, and errors of reading in words."""
+"""Files written whole or not at all, locks on folders, and one sentence for a file that cannot be used."""
 
 from __future__ import annotations
 
@@ -19,71 +19,91 @@ from filelock import FileLock, Timeout
 
 from napari_jnet.hardware import available_bytes, in_bytes
 
+LOCK_FILE = ".napari-jnet.lock"
+
 _TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]+\.part")
-
-
 _FIXED = re.compile(  # names of unfinished files in the first version
     r"\.(?:(?:last|model)\.pt|(?:config|split)\.json|history\.csv|res_track\.txt"
     r"|(?:probability|distance|instances|classes|mask\d+)\.tif)\.part"
 )
-
-
 _OLD_S = 3600.0
-
-
 _LONGEST = 100  # letters of a name that are kept in that of its unfinished file; systems take 255
+_PATIENCE_S = (
+    0.5  # a program that only checks whether a folder is locked holds the lock for a moment
+)
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a whole file: the name stands for the old content or the new, never for a part.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written, in words; a former file of this name is unchanged.
-    """
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+class OutputError(OSError):
+    """A file or folder that cannot be written: where, why, and what to do."""
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a new, empty file beside ``path`` that is flushed and takes its name at a good end.
+def writing(path: Path, verb: str = "written") -> Iterator[None]:
+    """Turn the system's refusal to write a path into an `OutputError`."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        raise _refusal(path, error, verb) from error
 
-    Its name is hidden and like no other, and what lies at ``path`` is replaced and never followed: a
-    link is no way to write elsewhere.
+
+def _refusal(path: Path, error: OSError, verb: str) -> OutputError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason = "the disk is full. Free some space, or choose another folder"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        reason = "you may not write there. Change the permissions of the folder, or choose another"
+    elif error.errno in (errno.EEXIST, errno.ENOTDIR):
+        reason = "a file stands where the folder should be. Choose another folder"
+    elif not path.parent.is_dir():
+        reason = "its folder is gone. Put the folder back, or choose another"
+    else:
+        reason = f"{error.strerror or error}. Check the disk, or choose another folder"
+    kept = " The file saved before is unchanged." if path.is_file() else ""
+    return OutputError(f"{path} cannot be {verb}: {reason}.{kept}")
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a new, empty file beside ``path`` that is flushed and takes its name when the block ends well.
+
+    A reader sees the old content or the new, never a part.  The name of the new file is hidden and
+    unique, and a link at ``path`` is replaced, not followed.
 
     Raises
     ------
-    OSError
-        If the file cannot be written, in words; a former file of this name is unchanged.
+    OutputError
+        If the file cannot be written; a former file of this name is unchanged.
     """
     unique = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
     temporary = path.with_name(f".{path.name[:_LONGEST]}.{unique}.part")
     try:
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        yield temporary
-        flush(temporary)
-        os.replace(temporary, path)
-        flush_folder(path.parent)
-    except OSError as error:
-        raise in_words(path, error) from error
+        with writing(path):
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            yield temporary
+            flush(temporary)
+            os.replace(temporary, path)
+            flush_folder(path.parent)
     finally:  # nothing is left of it after a good end
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
+def write_file(path: Path, content: bytes) -> None:
+    """Write a whole file; see `atomic_write`."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def remove_file(path: Path) -> None:
-    """Remove a file for good; one that is not there is no error; raises `OSError` in words."""
-    try:
+    """Remove a file for good, if it is there; raises `OutputError`."""
+    with writing(path, "removed"):
         path.unlink(missing_ok=True)
         flush_folder(path.parent)
-    except OSError as error:
-        raise in_words(path, error, "removed") from error
 
 
 def quarantine(path: Path) -> Path:
-    """Rename a damaged file, so that another may take its name; raises `OSError` in words.
+    """Rename a damaged file, so that another may take its name; raises `OutputError`.
 
     Returns
     -------
@@ -93,51 +113,34 @@ def quarantine(path: Path) -> Path:
     aside, count = path.with_name(f"{path.name}.damaged"), 2
     while aside.exists():
         aside, count = path.with_name(f"{path.name}.damaged-{count}"), count + 1
-    try:
+    with writing(path, "renamed"):
         os.rename(path, aside)
         flush_folder(path.parent)
-    except OSError as error:
-        raise in_words(path, error, "renamed") from error
     return aside
 
 
 def make_folder(folder: Path) -> bool:
-    """Make a folder and see that files can be made in it; raises `OSError` in words.
-
-    Returns
-    -------
-    bool
-        Whether it was made now.
-    """
-    try:
+    """Make a folder that files can be made in; returns whether it is new, raises `OutputError`."""
+    with writing(folder):
         made = not folder.is_dir()
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".napari-jnet-{os.getpid()}-{secrets.token_hex(4)}.part"
         os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         probe.unlink()
-    except OSError as error:
-        raise in_words(folder, error) from error
     return made
 
 
 def refuse_link(folder: Path) -> None:
-    """Refuse to write into a folder that is a link: a project of a stranger may point it anywhere.
-
-    Raises
-    ------
-    OSError
-        If it is one, in words.
-    """
+    """Raise `OutputError` for a folder that is a link: a stranger's project may point it anywhere."""
     if folder.is_symlink():
-        raise OSError(
-            errno.ELOOP,
+        raise OutputError(
             f"{folder} is a link to {os.readlink(folder)}, so files would be written outside the project. "
-            "Put the folder itself in its place.",
+            "Put the folder itself in its place."
         )
 
 
 def clean(folder: Path, *, locked: bool = False) -> None:
-    """Remove what killed processes have left unfinished; what cannot be removed stays.
+    """Remove the unfinished files of killed processes; what cannot be removed stays.
 
     Parameters
     ----------
@@ -180,13 +183,13 @@ def _host() -> str:
 
 
 def flush(path: Path) -> None:
-    """Let the content of a file reach the disk."""
+    """Wait until the content of a file is on the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def flush_folder(folder: Path) -> None:
-    """Let new names in a folder survive a power cut too, where the system can do that."""
+    """Wait until new names in a folder are on the disk too, where the system can do that."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -198,38 +201,13 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def in_words(path: Path, error: OSError, verb: str = "written") -> OSError:
-    """Say of a path what could not be done, why, and what to do; of the same type as ``error``."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        reason = "the disk is full. Free some space, or choose another folder"
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        reason = "you may not write there. Change the permissions of the folder, or choose another"
-    elif error.errno in (errno.EEXIST, errno.ENOTDIR):
-        reason = "a file stands where the folder should be. Choose another folder"
-    elif not path.parent.is_dir():
-        reason = "its folder is gone. Put the folder back, or choose another"
-    else:
-        reason = f"{error.strerror or error}. Check the disk, or choose another folder"
-    kept = " The file saved before is unchanged." if path.is_file() else ""
-    return type(error)(error.errno or errno.EIO, f"{path} cannot be {verb}: {reason}.{kept}")
-
-
-LOCK_FILE = ".napari-jnet.lock"
-
-
-_CHANGING = ".project.lock"
-
-
-_PATIENCE_S = 0.5  # whoever only looks whether a folder is locked holds it for a moment
-
-
 class FolderInUse(ValueError):
     """Another program, or another window of this one, is writing into a folder.
 
     Attributes
     ----------
     owner
-        Who, in words: "process 123 on lab-7".
+        For people: "process 123 on lab-7".
     """
 
     def __init__(self, text: str, owner: str) -> None:
@@ -241,70 +219,58 @@ class FolderLock:
     """The right to write into a folder, for one holder at a time; a context manager.
 
     It is held from `acquire` to `release` or the end of the process.  The file that carries it is
-    removed by `release`; one that a killed process left behind locks nothing.
+    removed by `release`; one that a killed process left behind locks nothing.  A second `FolderLock` of
+    the same folder is refused in the same process and thread too.
 
     Parameters
     ----------
     folder
         Must be there.
     name
-        Of the file in it.
-
-    Notes
-    -----
-    Whoever writes runs or results holds the lock of that folder under the name `LOCK_FILE`.  A second
-    `FolderLock` of the same folder is refused in the same process and thread too.
+        Of the file in it; that of runs and results is `LOCK_FILE`.
     """
 
     def __init__(self, folder: Path, name: str = LOCK_FILE) -> None:
         self.file = Path(os.path.realpath(folder)) / name
         self._folder = folder
-        # Jobs are closed in other threads than they were begun in.  What a killed program of another
-        # user has left can be locked in a folder that both may write.  A lock without the system's help
-        # would outlive its process.
+        # Jobs are closed in other threads than they were begun in.  A file that a killed program of
+        # another user has left can be locked in a folder that both may write.  A lock without the
+        # system's help would outlive its process.
         self._lock = FileLock(self.file, mode=0o666, thread_local=False, fallback_to_soft=False)
 
     def acquire(self, wait_s: float = _PATIENCE_S) -> Self:
-        """Take the lock.
-
-        Parameters
-        ----------
-        wait_s
-            How long to wait for another holder.
+        """Take the lock, waiting so long for another holder.
 
         Raises
         ------
         FolderInUse
             If another still holds it after that time.
-        OSError
-            If the folder cannot be written, or its file system has no locks, in words.
+        OutputError
+            If the folder cannot be written, or its file system has no locks.
         """
         try:
             self._lock.acquire(timeout=wait_s, poll_interval=0.02)
         except Timeout:
-            owner = self._owner() or "another program"
-            raise FolderInUse(
-                f"{self._folder} is in use: {owner} is writing into it. Wait until it has ended, stop it, "
-                "or choose another folder.",
-                owner,
-            ) from None
-        except NotImplementedError as error:
-            raise _without_locks(self.file) from error
-        except OSError as error:
-            if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                raise _without_locks(self.file) from error
-            raise in_words(self.file, error) from error
-        with suppress(OSError):  # only for the words of whoever is refused
-            self._write_owner()
+            raise self._in_use() from None
+        except (NotImplementedError, OSError) as error:
+            no_locks = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+            if isinstance(error, OSError) and error.errno not in no_locks:
+                raise _refusal(self.file, error, "written") from error
+            raise OutputError(
+                f"{self.file.parent} is on a file system without locks, so that two programs could write "
+                "into it at once. Choose a folder on another disk."
+            ) from error
+        with suppress(OSError):  # only for the message to other programs
+            handle = os.open(self.file, os.O_WRONLY | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0))
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump({"host": platform.node(), "pid": os.getpid()}, file)
         return self
 
     def release(self) -> None:
         """Let others write; more calls do nothing."""
         if not self._lock.is_locked:
             return
-        if (
-            os.name == "posix"
-        ):  # elsewhere a file that is open cannot be removed, and it is afterwards
+        if os.name == "posix":  # elsewhere an open file cannot be removed now, but afterwards
             with suppress(OSError):
                 self.file.unlink()
         self._lock.release()
@@ -316,17 +282,16 @@ class FolderLock:
 
     @property
     def holder(self) -> str:
-        """Who holds the lock of this folder, in words; "" if nobody does."""
+        """Who holds the lock of this folder, for people; "" if nobody does."""
         if self._lock.is_locked:
             return self._owner() or "this program"
-        if not self.file.exists():
-            return ""
-        try:
-            FolderLock(self._folder, self.file.name).acquire(0).release()
-        except FolderInUse as error:
-            return error.owner
-        except OSError:
-            return ""
+        if self.file.exists():
+            try:
+                FolderLock(self._folder, self.file.name).acquire(0).release()
+            except FolderInUse as error:
+                return error.owner
+            except OSError:
+                return ""
         return ""
 
     def __enter__(self) -> Self:
@@ -335,14 +300,15 @@ class FolderLock:
     def __exit__(self, *exception: object) -> None:
         self.release()
 
-    def _write_owner(self) -> None:
-        follow_no_link = getattr(os, "O_NOFOLLOW", 0)
-        handle = os.open(self.file, os.O_WRONLY | os.O_TRUNC | follow_no_link)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"host": platform.node(), "pid": os.getpid()}, file)
+    def _in_use(self) -> FolderInUse:
+        owner = self._owner() or "another program"
+        return FolderInUse(
+            f"{self._folder} is in use: {owner} is writing into it. Wait until it has ended, stop it, "
+            "or choose another folder.",
+            owner,
+        )
 
     def _owner(self) -> str:
-        """Say who wrote the file; "" if it cannot be read."""
         try:
             owner = json.loads(self.file.read_text(encoding="utf-8"))
             host, process = str(owner["host"]), int(owner["pid"])
@@ -355,7 +321,7 @@ class FolderLock:
 
 @contextmanager
 def file_lock(project: Path) -> Iterator[None]:
-    """Wait until no other program is in such a block for this project; a killed one is in none.
+    """Wait until no other program is in such a block for this project.
 
     Where the file system has no locks, it does not wait.
 
@@ -364,8 +330,8 @@ def file_lock(project: Path) -> Iterator[None]:
     FolderInUse
         If another program does not leave its block for a minute.
     """
-    lock = FolderLock(project, _CHANGING)
-    with suppress(OSError):  # what is done in the block will say why
+    lock = FolderLock(project, ".project.lock")
+    with suppress(OSError):  # writing in the block will fail for the same reason
         lock.acquire(60)
     try:
         yield
@@ -373,59 +339,8 @@ def file_lock(project: Path) -> Iterator[None]:
         lock.release()
 
 
-def _without_locks(file: Path) -> OSError:
-    return OSError(
-        errno.ENOLCK,
-        f"{file.parent} is on a file system without locks, so that two programs could write into "
-        "it at once. Choose a folder on another disk.",
-    )
-
-
-class OutputError(ValueError):
-    """A result that cannot be written: where, why, and what to do."""
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write into an `OutputError` in words."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(in_words(path, error).strerror) from error
-
-
-@contextmanager
-def output_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its name when the block ends well.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written; a former file of this name is still there.
-    """
-    try:
-        with replacing(path) as partial:
-            yield partial
-    except OSError as error:  # in words already
-        raise OutputError(error.strerror) from error
-
-
-def output_folder(folder: Path) -> bool:
-    """Make a folder and see that files can be made in it; see `make_folder`.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be made or written.
-    """
-    try:
-        return make_folder(folder)
-    except OSError as error:  # in words already
-        raise OutputError(error.strerror) from error
-
-
 class FileError(ValueError):
-    """A file cannot be used, in words that name it."""
+    """A file cannot be used, in a sentence that names it."""
 
 
 class FileTooLarge(FileError):
@@ -439,7 +354,7 @@ def reading(
     remedy: str = "the file is truncated or damaged. Copy or download it again.",
     error_type: type[FileError] = FileError,
 ) -> Iterator[None]:
-    """Say in words why a file cannot be read, whatever its reader raises.
+    """Turn whatever a reader raises into one sentence about the file.
 
     Parameters
     ----------
@@ -448,7 +363,7 @@ def reading(
     what
         What it should be, with its article: "a TIFF image".
     remedy
-        How the sentence goes on where it is none: what that means, and what to do.
+        End of the sentence where it is something else: what that means, and what to do.
     error_type
         What is raised then.
 
@@ -466,34 +381,26 @@ def reading(
     try:
         if not path.is_file():
             if path.exists() or path.is_symlink():
-                raise error_type(f"{path} cannot be read as {what} (it is no file); {remedy}")
+                raise error_type(f"{path} cannot be read as {what} (it is not a file); {remedy}")
             raise FileNotFoundError(f"{path} does not exist; check the path, or restore the file.")
         yield
     except FileError:
         raise
     except (MemoryError, OverflowError) as error:
         raise _too_large(path) from error
-    except OSError as error:
-        if error.errno is not None:
+    except Exception as error:
+        # Readers raise OSError for content too, then without a number of the system.
+        if isinstance(error, OSError) and error.errno is not None:
             raise type(error)(f"{path} cannot be read: {error.strerror}.") from error
         if isinstance(error, FileNotFoundError):
             raise
-        # Readers raise it for content too, then without a number of the system.
-        raise _unreadable(path, what, remedy, error, error_type) from error
-    except Exception as error:
-        raise _unreadable(path, what, remedy, error, error_type) from error
-
-
-def _unreadable(
-    path: Path, what: str, remedy: str, error: Exception, error_type: type[FileError]
-) -> FileError:
-    why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-    why = " ".join(why.split())[:300] or type(error).__name__
-    return error_type(f"{path} cannot be read as {what} ({why}); {remedy}")
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        why = " ".join(why.split())[:300] or type(error).__name__
+        raise error_type(f"{path} cannot be read as {what} ({why}); {remedy}") from error
 
 
 def check_room(path: Path, size: int) -> None:
-    """Refuse a file whose content needs more bytes than are free; raises `FileTooLarge`."""
+    """Raise `FileTooLarge` for a file whose content needs more bytes than are free."""
     if size > available_bytes():
         raise _too_large(path, size)
 

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from skimage.measure import label as connected
 
-_Value = TypeVar("_Value")
-
-
 UNKNOWN = -1
-
-
-"""The label of a pixel that nobody annotated; it counts in no loss and no metric."""
-
+"""The label of a pixel that is not annotated; it counts in no loss and no metric."""
 
 _LARGEST = 2**24  # tables by number grow with the largest one
+_SPECK = 0.02  # part of the largest piece of a cell; what is smaller is a slip of the brush
+_INT32 = np.iinfo(np.int32).max
 
 
 class LabelKind(StrEnum):
@@ -38,7 +34,7 @@ class LabelKind(StrEnum):
 def known_labels(
     labels: NDArray[Any], kind: LabelKind, *, partial: bool = False
 ) -> NDArray[np.int32]:
-    """Turn stored labels into labels with `UNKNOWN` where nobody knows.
+    """Turn stored labels into labels with `UNKNOWN` where nothing is annotated.
 
     Parameters
     ----------
@@ -53,7 +49,7 @@ def known_labels(
     -------
     ndarray of int32
         Same shape; 0 = background, objects or classes from 1, `UNKNOWN` elsewhere.  Objects are
-        numbered anew where a number is above 2^24.
+        renumbered where a number is above 2^24.
 
     Raises
     ------
@@ -89,13 +85,7 @@ def known_labels(
     return known
 
 
-_INT32 = np.iinfo(np.int32).max
-
-
-_SPECK = 0.02
-
-
-"""Part of the largest piece of a cell; what is smaller is a slip of the brush and no piece."""
+# connected pieces
 
 
 def numbered_pieces(labels: NDArray[Any]) -> NDArray[np.int32]:
@@ -104,7 +94,7 @@ def numbered_pieces(labels: NDArray[Any]) -> NDArray[np.int32]:
     Parameters
     ----------
     labels
-        (H, W) or (Z, H, W), integers: each cell its own number from 1; what is not above 0 is no
+        (H, W) or (Z, H, W), integers: each cell its own number from 1; what is not above 0 is not a
         cell.
 
     Returns
@@ -179,8 +169,7 @@ def _pieces(labels: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]
     return pieces, owners
 
 
-# Above this label a table over all labels costs more memory than sorting the pixels.
-_LARGEST_TABLE = 1 << 24
+# the overlap of two label images
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,12 +195,12 @@ class Contingency:
     @property
     def row_sizes(self) -> NDArray[np.int64]:
         """Pixels of each reference label, int64."""
-        return _sums(self.row, self.pixels, len(self.rows))
+        return np.bincount(self.row, self.pixels, len(self.rows)).astype(np.int64)
 
     @property
     def column_sizes(self) -> NDArray[np.int64]:
         """Pixels of each result label, int64."""
-        return _sums(self.column, self.pixels, len(self.columns))
+        return np.bincount(self.column, self.pixels, len(self.columns)).astype(np.int64)
 
 
 def contingency(reference: NDArray[np.integer], result: NDArray[np.integer]) -> Contingency:
@@ -227,22 +216,33 @@ def contingency(reference: NDArray[np.integer], result: NDArray[np.integer]) -> 
     ValueError
         If the shapes differ, the result holds negative labels, or `checked_labels` refuses them.
     """
+    from skimage.metrics import contingency_table
+
     reference, result = checked_labels(reference, "reference"), checked_labels(result, "result")
     same_shape(reference, result)
-    if result.size and result.min() < 0:
+    if result.min(initial=0) < 0:
         raise ValueError(
             f"The result holds label {result.min()}; objects are numbered from 1, background is 0."
         )
     known = reference >= 0
-    rows, row = _compact(reference[known])
-    columns, column = _compact(result[known])
-    table = sparse.coo_matrix(
-        (np.ones(row.size, dtype=np.int64), (row, column)), shape=(len(rows), len(columns))
-    )
-    table.sum_duplicates()
-    return Contingency(
-        rows, columns, table.row.astype(np.intp), table.col.astype(np.intp), table.data
-    )
+    rows, row = _ranks(reference[known])
+    columns, column = _ranks(result[known])
+    if not row.size:
+        return Contingency(rows, columns, row, column, np.zeros(0, np.int64))
+    table = sparse.coo_matrix(contingency_table(row, column))  # type: ignore[no-untyped-call]
+    row, column = table.row.astype(np.intp), table.col.astype(np.intp)
+    return Contingency(rows, columns, row, column, table.data.astype(np.int64))
+
+
+def _ranks(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """Return the labels that occur and, for each pixel, the position of its label among them."""
+    largest = int(labels.max(initial=0))
+    if largest > _LARGEST:
+        return np.unique(labels.astype(np.int64), return_inverse=True)
+    found = np.flatnonzero(np.bincount(labels, minlength=largest + 1))  # faster than sorting
+    position = np.zeros(largest + 1, dtype=np.intp)
+    position[found] = np.arange(len(found))
+    return found.astype(np.int64), position[labels]
 
 
 def checked_labels(labels: NDArray[Any], name: str) -> NDArray[Any]:
@@ -269,7 +269,7 @@ def checked_labels(labels: NDArray[Any], name: str) -> NDArray[Any]:
     if labels.dtype == np.uint64 and labels.max(initial=0) > np.iinfo(np.int64).max:
         raise ValueError(
             f"The {name} holds label {int(labels.max())}; the largest number that can be compared is "
-            f"{np.iinfo(np.int64).max}. Number the objects anew."
+            f"{np.iinfo(np.int64).max}. Renumber the objects."
         )
     return labels
 
@@ -281,24 +281,3 @@ def same_shape(reference: NDArray[Any], result: NDArray[Any]) -> None:
             f"The reference has {reference.shape} pixels, the result {result.shape}; "
             "both must be of the same frame and at its full size."
         )
-
-
-def _compact(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """Return the labels that occur and, for each pixel, the position of its label among them."""
-    if labels.size == 0:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.intp)
-    flat = labels.ravel()
-    largest = int(flat.max())
-    if largest >= _LARGEST_TABLE:
-        found, inverse = np.unique(flat.astype(np.int64), return_inverse=True)
-        return found, inverse
-    found = np.flatnonzero(np.bincount(flat, minlength=largest + 1))
-    position = np.zeros(largest + 1, dtype=np.intp)
-    position[found] = np.arange(len(found))
-    return found.astype(np.int64), position[flat]
-
-
-def _sums(index: NDArray[np.intp], pixels: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    sums = np.zeros(size, dtype=np.int64)
-    np.add.at(sums, index, pixels)
-    return sums

@@ -16,7 +16,7 @@ import torch
 
 from napari_jnet.config import Config, NetworkConfig
 from napari_jnet.device import choose_device
-from napari_jnet.files import FileError, replacing
+from napari_jnet.files import FileError, atomic_write
 from napari_jnet.networks import build_network, count_weights
 from napari_jnet.networks.base import SegmentationNetwork
 from napari_jnet.safe_load import read_plain
@@ -103,7 +103,7 @@ def save_whole(path: Path, content: dict[str, Any], *, legacy: bool = False) -> 
     """
     archive = io.BytesIO()  # torch would report a full disk as an error of its own
     torch.save(content, archive, _use_new_zipfile_serialization=not legacy)
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         file.write(archive.getbuffer())
 
 

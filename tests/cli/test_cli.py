@@ -274,7 +274,7 @@ def test_axes_and_images_of_a_file_are_said(tmp_path, capsys):
             "golden is neither a path nor labels",
         ),
         (["train", "{data}", "-o", "{tmp}/x", "--sequence", "07"], "no sequence '07'"),
-        (["train", "{data}", "-o", "{tmp}/x", "--frames", "900"], "nothing for frame 900"),
+        (["train", "{data}", "-o", "{tmp}/x", "--frames", "900"], "Frame 900 is not annotated"),
         (["train", "{data}", "-o", "{tmp}/x", "--frames", "2;3"], "such as 2,5,21"),
         (["train", "{data}", "-o", "{tmp}/x", "--epochs", "0"], "smallest is 1"),
         (["train", "{data}", "-o", "{tmp}/x", "--resume"], "no last.pt"),

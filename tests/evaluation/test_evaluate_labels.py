@@ -109,7 +109,7 @@ def test_numbers_beyond_64_bits_are_no_other_numbers():
     for factor in (2**33, 2**59):
         *_, scores = evaluate_labels([(0, cells(), cells().astype(np.uint64) * np.uint64(factor))])
         assert scores.seg == scores.det == scores.ap == 1
-    with pytest.raises(ValueError, match=f"holds label {9 * 2**60}.*Number the objects anew"):
+    with pytest.raises(ValueError, match=f"holds label {9 * 2**60}.*Renumber the objects"):
         list(evaluate_labels([(0, cells(), cells().astype(np.uint64) * np.uint64(2**60))]))
 
 

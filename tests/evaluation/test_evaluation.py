@@ -189,7 +189,7 @@ def test_damaged_and_unfit_files(dataset, tmp_path):
     out = write(tmp_path / "out", stack, cells)
     mask = out / "01_RES" / "mask001.tif"
     mask.write_bytes(mask.read_bytes()[:40])
-    with pytest.raises(ValueError, match=r"mask001\.tif is no whole TIFF"):
+    with pytest.raises(ValueError, match=r"mask001\.tif cannot be read as a TIFF image"):
         list(evaluate(out, stack))
     with pytest.raises(ValueError, match="holds float32; objects are integers"):
         list(evaluate(out / "probability.tif", stack))
@@ -200,7 +200,7 @@ def volume(labels: np.ndarray, kind: LabelKind) -> Stack:
     annotation = Annotation("labels", kind, tuple(range(len(labels))), lambda n: known[n])
     return Stack(
         name="membranes",
-        format="isbi",
+        format="volume",
         path=None,
         axes="ZYX",
         frame_numbers=tuple(range(len(labels))),

@@ -81,7 +81,7 @@ def test_the_files_of_a_dataset_may_be_sections(tmp_path):
     assert (stack.axes, len(stack)) == ("ZYX", 3)
     with pytest.raises(ValueError, match=r"'CYX' do not fit .*3 frames of 16 × 20.*TYX or ZYX"):
         open_stack(tmp_path, axes="CYX")
-    with pytest.raises(ValueError, match="no single file"):
+    with pytest.raises(ValueError, match="not a single file"):
         open_stack(tmp_path, series=2)
 
 

@@ -129,7 +129,7 @@ def test_two_files_for_one_frame_are_refused(dataset):
 
 def test_frame_without_truth_is_named_with_those_that_have_it(dataset):
     stack = open_stack(dataset)
-    with pytest.raises(ValueError, match=r"nothing for frame 001; annotated frames are 000, 002"):
+    with pytest.raises(ValueError, match=r"Frame 1 is not annotated .*; annotated frames are 0, 2"):
         annotated_frames(stack, "gold", [1])
 
 

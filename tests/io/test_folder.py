@@ -392,7 +392,7 @@ class TestLegend:
     def test_a_file_that_is_none(self, tmp_path, text):
         save_parts(tmp_path, train=(RED, GREEN))
         (tmp_path / "classes.json").write_text(text)
-        with pytest.raises(ValueError, match=r"classes.json is no list of classes.*write names"):
+        with pytest.raises(ValueError, match=r"classes.json is not a list of classes.*write names"):
             _ = open_stack(tmp_path).annotation().legend
 
     def test_grey_masks_have_none(self, tmp_path):

@@ -20,9 +20,8 @@ from napari_jnet.evaluation.evaluate import evaluate
 from napari_jnet.events import FramePrediction, Notice, Scores
 from napari_jnet.files import FolderLock, OutputError
 from napari_jnet.io import results as results_module
-from napari_jnet.io.results import ResultWriter
+from napari_jnet.io.results import ResultWriter, open_result
 from napari_jnet.io.stack import Stack
-from napari_jnet.io.stored_results import open_result
 from napari_jnet.project.open import open_stack
 from napari_jnet.synthetic import write_cells_sequence
 
@@ -137,7 +136,7 @@ def test_masks_and_files_of_others_are_not_overwritten(dataset: Path) -> None:
     masks.mkdir()
     tifffile.imwrite(masks / "mask000.tif", np.ones(SHAPE, np.uint16))
     before = content(dataset)
-    with pytest.raises(OutputError, match=r"mask000\.tif is there already and is no result"):
+    with pytest.raises(OutputError, match=r"mask000\.tif is there already and is not a result"):
         ResultWriter(dataset, open_stack(dataset, sequence="01"))
     shutil.rmtree(masks)
     masks.symlink_to(dataset / "01")
@@ -471,7 +470,10 @@ def test_the_command_line_says_all_this_in_one_line(
     before = content(tmp_path)
     with FolderLock(tmp_path / "used"):
         for words, said in (
-            (("predict", run, data / "instances.tif", "-o", data), "is no result of napari-jnet"),
+            (
+                ("predict", run, data / "instances.tif", "-o", data),
+                "is not a result of napari-jnet",
+            ),
             (("predict", run, dataset, "-o", tmp_path / "used"), "in use: this program"),
             (("train", dataset, "-o", config.parent, "--config", config), "would be overwritten"),
         ):

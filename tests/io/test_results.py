@@ -315,9 +315,9 @@ def test_the_system_refuses_more_bytes(tmp_path):
 
 def test_pages_that_are_no_tiff(tmp_path):
     (tmp_path / "instances.tif").write_bytes(b"II*\x00nothing")
-    with pytest.raises(ValueError, match=r"instances\.tif is no whole TIFF"):
+    with pytest.raises(ValueError, match=r"instances\.tif cannot be read as a TIFF image"):
         FramePages(tmp_path / "instances.tif")
-    with pytest.raises(FileNotFoundError, match="is not there"):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
         FramePages(tmp_path / "distance.tif")
 
 

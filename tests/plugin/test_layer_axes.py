@@ -155,7 +155,9 @@ def test_what_is_said_in_the_window_is_kept_by_the_project(tmp_path):
     ((data, options, _),) = path_layers(path, axes="TCYX")
     layer = Image(data, **options)
     assert image_stack(layer).choices == {"axes": "TCYX"}
-    chosen = Image(array, name="a", metadata={"napari-jnet": {"path": str(path), "format": "isbi"}})
+    chosen = Image(
+        array, name="a", metadata={"napari-jnet": {"path": str(path), "format": "volume"}}
+    )
     choose_axes(chosen, "TCYX")
     project = Project.create(tmp_path / "project", stack_of(chosen), "instances")
     assert (project.stack.path, project.stack.stored) == (path, False)

@@ -265,7 +265,7 @@ def test_nothing_to_train_on_is_said(project):
     project.set_role(2, "unused")
     with pytest.raises(ValueError, match=r"\(1 annotated frames are unused\)"):
         project.frames()
-    with pytest.raises(ValueError, match="nothing for frame 007"):
+    with pytest.raises(ValueError, match="Frame 7 is not annotated"):
         project.frames([7])
 
 
@@ -865,7 +865,7 @@ def test_a_killed_process_leaves_every_file_old_or_new(project):
 
 def test_unfinished_files_of_a_living_process_are_left_alone(project):
     folder = project.path / "annotations"
-    with storing_module.replacing(folder / "t007.tif") as mine:
+    with storing_module.atomic_write(folder / "t007.tif") as mine:
         mine.touch()
         Project.open(project.path)
         assert mine.exists()

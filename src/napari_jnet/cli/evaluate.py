@@ -154,11 +154,11 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _write(path: Path, scores: Scores) -> None:
-    from napari_jnet.files import output_file, output_folder
+    from napari_jnet.files import atomic_write, make_folder
 
-    output_folder(path.parent)
+    make_folder(path.parent)
     words = {**dataclasses.asdict(scores), "napari_jnet": __version__}
-    with output_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(words, indent=2) + "\n", encoding="utf-8")
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from napari_jnet.evaluation import objects, pixels, rand
 from napari_jnet.events import FrameScore, Notice, Scores
 from napari_jnet.io.ctc import markers
+from napari_jnet.io.results import StoredResult, open_result
 from napari_jnet.io.stack import Annotation, Stack
-from napari_jnet.io.stored_results import StoredResult, open_result
 from napari_jnet.labels import (
     UNKNOWN,
     LabelKind,

@@ -1,10 +1,11 @@
-"""Arrays that are already in memory (or lazy, such as dask arrays) as stacks."""
+"""Axes of stored images and arrays, and arrays in memory (or lazy, such as dask arrays) as stacks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_jnet.io.meaning import StoredLabels
 from napari_jnet.io.stack import Stack
 from napari_jnet.labels import LabelKind
 
+# Number of dimensions -> the axes that such an image may have.
 AXES = {
     2: ("YX",),
     3: ("TYX", "ZYX", "CYX", "YXC"),
@@ -22,14 +24,8 @@ AXES = {
 }
 
 
-"""Number of dimensions -> the axes that such an image may have."""
-
-
-_UNKNOWN = "IQ"  # of tifffile: pages, and a dimension of which nothing is known
-
-
 class StackUnsure(FileError):
-    """A file does not tell which image is meant, or what its dimensions are; somebody has to say.
+    """A file does not say which image is meant, or what its dimensions are; the user has to.
 
     Attributes
     ----------
@@ -85,7 +81,7 @@ class Arrangement:
 
 
 def check_axes(axes: str, shape: tuple[int, ...], name: str) -> str:
-    """Return axes that somebody has said, in capital letters, "S" as "C".
+    """Return given axes in capital letters, "S" as "C".
 
     Raises
     ------
@@ -110,7 +106,7 @@ def check_axes(axes: str, shape: tuple[int, ...], name: str) -> str:
 
 
 def arrange(axes: str, shape: tuple[int, ...], name: str) -> Arrangement:
-    """Say how an image becomes frames.
+    """Return how an image becomes frames.
 
     Time runs through the frames; without it, the sections of a volume do.  Channels belong to a
     frame, and are never frames.
@@ -130,10 +126,10 @@ def arrange(axes: str, shape: tuple[int, ...], name: str) -> Arrangement:
     StackUnsure
         If the axes are not known well enough.
     ValueError
-        If the image is no stack.
+        If the image is not a stack.
     """
     letters = axes.upper().replace("S", "C")
-    if letters[:1] in [*_UNKNOWN] and "T" not in letters:
+    if letters[:1] in ("I", "Q") and "T" not in letters:
         letters = f"T{letters[1:]}"
     unsure = len({*letters}) < len(letters) or bool(set(letters) - set("TZCYX"))
     if unsure or not {*"YX"} <= {*letters} or {*"TZC"} <= {*letters}:
@@ -149,24 +145,60 @@ def arrange(axes: str, shape: tuple[int, ...], name: str) -> Arrangement:
     if 0 in shape:
         raise ValueError(f"{name} has size {size_text(shape)}; a stack needs at least one pixel.")
     first = next((letter for letter in "TZ" if letter in letters), "")
-    along = letters.index(first) if first else None
     rest = letters.replace(first, "") if first else letters
     frame = "".join(letter for letter in "ZYXC" if letter in rest)
-    sizes = dict(zip(letters, shape, strict=True))
+    sizes = {letter: int(size) for letter, size in zip(letters, shape, strict=True)}
+    spatial = letters.replace("C", "")
     return Arrangement(
         axes=f"{first or 'T'}{frame}",
-        along=along,
+        along=letters.index(first) if first else None,
         order=tuple(rest.index(letter) for letter in frame),
-        shape=tuple(int(sizes[letter]) for letter in frame),
-        count=int(sizes[first]) if first else 1,
-        spatial=letters.replace("C", ""),
-        spatial_shape=tuple(int(sizes[letter]) for letter in letters if letter != "C"),
+        shape=tuple(sizes[letter] for letter in frame),
+        count=sizes.get(first, 1),
+        spatial=spatial,
+        spatial_shape=tuple(sizes[letter] for letter in spatial),
     )
 
 
 def size_text(shape: tuple[int, ...]) -> str:
     """Write a size: "5 × 96 × 96"."""
     return " × ".join(str(n) for n in shape)
+
+
+def with_axes(
+    path: Path, stack: Stack, axes: str | None, series: int | None, *, fixed: bool = False
+) -> Stack:
+    """Return a stack of several files with given axes: these may be frames or sections.
+
+    Parameters
+    ----------
+    path
+        Of the stack, for errors.
+    stack, axes, series
+        See `napari_jnet.open_stack`.
+    fixed
+        Whether only the axes and the image that the stack has already may be given.
+
+    Raises
+    ------
+    ValueError
+        If the axes do not fit, or an image of a file is asked for.
+    """
+    if series is not None and series != (stack.series or (1 if fixed else None)):
+        raise ValueError(
+            f"{path} is not a single file, but image {series} of a file was asked for; leave it out, or "
+            "give the file."
+        )
+    if axes is None or axes.strip().upper() in (stack.given_axes, stack.axes):
+        return stack
+    letters = axes.strip().upper()
+    choices = (stack.axes, *(f"{a}{stack.axes[1:]}" for a in "TZ" if a not in stack.axes))
+    if letters not in choices or fixed:
+        raise ValueError(
+            f"The axes {axes!r} do not fit {path}: {len(stack)} frames of "
+            f"{size_text(stack.shape)}. Its axes are {stack.given_axes or ' or '.join(choices)}."
+        )
+    return replace(stack, axes=letters, given_axes=letters)
 
 
 def guess_axes(shape: tuple[int, ...]) -> str:
@@ -177,8 +209,8 @@ def guess_axes(shape: tuple[int, ...]) -> str:
     ValueError
         If the array has fewer than two or more than four dimensions.
     """
-    colour = len(shape) >= 3 and shape[-1] in (3, 4) and shape[-2] > 4
-    guessed = {2: "YX", 3: "YXC" if colour else "TYX", 4: "TYXC" if colour else "TZYX"}
+    color = len(shape) >= 3 and shape[-1] in (3, 4) and shape[-2] > 4
+    guessed = {2: "YX", 3: "YXC" if color else "TYX", 4: "TYXC" if color else "TZYX"}
     if len(shape) not in guessed:
         raise ValueError(
             f"The array has shape {shape}; a stack has two to four dimensions. "

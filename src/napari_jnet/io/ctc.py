@@ -7,139 +7,36 @@ from the names.
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_jnet.io.meaning import UNLABELLED, check_unlabelled
-from napari_jnet.io.stack import Annotation, LabelsUnsure, Stack
-from napari_jnet.io.tiff import TiffHeader, read_header, read_tiff
+from napari_jnet.io.axes import with_axes
+from napari_jnet.io.meaning import check_unlabelled, unsure_of_minus_one
+from napari_jnet.io.stack import Annotation, Stack
+from napari_jnet.io.tiff import read_header, read_tiff
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
+
+DESCRIPTION = "a Cell Tracking Challenge dataset (01/t000.tif, 01_GT/SEG/man_seg000.tif)"
 
 _Labels = Callable[[int], NDArray[np.int32]]
 
-
-def covered_fraction(reference: NDArray[np.int32], gold: NDArray[np.int32]) -> float | None:
-    """Return which part of the reference objects lies under gold objects.
-
-    Parameters
-    ----------
-    reference
-        Markers or silver truth of the frame; 0 = background.
-    gold
-        Gold truth, same shape; pixels below 0 are not annotated and left out.
-
-    Returns
-    -------
-    float or None
-        0 to 1; an object counts if gold covers more than half of it.  None without any object.
-    """
-    known = gold >= 0
-    total = np.bincount(reference[known & (reference > 0)])
-    under = np.bincount(reference[(gold > 0) & (reference > 0)], minlength=total.size)
-    objects = total > 0
-    if not objects.any():
-        return None
-    return float(np.mean(2 * under[objects] > total[objects]))
-
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """What tells the cells of some frames; complete gold truth covers `least` of them or more."""
-
-    frame_numbers: frozenset[int]
-    read: _Labels
-    least: float
-
-
-@dataclass(frozen=True, eq=False)
-class PartialRule:
-    """Decides whether a gold frame is partial.
-
-    Attributes
-    ----------
-    gold
-        Frame number -> gold truth as stored.
-    whole
-        Frames whose truth covers the whole frame or volume (not single planes).
-    references
-        The most trusted first: the TRA markers, set by hand, then the silver truth, computed.
-
-    Notes
-    -----
-    A frame is partial if less than ``least`` of the reference's objects lie under a gold object; where
-    the reference has none, it is complete.  Where no reference has the frame, it is partial if it is
-    empty, or has fewer than half of the median count of objects of the gold frames with any: its other pixels
-    are then unknown, which is safe, and not background, which may be wrong.  The challenge itself does
-    not mark such frames.
-    """
-
-    gold: _Labels
-    whole: frozenset[int]
-    references: tuple[Reference, ...]
-    frame_numbers: tuple[int, ...]
-    _decided: dict[int, bool] = field(default_factory=dict)
-
-    def __call__(self, number: int, labels: NDArray[np.int32] | None = None) -> bool:
-        """Say whether the frame is partial; `labels` spares reading the gold truth once more."""
-        if number not in self._decided:
-            self._decided[number] = self._decide(number, labels)
-        return self._decided[number]
-
-    def _decide(self, number: int, labels: NDArray[np.int32] | None) -> bool:
-        if labels is None:
-            labels = self.gold(number)
-        referred = [r for r in self.references if number in r.frame_numbers]
-        for reference in referred:
-            part = covered_fraction(reference.read(number), labels)
-            if part is not None:
-                return part < reference.least
-        if referred or number not in self.whole:
-            return False
-        if not (labels > 0).any():
-            return True
-        if len(self.whole) < 3:
-            return False
-        return 2 * self._counts[number] < float(np.median(list(self._counts.values())))
-
-    @cached_property
-    def _counts(self) -> dict[int, int]:
-        counts = {n: _count(self.gold(n)) for n in self.whole}
-        return {n: count for n, count in counts.items() if count}
-
-
-def _count(labels: NDArray[np.int32]) -> int:
-    return int(np.unique(labels[labels > 0]).size)
-
-
 _FRAME = re.compile(r"t(\d+)\.tiff?", re.IGNORECASE)
-
-
 _TRUTH = re.compile(r"(?:man_seg|mask|seg)(\d+)\.tiff?", re.IGNORECASE)
-
-
 _SLICE = re.compile(r"man_seg_(\d+)_(\d+)\.tiff?", re.IGNORECASE)
-
-
 _MARKER = re.compile(r"man_track(\d+)\.tiff?", re.IGNORECASE)
-
-
 _SEQUENCE = re.compile(r"\d{2,3}")
-
-
 _TRUTH_FOLDER = re.compile(r"(\d{2,3})_(?:GT|ST|ERR_SEG)")
 
 
 def locate(path: Path) -> tuple[Path, str | None] | None:
-    """Find dataset root and sequence of a folder; None if it is no part of a CTC dataset.
+    """Find dataset root and sequence of a folder; None if it is not a part of a CTC dataset.
 
     Accepts ``DATASET``, ``DATASET/01``, ``DATASET/01_GT``, ``DATASET/01_GT/SEG`` (``ST`` likewise).
     """
@@ -156,99 +53,21 @@ def locate(path: Path) -> tuple[Path, str | None] | None:
 
 
 def matches(path: Path) -> bool:
-    """Say whether the folder is a CTC dataset, one of its sequences, or one of its SEG folders."""
+    """Whether the folder is a CTC dataset, one of its sequences, or one of its SEG folders."""
     return locate(path) is not None
 
 
 def sequences(root: Path) -> tuple[str, ...]:
     """List the sequences of a dataset root, such as ("01", "02")."""
+    return tuple(name for name in _names(root, _SEQUENCE) if _has_frames(root / name))
+
+
+def _names(folder: Path, pattern: re.Pattern[str]) -> list[str]:
+    """Return the matching names in a folder, sorted; none where it cannot be listed."""
     try:
-        with os.scandir(root) as entries:
-            names = [e.name for e in entries if _SEQUENCE.fullmatch(e.name)]
+        return sorted(name for name in os.listdir(folder) if pattern.fullmatch(name))
     except OSError:
-        return ()
-    return tuple(sorted(name for name in names if _has_frames(root / name)))
-
-
-def open_sequence(path: Path, sequence: str | None = None) -> Stack:
-    """Open one sequence of a dataset; reads one TIFF header and no pixels.
-
-    Parameters
-    ----------
-    path
-        Dataset root, sequence folder or SEG folder.
-    sequence
-        "01", "02", ...; None takes the one that `path` names, else the first with gold truth, else
-        the first.
-
-    Returns
-    -------
-    Stack
-        Axes "TYX", or "TZYX" for volumes; annotations "gold", "silver", "noisy" where they exist.
-        Which gold frames are partial is decided when it is first asked for, see `PartialRule`.
-
-    Raises
-    ------
-    ValueError
-        If this is no CTC dataset, or the sequence does not exist.  Truth is looked at when it is asked
-        for: files without a frame, or two of the same frame, are refused then.
-    """
-    found = locate(Path(path))
-    if found is None:
-        raise ValueError(
-            f"{path} is no Cell Tracking Challenge dataset; it needs a folder such as 01 "
-            "with frames t000.tif, t001.tif, ..."
-        )
-    root, named = found
-    name = _choose(root, sequence or named)
-    frames = _numbered(root / name, _FRAME)
-    first = frames[min(frames)]
-    header = read_header(first)
-    axes = {2: "TYX", 3: "TZYX"}.get(len(header.shape))
-    if axes is None or header.axes.endswith("S"):
-        raise ValueError(
-            f"{first} has shape {header.shape} ({header.axes}); frames of a sequence are grey, "
-            "(Y, X) or (Z, Y, X). Open colour images as a folder of images."
-        )
-    steps = [header.step(axis) for axis in axes[1:]]
-    return Stack(
-        name=f"{root.name} {name}",
-        format="ctc",
-        path=root,
-        axes=axes,
-        frame_numbers=tuple(frames),
-        shape=header.shape,
-        dtype=header.dtype,
-        read=_frame_reader(frames, header, first),
-        annotations=_annotations(root, name, frames, header.shape),
-        scale=(1.0, *(size for size, _ in steps)),
-        units=("pixel", *(unit for _, unit in steps)),
-        digits=_digits(first),
-        sequence=name,
-    )
-
-
-def markers(stack: Stack) -> Annotation | None:
-    """Return the TRA markers of a CTC stack, for DET and TRA; None if there are none.
-
-    They are kept apart from ``stack.annotations``: a marker is not the outline of a cell.
-    """
-    if stack.format != "ctc" or stack.path is None:
-        return None
-    folder = stack.path / f"{stack.sequence}_GT" / "TRA"
-    files = _numbered(folder, _MARKER)
-    return _truth("markers", folder, lambda: files, stack.shape) if files else None
-
-
-def _choose(root: Path, sequence: str | None) -> str:
-    known = sequences(root)
-    if sequence is None:
-        return next((s for s in known if (root / f"{s}_GT" / "SEG").is_dir()), known[0])
-    if sequence not in known:
-        raise ValueError(
-            f"{root} has no sequence {sequence!r}; its sequences are {', '.join(known)}."
-        )
-    return sequence
+        return []
 
 
 def _has_frames(folder: Path) -> bool:
@@ -259,21 +78,12 @@ def _has_frames(folder: Path) -> bool:
         return False
 
 
-def _digits(path: Path) -> int:
-    match = _FRAME.fullmatch(path.name)
-    return len(match[1]) if match else 3
-
-
 def _numbered(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
-    """Files of a folder by the number in their name, ascending; empty if there is no folder."""
+    """Return the files of a folder by the number in their name, ascending."""
     files: dict[int, Path] = {}
-    if not folder.is_dir():
-        return files
-    for name in sorted(os.listdir(folder)):
+    for name in _names(folder, pattern):
         match = pattern.fullmatch(name)
-        if not match:
-            continue
-        number = int(match[1])
+        number = int(match[1]) if match else 0
         if number in files:
             raise ValueError(
                 f"{folder} has {files[number].name} and {name} for the same frame {number}; "
@@ -283,38 +93,111 @@ def _numbered(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
     return dict(sorted(files.items()))
 
 
-def _frame_reader(
-    frames: Mapping[int, Path], header: TiffHeader, first: Path
-) -> Callable[[int], NDArray[Any]]:
+def _digits(path: Path) -> int:
+    match = _FRAME.fullmatch(path.name)
+    return len(match[1]) if match else 3
+
+
+def open_stack(
+    path: Path,
+    sequence: str | None = None,
+    *,
+    axes: str | None = None,
+    series: int | None = None,
+) -> Stack:
+    """Open one sequence of a dataset; reads one TIFF header and no pixels.
+
+    Parameters
+    ----------
+    path
+        Dataset root, sequence folder or SEG folder.
+    sequence
+        "01", "02", ...; None takes the one that `path` names, else the first with gold truth, else
+        the first.
+    axes, series
+        See `with_axes`.
+
+    Returns
+    -------
+    Stack
+        Axes "TYX", or "TZYX" for volumes; annotations "gold", "silver", "noisy" where they exist.
+        Which gold frames are partial is decided when it is first asked for, see `partial_rule`.
+
+    Raises
+    ------
+    ValueError
+        If this is not a CTC dataset, or the sequence does not exist.  Truth is read when it is asked
+        for: files without a frame, or two of the same frame, are refused then.
+    """
+    found = locate(Path(path))
+    if found is None:
+        raise ValueError(
+            f"{path} is not a Cell Tracking Challenge dataset; it needs a folder such as 01 "
+            "with frames t000.tif, t001.tif, ..."
+        )
+    root, named = found
+    name, known = sequence or named, sequences(root)
+    if name is None:
+        name = next((s for s in known if (root / f"{s}_GT" / "SEG").is_dir()), known[0])
+    if name not in known:
+        raise ValueError(f"{root} has no sequence {name!r}; its sequences are {', '.join(known)}.")
+    frames = _numbered(root / name, _FRAME)
+    first = frames[min(frames)]
+    header = read_header(first)
+    shape = header.shape
+    stored = {2: "TYX", 3: "TZYX"}.get(len(shape))
+    if stored is None or header.axes.endswith("S"):
+        raise ValueError(
+            f"{first} has shape {shape} ({header.axes}); frames of a sequence are grey, "
+            "(Y, X) or (Z, Y, X). Open colour images as a folder of images."
+        )
+
     def read(number: int) -> NDArray[Any]:
         frame = read_tiff(frames[number])
-        if frame.shape != header.shape:
+        if frame.shape != shape:
             raise ValueError(
-                f"{frames[number]} has shape {frame.shape}, {first.name} has {header.shape}; "
+                f"{frames[number]} has shape {frame.shape}, {first.name} has {shape}; "
                 "all frames of a sequence have one shape. Put the others into another sequence."
             )
         return frame
 
-    return read
-
-
-def _annotations(
-    root: Path, name: str, frames: Mapping[int, Path], shape: tuple[int, ...]
-) -> dict[str, Annotation]:
-    made: dict[str, Annotation] = {}
-    folder = root / f"{name}_GT" / "SEG"
-    if _holds(folder, _TRUTH) or _holds(folder, _SLICE):
-        made["gold"] = _gold(root, name, frames, shape)
+    annotations = {}
+    gold = root / f"{name}_GT" / "SEG"
+    if _names(gold, _TRUTH) or _names(gold, _SLICE):
+        annotations["gold"] = _gold(gold, frames, shape)
     folders = {"silver": root / f"{name}_ST" / "SEG", "noisy": root / f"{name}_ERR_SEG"}
-    for kind, folder in folders.items():
-        if _holds(folder, _TRUTH):
-            files = functools.partial(_checked, folder, frames)
-            made[kind] = _truth(kind, folder, files, shape)
-    return made
+    for truth, folder in folders.items():
+        if _names(folder, _TRUTH):
+            annotations[truth] = _truth(truth, folder, partial(_checked, folder, frames), shape)
+    steps = [header.step(axis) for axis in stored[1:]]
+    stack = Stack(
+        name=f"{root.name} {name}",
+        format="ctc",
+        path=root,
+        axes=stored,
+        frame_numbers=tuple(frames),
+        shape=shape,
+        dtype=header.dtype,
+        read=read,
+        annotations=annotations,
+        scale=(1.0, *(size for size, _ in steps)),
+        units=("pixel", *(unit for _, unit in steps)),
+        digits=_digits(first),
+        sequence=name,
+    )
+    return with_axes(path, stack, axes, series)
 
 
-def _holds(folder: Path, pattern: re.Pattern[str]) -> bool:
-    return os.path.isdir(folder) and any(pattern.fullmatch(name) for name in os.listdir(folder))
+def markers(stack: Stack) -> Annotation | None:
+    """Return the TRA markers of a CTC stack, for DET and TRA; None if there are none.
+
+    They are not in ``stack.annotations``: a marker is not the outline of a cell.
+    """
+    if stack.format != "ctc" or stack.path is None:
+        return None
+    folder = stack.path / f"{stack.sequence}_GT" / "TRA"
+    files = _numbered(folder, _MARKER)
+    return _truth("markers", folder, lambda: files, stack.shape) if files else None
 
 
 def _checked(folder: Path, frames: Mapping[int, Path]) -> dict[int, Path]:
@@ -328,11 +211,10 @@ def _check_extra(folder: Path, files: Mapping[int, Path], frames: Mapping[int, P
     if not extra:
         return
     first = next(iter(frames.values()))
-    lost = f"t{extra[0]:0{_digits(first)}d}.tif"
     more = f" (and {len(extra) - 1} more)" if len(extra) > 1 else ""
-    inside = folder.relative_to(first.parent.parent)
     raise ValueError(
-        f"{inside} has {files[extra[0]].name}{more} but {first.parent.name} has no {lost}; "
+        f"{folder.relative_to(first.parent.parent)} has {files[extra[0]].name}{more} but "
+        f"{first.parent.name} has no t{extra[0]:0{_digits(first)}d}.tif; "
         "every truth file belongs to a frame. Restore the frame, or move the truth file away."
     )
 
@@ -356,26 +238,24 @@ def _truth(
     files: Callable[[], Mapping[int, Path]],
     shape: tuple[int, ...],
 ) -> Annotation:
-    """Truth of a file a frame, complete unless somebody says otherwise."""
-    known = functools.cache(files)
-
-    def read(number: int) -> NDArray[np.int32]:
-        return _read_labels(known()[number], shape)
-
-    return _said(name, folder, lambda: tuple(known()), read)
+    """Return truth of a file a frame, complete unless the user says otherwise."""
+    known = cache(files)
+    return _annotation(
+        name, folder, lambda: tuple(known()), lambda number: _read_labels(known()[number], shape)
+    )
 
 
-def _said(
+def _annotation(
     name: str,
     folder: Path,
     numbers: Callable[[], tuple[int, ...]],
-    read: Callable[[int], NDArray[np.int32]],
-    rule: Callable[[], PartialRule] | None = None,
+    read: _Labels,
+    rule: Callable[[int], bool] | None = None,
+    by_plane: Callable[[], frozenset[int]] = frozenset,
     kind: LabelKind | None = None,
     unlabelled: str | None = None,
-    by_plane: Callable[[], frozenset[int]] = frozenset,
 ) -> Annotation:
-    """Truth with what somebody says of it; `rule` tells which frames are partial where nobody does."""
+    """Return truth with what the user says of it; without that, `rule` decides which frames are partial."""
     check_unlabelled(unlabelled)
     if kind not in (None, LabelKind.INSTANCES):
         raise ValueError(
@@ -383,57 +263,49 @@ def _said(
             "is instances. Leave --kind out, or give other labels with --truth FILE."
         )
 
-    @functools.cache
+    @cache
     def empty(number: int) -> bool:
         return not (read(number) > 0).any()
 
-    def is_partial(number: int, labels: NDArray[np.int32] | None = None) -> bool:
+    def is_partial(number: int) -> bool:
         if unlabelled is not None:
             return unlabelled == "unknown"
-        return rule is not None and rule()(number, labels)
+        return rule is not None and rule(number)
 
     def is_ignored(number: int) -> bool:
         return empty(number) and is_partial(number)  # the first reads less
 
-    def known(number: int) -> NDArray[np.int32]:
+    def read_known(number: int) -> NDArray[np.int32]:
         labels = read(number)
         seen = labels[(labels != UNKNOWN).any(axis=(-2, -1))] if labels.ndim == 3 else labels
         if (seen == UNKNOWN).any() and not (seen == 0).any():
             if unlabelled is None:
-                raise LabelsUnsure(
-                    f"{folder} holds -1 but no 0 in frame {number}: -1 may be background or unknown.",
-                    "Say which: --unlabelled background or --unlabelled unknown.",
-                    "unlabelled",
-                    UNLABELLED,
-                )
+                raise unsure_of_minus_one(f"{folder} holds -1 but no 0 in frame {number}")
             if unlabelled == "background":
                 labels = np.maximum(labels, 0)
-        return known_labels(labels, LabelKind.INSTANCES, partial=is_partial(number, labels))
+        return known_labels(labels, LabelKind.INSTANCES, partial=is_partial(number))
 
     complete = rule is None and unlabelled != "unknown"
     return Annotation(
         name,
         LabelKind.INSTANCES,
         numbers if complete else lambda: tuple(n for n in numbers() if not is_ignored(n)),
-        known,
+        read_known,
         partial=lambda: frozenset(n for n in numbers() if is_partial(n) and not empty(n)),
         path=folder,
         empty=lambda: frozenset(n for n in numbers() if empty(n) and not is_partial(n)),
         ignored=lambda: tuple(n for n in numbers() if is_ignored(n)),
-        decide=functools.partial(_said, name, folder, numbers, read, rule, by_plane=by_plane),
+        decide=partial(_annotation, name, folder, numbers, read, rule, by_plane),
         by_plane=by_plane,
     )
 
 
 def _slices(folder: Path, shape: tuple[int, ...]) -> dict[int, dict[int, Path]]:
-    """Annotated planes of volumes: frame number -> plane -> file."""
+    """Return the annotated planes of volumes: frame number -> plane -> file."""
     found: dict[int, dict[int, Path]] = {}
-    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
-        match = _SLICE.fullmatch(name)
-        if not match:
-            continue
-        number, plane = int(match[1]), int(match[2])
-        planes = shape[0] if len(shape) == 3 else 1
+    planes = shape[0] if len(shape) == 3 else 1
+    for name in _names(folder, _SLICE):
+        number, plane = (int(digits) for digits in re.findall(r"\d+", name)[:2])
         if len(shape) != 3 or plane >= planes:
             raise ValueError(
                 f"{folder / name} annotates plane {plane}, but frames have {planes} planes; "
@@ -448,10 +320,8 @@ def _slices(folder: Path, shape: tuple[int, ...]) -> dict[int, dict[int, Path]]:
     return found
 
 
-def _gold(root: Path, name: str, frames: Mapping[int, Path], shape: tuple[int, ...]) -> Annotation:
-    folder = root / f"{name}_GT" / "SEG"
-
-    @functools.cache
+def _gold(folder: Path, frames: Mapping[int, Path], shape: tuple[int, ...]) -> Annotation:
+    @cache
     def files() -> tuple[dict[int, Path], dict[int, dict[int, Path]]]:
         whole = _checked(folder, frames)
         slices = {n: p for n, p in _slices(folder, shape).items() if n not in whole}
@@ -471,25 +341,81 @@ def _gold(root: Path, name: str, frames: Mapping[int, Path], shape: tuple[int, .
             volume[plane] = _read_labels(path, shape[1:])
         return volume
 
-    @functools.cache
-    def rule() -> PartialRule:
-        return PartialRule(read, frozenset(files()[0]), _references(root, name, shape), numbers())
-
-    return _said("gold", folder, numbers, read, rule, by_plane=lambda: frozenset(files()[1]))
+    rule = _partial_rule(folder, read, lambda: frozenset(files()[0]), shape)
+    return _annotation("gold", folder, numbers, read, rule, lambda: frozenset(files()[1]))
 
 
-def _references(root: Path, name: str, shape: tuple[int, ...]) -> tuple[Reference, ...]:
-    """List what else says how many cells a frame has: markers first, silver truth next."""
-    found = []
-    tra, silver = root / f"{name}_GT" / "TRA", root / f"{name}_ST" / "SEG"
-    for folder, pattern, least in ((tra, _MARKER, 0.9), (silver, _TRUTH, 0.7)):
-        files = _numbered(folder, pattern)
-        read = functools.partial(_read_reference, files, shape)
-        found.append(Reference(frozenset(files), read, least))
-    return tuple(found)
+def _partial_rule(
+    folder: Path, gold: _Labels, whole: Callable[[], frozenset[int]], shape: tuple[int, ...]
+) -> Callable[[int], bool]:
+    """Return what decides whether a gold frame is partial; the challenge does not mark such frames.
+
+    Parameters
+    ----------
+    folder
+        Of the gold truth.
+    gold
+        Frame number -> gold truth as stored.
+    whole
+        Frames whose truth covers the whole frame or volume (not single planes).
+    shape
+        Of a frame.
+
+    Notes
+    -----
+    A frame is partial if less than 90 % of its TRA markers, which are set by hand, lie under a gold
+    object; without markers, if less than 70 % of the objects of the silver truth, which is computed, do;
+    where these have no object, it is complete.  Where neither has the frame, it is partial if it is
+    empty, or has fewer than half of the median count of objects of the gold frames with any: its other
+    pixels are then unknown, which is safe, and not background, which may be wrong.
+    """
+
+    @cache
+    def references() -> list[tuple[dict[int, Path], float]]:
+        sequence = folder.parent.name.removesuffix("_GT")
+        silver = folder.parent.parent / f"{sequence}_ST" / "SEG"
+        return [
+            (_numbered(folder.parent / "TRA", _MARKER), 0.9),
+            (_numbered(silver, _TRUTH), 0.7),
+        ]
+
+    @cache
+    def counts() -> dict[int, int]:
+        found = {n: _count(gold(n)) for n in whole()}
+        return {n: count for n, count in found.items() if count}
+
+    @cache
+    def is_partial(number: int) -> bool:
+        referred = [(files[number], least) for files, least in references() if number in files]
+        labels = gold(number)
+        for file, least in referred:
+            part = _covered_fraction(_read_labels(file, shape), labels)
+            if part is not None:
+                return part < least
+        if referred or number not in whole():
+            return False
+        if not (labels > 0).any():
+            return True
+        if len(whole()) < 3:
+            return False
+        return 2 * counts()[number] < float(np.median(list(counts().values())))
+
+    return is_partial
 
 
-def _read_reference(
-    files: Mapping[int, Path], shape: tuple[int, ...], number: int
-) -> NDArray[np.int32]:
-    return _read_labels(files[number], shape)
+def _count(labels: NDArray[np.int32]) -> int:
+    return int(np.unique(labels[labels > 0]).size)
+
+
+def _covered_fraction(reference: NDArray[np.int32], gold: NDArray[np.int32]) -> float | None:
+    """Return which part of the reference objects is covered by more than half by gold objects.
+
+    Pixels with gold below 0 are not annotated and left out.  None without any object.
+    """
+    known = gold >= 0
+    total = np.bincount(reference[known & (reference > 0)])
+    under = np.bincount(reference[(gold > 0) & (reference > 0)], minlength=total.size)
+    objects = total > 0
+    if not objects.any():
+        return None
+    return float(np.mean(2 * under[objects] > total[objects]))

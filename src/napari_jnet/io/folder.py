@@ -5,12 +5,12 @@ Or several of them, side by side in folders named train, valid and test: each is
 
 from __future__ import annotations
 
-import functools
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,33 +19,133 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.files import check_room, reading
+from napari_jnet.io.axes import with_axes
 from napari_jnet.io.meaning import StoredLabels
-from napari_jnet.io.names import (
-    core_name,
-    file_number,
-    label_word,
-    natural_key,
-    numbers_of,
-    pair_names,
-)
-from napari_jnet.io.own_files import is_result
+from napari_jnet.io.results import is_result
 from napari_jnet.io.stack import Stack
 from napari_jnet.io.tiff import TIFF_SUFFIXES, TiffHeader, read_header, read_tiff
 from napari_jnet.labels import UNKNOWN
 
+# names of files
+
+_WORDS = (
+    r"(?<![a-z])(?:ground_?truths?|annotations?|annotated|labels?|masks?|man_?seg|manual|seg|segmentation|"
+    r"gt|instances|cp_masks)\d?(?![a-z])"
+)
+_LABEL_WORD = re.compile(_WORDS, re.IGNORECASE)
+_LABEL_END = re.compile(rf"({_WORDS})[\W_]*\d*$", re.IGNORECASE)
+_IMAGE_WORD = re.compile(
+    r"(?<![a-z])(?:volumes?|images?|img|im|raw|stack|data|training)(?![a-z])", re.IGNORECASE
+)
+_DERIVED = re.compile(r"_(?:cp_)?(?:flows|outlines|cellprob|dP)$")  # what Cellpose writes beside
+
+
+def label_word(stem: str) -> str:
+    """Return the word for labels at the end of a file name, as in "train-labels"; "" without one."""
+    found = _LABEL_END.search(stem)
+    return found[1].lower() if found and stem.lower() != "instances" else ""  # what predict writes
+
+
+def core_name(stem: str) -> str:
+    """Return what an image and its labels share: "train" of "train-volume" and "train-labels"."""
+    bare = _IMAGE_WORD.sub(" ", _LABEL_WORD.sub(" ", stem))
+    return re.sub(r"[\W_]+", " ", bare).strip().lower()
+
+
+def _natural_key(path: Path) -> tuple[tuple[str, int], ...]:
+    """Return a key that sorts names as people count: t2 before t10."""
+    parts = re.findall(r"(\D*)(\d*)", path.stem.lower())
+    return tuple((text, int(digits or -1)) for text, digits in parts)
+
+
+def _numbers_of(paths: Iterable[Path]) -> dict[str, int]:
+    """Return the number that orders names: that in which names differ that else are the same.
+
+    Empty if the names differ in more than one number, or in something else.
+    """
+    stems = [path.stem for path in paths]
+    if len({re.sub(r"\d+", "0", stem.lower()) for stem in stems}) != 1:
+        return {}
+    rows = [[int(digits) for digits in re.findall(r"\d+", stem)] for stem in stems]
+    columns = [column for column in zip(*rows, strict=True) if len(set(column)) > 1]
+    if not columns and len(stems) == 1 and len(rows[0]) == 1:
+        columns = [tuple(rows[0])]
+    if len(columns) != 1 or len(set(columns[0])) < len(stems) or max(columns[0]) >= 10**9:
+        return {}
+    return dict(zip(stems, columns[0], strict=True))
+
+
+def _first_number(stem: str) -> int | None:
+    match = re.search(r"\d+", stem)
+    return int(match[0]) if match and len(match[0]) < 10 else None
+
+
+def pair_names(images: Iterable[Path], masks: Iterable[Path]) -> dict[Path, Path]:
+    """Find the image of each mask: by the same stem, by what is left without words, by the number.
+
+    The number is the one that differs from file to file, else the first; "_0000" of nnU-Net's
+    images is left out.  The first of these rules under which every mask has one image of its own is used.
+
+    Returns
+    -------
+    dict
+        Image -> mask.  Images without a mask are left out.
+
+    Raises
+    ------
+    ValueError
+        If no rule gives every mask an image.
+    """
+    images, masks = list(images), list(masks)
+    rules: tuple[tuple[Callable[[str], object], Callable[[str], object]], ...] = (
+        (str.lower, str.lower),
+        (core_name, core_name),
+        (lambda stem: stem.lower().removesuffix("_0000"), str.lower),
+        (_numbers_of(images).get, _numbers_of(masks).get),
+        (_first_number, _first_number),
+    )
+    best: dict[Path, Path] = {}
+    for of_image, of_mask in rules:
+        image_of = _by_key(images, of_image)
+        found = {image_of[k]: mask for k, mask in _by_key(masks, of_mask).items() if k in image_of}
+        if len(found) == len(masks):
+            return found
+        best = max(best, found, key=len)
+    lost = sorted(set(masks) - set(best.values()))
+    core, folder = core_name(lost[0].stem), lost[0].parent.name
+    twins = [mask.name for mask in lost if core_name(mask.stem) == core]
+    if len(twins) > 1 and any(core_name(image.stem) == core for image in images):
+        raise ValueError(
+            f"{folder} has {' and '.join(twins)} for the same image; keep one of them."
+        )
+    more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+    where = images[0].parent if images else "the folder of images"
+    raise ValueError(
+        f"{folder} has {lost[0].name}{more} but {where} has no image of this name or "
+        "number; every mask belongs to one image. Rename it, or move it away."
+    )
+
+
+def _by_key(paths: Iterable[Path], key: Callable[[str], object]) -> dict[object, Path]:
+    """Index paths by a key of their names; keys that two paths share, and None, pair nothing."""
+    found: dict[object, list[Path]] = {}
+    for path in paths:
+        found.setdefault(key(path.stem), []).append(path)
+    return {k: same[0] for k, same in found.items() if len(same) == 1 and k is not None}
+
+
+# pixels of one file
+
 PICTURE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".bmp")
 
-
-_GREY_MODES: dict[str, np.dtype[Any]] = {
-    "1": np.dtype(np.uint8),
-    "L": np.dtype(np.uint8),
-    "I;16": np.dtype(np.uint16),
-    "I;16B": np.dtype(np.uint16),
-    "I": np.dtype(np.int32),
-    "F": np.dtype(np.float32),
+_GREY_MODES: dict[str, Any] = {
+    "1": np.uint8,
+    "L": np.uint8,
+    "I;16": np.uint16,
+    "I;16B": np.uint16,
+    "I": np.int32,
+    "F": np.float32,
 }
-
-
 _OPENING = Lock()
 
 
@@ -57,18 +157,19 @@ def picture_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], str]:
         shape = tuple(header.shape[k] for k in order)
         return (*shape[:2], 3) if samples == 4 else shape, header.dtype, axes
     with _opened(path) as image:
+        size = image.height, image.width
         if image.mode in _GREY_MODES:
-            return (image.height, image.width), _GREY_MODES[image.mode], "YX"
-        return (image.height, image.width, 3), np.dtype(np.uint8), "YXC"
+            return size, np.dtype(_GREY_MODES[image.mode]), "YX"
+        return (*size, 3), np.dtype(np.uint8), "YXC"
 
 
 def _order(path: Path, header: TiffHeader) -> tuple[str, list[int], int]:
     """Return the axes of a TIFF file of one frame, their places in it, and its samples of colour."""
-    kept = [k for k, n in enumerate(header.shape) if n != 1 or header.axes[k] in "YX"]
+    used = [k for k, n in enumerate(header.shape) if n != 1 or header.axes[k] in "YX"]
     names = {"S": "C", "I": "Z", "Q": "Z"}
-    places = {names.get(header.axes[k], header.axes[k]): k for k in kept}
+    places = {names.get(header.axes[k], header.axes[k]): k for k in used}
     axes = next((a for a in ("YX", "YXC", "ZYX") if set(a) == set(places)), "")
-    if not axes or len(places) != len(kept):
+    if not axes or len(places) != len(used):
         raise ValueError(
             f"{path} has axes {header.axes} and shape {header.shape}; a file in a folder is one frame: "
             "(Y, X), with channels or with sections. Open films and positions one by one."
@@ -92,7 +193,7 @@ def read_picture(path: Path, *, indices: bool = False) -> NDArray[Any]:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged, or no image of one frame.
+        If it is damaged, or not an image of one frame.
     """
     if path.suffix.lower() in TIFF_SUFFIXES:
         header = read_header(path, indices=indices)
@@ -123,25 +224,21 @@ def read_mask(path: Path) -> NDArray[Any]:
                 if len(shown) < len(np.unique(numbers)) or shown[0].any():
                     return numbers
     lossy = path.suffix.lower() in (".jpg", ".jpeg")
-    if mask.ndim == 3 and mask.shape[-1] == 3 and _is_grey(mask, 8 if lossy else 0):
-        mask = mask[..., 0]
+    if mask.ndim == 3 and mask.shape[-1] == 3:
+        spread = np.abs(mask.astype(np.int64) - mask[..., :1])
+        mask = mask[..., 0] if spread.max(initial=0) <= (8 if lossy else 0) else mask
     near = lossy and mask.ndim == 2 and mask.max(initial=0) >= 223
     if near and not ((mask > 32) & (mask < 223)).any():
         return np.where(mask >= 128, 255, 0).astype(np.uint8)
     return mask
 
 
-def _is_grey(mask: NDArray[Any], tolerance: int) -> bool:
-    return bool((np.abs(mask.astype(np.int64) - mask[..., :1]) <= tolerance).all())
-
-
 def _pixels(path: Path, image: Any) -> NDArray[Any]:
-    grey = _GREY_MODES.get(image.mode)
+    grey = image.mode in _GREY_MODES
     # Pillow holds the pixels, colours as four bytes, and the array is a copy.
-    check_room(path, image.width * image.height * (2 * grey.itemsize if grey else 8))
-    if image.mode == "1":
-        image = image.convert("L")
-    return np.asarray(image if grey else image.convert("RGB"))
+    size = 2 * np.dtype(_GREY_MODES[image.mode]).itemsize if grey else 8
+    check_room(path, image.width * image.height * size)
+    return np.asarray(image.convert("L" if image.mode == "1" else image.mode if grey else "RGB"))
 
 
 @contextmanager
@@ -161,9 +258,13 @@ def _opened(path: Path) -> Iterator[Any]:
             yield image
 
 
+# which files are images, and which are masks
+
+TRAINING = ("train", "training")
+VALIDATION = ("valid", "validation", "val")
+
+_PARTS = (*TRAINING, *VALIDATION, "test", "testing")
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "raw", "frames", "imagestr")
-
-
 _MASK_FOLDERS = (
     "1st_manual",
     "manual",
@@ -181,21 +282,6 @@ _MASK_FOLDERS = (
 )
 
 
-_KNOWN = (*_IMAGE_FOLDERS, *_MASK_FOLDERS)
-
-
-_DERIVED = re.compile(r"_(?:cp_)?(?:flows|outlines|cellprob|dP)$")  # what Cellpose writes beside
-
-
-TRAINING = ("train", "training")
-
-
-VALIDATION = ("valid", "validation", "val")
-
-
-_PARTS = (*TRAINING, *VALIDATION, "test", "testing")
-
-
 @dataclass(frozen=True)
 class FolderFiles:
     """The images of a folder, and what may be their masks.
@@ -203,7 +289,7 @@ class FolderFiles:
     Attributes
     ----------
     path
-        What the stack is called by, and opened by again.
+        Names the stack, and opens it again.
     images
         Sorted by name.
     masks
@@ -229,7 +315,7 @@ def find_folders(path: Path) -> FolderFiles | None:
         return None
     word = path.name.lower()
     parent = path.parent if word in (*_IMAGE_FOLDERS, *_MASK_FOLDERS) else path
-    inside = {name: found for name, found in _subfolders(parent).items() if name in _KNOWN}
+    inside = _subfolders(parent)
     images = next((n for n in (word, *_IMAGE_FOLDERS) if n in inside and n in _IMAGE_FOLDERS), None)
     if images is None or not (own := pictures(inside[images])):
         return _plain(path)
@@ -239,67 +325,88 @@ def find_folders(path: Path) -> FolderFiles | None:
     views = pictures(inside["mask"]) if drive and "mask" in inside else []
     found = {n: pictures(inside[n]) for n in names if n in inside and not (views and n == "mask")}
     masks = {inside[name].name: tuple(files) for name, files in found.items() if files}
-    return FolderFiles(
-        parent if masks else inside[images], tuple(own), masks, tuple(views) if masks else ()
-    )
+    if not masks:
+        return FolderFiles(inside[images], tuple(own), masks)
+    return FolderFiles(parent, tuple(own), masks, tuple(views))
 
 
 def _plain(folder: Path) -> FolderFiles | None:
-    """Tell images and masks of one folder apart by their names."""
+    """Separate images and masks of one folder by their names."""
+
+    def bare(stem: str) -> str:
+        return core_name(stem).replace(" ", "")
+
     files = pictures(folder)
-    images = {_bare(p.stem) for p in files if not _made_of_another(p.stem)}
+    images = {p for p in files if not (label_word(p.stem) or _DERIVED.search(p.stem))}
+    named = {bare(path.stem) for path in images}
     masks: dict[str, tuple[Path, ...]] = {}
-    derived: set[Path] = set()
     for path in files:
         stem = _DERIVED.sub("", path.stem)
         word = label_word(stem)
-        if not _made_of_another(path.stem):
+        plain = word.rstrip("0123456789")  # digits are of a frame, or of an annotator
+        if path in images:
             continue
-        digits = word[len(word.rstrip("0123456789")) :]  # of a frame, or of an annotator
-        if not images & {_bare(stem), _bare(stem) + digits}:
-            continue
-        derived.add(path)
-        if stem == path.stem:
-            masks[word.rstrip("0123456789")] = (*masks.get(word.rstrip("0123456789"), ()), path)
-    left = tuple(path for path in files if path not in derived)
-    return FolderFiles(folder, left, masks) if left else None
+        if not named & {bare(stem), bare(stem) + word.removeprefix(plain)}:
+            images.add(path)
+        elif stem == path.stem:
+            masks[plain] = (*masks.get(plain, ()), path)
+    return FolderFiles(folder, tuple(p for p in files if p in images), masks) if images else None
 
 
-def _bare(stem: str) -> str:
-    return core_name(stem).replace(" ", "")
+def _subfolders(folder: Path) -> dict[str, Path]:
+    with os.scandir(folder) as entries:
+        return {e.name.lower(): Path(e.path) for e in entries if os.path.isdir(e.path)}
 
 
-def _made_of_another(stem: str) -> bool:
-    return bool(label_word(stem) or _DERIVED.search(stem))
+def pictures(folder: Path) -> list[Path]:
+    """List the images in a folder by name; hidden files and results of ours are not data."""
+    names = [n for n in os.listdir(folder) if n.lower().endswith(PICTURE_SUFFIXES)]
+    found = [folder / name for name in sorted(names) if not name.startswith(".")]
+    return [path for path in found if not is_result(path)]
 
 
 def parts(path: Path) -> dict[str, Path]:
     """Find the folders train, valid and test (in this order) that hold images; by their names."""
     path = Path(os.path.abspath(path))
-    if not path.is_dir():
-        return {}
-    inside = _subfolders(path)
+    inside = _subfolders(path) if path.is_dir() else {}
     return {n: inside[n] for n in _PARTS if n in inside and find_folders(inside[n]) is not None}
 
 
 def matches(path: Path) -> bool:
-    """Say whether the path is a folder of images, alone or with masks, or of parts of that kind."""
+    """Whether the path is a folder of images, alone or with masks, or of parts of that kind."""
     return find_folders(path) is not None or bool(parts(path))
 
 
-def _check_twins(root: Path, images: Sequence[Path]) -> None:
-    """Refuse one image in two formats: it would be two frames."""
-    named: dict[str, Path] = {}
-    for image in images:
-        twin = named.setdefault(image.stem, image)
-        if twin != image:
-            raise ValueError(
-                f"{root} holds {twin.name} and {image.name}, which would be two frames. Keep one of them, or "
-                "give them names of their own."
-            )
+def _by_number(files: Sequence[Path]) -> dict[int, Path]:
+    if numbers := _numbers_of(files):
+        return dict(sorted((numbers[path.stem], path) for path in files))
+    return dict(enumerate(sorted(files, key=_natural_key)))
 
 
-def open_folder(path: Path, sequence: str | None = None, *, order: str = "natural") -> Stack:
+def _by_first_number(files: Sequence[Path]) -> dict[int, Path]:
+    found = {n: path for path in files if (n := _first_number(path.stem)) is not None}
+    same_names = len({re.sub(r"\d", "", path.stem) for path in files}) == 1
+    if same_names and len(found) == len(files):
+        return dict(sorted(found.items()))
+    return dict(enumerate(files))
+
+
+# the stack
+
+DESCRIPTION = (
+    "a folder of images, alone or with masks (images/a.png, masks/a.png), "
+    "or of such folders named train, valid and test"
+)
+
+
+def open_stack(
+    path: Path,
+    sequence: str | None = None,
+    *,
+    axes: str | None = None,
+    series: int | None = None,
+    order: str = "natural",
+) -> Stack:
     """Open a folder of images; reads one image header, and no mask before it is asked for.
 
     Parameters
@@ -309,6 +416,8 @@ def open_folder(path: Path, sequence: str | None = None, *, order: str = "natura
     sequence
         "train", "valid" or "test" of a folder of parts (None takes the first of them), or of such a
         part itself, as its stack says; else None.
+    axes, series
+        See `with_axes`.
     order
         Of the frames: "natural", or "first number" as before version 0.1.0.
 
@@ -319,74 +428,81 @@ def open_folder(path: Path, sequence: str | None = None, *, order: str = "natura
         images of a folder may differ in size.  Frames have the number in their names that differs,
         if no other does; else they count from 0, sorted as people count.  The masks are the
         annotation "masks"; of several folders of masks each is one by its name.  What they mean is
-        decided from all masks, see `napari_jnet.data.meaning`.
+        decided from all masks, see `napari_jnet.io.meaning`.
 
     Raises
     ------
     ValueError
         If there is no image, the first is damaged, or two files have one name but for their ends.
     """
-    found = find_folders(Path(path))
-    if found is None and (among := parts(Path(path))):
-        return _open_part(Path(path), among, sequence, order)
+    root = Path(os.path.abspath(path))
+    found = find_folders(root)
+    of_parts = {} if found is not None else parts(root)
+    if found is not None and sequence == root.name.lower() and sequence in _PARTS:
+        of_parts, root = {sequence: root}, root.parent
+    if of_parts:
+        name = next(iter(of_parts)) if sequence is None else sequence
+        if name not in of_parts:
+            raise ValueError(f"{path} has no sequence {name!r}; it has {', '.join(of_parts)}.")
+        stack = open_stack(of_parts[name], axes=axes, series=series, order=order)
+        return replace(stack, name=f"{root.name} {name}", sequence=name)
     if found is None:
         raise ValueError(
             f"{path} holds no image; known are {', '.join(PICTURE_SUFFIXES)} files, alone "
             "or in a folder 'images' beside a folder 'masks'."
         )
-    root = Path(os.path.abspath(path))
-    if sequence is not None and sequence == root.name.lower() and sequence in _PARTS:
-        return _open_part(root.parent, {sequence: root}, sequence, order)
     if sequence is not None:
         raise ValueError(
             f"{path} has no sequences, but sequence {sequence!r} was asked for; leave it out."
         )
-    if order == "natural":
-        _check_twins(root, found.images)
     images = _by_number(found.images) if order == "natural" else _by_first_number(found.images)
-    shape, dtype, axes = picture_header(next(iter(images.values())))
-    spatial = axes.replace("C", "")
+    named: dict[str, Path] = {}
+    for image in found.images if order == "natural" else ():
+        twin = named.setdefault(image.stem, image)
+        if twin != image:  # one image in two formats
+            raise ValueError(
+                f"{root} holds {twin.name} and {image.name}, which would be two frames. Keep one of "
+                "them, or give them names of their own."
+            )
+    shape, dtype, stored = picture_header(next(iter(images.values())))
+    spatial = len(stored.replace("C", ""))
     names = ["masks"] if len(found.masks) == 1 else list(found.masks)
-    return Stack(
+    stack = Stack(
         name=found.path.name,
         format="folder",
         path=found.path,
-        axes="T" + axes,
+        axes=f"T{stored}",
         frame_numbers=tuple(images),
         shape=shape,
         dtype=dtype,
-        read=lambda number: _read(images, number, axes),
+        read=lambda number: _read(images[number], stored),
         annotations={
             name: mask_labels(
-                name,
-                masks,
-                images,
-                len(spatial),
-                views=found.views,
-                alike=functools.partial(_alike, found.path, key),
+                name, masks, images, spatial, found.views, partial(_same_masks, found.path, key)
             ).annotation()
             for name, (key, masks) in zip(names, found.masks.items(), strict=True)
         },
-        scale=(1.0,) * (1 + len(spatial)),
-        units=("pixel",) * (1 + len(spatial)),
+        scale=(1.0,) * (1 + spatial),
+        units=("pixel",) * (1 + spatial),
         digits=max(3, len(str(max(images)))),
         candidates=True,
     )
+    return with_axes(path, stack, axes, series)
 
 
-def _open_part(path: Path, among: Mapping[str, Path], sequence: str | None, order: str) -> Stack:
-    name = next(iter(among)) if sequence is None else sequence
-    if name not in among:
-        raise ValueError(f"{path} has no sequence {name!r}; it has {', '.join(among)}.")
-    root = os.path.basename(os.path.abspath(path))
-    return replace(open_folder(among[name], order=order), name=f"{root} {name}", sequence=name)
+def _read(path: Path, axes: str) -> NDArray[Any]:
+    found = picture_header(path)[2]
+    if found != axes:
+        names = {"YX": "grey", "YXC": "colour", "ZYX": "a stack of sections"}
+        raise ValueError(
+            f"{path} is {names[found]}, the first image of the folder is "
+            f"{names[axes]}; images of a folder are alike. Convert it, or move it away."
+        )
+    return read_picture(path)
 
 
 def largest_frame(stack: Stack) -> tuple[int, ...]:
-    """Return a shape that every image of the folder fits in; reads all headers, no pixels.
-
-    Channels as in ``stack.shape``.
-    """
+    """Return a shape that every image of the folder fits in, with the channels of ``stack.shape``."""
     shapes = frame_shapes(stack)
     largest = (max(sides) for sides in zip(*shapes, strict=True))
     return (*largest, *stack.shape[len(shapes[0]) :])
@@ -401,17 +517,6 @@ def frame_shapes(stack: Stack) -> list[tuple[int, ...]]:
     return [picture_header(path)[0][:last] for path in found.images]
 
 
-def _read(images: Mapping[int, Path], number: int, axes: str) -> NDArray[Any]:
-    found = picture_header(images[number])[2]
-    if found != axes:
-        words = {"YX": "grey", "YXC": "colour", "ZYX": "a stack of sections"}
-        raise ValueError(
-            f"{images[number]} is {words[found]}, the first image of the folder is "
-            f"{words[axes]}; images of a folder are alike. Convert it, or move it away."
-        )
-    return read_picture(images[number])
-
-
 def frame_files(path: Path) -> dict[int, Path]:
     """Return frame number -> image of a folder."""
     found = find_folders(path)
@@ -423,9 +528,8 @@ def mask_labels(
     masks: Sequence[Path],
     images: Mapping[int, Path],
     ndim: int,
-    *,
     views: Sequence[Path] = (),
-    alike: Callable[[], list[Path]] = list,
+    others: Callable[[], list[Path]] = list,
 ) -> StoredLabels:
     """Return the labels of frames in files of their own.
 
@@ -441,33 +545,27 @@ def mask_labels(
         Axes of a frame without colours.
     views
         Masks of the field of view; pixels outside it are unknown.
-    alike
+    others
         Lists masks of the same meaning, such as those of valid: a class has one number in all.
     """
     paired: dict[int, Path] = {}
-    folder = masks[0].parent
+    folder, own = masks[0].parent, set(masks)
 
-    def files() -> dict[int, Callable[[], NDArray[Any]]]:
-        pairs = pair_names(images.values(), masks)
+    def find() -> dict[int, Callable[[], NDArray[Any]]]:
+        mask_of = pair_names(images.values(), masks)
         view_of = pair_names(images.values(), views) if views else {}
-        paired.update({n: pairs[image] for n, image in images.items() if image in pairs})
-        seen = {n: view_of.get(images[n]) for n in paired}
-        return {n: functools.partial(_read_seen, mask, seen[n]) for n, mask in paired.items()}
+        paired.update({n: mask_of[image] for n, image in images.items() if image in mask_of})
+        return {n: partial(_read_seen, mask, view_of.get(images[n])) for n, mask in paired.items()}
 
-    def more() -> list[Callable[[], NDArray[Any]]]:
-        own = set(masks)
-        return [functools.partial(read_mask, mask) for mask in alike() if mask not in own]
-
-    near = (folder, folder.parent, folder.parent.parent)
     return StoredLabels(
         name,
         folder,
-        files,
-        lambda n: paired.get(n, folder),
+        find,
+        lambda number: paired.get(number, folder),
         ndim=ndim,
         pages=ndim == 3,  # planes without labels are not annotated, as in a label volume
-        more=more,
-        legend_folders=near,
+        others=lambda: [partial(read_mask, mask) for mask in others() if mask not in own],
+        folders=(folder, folder.parent, folder.parent.parent),
     )
 
 
@@ -489,37 +587,9 @@ def _read_seen(mask: Path, view: Path | None) -> NDArray[Any]:
     return np.where(outside, UNKNOWN, labels.astype(np.int64))
 
 
-def _alike(part: Path, key: str) -> list[Path]:
-    """Masks of this kind in all of train, valid and test, where the folder is one of them."""
+def _same_masks(part: Path, key: str) -> list[Path]:
+    """List the masks of this kind in all of train, valid and test, where the folder is one of them."""
     if part.name.lower() not in _PARTS:
         return []
     found = [find_folders(other) for other in parts(part.parent).values()]
-    groups = [folder.masks.get(key, ()) for folder in found if folder is not None]
-    return [mask for group in groups for mask in group]
-
-
-def _by_number(files: Sequence[Path]) -> dict[int, Path]:
-    numbers = numbers_of(path.stem for path in files)
-    if numbers is not None:
-        return dict(sorted((numbers[path.stem], path) for path in files))
-    return dict(enumerate(sorted(files, key=lambda path: natural_key(path.stem))))
-
-
-def _by_first_number(files: Sequence[Path]) -> dict[int, Path]:
-    found = {n: path for path in files if (n := file_number(path.stem)) is not None}
-    same_names = len({re.sub(r"\d", "", path.stem) for path in files}) == 1
-    if same_names and len(found) == len(files):
-        return dict(sorted(found.items()))
-    return dict(enumerate(files))
-
-
-def _subfolders(folder: Path) -> dict[str, Path]:
-    with os.scandir(folder) as entries:
-        return {e.name.lower(): Path(e.path) for e in entries if os.path.isdir(e.path)}
-
-
-def pictures(folder: Path) -> list[Path]:
-    """List the images in a folder by name; hidden files are no data."""
-    names = [n for n in os.listdir(folder) if n.lower().endswith(PICTURE_SUFFIXES)]
-    found = [folder / name for name in sorted(names) if not name.startswith(".")]
-    return [path for path in found if not is_result(path)]
+    return [mask for files in found if files is not None for mask in files.masks.get(key, ())]

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,409 @@ from napari_jnet.files import read_json
 from napari_jnet.io.stack import Annotation, LabelsUnsure
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
 
-LEGEND_FILE = "classes.json"
+MOST_CLASSES = 64
+UNLABELLED = ("background", "unknown")  # what pixels without a label may be
+CLASSES_FILE = "classes.json"  # names of colours: {"line": "#ff0000", "ellipse": [0, 255, 0]}
+
+_WHOLE = 0.8  # share of numbers that are one piece, from which on they are objects
+_FEW = 5  # numbers below this may be objects or classes
+_THIN = 0.1  # share of labelled pixels below which small numbers may be strokes
+_SPECKS = 3.0  # pixels; numbers that are smaller in the median are not objects
+_GREY = 0x010101  # a grey value as a packed colour
 
 
-"""Beside the masks or one folder above: {"line": "#ff0000", "ellipse": [0, 255, 0]}."""
+def check_unlabelled(unlabelled: str | None) -> None:
+    """Refuse a word that is not in `UNLABELLED`."""
+    if unlabelled is not None and unlabelled not in UNLABELLED:
+        raise ValueError(
+            f"unlabelled is {unlabelled!r}; pixels without a label are {' or '.join(UNLABELLED)}."
+        )
+
+
+def unsure_of_minus_one(where: str) -> LabelsUnsure:
+    """Return the error for labels with -1 and without 0."""
+    return LabelsUnsure(
+        f"{where}: -1 may be background or unknown.",
+        "Say which: --unlabelled background or --unlabelled unknown.",
+        "unlabelled",
+        UNLABELLED,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Content:
+    """What one label image holds: its numbers above 0, with the pieces and pixels of each."""
+
+    values: NDArray[Any]
+    pieces: NDArray[np.intp]
+    pixels: NDArray[np.intp]
+    zero: bool
+    unknown: bool
+    coloured: bool
+    top: int  # largest number of the type
+    size: int
+
+
+def _content(image: NDArray[Any], coloured: bool, top: int) -> _Content:
+    from skimage.measure import label
+
+    zero, unknown = bool((image == 0).any()), bool((image == UNKNOWN).any())
+    image = np.maximum(image, 0)
+    values = np.zeros(0, image.dtype)
+    pieces = pixels = np.zeros(0, np.intp)
+    if image.any():
+        parts = label(image, connectivity=image.ndim, background=0)  # type: ignore[no-untyped-call]
+        sizes = np.bincount(parts.ravel())
+        number = np.zeros(len(sizes), image.dtype)
+        number[parts.ravel()] = image.ravel()
+        values, which, pieces = np.unique(number[1:], return_inverse=True, return_counts=True)
+        pixels = np.bincount(which, sizes[1:]).astype(np.intp)
+    return _Content(values, pieces, pixels, zero, unknown, coloured, top, image.size)
+
+
+def _integers(image: NDArray[Any], where: Path | str, ndim: int) -> tuple[NDArray[Any], bool]:
+    """Return stored labels as integers, and whether these are packed colours."""
+    if image.ndim == ndim + 1 and image.shape[-1] == 3:
+        if image.dtype not in (np.uint8, np.uint16):
+            raise ValueError(
+                f"{where}: Labels are colours of type {image.dtype}; colours are uint8 or uint16. "
+                "Save one number a label, or colours as PNG."
+            )
+        red, green, blue = np.moveaxis(image.astype(np.int64), -1, 0)
+        bits = 8 * image.dtype.itemsize
+        return np.asarray(red << 2 * bits | green << bits | blue), True
+    if image.ndim != ndim:
+        raise ValueError(
+            f"{where} has shape {image.shape}; labels of this stack have {ndim} axes, or three "
+            "channels of colour besides. Check that they belong together."
+        )
+    if image.dtype == bool:
+        return image.astype(np.uint8) * 255, False
+    if np.issubdtype(image.dtype, np.floating):
+        whole = (image == np.rint(image)) & (np.abs(image) < 2**53)
+        image = image.astype(np.int64) if whole.all() else image
+    if not np.issubdtype(image.dtype, np.integer):
+        raise ValueError(
+            f"{where}: Labels are of type {image.dtype}; labels are integers. "
+            "Save them as uint8 or uint16."
+        )
+    largest = np.iinfo(np.int64).max
+    if image.dtype == np.uint64:
+        if image.max(initial=0) > largest:
+            raise ValueError(
+                f"{where}: Labels hold {int(image.max())}; the largest number that can be read is "
+                f"{largest}. Renumber the labels."
+            )
+        image = image.astype(np.int64)
+    if image.min(initial=0) < UNKNOWN:
+        raise ValueError(
+            f"{where}: Labels hold {int(image.min())}; labels are 0 or more ({UNKNOWN} = unknown). "
+            "Repaint these pixels."
+        )
+    return image, False
+
+
+@dataclass(eq=False)
+class StoredLabels:
+    """The label images of a stack as they are stored, and what they mean.
+
+    Each fact is found when it is asked for, from all label images, which are read one at a time.
+
+    Attributes
+    ----------
+    name
+        Of the annotation.
+    path
+        File or folder; a name for messages where the labels are in memory.
+    find
+        Returns frame number -> function that reads the stored image; called once, and may raise.
+    where
+        Frame number -> file, or a name, for messages.
+    ndim
+        Axes of a frame without colours; an image with one more is in colours.
+    pages
+        Whether frames are pages of one file.  A page without labels says nothing, and its frame is not
+        annotated; an image file of its own without labels says: no objects.
+    others
+        Returns functions that read other images of the same meaning, such as those of valid.
+    folders
+        Where a `CLASSES_FILE` may name the colours, the nearest first.
+    given, unlabelled
+        What the user says of them: the kind, and what pixels without a label are, see `UNLABELLED`.
+    """
+
+    name: str
+    path: Path | str
+    find: Callable[[], Mapping[int, Callable[[], NDArray[Any]]]]
+    where: Callable[[int], Path | str]
+    ndim: int = 2
+    pages: bool = False
+    others: Callable[[], Iterable[Callable[[], NDArray[Any]]]] = tuple
+    folders: tuple[Path, ...] = ()
+    given: LabelKind | None = None
+    unlabelled: str | None = None
+
+    def annotation(
+        self, kind: LabelKind | None = None, unlabelled: str | None = None
+    ) -> Annotation:
+        """Return the labels as an annotation, with what the user says of them."""
+        check_unlabelled(unlabelled)
+        labels = replace(self, given=kind, unlabelled=unlabelled)
+        return Annotation(
+            self.name,
+            lambda: labels._meaning[0],
+            lambda: labels._frame_numbers,
+            labels.read,
+            partial=lambda: frozenset(labels._frame_numbers if labels._partial else ()),
+            path=self.path if isinstance(self.path, Path) else None,
+            read_legend=labels.legend,
+            empty=lambda: frozenset(
+                n for n in labels._frame_numbers if not labels._frames[n].values.size
+            ),
+            ignored=lambda: labels._ignored,
+            reason=lambda: labels._meaning[1],
+            decide=self.annotation,
+        )
+
+    def read(self, number: int) -> NDArray[np.int32]:
+        """Read the labels of a frame, int32; see `Annotation.read`."""
+        kind, _ = self._meaning
+        image, coloured = _integers(self._files[number](), self.where(number), self.ndim)
+        if self._coloured and not coloured:
+            image = image.astype(np.int64) * _GREY
+        if kind is LabelKind.CLASSES:
+            classes = np.searchsorted(self._classes, np.maximum(image, 0))
+            image = np.where(image == UNKNOWN, UNKNOWN, classes).astype(np.int32)
+        elif self._coloured:
+            image = np.unique(np.append(0, image), return_inverse=True)[1][1:].reshape(image.shape)
+        if self._minus_is_background:
+            image = np.maximum(image, 0)
+        try:
+            labels = known_labels(image, kind, partial=self._partial)
+        except ValueError as error:
+            raise ValueError(f"{self.where(number)}: {error}") from error
+        if self.pages and labels.ndim == 3 and self.unlabelled != "background":
+            labels[~(labels > 0).any(axis=(1, 2))] = UNKNOWN  # a plane without labels
+        return labels
+
+    def legend(self) -> tuple[tuple[str, str], ...]:
+        """Return name and "#rrggbb" of each class, where its number says nothing."""
+        if self._meaning[0] is not LabelKind.CLASSES:
+            return ()
+        numbers = [int(v) for v in self._classes]
+        if self._coloured:
+            packed = [(v & 0xFFFFFF).to_bytes(3, "big") for v in numbers if v]
+            return _name_colors([bytes(3), *packed], self._classes_file)
+        if len(numbers) <= 2 or numbers == list(range(len(numbers))):
+            return ()
+        hues = (colorsys.hsv_to_rgb(k / len(numbers), 0.8, 1.0) for k in range(1, len(numbers)))
+        colors = [bytes(3), *(bytes(round(255 * part) for part in hue) for hue in hues)]
+        names = ["background" if v == 0 else f"label {v}" for v in numbers]
+        return tuple(zip(names, map(_hex, colors), strict=True))
+
+    # which frames are annotated
+
+    @cached_property
+    def _frame_numbers(self) -> tuple[int, ...]:
+        _ = self._meaning  # nothing is annotated while that is unsure
+        return tuple(n for n in self._frames if n not in self._ignored)
+
+    @cached_property
+    def _ignored(self) -> tuple[int, ...]:
+        unknown = self.unlabelled == "unknown" or self.given is LabelKind.SCRIBBLES
+        unknown = unknown or (self.pages and self.unlabelled is None)
+        return tuple(
+            n
+            for n, at in self._frames.items()
+            if not at.values.size and (unknown or (not at.zero and not self._minus_is_background))
+        )
+
+    @property
+    def _partial(self) -> bool:
+        return self.unlabelled == "unknown" and self.given is not LabelKind.SCRIBBLES
+
+    # what all images hold
+
+    @cached_property
+    def _files(self) -> Mapping[int, Callable[[], NDArray[Any]]]:
+        return self.find()
+
+    @cached_property
+    def _frames(self) -> dict[int, _Content]:
+        return {n: self._inspect(read, self.where(n)) for n, read in self._files.items()}
+
+    @cached_property
+    def _all(self) -> list[_Content]:
+        return [*self._frames.values(), *(self._inspect(read, self.path) for read in self.others())]
+
+    def _inspect(self, read: Callable[[], NDArray[Any]], where: Path | str) -> _Content:
+        stored = read()
+        image, coloured = _integers(stored, where, self.ndim)
+        top = np.iinfo(stored.dtype if stored.dtype.kind in "iu" else image.dtype).max
+        return _content(image, coloured, int(top))
+
+    @cached_property
+    def _labelled(self) -> list[_Content]:
+        return [at for at in self._all if at.values.size]
+
+    @cached_property
+    def _coloured(self) -> bool:
+        return any(at.coloured for at in self._all)
+
+    @cached_property
+    def _numbers(self) -> NDArray[Any]:
+        """All numbers above 0, ascending."""
+        found = [
+            at.values.astype(np.int64) * _GREY if self._coloured and not at.coloured else at.values
+            for at in self._labelled
+        ]
+        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+    @property
+    def _zero(self) -> bool:
+        return any(at.zero for at in self._labelled)
+
+    @property
+    def _unknown(self) -> bool:
+        return any(at.unknown for at in self._labelled)
+
+    @property
+    def _minus_is_background(self) -> bool:
+        return self.unlabelled == "background" and self._unknown and not self._zero
+
+    @cached_property
+    def _classes(self) -> NDArray[Any]:
+        """The stored number of each class from 0."""
+        background = self._zero or self._unknown or self.unlabelled == "unknown"
+        return np.append(0, self._numbers) if background else self._numbers
+
+    @property
+    def _classes_file(self) -> Path | None:
+        files = (folder / CLASSES_FILE for folder in self.folders)
+        return next((file for file in files if file.is_file()), None)
+
+    # the decision
+
+    @cached_property
+    def _meaning(self) -> tuple[LabelKind, str]:
+        """The kind, and why, a part of a sentence."""
+        numbers = self._numbers
+        if not numbers.size and not (self.unlabelled == "background" and self._frames):
+            raise ValueError(
+                f"{self.path} holds no label in any frame; there is nothing to learn or to compare "
+                "with. Label at least one object, or give other labels with --truth."
+            )
+        scribbles = self.given is LabelKind.SCRIBBLES
+        if self._unknown and not self._zero and self.unlabelled is None and not scribbles:
+            raise unsure_of_minus_one(f"{self.path} holds -1 but no 0 beside the labels")
+        if scribbles and (self._coloured or numbers.max(initial=0) > MOST_CLASSES):
+            raise ValueError(
+                f"{self.path} holds {'colours' if self._coloured else int(numbers[-1])}; "
+                f"scribbles are numbers from 1 (background) to {MOST_CLASSES}. Say --kind classes or "
+                "--kind instances."
+            )
+        if self.given is not None:
+            kind, reason = self.given, "as given"
+            if kind is LabelKind.CLASSES:
+                self._check_classes()
+        elif not numbers.size:
+            kind, reason = LabelKind.INSTANCES, "no frame has an object"
+        else:
+            kind, reason = self._decide()
+        return kind, reason + (self._renumbered() if kind is LabelKind.CLASSES else "")
+
+    def _check_classes(self) -> None:
+        if len(self._classes) > MOST_CLASSES:
+            what = "colours" if self._coloured else "different numbers"
+            raise ValueError(
+                f"{self.path} holds {len(self._classes)} {what}, more than {MOST_CLASSES} classes. "
+                "Are they objects, say --kind instances; are they classes, save one number a class, as "
+                "PNG or TIFF: JPEG and smoothing add values."
+            )
+
+    def _renumbered(self) -> str:
+        numbers = [int(v) for v in self._classes]
+        plain = numbers == list(range(len(numbers))) or (len(numbers) == 2 and not numbers[0])
+        if self._coloured or plain:
+            return ""
+        pairs = ", ".join(f"{v} = {'background' if k == 0 else k}" for k, v in enumerate(numbers))
+        return f"; renumbered: {pairs}"
+
+    def _decide(self) -> tuple[LabelKind, str]:
+        images, coloured = self._labelled, self._coloured
+        numbers = [int(v) for v in self._numbers]
+        count, last = len(numbers), numbers[-1]
+        background = self._zero or self._unknown
+        pieces = np.concatenate([at.pieces for at in images])
+        whole = float(np.mean(pieces == 1))
+        what = "colours" if coloured else "numbers"
+        if coloured and self._classes_file is not None:
+            return LabelKind.CLASSES, f"{CLASSES_FILE} names the colours"
+        if count == 1 and not background:
+            raise ValueError(
+                f"{self.path} holds {last} in every pixel; there is nothing to tell "
+                "apart. Save background as 0."
+            )
+        if 1 < count < _FEW and max(len(at.values) for at in images) == 1:
+            raise self._unsure(
+                f"holds one of the {what} {', '.join(map(str, numbers))} in each frame"
+            )
+        top = max(at.top for at in images)
+        if count > 1 and not coloured and last in (255, 65535, top) and last > count:
+            before = numbers[-2]
+            if before == count - 1 or last > 4 * before:
+                raise self._unsure(
+                    f"holds {count - 1} {what} and {last}, which may be an object, a class or unknown",
+                    "If it is unknown, save it as -1. Else say",
+                )
+        if count == 2 and not background:
+            return LabelKind.CLASSES, "two values"
+        if count == 1:
+            if last in (0xFFFFFF if coloured else top, 255, 65535) or whole < _WHOLE:
+                return LabelKind.CLASSES, f"two values, 0 and {last}"
+            raise self._unsure(f"holds one number, {last}, in one piece a frame")
+        sizes = np.concatenate([at.pixels / at.pieces for at in images])
+        if np.median(sizes) < _SPECKS and count > MOST_CLASSES:
+            self._check_classes()
+        if whole >= _WHOLE:
+            one_piece = f"{count} {what}, nearly each in one piece"
+            if not background:
+                raise self._unsure(
+                    f"holds {one_piece}, and no background",
+                    "If one of them is background, save it as 0. Else say",
+                )
+            if count >= _FEW or (not coloured and last > 255):
+                return LabelKind.INSTANCES, one_piece
+            raise self._unsure(f"holds {one_piece}")
+        several = f"{count} {what}, in several pieces"
+        if count > MOST_CLASSES or (count < _FEW and pieces.max() < 3):
+            raise self._unsure(f"holds {several}")
+        if count >= _FEW and whole >= 0.5:
+            raise self._unsure(f"holds {several}, but half of them in one")
+        if self._could_be_scribbles():
+            raise self._unsure(f"holds {several}, on few pixels")
+        return LabelKind.CLASSES, several
+
+    def _could_be_scribbles(self) -> bool:
+        count = len(self._numbers)
+        if self._coloured or not 2 <= count <= 8 or int(self._numbers[-1]) != count:
+            return False
+        labelled = sum(int(at.pixels.sum()) for at in self._labelled)
+        return labelled < _THIN * sum(at.size for at in self._labelled)
+
+    def _unsure(self, what: str, remedy: str = "Say") -> LabelsUnsure:
+        choices = {
+            "instances": "instances (each number is one object)",
+            "classes": "classes (each number is a class of pixels)",
+        }
+        if self._could_be_scribbles():
+            choices["scribbles"] = "scribbles (0 is not labelled, 1 is background)"
+        return LabelsUnsure(
+            f"{self.path} {what}; that does not tell what the labels mean.",
+            f"{remedy} it with --kind: {' or '.join(choices.values())}.",
+            "kind",
+            tuple(choices),
+        )
 
 
 _NAMES = {
@@ -57,522 +456,27 @@ _NAMES = {
 }
 
 
-def make_legend(
-    colours: Sequence[tuple[int, int, int]], folders: Iterable[Path]
-) -> tuple[tuple[str, str], ...]:
-    """Name the classes of colour masks.
-
-    Parameters
-    ----------
-    colours
-        Red, green and blue of class 1, 2, ...; class 0 is black.
-    folders
-        Where a `LEGEND_FILE` may lie, the nearest first.
-
-    Returns
-    -------
-    tuple of (name, "#rrggbb")
-        For each class from 0.  Names come from the file, else they are those of the colour.
-
-    Raises
-    ------
-    ValueError
-        If the file is no such list.
-    """
-    file = next((f / LEGEND_FILE for f in folders if (f / LEGEND_FILE).is_file()), None)
-    names = _NAMES | (_read(file) if file is not None else {})
-    written = ["#000000", *(_hex(colour) for colour in colours)]
-    return tuple((names.get(colour, colour), colour) for colour in written)
-
-
-def _read(file: Path) -> dict[str, str]:
-    """Read colour -> name."""
-    try:
-        stored = read_json(file)
-        return {_hex(colour): str(name) for name, colour in stored.items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{file} is no list of classes ({error}); write names and colours, such as "
-            '{"line": "#ff0000", "ellipse": [0, 255, 0]}.'
-        ) from error
-
-
-def _hex(colour: object) -> str:
-    """Write "#FF0000" or [255, 0, 0] as "#ff0000"."""
-    if isinstance(colour, str):
-        parts = bytes.fromhex(colour.removeprefix("#"))
-    elif isinstance(colour, (list, tuple)):
-        parts = bytes(colour)
-    else:
-        parts = b""
-    if len(parts) != 3:
-        raise ValueError(f"{colour!r} is no colour")
-    return f"#{parts.hex()}"
-
-
-MOST_CLASSES = 64
-
-
-UNLABELLED = ("background", "unknown")
-
-
-"""What pixels without a label may be."""
-
-
-_WHOLE = 0.8  # share of numbers that are one piece, from which on they are objects
-
-
-_FEW = 5  # numbers below this may be objects or classes
-
-
-_THIN = 0.1  # share of labelled pixels below which small numbers may be strokes
-
-
-_SPECKS = 3.0  # pixels; numbers that are smaller in the median are no objects
-
-
-Read = Callable[[], NDArray[Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class _Look:
-    """What one label image holds.
-
-    Attributes
-    ----------
-    values
-        Its numbers above 0, ascending.
-    pieces, pixels
-        How many connected pieces and how many pixels each has.
-    zero, unknown
-        Whether there are pixels with 0, and with `UNKNOWN`.
-    coloured
-        Whether the numbers are packed colours.
-    """
-
-    values: NDArray[Any]
-    pieces: NDArray[np.intp]
-    pixels: NDArray[np.intp]
-    zero: bool
-    unknown: bool
-    coloured: bool
-    top: int  # largest number of the type
-    size: int
-
-
-def _look(image: NDArray[Any], coloured: bool, top: int) -> _Look:
-    from skimage.measure import label
-
-    zero, unknown = bool((image == 0).any()), bool((image == UNKNOWN).any())
-    image = np.maximum(image, 0) if unknown else image
-    if not image.any():
-        none = np.zeros(0, np.intp)
-        return _Look(none, none, none, zero, unknown, coloured, top, image.size)
-    parts = label(image, connectivity=image.ndim, background=0)  # type: ignore[no-untyped-call]
-    sizes = np.bincount(parts.ravel())
-    number = np.zeros(len(sizes), image.dtype)
-    number[parts.ravel()] = image.ravel()
-    values, which, pieces = np.unique(number[1:], return_inverse=True, return_counts=True)
-    pixels = np.bincount(which, sizes[1:]).astype(np.intp)
-    return _Look(values, pieces, pixels, zero, unknown, coloured, top, image.size)
-
-
-def check_unlabelled(unlabelled: str | None) -> None:
-    """Refuse a word that is not in `UNLABELLED`."""
-    if unlabelled is not None and unlabelled not in UNLABELLED:
-        raise ValueError(
-            f"unlabelled is {unlabelled!r}; pixels without a label are {' or '.join(UNLABELLED)}."
-        )
-
-
-class StoredLabels:
-    """The label images of a stack as they are stored.
-
-    Parameters
-    ----------
-    name
-        Of the annotation.
-    path
-        File or folder; a name for messages where the labels are in memory.
-    files
-        Gives frame number -> function that reads the stored image; asked once, and may raise.
-    where
-        Frame number -> file, or a name, for messages.
-    ndim
-        Axes of a frame without colours; an image with one more is in colours.
-    pages
-        Whether frames are pages of one file.  A page without labels is then nobody's statement, and
-        its frame is not annotated; an image file of its own without labels says: no objects.
-    more
-        Gives functions that read other images of the same meaning, such as those of valid.
-    legend_folders
-        Where a file may name the classes of colours, the nearest first.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        path: Path | str,
-        files: Callable[[], Mapping[int, Read]],
-        where: Callable[[int], Path | str],
-        *,
-        ndim: int = 2,
-        pages: bool = False,
-        more: Callable[[], Iterable[Read]] = tuple,
-        legend_folders: tuple[Path, ...] = (),
-    ) -> None:
-        self.name, self.path, self.pages, self.ndim = name, path, pages, ndim
-        self.where = where
-        self._files, self._more = files, more
-        self.legend_folders = legend_folders
-
-    def annotation(
-        self, kind: LabelKind | None = None, unlabelled: str | None = None
-    ) -> Annotation:
-        """Return the labels as an annotation, with what somebody says of them."""
-        check_unlabelled(unlabelled)
-        decided = _Decided(self, kind, unlabelled)
-        return Annotation(
-            self.name,
-            lambda: decided.kind,
-            lambda: decided.frame_numbers,
-            decided.read,
-            partial=lambda: decided.partial,
-            path=self.path if isinstance(self.path, Path) else None,
-            read_legend=decided.legend,
-            empty=lambda: decided.empty,
-            ignored=lambda: decided.ignored,
-            reason=lambda: decided.reason,
-            decide=self.annotation,
-        )
-
-    @cached_property
-    def files(self) -> Mapping[int, Read]:
-        """Frame number -> function that reads the stored image."""
-        return self._files()
-
-    def image(self, number: int) -> tuple[NDArray[Any], bool]:
-        """Read a stored image as integers; colours are packed, which is said second."""
-        return self._integers(self.files[number](), self.where(number))
-
-    def _integers(self, image: NDArray[Any], where: Path | str) -> tuple[NDArray[Any], bool]:
-        if image.ndim == self.ndim + 1 and image.shape[-1] == 3:
-            if image.dtype not in (np.uint8, np.uint16):
-                raise ValueError(
-                    f"{where}: Labels are colours of type {image.dtype}; colours are uint8 or uint16. "
-                    "Save one number a label, or colours as PNG."
-                )
-            red, green, blue = np.moveaxis(image[..., :3].astype(np.int64), -1, 0)
-            bits = 8 if image.dtype.itemsize == 1 else 16
-            return np.asarray(red << 2 * bits | green << bits | blue), True
-        if image.ndim != self.ndim:
-            raise ValueError(
-                f"{where} has shape {image.shape}; labels of this stack have {self.ndim} axes, or three "
-                "channels of colour besides. Check that they belong together."
-            )
-        if image.dtype == bool:
-            return image.astype(np.uint8) * 255, False
-        if np.issubdtype(image.dtype, np.floating):
-            whole = (image == np.rint(image)) & (np.abs(image) < 2**53)
-            image = image.astype(np.int64) if whole.all() else image
-        if not np.issubdtype(image.dtype, np.integer):
-            raise ValueError(
-                f"{where}: Labels are of type {image.dtype}; labels are integers. "
-                "Save them as uint8 or uint16."
-            )
-        if image.dtype == np.uint64:
-            if image.max(initial=0) > np.iinfo(np.int64).max:
-                raise ValueError(
-                    f"{where}: Labels hold {int(image.max())}; the largest number that can be read is "
-                    f"{np.iinfo(np.int64).max}. Number the labels anew."
-                )
-            image = image.astype(np.int64)
-        if image.size and int(image.min()) < UNKNOWN:
-            raise ValueError(
-                f"{where}: Labels hold {int(image.min())}; labels are 0 or more ({UNKNOWN} = unknown). "
-                "Repaint these pixels."
-            )
-        return image, False
-
-    @cached_property
-    def looks(self) -> dict[int, _Look]:
-        """What each frame holds; reads all label images, one at a time."""
-        return {n: self._looked(read, self.where(n)) for n, read in self.files.items()}
-
-    @cached_property
-    def all_looks(self) -> list[_Look]:
-        """The same of all images of this meaning."""
-        return [*self.looks.values(), *(self._looked(read, self.path) for read in self._more())]
-
-    def _looked(self, read: Read, where: Path | str) -> _Look:
-        stored = read()
-        image, coloured = self._integers(stored, where)
-        top = int(np.iinfo(stored.dtype if stored.dtype.kind in "iu" else image.dtype).max)
-        return _look(image, coloured, top)
-
-
-class _Decided:
-    """What stored labels mean, with what somebody says; each fact when it is asked for."""
-
-    def __init__(
-        self, stored: StoredLabels, kind: LabelKind | None, unlabelled: str | None
-    ) -> None:
-        self._stored, self._given, self._unlabelled = stored, kind, unlabelled
-
-    @property
-    def kind(self) -> LabelKind:
-        return self._meaning[0]
-
-    @property
-    def reason(self) -> str:
-        return self._meaning[1]
-
-    @cached_property
-    def frame_numbers(self) -> tuple[int, ...]:
-        _ = self.kind  # nothing is annotated while that is unsure
-        return tuple(n for n in self._stored.looks if n not in self.ignored)
-
-    @cached_property
-    def ignored(self) -> tuple[int, ...]:
-        unknown = self._unlabelled == "unknown" or self._scribbles
-        unknown = unknown or (self._stored.pages and self._unlabelled is None)
-        return tuple(
-            n
-            for n, at in self._stored.looks.items()
-            if not at.values.size and (unknown or (not at.zero and not self._minus_is_background))
-        )
-
-    @property
-    def empty(self) -> frozenset[int]:
-        looks = self._stored.looks
-        return frozenset(n for n in self.frame_numbers if not looks[n].values.size)
-
-    @property
-    def partial(self) -> frozenset[int]:
-        unknown = self._unlabelled == "unknown" and not self._scribbles
-        return frozenset(self.frame_numbers if unknown else ())
-
-    @property
-    def _scribbles(self) -> bool:
-        return self._given is LabelKind.SCRIBBLES
-
-    def read(self, number: int) -> NDArray[np.int32]:
-        """Read the labels of a frame, int32; see `Annotation.read`."""
-        image, coloured = self._stored.image(number)
-        if self._coloured and not coloured:
-            image = image.astype(np.int64) * 0x010101
-        if self.kind is LabelKind.CLASSES:
-            numbers = np.searchsorted(self._classes, np.maximum(image, 0))
-            image = np.where(image == UNKNOWN, UNKNOWN, numbers).astype(np.int32)
-        elif self._coloured:
-            image = np.unique(np.append(0, image), return_inverse=True)[1][1:].reshape(image.shape)
-        if self._minus_is_background:
-            image = np.maximum(image, 0)
-        partial = number in self.partial
+def _name_colors(colors: Sequence[bytes], file: Path | None) -> tuple[tuple[str, str], ...]:
+    """Return (name, "#rrggbb") of each colour: the name in a `CLASSES_FILE`, or a plain one."""
+    names = dict(_NAMES)
+    if file is not None:
         try:
-            labels = known_labels(image, self.kind, partial=partial)
-        except ValueError as error:
-            raise ValueError(f"{self._stored.where(number)}: {error}") from error
-        if self._stored.pages and labels.ndim == 3 and self._unlabelled != "background":
-            labels[~(labels > 0).any(axis=(1, 2))] = UNKNOWN  # a plane that nobody has labelled
-        return labels
-
-    def legend(self) -> tuple[tuple[str, str], ...]:
-        """Return name and "#rrggbb" of each class, where its number says nothing."""
-        if self.kind is not LabelKind.CLASSES:
-            return ()
-        numbers = [int(v) for v in self._classes]
-        if self._coloured:
-            colours = [(v >> 16 & 255, v >> 8 & 255, v & 255) for v in numbers if v]
-            return make_legend(colours, self._stored.legend_folders)
-        if len(numbers) <= 2 or numbers == list(range(len(numbers))):
-            return ()
-        names = [("background" if v == 0 else f"label {v}") for v in numbers]
-        hues = [colorsys.hsv_to_rgb(k / len(names), 0.8, 1.0) for k in range(len(names))]
-        shown = ["#" + bytes(round(255 * part) for part in hue).hex() for hue in hues]
-        return tuple(zip(names, ["#000000", *shown[1:]], strict=True))
-
-    # what all images hold
-
-    @cached_property
-    def _coloured(self) -> bool:
-        return any(look.coloured for look in self._stored.all_looks)
-
-    def _values(self, look: _Look) -> NDArray[Any]:
-        grey = self._coloured and not look.coloured
-        return look.values.astype(np.int64) * 0x010101 if grey else look.values
-
-    @cached_property
-    def _numbers(self) -> NDArray[Any]:
-        """All numbers above 0, ascending."""
-        found = [self._values(look) for look in self._stored.all_looks if look.values.size]
-        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
-
-    @cached_property
-    def _labelled(self) -> list[_Look]:
-        return [look for look in self._stored.all_looks if look.values.size]
-
-    @property
-    def _zero(self) -> bool:
-        return any(look.zero for look in self._labelled)
-
-    @property
-    def _unknown(self) -> bool:
-        return any(look.unknown for look in self._labelled)
-
-    @property
-    def _minus_is_background(self) -> bool:
-        return self._unlabelled == "background" and self._unknown and not self._zero
-
-    @cached_property
-    def _classes(self) -> NDArray[Any]:
-        """The stored number of each class from 0."""
-        numbers = self._numbers
-        no_zero = not (self._zero or self._minus_is_background or self._unlabelled == "unknown")
-        return numbers if no_zero and not self._unknown else np.append(0, numbers)
-
-    # the decision
-
-    @cached_property
-    def _meaning(self) -> tuple[LabelKind, str]:
-        where, numbers = self._stored.path, self._numbers
-        if not numbers.size and not (self._unlabelled == "background" and self._stored.looks):
+            names |= {_hex(color): str(name) for name, color in read_json(file).items()}
+        except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{where} holds no label in any frame; there is nothing to learn or to compare "
-                "with. Label at least one object, or give other labels with --truth."
-            )
-        if self._unknown and not self._zero and self._unlabelled is None and not self._scribbles:
-            raise LabelsUnsure(
-                f"{where} holds -1 but no 0 beside the labels: -1 may be background or unknown.",
-                "Say which: --unlabelled background or --unlabelled unknown.",
-                "unlabelled",
-                UNLABELLED,
-            )
-        if self._given is not None:
-            return self._given, self._check_given(self._given)
-        if not numbers.size:
-            return LabelKind.INSTANCES, "no frame has an object"
-        kind, reason = self._decide()
-        return kind, reason + (self._renumbered() if kind is LabelKind.CLASSES else "")
+                f"{file} is not a list of classes ({error}); write names and colours, such as "
+                '{"line": "#ff0000", "ellipse": [0, 255, 0]}.'
+            ) from error
+    return tuple((names.get(color, color), color) for color in map(_hex, colors))
 
-    def _check_given(self, kind: LabelKind) -> str:
-        if kind is LabelKind.SCRIBBLES and (
-            self._coloured or self._numbers.max(initial=0) > MOST_CLASSES
-        ):
-            raise ValueError(
-                f"{self._stored.path} holds {'colours' if self._coloured else int(self._numbers[-1])}; "
-                f"scribbles are numbers from 1 (background) to {MOST_CLASSES}. Say --kind classes or "
-                "--kind instances."
-            )
-        if kind is LabelKind.CLASSES:
-            self._check_classes()
-            return "as given" + self._renumbered()
-        return "as given"
 
-    def _check_classes(self) -> None:
-        if len(self._classes) <= MOST_CLASSES:
-            return
-        what = "colours" if self._coloured else "different numbers"
-        raise ValueError(
-            f"{self._stored.path} holds {len(self._classes)} {what}, more than {MOST_CLASSES} classes. "
-            "Are they objects, say --kind instances; are they classes, save one number a class, as PNG "
-            "or TIFF: JPEG and smoothing add values."
-        )
-
-    def _renumbered(self) -> str:
-        numbers = [int(v) for v in self._classes]
-        plain = numbers == list(range(len(numbers))) or (len(numbers) == 2 and not numbers[0])
-        if self._coloured or plain:
-            return ""
-        pairs = ", ".join(f"{v} = {'background' if k == 0 else k}" for k, v in enumerate(numbers))
-        return f"; numbered anew: {pairs}"
-
-    def _decide(self) -> tuple[LabelKind, str]:
-        numbers, looks = self._numbers, self._labelled
-        count = len(numbers)
-        pieces = np.concatenate([look.pieces for look in looks])
-        sizes = np.concatenate([look.pixels / look.pieces for look in looks])
-        whole = float(np.mean(pieces == 1))
-        what = "colours" if self._coloured else "numbers"
-        if self._coloured and any(
-            (f / "classes.json").is_file() for f in self._stored.legend_folders
-        ):
-            self._check_classes()
-            return LabelKind.CLASSES, "classes.json names the colours"
-        if count == 1 and not (self._zero or self._unknown):
-            raise ValueError(
-                f"{self._stored.path} holds {int(numbers[0])} in every pixel; there is nothing to tell "
-                "apart. Save background as 0."
-            )
-        if 1 < count < _FEW and max(len(look.values) for look in looks) == 1:
-            shown = ", ".join(str(int(number)) for number in numbers)
-            raise self._unsure(f"holds one of the {what} {shown} in each frame")
-        last = int(numbers[-1])
-        void = last in (255, 65535, max(at.top for at in looks)) and not self._coloured
-        if (
-            void
-            and count > 1
-            and (int(numbers[-2]) == count - 1 or last > 4 * int(numbers[-2]))
-            and last > count
-        ):
-            raise self._unsure(
-                f"holds {count - 1} {what} and {last}, which may be an object, a class or unknown",
-                "If it is unknown, save it as -1. Else say",
-            )
-        if count == 1 or (count == 2 and not self._zero and not self._unknown):
-            return self._decide_two(whole)
-        if np.median(sizes) < _SPECKS and count > MOST_CLASSES:
-            self._check_classes()
-        if whole >= _WHOLE:
-            if not (self._zero or self._unknown):
-                raise self._unsure(
-                    f"holds {count} {what}, nearly each in one piece, and no background",
-                    "If one of them is background, save it as 0. Else say",
-                )
-            if count >= _FEW or (not self._coloured and last > 255):
-                return LabelKind.INSTANCES, f"{count} {what}, nearly each in one piece"
-            raise self._unsure(f"holds {count} {what}, nearly each in one piece")
-        several = f"{count} {what}, in several pieces"
-        if count > MOST_CLASSES:
-            raise self._unsure(f"holds {several}")
-        if count < _FEW:
-            if pieces.max() < 3:
-                raise self._unsure(f"holds {several}")
-        elif whole >= 0.5:
-            raise self._unsure(f"holds {several}, but half of them in one")
-        if self._could_be_scribbles():
-            raise self._unsure(f"holds {several}, on few pixels")
-        return LabelKind.CLASSES, several
-
-    def _decide_two(self, whole: float) -> tuple[LabelKind, str]:
-        number = int(self._numbers[-1])
-        if len(self._numbers) == 2:
-            return LabelKind.CLASSES, "two values"
-        white = 0xFFFFFF if self._coloured else max(at.top for at in self._labelled)
-        largest = number in (white, 255, 65535)
-        if largest or whole < _WHOLE:
-            return LabelKind.CLASSES, f"two values, 0 and {number}"
-        raise self._unsure(f"holds one number, {number}, in one piece a frame")
-
-    def _could_be_scribbles(self) -> bool:
-        numbers = self._numbers
-        if self._coloured:
-            return False
-        small = 2 <= len(numbers) <= 8 and int(numbers[-1]) == len(numbers)
-        labelled = sum(int(at.pixels.sum()) for at in self._labelled)
-        return small and labelled < _THIN * sum(at.size for at in self._labelled)
-
-    def _unsure(self, what: str, remedy: str = "Say") -> LabelsUnsure:
-        words = {
-            LabelKind.INSTANCES: "instances (each number is one object)",
-            LabelKind.CLASSES: "classes (each number is a class of pixels)",
-            LabelKind.SCRIBBLES: "scribbles (0 is not labelled, 1 is background)",
-        }
-        if not self._could_be_scribbles():
-            del words[LabelKind.SCRIBBLES]
-        return LabelsUnsure(
-            f"{self._stored.path} {what}; that does not tell what the labels mean.",
-            f"{remedy} it with --kind: {' or '.join(words.values())}.",
-            "kind",
-            tuple(kind.value for kind in words),
-        )
+def _hex(color: object) -> str:
+    """Write "#FF0000" or [255, 0, 0] as "#ff0000"."""
+    parts = b""
+    if isinstance(color, str):
+        parts = bytes.fromhex(color.removeprefix("#"))
+    elif isinstance(color, (list, tuple, bytes)):
+        parts = bytes(color)
+    if len(parts) != 3:
+        raise ValueError(f"{color!r} is not a colour")
+    return f"#{parts.hex()}"

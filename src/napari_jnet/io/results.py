@@ -1,4 +1,4 @@
-"""Results of a prediction on disk: written frame by frame, opened again."""
+"""Results of a prediction on disk: written frame by frame, marked as ours, found and read again."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,13 +20,128 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_jnet import files as storing
 from napari_jnet.events import FramePrediction
-from napari_jnet.files import FolderInUse, FolderLock, OutputError, output_folder, writing
-from napari_jnet.io.own_files import MARK, InputFiles, ResultMark, is_result, read_mark
+from napari_jnet.files import (
+    FolderInUse,
+    FolderLock,
+    OutputError,
+    clean,
+    flush,
+    flush_folder,
+    make_folder,
+    reading,
+    writing,
+)
 from napari_jnet.io.stack import Stack
-from napari_jnet.io.tiff import tiff_options, tiff_words
+from napari_jnet.io.tiff import read_tiff, tiff_options, tiff_text
 from napari_jnet.labels import contingency
+
+MARK = "napari_jnet"  # key of our text in the description of a TIFF file, and in that of a PNG file
+MAPS = ("probability", "distance", "classes", "instances")
+
+_TIFF_NAMES = re.compile(rf"(?:{'|'.join(MAPS)})\.tiff?", re.IGNORECASE)
+_MASK_NAME = re.compile(r"mask(\d+)\.tiff?")
+_PNG_NAMES = re.compile(r"(?:seg|dist)_.+\.png", re.IGNORECASE)
+_TRACKS = "res_track.txt"
+_UNFINISHED = ".napari-jnet-result-"
+_MOST_TRACKS = 65535  # CTC masks are uint16
+_LARGE = 2**31  # bytes from which on a file must be able to grow beyond 4 GB
+_REMEDY = "write it again with predict."
+
+
+@dataclass(frozen=True)
+class ResultMark:
+    """What a file of a result says of its prediction.
+
+    Attributes
+    ----------
+    prediction
+        The same in all files of one prediction, and in no other; "" in files of older versions.
+    count
+        Frames that were to be predicted; 0 if unknown.
+    sequence
+        Of the stack, "01"; "" if it has none or it is unknown.
+    """
+
+    prediction: str = ""
+    count: int = 0
+    sequence: str = ""
+
+    @classmethod
+    def of(cls, text: dict[str, Any]) -> ResultMark | None:
+        """Read what the description of a file holds; None if the file is not ours."""
+        mark = text.get(MARK)
+        if isinstance(mark, dict):
+            count = mark.get("count")
+            count = count if isinstance(count, int) else 0
+            return cls(str(mark.get("prediction", "")), count, str(mark.get("sequence", "")))
+        # Versions before the mark wrote the numbers of the frames, which no other program does.
+        return cls() if "frames" in text and text.keys() <= {"shape", "axes", "frames"} else None
+
+
+def _description(page: Any) -> dict[str, Any]:
+    """Return the JSON object in the description of a TIFF page; empty if there is none."""
+    with suppress(ValueError, RecursionError):
+        found = json.loads(tiff_text(page.description))
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def read_mark(path: Path) -> ResultMark | None:
+    """Read the mark of a TIFF file of any name; None if it has none, or cannot be read."""
+    # A damaged file makes tifffile raise nearly anything.
+    with suppress(Exception), reading(path, "a TIFF image"), tifffile.TiffFile(path) as file:
+        return ResultMark.of(_description(file.pages.first))
+    return None
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file is a result of ours, by name and content; opens files with such names only."""
+    mask = path.parent.name.endswith("_RES") and _MASK_NAME.fullmatch(path.name)
+    if mask or _TIFF_NAMES.fullmatch(path.name):
+        return read_mark(path) is not None
+    if _PNG_NAMES.fullmatch(path.name):
+        from PIL import Image
+
+        with suppress(Exception), reading(path, "an image"), Image.open(path) as image:
+            return MARK in image.info
+    return False
+
+
+def _refuse_inputs(stack: Stack, results: Sequence[Path]) -> None:
+    """Refuse to overwrite a file that a stack or its annotations are read from, by any name or link.
+
+    A result that lies in a folder of the stack is not an input by that alone.
+    """
+    inputs = defaultdict(list)
+    for source, named in _input_files(stack) if results else ():
+        with suppress(OSError):
+            found = source.stat()
+            inputs[found.st_dev, found.st_ino].append((source, named))
+    for path in results:
+        own = path.stat()
+        for source, named in inputs[own.st_dev, own.st_ino]:
+            if named or _place(source) != _place(path):
+                raise OutputError(
+                    f"{path} would be overwritten, but {stack.name} is read from it ({source}). Choose "
+                    "another output folder."
+                )
+
+
+def _place(path: Path) -> tuple[str, str]:
+    return os.path.realpath(path.parent), os.path.normcase(path.name)
+
+
+def _input_files(stack: Stack) -> Iterator[tuple[Path, bool]]:
+    """Yield every file that may be read, and whether it is named as an input itself."""
+    places = [stack.path, *(annotation.path for annotation in stack.annotations.values())]
+    for place in dict.fromkeys(place for place in places if place is not None):
+        if place.is_file():
+            yield place, True
+        for folder, _, names in os.walk(place if place.is_dir() else place.parent):
+            yield from ((Path(folder) / name, False) for name in names)
+            if place.is_file():
+                break
 
 
 class OverlapTracks:
@@ -41,7 +158,7 @@ class OverlapTracks:
         self._last_number: int | None = None
         self._last: NDArray[np.int32] | None = None
         self._spans: dict[int, tuple[int, int]] = {}
-        self._continued: dict[int, tuple[int, int] | None] = {}
+        self._before: dict[int, tuple[int, int]] = {}
 
     @property
     def count(self) -> int:
@@ -58,16 +175,15 @@ class OverlapTracks:
         instances
             Integers (H, W) or (Z, H, W), 0 = background.
         """
+        links = self._links(number, instances)
+        self._before = dict(self._spans)
         found = np.unique(instances)
         found = found[found > 0]
-        links = self._links(number, instances)
         tracks = np.zeros(len(found), dtype=np.int32)
-        self._continued = {}
         for position, label in enumerate(found):
-            track = links.get(int(label), self.count + 1)
-            span = self._continued[track] = self._spans.get(track)
-            self._spans[track] = (span[0] if span else number, number)
-            tracks[position] = track
+            track = tracks[position] = links.get(int(label), self.count + 1)
+            first, _ = self._spans.get(track, (number, number))
+            self._spans[track] = first, number
         numbered = np.zeros(instances.shape, dtype=np.int32)
         inside = instances > 0
         numbered[inside] = tracks[np.searchsorted(found, instances[inside])]
@@ -76,13 +192,7 @@ class OverlapTracks:
 
     def undo(self) -> None:
         """Forget the last frame: it could not be written."""
-        for track, span in self._continued.items():
-            if span is None:
-                del self._spans[track]
-            else:
-                self._spans[track] = span
-        self._continued = {}
-        self._last = None
+        self._spans, self._last = dict(self._before), None
 
     def lines(self) -> str:
         """Return the tracks as ``res_track.txt`` holds them: label, first, last, parent 0."""
@@ -110,9 +220,6 @@ class OverlapTracks:
         return links
 
 
-_LARGE = 2**31  # bytes from which the file must be able to grow beyond 4 GB
-
-
 class PageWriter:
     """Write frames to one TIFF file, compressed, holding no more than one in memory.
 
@@ -129,7 +236,7 @@ class PageWriter:
     scale, units
         One for each of the axes, as of a `Stack`.
     mark
-        Says of which prediction the file is.
+        Of the prediction that the file belongs to.
     shown
         Path that errors name; ``path`` if None.
     """
@@ -146,40 +253,32 @@ class PageWriter:
         mark: ResultMark | None = None,
         shown: Path | None = None,
     ) -> None:
-        self.path = path
-        self._mark = {} if mark is None else {MARK: mark.to_dict()}
-        self._shown = shown or path
+        self.path, self._shown = path, shown or path
         self._partial = path.with_name(f".{path.name}.part")
-        self._dtype = np.dtype(dtype)
-        self._axes = axes
-        self._scale, self._units = tuple(scale), tuple(units)
-        self._tags: dict[str, Any] = {}
+        self._mark = {} if mark is None else {MARK: asdict(mark)}
+        self._dtype, self._axes = np.dtype(dtype), axes
+        self._scale, self._units = scale, units
         self._expected = list(frames)
-        self._shapes: list[tuple[int, ...]] = []
-        self._written: list[int] = []
+        self._written: dict[int, tuple[int, ...]] = {}  # number -> shape
         self._tiff: tifffile.TiffWriter | None = None
-        self._planes = 0
         self._broken = False
 
     def write(self, number: int, frame: NDArray[Any]) -> None:
         """Append one frame; raises `OutputError` if the disk refuses."""
         with writing(self._shown):
             if np.issubdtype(self._dtype, np.integer) and frame.size:
-                self._promote(np.result_type(self._dtype, np.min_scalar_type(frame.max())))
+                self._widen(np.result_type(self._dtype, np.min_scalar_type(frame.max())))
             if self._tiff is None:
-                self._tiff = self._open(self._partial, frame.shape)
+                self._tiff = self._open(frame.shape)
             self._broken = True
             self._append(self._tiff, frame, first=not self._written)
             self._broken = False
-        self._planes += math.prod(frame.shape[:-2])
-        self._written.append(number)
-        self._shapes.append(frame.shape)
+        self._written[number] = frame.shape
 
     def forget(self, number: int) -> None:
-        """Leave out a frame if it was the last to be written: others of its files are not to be had."""
-        if self._written[-1:] == [number]:
-            self._written.pop()
-            self._planes -= math.prod(self._shapes.pop()[:-2])
+        """Leave out a frame if it was the last to be written: other files of the result lack it."""
+        if self._written and next(reversed(self._written)) == number:
+            del self._written[number]
             self._broken = True
 
     def close(self) -> None:
@@ -191,8 +290,12 @@ class PageWriter:
                 self._tiff.close()
                 if self._written:
                     if self._broken:
-                        _end_after(self._partial, self._planes)
-                    self._correct_description()
+                        pages = sum(math.prod(shape[:-2]) for shape in self._written.values())
+                        _end_after(self._partial, pages)
+                    shapes = set(self._written.values())
+                    if list(self._written) != self._expected or len(shapes) > 1:
+                        options = self._options(list(self._written), shapes)
+                        tifffile.tiffcomment(self._partial, options["description"])
             finally:
                 self._tiff = None
                 if self._written:
@@ -200,15 +303,15 @@ class PageWriter:
                 else:
                     self._partial.unlink(missing_ok=True)
 
-    def _open(self, path: Path, shape: tuple[int, ...]) -> tifffile.TiffWriter:
-        self._tags = self._told(self._expected, shape)
+    def _open(self, shape: tuple[int, ...]) -> tifffile.TiffWriter:
         size = math.prod(shape) * self._dtype.itemsize * len(self._expected)
-        return tifffile.TiffWriter(path, bigtiff=size >= _LARGE)
+        return tifffile.TiffWriter(self._partial, bigtiff=size >= _LARGE)
 
     def _append(self, tiff: tifffile.TiffWriter, frame: NDArray[Any], *, first: bool) -> None:
-        planes = frame.reshape(-1, *frame.shape[-2:]).astype(self._dtype, copy=False)
-        for plane in planes:
-            options = self._tags if first else self._tags | {"description": None}
+        options = self._options(self._expected, {frame.shape})
+        for plane in frame.reshape(-1, *frame.shape[-2:]).astype(self._dtype, copy=False):
+            if not first:
+                options["description"] = None
             tiff.write(
                 plane,
                 compression="zlib",
@@ -220,36 +323,21 @@ class PageWriter:
             )
             first = False
 
-    def _told(self, frames: list[int], shape: tuple[int, ...]) -> dict[str, Any]:
+    def _options(self, frames: list[int], shapes: set[tuple[int, ...]]) -> dict[str, Any]:
         """Return what the tags say of axes, pixel size, interval and frames."""
+        text: dict[str, Any] = {"frames": frames, **self._mark}
+        if len(shapes) > 1:
+            return {"description": json.dumps(text).encode()}
+        whole = (len(frames), *next(iter(shapes)))
         steps = set(np.diff(frames).tolist()) or {1}
         scale = list(self._scale)
-        if scale:  # frames that were left out make the way to the next one longer
+        if scale:  # frames that are left out make the way to the next one longer
             scale[0] *= steps.pop() if len(steps) == 1 else 0
-        whole = (len(frames), *shape)
-        words = self._description(frames, shape)
-        return tiff_options(whole, self._dtype, self._axes, scale, self._units, words)
+        text = {"shape": whole, "axes": self._axes, **text}
+        return tiff_options(whole, self._dtype, self._axes, scale, self._units, json.dumps(text))
 
-    def _description(self, frames: list[int], shape: tuple[int, ...] | None) -> str:
-        words: dict[str, Any] = {}
-        if shape is not None:
-            words = {"shape": [len(frames), *shape], "axes": self._axes}
-        return json.dumps({**words, "frames": frames, **self._mark})
-
-    def _correct_description(self) -> None:
-        """Say what the file holds in the end, where this is not what was expected."""
-        shapes = set(self._shapes)
-        if self._written == self._expected and len(shapes) == 1:
-            return
-        shape = shapes.pop() if len(shapes) == 1 else None
-        if shape is None:
-            text = self._description(self._written, None).encode()
-        else:
-            text = self._told(self._written, shape)["description"]
-        tifffile.tiffcomment(self._partial, text)
-
-    def _promote(self, dtype: np.dtype[Any]) -> None:
-        """Copy what is written to a file of a larger type, page by page."""
+    def _widen(self, dtype: np.dtype[Any]) -> None:
+        """Copy the pages so far to a file of a larger type."""
         if dtype == self._dtype:
             return
         self._dtype = dtype
@@ -260,18 +348,18 @@ class PageWriter:
         os.replace(self._partial, former)
         try:
             with FramePages(former) as pages:
-                self._tiff = self._open(self._partial, pages.read(self._written[0]).shape)
-                for number in self._written:
-                    first = number == self._written[0]
-                    self._append(self._tiff, pages.read(number), first=first)
+                self._tiff = self._open(next(iter(self._written.values())))
+                for position, number in enumerate(self._written):
+                    self._append(self._tiff, pages.read(number), first=not position)
         finally:
             former.unlink(missing_ok=True)
 
 
 def _end_after(path: Path, pages: int) -> None:
-    """Make a page the last one: what follows it was being written when the disk refused."""
-    if not pages:
-        return
+    """Make a page the last one: what follows it was being written when the disk refused.
+
+    A copy of the good pages would be simpler, but needs the room that a full disk lacks.
+    """
     with tifffile.TiffFile(path) as tiff:
         form = tiff.tiff
         tiff.pages.useframes = False
@@ -299,46 +387,45 @@ class FramePages:
     Attributes
     ----------
     mark
-        Of which prediction the file is, as far as it says.
+        Of the prediction that the file belongs to, as far as it says.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
-    ValueError
-        If it is no TIFF file.
+    FileError
+        If it is not a TIFF file.
     """
 
     def __init__(
         self, path: Path, planes: int = 1, frame_numbers: Sequence[int] | None = None
     ) -> None:
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is not there; give a result that predict has written.")
         self.path = path
-        with _whole_tiff(path), ExitStack() as opened:
+        with reading(path, "a TIFF image", _REMEDY), ExitStack() as opened:
             self._file = opened.enter_context(path.open("rb"))
             self._pages = tifffile.TiffFile(self._file).pages
             count = len(self._pages)
-            words = self._words()
-            depth = words.get("shape", [])[1:-2]
+            text = _description(self._pages.first)
+            text = text if "frames" in text else {}
+            depth = text.get("shape", [])[1:-2]
             self._volumes = bool(depth) or planes > 1
-            self._planes = math.prod(depth) if words else planes
+            self._planes = math.prod(depth) if text else planes
             frames = count // self._planes
             if frame_numbers is None or len(frame_numbers) != frames:
                 frame_numbers = range(frames)
-            numbers = words.get("frames", frame_numbers)
+            numbers = text.get("frames", frame_numbers)
             self.frame_numbers = tuple(int(n) for n in numbers[:frames])
+            self.mark = ResultMark.of(text) or ResultMark()
             opened.pop_all()
-        self.mark = ResultMark.of_description(json.dumps(words)) or ResultMark()
 
     def read(self, number: int) -> NDArray[Any]:
         """Read one frame, (H, W) or (Z, H, W); raises `ValueError` for another number."""
         if number not in self.frame_numbers:
             raise ValueError(f"{self.path} has no frame {number}; it has {self.frame_numbers}.")
         first = self.frame_numbers.index(number) * self._planes
-        with _whole_tiff(self.path):
+        with reading(self.path, "a TIFF image", _REMEDY):
             pages = [self._pages[first + n].asarray() for n in range(self._planes)]
-        return np.stack(pages) if self._volumes else np.asarray(pages[0])
+            return np.stack(pages) if self._volumes else np.asarray(pages[0])
 
     def close(self) -> None:
         """Close the file."""
@@ -350,47 +437,13 @@ class FramePages:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _words(self) -> dict[str, Any]:
-        """Return the description if `PageWriter` wrote it."""
-        try:
-            words = json.loads(tiff_words(self._pages.first.description))
-        except ValueError:
-            return {}
-        return words if isinstance(words, dict) and "frames" in words else {}
-
-
-@contextmanager
-def _whole_tiff(path: Path) -> Iterator[None]:
-    try:
-        yield
-    # A damaged file makes tifffile raise nearly anything; it all means the same.
-    except Exception as error:
-        raise ValueError(
-            f"{path} is no whole TIFF file ({error}); write it again with predict."
-        ) from error
-
-
-MASK_NAME = re.compile(r"mask(\d+)\.tiff?")
-
-
-MAPS = ("probability", "distance", "classes", "instances")
-
-
-_TRACKS = "res_track.txt"
-
-
-_UNFINISHED = ".napari-jnet-result-"
-
-
-_MOST_TRACKS = 65535  # CTC masks are uint16
-
 
 class ResultWriter:
     """Write predictions frame by frame; a context manager.
 
     A result folder is of one prediction.  What is written lies in a hidden folder in it until `close`;
     then it takes the place of a former result, which is untouched before, also where the process is
-    killed.  Whatever ends the writing, the frames written so far are kept: on leaving, each file is
+    killed.  However the writing ends, the frames written so far are saved: on leaving, each file is
     finished and takes its name, also after an error, a full disk or a stop.
 
     Parameters
@@ -405,14 +458,14 @@ class ResultWriter:
     Attributes
     ----------
     notice
-        What the user should know of the files when they are written, in words; "" if nothing.
+        What the user should know of the written files; "" if nothing.
 
     Raises
     ------
     OutputError
-        If the folder cannot be written or is in use; if a file would be overwritten that is no result
-        of ours, or that the stack is read from; if the folder holds masks of frames that are not to
-        come, or the result of another sequence.
+        If the folder cannot be written or is in use; if a file would be overwritten that is not a
+        result of ours, or that the stack is read from; if the folder holds masks of frames that are not
+        to come, or the result of another sequence.
 
     Notes
     -----
@@ -436,11 +489,15 @@ class ResultWriter:
         self._mark = ResultMark(secrets.token_hex(8), len(self._expected), stack.sequence)
         self._files: dict[str, PageWriter] = {}
         self._tracks: OverlapTracks | None = OverlapTracks()
-        self.masks = result_folder(self.folder, stack) if _is_ctc(stack) else None
-        made = output_folder(self.folder)
+        # a sequence of the Cell Tracking Challenge: 01, not train
+        ctc = re.fullmatch(r"\d{2,3}", stack.sequence)
+        self.masks = self.folder / f"{stack.sequence}_RES" if ctc else None
+        made = make_folder(self.folder)
         self._lock = FolderLock(self.folder)
         try:
-            self._begin()
+            with writing(self.folder):
+                self._lock.acquire()
+                self._begin()
         except BaseException as error:
             self._lock.release()
             if made:
@@ -448,22 +505,23 @@ class ResultWriter:
                     self.folder.rmdir()
             if isinstance(error, FolderInUse):
                 raise OutputError(str(error)) from error
-            if isinstance(error, OSError):
-                raise OutputError(storing.in_words(self.folder, error).strerror) from error
             raise
 
     def _begin(self) -> None:
-        self._lock.acquire()
-        self._clean()
-        former = [self.folder / f"{name}.tif" for name in MAPS]
+        """Remove what killed predictions have left, and check what would be replaced."""
+        for path in self.folder.glob(f"{_UNFINISHED}*"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+        clean(self.folder, locked=True)
+        former = [path for name in MAPS if (path := self.folder / f"{name}.tif").exists()]
         for path in former:
-            if path.exists() and not is_result(path):
+            if not is_result(path):
                 raise _foreign(path)
         maps = read_mark(self.folder / "instances.tif")
         self._refuse_other_sequence(maps)
         if self.masks is not None:
             former += self._former_masks(self.masks, maps)
-        self._refuse_inputs([path for path in former if path.exists()])
+        _refuse_inputs(self._stack, former)
         self._part = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.folder))
 
     def __enter__(self) -> Self:
@@ -473,7 +531,7 @@ class ResultWriter:
         try:
             self.close()
         except OutputError:
-            if kind is None:  # else the first failure is the one to tell
+            if kind is None:  # else the first failure is the one to show
                 raise
 
     def write(self, prediction: FramePrediction) -> None:
@@ -534,29 +592,28 @@ class ResultWriter:
         self._files[name].write(number, frame)
 
     def _write_mask(self, masks: Path, number: int, instances: NDArray[np.int32]) -> None:
-        name = f"mask{number:0{self._stack.digits}d}.tif"
-        path = self._part / masks.name / name
+        stack = self._stack
+        path = self._part / masks.name / f"mask{number:0{stack.digits}d}.tif"
         numbered = self._numbered(masks, number, instances)
         try:
-            with writing(masks / name):
+            with writing(masks / path.name):
                 path.parent.mkdir(exist_ok=True)
-                mask = numbered.astype(
-                    np.result_type(np.uint16, np.min_scalar_type(numbered.max()))
+                dtype = np.result_type(np.uint16, np.min_scalar_type(numbered.max()))
+                options = tiff_options(
+                    numbered.shape,
+                    dtype,
+                    stack.axes.replace("C", "")[1:],
+                    stack.scale[1:],
+                    stack.units[1:],
+                    json.dumps({MARK: asdict(self._mark)}),
                 )
-                self._save_mask(path, mask)
+                options |= {"compression": "zlib", "photometric": "minisblack", "metadata": None}
+                tifffile.imwrite(path, numbered.astype(dtype), **options)
         except BaseException:
             path.unlink(missing_ok=True)
             if self._tracks is not None:
                 self._tracks.undo()
             raise
-
-    def _save_mask(self, path: Path, mask: NDArray[np.unsignedinteger]) -> None:
-        stack, words = self._stack, json.dumps({MARK: self._mark.to_dict()})
-        axes = stack.axes.replace("C", "")[1:]
-        told = tiff_options(mask.shape, mask.dtype, axes, stack.scale[1:], stack.units[1:], words)
-        tifffile.imwrite(
-            path, mask, compression="zlib", photometric="minisblack", metadata=None, **told
-        )
 
     def _numbered(
         self, masks: Path, number: int, instances: NDArray[np.int32]
@@ -572,17 +629,15 @@ class ResultWriter:
                 f"{_MOST_TRACKS} numbers, which its masks cannot hold. From there on each mask is numbered "
                 "for itself; instances.tif holds every object."
             )
-        by_place = np.unique(np.append(instances, 0), return_inverse=True)[1]
-        return by_place[:-1].reshape(instances.shape)
+        in_order = np.unique(np.append(instances, 0), return_inverse=True)[1]
+        return in_order[:-1].reshape(instances.shape)
 
     def _write_tracks(self, errors: list[OutputError]) -> None:
-        if (
-            self.masks is None
-            or self._tracks is None
-            or not (self._part / self.masks.name).is_dir()
-        ):
+        if self.masks is None or self._tracks is None:
             return
         file = self._part / self.masks.name / _TRACKS
+        if not file.parent.is_dir():
+            return
         try:
             with writing(self.masks / _TRACKS):
                 file.write_text(self._tracks.lines(), encoding="ascii")
@@ -596,22 +651,22 @@ class ResultWriter:
         if not names:  # no frame could be written
             return
         try:
-            for path in self._part.rglob("*.t*"):
-                storing.flush(path)
-            for name in reversed(MAPS):
-                (self.folder / f"{name}.tif").unlink(missing_ok=True)
-            if self.masks is not None:
-                self._install_masks(self.masks)
-            for name in names:
-                os.rename(self._part / f"{name}.tif", self.folder / f"{name}.tif")
-            storing.flush_folder(self.folder)
-        except OSError as error:
-            words = storing.in_words(self.folder, error).strerror
-            raise OutputError(f"{words} What was predicted is in {self._part} now.") from error
+            with writing(self.folder):
+                for path in self._part.rglob("*.t*"):
+                    flush(path)
+                for name in reversed(MAPS):
+                    (self.folder / f"{name}.tif").unlink(missing_ok=True)
+                if self.masks is not None:
+                    self._install_masks(self.masks)
+                for name in names:
+                    os.rename(self._part / f"{name}.tif", self.folder / f"{name}.tif")
+                flush_folder(self.folder)
+        except OutputError as error:
+            raise OutputError(f"{error} The predicted frames are in {self._part}.") from error
 
     def _install_masks(self, masks: Path) -> None:
-        for path in _results_in(masks):
-            path.unlink()
+        for path in [*_masks_in(masks).values(), masks / _TRACKS]:
+            path.unlink(missing_ok=True)
         with suppress(OSError):  # what else lies there stays
             masks.rmdir()
         part = self._part / masks.name
@@ -622,26 +677,7 @@ class ResultWriter:
             return
         for path in sorted(part.iterdir()):
             os.rename(path, masks / path.name)
-        storing.flush_folder(masks)
-
-    def _clean(self) -> None:
-        """Remove what killed predictions have left."""
-        for path in self.folder.glob(f"{_UNFINISHED}*"):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-        storing.clean(self.folder, locked=True)
-        if self.masks is not None and not self.masks.is_symlink():
-            storing.clean(self.masks, locked=True)
-
-    def _refuse_inputs(self, former: Sequence[Path]) -> None:
-        inputs = InputFiles(self._stack) if former else None
-        for path in former:
-            read = inputs.find(path) if inputs is not None else None
-            if read is not None:
-                raise OutputError(
-                    f"{path} would be overwritten, but {self._stack.name} is read from it ({read}). Choose "
-                    "another output folder."
-                )
+        flush_folder(masks)
 
     def _refuse_other_sequence(self, maps: ResultMark | None) -> None:
         """Refuse to replace the maps of a result folder that is not replaced."""
@@ -672,50 +708,187 @@ class ResultWriter:
             raise OutputError(
                 f"{masks} is a file; the result needs a folder there. Choose another output folder."
             )
+        clean(masks, locked=True)
         found = _masks_in(masks)
-        for path in found:
-            # Masks of older versions have no mark; the maps beside them tell whose they are.
+        for path in found.values():
+            # Masks of older versions have no mark; the maps beside them say whose they are.
             if read_mark(path) is None and (maps is None or maps.prediction):
                 raise _foreign(path)
-        left = [path.name for path in found if _number(path) not in self._expected]
+        left = [path.name for number, path in found.items() if number not in self._expected]
         if left:
             raise OutputError(
                 f"{masks} holds {len(left)} masks of frames that are not predicted now, such as "
                 f"{left[0]}; a result is of one prediction. Choose another output folder or delete "
                 "it."
             )
-        return found
+        return list(found.values())
 
 
 def _foreign(path: Path) -> OutputError:
     return OutputError(
-        f"{path} is there already and is no result of napari-jnet; it would be overwritten. Choose "
+        f"{path} is there already and is not a result of napari-jnet; it would be overwritten. Choose "
         "another output folder, or move the file away."
     )
 
 
-def _number(mask: Path) -> int:
-    match = MASK_NAME.fullmatch(mask.name)
-    assert match is not None
-    return int(match[1])
+def _masks_in(folder: Path) -> dict[int, Path]:
+    """Return frame number -> mask of a CTC result, ascending; empty if there is no folder."""
+    found: dict[int, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        match = _MASK_NAME.fullmatch(path.name)
+        if match is None:
+            continue
+        twin = found.setdefault(int(match[1]), path)
+        if twin != path:
+            raise ValueError(
+                f"{folder} has {twin.name} and {path.name} for the same frame {int(match[1])}; "
+                "keep one of them."
+            )
+    return dict(sorted(found.items()))
 
 
-def _masks_in(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if MASK_NAME.fullmatch(path.name))
+@dataclass(frozen=True, eq=False)
+class StoredResult:
+    """What predict, or another program, has written of a stack.
+
+    Attributes
+    ----------
+    path
+        Where the objects are: a folder of masks or one file.
+    frame_numbers
+        Frames that are there, ascending.
+    read
+        Frame number -> objects, as stored.
+    maps
+        Files of maps beside the objects, by name: "probability", "distance", "classes".
+    notice
+        Sentence about predicted frames that are missing; "" if none are, or it is unknown.
+    """
+
+    path: Path
+    frame_numbers: tuple[int, ...]
+    read: Callable[[int], NDArray[Any]]
+    maps: dict[str, FramePages] = field(default_factory=dict)
+    notice: str = ""
+
+    def instances(self, number: int) -> NDArray[np.integer]:
+        """Read the objects of a frame, integers, 0 = background."""
+        labels = self.read(number)
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(
+                f"{self.path} holds {labels.dtype}; objects are integers, 0 = background. "
+                "Give instances.tif or a folder of masks."
+            )
+        return labels
+
+    def map(self, name: str, number: int) -> NDArray[Any] | None:
+        """Return a map of one frame, or None if it was not written."""
+        pages = self.maps.get(name)
+        return pages.read(number) if pages and number in pages.frame_numbers else None
+
+    def close(self) -> None:
+        """Close the files."""
+        for pages in self.maps.values():
+            pages.close()
 
 
-def _results_in(folder: Path) -> list[Path]:
-    tracks = folder / _TRACKS
-    return [*_masks_in(folder), *([tracks] if tracks.exists() or tracks.is_symlink() else [])]
+def open_result(path: Path | str, stack: Stack) -> StoredResult:
+    """Find a result of a stack.
+
+    Parameters
+    ----------
+    path
+        A folder that predict has written, its ``NN_RES``, any CTC result folder, or one TIFF file
+        of objects.
+    stack
+        What was predicted.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no result.
+    ValueError
+        If a file is not a TIFF, or masks and maps are not of one prediction.
+    """
+    path = Path(path)
+    for masks in (path, path / f"{stack.sequence}_RES"):
+        if files := _masks_in(masks):
+            return _open_masks(masks, files, stack)
+    file = path / "instances.tif" if path.is_dir() else path
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; give a folder that predict has written.")
+    if not file.is_file():
+        wanted = f"neither {stack.sequence}_RES with masks nor" if stack.sequence else "no"
+        raise FileNotFoundError(
+            f"{path} has {wanted} instances.tif; give a folder that predict has written."
+        )
+    with ExitStack() as opened:
+        pages = opened.enter_context(_open_pages(file, stack))
+        maps = {"instances": pages}
+        if file.name == "instances.tif":
+            maps |= _open_maps(file.parent, stack, file, pages.mark, opened)
+        numbers = pages.frame_numbers
+        notice = _check_frames(file, numbers, stack, pages.mark)
+        opened.pop_all()
+    return StoredResult(file, numbers, pages.read, maps, notice)
 
 
-def _is_ctc(stack: Stack) -> bool:
-    """Whether the sequence of a stack is one of the Cell Tracking Challenge: 01, not train."""
-    return re.fullmatch(r"\d{2,3}", stack.sequence) is not None
+def _open_masks(folder: Path, files: dict[int, Path], stack: Stack) -> StoredResult:
+    marks = (read_mark(path) for path in files.values())
+    mark = next((mark for mark in marks if mark is not None), ResultMark())
+
+    def read(number: int) -> NDArray[Any]:
+        labels = read_tiff(files[number], indices=True)
+        _check_same(files[number], read_mark(files[number]) or ResultMark(), folder, mark)
+        return labels
+
+    notice = _check_frames(folder, tuple(files), stack, mark)
+    beside = folder.parent if folder.name.endswith("_RES") else folder
+    with ExitStack() as opened:
+        maps = _open_maps(beside, stack, folder, mark, opened)
+        opened.pop_all()
+    return StoredResult(folder, tuple(files), read, maps, notice)
 
 
-def result_folder(folder: Path, stack: Stack) -> Path:
-    """Return where the CTC result of a stack lies within an output folder: ``folder/01_RES``."""
-    return folder / f"{stack.sequence}_RES"
+def _open_maps(
+    folder: Path, stack: Stack, objects: Path, mark: ResultMark, opened: ExitStack
+) -> dict[str, FramePages]:
+    """Open the maps in a folder; those of another prediction than the objects are refused."""
+    found = {}
+    for name in ("probability", "distance", "classes"):
+        file = folder / f"{name}.tif"
+        if file.is_file():
+            found[name] = opened.enter_context(_open_pages(file, stack))
+            _check_same(file, found[name].mark, objects, mark)
+    return found
+
+
+def _open_pages(file: Path, stack: Stack) -> FramePages:
+    planes = stack.shape[0] if "Z" in stack.axes[1:] else 1
+    return FramePages(file, planes, stack.frame_numbers)
+
+
+def _check_same(path: Path, own: ResultMark, folder: Path, mark: ResultMark) -> None:
+    """Refuse what is known to be of another prediction; files of other programs do not say."""
+    if own.prediction and mark.prediction and own.prediction != mark.prediction:
+        raise ValueError(
+            f"{path} is of another prediction than {folder}; a result is of one. Predict "
+            "again, or take one of the two away."
+        )
+
+
+def _check_frames(path: Path, numbers: tuple[int, ...], stack: Stack, mark: ResultMark) -> str:
+    """Refuse the result of another stack, and return a sentence about missing frames."""
+    foreign = sorted(set(numbers) - set(stack.frame_numbers))
+    if foreign:
+        first, last = stack.frame_numbers[0], stack.frame_numbers[-1]
+        raise ValueError(
+            f"{path} has {len(numbers)} frames, among them frame {foreign[0]}; {stack.name} has "
+            f"{len(stack)} frames, from {first} to {last}. Give a result of this stack."
+        )
+    if len(numbers) >= mark.count:
+        return ""
+    return (
+        f"{path} has {len(numbers)} of the {mark.count} frames that were to be predicted: the prediction "
+        "was stopped, or frames could not be read."
+    )

@@ -15,7 +15,7 @@ from typing import Any
 
 from napari_jnet.config import Config
 from napari_jnet.events import EpochEnd
-from napari_jnet.files import FolderLock, clean, in_words, write_file
+from napari_jnet.files import FolderLock, clean, write_file, writing
 
 
 class RunFolder:
@@ -45,11 +45,9 @@ class RunFolder:
                 f"{self.path} has no last.pt, so there is no training to resume. "
                 "Start a new one, or name the folder of the run."
             )
-        try:
+        with writing(self.path):
             self._made = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise in_words(self.path, error) from error
         self._lock = FolderLock(self.path).acquire()
         clean(self.path, locked=True)
         try:
@@ -106,10 +104,8 @@ class RunFolder:
                 f"{self.path} holds a model.pt and a {aside.name} already, and no last.pt to go on from. "
                 "Choose another folder, or move one of them away."
             )
-        try:
+        with writing(aside):
             self.model.rename(aside)
-        except OSError as error:
-            raise in_words(aside, error) from error
         return (
             f"{self.path} had a model.pt, but no last.pt and no history to go on from; it is {aside.name} "
             "now, and the training begins anew."

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.config import NetworkConfig
-from napari_jnet.labels import UNKNOWN, LabelKind, _Value, known_labels
+from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
+
+_Value = TypeVar("_Value")
 
 
 class LabelsUnsure(ValueError):
-    """What labels mean cannot be told from the files; somebody has to say.
+    """The files do not say what labels mean; the user has to.
 
     Attributes
     ----------
@@ -35,7 +37,7 @@ class LabelsUnsure(ValueError):
 
 
 class Deferred(Generic[_Value]):
-    """A field of a dataclass that is given as a value, or as a function asked for it once."""
+    """A field of a dataclass that is given as a value, or as a function that is called once for it."""
 
     def __init__(self, *default: _Value) -> None:
         self._default = default
@@ -61,8 +63,8 @@ class Deferred(Generic[_Value]):
 class Annotation:
     """The labels of some frames of a stack, read when they are asked for.
 
-    Where what labels mean is decided from the labels, ``kind``, ``frame_numbers`` and what follows
-    from them are given as functions: they are asked, and may read all labels, at the first use.
+    Where the meaning of labels is decided from the labels, ``kind``, ``frame_numbers`` and what follows
+    from them are given as functions: they are called, and may read all labels, at the first use.
 
     Attributes
     ----------
@@ -91,15 +93,15 @@ class Annotation:
     reason
         Why the labels are of this kind, a part of a sentence; "" where the format says so.
     decide
-        Makes the same annotation with what somebody says: kind, and what pixels without a label
-        are ("background" or "unknown"); None where the files decide.  None: nothing can be said.
+        Returns the same annotation with what the user says: kind, and what pixels without a label
+        are ("background" or "unknown"); None where the files decide.  None: it is fixed.
 
     Raises
     ------
     LabelsUnsure
-        By ``kind``, ``frame_numbers`` and `frame`, if the labels do not tell what they mean.
+        By ``kind``, ``frame_numbers`` and `frame`, if the labels do not say what they mean.
     ValueError, FileNotFoundError
-        By the same, if the files are damaged, or no labels of this stack.
+        By the same, if the files are damaged, or not labels of this stack.
     """
 
     name: str
@@ -129,30 +131,28 @@ class Annotation:
             If the frame is not annotated.
         """
         if number not in self.frame_numbers:
+            where = f" ({self.path})" if self.path else ""
             known = ", ".join(str(n) for n in self.frame_numbers)
             raise ValueError(
-                f"Frame {number} is not annotated in {self.name!r}; annotated frames are {known}."
+                f"Frame {number} is not annotated in {self.name!r}{where}; annotated frames are {known}."
             )
         return self.read(number)
 
     def summary(self, frames: Sequence[int] | None = None) -> str:
-        """Describe in a line what the labels mean, why, and in which frames.
-
-        Reads all labels, unless the frames of interest are given.
-        """
+        """Describe what the labels mean, why, and in which frames; reads all, unless `frames` are given."""
         parts = [f"{self.kind}{f' ({self.reason})' if self.reason else ''}"]
         if self.path is not None:
             parts.append(str(self.path))
         if frames is not None:
             return "; ".join([*parts, f"frames: {_numbers(frames)}"])
         parts.append(f"annotated frames: {_numbers(self.frame_numbers)}")
-        for words, numbers in (
+        for what, numbers in (
             ("partly annotated, the rest is unknown", sorted(self.partial)),
             ("without objects", sorted(self.empty - self.partial)),
             ("not used, as nothing is labelled", self.ignored),
         ):
             if numbers:
-                parts.append(f"{words}: {_numbers(numbers)}")
+                parts.append(f"{what}: {_numbers(numbers)}")
         return "; ".join(parts)
 
 
@@ -196,7 +196,7 @@ class Stack:
         As they were given to `open_stack`: the axes that are stored, and the number of the image in
         its file; "" and None where the file itself decided.
     notes
-        What was decided in opening it, in words: such as which of several images this is.
+        Sentences about what was decided in opening it, such as which of several images this is.
     """
 
     name: str
@@ -230,13 +230,9 @@ class Stack:
 
     @property
     def choices(self) -> dict[str, Any]:
-        """What `open_stack` was told besides the path: its keyword arguments."""
-        told = {
-            "sequence": self.sequence or None,
-            "axes": self.given_axes or None,
-            "series": self.series,
-        }
-        return {name: value for name, value in told.items() if value is not None}
+        """The keyword arguments with which `open_stack` opens it again."""
+        options = {"sequence": self.sequence, "axes": self.given_axes, "series": self.series}
+        return {name: value for name, value in options.items() if value not in (None, "")}
 
     def frame(self, number: int) -> NDArray[Any]:
         """Read one frame; a number that the stack does not have raises `ValueError`."""
@@ -285,8 +281,8 @@ class AnnotatedFrame:
     image
         (H, W) or (H, W, C), any real dtype.
     labels
-        (H, W) int32: 0 = background, objects or classes from 1, `UNKNOWN` where nobody knows.  Other
-        integers and booleans become int32, as `known_labels` says.
+        (H, W) int32: 0 = background, objects or classes from 1, `UNKNOWN` elsewhere.  Other
+        integers and booleans become int32, see `known_labels`.
     kind
         INSTANCES or CLASSES; scribbles are classes with unknown pixels.
     role
@@ -294,7 +290,7 @@ class AnnotatedFrame:
     legend
         (name, "#rrggbb") of each class from 0, where known.
     origin
-        What its labels mean and why, and where they come from, in a line; "" where that is not known.
+        Line about what its labels mean, why, and where they come from; "" where that is not known.
     volume
         Name of the volume that this is a section of, "" for a frame of its own.  Sections beside each
         other look alike, so that they are for the same: for training, or for validation.
@@ -343,7 +339,7 @@ def plane_name(frame: str, plane: int, planes: int) -> str:
 
 
 def is_plane(frame: AnnotatedFrame) -> bool:
-    """Tell whether a frame is a plane of a volume that is one frame of its stack."""
+    """Whether a frame is a plane of a volume that is one frame of its stack."""
     return bool(frame.volume) and frame.name.startswith(f"{frame.volume} ")
 
 
@@ -384,7 +380,6 @@ def annotated_frames(
     """
     chosen = stack.annotation(annotation)
     numbers = chosen.frame_numbers if frames is None else tuple(frames)
-    _check_numbers(stack, chosen, numbers)
     origin = chosen.summary(frames)
     found = [frame for number in numbers for frame in _planes(stack, chosen, number, origin)]
     if not found:
@@ -395,19 +390,9 @@ def annotated_frames(
     return found
 
 
-def _check_numbers(stack: Stack, annotation: Annotation, numbers: Sequence[int]) -> None:
-    for number in numbers:
-        if number not in annotation.frame_numbers:
-            known = ", ".join(f"{n:0{stack.digits}d}" for n in annotation.frame_numbers)
-            where = f" ({annotation.path})" if annotation.path else ""
-            raise ValueError(
-                f"The annotation {annotation.name!r} of {stack.name}{where} has nothing for frame "
-                f"{number:0{stack.digits}d}; annotated frames are {known}."
-            )
-
-
 def _planes(stack: Stack, annotation: Annotation, number: int, origin: str) -> list[AnnotatedFrame]:
-    image, labels = stack.frame(number), annotation.frame(number)
+    labels = annotation.frame(number)
+    image = stack.frame(number)
     name = frame_name(stack, number)
     spatial = image.shape[: labels.ndim]
     if spatial != labels.shape:
@@ -416,26 +401,27 @@ def _planes(stack: Stack, annotation: Annotation, number: int, origin: str) -> l
             "both must cover the same pixels. Check that the labels belong to this image."
         )
     kind = LabelKind.CLASSES if annotation.kind is LabelKind.SCRIBBLES else annotation.kind
-    if labels.ndim == 2:
-        parts = [(name, image, labels, section_of(stack, number))]
-    else:
-        planes = labels.shape[0]
-        parts = [
-            (plane_name(name, z, planes), image[z], labels[z], section_of(stack, number, z))
-            for z in range(planes)
-        ]
-    legend = annotation.legend
+    planes: Sequence[int | None] = (None,) if labels.ndim == 2 else range(labels.shape[0])
     return [
-        AnnotatedFrame(n, i, t, kind, "", legend, origin, *section)
-        for n, i, t, section in parts
-        if (t != UNKNOWN).any()
+        AnnotatedFrame(
+            name if z is None else plane_name(name, z, len(planes)),
+            image if z is None else image[z],
+            labels if z is None else labels[z],
+            kind,
+            "",
+            annotation.legend,
+            origin,
+            *section_of(stack, number, z),
+        )
+        for z in planes
+        if ((labels if z is None else labels[z]) != UNKNOWN).any()
     ]
 
 
 def misfit(
     network: NetworkConfig, name: str, *, kind: LabelKind, largest: int, channels: int
 ) -> str:
-    """Say why a trained network cannot learn from such frames; "" where it can.
+    """Return why a trained network cannot learn from such frames; "" where it can.
 
     Parameters
     ----------
@@ -446,14 +432,14 @@ def misfit(
     kind
         What the labels mean; scribbles count as classes.
     largest
-        Largest class in the labels, 0 = background; of no account for instances.
+        Largest class in the labels, 0 = background; ignored for instances.
     channels
         Of the images; 1 where they are grey.
 
     Returns
     -------
     str
-        Both numbers, and what can be done instead.
+        Sentences with both numbers, and what can be done instead.
     """
     instead = "or train from scratch"
     if channels != network.in_channels:

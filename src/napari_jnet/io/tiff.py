@@ -21,57 +21,47 @@ from napari_jnet.io.axes import StackUnsure, size_text
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 
-
-_LARGEST_PIXEL_UM = 50.0
-
-
 _POSITIONS = "RPMVJK"  # a dimension of these is a choice of images, not frames of one
-
-
-_MICROMETERS = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3}
-
-
-# unit in files -> what it becomes here, and how many micrometers it is
-_LENGTHS: dict[str, tuple[str, float]] = {
-    **dict.fromkeys(
-        ("um", "µm", "μm", "âµm", "\\u00b5m", "micron", "microns"), ("micrometer", 1.0)
-    ),
-    **dict.fromkeys(
-        ("micrometer", "micrometers", "micrometre", "micrometres"), ("micrometer", 1.0)
-    ),
-    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre"), ("nanometer", 1e-3)),
-    **dict.fromkeys(("å", "angstrom"), ("nanometer", 1e-4)),
-    "pm": ("nanometer", 1e-6),
-    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre"), ("millimeter", 1e3)),
-    **dict.fromkeys(("cm", "centimeter"), ("micrometer", 1e4)),
-    **dict.fromkeys(("m", "meter"), ("micrometer", 1e6)),
-    **dict.fromkeys(("in", "inch", "inches"), ("micrometer", 25400.0)),
-}
-
-
-_OME_UNITS = {"nanometer": "nm", "micrometer": "µm", "millimeter": "mm"}
-
-
-_TIMES = {
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
-    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
-    **dict.fromkeys(("us", "µs", "μs", "usec"), 1e-6),
-    "ns": 1e-9,
-    **dict.fromkeys(("min", "minute", "minutes"), 60.0),
-    **dict.fromkeys(("h", "hr", "hour", "hours"), 3600.0),
-    **dict.fromkeys(("d", "day", "days"), 86400.0),
-}
-
-
+_LARGEST_PIXEL_UM = 50.0
 _FILE_NAME = re.compile(r"""FileName\s*=\s*["']([^"']*)["']""")
 
+_UNITS = {"nanometer": ("nm", 1e-3), "micrometer": ("µm", 1.0), "millimeter": ("mm", 1e3)}
+# unit in files -> the unit of `TiffHeader.steps`, and how many micrometers it is
+_LENGTHS: dict[str, tuple[str, float]] = {
+    name: (unit, size)
+    for unit, size, names in (
+        ("micrometer", 1.0, "um µm μm âµm \\u00b5m micron microns"),
+        ("micrometer", 1.0, "micrometer micrometers micrometre micrometres"),
+        ("nanometer", 1e-3, "nm nanometer nanometers nanometre"),
+        ("nanometer", 1e-4, "å angstrom"),
+        ("nanometer", 1e-6, "pm"),
+        ("millimeter", 1e3, "mm millimeter millimeters millimetre"),
+        ("micrometer", 1e4, "cm centimeter"),
+        ("micrometer", 1e6, "m meter"),
+        ("micrometer", 25400.0, "in inch inches"),
+    )
+    for name in names.split()
+}
+_TIMES = {
+    name: seconds
+    for seconds, names in (
+        (1.0, "s sec secs second seconds"),
+        (1e-3, "ms msec millisecond milliseconds"),
+        (1e-6, "us µs μs usec"),
+        (1e-9, "ns"),
+        (60.0, "min minute minutes"),
+        (3600.0, "h hr hour hours"),
+        (86400.0, "d day days"),
+    )
+    for name in names.split()
+}
 
 Step = tuple[float, str]
 
 
 @dataclass(frozen=True, eq=False)
 class TiffHeader:
-    """An image of a TIFF file, as far as its header tells.
+    """An image of a TIFF file, as its header describes it.
 
     Attributes
     ----------
@@ -83,7 +73,7 @@ class TiffHeader:
         "T", "Z", "Y", "X" -> how far it is from one to the next, and the unit ("second",
         "micrometer", ...); no entry where the file does not say.  Z, Y and X have one unit.
     images
-        All images of the file, in words; several positions, say.
+        A description of each image of the file, such as of several positions.
     missing
         Whether planes are missing that the header promises, for each index of the leading
         dimensions; None where all are there.
@@ -114,8 +104,7 @@ class _Image:
     def __init__(
         self, path: Path, file: tifffile.TiffFile, series: Any, position: int | None
     ) -> None:
-        self.path = path
-        self.series, self.position = series, position
+        self.path, self.file, self.series, self.position = path, file, series, position
         first = position is not None
         self.shape = tuple(int(n) for n in series.shape[first:])
         self.axes = str(series.axes[first:])
@@ -126,56 +115,50 @@ class _Image:
         self.palette = _palette(page) if indexed and not (file.is_imagej or file.is_ome) else None
         # tifffile gives the place of the pixels within the file that holds them
         self.offset = None if page.parent is not file else series.dataoffset
-        self._file = file
 
-    def words(self) -> str:
+    def __str__(self) -> str:
         return f"{self.axes} {size_text(self.shape)} {self.dtype}"
 
     @property
-    def leading(self) -> tuple[int, ...] | None:
-        """The dimensions that run through the pages; None where that is not plain."""
+    def pages(self) -> NDArray[np.intp] | None:
+        """The numbers of the pages, in the shape of the dimensions that run through them.
+
+        None where that is not plain.
+        """
         images = 1 if self.position is None else self.series.shape[0]
         count, remainder = divmod(len(self.series.pages), images)
         for n in range(0 if remainder else len(self.shape) + 1):
             pages, pixels = math.prod(self.shape[:n]), math.prod(self.shape[n:])
             if pages == count and pixels == self.series.keyframe.size:
-                return self.shape[:n]
+                return np.arange(count).reshape(self.shape[:n]) + count * (self.position or 0)
         return None
 
-    def pages(self, leading: tuple[int, ...]) -> NDArray[np.intp]:
-        """Return the numbers of the pages, in the shape of the leading dimensions."""
-        count = math.prod(leading)
-        return np.arange(count).reshape(leading) + count * (self.position or 0)
-
     def missing(self) -> NDArray[np.bool_] | None:
-        leading = self.leading
-        if leading is None or self.offset is not None:
+        pages = self.pages
+        if pages is None or self.offset is not None:
             return None
-        lost = [self.series.pages[int(n)] is None for n in self.pages(leading).ravel()]
-        return np.array(lost, bool).reshape(leading) if any(lost) else None
+        lost = np.array([self.series.pages[int(n)] is None for n in pages.ravel()], bool)
+        return lost.reshape(pages.shape) if lost.any() else None
 
     def read(self, along: int | None = None, index: int = 0) -> NDArray[Any]:
         """Read all, or one index along a dimension and no other page."""
-        whole = self.shape
+        whole, pages = self.shape, self.pages
         rest = whole if along is None else whole[:along] + whole[along + 1 :]
         chosen: Any = ... if along is None else (slice(None),) * along + (index,)
-        leading = self.leading
-        by_page = leading is not None and (along is None or along < len(leading))
+        by_page = pages is not None and (along is None or along < pages.ndim)
         taken = rest if by_page or self.offset is not None else self.series.shape
         check_room(self.path, math.prod(taken) * self.dtype.itemsize)
         if self.offset is not None:
-            handle = self._file.filehandle
-            stored = handle.memmap_array(
-                self.dtype.newbyteorder(self._file.byteorder), self.series.shape, offset=self.offset
+            stored = self.file.filehandle.memmap_array(
+                self.dtype.newbyteorder(self.file.byteorder), self.series.shape, offset=self.offset
             )
             found = stored if self.position is None else stored[self.position]
             return np.array(found[chosen], dtype=self.dtype)
-        if leading is None or (along is not None and along >= len(leading)):
+        if pages is None or not by_page:
             found = np.asarray(self.series.asarray())
             found = found if self.position is None else found[self.position]
             return np.asarray(found[chosen])
-        numbers = self.pages(leading)[chosen].ravel()
-        planes = [self.series.pages[int(n)] for n in numbers]
+        planes = [self.series.pages[int(n)] for n in pages[chosen].ravel()]
         if None in planes:
             raise FileError(
                 f"{self.path} promises a plane that is not in it; the acquisition or "
@@ -205,16 +188,20 @@ def _palette(page: Any) -> NDArray[Any]:
 
 
 @contextmanager
-def _opened(path: Path, series: int | None, *, multifile: bool) -> Iterator[tuple[Any, Any, Any]]:
-    """Open a file; yields it, the image that is meant and all its images."""
+def _opened(
+    path: Path, series: int | None, multifile: bool, indices: bool = True
+) -> Iterator[tuple[_Image, list[_Image]]]:
+    """Open a file; yields the image that is meant, and all its images."""
     with reading(path, "a TIFF image"), _tiff_file(path, multifile=multifile) as file:
         images = _images(path, file)
         if not images:
             raise ValueError("it has no image")
         image = _choose(path, images, series)
         if 0 in image.shape:
-            raise ValueError(f"its image has no pixels: {image.words()}")
-        yield file, image, images
+            raise ValueError(f"its image has no pixels: {image}")
+        if indices:
+            image.palette = None
+        yield image, images
 
 
 def _tiff_file(path: Path, *, multifile: bool) -> tifffile.TiffFile:
@@ -241,18 +228,18 @@ def _images(path: Path, file: tifffile.TiffFile) -> list[_Image]:
 
 
 def _choose(path: Path, images: list[_Image], series: int | None) -> _Image:
-    words = "; ".join(f"{n} is {image.words()}" for n, image in enumerate(images, 1))
+    listed = "; ".join(f"{n} is {image}" for n, image in enumerate(images, 1))
     if series is not None:
         if not 1 <= series <= len(images):
             raise FileError(
-                f"{path} has no image {series}; its images are numbered from 1: {words}. Choose one "
+                f"{path} has no image {series}; its images are numbered from 1: {listed}. Choose one "
                 "of them."
             )
         return images[series - 1]
     if len(images) > 1 and images[0].series.kind in ("generic", "uniform"):
         raise StackUnsure(
             f"{path} holds pages of different size or type, and does not say that they are separate "
-            f"images: {words}. Choose one (--series), or save the pages alike.",
+            f"images: {listed}. Choose one (--series), or save the pages alike.",
             "series",
             tuple(str(n) for n in range(1, len(images) + 1)),
         )
@@ -280,26 +267,24 @@ def read_header(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is no TIFF, damaged, or holds several images that may be frames of one.
+        If the file is not a TIFF, damaged, or holds several images that may be frames of one.
     """
-    with _opened(path, series, multifile=multifile) as (file, image, images):
-        number = images.index(image)
+    with _opened(path, series, multifile, indices) as (image, images):
         shape, dtype, axes = image.shape, image.dtype, image.axes
-        if image.palette is not None and not indices:
+        if image.palette is not None:
             shape, dtype = (*shape, *image.palette.shape[1:]), image.palette.dtype
             axes += "S" * (image.palette.ndim - 1)
-        words = tuple(other.words() for other in images)
-        return TiffHeader(
-            shape, dtype, axes, _steps(file, image, number), words, missing=image.missing()
-        )
+        steps = _steps(image, images.index(image))
+        return TiffHeader(shape, dtype, axes, steps, tuple(map(str, images)), image.missing())
 
 
 def read_tiff(
     path: Path, *, series: int | None = None, multifile: bool = False, indices: bool = False
 ) -> NDArray[Any]:
     """Read a whole image of a TIFF file; parameters and errors as of `read_header`."""
-    with _opened(path, series, multifile=multifile) as (_, image, _):
-        return _shown(image, image.read(), indices=indices)
+    with _opened(path, series, multifile, indices) as (image, _):
+        stored = image.read()
+        return stored if image.palette is None else image.palette[stored]
 
 
 def read_part(
@@ -311,58 +296,42 @@ def read_part(
     multifile: bool = False,
     indices: bool = False,
 ) -> NDArray[Any]:
-    """Read one index along a dimension of an image in a TIFF file, and no page of another.
-
-    Parameters
-    ----------
-    along, index
-        Number of the dimension, as stored, and where along it.
-    path, series, multifile, indices
-        See `read_header`, also for errors.
-    """
-    with _opened(path, series, multifile=multifile) as (_, image, _):
-        if along >= len(image.shape):  # the colours of a palette
-            return _shown(image, image.read(), indices=indices)[..., index]
-        return _shown(image, image.read(along, index), indices=indices)
-
-
-def _shown(image: _Image, stored: NDArray[Any], *, indices: bool) -> NDArray[Any]:
-    return stored if image.palette is None or indices else image.palette[stored]
+    """Read one index along a dimension, as stored, and no page of another; else as `read_tiff`."""
+    with _opened(path, series, multifile, indices) as (image, _):
+        of_color = along >= len(image.shape)  # the colours of a palette
+        stored = image.read() if of_color else image.read(along, index)
+        found = stored if image.palette is None else image.palette[stored]
+        return found[..., index] if of_color else found
 
 
 # pixel size and interval
 
 
-def _steps(file: tifffile.TiffFile, image: _Image, number: int) -> dict[str, Step]:
-    imagej = file.imagej_metadata or {}
-    if file.is_ome and file.ome_metadata:
-        found = _ome_steps(file.ome_metadata, number)
+def _steps(image: _Image, number: int) -> dict[str, Step]:
+    if image.file.is_ome and image.file.ome_metadata:
+        found = _ome_steps(image.file.ome_metadata, number)
     else:
-        found = _tag_steps(image.series.keyframe, imagej)
-    lengths = {axis: found[axis] for axis in "XYZ" if axis in found}
-    if not {"X", "Y"} <= lengths.keys():
-        lengths = {}
-    steps: dict[str, Step] = {}
-    for axis, (size, unit) in lengths.items():
-        name = _LENGTHS[lengths["X"][1]][0]
-        steps[axis] = (float(f"{size * _LENGTHS[unit][1] / _MICROMETERS[name]:.10g}"), name)
-    if "T" in found:
-        steps["T"] = (float(f"{found['T'][0]:.10g}"), "second")
+        found = _tag_steps(image.series.keyframe, image.file.imagej_metadata or {})
+    steps = {"T": (float(f"{found['T'][0]:.10g}"), "second")} if "T" in found else {}
+    if {"X", "Y"} <= found.keys():
+        name = _LENGTHS[found["X"][1]][0]
+        for axis, (size, unit) in found.items():
+            if axis != "T":
+                size *= _LENGTHS[unit][1] / _UNITS[name][1]
+                steps[axis] = (float(f"{size:.10g}"), name)
     return steps
 
 
 def _tag_steps(page: Any, imagej: Mapping[str, Any]) -> dict[str, Step]:
     """Read the tags of resolution, and what ImageJ writes besides."""
-    found: dict[str, Step] = {}
-    interval, unit = _positive(imagej.get("finterval")), _plain(imagej.get("tunit", "s"))
-    if interval and unit in _TIMES:
-        found["T"] = (interval * _TIMES[unit], "second")
-    tags = {axis: _ratio(page.tags.valueof(f"{axis}Resolution")) for axis in "XY"}
-    sizes = {axis: 1 / value for axis, value in tags.items() if value}
+    found = _interval(imagej.get("finterval"), imagej.get("tunit", "s"))
     given = _plain(imagej.get("unit", ""))
     coded = {2: "inch", 3: "cm"}.get(page.tags.valueof("ResolutionUnit") or 2, "")
-    for axis, size in sizes.items():
-        unit = _plain(imagej.get(f"{axis.lower()}unit", "")) or given
+    for axis in "XY":
+        per_unit = _positive(page.tags.valueof(f"{axis}Resolution"))
+        if per_unit is None:
+            continue
+        size, unit = 1 / per_unit, _plain(imagej.get(f"{axis.lower()}unit", "")) or given
         # Resolutions in inches, and coarse ones, are what drawing programs write: they say nothing.
         if not given and coded == "cm" and size * 1e4 <= _LARGEST_PIXEL_UM:
             unit = coded
@@ -371,10 +340,10 @@ def _tag_steps(page: Any, imagej: Mapping[str, Any]) -> dict[str, Step]:
             # A resolution is a ratio of integers: 0.18999912 was written as 0.19.
             found[axis] = (float(f"{size:.5g}"), unit)
     depth, unit = _positive(imagej.get("spacing")), _plain(imagej.get("zunit", "")) or given
-    if depth and (unit or "X" in found):
-        unit = unit or found["X"][1]
-        if unit in _LENGTHS:
-            found["Z"] = (depth, unit)
+    if not unit and "X" in found:
+        unit = found["X"][1]
+    if depth and unit in _LENGTHS:
+        found["Z"] = (depth, unit)
     return found
 
 
@@ -385,17 +354,18 @@ def _ome_steps(xml: str, number: int) -> dict[str, Step]:
         pixels = several[min(number, len(several) - 1)]["Pixels"]
     except (KeyError, TypeError, ValueError, IndexError):
         return {}
-    found: dict[str, Step] = {}
+    found = _interval(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
     for axis in "XYZ":
         size = _positive(pixels.get(f"PhysicalSize{axis}"))
         unit = _plain(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         if size and unit in _LENGTHS:
             found[axis] = (size, unit)
-    interval = _positive(pixels.get("TimeIncrement"))
-    unit = _plain(pixels.get("TimeIncrementUnit", "s"))
-    if interval and unit in _TIMES:
-        found["T"] = (interval * _TIMES[unit], "second")
     return found
+
+
+def _interval(value: Any, unit: Any) -> dict[str, Step]:
+    interval, name = _positive(value), _plain(unit)
+    return {"T": (interval * _TIMES[name], "second")} if interval and name in _TIMES else {}
 
 
 def _plain(unit: Any) -> str:
@@ -403,20 +373,12 @@ def _plain(unit: Any) -> str:
 
 
 def _positive(value: Any) -> float | None:
-    """Return a size, which some programs write as negative; None where it says nothing."""
+    """Return a size, negative in some files, or a ratio of two numbers; None where it says nothing."""
     try:
-        size = abs(float(value))
-    except (TypeError, ValueError):
+        size = abs(value[0] / value[1] if isinstance(value, tuple) else float(value))
+    except (TypeError, ValueError, IndexError, ZeroDivisionError):
         return None
     return size if 0 < size < math.inf else None
-
-
-def _ratio(value: Any) -> float | None:
-    try:
-        numerator, denominator = value
-        return _positive(float(numerator) / float(denominator))
-    except (TypeError, ValueError, ZeroDivisionError):
-        return None
 
 
 def tiff_options(
@@ -425,9 +387,9 @@ def tiff_options(
     axes: str,
     scale: Sequence[float],
     units: Sequence[str],
-    words: str = "",
+    text: str = "",
 ) -> dict[str, Any]:
-    """Return what `tifffile` is told of axes, pixel size and interval: as OME-XML, and as tags.
+    """Return the options of `tifffile` for axes, pixel size and interval: as OME-XML, and as tags.
 
     Parameters
     ----------
@@ -437,10 +399,10 @@ def tiff_options(
         Of T, Z, Y and X, one letter a dimension of `shape`.
     scale, units
         One for each axis, see `Stack`; what is in pixels is left out.
-    words
-        More to say, in the OME-XML's element Description; `tiff_words` reads it.
+    text
+        For the OME-XML's element Description; `tiff_text` reads it.
     """
-    sizes: dict[str, Any] = {}
+    sizes: dict[str, Any] = {"Description": text} if text else {}
     per_cm = {}
     for axis, size, unit in zip(axes, scale, units, strict=False):
         plain, step = _plain(unit), _positive(size)
@@ -448,25 +410,23 @@ def tiff_options(
             sizes["TimeIncrement"] = float(f"{step * _TIMES[plain]:.10g}")
         elif axis != "T" and step and plain in _LENGTHS:
             name, micrometers = _LENGTHS[plain]
-            size = float(f"{step * micrometers / _MICROMETERS[name]:.10g}")
-            sizes[f"PhysicalSize{axis}"] = size
-            sizes[f"PhysicalSize{axis}Unit"] = _OME_UNITS[name]
+            short, own = _UNITS[name]
+            sizes[f"PhysicalSize{axis}"] = float(f"{step * micrometers / own:.10g}")
+            sizes[f"PhysicalSize{axis}Unit"] = short
             per_cm[axis] = 1e4 / (step * micrometers)
     xml = tifffile.OmeXml()
-    pages = math.prod(shape[:-2])
-    if words:
-        sizes["Description"] = words
-    height, width = shape[-2:]
-    xml.addimage(dtype, shape, (pages, 1, 1, height, width, 1), axes=axes, **sizes)
+    *leading, height, width = shape
+    stored = (math.prod(leading), 1, 1, height, width, 1)
+    xml.addimage(dtype, shape, stored, axes=axes, **sizes)
     # Without its number, which is another one each time, the same result is the same file.
-    text = re.sub(r' UUID="[^"]*"', "", xml.tostring(), count=1)
-    options: dict[str, Any] = {"description": text.encode()}
+    description = re.sub(r' UUID="[^"]*"', "", xml.tostring(), count=1)
+    options: dict[str, Any] = {"description": description.encode()}
     if {"X", "Y"} <= per_cm.keys():
         options |= {"resolution": (per_cm["X"], per_cm["Y"]), "resolutionunit": "CENTIMETER"}
     return options
 
 
-def tiff_words(description: str) -> str:
-    """Return what `tiff_options` was told to say besides; another description as it is."""
+def tiff_text(description: str) -> str:
+    """Return the text that `tiff_options` was given; another description as it is."""
     found = re.search("<Description>(.*?)</Description>", description, re.DOTALL)
     return html.unescape(found[1]) if found else description

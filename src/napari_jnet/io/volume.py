@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,39 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.io.axes import Arrangement, arrange, check_axes
+from napari_jnet.io.folder import core_name, label_word
 from napari_jnet.io.meaning import StoredLabels
-from napari_jnet.io.names import core_name, is_label_name
-from napari_jnet.io.own_files import is_result
+from napari_jnet.io.results import is_result
 from napari_jnet.io.stack import Stack
 from napari_jnet.io.tiff import TIFF_SUFFIXES, TiffHeader, read_header, read_part, read_tiff
 
-ISBI_NAMES = ("train-volume", "train-labels", "test-volume")
+DESCRIPTION = "a TIFF volume, alone or with labels beside it (train-volume.tif, train-labels.tif)"
 
-
+_ISBI_NAMES = ("train-volume", "train-labels", "test-volume")
 _ISBI_SCALE = (50.0, 4.0, 4.0)
-
-
-def label_files(path: Path) -> list[Path]:
-    """Find the label volumes beside a TIFF file by their names."""
-    if is_label_name(_stem(path)):
-        return []
-    return [p for p in _same_core(path) if is_label_name(_stem(p))]
-
-
-def _image_of(path: Path) -> Path | None:
-    """Return the image beside a file that is called as labels are; None without one."""
-    images = [p for p in _same_core(path) if not is_label_name(_stem(p))]
-    return images[0] if images else None
-
-
-def _same_core(path: Path) -> list[Path]:
-    wanted = core_name(_stem(path))
-    return [p for p in _tiffs(path.parent) if p != path and core_name(_stem(p)) == wanted]
 
 
 def _stem(path: Path) -> str:
     """Return the name of a file without .tif, and without the .ome before that."""
     return re.sub(r"\.ome$", "", path.stem, flags=re.IGNORECASE)
+
+
+def _is_label(path: Path) -> bool:
+    return label_word(_stem(path)) != ""
 
 
 def _tiffs(folder: Path) -> list[Path]:
@@ -54,17 +40,27 @@ def _tiffs(folder: Path) -> list[Path]:
     return [path for path in found if not is_result(path)]
 
 
+def _same_core(path: Path, *, labels: bool) -> list[Path]:
+    """Return the label files, or the other ones, of the same name beside a file."""
+    wanted = core_name(_stem(path))
+    found = [p for p in _tiffs(path.parent) if p != path and core_name(_stem(p)) == wanted]
+    return [p for p in found if _is_label(p) is labels]
+
+
+def _label_files(path: Path) -> list[Path]:
+    return [] if _is_label(path) else _same_core(path, labels=True)
+
+
 def find_volume(path: Path) -> Path | None:
-    """Find the image file that a path stands for; None if it is no TIFF volume.
+    """Find the image file that a path stands for; None if it is not a TIFF volume.
 
     A TIFF file stands for itself, a label file for the image beside it; a folder for its
     train-volume.tif, or for the one image that it holds beside a label volume.
     """
     path = Path(os.path.abspath(path))
-    if path.is_file():
-        if path.suffix.lower() not in TIFF_SUFFIXES:
-            return None
-        return (_image_of(path) if is_label_name(_stem(path)) else None) or path
+    if path.is_file() and path.suffix.lower() in TIFF_SUFFIXES:
+        images = _same_core(path, labels=False) if _is_label(path) else []
+        return images[0] if images else path
     if not path.is_dir():
         return None
     files = _tiffs(path)
@@ -72,16 +68,16 @@ def find_volume(path: Path) -> Path | None:
         for file in files:
             if file.stem.lower() == name:
                 return file
-    images = [p for p in files if not is_label_name(_stem(p))]
-    return images[0] if len(images) == 1 and label_files(images[0]) else None
+    images = [p for p in files if not _is_label(p)]
+    return images[0] if len(images) == 1 and _label_files(images[0]) else None
 
 
 def matches(path: Path) -> bool:
-    """Say whether the path is a TIFF file, or a folder with one volume and its labels."""
+    """Whether the path is a TIFF file, or a folder with one volume and its labels."""
     return find_volume(path) is not None
 
 
-def open_volume(
+def open_stack(
     path: Path,
     sequence: str | None = None,
     *,
@@ -102,15 +98,15 @@ def open_volume(
     Returns
     -------
     Stack
-        Axes "ZYX", "TYX", "TYXC", "ZYXC" or "TZYX", from ImageJ or OME metadata where given.  The label file
-        beside it, or the one that `path` is, is the annotation "labels"; of several, each is an
-        annotation by its file's name.
-        What they mean is decided from all labels, see `napari_jnet.data.meaning`.
+        Axes "ZYX", "TYX", "TYXC", "ZYXC" or "TZYX", from ImageJ or OME metadata where given.  The label
+        file beside it, or the one that `path` is, is the annotation "labels"; of several, each is an
+        annotation by its file's name.  What they mean is decided from all labels, see
+        `napari_jnet.io.meaning`.
 
     Raises
     ------
     ValueError
-        If the file is damaged, or its axes are no stack.
+        If the file is damaged, or its axes are not those of a stack.
 
     Notes
     -----
@@ -126,7 +122,7 @@ def open_volume(
         )
     header = read_header(file, series=series, multifile=True)
     stored = header.axes if axes is None else check_axes(axes, header.shape, str(file))
-    isbi = file.stem.lower() in ISBI_NAMES and _is_isbi(file.parent, header)
+    isbi = file.stem.lower() in _ISBI_NAMES and _is_isbi(file.parent, header)
     if isbi and axes is None:
         stored = f"Z{stored[1:]}"
     found = arrange(stored, header.shape, str(file))
@@ -137,19 +133,19 @@ def open_volume(
     if isbi and found.axes == "ZYX":
         steps = [(size, "nanometer") for size in _ISBI_SCALE]
     given = Path(os.path.abspath(path))
-    labels = [given] if given.is_file() and given != file else label_files(file)
+    labels = [given] if given.is_file() and given != file else _label_files(file)
     names = ["labels"] if len(labels) == 1 else [label.name for label in labels]
     # Labels of a single image are those of the first one.
     image = None if len(header.images) == 1 else series or 1
     return Stack(
         name=file.stem,
-        format="isbi",
+        format="volume",
         path=file,
         axes=found.axes,
         frame_numbers=numbers,
         shape=found.shape,
         dtype=header.dtype,
-        read=_Reader(file, found, series=series, multifile=True),
+        read=_reader(file, found, series=series, multifile=True),
         annotations={
             name: volume_labels(
                 name, label, found.plain, numbers, file.name, stored=found, series=image
@@ -166,13 +162,13 @@ def open_volume(
 
 
 def _is_isbi(folder: Path, header: TiffHeader) -> bool:
-    """Say whether a file that says no axes and no pixel size lies beside labels of two values."""
+    """Whether a file that says no axes and no pixel size lies beside labels of two values."""
     if header.axes[0] not in "IQ" or header.steps:
         return False
     labels = next((p for p in _tiffs(folder) if p.stem.lower() == "train-labels"), None)
     values: set[int] = set()
     try:
-        found = read_header(labels) if labels is not None else None
+        found = None if labels is None else read_header(labels)
         if labels is None or found is None or found.dtype.itemsize > 1:
             return False
         for index in range(found.shape[0]):
@@ -199,19 +195,13 @@ def _notes(file: Path, header: TiffHeader, series: int | None, lost: int) -> tup
     return tuple(notes)
 
 
-class _Reader:
-    """Reads one frame as a stack gives it."""
+def _reader(file: Path, found: Arrangement, **options: Any) -> Callable[[int], NDArray[Any]]:
+    def read(number: int) -> NDArray[Any]:
+        if found.along is None:
+            return found.frame(read_tiff(file, **options))
+        return found.frame(read_part(file, found.along, number, **options))
 
-    def __init__(self, file: Path, found: Arrangement, **options: Any) -> None:
-        self._file = file
-        self._found = found
-        self._options = options
-
-    def __call__(self, number: int) -> NDArray[Any]:
-        along = self._found.along
-        if along is None:
-            return self._found.frame(read_tiff(self._file, **self._options))
-        return self._found.frame(read_part(self._file, along, number, **self._options))
+    return read
 
 
 def volume_labels(
@@ -224,7 +214,7 @@ def volume_labels(
     stored: Arrangement | None = None,
     series: int | None = None,
 ) -> StoredLabels:
-    """Find the labels of frames in one TIFF file.
+    """Return the labels of frames in one TIFF file.
 
     Parameters
     ----------
@@ -244,7 +234,7 @@ def volume_labels(
         Number of the image in its file, where that holds several.
     """
 
-    def files() -> dict[int, Callable[[], NDArray[Any]]]:
+    def find() -> dict[int, Callable[[], NDArray[Any]]]:
         header = read_header(file, series=1, indices=True)
         if series is not None and len(header.images) > 1:
             header = read_header(file, series=series, indices=True)
@@ -253,20 +243,21 @@ def volume_labels(
                 f"{file.name} holds the labels of one image, {image} several, of which image {series} "
                 "was asked for; these may be of another one. Give its labels: --truth FILE."
             )
-        found, chosen = header.shape, series if len(header.images) > 1 else None
+        found = header.shape
+        options: dict[str, Any] = {"series": series if len(header.images) > 1 else None}
         if stored is not None and found == stored.spatial_shape:
             arranged = arrange(stored.spatial, found, file.name)
-            reader = _Reader(file, arranged, series=chosen, indices=True)
-            return {n: functools.partial(reader, n) for n in numbers}
+            reader = _reader(file, arranged, indices=True, **options)
+            return {n: partial(reader, n) for n in numbers}
         if found[-1] == 3 and len(found) > len(shape) and header.axes[-1] in "SC":
             found = found[:-1]  # labels in colours
         single = len(numbers) == 1 and found == shape
         if not single and found != (len(numbers), *shape):
             expected = shape if len(numbers) == 1 else (len(numbers), *shape)
-            colour = len(found) == len(expected) + 1 and found[1:] == shape
+            of_color = len(found) == len(expected) + 1 or len(numbers) == 1
             more = (
                 f" ({image} is stored as one image in colours: if these are frames, say so: --axes TYX)"
-                if colour or (len(numbers) == 1 and found[1:] == shape)
+                if of_color and found[1:] == shape
                 else ""
             )
             raise ValueError(
@@ -274,8 +265,10 @@ def volume_labels(
                 "the same pixels as their image. Check that they belong together."
             )
         if single:
-            return {numbers[0]: functools.partial(read_tiff, file, series=chosen, indices=True)}
-        read = functools.partial(read_part, file, 0, series=chosen, indices=True)
-        return {n: functools.partial(read, k) for k, n in enumerate(numbers)}
+            return {numbers[0]: partial(read_tiff, file, indices=True, **options)}
+        return {
+            n: partial(read_part, file, 0, k, indices=True, **options)
+            for k, n in enumerate(numbers)
+        }
 
-    return StoredLabels(name, file, files, lambda _number: file, ndim=len(shape), pages=True)
+    return StoredLabels(name, file, find, lambda _number: file, ndim=len(shape), pages=True)

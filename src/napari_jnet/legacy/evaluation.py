@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_jnet.device import describe_device
-from napari_jnet.files import output_file, output_folder
+from napari_jnet.files import atomic_write, make_folder
 from napari_jnet.inference.tiling import answer
-from napari_jnet.io.own_files import MARK
+from napari_jnet.io.results import MARK
 from napari_jnet.legacy.checkpoints import choose_structure
 from napari_jnet.legacy.flags import Flags, NamedImage, named_images
 from napari_jnet.legacy.training import (
@@ -62,7 +62,7 @@ def evaluate(flags: Flags) -> Generator[OriginalEvent, None, None]:
         device="cuda" if flags.cuda else "cpu",
     )
     folder = Path(flags.output_dir)
-    output_folder(folder)
+    make_folder(folder)
     names = tuple(image.label for image in images)
     yield JobStart(describe_device(model.device), (), names, model.network.parameter_count())
     total = ScoreSum()
@@ -113,7 +113,7 @@ def _draw(output: Tensor, label: str, folder: Path, flags: Flags) -> tuple[Path,
     files = []
     for name, (values, top) in maps.items():
         path = folder / f"{name}_{label}.png"
-        with output_file(path) as partial:
+        with atomic_write(path) as partial:
             _write_png(partial, _grey(values, top, flags.png_scaling))
         files.append(path)
     return tuple(files)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from napari_jnet.device import choose_device, describe_device
-from napari_jnet.files import FolderLock, clean, output_file, output_folder
+from napari_jnet.files import FolderLock, atomic_write, clean, make_folder
 from napari_jnet.inference.tiling import answer
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.legacy.checkpoints import (
@@ -195,7 +195,7 @@ def train(flags: Flags) -> Generator[OriginalEvent, None, None]:
     chosen, kept = _split(frames, flags.validation_percentage, state.generator)
     levels = state.network.levels
     folder = Path(flags.output_dir)
-    output_folder(folder)
+    make_folder(folder)
     job = _Job(
         flags,
         folder,
@@ -282,7 +282,7 @@ def _stop_early(job: _Job, epoch: int) -> str:
         f"{job.best[BEST_VALIDATION]:.6f}."
     )
     file = Path(job.flags.non_decreasing_output_file)
-    with output_file(file) as partial:
+    with atomic_write(file) as partial:
         partial.write_text(note + "\n", encoding="utf-8")
     return note
 

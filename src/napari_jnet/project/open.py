@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_jnet.io import folder, formats
-from napari_jnet.io.formats import UnknownFormat, open_files, with_axes, with_labels
+from napari_jnet.io.axes import with_axes
+from napari_jnet.io.formats import UnknownFormat, open_files, with_labels
 from napari_jnet.io.stack import AnnotatedFrame, Stack, annotated_frames
 from napari_jnet.labels import LabelKind
 from napari_jnet.project.manifest import project_folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from napari_jnet.files import FolderLock, in_words, read_json, reading, refuse_link
+from napari_jnet.files import FolderLock, read_json, reading, refuse_link, writing
 from napari_jnet.io.run_folder import checkpoint_history
 
 _NUMBER = re.compile(r"\d+")
@@ -94,17 +93,13 @@ def next_run(folder: Path) -> Path:
 def reserve_run(folder: Path) -> Path:
     """Make the next run's folder, which nobody else gets then; raises `OSError` in words."""
     refuse_link(folder)
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
     while True:
         run = next_run(folder)
-        try:
-            folder.mkdir(exist_ok=True)
+        with writing(run), suppress(FileExistsError):
             run.mkdir()
             return run
-        except FileExistsError:
-            if not folder.is_dir():
-                raise in_words(folder, FileExistsError(errno.EEXIST, "")) from None
-        except OSError as error:
-            raise in_words(run, error) from error
 
 
 def _numbered(folder: Path) -> list[Path]:

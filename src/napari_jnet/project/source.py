@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_jnet.files import check_room, reading, replacing
+from napari_jnet.files import atomic_write, check_room, reading
 from napari_jnet.io.stack import Stack
 from napari_jnet.io.tiff import tiff_options
 
@@ -44,7 +44,7 @@ class StackReference:
     fingerprint
         Of the pixels of the middle frame; "" if unknown.
     order
-        Of the frames of a folder, see `napari_jnet.data.folder.open_folder`: labels stay with theirs.
+        Of the frames of a folder, see `napari_jnet.io.folder.open_stack`: labels stay with theirs.
     """
 
     name: str
@@ -184,12 +184,12 @@ class StackReference:
 
     def open_at(self, place: Path, sequence: str | None = None) -> Stack:
         """Open a stack and see that it is this one; another one raises `ValueError`."""
-        from napari_jnet.io.folder import open_folder
+        from napari_jnet.io import folder
         from napari_jnet.io.formats import open_files
 
         wanted = (self.sequence if sequence is None else sequence) or None
         if self.format == "folder" and self.order != "natural":
-            opened = open_folder(place, wanted, order=self.order)
+            opened = folder.open_stack(place, wanted, order=self.order)
         else:
             opened = open_files(
                 place, sequence=wanted, axes=self.given_axes or None, series=self.series
@@ -346,7 +346,7 @@ def write_copy(stack: Stack, project: Path) -> Iterator[int]:
     told = tiff_options((1, 1), stack.dtype, "YX", stack.scale[-2:], stack.units[-2:])
     size_tags = {name: value for name, value in told.items() if name != "description"}
     with (
-        replacing(project / STACK_FILE) as temporary,
+        atomic_write(project / STACK_FILE) as temporary,
         tifffile.TiffWriter(temporary, bigtiff=size > _BIG_TIFF) as writer,
     ):
         for count, number in enumerate(stack.frame_numbers, 1):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QEventLoop, QObject, Qt, QThread, QTimer
 from qtpy.QtWidgets import QApplication, QProgressDialog, QWidget
 
-from napari_jnet.files import FolderLock, replacing
+from napari_jnet.files import FolderLock, atomic_write
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.plugin.autosave.resume import (
     RECOVERED_FROM,
@@ -1046,6 +1046,6 @@ def _write_labels(layer: Any, folder: Path) -> Path:
     labels = np.asarray(pixels(layer))
     if labels.dtype == bool:
         labels = labels.astype(np.uint8)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         tifffile.imwrite(temporary, labels, photometric="minisblack", compression="zlib")
     return path

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_jnet.config import InstanceConfig
 from napari_jnet.events import FramePrediction, FrameSkipped, Notice, summarize_skipped
 from napari_jnet.io.formats import FORMATS
-from napari_jnet.io.own_files import is_result
+from napari_jnet.io.results import is_result
 from napari_jnet.io.stack import Stack
 from napari_jnet.plugin.jobs.runner import JobMaker, JobRunner, window_threads
 from napari_jnet.plugin.jobs.torch_loading import load_torch

@@ -759,7 +759,7 @@ class EvaluateWidget(JobWidget):
             if name:
                 self.save(name)
                 self.message.say(f"The scores are in {name}.")
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             self.show_error(error)
 
     def _to_frame(self, row: int) -> None:

@@ -263,5 +263,5 @@ class MeasureWidget(JobWidget):
             if name:
                 self.save(name)
                 self.message.say(f"The measurements are in {name}.")
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             self.show_error(error)

@@ -535,7 +535,7 @@ def _show_folder(path: Path) -> None:
 _FORMATS = {
     "array": "image",
     "ctc": "Cell Tracking Challenge sequence",
-    "isbi": "TIFF volume",
+    "volume": "TIFF volume",
     "folder": "folder of images",
 }
 

@@ -13,7 +13,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt, Signal
 from qtpy.QtGui import QColor, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QMenu, QTableView
 
-from napari_jnet.files import OutputError, output_file, output_folder
+from napari_jnet.files import OutputError, atomic_write, make_folder
 
 Row = tuple[Any, ...]
 
@@ -302,8 +302,8 @@ def write_csv(path: Path | str, columns: Sequence[Column], rows: Iterable[Row]) 
             f"{path} is there already and is no table; it would be overwritten. Choose a name that ends "
             "with .csv."
         )
-    output_folder(path.parent)
-    with output_file(path) as partial, partial.open("w", newline="", encoding="utf-8-sig") as file:
+    make_folder(path.parent)
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8-sig") as file:
         _write(file, columns, rows)
 
 
