@@ -453,7 +453,7 @@ def test_an_image_in_no_file_is_stored(tmp_path, dtype):
     array = np.stack([image(n) for n in range(5)]).astype(dtype)
     stack = array_stack(array, name="from memory")
     project = Project.create(tmp_path / "p", stack, "instances", store=False)
-    assert not project.stack.placed
+    assert not project.stack.has_file
     with pytest.raises(StackMissing, match="in no file"):
         project.open_stack()
     assert list(project.store_stack(stack)) == [1, 2, 3, 4, 5]

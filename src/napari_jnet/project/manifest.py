@@ -1,7 +1,4 @@
-"""``project.json``: what a project remembers besides pixels, read and written whole.
-
-``project.json.bak`` is a second copy: where the first is damaged or lost, the second takes its place.
-"""
+"""``project.json``: what a project remembers besides pixels, read and written whole."""
 
 from __future__ import annotations
 
@@ -9,22 +6,28 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from napari_jnet.files import FileError, file_lock, quarantine, reading, write_file
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from napari_jnet.files import reading, write_file
 from napari_jnet.labels import LabelKind
 from napari_jnet.project.annotations import ANNOTATIONS
 from napari_jnet.project.source import StackReference
 
+PROJECT_FILE = "project.json"
+FORMAT = "napari-jnet project"
+VERSION = 1
 ROLES = ("training", "validation", "unused")
-
-
 _TRAINING_FOR_ONE = 5
-
-
 _FIRST_VALIDATION = 3
+# Lists of numbers on one line: thousands of frames shall not make thousands of lines.
+_NUMBERS = re.compile(r"\[\n[\s\d.,+e-]+\]")
+_UNTOUCHED = (
+    "The painted frames beside it, in annotations, are untouched: put back a copy of the file, or make a "
+    "new project of the stack and copy annotations there."
+)
 
 
 def next_role(roles: Iterable[str] | Mapping[str, int], *, whole: bool = True) -> str:
@@ -53,32 +56,21 @@ def next_role(roles: Iterable[str] | Mapping[str, int], *, whole: bool = True) -
 def check_role(role: str) -> str:
     """Return the role; one that does not exist raises `ValueError`."""
     if role not in ("", *ROLES):
-        raise ValueError(f"{role!r} is no role; a frame is for {', '.join(ROLES)}, or '' for none.")
+        raise ValueError(f"{role!r} is not a role; a frame is for {', '.join(ROLES)}, or '' for none.")
     return role
 
 
-PROJECT_FILE = "project.json"
-
-
-PROJECT_FILES = (PROJECT_FILE, "project.json.bak")
-
-
-FORMAT = "napari-jnet project"
-
-
-VERSION = 1
-
-
-# Lists of numbers on one line: thousands of frames shall not make thousands of lines.
-_NUMBERS = re.compile(r"\[\n[\s\d.,+e-]+\]")
-
-
-@dataclass(frozen=True)
-class ProjectFile:
+class Manifest(BaseModel):
     """What stands in ``project.json``.
 
     Attributes
     ----------
+    name
+        Of the stack when the project was made.
+    stack
+        Where the images are, and how they look.
+    kind
+        What painted numbers mean.
     legend
         (name, "#rrggbb") of each painted number from 0.
     roles
@@ -91,44 +83,20 @@ class ProjectFile:
         Plain values of the window.
     """
 
+    model_config = ConfigDict(frozen=True)
+
     name: str
     stack: StackReference
     kind: LabelKind
     legend: tuple[tuple[str, str], ...] = ()
-    roles: Mapping[int, str] = field(default_factory=dict)
+    roles: dict[int, Annotated[str, AfterValidator(check_role)]] = {}
     partial: frozenset[int] = frozenset()
-    model: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    model: Annotated[str, BeforeValidator(lambda value: value or "")] = ""
+    settings: Annotated[dict[str, Any], BeforeValidator(lambda value: value or {})] = {}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "name": self.name,
-            "stack": self.stack.to_dict(),
-            "kind": self.kind.value,
-            "legend": [list(entry) for entry in self.legend],
-            "roles": {str(number): role for number, role in sorted(self.roles.items())},
-            "partial": sorted(self.partial),
-            "model": self.model or None,
-            "settings": dict(self.settings),
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ProjectFile:
-        """Read plain values; missing or wrong ones raise `KeyError`, `TypeError` or `ValueError`."""
-        roles = {int(n): check_role(role) for n, role in values.get("roles", {}).items()}
-        return cls(
-            name=str(values["name"]),
-            stack=StackReference.from_dict(values["stack"]),
-            kind=LabelKind(values["kind"]),
-            legend=tuple((str(name), str(colour)) for name, colour in values.get("legend", ())),
-            roles=roles,
-            partial=frozenset(int(n) for n in values.get("partial", ())),
-            model=str(values.get("model") or ""),
-            settings=dict(values.get("settings") or {}),
-        )
+    def changed(self, **values: Any) -> Manifest:
+        """Return a copy with other values, which are checked."""
+        return Manifest.model_validate({**dict(self), **values})
 
 
 def project_folder(path: Path) -> Path | None:
@@ -136,22 +104,17 @@ def project_folder(path: Path) -> Path | None:
 
     A path means its project if it is the folder, its ``project.json`` or its ``annotations``.
     """
-    folder = path.parent if path.name in (*PROJECT_FILES, ANNOTATIONS) else path
-    return folder if _is_project(folder) else None
-
-
-def _is_project(folder: Path) -> bool:
-    """Say whether a folder is a project, be it damaged; never raises."""
+    folder = path.parent if path.name in (PROJECT_FILE, ANNOTATIONS) else path
+    file = folder / PROJECT_FILE
     try:
-        if (folder / ANNOTATIONS).is_dir():
-            return any((folder / name).is_file() for name in PROJECT_FILES)
+        # Copying programs may leave out the empty folder of a project without annotations.
+        ours = file.is_file() and ((folder / ANNOTATIONS).is_dir() or _starts_as_project(file))
     except OSError:
-        return False
-    # Copying programs may leave out the empty folder of a project without annotations.
-    return any(_is_ours(folder / name) for name in PROJECT_FILES)
+        return None
+    return folder if ours else None
 
 
-def _is_ours(path: Path) -> bool:
+def _starts_as_project(path: Path) -> bool:
     try:
         with reading(path, "a project"), path.open("rb") as file:
             return FORMAT.encode() in file.read(200)
@@ -159,95 +122,54 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-class _Damaged(FileError):
-    """The file holds nothing that can be read."""
-
-
-_UNTOUCHED = (
-    "The painted frames beside it, in annotations, are untouched: put back a copy of the file, or make a "
-    "new project of the stack and copy annotations there."
-)
-
-
-def read_project(folder: Path) -> ProjectFile:
-    """Read ``project.json`` of a folder; its second copy where it is damaged or lost.
+def read_project(folder: Path) -> Manifest:
+    """Read ``project.json`` of a folder.
 
     Raises
     ------
     FileNotFoundError
         If there is none.
     ValueError
-        If both are damaged, or it is of a newer version, or no project's.
+        If it is damaged, of a newer version, or of another program.
     """
-    first, second = (folder / name for name in PROJECT_FILES)
-    try:
-        return _read(first)
-    except (FileNotFoundError, _Damaged):
-        try:
-            return _read(second)
-        except (OSError, ValueError):
-            pass
-        raise
-
-
-def restore_backup(folder: Path) -> str:
-    """Put the second copy in the place of a damaged or lost ``project.json``, which is kept aside.
-
-    Returns
-    -------
-    str
-        What was done, in words; "" where all is well, or nothing can be done.
-    """
-    first, second = (folder / name for name in PROJECT_FILES)
-    try:
-        _read(first)
-        return ""
-    except FileNotFoundError:
-        what = "was missing"
-    except _Damaged:
-        what = f"was damaged and is now {first.name}.damaged"
-    except (OSError, ValueError):
-        return ""
-    with file_lock(folder):
-        try:
-            _read(second)
-            if first.exists():
-                quarantine(first)
-            write_file(first, second.read_bytes())
-        except (OSError, ValueError):
-            return ""
-    return (
-        f"{first} {what}: it was written anew from its second copy, {second.name}. Look whether the "
-        "roles of the frames are as you left them; what is painted is not affected."
-    )
-
-
-def _read(path: Path) -> ProjectFile:
+    path = folder / PROJECT_FILE
     if not path.exists():
         raise FileNotFoundError(
-            f"{path.parent} is no project of napari-jnet: it has no {PROJECT_FILE}. "
+            f"{folder} is not a project of napari-jnet: it has no {PROJECT_FILE}. "
             "Choose a project's folder."
         )
-    with reading(path, "a project", f"it is damaged. {_UNTOUCHED}", _Damaged):
+    with reading(path, "a project", f"it is damaged. {_UNTOUCHED}"):
         values = json.loads(path.read_text(encoding="utf-8"))
-        told = values.get("format")
-    if told != FORMAT:
-        raise ValueError(f"{path} is of another program, no project of napari-jnet.")
+        stated = values.get("format")
+    if stated != FORMAT:
+        raise ValueError(f"{path} is of another program, not a project of napari-jnet.")
     if values.get("version") != VERSION:
         raise ValueError(
             f"{path} is of version {values.get('version')}, this program reads version {VERSION}. "
             "Update napari-jnet."
         )
+    if isinstance(values.get("stack"), dict):
+        values["stack"] = _with_former_defaults(values["stack"])
     try:
-        return ProjectFile.from_dict(values)
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        words = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise _Damaged(f"{path} is damaged ({words}). {_UNTOUCHED}") from error
+        return Manifest.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        problem = "is missing" if first["type"] == "missing" else first["msg"]
+        raise ValueError(f"{path} is damaged ({key}: {problem}). {_UNTOUCHED}") from error
 
 
-def write_project(folder: Path, content: ProjectFile) -> None:
-    """Write ``project.json``, its second copy first; raises `OSError` in words."""
-    text = json.dumps(content.to_dict(), indent=2, ensure_ascii=False) + "\n"
+def _with_former_defaults(stack: dict[str, Any]) -> dict[str, Any]:
+    """Add what projects of before did not store: they knew one order and the first image of a file."""
+    series = 1 if stack.get("format") == "isbi" else None
+    return {"order": "first number", "series": series, **stack}
+
+
+def write_project(folder: Path, content: Manifest) -> None:
+    """Write ``project.json``; raises `OSError` with a message for the user."""
+    values = {"format": FORMAT, "version": VERSION, **content.model_dump(mode="json")}
+    values["roles"] = {str(number): role for number, role in sorted(content.roles.items())}
+    values |= {"partial": sorted(content.partial), "model": content.model or None}
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     text = _NUMBERS.sub(lambda match: " ".join(match[0].split()), text)
-    for name in reversed(PROJECT_FILES):
-        write_file(folder / name, text.encode())
+    write_file(folder / PROJECT_FILE, text.encode())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from napari_jnet.io.stack import Stack
 from napari_jnet.io.tiff import read_header
 from napari_jnet.project.annotations import ANNOTATIONS
-from napari_jnet.project.manifest import PROJECT_FILE, PROJECT_FILES, project_folder, read_project
+from napari_jnet.project.manifest import PROJECT_FILE, project_folder, read_project
 from napari_jnet.project.source import StackReference, fingerprint
 
 if TYPE_CHECKING:

@@ -1,14 +1,12 @@
 """A project: a plain folder that remembers the work on one stack.
 
-``project.json`` (stack, kind of labels, roles, settings) with a second copy of it, ``annotations`` (a
-file a painted frame), ``runs`` (a folder a training), and ``stack.tif`` where the image is in no file
-of its own.
+``project.json`` (stack, kind of labels, roles, settings), ``annotations`` (a file a painted frame),
+``runs`` (a folder a training), and ``stack.tif`` where the image is in no file of its own.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,20 +25,17 @@ from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
 from napari_jnet.project.annotations import ANNOTATIONS, AnnotationStore
 from napari_jnet.project.manifest import (
     PROJECT_FILE,
-    ProjectFile,
+    Manifest,
     check_role,
     next_role,
     project_folder,
     read_project,
-    restore_backup,
     write_project,
 )
 from napari_jnet.project.runs import RunSummary, list_runs, next_run, reserve_run
 from napari_jnet.project.source import StackReference, check_size, fingerprint, write_copy
 
 PAINTED = "painted"
-
-
 """Name of the annotation that a project's stack has."""
 
 
@@ -120,13 +115,10 @@ class Project:
     ----------
     path
         The folder.
-    notice
-        What was mended when it was opened, in words; "" if all was well.
     """
 
-    def __init__(self, path: Path, content: ProjectFile, notice: str = "") -> None:
+    def __init__(self, path: Path, content: Manifest) -> None:
         self.path = path
-        self.notice = notice
         self._content = content
         self._lock = threading.RLock()
 
@@ -178,7 +170,7 @@ class Project:
                 "Choose another folder, or open the project in it."
             )
         reference = StackReference.of(stack, path)
-        if store and not reference.placed:
+        if store and not reference.has_file:
             check_size(stack)
         try:
             (path / ANNOTATIONS).mkdir(parents=True, exist_ok=True)
@@ -187,8 +179,12 @@ class Project:
                 error.errno,
                 f"The project folder {path} cannot be made ({error.strerror}). Choose another folder.",
             ) from error
-        content = ProjectFile(
-            stack.name, reference, LabelKind(kind), tuple(legend), partial=frozenset(partial)
+        content = Manifest(
+            name=stack.name,
+            stack=reference,
+            kind=LabelKind(kind),
+            legend=tuple(legend),
+            partial=frozenset(partial),
         )
         try:
             write_project(path, content)
@@ -207,9 +203,6 @@ class Project:
     def open(cls, folder: Path | str) -> Project:
         """Open a project; what killed processes have left unfinished is cleared away.
 
-        A damaged ``project.json`` is put aside and written anew from its second copy; `notice` and
-        the log say so.
-
         Parameters
         ----------
         folder
@@ -220,18 +213,14 @@ class Project:
         FileNotFoundError
             If there is no project.
         ValueError
-            If ``project.json`` and its copy are damaged, or of a newer version; nothing is changed
-            then.
+            If ``project.json`` is damaged or of a newer version; nothing is changed then.
         """
         path = Path(os.path.abspath(folder))
         path = project_folder(path) or path
-        notice = restore_backup(path)
-        if notice:
-            logging.getLogger("napari_jnet").warning("%s", notice)
         content = read_project(path)
         for part in (path, path / ANNOTATIONS):
             clean(part)
-        return cls(path, content, notice)
+        return cls(path, content)
 
     # what it is
 
@@ -265,19 +254,14 @@ class Project:
         """Plain values that the window keeps here; a copy."""
         return dict(self._content.settings)
 
-    def reload(self) -> None:
-        """Read ``project.json`` again: another program may have changed it."""
-        with self._lock:
-            self._content = read_project(self.path)
-
     def set_kind(self, kind: LabelKind | str, legend: Sequence[tuple[str, str]] = ()) -> None:
         """Say what painted numbers mean, and how classes are named and coloured."""
         entries = tuple((str(name), str(colour)) for name, colour in legend)
-        self._change(lambda old: replace(old, kind=LabelKind(kind), legend=entries))
+        self._change(lambda old: old.changed(kind=LabelKind(kind), legend=entries))
 
     def set_partial(self, numbers: Sequence[int]) -> None:
         """Say in which frames unpainted pixels are unknown."""
-        self._change(lambda old: replace(old, partial=frozenset(int(n) for n in numbers)))
+        self._change(lambda old: old.changed(partial=frozenset(int(n) for n in numbers)))
 
     def set_settings(self, settings: Mapping[str, Any]) -> None:
         """Keep plain values (numbers, texts, lists, dicts); others raise `ValueError`."""
@@ -287,12 +271,10 @@ class Project:
             raise ValueError(
                 f"The settings hold more than numbers, texts, lists and dicts ({error}); convert them."
             ) from error
-        self._change(lambda old: replace(old, settings=plain))
+        self._change(lambda old: old.changed(settings=plain))
 
-    def _change(self, change: Callable[[ProjectFile], ProjectFile]) -> None:
+    def _change(self, change: Callable[[Manifest], Manifest]) -> None:
         """Change what stands on disk now, so that what another program wrote is not undone."""
-        with self._lock:
-            restore_backup(self.path)
         with self._lock, file_lock(self.path):
             try:
                 now = read_project(self.path)
@@ -400,9 +382,9 @@ class Project:
         for number in given:
             self._painted.path(number)
 
-        def change(old: ProjectFile) -> ProjectFile:
+        def change(old: Manifest) -> Manifest:
             merged = {**old.roles, **given}
-            return replace(old, roles={n: role for n, role in merged.items() if role})
+            return old.changed(roles={n: role for n, role in merged.items() if role})
 
         self._change(change)
 
@@ -449,7 +431,7 @@ class Project:
             absolute = Path(os.path.abspath(path))
             inside = absolute.is_relative_to(self.path)
             text = absolute.relative_to(self.path).as_posix() if inside else str(absolute)
-        self._change(lambda old: replace(old, model=text))
+        self._change(lambda old: old.changed(model=text))
 
     def new_run(self) -> Path:
         """Return the folder of the next run, ``runs/001`` first; it is not made yet."""
@@ -504,7 +486,7 @@ class Project:
             If these are other images than those that were annotated.
         """
         opened = self.stack.open_at(Path(path), sequence)
-        self._change(lambda old: replace(old, stack=old.stack.placed_at(opened, self.path)))
+        self._change(lambda old: old.changed(stack=old.stack.placed_at(opened, self.path)))
 
     def store_stack(self, stack: Stack) -> Iterator[int]:
         """Copy an image that is in no file into the project; nothing if there is no need.
@@ -521,7 +503,7 @@ class Project:
         OSError
             If the disk is full or the folder cannot be written; nothing half is left.
         """
-        if self.stack.placed:
+        if self.stack.has_file:
             return
         if stack.shape != self.stack.shape or fingerprint(stack) != self.stack.fingerprint:
             raise ValueError(
@@ -529,7 +511,7 @@ class Project:
                 "Make a project of its own for it."
             )
         yield from write_copy(stack, self.path)
-        self._change(lambda old: replace(old, stack=replace(old.stack, stored=True)))
+        self._change(lambda old: old.changed(stack=old.stack.model_copy(update={"stored": True})))
 
     def frames(self, numbers: Sequence[int] | None = None) -> list[AnnotatedFrame]:
         """Read what to train on: annotated frames with their roles, without unused ones.

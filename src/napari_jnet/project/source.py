@@ -5,16 +5,27 @@ from __future__ import annotations
 import math
 import os
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import tifffile
+from annotated_types import MinLen
 from numpy.typing import NDArray
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    model_validator,
+)
 
 from napari_jnet.files import atomic_write, check_room, reading
+from napari_jnet.io import folder
+from napari_jnet.io.formats import open_files
 from napari_jnet.io.stack import Stack
 from napari_jnet.io.tiff import tiff_options
 
@@ -23,8 +34,14 @@ class StackMissing(FileNotFoundError):
     """The images of a project are not where they were."""
 
 
-@dataclass(frozen=True)
-class StackReference:
+def _type_name(value: str) -> str:
+    try:
+        return str(np.dtype(value))
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+class StackReference(BaseModel):
     """The stack that a project belongs to.
 
     Attributes
@@ -47,16 +64,18 @@ class StackReference:
         Of the frames of a folder, see `napari_jnet.io.folder.open_stack`: labels stay with theirs.
     """
 
+    model_config = ConfigDict(frozen=True)
+
     name: str
     format: str
     axes: str
-    shape: tuple[int, ...]
-    frame_numbers: tuple[int, ...]
-    dtype: str
+    shape: Annotated[tuple[PositiveInt, ...], MinLen(1)]
+    frame_numbers: Annotated[tuple[int, ...], MinLen(1)]
+    dtype: Annotated[str, AfterValidator(_type_name)]
     path: Path | None = None
     relative: str | None = None
     sequence: str = ""
-    digits: int = 3
+    digits: Annotated[int, Field(ge=1, le=100)] = 3  # names of files are not longer than 255
     scale: tuple[float, ...] = ()
     units: tuple[str, ...] = ()
     stored: bool = False
@@ -65,51 +84,21 @@ class StackReference:
     given_axes: str = ""
     series: int | None = None
 
+    @model_validator(mode="after")
+    def _check_axes(self) -> Self:
+        if len(self.axes) != len(self.shape) + 1:
+            raise ValueError(f"a stack of axes {self.axes} and shape {self.shape}")
+        return self
+
     @property
     def spatial(self) -> tuple[int, ...]:
         """Shape of the labels of one frame: (H, W) or (Z, H, W)."""
         return self.shape[:-1] if self.axes.endswith("C") else self.shape
 
     @property
-    def placed(self) -> bool:
+    def has_file(self) -> bool:
         """Whether the image is in a file, its own or that of the project."""
         return self.stored or self.path is not None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self) | {"path": str(self.path) if self.path else None}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> StackReference:
-        """Read plain values; missing or wrong ones raise `KeyError`, `TypeError` or `ValueError`."""
-        numbers = tuple(int(n) for n in values["frame_numbers"])
-        axes, shape = str(values["axes"]), tuple(int(n) for n in values["shape"])
-        if not numbers or len(axes) != len(shape) + 1 or min(shape) < 1:
-            raise ValueError(f"a stack of axes {axes}, shape {shape} and {len(numbers)} frames")
-        digits, relative = int(values.get("digits", 3)), values.get("relative")
-        if not 1 <= digits <= 100:  # names of files are not longer than 255
-            raise ValueError(f"numbers of {digits} digits")
-        if not isinstance(relative, str | None):
-            raise TypeError(f"{relative!r} is no path")
-        return cls(
-            name=str(values["name"]),
-            format=str(values["format"]),
-            axes=axes,
-            shape=shape,
-            frame_numbers=numbers,
-            dtype=str(np.dtype(values["dtype"])),
-            path=Path(values["path"]) if values.get("path") else None,
-            relative=relative,
-            sequence=str(values.get("sequence", "")),
-            digits=digits,
-            scale=tuple(float(s) for s in values.get("scale", ())),
-            units=tuple(str(u) for u in values.get("units", ())),
-            stored=bool(values.get("stored", False)),
-            fingerprint=str(values.get("fingerprint", "")),
-            order=str(values.get("order", "first number")),
-            given_axes=str(values.get("given_axes") or ""),
-            series=_series(values),
-        )
 
     @classmethod
     def of(cls, stack: Stack, project: Path) -> StackReference:
@@ -117,39 +106,21 @@ class StackReference:
 
         Reads a frame.
         """
-        found = cls(
-            name=stack.name,
-            format=stack.format,
-            axes=stack.axes,
-            shape=stack.shape,
-            frame_numbers=stack.frame_numbers,
-            dtype=str(stack.dtype),
-            sequence=stack.sequence,
-            digits=stack.digits,
-            scale=stack.scale,
-            units=stack.units,
-            given_axes=stack.given_axes,
-            series=stack.series,
-        )
+        shared = {name: getattr(stack, name) for name in cls.model_fields if hasattr(stack, name)}
+        found = cls(**{**shared, "dtype": str(stack.dtype), "path": None})
         opened = _same_on_disk(stack)
         if opened is None:
-            return replace(found, format="array", fingerprint=fingerprint(stack))
-        return replace(found, fingerprint=fingerprint(opened)).placed_at(opened, project)
+            return found.model_copy(update={"format": "array", "fingerprint": fingerprint(stack)})
+        found = found.model_copy(update={"fingerprint": fingerprint(opened)})
+        return found.placed_at(opened, project)
 
     def placed_at(self, opened: Stack, project: Path) -> StackReference:
         """Refer to the same stack at the place where this one was opened."""
         assert opened.path is not None
         path = Path(os.path.abspath(opened.path))
-        return replace(
-            self,
-            format=opened.format,
-            path=path,
-            relative=_relative(path, project),
-            sequence=opened.sequence,
-            given_axes=opened.given_axes,
-            series=opened.series,
-            stored=False,
-        )
+        here = {"path": path, "relative": _relative(path, project), "stored": False}
+        kept = {name: getattr(opened, name) for name in ("format", "sequence", "given_axes", "series")}
+        return self.model_copy(update=here | kept)
 
     def places(self, project: Path) -> Iterator[Path]:
         """Yield where the stack may lie now."""
@@ -184,9 +155,6 @@ class StackReference:
 
     def open_at(self, place: Path, sequence: str | None = None) -> Stack:
         """Open a stack and see that it is this one; another one raises `ValueError`."""
-        from napari_jnet.io import folder
-        from napari_jnet.io.formats import open_files
-
         wanted = (self.sequence if sequence is None else sequence) or None
         if self.format == "folder" and self.order != "natural":
             opened = folder.open_stack(place, wanted, order=self.order)
@@ -200,9 +168,9 @@ class StackReference:
                 f"{place} is another stack than the one of this project, {self.name}: {difference}. "
                 "Give the path of the images that were annotated, or make a project for this stack."
             )
-        return self.dressed(opened)
+        return self.with_recorded_metadata(opened)
 
-    def dressed(self, opened: Stack) -> Stack:
+    def with_recorded_metadata(self, opened: Stack) -> Stack:
         """Name things as when the project was made: axes, scale and names of frames stay."""
         return replace(
             opened,
@@ -246,13 +214,6 @@ class StackReference:
         )
 
 
-def _series(values: Mapping[str, Any]) -> int | None:
-    """Read which image of its file a stack is; projects of before know the first only."""
-    if "series" not in values:
-        return 1 if values["format"] == "isbi" else None
-    return None if values["series"] is None else int(values["series"])
-
-
 def fingerprint(stack: Stack) -> str:
     """Return a checksum of the middle frame; "" if it cannot be read."""
     try:
@@ -268,8 +229,6 @@ def _middle(stack: Stack) -> int:
 
 def _same_on_disk(stack: Stack) -> Stack | None:
     """Open the file of a stack if there is one that shows the same pixels."""
-    from napari_jnet.io.formats import open_files
-
     if stack.path is None or not stack.path.exists():
         return None
     try:
@@ -294,9 +253,7 @@ def _shown_shape(opened: Stack, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape that a stack is shown with; images of a folder are filled to the largest."""
     if opened.format != "folder" or opened.shape == shape:
         return opened.shape
-    from napari_jnet.io.folder import largest_frame
-
-    return largest_frame(opened)
+    return folder.largest_frame(opened)
 
 
 def _relative(path: Path, project: Path) -> str | None:
@@ -312,11 +269,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 STACK_FILE = "stack.tif"
-
-
 LARGEST_COPY = 8 * 2**30
-
-
 _BIG_TIFF = 2**32 - 2**25
 
 

@@ -736,7 +736,7 @@ class AutoSave:
     def _copy_image(self, store: LayerStore) -> None:
         """Copy an image that is in no file into the project, in a thread that outlives the window."""
         project, stack = store.project, store.stack
-        if project is None or project.stack.placed or project.path in self._copied:
+        if project is None or project.stack.has_file or project.path in self._copied:
             return
         self._copied.add(project.path)
 
