@@ -247,7 +247,6 @@ def test_info_knows_them(
 
 def test_a_project_of_instances_is_all_there(museum: Path) -> None:
     project = Project.open(museum / "projects/instances")
-    assert project.name == "cells 01" and project.kind == "instances" and project.notice == ""
     assert project.roles == {
         0: "training",
         1: "training",
@@ -412,7 +411,7 @@ def numbers(values: Any) -> list[float]:
 
 def test_a_film_of_the_window_is_all_there(film: Path) -> None:
     project = Project.open(film / "projects/film")
-    assert (project.name, project.kind, project.notice) == ("film", "instances", "")
+    assert (project.name, project.kind) == ("film", "instances")
     assert project.roles == {0: "training", 1: "training", 2: "validation", 4: "unused"}
     assert project.annotated == (0, 1, 2, 4) and project.empty == {4}
     for number in project.annotated:

@@ -92,8 +92,7 @@ def test_a_project_with_a_damaged_frame_is_loaded_by_its_path(qtbot, make_napari
 
 def test_a_lost_project_is_said_when_its_stack_is_opened(make_napari_viewer, painted):
     project, movie = painted
-    for name in ("project.json", "project.json.bak"):
-        (project.path / name).write_text("")
+    (project.path / "project.json").write_text("")
     state = opened(make_napari_viewer(), movie)
     assert state.offer is None
     assert str(project.path) in state.problem
@@ -148,8 +147,7 @@ def test_what_cannot_be_gone_on_with_is_offered_again(make_napari_viewer, painte
     viewer = make_napari_viewer()
     state = opened(viewer, movie)
     load = LoadWidget(viewer)
-    for name in ("project.json", "project.json.bak"):
-        (project.path / name).write_text("")
+    (project.path / "project.json").write_text("")
     load.banner.go_on()
     state.autosave.wait()
     assert "is damaged" in load.message.text

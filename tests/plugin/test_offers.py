@@ -122,8 +122,7 @@ def test_what_cannot_be_opened_is_listed_with_the_reason(qapp, projects, qtbot):
     make(projects / "movie", 0, age=30)
     make(projects / "movie-2", 1, age=20)
     make(projects / "movie-3", 1, age=10)
-    for name in ("project.json", "project.json.bak"):
-        (projects / "movie-3" / name).write_text("{")
+    (projects / "movie-3" / "project.json").write_text("{")
     lock = lock_project(projects / "movie-2")
     viewer = ViewerModel()
     viewer.add_image(MOVIE, name="movie")

@@ -170,7 +170,7 @@ def choose_frames(text: str | None, path: Path) -> tuple[int, ...] | None:
     role, project = text.strip(), find_project(path)
     if project is None:
         raise ValueError(
-            f"--frames is {text!r}, but {path} is no project, so its frames have no roles; give "
+            f"--frames is {text!r}, but {path} is not a project, so its frames have no roles; give "
             "numbers and ranges, such as 2,5,21 or 0-20."
         )
     numbers = project.numbers(role)

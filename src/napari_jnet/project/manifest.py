@@ -56,7 +56,9 @@ def next_role(roles: Iterable[str] | Mapping[str, int], *, whole: bool = True) -
 def check_role(role: str) -> str:
     """Return the role; one that does not exist raises `ValueError`."""
     if role not in ("", *ROLES):
-        raise ValueError(f"{role!r} is not a role; a frame is for {', '.join(ROLES)}, or '' for none.")
+        raise ValueError(
+            f"{role!r} is not a role; a frame is for {', '.join(ROLES)}, or '' for none."
+        )
     return role
 
 

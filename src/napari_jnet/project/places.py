@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 
 
 VARIABLE = "NAPARI_JNET_PROJECTS"
-
-
 """Environment variable that names the folder of projects."""
-
-
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -118,7 +114,8 @@ def list_projects(stack: Stack, folder: Path | None = None) -> tuple[ListedProje
             saved = project.last_saved or datetime.fromtimestamp(_changed(path)).astimezone()
             listed.append(ListedProject(path, project_words(project), saved=saved))
     listed.sort(key=lambda one: one.saved.timestamp() if one.saved else 0.0, reverse=True)
-    return (*listed, *(ListedProject(p, problem=w) for p, w in _damaged(stack, folder)))
+    root = projects_folder() if folder is None else folder
+    return (*listed, *_damaged(stack, root))
 
 
 def project_words(project: Project) -> str:
@@ -144,22 +141,10 @@ def _day(when: datetime) -> str:
     return f"{when:%H:%M}" if when.date() == today else f"{when.day} {when:%b %H:%M}"
 
 
-def damaged_projects(stack: Stack, folder: Path | None = None) -> tuple[str, ...]:
-    """Say, in words, which projects that cannot be read may be of this stack.
-
-    Such a project does not tell whose it is: its name does, or the size of what is painted in it.
-
-    Parameters
-    ----------
-    stack, folder
-        See `find_projects`.
-    """
-    return tuple(words for _, words in _damaged(stack, folder))
-
-
-def _damaged(stack: Stack, folder: Path | None) -> list[tuple[Path, str]]:
-    root = projects_folder() if folder is None else folder
+def _damaged(stack: Stack, root: Path) -> list[ListedProject]:
+    """List projects that cannot be read and may be of this stack: by name, or by size of the labels."""
     own = re.compile(rf"{re.escape(_name(stack))}(-\d+)?")
+    spatial = stack.shape[:-1] if stack.axes.endswith("C") else stack.shape
     found = []
     with suppress(OSError):
         for path in sorted(root.iterdir()):
@@ -167,22 +152,14 @@ def _damaged(stack: Stack, folder: Path | None) -> list[tuple[Path, str]]:
                 lost = (path / ANNOTATIONS).is_dir() and any((path / ANNOTATIONS).glob("*.tif"))
                 words = f"{path} has painted frames, but its {PROJECT_FILE} is gone: put it back."
             else:
-                words, lost = _unreadable(path), True
-            if lost and words and (own.fullmatch(path.name) or _painted_size(path) == _size(stack)):
-                found.append((path, words))
+                words, lost = "", True
+                try:
+                    read_project(path)
+                except (OSError, ValueError) as error:
+                    words = str(error)
+            if lost and words and (own.fullmatch(path.name) or _painted_size(path) == spatial):
+                found.append(ListedProject(path, problem=words))
     return found
-
-
-def _unreadable(project: Path) -> str:
-    try:
-        read_project(project)
-    except (OSError, ValueError) as error:
-        return str(error)
-    return ""
-
-
-def _size(stack: Stack) -> tuple[int, ...]:
-    return stack.shape[:-1] if stack.axes.endswith("C") else stack.shape
 
 
 def _painted_size(project: Path) -> tuple[int, ...]:
@@ -239,7 +216,7 @@ def _may_be_same(reference: StackReference, stack: Stack, project: Path) -> bool
 
 def _changed(project: Path) -> float:
     times = []
-    for name in (*PROJECT_FILES, ANNOTATIONS):
+    for name in (PROJECT_FILE, ANNOTATIONS):
         with suppress(OSError):
             times.append((project / name).stat().st_mtime)
     return max(times)

@@ -119,7 +119,9 @@ class StackReference(BaseModel):
         assert opened.path is not None
         path = Path(os.path.abspath(opened.path))
         here = {"path": path, "relative": _relative(path, project), "stored": False}
-        kept = {name: getattr(opened, name) for name in ("format", "sequence", "given_axes", "series")}
+        kept = {
+            name: getattr(opened, name) for name in ("format", "sequence", "given_axes", "series")
+        }
         return self.model_copy(update=here | kept)
 
     def places(self, project: Path) -> Iterator[Path]:
