@@ -208,8 +208,6 @@ def test_ap_equals_the_best_assignment(seed, shape):
     reference = blobs(rng, shape).astype(np.int32)
     noise = blobs(rng, shape).astype(np.int32)
     other = np.where(rng.random(shape) < 0.8, reference + (reference > 0) * 3, noise)
-        rng.random(shape) < 0.8, reference + (reference > 0) * 3, blobs(rng, shape).astype(np.int32)
-    )
     for ours, threshold in zip(ap_frame(reference, other).T, THRESHOLDS, strict=True):
         assert tuple(ours) == brute_force_ap(reference, other, threshold)
 
