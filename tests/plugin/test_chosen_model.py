@@ -11,7 +11,7 @@ pytest.importorskip("pytestqt")
 from napari.components import ViewerModel
 
 from napari_jnet.plugin.jobs.runner import JobRunner
-from napari_jnet.plugin.jobs.train import FrameFeed, labels_now
+from napari_jnet.plugin.jobs.train import LiveAnnotations
 from napari_jnet.plugin.layers.add import new_annotation
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.predict import PredictWidget
@@ -41,7 +41,7 @@ def predict(viewer, qtbot):
 @pytest.fixture
 def rounds(state, qtbot):
     made = ModelComparison(state, JobRunner())
-    qtbot.addWidget(made.panel)
+    qtbot.addWidget(made)
     return made
 
 
@@ -75,7 +75,7 @@ def one_model(state, predict):
 def train(rounds, state, run):
     """Begin a training, as the widget does; return what ends it."""
     rounds.begin(run)
-    feed = FrameFeed(labels_now(state))
+    feed = LiveAnnotations(state)
 
     def end(*, compare=False):
         done = []
@@ -219,8 +219,8 @@ def test_a_model_chosen_while_it_trains_is_kept_and_the_trained_one_offered(
     end(compare=True)
     assert one_model(state, predict) == chosen
     assert Project.open(project.path).model == chosen
-    assert "chosen" in rounds.panel.text
-    rounds.panel.button.click()
+    assert "chosen" in rounds.text
+    rounds.button.click()
     assert one_model(state, predict) == project.path / "runs/001"
 
 

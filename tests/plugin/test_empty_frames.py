@@ -10,9 +10,9 @@ from napari.components import ViewerModel
 from napari_jnet.budgets import Hardware
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.plugin.autosave.resume import resume_project
-from napari_jnet.plugin.guidance import check
+from napari_jnet.plugin.guidance import check, training_facts
 from napari_jnet.plugin.jobs.evaluate import layer_labels
-from napari_jnet.plugin.jobs.train import FrameFeed, gather, labels_now
+from napari_jnet.plugin.jobs.train import LiveAnnotations, labels_now
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.annotate import FramePart, describe_frame, what_counts
 from napari_jnet.plugin.workspace import Lifetime
@@ -211,26 +211,24 @@ def test_a_single_image(qtbot):
 def test_a_training_that_runs_learns_of_it(work):
     state, layer, part = work
     paint(layer, 0)
-    feed = FrameFeed(labels_now(state))
+    feed = LiveAnnotations(state)
     state.viewer.dims.set_point(0, 3)
     part.rest_is_background()
-    feed.put(state.frames, [3])
+    feed.copy()
     assert len(feed.take()) == 2
     part.rest_is_unknown()
-    feed.put(state.frames, [3])
+    feed.copy()
     assert len(feed.take()) == 1
 
 
 def test_without_any_cell_the_list_before_training_says_so(work):
     state, layer, part = work
     part.rest_is_background()
-    said = [
-        p.text for p in check(gather(state, None, Hardware(), None, resume=False)) if p.blocking
-    ]
+    said = [p.text for p in check(training_facts(state, None, Hardware())) if p.blocking]
     assert any("No training frame shows a cell" in text for text in said)
     for position in (1, 2):
         paint(layer, position)
-    said = [p.text for p in check(gather(state, None, Hardware(), None, resume=False))]
+    said = [p.text for p in check(training_facts(state, None, Hardware()))]
     assert not any(
         "No training frame" in text or "Few cells are painted in t000" in text for text in said
     )

@@ -66,8 +66,8 @@ def paint_at(state, number, *where):
 
 def offered(state, widget):
     """Return whether the button, the key, a script and the hint offer to fine-tune: all or none."""
-    widget.checks.now()
-    shown = widget.buttons.fine_tune.isVisibleTo(widget)
+    widget.check()
+    shown = widget.fine_tune_button.isVisibleTo(widget)
     possible = state.fine_tuning.possible
     hinted = next_step(workflow_state(state, new_frames=1)).command == "fine_tune"
     assert shown == possible == hinted
@@ -100,7 +100,7 @@ def test_a_model_that_cannot_learn_from_the_labels_is_not_offered_and_why_is_sai
     assert not offered(state, widget)
     hint = next_step(workflow_state(state, new_frames=1))
     assert "Fine-tune" not in hint.text
-    told = [problem for problem in widget.checks.now() if "Fine-tune" in problem.text]
+    told = [problem for problem in widget.check() if "Fine-tune" in problem.text]
     assert len(told) == 1 and not told[0].blocking
     with pytest.raises(ValueError, match=words):
         widget.form.start_from(fine_tune=True)
@@ -155,9 +155,9 @@ def test_the_list_numbers_pieces_apart_in_all_frames_that_have_them(state, widge
     new_annotation(state)
     for left in (0, 10):
         paint_at(state, 3, slice(0, 2), slice(20, 24), slice(left, left + 4))
-    (problem,) = (p for p in widget.checks.now() if "pieces" in p.text)
-    widget.checks.fix(problem.fix)
-    qtbot.waitUntil(lambda: not [p for p in widget.checks.now() if "pieces" in p.text])
+    (problem,) = (p for p in widget.check() if "pieces" in p.text)
+    widget.fix(problem)
+    qtbot.waitUntil(lambda: not [p for p in widget.check() if "pieces" in p.text])
     for plane in state.annotation.data[:2]:
         assert plane.max() > 3
         assert (plane == 3).sum() == 16

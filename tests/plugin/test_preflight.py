@@ -11,8 +11,7 @@ pytest.importorskip("napari")
 from napari_jnet.budgets import Hardware
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.frames import FrameInfo
-from napari_jnet.plugin.guidance import TrainingFacts, check, new_roles
-from napari_jnet.plugin.jobs.train import gather
+from napari_jnet.plugin.guidance import Fix, TrainingFacts, assign_roles, check, training_facts
 from napari_jnet.plugin.layers.add import new_annotation
 from napari_jnet.plugin.open_workspace import open_workspace
 
@@ -49,28 +48,27 @@ def test_nothing_is_said_where_all_is_well():
 
 
 @pytest.mark.parametrize(
-    ("changes", "words", "action"),
+    ("changes", "words", "fix"),
     [
-        ({"image": None}, "no image", "open"),
-        ({"labels": None}, "no labels", "annotate"),
-        ({"labels_size": (4, 32, 32)}, "4 × 32 × 32", "annotate"),
-        ({"labels_size": (4, 32, 32), "fitting": "other"}, "4 × 64 × 64", "choose fitting"),
-        ({"frames": ()}, "empty", "paint"),
-        ({"run": Path("/runs/a"), "run_taken": True}, "another folder", "folder"),
-        ({"frames": (frame(0, role="validation"),) * 2}, "for validation", "roles"),
-        ({"frames": (frame(0, role="unused"),)}, "is unused", "roles"),
+        ({"image": None}, "no image", Fix.OPEN_STACK),
+        ({"labels": None}, "no labels", Fix.NEW_ANNOTATION),
+        ({"labels_size": (4, 32, 32)}, "4 × 32 × 32", Fix.NEW_ANNOTATION),
+        ({"labels_size": (4, 32, 32), "fitting": "other"}, "4 × 64 × 64", Fix.USE_FITTING_LABELS),
+        ({"frames": ()}, "empty", Fix.PAINT),
+        ({"run": Path("/runs/a"), "run_taken": True}, "another folder", Fix.OTHER_FOLDER),
+        ({"frames": (frame(0, role="validation"),) * 2}, "for validation", Fix.ASSIGN_ROLES),
+        ({"frames": (frame(0, role="unused"),)}, "is unused", Fix.ASSIGN_ROLES),
     ],
 )
-def test_what_keeps_a_training_from_working_is_blocking_and_can_be_mended(changes, words, action):
+def test_what_keeps_a_training_from_working_is_blocking_and_can_be_mended(changes, words, fix):
     problem = one(**changes)
     assert problem.blocking
     assert words in problem.text
-    assert problem.fix.action == action
-    assert problem.fix_title
+    assert problem.fix is fix
 
 
-def test_labels_that_are_no_whole_numbers_are_refused():
-    assert "whole numbers" in one(integers=False).text
+def test_labels_that_are_not_integers_are_refused():
+    assert "are not integers" in one(integers=False).text
 
 
 def test_frames_that_are_still_counted_are_not_called_empty():
@@ -86,7 +84,7 @@ def test_one_frame_is_enough_but_said():
 def test_no_validation_frame_is_said_where_roles_are_given():
     problem = one(frames=(frame(0, role="training"), frame(1, role="training")))
     assert not problem.blocking
-    assert problem.fix.positions == (0, 1)
+    assert problem.positions == (0, 1)
     assert found(frames=(frame(0, role="training"), frame(1, role="validation"))) == []
 
 
@@ -94,9 +92,9 @@ def test_frames_with_few_cells_may_not_be_painted_to_the_end():
     few = frame(1, objects=2, cells=60, background=4036)
     problem = one(frames=(frame(0), few, frame(2)))
     assert "t002" in problem.text
-    assert problem.fix == dataclasses.replace(problem.fix, action="rest unknown", positions=(1,))
+    assert (problem.fix, problem.positions) == (Fix.MARK_UNKNOWN, (1,))
     half = frame(1, objects=4)  # of the ten in the others
-    assert one(frames=(frame(0), half, frame(2))).fix.positions == (1,)
+    assert one(frames=(frame(0), half, frame(2))).positions == (1,)
     known = frame(1, objects=2, cells=60, background=0)  # the rest is unknown already
     assert found(frames=(frame(0), known, frame(2))) == []
 
@@ -144,7 +142,7 @@ def test_a_disk_that_is_almost_full_is_said(free, blocking):
 
 
 def test_a_wide_network_on_a_processor_is_said():
-    assert one(channels=64).fix.action == "default width"
+    assert one(channels=64).fix is Fix.FEWER_CHANNELS
     assert found(channels=64, hardware=Hardware("cuda", 8, 20.0)) == []
     assert found(channels=64, minutes=480.0) == []
 
@@ -156,7 +154,7 @@ def test_what_is_blocking_comes_first():
 
 @pytest.mark.parametrize(("count", "held"), [(1, 0), (2, 1), (6, 1), (12, 2), (40, 6)])
 def test_new_roles_keep_a_sixth_for_validation(count, held):
-    roles = new_roles(range(count))
+    roles = assign_roles(range(count))
     assert len(roles) == count
     assert sum(role == "validation" for role in roles.values()) == held
 
@@ -168,7 +166,7 @@ def test_scribbled_classes_are_called_by_their_own_names(viewer):
     rows = np.arange(20)
     for label, column in ((1, 10), (2, 40)):
         layer.data_setitem((np.zeros(20, int), rows, np.full(20, column)), label)
-    facts = gather(state, None, Hardware(), None, resume=False)
+    facts = training_facts(state, None, Hardware())
     assert facts.classes == ("background", "cell")
     assert not [problem for problem in check(facts) if "no training frame" in problem.text]
 
@@ -178,7 +176,7 @@ def test_cells_in_pieces_are_a_warning_that_one_click_mends():
     problem = next(p for p in found(frames=(frame(0), broken)) if "pieces" in p.text)
     assert "Cell 2 of t002 is in 3 pieces, as is 1 more in t002." in problem.text
     assert not problem.blocking
-    assert (problem.fix.action, problem.fix.positions) == ("number apart", (1,))
+    assert (problem.fix, problem.positions) == (Fix.NUMBER_APART, (1,))
     assert not [p for p in found(frames=(frame(0),)) if "pieces" in p.text]
 
 

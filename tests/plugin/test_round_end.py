@@ -9,7 +9,7 @@ pytest.importorskip("napari")
 import napari_jnet.training.validate
 from napari_jnet.events import RoundEnd
 from napari_jnet.plugin.jobs.runner import JobRunner
-from napari_jnet.plugin.jobs.train import FrameFeed, labels_now
+from napari_jnet.plugin.jobs.train import LiveAnnotations
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.train import ModelComparison
 
@@ -36,9 +36,9 @@ def runs(tmp_path):
 @pytest.fixture
 def end(qtbot, state, monkeypatch):
     """Return a function that ends a round; what compare_models gets is in its ``asked``."""
-    relay, asked = JobRunner(), []
-    rounds = ModelComparison(state, relay)
-    qtbot.addWidget(rounds.panel)
+    runner, asked = JobRunner(), []
+    rounds = ModelComparison(state, runner)
+    qtbot.addWidget(rounds)
 
     def end(new, answer, *, compare=True):
         def compare_models(models, frames, *, device):
@@ -51,14 +51,14 @@ def end(qtbot, state, monkeypatch):
         monkeypatch.setattr(napari_jnet.training.validate, "compare_models", compare_models)
         done = []
         rounds.begin(new)
-        feed = FrameFeed(labels_now(state))
+        feed = LiveAnnotations(state)
         rounds.end(feed, "cpu", compare=compare, then=lambda: done.append(True))
         qtbot.waitUntil(lambda: bool(done), timeout=30_000)
-        return rounds.panel
+        return rounds
 
     end.asked = asked
     yield end
-    relay.close()
+    runner.close()
 
 
 def test_the_first_model_is_used_and_not_compared(end, state, runs):
@@ -75,7 +75,7 @@ def test_the_better_of_two_is_used(end, state, runs, better, kept):
     panel = end(runs[1], better)
     assert end.asked == [(["movie/t001"], "cpu")]  # the validation frames of the new run
     assert state.model == runs[kept]
-    assert "The old model has learned from t001: its score flatters it." in panel.text
+    assert "The old model was trained on t001: its score is optimistic." in panel.text
     panel.button.click()
     assert state.model == runs[1 - kept]
     panel.button.click()
@@ -115,26 +115,27 @@ def test_a_run_without_a_model_changes_nothing(end, state, runs, tmp_path):
 
 def test_the_feed_gives_what_was_painted_and_only_once(viewer, state):
     layer, frames = viewer.layers["truth"], state.frames
-    feed = FrameFeed(labels_now(state))
+    feed = LiveAnnotations(state)
     before = {frame.name: frame.labels.copy() for frame in feed.data.frames()}
     assert len(before) == 4
     assert feed.take() is None
     layer.data[2] = 0
     layer.data[2, :20, :20] = 3
-    feed.put(frames, [2])
+    state.frames.edited.emit((2,))
+    feed.copy()
     layer.data[2] = 0  # after the copy: seen with the next stroke
     after = {frame.name: frame.labels for frame in feed.take()}
     assert (after["movie/t002"] == 3).sum() == 400
     assert (after["movie/t001"] == before["movie/t001"]).all()
     assert feed.take() is None
     frames.set_roles({0: "validation", 1: "unused"})
-    feed.put(frames, [])
+    feed.copy()
     roles = {frame.name: frame.role for frame in feed.take()}
     assert roles == {"movie/t000": "validation", "movie/t002": "", "movie/t003": ""}
 
 
 def test_a_feed_of_nothing_leaves_the_training_alone(viewer, state):
-    feed = FrameFeed(labels_now(state))
+    feed = LiveAnnotations(state)
     state.frames.set_roles(dict.fromkeys(range(4), "unused"))
-    feed.put(state.frames, [])
+    feed.copy()
     assert feed.take() is None

@@ -14,7 +14,7 @@ from napari.components import ViewerModel
 from napari_jnet.events import FramePrediction
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.plugin.guidance import workflow_state
-from napari_jnet.plugin.jobs.train import FrameFeed, labels_now
+from napari_jnet.plugin.jobs.train import LiveAnnotations
 from napari_jnet.plugin.layers.add import add_results
 from napari_jnet.plugin.layers.read import image_stack
 from napari_jnet.plugin.layers.watch import free_number
@@ -267,10 +267,10 @@ def test_a_training_hears_that_the_labels_mean_something_else_now(work):
     layer.paint((0, 9, 9), 1)
     layer.paint((0, 20, 20), 2)
     state.frames.wait()
-    feed = FrameFeed(labels_now(state))
+    feed = LiveAnnotations(state)
     state.frames.set_kind("scribbles")
     layer.paint((1, 9, 9), 1)
-    feed.put(state.frames, [1])
+    feed.copy()
     new = {frame.name[-4:]: frame for frame in feed.take()}["t001"]
     assert new.kind is LabelKind.CLASSES
     assert set(np.unique(new.labels)) == {UNKNOWN, 0}, "a stroke of background is no cell"

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_jnet.plugin.guidance import Problem
-from napari_jnet.plugin.pages.train import HintsLine, PreflightList
+from napari_jnet.plugin.pages.train import ProblemLine, ProblemList
 
 PROBLEMS = [
     Problem("Nothing is painted."),
@@ -22,7 +22,7 @@ PROBLEMS = [
 def window(qtbot):
     """Return a window, as low as asked, with a tall form, the list, and the line below all."""
     window, content = QWidget(), QWidget()
-    window.area, window.list = QScrollArea(), PreflightList()
+    window.area, window.list = QScrollArea(), ProblemList()
     column = QVBoxLayout(content)
     form = QLabel("form")
     form.setFixedHeight(300)
@@ -32,7 +32,7 @@ def window(qtbot):
     window.area.setWidgetResizable(True)
     outer = QVBoxLayout(window)
     outer.addWidget(window.area)
-    window.line = HintsLine(window.list, window.area)
+    window.line = ProblemLine(window.list, window.area)
     outer.addWidget(window.line)
     qtbot.addWidget(window)
     window.resize(300, 250)
@@ -45,7 +45,7 @@ def test_hints_out_of_sight_are_counted_and_a_click_leads_there(qtbot, window):
     assert not window.line.isVisible()
     window.list.show_problems(PROBLEMS)
     qtbot.waitUntil(window.line.isVisible)
-    assert window.line.text() == "1 thing to mend, 2 hints ›"
+    assert window.line.text() == "1 problem, 2 warnings ›"
     qtbot.mouseClick(window.line, Qt.LeftButton)
     qtbot.waitUntil(lambda: not window.line.isVisible())
     assert window.list.visibleRegion().boundingRect().height() == window.list.height()
@@ -58,15 +58,15 @@ def test_what_can_be_read_needs_no_line(qtbot, window):
     window.resize(300, 700)
     window.list.show_problems(PROBLEMS[1:2])
     qtbot.waitUntil(window.list.isVisible)
-    window.line.renew()
+    window.line.refresh()
     assert not window.line.isVisible()
     window.list.fold(True)
     qtbot.waitUntil(window.line.isVisible)
-    assert window.line.text() == "1 hint ›"
+    assert window.line.text() == "1 warning ›"
     assert not window.list.isVisible()
     window.list.show_problems(PROBLEMS)  # checked again while it is folded
     assert not window.list.isVisible()
-    qtbot.waitUntil(lambda: "2 hints" in window.line.text())
+    qtbot.waitUntil(lambda: "2 warnings" in window.line.text())
 
 
 def test_buttons_and_message_do_not_scroll_away(viewer):
@@ -75,4 +75,4 @@ def test_buttons_and_message_do_not_scroll_away(viewer):
     for part in (widget.train_button, widget.stop_button, widget.progress, widget.message):
         assert widget.isAncestorOf(part)
         assert not area.isAncestorOf(part)
-    assert area.isAncestorOf(widget.checks.list)
+    assert area.isAncestorOf(widget.problems)

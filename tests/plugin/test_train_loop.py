@@ -1,14 +1,12 @@
 """The loop around a training: rest, paint meanwhile, compare rounds, go on after a restart."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 pytest.importorskip("napari")
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.train import TrainWidget
@@ -33,6 +31,11 @@ def click(qtbot, button):
     qtbot.mouseClick(button, Qt.LeftButton)
 
 
+def fix_button(widget, title):
+    (button,) = (b for b in widget.problems.findChildren(QPushButton) if b.text() == title)
+    return button
+
+
 def run(qtbot, widget, button):
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
         click(qtbot, button)
@@ -51,20 +54,20 @@ def test_a_training_rests_goes_on_and_is_stopped_while_it_rests(qtbot, viewer, w
     widget.set_values(run_folder=tmp_path / "run")
     begin(qtbot, widget)
     assert not widget.form.more_button.isVisibleTo(widget)  # the curves have the room
-    click(qtbot, widget.buttons.pause)
+    click(qtbot, widget.pause_button)
     assert widget.paused
     assert state.training.state == "paused"
-    assert widget.buttons.pause.text() == "Go on"
+    assert widget.pause_button.text() == "Resume"
     done = len(widget.plot.points("training")[0])
     qtbot.waitUntil(lambda: "paused" in widget.progress.text(), timeout=TIMEOUT)
-    click(qtbot, widget.buttons.pause)
+    click(qtbot, widget.pause_button)
     assert state.training.state == "running"
     qtbot.waitUntil(lambda: len(widget.plot.points("training")[0]) > done + 1, timeout=TIMEOUT)
-    click(qtbot, widget.buttons.pause)
+    click(qtbot, widget.pause_button)
     assert run(qtbot, widget, widget.stop_button) == "stopped"
     assert (state.training.state, state.training.outcome) == ("idle", "stopped")
     assert (tmp_path / "run" / "last.pt").is_file()
-    assert not widget.buttons.pause.isVisibleTo(widget)
+    assert not widget.pause_button.isVisibleTo(widget)
 
 
 def test_what_is_painted_meanwhile_is_learned_from(qtbot, viewer, widget, tmp_path):
@@ -82,16 +85,16 @@ def test_what_is_painted_meanwhile_is_learned_from(qtbot, viewer, widget, tmp_pa
 
 def test_the_better_model_of_two_rounds_is_kept_and_the_other_one_click_away(qtbot, viewer, widget):
     state = open_workspace(viewer)
-    assert not widget.buttons.fine_tune.isVisibleTo(widget)
+    assert not widget.fine_tune_button.isVisibleTo(widget)
     assert run(qtbot, widget, widget.train_button) == "done"
     project = state.project
     first = project.path / "runs" / "001"
     assert state.model == first  # the first round makes the project
-    assert "first model" in widget.rounds.panel.text
-    assert widget.train_button.text() == "Train anew"
-    assert run(qtbot, widget, widget.buttons.fine_tune) == "done"
+    assert "first model" in widget.comparison.text
+    assert widget.train_button.text() == "Train from scratch"
+    assert run(qtbot, widget, widget.fine_tune_button) == "done"
     second = project.path / "runs" / "002"
-    panel = widget.rounds.panel
+    panel = widget.comparison
     assert "SEG" in panel.text or "IoU" in panel.text
     kept, other = state.model, {first, second} - {state.model}
     assert {kept} | other == {first, second}
@@ -107,8 +110,8 @@ def test_a_stopped_training_of_the_project_goes_on_in_another_window(qtbot, view
     epochs = len(widget.plot.points("training")[0])
     viewer.window.remove_dock_widget(widget)
     _, again = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
-    again.advisor.read_runs()
-    button = again.buttons.go_on
+    again.read_runs()
+    button = again.resume_button
     qtbot.waitUntil(lambda: button.isVisibleTo(again), timeout=TIMEOUT)
     assert f"stopped at epoch {epochs}" in button.text()
     click(qtbot, button)
@@ -122,8 +125,8 @@ def test_a_stopped_training_of_the_project_goes_on_in_another_window(qtbot, view
 def test_a_click_marks_the_rest_of_a_frame_as_unknown_and_undo_takes_it_back(qtbot, viewer, widget):
     layer = viewer.layers["truth"]
     layer.data_setitem((np.full(9, 3), *(a.ravel() for a in np.mgrid[:3, :3])), 1)
-    widget.checks.now()
-    click(qtbot, widget.checks.list.buttons()["The rest of t003 is unknown"])
+    widget.check()
+    click(qtbot, fix_button(widget, "Mark unpainted in t003 as unknown"))
     qtbot.waitUntil(lambda: bool((layer.data[3] == -1).any()), timeout=TIMEOUT)
     assert (layer.data[3] == -1).sum() == 64 * 64 - 9
     assert not (layer.data[:3] == -1).any()
@@ -134,14 +137,14 @@ def test_a_click_marks_the_rest_of_a_frame_as_unknown_and_undo_takes_it_back(qtb
 def test_the_list_mends_roles_and_missing_labels(qtbot, viewer, widget):
     frames = open_workspace(viewer).frames
     frames.set_roles(dict.fromkeys(frames.annotated, "validation"))
-    widget.checks.now()
+    widget.check()
     assert not widget.train_button.isEnabled()
-    click(qtbot, widget.checks.list.buttons()["Give the roles anew"])
+    click(qtbot, fix_button(widget, "Reassign training and validation"))
     assert widget.train_button.isEnabled()
     assert sorted(frames.role(p) for p in (0, 1, 2)) == ["training", "training", "validation"]
     viewer.layers.remove("truth")
-    widget.checks.now()
-    click(qtbot, widget.checks.list.buttons()["New annotation"])
+    widget.check()
+    click(qtbot, fix_button(widget, "New annotation"))
     assert open_workspace(viewer).annotation.name == "annotation"
     assert open_workspace(viewer).page == "annotate"
     assert not widget.train_button.isEnabled()
@@ -150,24 +153,24 @@ def test_the_list_mends_roles_and_missing_labels(qtbot, viewer, widget):
 
 def test_the_form_says_what_the_cells_decide(qtbot, widget):
     widget.set_values(changes={})
-    widget.advisor.ask()
-    widget.advisor.measure()
-    qtbot.waitUntil(lambda: widget.form.advice is not None, timeout=TIMEOUT)
-    said = widget.form.advice_line.text()
+    widget.prepare()
+    widget.measure()
+    qtbot.waitUntil(lambda: widget.form.estimate is not None, timeout=TIMEOUT)
+    said = widget.form.estimate_line.text()
     assert "Cells are about" in said
-    advice = widget.form.advice
-    assert advice.levels[-1] == 0
-    assert 8 <= advice.diameter <= 14  # discs of 13 px, some overlap
+    estimate = widget.form.estimate
+    assert estimate.levels[-1] == 0
+    assert 8 <= estimate.diameter <= 14  # discs of 13 px, some overlap
     from napari_jnet.config import Config
 
     widget.form["resolution"].native.setCurrentIndex(2)
-    assert "half size" in widget.form.advice_line.text()
+    assert "half size" in widget.form.estimate_line.text()
     config: Config = widget.form.training_config()
-    assert config.network.resolution_levels == advice.choices[-1]
+    assert config.network.resolution_levels == estimate.choices[-1]
 
 
 def test_the_command_is_copied_once_there_is_a_project(qtbot, viewer, widget):
-    actions = {action.text(): action for action in widget.buttons.copy.menu().actions()}
+    actions = {action.text(): action for action in widget.copy_button.menu().actions()}
     actions["Command"].trigger()
     assert "no project yet" in widget.message.text
     project = open_workspace(viewer).autosave.ensure_project()
@@ -203,16 +206,18 @@ def test_a_second_train_widget_leaves_the_training_of_the_first_alone(qtbot, vie
     assert trained.trained_by
     assert not trained.resumable
     assert not other.train_button.isEnabled()
-    other.buttons.offer(dataclasses.replace(trained, resumable=True))  # as before it began
-    assert not other.buttons.go_on.isVisibleTo(other)
-    for attempt in (other.go_on, other.start):
-        other.message.say("")
-        attempt()
-        assert "another Train window" in other.message.text
-    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT):
-        widget.stop()
+    other.start()
+    assert "another Train window" in other.message.text
+    assert run(qtbot, widget, widget.stop_button) == "stopped"
     assert other.train_button.isEnabled()
-    qtbot.waitUntil(lambda: other.buttons.go_on.isVisibleTo(other), timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: other.resume_button.isVisibleTo(other), timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: widget.resume_button.isVisibleTo(widget), timeout=TIMEOUT)
+    click(qtbot, widget.resume_button)
+    assert not other.resume_button.isVisibleTo(other)
+    other.message.say("")
+    other.resume()
+    assert "another Train window" in other.message.text
+    assert run(qtbot, widget, widget.stop_button) == "stopped"
     assert len(state.project.runs()) == 1
 
 

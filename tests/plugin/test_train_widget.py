@@ -7,7 +7,7 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt, QThreadPool
-from qtpy.QtWidgets import QFormLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QPushButton, QWidget
 
 from napari_jnet.budgets import Hardware
 from napari_jnet.config import Config
@@ -33,6 +33,11 @@ def click(qtbot, button):
 
 def buttons(widget):
     return widget.train_button.isEnabled(), widget.stop_button.isVisibleTo(widget)
+
+
+def fix_button(widget, title):
+    (button,) = (b for b in widget.problems.findChildren(QPushButton) if b.text() == title)
+    return button
 
 
 def train(qtbot, widget):
@@ -75,7 +80,7 @@ def test_two_epochs_train_and_hand_the_model_to_predict(qtbot, viewer, widget, t
     assert buttons(widget) == (False, False)  # the run folder is taken: nothing is overwritten
     assert attempt(qtbot, widget) == "failed"
     assert "another folder" in widget.message.text
-    click(qtbot, widget.checks.list.buttons()["Another folder"])
+    click(qtbot, fix_button(widget, "Another folder"))
     assert buttons(widget) == (True, False)
 
 

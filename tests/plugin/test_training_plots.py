@@ -8,7 +8,7 @@ from pyqtgraph import PlotWidget
 from qtpy.QtCore import QEvent, QObject
 
 from napari_jnet.events import EpochEnd
-from napari_jnet.plugin.jobs.train import RunHistory, read_histories, read_history
+from napari_jnet.plugin.jobs.train import read_history
 from napari_jnet.plugin.ui.plots import TrainingPlots
 
 
@@ -23,12 +23,8 @@ def plots(qtbot):
     return plots
 
 
-def history(path, epochs=3):
-    names = ("training", "validation", "iou", "seg", "rate")
-    values = {name: tuple(0.1 * (i + 1) for i in range(epochs)) for name in names}
-    return RunHistory(
-        path, tuple(range(1, epochs + 1)), tuple(30.0 * i for i in range(epochs)), values
-    )
+def history():
+    return tuple(epoch(number, seg=0.1 * number) for number in (1, 2, 3))
 
 
 def test_what_has_no_value_is_left_out(plots):
@@ -59,7 +55,7 @@ def test_it_is_drawn_later_and_over_minutes_when_asked(qtbot, plots):
 
 def test_earlier_runs_are_drawn_in_grey_until_switched_off(plots, tmp_path):
     assert plots.earlier() == []
-    plots.show_earlier([history(tmp_path / "001"), history(tmp_path / "002")])
+    plots.show_earlier({"001": history(), "002": history()})
     assert plots.earlier() == ["001", "002"]
     plots.earlier_box.setChecked(False)
     assert plots.earlier() == []
@@ -69,7 +65,8 @@ def test_earlier_runs_are_drawn_in_grey_until_switched_off(plots, tmp_path):
 
 
 def test_a_resumed_run_begins_with_its_past(plots, tmp_path):
-    plots.go_on_from(history(tmp_path / "001"))
+    for past in history():
+        plots.add_epoch(past)
     plots.add_epoch(epoch(4))
     assert plots.points("training")[0] == [1, 2, 3, 4]
 
@@ -82,11 +79,10 @@ def test_many_batches_are_thinned_out(plots):
 
 def test_a_history_is_read_from_its_file_and_damage_tells_nothing(trained_run, tmp_path):
     read = read_history(trained_run)
-    assert read.epochs == (1, 2)
-    assert read.values["training"][0] > 0
+    assert [epoch.epoch for epoch in read] == [1, 2]
+    assert read[0].train_loss > 0
     (tmp_path / "history.csv").write_text("epoch,elapsed_s\n1,nonsense\n")
-    assert read_history(tmp_path) is None
-    assert read_histories([tmp_path, tmp_path / "none", trained_run]) == [read]
+    assert read_history(tmp_path) == read_history(tmp_path / "none") == ()
 
 
 class Paints(QObject):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,148 +13,29 @@ import numpy as np
 
 from napari_jnet.budgets import Hardware
 from napari_jnet.config import Config
-from napari_jnet.io.stack import AnnotatedFrame, frame_label
-from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
+from napari_jnet.io.stack import frame_label
+from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.frames import FrameInfo
-from napari_jnet.plugin.layers.read import TrainingInput, is_stack
-
-_SIZES = ("full", "half", "quarter", "an eighth of the", "a sixteenth of the")
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What the data decide, where nobody says otherwise.
-
-    Attributes
-    ----------
-    diameter
-        Of the typical object, in pixels of the full frame; the length of a stroke.
-    objects
-        How many it was measured on.
-    levels
-        Resolution levels, lowest first.
-    bound
-        Distance bound in pixels.
-    min_size
-        Smallest object in pixels.
-    choices
-        Top level -> resolution levels: what may be chosen instead.
-    sparse
-        Whether labels are strokes, which say neither distances nor how small an object may be.
-    """
-
-    diameter: float
-    objects: int
-    levels: tuple[int, ...]
-    bound: float
-    min_size: int
-    choices: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    sparse: bool = False
-
-
-def advice_advise(data: TrainingInput, config: Config) -> Advice | None:
-    """Measure the annotated objects; called in a worker thread, since it imports torch.
-
-    Parameters
-    ----------
-    data
-        What will be learned from; only labels are read.
-    config
-        The preset; sizes that it gives are kept.
-
-    Returns
-    -------
-    Advice or None
-        None without any object.
-    """
-    from napari_jnet.training.estimate import (
-        adapt,
-        is_sparse,
-        object_areas,
-        resolution_levels,
-        typical_diameter,
-    )
-
-    frames = list(_labels_only(data))
-    areas = object_areas(frames) if frames else np.zeros(0)
-    if not areas.size:
-        return None
-    adapted = adapt(config, frames)
-    choices = {}
-    for top in range(0, -len(_SIZES), -1):
-        levels = resolution_levels(config.network, frames, top)
-        if levels[-1] == top:
-            choices[top] = levels
-    return Advice(
-        diameter=typical_diameter(frames) or 0.0,
-        objects=int(areas.size),
-        levels=adapted.network.resolution_levels,
-        bound=float(adapted.targets.dt_bound or 0),
-        min_size=adapted.instances.min_size,
-        choices=choices,
-        sparse=all(is_sparse(frame) for frame in frames),
-    )
-
-
-def _labels_only(data: TrainingInput) -> Iterator[AnnotatedFrame]:
-    """Give the frames to learn from with blank images: reading those would take long."""
-    kind = LabelKind.CLASSES if data.kind is LabelKind.SCRIBBLES else data.kind
-    channels = data.image.shape[data.labels.ndim :]
-    for index in np.ndindex(tuple(data.labels.shape[:-2])):
-        number = data.frame_numbers[index[0] if index else 0]
-        if data.roles.get(number, "") in ("unused", "validation"):
-            continue
-        labels = np.asarray(data.labels[index])
-        if not labels.any() or not (labels != UNKNOWN).any():
-            continue
-        known = known_labels(labels, data.kind, partial=bool(index) and number in data.partial)
-        blank: Any = np.broadcast_to(np.float32(0), labels.shape + channels)
-        yield AnnotatedFrame("", blank, known, kind)
-
-
-def size_title(top: int) -> str:
-    """Say a resolution level: "half size"."""
-    return f"{_SIZES[-top] if -top < len(_SIZES) else f'1/{2**-top} of the'} size"
-
-
-def advice_words(
-    advice: Advice,
-    kind: LabelKind,
-    *,
-    top: int | None = None,
-    bound: float | None = None,
-    min_size: int = 0,
-    distance: bool = True,
-) -> str:
-    """Say what is learned at which size; values that somebody chose instead are said as chosen."""
-    what = "Cells" if kind is LabelKind.INSTANCES else "Painted areas"
-    across = f"{what} are about {advice.diameter:.0f} px across"
-    if advice.sparse:
-        across = f"Strokes are about {advice.diameter:.0f} px long"
-    parts = [f"learnt at {size_title(advice.levels[-1] if top is None else top)}"]
-    if distance and not advice.sparse:
-        parts.append(f"distance bound {advice.bound if bound is None else bound:g} px")
-    smallest = min_size or advice.min_size
-    if smallest:
-        parts.append(f"objects of less than {smallest} pixels left out")
-    return f"{across}: {', '.join(parts)}."
-
+from napari_jnet.plugin.layers.read import is_stack, pixels, spatial_shape
+from napari_jnet.plugin.workspace import Workspace
 
 _DISK_NEEDED, _DISK_GOOD = 300 * 2**20, 2 * 2**30  # bytes: two checkpoints and their temporaries
-
-
 _WIDE = 32  # channels of a U-Net that are slow on a processor
-
-
 _NAMED = 4  # frames named in a sentence
 
 
-@dataclass(frozen=True)
-class Fix:
-    """What a button does: the name of an action, and the frames it is for."""
+class Fix(Enum):
+    """What the button beside a problem does; the value is its usual title."""
 
-    action: str
-    positions: tuple[int, ...] = ()
+    OPEN_STACK = "Open a stack"
+    NEW_ANNOTATION = "New annotation"
+    USE_FITTING_LABELS = "Use other labels"
+    PAINT = "Go and paint"
+    ASSIGN_ROLES = "Reassign training and validation"
+    MARK_UNKNOWN = "Mark unpainted as unknown"
+    NUMBER_APART = "Number them apart"
+    OTHER_FOLDER = "Another folder"
+    FEWER_CHANNELS = "Use 16 channels"
 
 
 @dataclass(frozen=True)
@@ -164,167 +46,170 @@ class Problem:
     ----------
     text
         What is the case and what to do.
+    fix, positions
+        What its button does, in which frames; None where only the user can fix it.
+    title
+        Of the button, where it is not the usual one.
     blocking
         Whether training cannot work.
-    fix_title, fix
-        Of the button that mends it; None where only the user can.
     """
 
     text: str
-    blocking: bool = True
-    fix_title: str = ""
     fix: Fix | None = None
+    positions: tuple[int, ...] = ()
+    title: str = ""
+    blocking: bool = True
 
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """What is known, cheaply, of a training that somebody may ask for.
+    """What is known, cheaply, of a training that somebody may ask for."""
 
-    Attributes
-    ----------
-    image, labels
-        Names of the layers; None where there is none.
-    image_size, labels_size
-        Their shapes without colours.
-    integers
-        Whether the labels are whole numbers.
-    fitting
-        Name of another labels layer that has the size of the image; "" where there is none.
-    frames
-        Facts of the annotated frames.
-    frame_letter
-        "t" or "z".
-    counting
-        Whether frames are still being counted.
-    classes
-        Names of the classes from 0, where there are names.
-    run
-        Where the run will go; None where the project decides.
-    run_taken
-        Whether it holds a trained model already, and nobody wants to go on with it.
-    free_bytes
-        On the disk of the run.
-    hardware
-        Where it will compute.
-    channels, minutes
-        Of the network (0 where it is no U-Net), of the budget (None where epochs count).
-    misfit
-        Why the model of the session cannot be fine-tuned with these labels; "" where it can.
-    """
-
-    image: str | None = None
+    image: str | None = None  # name of the layer; None where there is none
     labels: str | None = None
-    image_size: tuple[int, ...] = ()
+    image_size: tuple[int, ...] = ()  # without channels
     labels_size: tuple[int, ...] = ()
     integers: bool = True
-    fitting: str = ""
+    fitting: str = ""  # name of another labels layer that has the size of the image
     kind: LabelKind = LabelKind.INSTANCES
-    frames: tuple[FrameInfo, ...] = ()
-    frame_letter: str = "t"
-    counting: bool = False
-    classes: tuple[str, ...] = ()
-    run: Path | None = None
-    run_taken: bool = False
-    free_bytes: int | None = None
+    frames: tuple[FrameInfo, ...] = ()  # the annotated ones
+    frame_letter: str = "t"  # or "z"
+    counting: bool = False  # whether frames are still being counted
+    classes: tuple[str, ...] = ()  # names from background, where there are names
+    run: Path | None = None  # None where the project decides
+    run_taken: bool = False  # whether it holds a model already that is not to be resumed
+    free_bytes: int | None = None  # on the disk of the run
     hardware: Hardware = field(default_factory=Hardware)
-    channels: int = 0
-    minutes: float | None = None
-    misfit: str = ""
+    channels: int = 0  # of a U-Net
+    minutes: float | None = None  # None where epochs count
+    misfit: str = ""  # why the model cannot be fine-tuned with these labels
 
-    @cached_property
+    @property
     def used(self) -> tuple[FrameInfo, ...]:
         """The annotated frames that are not left out."""
         return tuple(frame for frame in self.frames if frame.role != "unused")
 
 
+def training_facts(
+    workspace: Workspace,
+    config: Config | None,
+    hardware: Hardware,
+    run: Path | None = None,
+    *,
+    resume: bool = False,
+) -> TrainingFacts:
+    """Return the facts of a training with this configuration into this folder.
+
+    Parameters
+    ----------
+    config
+        None where it cannot be made; its error is shown when training is asked for.
+    run
+        A run folder that somebody has chosen; None for one in the project.
+    resume
+        Whether the run in it is to be resumed.
+    """
+    image, labels, frames = workspace.image, workspace.annotation, workspace.frames
+    painted = None if labels is None else pixels(labels)
+    other = None if image is None else fitting_labels(workspace)
+    names = tuple(name for name, _ in frames.legend)
+    network = None if config is None else config.network
+    return TrainingFacts(
+        image=None if image is None else image.name,
+        labels=None if labels is None else labels.name,
+        image_size=() if image is None else spatial_shape(image),
+        labels_size=() if painted is None else tuple(painted.shape),
+        integers=painted is None or np.dtype(painted.dtype).kind in "iub",
+        fitting="" if other is None else other.name,
+        kind=frames.kind,
+        frames=frames.annotated_info,
+        frame_letter=frames.frame_name(0)[0],
+        counting=frames.counting,
+        classes=names[1:] if frames.kind is LabelKind.SCRIBBLES else names,  # those are by label
+        run=run,
+        run_taken=run is not None
+        and not resume
+        and any((run / name).exists() for name in ("last.pt", "model.pt")),
+        free_bytes=_free(run or (workspace.project.path if workspace.project else Path.home())),
+        hardware=hardware,
+        channels=network.channels if network is not None and network.name == "unet" else 0,
+        minutes=None if config is None else config.training.minutes,
+        misfit=workspace.fine_tuning.misfit,
+    )
+
+
+def fitting_labels(workspace: Workspace) -> Any | None:
+    """Return the last labels layer of the image's size that is not the annotation, or None."""
+    size = spatial_shape(workspace.image)
+    fitting = [layer for layer in workspace.labels() if tuple(pixels(layer).shape) == size]
+    others = [layer for layer in fitting if layer is not workspace.annotation]
+    return others[-1] if others else None
+
+
+def _free(path: Path) -> int | None:
+    """Return the free bytes where a folder is or will be; None where they are not known."""
+    for folder in (path, *path.parents):
+        if folder.is_dir():
+            try:
+                return shutil.disk_usage(folder).free
+            except OSError:
+                return None
+    return None
+
+
 def check(facts: TrainingFacts) -> list[Problem]:
     """List what stands in the way, blocking problems first."""
-    found = list(_layers(facts))
+    found = list(_check_layers(facts))
     if not found:
-        found = [
-            *_labels(facts),
-            *_frames(facts),
-            *_classes(facts),
-            *_sparse(facts),
-            *_pieces(facts),
-            *_volumes(facts),
-        ]
+        for checks in (_check_roles, _check_classes, _check_painting):
+            found += checks(facts)
         if facts.misfit:
             found.append(Problem(f"Fine-tune is not offered. {facts.misfit}", blocking=False))
-    found += [*_disk(facts), *_speed(facts)]
+    found += _check_computer(facts)
     return sorted(found, key=lambda problem: not problem.blocking)
 
 
-def _volumes(facts: TrainingFacts) -> Iterator[Problem]:
-    if len(facts.image_size) < 4 and facts.frame_letter != "z":
-        return
-    yield Problem(
-        "Volumes are segmented plane by plane: the network sees one section at a time. Sections beside "
-        "each other look alike, so keep whole volumes, or one end of a volume, for validation.",
-        blocking=False,
-    )
-
-
-def _layers(facts: TrainingFacts) -> Iterator[Problem]:
+def _check_layers(facts: TrainingFacts) -> Iterator[Problem]:
     if facts.image is None:
-        yield Problem(
-            "There is no image in the viewer; open one first.",
-            fix_title="Open a stack",
-            fix=Fix("open"),
-        )
-        return
-    if facts.labels is None:
+        yield Problem("There is no image in the viewer; open one first.", Fix.OPEN_STACK)
+    elif facts.labels is None:
         yield Problem(
             "There are no labels in the viewer; add a labels layer and paint some cells.",
-            fix_title="New annotation",
-            fix=Fix("annotate"),
+            Fix.NEW_ANNOTATION,
         )
-        return
-    if facts.labels_size != facts.image_size:
+    elif facts.labels_size != facts.image_size:
         yield Problem(
             f"The image {facts.image!r} has {_size(facts.image_size)} pixels, the labels "
             f"{facts.labels!r} {_size(facts.labels_size)}; both must cover the same pixels.",
-            fix_title=f"Use {facts.fitting!r}" if facts.fitting else "New annotation",
-            fix=Fix("choose fitting") if facts.fitting else Fix("annotate"),
+            Fix.USE_FITTING_LABELS if facts.fitting else Fix.NEW_ANNOTATION,
+            title=f"Use {facts.fitting!r}" if facts.fitting else "",
         )
     elif not facts.integers:
         yield Problem(
-            f"The labels {facts.labels!r} are no whole numbers; right-click the layer and convert "
-            "it to labels."
+            f"The labels {facts.labels!r} are not integers; right-click the layer and convert it to "
+            "labels."
         )
 
 
-def _labels(facts: TrainingFacts) -> Iterator[Problem]:
-    if facts.frames or facts.counting:
-        return
-    what = {
-        LabelKind.INSTANCES: "paint at least one cell in one frame",
-        LabelKind.CLASSES: "paint at least one area in one frame",
-        LabelKind.SCRIBBLES: "draw a stroke on a cell and one on the background",
-    }[facts.kind]
-    yield Problem(
-        f"The labels {facts.labels!r} are empty; {what}.",
-        fix_title="Go and paint",
-        fix=Fix("paint"),
-    )
-
-
-def _frames(facts: TrainingFacts) -> Iterator[Problem]:
+def _check_roles(facts: TrainingFacts) -> Iterator[Problem]:
+    positions = tuple(frame.position for frame in facts.frames)
     if not facts.frames:
-        return
-    anew = Fix("roles", tuple(frame.position for frame in facts.frames))
-    if not any(frame.role in ("training", "") for frame in facts.frames):
-        roles = {frame.role for frame in facts.frames}
-        said = " or ".join({"validation": "for validation", "unused": "unused"}[r] for r in roles)
-        many = len(facts.frames) > 1
+        if not facts.counting:
+            what = {
+                LabelKind.INSTANCES: "paint at least one cell in one frame",
+                LabelKind.CLASSES: "paint at least one area in one frame",
+                LabelKind.SCRIBBLES: "draw a stroke on a cell and one on the background",
+            }[facts.kind]
+            yield Problem(f"The labels {facts.labels!r} are empty; {what}.", Fix.PAINT)
+    elif not any(frame.role in ("training", "") for frame in facts.frames):
+        named = {"validation": "for validation", "unused": "unused"}
+        roles = " or ".join(named[role] for role in {frame.role for frame in facts.frames})
+        count = len(facts.frames)
+        which = f"All {count} annotated frames are" if count > 1 else "The annotated frame is"
         yield Problem(
-            f"{f'All {len(facts.frames)} annotated frames are' if many else 'The annotated frame is'} "
-            f"{said}; at least one must be for training.",
-            fix_title="Give the roles anew",
-            fix=anew,
+            f"{which} {roles}; at least one must be for training.", Fix.ASSIGN_ROLES, positions
         )
-        return
-    if len(facts.image_size) == 2:
+    elif len(facts.image_size) == 2:
         yield Problem(
             "A single image leaves none to check the network on, so judge it by eye, or on another "
             "image.",
@@ -333,63 +218,60 @@ def _frames(facts: TrainingFacts) -> Iterator[Problem]:
     elif len(facts.used) == 1:
         yield Problem(
             "There is one annotated frame only, so none is kept to check the network on. Annotate a "
-            "second frame to get honest scores.",
+            "second frame to get unbiased scores.",
             blocking=False,
         )
     elif not any(frame.role in ("validation", "") for frame in facts.used):
         yield Problem(
-            "No annotated frame is for validation, so the scores cannot say how well other frames "
+            "No annotated frame is for validation, so the scores do not tell how well other frames "
             "will do.",
+            Fix.ASSIGN_ROLES,
+            positions,
             blocking=False,
-            fix_title="Give the roles anew",
-            fix=anew,
         )
 
 
-def _classes(facts: TrainingFacts) -> Iterator[Problem]:
-    """Look for classes that nobody painted where they are learned from."""
-    learned = [frame for frame in facts.used if frame.role != "validation"]
-    if not learned:
+def _check_classes(facts: TrainingFacts) -> Iterator[Problem]:
+    """Look for classes that nobody painted in a training frame."""
+    frames = [frame for frame in facts.used if frame.role != "validation"]
+    if not frames:
         return
     if facts.kind is LabelKind.INSTANCES:
-        if not any(frame.objects for frame in learned):
+        if not any(frame.objects for frame in frames):
             yield Problem(
                 "No training frame shows a cell, so there is nothing to learn; paint at least one cell.",
-                fix_title="Go and paint",
-                fix=Fix("paint"),
+                Fix.PAINT,
             )
-        elif not any(frame.pixels[:1] != (0,) or frame.unknown == 0 for frame in learned):
+        elif not any(frame.pixels[:1] != (0,) or frame.unknown == 0 for frame in frames):
             yield Problem(
                 "No pixel of the training frames is known to be background, so there is nothing to tell "
                 "cells from; paint a few strokes with the brush Background.",
-                fix_title="Go and paint",
-                fix=Fix("paint"),
+                Fix.PAINT,
             )
         return
-    count = max([len(facts.classes), *(len(frame.pixels) for frame in learned)])
-    painted = [sum(f.pixels[c] for f in learned if c < len(f.pixels)) for c in range(count)]
+    count = max([len(facts.classes), *(len(frame.pixels) for frame in frames)])
+    painted = [sum(f.pixels[c] for f in frames if c < len(f.pixels)) for c in range(count)]
+    scribbles = facts.kind is LabelKind.SCRIBBLES
     if sum(pixels > 0 for pixels in painted) < 2:
         only = next((c for c, pixels in enumerate(painted) if pixels), 0)
-        scribbles = facts.kind is LabelKind.SCRIBBLES
         background = "background (label 1)" if scribbles else "some of another class, or background"
         missing = background if only else f"some cells (label {1 + scribbles})"
         yield Problem(
             f"Only {_class_name(facts, only)} is painted, so there is nothing to tell it from; paint "
             f"{missing} too.",
-            fix_title="Go and paint",
-            fix=Fix("paint"),
+            Fix.PAINT,
         )
         return
     # where every pixel has a class of its own, there is no background to learn
-    first = 1 if facts.kind is LabelKind.CLASSES else 0
+    first = 0 if scribbles else 1
     bare = [_class_name(facts, c) for c, pixels in enumerate(painted) if not pixels and c >= first]
     if bare:
+        is_, them = ("is", "it") if len(bare) == 1 else ("are", "them")
         yield Problem(
-            f"{' and '.join(bare)} {'is' if len(bare) == 1 else 'are'} painted in no training frame, so "
-            f"the network cannot learn {'it' if len(bare) == 1 else 'them'}.",
+            f"{' and '.join(bare)} {is_} painted in no training frame, so the network cannot learn "
+            f"{them}.",
+            Fix.PAINT,
             blocking=False,
-            fix_title="Go and paint",
-            fix=Fix("paint"),
         )
 
 
@@ -399,74 +281,74 @@ def _class_name(facts: TrainingFacts, number: int) -> str:
     return "background" if number == 0 else f"class {number}"
 
 
-def _sparse(facts: TrainingFacts) -> Iterator[Problem]:
-    """Look for frames where cells may not be painted yet: they would be learnt as background."""
-    if facts.kind is not LabelKind.INSTANCES:
-        return
-    said = [frame for frame in facts.used if not frame.empty]
-    whole = [frame for frame in said if len(frame.pixels) > 1 and frame.pixels[0]]
-    counts = [frame.objects for frame in whole]
-    sparse = [frame for frame in whole if frame.sparse or 2 * frame.objects < np.median(counts)]
+def _check_painting(facts: TrainingFacts) -> Iterator[Problem]:
+    """Look for cells that may not be painted yet, cells in pieces, and volumes."""
+    whole = [frame for frame in facts.used if len(frame.pixels) > 1 and frame.pixels[0]]
+    whole = [frame for frame in whole if not frame.empty and facts.kind is LabelKind.INSTANCES]
+    median = np.median([frame.objects for frame in whole]) if whole else 0
+    sparse = [frame for frame in whole if frame.sparse or 2 * frame.objects < median]
     if sparse:
         where = _names(facts, sparse)
-        rest = "them" if len(sparse) > 1 else "it"
         yield Problem(
-            f"Few cells are painted in {where}. All that is unpainted is learnt as background: if "
-            f"there are more cells in {rest}, paint them, or say that the rest is unknown.",
+            f"Few cells are painted in {where}. All that is unpainted is treated as background: if "
+            f"there are more cells in {'them' if len(sparse) > 1 else 'it'}, paint them, or mark "
+            "unpainted pixels as unknown.",
+            Fix.MARK_UNKNOWN,
+            tuple(frame.position for frame in sparse),
+            f"Mark unpainted in {where} as unknown",
             blocking=False,
-            fix_title=f"The rest of {where} is unknown",
-            fix=Fix("rest unknown", tuple(frame.position for frame in sparse)),
+        )
+    broken = [frame for frame in facts.used if frame.in_pieces]
+    if broken:
+        # often several cells that were painted with one number
+        (cell, count), *more = [piece for frame in broken for piece in frame.in_pieces]
+        others = (
+            f", as {'is' if len(more) == 1 else 'are'} {len(more)} more in {_names(facts, broken)}"
+        )
+        yield Problem(
+            f"Cell {cell} of {_names(facts, broken[:1])} is in {count} pieces{others if more else ''}. "
+            "Cells that share a number are learned as one where they touch: number them apart, unless "
+            "it is one cell that something else cuts in two.",
+            Fix.NUMBER_APART,
+            tuple(frame.position for frame in broken),
+            blocking=False,
+        )
+    if len(facts.image_size) > 3 or facts.frame_letter == "z":
+        yield Problem(
+            "Volumes are segmented plane by plane: the network sees one section at a time. Sections "
+            "beside each other look alike, so keep whole volumes, or one end of a volume, for "
+            "validation.",
+            blocking=False,
         )
 
 
-def _pieces(facts: TrainingFacts) -> Iterator[Problem]:
-    """Look for cells in separate pieces: often several cells that were painted with one number."""
-    broken = [frame for frame in facts.used if frame.in_pieces]
-    if not broken:
-        return
-    (cell, count), *more = [piece for frame in broken for piece in frame.in_pieces]
-    others = f", as {'is' if len(more) == 1 else 'are'} {len(more)} more in {_names(facts, broken)}"
-    yield Problem(
-        f"Cell {cell} of {_names(facts, broken[:1])} is in {count} pieces{others if more else ''}. Cells "
-        "that share a number are learned as one where they touch: number them apart, unless it is one "
-        "cell that something else cuts in two.",
-        blocking=False,
-        fix_title="Number them apart",
-        fix=Fix("number apart", tuple(frame.position for frame in broken)),
-    )
-
-
-def _disk(facts: TrainingFacts) -> Iterator[Problem]:
+def _check_computer(facts: TrainingFacts) -> Iterator[Problem]:
     if facts.run is not None and facts.run_taken:
         yield Problem(
             f"{facts.run} holds a trained model already; a new training would overwrite it. "
             "Choose another folder.",
-            fix_title="Another folder",
-            fix=Fix("folder"),
+            Fix.OTHER_FOLDER,
         )
     free = facts.free_bytes
     if free is not None and free < _DISK_GOOD:
+        full = free < _DISK_NEEDED
         yield Problem(
-            f"Only {free / 2**20:.0f} MB are free on the disk of {facts.run}. Free some space"
-            f"{', or choose another folder under More options' if free < _DISK_NEEDED else ''}.",
-            blocking=free < _DISK_NEEDED,
+            f"Only {free / 2**20:.0f} MB are free on the disk of {facts.run or 'the project'}. Free "
+            f"some space{', or choose another folder under More options' if full else ''}.",
+            blocking=full,
         )
-
-
-def _speed(facts: TrainingFacts) -> Iterator[Problem]:
     short = facts.minutes is not None and facts.minutes < 45
     if facts.hardware.device == "cpu" and facts.channels >= _WIDE and short:
         yield Problem(
             f"A U-Net of {facts.channels} channels learns slowly without a GPU: {facts.minutes:g} "
             "minutes are few for it.",
+            Fix.FEWER_CHANNELS,
             blocking=False,
-            fix_title="Use 16 channels",
-            fix=Fix("default width"),
         )
 
 
-def new_roles(positions: Sequence[int]) -> dict[int, str]:
-    """Give roles anew: one frame of six for validation, at least one of two or more, spread out."""
+def assign_roles(positions: Sequence[int]) -> dict[int, str]:
+    """Return new roles: one frame of six for validation, at least one of two or more, spread out."""
     ordered = sorted(positions)
     count = max(1, len(ordered) // 6) if len(ordered) > 1 else 0
     held = {ordered[(2 * i + 1) * len(ordered) // (2 * count)] for i in range(count)}

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
-import shutil
 import threading
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject
+from superqt.utils import qthrottled
 
 from napari_jnet.budgets import Hardware
 from napari_jnet.config import Config
-from napari_jnet.events import Preview, RoundEnd
+from napari_jnet.events import EpochEnd, Preview, RoundEnd
 from napari_jnet.files import read_json, reading
 from napari_jnet.io.stack import AnnotatedFrame, misfit
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.guidance import TrainingFacts
 from napari_jnet.plugin.jobs.runner import JobMaker, TaskQueue, window_threads
 from napari_jnet.plugin.jobs.torch_loading import load_torch
 from napari_jnet.plugin.layers.add import placement
@@ -37,12 +36,10 @@ from napari_jnet.plugin.layers.read import (
     pixels,
     plane,
     said_empty,
-    spatial_shape,
     training_input,
 )
 from napari_jnet.plugin.ui.widgets import words
 from napari_jnet.plugin.workspace import METADATA_KEY, Lifetime, Workspace
-from napari_jnet.project.runs import RunSummary
 
 if TYPE_CHECKING:
     import napari
@@ -50,50 +47,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PlacedPreview(Preview):
-    """A preview, and the leading indices of the plane it is of."""
+    """A preview, and the leading indices of the plane that it is of."""
 
     index: tuple[int, ...] = ()
 
 
-class PreviewSource:
-    """Gives the trainer the plane that the viewer shows.
-
-    `index` is written in the window's thread; `read` and `place` run in the worker's.
-    """
-
-    def __init__(self, layer: Any, index: tuple[int, ...]) -> None:
-        self.index = index
-        self._read = plane(layer)
-        self._sent = index
-
-    def read(self) -> NDArray[Any]:
-        """Read the plane that is shown now."""
-        self._sent = self.index
-        return self._read(self._sent)
-
-    def place(self, events: Generator[Any, None, None]) -> Generator[Any, None, None]:
-        """Pass events on; a preview learns which plane it is of.  Closing it closes them."""
-        with closing(events):
-            for event in events:
-                if isinstance(event, Preview):
-                    yield PlacedPreview(event.segmentation, event.distance, event.epoch, self._sent)
-                else:
-                    yield event
-
-
 class PreviewLayer:
-    """The layer "preview": where the network sees cells now; it lies on the plane it is of.
+    """The layer "preview": where the network sees cells now, in the plane that the viewer shows.
 
     Made, empty, before the training begins: a new layer costs the window some tenths of a second.
+    `read` and `place` are called in the worker thread, the others in the window's.
+
+    Parameters
+    ----------
+    before
+        The preview of an earlier training, whose layer is used again.
     """
 
     def __init__(
         self, viewer: napari.viewer.Viewer, image: Any, before: PreviewLayer | None
     ) -> None:
-        self._viewer = viewer
-        self.image = image
+        self._viewer, self._image, self._plane = viewer, image, plane(image)
+        self._index = self._read_index = index = current_index(viewer, image)
         self._layer: Any = None if before is None else before.layer
-        index = current_index(viewer, image)
         rows_columns = tuple(pixels(image).shape[len(index) : len(index) + 2])
         empty = np.zeros((1,) * len(index) + rows_columns, np.float32)
         lies = placement(image, index)
@@ -125,70 +101,55 @@ class PreviewLayer:
         there = any(self._layer is other for other in self._viewer.layers)
         return self._layer if there else None
 
+    def follow(self, _event: Any = None) -> None:
+        """Preview the plane that the viewer shows now."""
+        self._index = current_index(self._viewer, self._image)
+
+    def read(self) -> NDArray[Any]:
+        """Read the plane that is shown."""
+        self._read_index = self._index
+        return self._plane(self._read_index)
+
+    def place(self, preview: Preview) -> PlacedPreview:
+        """Say which plane a preview is of: the one that was read last."""
+        return PlacedPreview(
+            preview.segmentation, preview.distance, preview.epoch, self._read_index
+        )
+
     def show(self, preview: PlacedPreview) -> None:
         """Show a preview, unless the user has deleted the layer."""
         layer = self.layer
         if layer is not None:
             layer.data = preview.segmentation[(None,) * len(preview.index)]
-            layer.translate = placement(self.image, preview.index)["translate"]
-
-    def follow(self, source: PreviewSource) -> None:
-        """Tell the source which plane the viewer shows."""
-        source.index = current_index(self._viewer, self.image)
+            layer.translate = placement(self._image, preview.index)["translate"]
 
 
-_COLUMNS = {
-    "training": "train_loss",
-    "validation": "validation_loss",
-    "iou": "iou",
-    "seg": "seg",
-    "rate": "learning_rate",
-}
+def read_history(run: Path) -> tuple[EpochEnd, ...]:
+    """Read the epochs of a run; none where its history is missing or damaged."""
 
+    def number(row: Mapping[str, str], name: str) -> float | None:
+        return float(row[name]) if row.get(name) else None
 
-@dataclass(frozen=True)
-class RunHistory:
-    """The curves of one run; None where an epoch has no such value."""
-
-    path: Path  # of the run folder
-    epochs: tuple[float, ...]
-    elapsed_s: tuple[float, ...]
-    values: dict[str, tuple[float | None, ...]]  # by curve: training, validation, iou, seg, rate
-
-    @property
-    def name(self) -> str:
-        """Name of the run folder."""
-        return self.path.name
-
-    @property
-    def minutes(self) -> tuple[float, ...]:
-        """Training time at the end of each epoch, in minutes."""
-        return tuple(seconds / 60 for seconds in self.elapsed_s)
-
-
-def read_history(run: Path) -> RunHistory | None:
-    """Read the history of a run; None where there is none that can be read."""
     try:
         path = run / "history.csv"
         with reading(path, "a history"), path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row.get("epoch")]
-        return RunHistory(
-            run,
-            tuple(float(row["epoch"]) for row in rows),
-            tuple(float(row["elapsed_s"]) for row in rows),
-            {
-                name: tuple(float(row[c]) if row.get(c) else None for row in rows)
-                for name, c in _COLUMNS.items()
-            },
-        )
+            return tuple(
+                EpochEnd(
+                    epoch=int(float(row["epoch"])),
+                    train_loss=float(row.get("train_loss") or "nan"),
+                    validation_loss=number(row, "validation_loss"),
+                    iou=number(row, "iou"),
+                    seg=number(row, "seg"),
+                    learning_rate=float(row.get("learning_rate") or "nan"),
+                    images_per_s=0.0,
+                    elapsed_s=float(row["elapsed_s"]),
+                    best=False,
+                )
+                for row in csv.DictReader(file)
+                if row.get("epoch")
+            )
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
-        return None
-
-
-def read_histories(runs: Iterable[Path]) -> list[RunHistory]:
-    """Read the histories of those runs that have at least one epoch."""
-    found = (read_history(run) for run in runs)
-    return [history for history in found if history is not None and history.epochs]
+        return ()
 
 
 def read_split(run: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -215,7 +176,7 @@ def labels_now(workspace: Workspace, positions: Iterable[int] | None = None) -> 
     """Take the annotation for a worker thread, which copies the frames that it reads.
 
     Copying all of them in the window's thread would hold it.  A stroke that falls into the reading
-    comes again, whole, by `FrameFeed.put`.
+    comes again, whole, by `LiveAnnotations`.
 
     Parameters
     ----------
@@ -231,61 +192,53 @@ def labels_now(workspace: Workspace, positions: Iterable[int] | None = None) -> 
     if image is None or frames.layer is None:
         what = "image; open one" if image is None else "annotation; press New annotation"
         raise ValueError(f"There is no {what} first.")
-    every = range(len(frames))
     taken = set(frames.annotated if positions is None else positions)
     known = positions is not None or not frames.counting
-    empty = frozenset(every) - taken if known else frozenset()
+    empty = frozenset(range(len(frames))) - taken if known else frozenset()
     planes = PaintedPlanes(_Copies(pixels(frames.layer)), {}, empty)
     return training_input(image, frames.layer, frames.kind, painted=planes, roles=frames.roles)
 
 
-class FrameFeed:
-    """What a training learns from; frames are replaced while it runs.
+_COPY_EVERY_MS = 1500  # a stroke seldom comes alone
+
+
+class LiveAnnotations(QObject):
+    """What a training learns from: the annotation, and what is painted on it while it runs.
 
     Parameters
     ----------
-    data
-        From `labels_now`, when it begins.
+    workspace
+        Labels that become its annotation later are not learned from.
+
+    Raises
+    ------
+    ValueError
+        As for `labels_now`.
     """
 
-    def __init__(self, data: TrainingInput) -> None:
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._frames = frames = workspace.frames
+        self._layer = frames.layer
         self._lock = threading.Lock()
-        self._data = data
-        self._new = False
+        self._data, self._new = labels_now(workspace), False
+        self._positions: set[int] = set()
+        self._copy_soon = qthrottled(self.copy, timeout=_COPY_EVERY_MS, leading=False, parent=self)
+        self._lifetime = Lifetime()
+        self._lifetime.connect(frames.edited, self._edited)
+        self._lifetime.connect(frames.roles_changed, self._changed)
+        self._lifetime.connect(frames.kind_changed, self._changed)
+
+    def end(self) -> None:
+        """Copy nothing more."""
+        self._lifetime.end()
+        self._copy_soon.cancel()
 
     @property
     def data(self) -> TrainingInput:
-        """The frames as they were put last."""
+        """The frames as they were copied last."""
         with self._lock:
             return self._data
-
-    def put(self, frames: Any, positions: Iterable[int]) -> None:
-        """Copy the frames at these positions, all roles and the kind; called in the window's thread.
-
-        Parameters
-        ----------
-        frames
-            The `FrameTable` of the annotation that is learned from.
-        positions
-            Of frames whose pixels are new; none where only roles are.
-        """
-        data, before = self.data, self.data.labels
-        if tuple(pixels(frames.layer).shape) != before.shape:
-            return  # other labels were put into the layer: they do not cover the image
-        new = {position: np.array(frames.frame(position)) for position in positions}
-        planes = PaintedPlanes(
-            before.source, {**before.copied, **new}, before.empty - frozenset(new)
-        )
-        with self._lock:
-            self._data = dataclasses.replace(
-                data,
-                labels=planes,
-                roles=frames.roles,
-                empty=said_empty(frames.layer),
-                kind=frames.kind,  # where the network cannot learn it, the training goes on as it was
-                legend=class_legend(frames.layer, frames.kind),
-            )
-            self._new = True
 
     def take(self) -> list[AnnotatedFrame] | None:
         """Read all frames where something is new; called in the worker thread.
@@ -294,89 +247,46 @@ class FrameFeed:
         the frames it has.
         """
         with self._lock:
-            data, new = self._data, self._new
-            self._new = False
-        if not new:
-            return None
-        try:
-            return data.frames()
-        except ValueError:
-            return None
+            data, new, self._new = self._data, self._new, False
+        with suppress(ValueError):
+            return data.frames() if new else None
+        return None
 
+    def copy(self) -> None:
+        """Copy the edited frames, all roles and the kind; called in the window's thread."""
+        frames, labels = self._frames, self._data.labels
+        if not self._is_annotation or tuple(pixels(self._layer).shape) != labels.shape:
+            return  # other labels were put into the layer: they do not cover the image
+        new = {position: np.array(frames.frame(position)) for position in sorted(self._positions)}
+        self._positions.clear()
+        copied, empty = {**labels.copied, **new}, labels.empty - frozenset(new)
+        data = dataclasses.replace(
+            self._data,
+            labels=PaintedPlanes(labels.source, copied, empty),
+            roles=frames.roles,
+            empty=said_empty(self._layer),
+            kind=frames.kind,  # where the network cannot learn it, the training goes on as it was
+            legend=class_legend(self._layer, frames.kind),
+        )
+        with self._lock:
+            self._data, self._new = data, True
 
-_LATER_MS = 1500  # of the first stroke: a stroke seldom comes alone
-
-
-class LiveAnnotations(QObject):
-    """Copies changed frames of the annotation that is learned from, and of no other.
-
-    Parameters
-    ----------
-    frames
-        The `FrameTable` of the viewer.
-    """
-
-    def __init__(self, frames: Any, lifetime: Lifetime) -> None:
-        super().__init__()
-        self._frames = frames
-        self._feed: FrameFeed | None = None
-        self._layer: Any = None
-        self._positions: set[int] = set()
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_LATER_MS)
-        self._timer.timeout.connect(self.hand_over)
-        lifetime.connect(frames.edited, self._edited)
-        lifetime.connect(frames.roles_changed, self._roles_changed)
-        lifetime.connect(frames.kind_changed, self._kind_changed)
-        lifetime.at_end(self._timer.stop)
-
-    def begin(self, feed: FrameFeed) -> None:
-        """Feed this training from now on."""
-        self._feed, self._layer = feed, self._frames.layer
-        self._positions = set()
-
-    def end(self) -> None:
-        """Feed nothing more."""
-        self._timer.stop()
-        self._feed = None
-
-    def hand_over(self) -> None:
-        """Give what is new to the training now."""
-        self._timer.stop()
-        if self._feed is not None and self._frames.layer is self._layer:
-            self._feed.put(self._frames, sorted(self._positions))
-            self._positions.clear()
+    @property
+    def _is_annotation(self) -> bool:
+        return self._frames.layer is self._layer
 
     def _edited(self, positions: Iterable[int]) -> None:
-        if self._feed is None or self._frames.layer is not self._layer:
-            return
-        self._positions.update(positions)
-        self._later()
+        if self._is_annotation:
+            self._positions.update(positions)
+            self._copy_soon()
 
-    def _roles_changed(self, _positions: Iterable[int]) -> None:
-        if self._feed is not None and self._frames.layer is self._layer:
-            self._later()
-
-    def _kind_changed(self, _kind: Any) -> None:
-        if self._feed is not None and self._frames.kind is not self._feed.data.kind:
-            self._roles_changed(())
-
-    def _later(self) -> None:
-        if not self._timer.isActive():
-            self._timer.start()
+    def _changed(self, new: Any) -> None:
+        if self._is_annotation and new is not self._data.kind:  # only class names are new
+            self._copy_soon()
 
 
-_DECIDED = {"in_channels", "distance_scale", "legend"}  # by the frames and the loss
-
-
-_AUTOMATIC = {
-    "resolution_levels",
-    "dt_bound",
-    "classes",
-}  # by the frames, where they have their default
-
-
+_OF_DATA = {"in_channels", "distance_scale", "legend"}  # set by the frames and the loss
+_BY_DATA = {"resolution_levels", "dt_bound", "classes"}  # also, where they have their default
 _TITLES = {
     "name": "Network",
     "structure": "Network",
@@ -386,56 +296,28 @@ _TITLES = {
 
 
 class FineTuning:
-    """Knows the network of the session's model; the labels are asked when somebody asks.
-
-    Parameters
-    ----------
-    workspace
-        Of the viewer.
+    """Whether the model of the workspace can be trained further with the annotation.
 
     Attributes
     ----------
     changed
-        Emitted when another model is there, or one is read.
+        Emitted when another model is there, one is read, or other settings are chosen.
     """
 
     changed = Signal()
 
-    def __init__(self, workspace: Any) -> None:
+    def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._config: Config | None = None
-        self._asked: dict[str, Any] = {}
-        self._refused = ""
-        self._background = TaskQueue("napari-jnet start model")
+        self._chosen: dict[str, Any] = {}
+        self._name = self._refused = ""
+        self._tasks = TaskQueue("napari-jnet start model")
         workspace.model_changed.connect(self._read)
 
     @property
     def possible(self) -> bool:
         """Whether Fine-tune can work now."""
-        return self._config is not None and not self.misfit
-
-    def ask(self, settings: Mapping[str, Any]) -> None:
-        """Know what somebody has chosen of the network and the targets, as ``section.field``."""
-        if settings != self._asked:
-            self._asked = dict(settings)
-            self.changed.emit()
-
-    @property
-    def misfit(self) -> str:
-        """Why the model cannot learn from the labels, and what to do; "" if it can, or none is known."""
-        workspace, config = self._workspace, self._config
-        if config is None or workspace.image is None or workspace.annotation is None:
-            return self._refused
-        frames = workspace.frames
-        cells = frames.kind is LabelKind.INSTANCES
-        painted = () if cells else (len(frames.info(p).pixels) for p in frames.annotated)
-        return self._other_network(config) or misfit(
-            config.network,
-            _name(workspace.model),
-            kind=LabelKind.INSTANCES if cells else LabelKind.CLASSES,
-            largest=max(painted, default=1) - 1,
-            channels=_channels(workspace.image),
-        )
+        return not self.why_not
 
     @property
     def why_not(self) -> str:
@@ -443,26 +325,44 @@ class FineTuning:
         if self._workspace.model is None:
             return "There is no model to fine-tune yet; press Train first."
         if self._config is None and not self._refused:
-            return (
-                f"{_name(self._workspace.model)} is still being read; press Fine-tune in a moment."
-            )
+            return f"{self._name} is still being read; press Fine-tune in a moment."
         return self.misfit
 
+    @property
+    def misfit(self) -> str:
+        """Why the model cannot learn from the labels, and what to do; "" if it can, or none is known."""
+        workspace, config, frames = self._workspace, self._config, self._workspace.frames
+        if config is None or workspace.image is None or workspace.annotation is None:
+            return self._refused
+        cells = frames.kind is LabelKind.INSTANCES
+        painted = () if cells else (len(frames.info(p).pixels) for p in frames.annotated)
+        return self._other_network(config) or misfit(
+            config.network,
+            self._name,
+            kind=LabelKind.INSTANCES if cells else LabelKind.CLASSES,
+            largest=max(painted, default=1) - 1,
+            channels=_channels(workspace.image),
+        )
+
+    def choose(self, settings: Mapping[str, Any]) -> None:
+        """Set what somebody has chosen of the network and the targets, as ``section.field``."""
+        if settings != self._chosen:
+            self._chosen = dict(settings)
+            self.changed.emit()
+
     def _other_network(self, config: Config) -> str:
-        """Say which settings of the form ask for another network than the model has."""
-        mine, default = config.to_dict(), Config().to_dict()
+        """Name the chosen settings that the model does not have."""
         others = []
-        for name, value in json.loads(json.dumps(self._asked)).items():
-            section, _, key = name.partition(".")
-            automatic = key in _DECIDED or (key in _AUTOMATIC and value == default[section][key])
-            if not automatic and value != json.loads(json.dumps(mine[section][key])):
+        for name, value in self._chosen.items():
+            field_of, key = attrgetter(name), name.partition(".")[2]
+            by_data = key in _BY_DATA and value == field_of(Config())
+            if key not in _OF_DATA and not by_data and value != field_of(config):
                 others.append(_TITLES.get(key) or words(key))
         if not others:
             return ""
-        named = ", ".join(dict.fromkeys(others))
         return (
-            f"{_name(self._workspace.model)} has another network than is chosen above ({named}). Choose what "
-            "it has, or train from scratch."
+            f"{self._name} has another network than is chosen above "
+            f"({', '.join(dict.fromkeys(others))}). Choose what it has, or train from scratch."
         )
 
     def _read(self, _path: str = "") -> None:
@@ -470,8 +370,12 @@ class FineTuning:
         path = self._workspace.model
         self._config, self._refused = None, ""
         if path is not None:
+            folder = path.parent if path.name == "model.pt" else path
+            self._name = f"run {folder.name}" if folder.name.isdigit() else folder.name
             try:
-                self._config = _of_run(path)
+                if not (folder / "model.pt").is_file():
+                    raise FileNotFoundError(folder)
+                self._config = Config.from_saved(read_json(folder / "config.json"))
             except (OSError, ValueError, TypeError, AttributeError):
                 self._read_file(path)
         self.changed.emit()
@@ -483,170 +387,165 @@ class FineTuning:
 
             return read_start(path)
 
-        def told(found: Config | Exception) -> None:
-            if path != self._workspace.model:
-                return
-            if isinstance(found, Exception):
-                self._refused = str(found)
-            else:
-                self._config = found
-            self.changed.emit()
+        def done(found: Config | Exception) -> None:
+            if path == self._workspace.model:
+                if isinstance(found, Exception):
+                    self._refused = str(found)
+                else:
+                    self._config = found
+                self.changed.emit()
 
-        self._background.submit(read, told, told)
-
-
-def _of_run(path: Path) -> Config:
-    """Read the configuration of a run; raises where there is none that can be read."""
-    folder = path.parent if path.name == "model.pt" else path
-    if not (folder / "model.pt").is_file():
-        raise FileNotFoundError(folder)
-    return Config.from_saved(read_json(folder / "config.json"))
-
-
-def _name(path: Path) -> str:
-    if path.name == "model.pt":
-        path = path.parent
-    return f"run {path.name}" if path.name.isdigit() else path.name
+        self._tasks.submit(read, done, done)
 
 
 def _channels(image: Any) -> int:
     try:
         stack = image_stack(image)
-    except ValueError:  # said where it is trained on
+    except ValueError:  # shown where it is trained on
         return 1
     return int(stack.shape[-1]) if stack.axes.endswith("C") else 1
 
 
 _SAMPLED = 12  # annotated frames that are measured before a training
+_SIZES = ("full", "half", "quarter", "an eighth of the", "a sixteenth of the")
 
 
-def gather(
-    workspace: Workspace,
-    config: Config | None,
-    hardware: Hardware,
-    run: Path | None,
-    *,
-    resume: bool,
-) -> TrainingFacts:
-    """Return the facts of a training with this configuration into this folder.
+@dataclass(frozen=True)
+class EstimatedSettings:
+    """Settings that follow from the annotated objects, where nobody chooses others.
 
-    Parameters
+    Attributes
     ----------
-    config
-        None where it cannot be made; its error is then said when training is asked for.
-    run
-        A run folder that somebody has chosen; None for one in the project.
-    resume
-        Whether the run in it shall go on.
+    diameter
+        Of the typical object, in pixels of the full frame; the length of a stroke.
+    levels
+        Resolution levels, lowest first.
+    bound
+        Distance bound in pixels.
+    min_size
+        Smallest object in pixels.
+    choices
+        Top level -> resolution levels: what may be chosen instead.
+    sparse
+        Whether labels are strokes, which show neither distances nor how small an object may be.
     """
-    image, labels, frames = workspace.image, workspace.annotation, workspace.frames
-    painted = None if labels is None else pixels(labels)
-    other = None if image is None else fitting_labels(workspace)
-    network = None if config is None else config.network
-    return TrainingFacts(
-        image=None if image is None else image.name,
-        labels=None if labels is None else labels.name,
-        image_size=() if image is None else _spatial(image),
-        labels_size=() if painted is None else tuple(painted.shape),
-        integers=painted is None
-        or np.issubdtype(painted.dtype, np.integer)
-        or painted.dtype == bool,
-        fitting="" if other is None else other.name,
-        kind=frames.kind,
-        frames=frames.annotated_info,
-        frame_letter=frames.frame_name(0)[0],
-        counting=frames.counting,
-        classes=_class_names(workspace),
-        run=run,
-        run_taken=run is not None and not resume and _is_taken(run),
-        free_bytes=_free(run or (workspace.project.path if workspace.project else Path.home())),
-        hardware=hardware,
-        channels=network.channels if network is not None and network.name == "unet" else 0,
-        minutes=None if config is None else config.training.minutes,
-        misfit=workspace.fine_tuning.misfit,
-    )
+
+    diameter: float
+    levels: tuple[int, ...]
+    bound: float
+    min_size: int
+    choices: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    sparse: bool = False
+
+    def describe(
+        self,
+        kind: LabelKind,
+        *,
+        top: int | None,
+        bound: float | None,
+        min_size: int,
+        distance: bool,
+    ) -> str:
+        """Describe at which size is trained; values that somebody chose instead are shown as chosen."""
+        what = "Cells" if kind is LabelKind.INSTANCES else "Painted areas"
+        across = f"{what} are about {self.diameter:.0f} px across"
+        if self.sparse:
+            across = f"Strokes are about {self.diameter:.0f} px long"
+        parts = [f"trained at {size_title(self.levels[-1] if top is None else top)}"]
+        if distance and not self.sparse:
+            parts.append(f"distance bound {self.bound if bound is None else bound:g} px")
+        if smallest := min_size or self.min_size:
+            parts.append(f"objects of less than {smallest} pixels removed")
+        return f"{across}: {', '.join(parts)}."
 
 
-def fitting_labels(workspace: Workspace) -> Any | None:
-    """Return the last labels layer of the image's size that is not the annotation, or None."""
-    size = _spatial(workspace.image)
-    fitting = [
-        layer
-        for layer in workspace.labels()
-        if tuple(pixels(layer).shape) == size and layer is not workspace.annotation
-    ]
-    return fitting[-1] if fitting else None
+def size_title(top: int) -> str:
+    """Return the title of a resolution level: "half size"."""
+    return f"{_SIZES[-top] if -top < len(_SIZES) else f'1/{2**-top} of the'} size"
 
 
 def sample(workspace: Workspace) -> TrainingInput | None:
-    """Take some annotated frames, spread over the stack, to measure the cells in; None without any."""
-    image, labels, frames = workspace.image, workspace.annotation, workspace.frames
-    frames = frames.annotated_info
-    kept = (one for one in frames if one.role not in ("unused", "validation") and not one.empty)
-    positions = [one.position for one in kept]
-    if image is None or labels is None or not positions:
-        return None
-    if tuple(pixels(labels).shape) != _spatial(image):
-        return None
+    """Take some training frames, spread over the stack, to measure the cells in; None without any."""
+    positions = [
+        frame.position
+        for frame in workspace.frames.annotated_info
+        if frame.role not in ("unused", "validation") and not frame.empty
+    ]
     step = max(1, len(positions) // _SAMPLED)
-    try:
-        return labels_now(workspace, positions[::step][:_SAMPLED])
-    except ValueError:
-        return None
-
-
-def _class_names(workspace: Workspace) -> tuple[str, ...]:
-    """Return the names of the classes from background; the legend of scribbles is by label."""
-    names = tuple(name for name, _ in workspace.frames.legend)
-    return names[1:] if workspace.frames.kind is LabelKind.SCRIBBLES else names
-
-
-def _spatial(image: Any) -> tuple[int, ...]:
-    return spatial_shape(image)
-
-
-def _is_taken(run: Path) -> bool:
-    return (run / "last.pt").exists() or (run / "model.pt").exists()
-
-
-def _free(path: Path) -> int | None:
-    """Return the free bytes where a folder is or will be; None where that cannot be said."""
-    for folder in (path, *path.parents):
-        if folder.is_dir():
-            try:
-                return shutil.disk_usage(folder).free
-            except OSError:
-                return None
+    with suppress(ValueError):
+        return labels_now(workspace, positions[::step][:_SAMPLED]) if positions else None
     return None
+
+
+def estimate_settings(data: TrainingInput, config: Config) -> EstimatedSettings | None:
+    """Measure the annotated objects; called in a worker thread, since it imports torch.
+
+    Parameters
+    ----------
+    data
+        A `sample`; only labels are read.
+    config
+        The preset; sizes that it gives are kept.
+
+    Returns
+    -------
+    EstimatedSettings or None
+        None without any object.
+    """
+    from napari_jnet.training.estimate import (
+        adapt,
+        is_sparse,
+        object_areas,
+        resolution_levels,
+        typical_diameter,
+    )
+
+    blank = np.broadcast_to(np.float32(0), data.image.shape)  # reading images would take long
+    frames = dataclasses.replace(data, image=blank, empty=(), said=True).frames()
+    if not object_areas(frames).size:
+        return None
+    adapted = adapt(config, frames)
+    tops = {
+        top: resolution_levels(config.network, frames, top) for top in range(0, -len(_SIZES), -1)
+    }
+    return EstimatedSettings(
+        diameter=typical_diameter(frames) or 0.0,
+        levels=adapted.network.resolution_levels,
+        bound=float(adapted.targets.dt_bound or 0),
+        min_size=adapted.instances.min_size,
+        choices={top: levels for top, levels in tops.items() if levels[-1] == top},
+        sparse=all(is_sparse(frame) for frame in frames),
+    )
 
 
 _EARLIER = 4  # runs that are drawn in grey
 
 
 @dataclass(frozen=True)
-class DeviceFound:
-    """Where torch would compute, in words and for the plans."""
+class EarlierRuns:
+    """The epochs of a resumed run so far, and those of other runs by their names."""
 
-    line: str
-    hardware: Hardware
+    own: tuple[EpochEnd, ...]
+    others: Mapping[str, tuple[EpochEnd, ...]]
 
 
-@dataclass(frozen=True)
-class Past:
-    """The curves of a resumed run so far, those of earlier runs, and which run was the last."""
-
-    own: RunHistory | None
-    earlier: tuple[RunHistory, ...]
-    last: RunSummary | None = None
+def read_others(runs: Path, present: Path | None) -> dict[str, tuple[EpochEnd, ...]]:
+    """Read the newest runs of a folder of runs that have an epoch, without the present one."""
+    if not runs.is_dir():
+        return {}
+    others = [run for run in runs.iterdir() if run != present and (run / "history.csv").is_file()]
+    newest = sorted(others, key=lambda run: (run / "history.csv").stat().st_mtime)[-_EARLIER:]
+    return {run.name: epochs for run in newest if (epochs := read_history(run))}
 
 
 def training(
-    feed: FrameFeed,
+    annotations: LiveAnnotations,
     run: Path,
     config: Config,
+    preview: PreviewLayer,
+    *,
     resume: bool,
     start_from: Path | None,
-    source: PreviewSource,
 ) -> JobMaker:
     """Make the job that trains on the annotated frames, and on what is painted meanwhile.
 
@@ -658,19 +557,20 @@ def training(
         from napari_jnet.training.loop import train
 
         if resume:
-            yield Past(read_history(run), read_past(run.parent, run))
+            yield EarlierRuns(read_history(run), read_others(run.parent, run))
+        events = train(
+            annotations.data.frames(),
+            run,
+            config,
+            resume=resume,
+            start_from=start_from,
+            preview=preview.read,
+            new_frames=annotations.take,
+        )
         try:
-            yield from source.place(
-                train(
-                    feed.data.frames(),
-                    run,
-                    config,
-                    resume=resume,
-                    start_from=start_from,
-                    preview=source.read,
-                    new_frames=feed.take,
-                )
-            )
+            with closing(events):
+                for event in events:
+                    yield preview.place(event) if isinstance(event, Preview) else event
         finally:
             with suppress(OSError):  # an empty folder is one that could not begin
                 run.rmdir()
@@ -678,25 +578,23 @@ def training(
     return job
 
 
-def comparison(feed: FrameFeed, old: Path, new: Path, device: str) -> JobMaker:
-    """Make the job that scores two models on the validation frames of the newer; gives `RoundEnd`."""
+def comparison(annotations: LiveAnnotations, old: Path, new: Path, device: str) -> JobMaker:
+    """Make the job that scores two models on the validation frames of the newer; returns `RoundEnd`."""
 
     def job() -> Generator[Any, None, RoundEnd]:
         load_torch()
         from napari_jnet.training.validate import compare_models
 
         names = set(read_split(new)[1])
-        frames = [frame for frame in feed.data.frames() if frame.name in names]
+        frames = [frame for frame in annotations.data.frames() if frame.name in names]
         end = yield from compare_models({"old": old, "new": new}, frames, device=device)
-        known = [short_name(f.name) for f in frames if f.name in set(read_split(old)[0])]
+        trained = set(read_split(old)[0])
+        known = [short_name(frame.name) for frame in frames if frame.name in trained]
         if not known:
             return end
-        many = len(known) > 1
-        words = (
-            f"{end.words} The old model has learned from {' and '.join(known)}: "
-            f"{'their scores flatter' if many else 'its score flatters'} it."
-        )
-        return replace(end, words=words)
+        optimistic = "their scores are" if len(known) > 1 else "its score is"
+        words = f"{end.words} The old model was trained on {' and '.join(known)}: {optimistic} optimistic."
+        return dataclasses.replace(end, words=words)
 
     return job
 
@@ -706,17 +604,8 @@ def short_name(name: str) -> str:
     return name.rsplit("/", 1)[-1]
 
 
-def read_past(runs: Path, present: Path | None) -> tuple[RunHistory, ...]:
-    """Read the last runs of a folder of runs, without the present one."""
-    if not runs.is_dir():
-        return ()
-    others = [run for run in runs.iterdir() if run != present and (run / "history.csv").is_file()]
-    newest = sorted(others, key=lambda run: (run / "history.csv").stat().st_mtime)[-_EARLIER:]
-    return tuple(read_histories(newest))
-
-
-def look_up_device() -> DeviceFound:
-    """Say where torch would compute; this imports torch."""
+def find_device() -> tuple[str, Hardware]:
+    """Return where torch would compute, in words and for the budgets; this imports torch."""
     load_torch()
     import torch
 
@@ -724,12 +613,4 @@ def look_up_device() -> DeviceFound:
 
     kind = choose_device().type
     free = torch.cuda.mem_get_info()[0] / 2**30 if kind == "cuda" else 0.0
-    return DeviceFound(device_line(), Hardware(kind, window_threads(), free))
-
-
-def time_left(seconds: float) -> str:
-    """Say a duration: "45 s", "3 min", "2 h 10 min"."""
-    if seconds < 90:
-        return f"{max(0, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+    return device_line(), Hardware(kind, window_threads(), free)

@@ -1,16 +1,15 @@
-"""The dock widget that trains a network on the painted labels of an image."""
+"""The page that trains a network on the painted labels of an image."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QApplication,
@@ -24,7 +23,9 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import qdebounced, qthrottled
 
+from napari_jnet.budgets import Hardware
 from napari_jnet.cli.recipe import train_command, train_script
 from napari_jnet.config import Config
 from napari_jnet.events import (
@@ -37,27 +38,22 @@ from napari_jnet.events import (
     TrainingStart,
 )
 from napari_jnet.labels import UNKNOWN
-from napari_jnet.plugin.guidance import Fix, Problem, check, new_roles
-from napari_jnet.plugin.guidance import advice_advise as advise
+from napari_jnet.plugin.guidance import Fix, Problem, assign_roles, check, fitting_labels
 from napari_jnet.plugin.jobs.runner import JobRunner, TaskQueue
-from napari_jnet.plugin.jobs.torch_loading import load_torch
+from napari_jnet.plugin.jobs.torch_loading import try_load_torch
 from napari_jnet.plugin.jobs.train import (
-    DeviceFound,
-    FrameFeed,
+    EarlierRuns,
+    EstimatedSettings,
     LiveAnnotations,
-    Past,
     PlacedPreview,
     PreviewLayer,
-    PreviewSource,
     comparison,
-    fitting_labels,
-    labels_now,
-    look_up_device,
-    read_past,
+    estimate_settings,
+    find_device,
+    read_others,
     read_split,
     sample,
     short_name,
-    time_left,
     training,
 )
 from napari_jnet.plugin.layers.add import new_annotation
@@ -68,25 +64,22 @@ from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.plots import TrainingPlots
 from napari_jnet.plugin.ui.theme import set_style
 from napari_jnet.plugin.ui.widgets import MessageLine, WrappedLabel, small_label
-from napari_jnet.plugin.workspace import Lifetime, TrainingStatus, Workspace
+from napari_jnet.plugin.workspace import TrainingStatus, Workspace
 from napari_jnet.project.runs import RunSummary, read_run
 
 if TYPE_CHECKING:
     import napari
 
 
-_BLOCKING, _WARNING = ("✕", "@error"), ("!", "@warning")
-
-
-class PreflightList(QWidget):
+class ProblemList(QWidget):
     """Shows problems; takes no room where there is none, or while it is folded."""
 
-    fix_asked = Signal(object)  # a Fix
+    fix_requested = Signal(object)  # the Problem
     changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self._problems: list[Problem] = []
+        self.problems: list[Problem] = []
         self._folded = False
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(2, 0, 2, 0)
@@ -94,20 +87,22 @@ class PreflightList(QWidget):
         self.setVisible(False)
 
     @property
-    def problems(self) -> list[Problem]:
-        """What is shown."""
-        return list(self._problems)
+    def blocking(self) -> list[Problem]:
+        """Those that must be fixed before training."""
+        return [problem for problem in self.problems if problem.blocking]
 
     @property
-    def blocking(self) -> list[Problem]:
-        """Those that keep a training from working."""
-        return [problem for problem in self._problems if problem.blocking]
+    def summary(self) -> str:
+        """How many there are: "1 problem, 2 warnings"."""
+        blocking = len(self.blocking)
+        counts = {"problem": blocking, "warning": len(self.problems) - blocking}
+        return ", ".join(_plural(number, what) for what, number in counts.items() if number)
 
     def show_problems(self, problems: Sequence[Problem]) -> None:
         """Show these; the same ones are not drawn again."""
-        if list(problems) == self._problems:
+        if list(problems) == self.problems:
             return
-        self._problems = list(problems)
+        self.problems = list(problems)
         while (item := self._column.takeAt(0)) is not None:
             if (row := item.widget()) is not None:
                 row.setParent(None)
@@ -116,35 +111,26 @@ class PreflightList(QWidget):
             self._column.addWidget(self._row(problem))
         self.fold(self._folded)
 
-    @property
-    def summary(self) -> str:
-        """How much there is, in words: "1 thing to mend, 2 hints"."""
-        blocking = len(self.blocking)
-        counts = {"thing to mend": blocking, "hint": len(self._problems) - blocking}
-        return ", ".join(_count(number, what) for what, number in counts.items() if number)
-
     def fold(self, folded: bool) -> None:
         """Hide the list, or show it again."""
         self._folded = folded
-        self.setVisible(bool(self._problems) and not folded)
+        self.setVisible(bool(self.problems) and not folded)
         self.changed.emit()
 
-    def buttons(self) -> dict[str, QPushButton]:
-        """Return the buttons by their titles; for scripts."""
-        return {button.text(): button for button in self.findChildren(QPushButton)}
-
     def _row(self, problem: Problem) -> QWidget:
-        mark, colour = _BLOCKING if problem.blocking else _WARNING
-        sign = QLabel(mark)
+        sign = QLabel("✕" if problem.blocking else "!")
+        colour = "@error" if problem.blocking else "@warning"
         set_style(sign, f"color: {colour}; font-weight: bold;")
-        sign.setToolTip("Training has to wait for this." if problem.blocking else "Good to know.")
+        sign.setToolTip("Must be fixed before training." if problem.blocking else "Warning")
         text = WrappedLabel(problem.text)
         text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         inner = QVBoxLayout()
         inner.setSpacing(2)
         inner.addWidget(text)
         if problem.fix is not None:
-            inner.addWidget(self._button(problem.fix_title, problem.fix), 0, Qt.AlignLeft)
+            button = QPushButton(problem.title or problem.fix.value)
+            button.clicked.connect(lambda *_: self.fix_requested.emit(problem))
+            inner.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
         row = QWidget()
         layout = QHBoxLayout(row)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -152,146 +138,8 @@ class PreflightList(QWidget):
         layout.addLayout(inner, 1)
         return row
 
-    def _button(self, title: str, fix: Fix) -> QPushButton:
-        button = QPushButton(title)
-        button.clicked.connect(lambda *_: self.fix_asked.emit(fix))
-        return button
 
-
-def _count(number: int, what: str) -> str:
-    noun, space, rest = what.partition(" ")
-    return f"{number} {noun}{'' if number == 1 else 's'}{space}{rest}"
-
-
-_CHECKS_LATER_MS = 200
-
-
-class TrainingChecks(QObject):
-    """Checks again a moment after anything has changed.
-
-    Parameters
-    ----------
-    form
-        Has the training that is asked for.
-    told
-        Called with the list after each check.
-    failed
-        Called with the exception of a fix that does not work.
-    """
-
-    def __init__(
-        self,
-        workspace: Workspace,
-        lifetime: Lifetime,
-        form: TrainForm,
-        told: Callable[[list[Problem]], None],
-        failed: Callable[[Exception], None],
-    ) -> None:
-        super().__init__()
-        self._workspace, self._told, self._failed = workspace, told, failed
-        self._form = form
-        self._edits: list[Callable[[], Any]] = []
-        self.list = PreflightList()
-        self.list.fix_asked.connect(self.fix)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_CHECKS_LATER_MS)
-        self._timer.timeout.connect(self.now)
-        self._edited: Any = None
-        self._editing = QTimer(self)
-        self._editing.setSingleShot(True)
-        self._editing.setInterval(0)
-        self._editing.timeout.connect(self._edit_next)
-        lifetime.at_end(self._editing.stop)
-        lifetime.at_end(self._timer.stop)
-        frames = workspace.frames
-        for emitter in (frames.changed, frames.kind_changed, workspace.image_changed):
-            lifetime.connect(emitter, self.later)
-        for emitter in (workspace.annotation_changed, workspace.project_changed):
-            lifetime.connect(emitter, self.later)
-        lifetime.connect(workspace.viewer.layers.events.inserted, self.later)
-        lifetime.connect(workspace.viewer.layers.events.removed, self.later)
-        form.changed.connect(self.later)
-
-    def later(self, *_: Any) -> None:
-        """Check soon."""
-        if not self._timer.isActive():
-            self._timer.start()
-
-    def now(self) -> list[Problem]:
-        """Check now; returns what was found."""
-        self._timer.stop()
-        found = check(self._form.facts())
-        self.list.show_problems(found)
-        self._told(found)
-        return found
-
-    def fix(self, fix: Fix) -> None:
-        """Do what a button of the list promises."""
-        actions: dict[str, Callable[[Fix], None]] = {
-            "open": lambda _: setattr(self._workspace, "step", "stack"),
-            "paint": lambda _: setattr(self._workspace, "step", "annotate"),
-            "annotate": self._new_annotation,
-            "choose fitting": self._choose_fitting,
-            "roles": lambda fix: self._workspace.frames.set_roles(new_roles(fix.positions)),
-            "rest unknown": self._rest_unknown,
-            "number apart": self._number_apart,
-            "folder": lambda _: self._form.set({"folder": None}),
-            "default width": lambda _: self._form.set({"network.channels": 16}),
-        }
-        try:
-            actions[fix.action](fix)
-        except (ValueError, OSError) as error:
-            self._failed(error)
-        self.now()
-
-    def _new_annotation(self, _fix: Fix) -> None:
-        new_annotation(self._workspace, self._workspace.frames.kind)
-        self._workspace.page = "annotate"
-
-    def _choose_fitting(self, _fix: Fix) -> None:
-        layer = fitting_labels(self._workspace)
-        if layer is not None:
-            self._workspace.choose("annotation", layer)
-
-    def _number_apart(self, fix: Fix) -> None:
-        """Give each piece of a cell its own number in these frames."""
-        frames = self._workspace.frames
-        self._edit(partial(number_pieces_apart, frames, position) for position in fix.positions)
-
-    def _rest_unknown(self, fix: Fix) -> None:
-        """Mark what is not painted as unknown, in all planes of these frames that have cells."""
-        layer = self._workspace.frames.layer
-        depths = pixels(layer).shape[1:-2]
-        planes = [(p, *inner) for p in fix.positions for inner in np.ndindex(depths)]
-        self._edit(
-            partial(_mark_rest, layer, index) for index in (planes if layer.ndim > 2 else [()])
-        )
-
-    def _edit(self, edits: Iterable[Callable[[], Any]]) -> None:
-        """Edit the labels, one undo step each; the window has its turn between two."""
-        self._edits, self._edited = list(edits), self._workspace.frames.layer
-        self._edit_next()
-
-    def _edit_next(self) -> None:
-        if not self._edits or self._edited is not self._workspace.frames.layer:
-            self.later()
-            return
-        try:
-            self._edits.pop(0)()
-        except ValueError as error:
-            self._edits = []
-            self._failed(error)
-        self._editing.start()
-
-
-def _mark_rest(layer: Any, index: tuple[int, ...]) -> None:
-    plane = read_plane(layer, index)
-    if plane.any():
-        replace_plane(layer, index, np.where(plane == 0, UNKNOWN, plane))
-
-
-class HintsLine(QPushButton):
+class ProblemLine(QPushButton):
     """One line in place of the list of problems, while that is folded or scrolled out of sight.
 
     Parameters
@@ -302,155 +150,67 @@ class HintsLine(QPushButton):
         What it lies in.
     """
 
-    def __init__(self, problems: PreflightList, area: QScrollArea) -> None:
+    def __init__(self, problems: ProblemList, area: QScrollArea) -> None:
         super().__init__()
         self._problems, self._area = problems, area
         self.setFlat(True)
         set_style(self, "text-align: left; color: @warning; padding: 2px;")
-        self.setToolTip("Show what could be mended before a training.")
+        self.setToolTip("Show problems.")
         self.clicked.connect(self.show_list)
         # places are known when the layout has settled
-        self._later, self._seek = QTimer(self), QTimer(self)
-        for timer, act in ((self._later, self.renew), (self._seek, self._to_list)):
-            timer.setSingleShot(True)
-            timer.setInterval(0)
-            timer.timeout.connect(act)
+        self._refresh_soon = qdebounced(self.refresh, timeout=0, parent=self)
+        self._scroll_soon = qdebounced(self._scroll, timeout=0, parent=self)
         bar = area.verticalScrollBar()
         assert bar is not None
         for emitter in (problems.changed, bar.valueChanged, bar.rangeChanged):
-            emitter.connect(self._soon)
-        self.renew()
+            emitter.connect(lambda *_: self._refresh_soon())
+        self.refresh()
 
-    def _soon(self, *_: int) -> None:
-        self._later.start()
-
-    def renew(self) -> None:
+    def refresh(self) -> None:
         """Show the line where the list cannot be read."""
         problems = self._problems
         hidden = problems.isHidden()
-        if not hidden and problems.isVisible():
-            seen = problems.visibleRegion().boundingRect().height()
-            hidden = seen < problems.height()
+        if problems.isVisible():
+            hidden = problems.visibleRegion().boundingRect().height() < problems.height()
         self.setText(f"{problems.summary} ›")
         self.setVisible(bool(problems.problems) and hidden)
 
     def show_list(self) -> None:
         """Unfold the list, and scroll to it."""
         self._problems.fold(False)
-        self._seek.start()
+        self._scroll_soon()
 
-    def _to_list(self) -> None:
+    def _scroll(self) -> None:
         self._area.ensureWidgetVisible(self._problems)
 
 
-class TrainFooter(QWidget):
-    """Stays in sight however small the window is.
-
-    Parameters
-    ----------
-    parts
-        From the highest to the lowest.
-    """
-
-    def __init__(self, *parts: QWidget) -> None:
-        super().__init__()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(6, 2, 6, 4)
-        column.setSpacing(4)
-        for part in parts:
-            column.addWidget(part)
+def _plural(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-class RunPlaces:
-    """Has the keeper make the project where there is none yet.
+class ModelComparison(QWidget):
+    """Compares a new model with the one before, takes the better one and offers the other.
+
+    The model belongs to the labels, and to their project, that the training began with, whichever are
+    current when it ends.
 
     Parameters
     ----------
     workspace
-        Of the viewer.
-    form
-        Says which folder somebody wants.
-    failed
-        Called with the error when the project cannot be made, or other labels were chosen meanwhile.
+        Its model is the one before the training.
+    runner
+        Of the training; free when it ends.
     """
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        lifetime: Lifetime,
-        form: TrainForm,
-        failed: Callable[[Exception], None],
-    ) -> None:
-        self._workspace, self._form, self._failed = workspace, form, failed
-        self._found: Callable[[Path], None] | None = None
-        self._labels: Any = None  # that the project is made for
-        lifetime.at_end(self.forget)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether the project is being made."""
-        return self._found is not None
-
-    def find(self, found: Callable[[Path], None]) -> None:
-        """Call with the folder of the next run, at once or when the project is there.
-
-        Raises
-        ------
-        ValueError
-            If there is no annotation to keep in a project.
-        """
-        workspace = self._workspace
-        if (folder := self._form.value("folder")) is not None:
-            found(folder)
-        else:
-            self._found, self._labels = found, workspace.annotation
-            try:
-                workspace.autosave.ensure_project(self._made, self._refused)
-            except (ValueError, OSError):
-                self.forget()
-                raise
-
-    def forget(self) -> None:
-        """Wait for nothing any more."""
-        self._found = None
-
-    def _made(self, project: Any) -> None:
-        found, self._found = self._found, None
-        labels, self._labels = self._labels, None
-        if found is None:
-            return
-        if labels is not self._workspace.annotation:
-            self._failed(
-                ValueError(
-                    f"Other labels than {labels.name!r} were chosen while their project was made; press "
-                    "Train again for those that are chosen now."
-                )
-            )
-            return
-        try:
-            run = project.reserve_run()
-        except OSError as error:
-            self._failed(error)
-        else:
-            found(run)
-
-    def _refused(self, error: Exception) -> None:
-        if self.waiting:
-            self.forget()
-            self._failed(error)
-
-
-_ROLES = {True: "@success", False: "@warning", None: "@muted"}
-
-
-class ComparisonPanel(QWidget):
-    """Says how the models compare; its button takes the other one."""
-
-    chosen = Signal(object)  # the path of the model that shall be used
-
-    def __init__(self) -> None:
+    def __init__(self, workspace: Workspace, runner: JobRunner) -> None:
         super().__init__()
-        self._words, self._old, self._new, self._kept = "", Path(), Path(), Path()
+        self._workspace, self._runner = workspace, runner
+        self._model_before: Path | None = None
+        self._own_before: Path | None = None
+        self._old: Path | None = None
+        self._new = self._kept = Path()
+        self._labels: Callable[[], Any] = lambda: None
+        self._project: Any = None
         self._text = WrappedLabel()
         self.button = QPushButton()
         self.button.setToolTip("Predict, and the next fine-tuning, use the model that is kept.")
@@ -459,299 +219,140 @@ class ComparisonPanel(QWidget):
         column.setContentsMargins(8, 6, 8, 6)
         column.addWidget(self._text)
         column.addWidget(self.button)
-        self.setObjectName("round")
-        self.clear()
+        self.setVisible(False)
 
     @property
     def text(self) -> str:
-        """What is said."""
+        """What is shown."""
         return self._text.text()
 
     @property
-    def kept(self) -> Path:
-        """The model that is used."""
-        return self._kept
+    def labels(self) -> Callable[[], Any]:
+        """A weak reference to the labels that the training began with."""
+        return self._labels
 
-    def clear(self) -> None:
-        """Say nothing."""
+    def begin(self, new: Path) -> None:
+        """Remember which model a training begins with."""
+        workspace = self._workspace
+        self._model_before, self._own_before = workspace.model, workspace.own_model
+        self._labels, self._project = weakref.ref(workspace.annotation), workspace.project
+        self._new, self._old = new, workspace.model
+        if self._old in (new, new / "model.pt"):
+            self._old = None
         self._text.clear()
         self.setVisible(False)
 
-    def tell(self, words: str) -> None:
-        """Say why there is nothing to choose from."""
-        self._show(words, None)
-        self.button.setVisible(False)
+    def end(
+        self,
+        annotations: LiveAnnotations,
+        device: str,
+        *,
+        compare: bool,
+        then: Callable[[], None],
+    ) -> None:
+        """Take the better model, then call ``then``.
 
-    def offer(self, end: RoundEnd, old: Path, new: Path) -> None:
-        """Say how the models compare, which one is used, and offer the other."""
-        self._words, self._old, self._new, self._kept = end.words, old, new, end.kept
-        self._better = end.better
+        Parameters
+        ----------
+        annotations
+            What was learned from; its validation frames decide.
+        device
+            Where to compute.
+        compare
+            False keeps the old model, where there is one: nobody waits, and the new one can be resumed.
+        """
+        new, old = self._new, self._old
+        if not (new / "model.pt").is_file() or self._keep_chosen():
+            then()
+        elif old is None or not old.exists():
+            self.use(new)
+            self._show("The first model: there is none before it to compare it with.")
+            self.button.setVisible(False)
+            then()
+        elif not compare:
+            if self._own_before is None:  # the one before is of other labels
+                self.use(new)
+            then()
+        elif not read_split(new)[1]:
+            self._use_new("there is no validation frame. Give one annotated frame that role.", then)
+        else:
+
+            def compared(end: RoundEnd) -> None:
+                if not self._keep_chosen():
+                    self.use(end.kept)
+                    self._offer(end.words, end.kept, end.better)
+                then()
+
+            self._runner.start(
+                comparison(annotations, old, new, device),
+                on_done=compared,
+                on_error=lambda error: self._use_new(str(error), then),
+                on_stopped=lambda: self._use_new("the comparison was stopped.", then),
+                title="comparing two models",
+            )
+
+    def use(self, model: Path) -> None:
+        """Make a model that of the labels that it was trained on; their project remembers it."""
+        workspace, labels, project = self._workspace, self._labels(), self._project
+        if project is None and labels is workspace.annotation:
+            project = workspace.project  # made while it trained
+        workspace.set_model(model, labels, project)
+
+    def _keep_chosen(self) -> bool:
+        """Keep a model that somebody chose by hand for these labels meanwhile; offer the new one."""
+        workspace, chosen = self._workspace, self._workspace.model
+        meanwhile = workspace.model_by_hand and chosen != self._model_before
+        if chosen is None or not meanwhile or self._labels() is not workspace.annotation:
+            return False
+        self._old = chosen
+        self._offer(f"You chose {chosen.name} for these labels while this was trained.", chosen)
+        return True
+
+    def _use_new(self, why: str, then: Callable[[], None]) -> None:
+        """Use the new model where they cannot be compared; the old one is still one click away."""
+        if not self._keep_chosen():
+            self.use(self._new)
+            text = f"The new model and the one before cannot be compared: {why}"
+            self._offer(text, self._new)
+        then()
+
+    def _offer(self, text: str, kept: Path, better: bool | None = None) -> None:
+        self._summary, self._kept, self._better = text, kept, better
         self._refresh()
 
     def _refresh(self) -> None:
         new = self._kept == self._new
         used = "The new model is used." if new else "The old model is kept."
-        self._show(f"{self._words} {used}", self._better)
+        self._show(f"{self._summary} {used}", self._better)
         self.button.setText("Keep the old one" if new else "Use the new one")
         self.button.setVisible(True)
 
-    def _show(self, words: str, better: bool | None) -> None:
-        self._text.setText(words)
-        set_style(self._text, f"color: {_ROLES[better]};")
+    def _show(self, text: str, better: bool | None = None) -> None:
+        self._text.setText(text)
+        colour = {True: "@success", False: "@warning", None: "@muted"}[better]
+        set_style(self._text, f"color: {colour};")
         self.setVisible(True)
 
     def _swap(self) -> None:
-        self._kept = self._old if self._kept == self._new else self._new
+        old = self._old or self._new
+        self._kept = old if self._kept == self._new else self._new
         self._refresh()
-        self.chosen.emit(self._kept)
-
-
-class ModelComparison:
-    """Compares through the relay of the training; the choice is the session's and the project's.
-
-    The model belongs to the labels, and to their project, that the training began with, whichever are
-    current when it ends.
-
-    Parameters
-    ----------
-    workspace
-        Its model is the one before the round.
-    relay
-        Free when a round ends.
-    """
-
-    def __init__(self, workspace: Workspace, relay: JobRunner) -> None:
-        self._workspace, self._relay = workspace, relay
-        self._old: Path | None = None
-        self._new = Path()
-        self._shown: Path | None = None
-        self._of_labels: Path | None = None
-        self._annotation: Callable[[], Any] = lambda: None
-        self._project: Any = None
-        self.panel = ComparisonPanel()
-        self.panel.chosen.connect(self.use)
-
-    def begin(self, new: Path) -> None:
-        """Remember which model a round begins with."""
-        workspace = self._workspace
-        old = self._shown = workspace.model
-        self._of_labels = workspace.own_model
-        self._annotation = weakref.ref(workspace.annotation)
-        self._project = workspace.project
-        self._new = new
-        self._old = old if old is not None and old not in (new, new / "model.pt") else None
-        self.panel.clear()
-
-    @property
-    def labels(self) -> Callable[[], Any]:
-        """A weak reference to the labels that the training began with."""
-        return self._annotation
-
-    def use(self, model: Path) -> None:
-        """Make a model that of the labels it has learned from, and have their project remember it."""
-        workspace, annotation = self._workspace, self._annotation()
-        project = self._project
-        if project is None and annotation is workspace.annotation:
-            project = workspace.project  # made while it trained
-        workspace.set_model(model, annotation, project)
-
-    def end(self, feed: FrameFeed, device: str, *, compare: bool, then: Callable[[], None]) -> None:
-        """End the round: ``then`` is called when the better model is chosen.
-
-        Parameters
-        ----------
-        feed
-            What was learned from; its validation frames decide.
-        device
-            Where to compute.
-        compare
-            False keeps the old model, where there is one: nobody waits, and the new one can go on.
-        """
-        new, old = self._new, self._old
-        if not (new / "model.pt").is_file():
-            then()
-            return
-        if self._keep_chosen():
-            then()
-            return
-        if old is None or not old.exists():
-            self.use(new)
-            self.panel.tell("The first model: there is none before it to compare it with.")
-            then()
-            return
-        if not compare:
-            if self._of_labels is None:  # the one before is of other labels
-                self.use(new)
-            then()
-            return
-        if not read_split(new)[1]:
-            self._cannot("there is no validation frame. Give one annotated frame that role.", then)
-            return
-
-        def compared(end: RoundEnd) -> None:
-            if not self._keep_chosen():
-                self.use(end.kept)
-                self.panel.offer(end, old, new)
-            then()
-
-        self._relay.start(
-            comparison(feed, old, new, device),
-            on_done=compared,
-            on_error=lambda error: self._cannot(f"{error}", then),
-            on_stopped=lambda: self._cannot("the comparison was stopped.", then),
-            title="comparing two models",
-        )
-
-    def _keep_chosen(self) -> bool:
-        """Keep a model that somebody chose by hand for these labels meanwhile; offer the new one."""
-        workspace, chosen = self._workspace, self._workspace.model
-        present = self._annotation() is workspace.annotation
-        if not present or not workspace.model_by_hand or chosen is None or chosen == self._shown:
-            return False
-        words = f"You chose {chosen.name} for these labels while this was trained."
-        self.panel.offer(RoundEnd(chosen, None, words, ()), chosen, self._new)
-        return True
-
-    def _cannot(self, why: Any, then: Callable[[], None]) -> None:
-        """Use the new model; the old one is still one click away."""
-        if not self._keep_chosen():
-            self.use(self._new)
-            words = f"The new model and the one before cannot be compared: {why}"
-            if self._old is not None:
-                self.panel.offer(RoundEnd(self._new, None, words, ()), self._old, self._new)
-        then()
-
-
-_LATER_MS = 1500  # after a stroke: others follow
-
-
-class Advisor(QObject):
-    """Keeps the words on the data and the earlier curves as they are now.
-
-    Parameters
-    ----------
-    device_found
-        Called with `DeviceFound`, or with the exception.
-    past_found
-        Called with the `Past` of the project.
-    busy
-        Says whether a training runs: then nothing is measured.
-
-    Attributes
-    ----------
-    present
-        The run that the plots show.
-    """
-
-    def __init__(
-        self,
-        workspace: Workspace,
-        lifetime: Lifetime,
-        form: TrainForm,
-        *,
-        device_found: Callable[[DeviceFound | Exception], None],
-        past_found: Callable[[Past], None],
-        busy: Callable[[], bool],
-    ) -> None:
-        super().__init__()
-        self._workspace, self._form = workspace, form
-        self._device_found, self._past_found, self._busy = device_found, past_found, busy
-        self.present: Path | None = None
-        self._asked = self._pending = False
-        self.background = TaskQueue("napari-jnet training form")
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_LATER_MS)
-        self._timer.timeout.connect(self.measure)
-        lifetime.at_end(self.background.close)
-        lifetime.at_end(self._timer.stop)
-        lifetime.connect(workspace.frames.changed, self._later)
-        lifetime.connect(workspace.frames.kind_changed, self._later)
-        lifetime.connect(workspace.image_changed, self._later)
-        lifetime.connect(workspace.project_changed, self.read_runs)
-        form.changed.connect(self._follow)
-
-    def ask(self) -> None:
-        """Look the device up and measure the cells; this is the first use of torch."""
-        if self._asked:
-            return
-        self._asked = True
-        self.background.submit(look_up_device, self._device_found, self._device_found)
-        self.measure()
-        self.read_runs()
-        # last: what the form shows comes first
-        self.background.submit(_make_ready)
-
-    def _follow(self, name: str) -> None:
-        if name in ("network", "preset"):
-            self._later()
-
-    def _later(self, *_: Any) -> None:
-        if self._asked and not self._timer.isActive():
-            self._timer.start()
-
-    def measure(self) -> None:
-        """Measure the painted cells; a measurement under way is followed by another."""
-        if not self._asked or self._busy():
-            return
-        if self._pending:
-            self._timer.start()
-            return
-        kind = self._workspace.frames.kind
-        data = sample(self._workspace)
-        if data is None:
-            self._form.set_advice(None, kind)
-            return
-        try:
-            config = self._form.plain_config()
-        except ValueError:  # the form says so when training is asked for
-            return
-        self._pending = True
-
-        def told(advice: Any) -> None:
-            self._pending = False
-            self._form.set_advice(None if isinstance(advice, Exception) else advice, kind)
-
-        self.background.submit(lambda: advise(data, config), told, told)
-
-    def read_runs(self, _project: Any = None) -> None:
-        """Read the runs of the project; while it trains this is done already."""
-        project, present = self._workspace.project, self.present
-        if self._busy() or (project is None and present is None):
-            return
-
-        def read() -> Past:
-            if project is not None:
-                return Past(None, read_past(project.path / "runs", present), project.last_run)
-            assert present is not None
-            return Past(None, read_past(present.parent, present), read_run(present))
-
-        def told(past: Past) -> None:
-            if self._workspace.project is project:  # else it is of other labels
-                self._past_found(past)
-
-        self.background.submit(read, told)
-
-
-def _make_ready() -> None:
-    """Load what the first training needs; where that fails, the training says why."""
-    with suppress(ImportError, OSError):
-        load_torch(optimizer=True)
+        self.use(self._kept)
 
 
 class TrainingMonitor(QWidget):
-    """Takes the events of a training.
+    """Shows the events of a training: curves, scores, progress and messages.
 
     Parameters
     ----------
     progress, message
-        Of the widget; notices and the end are said in the message line.
+        Of the page.
     """
 
     def __init__(self, progress: QProgressBar, message: MessageLine) -> None:
         super().__init__()
         self._progress, self._message = progress, message
-        self._notices: dict[str, str] = {}
+        self._messages: dict[str, str] = {}  # by topic
         self._frames = ""
         self._validated = False
         self._added: list[str] = []
@@ -772,12 +373,12 @@ class TrainingMonitor(QWidget):
             TrainingEnd: self._end,
             NewFrames: self._new_frames,
             Notice: lambda event: self.say(event.text, event.text),
-            Past: self._past,
+            EarlierRuns: self._earlier_runs,
         }
 
     def begin(self) -> None:
         """Forget the last training."""
-        self._notices, self._frames, self.epoch, self.part = {}, "", 0, 0.0
+        self._messages, self._frames, self.epoch, self.part = {}, "", 0, 0.0
         self._added = []
         self.score_line.clear()
         self.plot.clear()
@@ -787,204 +388,103 @@ class TrainingMonitor(QWidget):
         self._handlers[type(event)](event)
 
     def say(self, topic: str, text: str) -> None:
-        """Say something beside what was said; on the same topic, instead of it."""
-        self._notices.pop(topic, None)
-        self._notices[topic] = text
-        self._message.say("\n".join(self._notices.values()))
+        """Add a message; on the same topic, it takes the place of the one before."""
+        self._messages.pop(topic, None)
+        self._messages[topic] = text
+        self._message.say("\n".join(self._messages.values()))
 
     def stopped(self, run: Path, project: Any | None) -> None:
         """Say where a stopped training has left its model."""
         inside = project is not None and run.is_relative_to(project.path)
         where = f"as run {run.name}" if inside else f"in {run}"
-        self.say("end", f"Stopped. The model so far is kept {where}; it can go on later.")
+        self.say("end", f"Stopped. The model so far is kept {where}; it can be resumed later.")
 
-    def _past(self, past: Past) -> None:
-        if past.own is not None:
-            self.plot.go_on_from(past.own)
-        self.plot.show_earlier(past.earlier)
+    def _earlier_runs(self, runs: EarlierRuns) -> None:
+        for epoch in runs.own:
+            self.plot.add_epoch(epoch)
+        self.plot.show_earlier(runs.others)
 
     def _start(self, event: TrainingStart) -> None:
         self.device = event.device
-        self._validated = bool(event.validation_frames)
         self.epoch = event.start_epoch
         self._batches = event.batches_per_epoch
-        self._frames = _counted(event.training_frames, event.validation_frames)
+        self._count(event)
         self.score_line.setText(f"{self._frames}; distance bound {event.dt_bound:g} px")
+
+    def _count(self, event: TrainingStart | NewFrames) -> None:
+        self._validated = bool(event.validation_frames)
+        frames = _plural(len(event.training_frames), "frame")
+        self._frames = f"{frames} to learn from, {len(event.validation_frames)} kept for validation"
 
     def _batch_end(self, event: BatchEnd) -> None:
         self.part = event.progress
         self._progress.setValue(round(1000 * event.progress))
-        left = time_left(event.remaining_s)
+        left = _duration(event.remaining_s)
         self._progress.setFormat(f"epoch {event.epoch} · %p % · {left} left")
-        self.plot.add_batch(
-            event.epoch - 1 + event.batch / self._batches, event.elapsed_s, event.loss
-        )
+        part = event.epoch - 1 + event.batch / self._batches
+        self.plot.add_batch(part, event.elapsed_s, event.loss)
 
     def _epoch_end(self, event: EpochEnd) -> None:
         self.epoch = event.epoch
         self.plot.add_epoch(event)
         scores = {"IoU": event.iou, "SEG": event.seg}
-        said = [f"{name} {score:.3f}" for name, score in scores.items() if score is not None]
-        if event.validation_loss is not None and not said:
-            said = ["IoU -"]  # none that could be wrong
+        parts = [f"{name} {score:.3f}" for name, score in scores.items() if score is not None]
+        if event.validation_loss is not None:
+            parts = [*(parts or ["IoU -"]), "on validation"]  # none that could be wrong
+        else:
+            parts.append("not scored" if self._validated else "no validation frame")
         best = " · best so far" if event.best else ""
-        none = "no validation frame" if not self._validated else "not scored"
-        of = "on validation" if event.validation_loss is not None else none
-        speed = f"{event.images_per_s:.1f} patches/s"
         memory = "" if event.memory_mb is None else f" · {_memory(event.memory_mb)}"
         self.score_line.setText(
-            f"epoch {event.epoch}: {' · '.join([*said, of])}{best}\n"
-            f"{speed}{memory} · {self._frames}"
+            f"epoch {event.epoch}: {' · '.join(parts)}{best}\n"
+            f"{event.images_per_s:.1f} patches/s{memory} · {self._frames}"
         )
 
     def _new_frames(self, event: NewFrames) -> None:
-        self._validated = bool(event.validation_frames)
-        self._frames = _counted(event.training_frames, event.validation_frames)
-        count = len(event.training_frames)
+        self._count(event)
         self._added += [short_name(name) for name in event.added]
         present = {short_name(n) for n in (*event.training_frames, *event.validation_frames)}
         added = [name for name in dict.fromkeys(self._added) if name in present]
         new = f"{' and '.join(added)} {'is' if len(added) == 1 else 'are'} new"
         self.say(
             "frames",
-            f"Learning from {count} frame{'s' if count != 1 else ''} now "
+            f"Learning from {_plural(len(event.training_frames), 'frame')} now "
             f"({new if added else 'with what was painted meanwhile'}).",
         )
 
     def _end(self, event: TrainingEnd) -> None:
         self.say(
             "end",
-            f"Trained {event.epochs} {'epoch' if event.epochs == 1 else 'epochs'} in "
-            f"{time_left(event.elapsed_s)}; the best is epoch {event.best_epoch}. Next: open "
-            "Predict.",
+            f"Trained {_plural(event.epochs, 'epoch')} in {_duration(event.elapsed_s)}; the best is "
+            f"epoch {event.best_epoch}. Next: open Predict.",
         )
 
 
-def _counted(training: tuple[str, ...], validation: tuple[str, ...]) -> str:
-    many = "s" if len(training) != 1 else ""
-    return f"{len(training)} frame{many} to learn from, {len(validation)} kept for validation"
+def _duration(seconds: float) -> str:
+    """Return a duration: "45 s", "3 min", "2 h 10 min"."""
+    if seconds < 90:
+        return f"{max(0, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _memory(megabytes: float) -> str:
     return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1024:.1f} GB"
 
 
-_FINE_TUNE_TIP = (
-    "Go on from the model that Predict shows with all that is painted now, old and new: fewer minutes "
-    "do than for training anew. The better of both models is kept."
-)
-
-
+_CHECK_EVERY_MS = 200
+_MEASURE_EVERY_MS = 1500  # a stroke seldom comes alone
+_ELSEWHERE = "A training runs in another Train window; stop it there first."
 _TRAIN_TIP = "Train in the background; painting and browsing go on."
-
-
-class TrainButtons(QWidget):
-    """Shows the buttons that can be pressed now."""
-
-    copied = Signal(str)
-    failed = Signal(object)  # the exception of a copy
-
-    def __init__(
-        self, stop: QPushButton, command: Callable[[], str], script: Callable[[], str]
-    ) -> None:
-        super().__init__()
-        self._blocking: list[Problem] = []
-        self._running = False
-        self.elsewhere = False
-        self._model: Path | None = None
-        self._why_not = ""
-        self.resumable: Path | None = None
-        self.train = QPushButton("Train")
-        self.fine_tune = QPushButton("Fine-tune")
-        self.go_on = QPushButton()
-        self.go_on.setToolTip("Go on where it was stopped, with all that is painted now.")
-        self.pause = QPushButton("Pause")
-        self.pause.setToolTip(
-            "Rest and free the processor. Closing napari meanwhile loses no more than the epoch "
-            "under way."
-        )
-        self.copy = self._copy_button({"Command": command, "Python": script})
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        for widgets in ((self.train, self.fine_tune, self.pause, stop, self.copy), (self.go_on,)):
-            row = QHBoxLayout()
-            for widget in widgets:
-                row.addWidget(widget, 0 if widget is self.copy else 1)
-            column.addLayout(row)
-        self._refresh()
-
-    def _copy_button(self, texts: dict[str, Callable[[], str]]) -> QToolButton:
-        button = QToolButton()
-        button.setText("Copy as ")
-        button.setStyleSheet("QToolButton { padding-right: 12px; }")  # room for the arrow
-        button.setToolTip("What Train would do, as a line for a terminal or as a Python script.")
-        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        menu = QMenu(button)
-        for title, make in texts.items():
-            menu.addAction(title, lambda title=title, make=make: self._copy(title, make))
-        button.setMenu(menu)
-        return button
-
-    def _copy(self, title: str, make: Callable[[], str]) -> None:
-        try:
-            text = make()
-        except (ValueError, OSError) as error:
-            self.failed.emit(error)
-            return
-        QApplication.clipboard().setText(text)
-        self.copied.emit(title)
-
-    def set_model(self, model: Path | None, why_not: str) -> None:
-        """Offer to fine-tune where there is a model, and nothing says why that cannot work."""
-        self._model, self._why_not = model, why_not
-        self._refresh()
-
-    def set_blocking(self, problems: list[Problem]) -> None:
-        """Keep from training while something stands in the way."""
-        self._blocking = problems
-        self._refresh()
-
-    def set_running(self, running: bool) -> None:
-        """Show what can be pressed while it trains, or while it does not."""
-        self._running = running
-        self.show_paused(False)
-        self.pause.setEnabled(running)
-        self._refresh()
-
-    def set_elsewhere(self, elsewhere: bool) -> None:
-        """Let nothing begin while another widget of the viewer trains."""
-        self.elsewhere = elsewhere
-        self._refresh()
-
-    def show_paused(self, paused: bool) -> None:
-        """Name the button after what it does now."""
-        self.pause.setText("Go on" if paused else "Pause")
-
-    def offer(self, run: RunSummary | None) -> None:
-        """Offer to go on with a run that was stopped; None, or a run that came to its end: nothing."""
-        self.resumable = run.path if run is not None and run.resumable else None
-        if run is not None:
-            self.go_on.setText(f"Go on with the training stopped at epoch {run.epochs}")
-        self._refresh()
-
-    def _refresh(self) -> None:
-        free = not self._running
-        ready = free and not self._blocking and not self.elsewhere
-        self.train.setText("Train" if self._model is None else "Train anew")
-        reason = self._blocking[0].text if self._blocking else ""
-        if self.elsewhere:
-            reason = "A training runs in another Train window; stop it there first."
-        self.train.setToolTip(reason or _TRAIN_TIP)
-        self.train.setEnabled(ready)
-        self.fine_tune.setEnabled(ready)
-        self.go_on.setEnabled(ready)
-        self.train.setVisible(free)
-        self.copy.setVisible(free)
-        self.fine_tune.setToolTip(reason or _FINE_TUNE_TIP)
-        self.fine_tune.setVisible(free and self._model is not None and not self._why_not)
-        self.go_on.setVisible(free and self.resumable is not None and not self.elsewhere)
-        self.pause.setVisible(not free)
+_FINE_TUNE_TIP = (
+    "Continue from the model that Predict shows with all that is painted now, old and new: fewer minutes "
+    "do than for training from scratch. The better of both models is kept."
+)
+_RESUME_TIP = "Continue where it was stopped, with all that is painted now."
+_PAUSE_TIP = (
+    "Pause and free the CPU/GPU. Closing napari meanwhile loses no more than the epoch under way."
+)
+_COPY_TIP = "What Train would do, as a line for a terminal or as a Python script."
 
 
 class TrainWidget(JobWidget):
@@ -999,70 +499,114 @@ class TrainWidget(JobWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
         workspace, lifetime = self._workspace, self._lifetime
-        self._source: PreviewSource | None = None
+        self._annotations: LiveAnnotations | None = None  # while it trains
         self._preview: PreviewLayer | None = None
-        self._feed: FrameFeed | None = None
         self._run: Path | None = None
-        self._stop_asked = False
+        self._device = "auto"
+        self._stopped_here = False  # by this widget, so that somebody waits for the end
+        self._project_requested = False  # a training begins when it is made
+        self._elsewhere = False  # whether another widget of the viewer trains
+        self._resumable: RunSummary | None = None
+        self._shown_run: Path | None = None  # that the plots show
+        self._prepared = self._measuring = False
+        self._edits: Iterator[Callable[[], Any]] = iter(())
+        self._edited: Any = None
+        self._edit_timer = QTimer(self)
+        self._edit_timer.timeout.connect(self._edit_next)
+        self._tasks = TaskQueue("napari-jnet training form")
+        self._check_soon = qthrottled(
+            self.check, timeout=_CHECK_EVERY_MS, leading=False, parent=self
+        )
+        self._measure_soon = qthrottled(
+            self.measure, timeout=_MEASURE_EVERY_MS, leading=False, parent=self
+        )
         groups = self._group("Learn from"), self._group("Train")
-        self._setup = [form.parentWidget() for form in groups]
+        self._setup = [rows.parentWidget() for rows in groups]
         self.form = TrainForm(*groups, workspace, lifetime)
         self.image_combo, self.labels_combo = self.form.image_combo, self.form.labels_combo
         self.monitor = TrainingMonitor(self.progress, self.message)
         self.plot, self.score_line = self.monitor.plot, self.monitor.score_line
-        self.checks = TrainingChecks(workspace, lifetime, self.form, self._checked, self.show_error)
-        self.rounds = ModelComparison(workspace, self._relay)
-        self._meanwhile = LiveAnnotations(workspace.frames, lifetime)
-        self._places = RunPlaces(workspace, lifetime, self.form, self._refuse)
-        self._lower_part()
-        self.advisor = Advisor(
-            workspace,
-            lifetime,
-            self.form,
-            device_found=self._device_found,
-            past_found=self._past_found,
-            busy=lambda: self.running,
-        )
-        lifetime.connect(self._viewer.dims.events.current_step, self._follow_viewer)
-        lifetime.connect(workspace.fine_tuning.changed, self._model_changed)
-        lifetime.connect(workspace.annotation_changed, self._other_labels)
-        self.form.changed.connect(self._ask)
-        lifetime.at_end(lambda: workspace.fine_tuning.ask({}))
-        lifetime.connect(workspace.training_changed, self._training_changed)
-        lifetime.at_end(_forget(workspace, self._relay))
-        lifetime.at_end(workspace.commands.attach({"train": self.press}))
-        self._model_changed()
-
-    def _lower_part(self) -> None:
+        self.problems = ProblemList()
+        self.problems.fix_requested.connect(self.fix)
+        self.comparison = ModelComparison(workspace, self._relay)
         self.device_line = small_label("Device: looking…")
-        self.buttons = TrainButtons(self.stop_button, self.command, self.script)
-        self.train_button = self.buttons.train
-        self.buttons.train.clicked.connect(lambda: self.start())
-        self.buttons.fine_tune.clicked.connect(lambda: self.start(fine_tune=True))
-        self.buttons.go_on.clicked.connect(self.go_on)
-        self.buttons.pause.clicked.connect(self.toggle_pause)
-        self.buttons.copied.connect(lambda what: self.message.say(f"{what} copied."))
-        self.buttons.failed.connect(self.show_error)
-        self.column.insertWidget(0, self.rounds.panel)  # news: seen without scrolling
-        for part in (self.checks.list, self.device_line, self.monitor):
+        self.train_button = QPushButton()
+        self.train_button.clicked.connect(lambda: self.start())
+        self.fine_tune_button = QPushButton("Fine-tune")
+        self.fine_tune_button.clicked.connect(lambda: self.start(fine_tune=True))
+        self.resume_button = QPushButton()
+        self.resume_button.clicked.connect(self.resume)
+        self.pause_button = QPushButton()
+        self.pause_button.setToolTip(_PAUSE_TIP)
+        self.pause_button.clicked.connect(self.toggle_pause)
+        self.copy_button = self._make_copy_button()
+        self._lay_out()
+        self._connect()
+        self._model_changed()
+        self._set_running(False)
+
+    def _make_copy_button(self) -> QToolButton:
+        button = QToolButton()
+        button.setText("Copy as ")
+        button.setStyleSheet("QToolButton { padding-right: 12px; }")  # room for the arrow
+        button.setToolTip(_COPY_TIP)
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(button)
+        for title, make in {"Command": self.command, "Python": self.script}.items():
+            menu.addAction(title, partial(self._copy, title, make))
+        button.setMenu(menu)
+        return button
+
+    def _lay_out(self) -> None:
+        self.column.insertWidget(0, self.comparison)  # news: seen without scrolling
+        for part in (self.problems, self.device_line, self.monitor):
             self.column.addWidget(part)
         self.column.addStretch(1)
-        self.hints_line = HintsLine(self.checks.list, self._area)
+        footer = QWidget()  # stays in sight however small the window is
+        column = QVBoxLayout(footer)
+        column.setContentsMargins(6, 2, 6, 4)
+        column.setSpacing(4)
+        column.addWidget(ProblemLine(self.problems, self._area))
+        row = QHBoxLayout()
+        for button in (self.train_button, self.fine_tune_button, self.pause_button):
+            row.addWidget(button, 1)
+        row.addWidget(self.stop_button, 1)
+        row.addWidget(self.copy_button)
+        column.addLayout(row)
+        for part in (self.resume_button, self.progress, self.message):
+            column.addWidget(part)
         outer = self.layout()
         assert outer is not None
-        outer.addWidget(TrainFooter(self.hints_line, self.buttons, self.progress, self.message))
-        self._set_running(False)
+        outer.addWidget(footer)
+
+    def _connect(self) -> None:
+        workspace, lifetime, frames = self._workspace, self._lifetime, self._workspace.frames
+        for emitter in (frames.changed, frames.kind_changed, workspace.image_changed):
+            lifetime.connect(emitter, self._data_changed)
+        layers = self._viewer.layers.events
+        for emitter in (workspace.annotation_changed, layers.inserted, layers.removed):
+            lifetime.connect(emitter, self._check_later)
+        lifetime.connect(self._viewer.dims.events.current_step, self._follow_viewer)
+        lifetime.connect(workspace.annotation_changed, self._other_labels)
+        lifetime.connect(workspace.project_changed, self._project_changed)
+        lifetime.connect(workspace.training_changed, self._training_changed)
+        lifetime.connect(workspace.fine_tuning.changed, self._model_changed)
+        self.form.changed.connect(self._form_changed)
+        lifetime.at_end(lambda: workspace.fine_tuning.choose({}))
+        lifetime.at_end(self._tasks.close)
+        lifetime.at_end(self._leave)
+        lifetime.at_end(workspace.commands.attach({"train": self.press}))
 
     # what scripts use
 
     @property
     def running(self) -> bool:
         """Whether a training is under way, or its project is being made."""
-        return self._relay.running or self._places.waiting
+        return self._relay.running or self._project_requested
 
     @property
     def paused(self) -> bool:
-        """Whether a training rests."""
+        """Whether a training is paused."""
         return self._relay.paused
 
     def set_image(self, layer: Any) -> None:
@@ -1076,73 +620,62 @@ class TrainWidget(JobWidget):
     def set_values(self, **values: Any) -> None:
         """Fill in the form; see `TrainForm.set_values`."""
         self.form.set_values(**values)
-        self._ask()
-        self.checks.now()
+        self._form_changed()
+        self.check()
 
     def start(self, *, fine_tune: bool = False) -> None:
-        """Start training, as the buttons do; problems are said in the widget.
+        """Start training, as the buttons do; problems are shown in the widget.
 
         Parameters
         ----------
         fine_tune
-            Whether to go on from the model of the session, with all that is painted now.
+            Whether to continue from the model of the workspace, with all that is painted now.
         """
         if self.running:
             return
         try:
             start_from = self.form.start_from(fine_tune=fine_tune)
-            blocking = [problem for problem in self.checks.now() if problem.blocking]
-            if blocking:
-                raise ValueError(blocking[0].text)
+            for problem in self.check():
+                if problem.blocking:
+                    raise ValueError(problem.text)
             self._refuse_second()
             resume = self.form.resume and not fine_tune
             config = self.form.training_config(fine_tune=start_from is not None, resume=resume)
-            self._places.find(
-                lambda run: self._begin(run, config, resume=resume, start_from=start_from)
-            )
+            self._find_run(partial(self._begin, config, resume=resume, start_from=start_from))
         except (ValueError, OSError) as error:
             self._refuse(error)
 
-    def go_on(self, *_: Any) -> None:
-        """Go on with the last training that was stopped, for the time it had left."""
-        run = self.buttons.resumable
-        if self.running or run is None:
+    def resume(self, *_: Any) -> None:
+        """Resume the last training that was stopped, for the time it had left."""
+        if self.running or self._resumable is None:
             return
         try:
             computer = self.form.computer()
         except ValueError as error:
             self._refuse(error)
-            return
-        self._begin(run, computer, resume=True, start_from=None)
-
-    def _refuse_second(self) -> None:
-        if self._trains_elsewhere:
-            raise ValueError("A training runs in another Train window; stop it there first.")
-
-    @property
-    def _trains_elsewhere(self) -> bool:
-        return self._workspace.training.state != "idle" and not self.running
+        else:
+            self._begin(computer, self._resumable.path, resume=True, start_from=None)
 
     def press(self) -> None:
         """Do what comes next, for the key: fine-tune where that can work, else train."""
         self.start(fine_tune=self._workspace.fine_tuning.possible)
 
     def toggle_pause(self, *_: Any) -> None:
-        """Let the training rest, or go on."""
+        """Pause the training, or let it go on."""
         if not self._relay.running or self._relay.stopping:
             return
         paused = not self._relay.paused
         self._relay.set_paused(paused)
-        self.buttons.show_paused(paused)
-        self.progress.setFormat("paused · %p %" if paused else "going on…")
-        self._tell("paused" if paused else "running")
+        self.progress.setFormat("paused · %p %" if paused else "resuming…")
+        self._report("paused" if paused else "running")
+        self._show_state()
 
     def stop(self) -> None:
         """Ask the training to stop; `finished` follows."""
         if self._relay.running:
-            self._stop_asked = True
-            self.buttons.pause.setEnabled(False)
-            self._tell("stopping")
+            self._stopped_here = True
+            self.pause_button.setEnabled(False)
+            self._report("stopping")
         super().stop()
 
     def command(self, *, fine_tune: bool = False) -> str:
@@ -1159,95 +692,76 @@ class TrainWidget(JobWidget):
         """
         return train_script(self.form.recipe(fine_tune=fine_tune))
 
-    # what a training is made of
+    def _copy(self, title: str, make: Callable[[], str], *_: Any) -> None:
+        try:
+            text = make()
+        except (ValueError, OSError) as error:
+            self.show_error(error)
+        else:
+            QApplication.clipboard().setText(text)
+            self.message.say(f"{title} copied.")
 
-    def _begin(self, run: Path, config: Config, *, resume: bool, start_from: Path | None) -> None:
+    # a training from its start to its end
+
+    @property
+    def _trains_elsewhere(self) -> bool:
+        return self._workspace.training.state != "idle" and not self.running
+
+    def _refuse_second(self) -> None:
+        if self._trains_elsewhere:
+            raise ValueError(_ELSEWHERE)
+
+    def _find_run(self, found: Callable[[Path], None]) -> None:
+        """Call with the folder of the next run, at once or when its project is made."""
+        if (folder := self.form.value("folder")) is not None:
+            found(folder)
+            return
+        labels = self._workspace.annotation
+
+        def made(project: Any) -> None:
+            if not self._project_requested:
+                return
+            self._project_requested = False
+            try:
+                if labels is not self._workspace.annotation:
+                    raise ValueError(
+                        f"Other labels than {labels.name!r} were chosen while their project was made; "
+                        "press Train again for those that are chosen now."
+                    )
+                run = project.reserve_run()
+            except (ValueError, OSError) as error:
+                self._refuse(error)
+            else:
+                found(run)
+
+        def failed(error: Exception) -> None:
+            if self._project_requested:
+                self._refuse(error)
+
+        self._project_requested = True
+        self._workspace.autosave.ensure_project(made, failed)
+
+    def _begin(self, config: Config, run: Path, *, resume: bool, start_from: Path | None) -> None:
         image = self._workspace.image
         try:
             self._refuse_second()
-            self._feed = feed = FrameFeed(labels_now(self._workspace))
+            self._annotations = annotations = LiveAnnotations(self._workspace)
         except (ValueError, OSError) as error:
             self._refuse(error)
             return
-        self._run, self._stop_asked = run, False
-        self._device = config.training.device
-        self._preview = PreviewLayer(self._viewer, image, self._preview)
-        self._source = PreviewSource(image, ())
-        self._preview.follow(self._source)
+        self._run, self._device, self._stopped_here = run, config.training.device, False
+        self._preview = preview = PreviewLayer(self._viewer, image, self._preview)
         self.monitor.begin()
-        self.rounds.begin(run)
-        self._meanwhile.begin(feed)
-        job = training(feed, run, config, resume, start_from, self._source)
+        self.comparison.begin(run)
+        job = training(annotations, run, config, preview, resume=resume, start_from=start_from)
         self._start(job, f"training on {image.name}")
-        self._tell("running")
+        self._report("running")
 
     def _refuse(self, error: Exception) -> None:
+        self._project_requested = False
         self._set_running(False)
         self.show_error(error)
         self.finished.emit("failed")
-
-    # what changes around the form
-
-    def _checked(self, problems: list[Problem]) -> None:
-        self.buttons.set_blocking([problem for problem in problems if problem.blocking])
-        self.buttons.set_model(self._workspace.model, self._workspace.fine_tuning.why_not)
-
-    def _model_changed(self, _path: Any = None) -> None:
-        self.checks.now()  # tells the buttons too
-        if self._workspace.model is not None:
-            self.form.offer_model(self._workspace.model)
-
-    def _ask(self, _name: str = "") -> None:
-        self._workspace.fine_tuning.ask(self.form.asked())
-
-    def _other_labels(self, _layer: Any) -> None:
-        """Let go of the runs of other labels; those of these labels' project are read then."""
-        self.advisor.present = None
-        self.buttons.offer(None)
-        panel = self.rounds.panel  # what it says and offers is of the labels that were learned from
-        panel.setVisible(bool(panel.text) and self.rounds.labels() is self._workspace.annotation)
-
-    def _training_changed(self, status: TrainingStatus) -> None:
-        """Offer nothing while another widget trains, and what there is then."""
-        elsewhere = self._trains_elsewhere
-        if elsewhere != self.buttons.elsewhere:
-            self.buttons.set_elsewhere(elsewhere)
-            if not elsewhere and status.state == "idle":
-                self.advisor.read_runs()
-
-    def _follow_viewer(self, _event: Any = None) -> None:
-        if self.running and self._preview is not None and self._source is not None:
-            self._preview.follow(self._source)
-
-    def showEvent(self, event: QShowEvent) -> None:
-        """Look the device up once the widget is on the screen: this is the first use of torch."""
-        super().showEvent(event)
-        QTimer.singleShot(0, self.advisor.ask)
-
-    def _device_found(self, found: DeviceFound | Exception) -> None:
-        if isinstance(found, Exception):
-            self.device_line.setText(f"Device: unknown ({found})")
-            return
-        if not self.running:
-            self.device_line.setText(f"Device: {found.line}")
-        self.form.set_hardware(found.hardware)
-
-    def _past_found(self, past: Past) -> None:
-        if not self.running:
-            self.plot.show_earlier(past.earlier)
-            self.buttons.offer(past.last)
-
-    # what the training tells
-
-    def _tell(self, state: str, outcome: str = "") -> None:
-        self._workspace.training = TrainingStatus(
-            state,
-            self._run,
-            self.monitor.epoch,
-            self.monitor.part,
-            outcome,
-            self.rounds.labels,
-        )
 
     def _on_event(self, event: Any) -> None:
         if isinstance(event, PlacedPreview):
@@ -1255,56 +769,264 @@ class TrainWidget(JobWidget):
                 self._preview.show(event)
             return
         self.monitor.take(event)
-        if self._relay.paused:  # the last events before the rest
+        if self._relay.paused:  # the last events before the pause
             self.progress.setFormat("paused · %p %")
         if self.monitor.device:
             self.device_line.setText(f"Device: {self.monitor.device}")
         if isinstance(event, EpochEnd):
-            self._tell(self._workspace.training.state)
+            self._report(self._workspace.training.state)
+
+    def _end(self, outcome: str) -> None:
+        annotations = self._annotations
+        if annotations is not None:
+            annotations.end()
+        if outcome == "stopped" and self._run is not None:
+            self.monitor.stopped(self._run, self._workspace.project)
+        if outcome == "failed" or annotations is None:
+            self._compared(outcome)
+            return
+        waits = not self.left and (outcome == "done" or self._stopped_here)
+        self.pause_button.setEnabled(False)
+        self.stop_button.setEnabled(True)
+        self.stop_button.setText("Skip comparison")
+        self.progress.setFormat("comparing with the model before…")
+        then = partial(self._compared, outcome)
+        self.comparison.end(annotations, self._device, compare=waits, then=then)
+
+    def _compared(self, outcome: str) -> None:
+        self._annotations = None
+        self._report("idle", outcome)
+        self.check()
+        if self.comparison.labels() is self._workspace.annotation:
+            self._shown_run = self._run
+        self.read_runs()
+        super()._end(outcome)
+        if outcome != "failed" and self.comparison.isHidden():  # else that is the news
+            self.bring_into_sight(self.plot)
+
+    def _leave(self) -> None:
+        """Leave no training behind in the workspace when the widget is gone."""
+        self._project_requested = False
+        if self._annotations is not None:
+            self._annotations.end()
+        if self._relay.running:
+            run = self._workspace.training.run
+            self._workspace.training = TrainingStatus(run=run, outcome="stopped")
+
+    def _report(self, state: str, outcome: str = "") -> None:
+        monitor, labels = self.monitor, self.comparison.labels
+        self._workspace.training = TrainingStatus(
+            state, self._run, monitor.epoch, monitor.part, outcome, labels
+        )
 
     def _set_running(self, running: bool) -> None:
         super()._set_running(running)
-        if hasattr(self, "buttons"):  # the base class begins with this
-            self.buttons.set_running(running)
-            for group in self._setup:  # the curves need the room, and nothing there acts now
-                group.setVisible(not running)
-            self.checks.list.fold(running)
-            bar = self._area.verticalScrollBar()
-            assert bar is not None
-            bar.setValue(0)
+        self.pause_button.setEnabled(running)
+        for group in self._setup:  # the curves need the room, and nothing there acts now
+            group.setVisible(not running)
+        self.problems.fold(running)
+        bar = self._area.verticalScrollBar()
+        assert bar is not None
+        bar.setValue(0)
+        self._show_state()
 
-    def _end(self, outcome: str) -> None:
-        self._source = None
-        self._meanwhile.end()
-        if outcome == "stopped" and self._run is not None:
-            self.monitor.stopped(self._run, self._workspace.project)
-        if outcome == "failed" or self._feed is None:
-            self._ended(outcome)
+    def _show_state(self) -> None:
+        """Show the buttons that can be pressed now, and what keeps the others from it."""
+        workspace, running, run = self._workspace, self._relay.running, self._resumable
+        blocking = [problem.text for problem in self.problems.blocking]
+        reason = _ELSEWHERE if self._elsewhere else next(iter(blocking), "")
+        resumable = run is not None and not self._elsewhere
+        for button, shown, tip in (
+            (self.train_button, True, _TRAIN_TIP),
+            (self.fine_tune_button, workspace.fine_tuning.possible, _FINE_TUNE_TIP),
+            (self.resume_button, resumable, _RESUME_TIP),
+        ):
+            button.setVisible(shown and not running)
+            button.setEnabled(not running and not reason)
+            button.setToolTip(reason or tip)
+        self.train_button.setText("Train" if workspace.model is None else "Train from scratch")
+        if run is not None:
+            self.resume_button.setText(f"Resume the training stopped at epoch {run.epochs}")
+        self.copy_button.setVisible(not running)
+        self.pause_button.setVisible(running)
+        self.pause_button.setText("Resume" if self.paused else "Pause")
+
+    # what changes around it
+
+    def _check_later(self, _event: Any = None) -> None:
+        self._check_soon()
+
+    def _data_changed(self, _event: Any = None) -> None:
+        self._check_soon()
+        if self._prepared:
+            self._measure_soon()
+
+    def _form_changed(self, name: str = "") -> None:
+        self._workspace.fine_tuning.choose(self.form.network_settings())
+        self._check_soon()
+        if name in ("network", "preset") and self._prepared:
+            self._measure_soon()
+
+    def _model_changed(self, _event: Any = None) -> None:
+        self.check()
+        if self._workspace.model is not None:
+            self.form.offer_model(self._workspace.model)
+
+    def _project_changed(self, _project: Any) -> None:
+        self._check_soon()
+        self.read_runs()
+
+    def _other_labels(self, _layer: Any) -> None:
+        """Forget the runs of other labels; those of these labels' project are read then."""
+        self._shown_run = self._resumable = None
+        self._show_state()
+        panel = self.comparison  # what it shows and offers is of the labels that were learned from
+        panel.setVisible(bool(panel.text) and panel.labels() is self._workspace.annotation)
+
+    def _training_changed(self, status: TrainingStatus) -> None:
+        """Offer nothing while another widget trains, and what there is then."""
+        elsewhere = self._trains_elsewhere
+        if elsewhere != self._elsewhere:
+            self._elsewhere = elsewhere
+            self._show_state()
+            if status.state == "idle":
+                self.read_runs()
+
+    def _follow_viewer(self, _event: Any = None) -> None:
+        if self.running and self._preview is not None:
+            self._preview.follow()
+
+    # problems and what fixes them
+
+    def check(self) -> list[Problem]:
+        """Check now what stands in the way of a training; returns what was found."""
+        self._check_soon.cancel()
+        self.problems.show_problems(check(self.form.facts()))
+        self._show_state()
+        return self.problems.problems
+
+    def fix(self, problem: Problem) -> None:
+        """Do what the button beside a problem promises."""
+        workspace, frames, positions = self._workspace, self._workspace.frames, problem.positions
+        try:
+            match problem.fix:
+                case Fix.OPEN_STACK:
+                    workspace.page = "stack"
+                case Fix.PAINT:
+                    workspace.page = "annotate"
+                case Fix.NEW_ANNOTATION:
+                    new_annotation(workspace, frames.kind)
+                    workspace.page = "annotate"
+                case Fix.USE_FITTING_LABELS:
+                    if (layer := fitting_labels(workspace)) is not None:
+                        workspace.choose("annotation", layer)
+                case Fix.ASSIGN_ROLES:
+                    frames.set_roles(assign_roles(positions))
+                case Fix.MARK_UNKNOWN:
+                    shape = pixels(frames.layer).shape
+                    planes = [(p, *z) for p in positions for z in np.ndindex(shape[1:-2])]
+                    indices: list[tuple[int, ...]] = planes if len(shape) > 2 else [()]
+                    self._edit(partial(_mark_unknown, frames.layer, index) for index in indices)
+                case Fix.NUMBER_APART:
+                    self._edit(partial(number_pieces_apart, frames, p) for p in positions)
+                case Fix.OTHER_FOLDER:
+                    self.form.set({"folder": None})
+                case Fix.FEWER_CHANNELS:
+                    self.form.set({"network.channels": 16})
+        except (ValueError, OSError) as error:
+            self.show_error(error)
+        self.check()
+
+    def _edit(self, edits: Iterable[Callable[[], Any]]) -> None:
+        """Edit the labels, one undo step each; the window has its turn between two."""
+        self._edits, self._edited = iter(list(edits)), self._workspace.frames.layer
+        self._edit_timer.start(0)
+
+    def _edit_next(self) -> None:
+        try:
+            same = self._edited is self._workspace.frames.layer
+            if same and (edit := next(self._edits, None)) is not None:
+                edit()
+                return
+        except ValueError as error:
+            self.show_error(error)
+        self._edit_timer.stop()
+        self._check_soon()
+
+    # what is known of the computer, the data and earlier runs
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Look the device up once the widget is on the screen."""
+        super().showEvent(event)
+        QTimer.singleShot(0, self.prepare)
+
+    def prepare(self) -> None:
+        """Find the device, measure the cells and read earlier runs; this is the first use of torch."""
+        if self._prepared:
             return
-        seen = not self.left and (outcome == "done" or self._stop_asked)
-        self.buttons.pause.setEnabled(False)
-        self.stop_button.setEnabled(True)
-        self.stop_button.setText("Skip")
-        self.progress.setFormat("comparing with the model before…")
-        self.rounds.end(self._feed, self._device, compare=seen, then=lambda: self._ended(outcome))
+        self._prepared = True
+        self._tasks.submit(find_device, self._device_found, self._no_device)
+        self.measure()
+        self.read_runs()
+        # last: what the form shows comes first
+        self._tasks.submit(partial(try_load_torch, optimizer=True))
 
-    def _ended(self, outcome: str) -> None:
-        self._feed = None
-        self._tell("idle", outcome)
-        self.checks.now()
-        if self.rounds.labels() is self._workspace.annotation:
-            self.advisor.present = self._run
-        self.advisor.read_runs()
-        super()._end(outcome)
-        if outcome != "failed" and self.rounds.panel.isHidden():  # else that is the news
-            self.bring_into_sight(self.plot)
+    def _device_found(self, found: tuple[str, Hardware]) -> None:
+        line, hardware = found
+        if not self.running:
+            self.device_line.setText(f"Device: {line}")
+        self.form.set_hardware(hardware)
+
+    def _no_device(self, error: Exception) -> None:
+        self.device_line.setText(f"Device: unknown ({error})")
+
+    def measure(self) -> None:
+        """Measure the painted cells; a measurement under way is followed by another."""
+        if not self._prepared or self.running:
+            return
+        if self._measuring:
+            self._measure_soon()
+            return
+        kind, data = self._workspace.frames.kind, sample(self._workspace)
+        if data is None:
+            self.form.set_estimate(None, kind)
+            return
+        try:
+            config = self.form.plain_config()
+        except ValueError:  # shown when training is asked for
+            return
+        self._measuring = True
+
+        def measured(estimate: EstimatedSettings | Exception | None) -> None:
+            self._measuring = False
+            self.form.set_estimate(None if isinstance(estimate, Exception) else estimate, kind)
+
+        self._tasks.submit(lambda: estimate_settings(data, config), measured, measured)
+
+    def read_runs(self) -> None:
+        """Read the runs of the project; while it trains this is done already."""
+        project, present = self._workspace.project, self._shown_run
+        if self.running or (project is None and present is None):
+            return
+
+        def read() -> tuple[Mapping[str, Sequence[EpochEnd]], RunSummary | None]:
+            if project is not None:
+                return read_others(project.path / "runs", present), project.last_run
+            assert present is not None
+            return read_others(present.parent, present), read_run(present)
+
+        def done(found: tuple[Mapping[str, Sequence[EpochEnd]], RunSummary | None]) -> None:
+            if self._workspace.project is project and not self.running:  # else of other labels
+                others, last = found
+                self.plot.show_earlier(others)
+                self._resumable = last if last is not None and last.resumable else None
+                self._show_state()
+
+        self._tasks.submit(read, done)
 
 
-def _forget(workspace: Workspace, relay: JobRunner) -> Callable[[], None]:
-    """Return what says, when the widget is gone with its training, that nothing is trained."""
-
-    def forget() -> None:
-        if relay.running:
-            workspace.training = TrainingStatus(run=workspace.training.run, outcome="stopped")
-
-    return forget
+def _mark_unknown(layer: Any, index: tuple[int, ...]) -> None:
+    """Mark what is not painted as unknown, in a plane that has cells."""
+    plane = read_plane(layer, index)
+    if plane.any():
+        replace_plane(layer, index, np.where(plane == 0, UNKNOWN, plane))

@@ -13,9 +13,9 @@ from napari_jnet.cli.recipe import Recipe
 from napari_jnet.config import PRESETS, Config
 from napari_jnet.config import preset as make_preset
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.guidance import Advice, TrainingFacts, advice_words, size_title
+from napari_jnet.plugin.guidance import TrainingFacts, training_facts
 from napari_jnet.plugin.jobs.runner import window_threads
-from napari_jnet.plugin.jobs.train import gather
+from napari_jnet.plugin.jobs.train import EstimatedSettings, size_title
 from napari_jnet.plugin.layers.read import describe_kind
 from napari_jnet.plugin.ui.form import EITHER, FOLDER, Form, PathEdit
 from napari_jnet.plugin.ui.widgets import LayerCombo, small_label, words
@@ -65,8 +65,8 @@ class TrainForm(Form):
 
     Attributes
     ----------
-    advice
-        What the data decide, or None.
+    estimate
+        What the data suggest, or None.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class TrainForm(Form):
         self._workspace, self._frames = workspace, workspace.frames
         self._changes: dict[str, Any] = {}
         self._hardware = Hardware(cores=window_threads())
-        self.advice: Advice | None = None
-        self.advised_kind = LabelKind.INSTANCES
+        self.estimate: EstimatedSettings | None = None
+        self._estimated_kind = LabelKind.INSTANCES
         self._add_data(lifetime)
         self.rows = rows
         self._add_budget()
-        self.advice_line = small_label()
-        rows.addRow(self.advice_line)
+        self.estimate_line = small_label()
+        rows.addRow(self.estimate_line)
         self._fold(rows)
         self._add_network()
         for name, title in _OPTIONS.items():
@@ -184,7 +184,7 @@ class TrainForm(Form):
             self._show_budget()
         self.kind_line.setText(describe_kind(LabelKind(self.value("kind"))))
         self.set_visible("model", self.value("start") == _MODEL)
-        self._show_advice()
+        self._show_estimate()
 
     def _show_kind(self, _kind: Any = None) -> None:
         self.show({"kind": self._frames.kind.value})
@@ -207,7 +207,7 @@ class TrainForm(Form):
         self.show(self._option_defaults())
         self.set_defaults(self._option_defaults())
         self.set_visible("network.channels", self.value("network") == "unet")
-        self._show_advice()
+        self._show_estimate()
 
     def _show_budget(self) -> None:
         for name in ("minutes", "epochs"):
@@ -223,25 +223,24 @@ class TrainForm(Form):
         changes = plan_changes(self.plan, self._hardware, self.preset_name)
         return {name: value for name, value in changes.items() if name != "training.minutes"}
 
-    def _show_advice(self) -> None:
-        if self.advice is None:
-            what = "cells" if self.advised_kind is LabelKind.INSTANCES else "painted areas"
-            self.advice_line.setText(f"Sizes come from the {what}, once there are some.")
+    def _show_estimate(self) -> None:
+        if self.estimate is None:
+            what = "cells" if self._estimated_kind is LabelKind.INSTANCES else "painted areas"
+            self.estimate_line.setText(f"Sizes come from the {what}, once there are some.")
             return
         try:
             chosen = self.config
         except ValueError:  # said below the field
             return
         top = self.value("resolution")
-        text = advice_words(
-            self.advice,
-            self.advised_kind,
+        text = self.estimate.describe(
+            self._estimated_kind,
             top=None if top == _AUTOMATIC else top,
             bound=chosen.targets.dt_bound,
             min_size=chosen.instances.min_size,
             distance=make_preset(self.preset_name).network.distance,
         )
-        self.advice_line.setText(text)
+        self.estimate_line.setText(text)
 
     # what is known of the computer and the data
 
@@ -253,11 +252,11 @@ class TrainForm(Form):
         self._show_budget()
         self.changed.emit("plan")
 
-    def set_advice(self, advice: Advice | None, kind: LabelKind) -> None:
-        """Show what the data decide; None where nothing is painted yet."""
-        self.advice, self.advised_kind = advice, kind
-        automatic = f" ({size_title(advice.levels[-1])})" if advice else ""
-        tops = [(size_title(top), top) for top in advice.choices] if advice else []
+    def set_estimate(self, estimate: EstimatedSettings | None, kind: LabelKind) -> None:
+        """Show what the data suggest; None where nothing is painted yet."""
+        self.estimate, self._estimated_kind = estimate, kind
+        automatic = f" ({size_title(estimate.levels[-1])})" if estimate else ""
+        tops = [(size_title(top), top) for top in estimate.choices] if estimate else []
         self.set_choices("resolution", [(f"automatic{automatic}", _AUTOMATIC), *tops])
         self.changed.emit("resolution")
 
@@ -382,8 +381,8 @@ class TrainForm(Form):
         values = {name: self.value(name) for name in _OPTIONS}
         chosen = {name: value for name, value in self.chosen().items() if name in _OPTIONS}
         top = self.value("resolution")
-        if top != _AUTOMATIC and self.advice is not None:
-            chosen["network.resolution_levels"] = self.advice.choices[top]
+        if top != _AUTOMATIC and self.estimate is not None:
+            chosen["network.resolution_levels"] = self.estimate.choices[top]
         chosen |= {"training.threads": window_threads(), **self._changes}
         start = make_preset(self.preset_name)
         if (fine_tune or resume) and self.chosen_preset is None:
@@ -424,7 +423,7 @@ class TrainForm(Form):
             raise ValueError("There is no model to start from; choose one, or start from scratch.")
         return Path(self.value("model"))
 
-    def asked(self) -> dict[str, Any]:
+    def network_settings(self) -> dict[str, Any]:
         """Return what somebody has chosen of the network and the targets, as ``section.field``."""
         try:
             given = self.training_config(fine_tune=True).given_settings()
@@ -439,7 +438,7 @@ class TrainForm(Form):
         except ValueError:  # said when training is asked for
             config = None
         folder = self.value("folder")
-        return gather(self._workspace, config, self._hardware, folder, resume=self.resume)
+        return training_facts(self._workspace, config, self._hardware, folder, resume=self.resume)
 
     def recipe(self, *, fine_tune: bool) -> Recipe:
         """Return the training that the form asks for, for a command or a script.

@@ -3,51 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 import pyqtgraph as pg
-from qtpy.QtCore import QTimer
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QWidget
+from superqt.utils import qdebounced, qthrottled
 
 from napari_jnet.events import EpochEnd
-from napari_jnet.plugin.jobs.train import RunHistory
 from napari_jnet.plugin.ui.theme import color, palette, when_themed
 
-# each drawing makes Qt compose the whole window anew, canvas included
-_DRAW_EVERY_MS = 1000
-
-
+_DRAW_EVERY_MS = 1000  # each drawing makes Qt compose the whole window anew, canvas included
 _SETTLED_MS = 30
-
-
 _BATCHES_KEPT = 2000
-
-
 _DOTTED = 80  # points that get a dot each: dots are slow to paint
-
-
 _EARLIER_OPACITY = (0.9, 0.7, 0.55, 0.4)
 
-
-# curve: (plot, width, symbol, name in the legend)
-_CURVES: dict[str, tuple[str, float, str | None, str | None]] = {
-    "batch": ("loss", 1, None, None),
-    "training": ("loss", 2, None, "training"),
-    "validation": ("loss", 2, "o", "validation"),
-    "iou": ("score", 2, "o", "IoU"),
-    "seg": ("score", 2, "o", "SEG"),
-    "rate": ("rate", 1.5, None, None),
+# curve: (plot, width, symbol, name in the legend, field of `EpochEnd`)
+_CURVES: dict[str, tuple[str, float, str | None, str | None, str]] = {
+    "batch": ("loss", 1, None, None, ""),
+    "training": ("loss", 2, None, "training", "train_loss"),
+    "validation": ("loss", 2, "o", "validation", "validation_loss"),
+    "iou": ("score", 2, "o", "IoU", "iou"),
+    "seg": ("score", 2, "o", "SEG", "seg"),
+    "rate": ("rate", 1.5, None, None, "learning_rate"),
 }
-
-
 _HEIGHTS = {"loss": 165, "score": 130, "rate": 80}
-
-
-_TITLES = {"loss": "loss", "score": "score", "rate": "rate"}
-
-
-_EARLIER = {"loss": ("validation", "training"), "score": ("seg", "iou")}
+_EARLIER = {"loss": ("validation", "training"), "score": ("seg", "iou")}  # the first that a run has
 
 
 class TrainingPlots(QWidget):
@@ -58,20 +41,14 @@ class TrainingPlots(QWidget):
         # of each curve: epochs, minutes, values
         self._points: dict[str, tuple[list[float], list[float], list[float]]] = {}
         self._changed: set[str] = set()
-        self._earlier: list[RunHistory] = []
+        self._earlier: dict[str, Sequence[EpochEnd]] = {}
         self._grey: list[tuple[pg.PlotItem, pg.PlotDataItem]] = []
         self._plots = {name: _plot(name) for name in _HEIGHTS}
         for plot in (self._plots["score"], self._plots["rate"]):
             plot.setXLink(self._plots["loss"])
         self._curves = {name: self._curve(name) for name in _CURVES}
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_DRAW_EVERY_MS)
-        self._timer.timeout.connect(self.draw)
-        self._thaw = QTimer(self)
-        self._thaw.setSingleShot(True)
-        self._thaw.setInterval(_SETTLED_MS)
-        self._thaw.timeout.connect(self._paint)
+        self._draw_soon = qthrottled(self.draw, timeout=_DRAW_EVERY_MS, leading=False, parent=self)
+        self._paint_soon = qdebounced(self._paint, timeout=_SETTLED_MS, parent=self)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
@@ -99,14 +76,13 @@ class TrainingPlots(QWidget):
         return row
 
     def _curve(self, name: str) -> pg.PlotDataItem:
-        where, _, symbol, title = _CURVES[name]
+        where, _, symbol, title, _ = _CURVES[name]
         dots = {"symbolSize": 4, "symbolPen": None} if symbol else {}
         curve = self._plots[where].plot(name=title, symbol=symbol, **dots)
         curve.setZValue(10)
         return curve
 
     def _take_colours(self) -> None:
-        """Take the colours of napari's theme."""
         colours = palette()
         for plot in self._plots.values():
             plot.setBackground(colours["background"])
@@ -141,28 +117,13 @@ class TrainingPlots(QWidget):
 
     def add_epoch(self, event: EpochEnd) -> None:
         """Add an epoch to every curve that has a value for it."""
-        values = {
-            "training": event.train_loss,
-            "validation": event.validation_loss,
-            "iou": event.iou,
-            "seg": event.seg,
-            "rate": event.learning_rate,
-        }
-        for name, value in values.items():
-            self._add(name, event.epoch, event.elapsed_s, value)
+        for name, (*_, value) in _CURVES.items():
+            if value:
+                self._add(name, event.epoch, event.elapsed_s, getattr(event, value))
 
-    def go_on_from(self, history: RunHistory) -> None:
-        """Begin with the curves that a resumed run has already."""
-        self.clear()
-        for name in history.values:
-            for epoch, seconds, value in zip(
-                history.epochs, history.elapsed_s, history.values[name], strict=True
-            ):
-                self._add(name, epoch, seconds, value)
-
-    def show_earlier(self, runs: Sequence[RunHistory]) -> None:
+    def show_earlier(self, runs: Mapping[str, Sequence[EpochEnd]]) -> None:
         """Show other runs in grey, the last one brightest."""
-        self._earlier = list(runs)
+        self._earlier = dict(runs)
         self.earlier_box.setVisible(bool(runs))
         if runs:
             self.setVisible(True)
@@ -179,7 +140,7 @@ class TrainingPlots(QWidget):
 
     def earlier(self) -> list[str]:
         """Return the names of the earlier runs that are drawn."""
-        return [run.name for run in self._earlier] if self._grey else []
+        return list(self._earlier) if self._grey else []
 
     def _add(self, name: str, epoch: float, elapsed_s: float, value: float | None) -> None:
         if value is None or not math.isfinite(value):
@@ -187,8 +148,7 @@ class TrainingPlots(QWidget):
         for kept, new in zip(self._points[name], (epoch, elapsed_s / 60, value), strict=True):
             kept.append(new)
         self._changed.add(name)
-        if not self._timer.isActive():
-            self._timer.start()
+        self._draw_soon()
 
     def _axis_changed(self) -> None:
         self._plots["rate"].setLabel("bottom", ("epoch", "minutes")[self.axis_combo.currentIndex()])
@@ -215,21 +175,16 @@ class TrainingPlots(QWidget):
         self._plots["score"].setVisible(scored)
         if rates or self._points["batch"][2] or self._earlier:
             self.setVisible(True)
-        self._settle()
+        # Let ranges, axes and legends find their places, then paint all plots in one go: pyqtgraph does
+        # this while it paints, and paints again, six times for one new point.
+        for _ in range(2):  # a range that changes changes those linked to it
+            for plot in self._plots.values():
+                plot.scene().prepareForPaint()
+        self._paint_soon()
 
     def _paint(self) -> None:
         for plot in self._plots.values():
             plot.setUpdatesEnabled(True)
-
-    def _settle(self) -> None:
-        """Let ranges, axes and legends find their places, then paint all plots in one go.
-
-        pyqtgraph does this while it paints, and paints again: six times for one new point.
-        """
-        for _ in range(2):  # a range that changes changes those linked to it
-            for plot in self._plots.values():
-                plot.scene().prepareForPaint()
-        self._thaw.start()
 
     def _draw_earlier(self, *_: object) -> None:
         for plot, curve in self._grey:
@@ -237,30 +192,24 @@ class TrainingPlots(QWidget):
         self._grey = []
         if not self.earlier_box.isChecked():
             return
-        newest_first = list(reversed(self._earlier))[: len(_EARLIER_OPACITY)]
-        for run, opacity in zip(newest_first, _EARLIER_OPACITY, strict=False):
+        for (run, epochs), opacity in zip(
+            reversed(self._earlier.items()), _EARLIER_OPACITY, strict=False
+        ):
             colour = QColor(color("muted"))
             colour.setAlphaF(opacity)
             for where, names in _EARLIER.items():
-                self._draw_run(self._plots[where].getPlotItem(), run, names, colour)
+                drawn = next((points for n in names if (points := self._values(epochs, n))), None)
+                if drawn is not None:
+                    plot = self._plots[where].getPlotItem()
+                    curve = plot.plot(*zip(*drawn, strict=True), pen=pg.mkPen(colour), name=run)
+                    curve.setZValue(0)
+                    self._grey.append((plot, curve))
 
-    def _draw_run(
-        self, plot: pg.PlotItem, run: RunHistory, names: tuple[str, ...], colour: QColor
-    ) -> None:
-        """Draw the first of these curves that the run has."""
-        across = run.epochs if self.axis_combo.currentIndex() == 0 else run.minutes
-        for name in names:
-            points = [
-                (x, value)
-                for x, value in zip(across, run.values[name], strict=True)
-                if value is not None
-            ]
-            if points:
-                xs, ys = zip(*points, strict=True)
-                curve = plot.plot(xs, ys, pen=pg.mkPen(colour, width=1), name=run.name)
-                curve.setZValue(0)
-                self._grey.append((plot, curve))
-                return
+    def _values(self, epochs: Sequence[EpochEnd], name: str) -> list[tuple[float, float]]:
+        """Return the points of a curve of an earlier run, over epochs or minutes."""
+        by_epoch, value = self.axis_combo.currentIndex() == 0, attrgetter(_CURVES[name][4])
+        points = [(e.epoch if by_epoch else e.elapsed_s / 60, value(e)) for e in epochs]
+        return [(x, y) for x, y in points if y is not None and math.isfinite(y)]
 
 
 def _plot(name: str) -> pg.PlotWidget:
@@ -269,7 +218,7 @@ def _plot(name: str) -> pg.PlotWidget:
     plot.setMenuEnabled(False)
     plot.setMouseEnabled(x=False, y=False)
     plot.hideButtons()
-    plot.setLabel("left", _TITLES[name])
+    plot.setLabel("left", name)
     plot.getAxis("left").setWidth(46)  # one above the other, so that times agree
     for side in ("left", "bottom"):
         plot.getAxis(side).enableAutoSIPrefix(False)
