@@ -3,13 +3,14 @@ from __future__ import annotations
 import hashlib
 import threading
 import zipfile
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from napari_jnet import samples
 from napari_jnet.project.open import open_stack
-from napari_jnet.samples import DownloadEnd, DownloadProgress, Sample, download_sample
+from napari_jnet.samples import download_sample
 from napari_jnet.synthetic import write_cells_sequence
 
 NAME = "DIC-C2DH-HeLa"
@@ -30,11 +31,9 @@ def archive(tmp_path_factory):
 
 @pytest.fixture
 def server(archive):
-    """A server on loopback; ``hold`` makes it stop after half of the archive until it is set."""
+    """A server on loopback."""
 
     class Handler(BaseHTTPRequestHandler):
-        hold: threading.Event | None = None
-
         def do_GET(self):
             if not self.path.endswith(f"{NAME}.zip"):
                 self.send_error(404)
@@ -42,14 +41,8 @@ def server(archive):
             self.send_response(200)
             self.send_header("Content-Length", str(len(archive)))
             self.end_headers()
-            half = len(archive) // 2
-            try:
-                self.wfile.write(archive[:half])
-                if self.hold is not None:
-                    self.hold.wait(20)
-                self.wfile.write(archive[half:])
-            except OSError:
-                pass  # the client has gone, as it may
+            with suppress(OSError):  # the client has gone, as it may
+                self.wfile.write(archive)
 
         def log_message(self, *arguments):
             pass
@@ -57,7 +50,6 @@ def server(archive):
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()
-    running.handler = Handler
     running.url = f"http://127.0.0.1:{running.server_port}"
     yield running
     running.shutdown()
@@ -68,48 +60,57 @@ def server(archive):
 @pytest.fixture
 def trusted(archive, monkeypatch):
     checksum = hashlib.sha256(archive).hexdigest()
-    monkeypatch.setitem(samples.SAMPLES, NAME, Sample(NAME, "http://127.0.0.1:9/", checksum))
+    monkeypatch.setitem(samples.SAMPLES, NAME, checksum)
 
 
 def test_download_is_checked_unpacked_and_opens(server, trusted, archive, tmp_path):
-    events = list(download_sample(NAME, folder=tmp_path / "new", base_url=server.url))
-    assert events[-1] == DownloadEnd(tmp_path / "new" / NAME)
-    received = [e.received for e in events[:-1] if isinstance(e, DownloadProgress)]
-    assert received == sorted(received)
-    assert events[-2] == DownloadProgress(len(archive), len(archive))
-    assert open_stack(events[-1].path).frame_numbers == (0, 1)
+    told = []
+    path = download_sample(
+        NAME,
+        folder=tmp_path / "new",
+        base_url=server.url,
+        progress=lambda *amount: told.append(amount),
+    )
+    assert path == tmp_path / "new" / NAME
+    assert len(told) > 2 and told == sorted(told)
+    assert told[-1] == (len(archive), len(archive))
+    assert open_stack(path).frame_numbers == (0, 1)
     assert [p.name for p in (tmp_path / "new").iterdir()] == [NAME]
 
 
 def test_second_time_nothing_is_downloaded(server, trusted, tmp_path):
-    list(download_sample(NAME, folder=tmp_path, base_url=server.url))
-    again = list(download_sample(NAME, folder=tmp_path, base_url="http://127.0.0.1:9"))
-    assert again == [DownloadEnd(tmp_path / NAME)]
+    first = download_sample(NAME, folder=tmp_path, base_url=server.url)
+    assert download_sample(NAME, folder=tmp_path, base_url="http://127.0.0.1:9") == first
 
 
-def test_closing_cancels_and_leaves_nothing(server, trusted, archive, tmp_path):
-    server.handler.hold = threading.Event()
-    download = download_sample(NAME, folder=tmp_path, base_url=server.url)
-    first = next(event for event in download if event.received)
-    assert first.received < len(archive)
-    release = threading.Timer(0.2, server.handler.hold.set)
-    release.start()
-    download.close()
-    release.join()
+def test_an_exception_of_the_progress_cancels_and_nothing_is_left(server, trusted, tmp_path):
+    def progress(received, total):
+        assert received < total
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        download_sample(NAME, folder=tmp_path, base_url=server.url, progress=progress)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_of_other_content_is_refused(server, archive, tmp_path, monkeypatch):
+    monkeypatch.setitem(samples.SAMPLES, f"not-{NAME}", hashlib.sha256(archive).hexdigest())
+    with pytest.raises(ValueError, match="is not the archive that is expected"):
+        download_sample(f"not-{NAME}", folder=tmp_path, base_url=server.url)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_checksum_is_explained_and_nothing_stays(server, tmp_path):
     with pytest.raises(ValueError, match=r"DIC-C2DH-HeLa\.zip is not the archive .* checksum"):
-        list(download_sample(NAME, folder=tmp_path, base_url=server.url))
+        download_sample(NAME, folder=tmp_path, base_url=server.url)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("url", ["{server}/elsewhere?x=", "http://127.0.0.1:9"])
 def test_unreachable_archive_is_explained(server, tmp_path, monkeypatch, url):
-    monkeypatch.setitem(samples.SAMPLES, "NONE", Sample("NONE", "", "0" * 64))
+    monkeypatch.setitem(samples.SAMPLES, "NONE", "0" * 64)
     with pytest.raises(ValueError, match=r"NONE\.zip cannot be downloaded .* check the network"):
-        list(download_sample("NONE", folder=tmp_path, base_url=url.format(server=server.url)))
+        download_sample("NONE", folder=tmp_path, base_url=url.format(server=server.url))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -117,10 +118,10 @@ def test_unknown_sample():
     with pytest.raises(
         ValueError, match="no sample 'HeLa'; known are DIC-C2DH-HeLa, PhC-C2DH-U373"
     ):
-        list(download_sample("HeLa"))
+        download_sample("HeLa")
 
 
 def test_folder_that_cannot_be_made(trusted, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
-        list(download_sample(NAME, folder=tmp_path / "file"))
+        download_sample(NAME, folder=tmp_path / "file")

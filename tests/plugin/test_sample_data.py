@@ -7,7 +7,6 @@ import pytest
 
 from napari_jnet import samples
 from napari_jnet.plugin import sample_data
-from napari_jnet.samples import DownloadEnd, DownloadProgress
 from napari_jnet.synthetic import write_cells_sequence
 
 
@@ -28,18 +27,16 @@ def slow_download(tmp_path, monkeypatch):
     go_on = threading.Event()
     started = threading.Event()
 
-    def download(name, **options):
+    def download(name, progress):
         started.set()
-        yield DownloadProgress(1, 4)
         while not go_on.wait(0.02):  # bounded by the timeout of the test
-            yield DownloadProgress(2, 4)
-        path = write_cells_sequence(
+            progress(2, 4)
+        return write_cells_sequence(
             tmp_path / name, frames=(2, 1), shape=(64, 64), cells=2, diameter=20
         )
-        yield DownloadEnd(path)
 
     monkeypatch.setattr(sample_data, "download_sample", download)
-    monkeypatch.setattr(sample_data, "sample_path", lambda name, folder: tmp_path / name)
+    monkeypatch.setattr(sample_data, "sample_path", lambda name: tmp_path / name)
     download.go_on, download.started = go_on, started
     return download
 
@@ -87,12 +84,12 @@ def test_cancel_button_ends_the_download(make_napari_viewer, slow_download):
 
 
 def test_failed_download_is_told(make_napari_viewer, monkeypatch, tmp_path):
-    def download(name, **options):
-        yield DownloadProgress(1, 4)
+    def download(name, progress):
+        progress(1, 4)
         raise ValueError("the checksum differs")
 
     monkeypatch.setattr(sample_data, "download_sample", download)
-    monkeypatch.setattr(sample_data, "sample_path", lambda name, folder: tmp_path / name)
+    monkeypatch.setattr(sample_data, "sample_path", lambda name: tmp_path / name)
     viewer = make_napari_viewer(show=False)
     with pytest.raises(ValueError, match="checksum differs"):
         viewer.open_sample("napari-jnet", "u373")
@@ -103,5 +100,5 @@ def test_downloaded_sample_opens_at_once(monkeypatch, tmp_path):
         tmp_path / "PhC-C2DH-U373", frames=(2, 1), shape=(64, 64), cells=2, diameter=20
     )
     assert samples.sample_path("PhC-C2DH-U373", tmp_path) == root
-    monkeypatch.setattr(sample_data, "sample_path", lambda name, folder: root)
+    monkeypatch.setattr(sample_data, "sample_path", lambda name: root)
     assert [kind for _, _, kind in sample_data.u373()] == ["image", "labels"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 from napari_jnet import synthetic
 from napari_jnet.plugin.layers.stack_layers import LayerData, stack_layers
 from napari_jnet.project.open import open_stack
-from napari_jnet.samples import DownloadEnd, DownloadProgress, download_sample, sample_path
+from napari_jnet.samples import download_sample, sample_path
+
+_EVERY_MS = 100  # the progress of a download is shown
 
 
 def cells() -> list[LayerData]:
@@ -59,19 +62,13 @@ def _pair(
     ]
 
 
-def _public(name: str, **options: Any) -> list[LayerData]:
-    folder = options.get("folder")
-    path = sample_path(name, folder)
-    if not path.is_dir():
-        path = _fetch(name, lambda: download_sample(name, **options))
-    return stack_layers(open_stack(path))
+def _public(name: str) -> list[LayerData]:
+    path = sample_path(name)
+    return stack_layers(open_stack(path if path.is_dir() else _download(name)))
 
 
-_Download = Generator[DownloadProgress | DownloadEnd, None, None]
-
-
-def _fetch(name: str, start: Callable[[], _Download]) -> Path:
-    """Run the download in a thread and show its progress; the window stays alive meanwhile.
+def _download(name: str) -> Path:
+    """Download in a thread and show the progress; the window stays alive meanwhile.
 
     napari wants the layers when a sample's function returns: it waits in an event loop of its own.
 
@@ -80,62 +77,44 @@ def _fetch(name: str, start: Callable[[], _Download]) -> Path:
     ValueError
         If the user cancelled, or the download failed.
     """
+    from napari.utils import cancelable_progress
+    from qtpy.QtCore import QEventLoop, QTimer
     from qtpy.QtWidgets import QApplication
 
     if QApplication.instance() is None:
-        return _last(start())
-    return _fetch_in_window(name, start)
+        return download_sample(name)
+    loop, timer, cancelled = QEventLoop(), QTimer(), threading.Event()
+    amount = (0, 0)
 
-
-def _last(events: _Download) -> Path:
-    for event in events:
-        if isinstance(event, DownloadEnd):
-            return event.path
-    raise ValueError("The download ended without its data; try again.")
-
-
-def _fetch_in_window(name: str, start: Callable[[], _Download]) -> Path:
-    from napari.utils import cancelable_progress
-    from qtpy.QtCore import QEventLoop
-
-    from napari_jnet.plugin.jobs.runner import JobRunner
-
-    relay, loop = JobRunner(), QEventLoop()
-    ends: list[Path] = []
-    errors: list[Exception] = []
-
-    class Bar(cancelable_progress):
+    class Bar(cancelable_progress):  # type: ignore[misc]
         def cancel(self) -> None:
             super().cancel()
-            relay.stop()
+            loop.quit()
+
+    def progress(received: int, total: int) -> None:
+        nonlocal amount
+        amount = (received, total)
+        if cancelled.is_set():
+            raise InterruptedError
+
+    def show() -> None:
+        received, bar.total = amount
+        bar.update(received - bar.n)
+        if download.done():
+            loop.quit()
 
     bar = Bar(total=0, desc=f"Downloading {name}")
-
-    def show(event: DownloadProgress | DownloadEnd) -> None:
-        if isinstance(event, DownloadEnd):
-            ends.append(event.path)
-        else:
-            bar.total = event.total
-            bar.update(event.received - bar.n)
-
-    def fail(error: Exception) -> None:
-        errors.append(error)
-        loop.quit()
-
+    threads = ThreadPoolExecutor(1, "download")
+    download = threads.submit(download_sample, name, progress=progress)
+    timer.timeout.connect(show)
+    timer.start(_EVERY_MS)
     try:
-        relay.start(
-            start,
-            on_event=show,
-            on_done=lambda _: loop.quit(),
-            on_error=fail,
-            on_stopped=loop.quit,
-            title=f"download of {name}",
-        )
         loop.exec()
     finally:
+        timer.stop()
         bar.close()
-    if errors:
-        raise errors[0]
-    if not ends:
-        raise ValueError(f"The download of {name} was cancelled; nothing of it was kept.")
-    return ends[0]
+        cancelled.set()
+        threads.shutdown(wait=False)
+    if not download.done():
+        raise ValueError(f"The download of {name} was cancelled; nothing of it is kept.")
+    return download.result()
