@@ -20,34 +20,33 @@ class Hardware:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A time to train for, in words."""
+class Budget:
+    """A time to train for, and what to expect of it."""
 
     title: str
     minutes: float
-    words: str
+    on_cpu: str
+    on_gpu: str = "On this GPU for many annotated frames; a few need less."
 
 
-PLANS: dict[str, Plan] = {
-    "quick": Plan(
-        "a quick look (2 min)",
+BUDGETS: dict[str, Budget] = {
+    "quick": Budget(
+        "Quick (2 min)",
         2.0,
         "Rough masks: enough to see whether the annotation is understood.",
+        "On this GPU enough for good masks of most cells.",
     ),
-    "coffee": Plan(
-        "a coffee (10 min)",
+    "standard": Budget(
+        "Standard (10 min)",
         10.0,
         "Good masks of most cells: then correct what is wrong, and fine-tune.",
+        "On this GPU enough for the final masks of a few annotated frames.",
     ),
-    "lunch": Plan(
-        "lunch (45 min)",
-        45.0,
-        "For the final masks, once the annotation is complete.",
-    ),
-    "night": Plan(
-        "over night (8 h)",
+    "long": Budget("Long (45 min)", 45.0, "For the final masks, once the annotation is complete."),
+    "overnight": Budget(
+        "Overnight (8 h)",
         480.0,
-        "For many annotated frames; with a few frames it is hardly better than lunch.",
+        "For many annotated frames; with a few frames it is hardly better than a long training.",
     ),
 }
 
@@ -55,66 +54,49 @@ PLANS: dict[str, Plan] = {
 """By name, shortest first."""
 
 
-def default_plan(hardware: Hardware) -> str:
-    """Return the plan to propose: a GPU makes many times the steps in the same minutes."""
-    return "quick" if hardware.device == "cuda" else "coffee"
+def default_budget(hardware: Hardware) -> str:
+    """Return the budget to propose: a GPU makes many times the steps in the same minutes."""
+    return "quick" if hardware.device == "cuda" else "standard"
 
 
-def plan_words(plan: str, hardware: Hardware) -> str:
-    """Say what a plan gives on this hardware."""
-    if hardware.device == "cuda":
-        return {
-            "quick": "On this GPU enough for good masks of most cells.",
-            "coffee": "On this GPU enough for the final masks of a few annotated frames.",
-        }.get(plan, "On this GPU for many annotated frames; a few need less.")
-    return PLANS[plan].words
+def describe_budget(name: str, hardware: Hardware) -> str:
+    """Return what to expect of a budget on this hardware."""
+    return BUDGETS[name].on_gpu if hardware.device == "cuda" else BUDGETS[name].on_cpu
 
 
-def plan_changes(plan: str, hardware: Hardware, preset: str = "unet") -> dict[str, Any]:
-    """Return what a plan changes of a preset on this hardware.
+def budget_settings(name: str, hardware: Hardware, preset: str = "unet") -> dict[str, Any]:
+    """Return the settings of a budget on this hardware, as ``{"section.field": value}``.
 
     Parameters
     ----------
-    plan
-        Name of one of `PLANS`.
+    name
+        One of `BUDGETS`.
     hardware
         Where it computes.
     preset
-        Name of the preset; those that follow a paper only get the time.
-
-    Returns
-    -------
-    dict
-        ``{"section.field": value}`` for `Config.replace`.
+        What the settings are for; presets that follow a paper only get the time.
 
     Raises
     ------
     ValueError
-        If there is no such plan.
+        If there is no such budget.
     """
-    if plan not in PLANS:
-        raise unknown_key(plan, list(PLANS), "The list of plans")
-    minutes = PLANS[plan].minutes
-    changes: dict[str, Any] = {"training.minutes": minutes}
+    if name not in BUDGETS:
+        raise unknown_key(name, list(BUDGETS), "The list of budgets")
+    minutes = BUDGETS[name].minutes
+    settings: dict[str, Any] = {"training.minutes": minutes}
     if preset not in _ADAPTABLE:
-        return changes
-    if hardware.device == "cuda":
+        return settings
+    gpu, memory = hardware.device == "cuda", hardware.memory_gb
+    if gpu:
         # a validation takes as long as a few batches: more of these between two
-        changes["training.batches_per_epoch"] = 96
-        if hardware.memory_gb >= 6:
-            changes["training.batch_size"] = 16 if hardware.memory_gb >= 20 else 8
-    channels = _channels(minutes, hardware)
-    if preset == "unet" and channels is not None:
-        changes["network.channels"] = channels
-    return changes
-
-
-def _channels(minutes: float, hardware: Hardware) -> int | None:
-    """Return the width of a U-Net that learns enough in this time; None leaves the default."""
-    if hardware.device == "cuda":
-        if hardware.memory_gb < 6:
-            return None
-        return 64 if hardware.memory_gb >= 20 and minutes >= 45 else 32
-    if hardware.device == "mps" or hardware.cores >= 8:
-        return 32 if minutes >= 45 else None
-    return 32 if minutes >= 480 else None
+        settings["training.batches_per_epoch"] = 96
+        if memory >= 6:
+            settings["training.batch_size"] = 16 if memory >= 20 else 8
+    if preset == "unet":
+        fast = hardware.device == "mps" or hardware.cores >= 8
+        if gpu and memory >= 20 and minutes >= 45:
+            settings["network.channels"] = 64
+        elif memory >= 6 if gpu else minutes >= (45 if fast else 480):
+            settings["network.channels"] = 32
+    return settings

@@ -191,11 +191,11 @@ def test_fine_tuning_learns_more_carefully_unless_told_otherwise(widget):
 
 
 def test_plans_say_the_time_and_an_unknown_one_is_refused(widget):
-    widget.set_values(plan="lunch")
+    widget.set_values(budget="long")
     assert widget.form.training_config().training.minutes == 45
     assert "final masks" in widget.form.budget_line.text()
     with pytest.raises(ValueError, match="must be one of quick"):
-        widget.set_values(plan="brunch")
+        widget.set_values(budget="longer")
 
 
 def test_a_second_train_widget_leaves_the_training_of_the_first_alone(qtbot, viewer, widget):

@@ -255,7 +255,7 @@ def test_options_follow_preset_and_time_until_somebody_chooses(qtbot, widget):
     assert "jnet" not in form["preset"].choices
     form["training.batch_size"].value = 7
     form.set_hardware(Hardware(device="cuda", cores=4, memory_gb=24))
-    widget.set_values(plan="lunch", changes={})
+    widget.set_values(budget="long", changes={})
     config = form.training_config()
     assert (config.training.batch_size, config.network.channels) == (7, 64)
     form["network"].value = "jnet"

@@ -8,7 +8,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QFormLayout, QToolButton, QWidget
 
-from napari_jnet.budgets import PLANS, Hardware, default_plan, plan_changes, plan_words
+from napari_jnet.budgets import BUDGETS, Hardware, budget_settings, default_budget, describe_budget
 from napari_jnet.cli.recipe import Recipe
 from napari_jnet.config import PRESETS, Config
 from napari_jnet.config import preset as make_preset
@@ -33,7 +33,7 @@ _TITLES = {
     "fcn16": "FCN-16",
     "fcn32": "FCN-32",
 }
-_BUDGET = ("plan", "minutes", "epochs")
+_BUDGET = ("budget", "minutes", "epochs")
 _AUTOMATIC = "auto"
 _SCRATCH, _MODEL, _RESUME = "scratch", "model", "resume"
 _OPTIONS = {
@@ -110,11 +110,11 @@ class TrainForm(Form):
         self.labels_combo.layer_changed.connect(self._show_kind)
 
     def _add_budget(self) -> None:
-        times = [(plan.title, name) for name, plan in PLANS.items()]
+        times = [(budget.title, name) for name, budget in BUDGETS.items()]
         times += [("a number of minutes…", "minutes"), ("a number of epochs…", "epochs")]
         tip = "How long to train. Stop and Pause work at any time; what is learned so far is kept."
         self.add(
-            "plan", "Train for", value=default_plan(self._hardware), choices=times, tooltip=tip
+            "budget", "Train for", value=default_budget(self._hardware), choices=times, tooltip=tip
         )
         self.add("minutes", "Minutes", value=15.0, min=0.01, max=10**7)
         tip = "An epoch ends with a look at the validation frames."
@@ -211,8 +211,8 @@ class TrainForm(Form):
 
     def _show_budget(self) -> None:
         for name in ("minutes", "epochs"):
-            self.set_visible(name, self.value("plan") == name)
-        self.budget_line.setText(plan_words(self.plan, self._hardware))
+            self.set_visible(name, self.value("budget") == name)
+        self.budget_line.setText(describe_budget(self.budget, self._hardware))
         self.set_defaults(self._option_defaults())
 
     def _option_defaults(self) -> dict[str, Any]:
@@ -220,7 +220,7 @@ class TrainForm(Form):
         return {name: attrgetter(name)(config) for name in _OPTIONS}
 
     def _plan_values(self) -> dict[str, Any]:
-        changes = plan_changes(self.plan, self._hardware, self.preset_name)
+        changes = budget_settings(self.budget, self._hardware, self.preset_name)
         return {name: value for name, value in changes.items() if name != "training.minutes"}
 
     def _show_estimate(self) -> None:
@@ -245,12 +245,12 @@ class TrainForm(Form):
     # what is known of the computer and the data
 
     def set_hardware(self, hardware: Hardware) -> None:
-        """Fit the plan to the computer, once it is known, unless somebody has chosen how long."""
+        """Fit the budget to the computer, once it is known, unless somebody has chosen how long."""
         self._hardware = hardware
         if not self.touched.intersection(_BUDGET):
-            self.show({"plan": default_plan(hardware)})
+            self.show({"budget": default_budget(hardware)})
         self._show_budget()
-        self.changed.emit("plan")
+        self.changed.emit("budget")
 
     def set_estimate(self, estimate: EstimatedSettings | None, kind: LabelKind) -> None:
         """Show what the data suggest; None where nothing is painted yet."""
@@ -270,7 +270,7 @@ class TrainForm(Form):
     def set_values(
         self,
         *,
-        plan: str | None = None,
+        budget: str | None = None,
         network: str | None = None,
         preset: str | None = None,
         minutes: float | None = None,
@@ -285,12 +285,12 @@ class TrainForm(Form):
 
         Parameters
         ----------
-        plan
-            Name of a plan, as in `napari_jnet.budgets.PLANS`.
+        budget
+            Name of a budget, as in `napari_jnet.budgets.BUDGETS`.
         network, preset
             Names, as in `napari_jnet.config.PRESETS`.
         minutes, epochs
-            One of them ends the training, in place of the plan.
+            One of them ends the training, in place of the budget.
         run_folder
             Where the model goes, in place of the project.
         start_from
@@ -305,12 +305,12 @@ class TrainForm(Form):
         Raises
         ------
         ValueError
-            If a plan, a network, a preset or a kind is not known.
+            If a budget, a network, a preset or a kind is not known.
         """
         if preset is not None and network is None:
             network = make_preset(preset).network.name
         if minutes is not None or epochs is not None:
-            plan = "epochs" if minutes is None else "minutes"
+            budget = "epochs" if minutes is None else "minutes"
         start = None if start_from is None else _MODEL
         if resume is not None:
             start = _RESUME if resume else _SCRATCH
@@ -319,7 +319,7 @@ class TrainForm(Form):
         given = {
             "minutes": minutes,
             "epochs": epochs,
-            "plan": plan,
+            "budget": budget,
             "network": network,
             "preset": preset,
             "folder": run_folder,
@@ -330,18 +330,18 @@ class TrainForm(Form):
         self.set({name: value for name, value in given.items() if value is not None})
 
     @property
-    def plan(self) -> str:
-        """Name of the plan; for a number of minutes or epochs the longest that is no longer."""
-        if self.value("plan") in PLANS:
-            return str(self.value("plan"))
-        minutes = self.value("minutes") if self.value("plan") == "minutes" else 0.0
-        fitting = [name for name, plan in PLANS.items() if plan.minutes <= minutes]
-        return fitting[-1] if fitting else next(iter(PLANS))
+    def budget(self) -> str:
+        """Name of the budget; for a number of minutes or epochs the longest that is no longer."""
+        if self.value("budget") in BUDGETS:
+            return str(self.value("budget"))
+        minutes = self.value("minutes") if self.value("budget") == "minutes" else 0.0
+        fitting = [name for name, budget in BUDGETS.items() if budget.minutes <= minutes]
+        return fitting[-1] if fitting else next(iter(BUDGETS))
 
     def _budget(self) -> dict[str, Any]:
         """Return minutes and epochs, one of them None."""
-        chosen = self.value("plan")
-        minutes = PLANS[chosen].minutes if chosen in PLANS else self.value("minutes")
+        chosen = self.value("budget")
+        minutes = BUDGETS[chosen].minutes if chosen in BUDGETS else self.value("minutes")
         by_epoch = chosen == "epochs"
         return {
             "training.minutes": None if by_epoch else minutes,
