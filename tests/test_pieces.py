@@ -9,7 +9,7 @@ from napari_jnet.config import Config
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind, cells_in_pieces, number_apart, numbered_pieces
 from napari_jnet.training.estimate import adapt, object_areas, typical_diameter
-from napari_jnet.training.setup import cautions
+from napari_jnet.training.setup import annotation_warnings
 
 SIZE = 128
 
@@ -86,9 +86,13 @@ def test_sizes_are_those_of_the_pieces_whatever_their_numbers() -> None:
 
 def test_a_training_names_the_frames_where_one_number_is_on_several_pieces() -> None:
     whole = AnnotatedFrame("01/t006", np.zeros((SIZE, SIZE)), number_apart(APART, 7))
-    said = [text for text in cautions([frame(APART)], [whole], Config()) if "pieces" in text]
+    said = [
+        text for text in annotation_warnings([frame(APART)], [whole], Config()) if "pieces" in text
+    ]
     assert len(said) == 1
     assert "01/t005 (cell 2 is in 3 pieces)" in said[0]
     assert "01/t006" not in said[0]
     classes = frame(np.minimum(APART, 1), LabelKind.CLASSES)
-    assert not [text for text in cautions([classes], [classes], Config()) if "pieces" in text]
+    assert not [
+        text for text in annotation_warnings([classes], [classes], Config()) if "pieces" in text
+    ]

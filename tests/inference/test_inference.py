@@ -16,8 +16,7 @@ import torch
 from napari_jnet.config import Config, InstanceConfig, PredictionConfig
 from napari_jnet.events import FramePrediction, Notice
 from napari_jnet.inference.predict import predict, predict_image, predict_maps
-from napari_jnet.inference.predict import predict as inference
-from napari_jnet.inference.tiling import answer, windows
+from napari_jnet.inference.tiling import run_network, windows
 from napari_jnet.io.axes import array_stack
 from napari_jnet.model import Model
 from napari_jnet.networks import build_network
@@ -121,7 +120,7 @@ def test_images_that_do_not_fit_are_refused(image: np.ndarray, message: str) -> 
 
 
 class TestSettings:
-    """Tiles, overlap and symmetries of the model, and of the caller."""
+    """Tiles, overlap and test-time augmentation of the model, and of the caller."""
 
     def test_the_model_has_them_and_the_caller_wins(self) -> None:
         image = noise(40, 40)
@@ -175,7 +174,7 @@ class TestSettings:
         total, count = np.zeros((16, 24)), np.zeros((16, 24))
         for part in parts:
             half = slice(part.start // 2, part.stop // 2)
-            logits = answer(model.network, [levels[0][..., half], levels[1][..., part]])
+            logits = run_network(model.network, [levels[0][..., half], levels[1][..., part]])
             total[:, part] += logits[0, 0].sigmoid().numpy()
             count[:, part] += 1
         found = predict_maps(model, image, prediction=PredictionConfig(tile=16, overlap=0.5))
@@ -305,7 +304,7 @@ class TestFramesThatDoNotFitIntoTheMemory:
         read = []
         stack = array_stack(noise(2, 400, 500))
         whole = dataclasses.replace(stack, read=lambda number: read.append(number))
-        monkeypatch.setattr(inference, "available_bytes", lambda: 10_000_000)
+        monkeypatch.setattr("napari_jnet.inference.predict.available_bytes", lambda: 10_000_000)
         with pytest.raises(
             ValueError, match=r"400 x 500 pixels .* 10 MB are free. About \d+ x \d+"
         ) as e:
@@ -317,13 +316,13 @@ class TestFramesThatDoNotFitIntoTheMemory:
 
     def test_a_part_of_them_may_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         stack = array_stack(noise(1, 400, 500))
-        monkeypatch.setattr(inference, "available_bytes", lambda: 12_000_000)
+        monkeypatch.setattr("napari_jnet.inference.predict.available_bytes", lambda: 12_000_000)
         with pytest.raises(ValueError, match="are free"):
             next(predict(a_model(), stack))
         assert next(predict(a_model(), stack, region=(slice(0, 64), slice(0, 64))))
 
     def test_all_planes_of_a_volume_count(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(inference, "available_bytes", lambda: 1_000_000)
+        monkeypatch.setattr("napari_jnet.inference.predict.available_bytes", lambda: 1_000_000)
         assert next(predict(a_model(), array_stack(noise(1, 1, 64, 64), axes="TZYX")))
         with pytest.raises(ValueError, match=r"9 x 64 x 64 pixels .* pixels a plane would fit"):
             next(predict(a_model(), array_stack(noise(1, 9, 64, 64), axes="TZYX")))

@@ -12,7 +12,7 @@ import torch
 
 from napari_jnet.config import Config
 from napari_jnet.events import FramePrediction, FrameSkipped, summarize_skipped
-from napari_jnet.inference.predict import predict, predict_readable
+from napari_jnet.inference.predict import predict
 from napari_jnet.io.axes import array_stack
 from napari_jnet.io.stack import Stack
 from napari_jnet.model import Model
@@ -52,7 +52,7 @@ def torn(read: Callable[[int], np.ndarray], broken: tuple[int, ...]) -> Callable
 
 
 def test_damaged_frames_are_left_out_and_the_others_are_as_ever(model: Model) -> None:
-    events = list(predict_readable(model, a_stack(broken=(0, 3, 4))))
+    events = list(predict(model, a_stack(broken=(0, 3, 4)), on_error="skip"))
     found = [event for event in events if isinstance(event, FramePrediction)]
     left = [event for event in events if isinstance(event, FrameSkipped)]
     assert [(f.number, f.count) for f in found] == [(1, 6), (2, 6), (5, 6)]
@@ -66,16 +66,16 @@ def test_damaged_frames_are_left_out_and_the_others_are_as_ever(model: Model) ->
 
 def test_a_single_frame_says_what_is_wrong_with_it(model: Model) -> None:
     with pytest.raises(ValueError, match=r"^/data/t003\.tif is truncated"):
-        list(predict_readable(model, a_stack(broken=(3,)), frames=[3]))
+        list(predict(model, a_stack(broken=(3,)), frames=[3], on_error="skip"))
 
 
 def test_where_no_frame_can_be_read_that_is_said_once(model: Model) -> None:
     with pytest.raises(ValueError, match=r"None of the 6 frames.*t000\.tif is truncated"):
-        list(predict_readable(model, a_stack(broken=tuple(range(6)))))
+        list(predict(model, a_stack(broken=tuple(range(6))), on_error="skip"))
 
 
 def test_frames_that_never_fit_end_it_soon(model: Model) -> None:
-    events = predict_readable(model, a_stack(500, channels=3))
+    events = predict(model, a_stack(500, channels=3), on_error="skip")
     with pytest.raises(ValueError, match=r"3 channel\(s\), the network takes 1"):
         for count, _ in enumerate(events, start=1):
             assert count < 5

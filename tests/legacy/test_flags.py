@@ -64,16 +64,16 @@ def test_workers_may_be_minus_one() -> None:
     [
         ("--num_epoch 3", "did you mean '--num_epochs'"),
         ("--elastic 1", "has no '--elastic'"),
-        ("train", "'train' is no flag"),
-        ("--batch_size", "--batch_size needs a value"),
-        ("--batch_size two", "cannot be read"),
-        ("--batch_size 1.5", "must be a whole number"),
+        ("train", "'train' is not a flag"),
+        ("--batch_size", "argument --batch_size: expected one argument"),
+        ("--batch_size two", "argument --batch_size: invalid int value: 'two'"),
+        ("--batch_size 1.5", "invalid int value: '1.5'"),
         ("--batch_size 0", "--batch_size is 0; the smallest is 1"),
         ("--dt_bound 0", "--dt_bound is 0.0; the smallest is 1"),
         ("--num_workers -2", "the smallest is -1"),
-        ("--learning_rate []", "--learning_rate is '[]', which cannot be read; write it as 0.0001"),
+        ("--learning_rate []", "argument --learning_rate: invalid float value: '[]'"),
         ("--learning_rate nan", "--learning_rate is nan; it must be a finite number"),
-        ("--learning_rate None", "--learning_rate is None; it needs a value such as 0.0001"),
+        ("--learning_rate None", "argument --learning_rate: invalid float value: 'None'"),
         ("--aug_elastic_params [(1e300,5,1)]", "--aug_elastic_params holds 1e+300; the largest is"),
         ("""--aug_elastic_params "[(50,5,'5')]" """, "write it as [[50, 5, 5], [-1, -1, 1]]"),
         ("--structure [[1,2,2.5]]", "--structure is [[1, 2, 2.5]]; write it as [[3, 16, 3]"),
@@ -200,10 +200,12 @@ def test_any_words_give_flags_or_one_sentence(name: str, text: str, joined: bool
 
 def test_a_suggested_command_is_read_again() -> None:
     flags = parse_flags(shlex.split(TOY))
-    again = parse_flags(shlex.split(flags.every_frame("results/model_last"))[2:])
+    again = parse_flags(
+        shlex.split(flags.command("vis", "results/model_last", every_frame=True))[2:]
+    )
     assert again.mode == "vis" and dict(again.images_idx) == {"01": (), "02": ()}
     assert again.dt_bound == 3 and again.resolution_levels == (-2, -1)
-    scored = parse_flags(shlex.split(flags.command(mode="eval", model_file="m"))[2:])
+    scored = parse_flags(shlex.split(flags.command("eval", "m"))[2:])
     assert scored.images_idx == flags.images_idx
 
 

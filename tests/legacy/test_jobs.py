@@ -13,17 +13,17 @@ from PIL import Image
 
 from napari_jnet.cli import main
 from napari_jnet.config import Config, preset
-from napari_jnet.events import EpochEnd
+from napari_jnet.events import BatchEnd, EpochEnd
 from napari_jnet.io.stack import annotated_frames
-from napari_jnet.legacy.checkpoints import save_original
-from napari_jnet.legacy.evaluation import evaluate
 from napari_jnet.legacy.flags import Flags, parse_flags
-from napari_jnet.legacy.training import (
+from napari_jnet.legacy.script import (
     PATIENCE,
     Finished,
     ImageDone,
-    OriginalBatch,
     OriginalEpoch,
+    OriginalScores,
+    evaluate,
+    save_original,
     train,
 )
 from napari_jnet.model import load_model, save_checkpoint
@@ -85,7 +85,7 @@ def results(dataset: Path) -> Path:
     epochs = [event for event in events if isinstance(event, OriginalEpoch)]
     assert [epoch.epoch for epoch in epochs] == [1, 2]
     # Three images, one of them for validation, twice each, two in a batch: two batches an epoch.
-    assert sum(isinstance(event, OriginalBatch) for event in events) == 4
+    assert sum(isinstance(event, BatchEnd) for event in events) == 4
     assert all(epoch.validation is not None for epoch in epochs)
     assert isinstance(events[-1], Finished)
     return output
@@ -220,9 +220,9 @@ def test_every_augmentation_and_other_kernels_train(dataset: Path, tmp_path: Pat
 def test_validations_without_improvement_stop_early(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_jnet.legacy import training
-
-    monkeypatch.setattr(training, "_validate", lambda job: training.OriginalScores(1.0, 1.0, 1.0))
+    monkeypatch.setattr(
+        "napari_jnet.legacy.script.validate", lambda *_: OriginalScores(1.0, 1.0, 1.0)
+    )
     file = tmp_path / "why.txt"
     line = words(dataset, tmp_path / "o", f"--num_epochs 30 --non_decreasing_output_file {file}")
     events = list(train(parse_flags(line)))
@@ -233,7 +233,7 @@ def test_validations_without_improvement_stop_early(
 
 def test_closing_keeps_the_last_weights(dataset: Path, tmp_path: Path) -> None:
     events = train(parse_flags(words(dataset, tmp_path, "--num_epochs 500")))
-    next(event for event in events if isinstance(event, OriginalBatch))
+    next(event for event in events if isinstance(event, BatchEnd))
     events.close()
     assert {path.name for path in tmp_path.iterdir()} == {"model_last"}
 

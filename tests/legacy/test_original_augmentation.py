@@ -13,10 +13,9 @@ from napari_jnet.labels import UNKNOWN
 from napari_jnet.training.augment import (
     ORIGINAL,
     SYMMETRIES,
-    Planes,
-    _smooth,
     augment_original,
     choose_entries,
+    gaussian_filter,
 )
 from napari_jnet.training.sampler import load_full_frames
 from napari_jnet.training.targets import boundary_pixels, truncated_distance
@@ -40,7 +39,7 @@ def frames(*made: AnnotatedFrame, levels: tuple[int, ...] = (-1, 0)):
 
 def augment(values: torch.Tensor, seed: int = 0, **flags: object) -> torch.Tensor:
     made = OriginalAugmentation.from_dict(flags)
-    return augment_original(Planes(values, values.shape[1] - 1), made, seeded(seed)).values
+    return augment_original(values, values.shape[1] - 1, made, seeded(seed))
 
 
 def test_the_order_is_the_original_s() -> None:
@@ -123,12 +122,12 @@ def test_entries_are_drawn_by_their_weights() -> None:
 def test_the_elastic_field_is_smoothed_as_scipy_does(sigma: float) -> None:
     noise = torch.rand(1, 1, 30, 21, generator=seeded()).double()
     expected = ndimage.gaussian_filter(noise[0, 0].numpy(), sigma, mode="mirror", truncate=4)
-    np.testing.assert_allclose(_smooth(noise, sigma)[0, 0].numpy(), expected, atol=1e-4)
+    np.testing.assert_allclose(gaussian_filter(noise, sigma)[0, 0].numpy(), expected, atol=1e-4)
 
 
 def test_a_plain_frame_has_the_targets_of_the_description() -> None:
     frame = picture()
-    levels, targets = frames(frame).plain(0)
+    levels, targets = frames(frame).without_augmentation(0)
     labels = torch.from_numpy(frame.labels)[None]
     distance = truncated_distance(boundary_pixels(labels), 5.0)
     assert [tuple(level.shape) for level in levels] == [(1, 1, 20, 20), (1, 1, 40, 40)]
@@ -140,8 +139,8 @@ def test_a_plain_frame_has_the_targets_of_the_description() -> None:
 
 def test_below_the_full_resolution_targets_are_averages() -> None:
     whole = frames(picture(), levels=(-2, -1))
-    _, targets = whole.plain(0)
-    full = frames(picture()).plain(0)[1]
+    _, targets = whole.without_augmentation(0)
+    full = frames(picture()).without_augmentation(0)[1]
     expected = torch.nn.functional.avg_pool2d(full.distance[None], 2)[0]
     torch.testing.assert_close(targets.distance, expected)
 
@@ -150,7 +149,7 @@ def test_unknown_pixels_stay_unknown_when_warped() -> None:
     frame = picture()
     frame.labels[:, 30:] = UNKNOWN
     whole = frames(frame)
-    assert (whole.plain(0)[1].known[0].numpy() == (frame.labels != UNKNOWN)).all()
+    assert (whole.without_augmentation(0)[1].known[0].numpy() == (frame.labels != UNKNOWN)).all()
     flags = OriginalAugmentation(aug_rotation=1, aug_elastic_params=((50, 5, 1),))
     _, targets = whole.draw([0] * 8, flags, seeded())
     part = targets.known.float().mean()

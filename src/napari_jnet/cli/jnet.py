@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,7 +11,7 @@ from napari_jnet.cli.console import console, duration, stop_signal
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from napari_jnet.legacy.training import Finished, OriginalEvent, OriginalScores
+    from napari_jnet.legacy.script import OriginalEvent, OriginalScores
 
 
 def jnet(context: typer.Context) -> None:
@@ -20,38 +19,16 @@ def jnet(context: typer.Context) -> None:
 
     --mode train|eval|vis, --dataset_root, --images_idx and so on; --help lists them all.
     """
-    words = context.args
-    if "--help" in words or "-h" in words:
-        _help()
+    from napari_jnet.legacy.flags import FlagParser, parse_flags
+
+    out = console()
+    if "--help" in context.args or "-h" in context.args:
+        out.print(FlagParser().format_help())
         return
-    from napari_jnet.legacy.flags import parse_flags
+    flags = parse_flags(context.args)
+    from napari_jnet.legacy.script import evaluate, train
 
-    flags = parse_flags(words)
-    if flags.mode == "train":
-        from napari_jnet.legacy.training import train as job
-    else:
-        from napari_jnet.legacy.evaluation import evaluate as job
-    _follow(job(flags))
-
-
-def _help() -> None:
-    from rich.table import Table
-
-    from napari_jnet.config import options
-    from napari_jnet.legacy.flags import Flags, default_text
-
-    out = console()
-    out.print("Usage: napari-jnet jnet --mode train|eval|vis FLAGS\n")
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, flag in options(Flags).items():
-        table.add_row(f"--{name}", default_text(flag.default), flag.help)
-    out.print(table)
-    out.print("\nMore: docs/original-jnet.md")
-
-
-def _follow(events: Generator[OriginalEvent, None, None]) -> None:
-    """Show a job until it ends or the user stops it."""
-    out = console()
+    events = train(flags) if flags.mode == "train" else evaluate(flags)
     with stop_signal() as stop:
         for event in events:
             _show(event, out)
@@ -62,37 +39,33 @@ def _follow(events: Generator[OriginalEvent, None, None]) -> None:
 
 
 def _show(event: OriginalEvent, out: Console) -> None:
-    from napari_jnet.legacy.training import Finished, ImageDone, JobStart, OriginalEpoch
+    from napari_jnet.events import Notice, TrainingStart
+    from napari_jnet.legacy.script import Finished, ImageDone, OriginalEpoch
 
     match event:
-        case JobStart():
+        case Notice():
+            out.print(event.text)
+        case TrainingStart():
             out.print(f"Device: {event.device}")
-            if event.training:
-                kept = ", ".join(event.validation) or "none"
-                out.print(f"Training on {', '.join(event.training)}; validation: {kept}")
+            kept = ", ".join(event.validation_frames) or "none"
+            out.print(f"Training on {', '.join(event.training_frames)}; validation: {kept}")
         case OriginalEpoch():
-            line = f"epoch {event.epoch}  train: {_words(event.training)}"
+            line = f"epoch {event.epoch}  train: {_scores(event.training)}"
             if event.validation is not None:
-                line += f"  validation: {_words(event.validation)}"
+                line += f"  validation: {_scores(event.validation)}"
             out.print(f"{line}  lr {event.learning_rate:g}  {duration(event.elapsed_s)}")
             named = [name for name in event.saved if name.removeprefix("model_").isdecimal()]
             if named:
                 out.print(f"saved {', '.join(named)}")
         case ImageDone():
-            scores = "" if event.scores is None else f"  {_words(event.scores)}"
+            scores = "" if event.scores is None else f"  {_scores(event.scores)}"
             out.print(f"{event.label}{scores}")
         case Finished():
-            _finish(event, out)
+            if event.average is not None:
+                out.print(f"average  {_scores(event.average)}")
+            for purpose, command in event.suggestions:
+                out.print(f"\nTo {purpose}:\n{command}")
 
 
-def _finish(event: Finished, out: Console) -> None:
-    if event.note:
-        out.print(event.note)
-    if event.average is not None:
-        out.print(f"average  {_words(event.average)}")
-    for purpose, command in event.suggestions:
-        out.print(f"\nTo {purpose}:\n{command}")
-
-
-def _words(scores: OriginalScores) -> str:
+def _scores(scores: OriginalScores) -> str:
     return f"loss {scores.loss:.6f}  l1_seg {scores.l1_seg:.6f}  l1_dist {scores.l1_dist:.6f}"

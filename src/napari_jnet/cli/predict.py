@@ -121,7 +121,7 @@ def _run(
 
     from napari_jnet.device import describe_device
     from napari_jnet.events import FrameSkipped, Notice, summarize_skipped
-    from napari_jnet.inference.predict import predict_readable
+    from napari_jnet.inference.predict import predict as prediction
     from napari_jnet.io.results import ResultWriter
 
     out = console()
@@ -135,8 +135,13 @@ def _run(
         Progress(console=out, transient=True, disable=not out.is_terminal) as bar,
     ):
         task = bar.add_task("first frame", total=total)
-        events = predict_readable(
-            model, stack, frames=numbers, instances=separation, prediction=settings
+        events = prediction(
+            model,
+            stack,
+            frames=numbers,
+            instances=separation,
+            prediction=settings,
+            on_error="skip",
         )
         for event in events:
             if isinstance(event, Notice):

@@ -1,11 +1,10 @@
-"""How unsure the network is of a frame: which frame to annotate next."""
+"""Prediction of stacks and images, and how uncertain it is."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,28 +14,24 @@ from napari_jnet.events import FramePrediction, FrameSkipped, Notice, alike
 from napari_jnet.hardware import available_bytes, in_bytes
 from napari_jnet.inference.instances import separate
 from napari_jnet.inference.tiling import (
-    SYMMETRIES,
+    TRANSFORMS,
     Maps,
-    Part,
+    Region,
     average_maps,
     checked_region,
-    frame_answer,
-    sides,
+    predict_region,
+    shape_of,
 )
 from napari_jnet.io.stack import Stack
 from napari_jnet.model import Model
 from napari_jnet.preprocess import frame_tensor, is_constant
 
+# Measured: bytes of memory for each pixel and channel of a frame, from the file to the network, and
+# for each pixel that is separated into objects.
 _IMAGE_BYTES = 40
-
-
-"""Measured: of memory for each pixel and channel of a frame, from the file to the network ..."""
-
-
 _OBJECT_BYTES = 40
-
-
-"""... and for each pixel that is separated into objects."""
+_MISFITS = 3  # so many first frames that fail for one reason end a prediction that skips frames
+_ENOUGH = 1 << 17  # pixels; the mean over a regular grid of these is as good as that over all
 
 
 def predict(
@@ -47,8 +42,9 @@ def predict(
     instances: InstanceConfig | None = None,
     tile: int | None = None,
     prediction: PredictionConfig | None = None,
-    region: Part | None = None,
-) -> Generator[FramePrediction | Notice, None, None]:
+    region: Region | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> Generator[FramePrediction | FrameSkipped | Notice, None, None]:
     """Segment a stack, one frame at a time.
 
     Parameters
@@ -64,23 +60,28 @@ def predict(
     tile
         Side of the tiles in pixels, 0 for whole frames; None takes that of ``prediction``.
     prediction
-        Tiles, overlap and symmetries; None takes what the model was trained with.
+        Tiles, overlap and test-time augmentation; None takes what the model was trained with.
     region
         Rows and columns, slices in pixels; None takes whole frames.
+    on_error
+        "skip" goes on with the other frames where one of several cannot be read or does not fit.
 
     Yields
     ------
     FramePrediction
         For each frame, in order.
+    FrameSkipped
+        In the place of a frame that is skipped.
     Notice
         For a frame that is constant: it has nothing to segment and comes back empty.
 
     Raises
     ------
-    ValueError
+    ValueError, OSError
         If a frame does not fit the network, or is damaged, or has no pixel in the region; if there is
         not enough memory for a frame of this size, before the first one is read; or if the network
-        gives maps that are not finite.
+        gives maps that are not finite.  With "skip", if no frame can be predicted; where the first
+        ones can be read but all fail for one reason, as with a model for other channels, at once.
 
     Notes
     -----
@@ -88,67 +89,87 @@ def predict(
     it needs.  Its cells are separated from these maps alone, so one on its edge is cut.
     """
     numbers = tuple(stack.frame_numbers if frames is None else frames)
-    _check_memory(model, stack, _settings(model, prediction, tile), region)
-    separation = instances or model.config.instances
-    settings = _settings(model, prediction, tile)
+    settings, separation = _settings(model, prediction, tile), instances or model.config.instances
+    _check_memory(model, stack, settings, region)
+    done, first = 0, None
+    misfits: list[str] = []
     for number in numbers:
-        frame = stack.frame(number)
-        maps, empty = _predict_planes(model, frame, stack, number, settings, region)
+        position = stack.frame_numbers.index(number)
+        try:
+            maps, empty = _predict_planes(model, stack, number, settings, region)
+            cells = separate(maps.segmentation, maps.distance, separation, model.dt_bound)
+        except (ValueError, OSError) as error:
+            if on_error == "raise" or len(numbers) == 1:
+                raise
+            first = first or error
+            if not done and _is_readable(stack, number):
+                misfits.append(alike(str(error)))
+                if len(misfits) == _MISFITS and len(set(misfits)) == 1:
+                    raise
+            yield FrameSkipped(position, number, len(numbers), str(error))
+            continue
         if empty:
             yield Notice(
                 f"{stack.name}, frame {number}: {empty} plane(s) have one value in every pixel; "
                 "they have nothing to segment and stay empty."
             )
+        done += 1
         yield FramePrediction(
-            position=stack.frame_numbers.index(number),
+            position=position,
             number=number,
             count=len(numbers),
             segmentation=maps.segmentation,
             distance=maps.distance,
-            instances=separate(maps.segmentation, maps.distance, separation, model.dt_bound),
+            instances=cells,
             classes=maps.classes,
             legend=model.config.targets.legend,
             region=None if region is None else checked_region(region, _size(stack)),
         )
+    if first is not None and not done:
+        raise ValueError(
+            f"None of the {len(numbers)} frames of {stack.name} could be predicted. The first: {first}"
+        ) from first
+
+
+def _is_readable(stack: Stack, number: int) -> bool:
+    try:
+        stack.frame(number)
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def _predict_planes(
     model: Model,
-    frame: NDArray[Any],
     stack: Stack,
     number: int,
     settings: PredictionConfig,
-    region: Part | None,
+    region: Region | None,
 ) -> tuple[Maps, int]:
-    """Predict the one plane of a frame, or each of a volume; also how many were constant."""
-    name = f"{stack.name}, frame {number}"
+    """Predict the one plane of a frame, or each of a volume; also return how many were constant."""
+    frame, name = stack.frame(number), f"{stack.name}, frame {number}"
     volume = "Z" in stack.axes[1:]
-    planes = frame if volume else frame[None]
     made, empty = [], 0
-    for plane in planes:
+    for plane in frame if volume else frame[None]:
         if is_constant(frame_tensor(plane, name, model.frame_channels, standardization="plain")):
             empty += 1
-            size = plane.shape[:2]
-            made.append(_nothing(sides(checked_region(region, size)) if region else size, model))
+            zeros = np.zeros(shape_of(checked_region(region, plane.shape[:2])), np.float32)
+            classes = zeros.astype(np.uint8) if model.config.network.classes > 2 else None
+            made.append(Maps(zeros, zeros.copy(), classes))
         else:
             made.append(predict_maps(model, plane, prediction=settings, name=name, region=region))
     if not volume:
         return made[0], empty
-    classes = [maps.classes for maps in made if maps.classes is not None]
-    together = Maps(
-        np.stack([maps.segmentation for maps in made]),
-        np.stack([maps.distance for maps in made]),
-        np.stack(classes) if classes else None,
-    )
-    return together, empty
+    together = [[part for part in parts if part is not None] for parts in zip(*made, strict=True)]
+    return Maps(*(np.stack(parts) if parts else None for parts in together)), empty  # type: ignore[arg-type]
 
 
 def _check_memory(
-    model: Model, stack: Stack, settings: PredictionConfig, region: Part | None
+    model: Model, stack: Stack, settings: PredictionConfig, region: Region | None
 ) -> None:
     """Refuse frames whose image, maps and objects would not fit into the memory that is left."""
     height, width = _size(stack)
-    rows, columns = sides(checked_region(region or (slice(None), slice(None)), (height, width)))
+    rows, columns = shape_of(checked_region(region, (height, width)))
     planes = stack.shape[stack.axes.index("Z") - 1] if "Z" in stack.axes[1:] else 1
     of_image = (_IMAGE_BYTES + stack.dtype.itemsize) * model.frame_channels
     of_maps = _OBJECT_BYTES + 4 * model.network.outputs * (2 + settings.symmetries)
@@ -168,12 +189,6 @@ def _check_memory(
 def _size(stack: Stack) -> tuple[int, int]:
     rows = stack.axes.index("Y") - 1
     return stack.shape[rows], stack.shape[rows + 1]
-
-
-def _nothing(shape: tuple[int, ...], model: Model) -> Maps:
-    zeros = np.zeros(shape, np.float32)
-    classes = None if model.config.network.classes <= 2 else zeros.astype(np.uint8)
-    return Maps(zeros, zeros.copy(), classes)
 
 
 def predict_image(
@@ -197,7 +212,7 @@ def predict_maps(
     tile: int | None = None,
     prediction: PredictionConfig | None = None,
     name: str = "The image",
-    region: Part | None = None,
+    region: Region | None = None,
 ) -> Maps:
     """Segment one image.
 
@@ -210,7 +225,7 @@ def predict_maps(
     tile
         Side of the tiles in pixels, 0 for the whole image; None takes that of ``prediction``.
     prediction
-        Tiles, overlap and symmetries; None takes what the model was trained with.
+        Tiles, overlap and test-time augmentation; None takes what the model was trained with.
     name
         For the error messages.
     region
@@ -229,23 +244,23 @@ def predict_maps(
 
     Notes
     -----
-    Statistics are those of the whole image, also for a region, whose answer is the same part of the
-    answer for the whole.  Without overlap, tiles begin on the network's stride and
+    Statistics are those of the whole image, also for a region, whose maps are the same part of the
+    maps of the whole.  Without overlap, tiles begin on the network's stride and
     are read with a halo that covers its receptive field: tiled equals untiled.  With overlap, the
     network sees each window alone, and probabilities and distances of all windows on a pixel are
-    averaged.  So are those of the symmetries.
+    averaged.  So are those of the transforms of test-time augmentation.
     """
     settings = _settings(model, prediction, tile)
     how = model.config.network.standardization
     frame = frame_tensor(image, name, model.frame_channels, standardization=how)[None]
     size = (frame.shape[-2], frame.shape[-1])
-    part = checked_region(region or (slice(None), slice(None)), size)
-    turns = SYMMETRIES[: settings.symmetries]
-    answers = [
-        turn.undo(frame_answer(model, turn.apply(frame), settings, turn.part(part, size)))
-        for turn in turns
-    ]
-    maps = average_maps(answers, model)
+    area = checked_region(region, size)
+    predicted = []
+    for transform in TRANSFORMS[: settings.symmetries]:
+        part = transform.region(area, size)
+        changed = predict_region(model, transform.apply(frame), settings, part)
+        predicted.append(transform.invert(changed))
+    maps = average_maps(predicted, model)
     if not (np.isfinite(maps.segmentation).all() and np.isfinite(maps.distance).all()):
         raise ValueError(
             f"{name}: {model.path.name} gives values that are NaN or infinite, so there is nothing to "
@@ -261,79 +276,16 @@ def _settings(
     return settings if tile is None else settings.changed(tile=tile)
 
 
-_MISFITS = 3
-
-
-def predict_readable(
-    model: Model, stack: Stack, *, frames: Sequence[int] | None = None, **options: Any
-) -> Generator[FramePrediction | FrameSkipped | Notice, None, None]:
-    """Segment a stack as `predict`, but leave out frames that cannot be read or do not fit.
-
-    Parameters
-    ----------
-    model, stack, frames, options
-        As those of `predict`.
-
-    Yields
-    ------
-    FramePrediction, Notice
-        As `predict`.
-    FrameLeftOut
-        In the place of a frame that was left out.
-
-    Raises
-    ------
-    ValueError, OSError
-        If no frame can be predicted; where the first ones can be read but all fail for one reason,
-        as with a model for other channels, at once.
-    """
-    numbers = tuple(stack.frame_numbers if frames is None else frames)
-    done, first = 0, None
-    misfits: list[str] = []
-    for number in numbers:
-        try:
-            for event in predict(model, stack, frames=[number], **options):
-                if isinstance(event, FramePrediction):
-                    done += 1
-                    event = dataclasses.replace(event, count=len(numbers))
-                yield event
-        except (ValueError, OSError) as error:
-            first = first or error
-            if len(numbers) == 1:
-                raise
-            if not done and _readable(stack, number):
-                misfits.append(alike(str(error)))
-                if len(misfits) == _MISFITS and len(set(misfits)) == 1:
-                    raise
-            position = stack.frame_numbers.index(number)
-            yield FrameSkipped(position, number, len(numbers), str(error))
-    if first is not None and not done:
-        raise ValueError(
-            f"None of the {len(numbers)} frames of {stack.name} could be predicted. The first: {first}"
-        ) from first
-
-
-def _readable(stack: Stack, number: int) -> bool:
-    try:
-        stack.frame(number)
-    except (ValueError, OSError):
-        return False
-    return True
-
-
-_ENOUGH = 1 << 17  # pixels; the mean over a regular grid of these is as good as that over all
-
-
 def frame_uncertainty(probability: NDArray[np.floating], *, pixels: int = _ENOUGH) -> float:
-    """Return the mean entropy of a frame's pixels, in bits.
+    """Return the mean entropy of a frame's pixels, in bits: which frame to annotate next.
 
     Parameters
     ----------
     probability
         Floating point (H, W) or (Z, H, W), 0 to 1: probability of cell.  NaN, where nothing is
-        predicted, is left out.
+        predicted, is not counted.
     pixels
-        About how many pixels to look at, on a regular grid.
+        About how many pixels to read, on a regular grid.
 
     Returns
     -------
@@ -343,7 +295,7 @@ def frame_uncertainty(probability: NDArray[np.floating], *, pixels: int = _ENOUG
     Raises
     ------
     ValueError
-        If the values are no floating point numbers, or below 0 or above 1.
+        If the values are not floating point numbers, or below 0 or above 1.
 
     Notes
     -----
@@ -359,9 +311,8 @@ def frame_uncertainty(probability: NDArray[np.floating], *, pixels: int = _ENOUG
             f"The probability is of type {probability.dtype}; it is floating point from 0 to 1. "
             "Give the network's map, not the cells that were cut from it."
         )
-    grid = probability[
-        tuple(slice(None, None, _step(probability, pixels)) for _ in probability.shape)
-    ]
+    step = max(1, int((probability.size / max(1, pixels)) ** (1 / probability.ndim)))
+    grid = probability[(slice(None, None, step),) * probability.ndim]
     known = grid[~np.isnan(grid)].astype(np.float32)
     if not known.size:
         return float("nan")
@@ -374,8 +325,3 @@ def frame_uncertainty(probability: NDArray[np.floating], *, pixels: int = _ENOUG
     inside, outside = np.maximum(known, 1e-30), np.maximum(1 - known, 1e-30)
     entropy = -(known * np.log2(inside) + (1 - known) * np.log2(outside))
     return float(np.clip(entropy.mean(dtype=np.float64), 0.0, 1.0))
-
-
-def _step(probability: NDArray[np.floating], pixels: int) -> int:
-    """Every how many pixels of each axis, so that not much more than `pixels` are left."""
-    return max(1, int((probability.size / max(1, pixels)) ** (1 / probability.ndim)))

@@ -1,15 +1,13 @@
-"""The images that ``--images_idx`` names, and the gold truth of each."""
+"""The flags of the original J-Net's script."""
 
 from __future__ import annotations
 
-import dataclasses
+import argparse
 import json
 import shlex
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Literal, Self
+from collections.abc import Sequence
+from typing import Any, Literal, NoReturn, Self
 
-import numpy as np
 from pydantic import model_validator
 
 from napari_jnet.config import (
@@ -23,12 +21,8 @@ from napari_jnet.config import (
     read_literal,
     unknown_key,
 )
-from napari_jnet.io.stack import AnnotatedFrame, Stack, annotated_frames
-from napari_jnet.project.open import open_stack
 
 PROGRAM = "napari-jnet jnet"
-
-
 _REQUIRED = ("mode", "dataset_root", "images_idx", "output_dir", "resolution_levels")
 
 
@@ -49,6 +43,7 @@ class Flags(OriginalAugmentation):
         (),
         'Frames of each sequence, as {"01":["002","005"],"02":[]}; an empty list takes every frame '
         "(vis only).",
+        example={"01": ["002", "005"]},
     )
     output_dir: str = option("", "Folder for checkpoints and pictures; made if absent.")
     resolution_levels: Levels = option(
@@ -62,7 +57,7 @@ class Flags(OriginalAugmentation):
         "with --model_file it comes from there.",
         example=[[3, 16, 3], [2, 8, 3]],
     )
-    dt_bound: float = option(9.0, "Bound of the distance, in pixels.", minimum=1, maximum=10000)
+    dt_bound: float = option(9.0, "Truncation distance, in pixels.", minimum=1, maximum=10000)
     batch_size: int = option(1, "Samples in a batch.", minimum=1, maximum=65536)
     batchnorm_momentum: float = option(
         0.1, "Momentum of batch normalisation.", minimum=0, maximum=1
@@ -119,8 +114,8 @@ class Flags(OriginalAugmentation):
             raise ValueError(f"{', --'.join(missing)} must be given.")
         if self.mode != "vis" and not any(frames for _, frames in self.images_idx):
             raise ValueError(
-                f"images_idx is {self._images()}, which names no frame; --mode {self.mode} needs "
-                "annotated frames. An empty list takes every frame only in --mode vis."
+                f"images_idx is {_json(dict(self.images_idx))}, which names no frame; --mode {self.mode} "
+                "needs annotated frames. An empty list takes every frame only in --mode vis."
             )
         if self.non_decreasing_output_file and not self.validation_percentage:
             raise ValueError(
@@ -154,38 +149,94 @@ class Flags(OriginalAugmentation):
             }
         )
 
-    def command(self, **changes: Any) -> str:
-        """Return the command line for another step with the same dataset and network."""
-        kept = ("dataset_root", "images_idx", "output_dir", "resolution_levels", "dt_bound", "cuda")
-        values = {name: getattr(self, name) for name in kept}
-        values |= {"images_idx": self._images()} | changes
-        words = [PROGRAM]
-        for name, value in values.items():
-            if name == "cuda" and not value:
-                continue
-            words += [f"--{name}", _text(value)]
-        return " ".join(words)
+    def command(self, mode: str, model_file: str, *, every_frame: bool = False) -> str:
+        """Return the command line of another mode with the same dataset and network."""
+        images = {name: () if every_frame else frames for name, frames in self.images_idx}
+        kept = ("dataset_root", "images_idx", "output_dir", "resolution_levels", "dt_bound")
+        values = {name: getattr(self, name) for name in kept} | {"images_idx": images}
+        values |= {"cuda": 1} if self.cuda else {}
+        values |= {"mode": mode, "model_file": model_file}
+        words = [word for name, value in values.items() for word in (f"--{name}", _text(value))]
+        return " ".join([PROGRAM, *words])
 
-    def every_frame(self, model_file: str) -> str:
-        """Return the command line that draws every frame of the sequences."""
-        images = json.dumps({name: [] for name, _ in self.images_idx}, separators=(",", ":"))
-        return self.command(mode="vis", model_file=model_file, images_idx=images)
 
-    def _images(self) -> str:
-        """Return the images as the flag writes them."""
-        return json.dumps(dict(self.images_idx), separators=(",", ":"))
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
-    plain = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-    return shlex.quote(plain)
+    return shlex.quote(value if isinstance(value, str) else _json(value))
 
 
-def default_text(value: Any) -> str:
-    """Write a default for a list of flags; nothing where there is none."""
-    return "" if value is None else _text(value)
+class FlagParser(argparse.ArgumentParser):
+    """Reads the flags; `format_help` lists them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            prog=PROGRAM,
+            usage=f"{PROGRAM} --mode train|eval|vis FLAGS",
+            epilog="More: docs/original-jnet.md",
+            argument_default=argparse.SUPPRESS,
+            add_help=False,
+            allow_abbrev=False,
+        )
+        for name, flag in options(Flags).items():
+            default = "" if flag.default in (None, "", ()) else f" (default: {flag.default})"
+            switch = flag.kind is int and (flag.minimum, flag.maximum) == (0, 1)
+            more: dict[str, Any] = {"nargs": "?", "const": 1} if switch else {}
+            self.add_argument(
+                f"--{name}",
+                type=_switch if switch else _type(flag),
+                metavar="VALUE",
+                help=f"{flag.help}{default}".replace("%", "%%"),
+                **more,
+            )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message as a `ValueError` instead of leaving the program."""
+        raise ValueError(f"{PROGRAM}: {message[:300]}.")
+
+
+def _switch(text: str) -> int:
+    return int({"true": "1", "false": "0"}.get(text.lower(), text))
+
+
+def _type(flag: Option) -> Any:
+    """Return what reads the text of a flag: lists and frames as JSON or as Python writes them."""
+    if flag.kind is str or flag.choices:
+        return str
+    if flag.kind in (int, float):
+        return flag.kind
+
+    def read(text: str) -> Any:
+        value = read_literal(text)
+        if isinstance(value, str):
+            example = _text(flag.example)
+            raise argparse.ArgumentTypeError(
+                f"{text[:200]!r} cannot be read; write it as {example}"
+            )
+        if flag.name == "images_idx":
+            return _images(value)
+        return () if value is None else value
+
+    return read
+
+
+def _images(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Read the frames of each sequence; a frame may be a number or, as in the names of files, text."""
+    fits = isinstance(value, dict) and all(
+        isinstance(sequence, str)
+        and isinstance(frames, (list, tuple))
+        and all(str(frame).isdecimal() for frame in frames)
+        for sequence, frames in value.items()
+    )
+    if not fits:
+        raise argparse.ArgumentTypeError(
+            """it names frames of sequences, as '{"01":["002","005"]}'"""
+        )
+    return tuple((sequence, tuple(map(str, frames))) for sequence, frames in value.items())
 
 
 def parse_flags(words: Sequence[str]) -> Flags:
@@ -202,127 +253,10 @@ def parse_flags(words: Sequence[str]) -> Flags:
     ValueError
         If a flag is unknown, has no value, or a value that does not fit.
     """
-    values = dict(_pairs(words))
-    return Flags.from_dict(values, "--")
-
-
-def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    known = options(Flags)
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("--"):
-            raise ValueError(f"{word!r} is no flag; every value follows its flag, as --mode train.")
-        name, equals, text = word[2:].partition("=")
-        if name not in known:
-            raise unknown_key(f"--{name}", [f"--{flag}" for flag in known], PROGRAM)
-        flag = known[name]
-        switch = flag.kind is int and (flag.minimum, flag.maximum) == (0, 1)
-        if not equals:
-            if rest and not rest[0].startswith("--"):
-                text = rest.pop(0)
-            elif switch:
-                text = "1"
-            else:
-                raise ValueError(f"--{name} needs a value, as --{name} {_example(flag)}.")
-        yield name, _value(flag, text, switch)
-
-
-def _value(flag: Option, text: str, switch: bool) -> Any:
-    """Read a value as the type of its flag; lists and frames as JSON or as Python writes them."""
-    if flag.kind is str or flag.choices:
-        return text
-    try:
-        if flag.kind is int:
-            return int({"true": "1", "false": "0"}.get(text.lower(), text) if switch else text)
-        if flag.kind is float:
-            return float(text)
-    except ValueError:  # not a number, or not a whole one
-        pass
-    value = read_literal(text)
-    if isinstance(value, str) or (isinstance(value, list) and flag.kind is float):
-        raise ValueError(
-            f"--{flag.name} is {text[:200]!r}, which cannot be read; write it as {_example(flag)}."
-        )
-    if flag.name == "images_idx":
-        return _images(value, text, _example(flag))
-    return () if value is None and flag.default == () else value
-
-
-def _images(value: Any, text: str, example: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Read the frames of each sequence; a frame may be a number or, as in the names of files, text."""
-    fits = isinstance(value, dict) and all(
-        isinstance(sequence, str)
-        and isinstance(frames, (list, tuple))
-        and all(str(frame).isdecimal() for frame in frames)
-        for sequence, frames in value.items()
-    )
-    if not fits:
-        raise ValueError(
-            f"--images_idx is {text[:200]!r}; it names frames of sequences, as {example}."
-        )
-    return tuple((sequence, tuple(map(str, frames))) for sequence, frames in value.items())
-
-
-def _example(flag: Option) -> str:
-    if flag.name == "images_idx":
-        return """'{"01":["002","005"]}'"""
-    return _text(flag.example)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class NamedImage:
-    """One image of a stack, read when it is asked for.
-
-    Attributes
-    ----------
-    label
-        In the names of files: "01_t002".
-    """
-
-    stack: Stack
-    number: int
-    label: str
-    partial_truth: str
-
-    def annotated(self) -> AnnotatedFrame:
-        """Read the image with its gold truth; without truth this raises `ValueError`."""
-        frame = annotated_frames(self.stack, "gold", [self.number])[0]
-        if self.partial_truth == "background":
-            frame = dataclasses.replace(frame, labels=np.maximum(frame.labels, 0))
-        return frame
-
-
-def named_images(flags: Flags) -> Iterator[NamedImage]:
-    """List the images, in the order of the flag; reads no pixels.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the dataset, a sequence or a frame does not exist, or frames are volumes.
-    """
-    root = Path(flags.dataset_root)
-    for sequence, frames in flags.images_idx:
-        if not frames and flags.mode != "vis":
-            continue
-        stack = open_stack(root, sequence=sequence)
-        if stack.axes != "TYX":
-            raise ValueError(
-                f"{stack.name} has the axes {stack.axes}; this command takes sequences of grey 2-D "
-                "frames. Use napari-jnet train."
-            )
-        numbers = [int(frame) for frame in frames] or list(stack.frame_numbers)
-        absent = [number for number in numbers if number not in stack.frame_numbers]
-        if absent:
-            raise ValueError(
-                f"{stack.name} has no frame {absent[0]:0{stack.digits}d}; its frames run from "
-                f"{stack.frame_numbers[0]} to {stack.frame_numbers[-1]}."
-            )
-        for number in numbers:
-            label = f"{sequence}_t{number:0{stack.digits}d}"
-            yield NamedImage(stack, number, label, flags.partial_truth)
-
-
-def training_frames(flags: Flags) -> list[AnnotatedFrame]:
-    """Read all images with their truth."""
-    return [image.annotated() for image in named_images(flags)]
+    values, unknown = FlagParser().parse_known_args(words)
+    if unknown:
+        name = unknown[0].partition("=")[0]
+        if name.startswith("--"):
+            raise unknown_key(name, [f"--{flag}" for flag in options(Flags)], PROGRAM)
+        raise ValueError(f"{name!r} is not a flag; every value follows its flag, as --mode train.")
+    return Flags.from_dict(vars(values), "--")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from napari_jnet.config import AugmentationConfig, OriginalAugmentation
@@ -16,7 +15,7 @@ from napari_jnet.config import AugmentationConfig, OriginalAugmentation
 def sample_grid(
     centres: Tensor, matrix: Tensor, field: Tensor | None, size: int, sizes: Tensor
 ) -> Tensor:
-    """Positions in the frame of every pixel of a batch of patches.
+    """Return the positions in the frame of every pixel of a batch of patches.
 
     Parameters
     ----------
@@ -41,29 +40,21 @@ def sample_grid(
     grid = torch.einsum("nij,jhw->nihw", matrix, patch) + centres[:, :, None, None]
     if field is not None:
         grid = grid + field
-    return _reflect(grid, sizes[:, :, None, None]).permute(0, 2, 3, 1)
-
-
-def _reflect(positions: Tensor, sizes: Tensor) -> Tensor:
-    """Mirror positions at the outer edges of the frame, as often as needed."""
-    folded = torch.remainder(positions + 0.5, 2 * sizes)
-    return torch.minimum(folded, 2 * sizes - folded) - 0.5
-
-
-def _normalized(grid: Tensor, height: int, width: int) -> Tensor:
-    """Pixels to the -1..1 of `grid_sample` (x first, ``align_corners=False``)."""
-    scale = torch.tensor([2 / width, 2 / height], device=grid.device)
-    return (grid.flip(-1) + 0.5) * scale - 1
+    sides = sizes[:, :, None, None]
+    folded = torch.remainder(grid + 0.5, 2 * sides)  # mirrored at the outer edges, repeatedly
+    return (torch.minimum(folded, 2 * sides - folded) - 0.5).permute(0, 2, 3, 1)
 
 
 def sample_images(frames: Tensor, grid: Tensor) -> Tensor:
     """Sample (N, C, H, W) bilinearly at a grid of pixel positions; float32, (N, C, size, size)."""
-    positions = _normalized(grid, *frames.shape[-2:])
+    height, width = frames.shape[-2:]
+    scale = torch.tensor([2 / width, 2 / height], device=grid.device)
+    positions = (grid.flip(-1) + 0.5) * scale - 1  # x first, -1 to 1
     return F.grid_sample(frames, positions, padding_mode="border", align_corners=False)
 
 
 def sample_labels(labels: Tensor, grid: Tensor) -> Tensor:
-    """Take the label ids, or what else goes with them, of the nearest pixels.
+    """Return the label ids, or what else goes with them, of the nearest pixels.
 
     Parameters
     ----------
@@ -83,39 +74,37 @@ def sample_labels(labels: Tensor, grid: Tensor) -> Tensor:
     return labels[torch.arange(len(labels), device=labels.device)[:, None, None], rows, columns]
 
 
-def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+def _uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
     return torch.rand(count, generator=generator) * (high - low) + low
 
 
-def _flip(count: int, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+def _flip(count: int, config: AugmentationConfig, generator: Generator) -> Tensor:
     signs = torch.randint(0, 2, (count, 2), generator=generator) * 2 - 1
-    if not config.flip:
-        signs = torch.ones_like(signs)
-    return torch.diag_embed(signs.float())
+    return torch.diag_embed((signs if config.flip else torch.ones_like(signs)).float())
 
 
-def _spatial_rotation(count: int, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+def _rotation(count: int, config: AugmentationConfig, generator: Generator) -> Tensor:
     angle = torch.deg2rad(_uniform(count, -config.rotation, config.rotation, generator))
     cos, sin = angle.cos(), angle.sin()
     return torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
 
 
-def _scale(count: int, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+def _scale(count: int, config: AugmentationConfig, generator: Generator) -> Tensor:
     low, high = (math.log(value) for value in config.scale)
     factor = torch.exp(_uniform(count, low, high, generator))
     # A patch of objects twice as large covers half of the frame.
     return torch.eye(2) / factor[:, None, None]
 
 
-def _shear(count: int, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+def _shear(count: int, config: AugmentationConfig, generator: Generator) -> Tensor:
     matrix = torch.eye(2).repeat(count, 1, 1)
     if config.shear:
         matrix[:, 1, 0] = _uniform(count, -config.shear, config.shear, generator)
     return matrix
 
 
-def _spatial_elastic(
-    count: int, size: int, config: AugmentationConfig, generator: torch.Generator
+def _elastic(
+    count: int, size: int, config: AugmentationConfig, generator: Generator
 ) -> Tensor | None:
     """Random displacements at knots one sigma apart, joined by cubic interpolation."""
     if config.elastic_alpha == 0:
@@ -126,8 +115,8 @@ def _spatial_elastic(
     return F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=True)
 
 
-def _spatial_smooth(
-    count: int, size: int, config: AugmentationConfig, generator: torch.Generator
+def _smooth(
+    count: int, size: int, config: AugmentationConfig, generator: Generator
 ) -> Tensor | None:
     """Noise from -1 to 1 smoothed by a Gaussian, times alpha (Simard, Steinkraus, Platt, 2003).
 
@@ -146,7 +135,7 @@ def _spatial_smooth(
 
 
 def _spline(
-    count: int, size: int, config: AugmentationConfig, generator: torch.Generator
+    count: int, size: int, config: AugmentationConfig, generator: Generator
 ) -> Tensor | None:
     """Random displacements at 3 x 3 knots, joined by cubic interpolation, as in U-Net's paper."""
     if config.spline_sigma == 0:
@@ -155,25 +144,52 @@ def _spline(
     return F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=True)
 
 
-LINEAR: dict[str, Callable[[int, AugmentationConfig, torch.Generator], Tensor]] = {
+_UNIT = 1 / 3  # one standard deviation of a frame: standardised frames are divided by three of them
+
+
+def _signed(count: int, generator: Generator) -> Tensor:
+    return torch.rand(count, 1, 1, 1, generator=generator) * 2 - 1
+
+
+def _contrast(patches: Tensor, config: AugmentationConfig, generator: Generator) -> Tensor:
+    gain = 1 + config.contrast * _signed(len(patches), generator)
+    return patches * gain.to(patches.device)
+
+
+def _brightness(patches: Tensor, config: AugmentationConfig, generator: Generator) -> Tensor:
+    offset = config.brightness * _UNIT * _signed(len(patches), generator)
+    return patches + offset.to(patches.device)
+
+
+def _noise(patches: Tensor, config: AugmentationConfig, generator: Generator) -> Tensor:
+    if config.noise == 0:
+        return patches
+    strength = config.noise * _UNIT * torch.rand(len(patches), 1, 1, 1, generator=generator)
+    noise = torch.randn(patches.shape, generator=generator)
+    return patches + (strength * noise).to(patches.device)
+
+
+LINEAR: dict[str, Callable[[int, AugmentationConfig, Generator], Tensor]] = {
     "flip": _flip,
-    "rotation": _spatial_rotation,
+    "rotation": _rotation,
     "scale": _scale,
     "shear": _shear,
 }
-
-
-FIELDS: dict[str, Callable[[int, int, AugmentationConfig, torch.Generator], Tensor | None]] = {
-    "elastic": _spatial_elastic,
-    "smooth": _spatial_smooth,
+# Each gives None where it is off, and then draws nothing from the generator.
+FIELDS: dict[str, Callable[[int, int, AugmentationConfig, Generator], Tensor | None]] = {
+    "elastic": _elastic,
+    "smooth": _smooth,
     "spline": _spline,
 }
+INTENSITY: dict[str, Callable[[Tensor, AugmentationConfig, Generator], Tensor]] = {
+    "contrast": _contrast,
+    "brightness": _brightness,
+    "noise": _noise,
+}
+AUGMENTATIONS = {**LINEAR, **FIELDS, **INTENSITY}
 
 
-"""Each gives None where it is off, and then draws nothing from the generator."""
-
-
-def draw_matrix(count: int, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+def draw_matrix(count: int, config: AugmentationConfig, generator: Generator) -> Tensor:
     """Draw the linear part of the warp: (count, 2, 2), patch offsets (y, x) to frame offsets."""
     matrix = torch.eye(2).expand(count, 2, 2)
     for draw in LINEAR.values():
@@ -182,7 +198,7 @@ def draw_matrix(count: int, config: AugmentationConfig, generator: torch.Generat
 
 
 def draw_field(
-    count: int, size: int, config: AugmentationConfig, generator: torch.Generator
+    count: int, size: int, config: AugmentationConfig, generator: Generator
 ) -> Tensor | None:
     """Draw the displacements of every pixel: (count, 2, size, size), (y, x); None where all are 0."""
     fields = [draw(count, size, config, generator) for draw in FIELDS.values()]
@@ -190,56 +206,135 @@ def draw_field(
     return torch.stack(drawn).sum(dim=0) if drawn else None
 
 
-_UNIT = 1 / 3
-
-
-"""One standard deviation of a frame: standardised frames are divided by three of them."""
-
-
-def _signed(count: int, generator: torch.Generator) -> Tensor:
-    return torch.rand(count, 1, 1, 1, generator=generator) * 2 - 1
-
-
-def _contrast(patches: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
-    gain = 1 + config.contrast * _signed(len(patches), generator)
-    return patches * gain.to(patches.device)
-
-
-def _brightness(patches: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
-    offset = config.brightness * _UNIT * _signed(len(patches), generator)
-    return patches + offset.to(patches.device)
-
-
-def _noise(patches: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
-    if config.noise == 0:
-        return patches
-    strength = config.noise * _UNIT * torch.rand(len(patches), 1, 1, 1, generator=generator)
-    noise = torch.randn(patches.shape, generator=generator)
-    return patches + (strength * noise).to(patches.device)
-
-
-INTENSITY: dict[str, Callable[[Tensor, AugmentationConfig, torch.Generator], Tensor]] = {
-    "contrast": _contrast,
-    "brightness": _brightness,
-    "noise": _noise,
-}
-
-
-def change_intensity(
-    patches: Tensor, config: AugmentationConfig, generator: torch.Generator
-) -> Tensor:
+def change_intensity(patches: Tensor, config: AugmentationConfig, generator: Generator) -> Tensor:
     """Apply every intensity change to (N, C, H, W) standardised patches."""
     for change in INTENSITY.values():
         patches = change(patches, config, generator)
     return patches
 
 
-AUGMENTATIONS = {**LINEAR, **FIELDS, **INTENSITY}
+def augment_original(
+    values: Tensor, channels: int, flags: OriginalAugmentation, generator: Generator
+) -> Tensor:
+    """Change a batch by every augmentation of the original J-Net that is on, after `crop`.
+
+    Parameters
+    ----------
+    values
+        (N, channels + maps, H, W) float32: images with their own intensities, not standardised, and
+        maps that are warped with them; the first map is the segmentation.
+    channels
+        Of the images.
+    flags
+        Which augmentations, and how much.
+    generator
+        On the CPU, so that every device draws the same.
+    """
+    for change in ORIGINAL.values():
+        values = change(values, channels, flags, generator)
+    return values
 
 
-"""Every augmentation by name; the three families differ in what they draw."""
+def choose_entries(
+    entries: Sequence[Sequence[float]], count: int, generator: Generator
+) -> list[Sequence[float] | None]:
+    """Draw an entry for each of ``count`` by the weights; None for no change."""
+    if not entries:
+        return [None] * count
+    weights = torch.tensor([float(entry[-1]) for entry in entries])
+    drawn = torch.multinomial(weights, count, replacement=True, generator=generator)
+    return [None if entries[n][0] == -1 else entries[n] for n in drawn.tolist()]
 
 
+def crop(values: Tensor, size: tuple[int, int], generator: Generator) -> Tensor:
+    """Cut a random part of ``(C, H, W)``; an image smaller than ``size`` stays as it is there."""
+    top, left = (
+        int(torch.randint(max(side - part, 0) + 1, (), generator=generator))
+        for side, part in zip(values.shape[-2:], size, strict=True)
+    )
+    return values[..., top : top + size[0], left : left + size[1]]
+
+
+def _sample_mirrored(values: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Sample ``(N, C, H, W)`` bilinearly at pixel positions (N, H, W), mirrored at the borders."""
+    height, width = values.shape[-2:]
+    grid = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], dim=-1)
+    return F.grid_sample(values, grid, padding_mode="reflection", align_corners=False)
+
+
+def _positions(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the row and column of every pixel, each (1, H, W)."""
+    height, width = values.shape[-2:]
+    rows = torch.arange(height, device=values.device, dtype=values.dtype)
+    columns = torch.arange(width, device=values.device, dtype=values.dtype)
+    return rows[None, :, None].expand(1, height, width), columns.expand(1, height, width)
+
+
+def _original_rotation(
+    values: Tensor, channels: int, flags: OriginalAugmentation, generator: Generator
+) -> Tensor:
+    """Roll around the borders, then rotate about the centre."""
+    if not flags.aug_rotation:
+        return values
+    count, _, height, width = values.shape
+    if flags.aug_rolling:
+        shifts = (torch.rand(count, 2, generator=generator) * torch.tensor([height, width])).long()
+        rolled = zip(values, shifts.tolist(), strict=True)
+        values = torch.stack([image.roll(shift, (-2, -1)) for image, shift in rolled])
+    angle = (torch.rand(count, 1, 1, generator=generator) * 2 * math.pi).to(values.device)
+    rows, columns = _positions(values)
+    down, right = rows - (height - 1) / 2, columns - (width - 1) / 2
+    turned_rows = angle.cos() * down - angle.sin() * right + (height - 1) / 2
+    turned_columns = angle.sin() * down + angle.cos() * right + (width - 1) / 2
+    return _sample_mirrored(values, turned_rows, turned_columns)
+
+
+def _original_intensity(
+    values: Tensor, channels: int, flags: OriginalAugmentation, generator: Generator
+) -> Tensor:
+    """Change the intensity i of the foreground to i + m*i + s*(mean of the foreground)."""
+    chosen = choose_entries(flags.aug_intensity_params, len(values), generator)
+    if not any(chosen):
+        return values
+    limits = torch.tensor([[0.0, 0.0] if entry is None else [*entry[:2]] for entry in chosen])
+    signed = torch.rand(len(values), 2, generator=generator) * 2 - 1
+    gain, offset = (limits * signed).to(values.device)[:, :, None, None, None].unbind(1)
+    image, foreground = values[:, :channels], values[:, channels : channels + 1] > 0.5
+    pixels = foreground.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    mean = (image * foreground).sum(dim=(2, 3), keepdim=True) / pixels
+    changed = image + foreground * (gain * image + offset * mean)
+    return torch.cat([changed, values[:, channels:]], dim=1)
+
+
+def _original_elastic(
+    values: Tensor, channels: int, flags: OriginalAugmentation, generator: Generator
+) -> Tensor:
+    """Displace every pixel by smoothed noise."""
+    chosen = choose_entries(flags.aug_elastic_params, len(values), generator)
+    if not any(chosen):
+        return values
+    shift = torch.zeros(len(values), 2, *values.shape[-2:], device=values.device)
+    for index, entry in enumerate(chosen):
+        if entry is not None and entry[0] > 0:
+            noise = torch.rand(2, 1, *values.shape[-2:], generator=generator) * 2 - 1
+            shift[index] = entry[0] * gaussian_filter(noise.to(values.device), entry[1])[:, 0]
+    rows, columns = _positions(values)
+    return _sample_mirrored(values, rows + shift[:, 0], columns + shift[:, 1])
+
+
+def gaussian_filter(noise: Tensor, sigma: float) -> Tensor:
+    """Smooth ``(N, 1, H, W)`` with a Gaussian, cut at four sigma, mirrored at the borders."""
+    for dim in (-2, -1):
+        radius = min(math.ceil(4 * sigma), noise.shape[dim] - 1)
+        steps = torch.arange(-radius, radius + 1, dtype=noise.dtype, device=noise.device)
+        kernel = torch.exp(-0.5 * (steps / sigma) ** 2)
+        kernel = (kernel / kernel.sum()).view((1, 1, -1, 1) if dim == -2 else (1, 1, 1, -1))
+        border = (0, 0, radius, radius) if dim == -2 else (radius, radius, 0, 0)
+        noise = F.conv2d(F.pad(noise, border, mode="reflect"), kernel)
+    return noise
+
+
+# Quarter turns, and whether rows are mirrored first; the original knows the first six.
 SYMMETRIES = (
     (0, False),
     (1, False),
@@ -252,150 +347,12 @@ SYMMETRIES = (
 )
 
 
-"""Quarter turns, and whether rows are mirrored first; the original knows the first six."""
-
-
-@dataclass(frozen=True, eq=False)
-class Planes:
-    """Images and maps of a batch that are warped together.
-
-    Attributes
-    ----------
-    values
-        (N, channels + maps, H, W) float32; the first map is the segmentation.
-    channels
-        How many of the first are the image.
-    """
-
-    values: Tensor
-    channels: int
-
-
-def augment_original(
-    planes: Planes, flags: OriginalAugmentation, generator: torch.Generator
-) -> Planes:
-    """Change a batch by every augmentation that is on, after `crop`.
-
-    Parameters
-    ----------
-    planes
-        Images with their own intensities, not standardised.
-    flags
-        Which, and how much.
-    generator
-        On the CPU, so that every device draws the same.
-    """
-    for change in ORIGINAL.values():
-        planes = change(planes, flags, generator)
-    return planes
-
-
-def choose_entries(
-    entries: Sequence[Sequence[float]], count: int, generator: torch.Generator
-) -> list[Sequence[float] | None]:
-    """Draw an entry for each of ``count`` by the weights; None for no change."""
-    if not entries:
-        return [None] * count
-    weights = torch.tensor([float(entry[-1]) for entry in entries])
-    drawn = torch.multinomial(weights, count, replacement=True, generator=generator)
-    return [None if entries[n][0] == -1 else entries[n] for n in drawn.tolist()]
-
-
-def crop(values: Tensor, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Cut a random part of ``(C, H, W)``; an image smaller than ``size`` stays as it is there."""
-    corner = []
-    for side, wanted in zip(values.shape[-2:], size, strict=True):
-        corner.append(int(torch.randint(max(side - wanted, 0) + 1, (), generator=generator)))
-    top, left = corner
-    return values[..., top : top + size[0], left : left + size[1]]
-
-
-def _sample(values: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Take ``(N, C, H, W)`` bilinearly at pixel positions (N, H, W), mirrored at the borders."""
-    height, width = values.shape[-2:]
-    grid = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], dim=-1)
-    return F.grid_sample(values, grid, padding_mode="reflection", align_corners=False)
-
-
-def _positions(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column of every pixel, each (1, H, W)."""
-    sides = [
-        torch.arange(side, device=values.device, dtype=values.dtype) for side in values.shape[-2:]
-    ]
-    rows, columns = torch.meshgrid(*sides, indexing="ij")
-    return rows[None], columns[None]
-
-
-def _rotation(planes: Planes, flags: OriginalAugmentation, generator: torch.Generator) -> Planes:
-    """Roll around the borders, then rotate about the centre."""
-    if not flags.aug_rotation:
-        return planes
-    values = planes.values
-    count, _, height, width = values.shape
-    if flags.aug_rolling:
-        shifts = (torch.rand(count, 2, generator=generator) * torch.tensor([height, width])).long()
-        values = torch.stack(
-            [
-                image.roll(shift, (-2, -1))
-                for image, shift in zip(values, shifts.tolist(), strict=True)
-            ]
-        )
-    angle = (torch.rand(count, 1, 1, generator=generator) * 2 * math.pi).to(values.device)
-    rows, columns = _positions(values)
-    down, right = rows - (height - 1) / 2, columns - (width - 1) / 2
-    turned_rows = angle.cos() * down - angle.sin() * right + (height - 1) / 2
-    turned_columns = angle.sin() * down + angle.cos() * right + (width - 1) / 2
-    return Planes(_sample(values, turned_rows, turned_columns), planes.channels)
-
-
-def _intensity(planes: Planes, flags: OriginalAugmentation, generator: torch.Generator) -> Planes:
-    """Change the intensity i of the foreground to i + m*i + s*(mean of the foreground)."""
-    values, channels = planes.values, planes.channels
-    chosen = choose_entries(flags.aug_intensity_params, len(values), generator)
-    if not any(chosen):
-        return planes
-    limits = torch.tensor([[0.0, 0.0] if entry is None else [*entry[:2]] for entry in chosen])
-    signed = torch.rand(len(values), 2, generator=generator) * 2 - 1
-    gain, offset = (limits * signed).to(values.device)[:, :, None, None, None].unbind(1)
-    image, foreground = values[:, :channels], values[:, channels : channels + 1] > 0.5
-    pixels = foreground.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-    mean = (image * foreground).sum(dim=(2, 3), keepdim=True) / pixels
-    changed = image + foreground * (gain * image + offset * mean)
-    return Planes(torch.cat([changed, values[:, channels:]], dim=1), channels)
-
-
-def _elastic(planes: Planes, flags: OriginalAugmentation, generator: torch.Generator) -> Planes:
-    """Displace every pixel by smoothed noise."""
-    values = planes.values
-    chosen = choose_entries(flags.aug_elastic_params, len(values), generator)
-    if not any(chosen):
-        return planes
-    shift = torch.zeros(len(values), 2, *values.shape[-2:], device=values.device)
-    for index, entry in enumerate(chosen):
-        if entry is not None and entry[0] > 0:
-            noise = torch.rand(2, 1, *values.shape[-2:], generator=generator) * 2 - 1
-            shift[index] = entry[0] * _smooth(noise.to(values.device), entry[1])[:, 0]
-    rows, columns = _positions(values)
-    return Planes(_sample(values, rows + shift[:, 0], columns + shift[:, 1]), planes.channels)
-
-
-def _smooth(noise: Tensor, sigma: float) -> Tensor:
-    """Smooth ``(N, 1, H, W)`` with a Gaussian, cut at four sigma, mirrored at the borders."""
-    for dim in (-2, -1):
-        radius = min(math.ceil(4 * sigma), noise.shape[dim] - 1)
-        steps = torch.arange(-radius, radius + 1, dtype=noise.dtype, device=noise.device)
-        kernel = torch.exp(-0.5 * (steps / sigma) ** 2)
-        kernel = (kernel / kernel.sum()).view((1, 1, -1, 1) if dim == -2 else (1, 1, 1, -1))
-        border = (0, 0, radius, radius) if dim == -2 else (radius, radius, 0, 0)
-        noise = F.conv2d(F.pad(noise, border, mode="reflect"), kernel)
-    return noise
-
-
-def _symmetry(planes: Planes, flags: OriginalAugmentation, generator: torch.Generator) -> Planes:
+def _original_symmetry(
+    values: Tensor, channels: int, flags: OriginalAugmentation, generator: Generator
+) -> Tensor:
     """Mirror and turn by quarters; images that are not square keep their shape."""
     if not flags.aug_rotation_flip:
-        return planes
-    values = planes.values
+        return values
     known = SYMMETRIES[: flags.aug_symmetries]
     if values.shape[-2] != values.shape[-1]:
         known = tuple(symmetry for symmetry in known if symmetry[0] % 2 == 0)
@@ -404,15 +361,13 @@ def _symmetry(planes: Planes, flags: OriginalAugmentation, generator: torch.Gene
     for image, number in zip(values, drawn, strict=True):
         turns, mirrored = known[number]
         changed.append(torch.rot90(image.flip(-2) if mirrored else image, turns, (-2, -1)))
-    return Planes(torch.stack(changed), planes.channels)
+    return torch.stack(changed)
 
 
-ORIGINAL: dict[str, Callable[[Planes, OriginalAugmentation, torch.Generator], Planes]] = {
-    "rotation": _rotation,
-    "intensity": _intensity,
-    "elastic": _elastic,
-    "rotation_flip": _symmetry,
+# In the order of the original; its crop comes before, since it decides the size of the batch.
+ORIGINAL: dict[str, Callable[[Tensor, int, OriginalAugmentation, Generator], Tensor]] = {
+    "rotation": _original_rotation,
+    "intensity": _original_intensity,
+    "elastic": _original_elastic,
+    "rotation_flip": _original_symmetry,
 }
-
-
-"""In the order of the original; its crop comes before, since it decides the size of the batch."""

@@ -1,4 +1,4 @@
-"""What the data say about the configuration: channels, resolution levels, bound of the distance, sizes."""
+"""Settings estimated from the training data: channels, classes, resolution levels, dt_bound, sizes."""
 
 from __future__ import annotations
 
@@ -15,39 +15,19 @@ from napari_jnet.io.stack import AnnotatedFrame, is_plane, misfit
 from napari_jnet.labels import UNKNOWN, LabelKind, numbered_pieces
 from napari_jnet.networks import network_class
 
+# Diameter that a typical object has at the top level, within a factor of 1.5: enough to see its
+# boundary, and few enough pixels that a training has many steps.  Strokes are shorter than the cells
+# that they are drawn in, and a network that learns from few pixels needs all of them.
 WORKING_DIAMETER = 30
-
-
-"""Diameter that a typical object has at the top level, within a factor of 1.5: enough to see its
-boundary, and few enough pixels that a training has many steps."""
-
-
 SPARSE_DIAMETER = 40
-
-
-"""The same where labels are strokes, which are shorter than the cells that they are drawn in."""
-
-
-SPARSE_TOP = -1
-
-
-"""Lowest top level where labels are strokes: a network that learns from few pixels needs all of them."""
-
-
+SPARSE_TOP = -1  # lowest top level where labels are strokes
+# dt_bound as a fraction of the typical diameter: beyond the middle of a cell there is nothing to learn.
 BOUND_OF_DIAMETER = 0.4
-
-
-"""dt_bound as a part of the typical diameter: beyond the middle of a cell there is nothing to learn."""
-
-
-SMALLEST_OBJECT = 0.25
-
-
-"""Minimum size as a part of the small (5th percentile) annotated objects."""
+SMALLEST_OBJECT = 0.25  # minimum size as a fraction of the small (5th percentile) annotated objects
 
 
 def object_areas(frames: Sequence[AnnotatedFrame]) -> NDArray[np.int64]:
-    """Areas of all annotated objects in pixels, ascending.
+    """Return the areas of all annotated objects in pixels, ascending.
 
     Objects are the separate pieces of each number (see `numbered_pieces`), and of class labels the
     4-connected parts of each class above background.
@@ -75,8 +55,7 @@ def _sizes(frames: Sequence[AnnotatedFrame]) -> Iterator[NDArray[np.int64]]:
             yield _areas(frame)
     for planes in volumes.values():
         first = min(planes)
-        shape = next(iter(planes.values())).labels.shape
-        volume = np.zeros((max(planes) + 1 - first, *shape), np.int32)
+        volume = np.zeros((max(planes) + 1 - first, *planes[first].labels.shape), np.int32)
         for section, plane in planes.items():
             volume[section - first] = plane.labels
         counts = np.bincount(numbered_pieces(volume).ravel())[1:]
@@ -92,27 +71,8 @@ def _objects(frame: AnnotatedFrame) -> Iterator[NDArray[np.signedinteger[Any]]]:
         yield ndimage.label(frame.labels == label)[0]
 
 
-def _widths(frame: AnnotatedFrame) -> NDArray[np.float64]:
-    """Return how wide each object is in pixels: the diameter of a disc, 1.5 widths of a line.
-
-    A network of vessels or membranes is one object as large as the frame, but what is to be seen
-    of it is a few pixels wide.  The mean depth of a disc is a sixth of its diameter, that of a line
-    a quarter of its width.
-    """
-    widths = []
-    for objects in _objects(frame):
-        counts = np.bincount(objects.ravel())[1:]
-        discs = np.sqrt(4 * counts / np.pi)
-        if frame.kind is not LabelKind.INSTANCES:
-            depth = ndimage.distance_transform_edt(objects)
-            sums = np.bincount(objects.ravel(), depth.ravel())[1:]
-            discs = np.minimum(discs, 6 * sums / np.maximum(counts, 1))
-        widths.append(discs[counts > 0])
-    return np.concatenate(widths) if widths else np.zeros(0)
-
-
 def is_sparse(frame: AnnotatedFrame) -> bool:
-    """Tell whether labels are strokes: classes, and most pixels of the frame are unknown."""
+    """Whether labels are strokes: classes, and most pixels of the frame are unknown."""
     unknown = np.count_nonzero(frame.labels == UNKNOWN)
     return frame.kind is not LabelKind.INSTANCES and bool(2 * unknown > frame.labels.size)
 
@@ -133,6 +93,25 @@ def typical_diameter(frames: Sequence[AnnotatedFrame]) -> float | None:
     )
 
 
+def _widths(frame: AnnotatedFrame) -> NDArray[np.float64]:
+    """Return how wide each object is in pixels: the diameter of a disc, 1.5 widths of a line.
+
+    A network of vessels or membranes is one object as large as the frame, but what is to be seen
+    of it is a few pixels wide.  The mean depth of a disc is a sixth of its diameter, that of a line
+    a quarter of its width.
+    """
+    widths = [np.zeros(0)]
+    for objects in _objects(frame):
+        counts = np.bincount(objects.ravel())[1:]
+        discs = np.sqrt(4 * counts / np.pi)
+        if frame.kind is not LabelKind.INSTANCES:
+            depth = ndimage.distance_transform_edt(objects)
+            sums = np.bincount(objects.ravel(), depth.ravel())[1:]
+            discs = np.minimum(discs, 6 * sums / np.maximum(counts, 1))
+        widths.append(discs[counts > 0])
+    return np.concatenate(widths)
+
+
 def _lengths(frame: AnnotatedFrame) -> NDArray[np.float64]:
     """Return how long each stroke is in pixels: the diagonal of its bounding box."""
     strokes, _ = ndimage.label(frame.labels > 0)
@@ -140,11 +119,8 @@ def _lengths(frame: AnnotatedFrame) -> NDArray[np.float64]:
     return np.array([math.hypot(*(side.stop - side.start for side in box)) for box in boxes])
 
 
-def _percentile(frames: Sequence[NDArray[np.number[Any]]], part: float) -> float | None:
-    """Return a percentile of the values of all frames, where each frame has the same weight.
-
-    So one frame with more objects than all others together does not decide alone.
-    """
+def _percentile(frames: Sequence[NDArray[np.number[Any]]], percent: float) -> float | None:
+    """Return a percentile of the values of all frames, where each frame has the same weight."""
     values = np.concatenate([np.zeros(0), *frames])
     if not values.size:
         return None
@@ -152,9 +128,8 @@ def _percentile(frames: Sequence[NDArray[np.number[Any]]], part: float) -> float
     order = np.argsort(values)
     # the middle of each value on a scale from 0 to 100; of one frame they are evenly spaced
     middles = np.cumsum(weights[order]) - weights[order] / 2
-    ends = middles[0], middles[-1]
-    scale = (middles - ends[0]) / max(ends[1] - ends[0], 1e-12) * 100
-    return float(np.interp(part, scale, values[order]))
+    scale = (middles - middles[0]) / max(middles[-1] - middles[0], 1e-12) * 100
+    return float(np.interp(percent, scale, values[order]))
 
 
 def class_count(config: Config, frames: Sequence[AnnotatedFrame]) -> int:
@@ -177,19 +152,7 @@ def frame_channels(frame: AnnotatedFrame) -> int:
 def check_fit(network: NetworkConfig, frames: Sequence[AnnotatedFrame], name: str) -> None:
     """Refuse frames that a trained network cannot learn from or be scored on; see `misfit`.
 
-    Parameters
-    ----------
-    network
-        That of the model, as it was trained.
-    frames
-        Each of them has to fit.
-    name
-        What the model is called in the error.
-
-    Raises
-    ------
-    ValueError
-        With both numbers.
+    ``network`` is that of the model as it was trained, ``name`` what the model is called in the error.
     """
     for frame in frames:
         largest = int(frame.labels.max(initial=0))
@@ -206,12 +169,12 @@ def resolution_levels(
     Parameters
     ----------
     network
-        Says how many levels it likes.
+        Decides how many levels suit it.
     frames
         The median of their shorter sides decides how far down it goes: to 8 pixels.  Frames that are
         smaller yet are mirrored while training.
     top
-        Level of the answer, 0 or less; frames too small for it take the lowest there is.
+        Level of the output, 0 or less; frames too small for it take the lowest there is.
     """
     sides = sorted(min(frame.image.shape[:2]) for frame in frames)
     deepest = int(math.log2(max(sides[len(sides) // 2], 8) / 8))
@@ -221,12 +184,12 @@ def resolution_levels(
 
 
 def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
-    """Fill in what the configuration leaves to the data.
+    """Fill in what the configuration leaves to the data; values that are given stay.
 
     Parameters
     ----------
     config
-        Values that are given stay.
+        What is given.
     frames
         Training frames.
 
@@ -240,28 +203,27 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     -----
     The median diameter decides, in which every frame has one vote: the top level halves the frame until
     it is near 30 pixels (40, and once at most, where labels are strokes), ``dt_bound`` is 0.4 diameters.
-    Strokes know no boundary, so that a network that learns from nothing else answers without a distance,
+    Strokes have no boundary, so that a network that learns from nothing else predicts no distance,
     and how small an object may be is left to the user.
     """
     typical = typical_diameter(frames) or 30.0
     small = _percentile([*_sizes([frame for frame in frames if not is_sparse(frame)])], 5)
     sparse = all(is_sparse(frame) for frame in frames)
-    changes: dict[str, object] = {"network.in_channels": frame_channels(frames[0])}
-    changes["network.classes"] = class_count(config, frames)
-    network = config.network
-    if not network.resolution_levels:
+    changes: dict[str, object] = {
+        "network.in_channels": frame_channels(frames[0]),
+        "network.classes": class_count(config, frames),
+    }
+    if not config.network.resolution_levels:
         working = SPARSE_DIAMETER if sparse else WORKING_DIAMETER
         top = -max(0, round(math.log2(typical / working)))
         top = max(top, SPARSE_TOP) if sparse else top
-        changes["network.resolution_levels"] = resolution_levels(network, frames, top)
+        changes["network.resolution_levels"] = resolution_levels(config.network, frames, top)
     if sparse:
         changes["network.distance"] = False
-    bound = config.targets.dt_bound
-    if bound is None:
-        bound = float(max(3, round(BOUND_OF_DIAMETER * typical)))
-        changes["targets.dt_bound"] = bound
+    dt_bound = config.targets.dt_bound or float(max(3, round(BOUND_OF_DIAMETER * typical)))
+    changes["targets.dt_bound"] = dt_bound
     if config.training.loss != "bce+mse":
-        changes["network.distance_scale"] = bound
+        changes["network.distance_scale"] = dt_bound
     if not config.instances.min_size and small is not None and not sparse:
         changes["instances.min_size"] = int(SMALLEST_OBJECT * small)
     return config.replace(changes)

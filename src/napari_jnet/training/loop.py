@@ -1,4 +1,4 @@
-"""Training as a generator of events: every caller is a ``for`` loop, stopping is closing it."""
+"""The training loop, as a generator of events: every caller is a ``for`` loop, stopping is closing it."""
 
 from __future__ import annotations
 
@@ -28,30 +28,14 @@ from napari_jnet.events import (
 from napari_jnet.inference.predict import predict_maps
 from napari_jnet.io.run_folder import RunFolder
 from napari_jnet.io.stack import AnnotatedFrame
-from napari_jnet.model import Model
-from napari_jnet.training.run import Job, TrainingState
+from napari_jnet.training.run import TrainingSession
 from napari_jnet.training.sampler import draw_batch
 from napari_jnet.training.setup import prepare, update_frames
 
 PREVIEW_EVERY_S = 3.0
-
-
-PREVIEW_WITHIN_EPOCH_S = 20.0
-
-
-"""In an epoch that is longer, so that there is something to see before its end."""
-
-
-SAVE_EVERY_S = 120.0
-
-
-"""What a killed training loses at most, besides the batch that it is at."""
-
-
-READ_LOSS_EVERY = 8
-
-
-"""Batches between two looks at the loss on a GPU: each look waits for the device."""
+PREVIEW_WITHIN_EPOCH_S = 20.0  # in a longer epoch, so that there is something to see before its end
+SAVE_EVERY_S = 120.0  # a killed training loses no more, besides the present batch
+READ_LOSS_EVERY = 8  # batches on a GPU: reading a loss waits for the device
 
 
 def train(
@@ -73,9 +57,9 @@ def train(
     run
         Folder for ``model.pt`` (best), ``last.pt``, ``history.csv``, ``config.json``, ``split.json``.
     config
-        What and how; what it leaves open comes from the frames.
+        What and how; what it leaves open is estimated from the frames.
     resume
-        Go on with the training in ``run`` as if it had never stopped.  ``config`` may give another
+        Continue the training in ``run`` as if it had never stopped.  ``config`` may give another
         budget (minutes or epochs, counted from the beginning; patience), device, threads, precision
         or TensorBoard; any other setting that is given must be that of the run.  Frames that the run
         did not have join it.
@@ -83,9 +67,9 @@ def train(
         A model whose weights are the start of a new training (fine-tuning); network and targets are
         its own, and ``config`` may not give others.
     preview
-        Asked for an image after an epoch; if it gives one, a `Preview` follows.
+        Called after an epoch; if it returns an image, a `Preview` of it follows.
     new_frames
-        Asked after an epoch; where annotations have changed it gives all frames anew, and the
+        Called after an epoch; where annotations have changed it returns all frames, and the
         training learns from these: `NewFrames` follows.  None: nothing has changed.
 
     Yields
@@ -108,206 +92,156 @@ def train(
     """
     folder = RunFolder(run, resume=resume)
     try:
-        job, notices = prepare(folder, frames, config or Config(), resume, start_from)
+        session = prepare(folder, frames, config or Config(), resume, start_from)
     except BaseException:
         folder.remove_unused()
         raise
     del frames  # what is needed of them is on the device now
-    with closing(folder):
-        yield from _train(job, notices, preview, new_frames)
-
-
-def _train(
-    job: Job,
-    notices: Sequence[str],
-    preview: Callable[[], NDArray[Any] | None] | None,
-    new_frames: Callable[[], Sequence[AnnotatedFrame] | None] | None,
-) -> Generator[TrainEvent, None, None]:
-    yield TrainingStart(
-        device=describe_device(job.device),
-        training_frames=tuple(job.split["training"]),
-        validation_frames=tuple(job.split["validation"]),
-        parameters=job.state.network.parameter_count(),
-        dt_bound=job.config.targets.dt_bound or 0.0,
-        start_epoch=job.state.epoch,
-        batches_per_epoch=job.config.training.batches_per_epoch,
-    )
-    yield from map(Notice, notices)
-    yield from _only_work_counts(job, _run(job, preview, new_frames))
-
-
-def _only_work_counts(
-    job: Job, events: Generator[TrainEvent, None, None]
-) -> Generator[TrainEvent, None, None]:
-    """Pass events on; what the caller does between two of them is no time of the training."""
-    with closing(events):
+    session.preview, session.new_frames = preview, new_frames
+    with closing(folder), closing(_train(session)) as events:
         for event in events:
             left = time.monotonic()
             yield event
-            job.started += time.monotonic() - left
+            session.started += time.monotonic() - left  # the caller's time
 
 
-def _run(
-    job: Job,
-    preview: Callable[[], NDArray[Any] | None] | None,
-    new_frames: Callable[[], Sequence[AnnotatedFrame] | None] | None,
-) -> Generator[TrainEvent, None, None]:
-    """Train until the budget is used; keep everything also when closed or failing in between."""
-    state, look = job.state, _Previews(job, preview)
-    job.start_clock()
+def _train(session: TrainingSession) -> Generator[TrainEvent, None, None]:
+    """Train until the budget is used; save everything also when closed or failing in between."""
+    state = session.state
+    yield TrainingStart(
+        device=describe_device(session.device),
+        training_frames=tuple(session.split["training"]),
+        validation_frames=tuple(session.split["validation"]),
+        parameters=state.network.parameter_count(),
+        dt_bound=session.dt_bound,
+        start_epoch=state.epoch,
+        batches_per_epoch=session.config.training.batches_per_epoch,
+    )
+    yield from map(Notice, session.messages)
+    session.start_clock()
+    started = time.monotonic()
     try:
-        while job.progress() < 1 and not job.out_of_patience:
-            yield from _train_epoch(job, look)
-            event = _finish_epoch(job)
-            if job.board is not None:
-                job.board.write(event)
+        while session.progress() < 1 and not session.out_of_patience:
+            yield from _train_epoch(session, started)
+            event = _finish_epoch(session)
+            if session.logger is not None:
+                session.logger.write(event)
             yield event
-            yield from look.after_epoch()
-            if new_frames is not None and (given := new_frames()) is not None:
-                yield from update_frames(job, given)
+            yield from _preview(session, since=session.previewed_at, wait=PREVIEW_EVERY_S)
+            if session.new_frames is not None and (frames := session.new_frames()) is not None:
+                yield from update_frames(session, frames)
     except ArithmeticError:
-        job.saved_step = state.step  # what was saved before is good; these weights are not
+        session.saved_step = state.step  # what was saved before is good; these weights are not
         raise
     finally:
-        if state.step > job.saved_step:
-            job.save_last()
-        if job.board is not None:
-            job.board.close()
-    if job.out_of_patience:
+        if state.step > session.saved_step:
+            session.save_last()
+        if session.logger is not None:
+            session.logger.close()
+    if session.out_of_patience:
         yield Notice(
-            f"Stopped early: {job.validation.best_by} has not become better since epoch "
-            f"{state.best_epoch}, {job.config.training.patience} epochs ago."
+            f"Stopped early: {session.validation.best_by} has not become better since epoch "
+            f"{state.best_epoch}, {session.config.training.patience} epochs ago."
         )
-    yield TrainingEnd(job.folder.model, state.epoch, state.best_epoch, state.elapsed_s)
+    yield TrainingEnd(session.folder.model, state.epoch, state.best_epoch, state.elapsed_s)
 
 
-def _train_epoch(job: Job, look: _Previews) -> Generator[TrainEvent, None, None]:
-    state, batches = job.state, job.config.training.batches_per_epoch
-    read_every = 1 if job.device.type == "cpu" else READ_LOSS_EVERY
-    losses: list[Tensor] = []
+def _train_epoch(session: TrainingSession, started: float) -> Generator[TrainEvent, None, None]:
+    state, batches = session.state, session.config.training.batches_per_epoch
+    read_every = 1 if session.device.type == "cpu" else READ_LOSS_EVERY
+    losses: list[Tensor] = []  # on the device
     try:
-        while state.batch < batches and job.progress() < 1:
-            losses.append(_train_batch(job))
+        while state.batch < batches and session.progress() < 1:
+            losses.append(_train_batch(session))
             state.batch += 1
             loss = None
             if len(losses) == read_every or state.batch == batches:
-                loss = _read_losses(losses, state)
-                if time.monotonic() - job.saved_at >= SAVE_EVERY_S and _is_finite(state):
-                    job.save_last()
-            yield _batch_end(job, loss)
+                loss = _read_losses(session, losses)
+                if time.monotonic() - session.saved_at >= SAVE_EVERY_S and _is_finite(session):
+                    session.save_last()
+            progress, elapsed = session.progress(), state.elapsed_s
+            remaining = elapsed / progress - elapsed if progress > 0 else float("inf")
+            yield BatchEnd(state.epoch + 1, state.batch, loss, progress, elapsed, remaining)
             if state.batch < batches:
-                yield from look.within_epoch()
+                since = max(session.previewed_at, started)
+                yield from _preview(session, since=since, wait=PREVIEW_WITHIN_EPOCH_S)
     finally:  # also when closed: what was not yet read belongs to the epoch
         if losses:
-            _read_losses(losses, state)
+            _read_losses(session, losses)
 
 
-def _train_batch(job: Job) -> Tensor:
-    """One optimiser step; the loss stays on the device."""
-    state, config = job.state, job.config
-    state.schedule.set_rate(job.progress())
-    levels, targets = draw_batch(job.store, config, job.bound, state.generator)
-    levels = [level.contiguous(memory_format=torch.channels_last) for level in levels]
-    with (
-        state.drawn_dropout(),
-        torch.autocast(job.device.type, torch.bfloat16, enabled=job.bfloat16),
-    ):
-        output = state.network(levels)
-    loss = job.loss(output.float(), targets, config.network.classes, job.bound)
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    state.optimizer.step()
-    state.average()
+def _train_batch(session: TrainingSession) -> Tensor:
+    """Do one optimizer step; return the loss, still on the device."""
+    state, config = session.state, session.config
+    state.set_learning_rate(session.progress())
+    levels, targets = draw_batch(session.store, config, session.dt_bound, state.generator)
+    output = state.output(levels, bfloat16=session.bfloat16)
+    loss = session.loss(output, targets, config.network.classes, session.dt_bound)
+    state.optimize(loss)
     return loss.detach()
 
 
-def _read_losses(losses: list[Tensor], state: TrainingState) -> float:
-    """Add the losses since the last look to the epoch's; return their mean."""
+def _read_losses(session: TrainingSession, losses: list[Tensor]) -> float:
+    """Add the losses since the last reading to those of the epoch; return their mean."""
+    state = session.state
     total, count = float(torch.stack(losses).sum()), len(losses)
     losses.clear()
     if not math.isfinite(total):
-        raise ArithmeticError(_exploded(state))
+        what = f"The loss is not finite in epoch {state.epoch + 1}"
+        rate = "with a smaller learning rate (training.learning_rate)"
+        raise ArithmeticError(
+            f"{what}; model.pt is the best of the {state.epoch} epochs before. Start a new training from "
+            f"that model, {rate}."
+            if state.epoch
+            else f"{what}, the first, so there is no model yet. Start again in another folder, {rate}."
+        )
     state.loss_sum += total
     return total / count
 
 
-def _is_finite(state: TrainingState) -> bool:
-    """Whether the weights are numbers: a loss tells only of the step before the last."""
-    return all(bool(torch.isfinite(value).all()) for value in state.network.parameters())
+def _is_finite(session: TrainingSession) -> bool:
+    """Whether the weights are finite: a loss is that of the step before."""
+    return all(bool(torch.isfinite(value).all()) for value in session.state.network.parameters())
 
 
-def _exploded(state: TrainingState) -> str:
-    rate = "a smaller learning rate (training.learning_rate)"
-    words = f"The loss is not finite in epoch {state.epoch + 1}"
-    if not state.epoch:
-        return f"{words}, the first, so there is no model yet. Start again in another folder, with {rate}."
-    return (
-        f"{words}; model.pt is the best of the {state.epoch} epochs before. Start a new training from that "
-        f"model, with {rate}."
-    )
-
-
-def _batch_end(job: Job, loss: float | None) -> BatchEnd:
-    progress, elapsed = job.progress(), job.state.elapsed_s
-    remaining = elapsed / progress - elapsed if progress > 0 else float("inf")
-    return BatchEnd(job.state.epoch + 1, job.state.batch, loss, progress, elapsed, remaining)
-
-
-def _finish_epoch(job: Job) -> EpochEnd:
-    """Validate, keep the best and the last, and only then tell."""
-    state, config = job.state, job.config
-    batches, train_loss = state.batch, state.loss_sum / max(state.batch, 1)
-    model = Model(state.averaged, config, job.folder.model, job.device)
-    scores = job.validate(model)
+def _finish_epoch(session: TrainingSession) -> EpochEnd:
+    """Validate, save the best and the last model, and return what came out."""
+    state, batches = session.state, session.state.batch
+    train_loss = state.loss_sum / max(batches, 1)
+    scores = session.validate()
+    session.progress()  # reads the clock
     before = state.history[-1]["elapsed_s"] if state.history else 0.0
-    job.progress()
-    state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
-    # Without validation frames there is only the training loss to go by.
-    score = scores.by(job.validation.best_by) if job.validation.frames else -train_loss
+    score = scores.by(session.validation.best_by) if session.validation.frames else -train_loss
     best = score is not None and score > state.best_score
     event = EpochEnd(
-        epoch=state.epoch,
+        epoch=state.epoch + 1,
         train_loss=train_loss,
         validation_loss=scores.loss,
-        learning_rate=state.schedule.rate,
-        images_per_s=batches * config.training.batch_size / max(state.elapsed_s - before, 1e-9),
+        learning_rate=state.learning_rate,
+        images_per_s=batches
+        * session.config.training.batch_size
+        / max(state.elapsed_s - before, 1e-9),
         elapsed_s=state.elapsed_s,
         best=best,
-        memory_mb=memory_mb(job.device),
+        memory_mb=memory_mb(session.device),
         **{name: value for name, value in vars(scores).items() if name != "loss"},
     )
     state.history.append(asdict(event))
-    state.schedule.end_epoch(train_loss)
+    state.end_epoch(train_loss)
     if best and score is not None:
         state.best_score, state.best_epoch = score, state.epoch
-    job.save_epoch()
+    session.save_epoch()
     return event
 
 
-class _Previews:
-    """Looks at the image that is shown, now and then: soon after an epoch, later within a long one."""
-
-    def __init__(self, job: Job, image: Callable[[], NDArray[Any] | None] | None) -> None:
-        self._job, self._image = job, image
-        self._begun, self._last = time.monotonic(), float("-inf")
-
-    def after_epoch(self) -> Iterator[Preview]:
-        """Yield a preview if the last one is a moment old."""
-        if time.monotonic() - self._last > PREVIEW_EVERY_S:
-            yield from self._look()
-
-    def within_epoch(self) -> Iterator[Preview]:
-        """Yield a preview if the last one, or the beginning, is a while ago."""
-        if time.monotonic() - max(self._last, self._begun) > PREVIEW_WITHIN_EPOCH_S:
-            yield from self._look()
-
-    def _look(self) -> Iterator[Preview]:
-        image = None if self._image is None else self._image()
-        if image is None:
-            return
-        job = self._job
-        model = Model(job.state.averaged, job.config, job.folder.model, job.device)
-        plain = PredictionConfig()  # a look at the network, not the best answer it can give
-        maps = predict_maps(model, image, prediction=plain, name="The preview image")
-        yield Preview(maps.segmentation, maps.distance, job.state.epoch)
-        self._last = time.monotonic()
+def _preview(session: TrainingSession, *, since: float, wait: float) -> Iterator[Preview]:
+    """Predict the image that is shown, if the last time is long enough ago."""
+    if session.preview is None or time.monotonic() - since <= wait:
+        return
+    image = session.preview()
+    if image is None:
+        return
+    plain = PredictionConfig()  # quick: without overlap and test-time augmentation
+    maps = predict_maps(session.model, image, prediction=plain, name="The preview image")
+    yield Preview(maps.segmentation, maps.distance, session.state.epoch)
+    session.previewed_at = time.monotonic()

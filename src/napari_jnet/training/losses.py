@@ -16,20 +16,12 @@ from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.training.targets import Targets, class_indices
 
+# (network output (N, C, H, W), targets, classes, dt_bound in pixels) -> scalar
 Loss = Callable[[Tensor, Targets, int, float], Tensor]
 
 
-"""(network output (N, C, H, W), targets, classes, dt_bound in pixels) -> scalar."""
-
-
-SegmentationLoss = Callable[[Tensor, Targets], Tensor]
-
-
-DistanceLoss = Callable[[Tensor, Targets, float], Tensor]
-
-
-def _mean_known(values: Tensor, known: Tensor) -> Tensor:
-    """Mean over the known pixels; 0 where there are none."""
+def mean_known(values: Tensor, known: Tensor) -> Tensor:
+    """Return the mean over the known pixels; 0 where there are none."""
     return (values * known).sum() / known.sum().clamp(min=1)
 
 
@@ -38,19 +30,9 @@ def _weighted(values: Tensor, targets: Targets) -> Tensor:
 
 
 def segmentation_loss(logits: Tensor, targets: Targets) -> Tensor:
-    """Cross-entropy of the segmentation: binary for one channel, over classes for more.
+    """Return the cross-entropy: binary for logits (N, 1, H, W), over classes for (N, K, H, W).
 
-    Parameters
-    ----------
-    logits
-        (N, K, H, W).
-    targets
-        With segmentation, known pixels and, where wanted, weights.
-
-    Returns
-    -------
-    Tensor
-        Mean over the known pixels, each times its weight.
+    It is the mean over the known pixels, each times its weight.
 
     Notes
     -----
@@ -63,58 +45,54 @@ def segmentation_loss(logits: Tensor, targets: Targets) -> Tensor:
         )
     else:
         values = F.cross_entropy(logits, targets.segmentation, reduction="none")
-    return _mean_known(_weighted(values, targets), targets.known)
+    return mean_known(_weighted(values, targets), targets.known)
 
 
 def dice_loss(logits: Tensor, targets: Targets) -> Tensor:
-    """1 - Dice's coefficient of probabilities and truth, over the known pixels of the batch.
+    """Return 1 - Dice's coefficient of probabilities and ground truth, over the known pixels of the batch.
 
-    Parameters
-    ----------
-    logits
-        (N, K, H, W).
-    targets
-        As for `segmentation_loss`.
-
-    Returns
-    -------
-    Tensor
-        0 to 1: the mean over the classes above background; one that is neither there nor seen is right.
+    It is 0 to 1: the mean over the classes above background; one that is neither there nor predicted is
+    right.
 
     Notes
     -----
-    Milletari, Navab, Ahmadi (2016), with probabilities and truth not squared.
+    Milletari, Navab, Ahmadi (2016), with probabilities and ground truth not squared.
     """
     if logits.shape[1] == 1:
-        probability, truth = logits.sigmoid(), targets.segmentation[:, None] == 1
+        probability, expected = logits.sigmoid(), targets.segmentation[:, None] == 1
     else:
         classes = torch.arange(1, logits.shape[1], device=logits.device)[:, None, None]
         probability = logits.softmax(dim=1)[:, 1:]
-        truth = targets.segmentation[:, None] == classes
+        expected = targets.segmentation[:, None] == classes
     counted = _weighted(targets.known.to(logits.dtype), targets)[:, None]
-    both = (probability * truth * counted).sum(dim=(0, 2, 3))
-    either = ((probability + truth) * counted).sum(dim=(0, 2, 3))
+    both = (probability * expected * counted).sum(dim=(0, 2, 3))
+    either = ((probability + expected) * counted).sum(dim=(0, 2, 3))
     return (1 - (2 * both + 1) / (either + 1)).mean()
 
 
-def _distance_mse(distance: Tensor, targets: Targets, bound: float) -> Tensor:
+def _distance_mse(distance: Tensor, targets: Targets, dt_bound: float) -> Tensor:
     """Square error in pixels, after ReLU, as the original J-Net has it."""
-    return _mean_known((distance.relu() - targets.distance).square(), targets.distance_known)
+    return mean_known((distance.relu() - targets.distance).square(), targets.distance_known)
 
 
-def _distance_smooth_l1(distance: Tensor, targets: Targets, bound: float) -> Tensor:
-    """Smooth L1 in units of the bound, so that it weighs the same for every size of cell."""
-    error = F.smooth_l1_loss(distance / bound, targets.distance / bound, reduction="none", beta=0.1)
-    return _mean_known(error, targets.distance_known)
+def _distance_smooth_l1(distance: Tensor, targets: Targets, dt_bound: float) -> Tensor:
+    """Smooth L1 in units of dt_bound, so that it weighs the same for every size of cell."""
+    error = F.smooth_l1_loss(
+        distance / dt_bound, targets.distance / dt_bound, reduction="none", beta=0.1
+    )
+    return mean_known(error, targets.distance_known)
 
 
-def _sum(segmentation: SegmentationLoss, distance: DistanceLoss | None = None) -> Loss:
+def _sum(
+    segmentation: Callable[[Tensor, Targets], Tensor],
+    distance: Callable[[Tensor, Targets, float], Tensor] | None = None,
+) -> Loss:
     """Add the losses of the two heads; a network without a distance head has the first only."""
 
-    def loss(output: Tensor, targets: Targets, classes: int, bound: float) -> Tensor:
+    def loss(output: Tensor, targets: Targets, classes: int, dt_bound: float) -> Tensor:
         total = segmentation(output[:, :classes], targets)
         if distance is not None and output.shape[1] > classes:
-            total = total + distance(output[:, classes], targets, bound)
+            total = total + distance(output[:, classes], targets, dt_bound)
         return total
 
     return loss
@@ -129,9 +107,6 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-_ONLY_SEGMENTATION = {"bce", "dice"}
-
-
 def loss_function(name: str) -> Loss:
     """Return the loss of this name; an unknown name raises `ValueError`."""
     if name not in LOSSES:
@@ -140,37 +115,29 @@ def loss_function(name: str) -> Loss:
 
 
 def check_loss(config: Config) -> None:
-    """Refuse a loss that cannot teach the network all that it answers.
-
-    Raises
-    ------
-    ValueError
-        If the loss is unknown, or knows no distance while the network has a head for it.
-    """
+    """Refuse a loss that is unknown, or has no distance while the network has a head for it."""
     name = config.training.loss
     loss_function(name)
-    if name in _ONLY_SEGMENTATION and config.network.distance:
+    if name in ("bce", "dice") and config.network.distance:
         raise ValueError(
             f"The loss {name!r} teaches no distance, but network.distance is on; take "
             f"'{name}+smooth_l1', or switch network.distance off."
         )
 
 
+# Where the Gaussian ends: what lies beyond is below 2e-8 of the weight, less than float32 resolves.
 REACH_OF_SIGMA = 6.0
-
-
-"""Where the Gaussian ends: what lies beyond is below 2e-8 of the weight, less than float32 resolves."""
 
 
 def border_weights(
     labels: Tensor, weight: float, sigma: float, *, kind: LabelKind = LabelKind.INSTANCES
 ) -> Tensor:
-    """Weigh the background between near objects.
+    """Return weights of the background between near objects.
 
     Parameters
     ----------
     labels
-        (H, W) integers: 0 = background, objects or classes from 1, `UNKNOWN` where nobody knows.
+        (H, W) integers: 0 = background, objects or classes from 1, `UNKNOWN` where unknown.
     weight
         w0: the weight in the limit of two objects that touch.
     sigma
@@ -189,9 +156,12 @@ def border_weights(
     -----
     Ronneberger, Fischer, Brox (2015), equation 2, without the class balance.  Objects that touch have no
     background between them, so their contact has no weight: only the distance map tells them apart.
-    An object that nobody annotated weighs nothing.
+    An object that is not annotated weighs nothing.
     """
-    objects = _objects(labels, kind)
+    objects = labels
+    if kind is not LabelKind.INSTANCES:
+        parts, _ = ndimage.label((labels > 0).cpu().numpy())
+        objects = torch.from_numpy(np.ascontiguousarray(parts)).to(labels.device)
     reach = math.ceil(REACH_OF_SIGMA * sigma)
     nearest, second = two_nearest_distances(objects, reach)
     weights = weight * torch.exp(-((nearest + second) ** 2) / (2 * sigma**2))
@@ -199,12 +169,12 @@ def border_weights(
 
 
 def two_nearest_distances(objects: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """Distances of every pixel to the nearest and to the second nearest object.
+    """Return the distances of every pixel to the nearest and to the second nearest object.
 
     Parameters
     ----------
     objects
-        (H, W) ids; what is not above 0 is no object.
+        (H, W) ids; what is not above 0 is not an object.
     reach
         Largest offset along rows and along columns that is looked at, in pixels.
 
@@ -238,7 +208,7 @@ def two_nearest_distances(objects: Tensor, reach: int) -> tuple[Tensor, Tensor]:
 def _two_smallest(
     first: Tensor, second: Tensor, count: int, reach: int, dim: int
 ) -> tuple[Tensor, Tensor]:
-    """Let every pixel see the two keys of its neighbours along one axis; keep the best of two objects."""
+    """Take the two smallest keys of different objects over the neighbours along one axis."""
     size = first.shape[dim]
     nearest, runner_up = first.clone(), second.clone()
     reached = range(-min(reach, size - 1), min(reach, size - 1) + 1)
@@ -256,15 +226,8 @@ def _two_smallest(
     return nearest, runner_up
 
 
-def _objects(labels: Tensor, kind: LabelKind) -> Tensor:
-    if kind is LabelKind.INSTANCES:
-        return labels
-    parts, _ = ndimage.label((labels > 0).cpu().numpy())
-    return torch.from_numpy(np.ascontiguousarray(parts)).to(labels.device)
-
-
 def class_weights(frames: Sequence[AnnotatedFrame], classes: int) -> Tensor:
-    """Weigh each class by how rare it is, so that all classes count the same in the sum.
+    """Return weights of the classes by how rare they are, so that all count the same in the sum.
 
     Parameters
     ----------
@@ -302,21 +265,10 @@ def frame_borders(
 def pixel_weights(
     segmentation: Tensor, of_class: Tensor | None, border: Tensor | None
 ) -> Tensor | None:
-    """Add the weight of each pixel's class and of its border.
+    """Add the weight of each pixel's class and of its border; None where every weight is 1.
 
-    Parameters
-    ----------
-    segmentation
-        (N, H, W) int64, the class of each pixel.
-    of_class
-        (K,) as of `class_weights`; None weighs every class 1.
-    border
-        (N, H, W) as of `border_weights`; None is 0 everywhere.
-
-    Returns
-    -------
-    Tensor of float32 or None
-        (N, H, W); None where every weight is 1.
+    ``segmentation`` and ``border`` (see `border_weights`) are (N, H, W), ``of_class`` (see
+    `class_weights`) is (K,).
     """
     if of_class is None:
         return None if border is None else 1 + border

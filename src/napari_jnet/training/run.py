@@ -1,24 +1,28 @@
-"""What a training run holds: weights, optimiser, averages, schedule, clock and files."""
+"""What a training run holds: weights, optimizer, averaged weights, learning rate, clock and files."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel
 
 from napari_jnet.config import Config, TrainingConfig
 from napari_jnet.device import has_bfloat16
 from napari_jnet.events import EpochEnd
 from napari_jnet.files import reading
 from napari_jnet.io.run_folder import RunFolder
+from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.model import (
     Model,
     ModelFileError,
@@ -30,157 +34,144 @@ from napari_jnet.model import (
 from napari_jnet.networks import build_network
 from napari_jnet.networks.base import SegmentationNetwork
 from napari_jnet.training.losses import loss_function
-from napari_jnet.training.sampler import FrameStore
-from napari_jnet.training.validate import PART, Validation, ValidationScores
+from napari_jnet.training.sampler import FrameStore, FullFrameDataset
+from napari_jnet.training.validate import SCORING_SHARE, Validation, ValidationScores
 
-WARM_UP = 0.02
-
-
-"""Part of the training in which the rate rises from zero (cosine only)."""
+WARM_UP = 0.02  # fraction of the training in which the rate rises from zero (cosine only)
+AVERAGE_DECAY = 0.99  # of the moving average of the weights, once enough steps are done
 
 
-PLATEAU = {"factor": 0.75, "patience": 20, "cooldown": 10}
+def learning_rate_factor(config: TrainingConfig, progress: float, epoch: int) -> float:
+    """Return the learning rate as a fraction of the initial one, for all schedules but plateau."""
+    if config.schedule == "cosine":
+        warm_up = max(min(progress / WARM_UP, 1.0), 0.01)
+        return warm_up * (0.5 * (1 + math.cos(math.pi * progress)))
+    if config.schedule == "step":
+        return config.step_factor ** (epoch // config.step_epochs)
+    return 1.0
 
 
-"""As the original J-Net."""
+def make_optimizer(config: TrainingConfig, network: torch.nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer of the weights of a network."""
+    weights, rate, decay = network.parameters(), config.learning_rate, config.weight_decay
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(weights, lr=rate, momentum=config.momentum, weight_decay=decay)
+    optimizer = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return optimizer(weights, lr=rate, weight_decay=decay)
 
 
-class Schedule:
-    """Sets the learning rate: cosine, constant, in steps, or by plateaus of the loss."""
+class TrainingState:
+    """With the configuration, all that a resumed training needs: what ``last.pt`` holds.
 
-    def __init__(self, config: TrainingConfig, optimizer: torch.optim.Optimizer) -> None:
+    Attributes
+    ----------
+    network
+        The weights that the optimizer changes.
+    averaged
+        The moving average of these weights, which is steadier than those of any one step, or a copy of
+        the last ones (``training.average_weights`` off); it is what is validated and kept.
+    step, epoch, batch
+        Optimizer steps, finished epochs, and finished batches of the present epoch.
+    scored
+        What `best_score` is of: the score's name and the frames.
+    """
+
+    COUNTERS: Mapping[str, Any] = {
+        "step": 0,
+        "epoch": 0,
+        "batch": 0,
+        "loss_sum": 0.0,  # of the present epoch
+        "elapsed_s": 0.0,
+        "validation_s": 0.0,  # of these
+        "best_score": float("-inf"),
+        "best_epoch": 0,
+        "scored": [],
+        "history": [],
+    }
+    step: int
+    epoch: int
+    batch: int
+    loss_sum: float
+    elapsed_s: float
+    validation_s: float
+    best_score: float
+    best_epoch: int
+    scored: list[str]
+    history: list[dict[str, Any]]
+
+    def __init__(self, config: Config, device: torch.device) -> None:
         self.config = config
-        self.optimizer = optimizer
-        self.epochs = 0  # finished ones
-        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **PLATEAU)  # type: ignore[arg-type]
+        training = config.training
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(training.seed)
+            network = build_network(config.network)
+        self.network = move(network, device).train()
+        self._average = AveragedModel(self.network, multi_avg_fn=self._move_average).eval()
+        self._average.n_averaged += 1  # else the first update would be a copy
+        self.optimizer = make_optimizer(training, self.network)
+        # as the original J-Net
+        self.plateau = ReduceLROnPlateau(self.optimizer, factor=0.75, patience=20, cooldown=10)
+        self.generator = torch.Generator().manual_seed(training.seed)
+        for name, value in self.COUNTERS.items():
+            setattr(self, name, type(value)(value))
 
     @property
-    def rate(self) -> float:
+    def averaged(self) -> SegmentationNetwork:
+        """The network with the averaged weights."""
+        module = self._average.module
+        assert isinstance(module, SegmentationNetwork)
+        return module
+
+    @property
+    def learning_rate(self) -> float:
         """The present learning rate."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def set_rate(self, progress: float) -> None:
-        """Set the rate for this part of the training, 0 to 1 (cosine and step only)."""
-        if self.config.schedule == "cosine":
-            factor = 0.5 * (1 + math.cos(math.pi * progress))
-            factor = max(min(progress / WARM_UP, 1.0), 0.01) * factor
-        elif self.config.schedule == "step":
-            factor = self.config.step_factor ** (self.epochs // self.config.step_epochs)
-        else:
+    def set_learning_rate(self, progress: float) -> None:
+        """Set the learning rate for this fraction of the training; plateau changes it by itself."""
+        training = self.config.training
+        if training.schedule != "plateau":
+            factor = learning_rate_factor(training, progress, self.epoch)
+            for group in self.optimizer.param_groups:
+                group["lr"] = training.learning_rate * factor
+
+    def output(self, levels: Sequence[Tensor], *, bfloat16: bool = False) -> Tensor:
+        """Run the network on a batch, (N, C, h, w) for each level; float32, with gradients."""
+        levels = [level.contiguous(memory_format=torch.channels_last) for level in levels]
+        device = levels[0].device.type
+        with self._seeded_dropout(), torch.autocast(device, torch.bfloat16, enabled=bfloat16):
+            output: Tensor = self.network(levels)
+        return output.float()
+
+    def optimize(self, loss: Tensor) -> None:
+        """Do one optimizer step, and move the averaged weights a little towards the new ones."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.step += 1
+        self._average.update_parameters(self.network)
+
+    @torch.no_grad()
+    def _move_average(self, averaged: Any, present: Any, _: Any) -> None:
+        most = AVERAGE_DECAY if self.config.training.average_weights else 0.0
+        torch._foreach_lerp_(averaged, present, 1 - min(most, self.step / (self.step + 9)))
+
+    @contextmanager
+    def _seeded_dropout(self) -> Iterator[None]:
+        """Let dropout draw from the generator, so that a resumed training drops the same."""
+        if not self.network.config.dropout:
+            yield
             return
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * factor
+        device = next(self.network.parameters()).device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(int(torch.randint(2**31, (1,), generator=self.generator)))
+            yield
 
     def end_epoch(self, train_loss: float) -> None:
         """Count the epoch; lower the rate if the loss has stopped falling (plateau only)."""
-        self.epochs += 1
-        if self.config.schedule == "plateau":
+        self.epoch, self.batch, self.loss_sum = self.epoch + 1, 0, 0.0
+        if self.config.training.schedule == "plateau":
             self.plateau.step(train_loss)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed training needs: plain numbers."""
-        names = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
-        return {"epochs": self.epochs, **{name: getattr(self.plateau, name) for name in names}}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the state of another session."""
-        for name, value in state.items():
-            setattr(self if name == "epochs" else self.plateau, name, value)
-
-
-class TensorBoardLogger:
-    """Writes the numbers of each epoch into ``RUN/tensorboard``.
-
-    Raises
-    ------
-    ValueError
-        If TensorBoard is not installed.
-    """
-
-    def __init__(self, run: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ValueError(
-                "training.tensorboard is on, but the package tensorboard is not installed. "
-                "Run pip install tensorboard, or switch it off; history.csv has the same numbers."
-            ) from error
-        make: Any = SummaryWriter  # its types depend on whether tensorboard is there
-        self._writer = make(str(run / "tensorboard"))
-
-    def write(self, event: EpochEnd) -> None:
-        """Write one epoch; what does not apply is left out, classes are counted from 0."""
-        for name, value in dataclasses.asdict(event).items():
-            if isinstance(value, tuple):
-                for number, score in enumerate(value):
-                    self._add(f"{name}/{number}", score, event.epoch)
-            elif name not in ("epoch", "best"):
-                self._add(name, value, event.epoch)
-        self._writer.flush()
-
-    def _add(self, name: str, value: float | None, epoch: int) -> None:
-        if value is not None:
-            self._writer.add_scalar(name, value, epoch)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._writer.close()
-
-
-AVERAGE_DECAY = 0.99
-
-
-"""Of the moving average of the weights, once enough steps are done."""
-
-
-@dataclass(eq=False)
-class TrainingState:
-    """With the configuration, all that a resumed training needs.
-
-    ``averaged`` has the moving average of the weights, since it is steadier than the weights of any
-    one step, or a copy of the last ones (``decay`` 0); it is what is validated and kept.
-    """
-
-    network: SegmentationNetwork
-    averaged: SegmentationNetwork
-    optimizer: torch.optim.Optimizer
-    schedule: Schedule
-    generator: torch.Generator
-    decay: float = AVERAGE_DECAY
-    step: int = 0  # optimiser steps
-    epoch: int = 0  # finished epochs
-    batch: int = 0  # finished batches of the present epoch
-    loss_sum: float = 0.0  # of the present epoch
-    elapsed_s: float = 0.0
-    validation_s: float = 0.0  # of these
-    best_score: float = float("-inf")
-    best_epoch: int = 0
-    scored: list[str] = field(default_factory=list)  # what `best_score` is of
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    _COUNTERS = (
-        "step",
-        "epoch",
-        "batch",
-        "loss_sum",
-        "elapsed_s",
-        "validation_s",
-        "best_score",
-        "best_epoch",
-        "scored",
-        "history",
-    )
-
-    def average(self) -> None:
-        """Move the average a little towards the present weights."""
-        self.step += 1
-        decay = min(self.decay, self.step / (self.step + 9))
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay
-            )
-            for kept, present in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
-                kept.copy_(present)
 
     def model_content(self, config: Config) -> dict[str, Any]:
         """Return what prediction needs."""
@@ -198,14 +189,18 @@ class TrainingState:
             "training": {
                 "network": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
+                "schedule": self._schedule(),
                 "generator": self.generator.get_state(),
-                **{name: getattr(self, name) for name in self._COUNTERS},
+                **{name: getattr(self, name) for name in self.COUNTERS},
             },
         }
 
+    def _schedule(self) -> dict[str, float]:
+        names = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
+        return {"epochs": self.epoch, **{name: getattr(self.plateau, name) for name in names}}
+
     def restore(self, content: dict[str, Any], path: Path) -> None:
-        """Take up the state of a checkpoint; one without it raises `ModelFileError`."""
+        """Restore the state of a checkpoint; one without it raises `ModelFileError`."""
         if "training" not in content:
             raise ModelFileError(
                 f"{path} holds a model but no state of a training; resume from last.pt, or start a "
@@ -214,59 +209,49 @@ class TrainingState:
         load_state(self.averaged, content["network"], path)
         saved = content["training"]
         load_state(self.network, saved["network"], path)
-        # What torch is given here is of one shape only, and it raises nearly anything for others.
+        # torch raises nearly anything for a state of another shape
         with reading(path, "a training", "it is damaged. Start a new training from its model."):
             _check_optimizer(self.optimizer, saved["optimizer"])
             self.optimizer.load_state_dict(saved["optimizer"])
-            _check_numbers("schedule", self.schedule.state_dict(), saved["schedule"])
-            self.schedule.load_state_dict(saved["schedule"])
+            _check_numbers("schedule", self._schedule(), saved["schedule"])
+            self.plateau.load_state_dict(
+                {k: v for k, v in saved["schedule"].items() if k != "epochs"}
+            )
             self.generator.set_state(saved["generator"])
-            for name in self._COUNTERS:
-                known = getattr(self, name)
-                value = saved.get(name, known)
-                if isinstance(known, list) != isinstance(value, list):
-                    raise ValueError(f"its {name} is no list")
-                if not isinstance(known, list):
-                    _check_numbers("training", {name: known}, {name: value})
+            for name, default in self.COUNTERS.items():
+                value = saved.get(name, default)
+                if isinstance(default, list) != isinstance(value, list):
+                    raise ValueError(f"its {name} is not a list")
+                if not isinstance(default, list):
+                    _check_numbers("training", {name: default}, {name: value})
                     if name != "best_score" and not 0 <= value < 10**12:
                         raise ValueError(f"its {name} is {value}")
-                setattr(self, name, type(known)(value))
+                setattr(self, name, type(default)(value))
 
     def start_from(self, path: Path) -> None:
-        """Take the weights of another model as the start."""
+        """Begin with the weights of another model."""
         content = read_checkpoint(path)
         load_state(self.network, content["network"], path)
         load_state(self.averaged, content["network"], path)
 
     def start_pretrained(self, path: Path) -> None:
-        """Take published weights of a part of the network as the start."""
+        """Begin with published weights of a part of the network."""
         self.network.load_pretrained(path)
         self.averaged.load_state_dict(self.network.state_dict())
 
-    @contextmanager
-    def drawn_dropout(self) -> Iterator[None]:
-        """Let dropout draw from the generator, so that a resumed training drops the same."""
-        if not self.network.config.dropout:
-            yield
-            return
-        device = next(self.network.parameters()).device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(int(torch.randint(2**31, (1,), generator=self.generator)))
-            yield
-
 
 def _check_numbers(what: str, known: Mapping[str, Any], saved: Any) -> None:
-    """Refuse values that are not there, or not of the kind that they have in a new training."""
+    """Refuse values that are missing, or not numbers where those of a new training are."""
     for name, value in known.items():
         if not isinstance(saved, Mapping) or name not in saved:
             raise ValueError(f"its {what} has no {name}")
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if number and (not isinstance(saved[name], (int, float)) or saved[name] != saved[name]):
-            raise ValueError(f"{name} of its {what} is no number")
+            raise ValueError(f"{name} of its {what} is not a number")
 
 
 def _check_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> None:
-    """Refuse a state that torch would take, and fail with at the next step."""
+    """Refuse a state that torch would load, and fail with at the next step."""
     groups = optimizer.state_dict()["param_groups"]
     for known, group in zip(groups, saved["param_groups"], strict=True):
         _check_numbers("optimizer", known, group)
@@ -274,50 +259,58 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> None:
     for number, state in saved["state"].items():
         for name, value in state.items():
             if not isinstance(value, (torch.Tensor, int, float, NoneType)):
-                raise ValueError(f"{name} of its optimizer is no number")
+                raise ValueError(f"{name} of its optimizer is not a number")
             if isinstance(value, torch.Tensor) and value.shape not in ((), weights[number].shape):
                 raise ValueError(f"{name} of its optimizer has shape {tuple(value.shape)}")
 
 
-def new_state(config: Config, device: torch.device) -> TrainingState:
-    """Make a network with seeded weights and all that goes with it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed)
-        network = build_network(config.network)
-    averaged = build_network(config.network)
-    averaged.load_state_dict(network.state_dict())
-    network, averaged = move(network, device), move(averaged, device)
-    optimizer = _optimizer(config.training, network)
-    generator = torch.Generator().manual_seed(config.training.seed)
-    schedule = Schedule(config.training, optimizer)
-    decay = AVERAGE_DECAY if config.training.average_weights else 0.0
-    return TrainingState(network.train(), averaged.eval(), optimizer, schedule, generator, decay)
+class TensorBoardLogger:
+    """Writes the numbers of each epoch into ``RUN/tensorboard``; `ValueError` without TensorBoard."""
+
+    def __init__(self, run: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ValueError(
+                "training.tensorboard is on, but the package tensorboard is not installed. "
+                "Run pip install tensorboard, or switch it off; history.csv has the same numbers."
+            ) from error
+        make: Any = SummaryWriter  # its types depend on whether tensorboard is there
+        self._writer = make(str(run / "tensorboard"))
+        self.close = self._writer.close
+
+    def write(self, event: EpochEnd) -> None:
+        """Write one epoch without the scores that do not apply; classes are counted from 0."""
+        for name, value in dataclasses.asdict(event).items():
+            if isinstance(value, tuple):
+                scores = {f"{name}/{number}": score for number, score in enumerate(value)}
+            else:
+                scores = {} if name in ("epoch", "best") else {name: value}
+            for title, score in scores.items():
+                if score is not None:
+                    self._writer.add_scalar(title, score, event.epoch)
+        self._writer.flush()
 
 
-def _optimizer(config: TrainingConfig, network: torch.nn.Module) -> torch.optim.Optimizer:
-    weights, rate, decay = network.parameters(), config.learning_rate, config.weight_decay
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(weights, lr=rate, momentum=config.momentum, weight_decay=decay)
-    if config.optimizer == "adam":
-        return torch.optim.Adam(weights, lr=rate, weight_decay=decay)
-    return torch.optim.AdamW(weights, lr=rate, weight_decay=decay)
-
-
-@dataclass(eq=False)
-class Job:
-    """Settings, data and state of a training in this session."""
+@dataclasses.dataclass(eq=False)
+class TrainingSession:
+    """A run while it trains in this process: settings, data, state, clock and files."""
 
     folder: RunFolder
     config: Config
     device: torch.device
     state: TrainingState
-    store: FrameStore
+    store: FrameStore | FullFrameDataset
     validation: Validation
     split: dict[str, list[str]]
-    board: TensorBoardLogger | None = None
+    logger: TensorBoardLogger | None = None
+    messages: Sequence[str] = ()  # what the user should know of the data
+    preview: Callable[[], NDArray[Any] | None] | None = None
+    new_frames: Callable[[], Sequence[AnnotatedFrame] | None] | None = None
 
     def __post_init__(self) -> None:
         self.start_clock()
+        self.previewed_at = float("-inf")
         self.loss = loss_function(self.config.training.loss)
         self.saved_step, self.saved_at = self.state.step, time.monotonic()
         precision = self.config.training.precision
@@ -330,14 +323,30 @@ class Job:
         self.started = time.monotonic() - self.state.elapsed_s
 
     @property
-    def bound(self) -> float:
-        """Bound of the distance, in pixels of the full frame."""
+    def dt_bound(self) -> float:
+        """Truncation distance, in pixels of the full frame."""
         assert self.config.targets.dt_bound is not None
         return self.config.targets.dt_bound
 
     @property
+    def model(self) -> Model:
+        """The present averaged network, to predict with."""
+        return Model(self.state.averaged, self.config, self.folder.model, self.device)
+
+    def progress(self) -> float:
+        """Return the fraction of the budget that is used, 0 to 1."""
+        training, state = self.config.training, self.state
+        state.elapsed_s = time.monotonic() - self.started
+        used = []
+        if training.epochs is not None:
+            used.append((state.epoch + state.batch / training.batches_per_epoch) / training.epochs)
+        if training.minutes is not None:
+            used.append(state.elapsed_s / (60 * training.minutes))
+        return min(max(used), 1.0)
+
+    @property
     def out_of_patience(self) -> bool:
-        """Whether the validation has not become better for as long as it may."""
+        """Whether the score has not improved for ``training.patience`` epochs."""
         patience, state = self.config.training.patience, self.state
         # an epoch that was not scored decides nothing
         scored = not self.validation.frames or (
@@ -345,41 +354,30 @@ class Job:
         )
         return scored and 0 < patience <= state.epoch - state.best_epoch
 
-    def validate(self, model: Model) -> ValidationScores:
-        """Score the present model, if it is time: the first epoch, the last, and those in between.
+    def validate(self) -> ValidationScores:
+        """Score the present model, if it is time: in the first epoch, the last, and those in between.
 
         Where epochs are the budget, work is counted, so that a resumed training scores the same ones;
         where minutes are, the clock decides.
         """
-        training, state = self.config.training, self.state
+        state = self.state
         due = self.progress() >= 1 or state.epoch % self.validation.every == 0
-        if training.epochs is None and self.progress() < 1:
-            due = state.validation_s <= PART * state.elapsed_s
+        if self.config.training.epochs is None and self.progress() < 1:
+            due = state.validation_s <= SCORING_SHARE * state.elapsed_s
         if not due:
             return ValidationScores()
-        began = time.monotonic()
-        scores = self.validation.run(model)
-        state.validation_s += time.monotonic() - began
+        started = time.monotonic()
+        scores = self.validation.run(self.model)
+        state.validation_s += time.monotonic() - started
         return scores
 
-    def progress(self) -> float:
-        """Part of the budget that is used, 0 to 1."""
-        training, state = self.config.training, self.state
-        state.elapsed_s = time.monotonic() - self.started
-        parts = []
-        if training.epochs is not None:
-            parts.append((state.epoch + state.batch / training.batches_per_epoch) / training.epochs)
-        if training.minutes is not None:
-            parts.append(state.elapsed_s / (60 * training.minutes))
-        return min(max(parts), 1.0)
-
     def save_epoch(self) -> None:
-        """Keep everything after an epoch; ``last.pt`` comes first, see `complete_files`."""
+        """Save everything after an epoch; ``last.pt`` comes first, see `complete_files`."""
         self._save_state()
         self.complete_files()
 
     def save_last(self) -> None:
-        """Keep everything within an epoch; also a model, if no epoch has given one yet."""
+        """Save everything within an epoch; also a model, if no epoch has given one yet."""
         self._save_state()
         if not self.folder.model.exists():
             self._save_model()
@@ -397,9 +395,8 @@ class Job:
             self.folder.write_history(state.history)
 
     def _save_state(self) -> None:
-        state = self.state
-        save_checkpoint(self.folder.last, state.full_content(self.config, self.split))
-        self.saved_step, self.saved_at = state.step, time.monotonic()
+        save_checkpoint(self.folder.last, self.state.full_content(self.config, self.split))
+        self.saved_step, self.saved_at = self.state.step, time.monotonic()
 
     def _save_model(self) -> None:
         save_checkpoint(self.folder.model, self.state.model_content(self.config))

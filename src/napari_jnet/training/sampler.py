@@ -23,7 +23,6 @@ from napari_jnet.preprocess import (
     standardized_pyramid,
 )
 from napari_jnet.training.augment import (
-    Planes,
     augment_original,
     change_intensity,
     choose_entries,
@@ -37,15 +36,15 @@ from napari_jnet.training.augment import (
 from napari_jnet.training.losses import class_weights, frame_borders, pixel_weights
 from napari_jnet.training.targets import Targets, make_targets
 
-_CERTAIN = 0.999
-
-
-"""A warped or pooled pixel is known where this much of what it was made of is."""
+_CERTAIN = 0.999  # a warped or pooled pixel is known where this much of its origin is
+_CELLS_OF_PATCH = 16  # places of a patch differ by this fraction of its side
+# A pixel this near to the centre, as a fraction of the side, stays in a patch that is turned and scaled.
+_REACH = 0.3
 
 
 @dataclass(frozen=True, eq=False)
 class FullFrameDataset:
-    """Frames and their maps on the device.
+    """Whole frames and their maps on the device, for the augmentations of the original J-Net.
 
     Attributes
     ----------
@@ -61,6 +60,7 @@ class FullFrameDataset:
     planes: tuple[Tensor, ...]
     levels: tuple[int, ...]
     standardization: str = "plain"
+    class_weights: None = None
 
     def __len__(self) -> int:
         return len(self.planes)
@@ -81,43 +81,38 @@ class FullFrameDataset:
         """
         entry = choose_entries(flags.aug_crop_params, 1, generator)[0]
         chosen = [self.planes[frame] for frame in frames]
-        shapes = [part.shape[-2:] for part in chosen]
+        shapes = [tuple(plane.shape[-2:]) for plane in chosen]
         if entry is not None:
-            shapes.append(torch.Size([int(entry[0]), int(entry[1])]))
+            shapes.append((int(entry[0]), int(entry[1])))
         size = (min(shape[0] for shape in shapes), min(shape[1] for shape in shapes))
-        values = torch.stack([crop(part, size, generator) for part in chosen])
-        return self._pyramid(
-            augment_original(Planes(values, self.channels), flags, generator).values
-        )
+        values = torch.stack([crop(plane, size, generator) for plane in chosen])
+        return self._pyramid(augment_original(values, self._channels, flags, generator))
 
-    def plain(self, frame: int) -> tuple[list[Tensor], Targets]:
+    def without_augmentation(self, frame: int) -> tuple[list[Tensor], Targets]:
         """Return one frame as it is, as a batch of one."""
         return self._pyramid(self.planes[frame][None])
 
     @property
-    def channels(self) -> int:
-        """Channels of the images."""
+    def _channels(self) -> int:
         return len(self.planes[0]) - 4
 
     def _pyramid(self, values: Tensor) -> tuple[list[Tensor], Targets]:
-        levels = standardized_pyramid(
-            values[:, : self.channels], self.levels, standardization=self.standardization
-        )
-        maps = pool(values[:, self.channels :], self.levels[-1])
-        segmentation, distance, known, distance_known = maps.unbind(dim=1)
-        targets = Targets(
+        image, maps = values[:, : self._channels], values[:, self._channels :]
+        levels = standardized_pyramid(image, self.levels, standardization=self.standardization)
+        pooled = pool(maps, self.levels[-1])
+        segmentation, distance, known, distance_known = pooled.unbind(dim=1)
+        return levels, Targets(
             segmentation=segmentation,
             known=known > _CERTAIN,
             distance=distance,
             distance_known=distance_known > _CERTAIN,
         )
-        return levels, targets
 
 
 def load_full_frames(
     frames: Sequence[AnnotatedFrame],
     levels: tuple[int, ...],
-    bound: float,
+    dt_bound: float,
     device: torch.device,
     config: Config | None = None,
 ) -> FullFrameDataset:
@@ -129,8 +124,8 @@ def load_full_frames(
         Of any sizes, with the same number of channels.
     levels
         Resolution levels of the network, lowest first.
-    bound
-        dt_bound in pixels of the full frame.
+    dt_bound
+        In pixels of the full frame.
     device
         Where to.
     config
@@ -143,27 +138,15 @@ def load_full_frames(
     """
     how = "plain" if config is None else config.network.standardization
     metric = "cityblock" if config is None else config.targets.distance_metric
-    channels = len(frame_tensor(frames[0].image, frames[0].name, standardization=how))
-    made = []
+    channels, made = None, []
     for frame in frames:
         image = frame_tensor(frame.image, frame.name, channels, standardization=how).to(device)
+        channels = len(image)
         labels = torch.from_numpy(np.ascontiguousarray(frame.labels))[None].to(device)
-        targets = make_targets(labels, bound, kind=frame.kind, metric=metric)
+        targets = make_targets(labels, dt_bound, kind=frame.kind, metric=metric)
         maps = (targets.segmentation, targets.distance, targets.known, targets.distance_known)
         made.append(torch.cat([image, *(part.float() for part in maps)]))
     return FullFrameDataset(tuple(made), levels, how)
-
-
-_CELLS_OF_PATCH = 16
-
-
-"""Places of a patch are told apart by this part of its side."""
-
-
-_REACH = 0.3
-
-
-"""A pixel this near to the centre, as a part of the side, stays in a patch that is turned and scaled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,9 +170,6 @@ class FrameStore:
     borders
         For each frame (h * unit, w * unit) float32, the border weights; None where borders weigh
         nothing.
-    whole
-        The frames for the augmentations of the original J-Net, which then are kept only here; None
-        where these are off.
     """
 
     images: tuple[Tensor, ...]
@@ -200,7 +180,6 @@ class FrameStore:
     kind: LabelKind
     class_weights: Tensor | None = None
     borders: tuple[Tensor, ...] | None = None
-    whole: FullFrameDataset | None = None
     _places: dict[int, list[tuple[Tensor, Tensor] | None]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -217,8 +196,8 @@ class FrameStore:
         Returns
         -------
         list
-            For each frame None where that is everywhere, else the places as parts of the room that the
-            patch has, float32 (P, 2), and the extent of each, (2,).
+            For each frame None where that is everywhere, else the places as fractions of the room that
+            the patch has, float32 (P, 2), and the extent of each, (2,).
         """
         if patch not in self._places:
             self._places[patch] = [
@@ -251,7 +230,7 @@ def load_frames(
     levels: tuple[int, ...],
     device: torch.device,
     config: Config | None = None,
-) -> FrameStore:
+) -> FrameStore | FullFrameDataset:
     """Pool, standardise and put frames on the device, with the weights of their pixels.
 
     Parameters
@@ -265,6 +244,11 @@ def load_frames(
     config
         Whether classes are balanced and borders weighted; None does neither.
 
+    Returns
+    -------
+    FrameStore or FullFrameDataset
+        The latter where ``augmentation.original`` is given.
+
     Raises
     ------
     ValueError
@@ -273,7 +257,7 @@ def load_frames(
     """
     config = config or Config()
     images, labels, gains = [], [], []
-    unit, side = 2 ** -levels[-1], smallest_side(levels)
+    unit, side = int(2 ** -levels[-1]), smallest_side(levels)
     largest = max(min(frame.labels.shape) for frame in frames)
     if largest < side:
         raise ValueError(
@@ -284,12 +268,8 @@ def load_frames(
     frames = [mirror(frame, side) for frame in frames]
     how = config.network.standardization
     if config.augmentation.original:
-        bound = config.targets.dt_bound
-        assert bound is not None
-        whole = load_full_frames(frames, levels, bound, device, config)
-        sizes = torch.tensor([frame.labels.shape for frame in frames], device=device) // unit
-        none = torch.zeros(0, device=device)
-        return FrameStore((), (), sizes, none, levels, frames[0].kind, whole=whole)
+        assert config.targets.dt_bound is not None
+        return load_full_frames(frames, levels, config.targets.dt_bound, device, config)
     for frame in frames:
         image = frame_tensor(frame.image, frame.name, standardization=how)
         if is_constant(image):
@@ -299,12 +279,12 @@ def load_frames(
             )
         means, deviations = level_statistics(image, levels, standardization=how)
         pooled = pool(image[None], levels[-1])[0]
-        images.append((pooled - means[-1, :, None, None]) / (3 * deviations[-1, :, None, None]))
+        pooled = (pooled - means[-1, :, None, None]) / (3 * deviations[-1, :, None, None])
+        images.append(pooled.to(device))
         gains.append(deviations[-1] / deviations)
         height, width = (unit * side for side in pooled.shape[-2:])
         known = torch.from_numpy(np.ascontiguousarray(frame.labels)).to(device)
         labels.append(known[:height, :width])
-        images[-1] = images[-1].to(device)
     sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.float32)
     balance = config.training.class_balance
     borders = [frame_borders(frame, config.training, device) for frame in frames]
@@ -356,22 +336,28 @@ def _known_places(
 
 
 def _patch_side(store: FrameStore, config: Config) -> int:
-    """Side of a patch at the top level: as asked for or as the largest frame, whole at every level."""
+    """Return the side of a patch at the top level: no more than the largest frame, whole at every level."""
     step = 2 ** (store.levels[-1] - store.levels[0])
     side = min(config.training.patch_size, int(store.sizes.max()))
     return int(-(-side // step) * step)
 
 
-def epoch_pixels(store: FrameStore, config: Config) -> float:
+def epoch_pixels(store: FrameStore | FullFrameDataset, config: Config) -> float:
     """Return how many pixels at the top level an epoch trains on."""
-    side = _patch_side(store, config)
-    sizes = store.sizes.double()
-    patch = side**2 if store.whole is None else float(sizes.prod(dim=1).mean())
+    if isinstance(store, FullFrameDataset):
+        unit = int(2 ** -store.levels[-1])
+        sizes = [plane.shape[-2:] for plane in store.planes]
+        patch = sum(height // unit * (width // unit) for height, width in sizes) / len(sizes)
+    else:
+        patch = float(_patch_side(store, config) ** 2)
     return config.training.batches_per_epoch * config.training.batch_size * patch
 
 
 def draw_batch(
-    store: FrameStore, config: Config, bound: float, generator: torch.Generator
+    store: FrameStore | FullFrameDataset,
+    config: Config,
+    dt_bound: float,
+    generator: torch.Generator,
 ) -> tuple[list[Tensor], Targets]:
     """Draw patches at random, warp them, and make their targets.
 
@@ -381,8 +367,8 @@ def draw_batch(
         Frames to draw from.
     config
         Patch and batch size, augmentation, classes.
-    bound
-        dt_bound, in pixels of the full frame.
+    dt_bound
+        In pixels of the full frame.
     generator
         On the CPU, so that every device draws the same.
 
@@ -395,29 +381,29 @@ def draw_batch(
 
     Notes
     -----
-    Labels are sampled with a margin of the bound around the patch, so that a boundary just outside
+    Labels are sampled with a margin of ``dt_bound`` around the patch, so that a boundary just outside
     is known and the distances inside are exact.
 
     All places of a frame are equally likely, but for those where nothing known would be in the patch:
     these are not drawn.
     """
-    if store.whole is not None:
-        return _draw_whole(store.whole, config, generator)
-    training, device = config.training, store.sizes.device
-    count, margin = training.batch_size, math.ceil(bound / store.unit)
-    size = _patch_side(store, config)
+    count = config.training.batch_size
     chosen = _choose(len(store), count, generator)
-    sizes = store.sizes[chosen.to(device)]
+    frames = chosen.tolist()
+    if isinstance(store, FullFrameDataset):
+        flags = OriginalAugmentation.from_json(config.augmentation.original)
+        return store.draw(frames, flags, generator)
+    device, margin = store.sizes.device, math.ceil(dt_bound / store.unit)
+    size = _patch_side(store, config)
     field = draw_field(count, size + 2 * margin, config.augmentation, generator)
     grid = sample_grid(
         _draw_centres(store, chosen, size, generator),
         draw_matrix(count, config.augmentation, generator).to(device),
         None if field is None else field.to(device),
         size + 2 * margin,
-        sizes,
+        store.sizes[chosen.to(device)],
     )
     inner = slice(margin, margin + size)
-    frames = chosen.tolist()
     patches = _sampled(sample_images, store.images, frames, grid[:, inner, inner])
     patches = change_intensity(patches, config.augmentation, generator)
     gains = store.gains[chosen.to(device)][..., None, None]
@@ -426,11 +412,22 @@ def draw_batch(
         for index, level in enumerate(store.levels)
     ]
     full = (grid + 0.5) * store.unit - 0.5
-    labels = _sampled(sample_labels, store.labels, frames, full)
+    made = make_targets(
+        _sampled(sample_labels, store.labels, frames, full),
+        max(dt_bound / store.unit, 1.0),
+        kind=store.kind,
+        classes=config.network.classes,
+        metric=config.targets.distance_metric,
+    )
     borders = None
     if store.borders is not None:
         borders = _sampled(sample_labels, store.borders, frames, full)
-    return levels, _batch_targets(labels, borders, store, config, bound).crop(margin)
+    targets = dataclasses.replace(
+        made,
+        distance=(made.distance * store.unit).clamp_(max=dt_bound),
+        weight=pixel_weights(made.segmentation, store.class_weights, borders),
+    )
+    return levels, targets.crop(margin)
 
 
 def _sampled(
@@ -445,31 +442,6 @@ def _sampled(
     )
 
 
-def _batch_targets(
-    labels: Tensor, borders: Tensor | None, store: FrameStore, config: Config, bound: float
-) -> Targets:
-    made = make_targets(
-        labels,
-        max(bound / store.unit, 1.0),
-        kind=store.kind,
-        classes=config.network.classes,
-        metric=config.targets.distance_metric,
-    )
-    return dataclasses.replace(
-        made,
-        distance=(made.distance * store.unit).clamp_(max=bound),
-        weight=pixel_weights(made.segmentation, store.class_weights, borders),
-    )
-
-
-def _draw_whole(
-    whole: FullFrameDataset, config: Config, generator: torch.Generator
-) -> tuple[list[Tensor], Targets]:
-    flags = OriginalAugmentation.from_json(config.augmentation.original)
-    frames = _choose(len(whole), config.training.batch_size, generator).tolist()
-    return whole.draw(frames, flags, generator)
-
-
 def _choose(frames: int, count: int, generator: torch.Generator) -> Tensor:
     """Draw frames, none twice in a batch before every one is in it."""
     rounds = -(-count // frames)
@@ -480,7 +452,7 @@ def _choose(frames: int, count: int, generator: torch.Generator) -> Tensor:
 def _draw_centres(
     store: FrameStore, chosen: Tensor, patch: int, generator: torch.Generator
 ) -> Tensor:
-    """Patch centres such that the patch lies in the frame, or at the centre of a smaller frame."""
+    """Draw patch centres such that the patch lies in the frame, or at the centre of a smaller frame."""
     position = torch.rand(len(chosen), 2, generator=generator)
     places = store.places(patch)
     for row, frame in zip(position, chosen.tolist(), strict=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from napari_jnet.config import Config
 from napari_jnet.device import choose_device, use_threads
@@ -20,99 +21,21 @@ from napari_jnet.labels import UNKNOWN, LabelKind, cells_in_pieces
 from napari_jnet.model import load_model, model_file, read_checkpoint, read_start
 from napari_jnet.training.estimate import adapt, check_fit, class_count, frame_channels, is_sparse
 from napari_jnet.training.losses import check_loss
-from napari_jnet.training.run import Job, TensorBoardLogger, new_state
-from napari_jnet.training.sampler import FrameStore, epoch_pixels, load_frames, smallest_side
+from napari_jnet.training.run import TensorBoardLogger, TrainingSession, TrainingState
+from napari_jnet.training.sampler import (
+    FrameStore,
+    FullFrameDataset,
+    epoch_pixels,
+    load_frames,
+    smallest_side,
+)
 from napari_jnet.training.validate import Validation, class_labels, known_classes
 
-
-def split_frames(
-    names: Sequence[str], fraction: float, seed: int
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Split frame names into training and validation.
-
-    Parameters
-    ----------
-    names
-        Unique names of the annotated frames.
-    fraction
-        Part kept for validation, 0 to below 1.
-    seed
-        Same names and seed, same split, whatever the order of `names`.
-
-    Returns
-    -------
-    training, validation : tuple of str
-        In the order of `names`.  With two names or more and a fraction above 0 there is at least
-        one of each; a single frame is always training.
-
-    Raises
-    ------
-    ValueError
-        If there are no names, two are equal, or the fraction is out of range.
-    """
-    if not names:
-        raise ValueError("There is no annotated frame to train on; annotate at least one frame.")
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if list(names).count(name) > 1)
-        raise ValueError(f"Frame {twice!r} is there twice; each frame must have its own name.")
-    if not 0 <= fraction < 1:
-        raise ValueError(f"The validation fraction is {fraction}; it is 0 or more, and below 1.")
-    if fraction == 0 or len(names) == 1:
-        return tuple(names), ()
-    count = _kept(len(names), fraction)
-    order = np.random.default_rng(seed).permutation(len(names))
-    ordered = sorted(names)
-    validation = {ordered[i] for i in order[:count]}
-    training = tuple(name for name in names if name not in validation)
-    return training, tuple(name for name in names if name in validation)
-
-
-def split_sections(
-    sections: Sequence[int], fraction: float, seed: int, avoid: Collection[int] = ()
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Split the sections of one volume: one end of it is kept for validation.
-
-    Parameters
-    ----------
-    sections
-        Numbers of the annotated sections.
-    fraction
-        Part kept for validation, 0 to below 1.
-    seed
-        Decides which end.
-    avoid
-        Sections that should not be for validation: where one end holds some of them and the other end
-        does not, it is the other one.
-
-    Returns
-    -------
-    training, validation : tuple of int
-        Ascending.
-
-    Notes
-    -----
-    Sections beside each other look alike.  Drawn one by one, those for validation would lie between
-    sections that are learned from, and a score on them would say little of another volume.
-    """
-    ordered = sorted(sections)
-    if fraction == 0 or len(ordered) < 2:
-        return tuple(ordered), ()
-    count = _kept(len(ordered), fraction)
-    ends = [ordered[:count], ordered[-count:]]
-    if np.random.default_rng(seed).integers(2):
-        ends.reverse()
-    chosen = min(ends, key=lambda end: any(section in avoid for section in end))
-    return tuple(section for section in ordered if section not in chosen), tuple(chosen)
-
-
-def _kept(count: int, fraction: float) -> int:
-    """How many of two or more are for validation: one at least, and one is left."""
-    return min(max(1, round(fraction * count)), count - 1)
-
+DEFAULT_MINUTES = 15.0
+_NAMED = 4  # frames or settings named in a sentence
 
 _BUDGET = ("training.minutes", "training.epochs")
-
-
+# What may differ between two sessions of a training: when it stops, and what is about the computer.
 _SESSION = {
     "training.patience",
     "training.device",
@@ -121,17 +44,9 @@ _SESSION = {
     "training.tensorboard",
     "prediction.tile",
 }
-
-
-"""What may differ between two sessions of a training: when it stops, and what is about the computer."""
-
-
+# What the frames and the loss decide, whatever is given ...
 _DECIDED = {"network.in_channels", "network.distance_scale"}
-
-
-"""What the frames and the loss decide, whatever is given."""
-
-
+# ... and what the frames decide where it has its default.
 _AUTOMATIC = {
     "network.resolution_levels",
     "targets.dt_bound",
@@ -140,149 +55,153 @@ _AUTOMATIC = {
 }
 
 
-"""What the frames decide where it has its default."""
+def prepare(
+    folder: RunFolder,
+    frames: Sequence[AnnotatedFrame],
+    config: Config,
+    resume: bool,
+    start_from: Path | str | None,
+) -> TrainingSession:
+    """Load data and network, and write configuration and split; see `train` for the parameters.
+
+    The folder stays empty until all is checked.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError, OSError
+        If frames, configuration, model or folder cannot be used.
+    """
+    checkpoint = read_checkpoint(folder.last) if resume else None
+    before = None if checkpoint is None else checkpoint["split"]
+    if before is not None:
+        _require_frames(frames, [*before["training"], *before["validation"]])
+    frames, skipped = usable_frames(frames)
+    training, validation = split_annotated(frames, config, before)
+    if checkpoint is None:
+        config = settle_config(config, training, validation, start_from)
+    else:
+        network = Config.from_saved(checkpoint["config"]).network
+        check_fit(network, [*training, *validation], f"the run {folder.path}")
+        config = resumed_config(config, checkpoint, training, str(folder.path))
+    use_threads(config.training.threads)
+    device = choose_device(config.training.device)
+    state = TrainingState(config, device)
+    levels = state.network.levels
+    store = load_frames(training, levels, device, config)
+    if checkpoint is not None:
+        state.restore(checkpoint, folder.last)
+    elif start_from is not None:
+        state.start_from(model_file(Path(start_from)))
+    elif config.training.pretrained:
+        state.start_pretrained(Path(config.training.pretrained))
+    scoring = _validation(validation, device, config, store)
+    logger = TensorBoardLogger(folder.path) if config.training.tensorboard else None
+    renamed = folder.keep_leftover([start_from, config.training.pretrained])
+    split = _split_names(training, validation)
+    folder.write_start(config, split)
+    session = TrainingSession(folder, config, device, state, store, scoring, split, logger)
+    if checkpoint is not None:
+        session.complete_files()
+        if checkpoint["training"].get("scored") != scoring.names:
+            rescore_best(session)
+    state.scored = scoring.names
+    session.messages = [
+        *([renamed] if renamed else []),
+        *dict.fromkeys(f"Labels: {frame.origin}" for frame in frames if frame.origin),
+        *skipped,
+        *annotation_warnings(training, validation, config, levels),
+        *scoring.messages(),
+    ]
+    if session.progress() >= 1:
+        parts = {"minutes": config.training.minutes, "epochs": config.training.epochs}
+        budget = " or ".join(f"{value:g} {name}" for name, value in parts.items() if value)
+        session.messages.append(
+            f"The training has used its {budget}, so nothing is left to do. Give it more epochs or "
+            "minutes to go on."
+        )
+    return session
 
 
-_TRAINING_GIVEN_NAMED = 4  # settings named in a sentence
+def _require_frames(frames: Sequence[AnnotatedFrame], known: Sequence[str]) -> None:
+    """Refuse to resume without a frame that the run has learned from: it may have been a mistake."""
+    missing = sorted(set(known) - {frame.name for frame in frames})
+    if missing:
+        raise ValueError(
+            f"The run was trained on {', '.join(sorted(known))}; the frames given lack "
+            f"{', '.join(missing)}. Resume with these frames too, or start a new training from this model."
+        )
 
 
-def resumed_config(
-    config: Config, checkpoint: Mapping[str, Any], frames: Sequence[AnnotatedFrame], name: str
-) -> Config:
-    """Return the configuration of a run that goes on: its own, with another budget or computer.
+def _split_names(
+    training: Sequence[AnnotatedFrame], validation: Sequence[AnnotatedFrame]
+) -> dict[str, list[str]]:
+    return {
+        "training": [frame.name for frame in training],
+        "validation": [frame.name for frame in validation],
+    }
+
+
+def rescore_best(session: TrainingSession) -> None:
+    """Score the best model so far as later epochs will be scored, so that they compare with it."""
+    state, validation = session.state, session.validation
+    state.scored = validation.names
+    if state.best_epoch:
+        best = load_model(session.folder.model, device=session.device.type)
+        score = validation.run(best).by(validation.best_by)
+        state.best_score = float("-inf") if score is None else score
+
+
+def update_frames(
+    session: TrainingSession, frames: Sequence[AnnotatedFrame]
+) -> Iterator[NewFrames | Notice]:
+    """Let a training learn from other frames; its network, dt_bound and schedule stay.
 
     Parameters
     ----------
-    config
-        As asked for; what was given counts, defaults do not.
-    checkpoint
-        Of the run.
+    session
+        The training, between two epochs.
     frames
-        To learn from.
-    name
-        Of the run, for errors.
+        All that is annotated now.
 
-    Raises
+    Yields
     ------
-    ValueError
-        If a setting was given that the run does not have and cannot take any more, or a budget that
-        the run has used already.
+    NewFrames or Notice
+        A notice says which frames are skipped, or why it goes on with the frames it had: no
+        annotation may end a training.
     """
-    saved = Config.from_saved(checkpoint["config"])
-    given = config.given_settings()
-    _refuse(
-        {key: value for key, value in given.items() if key not in {*_BUDGET, *_SESSION}},
-        saved,
-        frames,
-        f"The run {name} was trained with",
-        "a run that goes on keeps what it began with. Leave {them} out, or start a new training "
-        "from its model.",
-    )
-    changes = {key: value for key, value in given.items() if key in _SESSION}
-    if any(given.get(key) is not None for key in _BUDGET):
-        changes |= {key: given.get(key) for key in _BUDGET}
-    resumed = saved.replace(changes)
-    _refuse_used_budget(resumed, saved, checkpoint.get("training", {}), name)
-    return resumed
+    config, known = session.config, {*session.split["training"], *session.split["validation"]}
+    try:
+        frames, skipped = usable_frames(frames)
+        training, validation = split_annotated(frames, config, session.split)
+        check_fit(config.network, frames, "the network in training")
+        store = load_frames(training, session.state.network.levels, session.device, config)
+        session.store, session.split = store, _split_names(training, validation)
+        session.folder.write_start(config, session.split)
+        session.validation = _validation(validation, session.device, config, store)
+        rescore_best(session)
+    except ValueError as error:
+        yield Notice(f"The training goes on with the annotations it had. {error}")
+        return
+    added = tuple(frame.name for frame in frames if frame.name not in known)
+    yield NewFrames(tuple(session.split["training"]), tuple(session.split["validation"]), added)
+    yield from map(Notice, skipped)
 
 
-def started_config(
-    config: Config, saved: Config, frames: Sequence[AnnotatedFrame], name: str
-) -> Config:
-    """Return a configuration with the network and targets of a start model.
-
-    Raises
-    ------
-    ValueError
-        If another network or other targets were given.
-    """
-    given = {
-        key: value
-        for key, value in config.given_settings().items()
-        if key.startswith(("network.", "targets."))
-    }
-    _refuse(
-        given,
-        saved,
-        frames,
-        f"{name} was trained with",
-        "a training that starts from it keeps its network and targets. Leave {them} out, or start "
-        "without a model.",
-    )
-    return config.changed(network=saved.network, targets=saved.targets)
-
-
-def _value(config: Config, key: str) -> Any:
-    section, _, name = key.partition(".")
-    return getattr(getattr(config, section), name)
-
-
-def _refuse(
-    given: Mapping[str, Any],
-    saved: Config,
+def _validation(
     frames: Sequence[AnnotatedFrame],
-    had: str,
-    rule: str,
-) -> None:
-    """Refuse what was given and is not what was saved, unless the frames had decided."""
-    default, others = Config(), []
-    for key, value in given.items():
-        kept = _value(saved, key)
-        automatic = (
-            key in _DECIDED
-            or (key in _AUTOMATIC and value == _value(default, key))
-            or (key == "targets.legend" and any(frame.legend for frame in frames))
-            or (key == "network.classes" and value <= kept)
-            or (key == "network.distance" and value and all(map(is_sparse, frames)))
-        )
-        if value != kept and not automatic:
-            others.append(key)
-    if not others:
-        return
-    more = (
-        f" and {len(others) - _TRAINING_GIVEN_NAMED} more"
-        if len(others) > _TRAINING_GIVEN_NAMED
-        else ""
+    device: torch.device,
+    config: Config,
+    store: FrameStore | FullFrameDataset,
+) -> Validation:
+    return Validation(
+        frames, config, device, store.class_weights, trained=epoch_pixels(store, config)
     )
-    kept = ", ".join(_setting(key, _value(saved, key)) for key in others[:_TRAINING_GIVEN_NAMED])
-    asked = ", ".join(_setting(key, given[key]) for key in others[:_TRAINING_GIVEN_NAMED])
-    rule = rule.format(them="this" if len(others) == 1 else "these")
-    raise ValueError(f"{had} {kept}{more}, not {asked}; {rule}")
-
-
-def _setting(key: str, value: Any) -> str:
-    """Write a setting as ``--set`` takes it."""
-    return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
-
-
-def _refuse_used_budget(config: Config, saved: Config, state: Mapping[str, Any], name: str) -> None:
-    """Refuse another budget that the run has used already: it would end where it begins."""
-    training, before = config.training, saved.training
-    if (training.minutes, training.epochs) == (before.minutes, before.epochs):
-        return
-    minutes = state.get("elapsed_s", 0.0) / 60
-    epochs = state.get("epoch", 0) + state.get("batch", 0) / training.batches_per_epoch
-    for key, asked, used in (
-        ("minutes", training.minutes, minutes),
-        ("epochs", training.epochs, epochs),
-    ):
-        if asked is not None and asked <= used:
-            raise ValueError(
-                f"training.{key} is {asked:g}, but the run {name} has trained for {used:.4g} {key} "
-                f"already; {key} count from its beginning. Give more than that, or leave it out."
-            )
-
-
-DEFAULT_MINUTES = 15.0
-
-
-_NAMED = 4  # frames named in a sentence
 
 
 def usable_frames(
     frames: Sequence[AnnotatedFrame],
 ) -> tuple[list[AnnotatedFrame], list[str]]:
-    """Leave out frames that nothing can be learned from, so that one does not stop the training.
+    """Skip frames that nothing can be learned from, so that one does not stop the training.
 
     Returns
     -------
@@ -299,35 +218,34 @@ def usable_frames(
         raise ValueError("There is no annotated frame; training needs at least one. Annotate one.")
     kinds = {frame.kind: frame.name for frame in frames}
     if len(kinds) > 1:
-        said = ", ".join(f"those of {name} are {kind.value}" for kind, name in kinds.items())
+        named = ", ".join(f"those of {name} are {kind.value}" for kind, name in kinds.items())
         raise ValueError(
-            f"The labels mean different things: {said}. A network learns one kind; train on frames of "
+            f"The labels mean different things: {named}. A network learns one kind; train on frames of "
             "one kind."
         )
+    left: list[AnnotatedFrame] = []
     skipped: dict[str, list[AnnotatedFrame]] = {}
     for frame in frames:
         image = frame.image
         if image.size and image.dtype.kind in "biuf" and image.min() == image.max():
             why = f"the value {float(image.min()):g} in every pixel; there is nothing to learn from it"
+            skipped.setdefault(why, []).append(frame)
         elif not (frame.labels != UNKNOWN).any():
-            why = "no known pixel"
+            skipped.setdefault("no known pixel", []).append(frame)
         else:
-            continue
-        skipped.setdefault(why, []).append(frame)
-    left = [frame for frame in frames if not any(frame in part for part in skipped.values())]
-    by_channels = Counter(map(frame_channels, left))
-    for channels, count in by_channels.most_common()[1:]:
-        (most, frequency), *_ = by_channels.most_common()
-        odd = [frame for frame in left if frame_channels(frame) == channels]
-        if count == frequency:
-            other = next(frame for frame in left if frame_channels(frame) == most)
+            left.append(frame)
+    by_channels: dict[int, list[AnnotatedFrame]] = {}
+    for frame in left:
+        by_channels.setdefault(frame_channels(frame), []).append(frame)
+    (most, left), *others = sorted(by_channels.items(), key=lambda item: -len(item[1])) or [(1, [])]
+    for channels, odd in others:
+        if len(odd) == len(left):
             raise ValueError(
-                f"{count} frame(s) have {channels} channel(s), such as {odd[0].name}, and as many have "
-                f"{most}, such as {other.name}; a network takes one number of channels. Train on frames "
-                "of one kind of image, or convert the others."
+                f"{len(odd)} frame(s) have {channels} channel(s), such as {odd[0].name}, and as many "
+                f"have {most}, such as {left[0].name}; a network takes one number of channels. Train on "
+                "frames of one kind of image, or convert the others."
             )
         skipped[f"{channels} channel(s), the others have {most}"] = odd
-        left = [frame for frame in left if frame not in odd]
     messages = [
         f"{len(part)} frame{'s are' if len(part) > 1 else ' is'} skipped: {_names(part)} "
         f"{'have' if len(part) > 1 else 'has'} {why}."
@@ -364,15 +282,14 @@ def split_annotated(
 
     Notes
     -----
-    Without roles, volumes are drawn whole, and of a single volume one end is kept.  A frame with objects
-    is always left to learn from.
+    Without roles, volumes are drawn whole, and of a single volume one end is kept for validation.  A
+    frame with objects is always left to learn from.
     """
-    if not frames:
-        raise ValueError("There is no annotated frame; training needs at least one. Annotate one.")
     chosen = {frame.name for frame in frames if frame.role == "validation"}
     without_role = [frame for frame in frames if not frame.role]
     if split is not None:
-        chosen |= _as_before(without_role, frames, split)
+        before = {name: side for side, names in split.items() for name in names}
+        chosen |= {f.name for f in without_role if _earlier_side(f, frames, before) == "validation"}
     elif without_role and not chosen:
         chosen = _drawn(without_role, config.training.validation_fraction, config.training.seed)
     training = [frame for frame in frames if frame.name not in chosen]
@@ -395,22 +312,15 @@ def _has_object(frame: AnnotatedFrame) -> bool:
     return bool(frame.labels.max(initial=0) > 0)
 
 
-def _as_before(
-    frames: Sequence[AnnotatedFrame],
-    known: Sequence[AnnotatedFrame],
-    split: Mapping[str, Sequence[str]],
-) -> set[str]:
-    """Return which frames without a role are for validation, by an earlier split."""
-    before = {name: side for side, names in split.items() for name in names}
-    chosen = {frame.name for frame in frames if before.get(frame.name) == "validation"}
-    for frame in frames:
-        if frame.name in before or not frame.volume:
-            continue
-        beside = [f for f in known if f.volume == frame.volume and f.name in before]
-        nearest = min(beside, key=lambda f: abs(f.section - frame.section), default=None)
-        if nearest is not None and before[nearest.name] == "validation":
-            chosen.add(frame.name)
-    return chosen
+def _earlier_side(
+    frame: AnnotatedFrame, frames: Sequence[AnnotatedFrame], before: Mapping[str, str]
+) -> str | None:
+    """Return the side of an earlier split that a frame, or the nearest section of its volume, had."""
+    if frame.name in before or not frame.volume:
+        return before.get(frame.name)
+    beside = [other for other in frames if other.volume == frame.volume and other.name in before]
+    nearest = min(beside, key=lambda other: abs(other.section - frame.section), default=None)
+    return None if nearest is None else before[nearest.name]
 
 
 def _drawn(frames: Sequence[AnnotatedFrame], fraction: float, seed: int) -> set[str]:
@@ -419,32 +329,151 @@ def _drawn(frames: Sequence[AnnotatedFrame], fraction: float, seed: int) -> set[
     groups: dict[str, list[AnnotatedFrame]] = {}
     for frame in frames:
         groups.setdefault(frame.volume or frame.name, []).append(frame)
-    # Scores of partial frames say little, so complete ones are kept for validation.
+    # Scores of partial frames are less informative, so complete ones are kept for validation.
     partial = {frame.name for frame in frames if frame.labels.min(initial=0) < 0}
     if len(groups) == 1 and frames[0].volume:
         useless = [f.section for f in frames if f.name in partial or not _has_object(f)]
-        kept = split_sections([f.section for f in frames], fraction, seed, useless)[1]
+        kept = _end_of_volume([frame.section for frame in frames], fraction, seed, useless)
         return {frame.name for frame in frames if frame.section in kept}
     complete = [n for n, part in groups.items() if not any(f.name in partial for f in part)]
     names = complete if len(complete) > 1 else list(groups)
     drawn = set(split_frames(names, fraction, seed)[1])
-    telling = [name for name, part in groups.items() if any(map(_has_object, part))]
-    if telling and drawn.issuperset(telling):
-        drawn.remove(telling[0])
-        drawn = drawn or set([name for name in names if name not in telling][:1])
+    informative = [name for name, part in groups.items() if any(map(_has_object, part))]
+    if informative and drawn.issuperset(informative):
+        drawn.remove(informative[0])
+        drawn = drawn or set([name for name in names if name not in informative][:1])
     return {frame.name for name in drawn for frame in groups[name]}
 
 
-def check_resumed(frames: Sequence[AnnotatedFrame], split: Mapping[str, Sequence[str]]) -> None:
-    """Refuse to go on without a frame that the run has learned from: it may have been a mistake."""
-    names = {frame.name for frame in frames}
-    known = [*split["training"], *split["validation"]]
-    missing = sorted(set(known) - names)
-    if missing:
-        raise ValueError(
-            f"The run was trained on {', '.join(sorted(known))}; the frames given lack "
-            f"{', '.join(missing)}. Resume with these frames too, or start a new training from this model."
+def split_frames(
+    names: Sequence[str], fraction: float, seed: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Split unique frame names into training and validation, each in the given order.
+
+    The same names and seed give the same split, whatever the order of `names`.  With two names or
+    more and a fraction above 0 there is at least one of each; a single frame is always training.
+
+    Raises
+    ------
+    ValueError
+        If there are no names, two are equal, or the fraction is not from 0 to below 1.
+    """
+    if not names:
+        raise ValueError("There is no annotated frame to train on; annotate at least one frame.")
+    (name, count), *_ = Counter(names).most_common(1)
+    if count > 1:
+        raise ValueError(f"Frame {name!r} is there twice; each frame must have its own name.")
+    if not 0 <= fraction < 1:
+        raise ValueError(f"The validation fraction is {fraction}; it is 0 or more, and below 1.")
+    order = np.random.default_rng(seed).permutation(len(names))[: _kept(len(names), fraction)]
+    validation = {sorted(names)[index] for index in order}
+    training = tuple(name for name in names if name not in validation)
+    return training, tuple(name for name in names if name in validation)
+
+
+def _end_of_volume(
+    sections: Sequence[int], fraction: float, seed: int, avoid: Collection[int]
+) -> list[int]:
+    """Choose the sections of a volume for validation: one end, that without sections to avoid if any.
+
+    Sections beside each other look alike.  Drawn one by one, those for validation would lie between
+    sections that are learned from, and a score on them would not be that of another volume.
+    """
+    ordered, count = sorted(sections), _kept(len(sections), fraction)
+    if not count:
+        return []
+    ends = [ordered[:count], ordered[-count:]]
+    if np.random.default_rng(seed).integers(2):
+        ends.reverse()
+    return min(ends, key=lambda end: any(section in avoid for section in end))
+
+
+def _kept(count: int, fraction: float) -> int:
+    """How many of these are for validation: of two or more one at least, and one is left."""
+    return min(max(1, round(fraction * count)), count - 1) if fraction else 0
+
+
+def resumed_config(
+    config: Config, checkpoint: Mapping[str, Any], frames: Sequence[AnnotatedFrame], name: str
+) -> Config:
+    """Return the configuration of a resumed run: its own, with another budget or computer.
+
+    What was given in ``config`` counts, defaults do not; ``name`` is that of the run, for errors.
+
+    Raises
+    ------
+    ValueError
+        If a setting was given that the run does not have and cannot take any more, or a budget that
+        the run has used already.
+    """
+    saved = Config.from_saved(checkpoint["config"])
+    given = config.given_settings()
+    _refuse_others(
+        {key: value for key, value in given.items() if key not in {*_BUDGET, *_SESSION}},
+        saved,
+        frames,
+        f"The run {name} was trained with",
+        "a run that goes on keeps what it began with. Leave {them} out, or start a new training "
+        "from its model.",
+    )
+    changes = {key: value for key, value in given.items() if key in _SESSION}
+    if any(given.get(key) is not None for key in _BUDGET):
+        changes |= {key: given.get(key) for key in _BUDGET}
+    resumed = saved.replace(changes)
+    training, before, state = resumed.training, saved.training, checkpoint.get("training", {})
+    used = {
+        "minutes": state.get("elapsed_s", 0.0) / 60,
+        "epochs": state.get("epoch", 0) + state.get("batch", 0) / training.batches_per_epoch,
+    }
+    for key, done in used.items():
+        asked: float | None = getattr(training, key)
+        changed = (training.minutes, training.epochs) != (before.minutes, before.epochs)
+        if changed and asked is not None and asked <= done:  # it would end where it begins
+            raise ValueError(
+                f"training.{key} is {asked:g}, but the run {name} has trained for {done:.4g} {key} "
+                f"already; {key} count from its beginning. Give more than that, or leave it out."
+            )
+    return resumed
+
+
+def _value(config: Config, key: str) -> Any:
+    section, _, name = key.partition(".")
+    return getattr(getattr(config, section), name)
+
+
+def _refuse_others(
+    given: Mapping[str, Any],
+    saved: Config,
+    frames: Sequence[AnnotatedFrame],
+    had: str,
+    rule: str,
+) -> None:
+    """Refuse settings that were given and are not what was saved, unless the frames had decided."""
+    default, others = Config(), {}
+    for key, value in given.items():
+        kept = _value(saved, key)
+        automatic = (
+            key in _DECIDED
+            or (key in _AUTOMATIC and value == _value(default, key))
+            or (key == "targets.legend" and any(frame.legend for frame in frames))
+            or (key == "network.classes" and value <= kept)
+            or (key == "network.distance" and value and all(map(is_sparse, frames)))
         )
+        if value != kept and not automatic:
+            others[key] = value
+    if others:
+        more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+        kept = _settings({key: _value(saved, key) for key in others})
+        rule = rule.format(them="this" if len(others) == 1 else "these")
+        raise ValueError(f"{had} {kept}{more}, not {_settings(others)}; {rule}")
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    """Write the first settings as ``--set`` takes them."""
+    return ", ".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in list(values.items())[:_NAMED]
+    )
 
 
 def settle_config(
@@ -453,31 +482,38 @@ def settle_config(
     validation: Sequence[AnnotatedFrame],
     start_from: Path | str | None,
 ) -> Config:
-    """Settle the configuration of a new training: of a start model, and of the data.
+    """Settle the configuration of a new training: from a start model, and from the data.
 
     Raises
     ------
     ValueError
-        If choices make no sense together, or not for these frames.
+        If choices contradict each other, or do not fit these frames.
     """
-    budget = {
-        "training.minutes": config.training.minutes,
-        "training.epochs": config.training.epochs,
-    }
+    frames = [*training, *validation]
+    budget: dict[str, Any] = {}
     if config.training.minutes is None and config.training.epochs is None:
         budget = {"training.minutes": DEFAULT_MINUTES}
-    if start_from is not None:
+    saved = None
+    if start_from is None:
+        _check_contrast(training)
+    else:
         if config.training.pretrained:
             raise ValueError(
                 f"The training shall begin with {start_from} and with the weights in training.pretrained "
                 f"({config.training.pretrained}); it can begin with one of them. Leave one out."
             )
         saved = read_start(Path(start_from))
-        check_fit(saved.network, [*training, *validation], str(start_from))
-        config = started_config(config, saved, training, str(start_from))
-    frames = [*training, *validation]
-    if start_from is None:
-        _check_contrast(training)
+        check_fit(saved.network, frames, str(start_from))
+        given = config.given_settings().items()
+        _refuse_others(
+            {key: value for key, value in given if key.startswith(("network.", "targets."))},
+            saved,
+            training,
+            f"{start_from} was trained with",
+            "a training that starts from it keeps its network and targets. Leave {them} out, or start "
+            "without a model.",
+        )
+        config = config.changed(network=saved.network, targets=saved.targets)
     classes = class_count(config, frames)
     if classes > MOST_CLASSES and classes > config.network.classes:
         most = max(frames, key=lambda frame: int(frame.labels.max(initial=0)))
@@ -486,138 +522,24 @@ def settle_config(
             f"at most {MOST_CLASSES} can be learned. If each number is one cell, the labels are "
             "instances; else number the classes from 0 without gaps."
         )
-    config = config.replace(
-        {**budget, "network.classes": classes, "targets.legend": _legend(config, frames)}
-    )
-    settled = adapt(config, training)
-    if start_from is not None:  # its weights are those of this head
+    legend = next((frame.legend for frame in frames if frame.legend), config.targets.legend)
+    config = config.replace({**budget, "network.classes": classes, "targets.legend": legend})
+    config = adapt(config, training)
+    if saved is not None:  # its weights are those of this head
         kept = {"distance": saved.network.distance, "distance_scale": saved.network.distance_scale}
-        settled = settled.replace({f"network.{name}": value for name, value in kept.items()})
-    check_loss(settled)
-    _check_best_by(settled, validation)
+        config = config.replace({f"network.{name}": value for name, value in kept.items()})
+    check_loss(config)
+    _check_best_by(config, validation)
     if frames[0].kind is LabelKind.INSTANCES and classes > 2:
         raise ValueError(
             f"network.classes is {classes}, but the labels are objects: they are background and cell. "
             "Choose 1 or 2 classes, or label classes."
         )
-    return settled
-
-
-def cautions(
-    training: Sequence[AnnotatedFrame],
-    validation: Sequence[AnnotatedFrame],
-    config: Config,
-    levels: Sequence[int] = (0,),
-) -> Iterator[str]:
-    """Say what these annotations cannot give, a sentence or two each.
-
-    Parameters
-    ----------
-    training, validation
-        The frames.
-    config
-        Settled.
-    levels
-        That the network takes, lowest first.
-    """
-    if not validation:
-        yield (
-            "There is one annotated frame only, so none is kept for validation: the scores cannot say "
-            "how well other frames will do; a second annotated frame would tell."
-            if len(training) == 1
-            else "No annotated frame is kept for validation: the scores cannot say how well other frames "
-            "will do. Give one the role validation."
-        )
-    yield from _volumes(training, validation)
-    side = smallest_side(levels)
-    small = [frame for frame in (*training, *validation) if min(frame.labels.shape) < side]
-    if small:
-        yield (
-            f"{_names(small)} {'have' if len(small) > 1 else 'has'} fewer than the {side} pixels a side "
-            f"that the network's lowest level ({levels[0]}) needs, so "
-            f"{'they are' if len(small) > 1 else 'it is'} mirrored to that size. Prediction leaves "
-            "such frames out."
-        )
-    if not any((frame.labels == 0).any() for frame in training) and config.network.classes <= 2:
-        yield (
-            "No pixel of the training frames is known to be background, so the network may come to "
-            "answer cell everywhere. Mark some background too."
-        )
-    if (
-        config.network.classes <= 2
-        and not config.network.distance
-        and not config.training.border_weight
-        and (training[0].kind is LabelKind.INSTANCES)
-    ):
-        yield (
-            "The network predicts no distance, so it finds cells but does not separate those that "
-            "touch. Train from scratch, with network.distance on, to learn that too."
-        )
-    if not config.network.distance and all(is_sparse(frame) for frame in training):
-        yield (
-            "Scribbles say nothing about boundaries, so this network finds cells but does not separate "
-            "those that touch. Paint some frames cell by cell to learn that too."
-        )
-    yield from _unseen_classes(training, config)
-    yield from _in_pieces([*training, *validation])
-
-
-def _unseen_classes(training: Sequence[AnnotatedFrame], config: Config) -> Iterator[str]:
-    """Name the classes that no training frame shows, as where one pixel has a wrong number."""
-    classes = config.network.classes
-    if classes <= 2 or training[0].kind is LabelKind.INSTANCES:
-        return
-    seen = set().union(*(known_classes(frame, classes) for frame in training))
-    unseen = [str(number) for number in range(1, classes) if number not in seen]
-    if unseen:
-        more = f" and {len(unseen) - _NAMED} more" if len(unseen) > _NAMED else ""
-        yield (
-            f"No training frame has a pixel of class {', '.join(unseen[:_NAMED])}{more}, of the "
-            f"{classes} classes from 0 to {classes - 1}, so the network cannot learn "
-            f"{'it' if len(unseen) == 1 else 'them'}. Label some, or look for a wrong number in the labels."
-        )
-
-
-def _in_pieces(frames: Sequence[AnnotatedFrame]) -> Iterator[str]:
-    """Name the cells that are in separate pieces: often two cells that were given one number."""
-    named = []
-    for frame in frames:
-        found = cells_in_pieces(frame.labels) if frame.kind is LabelKind.INSTANCES else {}
-        if found:
-            cell, count = next(iter(found.items()))
-            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-            named.append(f"{frame.name} (cell {cell} is in {count} pieces{more})")
-    if named:
-        more = f" and {len(named) - _NAMED} more frames" if len(named) > _NAMED else ""
-        yield (
-            f"One number is on separate pieces in {', '.join(named[:_NAMED])}{more}. If these are several "
-            "cells, give each its own number: cells that touch are learned as one where they share a number."
-        )
-
-
-def _volumes(
-    training: Sequence[AnnotatedFrame], validation: Sequence[AnnotatedFrame]
-) -> Iterator[str]:
-    """Say that volumes are planes here, and what that means for the scores."""
-    volumes = [{frame.volume for frame in part} - {""} for part in (training, validation)]
-    if not any(volumes):
-        return
-    said = "Volumes are segmented plane by plane: the network sees one section at a time."
-    shared = sorted(volumes[0] & volumes[1])
-    if shared:
-        kept = [frame for frame in validation if frame.volume in shared]
-        yield (
-            f"{said} Sections of {shared[0]} are for training and for validation ({_names(kept)}); "
-            "sections beside each other look alike, so the scores are optimistic for another volume."
-        )
-    elif volumes[1]:
-        yield f"{said} All sections of {', '.join(sorted(volumes[1])[:_NAMED])} are for validation."
-    else:
-        yield said
+    return config
 
 
 def _check_contrast(training: Sequence[AnnotatedFrame]) -> None:
-    """Refuse labels that any network would fit by giving one answer everywhere."""
+    """Refuse labels that any network would fit by one value everywhere."""
     objects = training[0].kind is LabelKind.INSTANCES
     values = 2 if objects else 3  # of objects all are class 1
     known = set().union(*(known_classes(frame, values) for frame in training))
@@ -629,14 +551,9 @@ def _check_contrast(training: Sequence[AnnotatedFrame]) -> None:
     what = "cell" if objects else f"class {min(known)}"
     raise ValueError(
         f"Every known pixel of the training frames ({_names(training)}) is {what}, and no background is "
-        f"known, so the network would answer {what} everywhere. Mark some background too, or, where the "
+        f"known, so the network would predict {what} everywhere. Mark some background too, or, where the "
         "cells are annotated completely, save unlabelled pixels as 0."
     )
-
-
-def _legend(config: Config, frames: Sequence[AnnotatedFrame]) -> tuple[tuple[str, str], ...]:
-    """Take the names of classes from the first frame that has them, else from a start model."""
-    return next((frame.legend for frame in frames if frame.legend), config.targets.legend)
 
 
 def _check_best_by(config: Config, validation: Sequence[AnnotatedFrame]) -> None:
@@ -645,8 +562,7 @@ def _check_best_by(config: Config, validation: Sequence[AnnotatedFrame]) -> None
     if not validation:
         return
     if by == "seg" and not any(
-        frame.kind is LabelKind.INSTANCES and frame.labels.max(initial=0) > 0
-        for frame in validation
+        frame.kind is LabelKind.INSTANCES and _has_object(frame) for frame in validation
     ):
         raise ValueError(
             "training.best_by is seg, but the validation frames have no objects with numbers of their "
@@ -662,140 +578,100 @@ def _check_best_by(config: Config, validation: Sequence[AnnotatedFrame]) -> None
             )
 
 
-def update_frames(job: Job, frames: Sequence[AnnotatedFrame]) -> Iterator[NewFrames | Notice]:
-    """Let a training learn from other frames; its network, bound and schedule stay.
+def annotation_warnings(
+    training: Sequence[AnnotatedFrame],
+    validation: Sequence[AnnotatedFrame],
+    config: Config,
+    levels: Sequence[int] = (0,),
+) -> Iterator[str]:
+    """Describe what a network cannot learn from these annotations, a sentence or two each.
 
     Parameters
     ----------
-    job
-        The training, between two epochs.
-    frames
-        All that is annotated now.
-
-    Yields
-    ------
-    NewFrames or Notice
-        A notice says which frames are skipped, or why it goes on with the frames it had: nobody's
-        painting may end a training.
+    training, validation
+        The frames.
+    config
+        Settled.
+    levels
+        That the network takes, lowest first.
     """
-    try:
-        frames, skipped = usable_frames(frames)
-        added = _replace_frames(job, frames)
-    except ValueError as error:
-        yield Notice(f"The training goes on with the annotations it had. {error}")
-        return
-    yield NewFrames(tuple(job.split["training"]), tuple(job.split["validation"]), added)
-    yield from map(Notice, skipped)
+    frames, network = [*training, *validation], config.network
+    instances = training[0].kind is LabelKind.INSTANCES
+    if not validation:
+        yield (
+            "There is one annotated frame only, so none is kept for validation: the scores cannot say "
+            "how well other frames will do; a second annotated frame would tell."
+            if len(training) == 1
+            else "No annotated frame is kept for validation: the scores cannot say how well other frames "
+            "will do. Give one the role validation."
+        )
+    yield from _volume_warning(training, validation)
+    side = smallest_side(levels)
+    small = [frame for frame in frames if min(frame.labels.shape) < side]
+    if small:
+        yield (
+            f"{_names(small)} {'have' if len(small) > 1 else 'has'} fewer than the {side} pixels a side "
+            f"that the network's lowest level ({levels[0]}) needs, so "
+            f"{'they are' if len(small) > 1 else 'it is'} mirrored to that size. Prediction skips such "
+            "frames."
+        )
+    if not any((frame.labels == 0).any() for frame in training) and network.classes <= 2:
+        yield (
+            "No pixel of the training frames is known to be background, so the network may come to "
+            "predict cell everywhere. Mark some background too."
+        )
+    weighted = config.training.border_weight
+    if network.classes <= 2 and not network.distance and not weighted and instances:
+        yield (
+            "The network predicts no distance, so it finds cells but does not separate those that "
+            "touch. Train from scratch, with network.distance on, to learn that too."
+        )
+    if not network.distance and all(is_sparse(frame) for frame in training):
+        yield (
+            "Scribbles say nothing about boundaries, so this network finds cells but does not separate "
+            "those that touch. Paint some frames cell by cell to learn that too."
+        )
+    if network.classes > 2 and not instances:
+        seen = set().union(*(known_classes(frame, network.classes) for frame in training))
+        unseen = [str(number) for number in range(1, network.classes) if number not in seen]
+        if unseen:
+            more = f" and {len(unseen) - _NAMED} more" if len(unseen) > _NAMED else ""
+            yield (
+                f"No training frame has a pixel of class {', '.join(unseen[:_NAMED])}{more}, of the "
+                f"{network.classes} classes from 0 to {network.classes - 1}, so the network cannot learn "
+                f"{'it' if len(unseen) == 1 else 'them'}. Label some, or look for a wrong number in the "
+                "labels."
+            )
+    in_pieces = []
+    for frame in frames:
+        found = cells_in_pieces(frame.labels) if frame.kind is LabelKind.INSTANCES else {}
+        if found:
+            cell, count = next(iter(found.items()))
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            in_pieces.append(f"{frame.name} (cell {cell} is in {count} pieces{more})")
+    if in_pieces:
+        more = f" and {len(in_pieces) - _NAMED} more frames" if len(in_pieces) > _NAMED else ""
+        yield (
+            f"One number is on separate pieces in {', '.join(in_pieces[:_NAMED])}{more}. If these are "
+            "several cells, give each its own number: cells that touch are learned as one where they "
+            "share a number."
+        )
 
 
-def _replace_frames(job: Job, frames: Sequence[AnnotatedFrame]) -> tuple[str, ...]:
-    training, validation = split_annotated(frames, job.config, job.split)
-    check_fit(job.config.network, frames, "the network in training")
-    store = load_frames(training, job.state.network.levels, job.device, job.config)
-    known = {*job.split["training"], *job.split["validation"]}
-    job.store = store
-    job.split = {
-        "training": [frame.name for frame in training],
-        "validation": [frame.name for frame in validation],
-    }
-    job.folder.write_start(job.config, job.split)
-    rescore_best(job, validation)
-    return tuple(frame.name for frame in frames if frame.name not in known)
-
-
-def new_validation(
-    frames: Sequence[AnnotatedFrame], config: Config, store: FrameStore
-) -> Validation:
-    """Make the validation of a training, which takes a tenth of its work at most."""
-    trained = epoch_pixels(store, config)
-    return Validation(frames, config, store.sizes.device, store.class_weights, trained=trained)
-
-
-def rescore_best(job: Job, validation: Sequence[AnnotatedFrame]) -> None:
-    """Score the best model so far on other validation frames: only then later ones compare with it."""
-    job.validation = new_validation(validation, job.config, job.store)
-    job.state.scored = job.validation.names
-    if not job.state.best_epoch:
-        return
-    scores = job.validation.run(load_model(job.folder.model, device=job.device.type))
-    best = scores.by(job.validation.best_by)
-    job.state.best_score = float("-inf") if best is None else best
-
-
-def prepare(
-    folder: RunFolder,
-    frames: Sequence[AnnotatedFrame],
-    budget: Config,
-    resume: bool,
-    start_from: Path | str | None,
-) -> tuple[Job, list[str]]:
-    """Load data and network, and write what the run is of; the folder stays empty until all is well.
-
-    Parameters
-    ----------
-    folder
-        Of the run.
-    frames, resume, start_from
-        See `train`.
-    budget
-        The configuration as asked for.
-
-    Returns
-    -------
-    job, notices
-        The training, and what its user should know of the data.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError, OSError
-        If frames, configuration, model or folder cannot be used.
-    """
-    checkpoint = read_checkpoint(folder.last) if resume else None
-    before = None if checkpoint is None else checkpoint["split"]
-    if before is not None:
-        check_resumed(frames, before)
-    frames, skipped = usable_frames(frames)
-    training, validation = split_annotated(frames, budget, before)
-    if checkpoint is None:
-        settings = settle_config(budget, training, validation, start_from)
-    else:
-        network = Config.from_saved(checkpoint["config"]).network
-        check_fit(network, [*training, *validation], f"the run {folder.path}")
-        settings = resumed_config(budget, checkpoint, training, str(folder.path))
-    use_threads(settings.training.threads)
-    device = choose_device(settings.training.device)
-    state = new_state(settings, device)
-    store = load_frames(training, state.network.levels, device, settings)
-    if checkpoint is not None:
-        state.restore(checkpoint, folder.last)
-    elif start_from is not None:
-        state.start_from(model_file(Path(start_from)))
-    elif settings.training.pretrained:
-        state.start_pretrained(Path(settings.training.pretrained))
-    split = {"training": [f.name for f in training], "validation": [f.name for f in validation]}
-    checked = new_validation(validation, settings, store)
-    board = TensorBoardLogger(folder.path) if settings.training.tensorboard else None
-    kept = folder.keep_leftover([start_from, settings.training.pretrained])
-    folder.write_start(settings, split)
-    job = Job(folder, settings, device, state, store, checked, split, board)
-    if checkpoint is not None:
-        job.complete_files()
-    if checkpoint is not None and checkpoint["training"].get("scored") != checked.names:
-        rescore_best(job, validation)
-    state.scored = checked.names
-    origins = dict.fromkeys(f"Labels: {frame.origin}" for frame in frames if frame.origin)
-    levels = state.network.levels
-    notices = [*([kept] if kept else []), *origins, *skipped]
-    notices += [*cautions(training, validation, settings, levels), *checked.notes()]
-    if job.progress() >= 1:
-        notices.append(_used_up(settings))
-    return job, notices
-
-
-def _used_up(config: Config) -> str:
-    parts = {"minutes": config.training.minutes, "epochs": config.training.epochs}
-    budget = " or ".join(f"{value:g} {name}" for name, value in parts.items() if value is not None)
-    return (
-        f"The training has used its {budget}, so nothing is left to do. Give it more epochs or minutes "
-        "to go on."
-    )
+def _volume_warning(
+    training: Sequence[AnnotatedFrame], validation: Sequence[AnnotatedFrame]
+) -> Iterator[str]:
+    """Explain that volumes are planes here, and what that means for the scores."""
+    trained, scored = ({frame.volume for frame in part} - {""} for part in (training, validation))
+    planes = "Volumes are segmented plane by plane: the network sees one section at a time."
+    shared = sorted(trained & scored)
+    if shared:
+        kept = [frame for frame in validation if frame.volume in shared]
+        yield (
+            f"{planes} Sections of {shared[0]} are for training and for validation ({_names(kept)}); "
+            "sections beside each other look alike, so the scores are optimistic for another volume."
+        )
+    elif scored:
+        yield f"{planes} All sections of {', '.join(sorted(scored)[:_NAMED])} are for validation."
+    elif trained:
+        yield planes

@@ -1,4 +1,4 @@
-"""Label images -> what the network learns: segmentation, truncated boundary distance, what is known of both.
+"""Label images -> targets of the network: segmentation, truncated boundary distance, what is known of both.
 
 Everything works on batches of label tensors on any device, so that targets are computed after the warp.
 """
@@ -25,9 +25,9 @@ class Targets:
     known
         bool; where the segmentation is known.
     distance
-        float32, pixels; distance to the nearest boundary, cut at the bound.
+        float32, pixels; distance to the nearest boundary, truncated at ``dt_bound``.
     distance_known
-        bool; where no hidden boundary can be nearer.
+        bool; where no boundary in unknown pixels can be nearer.
     weight
         float32; how much each pixel counts in the loss of the segmentation.  None: all the same.
     """
@@ -55,7 +55,7 @@ class Targets:
 def boundary_pixels(labels: Tensor) -> Tensor:
     """Mark pixels that differ from at least one of their four neighbours.
 
-    The edge of the image is no boundary.  Both sides of a contact are boundary: touching cells have
+    The edge of the image is not a boundary.  Both sides of a contact are boundary: touching cells have
     one, two pixels wide.
 
     Parameters
@@ -68,25 +68,32 @@ def boundary_pixels(labels: Tensor) -> Tensor:
     Tensor of bool
         (N, H, W).
     """
+    return _contacts(labels, between_known=False)
+
+
+def _contacts(labels: Tensor, *, between_known: bool) -> Tensor:
+    """Mark both pixels of every contact of different labels, or of different known ones."""
     boundary = torch.zeros_like(labels, dtype=torch.bool)
-    down = labels[:, 1:] != labels[:, :-1]
-    right = labels[:, :, 1:] != labels[:, :, :-1]
-    boundary[:, 1:] |= down
-    boundary[:, :-1] |= down
-    boundary[:, :, 1:] |= right
-    boundary[:, :, :-1] |= right
+    for dim in (1, 2):
+        size = labels.shape[dim]
+        first, second = labels.narrow(dim, 0, size - 1), labels.narrow(dim, 1, size - 1)
+        contact = first != second
+        if between_known:
+            contact &= (first != UNKNOWN) & (second != UNKNOWN)
+        boundary.narrow(dim, 0, size - 1).logical_or_(contact)
+        boundary.narrow(dim, 1, size - 1).logical_or_(contact)
     return boundary
 
 
 def truncated_distance(seeds: Tensor, bound: float, metric: str = "cityblock") -> Tensor:
-    """Distance of every pixel to the nearest seed, cut at a bound.
+    """Return the distance of every pixel to the nearest seed, truncated at a bound.
 
     Parameters
     ----------
     seeds
         (N, H, W) bool.
     bound
-        Largest distance told apart, in pixels, at least 1.
+        Truncation distance in pixels, at least 1.
     metric
         "cityblock" or "euclidean"; both are exact up to the bound.
 
@@ -149,7 +156,7 @@ def make_targets(
     Parameters
     ----------
     labels
-        (N, H, W) integers: 0 = background, objects or classes from 1, `UNKNOWN` where nobody knows.
+        (N, H, W) integers: 0 = background, objects or classes from 1, `UNKNOWN` where unknown.
     bound
         dt_bound in pixels of these labels.
     kind
@@ -166,20 +173,20 @@ def make_targets(
 
     Notes
     -----
-    A boundary that nobody annotated may hide in the unknown pixels and in the known pixels beside
-    them.  The distance of a pixel is certain when it (cut at the bound) is not larger than the
+    A boundary that is not annotated may lie in the unknown pixels and in the known pixels beside
+    them.  The distance of a pixel is certain when it (truncated at the bound) is not larger than the
     distance to the nearest place where such a boundary could be.
     """
     unknown = labels == UNKNOWN
     boundary = boundary_pixels(labels)
     if unknown.any():
-        certain = _certain_contacts(labels)
+        certain = _contacts(labels, between_known=True)
         if kind is LabelKind.INSTANCES:
             certain |= boundary & (labels > 0)
         boundary = certain
-        hidden = truncated_distance(unknown, bound + 1, metric) - 1
+        to_unknown = truncated_distance(unknown, bound + 1, metric) - 1
         distance = truncated_distance(boundary, bound, metric)
-        distance_known = ~unknown & (distance <= hidden)
+        distance_known = ~unknown & (distance <= to_unknown)
     else:
         distance = truncated_distance(boundary, bound, metric)
         distance_known = ~unknown
@@ -202,15 +209,3 @@ def class_indices(labels: Tensor, kind: LabelKind, classes: int) -> Tensor:
     if classes <= 2 or kind is LabelKind.INSTANCES:
         return (labels > 0).long()
     return labels.clamp(min=0).long()
-
-
-def _certain_contacts(labels: Tensor) -> Tensor:
-    """Boundary pixels of contacts between two known labels."""
-    boundary = torch.zeros_like(labels, dtype=torch.bool)
-    for dim in (1, 2):
-        size = labels.shape[dim]
-        first, second = labels.narrow(dim, 0, size - 1), labels.narrow(dim, 1, size - 1)
-        contact = (first != second) & (first != UNKNOWN) & (second != UNKNOWN)
-        boundary.narrow(dim, 0, size - 1).logical_or_(contact)
-        boundary.narrow(dim, 1, size - 1).logical_or_(contact)
-    return boundary

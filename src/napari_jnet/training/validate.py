@@ -28,28 +28,12 @@ from napari_jnet.training.losses import frame_borders, loss_function, pixel_weig
 from napari_jnet.training.sampler import mirror, smallest_side
 from napari_jnet.training.targets import Targets, make_targets
 
-PART = 0.1
-
-
-"""Of the training's work that scoring may take."""
-
-
+SCORING_SHARE = 0.1  # of the training's work that scoring may take
+# Work in units of a pixel that is predicted at the top level: of a pixel that is trained on (forward,
+# backward, augmentation, optimizer), and of separating and scoring a pixel of the full frame.
 TRAINED_PIXEL = 3.5
-
-
-"""Work of a pixel that is trained on, in predicted ones: forward, backward, augmentation, optimiser."""
-
-
 SCORED_PIXEL = 0.7
-
-
-"""Work of separating and scoring a pixel of the full frame, in pixels predicted at the top level."""
-
-
-FREE = 256.0**2
-
-
-"""So few pixels are scored after every epoch, however short."""
+ALWAYS_SCORED = 256.0**2  # so few pixels are scored after every epoch, however short
 
 
 @dataclass(frozen=True)
@@ -68,13 +52,7 @@ class ValidationScores:
     class_accuracy: tuple[float | None, ...] = ()
 
     def by(self, name: str) -> float | None:
-        """Return what makes an epoch the best: larger is better; None where it cannot be said.
-
-        Parameters
-        ----------
-        name
-            As ``training.best_by``.
-        """
+        """Return the score ``training.best_by`` names, larger is better; None where there is none."""
         if name == "loss":
             return None if self.loss is None else -self.loss
         if name.startswith("class:"):
@@ -126,47 +104,46 @@ class Validation:
         self.config = config
         self.device = device
         assert config.targets.dt_bound is not None
-        self.bound = config.targets.dt_bound
+        self.dt_bound = config.targets.dt_bound
+        self.unit = 2 ** -config.network.resolution_levels[-1]
+        self.classes = max(config.network.classes, 2)
         self.given = len(frames)
         self.frames, self.every = tuple(frames), 1
         if trained is not None and frames:
-            self._keep_to(PART * TRAINED_PIXEL * trained)
+            self._limit_work(SCORING_SHARE * TRAINED_PIXEL * trained)
         by = config.training.best_by
-        self.best_by = by if self._can_give(by) else "loss"
+        self.best_by = by if self._has_score(by) else "loss"
 
-    def _keep_to(self, allowed: float) -> None:
-        """Choose the frames that this many predicted pixels allow, and how often."""
-        classes = max(self.config.network.classes, 2)
-        unit = 2 ** -self.config.network.resolution_levels[-1]
+    def _limit_work(self, allowed: float) -> None:
+        """Choose the frames that this many predicted pixels allow, and how often they are scored."""
         chosen: list[AnnotatedFrame] = []
         work = 0.0
-        for frame in _telling_first(self.frames, classes):
-            more = frame.labels.size * (unit**-2 + SCORED_PIXEL)
+        for frame in _informative_first(self.frames, self.classes):
+            more = frame.labels.size * (self.unit**-2 + SCORED_PIXEL)
             if chosen and work + more > allowed:
                 break
             chosen.append(frame)
             work += more
         self.frames = tuple(frame for frame in self.frames if frame in chosen)
-        self.every = 1 if work <= max(allowed, FREE) else math.ceil(work / allowed)
+        self.every = 1 if work <= max(allowed, ALWAYS_SCORED) else math.ceil(work / allowed)
 
-    def _can_give(self, by: str) -> bool:
-        classes = max(self.config.network.classes, 2)
+    def _has_score(self, by: str) -> bool:
         if by == "loss" or not self.frames:
             return True
         if by == "seg":
             return any(_has_seg(frame) and (frame.labels > 0).any() for frame in self.frames)
-        found = set().union(*(known_classes(frame, classes) for frame in self.frames))
+        found = set().union(*(known_classes(frame, self.classes) for frame in self.frames))
         if by == "iou":
             return 0 in found and max(found) > 0
         return len(found) > 1 and (by == "mean_iou" or int(by.removeprefix("class:")) in found)
 
     @property
     def names(self) -> list[str]:
-        """What the scores are of: the frames, and the score that makes an epoch the best."""
+        """What the scores are of: the score that makes an epoch the best, and the frames."""
         return [self.best_by, *(frame.name for frame in self.frames)]
 
-    def notes(self) -> Iterator[str]:
-        """Say how the scores are made, where that is not the plain way."""
+    def messages(self) -> Iterator[str]:
+        """Describe how the scores are made, where not all frames or not the asked score is used."""
         if len(self.frames) < self.given or self.every > 1:
             names = ", ".join(frame.name for frame in self.frames[:4])
             rest = ", ..." if len(self.frames) > 4 else ""
@@ -184,12 +161,12 @@ class Validation:
 
     def targets(self, frame: AnnotatedFrame) -> Targets:
         """Make the targets of a frame, at the top level."""
-        unit = 2 ** -self.config.network.resolution_levels[-1]
+        unit = self.unit
         height, width = (side // unit * unit for side in frame.labels.shape)
         picked = slice(unit // 2, height, unit), slice(unit // 2, width, unit)
         made = make_targets(
             torch.from_numpy(np.ascontiguousarray(frame.labels[picked]))[None].to(self.device),
-            max(self.bound / unit, 1.0),
+            max(self.dt_bound / unit, 1.0),
             kind=frame.kind,
             classes=self.config.network.classes,
             metric=self.config.targets.distance_metric,
@@ -198,7 +175,7 @@ class Validation:
         picked_borders = None if borders is None else borders[picked][None]
         return dataclasses.replace(
             made,
-            distance=(made.distance * unit).clamp_(max=self.bound),
+            distance=(made.distance * unit).clamp_(max=self.dt_bound),
             weight=pixel_weights(made.segmentation, self.class_weights, picked_borders),
         )
 
@@ -206,37 +183,31 @@ class Validation:
         """Score a model on the chosen frames."""
         if not self.frames:
             return ValidationScores()
-        how = self.config.network.standardization
+        network, how = self.config.network, self.config.network.standardization
         loss = loss_function(self.config.training.loss)
         losses, segs = [], []
-        classes = max(self.config.network.classes, 2)
-        counts = np.zeros((classes, classes), np.int64)
-        side = smallest_side(model.network.levels)
+        counts = np.zeros((self.classes, self.classes), np.int64)
         for frame in self.frames:
-            seen = mirror(frame, side)
-            image = frame_tensor(seen.image, frame.name, model.frame_channels, standardization=how)[
-                None
-            ]
-            output = frame_logits(model, image).to(self.device)
-            targets = self.targets(seen)
-            losses.append(float(loss(output, targets, self.config.network.classes, self.bound)))
-            full = expand(output, model.network.top_level, seen.labels.shape).cpu()
+            whole = mirror(frame, smallest_side(model.network.levels))
+            image = frame_tensor(whole.image, frame.name, model.frame_channels, standardization=how)
+            output = frame_logits(model, image[None]).to(self.device)
+            losses.append(float(loss(output, self.targets(whole), network.classes, self.dt_bound)))
+            full = expand(output, model.network.top_level, whole.labels.shape).cpu()
             height, width = frame.labels.shape
-            segmentation, distance, likeliest = output_maps(full[..., :height, :width], model)
-            found = segmentation > 0.5 if likeliest is None else likeliest
-            counts += confusion(class_labels(frame, classes), found, classes)
+            segmentation, distance, most_probable = output_maps(full[..., :height, :width], model)
+            found = segmentation > 0.5 if most_probable is None else most_probable
+            counts += confusion(class_labels(frame, self.classes), found, self.classes)
             if _has_seg(frame):
-                objects = separate(segmentation, distance, self.config.instances, self.bound)
+                objects = separate(segmentation, distance, self.config.instances, self.dt_bound)
                 segs.append(seg_frame(contingency(frame.labels, objects)))
         seg = float(np.concatenate(segs).mean()) if segs and sum(map(len, segs)) else None
         return _scores(float(np.mean(losses)), seg, counts)
 
 
-def _telling_first(frames: Sequence[AnnotatedFrame], classes: int) -> list[AnnotatedFrame]:
+def _informative_first(frames: Sequence[AnnotatedFrame], classes: int) -> list[AnnotatedFrame]:
     """Order frames: first those that show more classes than the ones before, then evenly spread."""
-    count = len(frames)
     # 0, 1/2, 1/4, 3/4, 1/8 ...: any beginning of this order is spread over all frames.
-    spread = sorted(range(count), key=lambda n: int(f"{n:032b}"[::-1], 2))
+    spread = sorted(range(len(frames)), key=lambda n: int(f"{n:032b}"[::-1], 2))
     seen: set[int] = set()
     first: list[int] = []
     known = [known_classes(frame, classes) for frame in frames]
@@ -248,21 +219,20 @@ def _telling_first(frames: Sequence[AnnotatedFrame], classes: int) -> list[Annot
 
 
 def _has_seg(frame: AnnotatedFrame) -> bool:
-    """Tell whether SEG says something: not where a result may grow over pixels that are all unknown."""
+    """Whether SEG can be wrong: not where a result may grow over pixels that are all unknown."""
     bounded = (frame.labels == 0).any() or not (frame.labels == UNKNOWN).any()
     return frame.kind is LabelKind.INSTANCES and bool(bounded)
 
 
 def known_classes(frame: AnnotatedFrame, classes: int) -> set[int]:
     """Return the classes that known pixels of a frame have, as `class_labels` counts them."""
-    counts = np.bincount(
-        class_labels(frame, classes).ravel().clip(UNKNOWN) + 1
-    )  # quicker than `unique`
+    # quicker than `unique`
+    counts = np.bincount(class_labels(frame, classes).ravel().clip(UNKNOWN) + 1)
     return set((np.flatnonzero(counts[1:])).tolist())
 
 
 def class_labels(frame: AnnotatedFrame, classes: int) -> NDArray[np.int32]:
-    """Return the classes of a frame, (H, W), `UNKNOWN` where nobody knows; objects are class 1."""
+    """Return the classes of a frame, (H, W), `UNKNOWN` where unknown; objects are class 1."""
     objects = classes == 2 or frame.kind is LabelKind.INSTANCES
     return np.minimum(frame.labels, 1) if objects else frame.labels
 
@@ -273,7 +243,7 @@ def _scores(loss: float, seg: float | None, counts: NDArray[np.int64]) -> Valida
         [[counts[0, 0], counts[0, 1:].sum()], [counts[1:, 0].sum(), counts[1:, 1:].sum()]]
     )
     right, of_class = np.diagonal(counts), counts.sum(axis=1)
-    if np.count_nonzero(of_class) < 2:  # any network that knows one answer only would be perfect
+    if np.count_nonzero(of_class) < 2:  # one class everywhere would be perfect
         return ValidationScores(loss=loss, seg=seg)
     return ValidationScores(
         loss=loss,
@@ -292,16 +262,14 @@ def _known(score: float) -> float | None:
     return None if np.isnan(score) else float(score)
 
 
-_TITLES = {"seg": "SEG", "mean_iou": "mean IoU", "iou": "IoU"}
-
-
+_TITLES = {"seg": "SEG", "mean_iou": "mean IoU", "iou": "IoU"}  # the most informative first
 _EQUAL = 5e-4  # half of the last digit that is written
 
 
 def compare_models(
     models: Mapping[str, Path | str], frames: Sequence[AnnotatedFrame], *, device: str = "auto"
 ) -> Generator[ModelScore, None, RoundEnd]:
-    """Score models on the same validation frames, and say which one to keep.
+    """Score models on the same validation frames, and choose the one to keep.
 
     Parameters
     ----------
@@ -321,7 +289,7 @@ def compare_models(
     Returns
     -------
     RoundEnd
-        The model to keep, and in words how they compare.
+        The model to keep, and a sentence on how they compare.
 
     Raises
     ------
@@ -346,19 +314,18 @@ def compare_models(
         check_fit(model.config.network, frames, f"the {name} model {models[name]}")
     scores = []
     for name, model in loaded.items():
-        scores.append(_score(name, Path(models[name]), model, frames))
+        found = Validation(frames, model.config, model.device).run(model)
+        path = Path(models[name])
+        scores.append(ModelScore(name, path, found.seg, found.iou, found.mean_iou, found.loss))
         yield scores[-1]
-    return _decide(scores, len(frames))
+    return _compare(scores, f"on {len(frames)} validation frame{'s' if len(frames) > 1 else ''}")
 
 
-def _score(name: str, path: Path, model: Model, frames: Sequence[AnnotatedFrame]) -> ModelScore:
-    found: ValidationScores = Validation(frames, model.config, model.device).run(model)
-    return ModelScore(name, path, found.seg, found.iou, found.mean_iou, found.loss)
+def _compare(scores: Sequence[ModelScore], where: str) -> RoundEnd:
+    def common(score: str) -> bool:
+        return all(getattr(model, score) is not None for model in scores)
 
-
-def _decide(scores: Sequence[ModelScore], frames: int) -> RoundEnd:
-    where = f"on {frames} validation frame{'s' if frames > 1 else ''}"
-    by = _deciding(scores)
+    by = next(filter(common, _TITLES), None)
     if by is None:
         words = f"The models cannot be told apart {where}: no score applies to all of them."
         return RoundEnd(scores[-1].path, None, words, tuple(scores))
@@ -369,18 +336,11 @@ def _decide(scores: Sequence[ModelScore], frames: int) -> RoundEnd:
     best = max(reversed(new), key=lambda score: float(getattr(score, by)))
     after = float(getattr(best, by))
     same = abs(after - before) < _EQUAL
-    verdict = "The same" if same else "Better" if after > before else "Worse"
+    better = None if same else after > before
+    verdict = {None: "The same", True: "Better", False: "Worse"}[better]
     return RoundEnd(
-        kept=old.path if verdict == "Worse" else best.path,
-        better=None if same else after > before,
+        kept=old.path if better is False else best.path,
+        better=better,
         words=f"{verdict}: {_TITLES[by]} {before:.3f} → {after:.3f} {where}.",
         scores=tuple(scores),
     )
-
-
-def _deciding(scores: Sequence[ModelScore]) -> str | None:
-    """Return the score that all models have: the one that says most."""
-    for name in ("seg", "mean_iou", "iou"):
-        if all(getattr(score, name) is not None for score in scores):
-            return name
-    return None

@@ -322,12 +322,12 @@ def predicting(
 
     def job() -> Generator[Any, None, None]:
         load_torch()
-        from napari_jnet.inference.predict import frame_uncertainty, predict_readable
+        from napari_jnet.inference.predict import frame_uncertainty, predict
 
         ready, model = opened_model(model_cache, path, facts)
         frames, region, shown = work.numbers, work.region, False
-        for event in predict_readable(
-            model, stack, frames=frames, instances=instances, region=region
+        for event in predict(
+            model, stack, frames=frames, instances=instances, region=region, on_error="skip"
         ):
             if isinstance(event, FramePrediction) and not shown:  # layers only for what is there
                 yield from _ready_layers(ready)
@@ -620,7 +620,7 @@ def _one_stack(
     count: int,
 ) -> Generator[Any, None, bool]:
     from napari_jnet.files import OutputError
-    from napari_jnet.inference.predict import predict_readable
+    from napari_jnet.inference.predict import predict
     from napari_jnet.io.results import ResultWriter
 
     try:
@@ -632,7 +632,7 @@ def _one_stack(
     left: list[FrameSkipped] = []
     with writer:
         try:
-            for event in predict_readable(model, stack, instances=instances):
+            for event in predict(model, stack, instances=instances, on_error="skip"):
                 if isinstance(event, FrameSkipped):
                     left.append(event)
                 elif isinstance(event, FramePrediction):
