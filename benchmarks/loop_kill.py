@@ -76,7 +76,7 @@ def reopen(work: Any, person: Person, strokes: list[dict[str, Any]]) -> None:
         person.new_annotation()
         return
     person.hand.wait_until(lambda: person.workspace.offer is not None, "work is offered", 30)
-    person.press("Go on")
+    person.press("Resume")
     person.hand.wait_until(lambda: person.workspace.project is not None, "the project is open", 30)
     project = Project.open(project_of(work))
     for number in project.annotated:

@@ -143,13 +143,13 @@ def evaluate(person: Person, data: Path, number: int) -> None:
 
 
 def go_on(work: Any, person: Person) -> None:
-    """Open the images again, and press Go on."""
+    """Open the images again, and press Resume."""
     person.load(work.images)
     person.hand.wait_until(
         lambda: person.workspace.offer is not None, "earlier work is offered", 20
     )
     person.look("offer")
-    person.press("Go on")
+    person.press("Resume")
     person.hand.wait_until(lambda: person.workspace.annotation is not None, "the labels are back")
 
 

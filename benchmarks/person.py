@@ -88,7 +88,7 @@ class Person:
         """Type the path of a stack and load it."""
         page = self.go("stack")
         field = next(
-            edit for edit in page.path_edit.native.findChildren(QLineEdit) if edit.isVisible()
+            edit for edit in page.form["path"].native.findChildren(QLineEdit) if edit.isVisible()
         )
         self.hand.write(field, str(path))
         self.hand.wait(1.0)

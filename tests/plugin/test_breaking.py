@@ -154,7 +154,7 @@ def test_why_loading_failed_stays_when_the_path_was_looked_at_meanwhile(
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Load stack")
     widget.set_path(tmp_path)
     widget.show_error(ValueError("labels/t001.tif is damaged."))  # as if Load had been quicker
-    qtbot.waitUntil(lambda: widget.description.text() != "", timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: widget.form.description.text() != "", timeout=TIMEOUT)
     assert widget.message.text == "labels/t001.tif is damaged."
     widget.set_path(tmp_path / "nothing")  # what the look itself said goes with its reason
     qtbot.waitUntil(lambda: "nothing" in widget.message.text, timeout=TIMEOUT)

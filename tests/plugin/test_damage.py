@@ -57,10 +57,10 @@ def test_a_damaged_frame_is_said_and_the_others_come_back(make_napari_viewer, pa
     layer = state.annotation
     assert [p for p in range(4) if layer.data[p].any()] == [0, 3]
     assert str(file) in state.problem
-    assert "paint the frame anew" in load.trouble.text.text()
-    assert not load.trouble.isHidden()
-    load.trouble.seen()
-    assert load.trouble.isHidden()
+    assert "paint the frame anew" in load.problem.text.text()
+    assert not load.problem.isHidden()
+    load.dismiss_problem()
+    assert load.problem.isHidden()
 
     layer.paint((0, 40, 40), 9)
     assert state.autosave.flush()
@@ -112,11 +112,11 @@ def test_a_project_whose_images_moved_asks_for_them(qtbot, make_napari_viewer, t
     load.set_path(project.path)
     for button, path, outcome in (
         (load.load_button, None, "failed"),
-        (load.moved.button, other, "failed"),
-        (load.moved.button, new, "done"),
+        (load.moved_button, other, "failed"),
+        (load.moved_button, new, "done"),
     ):
         assert load.moved.isHidden() == (button is load.load_button)
-        load.moved.path_edit.value = path
+        load.moved_path.value = path
         with qtbot.waitSignal(load.finished, timeout=30_000) as end:
             button.click()
         assert end.args == [outcome]
@@ -134,9 +134,9 @@ def test_going_on_twice_brings_one_annotation(make_napari_viewer, painted):
     viewer = make_napari_viewer()
     state = opened(viewer, movie)
     load = LoadWidget(viewer)
-    load.banner.go_on_button.click()
-    load.banner.go_on_button.click()
-    load.banner.go_on()
+    load.resume_button.click()
+    load.resume_button.click()
+    load.resume()
     state.autosave.wait()
     assert len(viewer.layers) == 2
     assert not load.message.is_error
@@ -148,7 +148,7 @@ def test_what_cannot_be_gone_on_with_is_offered_again(make_napari_viewer, painte
     state = opened(viewer, movie)
     load = LoadWidget(viewer)
     (project.path / "project.json").write_text("")
-    load.banner.go_on()
+    load.resume()
     state.autosave.wait()
     assert "is damaged" in load.message.text
     assert state.offer.path == project.path

@@ -26,7 +26,7 @@ from napari_jnet.plugin.layers.read import (
 )
 from napari_jnet.plugin.layers.stack_layers import path_layers, project_layers
 from napari_jnet.plugin.open_workspace import open_workspace
-from napari_jnet.plugin.pages.stack import ImagePart
+from napari_jnet.plugin.pages.stack import ImageSection
 from napari_jnet.plugin.workspace import Workspace
 from napari_jnet.project.open import open_stack
 from napari_jnet.project.project import Project
@@ -169,17 +169,17 @@ def test_the_step_stack_asks_what_it_is(qtbot, make_napari_viewer):
     state = open_workspace(viewer)
     from napari_jnet.plugin.workspace import Lifetime
 
-    part = ImagePart(state, Lifetime())
+    part = ImageSection(state, Lifetime())
     qtbot.addWidget(part)
     layer = viewer.add_image(np.zeros((3, 2, 16, 20), np.uint8), name="a")
-    assert "3 × 2 × 16 × 20" in part.words.text()
-    assert part.axis_combo.currentData() == ""
+    assert "3 × 2 × 16 × 20" in part.description.text()
+    assert part.form.value("axes") == ""
     assert step_states(workflow_state(state))["stack"] == "next"
     with pytest.raises(ValueError, match="step Stack"):
         new_annotation(state)
     assert len(viewer.layers) == 1
-    part.set_axis("TCYX")
-    assert part.words.text() == "3 frames over time, each 16 × 20 × 2, uint8"
+    part.form.set({"axes": "TCYX"})
+    assert part.description.text() == "3 frames over time, each 16 × 20 × 2, uint8"
     assert step_states(workflow_state(state))["stack"] == "done"
     assert len(state.frames) == 3
     assert new_annotation(state).data.shape == (3, 16, 20)

@@ -8,14 +8,13 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtGui import QDesktopServices, QDragEnterEvent, QDropEvent
 
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.layers.read import training_input
 from napari_jnet.plugin.open_workspace import open_workspace
-from napari_jnet.plugin.pages.stack import LoadWidget, SavedPart
+from napari_jnet.plugin.pages.stack import LoadWidget
 from napari_jnet.plugin.workbench import Workbench
-from napari_jnet.plugin.workspace import Lifetime
 from napari_jnet.project.open import open_stack
 from napari_jnet.project.project import Project
 from napari_jnet.synthetic import write_cells_sequence
@@ -46,17 +45,16 @@ def click(qtbot, widget):
 
 def test_a_dataset_is_described_and_loaded(qtbot, widget, dataset):
     widget.set_path(dataset)
-    qtbot.waitUntil(lambda: "gold: " in widget.description.text(), timeout=TIMEOUT)
-    assert "Cell Tracking Challenge sequence" in widget.description.text()
-    combo = widget.sequence_combo
-    assert [combo.itemText(i) for i in range(combo.count())] == ["01", "02"]
-    combo.setCurrentText("02")
+    qtbot.waitUntil(lambda: "gold: " in widget.form.description.text(), timeout=TIMEOUT)
+    assert "Cell Tracking Challenge sequence" in widget.form.description.text()
+    assert widget.form["sequence"].choices == ("01", "02")
+    widget.form.set({"sequence": "02"})
     assert click(qtbot, widget) == "done"
     layers = list(widget.viewer.layers)
     assert [type(layer).__name__ for layer in layers[:1]] == ["Image"]
     assert layers[0].metadata["napari-jnet"]["sequence"] == "02"
     assert {layer.name for layer in layers[1:]} >= {f"{layers[0].name} gold"}
-    assert combo.currentText() == "02"
+    assert widget.form.value("sequence") == "02"
 
 
 def test_what_is_no_stack_is_said(qtbot, widget, tmp_path):
@@ -80,38 +78,38 @@ def test_the_image_alone_without_its_labels(qtbot, widget, dataset):
 
 def test_an_image_is_said_in_words_and_its_axis_corrected(widget):
     part = widget.image
-    assert "No image yet" in part.words.text()
+    assert "No image yet" in part.description.text()
     assert not widget.annotate_button.isEnabled()
     layer = widget.viewer.add_image(np.zeros((7, 32, 48), np.uint8), name="movie")
-    assert part.words.text() == "7 frames over time, each 32 × 48, uint8"
+    assert part.description.text() == "7 frames over time, each 32 × 48, uint8"
     widget.viewer.dims.set_point(0, 2)
     assert part.shown.text() == "Shown: frame 2 (3 of 7)"
-    part.set_axis("z")
-    assert part.words.text() == "7 sections of a volume, each 32 × 48, uint8"
+    part.form.set({"axes": "ZYX"})
+    assert part.description.text() == "7 sections of a volume, each 32 × 48, uint8"
     assert layer.axis_labels == ("z", *layer.axis_labels[1:])
     widget.viewer.layers.clear()
     widget.viewer.add_image(np.zeros((32, 48), np.uint8), name="still")
-    assert part.words.text() == "a single image, 32 × 48, uint8"
+    assert part.description.text() == "a single image, 32 × 48, uint8"
 
 
 def test_axes_and_images_of_a_file_are_asked_for(qtbot, widget, tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.zeros((3, 2, 32, 48), np.uint8), photometric="minisblack")
     widget.set_path(path)
-    qtbot.waitUntil(lambda: widget.axes_combo.count() > 1, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: len(widget.form["axes"].choices) > 1, timeout=TIMEOUT)
     assert "3 × 2 × 32 × 48" in widget.message.text
-    widget.axes_combo.setCurrentIndex(widget.axes_combo.findData("TCYX"))
-    qtbot.waitUntil(lambda: "32 × 48 × 2" in widget.description.text(), timeout=TIMEOUT)
+    widget.form.set({"axes": "TCYX"})
+    qtbot.waitUntil(lambda: "32 × 48 × 2" in widget.form.description.text(), timeout=TIMEOUT)
     assert click(qtbot, widget) == "done"
     assert widget.viewer.layers[0].data.shape == (2, 3, 32, 48)
     with tifffile.TiffWriter(tmp_path / "m.ome.tif", ome=True) as writer:
         for count in (2, 5):
             writer.write(np.zeros((count, 32, 48), np.uint8), metadata={"axes": "TYX"})
     widget.set_path(tmp_path / "m.ome.tif")
-    qtbot.waitUntil(lambda: "1 of 2" in widget.description.text(), timeout=TIMEOUT)
-    assert widget.axes_combo.count() == 0
-    widget.series_combo.setCurrentIndex(1)
-    qtbot.waitUntil(lambda: "5 frames" in widget.description.text(), timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: "1 of 2" in widget.form.description.text(), timeout=TIMEOUT)
+    assert len(widget.form["axes"].choices) == 1
+    widget.form.set({"series": 2})
+    qtbot.waitUntil(lambda: "5 frames" in widget.form.description.text(), timeout=TIMEOUT)
     assert click(qtbot, widget) == "done"
     assert widget.viewer.layers[-1].data.shape == (5, 32, 48)
 
@@ -130,20 +128,19 @@ def test_painting_is_said_to_be_saved_and_the_project_comes_back(
     monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(tmp_path))
     widget.set_path(dataset, "01", labels=False)
     click(qtbot, widget)
-    assert "Nothing painted yet" in widget.saved.saved.text()
-    assert widget.banner.isHidden()
+    assert "Nothing painted yet" in widget.project.saved.text()
+    assert widget.offer.isHidden()
     widget.new_annotation()
     annotation = widget.viewer.layers[-1]
     annotation.paint((0, 20, 20), 1)
     state = open_workspace(widget.viewer)
     assert state.autosave.flush()
-    assert widget.saved.saved.text().startswith("Saved ")
+    assert widget.project.saved.text().startswith("Saved ")
     shown = []
-    part = SavedPart(state, Lifetime(), shown.append)
-    qtbot.addWidget(part)
-    part.folder_button.click()
+    monkeypatch.setattr(QDesktopServices, "openUrl", shown.append)
+    widget.project.folder_button.click()
     path = state.project.path
-    assert shown == [path]
+    assert [url.toLocalFile() for url in shown] == [str(path)]
     painted = annotation.data.copy()
     widget.viewer.close()
 
@@ -154,11 +151,11 @@ def test_painting_is_said_to_be_saved_and_the_project_comes_back(
     click(qtbot, again)
     state = open_workspace(viewer)
     state.autosave.wait()
-    assert not again.banner.isHidden()
-    assert "1 frame annotated" in again.banner.text.text()
-    qtbot.mouseClick(again.banner.go_on_button, Qt.LeftButton)
+    assert not again.offer.isHidden()
+    assert "1 frame annotated" in again.offer.text.text()
+    qtbot.mouseClick(again.resume_button, Qt.LeftButton)
     state.autosave.wait()
-    assert again.banner.isHidden()
+    assert again.offer.isHidden()
     assert state.project.path == path
     assert np.array_equal(state.annotation.data, painted)
 
@@ -171,9 +168,11 @@ def test_a_project_is_loaded_by_its_folder(qtbot, widget, dataset, tmp_path):
     project.write_frame(1, labels)
     project.set_role(1, "validation")
     widget.set_path(project.path)
-    qtbot.waitUntil(lambda: "painted: 1 annotated" in widget.description.text(), timeout=TIMEOUT)
-    assert "gold" not in widget.description.text()
-    assert widget.labels_box.isHidden()
+    qtbot.waitUntil(
+        lambda: "painted: 1 annotated" in widget.form.description.text(), timeout=TIMEOUT
+    )
+    assert "gold" not in widget.form.description.text()
+    assert widget.form["labels"].native.isHidden()
     assert click(qtbot, widget) == "done"
     state = open_workspace(widget.viewer)
     state.autosave.wait()
@@ -201,32 +200,31 @@ class TestLabels:
 
     def test_a_meaning_is_asked_and_chosen(self, qtbot, widget, volume):
         widget.set_path(volume)
-        part = widget.labels
+        part = widget.form
         qtbot.waitUntil(lambda: "does not tell" in part.question.text(), timeout=TIMEOUT)
-        assert not part.question.isHidden() and not part.kind_combo.isHidden()
+        assert not part.question.isHidden() and not part["kind"].native.isHidden()
         assert click(qtbot, widget) == "failed"
         assert "does not tell" in widget.message.text and "--" not in widget.message.text
-        part.choose("kind", "classes")
+        part.set({"kind": "classes"})
         qtbot.waitUntil(part.question.isHidden, timeout=TIMEOUT)
-        assert "2 annotated (0, 1), classes" in widget.description.text()
-        part.choose("unlabelled", "background")
+        assert "2 annotated (0, 1), classes" in widget.form.description.text()
+        part.set({"unlabelled": "background"})
         assert click(qtbot, widget) == "done"
         labels = widget.viewer.layers[-1]
         assert labels.metadata["napari-jnet"]["kind"] == "classes"
         frames = training_input(widget.viewer.layers[0], labels, LabelKind.CLASSES).frames()
         assert [frame.labels.any() for frame in frames] == [True, True, False]
         widget.set_path(volume.parent / "other.tif")
-        assert part.said == {"truth": None, "kind": None, "unlabelled": None}
+        assert not any(part.choices.values())
 
     def test_one_of_several_files_is_asked_and_chosen(self, qtbot, widget, volume):
         other = np.zeros((3, 32, 32), np.uint16)
         other[:, 1:9:2, ::4] = 5
         write(volume.parent / "w_cp_masks.tif", other)
         widget.set_path(volume)
-        combo = widget.labels.truth_combo
-        qtbot.waitUntil(lambda: combo.count() == 3, timeout=TIMEOUT)
+        qtbot.waitUntil(lambda: len(widget.form["truth"].choices) == 3, timeout=TIMEOUT)
         assert click(qtbot, widget) == "failed"
-        widget.labels.choose("truth", "w_cp_masks.tif")
+        widget.form.set({"truth": "w_cp_masks.tif"})
         assert click(qtbot, widget) == "done"
         assert [layer.name for layer in widget.viewer.layers] == ["w", "w w_cp_masks.tif"]
 
@@ -268,5 +266,5 @@ def test_images_that_differ_in_size_are_said_before_they_are_loaded(qtbot, tmp_p
     widget = LoadWidget(ViewerModel())
     qtbot.addWidget(widget)
     widget.set_path(tmp_path)
-    qtbot.waitUntil(lambda: "differ in size" in widget.description.text(), timeout=TIMEOUT)
-    assert "filled up to 40 × 32" in widget.description.text()
+    qtbot.waitUntil(lambda: "differ in size" in widget.form.description.text(), timeout=TIMEOUT)
+    assert "filled up to 40 × 32" in widget.form.description.text()

@@ -13,8 +13,7 @@ from napari_jnet.cli.info import describe
 from napari_jnet.io.axes import array_stack
 from napari_jnet.plugin.autosave.resume import lock_project
 from napari_jnet.plugin.open_workspace import open_workspace
-from napari_jnet.plugin.pages.stack import OfferBanner, SavedPart
-from napari_jnet.plugin.workspace import Lifetime
+from napari_jnet.plugin.pages.stack import LoadWidget
 from napari_jnet.project.places import list_projects
 from napari_jnet.project.project import Project
 
@@ -61,13 +60,13 @@ def test_an_empty_project_hides_no_other(opened, projects):
 
 
 def test_an_older_project_can_be_chosen(opened, projects, qtbot):
-    _viewer, state = opened
-    banner = OfferBanner(state, Lifetime())
-    qtbot.addWidget(banner)
-    assert "2 projects" in banner.text.text()
-    assert [banner.combo.itemData(n).name for n in range(2)] == ["movie-2", "movie"]
-    banner.combo.setCurrentIndex(1)
-    banner.go_on()
+    viewer, state = opened
+    load = LoadWidget(viewer)
+    qtbot.addWidget(load)
+    assert "2 projects" in load.offer.text.text()
+    assert [load.offers.itemData(n).name for n in range(2)] == ["movie-2", "movie"]
+    load.offers.setCurrentIndex(1)
+    load.resume()
     state.autosave.wait()
     assert state.project.path == projects / "movie"
     assert state.frames.annotated == (0,)
@@ -75,14 +74,13 @@ def test_an_older_project_can_be_chosen(opened, projects, qtbot):
 
 def test_what_was_declined_can_still_be_opened(opened, projects, qtbot):
     viewer, state = opened
-    part = SavedPart(state, Lifetime())
-    qtbot.addWidget(part)
-    assert "Go on" in part.saved.text()
-    state.autosave.offers.dismiss()
+    load = LoadWidget(viewer)
+    qtbot.addWidget(load)
+    part = load.project
+    assert "Resume" in part.saved.text()
+    load.start_fresh()
     assert "first stroke" in part.saved.text()
-    actions = {
-        action.text().split(":")[0]: action for action in part.projects_button.menu().actions()
-    }
+    actions = {action.text().split(":")[0]: action for action in part.menu.actions()}
     assert sorted(actions) == ["movie", "movie-2", "movie-3"]
     assert "nothing painted" in actions["movie-3"].text()
     actions["movie-2"].trigger()
@@ -90,16 +88,16 @@ def test_what_was_declined_can_still_be_opened(opened, projects, qtbot):
     assert state.frames.annotated == (1, 2)
     first = state.annotation
     state.autosave.wait()
-    titles = [action.text() for action in part.projects_button.menu().actions()]
+    titles = [action.text() for action in part.menu.actions()]
     assert sum("open here" in title for title in titles) == 1
     new = viewer.add_labels(np.zeros((4, 32, 32), np.int32))
     state.choose("annotation", new)
     state.autosave.wait()
     assert state.offer is None, "who has begun is not asked again"
-    part.open_project(projects / "movie")
+    part.resume(projects / "movie")
     state.autosave.wait()
     assert state.frames.annotated == (0,)
-    part.open_project(projects / "movie-2")
+    part.resume(projects / "movie-2")
     assert state.annotation is first, "a project that is open is not opened twice"
 
 
@@ -109,8 +107,9 @@ def test_what_was_painted_before_is_said_to_be_in_no_project(qapp, qtbot):
     layer = viewer.add_labels(np.zeros((4, 32, 32), np.int32))
     layer.paint((1, 9, 9), 1)
     state = open_workspace(viewer)
-    part = SavedPart(state, Lifetime())
-    qtbot.addWidget(part)
+    load = LoadWidget(viewer)
+    qtbot.addWidget(load)
+    part = load.project
     assert part.saved.text().startswith("Not in a project yet")
     layer.paint((2, 9, 9), 1)
     assert state.autosave.flush()
@@ -134,9 +133,10 @@ def test_what_cannot_be_opened_is_listed_with_the_reason(qapp, projects, qtbot):
     assert problems["movie"] == ""
     assert "another window" in problems["movie-2"]
     assert "movie-3" in problems["movie-3"]
-    part = SavedPart(state, Lifetime())
-    qtbot.addWidget(part)
-    enabled = [action.isEnabled() for action in part.projects_button.menu().actions()]
+    load = LoadWidget(viewer)
+    qtbot.addWidget(load)
+    part = load.project
+    enabled = [action.isEnabled() for action in part.menu.actions()]
     assert enabled.count(True) == 1
 
 

@@ -156,6 +156,10 @@ class Form:
             native.setDecimals(4)
         elif isinstance(native, QComboBox):
             native.activated.connect(lambda _: self.touched.add(name))
+            native.setSizeAdjustPolicy(
+                native.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+            native.setMinimumContentsLength(12)  # a long title widens no dock
         self.rows.addRow(title, native)
         if isinstance(widget, LiteralEdit):  # other widgets hold only what fits
             self._errors[name] = error = WrappedLabel()
