@@ -29,7 +29,7 @@ from superqt.utils import qthrottled
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.guidance import Hint, next_step, step_states, workflow_state
 from napari_jnet.plugin.open_workspace import open_workspace
-from napari_jnet.plugin.ui.page import JobWidget
+from napari_jnet.plugin.ui.page import Page
 from napari_jnet.plugin.ui.theme import color, set_style, when_themed
 from napari_jnet.plugin.ui.widgets import MessageLine, RemedyButton, WrappedLabel, dropped_path
 from napari_jnet.plugin.workspace import Lifetime, SaveStatus, TrainingStatus, Workspace
@@ -580,7 +580,7 @@ class Workbench(QWidget):
     def _make(self, step: Step) -> QWidget:
         try:
             page: QWidget = make_widget(step, self._viewer)
-            if isinstance(page, JobWidget):
+            if isinstance(page, Page):
                 page.embed()
         except Exception as error:  # noqa: BLE001 - one broken step must not take the others along
             page = QWidget()

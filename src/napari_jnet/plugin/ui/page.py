@@ -1,8 +1,9 @@
-"""What the dock widgets have in common: one job at a time, its ends, and what they say."""
+"""What the pages share: a column that scrolls, a message, and for most one long job at a time."""
 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QSize, Signal
@@ -38,66 +39,54 @@ class _Column(QScrollArea):
         return QSize(_MINIMUM_WIDTH, _MINIMUM_HEIGHT)
 
 
-class JobWidget(QWidget):
-    """A dock widget with one long job at a time.
+class Page(QWidget):
+    """A dock widget of one step of the work: boxes in a column that scrolls, and a message.
 
-    Subclasses put their forms into `column`, name the buttons that start a job in `_starters`, and
-    take the events in `_on_event`.
+    Attributes
+    ----------
+    column
+        Gets the boxes.
+    message
+        Shows what was done, or what is wrong; subclasses put it where it is seen.
     """
-
-    finished = Signal(str)  # "done", "stopped" or "failed"; the buttons are right again
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._workspace = open_workspace(viewer)
-        self._viewer = (
-            self._workspace.viewer
-        )  # napari's own, not its proxy: layers are compared by identity
-        self._relay = JobRunner()
-        self._relay.on_wait = self._say_that_it_waits
-        self._docked = False
-        self.left = False  # the dock was closed: nobody sees the end
+        # napari's own viewer, not its proxy: layers are compared by identity
+        self._viewer = self._workspace.viewer
         self._lifetime = lifetime = Lifetime()
-        lifetime.at_end(self._relay.close)
         self.destroyed.connect(lambda *_: lifetime.end())
-        self._starters: list[QPushButton] = []
         self._area = _Column()
         self._wanted: QWidget | None = None
         # places are known when the layout has settled
         self._scroll = qdebounced(self._scroll_to_wanted, timeout=0, parent=self)
         self.column = self._scrolling_column()
         self.message = MessageLine()
-        self.stop_button = QPushButton("Stop")
-        self.stop_button.setToolTip("Stop at the next step; what is done so far is kept.")
-        self.stop_button.clicked.connect(self.stop)
-        self.progress = QProgressBar()
-        self.progress.setRange(0, 1000)
-        self.stop_button.hide()
-        self.progress.hide()
 
     def embed(self) -> None:
         """Leave out what the workbench, which holds this widget, says below all steps."""
 
-    @property
-    def running(self) -> bool:
-        """Whether a job is under way."""
-        return self._relay.running
+    def bring_into_sight(self, part: QWidget) -> None:
+        """Scroll to a part of the widget, when the layout has settled."""
+        self._wanted = part
+        self._scroll()
 
-    def stop(self) -> None:
-        """Ask the job to stop; `finished` follows."""
-        if self._relay.running:
-            self._relay.stop()
-            self.stop_button.setEnabled(False)
-            self.stop_button.setText("Stopping…")
+    def attempt(self, call: Callable[[], Any]) -> None:
+        """Call, and show an error that the user can mend instead of raising it."""
+        try:
+            call()
+        except (ValueError, OSError) as error:
+            self.show_error(error)
 
-    def event(self, event: QEvent) -> bool:
-        """Stop the job when the dock is closed: nobody could stop it any more."""
-        if event.type() == QEvent.Type.ParentChange:
-            self.left = self._docked and self.parent() is None
-            if self.left:
-                self.stop()
-            self._docked = self.parent() is not None
-        return super().event(event)
+    def show_error(self, error: Exception) -> None:
+        """Say what is wrong; the whole report can be copied."""
+        details = "".join(traceback.format_exception(error))
+        text = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
+        expected = isinstance(error, (ValueError, OSError))
+        if not expected:
+            text = f"{type(error).__name__}: {text or 'no further explanation'}"
+        self.message.fail(text, details)
 
     def _scrolling_column(self) -> QVBoxLayout:
         content = QWidget()
@@ -122,6 +111,57 @@ class JobWidget(QWidget):
         self.column.addWidget(box)
         return form
 
+    def _scroll_to_wanted(self) -> None:
+        if self._wanted is not None:
+            self._area.ensureWidgetVisible(self._wanted)
+
+
+class JobWidget(Page):
+    """A page with one long job at a time.
+
+    Subclasses put their forms into `column`, name the buttons that start a job in `_starters`, and
+    take the events in `_on_event`.
+    """
+
+    finished = Signal(str)  # "done", "stopped" or "failed"; the buttons are right again
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer)
+        self._relay = JobRunner()
+        self._relay.on_wait = self._say_that_it_waits
+        self._lifetime.at_end(self._relay.close)
+        self._docked = False
+        self.left = False  # the dock was closed: nobody sees the end
+        self._starters: list[QPushButton] = []
+        self.stop_button = QPushButton("Stop")
+        self.stop_button.setToolTip("Stop at the next step; what is done so far is kept.")
+        self.stop_button.clicked.connect(self.stop)
+        self.progress = QProgressBar()
+        self.progress.setRange(0, 1000)
+        self.stop_button.hide()
+        self.progress.hide()
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is under way."""
+        return self._relay.running
+
+    def stop(self) -> None:
+        """Ask the job to stop; `finished` follows."""
+        if self._relay.running:
+            self._relay.stop()
+            self.stop_button.setEnabled(False)
+            self.stop_button.setText("Stopping…")
+
+    def event(self, event: QEvent) -> bool:
+        """Stop the job when the dock is closed: nobody could stop it any more."""
+        if event.type() == QEvent.Type.ParentChange:
+            self.left = self._docked and self.parent() is None
+            if self.left:
+                self.stop()
+            self._docked = self.parent() is not None
+        return super().event(event)
+
     def _buttons(self, *starters: QPushButton) -> QHBoxLayout:
         self._starters = list(starters)
         row = QHBoxLayout()
@@ -142,15 +182,6 @@ class JobWidget(QWidget):
         """Say why the window does not close at once; painted now, since nothing else will be."""
         self.progress.setFormat("finishing this step, then saving…")
         self.progress.repaint()
-
-    def bring_into_sight(self, part: QWidget) -> None:
-        """Scroll to a part of the widget, when the layout has settled."""
-        self._wanted = part
-        self._scroll()
-
-    def _scroll_to_wanted(self) -> None:
-        if self._wanted is not None:
-            self._area.ensureWidgetVisible(self._wanted)
 
     def _set_running(self, running: bool) -> None:
         for button in self._starters:
@@ -176,12 +207,3 @@ class JobWidget(QWidget):
     def _end(self, outcome: str) -> None:
         self._set_running(False)
         self.finished.emit(outcome)
-
-    def show_error(self, error: Exception) -> None:
-        """Say what is wrong; the whole report can be copied."""
-        details = "".join(traceback.format_exception(error))
-        text = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
-        expected = isinstance(error, (ValueError, OSError))
-        if not expected:
-            text = f"{type(error).__name__}: {text or 'no further explanation'}"
-        self.message.fail(text, details)
