@@ -67,7 +67,7 @@ def saved(state):
 
 def one_model(state, predict):
     """Return the model, which the form shows, Predict opens and fine-tuning begins with."""
-    shown, predicting = predict.form.value("model"), predict._model()[0]
+    shown, predicting = predict.form.value("model"), predict.model()[0]
     assert shown == predicting == state.model
     return state.model
 
@@ -239,7 +239,7 @@ def test_no_model_is_said_where_it_is_taken_out_of_the_form(state, predict, tmp_
     predict.set_model("")
     assert state.model is None
     with pytest.raises(ValueError, match="There is no model; train one"):
-        predict._model()
+        predict.model()
 
 
 def test_half_typed_paths_are_not_remembered(state, predict, tmp_path):

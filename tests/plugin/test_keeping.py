@@ -30,7 +30,7 @@ from napari_jnet.plugin.autosave.resume import (
 from napari_jnet.plugin.layers.add import add_results
 from napari_jnet.plugin.layers.read import image_stack, legend_options
 from napari_jnet.plugin.open_workspace import open_workspace
-from napari_jnet.plugin.pages.predict import use_as_annotation
+from napari_jnet.plugin.pages.predict import copy_to_annotation
 from napari_jnet.project.places import project_words
 from napari_jnet.project.project import Project
 
@@ -117,7 +117,7 @@ def test_a_copied_prediction_is_learned_from_and_checks_nothing(painting, adopts
     assert state.autosave.flush()
     state.viewer.dims.set_point(0, 2)
     if adopts:
-        use_as_annotation(state, results)
+        copy_to_annotation(state, results)
     else:
         layer.paint((2, 20, 20), 1)
     assert state.autosave.flush()
@@ -129,7 +129,7 @@ def test_a_role_that_was_chosen_outlives_the_copy(painting):
     results = predicted(state)
     state.viewer.dims.set_point(0, 2)
     state.frames.set_role(2, "unused")
-    use_as_annotation(state, results)
+    copy_to_annotation(state, results)
     assert state.autosave.flush()
     assert state.project.role(2) == "unused"
 

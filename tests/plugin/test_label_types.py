@@ -13,7 +13,7 @@ from napari_jnet.plugin.layers.add import add_results
 from napari_jnet.plugin.layers.read import image_stack
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.annotate import AnnotateWidget
-from napari_jnet.plugin.pages.predict import use_as_annotation
+from napari_jnet.plugin.pages.predict import copy_to_annotation
 from napari_jnet.project.project import Project
 
 SIZE = 48
@@ -125,7 +125,7 @@ def test_predicted_cells_are_copied_into_labels_of_any_type(painting):
     seen = (cells > 0).astype(np.float32)
     results.write(FramePrediction(0, 0, 3, seen, 3 * seen, cells), 0.5)
     state.prediction = results
-    assert use_as_annotation(state, results).startswith("2 cells copied")
+    assert copy_to_annotation(state, results)[1].startswith("2 cells copied")
     assert layer.data[0].max() == 257
 
 

@@ -1,8 +1,7 @@
-"""What Predict is made of, on a viewer without a window: scopes, overlays, adoption, words, recipes."""
+"""What Predict is made of, on a viewer without a window: scopes, layers, copies, texts, recipes."""
 
 import dataclasses
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,14 +14,24 @@ from napari_jnet.cli.recipe import PredictRecipe, predict_command, predict_scrip
 from napari_jnet.config import InstanceConfig
 from napari_jnet.events import FramePrediction
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.jobs.predict import Work, draw_region, region_layer, work
-from napari_jnet.plugin.layers.add import add_results, new_annotation
+from napari_jnet.plugin.jobs.predict import (
+    PredictionRequest,
+    draw_region,
+    make_request,
+    region_layer,
+)
+from napari_jnet.plugin.layers.add import ModelOutputs, add_results, new_annotation
 from napari_jnet.plugin.layers.read import image_stack
 from napari_jnet.plugin.open_workspace import open_workspace
-from napari_jnet.plugin.pages import predict_form as words
+from napari_jnet.plugin.pages import predict as words
 from napari_jnet.plugin.pages.evaluate import ErrorLayer
-from napari_jnet.plugin.pages.predict import OverlayPanel, use_as_annotation
-from napari_jnet.plugin.pages.predict_form import model_words
+from napari_jnet.plugin.pages.predict import (
+    Overlays,
+    PredictWidget,
+    copy_to_annotation,
+    describe_model,
+    legend_text,
+)
 from napari_jnet.plugin.workspace import Lifetime, TrainingStatus, result_of
 
 SIZE = 40
@@ -50,8 +59,9 @@ def state(viewer):
 
 def results_of(state, *, classes=None, legend=()):
     """Return results with two square cells in every frame."""
-    image = state.image
-    results = add_results(state.viewer, None, image, image_stack(image), 5.0, "model")
+    image, outputs = state.image, ModelOutputs(len(legend), True, legend)
+    stack = image_stack(image)
+    results = add_results(state.viewer, None, image, stack, 5.0, "model", outputs=outputs)
     cells = np.zeros((SIZE, SIZE), np.int32)
     cells[2:10, 2:10], cells[20:30, 20:30] = 1, 2
     for position in range(4):
@@ -67,16 +77,16 @@ def results_of(state, *, classes=None, legend=()):
 
 
 def asked(state, scope):
-    return work(scope, state, state.image, image_stack(state.image))
+    return make_request(scope, state, state.image, image_stack(state.image))
 
 
 class TestScopes:
     def test_this_frame_and_all_frames(self, viewer, state):
         viewer.dims.set_current_step(0, 2)
-        assert asked(state, "frame") == Work((12,))
-        assert asked(state, "all") == Work(None)
-        assert Work(None).positions(image_stack(state.image)) == (0, 1, 2, 3)
-        assert Work((12,)).positions(image_stack(state.image)) == (2,)
+        assert asked(state, "frame") == PredictionRequest((12,))
+        assert asked(state, "all") == PredictionRequest(None)
+        assert PredictionRequest(None).positions(image_stack(state.image)) == (0, 1, 2, 3)
+        assert PredictionRequest((12,)).positions(image_stack(state.image)) == (2,)
 
     def test_the_annotated_frames_are_those_of_the_book(self, viewer, state):
         with pytest.raises(ValueError, match="No frame is annotated"):
@@ -88,7 +98,7 @@ class TestScopes:
 
     def test_what_is_visible_lies_between_the_corners(self, state):
         state.image.corner_pixels = np.array([[0, 3, 8], [0, 20, 39]])
-        assert asked(state, "visible") == Work((10,), (slice(3, 21), slice(8, 40)))
+        assert asked(state, "visible") == PredictionRequest((10,), (slice(3, 21), slice(8, 40)))
 
     def test_a_pyramid_shows_pixels_of_its_finest_level(self, viewer, state):
         fine = np.zeros((4, 80, 80))
@@ -120,7 +130,7 @@ class TestScopes:
             )
         layer.add_rectangles([[[2, 0, 0], [2, 0, 39], [2, 39, 39], [2, 39, 0]]])
         found = asked(state, "region")
-        assert found == Work((11,), (slice(4, 16), slice(6, 25)))
+        assert found == PredictionRequest((11,), (slice(4, 16), slice(6, 25)))
         viewer.dims.set_current_step(0, 3)
         with pytest.raises(ValueError, match="lies in another frame"):
             asked(state, "region")
@@ -158,7 +168,7 @@ class TestRegionsInResults:
         cells = results.cells.data[1]
         assert sorted(np.unique(cells)) == [0, 1, 2, 3]
         assert cells[3, 3] == 1 and cells[21, 6] == 2 and cells[29, 14] == 3
-        assert results.parts == {1: [first, second]}
+        assert results.regions == {1: [first, second]}
         assert not results.whole(1)
         assert results.box(1) == (..., slice(0, 30), slice(0, 20))
         assert results.maps(1)[0].shape == (30, 20)
@@ -207,39 +217,47 @@ class TestRegionsInResults:
         assert state.annotation is layer
 
 
+def eye(state, kind):
+    """Show or hide a result as in the list of layers."""
+    layer = next(layer for layer in state.viewer.layers if result_of(layer) == kind)
+    layer.visible = not layer.visible
+
+
 class TestOverlays:
     @pytest.fixture
-    def panel(self, qtbot, state):
+    def overlays(self, state):
         lifetime = Lifetime()
-        panel = OverlayPanel(state, lifetime)
-        qtbot.addWidget(panel)
-        yield panel
+        yield Overlays(state, lifetime)
         lifetime.end()
 
-    def test_each_has_a_switch_that_the_layer_follows_and_leads(self, state, panel):
-        assert panel.switches == {}
+    def test_the_cells_are_seen_first_and_the_newest_of_each_kind_counts(self, state, overlays):
+        assert overlays.layers() == {}
         results = results_of(state)
-        assert list(panel.switches) == ["cells", "segmentation", "distance"]
+        assert list(overlays.layers()) == ["segmentation", "distance", "cells"]
         # the cells alone: else their colours and that of the segmentation mix
-        assert [s.isChecked() for s in panel.switches.values()] == [True, False, False]
-        panel.switches["segmentation"].click()
-        assert results.segmentation.visible
-        results.distance.visible = True
-        assert panel.switches["distance"].isChecked()
+        assert [layer.visible for layer in results.layers] == [False, False, True]
         state.viewer.layers.remove(results.distance)
-        assert list(panel.switches) == ["cells", "segmentation"]
+        assert list(overlays.layers()) == ["segmentation", "cells"]
 
-    def test_what_was_hidden_stays_hidden_with_another_model(self, state, panel):
+    def test_the_colours_are_explained(self, state):
+        assert "appear when predicted" in legend_text(None)
+        text = legend_text(results_of(state))
+        assert "0 to 5 px" in text and "classes" not in text
+        legend = (("background", "#000000"), ("line", "#00ff00"), ("ellipse", "#ff0000"))
+        classes = np.zeros((SIZE, SIZE), np.uint8)
+        text = legend_text(results_of(state, classes=classes, legend=legend))
+        assert '<span style="color:#ff0000">■</span> ellipse' in text
+
+    def test_what_was_hidden_stays_hidden_with_another_model(self, state, overlays):
         first = results_of(state)
-        panel.switches["cells"].click()
+        eye(state, "cells")
         first.distance.visible = True  # in the list of layers
         image = state.image
         second = add_results(state.viewer, first, image, image_stack(image), 5.0, "another")
         assert not second.cells.visible
         assert second.distance.visible and not second.segmentation.visible
-        assert [s.isChecked() for s in panel.switches.values()] == [False, False, True]
 
-    def test_what_evaluate_hides_is_no_wish_and_the_next_prediction_is_seen(self, state, panel):
+    def test_what_evaluate_hides_comes_back_with_the_next_prediction(self, state, overlays):
         first = results_of(state)
         lifetime = Lifetime()
         errors = ErrorLayer(state, lifetime)
@@ -257,7 +275,7 @@ class TestOverlays:
         assert second.cells.visible and not errors.layer.visible
         lifetime.end()
 
-    def test_errors_are_seen_alone_and_all_labels_come_back(self, viewer, state, panel):
+    def test_errors_are_seen_alone_and_all_labels_come_back(self, viewer, state, overlays):
         results = results_of(state)
         annotation = new_annotation(state)
         hidden = viewer.add_labels(np.zeros((4, SIZE, SIZE), int), name="hidden", visible=False)
@@ -272,7 +290,7 @@ class TestOverlays:
         before = seen()
         errors.clear(results.cells)
         assert seen() == {"movie", "errors"}
-        panel.visibility.hide_in(0)
+        overlays.hide_in(0)
         viewer.dims.set_current_step(0, 1)  # where the cells are not hidden
         assert seen() == {"movie", "errors"}
         errors.layer.visible = False  # in the list of layers
@@ -284,82 +302,82 @@ class TestOverlays:
         assert not hidden.visible and silver.visible and annotation.visible
         lifetime.end()
 
-    def test_toggle_hides_all_and_brings_back_what_was_there(self, state, panel):
+    def test_toggle_hides_all_and_brings_back_what_was_there(self, state, overlays):
         results = results_of(state)
-        assert panel.visibility.toggle() is False
+        assert overlays.toggle() is False
         assert not any(layer.visible for layer in results.layers)
-        assert panel.visibility.toggle() is True
+        assert overlays.toggle() is True
         assert [layer.visible for layer in results.layers] == [False, False, True]
 
     def test_cells_that_became_annotation_are_hidden_in_their_frame_only(
-        self, viewer, state, panel
+        self, viewer, state, overlays
     ):
         results = results_of(state)
         viewer.dims.set_current_step(0, 1)
-        panel.visibility.hide_in(1)
+        overlays.hide_in(1)
         assert not results.cells.visible
         viewer.dims.set_current_step(0, 2)
         assert results.cells.visible
         viewer.dims.set_current_step(0, 1)
         assert not results.cells.visible
-        panel.switches["cells"].click()  # the user wants to see them all the same
+        eye(state, "cells")  # the user wants to see them all the same
         assert results.cells.visible
         viewer.dims.set_current_step(0, 0)
         viewer.dims.set_current_step(0, 1)
         assert results.cells.visible
 
-    def test_nothing_that_was_predicted_lies_over_its_copy(self, viewer, state, panel):
+    def test_nothing_that_was_predicted_lies_over_its_copy(self, viewer, state, overlays):
         results = results_of(state)
         preview = viewer.add_image(
             np.zeros((1, SIZE, SIZE)), metadata={"napari-jnet": {"result": "preview"}}
         )
-        panel.switches["distance"].click()
-        panel.switches["segmentation"].click()
-        panel.visibility.hide_in(0)
+        eye(state, "distance")
+        eye(state, "segmentation")
+        overlays.hide_in(0)
         everything = (*results.layers, preview)
         assert not any(layer.visible for layer in everything)
         viewer.dims.set_current_step(0, 1)
         assert all(layer.visible for layer in everything)
         viewer.dims.set_current_step(0, 0)
-        panel.switches["segmentation"].click()
+        eye(state, "segmentation")
         viewer.dims.set_current_step(0, 1)
         viewer.dims.set_current_step(0, 0)
         assert [layer.visible for layer in everything] == [True, False, False, False]
-        panel.visibility.show_in([0])  # predicted anew
+        overlays.show_in([0])  # predicted anew
         assert all(layer.visible for layer in everything)
 
-    def test_the_key_brings_back_what_lies_over_the_copy(self, viewer, state, panel):
+    def test_the_key_brings_back_what_lies_over_the_copy(self, viewer, state, overlays):
         results = results_of(state)
-        panel.visibility.hide_in(0)
-        assert panel.visibility.toggle() is True
+        overlays.hide_in(0)
+        assert overlays.toggle() is True
         assert [layer.visible for layer in results.layers] == [False, False, True]
         viewer.dims.set_current_step(0, 1)
         viewer.dims.set_current_step(0, 0)
         assert [layer.visible for layer in results.layers] == [False, False, True]
 
     def test_the_preview_goes_when_a_prediction_comes_and_comes_with_the_next_training(
-        self, viewer, state, panel
+        self, viewer, state, overlays
     ):
         preview = viewer.add_image(
             np.zeros((1, SIZE, SIZE)), metadata={"napari-jnet": {"result": "preview"}}
         )
         state.training = TrainingStatus("running")
-        panel.visibility.put_preview_away()
+        overlays.hide_preview()
         assert preview.visible  # the training goes on
         state.training = TrainingStatus("idle", outcome="done")
-        panel.visibility.put_preview_away()
+        overlays.hide_preview()
         assert not preview.visible
         state.training = TrainingStatus("running")
         assert preview.visible
-        panel.switches["preview"].click()
+        eye(state, "preview")
         state.training = TrainingStatus("idle", outcome="done")
         state.training = TrainingStatus("running")
         assert not preview.visible
 
-    def test_taking_the_copy_back_shows_the_cells_again(self, viewer, state, panel):
+    def test_taking_the_copy_back_shows_the_cells_again(self, viewer, state, overlays):
         results = results_of(state)
-        use_as_annotation(state, results)
-        panel.visibility.hide_in(0)
+        copy_to_annotation(state, results)
+        overlays.hide_in(0)
         state.annotation.data_setitem((np.array([0]), np.array([39]), np.array([39])), 8)
         assert not results.cells.visible
         state.annotation.undo()
@@ -367,22 +385,22 @@ class TestOverlays:
         assert not state.annotation.data.any()
         assert results.cells.visible
 
-    def test_cells_that_are_switched_off_stay_off(self, viewer, state, panel):
+    def test_cells_that_are_switched_off_stay_off(self, viewer, state, overlays):
         results = results_of(state)
-        panel.switches["cells"].click()
-        panel.visibility.hide_in(results.shown())
+        eye(state, "cells")
+        overlays.hide_in(results.shown())
         viewer.dims.set_current_step(0, 0)
         assert not results.cells.visible
 
 
-class TestUseAsAnnotation:
+class TestCopyToAnnotation:
     def test_an_annotation_is_made_and_one_undo_takes_the_cells_back(self, viewer, state):
         results = results_of(state)
         viewer.dims.set_current_step(0, 2)
-        said = use_as_annotation(state, results)
+        _, said = copy_to_annotation(state, results)
         layer = state.annotation
         assert layer.name == "annotation" and not result_of(layer)
-        assert said == "2 cells copied into 'annotation' (t012); Ctrl+Z takes it back."
+        assert said == "2 cells copied into 'annotation' (t012); undo with Ctrl+Z."
         np.testing.assert_array_equal(layer.data[2] > 0, results.cells.data[2] > 0)
         assert not layer.data[[0, 1, 3]].any()
         assert viewer.layers.selection.active is layer
@@ -394,11 +412,11 @@ class TestUseAsAnnotation:
         viewer.dims.set_current_step(0, 0)
         layer.data[0, 2:10, 2:8] = 7
         results = results_of(state)
-        said = use_as_annotation(state, results)
-        assert "1 cell copied" in said and "1 left out: their place is painted" in said
+        _, said = copy_to_annotation(state, results)
+        assert "1 cell copied" in said and "1 skipped: their place is painted" in said
         assert (layer.data[0, 2:10, 2:8] == 7).all()
-        assert "Nothing is copied" in use_as_annotation(state, results)
-        assert "2 cells copied" in use_as_annotation(state, results, overwrite=True)
+        assert "Nothing is copied" in copy_to_annotation(state, results)[1]
+        assert "2 cells copied" in copy_to_annotation(state, results, overwrite=True)[1]
         assert not (layer.data[0] == 7).any()
 
     def test_classes_and_scribbles_take_classes(self, viewer, state):
@@ -407,14 +425,14 @@ class TestUseAsAnnotation:
         layer = new_annotation(state, LabelKind.SCRIBBLES)
         legend = (("background", "#000000"), ("line", "#00ff00"), ("ellipse", "#ff0000"))
         results = results_of(state, classes=classes, legend=legend)
-        assert "1600 pixels copied" in use_as_annotation(state, results)
+        assert "1600 pixels copied" in copy_to_annotation(state, results)[1]
         np.testing.assert_array_equal(layer.data[0], classes + 1)
 
     def test_classes_make_an_annotation_with_their_names(self, state):
         classes = np.ones((SIZE, SIZE), np.uint8)
-        legend = (("background", "#000000"), ("line", "#00ff00"))
-        use_as_annotation(state, results_of(state, classes=classes, legend=legend))
-        assert list(state.annotation.features["class"]) == ["background", "line"]
+        legend = (("background", "#000000"), ("line", "#00ff00"), ("ellipse", "#ff0000"))
+        copy_to_annotation(state, results_of(state, classes=classes, legend=legend))
+        assert list(state.annotation.features["class"]) == ["background", "line", "ellipse"]
 
     def test_only_what_is_predicted_becomes_background(self, state):
         layer = new_annotation(state, LabelKind.SCRIBBLES)
@@ -425,7 +443,7 @@ class TestUseAsAnnotation:
         results.write(
             FramePrediction(0, 10, 1, zeros, zeros, zeros.astype(np.int32), region=region), 0.5
         )
-        assert "100 pixels copied" in use_as_annotation(state, results)
+        assert "100 pixels copied" in copy_to_annotation(state, results)[1]
         assert (layer.data[0][region] == 1).all() and layer.data.sum() == 100
 
     def test_a_frame_without_prediction_or_of_another_image_is_said(self, viewer, state):
@@ -433,11 +451,11 @@ class TestUseAsAnnotation:
         del results.done[3]
         viewer.dims.set_current_step(0, 3)
         with pytest.raises(ValueError, match="t013 is not predicted yet"):
-            use_as_annotation(state, results)
+            copy_to_annotation(state, results)
         viewer.dims.set_current_step(0, 0)
         state.choose("annotation", viewer.add_labels(np.zeros((4, 9, 9), int), name="small"))
         with pytest.raises(ValueError, match="'small' has shape"):
-            use_as_annotation(state, results)
+            copy_to_annotation(state, results)
 
 
 class TestRecipes:
@@ -486,18 +504,18 @@ class TestRecipes:
 
 
 def test_a_model_in_words(trained_run, tmp_path):
-    said = model_words(trained_run)
+    said = describe_model(trained_run)
     assert said.startswith("Run run, trained ")
     assert "frames." in said and "validation frame" in said
-    assert "No model yet" in model_words(None)
-    assert "is not there" in model_words(tmp_path / "gone")
-    assert "no model.pt yet" in model_words(tmp_path)
+    assert "No model yet" in describe_model(None)
+    assert "does not exist" in describe_model(tmp_path / "gone")
+    assert "no model.pt yet" in describe_model(tmp_path)
     (tmp_path / "DIC_model").touch()
-    assert "single model file" in model_words(tmp_path / "DIC_model")
+    assert "single model file" in describe_model(tmp_path / "DIC_model")
     (tmp_path / "001").mkdir()
     for name in ("model.pt", "config.json"):
         (tmp_path / "001" / name).write_text("{}")
-    assert "before its first epoch was over" in model_words(tmp_path / "001")
+    assert "before its first epoch was over" in describe_model(tmp_path / "001")
 
 
 def test_a_model_in_words_needs_nothing_that_only_some_systems_can_format(trained_run, monkeypatch):
@@ -509,49 +527,38 @@ def test_a_model_in_words_needs_nothing_that_only_some_systems_can_format(traine
 
     run = dataclasses.replace(words.read_run(trained_run), when=Windows(2026, 3, 7, 9, 5))
     monkeypatch.setattr(words, "read_run", lambda _folder: run)
-    assert words.model_words(trained_run).startswith("Run run, trained 7 Mar 09:05,")
+    assert words.describe_model(trained_run).startswith("Run run, trained 7 Mar 09:05,")
 
 
 class TestCopying:
-    def recipe(self, state, qtbot):
-        from qtpy.QtWidgets import QFormLayout, QWidget
-
-        from napari_jnet.plugin.pages.predict import PredictionActions
-
-        lifetime, box = Lifetime(), QWidget()
-        qtbot.addWidget(box)
-        hand_over = PredictionActions(state, lifetime, QFormLayout(box))
-        stack = image_stack(state.image)
-        try:
-            return hand_over.recipe(Path("runs/001"), {}, stack, Work((10,)), None)
-        finally:
-            lifetime.end()
-
     def test_a_project_is_the_stack_that_is_predicted(self, state, qtbot, tmp_path):
         from types import SimpleNamespace
 
+        page = PredictWidget(state.viewer)
+        qtbot.addWidget(page)
+        page.set_model("runs/001")
         with pytest.raises(ValueError, match="'movie' is in no file"):
-            self.recipe(state, qtbot)
-        state.project = SimpleNamespace(path=tmp_path / "my project")
-        recipe = self.recipe(state, qtbot)
+            page.recipe()
+        state.project = SimpleNamespace(path=tmp_path / "my project", model=None)
+        recipe = page.recipe()
         assert recipe.stack == tmp_path / "my project"
         assert recipe.output.parent == tmp_path / "my project"
         assert f"'{tmp_path / 'my project'}'" in predict_command(recipe)
 
 
-class TestRenewal:
+class TestResegmentation:
     @pytest.fixture
-    def renewal(self, qtbot):
+    def resegmentation(self, qtbot):
         from napari_jnet.plugin.jobs.predict import Resegmentation
 
         errors = []
-        renewal = Resegmentation(errors.append)
-        yield renewal
-        renewal.close()
+        resegmentation = Resegmentation(errors.append)
+        yield resegmentation
+        resegmentation.close()
         assert not errors
 
     def test_the_shown_frame_comes_first_and_what_is_corrected_stays(
-        self, viewer, state, qtbot, renewal, monkeypatch
+        self, viewer, state, qtbot, resegmentation, monkeypatch
     ):
         results = results_of(state)
         viewer.dims.set_current_step(0, 2)
@@ -560,22 +567,22 @@ class TestRenewal:
         monkeypatch.setattr(
             results, "write_cells", lambda p, *rest: (order.append(p), write(p, *rest))
         )
-        renewal.request(results, InstanceConfig(min_size=80))
-        qtbot.waitUntil(lambda: not renewal.running, timeout=60_000)
+        resegmentation.request(results, InstanceConfig(min_size=80))
+        qtbot.waitUntil(lambda: not resegmentation.running, timeout=60_000)
         assert order == [2, 0, 3]
         assert [len(np.unique(frame)) - 1 for frame in results.cells.data] == [1, 3, 1, 1]
 
-    def test_the_latest_wish_counts(self, state, qtbot, renewal):
+    def test_the_latest_request_counts(self, state, qtbot, resegmentation):
         results = results_of(state)
         for size in (80, 200, 3):
-            renewal.request(results, InstanceConfig(min_size=size))
-        qtbot.waitUntil(lambda: not renewal.running, timeout=60_000)
+            resegmentation.request(results, InstanceConfig(min_size=size))
+        qtbot.waitUntil(lambda: not resegmentation.running, timeout=60_000)
         assert [len(np.unique(frame)) - 1 for frame in results.cells.data] == [2, 2, 2, 2]
 
-    def test_single_frames_can_be_renewed(self, state, qtbot, renewal):
+    def test_single_frames_can_be_separated_again(self, state, qtbot, resegmentation):
         results = results_of(state)
-        renewal.request(results, InstanceConfig(min_size=80), [0, 3])
-        qtbot.waitUntil(lambda: not renewal.running, timeout=60_000)
+        resegmentation.request(results, InstanceConfig(min_size=80), [0, 3])
+        qtbot.waitUntil(lambda: not resegmentation.running, timeout=60_000)
         assert [len(np.unique(frame)) - 1 for frame in results.cells.data] == [1, 2, 2, 1]
 
 
@@ -583,7 +590,7 @@ class TestFoldersWithoutAWindow:
     def test_what_is_written_before_a_stop_is_kept(self, tmp_path, trained_run):
         import tifffile
 
-        from napari_jnet.plugin.jobs.predict import BatchFrame, ModelCache, predicting_folder
+        from napari_jnet.plugin.jobs.predict import FrameSummary, ModelCache, predicting_folder
 
         movie = np.random.default_rng(0).random((3, 64, 64)).astype(np.float32)
         (tmp_path / "in").mkdir()
@@ -591,8 +598,9 @@ class TestFoldersWithoutAWindow:
         facts = {"resolution_levels": None, "dt_bound": None}
         out = tmp_path / "out"
         job = predicting_folder(ModelCache(), trained_run, facts, tmp_path / "in", out, None)()
-        while not isinstance(event := next(job), BatchFrame):
+        while not isinstance(event := next(job), FrameSummary):
             pass
+        event = next(job)
         assert (event.done, event.count) == (1, 3)
         job.close()
         assert tifffile.imread(out / "a" / "probability.tif").shape == (64, 64)
@@ -669,7 +677,7 @@ class TestVolumes:
             )
         assert results.maps(1)[0].shape == (3, 10, 12)
         assert results.cells.data.sum() == 2 * 2 * 36
-        said = use_as_annotation(state, results)
+        _, said = copy_to_annotation(state, results)
         assert said.startswith("1 cell copied into 'annotation' (t001 z02)")
         assert state.annotation.data.sum() == 36
         assert state.annotation.data[1, 2, 7:13, 22:28].all()

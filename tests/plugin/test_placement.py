@@ -9,10 +9,10 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_jnet.plugin.jobs.measure import Request, measuring
-from napari_jnet.plugin.jobs.predict import draw_region, work
+from napari_jnet.plugin.jobs.predict import draw_region, make_request
 from napari_jnet.plugin.jobs.train import PlacedPreview, PreviewLayer
 from napari_jnet.plugin.layers.add import (
-    add_result_layer,
+    Prediction,
     new_annotation,
     placement,
     plane_placement,
@@ -50,7 +50,7 @@ def test_annotation_and_results_lie_on_the_image(image):
     workspace = Workspace(viewer)
     made = [
         new_annotation(workspace),
-        add_result_layer(viewer, "cells", np.zeros((3, 20, 24), int), layer),
+        *Prediction(viewer, layer, image_stack(layer), 5.0).layers,
     ]
     made.append(draw_region(viewer, layer))
     for other in made:
@@ -83,7 +83,7 @@ def test_a_drawn_region_is_in_pixels_of_the_image(image):
     corners = np.array([[0, 4, 6], [0, 4, 12], [0, 10, 12], [0, 10, 6]], float)
     region.add_rectangles(corners)
     viewer.dims.set_point(0, layer.data_to_world((0, 10, 12))[0])
-    rows, columns = work("region", Workspace(viewer), layer, image_stack(layer)).region
+    rows, columns = make_request("region", Workspace(viewer), layer, image_stack(layer)).region
     assert (rows, columns) == (slice(4, 11), slice(6, 13))
 
 

@@ -45,7 +45,7 @@ def move(qtbot, widget, name, value):
     widget.separation.throttled.connect(lambda: told.append(True))
     widget.separation[f"instances.{name}"].value = value
     qtbot.waitUntil(lambda: bool(told), timeout=TIMEOUT)
-    qtbot.waitUntil(lambda: not widget._renewal.running, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: not widget.resegmentation.running, timeout=TIMEOUT)
 
 
 def test_a_damaged_frame_is_left_out_and_said_at_the_end(qtbot, viewer, widget):
@@ -108,7 +108,7 @@ def test_sliders_renew_the_cells_from_the_stored_maps(qtbot, viewer, widget):
     )
     for position in range(4):
         maps = widget.results.maps(position)
-        expected = separate(*maps, config, widget.results.bound)
+        expected = separate(*maps, config, widget.results.dt_bound)
         np.testing.assert_array_equal(widget.layers[2].data[position], expected)
         np.testing.assert_array_equal(widget.layers[0].data[position], maps[0] > 0.31)
     move(qtbot, widget, "segmentation_threshold", 1.0)
@@ -185,7 +185,7 @@ def test_an_original_file_asks_for_what_it_does_not_hold(qtbot, viewer, widget, 
     assert bound.isVisibleTo(widget)
     assert levels.placeholderText() == "3 levels, such as -2, -1, 0"
     assert predict(qtbot, widget, "frame") == "failed"
-    assert "Resolution levels and Distance bound" in widget.message.text
+    assert "Resolution levels and Truncation distance" in widget.message.text
 
 
 def test_levels_that_are_no_numbers_are_said(qtbot, viewer, widget):
@@ -259,18 +259,18 @@ def test_a_drawn_region_is_predicted_and_grows_to_the_whole(qtbot, viewer, widge
     layer.add_rectangles([[[1, 8, 4], [1, 8, 39], [1, 39, 39], [1, 39, 4]]])
     assert predict(qtbot, widget, "region") == "done"
     region = (slice(8, 40), slice(4, 40))
-    assert widget.results.parts == {1: [region]}
+    assert widget.results.regions == {1: [region]}
     assert "in a region" in widget.message.text
     probability = widget.results.probability[1].copy()
     cells = widget.layers[2].data[1]
     assert not probability[:8].any() and not cells[:8].any()
     move(qtbot, widget, "segmentation_threshold", 0.3)
     expected = separate(
-        *widget.results.maps(1), widget.separation.config.instances, widget.results.bound
+        *widget.results.maps(1), widget.separation.config.instances, widget.results.dt_bound
     )
     np.testing.assert_array_equal(widget.layers[2].data[1][region], expected)
     assert predict(qtbot, widget, "frame") == "done"
-    assert widget.results.parts == {}
+    assert widget.results.regions == {}
     np.testing.assert_allclose(
         widget.results.probability[1][region], probability[region], atol=1e-5
     )
@@ -283,9 +283,9 @@ def test_regions_that_meet_are_separated_as_one(qtbot, viewer, widget):
         layer.data = []
         layer.add_rectangles([[[0, 0, left], [0, 0, right], [0, 63, right], [0, 63, left]]])
         assert predict(qtbot, widget, "region") == "done"
-        qtbot.waitUntil(lambda: not widget._renewal.running, timeout=TIMEOUT)
+        qtbot.waitUntil(lambda: not widget.resegmentation.running, timeout=TIMEOUT)
     in_parts = widget.layers[2].data[0].copy()
-    assert len(widget.results.parts[0]) == 2
+    assert len(widget.results.regions[0]) == 2
     assert predict(qtbot, widget, "frame") == "done"
     np.testing.assert_array_equal(in_parts > 0, widget.layers[2].data[0] > 0)
     assert len(np.unique(in_parts)) == len(np.unique(widget.layers[2].data[0]))
@@ -322,14 +322,17 @@ def test_cells_that_are_not_copied_stay_to_be_seen(qtbot, viewer, widget):
         widget.run("frame")
     shown = widget.results.shown()
     widget.results.write_cells(shown, viewer.layers["truth"].data[shown].astype(np.int32), 0.5)
-    assert "Nothing is copied" in widget.use_as_annotation()
+    widget.copy_to_annotation()
+    assert "Nothing is copied" in widget.message.text
     assert widget.results.cells.visible
     viewer.layers["truth"].data[shown] = -1
-    assert "press Mark unpainted as background" in widget.use_as_annotation()
+    widget.copy_to_annotation()
+    assert "press Mark unpainted as background" in widget.message.text
 
 
 def test_cells_are_used_only_when_there_are_some(qtbot, viewer, widget):
-    assert "Nothing is predicted yet" in widget.use_as_annotation()
+    widget.copy_to_annotation()
+    assert "Nothing is predicted yet" in widget.message.text
     assert widget.message.is_error
 
 
@@ -357,8 +360,8 @@ class TestFolders:
         assert click(qtbot, widget, widget.predict_button) == "done"
         said = widget.message.text
         assert said.startswith("2 stacks predicted, ")
-        assert "1 stack left out" in said
-        assert "b.tif is left out" in said
+        assert "1 stack skipped" in said
+        assert "b.tif is skipped" in said
         assert "series: 1 frame left out (1): " in said
         assert tifffile.imread(tmp_path / "out" / "a" / "instances.tif").shape == (2, 64, 64)
         assert tifffile.imread(tmp_path / "out" / "series" / "instances.tif").shape == (2, 64, 64)
@@ -422,13 +425,13 @@ def test_a_file_of_the_original_is_known_before_predict_can_fail(qtbot, alone, t
     alone.set_model(tmp_path / "DIC_model")
     form = alone.form
     qtbot.waitUntil(lambda: form[LEVELS].native.isVisibleTo(alone), timeout=TIMEOUT)
-    assert "original J-Net" in form.words.text()
+    assert "original J-Net" in form.description.text()
     alone.run("frame")
     assert not alone.running
     assert alone.message.is_error
-    assert "fill in Resolution levels and Distance bound" in alone.message.text
+    assert "fill in Resolution levels and Truncation distance" in alone.message.text
     alone.set_model(tmp_path / "DIC_model", resolution_levels=(-1, 0), dt_bound=6)
-    assert form.facts == {"resolution_levels": (-1, 0), "dt_bound": 6}
+    assert form.model_options == {"resolution_levels": (-1, 0), "dt_bound": 6}
     alone.set_model(tmp_path / "another")
     assert not form[LEVELS].native.isVisibleTo(alone)
 
@@ -468,7 +471,7 @@ def test_what_to_do_with_the_first_result_is_brought_into_sight_once(qtbot, alon
     alone.set_model(trained_run)
     alone.resize(380, 300)
     alone.show()
-    use, bar = alone.hand_over.use_button, alone._area.verticalScrollBar()
+    use, bar = alone.use_button, alone._area.verticalScrollBar()
     assert use.visibleRegion().isEmpty()
     assert run(qtbot, alone, "frame") == "done"
     qtbot.waitUntil(lambda: not use.visibleRegion().isEmpty(), timeout=TIMEOUT)

@@ -9,8 +9,8 @@ from napari.components import ViewerModel
 
 from napari_jnet.events import FramePrediction
 from napari_jnet.io.axes import array_stack
-from napari_jnet.plugin.jobs.predict import class_pixels
-from napari_jnet.plugin.layers.add import Answer, add_results
+from napari_jnet.plugin.jobs.predict import FrameSummary, class_pixels
+from napari_jnet.plugin.layers.add import ModelOutputs, add_results
 from napari_jnet.plugin.pages.predict import PredictionSummary
 
 LEGEND = (("background", "#000000"), ("line", "#00ff00"), ("ellipse", "#ff0000"))
@@ -28,15 +28,14 @@ def viewer():
     return model
 
 
-def add(viewer, before=None, answer=None):
+def add(viewer, before=None, outputs=None):
     image = viewer.layers["movie"]
     stack = array_stack(image.data)
-    return add_results(viewer, before, image, stack, 5.0, "model", answer=answer)
+    return add_results(viewer, before, image, stack, 5.0, "model", outputs=outputs)
 
 
 def test_classes_get_a_layer_with_their_colours_and_names(viewer):
-    results = add(viewer)
-    assert "classes" not in viewer.layers
+    results = add(viewer, outputs=ModelOutputs(3, True, LEGEND))
     classes = np.arange(72).reshape(8, 9).astype(np.uint8) % 3
     results.write(predicted(classes), 0.5)
     layer = viewer.layers["classes"]
@@ -55,7 +54,7 @@ def test_two_classes_have_no_layer_of_their_own(viewer):
 
 
 def test_the_layer_goes_with_the_others(viewer):
-    first = add(viewer)
+    first = add(viewer, outputs=ModelOutputs(3, True, LEGEND))
     first.write(predicted(np.ones((8, 9), np.uint8)), 0.5)
     image = viewer.layers["movie"]
     second = add_results(viewer, first, image, array_stack(image.data), 5.0, "another model")
@@ -64,42 +63,40 @@ def test_the_layer_goes_with_the_others(viewer):
 
 
 def test_classes_are_seen_first_and_cells_do_not_lie_over_them(viewer):
-    results = add(viewer, answer=Answer(3, True, LEGEND))
+    results = add(viewer, outputs=ModelOutputs(3, True, LEGEND))
     results.write(predicted(np.ones((8, 9), np.uint8)), 0.5)
     seen = {layer.name: layer.visible for layer in results.all_layers}
     assert seen == {"segmentation": False, "distance": False, "cells": False, "classes": True}
 
 
 def test_a_network_without_distance_has_no_layer_of_it(viewer):
-    answer = Answer(distance=False)
-    results = add(viewer, answer=answer)
+    outputs = ModelOutputs(distance=False)
+    results = add(viewer, outputs=outputs)
     results.write(predicted(None), 0.5)
     assert [layer.name for layer in viewer.layers][1:] == ["segmentation", "cells"]
     assert results.layers == results.all_layers == (results.segmentation, results.cells)
     assert results.distance is None
-    assert results.missing == []
-    assert add(viewer, results, answer) is results
+    assert add(viewer, results, outputs) is results
     assert not results.prediction(1).distance.any()  # what is exported, as before
 
 
 def test_the_share_of_each_class_is_said_by_its_name():
-    answer = Answer(3, True, LEGEND)
-    counted = class_pixels(predicted(np.arange(72).reshape(8, 9).astype(np.uint8) % 3), answer, 0.5)
-    assert counted == {"background": 24, "line": 24, "ellipse": 24}
-    told = PredictionSummary(device="CPU, 1 thread")
-    for pixels in (counted, {"background": 72, "line": 0, "ellipse": 0}):
-        told.count(1)
-        told.count_classes(pixels)
-    assert told.text(False, False) == (
-        "line 17 %, ellipse 17 %, background 67 % of 2 frames, on the CPU."
+    outputs = ModelOutputs(3, True, LEGEND)
+    counted = class_pixels(
+        predicted(np.arange(72).reshape(8, 9).astype(np.uint8) % 3), outputs, 0.5
     )
+    assert counted == {"background": 24, "line": 24, "ellipse": 24}
+    summary = PredictionSummary(device="CPU, 1 thread")
+    for pixels in (counted, {"background": 72, "line": 0, "ellipse": 0}):
+        summary.add(FrameSummary(1, pixels))
+    assert summary.text() == ("line 17 %, ellipse 17 %, background 67 % of 2 frames, on the CPU.")
 
 
 def test_two_classes_have_shares_too_and_cells_have_none():
     frame = predicted(None)
     frame.segmentation[:2] = 0.7
-    vessels = Answer(legend=(("background", "#000000"), ("vessel", "#ff0000")))
+    vessels = ModelOutputs(legend=(("background", "#000000"), ("vessel", "#ff0000")))
     assert class_pixels(frame, vessels, 0.5) == {"background": 54, "vessel": 18}
     assert class_pixels(frame, vessels, 0.8)["vessel"] == 0
-    assert class_pixels(frame, Answer(), 0.5) == {}
-    assert Answer(4).names == ("background", "class 1", "class 2", "class 3")
+    assert class_pixels(frame, ModelOutputs(), 0.5) == {}
+    assert ModelOutputs(4).names == ("background", "class 1", "class 2", "class 3")

@@ -224,7 +224,7 @@ def test_the_tools_correct_predicted_cells_for_good(work):
 def test_a_prediction_that_was_painted_on_outlives_the_next(work, name):
     state, _ = work
     results = predict(state, 0, 1)
-    layer = results.make(name)
+    layer = getattr(results, name)
     layer.paint((1, 20, 20), 1)
     painted = layer.data.copy()
     predict(state, 0, 1, model="another", before=results)

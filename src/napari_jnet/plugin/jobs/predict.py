@@ -1,11 +1,10 @@
-"""The prediction jobs: one stack, a folder of stacks, and separating cells again."""
+"""The prediction jobs: frames of a stack, a folder of stacks, an export, and separating cells again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +16,9 @@ from napari_jnet.events import FramePrediction, FrameSkipped, Notice, summarize_
 from napari_jnet.io.formats import FORMATS
 from napari_jnet.io.results import is_result
 from napari_jnet.io.stack import Stack
-from napari_jnet.plugin.jobs.runner import JobMaker, JobRunner, window_threads
+from napari_jnet.plugin.jobs.runner import JobMaker, Progress, TaskQueue, window_threads
 from napari_jnet.plugin.jobs.torch_loading import load_torch
-from napari_jnet.plugin.layers.add import Answer, Prediction, placement
+from napari_jnet.plugin.layers.add import ModelOutputs, Prediction, Region, placement
 from napari_jnet.plugin.layers.read import current_index, spatial_ndim, spatial_shape
 from napari_jnet.plugin.workspace import METADATA_KEY, Workspace, channel_axis
 from napari_jnet.project.open import open_stack, sequences
@@ -28,14 +27,11 @@ if TYPE_CHECKING:
     from napari_jnet.model import Model
 
 
-Part = tuple[slice, slice]
-
-
 SCOPES: dict[str, tuple[str, str]] = {
     "frame": ("This frame", "The frame that the viewer shows."),
     "visible": (
         "What is visible",
-        "The part of this frame that the window shows: zoom in, and it is there in a moment.",
+        "The part of this frame that the window shows: zoom in for a result in a moment.",
     ),
     "region": ("A drawn region", "The part of this frame around what you have drawn."),
     "annotated": ("Annotated frames", "The frames that are painted on, to compare with."),
@@ -44,29 +40,18 @@ SCOPES: dict[str, tuple[str, str]] = {
 }
 
 
-"""Name -> what the user reads, and what it means."""
+"""Name -> title and tooltip."""
 
 
-_REGION = "region to predict"
-
-
-_EDGE = 2  # px; lines of the drawn shapes are seen on any image
+_EDGE = 2  # px; lines of the drawn shapes are visible on any image
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a prediction in the window is of.
-
-    Attributes
-    ----------
-    numbers
-        Frame numbers, or None for all.
-    region
-        Rows and columns, or None for whole frames.
-    """
+class PredictionRequest:
+    """Which frames are predicted (frame numbers; None = all) and which region (None = whole frames)."""
 
     numbers: tuple[int, ...] | None
-    region: Part | None = None
+    region: Region | None = None
 
     def positions(self, stack: Stack) -> tuple[int, ...]:
         """Return the positions along the stack."""
@@ -74,8 +59,8 @@ class Work:
         return tuple(stack.frame_numbers.index(number) for number in numbers)
 
 
-def work(scope: str, workspace: Workspace, image: Any, stack: Stack) -> Work:
-    """Say which frames and which region a scope means now.
+def make_request(scope: str, workspace: Workspace, image: Any, stack: Stack) -> PredictionRequest:
+    """Return the frames and the region that a scope means now.
 
     Parameters
     ----------
@@ -94,30 +79,33 @@ def work(scope: str, workspace: Workspace, image: Any, stack: Stack) -> Work:
         If there is nothing of that kind: nothing drawn, nothing annotated, nothing visible.
     """
     if scope == "all":
-        return Work(None)
+        return PredictionRequest(None)
     if scope == "annotated":
-        return Work(_annotated(workspace, stack))
+        positions = [p for p in workspace.frames.annotated if p < len(stack.frame_numbers)]
+        if not positions:
+            raise ValueError(
+                "No frame is annotated yet; paint a cell first, or predict this frame."
+            )
+        return PredictionRequest(tuple(stack.frame_numbers[p] for p in positions))
     index = current_index(workspace.viewer, image)
     number = stack.frame_numbers[index[0] if index else 0]
     if scope == "visible":
-        return Work((number,), _visible(workspace.viewer, image))
+        return PredictionRequest((number,), _visible_region(workspace.viewer, image))
     if scope == "region":
-        return Work((number,), _drawn(workspace.viewer, image, index, number))
+        return PredictionRequest((number,), _drawn_region(workspace.viewer, image, index, number))
     if scope == "frame":
-        return Work((number,))
-    raise ValueError(f"{scope!r} is no scope; known are {', '.join(SCOPES)}.")
+        return PredictionRequest((number,))
+    raise ValueError(f"{scope!r} is not a scope; known are {', '.join(SCOPES)}.")
 
 
-def _annotated(workspace: Workspace, stack: Stack) -> tuple[int, ...]:
-    numbers = tuple(
-        stack.frame_numbers[p] for p in workspace.frames.annotated if p < len(stack.frame_numbers)
-    )
-    if not numbers:
-        raise ValueError("No frame is annotated yet; paint a cell first, or predict this frame.")
-    return numbers
+def _clipped(low: NDArray[Any], high: NDArray[Any], image: Any) -> Region:
+    """Return rows and columns from low up to high, both (y, x), as far as they lie in the image."""
+    size = spatial_shape(image)[-2:]
+    starts, stops = (np.clip(edge, 0, size).astype(int) for edge in (low, high))
+    return slice(int(starts[0]), int(stops[0])), slice(int(starts[1]), int(stops[1]))
 
 
-def _visible(viewer: Any, image: Any) -> Part:
+def _visible_region(viewer: Any, image: Any) -> Region:
     if viewer.dims.ndisplay == 3:
         raise ValueError(
             "This is the 3-D view; change to the flat view to predict what is visible."
@@ -125,16 +113,13 @@ def _visible(viewer: Any, image: Any) -> Part:
     corners = np.asarray(image.corner_pixels, float)[:, -2:]
     if getattr(image, "multiscale", False):
         corners = corners * np.asarray(image.downsample_factors)[image.data_level][-2:]
-    height, width = spatial_shape(image)[-2:]
-    (top, left), (bottom, right) = np.floor(corners[0]), np.ceil(corners[1])
-    rows = slice(max(int(top), 0), min(int(bottom) + 1, height))
-    columns = slice(max(int(left), 0), min(int(right) + 1, width))
-    if rows.stop - rows.start < 2 or columns.stop - columns.start < 2:
+    region = _clipped(np.floor(corners[0]), np.ceil(corners[1]) + 1, image)
+    if any(side.stop - side.start < 2 for side in region):
         raise ValueError(
             f"Nothing of {image.name!r} is visible; zoom out (the house below the layers), or show "
             "the layer."
         )
-    return rows, columns
+    return region
 
 
 def region_layer(viewer: Any) -> Any | None:
@@ -149,26 +134,26 @@ def region_layer(viewer: Any) -> Any | None:
 
 
 def draw_region(viewer: Any, image: Any) -> Any:
-    """Make ready to draw a rectangle on an image; the layer for it is made where there is none."""
+    """Prepare to draw a rectangle on an image, in a layer that is made where there is none."""
     layer = region_layer(viewer)
     if layer is None or layer.ndim > viewer.dims.ndim:
         layer = viewer.add_shapes(
             ndim=spatial_ndim(image),
-            name=_REGION,
+            name="region to predict",
             face_color="transparent",
             edge_color="#ffd84d",
             edge_width=_EDGE,
             metadata={METADATA_KEY: {"role": "region"}},
             **placement(image),
         )
-    if not any(layer is other for other in list(viewer.layers)[-1:]):
+    if layer is not viewer.layers[-1]:
         viewer.layers.move(viewer.layers.index(layer), len(viewer.layers))
     viewer.layers.selection.active = layer
     layer.mode = "add_rectangle"
     return layer
 
 
-def _drawn(viewer: Any, image: Any, index: Sequence[int], number: int) -> Part:
+def _drawn_region(viewer: Any, image: Any, index: Sequence[int], number: int) -> Region:
     layer = region_layer(viewer)
     corners = [] if layer is None else [_corners(layer, shape, image) for shape in layer.data]
     here = [c[:, -2:] for c in corners if _lies_in(c, index)]
@@ -179,36 +164,31 @@ def _drawn(viewer: Any, image: Any, index: Sequence[int], number: int) -> Part:
             f"the cells.{elsewhere}"
         )
     points = np.concatenate(here)
-    height, width = spatial_shape(image)[-2:]
     low, high = np.floor(points.min(axis=0) + 0.5), np.ceil(points.max(axis=0) + 0.5)
-    rows = slice(int(np.clip(low[0], 0, height)), int(np.clip(high[0], 0, height)))
-    columns = slice(int(np.clip(low[1], 0, width)), int(np.clip(high[1], 0, width)))
-    if rows.start >= rows.stop or columns.start >= columns.stop:
+    region = _clipped(low, high, image)
+    if any(side.start >= side.stop for side in region):
         raise ValueError("What is drawn lies beside the image; drag a rectangle over the cells.")
-    return rows, columns
+    return region
 
 
-def _corners(layer: Any, shape: Any, image: Any) -> np.ndarray:
-    """Corners of a shape, (n, axes), in pixels of the image; fewer axes where the layer has fewer."""
+def _corners(layer: Any, shape: Any, image: Any) -> NDArray[Any]:
+    """Return the corners of a shape, (n, axes), in pixels of the image; a flat layer lacks axes."""
     world = np.array([layer.data_to_world(point) for point in np.asarray(shape, float)])
     axis, ndim = channel_axis(image), image.ndim
-    # a flat layer lies on every frame: its corners say nothing of time, depth and channels
+    # a flat layer lies on every frame: its corners have no time, depth and channels
     lead = np.zeros((len(world), max(ndim - world.shape[1], 0)))
     full = np.hstack([lead, world])[:, -ndim:]
     found = np.array([image.world_to_data(point) for point in full])
-    said = np.arange(ndim) >= lead.shape[1]
+    kept = np.arange(ndim) >= lead.shape[1]
     if axis is not None:
-        said[axis] = False
-    return found[:, said]
+        kept[axis] = False
+    return found[:, kept]
 
 
-def _lies_in(corners: np.ndarray, index: Sequence[int]) -> bool:
+def _lies_in(corners: NDArray[Any], index: Sequence[int]) -> bool:
     axes = corners.shape[1] - 2
-    wanted = list(index)[len(index) - axes :] if axes else []
-    return [round(float(v)) for v in corners[0, :axes]] == wanted
-
-
-_PATIENCE_S = 0.5  # a window that closes answers no more
+    plane = list(index)[len(index) - axes :] if axes else []
+    return [round(float(v)) for v in corners[0, :axes]] == plane
 
 
 @dataclass(frozen=True)
@@ -216,144 +196,128 @@ class ModelReady:
     """The model is open; its frames follow."""
 
     key: tuple[Any, ...]
-    bound: float
+    dt_bound: float
     instances: InstanceConfig
     device: str
-    answer: Answer = field(default_factory=Answer)
-    missing: list[str] = field(default_factory=list)  # layers to make, as the window answers
-    taken: Event = field(default_factory=Event, compare=False)
+    outputs: ModelOutputs
 
 
 @dataclass(frozen=True)
-class LayerWanted:
-    """Time to make one more result layer; one at a time, so that the window stays alive."""
+class FrameSummary:
+    """What was found in one frame."""
 
-    name: str
-    made: Event = field(default_factory=Event, compare=False)
-
-
-@dataclass(frozen=True)
-class Unsure:
-    """How unsure the network is of a frame, in bits a pixel."""
-
-    position: int
-    bits: float
-
-
-@dataclass(frozen=True)
-class ClassPixels:
-    """How much of what is predicted belongs to each class."""
-
-    pixels: dict[str, int]  # by name, background first
-
-
-@dataclass(frozen=True)
-class Exported:
-    """One more frame is on disk."""
-
-    done: int
-    count: int
+    cells: int
+    class_pixels: dict[str, int] = field(default_factory=dict)  # by name, background first
+    position: int = 0
+    uncertainty: float | None = None  # bits a pixel; None of a region
 
 
 class ModelCache:
-    """Keeps the model that was opened last, so that the next frame does not open it again."""
+    """The model that was opened last, so that the next frame does not open it again."""
 
     def __init__(self) -> None:
         self._key: tuple[Any, ...] | None = None
         self._model: Model | None = None
 
-    def get(self, path: Path, facts: dict[str, Any]) -> tuple[tuple[Any, ...], Model]:
-        """Open a model, in the worker thread; a file that has changed is opened anew."""
+    def open(self, path: Path, options: dict[str, Any]) -> tuple[ModelReady, Model]:
+        """Open a model in the worker thread, and leave a core to the window.
+
+        Parameters
+        ----------
+        path
+            A run folder or a model file; a file that has changed is opened again.
+        options
+            Further arguments of `load_model`.
+        """
+        load_torch()
+        from napari_jnet.device import describe_device, use_threads
         from napari_jnet.model import load_model, model_file
 
+        use_threads(window_threads())
         file = model_file(path)
         changed = file.stat().st_mtime_ns if file.exists() else 0
-        key = (str(file), changed, facts["resolution_levels"], facts["dt_bound"])
+        key = (str(file), changed, *options.values())
         if self._model is None or key != self._key:
             self._model = None
-            self._model, self._key = load_model(path, **facts), key
-        return key, self._model
+            self._model, self._key = load_model(path, **options), key
+        model = self._model
+        network = model.config.network
+        outputs = ModelOutputs(network.classes, network.distance, model.config.targets.legend)
+        device = describe_device(model.device)
+        return ModelReady(key, model.dt_bound, model.config.instances, device, outputs), model
 
 
-def facts_wanted(path: Path) -> tuple[tuple[str, ...], int]:
-    """Return what a file of the original J-Net does not hold, see `missing_facts`; called in a thread."""
+def missing_options(path: Path) -> tuple[tuple[str, ...], int]:
+    """Return what a file of the original J-Net does not hold, see `missing_facts`; for a thread."""
     load_torch()
     from napari_jnet.model import missing_facts
 
     return missing_facts(path)
 
 
-def opened_model(
-    model_cache: ModelCache, path: Path, facts: dict[str, Any]
-) -> tuple[ModelReady, Model]:
-    """Open a model in the worker thread, and leave a core to the window."""
-    load_torch()
-    from napari_jnet.device import describe_device, use_threads
-
-    use_threads(window_threads())
-    key, model = model_cache.get(path, facts)
-    where = describe_device(model.device)
-    network = model.config.network
-    answer = Answer(network.classes, network.distance, model.config.targets.legend)
-    return ModelReady(key, model.dt_bound, model.config.instances, where, answer), model
-
-
-def class_pixels(prediction: FramePrediction, answer: Answer, threshold: float) -> dict[str, int]:
+def class_pixels(
+    prediction: FramePrediction, outputs: ModelOutputs, threshold: float
+) -> dict[str, int]:
     """Count the pixels of each class, by its name; nothing where single cells are meant."""
-    if not answer.areas:
+    if not outputs.semantic:
         return {}
     if prediction.classes is not None:
-        counts = np.bincount(prediction.classes.ravel(), minlength=len(answer.names))
+        counts = np.bincount(prediction.classes.ravel(), minlength=len(outputs.names))
     else:
         foreground = int((prediction.segmentation > threshold).sum())
         counts = np.array([prediction.segmentation.size - foreground, foreground])
-    return {name: int(count) for name, count in zip(answer.names, counts, strict=False)}
+    return {name: int(count) for name, count in zip(outputs.names, counts, strict=False)}
 
 
 def predicting(
     model_cache: ModelCache,
     path: Path,
-    facts: dict[str, Any],
+    options: dict[str, Any],
     stack: Stack,
-    work: Work,
+    request: PredictionRequest,
     instances: InstanceConfig | None,
 ) -> JobMaker:
-    """Make the job that opens a model and predicts frames of a stack, or a region of them."""
+    """Return the job that opens a model and predicts frames of a stack, or a region of them.
+
+    `ModelReady` comes with the first frame that can be predicted.
+    """
 
     def job() -> Generator[Any, None, None]:
         load_torch()
         from napari_jnet.inference.predict import frame_uncertainty, predict
 
-        ready, model = opened_model(model_cache, path, facts)
-        frames, region, shown = work.numbers, work.region, False
-        for event in predict(
-            model, stack, frames=frames, instances=instances, region=region, on_error="skip"
-        ):
-            if isinstance(event, FramePrediction) and not shown:  # layers only for what is there
-                yield from _ready_layers(ready)
-                shown = True
+        ready, model = model_cache.open(path, options)
+        threshold = (instances or ready.instances).segmentation_threshold
+        done, announced = 0, False
+        events = predict(
+            model,
+            stack,
+            frames=request.numbers,
+            instances=instances,
+            region=request.region,
+            on_error="skip",
+        )
+        for event in events:
+            if isinstance(event, FramePrediction) and not announced:
+                yield ready
+                announced = True
             yield event
-            if not isinstance(event, FramePrediction):
+            if isinstance(event, Notice):
                 continue
-            threshold = (instances or ready.instances).segmentation_threshold
-            if counted := class_pixels(event, ready.answer, threshold):
-                yield ClassPixels(counted)
-            if event.region is None:
-                yield Unsure(event.position, frame_uncertainty(event.segmentation))
+            done += 1
+            yield Progress(done, event.count, f"frame {done} of {event.count}")
+            if isinstance(event, FramePrediction):
+                yield FrameSummary(
+                    int(event.instances.max(initial=0)),
+                    class_pixels(event, ready.outputs, threshold),
+                    event.position,
+                    frame_uncertainty(event.segmentation) if event.region is None else None,
+                )
 
     return job
 
 
-def _ready_layers(ready: ModelReady) -> Generator[ModelReady | LayerWanted, None, None]:
-    yield ready
-    ready.taken.wait(_PATIENCE_S)
-    for name in ready.missing:
-        wanted = LayerWanted(name)
-        yield wanted
-        wanted.made.wait(_PATIENCE_S)
-
-
-def exporting(results: Prediction, folder: Path) -> Generator[Exported | Notice, None, None]:
+def exporting(results: Prediction, folder: Path) -> Generator[Progress | Notice, None, None]:
     """Write the predicted frames of some results to a folder."""
     from napari_jnet.io.results import ResultWriter
 
@@ -362,131 +326,67 @@ def exporting(results: Prediction, folder: Path) -> Generator[Exported | Notice,
     with ResultWriter(folder, results.stack, numbers) as writer:
         for written, position in enumerate(positions, start=1):
             writer.write(results.prediction(position))
-            yield Exported(written, len(positions))
+            yield Progress(written, len(positions), f"written {written} of {len(positions)}")
     if writer.notice:
         yield Notice(writer.notice)
 
 
-@dataclass(frozen=True, eq=False)
-class _Renewed:
-    position: int
-    cells: NDArray[np.int32]
-
-
-@dataclass(frozen=True, eq=False)
-class _Request:
-    results: Prediction
-    config: InstanceConfig
-    positions: tuple[int, ...]
-
-
 class Resegmentation:
-    """Runs the latest wish only: a new one replaces the one under way.
+    """Separates the cells of predicted frames again; a new request replaces the one under way.
 
-    The visible frame has a thread of its own: it never waits for another frame, however large the
-    stack.
+    One thread does one frame after the other, and the frame that is shown before all others.
     """
 
     def __init__(self, on_error: Callable[[Exception], None]) -> None:
-        self._shown, self._others = JobRunner(), JobRunner()
+        self._tasks = TaskQueue("napari-jnet cells")
         self._on_error = on_error
-        self._wish: _Request | None = None  # of the visible frame, as soon as it can begin
-        self._rest: _Request | None = None  # of the others, when the visible one is there
+        self._request: tuple[Prediction, InstanceConfig] | None = None
+        self._positions: set[int] = set()  # that wait
 
     @property
     def running(self) -> bool:
-        """Whether cells are being renewed."""
-        return self._shown.running or self._others.running
+        """Whether there are cells still to be separated."""
+        return bool(self._positions) or self._tasks.busy
 
     def close(self) -> None:
-        """Stop and wait."""
-        self._wish = self._rest = None
-        self._shown.close()
-        self._others.close()
+        """Drop all requests."""
+        self._positions.clear()
+        self._tasks.close()
 
     def request(
         self, results: Prediction, config: InstanceConfig, positions: Collection[int] | None = None
     ) -> None:
-        """Renew the cells of predicted frames that nobody painted on; of all, or at positions."""
-        wanted = set(results.done) if positions is None else set(positions) & set(results.done)
-        self._wish = _Request(results, config, tuple(sorted(wanted - results.edited)))
-        self._rest = None
-        self._others.stop()
-        if not self._shown.running:
-            self._begin()
+        """Separate predicted frames that nobody painted on again; all, or those at positions."""
+        done = set(results.done)
+        self._request = results, config
+        self._positions = (done if positions is None else done & set(positions)) - results.edited
+        if not self._tasks.busy:
+            self._next()
 
-    def _begin(self, _value: Any = None) -> None:
-        wish, self._wish = self._wish, None
-        if wish is None:
-            self._begin_others()
+    def _next(self) -> None:
+        if self._request is None or not self._positions:
+            self._request = None  # with its maps
             return
-        shown = wish.results.shown()
-        self._rest = _Request(wish.results, wish.config, _without(wish.positions, shown))
-        if shown not in wish.positions:
-            self._begin_others()
-            return
-        self._run(self._shown, wish, (shown,), self._begin)
+        results, config = self._request
+        shown = results.shown()
+        position = shown if shown in self._positions else min(self._positions)
+        self._positions.remove(position)
 
-    def _begin_others(self, _value: Any = None) -> None:
-        if self._rest is None or self._others.running or self._shown.running:
-            return
-        rest, self._rest = self._rest, None
-        if rest.positions:
-            self._run(self._others, rest, rest.positions, self._begin_others)
+        def separated() -> NDArray[np.int32]:
+            from napari_jnet.inference.instances import separate
 
-    def _run(
-        self,
-        relay: JobRunner,
-        wish: _Request,
-        positions: Sequence[int],
-        go_on: Callable[..., None],
-    ) -> None:
-        results, config = wish.results, wish.config
+            return separate(*results.maps(position), config, results.dt_bound)
 
-        def write(event: _Renewed) -> None:
-            # painted on, or wished otherwise, meanwhile
-            if event.position not in results.edited and not relay.stopping:
-                results.write_cells(event.position, event.cells, config.segmentation_threshold)
+        def write(cells: NDArray[np.int32]) -> None:
+            if position not in results.edited:  # painted on meanwhile
+                results.write_cells(position, cells, config.segmentation_threshold)
+            self._next()
 
         def failed(error: Exception) -> None:
             self._on_error(error)
-            go_on()
+            self._next()
 
-        job = _separating(results, config, positions)
-        relay.start(job, write, go_on, failed, go_on)
-
-
-def _separating(results: Prediction, config: InstanceConfig, positions: Sequence[int]) -> JobMaker:
-    def job() -> Generator[_Renewed, None, None]:
-        from napari_jnet.inference.instances import separate
-
-        for position in positions:
-            yield _Renewed(position, separate(*results.maps(position), config, results.bound))
-
-    return job
-
-
-def _without(positions: tuple[int, ...], position: int) -> tuple[int, ...]:
-    return tuple(p for p in positions if p != position)
-
-
-@dataclass(frozen=True)
-class BatchFrame:
-    """One more frame of the folder is on disk."""
-
-    stack: str
-    done: int
-    count: int
-    cells: int
-    classes: dict[str, int] = field(default_factory=dict)  # pixels of each
-
-
-@dataclass(frozen=True)
-class BatchEnd:
-    """All stacks of the folder are done."""
-
-    stacks: int
-    skipped: int
+        self._tasks.submit(separated, write, failed)
 
 
 def stacks_in(folder: Path, output: Path | None = None) -> tuple[list[Stack], list[str]]:
@@ -497,7 +397,7 @@ def stacks_in(folder: Path, output: Path | None = None) -> tuple[list[Stack], li
     folder
         A dataset, of which every sequence counts, or a folder of stacks.
     output
-        A folder that is left out, if it lies inside: results are no stacks.
+        A folder that is skipped, if it lies inside: results are not stacks.
 
     Returns
     -------
@@ -542,7 +442,7 @@ def _holds_stacks(folder: Path) -> bool:
             with tifffile.TiffFile(path) as file:
                 return len(file.pages) > 1
         except (tifffile.TiffFileError, OSError, ValueError):
-            continue  # damaged; the next one tells
+            continue  # damaged; the next one may tell
     return False
 
 
@@ -554,52 +454,48 @@ def _opened(path: Path, problems: list[str]) -> list[Stack]:
     found = []
     for sequence in sequences(path) or (None,):
         try:
-            stack = open_stack(path, sequence=sequence)
+            found.append(open_stack(path, sequence=sequence))
         except (ValueError, OSError) as error:
-            problems.append(f"{path.name} is left out: {error}")
-            continue
-        found.append(stack)
+            problems.append(f"{path.name} is skipped: {error}")
     return found
 
 
 def predicting_folder(
     model_cache: ModelCache,
     path: Path,
-    facts: dict[str, Any],
+    options: dict[str, Any],
     folder: Path,
     output: Path,
     instances: InstanceConfig | None,
 ) -> JobMaker:
-    """Make the job that predicts every stack of a folder into a folder of its own in ``output``.
+    """Return the job that predicts every stack of a folder into a folder of its own in ``output``.
 
-    A frame or stack that is damaged is said and left out; the others go on.
+    A damaged frame or stack is skipped with a notice.  The job returns how many stacks there were, and
+    how many of them were skipped.
     """
 
-    def job() -> Generator[Any, None, BatchEnd]:
+    def job() -> Generator[Any, None, tuple[int, int]]:
         if folder.resolve() == output.resolve():
             raise ValueError(
                 f"Results would be written among the stacks in {folder}; choose another folder."
             )
         stacks, problems = stacks_in(folder, output)
-        for problem in problems:
-            yield Notice(problem)
-        for stack in stacks:
-            for note in stack.notes:
-                yield Notice(note)
-        ready, model = opened_model(model_cache, path, facts)
+        for text in (*problems, *(note for stack in stacks for note in stack.notes)):
+            yield Notice(text)
+        ready, model = model_cache.open(path, options)
         yield ready
         count, done, skipped = sum(len(stack) for stack in stacks), 0, len(problems)
         for stack, place in zip(stacks, _places(stacks, output), strict=True):
             written = yield from _one_stack(model, ready, stack, place, instances, done, count)
             skipped += not written
             done += len(stack)
-        return BatchEnd(len(stacks) + len(problems), skipped)
+        return len(stacks) + len(problems), skipped
 
     return job
 
 
 def _places(stacks: Sequence[Stack], output: Path) -> list[Path]:
-    """Give every stack a folder: named after its file, numbered where two have one name."""
+    """Return a folder for every stack: named after its file, numbered where two have one name."""
     names: list[str] = []
     for stack in stacks:
         path = stack.path
@@ -619,6 +515,7 @@ def _one_stack(
     done: int,
     count: int,
 ) -> Generator[Any, None, bool]:
+    """Predict a stack into a folder; return False where it was skipped."""
     from napari_jnet.files import OutputError
     from napari_jnet.inference.predict import predict
     from napari_jnet.io.results import ResultWriter
@@ -626,28 +523,26 @@ def _one_stack(
     try:
         writer = ResultWriter(place, stack)
     except OutputError as error:
-        yield Notice(f"{stack.name} is left out: {error}")
+        yield Notice(f"{stack.name} is skipped: {error}")
         return False
     threshold = (instances or ready.instances).segmentation_threshold
-    left: list[FrameSkipped] = []
+    skipped: list[FrameSkipped] = []
     with writer:
         try:
             for event in predict(model, stack, instances=instances, on_error="skip"):
                 if isinstance(event, FrameSkipped):
-                    left.append(event)
+                    skipped.append(event)
                 elif isinstance(event, FramePrediction):
                     writer.write(event)
                     cells = int(event.instances.max(initial=0))
-                    classes = class_pixels(event, ready.answer, threshold)
-                    position = done + event.position + 1
-                    yield BatchFrame(stack.name, position, count, cells, classes)
+                    yield FrameSummary(cells, class_pixels(event, ready.outputs, threshold))
+                    at = done + event.position + 1
+                    yield Progress(at, count, f"{stack.name}: frame {at} of {count}")
         except OutputError:
             raise  # the disk is full or the folder gone: no use in going on
         except (ValueError, OSError) as error:
-            yield Notice(f"{stack.name} is left out: {error}")
+            yield Notice(f"{stack.name} is skipped: {error}")
             return False
-    if writer.notice:
-        yield Notice(f"{stack.name}: {writer.notice}")
-    for words in summarize_skipped(left):
-        yield Notice(f"{stack.name}: {words}")
+    for text in ([writer.notice] if writer.notice else []) + summarize_skipped(skipped):
+        yield Notice(f"{stack.name}: {text}")
     return True

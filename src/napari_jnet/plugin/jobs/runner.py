@@ -8,6 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from napari.qt.threading import FunctionWorker, create_worker
@@ -22,6 +23,15 @@ _EVENTS_EVERY_MS = 66
 _FRAMES_WAITING = 8  # whole frames are large
 _PATIENCE_S = 0.2  # a job that ends sooner is waited for without a message
 _CLOSE_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is."""
+
+    done: int
+    count: int
+    text: str
 
 
 def window_threads() -> int:

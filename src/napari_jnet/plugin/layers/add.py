@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
@@ -28,24 +29,27 @@ from napari_jnet.plugin.layers.read import (
     stack_metadata,
     stroke_positions,
 )
-from napari_jnet.plugin.workspace import METADATA_KEY, Workspace, channel_axis, result_of
+from napari_jnet.plugin.workspace import (
+    METADATA_KEY,
+    Workspace,
+    channel_axis,
+    result_of,
+    switch,
+)
 
 if TYPE_CHECKING:
     import napari
 
 
-RESULT_LAYERS = ("segmentation", "distance", "cells")
-
-
-"""In the order of the viewer, the lowest first."""
+Legend = Sequence[tuple[str, str]]
 
 
 _SEGMENTATION = "#35c6f4"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a network says of a pixel, as far as layers and words depend on it.
+class ModelOutputs:
+    """What a network predicts, as far as layers and texts depend on it.
 
     Attributes
     ----------
@@ -62,7 +66,7 @@ class Answer:
     legend: tuple[tuple[str, str], ...] = ()
 
     @property
-    def areas(self) -> bool:
+    def semantic(self) -> bool:
         """Whether the areas of classes are meant, not single cells."""
         return self.classes > 2 or bool(self.legend)
 
@@ -72,22 +76,6 @@ class Answer:
         known = tuple(name for name, _ in self.legend)
         usual = ("background", *(f"class {n}" for n in range(1, max(self.classes, 2))))
         return known + usual[len(known) :]
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The names of its result layers, without that of the classes."""
-        return tuple(name for name in RESULT_LAYERS if self.distance or name != "distance")
-
-    def look(self, name: str) -> dict[str, Any]:
-        """Return options of a result layer that differ from those for cells."""
-        if not self.areas:
-            return {}
-        foreground = self.names[1] if len(self.names) == 2 else "all but background"
-        shows = {"segmentation": foreground, "cells": "each separate piece its own colour"}
-        options: dict[str, Any] = {"metadata": mark(name, shows.get(name, ""))}
-        if name in shows:  # one of them is seen: else their colours mix
-            options["visible"] = self.classes <= 2 and name == "segmentation"
-        return options
 
 
 def placement(layer: Any, index: tuple[int, ...] = ()) -> dict[str, Any]:
@@ -145,60 +133,39 @@ def plane_placement(layer: Any, index: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def mark(result: str, shows: str = "") -> dict[str, Any]:
-    """Return metadata that say which result a layer is, and what it shows if that is special."""
-    return {METADATA_KEY: {"result": result} | ({"shows": shows} if shows else {})}
+_hidden_for: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
 
-def add_result_layer(
-    viewer: napari.viewer.Viewer, name: str, data: NDArray[Any], image: Any, **options: Any
-) -> Any:
-    """Add a result to the viewer, on the image; who is painting keeps the layer under the brush.
+def set_hidden(layer: Any, reason: str, hidden: bool) -> None:
+    """Hide a layer for a reason of the program, or end that reason.
 
-    Parameters
-    ----------
-    viewer
-        Gets the layer.
-    name
-        Of `RESULT_LAYERS`, or "classes".
-    data
-        As large as the image.
-    image
-        The layer that it is of.
-    **options
-        More options of the layer.
+    A layer that was visible is shown again when its last reason ends; what the user hides stays hidden,
+    and what the user shows is free of all reasons.
     """
-    active = viewer.layers.selection.active
-    add = viewer.add_image if name == "distance" else viewer.add_labels
-    options = {**_look(name), "metadata": mark(name), **options}
-    layer = add(data, name=name, **options, **placement(image))
-    if hasattr(active, "brush_size") and not result_of(active):
-        viewer.layers.selection.active = active
-    return layer
+    reasons = _hidden_for.setdefault(layer, set())
+    if layer.visible:
+        reasons.clear()
+    if hidden and (layer.visible or reasons):
+        reasons.add(reason)
+        switch(layer, False)
+    elif not hidden and reason in reasons:
+        reasons.remove(reason)
+        if not reasons:
+            switch(layer, True)
 
 
-def _look(name: str) -> dict[str, Any]:
-    colours = {None: _SEGMENTATION, 0: "transparent"}
-    looks: dict[str, dict[str, Any]] = {
-        # hidden at first: they would lie over the cells, or under them, and their colours mix
-        "segmentation": {
-            "opacity": 0.4,
-            "colormap": DirectLabelColormap(color_dict=colours),
-            "visible": False,
-        },
-        "distance": {
-            "opacity": 0.5,
-            "colormap": "magma",
-            "blending": "additive",
-            "visible": False,
-        },
-        "cells": {"opacity": 0.6},
-        "classes": {"opacity": 0.5},
-    }
-    return looks[name]
+def is_hidden(layer: Any, reason: str) -> bool:
+    """Whether the program hides a layer for a reason."""
+    return reason in _hidden_for.get(layer, ())
 
 
-Part = tuple[slice, slice]
+def set_visible(layer: Any, visible: bool) -> None:
+    """Show or hide a layer whatever reasons there are."""
+    _hidden_for.pop(layer, None)
+    switch(layer, visible)
+
+
+Region = tuple[slice, slice]
 
 
 _MEMORY_LIMIT = 2 * 2**30  # bytes of one map kept in memory; larger ones lie in a temporary file
@@ -213,22 +180,20 @@ def _zeros(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
 
 
 class Prediction:
-    """Segmentation, distance and cells of one image; frames are written as they come.
+    """Segmentation, distance and cells of one image, as layers; frames are written as they come.
 
     Attributes
     ----------
     probability, distance_map
-        The network's answer, float32, as large as the image; the sliders cut it anew.
+        What the network predicts, float32, as large as the image; the sliders threshold it again.
+    segmentation, distance, cells, classes
+        The layers; None for a distance, or more than two classes, that the network does not predict.
     source
-        What says which model this is of.
+        What identifies the model.
     done
         Positions along the stack that are predicted, with their frame numbers.
-    parts
-        Of positions that are predicted only in part: the regions (rows, columns) that are.
-    legend
-        (name, "#rrggbb") of each class, where there are more than cell and background.
-    answer
-        What the network says of a pixel.
+    regions
+        Of positions that are predicted only in part: the rows and columns that are.
     edited
         Positions where somebody painted on a result; the sliders leave them alone.
     """
@@ -238,12 +203,12 @@ class Prediction:
         viewer: napari.viewer.Viewer,
         image: Any,
         stack: Stack,
-        bound: float,
+        dt_bound: float,
         source: Any = None,
-        answer: Answer | None = None,
+        outputs: ModelOutputs | None = None,
     ) -> None:
-        self.answer = answer or Answer()
-        self.image, self.stack, self.bound, self.source = image, stack, bound, source
+        self.outputs = outputs or ModelOutputs()
+        self.image, self.stack, self.dt_bound, self.source = image, stack, dt_bound, source
         self._viewer = viewer
         channels_first(image)  # or the results would lie on its channels
         self._single = spatial_ndim(image) == 2
@@ -251,73 +216,71 @@ class Prediction:
         self.probability = _zeros(shape, np.float32)
         self.distance_map = _zeros(shape, np.float32)
         self.done: dict[int, int] = {}
-        self.parts: dict[int, list[Part]] = {}
+        self.regions: dict[int, list[Region]] = {}
         self.edited: set[int] = set()
-        self.legend: tuple[tuple[str, str], ...] = ()
-        self.classes: Any = None  # a layer, where there are more than cell and background
-        self._made: dict[str, Any] = {}
+        self.segmentation = self._add("segmentation", np.uint8)
+        self.distance = self._add("distance", np.float32) if self.outputs.distance else None
+        self.cells = self._add("cells", np.int32)
+        self.classes = self._add("classes", np.uint8) if self.outputs.classes > 2 else None
 
-    @property
-    def missing(self) -> list[str]:
-        """The result layers that are not made yet."""
-        return [name for name in self.answer.layers if name not in self._made]
-
-    def make(self, name: str) -> Any:
-        """Return the layer of this name; made when it is first asked for.
-
-        Each costs the window a tenth of a second, so that one at a time is better than all.
-        """
-        if name in self._made:
-            return self._made[name]
-        shape, options = self.probability.shape, self.answer.look(name)
-        if name == "distance":
-            data = self.distance_map
-            options["contrast_limits"] = (0.0, max(self.bound, 1e-3))
-        else:
-            data = _zeros(shape, np.int32 if name == "cells" else np.uint8)
-        layer = add_result_layer(self._viewer, name, data, self.image, **options)
+    def _add(self, name: str, dtype: type) -> Any:
+        """Add a layer on the image; who is painting keeps the layer under the brush."""
+        options = self._options(name)
+        layers = self._viewer.layers
+        active = layers.selection.active
+        add = self._viewer.add_image if name == "distance" else self._viewer.add_labels
+        data = self.distance_map if name == "distance" else _zeros(self.probability.shape, dtype)
+        metadata = {METADATA_KEY: {"result": name}}
+        layer = add(data, name=name, metadata=metadata, **options, **placement(self.image))
         if name != "distance":
-            layer.events.paint.connect(self._painted)
-        self._made[name] = layer
+            layer.events.paint.connect(self._on_paint)
+        if hasattr(active, "brush_size") and not result_of(active):
+            layers.selection.active = active
         return layer
 
-    @property
-    def segmentation(self) -> Any:
-        """The layer of pixels above the threshold."""
-        return self.make("segmentation")
-
-    @property
-    def distance(self) -> Any:
-        """The layer of distances; None where the network predicts none."""
-        return self.make("distance") if self.answer.distance else None
-
-    @property
-    def cells(self) -> Any:
-        """The layer of separate cells."""
-        return self.make("cells")
+    def _options(self, name: str) -> dict[str, Any]:
+        outputs = self.outputs
+        if name == "classes":
+            return {"opacity": 0.5, **legend_options(outputs.legend)}
+        # one of them is visible at first: they would lie over each other, and their colours mix
+        first = (
+            "cells"
+            if not outputs.semantic
+            else "classes"
+            if outputs.classes > 2
+            else "segmentation"
+        )
+        options = {"visible": name == first}
+        if name == "cells":
+            return {**options, "opacity": 0.6}
+        if name == "segmentation":
+            colors = {None: _SEGMENTATION, 0: "transparent"}
+            return {**options, "opacity": 0.4, "colormap": DirectLabelColormap(color_dict=colors)}
+        limits = (0.0, max(self.dt_bound, 1e-3))
+        look = {"opacity": 0.5, "colormap": "magma", "blending": "additive"}
+        return {**options, **look, "contrast_limits": limits}
 
     @property
     def layers(self) -> tuple[Any, ...]:
         """The layers segmentation, distance (where the network predicts it) and cells."""
-        return tuple(self.make(name) for name in self.answer.layers)
+        made = (self.segmentation, self.distance, self.cells)
+        return tuple(layer for layer in made if layer is not None)
 
     @property
     def all_layers(self) -> tuple[Any, ...]:
-        """The layers that are made, and that of the classes where there is one."""
-        made = tuple(self._made.values())
-        return made if self.classes is None else (*made, self.classes)
+        """All layers, with that of the classes where there is one."""
+        return self.layers if self.classes is None else (*self.layers, self.classes)
 
     def fits(self, image: Any, source: Any, positions: Collection[int] | None = None) -> bool:
-        """Whether these layers are all still there and can take a prediction by the same model.
+        """Whether the viewer has all these layers and they can take a prediction by this model.
 
         Not where cells at these positions (None = all) were painted on: they would be lost.
         """
         there = all(any(layer is mine for layer in self._viewer.layers) for mine in self.all_layers)
-        shape = spatial_shape(image)
         return (
             there
             and image is self.image
-            and shape == self.probability.shape
+            and spatial_shape(image) == self.probability.shape
             and source == self.source
             and not (self.edited if positions is None else self.edited & set(positions))
         )
@@ -329,13 +292,14 @@ class Prediction:
 
     def whole(self, position: int) -> bool:
         """Whether all pixels of a frame are predicted."""
-        return position in self.done and position not in self.parts
+        return position in self.done and position not in self.regions
 
     def box(self, position: int) -> Any:
-        """Return the index, within its frame, of the pixels that are predicted (the box of them)."""
-        if position not in self.parts:
+        """Return the index, within its frame, of the box around the pixels that are predicted."""
+        if position not in self.regions:
             return ...
-        return (..., *_union(self.parts[position]))
+        sides = zip(*self.regions[position], strict=True)
+        return (..., *(slice(min(s.start for s in r), max(s.stop for s in r)) for r in sides))
 
     def write(self, prediction: FramePrediction, threshold: float) -> None:
         """Write one predicted frame, or region of one, into the layers.
@@ -344,13 +308,11 @@ class Prediction:
         into the region from outside keeps what is outside.  Of a frame that somebody painted on while
         the prediction ran only the maps are new; the layers stay as they were painted.
         """
-        for name in self.missing:
-            self.make(name)
         position, region = prediction.position, prediction.region
         box: Any = ... if region is None else (..., *region)
         self._frame(self.probability, position)[box] = prediction.segmentation
         self._frame(self.distance_map, position)[box] = prediction.distance
-        self._note(position, prediction.number, region)
+        self._record(position, prediction.number, region)
         if position in self.edited:
             return
         self._frame(pixels(self.segmentation), position)[box] = prediction.segmentation > threshold
@@ -358,34 +320,20 @@ class Prediction:
         cells[box] = 0
         first = 0 if region is None else int(cells.max(initial=0))
         cells[box] = np.where(prediction.instances > 0, prediction.instances + first, 0)
-        if prediction.classes is not None:
-            self._write_classes(prediction, box)
+        if self.classes is not None and prediction.classes is not None:
+            self._frame(pixels(self.classes), position)[box] = prediction.classes
         if self.visible(position):
             for layer in self.all_layers:
                 layer.refresh()
 
-    def _note(self, position: int, number: int, region: Part | None) -> None:
+    def _record(self, position: int, number: int, region: Region | None) -> None:
         whole = self.whole(position)
         self.done[position] = number
         height, width = self.probability.shape[-2:]
         if whole or region is None or region == (slice(0, height), slice(0, width)):
-            self.parts.pop(position, None)
+            self.regions.pop(position, None)
         else:
-            self.parts.setdefault(position, []).append(region)
-
-    def _write_classes(self, prediction: FramePrediction, box: Any) -> None:
-        """Write the classes of a frame; their layer is made when the first ones come."""
-        if self.classes is None:
-            self.legend = prediction.legend
-            self.classes = add_result_layer(
-                self._viewer,
-                "classes",
-                _zeros(self.probability.shape, np.uint8),
-                self.image,
-                **legend_options(prediction.legend),
-            )
-            self.classes.events.paint.connect(self._painted)
-        self._frame(pixels(self.classes), prediction.position)[box] = prediction.classes
+            self.regions.setdefault(position, []).append(region)
 
     def write_cells(self, position: int, cells: NDArray[np.int32], threshold: float) -> None:
         """Write the cells that other thresholds give for the `box` of a predicted frame."""
@@ -428,24 +376,9 @@ class Prediction:
         """Whether the viewer shows this frame (all of them in 3-D)."""
         return self._single or self._viewer.dims.ndisplay == 3 or position == self.shown()
 
-    def _painted(self, event: Any) -> None:
+    def _on_paint(self, event: Any) -> None:
         frames = 1 if self._single else len(self.probability)
         self.edited |= stroke_positions(event.value, frames)
-
-    def set_aside(self) -> None:
-        """Rename the layers, so that what somebody painted on is kept beside a new prediction."""
-        for layer in self.all_layers:
-            if any(layer is other for other in self._viewer.layers):
-                layer.name = f"{layer.name} (earlier)"
-                layer.metadata[METADATA_KEY]["earlier"] = True
-
-
-def _union(parts: list[Part]) -> Part:
-    rows, columns = (
-        slice(min(side.start for side in sides), max(side.stop for side in sides))
-        for sides in zip(*parts, strict=True)
-    )
-    return rows, columns
 
 
 def add_results(
@@ -453,14 +386,14 @@ def add_results(
     before: Prediction | None,
     image: Any,
     stack: Stack,
-    bound: float,
+    dt_bound: float,
     source: Any,
     positions: Collection[int] | None = None,
-    answer: Answer | None = None,
+    outputs: ModelOutputs | None = None,
 ) -> Prediction:
     """Return results for a prediction: the ones of before where they fit, else new ones.
 
-    New ones have no layers yet, see `Prediction.make`.
+    Layers that do not fit are removed, or renamed where somebody painted on them.
 
     Parameters
     ----------
@@ -468,26 +401,21 @@ def add_results(
         Gets the layers.
     before
         The results of the last prediction.
-    image, stack, bound, source, answer
+    image, stack, dt_bound, source, outputs
         Of the prediction, see `Prediction`.
     positions
         That are predicted now; None = all.
     """
     if before is not None and before.fits(image, source, positions):
         return before
-    if before is not None:
-        before.set_aside() if before.edited else _remove(viewer, before)
-    return Prediction(viewer, image, stack, bound, source, answer)
-
-
-def _remove(viewer: napari.viewer.Viewer, results: Prediction) -> None:
-    for layer in results.all_layers:
-        for other in list(viewer.layers):
-            if layer is other:
-                viewer.layers.remove(other)
-
-
-Legend = Sequence[tuple[str, str]]
+    earlier = [] if before is None else before.all_layers
+    for layer in [other for other in viewer.layers if any(other is e for e in earlier)]:
+        if before is not None and before.edited:
+            layer.name = f"{layer.name} (earlier)"
+            layer.metadata[METADATA_KEY]["earlier"] = True
+        else:
+            viewer.layers.remove(layer)
+    return Prediction(viewer, image, stack, dt_bound, source, outputs)
 
 
 UNKNOWN_COLOUR = "#dcdcdc"  # a light veil: seen on grey and on black images

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import qdebounced
 
-from napari_jnet.plugin.jobs.runner import JobMaker, JobRunner
+from napari_jnet.plugin.jobs.runner import JobMaker, JobRunner, Progress
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.ui.widgets import MessageLine
 from napari_jnet.plugin.workspace import Lifetime
@@ -177,6 +177,10 @@ class JobWidget(Page):
         self._relay.start(
             job, self._on_event, self._on_done, self._on_error, self._on_stopped, title=title
         )
+
+    def _show_progress(self, progress: Progress) -> None:
+        self.progress.setValue(round(1000 * progress.done / progress.count))
+        self.progress.setFormat(progress.text)
 
     def _say_that_it_waits(self) -> None:
         """Say why the window does not close at once; painted now, since nothing else will be."""
