@@ -103,13 +103,7 @@ def remove_file(path: Path) -> None:
 
 
 def quarantine(path: Path) -> Path:
-    """Rename a damaged file, so that another may take its name; raises `OutputError`.
-
-    Returns
-    -------
-    pathlib.Path
-        ``t002.tif.damaged``, numbered where that is taken.
-    """
+    """Rename a damaged file to ``NAME.damaged`` (or ``-2``, ...), and return its new path."""
     aside, count = path.with_name(f"{path.name}.damaged"), 2
     while aside.exists():
         aside, count = path.with_name(f"{path.name}.damaged-{count}"), count + 1
@@ -140,16 +134,11 @@ def refuse_link(folder: Path) -> None:
 
 
 def clean(folder: Path, *, locked: bool = False) -> None:
-    """Remove the unfinished files of killed processes; what cannot be removed stays.
+    """Remove the unfinished files of killed processes, not those in folders; what cannot be removed stays.
 
-    Parameters
-    ----------
-    folder
-        Only its own files, none in folders in it.
-    locked
-        Whether the caller holds the folder's lock, so that no file of its own process or under one of
-        the fixed names of older versions is being written.  Otherwise, a file of a process that may
-        still be writing is left alone.
+    With `locked` the caller holds the folder's lock, so that no file of its own process or under one of
+    the fixed names of older versions is being written.  Otherwise, a file of a process that may still be
+    writing is left alone.
     """
     try:
         names = os.listdir(folder)
@@ -220,14 +209,8 @@ class FolderLock:
 
     It is held from `acquire` to `release` or the end of the process.  The file that carries it is
     removed by `release`; one that a killed process left behind locks nothing.  A second `FolderLock` of
-    the same folder is refused in the same process and thread too.
-
-    Parameters
-    ----------
-    folder
-        Must be there.
-    name
-        Of the file in it; that of runs and results is `LOCK_FILE`.
+    the same folder is refused in the same process and thread too.  `name` is that of the file in it, for
+    runs and results `LOCK_FILE`.
     """
 
     def __init__(self, folder: Path, name: str = LOCK_FILE) -> None:
@@ -321,14 +304,9 @@ class FolderLock:
 
 @contextmanager
 def file_lock(project: Path) -> Iterator[None]:
-    """Wait until no other program is in such a block for this project.
+    """Wait until no other program is in such a block for this project; raises `FolderInUse` after a minute.
 
     Where the file system has no locks, it does not wait.
-
-    Raises
-    ------
-    FolderInUse
-        If another program does not leave its block for a minute.
     """
     lock = FolderLock(project, ".project.lock")
     with suppress(OSError):  # writing in the block will fail for the same reason

@@ -51,18 +51,12 @@ def in_bytes(size: float) -> str:
 
 
 def available_cores(root: Path = Path("/")) -> int:
-    """Count the cores that this process may use.
+    """Return how many cores this process may use.
 
-    Parameters
-    ----------
-    root
-        Where the files of the system are, for tests.
+    They are fewer than the machine has where the scheduler of a
+    cluster, ``taskset`` or a container (affinity, CPU quota of its control groups; rounded up) gives fewer.
 
-    Returns
-    -------
-    int
-        Those of the machine, or fewer where the scheduler of a cluster, ``taskset`` or a container
-        (affinity, CPU quota of its control groups; rounded up) gives fewer.
+    `root` is where the files of the system are, for tests.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, math.ceil(min([cores or 1, *_quotas(root)])))
@@ -100,16 +94,8 @@ def _quota(folder: Path) -> Iterator[float]:
 def load_triton_apart(maps: Path = Path("/proc/self/maps")) -> bool:
     """Import triton so that it uses its own LLVM, where another LLVM is loaded already.
 
-    Parameters
-    ----------
-    maps
-        The list of the files that this process has mapped, as Linux gives it.
-
-    Returns
-    -------
-    bool
-        Whether triton was imported here.  It is not where nothing asks for it: another system, no
-        triton, triton already imported, no LLVM among the mapped files.
+    Returns whether triton was imported here.  It is not where nothing asks for it: another system, no
+    triton, triton already imported, no LLVM among the mapped files, which `maps` lists as Linux does.
     """
     if sys.platform != "linux" or "triton" in sys.modules:
         return False

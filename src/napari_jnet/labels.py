@@ -89,49 +89,31 @@ def known_labels(
 
 
 def numbered_pieces(labels: NDArray[Any]) -> NDArray[np.int32]:
-    """Return the connected pieces of all cells, numbered from 1.
+    """Return the connected pieces of all cells, numbered from 1; pixels that meet at a corner are connected.
 
     Parameters
     ----------
     labels
-        (H, W) or (Z, H, W), integers: each cell its own number from 1; what is not above 0 is not a
-        cell.
+        (H, W) or (Z, H, W), integers: each cell its own number from 1; the rest is not a cell.
 
     Returns
     -------
     ndarray of int32
         Of the same shape; 0 where there is no cell, or a speck of less than 2 % of the largest piece
         of its cell.
-
-    Notes
-    -----
-    Pixels that meet at a corner are connected.
     """
     return _pieces(labels)[0]
 
 
 def cells_in_pieces(labels: NDArray[Any]) -> dict[int, int]:
-    """Return the cells that are in two or more pieces: number of the cell -> count of its pieces.
-
-    Parameters
-    ----------
-    labels
-        As for `numbered_pieces`.
-    """
+    """Return the cells that are in two or more pieces: number of the cell -> count of its pieces."""
     _, owners = _pieces(labels)
     cells, counts = np.unique(owners[owners > 0], return_counts=True)
     return {int(c): int(n) for c, n in zip(cells, counts, strict=True) if n > 1}
 
 
 def number_apart(labels: NDArray[Any], first: int) -> NDArray[np.signedinteger[Any]]:
-    """Give each piece of a cell a number of its own; the largest keeps that of the cell.
-
-    Parameters
-    ----------
-    labels
-        As for `numbered_pieces`.
-    first
-        The lowest new number; numbers from here on must be free.
+    """Give each piece of a cell a number of its own, from `first` on; the largest keeps that of the cell.
 
     Returns
     -------
@@ -204,17 +186,10 @@ class Contingency:
 
 
 def contingency(reference: NDArray[np.integer], result: NDArray[np.integer]) -> Contingency:
-    """Count the shared pixels of two label images.
+    """Count the shared pixels of two label images of the same shape.
 
-    Parameters
-    ----------
-    reference, result
-        Integers of the same shape; pixels whose reference is negative (unknown) are left out.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, the result holds negative labels, or `checked_labels` refuses them.
+    Pixels whose reference is negative (unknown) are left out.  Raises `ValueError` for other shapes and
+    types, and for negative labels of the result.
     """
     from skimage.metrics import contingency_table
 
@@ -248,17 +223,7 @@ def _ranks(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.i
 def checked_labels(labels: NDArray[Any], name: str) -> NDArray[Any]:
     """Return labels as integers that int64 holds; true is 1, false is 0.
 
-    Parameters
-    ----------
-    labels
-        Any shape.
-    name
-        "reference" or "result", for messages.
-
-    Raises
-    ------
-    ValueError
-        If they are neither integers nor booleans, or have a number beyond int64.
+    Others raise `ValueError`; `name` is "reference" or "result", for the message.
     """
     if labels.dtype == bool:
         return labels.astype(np.uint8)

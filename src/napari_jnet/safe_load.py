@@ -16,10 +16,7 @@ from napari_jnet.files import FileError, check_room, reading
 def read_plain(path: Path, what: str, remedy: str, error_type: type[FileError] = FileError) -> Any:
     """Read numbers, texts and tensors from a file of torch, without running code from it.
 
-    Parameters
-    ----------
-    path, what, remedy, error_type
-        See `napari_jnet.files.reading`, also for errors.
+    Parameters and errors are those of `napari_jnet.files.reading`.
 
     Notes
     -----

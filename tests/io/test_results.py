@@ -16,7 +16,7 @@ import tifffile
 from napari_jnet.events import FramePrediction
 from napari_jnet.files import OutputError
 from napari_jnet.io import results as results_module
-from napari_jnet.io.results import FramePages, OverlapTracks, PageWriter, ResultWriter
+from napari_jnet.io.results import FramePages, OverlapTracks, ResultWriter
 from napari_jnet.io.stack import Stack
 from napari_jnet.project.open import open_stack
 
@@ -224,11 +224,11 @@ def test_more_tracks_than_ctc_masks_hold(tmp_path, monkeypatch):
 
 
 def test_frames_of_different_sizes(tmp_path):
-    with_sizes = PageWriter(tmp_path / "x.tif", np.uint16, "TYX", [0, 1])
-    with_sizes.write(0, np.ones((4, 5), np.uint8))
-    with_sizes.write(1, np.full((7, 3), 9, np.uint8))
-    with_sizes.close()
-    with FramePages(tmp_path / "x.tif") as pages:
+    with ResultWriter(tmp_path, make_stack(frames=2, sequence="")) as writer:
+        for number, shape in enumerate([(4, 5), (7, 3)]):
+            maps = np.ones(shape, np.float32), np.ones(shape, np.float32), np.ones(shape, np.int32)
+            writer.write(FramePrediction(number, number, 2, *maps))
+    with FramePages(tmp_path / "distance.tif") as pages:
         assert pages.read(0).shape == (4, 5)
         assert pages.read(1).shape == (7, 3)
 
@@ -279,27 +279,28 @@ LIMITED = """
 import resource, sys
 import numpy as np
 from napari_jnet.files import OutputError
-from napari_jnet.io.results import PageWriter
+from napari_jnet.events import FramePrediction
+from napari_jnet.io.axes import array_stack
+from napari_jnet.io.results import ResultWriter
 
-resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 noise = np.random.default_rng(0).random((90, 90)).astype(np.float32)  # about 30 kB, compressed
-writer = PageWriter(sys.argv[1], np.float32, "TYX", list(range(5)))
-try:
+flat = np.zeros((90, 90), np.int32)
+with ResultWriter(sys.argv[1], array_stack(np.zeros((5, 90, 90), np.uint8))) as writer:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
     for number in range(5):
-        writer.write(number, noise + number)
-except OutputError as error:
-    print(number, error)
-finally:
-    writer.close()
+        try:
+            writer.write(FramePrediction(number, number, 5, noise + number, noise * 0, flat))
+        except OutputError as error:
+            print(number, error)
+            break
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a limit on file sizes")
 def test_the_system_refuses_more_bytes(tmp_path):
     path = tmp_path / "probability.tif"
-    script = LIMITED.replace("sys.argv[1]", "__import__('pathlib').Path(sys.argv[1])")
     done = subprocess.run(
-        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, check=True
     )
     number, text = int(done.stdout.split()[0]), done.stdout
     assert number >= 1

@@ -81,13 +81,7 @@ class Arrangement:
 
 
 def check_axes(axes: str, shape: tuple[int, ...], name: str) -> str:
-    """Return given axes in capital letters, "S" as "C".
-
-    Raises
-    ------
-    ValueError
-        If they are impossible for an image of this shape.
-    """
+    """Return given axes in capital letters, "S" as "C"; raises `ValueError` if they are impossible."""
     letters = axes.strip().upper().replace("S", "C")
     known = AXES.get(len(shape), ())
     if len(letters) != len(shape) or set(letters) - set("TZCYX") or len({*letters}) < len(letters):
@@ -106,7 +100,7 @@ def check_axes(axes: str, shape: tuple[int, ...], name: str) -> str:
 
 
 def arrange(axes: str, shape: tuple[int, ...], name: str) -> Arrangement:
-    """Return how an image becomes frames.
+    """Return how an image becomes frames; raises `ValueError`, also as `StackUnsure`.
 
     Time runs through the frames; without it, the sections of a volume do.  Channels belong to a
     frame, and are never frames.
@@ -120,13 +114,6 @@ def arrange(axes: str, shape: tuple[int, ...], name: str) -> Arrangement:
         As stored.
     name
         Of the image, for errors.
-
-    Raises
-    ------
-    StackUnsure
-        If the axes are not known well enough.
-    ValueError
-        If the image is not a stack.
     """
     letters = axes.upper().replace("S", "C")
     if letters[:1] in ("I", "Q") and "T" not in letters:
@@ -170,19 +157,8 @@ def with_axes(
 ) -> Stack:
     """Return a stack of several files with given axes: these may be frames or sections.
 
-    Parameters
-    ----------
-    path
-        Of the stack, for errors.
-    stack, axes, series
-        See `napari_jnet.open_stack`.
-    fixed
-        Whether only the axes and the image that the stack has already may be given.
-
-    Raises
-    ------
-    ValueError
-        If the axes do not fit, or an image of a file is asked for.
+    Where it is `fixed`, only the axes and the image that the stack has already may be given; other ones
+    raise `ValueError`.
     """
     if series is not None and series != (stack.series or (1 if fixed else None)):
         raise ValueError(
@@ -202,13 +178,7 @@ def with_axes(
 
 
 def guess_axes(shape: tuple[int, ...]) -> str:
-    """Return the likely axes of an array: colours last if there are 3 or 4, frames first.
-
-    Raises
-    ------
-    ValueError
-        If the array has fewer than two or more than four dimensions.
-    """
+    """Return the likely axes of an array: colours last if there are 3 or 4, frames first."""
     color = len(shape) >= 3 and shape[-1] in (3, 4) and shape[-2] > 4
     guessed = {2: "YX", 3: "YXC" if color else "TYX", 4: "TYXC" if color else "TZYX"}
     if len(shape) not in guessed:

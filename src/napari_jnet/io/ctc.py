@@ -107,6 +107,9 @@ def open_stack(
 ) -> Stack:
     """Open one sequence of a dataset; reads one TIFF header and no pixels.
 
+    The axes are "TYX", or "TZYX" for volumes; the annotations "gold", "silver" and "noisy" where they exist.
+    Truth is read when it is asked for: files without a frame, or two of the same frame, are refused then.
+
     Parameters
     ----------
     path
@@ -117,17 +120,10 @@ def open_stack(
     axes, series
         See `with_axes`.
 
-    Returns
-    -------
-    Stack
-        Axes "TYX", or "TZYX" for volumes; annotations "gold", "silver", "noisy" where they exist.
-        Which gold frames are partial is decided when it is first asked for, see `partial_rule`.
-
     Raises
     ------
     ValueError
-        If this is not a CTC dataset, or the sequence does not exist.  Truth is read when it is asked
-        for: files without a frame, or two of the same frame, are refused then.
+        If this is not a CTC dataset, or the sequence does not exist.
     """
     found = locate(Path(path))
     if found is None:
@@ -350,16 +346,8 @@ def _partial_rule(
 ) -> Callable[[int], bool]:
     """Return what decides whether a gold frame is partial; the challenge does not mark such frames.
 
-    Parameters
-    ----------
-    folder
-        Of the gold truth.
-    gold
-        Frame number -> gold truth as stored.
-    whole
-        Frames whose truth covers the whole frame or volume (not single planes).
-    shape
-        Of a frame.
+    `gold` reads the truth as stored; `whole` are the frames whose truth covers the whole frame or volume
+    (not single planes).
 
     Notes
     -----

@@ -81,20 +81,11 @@ def _first_number(stem: str) -> int | None:
 
 
 def pair_names(images: Iterable[Path], masks: Iterable[Path]) -> dict[Path, Path]:
-    """Find the image of each mask: by the same stem, by what is left without words, by the number.
+    """Return image -> mask: by the same stem, by what is left without words, by the number.
 
     The number is the one that differs from file to file, else the first; "_0000" of nnU-Net's
-    images is left out.  The first of these rules under which every mask has one image of its own is used.
-
-    Returns
-    -------
-    dict
-        Image -> mask.  Images without a mask are left out.
-
-    Raises
-    ------
-    ValueError
-        If no rule gives every mask an image.
+    images is left out.  The first of these rules under which every mask has one image of its own is used;
+    `ValueError` if none does.  Images without a mask are left out.
     """
     images, masks = list(images), list(masks)
     rules: tuple[tuple[Callable[[str], object], Callable[[str], object]], ...] = (
@@ -181,19 +172,8 @@ def _order(path: Path, header: TiffHeader) -> tuple[str, list[int], int]:
 def read_picture(path: Path, *, indices: bool = False) -> NDArray[Any]:
     """Read an image as (H, W), (H, W, C) or (Z, H, W): no transparency, the first of several.
 
-    Parameters
-    ----------
-    path
-        Of the image.
-    indices
-        Of a TIFF file with a palette, read its numbers, not the colours that it shows.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is damaged, or not an image of one frame.
+    Of a TIFF file with a palette, `indices` reads the numbers, not the colours that it shows.  Raises
+    `FileNotFoundError`, or `ValueError` if the file is damaged, or not an image of one frame.
     """
     if path.suffix.lower() in TIFF_SUFFIXES:
         header = read_header(path, indices=indices)
@@ -409,6 +389,11 @@ def open_stack(
 ) -> Stack:
     """Open a folder of images; reads one image header, and no mask before it is asked for.
 
+    The axes are "TYX", "TYXC" or "TZYX", one frame an image.  ``shape`` is that of the first image: the
+    images of a folder may differ in size.  Frames have the number in their names that differs, if no other
+    does; else they count from 0, sorted as people count.  The masks are the annotation "masks"; of several
+    folders of masks each is one by its name.
+
     Parameters
     ----------
     path
@@ -420,15 +405,6 @@ def open_stack(
         See `with_axes`.
     order
         Of the frames: "natural", or "first number" as before version 0.1.0.
-
-    Returns
-    -------
-    Stack
-        Axes "TYX", "TYXC" or "TZYX", one frame an image.  ``shape`` is that of the first image: the
-        images of a folder may differ in size.  Frames have the number in their names that differs,
-        if no other does; else they count from 0, sorted as people count.  The masks are the
-        annotation "masks"; of several folders of masks each is one by its name.  What they mean is
-        decided from all masks, see `napari_jnet.io.meaning`.
 
     Raises
     ------
@@ -535,10 +511,8 @@ def mask_labels(
 
     Parameters
     ----------
-    name
-        Of the annotation.
     masks
-        The files, of frames with the same name or number.
+        Of frames with the same name or number.
     images
         Frame number -> image file.
     ndim

@@ -32,12 +32,7 @@ def open_files(
 ) -> Stack:
     """Open a stack of image files; see `napari_jnet.open_stack`, which also knows projects.
 
-    Raises
-    ------
-    UnknownFormat
-        If no format matches.
-    ValueError, FileNotFoundError
-        As `napari_jnet.open_stack`.
+    Raises `UnknownFormat` if no format matches, and what that function raises.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; check the path.")
@@ -55,14 +50,7 @@ def with_labels(
     truth: str | None = None,
     unlabelled: str | None = None,
 ) -> Stack:
-    """Return a stack with what the user says of its labels.
-
-    Parameters
-    ----------
-    stack
-        As a format opens it.
-    kind, truth, unlabelled
-        See `napari_jnet.open_stack`.
+    """Return a stack with what the user says of its labels; see `napari_jnet.open_stack`.
 
     Raises
     ------

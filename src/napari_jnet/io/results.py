@@ -220,45 +220,21 @@ class OverlapTracks:
         return links
 
 
-class PageWriter:
-    """Write frames to one TIFF file, compressed, holding no more than one in memory.
+class _PageWriter:
+    """One TIFF file of a result: compressed pages, of which no more than a frame is in memory.
 
-    Parameters
-    ----------
-    path
-        The file; it takes this name when the writer is closed, and has another until then.
-    dtype
-        Of the pages.  Integers too large for it make the file be copied to a larger type.
-    axes
-        Of a frame with frames first: "TYX", "ZYX", "TZYX".
-    frames
-        Frame numbers that are expected, so that an unfinished file can be read too.
-    scale, units
-        One for each of the axes, as of a `Stack`.
-    mark
-        Of the prediction that the file belongs to.
-    shown
-        Path that errors name; ``path`` if None.
+    It takes its name when the writer is closed, and has another until then; errors name `shown`.
+    Integers too large for `dtype` make the file be copied to a larger type.
     """
 
     def __init__(
-        self,
-        path: Path,
-        dtype: Any,
-        axes: str,
-        frames: Sequence[int],
-        scale: Sequence[float] = (),
-        units: Sequence[str] = (),
-        *,
-        mark: ResultMark | None = None,
-        shown: Path | None = None,
+        self, path: Path, dtype: Any, stack: Stack, frames: list[int], mark: ResultMark, shown: Path
     ) -> None:
-        self.path, self._shown = path, shown or path
+        self._path, self._shown = path, shown
         self._partial = path.with_name(f".{path.name}.part")
-        self._mark = {} if mark is None else {MARK: asdict(mark)}
-        self._dtype, self._axes = np.dtype(dtype), axes
-        self._scale, self._units = scale, units
-        self._expected = list(frames)
+        self._dtype = np.dtype(dtype)
+        self._stack, self._axes = stack, stack.axes.replace("C", "")
+        self._expected, self._mark = frames, mark
         self._written: dict[int, tuple[int, ...]] = {}  # number -> shape
         self._tiff: tifffile.TiffWriter | None = None
         self._broken = False
@@ -299,7 +275,7 @@ class PageWriter:
             finally:
                 self._tiff = None
                 if self._written:
-                    os.replace(self._partial, self.path)
+                    os.replace(self._partial, self._path)
                 else:
                     self._partial.unlink(missing_ok=True)
 
@@ -325,16 +301,17 @@ class PageWriter:
 
     def _options(self, frames: list[int], shapes: set[tuple[int, ...]]) -> dict[str, Any]:
         """Return what the tags say of axes, pixel size, interval and frames."""
-        text: dict[str, Any] = {"frames": frames, **self._mark}
+        text: dict[str, Any] = {"frames": frames, MARK: asdict(self._mark)}
         if len(shapes) > 1:
             return {"description": json.dumps(text).encode()}
         whole = (len(frames), *next(iter(shapes)))
         steps = set(np.diff(frames).tolist()) or {1}
-        scale = list(self._scale)
+        scale = list(self._stack.scale)
         if scale:  # frames that are left out make the way to the next one longer
             scale[0] *= steps.pop() if len(steps) == 1 else 0
         text = {"shape": whole, "axes": self._axes, **text}
-        return tiff_options(whole, self._dtype, self._axes, scale, self._units, json.dumps(text))
+        units = self._stack.units
+        return tiff_options(whole, self._dtype, self._axes, scale, units, json.dumps(text))
 
     def _widen(self, dtype: np.dtype[Any]) -> None:
         """Copy the pages so far to a file of a larger type."""
@@ -373,28 +350,15 @@ def _end_after(path: Path, pages: int) -> None:
 
 
 class FramePages:
-    """Read single frames of a file that `PageWriter` wrote, or of any multi-page TIFF.
+    """Read single frames of a map in a result, or of any multi-page TIFF; raises as `reading`.
 
-    Parameters
-    ----------
-    path
-        The file.
-    planes
-        Pages of a frame, where the file does not say: 1, or the depth of a volume.
-    frame_numbers
-        Of the frames, where the file does not say; counted from 0 if None or of another length.
+    Where the file does not say so itself, a frame has so many `planes` (the depth of a volume), and
+    the frames have `frame_numbers`; counted from 0 if these are None or of another length.
 
     Attributes
     ----------
     mark
         Of the prediction that the file belongs to, as far as it says.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    FileError
-        If it is not a TIFF file.
     """
 
     def __init__(
@@ -487,7 +451,7 @@ class ResultWriter:
         self._stack = stack
         self._expected = list(stack.frame_numbers if frames is None else frames)
         self._mark = ResultMark(secrets.token_hex(8), len(self._expected), stack.sequence)
-        self._files: dict[str, PageWriter] = {}
+        self._files: dict[str, _PageWriter] = {}
         self._tracks: OverlapTracks | None = OverlapTracks()
         # a sequence of the Cell Tracking Challenge: 01, not train
         ctc = re.fullmatch(r"\d{2,3}", stack.sequence)
@@ -578,16 +542,9 @@ class ResultWriter:
 
     def _append(self, name: str, dtype: Any, number: int, frame: NDArray[Any]) -> None:
         if name not in self._files:
-            stack = self._stack
-            self._files[name] = PageWriter(
-                self._part / f"{name}.tif",
-                dtype,
-                stack.axes.replace("C", ""),
-                self._expected,
-                stack.scale,
-                stack.units,
-                mark=self._mark,
-                shown=self.folder / f"{name}.tif",
+            path, shown = (folder / f"{name}.tif" for folder in (self._part, self.folder))
+            self._files[name] = _PageWriter(
+                path, dtype, self._stack, self._expected, self._mark, shown
             )
         self._files[name].write(number, frame)
 

@@ -26,7 +26,7 @@ class LabelsUnsure(ValueError):
     choices
         Its possible values.
     fact
-        What the files hold, in a sentence; the message adds how to choose.
+        What the files hold; the message adds how to choose.
     """
 
     def __init__(self, fact: str, remedy: str, parameter: str, choices: tuple[str, ...]) -> None:
@@ -344,10 +344,7 @@ def is_plane(frame: AnnotatedFrame) -> bool:
 
 
 def section_of(stack: Stack, number: int, plane: int | None = None) -> tuple[str, int]:
-    """Return which volume a frame, or a plane of it, is a section of, and its number there.
-
-    ("", number) where it is of none.
-    """
+    """Return the volume that a frame, or a plane of it, is a section of, or "", and its number there."""
     if plane is not None:
         return frame_name(stack, number), plane
     return (stack.sequence or stack.name) if stack.axes[0] == "Z" else "", number
@@ -421,7 +418,7 @@ def _planes(stack: Stack, annotation: Annotation, number: int, origin: str) -> l
 def misfit(
     network: NetworkConfig, name: str, *, kind: LabelKind, largest: int, channels: int
 ) -> str:
-    """Return why a trained network cannot learn from such frames; "" where it can.
+    """Return why a trained network cannot learn from such frames, and what to do; "" where it can.
 
     Parameters
     ----------
@@ -435,11 +432,6 @@ def misfit(
         Largest class in the labels, 0 = background; ignored for instances.
     channels
         Of the images; 1 where they are grey.
-
-    Returns
-    -------
-    str
-        Sentences with both numbers, and what can be done instead.
     """
     instead = "or train from scratch"
     if channels != network.in_channels:

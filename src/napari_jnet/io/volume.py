@@ -86,6 +86,10 @@ def open_stack(
 ) -> Stack:
     """Open a TIFF file as a stack; reads headers, and no labels before they are asked for.
 
+    The axes are "ZYX", "TYX", "TYXC", "ZYXC" or "TZYX", from ImageJ or OME metadata where given.  The label
+    file beside it, or the one that `path` is, is the annotation "labels"; of several, each is an annotation
+    by its file's name.
+
     Parameters
     ----------
     path
@@ -94,14 +98,6 @@ def open_stack(
         Must be None: a volume has no sequences.
     axes, series
         See `napari_jnet.open_stack`.
-
-    Returns
-    -------
-    Stack
-        Axes "ZYX", "TYX", "TYXC", "ZYXC" or "TZYX", from ImageJ or OME metadata where given.  The label
-        file beside it, or the one that `path` is, is the annotation "labels"; of several, each is an
-        annotation by its file's name.  What they mean is decided from all labels, see
-        `napari_jnet.io.meaning`.
 
     Raises
     ------
@@ -214,14 +210,12 @@ def volume_labels(
     stored: Arrangement | None = None,
     series: int | None = None,
 ) -> StoredLabels:
-    """Return the labels of frames in one TIFF file.
+    """Return the labels of frames in one TIFF file: with a frame after the other, or with the only one.
 
     Parameters
     ----------
     name
         Of the annotation.
-    file
-        TIFF file with a frame after the other, or with the only one.
     shape
         Of the labels of a frame, (H, W) or (Z, H, W).
     numbers
