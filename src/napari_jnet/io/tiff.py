@@ -143,28 +143,28 @@ class _Image:
     def read(self, along: int | None = None, index: int = 0) -> NDArray[Any]:
         """Read all, or one index along a dimension and no other page."""
         whole, pages = self.shape, self.pages
+        if pages is not None and along is not None and along >= pages.ndim:
+            pages = None  # it runs through the pixels of a page
         rest = whole if along is None else whole[:along] + whole[along + 1 :]
         chosen: Any = ... if along is None else (slice(None),) * along + (index,)
-        by_page = pages is not None and (along is None or along < pages.ndim)
-        taken = rest if by_page or self.offset is not None else self.series.shape
+        offset = self.offset  # of pixels that are neither compressed nor in several pieces
+        taken = rest if offset is not None or pages is not None else self.series.shape
         check_room(self.path, math.prod(taken) * self.dtype.itemsize)
-        if self.offset is not None:
-            stored = self.file.filehandle.memmap_array(
-                self.dtype.newbyteorder(self.file.byteorder), self.series.shape, offset=self.offset
-            )
-            found = stored if self.position is None else stored[self.position]
-            return np.array(found[chosen], dtype=self.dtype)
-        if pages is None or not by_page:
-            found = np.asarray(self.series.asarray())
-            found = found if self.position is None else found[self.position]
-            return np.asarray(found[chosen])
-        planes = [self.series.pages[int(n)] for n in pages[chosen].ravel()]
-        if None in planes:
-            raise FileError(
-                f"{self.path} promises a plane that is not in it; the acquisition or "
-                "the export was stopped. Choose other frames, or export it again."
-            )
-        return np.stack([_pixels(plane) for plane in planes]).reshape(rest)
+        if offset is None and pages is not None:
+            planes = [self.series.pages[int(n)] for n in pages[chosen].ravel()]
+            if None in planes:
+                raise FileError(
+                    f"{self.path} promises a plane that is not in it; the acquisition or "
+                    "the export was stopped. Choose other frames, or export it again."
+                )
+            return np.stack([_pixels(plane) for plane in planes]).reshape(rest)
+        if offset is None:
+            stored = np.asarray(self.series.asarray())
+        else:
+            order, handle = self.dtype.newbyteorder(self.file.byteorder), self.file.filehandle
+            stored = handle.memmap_array(order, self.series.shape, offset=offset)
+        found = stored if self.position is None else stored[self.position]
+        return np.array(found.reshape(whole)[chosen], dtype=self.dtype)
 
 
 def _pixels(page: Any) -> NDArray[Any]:
@@ -295,9 +295,14 @@ def read_part(
     series: int | None = None,
     multifile: bool = False,
     indices: bool = False,
+    shape: tuple[int, ...] | None = None,
 ) -> NDArray[Any]:
-    """Read one index along a dimension, as stored, and no page of another; else as `read_tiff`."""
+    """Read one index along a dimension, as stored, and no page of another; else as `read_tiff`.
+
+    A `shape` of the same number of pixels stands for the one that the file says.
+    """
     with _opened(path, series, multifile, indices) as (image, _):
+        image.shape = image.shape if shape is None else shape
         of_color = along >= len(image.shape)  # the colours of a palette
         stored = image.read() if of_color else image.read(along, index)
         found = stored if image.palette is None else image.palette[stored]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -23,11 +22,11 @@ from pydantic import (
     model_validator,
 )
 
-from napari_jnet.files import atomic_write, check_room, reading
+from napari_jnet.files import FileError, atomic_write
 from napari_jnet.io import folder
 from napari_jnet.io.formats import open_files
 from napari_jnet.io.stack import Stack
-from napari_jnet.io.tiff import tiff_options
+from napari_jnet.io.tiff import read_part, tiff_options
 
 
 class StackMissing(FileNotFoundError):
@@ -325,7 +324,13 @@ def open_copy(reference: StackReference, project: Path) -> Stack:
     positions = {number: k for k, number in enumerate(reference.frame_numbers)}
 
     def read(number: int) -> NDArray[Any]:
-        return _read(path, positions[number], shape, dtype)
+        try:
+            return read_part(path, 0, positions[number], shape=shape).astype(dtype, copy=False)
+        except FileError as error:
+            raise FileError(
+                f"{error} The annotations are safe; put back a copy of the file, or say where the same "
+                f"image is: napari-jnet relocate {project} FILE."
+            ) from error
 
     return Stack(
         name=reference.name,
@@ -341,20 +346,3 @@ def open_copy(reference: StackReference, project: Path) -> Stack:
         digits=reference.digits,
         sequence=reference.sequence,
     )
-
-
-def _read(path: Path, index: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    remedy = (
-        "it is damaged. The annotations are safe; put back a copy of the file, or say where the same image "
-        f"is: napari-jnet relocate {path.parent} FILE."
-    )
-    with reading(path, "a TIFF image", remedy), tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        stored = series.dtype
-        if series.dataoffset is None:
-            check_room(path, math.prod(series.shape) * stored.itemsize)
-            return np.asarray(series.asarray().reshape(shape)[index]).astype(dtype)
-        mapped = file.filehandle.memmap_array(
-            stored.newbyteorder(file.byteorder), shape, offset=series.dataoffset
-        )
-        return np.array(mapped[index], dtype=dtype)
