@@ -98,6 +98,9 @@ def test_the_preview_lies_on_the_frame_that_is_shown(qtbot, viewer, widget):
 def test_stop_leaves_a_model_that_can_go_on(qtbot, viewer, widget, tmp_path):
     widget.set_values(epochs=1000)
     click(qtbot, widget.train_button)
+    assert buttons(widget) == (False, True)
+    assert widget.pause_button.isVisibleTo(widget)
+    assert not widget.train_button.isVisibleTo(widget)
     qtbot.waitUntil(lambda: len(widget.plot.points("training")[0]) >= 1, timeout=TIMEOUT)
     assert buttons(widget) == (False, True)
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:

@@ -33,7 +33,6 @@ from napari_jnet.events import (
     EpochEnd,
     NewFrames,
     Notice,
-    RoundEnd,
     TrainingEnd,
     TrainingStart,
 )
@@ -209,7 +208,7 @@ class ModelComparison(QWidget):
         self._own_before: Path | None = None
         self._old: Path | None = None
         self._new = self._kept = Path()
-        self._labels: Callable[[], Any] = lambda: None
+        self.labels: Callable[[], Any] = lambda: None  # weakly: those that the training began with
         self._project: Any = None
         self._text = WrappedLabel()
         self.button = QPushButton()
@@ -226,16 +225,11 @@ class ModelComparison(QWidget):
         """What is shown."""
         return self._text.text()
 
-    @property
-    def labels(self) -> Callable[[], Any]:
-        """A weak reference to the labels that the training began with."""
-        return self._labels
-
     def begin(self, new: Path) -> None:
         """Remember which model a training begins with."""
         workspace = self._workspace
         self._model_before, self._own_before = workspace.model, workspace.own_model
-        self._labels, self._project = weakref.ref(workspace.annotation), workspace.project
+        self.labels, self._project = weakref.ref(workspace.annotation), workspace.project
         self._new, self._old = new, workspace.model
         if self._old in (new, new / "model.pt"):
             self._old = None
@@ -262,6 +256,16 @@ class ModelComparison(QWidget):
             False keeps the old model, where there is one: nobody waits, and the new one can be resumed.
         """
         new, old = self._new, self._old
+
+        def show(text: str, kept: Path, better: bool | None = None) -> None:
+            if not self._keep_chosen():
+                self.use(kept)
+                self._offer(text, kept, better)
+            then()
+
+        def fail(why: str) -> None:
+            show(f"The new model and the one before cannot be compared: {why}", new)
+
         if not (new / "model.pt").is_file() or self._keep_chosen():
             then()
         elif old is None or not old.exists():
@@ -274,26 +278,19 @@ class ModelComparison(QWidget):
                 self.use(new)
             then()
         elif not read_split(new)[1]:
-            self._use_new("there is no validation frame. Give one annotated frame that role.", then)
+            fail("there is no validation frame. Give one annotated frame that role.")
         else:
-
-            def compared(end: RoundEnd) -> None:
-                if not self._keep_chosen():
-                    self.use(end.kept)
-                    self._offer(end.words, end.kept, end.better)
-                then()
-
             self._runner.start(
                 comparison(annotations, old, new, device),
-                on_done=compared,
-                on_error=lambda error: self._use_new(str(error), then),
-                on_stopped=lambda: self._use_new("the comparison was stopped.", then),
+                on_done=lambda end: show(end.words, end.kept, end.better),
+                on_error=lambda error: fail(str(error)),
+                on_stopped=lambda: fail("the comparison was stopped."),
                 title="comparing two models",
             )
 
     def use(self, model: Path) -> None:
         """Make a model that of the labels that it was trained on; their project remembers it."""
-        workspace, labels, project = self._workspace, self._labels(), self._project
+        workspace, labels, project = self._workspace, self.labels(), self._project
         if project is None and labels is workspace.annotation:
             project = workspace.project  # made while it trained
         workspace.set_model(model, labels, project)
@@ -302,28 +299,18 @@ class ModelComparison(QWidget):
         """Keep a model that somebody chose by hand for these labels meanwhile; offer the new one."""
         workspace, chosen = self._workspace, self._workspace.model
         meanwhile = workspace.model_by_hand and chosen != self._model_before
-        if chosen is None or not meanwhile or self._labels() is not workspace.annotation:
+        if chosen is None or not meanwhile or self.labels() is not workspace.annotation:
             return False
         self._old = chosen
         self._offer(f"You chose {chosen.name} for these labels while this was trained.", chosen)
         return True
 
-    def _use_new(self, why: str, then: Callable[[], None]) -> None:
-        """Use the new model where they cannot be compared; the old one is still one click away."""
-        if not self._keep_chosen():
-            self.use(self._new)
-            text = f"The new model and the one before cannot be compared: {why}"
-            self._offer(text, self._new)
-        then()
-
     def _offer(self, text: str, kept: Path, better: bool | None = None) -> None:
         self._summary, self._kept, self._better = text, kept, better
-        self._refresh()
-
-    def _refresh(self) -> None:
-        new = self._kept == self._new
-        used = "The new model is used." if new else "The old model is kept."
-        self._show(f"{self._summary} {used}", self._better)
+        new = kept == self._new
+        self._show(
+            f"{text} {'The new model is used.' if new else 'The old model is kept.'}", better
+        )
         self.button.setText("Keep the old one" if new else "Use the new one")
         self.button.setVisible(True)
 
@@ -334,10 +321,9 @@ class ModelComparison(QWidget):
         self.setVisible(True)
 
     def _swap(self) -> None:
-        old = self._old or self._new
-        self._kept = old if self._kept == self._new else self._new
-        self._refresh()
-        self.use(self._kept)
+        other = self._old if self._old and self._kept == self._new else self._new
+        self._offer(self._summary, other, self._better)
+        self.use(other)
 
 
 class TrainingMonitor(QWidget):
@@ -366,15 +352,6 @@ class TrainingMonitor(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.score_line)
         column.addWidget(self.plot)
-        self._handlers: dict[type, Callable[[Any], None]] = {
-            BatchEnd: self._batch_end,
-            EpochEnd: self._epoch_end,
-            TrainingStart: self._start,
-            TrainingEnd: self._end,
-            NewFrames: self._new_frames,
-            Notice: lambda event: self.say(event.text, event.text),
-            EarlierRuns: self._earlier_runs,
-        }
 
     def begin(self) -> None:
         """Forget the last training."""
@@ -385,7 +362,28 @@ class TrainingMonitor(QWidget):
 
     def take(self, event: Any) -> None:
         """Show an event."""
-        self._handlers[type(event)](event)
+        match event:
+            case BatchEnd():
+                self._batch_end(event)
+            case EpochEnd():
+                self._epoch_end(event)
+            case TrainingStart():
+                self.device, self.epoch = event.device, event.start_epoch
+                self._batches = event.batches_per_epoch
+                self._count(event)
+                self.score_line.setText(f"{self._frames}; distance bound {event.dt_bound:g} px")
+            case NewFrames():
+                self._new_frames(event)
+            case Notice():
+                self.say(event.text, event.text)
+            case EarlierRuns():
+                for epoch in event.own:
+                    self.plot.add_epoch(epoch)
+                self.plot.show_earlier(event.others)
+            case TrainingEnd():
+                epochs, time = _plural(event.epochs, "epoch"), _duration(event.elapsed_s)
+                best = f"the best is epoch {event.best_epoch}. Next: open Predict."
+                self.say("end", f"Trained {epochs} in {time}; {best}")
 
     def say(self, topic: str, text: str) -> None:
         """Add a message; on the same topic, it takes the place of the one before."""
@@ -398,18 +396,6 @@ class TrainingMonitor(QWidget):
         inside = project is not None and run.is_relative_to(project.path)
         where = f"as run {run.name}" if inside else f"in {run}"
         self.say("end", f"Stopped. The model so far is kept {where}; it can be resumed later.")
-
-    def _earlier_runs(self, runs: EarlierRuns) -> None:
-        for epoch in runs.own:
-            self.plot.add_epoch(epoch)
-        self.plot.show_earlier(runs.others)
-
-    def _start(self, event: TrainingStart) -> None:
-        self.device = event.device
-        self.epoch = event.start_epoch
-        self._batches = event.batches_per_epoch
-        self._count(event)
-        self.score_line.setText(f"{self._frames}; distance bound {event.dt_bound:g} px")
 
     def _count(self, event: TrainingStart | NewFrames) -> None:
         self._validated = bool(event.validation_frames)
@@ -450,13 +436,6 @@ class TrainingMonitor(QWidget):
             "frames",
             f"Learning from {_plural(len(event.training_frames), 'frame')} now "
             f"({new if added else 'with what was painted meanwhile'}).",
-        )
-
-    def _end(self, event: TrainingEnd) -> None:
-        self.say(
-            "end",
-            f"Trained {_plural(event.epochs, 'epoch')} in {_duration(event.elapsed_s)}; the best is "
-            f"epoch {event.best_epoch}. Next: open Predict.",
         )
 
 
@@ -505,7 +484,6 @@ class TrainWidget(JobWidget):
         self._device = "auto"
         self._stopped_here = False  # by this widget, so that somebody waits for the end
         self._project_requested = False  # a training begins when it is made
-        self._elsewhere = False  # whether another widget of the viewer trains
         self._resumable: RunSummary | None = None
         self._shown_run: Path | None = None  # that the plots show
         self._prepared = self._measuring = False
@@ -668,7 +646,6 @@ class TrainWidget(JobWidget):
         self._relay.set_paused(paused)
         self.progress.setFormat("paused · %p %" if paused else "resuming…")
         self._report("paused" if paused else "running")
-        self._show_state()
 
     def stop(self) -> None:
         """Ask the training to stop; `finished` follows."""
@@ -795,11 +772,10 @@ class TrainWidget(JobWidget):
 
     def _compared(self, outcome: str) -> None:
         self._annotations = None
-        self._report("idle", outcome)
-        self.check()
         if self.comparison.labels() is self._workspace.annotation:
             self._shown_run = self._run
-        self.read_runs()
+        self._report("idle", outcome)
+        self.check()
         super()._end(outcome)
         if outcome != "failed" and self.comparison.isHidden():  # else that is the news
             self.bring_into_sight(self.plot)
@@ -834,8 +810,9 @@ class TrainWidget(JobWidget):
         """Show the buttons that can be pressed now, and what keeps the others from it."""
         workspace, running, run = self._workspace, self._relay.running, self._resumable
         blocking = [problem.text for problem in self.problems.blocking]
-        reason = _ELSEWHERE if self._elsewhere else next(iter(blocking), "")
-        resumable = run is not None and not self._elsewhere
+        elsewhere = self._trains_elsewhere
+        reason = _ELSEWHERE if elsewhere else next(iter(blocking), "")
+        resumable = run is not None and not elsewhere
         for button, shown, tip in (
             (self.train_button, True, _TRAIN_TIP),
             (self.fine_tune_button, workspace.fine_tuning.possible, _FINE_TUNE_TIP),
@@ -884,13 +861,9 @@ class TrainWidget(JobWidget):
         panel.setVisible(bool(panel.text) and panel.labels() is self._workspace.annotation)
 
     def _training_changed(self, status: TrainingStatus) -> None:
-        """Offer nothing while another widget trains, and what there is then."""
-        elsewhere = self._trains_elsewhere
-        if elsewhere != self._elsewhere:
-            self._elsewhere = elsewhere
-            self._show_state()
-            if status.state == "idle":
-                self.read_runs()
+        self._show_state()
+        if status.state == "idle":
+            self.read_runs()
 
     def _follow_viewer(self, _event: Any = None) -> None:
         if self.running and self._preview is not None:
