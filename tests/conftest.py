@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 
 # Before torch is imported: the tests run beside each other's threads on small machines.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before pytest-qt looks: it would take PySide6, which is there for one test, and qtpy PyQt6.
+if importlib.util.find_spec("PyQt6"):
+    os.environ.setdefault("PYTEST_QT_API", "pyqt6")
 
 from pathlib import Path
 
