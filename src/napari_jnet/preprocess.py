@@ -13,30 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _SMALLEST_DEVIATION = 1e-6
-
-
-_BLOCK = 8
-
-
-"""Side in pixels of the blocks whose medians bound the values of a frame."""
-
-
+_BLOCK = 8  # side in pixels of the blocks whose medians bound the values of a frame
+# How far beyond these bounds a value may lie: as a fraction of the range between them, or as a multiple
+# of the median difference between neighbouring pixels, if that is more.
 _ROOM = 0.5
-
-
-"""How far beyond these bounds a value may lie, as a fraction of the range between them ..."""
-
-
 _NOISE_ROOM = 8.0
-
-
-"""... or as a multiple of the median difference between neighbouring pixels, if that is more."""
-
-
-_UNLIKE = 0.05
-
-
-"""Padding lies farther than this outside the range of the image, as a fraction of it."""
+_UNLIKE = 0.05  # padding lies farther than this fraction outside the range of the image
 
 
 def frame_tensor(
@@ -149,19 +131,11 @@ def _above(plane: NDArray[Any], lowest: Any) -> NDArray[np.float64]:
 
 
 def _padding(plane: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-    """Find what was padded around an image: one value, from a corner on, unlike all of the image.
+    """Find what was padded around an image (H, W): one value, from a corner on, unlike all of the image.
 
-    Parameters
-    ----------
-    plane
-        (H, W).
-
-    Returns
-    -------
-    ndarray of bool or None
-        (H, W), True where there is no image; None where all of the plane is image.  A corner whose
-        value lies within the range of the image, such as a background of 0, is image; so is all of a
-        plane that would have one value elsewhere.
+    Return True where there is no image; None where all of the plane is image.  A corner whose value
+    lies within the range of the image, such as a background of 0, is image; so is all of a plane that
+    would have one value elsewhere.
     """
     found = None
     for value in {float(plane[row, column]) for row in (0, -1) for column in (0, -1)}:
@@ -207,7 +181,7 @@ def _bounds(
 
 
 def is_constant(frame: Tensor) -> bool:
-    """Tell whether all pixels of a frame have one value, so that there is nothing to see."""
+    """Whether all pixels of a frame have one value, so that there is nothing to segment."""
     return bool((frame == frame.flatten()[0]).all())
 
 
@@ -223,35 +197,27 @@ def level_statistics(
     levels
         Resolution levels, at most 0.
     standardization
-        ``robust`` leaves out what was padded around the image; ``plain`` takes every pixel.
+        ``robust`` excludes what was padded around the image; ``plain`` takes every pixel.
 
     Returns
     -------
     means, deviations
         Each (levels, C), of the frame pooled to the level.
     """
-    image = _image_pixels(frame) if standardization != "plain" else [None] * len(frame)
+    padding = [None if standardization == "plain" else _padding(p.cpu().numpy()) for p in frame]
     means, deviations = [], []
     for level in levels:
-        pooled = pool(frame[None], level)[0]
-        chosen = [
-            plane.flatten() if part is None else _within(plane, part, level)
-            for plane, part in zip(pooled, image, strict=True)
-        ]
+        chosen = []
+        for plane, padded in zip(pool(frame[None], level)[0], padding, strict=True):
+            values = plane.flatten()
+            if padded is not None:
+                image = torch.from_numpy(~padded).to(frame.device)
+                whole = pool(image[None, None].float(), level)[0, 0] == 1
+                values = plane[whole] if int(whole.sum()) > 1 else values
+            chosen.append(values)
         means.append(torch.stack([values.mean() for values in chosen]))
         deviations.append(torch.stack([values.std() for values in chosen]))
     return torch.stack(means), torch.stack(deviations).clamp(min=_SMALLEST_DEVIATION)
-
-
-def _image_pixels(frame: Tensor) -> list[Tensor | None]:
-    """Return for each channel where it is image, (H, W) bool; None where it all is."""
-    found = [_padding(plane.cpu().numpy()) for plane in frame]
-    return [None if part is None else torch.from_numpy(~part).to(frame.device) for part in found]
-
-
-def _within(plane: Tensor, image: Tensor, level: int) -> Tensor:
-    whole = pool(image[None, None].float(), level)[0, 0] == 1
-    return plane[whole] if int(whole.sum()) > 1 else plane.flatten()
 
 
 def standardized_pyramid(
@@ -292,20 +258,7 @@ def pool(frames: Tensor, level: int) -> Tensor:
 
 
 def pyramid(frames: Tensor, levels: Sequence[int]) -> list[Tensor]:
-    """Pool full frames to each level, lowest resolution first.
-
-    Parameters
-    ----------
-    frames
-        (N, C, H, W).
-    levels
-        Ascending, at most 0.
-
-    Returns
-    -------
-    list of Tensor
-        (N, C, H // 2**k, W // 2**k) for level -k.
-    """
+    """Pool full frames (N, C, H, W) to each level, (N, C, H // 2**k, W // 2**k) for level -k."""
     smallest = min(frames.shape[-2:]) // 2 ** -min(levels)
     if smallest < 2:
         height, width = frames.shape[-2:]

@@ -23,11 +23,11 @@ def separate(
     segmentation
         (H, W) or (Z, H, W), probability of cell, 0 to 1.
     distance
-        Same shape, pixels to the nearest boundary, cut at ``dt_bound``.
+        Same shape, pixels to the nearest boundary, truncated at ``dt_bound``.
     config
         Thresholds, minimum size, holes.
     dt_bound
-        Bound of the distance, in pixels; ``seed_threshold`` is a part of it.
+        Truncation distance, in pixels; ``seed_threshold`` is a fraction of it.
 
     Returns
     -------
@@ -67,23 +67,24 @@ def separate(
     if distance.dtype == np.float16:  # which scipy does not filter
         distance = distance.astype(np.float32)
     cells = segmentation > config.segmentation_threshold
-    relief = _smoothed(distance, config.smoothing * dt_bound)
+    sigma = config.smoothing * dt_bound
+    sigmas = (0.0,) * (distance.ndim - 2) + (sigma, sigma)  # planes of a volume may be far apart
+    relief = ndimage.gaussian_filter(distance, sigmas, truncate=3)
     markers = _markers(cells, relief > config.seed_threshold * dt_bound)
-    objects = _grown(relief, markers, cells)
+    objects = watershed(-relief, markers, mask=cells)  # type: ignore[no-untyped-call]
     sizes = np.bincount(objects.ravel())
     small = (sizes > 0) & (sizes < config.min_size)
     if small[1:].any():
         small[0] = False
-        objects = _grown(relief, np.where(small[markers], 0, markers), cells)
-    filled = _fill_holes(objects) if config.fill_holes else objects
-    return _without_small(filled, config.min_size)
-
-
-def _smoothed(distance: NDArray[np.floating], sigma: float) -> NDArray[np.floating]:
-    """Smooth within each plane; planes of a volume may be far apart."""
-    sigmas = (0.0,) * (distance.ndim - 2) + (sigma, sigma)
-    smooth: NDArray[np.floating] = ndimage.gaussian_filter(distance, sigmas, truncate=3)
-    return smooth
+        markers = np.where(small[markers], 0, markers)
+        objects = watershed(-relief, markers, mask=cells)  # type: ignore[no-untyped-call]
+    if config.fill_holes:
+        objects = _fill_holes(objects)
+    keep = np.bincount(objects.ravel()) >= max(config.min_size, 1)
+    keep[0] = False
+    numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
+    kept: NDArray[np.int32] = numbers[objects]
+    return kept
 
 
 def _markers(cells: NDArray[np.bool_], deep: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -95,13 +96,6 @@ def _markers(cells: NDArray[np.bool_], deep: NDArray[np.bool_]) -> NDArray[np.in
     alone = cells & ~seeded[parts]
     markers: NDArray[np.int32] = np.where(alone, parts + count, seeds).astype(np.int32)
     return markers
-
-
-def _grown(
-    relief: NDArray[np.floating], markers: NDArray[np.int32], cells: NDArray[np.bool_]
-) -> NDArray[np.int32]:
-    objects: NDArray[np.int32] = watershed(-relief, markers, mask=cells)  # type: ignore[no-untyped-call]
-    return objects
 
 
 def _fill_holes(objects: NDArray[np.integer]) -> NDArray[np.integer]:
@@ -116,12 +110,3 @@ def _fill_holes(objects: NDArray[np.integer]) -> NDArray[np.integer]:
         enclosed = apart[(slice(1, -1),) * objects.ndim] > 1
         filled[box][enclosed & (objects[box] == 0)] = index
     return filled
-
-
-def _without_small(objects: NDArray[np.integer], min_size: int) -> NDArray[np.int32]:
-    sizes = np.bincount(objects.ravel())
-    keep = sizes >= max(min_size, 1)
-    keep[0] = False
-    numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
-    kept: NDArray[np.int32] = numbers[objects]
-    return kept

@@ -46,7 +46,7 @@ def build_network(config: NetworkConfig) -> SegmentationNetwork:
 
 
 def count_weights(config: NetworkConfig) -> int:
-    """Count what a network learns, without taking memory for it; raises as `build_network`."""
+    """Return the number of weights of a network, without memory for them; raises as `build_network`."""
     kind = network_class(config.name)
     try:
         with torch.device("meta"):

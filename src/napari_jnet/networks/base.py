@@ -12,10 +12,8 @@ from torch import Tensor, nn
 
 from napari_jnet.config import NetworkConfig, options
 
+# Options that change what a network is, where it has them; setting one in vain is refused.
 _OPTIONAL = ("padding", "batch_norm", "upsampling", "dropout", "width")
-
-
-"""Options that change what a network is, where it has them; nobody should set one in vain."""
 
 
 class SegmentationNetwork(nn.Module, ABC):
@@ -29,11 +27,11 @@ class SegmentationNetwork(nn.Module, ABC):
     takes
         Which of the options padding, batch_norm, upsampling, dropout and width it has.
     levels
-        Resolution levels that `forward` takes, lowest first; the answer is at the last one.
+        Resolution levels that `forward` takes, lowest first; the output is at the last one.
     stride
         Tile origins must lie on multiples of this, in pixels of the full frame.
     halo
-        Pixels of the full frame around a tile that influence its answer, a multiple of the stride.
+        Pixels of the full frame around a tile that influence its output, a multiple of the stride.
 
     Raises
     ------
@@ -70,7 +68,7 @@ class SegmentationNetwork(nn.Module, ABC):
 
     @property
     def top_level(self) -> int:
-        """Level of the answer."""
+        """Level of the output."""
         return self.levels[-1]
 
     @abstractmethod
@@ -78,7 +76,7 @@ class SegmentationNetwork(nn.Module, ABC):
         """Compute ``(N, outputs, H, W)`` at the top level, before the distance gets its unit."""
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
-        """Answer for a batch.
+        """Run the network on a batch.
 
         Parameters
         ----------
@@ -105,5 +103,5 @@ class SegmentationNetwork(nn.Module, ABC):
         )
 
     def parameter_count(self) -> int:
-        """Count the trainable numbers."""
+        """Return the number of trainable weights."""
         return sum(p.numel() for p in self.parameters())

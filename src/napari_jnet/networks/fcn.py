@@ -1,4 +1,4 @@
-"""FCN-32s, FCN-16s and FCN-8s (Long, Shelhamer, Darrell, 2015): VGG16 that answers for each pixel.
+"""FCN-32s, FCN-16s and FCN-8s (Long, Shelhamer, Darrell, 2015): VGG16 with an output for each pixel.
 
 The scores of fc7 are upsampled by 32; FCN-16 adds those of the fourth pooling on the way, FCN-8 also
 those of the third.
@@ -22,16 +22,17 @@ from napari_jnet.files import check_room, reading
 from napari_jnet.networks.base import SegmentationNetwork
 from napari_jnet.safe_load import read_plain
 
-_CONVOLUTIONS = (2, 2, 3, 3, 3)
-
-
-"""3x3 convolutions between two poolings."""
-
-
+_CONVOLUTIONS = (2, 2, 3, 3, 3)  # 3x3, between two poolings
 _CHANNELS = (64, 128, 256, 512, 512)
-
-
 _HIDDEN = 4096
+_STRIDE = 32
+
+_CAFFE = [
+    f"conv{group}_{n + 1}" for group, many in enumerate(_CONVOLUTIONS, 1) for n in range(many)
+]
+_DENSE = {True: ["fc6", "fc7"], False: ["classifier.0", "classifier.3"]}  # of Caffe, of torchvision
+_DEVIATIONS = (0.229, 0.224, 0.225)  # of red, green and blue in ImageNet, where white is 1
+_UNIT = 3.0  # standard deviations of a frame in one unit of what our networks see
 
 
 class VGG16(nn.Module):
@@ -51,15 +52,10 @@ class VGG16(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        widths = [max(1, round(config.width * channels)) for channels in (*_CHANNELS, _HIDDEN)]
-        *convolved, hidden = widths
-        self.channels = tuple(widths)
-        self.groups = nn.ModuleList(
-            _group(count, inputs, outputs, config)
-            for count, (inputs, outputs) in zip(
-                _CONVOLUTIONS, pairwise([config.in_channels, *convolved]), strict=True
-            )
-        )
+        self.channels = [max(1, round(config.width * n)) for n in (*_CHANNELS, _HIDDEN)]
+        *convolved, hidden = self.channels
+        sides = zip(_CONVOLUTIONS, pairwise([config.in_channels, *convolved]), strict=True)
+        self.groups = nn.ModuleList(_group(count, *channels, config) for count, channels in sides)
         self.fc6 = _dense(convolved[-1], hidden, 7, config.dropout)
         self.fc7 = _dense(hidden, hidden, 1, config.dropout)
         # Each convolution reaches one pixel of its level further, each pooling too, fc6 three of the last.
@@ -67,7 +63,7 @@ class VGG16(nn.Module):
         self.radius = sum(reach) + 3 * 2 ** len(_CONVOLUTIONS)
 
     def forward(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return what each of the five poolings gives, and fc7, for (N, C, H, W).
+        """Return the outputs of the five poolings, and fc7, for (N, C, H, W).
 
         The sides must be multiples of 32; the poolings halve them one after the other, fc7 has the
         size of the last.
@@ -78,16 +74,6 @@ class VGG16(nn.Module):
             pooled.append(image)
         return pooled, self.fc7(self.fc6(image))
 
-    def learned(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
-        """List the thirteen convolutions, fc6 and fc7 in order, each with its normalisation."""
-        found: list[tuple[nn.Conv2d, nn.BatchNorm2d | None]] = []
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                found.append((module, None))
-            elif isinstance(module, nn.BatchNorm2d):
-                found[-1] = (found[-1][0], module)
-        return found
-
 
 def _group(count: int, inputs: int, outputs: int, config: NetworkConfig) -> nn.Sequential:
     layers: list[nn.Module] = []
@@ -96,52 +82,26 @@ def _group(count: int, inputs: int, outputs: int, config: NetworkConfig) -> nn.S
         if config.batch_norm:
             layers.append(nn.BatchNorm2d(outputs, momentum=config.batchnorm_momentum))
         layers.append(nn.ReLU(inplace=True))
-    return _for_relu(nn.Sequential(*layers))
+    return _for_relu(*layers)
 
 
 def _dense(inputs: int, outputs: int, kernel: int, dropout: float) -> nn.Sequential:
-    layers = nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2),
-        nn.ReLU(inplace=True),
-        nn.Dropout(dropout),
-    )
-    return _for_relu(layers)
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+    return _for_relu(convolution, nn.ReLU(inplace=True), nn.Dropout(dropout))
 
 
-def _for_relu(layers: nn.Sequential) -> nn.Sequential:
+def _for_relu(*layers: nn.Module) -> nn.Sequential:
     """Draw weights that keep the size of the signal: fifteen layers deep, others let it die out."""
-    for module in layers.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            assert module.bias is not None
-            nn.init.zeros_(module.bias)
-    return layers
-
-
-_CAFFE = (
-    *(f"conv{group}_{n}" for group, count in enumerate((2, 2, 3, 3, 3), 1) for n in range(1, count + 1)),
-    "fc6",
-    "fc7",
-)  # fmt: skip
-
-
-_DENSE = ("classifier.0", "classifier.3")  # of torchvision; the third gives the classes of ImageNet
-
-
-_DEVIATIONS = (0.229, 0.224, 0.225)
-
-
-"""Of red, green and blue in ImageNet, where white is 1."""
-
-
-_UNIT = 3.0
-
-
-"""Standard deviations of a frame that one unit stands for in what our networks see."""
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)
 
 
 def load_vgg16(vgg: VGG16, path: Path) -> None:
-    """Put the weights of a file into a network.
+    """Copy the weights of a file into a network.
 
     Parameters
     ----------
@@ -168,32 +128,50 @@ def load_vgg16(vgg: VGG16, path: Path) -> None:
     """
     stored = _read(path)
     caffe = "conv1_1.weight" in stored
-    names = list(_CAFFE) if caffe else _torchvision_names(stored)
-    learned = vgg.learned()
-    if len(names) != len(learned):
+    numbers = [re.fullmatch(r"features\.(\d+)\.weight", name) for name in stored]
+    places = sorted(int(n[1]) for n in numbers if n and stored[n[0]].ndim == 4)
+    names = [*(_CAFFE if caffe else [f"features.{n}" for n in places]), *_DENSE[caffe]]
+    layers = [m for m in vgg.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
+    convolutions = sum(_CONVOLUTIONS)
+    if len(names) != convolutions + 2:
         raise ValueError(
-            f"{path} holds no VGG16: there are {max(len(names) - 2, 0)} convolutions named features.N of 13, "
-            "and none is named conv1_1. Give a file of VGG16 from torchvision or Caffe."
+            f"{path} holds no VGG16: there are {len(places)} convolutions named features.N of "
+            f"{convolutions}, and none is named conv1_1. Give a file of VGG16 from torchvision or Caffe."
         )
     normalised = any(name.endswith("running_mean") for name in stored)
-    if normalised != (learned[0][1] is not None):
+    if normalised != isinstance(layers[1], nn.BatchNorm2d):
         have = ("without", "with") if normalised else ("with", "without")
         raise ValueError(
             f"The network is {have[0]} batch normalisation, {path} is of a VGG16 {have[1]}. "
             f"Set network.batch_norm to {str(normalised).lower()}."
         )
-    for place, (name, (convolution, normalisation)) in enumerate(zip(names, learned, strict=True)):
-        weight = _named(stored, f"{name}.weight", path)
-        if place == 0:
-            weight = _first_weight(weight, convolution.in_channels, caffe)
-        assert convolution.bias is not None
-        _put(convolution.weight, weight, name, path)
-        _put(convolution.bias, _named(stored, f"{name}.bias", path), name, path)
-        if normalisation is not None:
-            following = f"features.{int(name.split('.')[1]) + 1}"
-            for key, kept in normalisation.state_dict(keep_vars=True).items():
-                if key != "num_batches_tracked":
-                    _put(kept, _named(stored, f"{following}.{key}", path), following, path)
+    name = ""
+    for layer in layers:
+        if isinstance(layer, nn.BatchNorm2d):  # torchvision's name is the number after
+            name = f"features.{int(name.split('.')[1]) + 1}"
+        else:
+            name = names.pop(0)
+        for key, kept in layer.state_dict(keep_vars=True).items():
+            if key == "num_batches_tracked":
+                continue
+            if f"{name}.{key}" not in stored:
+                raise ValueError(
+                    f"{path} has no {name}.{key}. Give a whole VGG16, with its dense layers."
+                )
+            found = stored[f"{name}.{key}"]
+            if layer is layers[0] and key == "weight":
+                if caffe:
+                    found = found.flip(1) * (255 * torch.tensor(_DEVIATIONS)).view(-1, 1, 1)
+                found = _UNIT * (found if kept.shape[1] == 3 else found.sum(dim=1, keepdim=True))
+            if found.ndim == 2 and found.numel() == kept.numel():  # a dense layer
+                found = found.reshape(kept.shape)
+            if found.shape != kept.shape:
+                raise ValueError(
+                    f"{path} holds no VGG16 that fits: {name} has shape {tuple(found.shape)}, the network "
+                    f"needs {tuple(kept.shape)}."
+                )
+            with torch.no_grad():
+                kept.copy_(found)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -217,45 +195,6 @@ def _read(path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _torchvision_names(stored: Mapping[str, Tensor]) -> list[str]:
-    numbers = [
-        int(found[1])
-        for name, value in stored.items()
-        if (found := re.fullmatch(r"features\.(\d+)\.weight", name)) and value.ndim == 4
-    ]
-    return [*(f"features.{number}" for number in sorted(numbers)), *_DENSE]
-
-
-def _named(stored: Mapping[str, Tensor], name: str, path: Path) -> Tensor:
-    if name not in stored:
-        raise ValueError(f"{path} has no {name}. Give a whole VGG16, with its dense layers.")
-    return stored[name]
-
-
-def _first_weight(weight: Tensor, channels: int, caffe: bool) -> Tensor:
-    """Turn the weights for three colours into those for a standardised frame of 1 or 3 channels."""
-    if caffe:
-        weight = weight.flip(1) * (255 * torch.tensor(_DEVIATIONS)).view(-1, 1, 1)
-    return _UNIT * (weight if channels == 3 else weight.sum(dim=1, keepdim=True))
-
-
-def _put(kept: Tensor, found: Tensor, name: str, path: Path) -> None:
-    """Copy; a dense layer gets the shape of the convolution that it is."""
-    shape: Sequence[int] = kept.shape
-    if found.ndim == 2 and len(shape) == 4 and found.numel() == kept.numel():
-        found = found.reshape(shape)
-    if found.shape != kept.shape:
-        raise ValueError(
-            f"{path} holds no VGG16 that fits: {name} has shape {tuple(found.shape)}, the network needs "
-            f"{tuple(shape)}."
-        )
-    with torch.no_grad():
-        kept.copy_(found)
-
-
-_STRIDE = 32
-
-
 class FCN32(SegmentationNetwork):
     """FCN-32s: one upsampling by 32, no skips.
 
@@ -267,8 +206,7 @@ class FCN32(SegmentationNetwork):
     """
 
     takes = frozenset({"batch_norm", "dropout", "width"})
-    skips: ClassVar[tuple[int, ...]] = ()
-    """Poolings whose scores are added, deepest first."""
+    skips: ClassVar[tuple[int, ...]] = ()  # poolings whose scores are added, deepest first
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
@@ -280,11 +218,11 @@ class FCN32(SegmentationNetwork):
         self.skip_scores = nn.ModuleList(
             nn.Conv2d(self.vgg.channels[pooling - 1], self.outputs, 1) for pooling in self.skips
         )
-        strides = [2**pooling for pooling in self.skips]
-        steps = [low // high for low, high in zip([_STRIDE, *strides], [*strides, 1], strict=True)]
+        strides = [_STRIDE, *(2**pooling for pooling in self.skips)]
+        steps = [low // high for low, high in pairwise([*strides, 1])]
         self.up = nn.ModuleList(bilinear_upsampling(self.outputs, step) for step in steps)
         # An upsampling looks at one more pixel of what it upsamples.
-        radius = (self.vgg.radius + sum([_STRIDE, *strides])) * unit
+        radius = (self.vgg.radius + sum(strides)) * unit
         self.halo = -(-radius // self.stride) * self.stride
 
     def features(self, pyramid: Sequence[Tensor]) -> Tensor:
@@ -295,22 +233,14 @@ class FCN32(SegmentationNetwork):
         if below or right:
             image = F.pad(image, (0, right, 0, below), mode="replicate")
         pooled, deepest = self.vgg(image)
-        answer: Tensor = self.score(deepest)
+        output: Tensor = self.score(deepest)
         for pooling, score, up in zip(self.skips, self.skip_scores, self.up, strict=False):
-            answer = up(answer) + score(pooled[pooling - 1])
-        answer = self.up[-1](answer)
-        return answer[..., :height, :width]
+            output = up(output) + score(pooled[pooling - 1])
+        output = self.up[-1](output)
+        return output[..., :height, :width]
 
     def load_pretrained(self, path: Path) -> None:
-        """Begin with the weights of a VGG16 trained on ImageNet, of a local file.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If the file holds no VGG16, or this network is not of its shape.
-        """
+        """Begin with the weights of a VGG16 trained on ImageNet, of a local file; see `load_vgg16`."""
         if self.config.width != 1 or self.config.in_channels not in (1, 3):
             raise ValueError(
                 f"pretrained is {path}, but this {self.config.name} has width {self.config.width:g} and "
@@ -340,10 +270,8 @@ def bilinear_upsampling(channels: int, factor: int) -> nn.ConvTranspose2d:
     layer = nn.ConvTranspose2d(
         channels, channels, 2 * factor, stride=factor, padding=factor // 2, bias=False
     )
-    offsets = torch.arange(2 * factor) - (factor - 0.5)
-    profile = 1 - offsets.abs() / factor
+    profile = 1 - (torch.arange(2 * factor) - (factor - 0.5)).abs() / factor
+    kernels = torch.eye(channels)[:, :, None, None] * torch.outer(profile, profile)
     with torch.no_grad():
-        layer.weight.zero_()
-        for channel in range(channels):
-            layer.weight[channel, channel] = torch.outer(profile, profile)
+        layer.weight.copy_(kernels)
     return layer

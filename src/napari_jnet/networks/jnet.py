@@ -39,7 +39,7 @@ def _upsampling(channels: int, kernel: int, momentum: float) -> nn.Sequential:
     )
 
 
-def _answer(channels: int, outputs: int, kernel: int) -> nn.Sequential:
+def _head(channels: int, outputs: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(nn.ReflectionPad2d(kernel // 2), nn.Conv2d(channels, outputs, kernel))
 
 
@@ -72,7 +72,7 @@ class JNet(SegmentationNetwork):
         self.levels = levels
         self.stride = 2 ** -levels[0]
         self.segments = nn.ModuleList(self._segments(config))
-        self.halo = self._receptive_radius(config)
+        self.halo = self._receptive_radius()
 
     @classmethod
     def depth(cls, config: NetworkConfig, most: int) -> int:
@@ -80,33 +80,28 @@ class JNet(SegmentationNetwork):
         return len(config.structure)
 
     def _segments(self, config: NetworkConfig) -> list[nn.Sequential]:
-        segments, channels, below = [], 0, 0
-        last = len(config.structure) - 1
+        segments, channels = [], 0
+        momentum, last = config.batchnorm_momentum, len(config.structure) - 1
         for index, (layers, added, kernel) in enumerate(config.structure):
-            inputs = below + added * config.in_channels if index else config.in_channels
+            inputs = channels + added * config.in_channels if index else config.in_channels
             channels = inputs if index else added
             parts = [
-                _layer(inputs if n == 0 else channels, channels, kernel, config.batchnorm_momentum)
-                for n in range(layers)
+                _layer(channels if n else inputs, channels, kernel, momentum) for n in range(layers)
             ]
             parts.append(
-                _answer(channels, self.outputs, kernel)
+                _head(channels, self.outputs, kernel)
                 if index == last
-                else _upsampling(channels, kernel, config.batchnorm_momentum)
+                else _upsampling(channels, kernel, momentum)
             )
             segments.append(nn.Sequential(*parts))
-            below = channels
         return segments
 
-    @staticmethod
-    def _receptive_radius(config: NetworkConfig) -> int:
-        radius = 0
-        for level, (layers, _, kernel) in zip(
-            config.resolution_levels, config.structure, strict=True
-        ):
-            radius += ((layers + 1) * (kernel // 2) + 1) * 2**-level
-        step = int(2 ** -config.resolution_levels[0])
-        return -(-int(radius) // step) * step
+    def _receptive_radius(self) -> int:
+        levels = zip(self.levels, self.config.structure, strict=True)
+        radius = sum(
+            ((layers + 1) * (kernel // 2) + 1) * 2**-level for level, (layers, _, kernel) in levels
+        )
+        return int(-(-radius // self.stride) * self.stride)
 
     def features(self, pyramid: Sequence[Tensor]) -> Tensor:
         """Segment the lowest level, then add the detail of each further one."""

@@ -17,41 +17,9 @@ from napari_jnet.config import NetworkConfig
 from napari_jnet.networks.base import SegmentationNetwork
 
 
-def double_convolution(
-    inputs: int, outputs: int, momentum: float, *, batch_norm: bool = True, padding: int = 1
-) -> nn.Sequential:
-    """Two 3x3 convolutions, each with ReLU and, if wanted, batch normalisation before it.
-
-    With a padding of 1 the size stays; without, two pixels go on each side.
-    """
-    layers: list[nn.Module] = []
-    for channels in (inputs, outputs):
-        layers.append(nn.Conv2d(channels, outputs, 3, padding=padding, bias=not batch_norm))
-        if batch_norm:
-            layers.append(nn.BatchNorm2d(outputs, momentum=momentum))
-        layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
-
-
 def mirrored(image: Tensor, before: int, after: tuple[int, int]) -> Tensor:
-    """Continue an image beyond its borders by its mirror image.
+    """Continue (N, C, H, W) by its mirror image: above and on the left, below and on the right.
 
-    Parameters
-    ----------
-    image
-        (N, C, H, W).
-    before
-        Pixels added above and on the left.
-    after
-        Pixels added below and on the right.
-
-    Returns
-    -------
-    Tensor
-        (N, C, before + H + after[0], before + W + after[1]).
-
-    Notes
-    -----
     The pixel at the border is not repeated.  Other than torch's reflection, this goes on beyond the
     far side of an image that is smaller than the border: back and forth, as often as needed.
     """
@@ -63,9 +31,6 @@ def mirrored(image: Tensor, before: int, after: tuple[int, int]) -> Tensor:
     return image
 
 
-_USUAL_DEPTH = 5
-
-
 class UNet(SegmentationNetwork):
     """U-Net over the resolution levels of the configuration.
 
@@ -75,7 +40,7 @@ class UNet(SegmentationNetwork):
     -----
     Valid convolutions trim an image of ``m * (n + 4) + 4 * (m - 1)`` pixels to one of
     ``m * n - 4 * (m - 1)``, where ``m`` is 2 to the number of poolings: 572 to 388 in the paper.  The
-    frame is mirrored at its borders first, so that the answer has its size all the same; in training
+    frame is mirrored at its borders first, so that the output has its size all the same; in training
     these are the borders of the patch.
     """
 
@@ -105,16 +70,21 @@ class UNet(SegmentationNetwork):
     @classmethod
     def depth(cls, config: NetworkConfig, most: int) -> int:
         """Return the five levels of the paper, or as many as there are."""
-        return min(_USUAL_DEPTH, most)
+        return min(5, most)
 
     def _convolutions(self, inputs: int, outputs: int) -> nn.Sequential:
-        return double_convolution(
-            inputs,
-            outputs,
-            self.config.batchnorm_momentum,
-            batch_norm=self.config.batch_norm,
-            padding=int(self.config.padding == "same"),
-        )
+        """Two 3x3 convolutions, each with ReLU and, if wanted, batch normalisation before it."""
+        config = self.config
+        layers: list[nn.Module] = []
+        padding = int(config.padding == "same")
+        for channels in (inputs, outputs):
+            layers.append(
+                nn.Conv2d(channels, outputs, 3, padding=padding, bias=not config.batch_norm)
+            )
+            if config.batch_norm:
+                layers.append(nn.BatchNorm2d(outputs, momentum=config.batchnorm_momentum))
+            layers.append(nn.ReLU(inplace=True))
+        return nn.Sequential(*layers)
 
     def _upsampling(self, inputs: int, outputs: int) -> nn.Module:
         if self.config.upsampling == "transposed":
@@ -125,33 +95,21 @@ class UNet(SegmentationNetwork):
         )
 
     def features(self, pyramid: Sequence[Tensor]) -> Tensor:
-        """Go down, come back up, and answer at the size that came in."""
+        """Add what the convolutions will trim and the poolings need, go down and come back up."""
         image = pyramid[-1]
         height, width = image.shape[-2:]
-        return self.convolve(self._enlarged(image))[..., :height, :width]
-
-    def _enlarged(self, image: Tensor) -> Tensor:
-        """Add what the convolutions will trim, and what makes each pooling come out even."""
-        height, width = image.shape[-2:]
+        lost = 4 * (self.multiple - 1) if self.margin else 0
+        below, right = -(height + lost) % self.multiple, -(width + lost) % self.multiple
         if self.margin:
-            lost = 4 * (self.multiple - 1)
-            below, right = -(height + lost) % self.multiple, -(width + lost) % self.multiple
-            return mirrored(image, self.margin, (self.margin + below, self.margin + right))
-        below, right = -height % self.multiple, -width % self.multiple
-        return F.pad(image, (0, right, 0, below), mode="replicate") if below or right else image
+            image = mirrored(image, self.margin, (self.margin + below, self.margin + right))
+        elif below or right:
+            image = F.pad(image, (0, right, 0, below), mode="replicate")
+        return self.convolve(image)[..., :height, :width]
 
     def convolve(self, image: Tensor) -> Tensor:
-        """Answer for a batch whose size comes out even at each pooling.
+        """Run on (N, C, H, W) whose size comes out even at each pooling.
 
-        Parameters
-        ----------
-        image
-            (N, C, H, W).
-
-        Returns
-        -------
-        Tensor
-            (N, outputs, h, w): ``h = H``, or ``h = H - 2 * margin`` with valid convolutions.
+        Each side of the output is as long, or ``2 * margin`` shorter with valid convolutions.
         """
         skips: list[Tensor] = []
         for level, convolutions in enumerate(self.down):
@@ -160,12 +118,11 @@ class UNet(SegmentationNetwork):
         image = self.dropout(image)
         for level in reversed(range(len(self.up))):
             above = self.up[level](image)
-            skip = _centre(skips[level], above.shape[-2], above.shape[-1])
+            height, width = above.shape[-2:]
+            top, left = (
+                (a - b) // 2 for a, b in zip(skips[level].shape[-2:], above.shape[-2:], strict=True)
+            )
+            skip = skips[level][..., top : top + height, left : left + width]
             image = self.merge[level](torch.cat([skip, above], dim=1))
-        answer: Tensor = self.head(image)
-        return answer
-
-
-def _centre(image: Tensor, height: int, width: int) -> Tensor:
-    top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
-    return image[..., top : top + height, left : left + width]
+        output: Tensor = self.head(image)
+        return output
