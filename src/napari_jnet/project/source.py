@@ -11,7 +11,6 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 import tifffile
-from annotated_types import MinLen
 from numpy.typing import NDArray
 from pydantic import (
     AfterValidator,
@@ -68,8 +67,8 @@ class StackReference(BaseModel):
     name: str
     format: str
     axes: str
-    shape: Annotated[tuple[PositiveInt, ...], MinLen(1)]
-    frame_numbers: Annotated[tuple[int, ...], MinLen(1)]
+    shape: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    frame_numbers: Annotated[tuple[int, ...], Field(min_length=1)]
     dtype: Annotated[str, AfterValidator(_type_name)]
     path: Path | None = None
     relative: str | None = None
