@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
+import psutil  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
 from napari_jnet.hardware import available_bytes, in_bytes
@@ -153,14 +154,8 @@ def clean(folder: Path, *, locked: bool = False) -> None:
 
 
 def _abandoned(path: Path, host: str, process: int) -> bool:
-    # Signal 0 asks whether a process lives, but on Windows it would end it.
-    if host == _host() and os.name == "posix" and process != os.getpid():
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return True
-        except OSError:
-            pass
+    if host == _host() and not psutil.pid_exists(process):
+        return True
     try:
         return time.time() - path.stat().st_mtime > _OLD_S
     except OSError:

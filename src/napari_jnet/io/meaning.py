@@ -194,7 +194,7 @@ class StoredLabels:
             labels.read,
             partial=lambda: frozenset(labels._frame_numbers if labels._partial else ()),
             path=self.path if isinstance(self.path, Path) else None,
-            read_legend=labels.legend,
+            legend=labels.legend,
             empty=lambda: frozenset(
                 n for n in labels._frame_numbers if not labels._frames[n].values.size
             ),

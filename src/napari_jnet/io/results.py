@@ -157,8 +157,8 @@ class OverlapTracks:
         self._minimum = minimum_iou
         self._last_number: int | None = None
         self._last: NDArray[np.int32] | None = None
-        self._spans: dict[int, tuple[int, int]] = {}
-        self._before: dict[int, tuple[int, int]] = {}
+        self._spans: dict[int, tuple[int, int]] = {}  # track -> its first and last frame
+        self._before = self._spans
 
     @property
     def count(self) -> int:
@@ -176,7 +176,7 @@ class OverlapTracks:
             Integers (H, W) or (Z, H, W), 0 = background.
         """
         links = self._links(number, instances)
-        self._before = dict(self._spans)
+        self._before, self._spans = self._spans, dict(self._spans)
         found = np.unique(instances)
         found = found[found > 0]
         tracks = np.zeros(len(found), dtype=np.int32)
@@ -192,7 +192,7 @@ class OverlapTracks:
 
     def undo(self) -> None:
         """Forget the last frame: it could not be written."""
-        self._spans, self._last = dict(self._before), None
+        self._spans, self._last = self._before, None
 
     def lines(self) -> str:
         """Return the tracks as ``res_track.txt`` holds them: label, first, last, parent 0."""

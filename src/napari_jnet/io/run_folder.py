@@ -1,4 +1,4 @@
-"""The epochs that a checkpoint tells of, read without torch and without its tensors."""
+"""The plain files of a run, and the epochs in a checkpoint, read without torch and without its tensors."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from napari_jnet.config import Config
 from napari_jnet.events import EpochEnd
 from napari_jnet.files import FolderLock, clean, write_file, writing
 
+_LARGEST = 64 * 2**20  # bytes of a checkpoint without its tensors
+
 
 class RunFolder:
     """``config.json``, ``split.json``, ``history.csv``, ``model.pt`` (best) and ``last.pt``.
@@ -25,8 +27,8 @@ class RunFolder:
 
     Raises
     ------
-    OSError
-        If the folder cannot be made or written, in words.
+    OutputError
+        If the folder cannot be made or written.
     FileExistsError
         If a new training would overwrite an earlier one, or files of something else.
     FileNotFoundError
@@ -58,58 +60,20 @@ class RunFolder:
             raise
 
     def _refuse_overwriting(self) -> None:
+        """Refuse what an earlier training has left, unless it ended before its first checkpoint."""
         if self.last.exists():
             raise FileExistsError(
                 f"{self.path} holds a trained model already; a new training would overwrite it. "
                 "Choose another folder, or resume."
             )
-        # Only what a training has left that ended before its first checkpoint is written anew.
-        ours = {"config.json": ("network", "training"), "split.json": ("training", "validation")}
-        known = {name: _has_sections(self.path / name, keys) for name, keys in ours.items()}
-        # So may be its model: versions before wrote that before last.pt.
-        known["model.pt"] = all(known.values())
-        for file in (self.path / name for name in ("history.csv", *known)):
-            if not file.exists() or known.get(file.name):
-                continue
-            raise FileExistsError(
-                f"{self.path} holds a {file.name} already; a new training would overwrite it. "
-                "Choose another folder, or move that file away."
-            )
-
-    def keep_leftover(self, read: Sequence[Path | str | None] = ()) -> str:
-        """Rename a model from which no training can go on, so that a new one can begin.
-
-        Parameters
-        ----------
-        read
-            What the training begins with; a model among it is refused, since it would be overwritten.
-
-        Returns
-        -------
-        str
-            What was done, in words; "" if there is none.
-        """
-        if self.last.exists() or not self.model.exists():
-            return ""
-        for path in (Path(path) for path in read if path):
-            file = path / self.model.name if path.is_dir() else path
-            if file.exists() and file.samefile(self.model):
+        ours = {"config.json": {"network", "training"}, "split.json": {"training", "validation"}}
+        for name in ("history.csv", "config.json", "split.json", "model.pt"):
+            file = self.path / name
+            if file.exists() and not (name in ours and _has_keys(file, ours[name])):
                 raise FileExistsError(
-                    f"{self.model} would be overwritten by the training that begins with {path}. Choose "
-                    "another folder."
+                    f"{self.path} holds a {name} already; a new training would overwrite it. "
+                    "Choose another folder, or move that file away."
                 )
-        aside = self.model.with_name("model-before.pt")
-        if aside.exists():
-            raise FileExistsError(
-                f"{self.path} holds a model.pt and a {aside.name} already, and no last.pt to go on from. "
-                "Choose another folder, or move one of them away."
-            )
-        with writing(aside):
-            self.model.rename(aside)
-        return (
-            f"{self.path} had a model.pt, but no last.pt and no history to go on from; it is {aside.name} "
-            "now, and the training begins anew."
-        )
 
     def close(self) -> None:
         """Let others write into the run."""
@@ -124,8 +88,8 @@ class RunFolder:
 
     def write_start(self, config: Config, split: Mapping[str, Sequence[str]]) -> None:
         """Write configuration and split."""
-        _write_json(self.path / "config.json", config.to_dict())
-        _write_json(self.path / "split.json", {key: list(value) for key, value in split.items()})
+        for name, content in (("config.json", config.to_dict()), ("split.json", dict(split))):
+            write_file(self.path / name, (json.dumps(content, indent=2) + "\n").encode())
 
     def write_history(self, history: Sequence[dict[str, Any]]) -> None:
         """Write all epochs so far; a reader never sees half a file."""
@@ -144,19 +108,12 @@ def _cell(value: Any) -> Any:
     return " ".join("-" if score is None else f"{score:.6g}" for score in value)
 
 
-def _write_json(path: Path, content: Any) -> None:
-    write_file(path, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def _has_sections(path: Path, names: Sequence[str]) -> bool:
-    """Whether a file is a JSON object with all of these names, and they are asked for at all."""
+def _has_keys(path: Path, names: set[str]) -> bool:
+    """Whether a file is a JSON object with all of these names."""
     with suppress(OSError, ValueError, RecursionError):
         content = json.loads(path.read_text(encoding="utf-8"))
-        return bool(names) and isinstance(content, dict) and set(names) <= content.keys()
+        return isinstance(content, dict) and names <= content.keys()
     return False
-
-
-_LARGEST = 64 * 2**20  # bytes of a checkpoint without its tensors
 
 
 class _Nothing:
@@ -191,8 +148,7 @@ def checkpoint_history(path: Path) -> list[dict[str, Any]]:
             if member.file_size > _LARGEST:
                 return []
             content = _PlainValues(io.BytesIO(archive.read(member))).load()
-        history = content["history"]
-        return [dict(row) for row in history]
-    # Whatever a damaged file does: it tells nothing.
+        return [dict(row) for row in content["history"]]
+    # Whatever a damaged file makes the reader raise.
     except Exception:  # noqa: BLE001
         return []

@@ -81,8 +81,8 @@ class Annotation:
         Annotated frames where only some objects are annotated: the rest of the frame is unknown.
     path
         The file or folder of the labels.
-    read_legend
-        Reads `legend`.
+    legend
+        (name, "#rrggbb") of each class from 0, where the files say so.
     empty
         Annotated frames without any object: all of the frame is background.
     ignored
@@ -110,17 +110,12 @@ class Annotation:
     read: Callable[[int], NDArray[np.int32]]  # type: ignore[misc]  # the fields before have no default
     partial: Deferred[frozenset[int]] = Deferred(frozenset())
     path: Path | None = None
-    read_legend: Callable[[], tuple[tuple[str, str], ...]] = tuple
+    legend: Deferred[tuple[tuple[str, str], ...]] = Deferred(())
     empty: Deferred[frozenset[int]] = Deferred(frozenset())
     ignored: Deferred[tuple[int, ...]] = Deferred(())
     by_plane: Deferred[frozenset[int]] = Deferred(frozenset())
     reason: Deferred[str] = Deferred("")
     decide: Callable[[LabelKind | None, str | None], Annotation] | None = None
-
-    @property
-    def legend(self) -> tuple[tuple[str, str], ...]:
-        """(name, "#rrggbb") of each class from 0, where the files say so; may read all masks."""
-        return self.read_legend()
 
     def frame(self, number: int) -> NDArray[np.int32]:
         """Read the labels of one frame.

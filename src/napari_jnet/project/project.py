@@ -93,7 +93,7 @@ def _annotation(project: Project, stack: Stack) -> Annotation:
         partial=partial,
         empty=(lambda: project.empty) if kind is not LabelKind.SCRIBBLES else frozenset(),
         path=project.path / ANNOTATIONS,
-        read_legend=lambda: legend,
+        legend=legend,
     )
 
 

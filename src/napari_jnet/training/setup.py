@@ -96,7 +96,6 @@ def prepare(
         state.start_pretrained(Path(config.training.pretrained))
     scoring = _validation(validation, device, config, store)
     logger = TensorBoardLogger(folder.path) if config.training.tensorboard else None
-    renamed = folder.keep_leftover([start_from, config.training.pretrained])
     split = _split_names(training, validation)
     folder.write_start(config, split)
     session = TrainingSession(folder, config, device, state, store, scoring, split, logger)
@@ -106,7 +105,6 @@ def prepare(
             rescore_best(session)
     state.scored = scoring.names
     session.messages = [
-        *([renamed] if renamed else []),
         *dict.fromkeys(f"Labels: {frame.origin}" for frame in frames if frame.origin),
         *skipped,
         *annotation_warnings(training, validation, config, levels),
