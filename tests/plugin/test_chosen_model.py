@@ -60,8 +60,9 @@ def paint(state, frame=0):
 
 def saved(state):
     """Return the project of the present annotation, with all that is painted."""
-    project = state.autosave.ensure_project()
+    state.autosave.ensure_project()
     state.autosave.wait()
+    project = state.project
     return project
 
 

@@ -282,7 +282,9 @@ def test_corrected_cells_that_are_learned_from_are_saved_whole(work):
     results.cells.paint((1, 20, 20), 2)
     assert state.autosave.flush()
     state.choose("annotation", results.cells)
-    assert state.autosave.ensure_project().annotated == (0, 1, 2)
+    state.autosave.ensure_project()
+    state.autosave.wait()
+    assert state.project.annotated == (0, 1, 2)
 
 
 def test_a_layer_of_another_size_is_saved_with_the_image_it_fits(work):

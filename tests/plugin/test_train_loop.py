@@ -173,7 +173,10 @@ def test_the_command_is_copied_once_there_is_a_project(qtbot, viewer, widget):
     actions = {action.text(): action for action in widget.copy_button.menu().actions()}
     actions["Command"].trigger()
     assert "no project yet" in widget.message.text
-    project = open_workspace(viewer).autosave.ensure_project()
+    state = open_workspace(viewer)
+    state.autosave.ensure_project()
+    state.autosave.wait()
+    project = state.project
     actions["Command"].trigger()
     text = QApplication.clipboard().text()
     assert text.startswith("napari-jnet train")

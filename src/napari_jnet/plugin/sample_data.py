@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_jnet import synthetic
 from napari_jnet.plugin.layers.stack_layers import LayerData, stack_layers
+from napari_jnet.plugin.workspace import METADATA_KEY
 from napari_jnet.project.open import open_stack
 from napari_jnet.samples import download_sample, sample_path
 
@@ -18,7 +19,7 @@ _EVERY_MS = 100  # the progress of a download is shown
 
 
 def cells() -> list[LayerData]:
-    """Make a sequence of touching cells with their truth."""
+    """Make a sequence of touching cells with their ground truth."""
     images, labels = synthetic.touching_cells()
     return _pair("touching cells", images, labels.astype(np.int32), "tyx", "instances")
 
@@ -50,16 +51,11 @@ def u373() -> list[LayerData]:
 def _pair(
     name: str, image: Any, labels: Any, axes: str, kind: str, *, rgb: bool = False, **options: Any
 ) -> list[LayerData]:
-    def told() -> dict[str, Any]:
-        numbers = list(range(len(image)))
-        return {"napari-jnet": {"format": "array", "frame_numbers": numbers, "kind": kind}}
-
+    stack = {"format": "array", "frame_numbers": list(range(len(image))), "kind": kind}
     options["axis_labels"] = tuple(axes)
-    colour = {"rgb": True} if rgb else {}
-    return [
-        (image, {"name": name, "metadata": told(), **colour, **options}, "image"),
-        (labels, {"name": f"{name} truth", "metadata": told(), **options}, "labels"),
-    ]
+    shown = {"name": name, "metadata": {METADATA_KEY: stack}, **options}
+    truth = {"name": f"{name} ground truth", "metadata": {METADATA_KEY: dict(stack)}, **options}
+    return [(image, shown | ({"rgb": True} if rgb else {}), "image"), (labels, truth, "labels")]
 
 
 def _public(name: str) -> list[LayerData]:

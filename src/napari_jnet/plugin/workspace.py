@@ -305,7 +305,7 @@ class Workspace:
 
     def _remember(self, path: Path, project: Any) -> None:
         if project is not None and self.autosave is not None and _is_model(path):
-            self.autosave.run(lambda: project.set_model(path), failed=self._not_remembered)
+            self.autosave.queue.submit(lambda: project.set_model(path), failed=self._not_remembered)
 
     def _not_remembered(self, error: Exception) -> None:
         words = f"The project could not remember the model: {error}"

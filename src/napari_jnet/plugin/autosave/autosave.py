@@ -44,6 +44,7 @@ from napari_jnet.plugin.layers.read import (
     pixels,
     said_empty,
     spatial_shape,
+    world_matrix,
 )
 from napari_jnet.plugin.workspace import METADATA_KEY, SaveStatus, Workspace, result_of
 from napari_jnet.project.manifest import next_role
@@ -63,43 +64,26 @@ Legend = tuple[tuple[str, str], ...]
 
 
 class SaveRequest(NamedTuple):
-    """What one save writes: frames by position, the roles of all frames by number, kind and classes.
-
-    ``empty`` has the numbers of the frames that are annotated without any object; asking may read files.
-    """
+    """What one save writes."""
 
     positions: set[int]
-    roles: Mapping[int, str]
+    roles: Mapping[int, str]  # of all frames, by number
     kind: LabelKind
     legend: Legend
-    empty: Container[int]
+    empty: Container[int]  # numbers of frames that are annotated without any object; may read files
 
 
 class SaveResult(NamedTuple):
-    """What a save did.
+    """What is on disk after a save, by frame number."""
 
-    ``annotated`` has the numbers of all frames that have a file now, ``new`` those among them without
-    a role: whether every pixel is known, None where there is no object.
-    """
-
-    project: Project
-    when: datetime
     annotated: set[int]
-    new: Mapping[int, bool | None]
+    new: Mapping[int, bool | None]  # without a role: whether all is known, None without any object
 
 
 class LayerStore:
     """A labels layer and the project that it is saved in, which the first save makes.
 
-    Parameters
-    ----------
-    layer, image
-        The annotation, and the image that it was painted on.
-
-    Raises
-    ------
-    ValueError
-        If they do not cover the same pixels.
+    Raises `ValueError` where the layer and its image do not cover the same pixels.
     """
 
     def __init__(self, layer: Any, image: Any) -> None:
@@ -124,7 +108,7 @@ class LayerStore:
         self.copies: list[Path] = []
         self._folder = chosen_folder()
         self._lock: FolderLock | None = None
-        self._sums: dict[int, int] = {}  # of the frames as they are on disk
+        self._sums: dict[int, int] = {}  # position -> checksum of the file, of frames that have one
         self.renew()
 
     @property
@@ -181,21 +165,17 @@ class LayerStore:
         some = self.layer.metadata.get(METADATA_KEY, {}).get("partial", ())
         return sorted(n for n in self.stack.frame_numbers if n in some)
 
+    def _checksum(self, number: int, labels: NDArray[Any], empty: Container[int]) -> int | None:
+        """Return what `_sums` has of a frame with these labels; None where it has no file."""
+        if labels.any():
+            return checksum(labels)
+        return _EMPTY if number in empty else None
+
     def open(self, path: Path) -> tuple[Project, int, dict[int, str]]:
         """Open the project that the layer was restored from; see `differing` for what is new in it.
 
-        Returns
-        -------
-        project : Project
-        highest : int
-            The highest number that is painted.
-        damaged : dict
-            Frame number -> why it cannot be read; it is blank in the layer, which is not saved.
-
-        Raises
-        ------
-        ValueError
-            If it is open in another window, or its ``project.json`` is damaged.
+        Returns the project, its highest number, and why frames, by number, cannot be read: these are
+        blank in the layer, which is no change.  Raises `ValueError` where another window has it.
         """
         lock = lock_project(path)
         try:
@@ -219,12 +199,8 @@ class LayerStore:
     def save(self, request: SaveRequest) -> SaveResult:
         """Write what is requested; the first request makes the project.
 
-        Raises
-        ------
-        OSError
-            If the disk is full, or the folder cannot be written.
-        ValueError
-            If the labels cannot be saved, or another window has the project.
+        Raises `OSError` where the disk refuses, and `ValueError` where these labels cannot be saved or
+        another window has the project.
         """
         if self.project is None:
             self.project = self._create(self._folder, request.kind, request.legend)
@@ -235,51 +211,38 @@ class LayerStore:
             project.set_partial(self._partial)
         if (project.kind, project.legend) != (request.kind, request.legend):
             project.set_kind(request.kind, request.legend)
-        annotated, new = set(project.annotated), {}
-        for position in sorted(request.positions | self._forget_removed(annotated)):
-            labels, number = self._frame(position), self.stack.frame_numbers[position]
-            painted = bool(labels.any())
-            empty = not painted and number in request.empty
-            total = _EMPTY if empty else checksum(labels)
+        numbers, annotated, new = self.stack.frame_numbers, set(project.annotated), {}
+        gone = {p for p in self._sums if numbers[p] not in annotated}  # somebody took their files
+        for position in gone:
+            del self._sums[position]
+        for position in sorted(request.positions | gone):
+            labels, number = self._frame(position), numbers[position]
+            total = self._checksum(number, labels, request.empty)
             if self._sums.get(position) != total:
+                empty = total == _EMPTY
                 project.write_frame(number, labels.reshape(project.stack.spatial), empty=empty)
-            self._sums[position] = total
-            if not (painted or empty):
+            if total is None:
+                self._sums.pop(position, None)
                 annotated.discard(number)
                 continue
+            self._sums[position] = total
             annotated.add(number)
             if not (request.roles.get(number) or project.role(number)):
-                new[number] = self._is_known(number, labels, request.kind) if painted else None
+                partial = request.kind is LabelKind.SCRIBBLES or number in self._partial
+                known = not partial and bool((labels != UNKNOWN).all())
+                new[number] = None if total == _EMPTY else known
         if not request.roles.items() <= project.roles.items():
             project.set_roles(request.roles)
-        return SaveResult(project, datetime.now().astimezone(), annotated, new)
-
-    def _is_known(self, number: int, labels: NDArray[Any], kind: LabelKind) -> bool:
-        if kind is LabelKind.SCRIBBLES or number in self._partial:
-            return False
-        return bool((labels != UNKNOWN).all())
-
-    def _forget_removed(self, annotated: set[int]) -> set[int]:
-        """Return the frames whose files somebody took away: they are saved once more."""
-        nothing = checksum(np.zeros_like(self._frame(0)))  # such frames have no file
-        numbers = self.stack.frame_numbers
-        written = {p for p, total in self._sums.items() if total != nothing}
-        removed = {p for p in written if numbers[p] not in annotated}
-        for position in removed:
-            del self._sums[position]
-        return removed
+        return SaveResult(annotated, new)
 
     def differing(self) -> set[int]:
         """Return the frames that differ from what is on disk: changed while nobody watched."""
         if self.project is None or not isinstance(self._data, np.ndarray):
             return set()
-        nothing, empty = checksum(np.zeros_like(self._frame(0))), self._empty
         numbers, found = self.stack.frame_numbers, set()
         for position in range(len(self.stack)) if self.whole else list(self._sums):
-            total = checksum(self._frame(position))
-            if total == nothing and numbers[position] in empty:
-                total = _EMPTY
-            if self._sums.get(position, nothing) != total:
+            total = self._checksum(numbers[position], self._frame(position), self._empty)
+            if self._sums.get(position) != total:
                 found.add(position)
         return found
 
@@ -289,10 +252,10 @@ class LayerStore:
         try:
             copy = self._create(root, *self._kind())
             for position, number in enumerate(self.stack.frame_numbers):
-                labels = self._frame(position)
-                empty = not labels.any() and number in self._empty
-                if empty or labels.any():
-                    copy.write_frame(number, labels.reshape(copy.stack.spatial), empty=empty)
+                labels = self._frame(position).reshape(copy.stack.spatial)
+                total = self._checksum(number, labels, self._empty)
+                if total is not None:
+                    copy.write_frame(number, labels, empty=total == _EMPTY)
             copy.set_roles({} if own is None else own.roles)
             copy.set_settings({RECOVERED_FROM: "" if own is None else str(own.path)})
         except (OSError, ValueError):
@@ -317,22 +280,20 @@ class AutoSave:
     """Saves the annotations of a viewer to projects: changed frames, roles, kind and class names.
 
     The first stroke makes the project.  No stroke is older than three seconds before it is on disk,
-    unless the disk refuses: then the window shows that, and it is tried again.
+    unless the disk refuses: then the window shows that, and it is tried again.  The `project` and
+    `saving` of the workspace are set here.
 
     Attributes
     ----------
+    queue
+        The `TaskQueue` of the saves, for other work with files of the projects.
     offers
         The `ResumeOffers` of the viewer.
-
-    Parameters
-    ----------
-    workspace
-        Its `project` and `saving` are set here.
     """
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace, self._frames = workspace, workspace.frames
-        self._queue = TaskQueue("napari-jnet saving")
+        self.queue = TaskQueue("napari-jnet saving")
         self._copies = TaskQueue("napari-jnet copying")
         self._copied: set[Path] = set()  # projects that have or get a copy of their image
         self._stores: list[LayerStore] = []
@@ -363,41 +324,29 @@ class AutoSave:
         self,
         then: Callable[[Project], Any] | None = None,
         failed: Callable[[Exception], Any] | None = None,
-    ) -> Project | None:
-        """Return the project of the annotation; it is made, with all that is painted, if need be.
+    ) -> None:
+        """Make the project of the annotation, with all that is painted, unless it is there.
 
         Parameters
         ----------
-        then
-            Called in the window's thread with the project when it is there, and this returns at
-            once with None unless it is there already; without, this waits.
-        failed
-            Called there with the exception where it cannot be made.
+        then, failed
+            Called in the window's thread with the project, at once where it is there already; and
+            with the exception where it cannot be made.
 
         Raises
         ------
         ValueError
             If there is no annotation or no image, or they do not cover the same pixels.
-        OSError
-            If it cannot be made and this waits for it.
         """
         if self._workspace.annotation is None:
             raise ValueError("There is no annotation; press New annotation, or add a labels layer.")
         store = self._need_store(self._workspace.annotation)
-        if store.project is not None and self._workspace.project is not None and store.whole:
-            if then is not None:
-                then(store.project)
-            return store.project
-        self._mark_all(store)
-        self._workspace.saving = SaveStatus("saving…", saved=False)
-        failure: list[Exception] = []
-        self._save(store, then, failed or failure.append)
-        if then is not None:
-            return None
-        self._queue.wait()
-        if failure:
-            raise failure[0]
-        return store.project
+        if store.project is None or self._workspace.project is None or not store.whole:
+            self._mark_all(store)
+            self._workspace.saving = SaveStatus("saving…", saved=False)
+            self._save(store, then, failed)
+        elif then is not None:
+            then(store.project)
 
     @property
     def projects(self) -> tuple[Project, ...]:
@@ -414,34 +363,19 @@ class AutoSave:
         return None
 
     def flush(self) -> bool:
-        """Wait until all is on disk.
-
-        Returns
-        -------
-        bool
-            False if something could not be saved; `Workspace.saving` says why.
-        """
+        """Wait until all is on disk; return False where something could not be saved."""
         for store in self._stores:
             self._find_unwatched(store)
-        self._queue.wait(_CLOSING_S)
+        self.queue.wait(_CLOSING_S)
         self._save_waiting()
-        self._queue.wait(_CLOSING_S)
+        self.queue.wait(_CLOSING_S)
         return not self._unfit and not any(store.unsaved for store in self._stores)
 
     def wait(self) -> None:
         """Wait for what is under way, such as resuming a project; for scripts."""
-        self._queue.wait()
+        self.queue.wait()
         self._copies.wait()
         self.offers.wait()
-
-    def run(
-        self,
-        task: Callable[[], Any],
-        then: Callable[[Any], Any] | None = None,
-        failed: Callable[[Exception], Any] | None = None,
-    ) -> None:
-        """Run a task with files of the project, in turn with what is saved; see `TaskQueue`."""
-        self._queue.submit(task, then, failed)
 
     def release(self) -> None:
         """Let other windows open the projects; the next save locks them again."""
@@ -520,7 +454,7 @@ class AutoSave:
                 store.dirty |= found
                 self._save_soon()
 
-        self._queue.submit(store.differing, mark)
+        self.queue.submit(store.differing, mark)
 
     # which layers
 
@@ -608,7 +542,7 @@ class AutoSave:
                 self._save_soon()
             self._show_failure(f"{error} What is painted here is saved in a new project.", True)
 
-        self._queue.submit(lambda: store.open(path), opened, failed)
+        self.queue.submit(lambda: store.open(path), opened, failed)
         self._find_unwatched(store)
 
     def _detach(self, store: LayerStore) -> None:
@@ -674,8 +608,8 @@ class AutoSave:
         def saved(result: SaveResult) -> None:
             store.saving -= 1
             self._on_saved(store, result)
-            if then is not None:
-                then(result.project)
+            if then is not None and store.project is not None:
+                then(store.project)
 
         def refused(error: Exception) -> None:
             store.saving -= 1
@@ -685,10 +619,11 @@ class AutoSave:
             if failed is not None:
                 failed(error)
 
-        self._queue.submit(lambda: store.save(request), saved, refused)
+        self.queue.submit(lambda: store.save(request), saved, refused)
 
     def _on_saved(self, store: LayerStore, result: SaveResult) -> None:
-        layer, project = store.layer, result.project
+        layer, project = store.layer, store.project
+        assert project is not None
         self._projects[project.path] = project
         store.refused = ""
         self._unfit.pop(layer, None)
@@ -703,7 +638,7 @@ class AutoSave:
                 self._save(store)
         while store.copies and not store.unsaved:  # the window stayed open after all
             mark_restored(store.copies.pop())
-        self._last = (store, result.when)
+        self._last = (store, datetime.now().astimezone())
         self._show_project(store)
         self._copy_image(store)
         self._drop_saved()
@@ -798,7 +733,7 @@ class AutoSave:
         def failed(error: Exception) -> None:
             self._show_failure(f"not saved: {error}")
 
-        self._queue.submit(lambda: _write_labels(layer, folder), written, failed)
+        self.queue.submit(lambda: _write_labels(layer, folder), written, failed)
 
     def _forget_unfit(self, layer: Any) -> None:
         """Note that labels are saved elsewhere: their own project could not take them."""
@@ -901,16 +836,10 @@ class AutoSave:
         )
 
     def _wait_for_saves(self, window: QWidget | None) -> bool:
-        """Wait for the saves under way; after a moment, a dialog shows that and can end it.
-
-        Returns
-        -------
-        bool
-            False if they are still under way.
-        """
+        """Wait for the saves, after a moment with a dialog that can end it; return whether they are done."""
         begun, dialog = time.monotonic(), None
         limit_s = _QUITTING_S if window is None else _CLOSING_S
-        while self._queue.busy:
+        while self.queue.busy:
             passed = time.monotonic() - begun
             if passed > limit_s or (dialog is not None and dialog.wasCanceled()):
                 self._show_failure("not saved: the disk does not answer.")
@@ -927,21 +856,14 @@ class AutoSave:
         if dialog is not None:
             dialog.hide()
             dialog.deleteLater()
-        return not self._queue.busy
+        return not self.queue.busy
 
 
 class _ClosingFilter(QObject):
-    """Calls when the window of a viewer is about to close, or napari to quit.
+    """Calls ``before`` when the window of a viewer, or napari, is about to close, and ``closed`` after it.
 
-    Parameters
-    ----------
-    viewer
-        One without a window never closes.
-    before
-        Called with the window, or with None when napari quits; must not raise.  napari may still ask
-        and keep the window open.
-    closed
-        Called when the window has closed.
+    ``before`` gets the window, or None when napari quits, and must not raise.  napari may still ask and
+    keep the window open.
     """
 
     def __init__(
@@ -988,52 +910,31 @@ class _ClosingFilter(QObject):
 
 
 def placed_on(layer: Any, image: Any, viewer: Any) -> NDArray[Any]:
-    """Return the labels of a layer where they lie on an image, without its colours.
+    """Return the labels of a layer where they lie on an image, of the image's size.
 
-    Parameters
-    ----------
-    layer
-        A labels layer of another size or number of axes.  Axes that it lacks are those of the frame
-        that is shown, and so is what is taken of axes that the image lacks.
-    image
-        The image layer.
-    viewer
-        That has both.
-
-    Raises
-    ------
-    ValueError
-        If one is rotated or sheared, or nothing that is painted lies on the image.
+    Axes that the layer lacks are those of the frame that is shown, and so is what is taken of axes that
+    the image lacks.  Raises `ValueError` where one is rotated or sheared, or nothing that is painted lies
+    on the image.
     """
-    for one in (layer, image):
-        if not _is_straight(one):
-            raise ValueError(f"{one.name!r} is rotated or sheared; labels are copied upright only.")
-    shape = spatial_shape(image)
-    labels, placed = pixels(layer), np.zeros(shape, pixels(layer).dtype)
+    shape, labels = spatial_shape(image), pixels(layer)
     common = min(layer.ndim, len(shape))
-    sources: list[NDArray[Any]] = []
-    targets: list[NDArray[Any]] = []
+    matrices = [world_matrix(one, common) for one in (layer, image)]
+    for one, matrix in zip((layer, image), matrices, strict=True):
+        if not np.allclose(matrix[:, :-1], np.diag(np.diagonal(matrix))):
+            raise ValueError(f"{one.name!r} is rotated or sheared; labels are copied upright only.")
+    pairs = []
     for axis in range(-common, 0):
-        world = np.arange(shape[axis]) * image.scale[axis] + image.translate[axis]
-        index = np.round((world - layer.translate[axis]) / layer.scale[axis]).astype(np.int64)
+        (own, start), (step, offset) = ((m[axis, axis - 1], m[axis, -1]) for m in matrices)
+        index = np.round((np.arange(shape[axis]) * step + offset - start) / own).astype(np.int64)
         inside = (index >= 0) & (index < labels.shape[axis])
-        sources.append(index[inside])
-        targets.append(np.flatnonzero(inside))
-    shown = labels[current_index(viewer, layer)[: layer.ndim - common]]
-    part = np.asarray(shown)[np.ix_(*sources)]
+        pairs.append((index[inside], np.flatnonzero(inside)))
+    sources, targets = (np.ix_(*indices) for indices in zip(*pairs, strict=True))
+    part = np.asarray(labels[current_index(viewer, layer)[: layer.ndim - common]])[sources]
     if not part.any():
         raise ValueError(f"Nothing that is painted in {layer.name!r} lies on {image.name!r}.")
-    placed[current_index(viewer, image)[: len(shape) - common]][np.ix_(*targets)] = part
+    placed = np.zeros(shape, labels.dtype)
+    placed[current_index(viewer, image)[: len(shape) - common]][targets] = part
     return placed
-
-
-def _is_straight(layer: Any) -> bool:
-    turned = np.asarray(layer.rotate), np.asarray(layer.affine)[:-1, :-1]
-    return (
-        all(np.allclose(matrix, np.eye(len(matrix))) for matrix in turned)
-        and np.allclose(np.asarray(layer.affine)[:-1, -1], 0)
-        and not np.any(layer.shear)
-    )
 
 
 def _write_labels(layer: Any, folder: Path) -> Path:

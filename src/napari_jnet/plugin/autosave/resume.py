@@ -49,13 +49,7 @@ def chosen_folder() -> Path:
 
 
 def stack_of(image: Any) -> Stack:
-    """Return an image layer as a stack that knows its file, also where napari opened that.
-
-    Raises
-    ------
-    ValueError
-        If the layer has more axes than a stack.
-    """
+    """Return `image_stack` of a layer, with its file also where napari opened that."""
     stack = image_stack(image)
     source = image.source.path
     if stack.path is None and source and os.path.exists(source):
@@ -64,15 +58,7 @@ def stack_of(image: Any) -> Stack:
 
 
 def lock_project(project: Path) -> FolderLock:
-    """Lock a project for one viewer; the lock of a process that has ended does not count.
-
-    Raises
-    ------
-    ValueError
-        If another viewer has the project open.
-    OSError
-        If the folder cannot be written.
-    """
+    """Lock a project for one viewer; raises `ValueError` where another viewer has it open."""
     lock = FolderLock(project, LOCK_FILE)
     try:
         lock.acquire()
@@ -102,13 +88,7 @@ def report_damage(workspace: Workspace, *problems: str) -> None:
 
 
 def describe_damage(damaged: Mapping[int, str]) -> str:
-    """Describe which painted frames could not be read.
-
-    Parameters
-    ----------
-    damaged
-        Frame number -> message that names the file.
-    """
+    """Describe which painted frames, by number, could not be read, and why."""
     if not damaged:
         return ""
     numbers = sorted(damaged)
@@ -124,17 +104,9 @@ def describe_damage(damaged: Mapping[int, str]) -> str:
 
 
 def write_recovery_copy(write: Callable[[Path], Path]) -> Path:
-    """Write a recovery copy where there is room: in the home, else in the temporary folder.
+    """Write a project below a new folder in the home, else in the temporary folder; return it.
 
-    Parameters
-    ----------
-    write
-        Writes a project below a folder and returns it.
-
-    Raises
-    ------
-    OSError, ValueError
-        If it cannot be written anywhere.
+    What ``write`` raises is raised where there is no room in either.
     """
     name = f"{_RECOVERY}{datetime.now():%Y-%m-%d-%H%M%S-%f}"
     failure: Exception = OSError("there is no home and no temporary folder")
@@ -204,13 +176,7 @@ def show_box(text: str, window: QWidget | None) -> None:
 
 
 class ResumeOffers:
-    """Looks for projects of the image, and offers to resume one.
-
-    Parameters
-    ----------
-    workspace
-        Its `offer` and `projects` are set here.
-    """
+    """Looks for projects of the image, and sets the `offer` and `projects` of the workspace."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -324,11 +290,13 @@ def resume_project(
         layer.mode = "paint"
         if RECOVERED_FROM in project.settings:  # offered until it is saved where it belongs
             workspace.frames.add_roles(layer, project.roles)
-            autosave.ensure_project(lambda _: autosave.run(lambda: mark_restored(project.path)))
+            autosave.ensure_project(
+                lambda _: autosave.queue.submit(lambda: mark_restored(project.path))
+            )
 
     def refused(error: Exception) -> None:
         workspace.offer = offer
         if failed is not None:
             failed(error)
 
-    autosave.run(read, show, refused)
+    autosave.queue.submit(read, show, refused)

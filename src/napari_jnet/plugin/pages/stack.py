@@ -163,10 +163,11 @@ class DiskForm(Form):
         return {name: self.value(name) or None for name in names}
 
     def offer(self, name: str, choices: list[tuple[str, Any]], value: Any = "") -> None:
-        """Offer choices, and hide the row where there are none."""
+        """Offer choices, and show the row where there are several."""
         self.set_choices(name, choices or [_CHOOSE])
-        self.show({name: value})
-        self.set_visible(name, bool(choices))
+        if value in self[name].choices:
+            self.show({name: value})
+        self.set_visible(name, len(choices) > 1)
 
     def clear(self) -> None:
         """Forget what was chosen for another path."""
@@ -184,13 +185,11 @@ class DiskForm(Form):
 
     def show_found(self, found: Found) -> None:
         """Offer what can be chosen of a stack, as it was opened with what is chosen already."""
-        stack, names = found.stack, found.sequences
+        stack = found.stack
         self.description.setText(found.description)
-        several = [(name, name) for name in names]
-        self.offer("sequence", several or [(stack.sequence, stack.sequence)], stack.sequence)
-        self.set_visible("sequence", len(names) > 1)
+        self.offer("sequence", [(name, name) for name in found.sequences], stack.sequence)
         series = [(f"{n}: {text}", n) for n, text in enumerate(found.images, 1)]
-        self.offer("series", series, (stack.series or 1) if series else "")
+        self.offer("series", series, stack.series or 1)
         self.set_visible("labels", not found.project)
         if not found.project:
             self._show_labels(stack, found.unsure)
@@ -201,10 +200,10 @@ class DiskForm(Form):
         if unsure is not None and unsure.parameter == "truth":
             self.offer("truth", [_CHOOSE, *((name, name) for name in unsure.choices)])
         decided = any(found.decide is None for found in annotations.values())
-        is_ctc = stack is not None and stack.format == "ctc"
+        asked = bool(annotations) and not decided
         self.set_visible("truth", bool(annotations) and len(self["truth"].choices) > 1)
-        self.set_visible("kind", bool(annotations) and not decided and not is_ctc)
-        self.set_visible("unlabelled", bool(annotations) and not decided)
+        self.set_visible("kind", asked and (stack is None or stack.format != "ctc"))
+        self.set_visible("unlabelled", asked)
         self.question.setText("" if unsure is None else f"{unsure.fact} Choose below.")
         self.question.setVisible(unsure is not None)
 
@@ -535,8 +534,7 @@ class LoadWidget(JobWidget):
         self.form.show({"labels": labels})
         self.form.set({"path": path})
         if sequence is not None:
-            self.form.offer("sequence", [(sequence, sequence)], sequence)
-            self.form.set_visible("sequence", False)
+            self.form.offer("sequence", [(sequence, sequence)])
 
     def load(self, *_: Any) -> None:
         """Add the layers, as the button does; problems are shown in the widget."""
