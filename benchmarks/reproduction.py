@@ -80,8 +80,8 @@ def found(model: Model, frame: AnnotatedFrame, settings: PredictionConfig | None
 def score_membranes(model: Model, frames: list[AnnotatedFrame]) -> Scores:
     """Pixels, and V_rand and V_info after thinning; also as the mean over the eight symmetries."""
     scores = score_classes(model, frames)
-    for words, symmetries in (("", 1), (", 8 symmetries", 8)):
-        settings = PredictionConfig(symmetries=symmetries)
+    for words, tta in (("", 1), (", 8 symmetries", 8)):
+        settings = PredictionConfig(tta=tta)
         sums = sum(
             section_sums(
                 frame.labels, predict_maps(model, frame.image, prediction=settings).segmentation
@@ -152,7 +152,7 @@ RECIPES: dict[str, Recipe] = {
         hold_out=lambda numbers: list(numbers)[-10:],
         score=score_patches,
         # A schedule in epochs does not fit a budget in minutes: the cosine is stretched over it.
-        changes={"training.schedule": "cosine", "prediction.symmetries": 8},
+        changes={"training.schedule": "cosine", "prediction.tta": 8},
         small=NARROW,
     ),
     "drive": Recipe(

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_jnet.cli.common import make_config
-from napari_jnet.config import PRESETS, SECTIONS, Config, options, preset
+from napari_jnet.config import PRESETS, RENAMED, SECTIONS, Config, options, preset
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.training.estimate import adapt, typical_diameter
@@ -239,7 +239,7 @@ class TestSettings:
             ("network.resolution_levels=-2,-1", (-2, -1)),
             ("network.structure=[(8,32,3), (2,8,3),]", ((8, 32, 3), (2, 8, 3))),
             ("augmentation.scale=(1, 1.5)", (1.0, 1.5)),
-            ("targets.legend=[('a', '#ff0000')]", (("a", "#ff0000"),)),
+            ("targets.classes=[('a', '#ff0000')]", (("a", "#ff0000"),)),
         ],
     )
     def test_values_are_read_as_their_field_wants_them(self, setting: str, value: object) -> None:
@@ -250,7 +250,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("setting", "said"),
         [
-            ("training.batch_size=2.5", "training.batch_size is 2.5; it must be a whole number"),
+            ("training.batch_size=2.5", "training.batch_size is 2.5; it must be an integer"),
             ("training.seed=true", "training.seed is True; it must be a number"),
             ("training.seed=None", "training.seed is None; it needs a value such as 0"),
             ("training.epochs=inf", "training.epochs is 'inf'; it must be a number"),
@@ -259,7 +259,7 @@ class TestSettings:
             ("network.structure=99", "network.structure is 99; write it as [["),
             ("network.structure=[[8,32]]", "network.structure is [[8, 32]]; write it as [["),
             ("network.distance=[1]", "it must be true or false"),
-            ("targets.legend=[1]", "targets.legend is [1]; write it as"),
+            ("targets.classes=[1]", "targets.classes is [1]; write it as"),
             ("augmentation.elastic_alpha=-1", "the smallest is 0"),
             ("augmentation.original={'aug_rotation': 3}", "original.aug_rotation is 3; the largest is 1"),
             ("training.epochs=" + "9" * 5000, "it must be a number"),
@@ -277,12 +277,12 @@ def test_a_file_names_the_key_that_does_not_fit(tmp_path: Path) -> None:
         ('{"augmentation": {"flip": "no"}}', "augmentation.flip is 'no'; it must be true or false"),
         (
             '{"training": {"batch_size": 2.0}}',
-            "training.batch_size is 2.0; it must be a whole number",
+            "training.batch_size is 2.0; it must be an integer",
         ),
         ('{"training": {"batchsize": 2}}', "did you mean 'batch_size'"),
         ('{"training": {"epochs": ' + "1" * 5000 + "}}", "cannot be read as a JSON file"),
         ("[" * 100000, "cannot be read as a JSON file"),
-        ('\ufeff{"training": {"seed": 0.5}}', "training.seed is 0.5; it must be a whole number"),
+        ('\ufeff{"training": {"seed": 0.5}}', "training.seed is 0.5; it must be an integer"),
     ):
         file.write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match=re.escape(said)) as caught:
@@ -313,12 +313,27 @@ def test_what_earlier_versions_saved_means_what_it_did() -> None:
         Config.from_dict(saved)
 
 
+def test_earlier_names_are_read_everywhere(tmp_path: Path) -> None:
+    for name, key in RENAMED.items():
+        section, _, old = name.partition(".")
+        field = options(SECTIONS[section])[key]
+        assert old not in options(SECTIONS[section])
+        value = 4 if field.kind is int else field.example
+        expected = Config().replace({f"{section}.{key}": value})
+        assert expected != Config()
+        assert Config().replace({name: value}) == expected
+        assert Config.from_saved({section: {old: value}}) == expected
+        assert make_config(settings=[f"{name}={json.dumps(value)}"]) == expected
+        file = tmp_path / "config.json"
+        file.write_text(json.dumps({section: {old: value}}))
+        assert make_config(file=file) == expected
+        assert old not in expected.to_dict()[section]
+
+
 @pytest.mark.parametrize("value", [None, 3, "training"])
 def test_a_section_is_made_by_its_class(value: object) -> None:
     with pytest.raises(ValueError, match=r"^Config\.training is .*TrainingConfig\(\)"):
         Config(training=value)  # type: ignore[arg-type]
     assert Config(training={"epochs": 1}).training.epochs == 1  # type: ignore[arg-type]
-    with pytest.raises(
-        ValueError, match=r"TrainingConfig\.epochs is 1\.5; it must be a whole number"
-    ):
+    with pytest.raises(ValueError, match=r"TrainingConfig\.epochs is 1\.5; it must be an integer"):
         Config(training={"epochs": 1.5})  # type: ignore[arg-type]

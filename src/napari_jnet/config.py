@@ -8,7 +8,7 @@ import json
 import re
 import reprlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
@@ -24,26 +24,19 @@ from pydantic import (
     model_validator,
 )
 
-_TRUTH = {"true": True, "yes": True, "on": True, "1": True} | {
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True} | {
     "false": False, "no": False, "off": False, "0": False
 }  # fmt: skip
-
-
-_RULES = {
+_RULES = {  # by the error of pydantic
     "int_type": "it must be a number",
     "float_type": "it must be a number",
     "bool_type": "it must be true or false",
     "string_type": "it must be text",
     "finite_number": "it must be a finite number",
+    "greater_than_equal": "the smallest is {0.minimum}",
+    "less_than_equal": "the largest is {0.maximum}",
 }
-
-
-"""By the error of pydantic."""
-
-
 _SHORT = reprlib.Repr()
-
-
 _SHORT.maxlist, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 20, 200, 200, 60
 
 
@@ -56,13 +49,13 @@ def option(
     unit: str = "",
     example: Any = None,
 ) -> Any:
-    """Declare a field with its words and limits; limits of the numbers of a tuple stand in its type."""
+    """Declare a field with its help and limits; limits of the numbers of a tuple stand in its type."""
     return Field(
         default,
         description=help,
         ge=minimum,
         le=maximum,
-        examples=None if example is None else [example],
+        examples=[default if example is None else example],
         json_schema_extra={"unit": unit},
     )
 
@@ -84,41 +77,37 @@ class Option:
 
 
 def options(section: type[Section]) -> dict[str, Option]:
-    """List the fields of one section of the configuration, in order."""
+    """Return the fields of one section of the configuration by their names, in order."""
     return {name: _option(name, field) for name, field in section.model_fields.items()}
 
 
 def _option(name: str, field: Any) -> Option:
-    kinds = get_args(field.annotation) if type(None) in get_args(field.annotation) else ()
-    kind = next((kind for kind in kinds if kind is not type(None)), field.annotation)
-    limits = [*field.metadata, *_parts(field.annotation)]
+    optional = type(None) in get_args(field.annotation)
+    kind = get_args(field.annotation)[0] if optional else field.annotation
+    limits = [*field.metadata, *_limits(field.annotation)]
     return Option(
         name=name,
         default=field.default,
         help=field.description or "",
-        minimum=_limit(limits, "ge"),
-        maximum=_limit(limits, "le"),
+        minimum=next((limit.ge for limit in limits if hasattr(limit, "ge")), None),
+        maximum=next((limit.le for limit in limits if hasattr(limit, "le")), None),
         choices=get_args(kind) if get_origin(kind) is Literal else None,
         unit=(field.json_schema_extra or {}).get("unit", ""),
         kind=kind,
-        optional=bool(kinds),
-        example=field.examples[0] if field.examples else field.default,
+        optional=optional,
+        example=field.examples[0],
     )
 
 
-def _limit(limits: list[Any], name: str) -> float | None:
-    return next((getattr(limit, name) for limit in limits if hasattr(limit, name)), None)
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
+def _limits(annotation: Any) -> Iterator[Any]:
     """Yield the limits of the numbers within a tuple."""
     for part in get_args(annotation):
         yield from getattr(part, "metadata", ())
-        yield from _parts(part)
+        yield from _limits(part)
 
 
 def unknown_key(key: object, known: list[str], where: str) -> ValueError:
-    """Make the error for a name that is not known, with the nearest one that is."""
+    """Return the error for a name that is not known, with the nearest one that is."""
     close = difflib.get_close_matches(str(key), known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
     return ValueError(f"{where} has no {_shown(key)}: {hint}")
@@ -148,7 +137,7 @@ class Section(BaseModel):
         for key in values:
             if key not in known:
                 raise unknown_key(key, list(known), where.rstrip("."))
-        values = {key: _tupled(value) for key, value in values.items()}
+        values = {key: _nested(value, tuple) for key, value in values.items()}
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -170,66 +159,60 @@ class Section(BaseModel):
 
     def given(self) -> dict[str, Any]:
         """Return the values that were given when this was made, also those that equal the default."""
-        given = self.model_fields_set
-        return {name: getattr(self, name) for name in type(self).model_fields if name in given}
+        return {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if name in self.model_fields_set
+        }
 
     def changed(self, **changes: Any) -> Self:
         """Return a checked copy with other values."""
         return type(self)(**{**self.given(), **changes})
 
 
-def _tupled(value: Any, depth: int = 3) -> Any:
-    """Make tuples of lists; no parameter is nested deeper."""
+def _nested(value: Any, new: type[list[Any] | tuple[Any, ...]], depth: int = 3) -> Any:
+    """Return lists as tuples, or tuples as lists; parameters are nested up to three deep."""
     if isinstance(value, (list, tuple)) and depth:
-        return tuple(_tupled(item, depth - 1) for item in value)
+        return new(_nested(item, new, depth - 1) for item in value)
     return value
 
 
 def _shown(value: Any) -> str:
-    """Write a value for a message: tuples as lists, long ones shortened."""
+    """Return a value for a message: tuples as lists, long ones shortened."""
     try:
-        return _SHORT.repr(_listed(value))
+        return _SHORT.repr(_nested(value, list))
     except (ValueError, RecursionError):  # a number of thousands of digits, lists within lists
         return f"a value of type {type(value).__name__} that is too long to show"
 
 
-def _listed(value: Any, depth: int = 3) -> Any:
-    if isinstance(value, tuple) and depth:
-        return [_listed(item, depth - 1) for item in value]
-    return value
-
-
 def _sentence(section: type[Section], values: dict[str, Any], error: ValidationError) -> str:
-    """Say the first error as value, rule and remedy, beginning with the name of the field."""
+    """Return the first error as value, rule and remedy, beginning with the name of the field."""
     first = error.errors(include_url=False)[0]
-    if first["type"] == "value_error":
+    value, kind = first["input"], first["type"]
+    if kind == "value_error":
         return str(first["ctx"]["error"])
     name, *inner = first["loc"]
-    option = _option(str(name), section.model_fields[str(name)])
-    value, kind = first["input"], first["type"]
+    option = options(section)[str(name)]
     if values[option.name] is None:
         return f"{name} is None; it needs a value such as {option.example!r}."
-    rule = _RULES.get(kind, "")
-    if kind == "int_type" and isinstance(value, float):
-        rule = "it must be a whole number"
-    elif kind == "float_type" and isinstance(value, int) and not isinstance(value, bool):
-        rule = f"the largest is {option.maximum}"
-    elif kind == "greater_than_equal":
-        rule = f"the smallest is {option.minimum}"
-    elif kind == "less_than_equal":
-        rule = f"the largest is {option.maximum}"
-    elif kind == "literal_error" and option.choices:
-        rule = f"it must be one of {', '.join(option.choices)}"
     if inner and kind not in ("greater_than_equal", "less_than_equal", "finite_number"):
         rule = ""
+    elif kind == "int_type" and isinstance(value, float):
+        rule = "it must be an integer"
+    elif kind == "float_type" and isinstance(value, int) and not isinstance(value, bool):
+        rule = _RULES["less_than_equal"]  # too large for a float
+    elif kind == "literal_error" and option.choices:
+        rule = f"it must be one of {', '.join(option.choices)}"
+    else:
+        rule = _RULES.get(kind, "")
     if not rule:
-        value, rule = values[option.name], f"write it as {json.dumps(option.example, default=repr)}"
-        inner = []
-    return f"{name} {'holds' if inner else 'is'} {_shown(value)}; {rule}."
+        example = json.dumps(option.example, default=repr)
+        return f"{name} is {_shown(values[option.name])}; write it as {example}."
+    return f"{name} {'holds' if inner else 'is'} {_shown(value)}; {rule.format(option)}."
 
 
 def read_literal(text: str) -> Any:
-    """Read a value as JSON or as Python writes it, without running anything; other words stay text."""
+    """Return what a text means as JSON or Python, without running anything; other text stays text."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -242,36 +225,50 @@ def read_literal(text: str) -> Any:
         return text
 
 
-def read_setting(section: type[Section], name: str, text: str) -> Any:
-    """Read the text of a command line as the type of its field; what cannot be read stays text.
+def read_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """Read settings of a command line, for `Config.replace`.
 
     Parameters
     ----------
-    section
-        That has the field.
-    name
-        Of the field.
-    text
-        For a boolean true, false, yes, no, on, off, 1 or 0 in any case; none or null for an optional
-        field; text as it is; numbers and lists in JSON or as Python writes them.
+    settings
+        Each ``section.field=value``, the value as the field wants it: for a boolean true, false, yes,
+        no, on, off, 1 or 0 in any case; none or null for an optional field; text as it is; numbers and
+        lists in JSON or as Python writes them.
+
+    Raises
+    ------
+    ValueError
+        If one has another form; a value that cannot be read stays text, which the field refuses.
     """
-    text = text.strip()
-    option = options(section).get(name)
-    if option is None:  # said when the section is made
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not equals or not dot:
+            raise ValueError(
+                f"--set is {setting!r}; it must be section.field=value, such as "
+                "training.batch_size=2."
+            )
+        key = RENAMED.get(f"{section}.{key}", key)
+        known = options(SECTIONS[section]).get(key) if section in SECTIONS else None
+        found[f"{section}.{key}"] = _read_value(known, value.strip())
+    return found
+
+
+def _read_value(option: Option | None, text: str) -> Any:
+    if option is None:
         return read_literal(text)
     if option.optional and text.lower() in ("none", "null"):
         return None
     if option.kind is bool:
-        return _TRUTH.get(text.lower(), text)
+        return _BOOLEANS.get(text.lower(), text)
+    value = read_literal(text)
     if option.kind is str or option.choices:
-        quoted = read_literal(text) if text[:1] in ('"', "'") else text
-        return quoted if isinstance(quoted, str) else text
-    return read_literal(text)
+        return value if text[:1] in ('"', "'") and isinstance(value, str) else text
+    return value
 
 
 _Entries = tuple[tuple[Annotated[float, Field(le=1e6)], ...], ...]
-
-
 _ENTRIES = {
     "aug_crop_params": "[height, width, weight]",
     "aug_intensity_params": "[m, s, weight]",
@@ -320,67 +317,33 @@ class OriginalAugmentation(Section):
     )
 
     @model_validator(mode="after")
-    def _can_be_drawn(self) -> Self:
+    def _check(self) -> Self:
         if self.aug_symmetries not in (6, 8):
             raise ValueError(
-                f"aug_symmetries is {self.aug_symmetries}; it is 8, or 6 as the original."
+                f"aug_symmetries is {self.aug_symmetries}; it must be 8, or 6 as the original."
             )
-        for name, form in _ENTRIES.items():
+        for name in _ENTRIES:
             for entry in getattr(self, name):
-                _check_entry(name, form, entry)
+                if rule := _broken_rule(name, entry):
+                    raise ValueError(f"{name} has the entry {list(entry)}; {rule}.")
             if getattr(self, name) and not any(entry[-1] > 0 for entry in getattr(self, name)):
                 raise ValueError(f"{name} has no weight above 0; at least one entry needs one.")
         return self
 
-    @classmethod
-    def from_json(cls, text: str, where: str | None = None) -> Self:
-        """Read the flags of one JSON object, such as ``{"aug_rotation": 1}``.
 
-        Parameters
-        ----------
-        text
-            JSON, or a dictionary as Python writes it.
-        where
-            What to write before the name of a flag in an error.
-
-        Raises
-        ------
-        ValueError
-            If the text is no such object, or a flag is unknown or out of range.
-        """
-        values = read_literal(text)
-        if not isinstance(values, dict):
-            raise ValueError(
-                f"original is {text[:200]!r}, which is no JSON object; "
-                'write flags such as {"aug_rotation": 1}.'
-            )
-        return cls.from_dict(values, where)
-
-    def augmentation_json(self) -> str:
-        """Return the augmentation flags as one JSON text."""
-        values = self.to_dict()
-        return json.dumps({name: values[name] for name in options(OriginalAugmentation)})
-
-
-def _check_entry(name: str, form: str, entry: tuple[float, ...]) -> None:
+def _broken_rule(name: str, entry: tuple[float, ...]) -> str:
+    """Return which rule an entry of a list of the original's flags breaks; "" for none."""
     if len(entry) != 3:
-        raise ValueError(
-            f"{name} has the entry {list(entry)}; each entry is {form}, three numbers."
-        )
+        return f"each entry is {_ENTRIES[name]}, three numbers"
     first, second, weight = entry
     if weight < 0 or (first != -1 and min(first, second) < 0):
-        raise ValueError(
-            f"{name} has the entry {list(entry)}; numbers are 0 or more, "
-            "or the first two are -1 for no change."
-        )
-    if (
-        name == "aug_crop_params"
-        and first != -1
-        and (first < 1 or second < 1 or first % 1 or second % 1)
-    ):
-        raise ValueError(f"{name} has the entry {list(entry)}; height and width are whole pixels.")
+        return "numbers are 0 or more, or the first two are -1 for no change"
+    whole = all(side >= 1 and side % 1 == 0 for side in (first, second))
+    if name == "aug_crop_params" and first != -1 and not whole:
+        return "height and width are integers, in pixels"
     if name == "aug_elastic_params" and first > 0 and second == 0:
-        raise ValueError(f"{name} has the entry {list(entry)}; sigma must be above 0.")
+        return "sigma must be above 0"
+    return ""
 
 
 def _consecutive(levels: tuple[int, ...]) -> tuple[int, ...]:
@@ -402,28 +365,18 @@ def _positive(structure: tuple[tuple[int, int, int], ...]) -> tuple[tuple[int, i
 
 
 _Size = Annotated[int, Field(le=65536)]
-
-
-Levels = Annotated[tuple[Annotated[int, Field(ge=-12, le=0)], ...], AfterValidator(_consecutive)]
-
-
-Structure = Annotated[tuple[tuple[_Size, _Size, _Size], ...], AfterValidator(_positive)]
-
-
 _Scale = Annotated[float, Field(ge=0.1, le=10)]
-
-
 _Alpha = Annotated[float, Field(ge=0, le=100000)]
-
-
 _Sigma = Annotated[float, Field(ge=0.5, le=10000)]
+Levels = Annotated[tuple[Annotated[int, Field(ge=-12, le=0)], ...], AfterValidator(_consecutive)]
+Structure = Annotated[tuple[tuple[_Size, _Size, _Size], ...], AfterValidator(_positive)]
 
 
 class NetworkConfig(Section):
     """Which network, and how large.
 
     ``resolution_levels`` are consecutive and ascending; level -k is the frame average-pooled by 2**k.
-    The top (last) level is the resolution at which the network answers: -1 means half size.
+    The top (last) level is the resolution of the network's output: -1 means half size.
     """
 
     name: str = option("unet", "Network architecture.")
@@ -473,11 +426,11 @@ class NetworkConfig(Section):
 
 
 class TargetConfig(Section):
-    """What the network learns: segmentation and boundary distance cut at a bound."""
+    """What the network learns: segmentation and truncated boundary distance."""
 
     dt_bound: float | None = option(
         None,
-        "Bound of the boundary distance in pixels of the full frame; by default from the objects' size.",
+        "Truncation distance in pixels of the full frame; by default from the objects' size.",
         minimum=1,
         maximum=10000,
         unit="px",
@@ -485,7 +438,7 @@ class TargetConfig(Section):
     distance_metric: Literal["cityblock", "euclidean"] = option(
         "cityblock", "Metric of the boundary distance."
     )
-    legend: tuple[tuple[str, str], ...] = option(
+    classes: tuple[tuple[str, str], ...] = option(
         (),
         "Set by the training. [name, colour] of each class from 0, such as [line, #ff0000].",
         example=[["background", "#000000"], ["line", "#ff0000"]],
@@ -526,9 +479,10 @@ class AugmentationConfig(Section):
         maximum=10000,
         unit="px",
     )
-    original: str = option(
-        "",
-        "Flags of the original J-Net's script as JSON; then its augmentations replace all others.",
+    original: OriginalAugmentation | None = option(
+        None,
+        "Flags of the original J-Net's script; then its augmentations replace all others.",
+        example={"aug_rotation": 1},
     )
     brightness: float = option(
         0.3, "Random offset, in standard deviations of the frame.", minimum=0, maximum=1000
@@ -554,13 +508,17 @@ class AugmentationConfig(Section):
     @field_validator("original", mode="before")
     @classmethod
     def _flags(cls, flags: Any) -> Any:
-        """Check the flags of the original; they may be a dict."""
-        if isinstance(flags, dict):
-            OriginalAugmentation.from_dict(flags, "original.")
-            return json.dumps(flags)
-        if isinstance(flags, str) and flags:
-            OriginalAugmentation.from_json(flags, "original.")
-        return flags
+        """Read flags from a dictionary, or from text, as earlier versions saved them; "" is none."""
+        if isinstance(flags, str):
+            text, flags = flags, read_literal(flags) if flags else None
+            if not isinstance(flags, dict | None):
+                raise ValueError(
+                    f"original is {text[:200]!r}, which is not a JSON object; "
+                    'write flags such as {"aug_rotation": 1}.'
+                )
+        return (
+            OriginalAugmentation.from_dict(flags, "original.") if isinstance(flags, dict) else flags
+        )
 
 
 class TrainingConfig(Section):
@@ -587,7 +545,8 @@ class TrainingConfig(Section):
     )
     loss: str = option("bce+smooth_l1", "Loss of segmentation and distance.")
     class_balance: bool = option(
-        False, "Weigh classes in the segmentation loss by how rare they are in the training frames."
+        False,
+        "Weight classes in the segmentation loss by how rare they are in the training frames.",
     )
     border_weight: float = option(
         0.0,
@@ -596,7 +555,7 @@ class TrainingConfig(Section):
         maximum=10000,
     )
     border_sigma: float = option(
-        5.0, "How fast that weight falls with the distance.", minimum=0.1, maximum=10000, unit="px"
+        5.0, "Distance over which that weight decays.", minimum=0.1, maximum=10000, unit="px"
     )
     pretrained: str = option(
         "",
@@ -618,13 +577,13 @@ class TrainingConfig(Section):
     step_factor: float = option(0.1, "Factor of each step.", minimum=0, maximum=1)
     patience: int = option(
         0,
-        "Stop after so many epochs without a better validation; 0 never stops early.",
+        "Early stopping: epochs without a better validation; 0 never stops early.",
         minimum=0,
         maximum=10**9,
     )
     best_by: str = option(
         "loss",
-        "What makes an epoch the best: loss, iou (of cell), mean_iou (of all classes), seg, "
+        "Metric for model selection: loss, iou (of cell), mean_iou (of all classes), seg, "
         "or the IoU of one class, as class:2.",
     )
     average_weights: bool = option(
@@ -635,7 +594,7 @@ class TrainingConfig(Section):
     )
     validation_fraction: float = option(
         0.12,
-        "Part of the annotated frames kept for validation (at least one of two or more).",
+        "Fraction of the annotated frames kept for validation (at least one of two or more).",
         minimum=0,
         maximum=0.9,
     )
@@ -668,13 +627,13 @@ class InstanceConfig(Section):
     )
     seed_threshold: float = option(
         0.4,
-        "Distance above which a cell's core becomes a seed, as a part of dt_bound.",
+        "Distance above which a pixel belongs to a seed, as a fraction of dt_bound.",
         minimum=0,
         maximum=1,
     )
     smoothing: float = option(
         0.1,
-        "Gaussian that smooths the distance before seeds are looked for, as a part of dt_bound.",
+        "Gaussian that smooths the distance before seeds are found, as a fraction of dt_bound.",
         minimum=0,
         maximum=1,
     )
@@ -700,23 +659,23 @@ class PredictionConfig(Section):
     )
     overlap: float = option(
         0.0,
-        "Overlap of tiles whose answers are averaged; 0 cuts tiles exactly, with a halo.",
+        "Overlap of tiles whose outputs are averaged; 0 predicts exact tiles, with a halo.",
         minimum=0,
         maximum=0.9,
     )
-    symmetries: int = option(
+    tta: int = option(
         1,
-        "Average over so many mirrored frames: 1, 4 (flips) or 8 (flips and quarter turns).",
+        "Test-time augmentation: average over 1, 4 (flips) or 8 (flips and quarter turns) frames.",
         minimum=1,
         maximum=8,
     )
 
     @model_validator(mode="after")
-    def _can_be(self) -> Self:
-        if self.symmetries not in (1, 4, 8):
+    def _check(self) -> Self:
+        if self.tta not in (1, 4, 8):
             raise ValueError(
-                f"symmetries is {self.symmetries}; a frame has 8 symmetries, 4 of them "
-                "flips. Choose 1, 4 or 8."
+                f"tta is {self.tta}; test-time augmentation has 8 variants of a frame, 4 of them flips. "
+                "Choose 1, 4 or 8."
             )
         if self.overlap and self.tile == 0:
             raise ValueError(
@@ -741,7 +700,7 @@ class Config(Section):
     )
 
     @model_validator(mode="after")
-    def _can_be(self) -> Self:
+    def _check(self) -> Self:
         training = self.training
         weighted = training.class_balance or training.border_weight
         maps = self.network.classes == 1 and training.loss.startswith("bce") and not weighted
@@ -760,7 +719,7 @@ class Config(Section):
         Parameters
         ----------
         values
-            Sections, each with its fields by their names; what is left out has its default.
+            Sections, each with its fields by their names, also earlier ones; defaults for the others.
         where
             What to write before an error, such as the name of a file and a colon.
 
@@ -774,34 +733,32 @@ class Config(Section):
                 f"{where}A configuration holds sections such as 'training', each with its fields; "
                 f"this is of type {type(values).__name__}."
             )
-        made = {}
+        sections = {}
         for name, part in values.items():
             if name not in SECTIONS:
                 raise unknown_key(name, list(SECTIONS), f"{where}Config")
-            made[name] = SECTIONS[name].from_dict(part, f"{where}{name}.")
-        return super().from_dict(made, where)
+            if isinstance(part, Mapping):
+                part = {RENAMED.get(f"{name}.{key}", key): value for key, value in part.items()}
+            sections[name] = SECTIONS[name].from_dict(part, f"{where}{name}.")
+        return super().from_dict(sections, where)
 
     @classmethod
     def from_saved(cls, values: Any) -> Self:
         """Make the configuration that a model file holds, also one that was saved before types were checked.
 
-        Then a truth value could be any text or number, and a whole number one with a fraction: they
-        mean what they did.  A file that names no standardisation is from before there was a choice.
+        Then a boolean could be any text or number, and an integer could have a fraction: they mean what
+        they did.  A file that names no standardisation is from before there was a choice.
         """
         if not isinstance(values, Mapping):
             return cls.from_dict(values)
-        if isinstance(values.get("network"), Mapping):
-            values = {**values, "network": {"standardization": "plain", **values["network"]}}
-        return cls.from_dict(
-            {
-                name: {
-                    key: _as_it_counted(SECTIONS[name], key, value) for key, value in part.items()
-                }
-                if name in SECTIONS and isinstance(part, Mapping)
-                else part
-                for name, part in values.items()
-            }
-        )
+        saved = dict(values)
+        for name, part in values.items():
+            if name in SECTIONS and isinstance(part, Mapping):
+                known = options(SECTIONS[name])
+                saved[name] = {key: _converted(known.get(key), v) for key, v in part.items()}
+        if isinstance(saved.get("network"), Mapping):
+            saved["network"] = {"standardization": "plain", **saved["network"]}
+        return cls.from_dict(saved)
 
     def given_settings(self) -> dict[str, Any]:
         """Return what was given, as ``section.field``, also where it equals the default."""
@@ -824,7 +781,7 @@ class Config(Section):
             section, _, key = str(name).partition(".")
             if section not in values:
                 raise unknown_key(section, list(values), "Config")
-            values[section][key] = value
+            values[section][RENAMED.get(name, key)] = value
         return self.from_dict(values)
 
 
@@ -832,16 +789,16 @@ SECTIONS: dict[str, type[Section]] = {
     name: field.annotation  # type: ignore[misc]
     for name, field in Config.model_fields.items()
 }
-
-
 """The sections of a configuration by their names, in order."""
 
+RENAMED: dict[str, str] = {"prediction.symmetries": "tta", "targets.legend": "classes"}
+"""Earlier ``section.field`` -> name of the field today, in files, presets and settings alike."""
 
-def _as_it_counted(section: type[Section], key: str, value: Any) -> Any:
-    known = options(section).get(key)
-    if known is not None and known.kind is bool and isinstance(value, (str, int, float)):
+
+def _converted(option: Option | None, value: Any) -> Any:
+    if option is not None and option.kind is bool and isinstance(value, (str, int, float)):
         return bool(value)
-    if known is not None and known.kind is int and isinstance(value, float):
+    if option is not None and option.kind is int and isinstance(value, float):
         return int(value)
     return value
 
@@ -919,7 +876,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "augmentation.shear": 0.41,
         "augmentation.spline_sigma": 10.0,
     },
-    # Multi-class by patches, as unet-multiclass-pytorch.
+    # Multi-class by patches, as in unet-multiclass-pytorch.
     "patches": {
         **_SOFTMAX,
         **_ONLY_FLIPS,
@@ -947,8 +904,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "network.structure": ((16, 64, 3), (2, 8, 3), (2, 8, 3)),
         "network.standardization": "plain",
         "targets.dt_bound": 9.0,
-        "augmentation.original": '{"aug_rotation": 1, "aug_rotation_flip": 1, '
-        '"aug_elastic_params": [[50, 5, 5], [-1, -1, 1]]}',
+        "augmentation.original": {
+            "aug_rotation": 1,
+            "aug_rotation_flip": 1,
+            "aug_elastic_params": ((50.0, 5.0, 5.0), (-1.0, -1.0, 1.0)),
+        },
         "training.loss": "bce+mse",
         "training.optimizer": "adam",
         "training.learning_rate": 1e-4,

@@ -18,8 +18,9 @@ import pytest
 import tifffile
 
 from napari_jnet.cli import main
-from napari_jnet.cli.common import changes, make_config, parse_frames, parse_levels
+from napari_jnet.cli.common import make_config, parse_frames, parse_levels
 from napari_jnet.cli.console import duration, words_of
+from napari_jnet.config import read_settings
 from napari_jnet.events import BatchEnd
 from napari_jnet.files import FolderLock
 from napari_jnet.synthetic import write_cells_sequence, write_lines_and_ellipses
@@ -301,7 +302,7 @@ def test_errors_are_one_line_and_status_2(words, said, dataset, run, tmp_path, c
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (["training.batch_size=2.5"], "it must be a whole number"),
+        (["training.batch_size=2.5"], "it must be an integer"),
         (["augmentation.flip=maybe"], "it must be true or false"),
         (["training.loss=xyz"], "xyz"),
         (["network.name=jnet", "network.structure=[[1,2,3]]", "network.resolution_levels=[-1,0]"],
@@ -439,7 +440,7 @@ def test_configuration_of_a_command_line(tmp_path):
     again = make_config(file=file, minutes=2.0, settings=["network.resolution_levels=[-2,-1]"])
     assert again.training.minutes == 2 and again.training.epochs is None
     assert again.network.resolution_levels == (-2, -1)
-    assert changes(["a.b=null", "a.c=x=y"]) == {"a.b": None, "a.c": "x=y"}
+    assert read_settings(["a.b=null", "a.c=x=y"]) == {"a.b": None, "a.c": "x=y"}
 
 
 @pytest.mark.parametrize(
@@ -491,12 +492,12 @@ def test_a_folder_divided_into_parts_is_trained_and_predicted_as_divided(tmp_pat
     assert "Training on 2 frames, validating on valid/t000, valid/t001" in " ".join(said.split())
     assert "of classes" in said
     config = json.loads((run / "config.json").read_text())
-    assert config["targets"]["legend"][2] == ["line", "#ff0000"]
+    assert config["targets"]["classes"][2] == ["line", "#ff0000"]
     common = ("predict", run, tmp_path / "data", "--sequence", "test", "--output")
-    assert call(*common, out, "--symmetries", 4, "--overlap", 0.25, "--tile", 48) == 0
+    assert call(*common, out, "--tta", 4, "--overlap", 0.25, "--tile", 48) == 0
     assert tifffile.imread(out / "classes.tif").shape == (2, 64, 96)
     capsys.readouterr()
-    assert call(*common, tmp_path / "no", "--symmetries", 3) == 2
+    assert call(*common, tmp_path / "no", "--symmetries", 3) == 2  # its earlier name
     assert "1, 4 or 8" in " ".join(capsys.readouterr().err.split())
 
 

@@ -261,7 +261,7 @@ def stack_case(rng: random.Random, folder: Path) -> Case:
         return Case(["evaluate", str(result), str(path), *words])
     run = "patches" if channels == 3 else rng.choice(("unet", "unet", "jnet", "fcn8"))
     words = [str(MUSEUM / "runs" / run), str(path), *words]
-    more = rng.choice(([], [], ["--tile", "32"], ["--symmetries", "4"], ["--frames", "0-1"]))
+    more = rng.choice(([], [], ["--tile", "32"], ["--tta", "4"], ["--frames", "0-1"]))
     return Case(["predict", *words, *more, "--output", str(output)], output)
 
 
@@ -504,7 +504,7 @@ def argument_case(rng: random.Random, folder: Path) -> Case:
             "--min-size": ("0", "5", "1000000000", "-1", "1e3"),
             "--tile": ("32", "64", "0", "1", "-5", "1000000", "16"),
             "--overlap": ("0.5", "0", "0.9", "1", "nan"),
-            "--symmetries": ("1", "4", "8", "3", "0"),
+            "--tta": ("1", "4", "8", "3", "0"),
             "--resolution-levels": ("-2,-1,0", "[0]", "1", "", "[[]]"),
             "--dt-bound": ("9", "0", "-1", "nan"),
         }

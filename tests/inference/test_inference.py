@@ -124,7 +124,7 @@ class TestSettings:
 
     def test_the_model_has_them_and_the_caller_wins(self) -> None:
         image = noise(40, 40)
-        trained = a_model(**{"prediction.symmetries": 8})
+        trained = a_model(**{"prediction.tta": 8})
         plain = predict_maps(trained, image, prediction=PredictionConfig())
         np.testing.assert_array_equal(plain.segmentation, predict_maps(a_model(), image)[0])
         assert not np.allclose(plain.segmentation, predict_maps(trained, image)[0])
@@ -132,7 +132,7 @@ class TestSettings:
     @pytest.mark.parametrize("count", [4, 8])
     def test_symmetries_of_a_frame_give_the_symmetries_of_its_maps(self, count: int) -> None:
         """The average over all symmetries is one more symmetric function."""
-        model, settings = a_model(), PredictionConfig(symmetries=count)
+        model, settings = a_model(), PredictionConfig(tta=count)
         image = noise(24, 32 if count == 4 else 24)
         turn = np.flipud if count == 4 else np.rot90
         maps = predict_maps(model, image, prediction=settings)
@@ -145,7 +145,7 @@ class TestSettings:
         image = noise(*shape)
         model = pixelwise_model()
         expected = predict_maps(model, image)
-        maps = predict_maps(model, image, prediction=PredictionConfig(symmetries=8))
+        maps = predict_maps(model, image, prediction=PredictionConfig(tta=8))
         np.testing.assert_allclose(maps.segmentation, expected.segmentation, atol=1e-6)
         np.testing.assert_allclose(maps.distance, expected.distance, atol=1e-5)
         assert maps.classes is not None and expected.classes is not None
@@ -156,7 +156,7 @@ class TestSettings:
         turns = (np.asarray, np.fliplr, np.flipud, lambda a: a[::-1, ::-1])
         parts = [turn(predict_maps(model, turn(image)).segmentation) for turn in turns]
         mean = np.mean(parts, axis=0)
-        found = predict_maps(model, image, prediction=PredictionConfig(symmetries=4))
+        found = predict_maps(model, image, prediction=PredictionConfig(tta=4))
         np.testing.assert_allclose(found.segmentation, mean, atol=1e-6)
 
     def test_windows_of_a_pixelwise_network_change_nothing(self) -> None:
@@ -193,7 +193,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"symmetries": 3}, r"symmetries is 3.*1, 4 or 8"),
+            ({"tta": 3}, r"tta is 3.*1, 4 or 8"),
             ({"overlap": 0.5, "tile": 0}, r"overlap is 0.5 and tile is 0"),
         ],
     )
@@ -226,8 +226,8 @@ class TestRegions:
         [
             PredictionConfig(tile=0),
             PredictionConfig(tile=16),
-            PredictionConfig(tile=0, symmetries=4),
-            PredictionConfig(tile=16, symmetries=8),
+            PredictionConfig(tile=0, tta=4),
+            PredictionConfig(tile=16, tta=8),
             PredictionConfig(tile=32, overlap=0.5),
         ],
     )
@@ -249,7 +249,7 @@ class TestRegions:
         plain = PredictionConfig(
             tile=32 if settings.overlap else 0,
             overlap=settings.overlap,
-            symmetries=settings.symmetries,
+            tta=settings.tta,
         )
         whole = predict_maps(model, image, prediction=plain)
         maps = predict_maps(model, image, prediction=settings, region=region)

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from napari_jnet import Config, Project, evaluate, load_model, open_stack, predict
+from napari_jnet.config import RENAMED, OriginalAugmentation
 
 FILES = Path(__file__).parent / "files"
 COMMITS = ("3c8f135", "0690433")
@@ -151,7 +152,7 @@ def test_a_model_says_what_it_takes_and_gives(
     config = load_model(museum / run, device="cpu").config
     assert (config.network.in_channels, config.network.classes) == (channels, classes)
     assert config.targets.dt_bound == bound
-    assert tuple(name for name, _ in config.targets.legend) == names
+    assert tuple(name for name, _ in config.targets.classes) == names
 
 
 # configurations
@@ -168,6 +169,9 @@ def read_config(file: Path) -> None:
     kept = 0
     for section, values in stored.items():
         for name, value in values.items():
+            name = RENAMED.get(f"{section}.{name}", name)
+            if name == "original":  # was a text
+                value = None if value == "" else OriginalAugmentation(**json.loads(value)).to_dict()
             if name in now.get(section, {}):
                 assert now[section][name] == value, f"{section}.{name}"
                 kept += 1
@@ -553,6 +557,8 @@ def test_every_value_of_a_configuration_is_read(
     then = json.loads((film / "config.json").read_text(encoding="utf-8"))
     assert (then["training"].pop("epochs"), then["training"].pop("batches_per_epoch")) == (3, 7)
     then["network"].pop("distance_scale")  # the training sets it
+    assert then["augmentation"].pop("original") == ""  # flags as text; none of them are None now
+    assert now["augmentation"]["original"] is None
     assert not Counter(leaves(then)) - Counter(leaves(now))
 
 

@@ -719,7 +719,7 @@ class TestReferenceSystems:
         assert 0 < epoch.pixel_accuracy <= 1
         saved = load_model(tmp_path / "run").config
         assert saved.network.classes == 3
-        assert saved.targets.legend[2] == ("dark", "#00ff00")
+        assert saved.targets.classes[2] == ("dark", "#00ff00")
         with (tmp_path / "run/history.csv").open() as file:
             row = list(csv.DictReader(file))[-1]
         assert [float(v) for v in row["class_iou"].split()] == pytest.approx(

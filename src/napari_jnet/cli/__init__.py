@@ -44,6 +44,9 @@ app.command(
 )(jnet)
 
 
+_EARLIER_OPTIONS = {"--symmetries": "--tta"}
+
+
 _USAGE: Any = typer.BadParameter.__base__
 
 
@@ -83,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: Sequence[str] | None) -> NoReturn:
-    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    given = sys.argv[1:] if arguments is None else arguments
+    words = [_EARLIER_OPTIONS.get(word, word) for word in given] or ["--help"]
     try:
         left = app(args=words, prog_name="napari-jnet", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

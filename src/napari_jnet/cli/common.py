@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_jnet.cli.console import console
-from napari_jnet.config import PRESETS, SECTIONS, Config, preset, read_literal, read_setting
+from napari_jnet.config import PRESETS, Config, preset, read_settings
 
 if TYPE_CHECKING:
     from napari_jnet.io.stack import Stack
@@ -80,24 +80,6 @@ def _bad_levels(text: str) -> tuple[int, ...]:
     )
 
 
-def changes(settings: Sequence[str]) -> dict[str, Any]:
-    """Read ``section.field=value`` settings, each value as the type of its field."""
-    found: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals or "." not in name:
-            raise ValueError(
-                f"--set is {setting!r}; it must be section.field=value, such as "
-                "training.batch_size=2."
-            )
-        section, _, key = name.strip().partition(".")
-        known = SECTIONS.get(section)
-        found[f"{section}.{key}"] = (
-            read_literal(value) if known is None else read_setting(known, key, value)
-        )
-    return found
-
-
 def make_config(
     *,
     file: Path | None = None,
@@ -140,7 +122,7 @@ def make_config(
     if more.get("minutes") is not None or more.get("epochs") is not None:
         given |= {"training.minutes": None, "training.epochs": None}
     given |= {f"training.{name}": value for name, value in more.items() if value is not None}
-    return config.replace(given | changes(settings))
+    return config.replace(given | read_settings(settings))
 
 
 def _read_config(file: Path) -> Config:

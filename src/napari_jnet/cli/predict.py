@@ -53,8 +53,11 @@ def predict(
     overlap: Annotated[
         float | None, typer.Option(help="Overlap of tiles that are averaged, such as 0.5.")
     ] = None,
-    symmetries: Annotated[
-        int | None, typer.Option(help="Average over 4 flips, or 8 flips and quarter turns.")
+    tta: Annotated[
+        int | None,
+        typer.Option(
+            help="Test-time augmentation: average over 4 flips, or 8 flips and quarter turns."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     resolution_levels: Annotated[
@@ -94,7 +97,7 @@ def predict(
     }
     given = {name: value for name, value in given.items() if value is not None}
     separation = loaded.config.instances.changed(**given)
-    given = {"tile": tile, "overlap": overlap, "symmetries": symmetries}
+    given = {"tile": tile, "overlap": overlap, "tta": tta}
     given = {name: value for name, value in given.items() if value is not None}
     settings = loaded.config.prediction.changed(**given)
     _run(loaded, opened, output, numbers, separation, settings)

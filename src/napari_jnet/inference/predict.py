@@ -122,7 +122,7 @@ def predict(
             distance=maps.distance,
             instances=cells,
             classes=maps.classes,
-            legend=model.config.targets.legend,
+            legend=model.config.targets.classes,
             region=None if region is None else checked_region(region, _size(stack)),
         )
     if first is not None and not done:
@@ -172,7 +172,7 @@ def _check_memory(
     rows, columns = shape_of(checked_region(region, (height, width)))
     planes = stack.shape[stack.axes.index("Z") - 1] if "Z" in stack.axes[1:] else 1
     of_image = (_IMAGE_BYTES + stack.dtype.itemsize) * model.frame_channels
-    of_maps = _OBJECT_BYTES + 4 * model.network.outputs * (2 + settings.symmetries)
+    of_maps = _OBJECT_BYTES + 4 * model.network.outputs * (2 + settings.tta)
     needed = height * width * of_image + rows * columns * planes * of_maps
     free = available_bytes()
     if needed > free:
@@ -256,7 +256,7 @@ def predict_maps(
     size = (frame.shape[-2], frame.shape[-1])
     area = checked_region(region, size)
     predicted = []
-    for transform in TRANSFORMS[: settings.symmetries]:
+    for transform in TRANSFORMS[: settings.tta]:
         part = transform.region(area, size)
         changed = predict_region(model, transform.apply(frame), settings, part)
         predicted.append(transform.invert(changed))

@@ -134,7 +134,9 @@ class Flags(OriginalAugmentation):
                 "network.resolution_levels": self.resolution_levels,
                 "network.batchnorm_momentum": self.batchnorm_momentum,
                 "targets.dt_bound": self.dt_bound,
-                "augmentation.original": self.augmentation_json(),
+                "augmentation.original": {
+                    name: getattr(self, name) for name in OriginalAugmentation.model_fields
+                },
                 "training.epochs": self.num_epochs,
                 "training.batch_size": self.batch_size,
                 "training.loss": "bce+mse",

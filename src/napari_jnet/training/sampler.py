@@ -391,7 +391,7 @@ def draw_batch(
     chosen = _choose(len(store), count, generator)
     frames = chosen.tolist()
     if isinstance(store, FullFrameDataset):
-        flags = OriginalAugmentation.from_json(config.augmentation.original)
+        flags = config.augmentation.original or OriginalAugmentation()
         return store.draw(frames, flags, generator)
     device, margin = store.sizes.device, math.ceil(dt_bound / store.unit)
     size = _patch_side(store, config)

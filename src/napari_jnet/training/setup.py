@@ -50,7 +50,7 @@ _DECIDED = {"network.in_channels", "network.distance_scale"}
 _AUTOMATIC = {
     "network.resolution_levels",
     "targets.dt_bound",
-    "targets.legend",
+    "targets.classes",
     "instances.min_size",
 }
 
@@ -453,7 +453,7 @@ def _refuse_others(
         automatic = (
             key in _DECIDED
             or (key in _AUTOMATIC and value == _value(default, key))
-            or (key == "targets.legend" and any(frame.legend for frame in frames))
+            or (key == "targets.classes" and any(frame.legend for frame in frames))
             or (key == "network.classes" and value <= kept)
             or (key == "network.distance" and value and all(map(is_sparse, frames)))
         )
@@ -520,8 +520,8 @@ def settle_config(
             f"at most {MOST_CLASSES} can be learned. If each number is one cell, the labels are "
             "instances; else number the classes from 0 without gaps."
         )
-    legend = next((frame.legend for frame in frames if frame.legend), config.targets.legend)
-    config = config.replace({**budget, "network.classes": classes, "targets.legend": legend})
+    legend = next((frame.legend for frame in frames if frame.legend), config.targets.classes)
+    config = config.replace({**budget, "network.classes": classes, "targets.classes": legend})
     config = adapt(config, training)
     if saved is not None:  # its weights are those of this head
         kept = {"distance": saved.network.distance, "distance_scale": saved.network.distance_scale}

@@ -242,7 +242,7 @@ class ModelCache:
             self._model, self._key = load_model(path, **options), key
         model = self._model
         network = model.config.network
-        outputs = ModelOutputs(network.classes, network.distance, model.config.targets.legend)
+        outputs = ModelOutputs(network.classes, network.distance, model.config.targets.classes)
         device = describe_device(model.device)
         return ModelReady(key, model.dt_bound, model.config.instances, device, outputs), model
 

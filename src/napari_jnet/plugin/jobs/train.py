@@ -285,7 +285,8 @@ class LiveAnnotations(QObject):
             self._copy_soon()
 
 
-_OF_DATA = {"in_channels", "distance_scale", "legend"}  # set by the frames and the loss
+# Set by the frames and the loss.
+_OF_DATA = {"network.in_channels", "network.distance_scale", "targets.classes"}
 _BY_DATA = {"resolution_levels", "dt_bound", "classes"}  # also, where they have their default
 _TITLES = {
     "name": "Network",
@@ -356,7 +357,7 @@ class FineTuning:
         for name, value in self._chosen.items():
             field_of, key = attrgetter(name), name.partition(".")[2]
             by_data = key in _BY_DATA and value == field_of(Config())
-            if key not in _OF_DATA and not by_data and value != field_of(config):
+            if name not in _OF_DATA and not by_data and value != field_of(config):
                 others.append(_TITLES.get(key) or words(key))
         if not others:
             return ""
