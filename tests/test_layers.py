@@ -27,8 +27,9 @@ FLOORS = (
 )
 WINDOW_FLOORS = (
     {"command", "frames", "jobs.torch_loading", "ui.theme"},
-    {"workspace", "jobs.runner"},
+    {"jobs.runner"},
     {"layers"},
+    {"workspace"},
     {"guidance", "ui"},
     {"autosave", "jobs"},
     {"open_workspace"},

@@ -353,11 +353,10 @@ def stroke(state: Any, frame: int, mask: np.ndarray, number: int) -> None:
 
 def painted_cells(root: Path, labels: np.ndarray) -> None:
     """Paint the film, train a network, fine-tune it, and stop that."""
-    from napari_jnet.plugin.annotate.layers import new_annotation
     from napari_jnet.plugin.train.widget import TrainWidget
 
     state = window(root)
-    new_annotation(state)
+    state.new_annotation()
     for frame in (0, 1, 2):
         for number in np.unique(labels[frame])[1:]:
             if frame != 1 or number <= 5:  # of frame 1 only some cells, the rest is unknown
@@ -396,11 +395,10 @@ def painted_cells(root: Path, labels: np.ndarray) -> None:
 
 def painted_classes(root: Path, labels: np.ndarray) -> None:
     """Paint two frames with classes, and one with scribbles."""
-    from napari_jnet.plugin.annotate.layers import new_annotation
 
     state = window(root)
     state.keeper.offers.decline()
-    new_annotation(state, "classes", CLASSES)
+    state.new_annotation("classes", CLASSES)
     for frame in (0, 3):
         stroke(state, frame, labels[frame] > 0, 2)
         stroke(state, frame, labels[frame] > 3, 1)
@@ -408,7 +406,7 @@ def painted_classes(root: Path, labels: np.ndarray) -> None:
     state.book.wait()
     state.book.set_roles({0: "validation", 3: "training"})
     assert state.keeper.flush()
-    new_annotation(state, "scribbles", SCRIBBLES)
+    state.new_annotation("scribbles", SCRIBBLES)
     stroke(state, 2, (labels[2] == 0) & (np.arange(64) % 8 == 0), 1)
     stroke(state, 2, (labels[2] > 0) & (np.arange(64) % 8 == 4), 2)
     assert state.keeper.flush()

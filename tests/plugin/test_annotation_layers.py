@@ -11,7 +11,6 @@ from napari_jnet.plugin.layers.add import (
     annotation_options,
     brush_size,
     empty_labels,
-    new_annotation,
 )
 from napari_jnet.plugin.layers.edit import copy_labels, rest_is_background, rest_is_unknown
 from napari_jnet.plugin.layers.read import class_legend, layer_legend
@@ -29,7 +28,7 @@ def test_a_new_annotation_lies_on_its_image_and_is_ready_to_paint(viewer):
     image = viewer.layers["movie"]
     image.metadata["napari-jnet"] = {"path": "/data/01", "frame_numbers": [2, 3, 5, 7], "digits": 3}
     state = open_workspace(viewer)
-    layer = new_annotation(state)
+    layer = state.new_annotation()
     assert layer.data.shape == (4, 64, 64)
     assert layer.data.dtype == np.int32
     assert not layer.data.any()
@@ -43,18 +42,18 @@ def test_a_new_annotation_lies_on_its_image_and_is_ready_to_paint(viewer):
     assert viewer.layers.selection.active == layer
     assert (str(layer.mode), layer.brush_size, layer.selected_label) == ("paint", 3, 1)
     assert layer.preserve_labels
-    assert new_annotation(state, "scribbles").name != layer.name
+    assert state.new_annotation("scribbles").name != layer.name
 
 
 def test_a_colour_image_gets_labels_without_colours(make_napari_viewer):
     viewer = make_napari_viewer()
     viewer.add_image(np.zeros((3, 16, 16, 3), np.uint8), rgb=True)
-    assert new_annotation(open_workspace(viewer)).data.shape == (3, 16, 16)
+    assert open_workspace(viewer).new_annotation().data.shape == (3, 16, 16)
 
 
 def test_without_an_image_there_is_nothing_to_annotate(make_napari_viewer):
     with pytest.raises(ValueError, match="no image to annotate; open one"):
-        new_annotation(open_workspace(make_napari_viewer()))
+        open_workspace(make_napari_viewer()).new_annotation()
 
 
 def test_labels_that_no_memory_holds_are_refused_in_words():
@@ -64,7 +63,7 @@ def test_labels_that_no_memory_holds_are_refused_in_words():
 
 def test_unknown_has_one_colour_in_every_kind_and_no_cell_nearby_has_it(viewer):
     unknown = np.array([int(UNKNOWN_COLOUR[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-    layer = new_annotation(open_workspace(viewer))
+    layer = open_workspace(viewer).new_annotation()
     for kind in LabelKind:
         layer.colormap = annotation_options(kind)["colormap"]
         np.testing.assert_allclose(layer.get_color(-1)[:3], unknown, atol=1e-3)
@@ -75,7 +74,7 @@ def test_unknown_has_one_colour_in_every_kind_and_no_cell_nearby_has_it(viewer):
 
 def test_the_names_of_classes_come_back_from_the_layer(viewer):
     legend = (("not painted", "#000000"), ("background", "#112233"), ("nucleus", "#ff0000"))
-    layer = new_annotation(open_workspace(viewer), SCRIBBLES, legend)
+    layer = open_workspace(viewer).new_annotation(SCRIBBLES, legend)
     assert layer_legend(layer) == legend
     assert class_legend(layer, SCRIBBLES) == legend[1:]
     assert class_legend(layer, CLASSES) == legend

@@ -12,7 +12,6 @@ from napari.components import ViewerModel
 
 from napari_jnet.plugin.jobs.runner import JobRunner
 from napari_jnet.plugin.jobs.train import LiveAnnotations
-from napari_jnet.plugin.layers.add import new_annotation
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.predict import PredictWidget
 from napari_jnet.plugin.pages.train import ModelComparison
@@ -92,7 +91,7 @@ def test_a_model_chosen_by_hand_stays_when_the_first_stroke_makes_a_project(
     state, predict, tmp_path
 ):
     chosen = run_folder(tmp_path / "chosen")
-    new_annotation(state)
+    state.new_annotation()
     state.set_model(run_folder(tmp_path / "of-this-session"), state.annotation, None)
     predict.set_model(chosen)
     paint(state)
@@ -106,14 +105,14 @@ def test_a_model_chosen_before_there_is_an_annotation_is_remembered_by_its_proje
 ):
     chosen = run_folder(tmp_path / "chosen")
     predict.set_model(chosen)
-    new_annotation(state)
+    state.new_annotation()
     paint(state)
     assert Project.open(saved(state).path).model == chosen
 
 
 def test_what_is_typed_is_the_model_at_once(state, predict, tmp_path, qtbot):
     chosen = run_folder(tmp_path / "chosen")
-    new_annotation(state)
+    state.new_annotation()
     predict.form["model"].line_edit.native.setText(str(chosen))
     assert one_model(state, predict) == chosen
     paint(state)
@@ -125,9 +124,9 @@ def test_a_model_chosen_by_hand_stays_with_another_annotation_and_without_any(
     state, predict, viewer, tmp_path
 ):
     trained, chosen = (run_folder(tmp_path / name) for name in ("trained", "chosen"))
-    first = new_annotation(state)
+    first = state.new_annotation()
     state.set_model(trained, first, None)
-    second = new_annotation(state)
+    second = state.new_annotation()
     predict.set_model(chosen)
     state.choose("annotation", first)
     assert one_model(state, predict) == chosen
@@ -139,11 +138,11 @@ def test_a_model_chosen_by_hand_stays_with_another_annotation_and_without_any(
 
 def test_the_model_of_the_labels_is_one_click_away(state, predict, tmp_path):
     trained, chosen = (run_folder(tmp_path / name) for name in ("trained", "chosen"))
-    first = new_annotation(state)
+    first = state.new_annotation()
     state.set_model(trained, first, None)
     button = predict.form.own_button
     assert not button.isVisibleTo(predict)
-    new_annotation(state)
+    state.new_annotation()
     predict.set_model(chosen)
     state.choose("annotation", first)
     assert "trained" in button.text()
@@ -152,7 +151,7 @@ def test_the_model_of_the_labels_is_one_click_away(state, predict, tmp_path):
     assert one_model(state, predict) == trained
     assert not button.isVisibleTo(predict)
     other = run_folder(tmp_path / "other")
-    second = new_annotation(state)
+    second = state.new_annotation()
     state.set_model(other, second, None)
     state.choose("annotation", first)
     assert one_model(state, predict) == trained  # each labels' own again
@@ -160,7 +159,7 @@ def test_the_model_of_the_labels_is_one_click_away(state, predict, tmp_path):
 
 def test_a_mistyped_path_takes_the_model_of_no_labels(state, predict, tmp_path):
     trained = run_folder(tmp_path / "trained")
-    first = new_annotation(state)
+    first = state.new_annotation()
     state.set_model(trained, first, None)
     predict.form["model"].line_edit.native.setText(str(tmp_path / "traned"))
     assert one_model(state, predict) == tmp_path / "traned"  # as it is shown, and Predict says so
@@ -170,9 +169,9 @@ def test_a_mistyped_path_takes_the_model_of_no_labels(state, predict, tmp_path):
 
 def test_each_annotation_has_the_model_that_was_trained_for_it(state, predict, tmp_path):
     one, other = (run_folder(tmp_path / name) for name in ("one", "other"))
-    first = new_annotation(state)
+    first = state.new_annotation()
     state.set_model(one, first, None)
-    second = new_annotation(state)
+    second = state.new_annotation()
     assert one_model(state, predict) == one  # the new labels have none: nothing is swapped
     state.set_model(other, second, None)
     state.choose("annotation", first)
@@ -182,11 +181,11 @@ def test_each_annotation_has_the_model_that_was_trained_for_it(state, predict, t
 
 
 def test_a_model_goes_to_the_labels_and_the_project_that_it_was_trained_for(state, predict, rounds):
-    first = new_annotation(state)
+    first = state.new_annotation()
     paint(state)
     project = saved(state)
     end = train(rounds, state, project.new_run())
-    new_annotation(state)
+    state.new_annotation()
     paint(state)
     other = saved(state)
     end()
@@ -197,11 +196,11 @@ def test_a_model_goes_to_the_labels_and_the_project_that_it_was_trained_for(stat
 
 
 def test_a_model_is_remembered_although_its_labels_are_gone(state, predict, rounds, viewer):
-    first = new_annotation(state)
+    first = state.new_annotation()
     paint(state)
     project = saved(state)
     end = train(rounds, state, project.new_run())
-    new_annotation(state)
+    state.new_annotation()
     viewer.layers.remove(first)
     end()
     assert Project.open(project.path).model == project.path / "runs/001"
@@ -212,7 +211,7 @@ def test_a_model_chosen_while_it_trains_is_kept_and_the_trained_one_offered(
     state, predict, rounds, tmp_path
 ):
     chosen = run_folder(tmp_path / "chosen")
-    new_annotation(state)
+    state.new_annotation()
     paint(state)
     project = saved(state)
     end = train(rounds, state, project.new_run())
@@ -227,7 +226,7 @@ def test_a_model_chosen_while_it_trains_is_kept_and_the_trained_one_offered(
 
 def test_a_training_takes_the_place_of_a_model_chosen_before_it(state, predict, rounds, tmp_path):
     predict.set_model(run_folder(tmp_path / "chosen"))
-    new_annotation(state)
+    state.new_annotation()
     paint(state)
     project = saved(state)
     train(rounds, state, project.new_run())(compare=True)  # without a validation frame
@@ -244,7 +243,7 @@ def test_no_model_is_said_where_it_is_taken_out_of_the_form(state, predict, tmp_
 
 
 def test_half_typed_paths_are_not_remembered(state, predict, tmp_path):
-    new_annotation(state)
+    state.new_annotation()
     paint(state)
     project = saved(state)
     predict.form["model"].line_edit.native.setText(str(tmp_path))

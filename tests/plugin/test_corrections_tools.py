@@ -21,9 +21,9 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_jnet.plugin.layers.edit import TOOLS
+from napari_jnet.plugin.layers.read import METADATA_KEY
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.correct import CorrectionBar, Corrections, StrokeOverlay
-from napari_jnet.plugin.workspace import METADATA_KEY
 
 SCALE = (2.0, 0.5, 0.5)
 AT = 1  # the frame that is shown

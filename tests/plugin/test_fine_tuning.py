@@ -13,7 +13,6 @@ from napari.components import ViewerModel
 from napari_jnet.config import preset
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.guidance import next_step, workflow_state
-from napari_jnet.plugin.layers.add import new_annotation
 from napari_jnet.plugin.layers.edit import number_pieces_apart
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.train import TrainWidget
@@ -75,7 +74,7 @@ def offered(state, widget):
 
 
 def test_a_model_of_the_same_kind_may_go_on(state, widget, tmp_path):
-    new_annotation(state)
+    state.new_annotation()
     paint(state, 1, 2)
     assert not offered(state, widget)
     state.choose_model(run_folder(tmp_path / "001"))
@@ -94,7 +93,7 @@ def test_a_model_of_the_same_kind_may_go_on(state, widget, tmp_path):
 def test_a_model_that_cannot_learn_from_the_labels_is_not_offered_and_why_is_said(
     state, widget, tmp_path, network, kind, painted, words
 ):
-    new_annotation(state, kind)
+    state.new_annotation(kind)
     paint(state, *painted)
     state.choose_model(run_folder(tmp_path / "001", **network))
     assert not offered(state, widget)
@@ -108,7 +107,7 @@ def test_a_model_that_cannot_learn_from_the_labels_is_not_offered_and_why_is_sai
 
 
 def test_what_is_offered_follows_the_labels_and_their_meaning(state, widget, tmp_path):
-    cells = new_annotation(state)
+    cells = state.new_annotation()
     paint(state, 1, 2, 3)
     state.set_model(run_folder(tmp_path / "001"), cells, None)
     assert offered(state, widget)
@@ -116,7 +115,7 @@ def test_what_is_offered_follows_the_labels_and_their_meaning(state, widget, tmp
     assert not offered(state, widget)
     state.frames.set_kind(LabelKind.INSTANCES)
     assert offered(state, widget)
-    new_annotation(state, LabelKind.SCRIBBLES)
+    state.new_annotation(LabelKind.SCRIBBLES)
     paint(state, 1, 2, 3)
     assert not offered(state, widget)  # the model is that of the cells
     state.choose("annotation", cells)
@@ -124,7 +123,7 @@ def test_what_is_offered_follows_the_labels_and_their_meaning(state, widget, tmp
 
 
 def test_a_single_file_is_read_first(state, widget, tmp_path, trained_run, qtbot):
-    new_annotation(state)
+    state.new_annotation()
     paint(state, 1, 2)
     file = tmp_path / "mine.pt"
     file.write_bytes((trained_run / "model.pt").read_bytes())
@@ -140,19 +139,19 @@ def test_a_single_file_is_read_first(state, widget, tmp_path, trained_run, qtbot
 
 
 def test_a_training_learns_from_the_labels_that_it_was_asked_for(state, widget, qtbot):
-    new_annotation(state)
+    state.new_annotation()
     paint(state, 1, 2)
     with qtbot.waitSignal(widget.finished, timeout=30_000):
         widget.start()  # makes the project first
         assert widget.running
-        new_annotation(state)
+        state.new_annotation()
         state.autosave.wait()
     assert "Other labels than 'annotation' were chosen" in widget.message.text
     assert not widget.running
 
 
 def test_the_list_numbers_pieces_apart_in_all_frames_that_have_them(state, widget, qtbot):
-    new_annotation(state)
+    state.new_annotation()
     for left in (0, 10):
         paint_at(state, 3, slice(0, 2), slice(20, 24), slice(left, left + 4))
     (problem,) = (p for p in widget.check() if "pieces" in p.text)
@@ -167,7 +166,7 @@ def test_pieces_of_a_volume_are_numbered_apart_in_one_step(qapp):
     viewer = ViewerModel()
     viewer.add_image(np.zeros((2, 3, 16, 16), np.float32), axis_labels=("t", "z", "y", "x"))
     state = open_workspace(viewer)
-    layer = new_annotation(state)
+    layer = state.new_annotation()
     paint_at(state, 1, slice(1, 2), slice(0, 3), slice(2, 6), slice(2, 6))
     paint_at(state, 1, slice(1, 2), slice(0, 3), slice(2, 6), slice(10, 13))
     assert number_pieces_apart(state.frames, 1) == 1
@@ -179,7 +178,7 @@ def test_pieces_of_a_volume_are_numbered_apart_in_one_step(qapp):
 def test_another_network_that_is_chosen_in_the_form_is_said_by_the_words_of_the_form(
     state, widget, tmp_path
 ):
-    new_annotation(state)
+    state.new_annotation()
     paint(state, 1, 2)
     state.choose_model(run_folder(tmp_path / "001"))
     assert offered(state, widget)

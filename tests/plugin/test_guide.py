@@ -10,7 +10,6 @@ from qtpy.QtCore import QPoint, QUrl
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_jnet.plugin import workbench as guide
-from napari_jnet.plugin.layers.add import new_annotation
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.workbench import Workbench
 
@@ -101,10 +100,10 @@ def test_the_guide_explains_the_kind_that_is_painted(settings, qtbot):
     qtbot.addWidget(workbench)
     workbench.show_step("annotate")
     assert "own number" in workbench.guide.text
-    new_annotation(open_workspace(viewer), "scribbles")
+    open_workspace(viewer).new_annotation("scribbles")
     qtbot.waitUntil(lambda: "Draw a few strokes" in workbench.guide.text, timeout=LATER)
     assert "own number" not in workbench.guide.text
-    new_annotation(open_workspace(viewer), "classes")
+    open_workspace(viewer).new_annotation("classes")
     qtbot.waitUntil(lambda: "classes in two frames" in workbench.guide.text, timeout=LATER)
 
 

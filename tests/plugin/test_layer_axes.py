@@ -14,7 +14,7 @@ from napari_jnet.io.axes import StackUnsure
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import stack_of
 from napari_jnet.plugin.guidance import step_states, workflow_state
-from napari_jnet.plugin.layers.add import Prediction, new_annotation
+from napari_jnet.plugin.layers.add import Prediction
 from napari_jnet.plugin.layers.read import (
     choose_axes,
     current_index,
@@ -90,7 +90,7 @@ def test_a_chosen_channel_axis_goes_first_and_labels_lie_on_the_image():
     assert (stack.scale, stack.units[0]) == ((5, 0.5, 0.5), "second")
     assert stack.given_axes == "TCYX"
     state = Workspace(viewer)
-    labels = new_annotation(state)
+    labels = state.new_annotation()
     assert labels.data.shape == spatial_shape(layer) == (3, 16, 20)
     for point in ((0, 0, 0), (2, 5, 9)):
         place = layer.data_to_world((0, *point))[1:]
@@ -127,7 +127,7 @@ def test_a_turned_image_with_channels_keeps_its_place():
     before = np.asarray(layer.data_to_world((2, 1, 4, 5)))
     choose_axes(layer, "TCYX")
     np.testing.assert_allclose(layer.data_to_world((1, 2, 4, 5)), before[[1, 0, 2, 3]])
-    labels = new_annotation(Workspace(viewer))
+    labels = Workspace(viewer).new_annotation()
     np.testing.assert_allclose(labels.data_to_world((2, 4, 5)), before[[0, 2, 3]])
 
 
@@ -176,13 +176,13 @@ def test_the_step_stack_asks_what_it_is(qtbot, make_napari_viewer):
     assert part.form.value("axes") == ""
     assert step_states(workflow_state(state))["stack"] == "next"
     with pytest.raises(ValueError, match="step Stack"):
-        new_annotation(state)
+        state.new_annotation()
     assert len(viewer.layers) == 1
     part.form.set({"axes": "TCYX"})
     assert part.description.text() == "3 frames over time, each 16 × 20 × 2, uint8"
     assert step_states(workflow_state(state))["stack"] == "done"
     assert len(state.frames) == 3
-    assert new_annotation(state).data.shape == (3, 16, 20)
+    assert state.new_annotation().data.shape == (3, 16, 20)
     viewer.add_image(np.zeros((2, 2, 2, 16, 20), np.uint8), name="five")
     state.choose("image", viewer.layers["five"])
     assert step_states(workflow_state(state))["stack"] == "next"
@@ -192,10 +192,7 @@ def test_the_step_stack_asks_what_it_is(qtbot, make_napari_viewer):
 def test_frames_and_sections_have_one_name_everywhere():
     viewer = ViewerModel()
     viewer.add_image(film((3, 16, 20)), name="a", axis_labels=("z", "y", "x"))
-    from napari_jnet.plugin.layers.watch import FrameTable
-
     state = Workspace(viewer)
-    state.frames = FrameTable(state)
     assert state.frames.frame_name(2) == "z002"
     choose_axes(viewer.layers["a"], "TYX")
     assert state.frames.frame_name(2) == "t002"

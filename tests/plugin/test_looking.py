@@ -20,8 +20,8 @@ from napari_jnet.plugin.jobs.predict import (
     make_request,
     region_layer,
 )
-from napari_jnet.plugin.layers.add import ModelOutputs, add_results, new_annotation
-from napari_jnet.plugin.layers.read import image_stack
+from napari_jnet.plugin.layers.add import ModelOutputs, add_results
+from napari_jnet.plugin.layers.read import image_stack, result_of
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages import predict as words
 from napari_jnet.plugin.pages.evaluate import ErrorLayer
@@ -32,7 +32,7 @@ from napari_jnet.plugin.pages.predict import (
     describe_model,
     legend_text,
 )
-from napari_jnet.plugin.workspace import Lifetime, TrainingStatus, result_of
+from napari_jnet.plugin.workspace import Lifetime, TrainingStatus
 
 SIZE = 40
 
@@ -91,7 +91,7 @@ class TestScopes:
     def test_the_annotated_frames_are_those_of_the_book(self, viewer, state):
         with pytest.raises(ValueError, match="No frame is annotated"):
             asked(state, "annotated")
-        layer = new_annotation(state)
+        layer = state.new_annotation()
         layer.data_setitem((np.array([1, 3]), np.array([4, 4]), np.array([4, 4])), 1)
         state.frames.wait()
         assert asked(state, "annotated").numbers == (11, 13)
@@ -211,7 +211,7 @@ class TestRegionsInResults:
         assert state.annotation is results.cells
 
     def test_the_brush_stays_on_the_annotation(self, viewer, state):
-        layer = new_annotation(state)
+        layer = state.new_annotation()
         results_of(state)
         assert viewer.layers.selection.active is layer
         assert state.annotation is layer
@@ -277,7 +277,7 @@ class TestOverlays:
 
     def test_errors_are_seen_alone_and_all_labels_come_back(self, viewer, state, overlays):
         results = results_of(state)
-        annotation = new_annotation(state)
+        annotation = state.new_annotation()
         hidden = viewer.add_labels(np.zeros((4, SIZE, SIZE), int), name="hidden", visible=False)
         silver = viewer.add_labels(np.zeros((4, SIZE, SIZE), int), name="silver")
         viewer.layers.selection.active = state.image
@@ -408,7 +408,7 @@ class TestCopyToAnnotation:
         assert not layer.data.any()
 
     def test_what_is_painted_stays_unless_asked(self, viewer, state):
-        layer = new_annotation(state)
+        layer = state.new_annotation()
         viewer.dims.set_current_step(0, 0)
         layer.data[0, 2:10, 2:8] = 7
         results = results_of(state)
@@ -422,7 +422,7 @@ class TestCopyToAnnotation:
     def test_classes_and_scribbles_take_classes(self, viewer, state):
         classes = np.zeros((SIZE, SIZE), np.uint8)
         classes[5:9, 5:9], classes[20:22, 20:22] = 1, 2
-        layer = new_annotation(state, LabelKind.SCRIBBLES)
+        layer = state.new_annotation(LabelKind.SCRIBBLES)
         legend = (("background", "#000000"), ("line", "#00ff00"), ("ellipse", "#ff0000"))
         results = results_of(state, classes=classes, legend=legend)
         assert "1600 pixels copied" in copy_to_annotation(state, results)[1]
@@ -435,7 +435,7 @@ class TestCopyToAnnotation:
         assert list(state.annotation.features["class"]) == ["background", "line", "ellipse"]
 
     def test_only_what_is_predicted_becomes_background(self, state):
-        layer = new_annotation(state, LabelKind.SCRIBBLES)
+        layer = state.new_annotation(LabelKind.SCRIBBLES)
         image = state.image
         results = add_results(state.viewer, None, image, image_stack(image), 5.0, "model")
         zeros = np.zeros((10, 10), np.float32)

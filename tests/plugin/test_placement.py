@@ -13,7 +13,6 @@ from napari_jnet.plugin.jobs.predict import draw_region, make_request
 from napari_jnet.plugin.jobs.train import PlacedPreview, PreviewLayer
 from napari_jnet.plugin.layers.add import (
     Prediction,
-    new_annotation,
     placement,
     plane_placement,
 )
@@ -49,7 +48,7 @@ def test_annotation_and_results_lie_on_the_image(image):
     viewer, layer = image
     workspace = Workspace(viewer)
     made = [
-        new_annotation(workspace),
+        workspace.new_annotation(),
         *Prediction(viewer, layer, image_stack(layer), 5.0).layers,
     ]
     made.append(draw_region(viewer, layer))

@@ -12,7 +12,6 @@ from napari_jnet.budgets import Hardware
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.frames import FrameInfo
 from napari_jnet.plugin.guidance import Fix, TrainingFacts, assign_roles, check, training_facts
-from napari_jnet.plugin.layers.add import new_annotation
 from napari_jnet.plugin.open_workspace import open_workspace
 
 
@@ -162,7 +161,7 @@ def test_new_roles_keep_a_sixth_for_validation(count, held):
 def test_scribbled_classes_are_called_by_their_own_names(viewer):
     state = open_workspace(viewer)
     state.choose("image", viewer.add_image(np.zeros((2, 64, 64)), name="movie"))
-    layer = new_annotation(state, kind=LabelKind.SCRIBBLES)
+    layer = state.new_annotation(kind=LabelKind.SCRIBBLES)
     rows = np.arange(20)
     for label, column in ((1, 10), (2, 40)):
         layer.data_setitem((np.zeros(20, int), rows, np.full(20, column)), label)

@@ -71,7 +71,7 @@ def test_the_first_model_is_used_and_not_compared(end, state, runs):
 
 @pytest.mark.parametrize(("better", "kept"), [("new", 1), ("old", 0)])
 def test_the_better_of_two_is_used(end, state, runs, better, kept):
-    state.model = runs[0]
+    state.set_model(runs[0], state.annotation, state.project)
     panel = end(runs[1], better)
     assert end.asked == [(["movie/t001"], "cpu")]  # the validation frames of the new run
     assert state.model == runs[kept]
@@ -83,7 +83,7 @@ def test_the_better_of_two_is_used(end, state, runs, better, kept):
 
 
 def test_what_cannot_be_compared_is_said_and_the_new_model_used(end, state, runs):
-    state.model = runs[0]
+    state.set_model(runs[0], state.annotation, state.project)
     panel = end(runs[1], ValueError("The networks differ."))
     assert "The networks differ." in panel.text
     assert state.model == runs[1]
@@ -92,7 +92,7 @@ def test_what_cannot_be_compared_is_said_and_the_new_model_used(end, state, runs
 
 
 def test_without_a_validation_frame_this_is_said(end, state, runs):
-    state.model = runs[0]
+    state.set_model(runs[0], state.annotation, state.project)
     (runs[1] / "split.json").write_text(json.dumps({"training": ["a"], "validation": []}))
     panel = end(runs[1], "new")
     assert "no validation frame" in panel.text
@@ -101,14 +101,14 @@ def test_without_a_validation_frame_this_is_said(end, state, runs):
 
 
 def test_nobody_waits_when_the_window_is_closed(end, state, runs):
-    state.model = runs[0]
+    state.set_model(runs[0], state.annotation, state.project)
     end(runs[1], "new", compare=False)
     assert state.model == runs[0]  # the new one was not seen, and can go on
     assert not end.asked
 
 
 def test_a_run_without_a_model_changes_nothing(end, state, runs, tmp_path):
-    state.model = runs[0]
+    state.set_model(runs[0], state.annotation, state.project)
     end(tmp_path / "none", "new")
     assert state.model == runs[0]
 

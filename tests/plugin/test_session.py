@@ -87,8 +87,8 @@ def test_a_change_is_said_once_and_no_change_is_not_said(viewer, state):
 
 def test_a_model_is_said_again_because_its_file_may_be_new(state):
     models = heard(state.model_changed)
-    state.model = Path("run")
-    state.model = Path("run")
+    state.set_model(Path("run"), state.annotation, state.project)
+    state.set_model(Path("run"), state.annotation, state.project)
     assert models == ["run", "run"]
 
 

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import QLabel, QWidget
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin import workbench as steps
 from napari_jnet.plugin.guidance import Hint
-from napari_jnet.plugin.layers.add import new_annotation
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.widgets import WrappedLabel
@@ -186,7 +185,7 @@ def test_frames_painted_since_the_last_epoch_are_to_be_learned(
         with layer.block_history():
             layer.data_setitem((np.array([frame]), np.array([1]), np.array([1])), 77)
 
-    shared.model = run
+    shared.set_model(run, shared.annotation, shared.project)
     qtbot.waitUntil(lambda: workbench.hint.step == "predict", timeout=LATER)
     paint(1)
     qtbot.waitUntil(lambda: "1 frame is new" in workbench.hint_line.text, timeout=LATER)
@@ -261,7 +260,7 @@ class TestTheDockStaysAsWideAsItIs:
 
     @pytest.mark.parametrize("kind", ["instances", "classes", "scribbles"])
     def test_in_every_step_and_kind_of_labels(self, bench, kind):
-        new_annotation(open_workspace(bench._viewer), LabelKind(kind))
+        open_workspace(bench._viewer).new_annotation(LabelKind(kind))
         for step in STEPS:
             bench.show_step(step.name)
             assert self.width(bench) <= self.WIDTH, step.name
@@ -287,7 +286,7 @@ class TestTheDockStaysAsWideAsItIs:
 
     def test_a_message_makes_no_window_of_a_laptop_higher(self, bench):
         bench.show_guide(True)
-        new_annotation(open_workspace(bench._viewer), LabelKind.INSTANCES)
+        open_workspace(bench._viewer).new_annotation(LabelKind.INSTANCES)
         for step in STEPS:
             page = bench.show_step(step.name)
             page.message.say("A sentence that takes more than one line of this dock to say. " * 2)

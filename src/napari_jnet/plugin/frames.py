@@ -1,12 +1,8 @@
-"""The table of a stack's frames: counts, role, score and uncertainty."""
+"""What is known of a frame: counts, role, score and uncertainty."""
 
 from __future__ import annotations
 
-import math
 import zlib
-from bisect import bisect_left, insort
-from collections import Counter
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,13 +31,13 @@ class FrameInfo:
     pixels
         Known pixels of each class from 0; of background and cells where cells are numbered.
     unknown
-        Pixels of which nobody knows what they are.
+        Pixels that are unknown.
     size
         Pixels of the frame.
     role
         "training", "validation", "unused" or "" (the split decides).
     empty
-        Whether it is annotated by saying that nothing is in it: all is background.
+        Whether it is annotated by being marked as without objects: all is background.
     score, score_name
         The last score and what it is, such as SEG; None where there is none.
     uncertainty
@@ -99,95 +95,6 @@ class FrameTotals:
     sparse: int = 0
     score: float | None = None
     score_name: str = ""
-
-
-class FrameCache:
-    """Keeps facts and totals along: a stroke costs as much in 4,000 frames as in 40.
-
-    Parameters
-    ----------
-    look
-        Reads the facts of the frame at a position.
-    """
-
-    def __init__(self, look: Callable[[int], FrameInfo]) -> None:
-        self._look = look
-        self.clear(())
-
-    def clear(self, positions: Iterable[int]) -> None:
-        """Forget everything; these frames are to be looked at."""
-        self._facts: dict[int, FrameInfo] = {}
-        self._changed: set[int] = set(positions)
-        self._annotated: list[int] = []
-        self._told: tuple[int, ...] | None = None
-        self._objects = self._whole = self._sparse = 0
-        self._pixels: Counter[int] = Counter()
-        self._scores: dict[int, float] = {}
-
-    def forget(self, positions: Iterable[int]) -> None:
-        """Look at these frames again when they are asked for."""
-        for position in positions:
-            self._changed.add(position)
-            facts = self._facts.pop(position, None)
-            if facts is not None and facts.annotated:
-                self._count(facts, -1)
-
-    def info(self, position: int) -> FrameInfo:
-        """Return the facts of a frame."""
-        facts = self._facts.get(position)
-        if facts is None:
-            self._changed.discard(position)
-            facts = self._facts[position] = self._look(position)
-            if facts.annotated:
-                self._count(facts, 1)
-        return facts
-
-    def annotated(self, hopeful: Callable[[int], bool]) -> tuple[int, ...]:
-        """Return the annotated positions, ascending.
-
-        Parameters
-        ----------
-        hopeful
-            Says of a changed frame whether it may hold something; others are not looked at.
-        """
-        changed, self._changed = self._changed, set()
-        for position in changed:
-            if hopeful(position):
-                self.info(position)
-        if self._told is None:
-            self._told = tuple(self._annotated)
-        return self._told
-
-    def totals(self, hopeful: Callable[[int], bool]) -> FrameTotals:
-        """Return what the annotated frames hold together; see `annotated`."""
-        frames = len(self.annotated(hopeful))
-        last = max((n for n, count in self._pixels.items() if count), default=-1)
-        some = next(iter(self._scores), None)
-        return FrameTotals(
-            frames=frames,
-            objects=self._objects,
-            pixels=tuple(self._pixels[n] for n in range(last + 1)),
-            whole=self._whole,
-            sparse=self._sparse,
-            score=math.fsum(self._scores.values()) / len(self._scores) if self._scores else None,
-            score_name="" if some is None else self._facts[some].score_name,
-        )
-
-    def _count(self, facts: FrameInfo, sign: int) -> None:
-        self._told = None
-        self._objects += sign * facts.objects
-        self._whole += sign * (facts.unknown == 0)
-        self._sparse += sign * (facts.sparse and facts.role != "unused")
-        for number, count in enumerate(facts.pixels):
-            self._pixels[number] += sign * count
-        position = facts.position
-        if sign > 0:
-            insort(self._annotated, position)
-            if facts.score is not None:
-                self._scores[position] = facts.score
-        else:
-            del self._annotated[bisect_left(self._annotated, position)]
-            self._scores.pop(position, None)
 
 
 _DENSE = 2**22  # up to this label, counting all at once is faster than sorting

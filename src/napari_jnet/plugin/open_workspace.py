@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_jnet.plugin.ui.theme import use_theme
-from napari_jnet.plugin.workspace import Workspace, unwrap
+from napari_jnet.plugin.workspace import Workspace
+from napari_jnet.project.project import Project
 
 if TYPE_CHECKING:
     import napari
 
 
-_sessions: dict[int, Workspace] = {}
+_workspaces: dict[int, Workspace] = {}
+
+
+def open_workspace(viewer: napari.viewer.Viewer) -> Workspace:
+    """Return the workspace of this viewer; the same for every widget in it."""
+    viewer = getattr(viewer, "__wrapped__", viewer)  # behind the proxy that plugins get
+    key = id(viewer)
+    if key not in _workspaces:
+        from napari_jnet.plugin.autosave.autosave import AutoSave
+        from napari_jnet.plugin.jobs.train import FineTuning
+
+        _workspaces[key] = workspace = Workspace(viewer)
+        workspace.fine_tuning = FineTuning(workspace)
+        workspace.autosave = AutoSave(workspace)
+        workspace.model_to_save.connect(lambda project, path: _save_model(workspace, project, path))
+        use_theme(viewer.theme)
+        viewer.events.theme.connect(_follow_theme)
+        weakref.finalize(viewer, _workspaces.pop, key, None)
+    return _workspaces[key]
 
 
 def _follow_theme(event: Any) -> None:
     use_theme(event.value)
 
 
-def open_workspace(viewer: napari.viewer.Viewer) -> Workspace:
-    """Return the state of this viewer; the same for every widget in it."""
-    raw = unwrap(viewer)
-    key = id(raw)
-    if key not in _sessions:
-        from napari_jnet.plugin.autosave.autosave import AutoSave
-        from napari_jnet.plugin.jobs.train import FineTuning
-        from napari_jnet.plugin.layers.watch import FrameTable
+def _save_model(workspace: Workspace, project: Project, path: Path) -> None:
+    def failed(error: Exception) -> None:
+        words = f"The project could not remember the model: {error}"
+        workspace.problem = f"{workspace.problem}\n\n{words}".strip()
 
-        _sessions[key] = made = Workspace(raw)
-        made.fine_tuning = FineTuning(made)
-        made.frames = FrameTable(made)
-        made.autosave = AutoSave(made)
-        use_theme(raw.theme)
-        raw.events.theme.connect(_follow_theme)
-        weakref.finalize(raw, _sessions.pop, key, None)
-    return _sessions[key]
+    workspace.autosave.queue.submit(lambda: project.set_model(path), failed=failed)

@@ -36,17 +36,19 @@ from napari_jnet.plugin.autosave.resume import (
 )
 from napari_jnet.plugin.frames import checksum
 from napari_jnet.plugin.jobs.runner import TaskQueue
-from napari_jnet.plugin.layers.add import make_ready, new_annotation
+from napari_jnet.plugin.layers.add import make_ready
 from napari_jnet.plugin.layers.read import (
+    METADATA_KEY,
     current_index,
     kind_of,
     layer_legend,
     pixels,
+    result_of,
     said_empty,
     spatial_shape,
     world_matrix,
 )
-from napari_jnet.plugin.workspace import METADATA_KEY, SaveStatus, Workspace, result_of
+from napari_jnet.plugin.workspace import SaveStatus, Workspace
 from napari_jnet.project.manifest import next_role
 from napari_jnet.project.places import new_project_folder
 from napari_jnet.project.project import Project
@@ -651,7 +653,7 @@ class AutoSave:
         says little.
         """
         roles = self._frames.roles_of(layer)
-        given = Counter(map(roles.get, result.annotated - result.new.keys()))
+        given = Counter(roles.get(n, "") for n in result.annotated - result.new.keys())
         chosen = {}
         for number, known in result.new.items():
             training = known is None or result_of(layer)
@@ -696,7 +698,7 @@ class AutoSave:
         for layer in list(self._unfit):
             try:
                 labels = self._placed(layer)
-                annotation = new_annotation(self._workspace, kind_of(layer) or LabelKind.INSTANCES)
+                annotation = self._workspace.new_annotation(kind_of(layer) or LabelKind.INSTANCES)
             except ValueError:
                 self._write_unfit(layer)
                 continue

@@ -22,9 +22,9 @@ from napari_jnet.files import FolderInUse, FolderLock
 from napari_jnet.io.stack import Stack
 from napari_jnet.plugin.jobs.runner import TaskQueue
 from napari_jnet.plugin.layers.add import make_ready, placement
-from napari_jnet.plugin.layers.read import image_stack, spatial_shape
+from napari_jnet.plugin.layers.read import METADATA_KEY, image_stack, spatial_shape
 from napari_jnet.plugin.layers.stack_layers import annotation_layer_options, read_annotation
-from napari_jnet.plugin.workspace import METADATA_KEY, ResumeOffer, Workspace
+from napari_jnet.plugin.workspace import ResumeOffer, Workspace
 from napari_jnet.project.places import VARIABLE, list_projects, projects_folder
 from napari_jnet.project.project import Project
 
@@ -263,9 +263,12 @@ def resume_project(
     if image is None or viewer is None:
         raise ValueError("There is no image; open the stack of the project first.")
     offer = workspace.offer
-    if path is None and offer is None:
-        raise ValueError("There is no project of this image to resume.")
-    folder = Path(offer.path if path is None else path)
+    if path is None:
+        if offer is None:
+            raise ValueError("There is no project of this image to resume.")
+        folder = offer.path
+    else:
+        folder = Path(path)
     if path is not None and (there := autosave.layer_of(folder)) is not None:
         workspace.choose("annotation", there)
         return

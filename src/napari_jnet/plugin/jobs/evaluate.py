@@ -16,8 +16,7 @@ from napari_jnet.evaluation.errors import CellError, ErrorKind
 from napari_jnet.events import FrameScore, Scores
 from napari_jnet.labels import LabelKind, known_labels
 from napari_jnet.plugin.jobs.runner import JobMaker
-from napari_jnet.plugin.layers.read import kind_of, pixels, said_empty
-from napari_jnet.plugin.workspace import METADATA_KEY, result_of
+from napari_jnet.plugin.layers.read import METADATA_KEY, kind_of, pixels, result_of, said_empty
 
 
 @dataclass(frozen=True, eq=False)

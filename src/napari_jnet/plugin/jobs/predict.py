@@ -19,8 +19,14 @@ from napari_jnet.io.stack import Stack
 from napari_jnet.plugin.jobs.runner import JobMaker, Progress, TaskQueue, window_threads
 from napari_jnet.plugin.jobs.torch_loading import load_torch
 from napari_jnet.plugin.layers.add import ModelOutputs, Prediction, Region, placement
-from napari_jnet.plugin.layers.read import current_index, spatial_ndim, spatial_shape
-from napari_jnet.plugin.workspace import METADATA_KEY, Workspace, channel_axis
+from napari_jnet.plugin.layers.read import (
+    METADATA_KEY,
+    channel_axis,
+    current_index,
+    spatial_ndim,
+    spatial_shape,
+)
+from napari_jnet.plugin.workspace import Workspace
 from napari_jnet.project.open import open_stack, sequences
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ from napari_jnet.plugin.jobs.runner import JobMaker, TaskQueue, window_threads
 from napari_jnet.plugin.jobs.torch_loading import load_torch
 from napari_jnet.plugin.layers.add import placement
 from napari_jnet.plugin.layers.read import (
+    METADATA_KEY,
     PaintedPlanes,
     TrainingInput,
     class_legend,
@@ -39,7 +40,7 @@ from napari_jnet.plugin.layers.read import (
     training_input,
 )
 from napari_jnet.plugin.ui.widgets import words
-from napari_jnet.plugin.workspace import METADATA_KEY, Lifetime, Workspace
+from napari_jnet.plugin.workspace import Lifetime, Workspace
 
 if TYPE_CHECKING:
     import napari

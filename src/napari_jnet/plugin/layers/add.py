@@ -19,21 +19,21 @@ from napari_jnet.io.stack import Stack
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.plugin.layers.edit import hold_labels
 from napari_jnet.plugin.layers.read import (
+    METADATA_KEY,
+    channel_axis,
     channels_first,
-    current_index,
     image_stack,
+    is_labels,
     legend_options,
+    metadata,
     pixels,
+    remember,
+    result_of,
+    shown_position,
     spatial_ndim,
     spatial_shape,
     stack_metadata,
     stroke_positions,
-)
-from napari_jnet.plugin.workspace import (
-    METADATA_KEY,
-    Workspace,
-    channel_axis,
-    result_of,
     switch,
 )
 
@@ -230,11 +230,11 @@ class Prediction:
         active = layers.selection.active
         add = self._viewer.add_image if name == "distance" else self._viewer.add_labels
         data = self.distance_map if name == "distance" else _zeros(self.probability.shape, dtype)
-        metadata = {METADATA_KEY: {"result": name}}
-        layer = add(data, name=name, metadata=metadata, **options, **placement(self.image))
+        told = {METADATA_KEY: {"result": name}}
+        layer = add(data, name=name, metadata=told, **options, **placement(self.image))
         if name != "distance":
             layer.events.paint.connect(self._on_paint)
-        if hasattr(active, "brush_size") and not result_of(active):
+        if is_labels(active) and not result_of(active):
             layers.selection.active = active
         return layer
 
@@ -369,8 +369,7 @@ class Prediction:
 
     def shown(self) -> int:
         """Return the position along the stack that the viewer shows."""
-        index = current_index(self._viewer, self.image)
-        return index[0] if index else 0
+        return shown_position(self._viewer, self.image)
 
     def visible(self, position: int) -> bool:
         """Whether the viewer shows this frame (all of them in 3-D)."""
@@ -408,11 +407,12 @@ def add_results(
     """
     if before is not None and before.fits(image, source, positions):
         return before
-    earlier = [] if before is None else before.all_layers
-    for layer in [other for other in viewer.layers if any(other is e for e in earlier)]:
+    for layer in () if before is None else before.all_layers:
+        if layer not in viewer.layers:
+            continue
         if before is not None and before.edited:
             layer.name = f"{layer.name} (earlier)"
-            layer.metadata[METADATA_KEY]["earlier"] = True
+            remember(layer, earlier=True)
         else:
             viewer.layers.remove(layer)
     return Prediction(viewer, image, stack, dt_bound, source, outputs)
@@ -430,51 +430,34 @@ _BACKGROUND_COLOUR = "#5b6abf"  # of scribbles, where background is painted
 _CYCLE, _ROUNDS = 49, 20  # napari's colours, repeated: one number in a thousand looks unknown
 
 
-def new_annotation(
-    workspace: Workspace, kind: LabelKind | str = LabelKind.INSTANCES, legend: Legend = ()
+def add_annotation(
+    viewer: napari.viewer.Viewer, image: Any, kind: LabelKind, legend: Legend = ()
 ) -> Any:
-    """Add an empty labels layer for the image of the session, and make it ready to paint.
+    """Add an empty labels layer for an image to the viewer, selected and ready to paint.
 
     Parameters
     ----------
-    workspace
-        Of the viewer; the new layer becomes its annotation.
+    viewer
+        Gets the layer.
+    image
+        The image layer; its channels go to the first slider.
     kind
         What the numbers will mean.
     legend
-        (name, "#rrggbb") of each number from 0, as `legend.layer_legend` gives; for classes and
-        scribbles there is a default.
-
-    Returns
-    -------
-    napari.layers.Labels
-        int32, selected, in paint mode.
-
-    Raises
-    ------
-    ValueError
-        If there is no image, it is no stack or does not say which, or there is no memory for labels
-        of its size.
+        (name, "#rrggbb") of each number from 0; for classes and scribbles there is a default.
     """
-    image, viewer = workspace.image, workspace.viewer
-    if image is None or viewer is None:
-        raise ValueError("There is no image to annotate; open one first.")
-    kind = LabelKind(kind)
     stack = image_stack(image)  # what it is must be known before anything is painted
     channels_first(image)
-    told = image.metadata.get(METADATA_KEY, {})
-    ours = {name: told[name] for name in stack_metadata(stack) if name in told} | {
-        "kind": kind.value
-    }
+    told = metadata(image)
+    ours = {name: told[name] for name in stack_metadata(stack) if name in told}
     layer = viewer.add_labels(
         empty_labels(spatial_shape(image)),
         name="annotation",
         opacity=0.5,
-        metadata={METADATA_KEY: ours},
+        metadata={METADATA_KEY: {**ours, "kind": kind.value}},
         **placement(image),
         **annotation_options(kind, legend),
     )
-    workspace.choose("annotation", layer)
     viewer.layers.selection.active = layer
     make_ready(layer, kind)
     layer.mode = "paint"

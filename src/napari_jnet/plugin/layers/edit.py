@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.editing import delete, fill, merge, on_part, smooth, split, under
 from napari_jnet.labels import UNKNOWN, LabelKind, number_apart
-from napari_jnet.plugin.layers.read import pixels, plane
-from napari_jnet.plugin.workspace import switch
+from napari_jnet.plugin.layers.read import pixels, plane, switch
 
 _INT32 = np.iinfo(np.int32)
 

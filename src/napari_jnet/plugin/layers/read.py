@@ -1,10 +1,10 @@
-"""What napari's layers hold: pixels, axes, kinds, and training input."""
+"""What napari's layers hold: metadata, pixels, axes, kinds, classes, and training input."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,84 @@ from napari_jnet.io.axes import StackUnsure, check_axes, size_text
 from napari_jnet.io.meaning import StoredLabels
 from napari_jnet.io.stack import AnnotatedFrame, Stack, frame_name, plane_name, section_of
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
-from napari_jnet.plugin.workspace import (
-    METADATA_KEY,
-    Workspace,
-    _letter,
-    _metadata,
-    channel_axis,
-)
 from napari_jnet.project.source import StackReference
 
-_OTHER = "#a0a0a0"
+# metadata
+
+METADATA_KEY = "napari-jnet"
 
 
-"""Of a class that the legend does not have, such as one that the user has just begun to paint."""
+def metadata(layer: Any) -> dict[str, Any]:
+    """Return what the plugin remembers on a layer."""
+    return layer.metadata.get(METADATA_KEY, {})
+
+
+def remember(layer: Any, **values: Any) -> None:
+    """Remember values on a layer, beside those that are there; None forgets one."""
+    told = {**metadata(layer), **values}
+    layer.metadata[METADATA_KEY] = {name: v for name, v in told.items() if v is not None}
+
+
+def result_of(layer: Any) -> str:
+    """Return which result of a prediction or training a layer is, "" for any other layer."""
+    return metadata(layer).get("result", "")
+
+
+def is_labels(layer: Any) -> bool:
+    """Whether a layer, or what may be None, can be painted on."""
+    return hasattr(layer, "brush_size")
+
+
+def kind_of(layer: Any) -> LabelKind | None:
+    """Return the kind that the reader or the user gave to a labels layer, or None."""
+    kind = metadata(layer).get("kind")
+    return LabelKind(kind) if kind else None
+
+
+def said_empty(layer: Any) -> Collection[int]:
+    """Return the numbers of the frames that are marked as without objects; asking may read files.
+
+    Of scribbles there are none: their 0 is unknown.
+    """
+    return () if kind_of(layer) is LabelKind.SCRIBBLES else metadata(layer).get("empty", ())
+
+
+_switched: list[Any] = []
+
+
+def switch(layer: Any, visible: bool) -> None:
+    """Show or hide a layer for the program's reasons, which are not the wish of the user."""
+    _switched.append(layer)
+    try:
+        layer.visible = visible
+    finally:
+        _switched.pop()
+
+
+def switching(layer: Any) -> bool:
+    """Whether the program is showing or hiding this layer now, by `switch`."""
+    return any(layer is one for one in _switched)
+
+
+# classes
+
+_OTHER = "#a0a0a0"  # of a class without a name, such as one that the user has just begun to paint
+
+
+def set_features(layer: Any, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Set columns of a labels layer's features; other columns, such as the names of classes, stay.
+
+    Parameters
+    ----------
+    layer
+        A labels layer.
+    columns
+        Values of each label; the column "index" has the labels.
+    """
+    before = layer.features
+    new = type(before)(dict(columns))
+    kept = before.drop(columns=[name for name in new if name != "index" and name in before])
+    layer.features = new if "index" not in kept else new.merge(kept, on="index", how="outer")
 
 
 def legend_options(
@@ -67,7 +132,8 @@ def layer_legend(layer: Any) -> tuple[tuple[str, str], ...]:
     features = layer.features
     if "class" not in features or "index" not in features:
         return ()
-    known = {int(i): str(n) for i, n in zip(features["index"], features["class"], strict=True)}
+    rows = features[["index", "class"]].dropna()
+    known = {int(i): str(name) for i, name in zip(rows["index"], rows["class"], strict=True)}
     numbers = range(max(known, default=-1) + 1)
     return tuple((known.get(n, f"class {n}"), _hex(layer.get_color(n))) for n in numbers)
 
@@ -88,23 +154,49 @@ def _hex(colour: Any) -> str:
     return "#" + "".join(f"{round(255 * float(part)):02x}" for part in parts)
 
 
-_COPY_LIMIT = 2**30  # bytes of painted labels that are copied at once
+# pixels and axes
+
+_LETTERS = {
+    "T": ("t", "time", "times", "frame", "frames", "timepoint"),
+    "Z": ("z", "depth", "plane", "planes", "section", "sections", "slice", "slices"),
+    "C": ("c", "ch", "channel", "channels", "color", "colour"),
+    "Y": ("y", "row", "rows", "height"),
+    "X": ("x", "column", "columns", "col", "width"),
+    "P": ("p", "pos", "position", "positions", "s", "scene", "scenes", "series", "m", "tile", "v"),
+}
+
+
+def _letters(layer: Any) -> list[str]:
+    """Return the axis that each label of a layer names, "?" where it names none."""
+    labels = [str(label).strip().lower() for label in layer.axis_labels]
+    return [next((a for a, words in _LETTERS.items() if label in words), "?") for label in labels]
+
+
+def channel_axis(layer: Any) -> int | None:
+    """Return which dimension of an image layer holds channels, by its label; None without one.
+
+    The colours of an RGB layer are not a dimension of it.
+    """
+    if not hasattr(layer, "rgb") or layer.rgb or layer.ndim < 3:
+        return None
+    letters = _letters(layer)
+    return letters.index("C") if "C" in letters else None
+
+
+def _finest(layer: Any) -> Any:
+    """Return the array of a layer, the finest level of a pyramid."""
+    return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
 
 
 def pixels(layer: Any) -> Any:
     """Return the array of a layer, channels and colours last, the finest level of a pyramid."""
-    data = layer.data
-    data = data[0] if getattr(layer, "multiscale", False) else data
-    return _moved(data, channel_axis(layer), -1)
-
-
-def _moved(data: Any, axis: int | None, to: int) -> Any:
-    if axis is None or axis == to % len(data.shape):
+    data, axis = _finest(layer), channel_axis(layer)
+    if axis is None or axis == data.ndim - 1:
         return data
-    return np.moveaxis(_array(data), axis, to)  # of dask too, and lazily
+    return np.moveaxis(_transposable(data), axis, -1)  # of dask too, and lazily
 
 
-def _array(data: Any) -> Any:
+def _transposable(data: Any) -> Any:
     """Return data that can be transposed without reading them."""
     if hasattr(data, "transpose"):
         return data
@@ -113,14 +205,19 @@ def _array(data: Any) -> Any:
     return da.from_array(data)
 
 
-def spatial_shape(image: Any) -> tuple[int, ...]:
-    """Return the shape of labels for an image layer: its own, without channels and colours."""
-    return tuple(int(n) for n in pixels(image).shape[: spatial_ndim(image)])
+def spatial_shape(layer: Any) -> tuple[int, ...]:
+    """Return the shape of labels for a layer: its own, without channels and colours."""
+    return tuple(int(n) for n in pixels(layer).shape[: spatial_ndim(layer)])
 
 
 def spatial_ndim(layer: Any) -> int:
     """Return the dimensions of labels for a layer: time, depth, rows and columns."""
     return int(layer.ndim) - (channel_axis(layer) is not None)
+
+
+def frame_count(layer: Any) -> int:
+    """Return how many frames a layer has; 1 for a plane."""
+    return 1 if spatial_ndim(layer) < 3 else int(pixels(layer).shape[0])
 
 
 def channels_first(layer: Any) -> None:
@@ -130,27 +227,32 @@ def channels_first(layer: Any) -> None:
     no channels, lie on the image.
     """
     axis = channel_axis(layer)
-    if not axis:
-        return
-    _reorder(layer, [axis, *(n for n in range(layer.ndim) if n != axis)])
-    layer.metadata[METADATA_KEY] = {**_metadata(layer), "channels_from": axis}
+    if axis:
+        _reorder(layer, [axis, *(n for n in range(layer.ndim) if n != axis)])
+        remember(layer, channels_from=axis)
+
+
+def _steps(layer: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where the pixel at 0 lies in the world, and the step from it along each axis, as rows."""
+    points = np.vstack([np.zeros(layer.ndim), np.eye(layer.ndim)])
+    origin, *ends = (np.asarray(layer.data_to_world(point), float) for point in points)
+    return origin, np.array(ends) - origin
 
 
 def _reorder(layer: Any, order: list[int]) -> None:
     """Put the dimensions of a layer into another order, in place; it stays where it is."""
     labels, units = [layer.axis_labels[n] for n in order], [layer.units[n] for n in order]
     scale = np.asarray(layer.scale, float)[order]
-    points = np.vstack([np.eye(layer.ndim), np.zeros(layer.ndim)])
-    *ends, origin = (np.asarray(layer.data_to_world(p), float)[order] for p in points)
-    turned = np.stack([ends[n] - origin for n in order], axis=1) / scale
+    origin, steps = _steps(layer)
+    origin, turned = origin[order], steps[np.ix_(order, order)].T / scale
     straight = np.allclose(turned, np.eye(layer.ndim))
     affine = np.eye(layer.ndim + 1)
     if not straight:
         affine[:-1, :-1], affine[:-1, -1] = turned, origin
     if layer.multiscale:
-        layer.data = [_array(level).transpose(order) for level in layer.data]
+        layer.data = [_transposable(level).transpose(order) for level in layer.data]
     else:
-        layer.data = _array(layer.data).transpose(order)
+        layer.data = _transposable(layer.data).transpose(order)
     layer.rotate, layer.shear = np.eye(layer.ndim), np.zeros(layer.ndim * (layer.ndim - 1) // 2)
     layer.scale, layer.affine = scale, affine
     layer.translate = origin if straight else np.zeros(layer.ndim)
@@ -159,14 +261,14 @@ def _reorder(layer: Any, order: list[int]) -> None:
 
 def stored_axes(layer: Any) -> str:
     """Return `layer_axes` in the order before channels went to the first slider."""
-    found, back = layer_axes(layer), _metadata(layer).get("channels_from")
+    found, back = layer_axes(layer), metadata(layer).get("channels_from")
     return f"{found[1 : back + 1]}C{found[back + 1 :]}" if back and found[0] == "C" else found
 
 
 def first_axis(layer: Any) -> str:
     """Return "T" or "Z", what the frames of a layer run through by its label; "" if none tells."""
     axis = channel_axis(layer)
-    letters = [_letter(label) for n, label in enumerate(layer.axis_labels) if n != axis]
+    letters = [letter for n, letter in enumerate(_letters(layer)) if n != axis]
     return letters[0] if len(letters) > 2 and letters[0] in "TZ" else ""
 
 
@@ -180,9 +282,9 @@ def layer_axes(layer: Any) -> str:
     StackUnsure
         If a label does not tell enough.
     ValueError
-        If the layer is no stack.
+        If the layer is not a stack.
     """
-    letters = [_letter(label) for label in layer.axis_labels]
+    letters = _letters(layer)
     for at, letter in ((-2, "Y"), (-1, "X")):
         if letters[at] == "?":
             letters[at] = letter
@@ -194,7 +296,7 @@ def layer_axes(layer: Any) -> str:
     choices = layer_choices(layer)
     if "P" in found:
         raise ValueError(
-            f"The image {layer.name!r} of {size} has a dimension of positions; these are no frames. "
+            f"The image {layer.name!r} of {size} has a dimension of positions, which are not frames. "
             "Show one position and take it out as a layer of its own, or choose another image."
         )
     if "?" in found and choices:
@@ -213,8 +315,7 @@ def layer_axes(layer: Any) -> str:
 
 def _stored_shape(layer: Any) -> tuple[int, ...]:
     """Return the shape of a layer as it is stored, without the colours of RGB."""
-    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
-    return tuple(int(n) for n in data.shape[: layer.ndim])
+    return tuple(int(n) for n in _finest(layer).shape[: layer.ndim])
 
 
 def layer_choices(layer: Any) -> tuple[str, ...]:
@@ -228,7 +329,7 @@ def layer_choices(layer: Any) -> tuple[str, ...]:
 
 
 def choose_axes(layer: Any, axes: str) -> None:
-    """Say what the dimensions of an image layer are; channels go to the first slider.
+    """Set what the dimensions of an image layer are; channels go to the first slider.
 
     Parameters
     ----------
@@ -240,16 +341,14 @@ def choose_axes(layer: Any, axes: str) -> None:
     Raises
     ------
     ValueError
-        If these are no axes of this layer.
+        If these are not axes of this layer.
     """
     axes = check_axes(axes, _stored_shape(layer), f"the image {layer.name!r}")
-    told = dict(_metadata(layer))
-    back = told.pop("channels_from", None)
+    back = metadata(layer).get("channels_from")
     if back and channel_axis(layer) == 0:
         _reorder(layer, [*range(1, back + 1), 0, *range(back + 1, layer.ndim)])
     layer.axis_labels = tuple(axes.lower())
-    stored = f"{axes}{'C' * bool(layer.rgb)}"
-    layer.metadata[METADATA_KEY] = {**told, "given_axes": stored}
+    remember(layer, channels_from=None, given_axes=f"{axes}{'C' * bool(layer.rgb)}")
     channels_first(layer)
 
 
@@ -263,7 +362,7 @@ def image_stack(layer: Any) -> Stack:
     ValueError
         If the layer has more axes than time, depth, rows, columns and colours or channels.
     """
-    stored, told = layer_axes(layer), _metadata(layer)
+    stored, told = layer_axes(layer), metadata(layer)
     data = pixels(layer)
     if 0 in data.shape:
         raise ValueError(f"The image {layer.name!r} has shape {data.shape}: it has no pixels.")
@@ -329,18 +428,16 @@ def pixel_size(layer: Any, unit: Any = None) -> tuple[float, ...]:
     Parameters
     ----------
     layer
-        Its scale and whatever else turns or stretches it are counted; a flip is no negative size.
+        Its scale and whatever else turns or stretches it are counted; a flip has no negative size.
     unit
         Which unit the sizes are in, where an axis has one that can be changed into it; None takes
         that of each axis.
     """
-    points = np.vstack([np.zeros(layer.ndim), np.eye(layer.ndim)])
-    origin, *ends = (np.asarray(layer.data_to_world(point), float) for point in points)
-    sizes = [float(f"{np.linalg.norm(end - origin):.12g}") or 1.0 for end in ends]
+    _, steps = _steps(layer)
+    sizes = [float(f"{size:.12g}") or 1.0 for size in np.linalg.norm(steps, axis=1)]
     if unit is None:
         return tuple(sizes)
-    factors = (_factor(own, unit) for own in layer.units)
-    return tuple(size * factor for size, factor in zip(sizes, factors, strict=True))
+    return tuple(size * _factor(own, unit) for size, own in zip(sizes, layer.units, strict=True))
 
 
 def world_matrix(layer: Any, axes: int) -> NDArray[np.float64]:
@@ -351,9 +448,8 @@ def world_matrix(layer: Any, axes: int) -> NDArray[np.float64]:
     ndarray of float64
         (axes, axes + 1): times the indices, and a 1 after them, it gives the place.
     """
-    points = np.vstack([np.eye(layer.ndim)[layer.ndim - axes :], np.zeros(layer.ndim)])
-    *ends, origin = (np.asarray(layer.data_to_world(p), float)[-axes:] for p in points)
-    matrix = np.stack([*(end - origin for end in ends), origin], axis=1)
+    origin, steps = _steps(layer)
+    matrix = np.column_stack([steps[-axes:, -axes:].T, origin[-axes:]])
     factors = [_factor(unit, layer.units[-1]) for unit in layer.units[-axes:]]
     return np.asarray(matrix * np.array(factors)[:, np.newaxis])
 
@@ -365,23 +461,47 @@ def _factor(unit: Any, other: Any) -> float:
         return 1.0
 
 
+# places
+
+
 def current_index(viewer: Any, layer: Any) -> tuple[int, ...]:
     """Return the leading indices (time, depth) of the plane of this layer that the viewer shows."""
-    ndim = layer.ndim
+    at = np.asarray(layer.world_to_data(viewer.dims.point[-layer.ndim :]))
     axis = channel_axis(layer)
-    at = np.delete(
-        np.asarray(layer.world_to_data(viewer.dims.point[-ndim:])), [] if axis is None else axis
-    )
+    at = at if axis is None else np.delete(at, axis)
     shape = pixels(layer).shape
     return tuple(
         int(np.clip(round(float(a)), 0, n - 1)) for a, n in zip(at[:-2], shape, strict=False)
     )
 
 
+def position_of(index: Sequence[int]) -> int:
+    """Return the position along the stack of a plane, by its leading indices."""
+    return index[0] if index else 0
+
+
+def shown_position(viewer: Any, layer: Any) -> int:
+    """Return the position along the stack of the frame of a layer that the viewer shows."""
+    return position_of(current_index(viewer, layer))
+
+
 def plane(layer: Any) -> Any:
     """Return a function that reads one plane of the layer by its leading indices, in any thread."""
     data = pixels(layer)
-    return lambda index: np.asarray(data[index] if index else data)
+    return lambda index: np.asarray(data[tuple(index)] if index else data)
+
+
+def frame_numbers(layer: Any, image: Any) -> tuple[tuple[int, ...], str]:
+    """Return the frame numbers of a labels layer, by position, and its axes.
+
+    Those of the image where it has as many pixels, else what the layer itself knows.
+    """
+    if image is not None and spatial_shape(image) == tuple(pixels(layer).shape):
+        stack = image_stack(image)
+        return stack.frame_numbers, stack.axes.removesuffix("C")
+    count = frame_count(layer)
+    told = metadata(layer).get("frame_numbers") or ()
+    return tuple(map(int, told)) if len(told) == count else tuple(range(count)), "TYX"
 
 
 def stroke_positions(atoms: Iterable[Any], frames: int) -> set[int]:
@@ -399,34 +519,50 @@ def stroke_positions(atoms: Iterable[Any], frames: int) -> set[int]:
     found: set[int] = set()
     for atom in atoms:
         first = atom[0][0]
-        if isinstance(first, slice):
-            found.update(range(frames)[first])
-            continue
-        rows = np.asarray(first)
-        if rows.size:
-            low, high = int(rows.min()), int(rows.max())
-            found.update([low] if low == high else np.unique(rows).tolist())
+        found.update(
+            range(frames)[first] if isinstance(first, slice) else np.unique(first).tolist()
+        )
     return found
 
 
-def kind_of(layer: Any) -> LabelKind | None:
-    """Return the kind that the reader knows of this labels layer, or None."""
-    kind = _metadata(layer).get("kind")
-    return LabelKind(kind) if kind else None
+_CANVAS = 600.0  # pixels of the screen, about: the smaller side of the canvas
+_FARTHEST, _NEAREST = 8.0, 1.5  # how many times the object fits into the canvas
 
 
-def said_empty(layer: Any) -> Collection[int]:
-    """Return the numbers of the frames that are said to hold no object; asking may read files.
+def show_place(viewer: Any, layer: Any, at: Sequence[float], size: float) -> None:
+    """Show a place of a layer.
 
-    Of scribbles there are none: their 0 is unknown.
+    Parameters
+    ----------
+    viewer
+        Its sliders and its camera are moved; where the zoom shows the object well, it is kept.
+    layer
+        Whose pixels `at` counts.
+    at
+        Data coordinates, one for each axis of the layer.
+    size
+        Of the object there, in pixels across.
     """
-    scribbles = kind_of(layer) is LabelKind.SCRIBBLES
-    said: Collection[int] = () if scribbles else _metadata(layer).get("empty", ())
-    return said
+    world = np.asarray(layer.data_to_world(tuple(at)), float)
+    displayed = viewer.dims.ndisplay
+    first = viewer.dims.ndim - layer.ndim
+    for axis in range(layer.ndim - displayed):
+        viewer.dims.set_point(first + axis, float(world[axis]))
+    shown = min(displayed, layer.ndim)
+    camera = viewer.scene.camera
+    centre = list(camera.center)
+    centre[-shown:] = (float(w) for w in world[-shown:])
+    camera.center = tuple(centre)
+    across = max(size, 1.0) * float(np.mean(np.abs(layer.scale[-2:])))
+    nearest, farthest = _CANVAS / (_NEAREST * across), _CANVAS / (_FARTHEST * across)
+    camera.zoom = float(np.clip(camera.zoom, farthest, nearest))
+
+
+# training input
 
 
 def describe_kind(kind: LabelKind) -> str:
-    """Say in one line what counts as what."""
+    """Return one line about what counts as what."""
     return {
         LabelKind.INSTANCES: "1, 2, 3 … = one cell each; 0 = background. "
         "Frames without any label are not used, unless marked as background.",
@@ -471,13 +607,11 @@ class PaintedPlanes:
 
     def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
         """Return a plane by its leading indices."""
-        position, inner = (index[0], index[1:]) if index else (0, ())
+        position, inner = position_of(index), index[1:]
         if position in self.empty:
             return np.zeros(self.shape[-2:], self.dtype)
         frame = self.copied.get(position)
-        if frame is None:
-            return np.asarray(self.source[index])
-        return frame[inner]
+        return np.asarray(self.source[index]) if frame is None else frame[inner]
 
 
 @dataclass(frozen=True, eq=False)
@@ -490,7 +624,7 @@ class TrainingInput:
     kind: LabelKind
     partial: Collection[int]  # frame numbers; looked at in the worker: it may read files
     legend: tuple[tuple[str, str], ...] = ()  # name and colour of each class, where known
-    roles: Mapping[int, str] = field(default_factory=dict)  # by frame number; unused are left out
+    roles: Mapping[int, str] = field(default_factory=dict)  # by frame number; unused are skipped
     empty: Collection[int] = ()  # frame numbers that are annotated without any object
     said: bool = True  # whether somebody, or a file, says that the kind is this one
 
@@ -540,28 +674,26 @@ class TrainingInput:
     def _annotated(self) -> Iterator[AnnotatedFrame]:
         kind = LabelKind.CLASSES if self.kind is LabelKind.SCRIBBLES else self.kind
         for index in np.ndindex(tuple(self.labels.shape[:-2])):
-            number = self.frame_numbers[index[0] if index else 0]
+            number = self.frame_numbers[position_of(index)]
             role = self.roles.get(number, "")
             if role == "unused":
                 continue
             labels = np.asarray(self.labels[index])
             if not (labels.any() or number in self.empty) or not (labels != UNKNOWN).any():
                 continue
-            partial = bool(index) and number in self.partial
+            # as `annotated_frames` names it: a run may go on from the command line
+            name = frame_name(self.stack, number)
+            if len(index) > 1:
+                name = plane_name(name, index[1], self.labels.shape[1])
             try:
-                known = known_labels(labels, self.kind, partial=partial)
+                known = known_labels(
+                    labels, self.kind, partial=bool(index) and number in self.partial
+                )
             except ValueError as error:
-                raise ValueError(f"{self._plane_name(index)}: {error}") from error
+                raise ValueError(f"{name}: {error}") from error
             image = np.asarray(self.image[index])
-            name = self._plane_name(index)
-            number = self.frame_numbers[index[0] if index else 0]
             section = section_of(self.stack, number, *index[1:2])
             yield AnnotatedFrame(name, image, known, kind, role, self.legend, "", *section)
-
-    def _plane_name(self, index: tuple[int, ...]) -> str:
-        """Name a plane as `annotated_frames` does: a run may go on from the command line."""
-        name = frame_name(self.stack, self.frame_numbers[index[0] if index else 0])
-        return name if len(index) < 2 else plane_name(name, index[1], self.labels.shape[1])
 
 
 def training_input(
@@ -571,9 +703,8 @@ def training_input(
     *,
     painted: Any | None = None,
     roles: Mapping[int, str] | None = None,
-    name: str | None = None,
 ) -> TrainingInput:
-    """Take an image layer and a labels layer for training; painted pixels are copied.
+    """Take an image layer and a labels layer for training.
 
     Parameters
     ----------
@@ -582,11 +713,9 @@ def training_input(
     kind
         What the labels mean.
     painted
-        The pixels of the labels where they are copied already, such as `PaintedPlanes`.
+        A copy of the labels, such as `PaintedPlanes`, where somebody paints on meanwhile.
     roles
         Frame number -> "training", "validation" or "unused".
-    name
-        What the frames are called by, where it is not the layer: that of the project.
 
     Raises
     ------
@@ -594,12 +723,12 @@ def training_input(
         If the sizes differ, or the labels are not integers.
     """
     stack = image_stack(image)
-    picture, painted = pixels(image), pixels(labels) if painted is None else painted
+    painted = pixels(labels) if painted is None else painted
     size = spatial_shape(image)
-    if tuple(painted.shape) != tuple(size):
+    if tuple(painted.shape) != size:
         raise ValueError(
-            f"The image {image.name!r} has {_size(size)} pixels, the labels {labels.name!r} "
-            f"{_size(painted.shape)}; both must cover the same pixels. Choose the labels of this "
+            f"The image {image.name!r} has {size_text(size)} pixels, the labels {labels.name!r} "
+            f"{size_text(painted.shape)}; both must cover the same pixels. Choose the labels of this "
             "image, or add a new labels layer with the + button above the layer list."
         )
     if not (np.issubdtype(painted.dtype, np.integer) or painted.dtype == bool):
@@ -607,73 +736,14 @@ def training_input(
             f"The labels {labels.name!r} are of type {painted.dtype}; labels are integers. "
             "Right click the layer and convert it to labels."
         )
-    if isinstance(painted, np.ndarray) and painted.nbytes <= _COPY_LIMIT:
-        if not painted.any():
-            raise ValueError(
-                f"The labels {labels.name!r} are empty; paint at least one cell in one frame."
-            )
-        painted = painted.copy()
     return TrainingInput(
-        stack=stack if name is None else replace(stack, name=name),
-        image=picture,
+        stack=stack,
+        image=pixels(image),
         labels=painted,
         kind=kind,
-        partial=_metadata(labels).get("partial", ()),
+        partial=metadata(labels).get("partial", ()),
         legend=class_legend(labels, kind),
         roles=dict(roles or {}),
         empty=said_empty(labels),
         said=kind_of(labels) is kind,
     )
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return " × ".join(str(n) for n in shape)
-
-
-_CANVAS = 600.0  # pixels of the screen, about: the smaller side of the canvas
-
-
-_FARTHEST, _NEAREST = 8.0, 1.5  # how many times the object fits into the canvas
-
-
-def show_place(viewer: Any, layer: Any, at: Sequence[float], size: float) -> None:
-    """Show a place of a layer.
-
-    Parameters
-    ----------
-    viewer
-        Its sliders and its camera are moved; where the zoom shows the object well, it is kept.
-    layer
-        Whose pixels `at` counts.
-    at
-        Data coordinates, one for each axis of the layer.
-    size
-        Of the object there, in pixels across.
-    """
-    world = np.asarray(layer.data_to_world(tuple(at)), float)
-    displayed = viewer.dims.ndisplay
-    first = viewer.dims.ndim - layer.ndim
-    for axis in range(layer.ndim - displayed):
-        viewer.dims.set_point(first + axis, float(world[axis]))
-    shown = min(displayed, layer.ndim)
-    camera = viewer.scene.camera
-    centre = list(camera.center)
-    centre[-shown:] = (float(w) for w in world[-shown:])
-    camera.center = tuple(centre)
-    across = max(size, 1.0) * float(np.mean(np.abs(layer.scale[-2:])))
-    nearest, farthest = _CANVAS / (_NEAREST * across), _CANVAS / (_FARTHEST * across)
-    camera.zoom = float(np.clip(camera.zoom, farthest, nearest))
-
-
-def frame_numbers(workspace: Workspace, layer: Any) -> tuple[tuple[int, ...], str]:
-    """Return the frame numbers of a labels layer, by position, and its axes.
-
-    Those of the image where it has as many pixels, else what the layer itself knows.
-    """
-    shape, image = tuple(pixels(layer).shape), workspace.image
-    if image is not None and spatial_shape(image) == shape:
-        stack = image_stack(image)
-        return stack.frame_numbers, stack.axes.removesuffix("C")
-    count = 1 if len(shape) == 2 else shape[0]
-    told = layer.metadata.get(METADATA_KEY, {}).get("frame_numbers") or ()
-    return tuple(map(int, told)) if len(told) == count else tuple(range(count)), "TYX"

@@ -15,8 +15,7 @@ from napari_jnet.io import folder
 from napari_jnet.io.stack import Annotation, Stack
 from napari_jnet.labels import UNKNOWN
 from napari_jnet.plugin.layers.add import annotation_options
-from napari_jnet.plugin.layers.read import legend_options, stack_metadata
-from napari_jnet.plugin.workspace import METADATA_KEY
+from napari_jnet.plugin.layers.read import METADATA_KEY, legend_options, stack_metadata
 from napari_jnet.project.manifest import project_folder
 from napari_jnet.project.open import open_stack
 from napari_jnet.project.project import Project

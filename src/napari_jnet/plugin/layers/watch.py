@@ -1,11 +1,12 @@
-"""The frame table of a viewer: what is painted in each frame, its role, its score."""
+"""The frame table of a viewer: what is painted in each frame of the annotation, its role and its score."""
 
 from __future__ import annotations
 
 import operator
+import weakref
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,41 +15,35 @@ from psygnal import Signal
 
 from napari_jnet.io.stack import frame_label
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.frames import (
-    FrameCache,
-    FrameCounts,
-    FrameInfo,
-    FrameTotals,
-    checksum,
-    count_labels,
-)
+from napari_jnet.plugin.frames import FrameCounts, FrameInfo, FrameTotals, checksum, count_labels
 from napari_jnet.plugin.jobs.runner import TaskQueue
 from napari_jnet.plugin.layers.read import (
-    current_index,
     first_axis,
+    frame_count,
+    is_labels,
     kind_of,
     layer_legend,
+    metadata,
     pixels,
+    remember,
+    result_of,
     said_empty,
-    spatial_ndim,
+    shown_position,
     stroke_positions,
 )
-from napari_jnet.plugin.workspace import METADATA_KEY, Workspace, result_of
+from napari_jnet.project.manifest import ROLES
 
-_QUICK = 8 * 2**20  # bytes of a frame that the window may count itself: a few milliseconds
+if TYPE_CHECKING:
+    import napari
 
-
-_LAYER_WATCH_AT_ONCE = 16 * 2**20  # bytes of a layer that are counted as soon as it is watched
-
-
+_FRAME_AT_ONCE = 8 * 2**20  # bytes of a frame that the window may count itself: a few milliseconds
+_LAYER_AT_ONCE = 16 * 2**20  # bytes of a layer that are counted as soon as it is watched
 _CHUNK = 16  # frames that are counted before the window is told
-
-
 _UNDONE = 200  # strokes whose frames are compared after an undo; napari keeps 100
 
 
 class LayerWatch:
-    """Counts the frames of one labels layer, and says which of them change.
+    """Counts the frames of one labels layer, and tells which of them change.
 
     Attributes
     ----------
@@ -57,11 +52,11 @@ class LayerWatch:
     partial
         Positions where 0 is unknown.
     said_empty
-        Positions of which somebody, or the truth, says that nothing is there.
+        Positions that are marked as without objects, by somebody or by the ground truth.
     counted
         Emitted with the positions that were counted in the background.
     edited
-        Emitted with the positions whose pixels are new: painted, taken back, replaced.
+        Emitted with the positions whose pixels are new: painted, undone, replaced.
 
     Parameters
     ----------
@@ -69,37 +64,37 @@ class LayerWatch:
         The labels layer.
     shown
         Gives the position that the viewer shows.
-    background
+    queue
         Where the counting is done.
     """
 
     counted = Signal(object)
     edited = Signal(object)
 
-    def __init__(self, layer: Any, shown: Callable[[], int], background: TaskQueue) -> None:
+    def __init__(self, layer: Any, shown: Callable[[], int], queue: TaskQueue) -> None:
         self.layer = layer
+        self.painted: set[int] = set()
         self.partial: frozenset[int] = frozenset()
         self.said_empty: frozenset[int] = frozenset()
-        self._shown, self._background = shown, background
+        self._shown, self._queue = shown, queue
         self._counts: dict[int, FrameCounts] = {}
         self._stale: set[int] = set()  # changed since they were counted
-        self._sums: dict[int, int] = {}
-        self.painted: set[int] = set()
+        self._checksums: dict[int, int] = {}
+        self._revision: Counter[int] = Counter()  # what was read of an earlier one is out of date
+        self._waiting: set[int] = set()  # to be read in the background
         self._strokes: deque[set[int]] = deque(maxlen=_UNDONE)  # that undo can reach
-        self._looks: Counter[int] = Counter()  # what was read before the last is out of date
-        self._doubted: set[int] = set()  # waiting to be compared in the background
         self._last_shown = shown()
         self._shape = tuple(pixels(layer).shape)
         self._open = True
         events = layer.events
         self._slots = (
-            (events.paint, self._on_paint),
+            (events.paint, self.note_stroke),
             (events.set_data, self._on_refresh),
             (events.data, self._on_data),
         )
         for emitter, slot in self._slots:
             emitter.connect(slot)
-        self._look_through()
+        self._count_all()
 
     def close(self) -> None:
         """Watch no longer."""
@@ -108,13 +103,7 @@ class LayerWatch:
             emitter.disconnect(slot)
 
     def __len__(self) -> int:
-        data = pixels(self.layer)
-        return 1 if data.ndim < 3 else int(data.shape[0])
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether the labels are a numpy array, so that reading them takes no time."""
-        return isinstance(pixels(self.layer), np.ndarray)
+        return frame_count(self.layer)
 
     def frame(self, position: int) -> NDArray[Any]:
         """Read the labels of a frame, (H, W) or (Z, H, W); a view where they are in memory."""
@@ -123,7 +112,7 @@ class LayerWatch:
     def counts(self, position: int) -> FrameCounts | None:
         """Return what is painted in a frame; None while it is still to be counted."""
         missing = position in self._stale or position not in self._counts
-        if missing and self._quick():
+        if missing and self._is_quick():
             self._counts[position] = count_labels(self.frame(position))
             self._stale.discard(position)
         return self._counts.get(position)
@@ -131,150 +120,19 @@ class LayerWatch:
     @property
     def empty(self) -> frozenset[int]:
         """The positions where nothing is painted, as far as they are counted."""
-        fresh = {p: c for p, c in self._counts.items() if p not in self._stale}
-        return frozenset(p for p, counts in fresh.items() if not counts.painted)
+        counted = self._counts.items()
+        return frozenset(p for p, c in counted if p not in self._stale and not c.painted)
 
-    def is_hopeful(self, position: int) -> bool:
-        """Say whether a frame may be annotated: painted, said to be empty, or changed since counted."""
+    def may_be_annotated(self, position: int) -> bool:
+        """Whether a frame is painted, marked as without objects, or changed since it was counted."""
         if position in self._stale or position in self.said_empty:
             return True
         counts = self._counts.get(position)
         return counts is not None and counts.painted
 
-    # what is told
-
-    def note_stroke(self, event: Any) -> None:
-        """Take the stroke that was painted just before the layer was watched."""
-        self._on_paint(event)
-
-    def _on_paint(self, event: Any) -> None:
-        # Outside of `block_history`, napari tells of a stroke before it is in the data.
-        positions = stroke_positions(event.value, len(self))
-        if positions:
-            self.painted |= positions
-            if not self._strokes or self._strokes[-1] != positions:
-                self._strokes.append(positions)
-            self._forget(positions)
-            self._background.submit(_nothing, lambda _: self._after_paint(positions))
-            self.edited.emit(tuple(sorted(positions)))
-
-    def _after_paint(self, positions: set[int]) -> None:
-        frames = range(len(self))
-        positions = {p for p in positions if p in frames}  # other labels may be in the layer now
-        if not self._open or not positions:
-            return
-        self._forget(positions)
-        if self._quick():
-            self._sums |= {p: checksum(self.frame(p)) for p in positions}
-            self.counted.emit(tuple(sorted(positions)))
-        else:
-            self._count_later(sorted(positions))
-
-    def _forget(self, positions: set[int]) -> None:
-        """Let go of what is known of these frames, or is just being read."""
-        self._stale |= positions
-        self._looks.update(positions)
-        for position in positions:
-            self._sums.pop(position, None)
-
-    def _on_refresh(self, _event: Any = None) -> None:
-        """Compare the shown frame; where the slider did not move, undo may be in any frame."""
-        shown = self._shown()
-        moved, self._last_shown = shown != self._last_shown, shown
-        doubtful = set() if moved else set().union(*self._strokes)
-        if self.in_memory:
-            doubtful.add(shown)
-        if self._quick():
-            self._looks[shown] += 1
-            self._compare(shown, checksum(self.frame(shown)))
-            doubtful.discard(shown)
-        self._compare_later(doubtful)
-
-    def _on_data(self, _event: Any = None) -> None:
-        shape = tuple(pixels(self.layer).shape)
-        if shape != self._shape:  # other frames: nothing that is known is of them
-            self._shape = shape
-            self._looks.update(set(self._looks) | set(self._counts))
-            self._counts, self._sums = {}, {}
-            self.painted, self._doubted = set(), set()
-            self._strokes.clear()
-            told = self.layer.metadata.get(METADATA_KEY, {})
-            self.layer.metadata[METADATA_KEY] = {k: v for k, v in told.items() if k != "empty"}
-        self._stale = set(range(len(self)))
-        self._looks.update(self._stale)
-        self._last_shown = self._shown()
-        self._look_through()
-
-    # comparing
-
-    def _compare(self, position: int, found: int) -> None:
-        before = self._sums.get(position)
-        self._sums[position] = found
-        if before is not None and before != found:
-            self._stale.add(position)
-            if not self._quick():
-                self._count_later([position])
-            self.edited.emit((position,))
-
-    def _compare_later(self, positions: set[int]) -> None:
-        read, new = self._reader(), sorted(positions - self._doubted)
-        if not new:
-            return
-        self._doubted.update(new)
-        looks = {p: self._looks[p] for p in new}
-
-        def sums() -> dict[int, int]:
-            # a change from here on is a doubt of its own
-            self._doubted.difference_update(new)
-            return {p: checksum(read(p)) for p in new}
-
-        def told(found: dict[int, int]) -> None:
-            for position, total in found.items():
-                if self._open and self._looks[position] == looks[position]:
-                    self._compare(position, total)
-
-        self._background.submit(sums, told)
-
-    # counting
-
-    def _look_through(self) -> None:
-        """Count all frames and their checksums, at once where that takes no time."""
-        data, frames = pixels(self.layer), range(len(self))
-        if isinstance(data, np.ndarray) and data.nbytes <= _LAYER_WATCH_AT_ONCE:
-            self._take([(p, self._looks[p], *_look_at(self.frame(p))) for p in frames])
-        else:
-            for start in frames[::_CHUNK]:
-                self._count_later(frames[start : start + _CHUNK])
-        self.find_said()
-
-    def _count_later(self, positions: Iterable[int]) -> None:
-        read = self._reader()
-        wanted = {position: self._looks[position] for position in positions}
-
-        def look() -> list[tuple[int, int, FrameCounts, int]]:
-            return [(p, n, *_look_at(read(p))) for p, n in wanted.items() if self._open]
-
-        self._background.submit(look, self._take)
-
-    def _take(self, found: list[tuple[int, int, FrameCounts, int]]) -> None:
-        """Keep what was counted, except of frames that were changed meanwhile; tell."""
-        if not self._open:
-            return
-        fresh = [one for one in found if self._looks[one[0]] == one[1]]
-        for position, _, counts, _ in fresh:
-            self._counts[position] = counts
-            self._stale.discard(position)
-        before = {p: self._sums.get(p) for p, *_ in fresh}
-        self._sums |= {position: total for position, _, _, total in fresh}
-        edited = tuple(p for p, _, _, total in fresh if before[p] not in (None, total))
-        if edited:
-            self.edited.emit(edited)
-        if fresh:
-            self.counted.emit(tuple(position for position, *_ in fresh))
-
     def find_said(self) -> None:
-        """Find out in which frames 0 is unknown, and which are said to be empty; that may read files."""
-        told = self.layer.metadata.get(METADATA_KEY, {})
+        """Find in which frames 0 is unknown, and which are marked as empty; that may read files."""
+        told = metadata(self.layer)
         said = [told.get(what, ()) for what in ("partial", "empty")]
         numbers = told.get("frame_numbers") or range(len(self))
 
@@ -290,29 +148,138 @@ class LayerWatch:
         if all(isinstance(some, (tuple, list, set, frozenset)) for some in said):
             take(look())
         else:
-            self._background.submit(look, take)
+            self._queue.submit(look, take)
 
-    # small things
+    # what napari tells
+
+    def note_stroke(self, event: Any) -> None:
+        """Take a stroke, by napari's event."""
+        # outside of `block_history`, napari tells of a stroke before it is in the data
+        positions = stroke_positions(event.value, len(self))
+        if positions:
+            self.painted |= positions
+            if not self._strokes or self._strokes[-1] != positions:
+                self._strokes.append(positions)
+            self._forget(positions)
+            self._queue.submit(lambda: None, lambda _: self._after_stroke(positions))
+            self.edited.emit(tuple(sorted(positions)))
+
+    def _after_stroke(self, positions: set[int]) -> None:
+        positions = positions & set(range(len(self)))  # other labels may be in the layer now
+        if not self._open or not positions:
+            return
+        self._forget(positions)
+        if self._is_quick():
+            self._checksums |= {p: checksum(self.frame(p)) for p in positions}
+            self.counted.emit(tuple(sorted(positions)))
+        else:
+            self._read_later(positions)
+
+    def _forget(self, positions: set[int]) -> None:
+        """Let go of what is known of these frames, or is just being read."""
+        self._stale |= positions
+        self._revision.update(positions)
+        for position in positions:
+            self._checksums.pop(position, None)
+
+    def _on_refresh(self, _event: Any = None) -> None:
+        """Compare the shown frame; where the slider did not move, an undo may be in any frame."""
+        shown = self._shown()
+        moved, self._last_shown = shown != self._last_shown, shown
+        doubtful = set() if moved else set().union(*self._strokes)
+        if self._is_quick():
+            doubtful.discard(shown)
+            self._revision[shown] += 1
+            total = checksum(self.frame(shown))
+            if self._checksums.get(shown) not in (None, total):
+                self._stale.add(shown)
+                self._checksums[shown] = total
+                self.edited.emit((shown,))
+            self._checksums[shown] = total
+        elif self._in_memory():
+            doubtful.add(shown)
+        self._read_later(doubtful)
+
+    def _on_data(self, _event: Any = None) -> None:
+        shape = tuple(pixels(self.layer).shape)
+        if shape != self._shape:  # other frames: nothing that is known is of them
+            self._shape = shape
+            self._revision.update(set(self._revision) | set(self._counts))
+            self._counts, self._checksums = {}, {}
+            self.painted, self._waiting = set(), set()
+            self._strokes.clear()
+            remember(self.layer, empty=None)
+        self._stale = set(range(len(self)))
+        self._revision.update(self._stale)
+        self._last_shown = self._shown()
+        self._count_all()
+
+    # reading
+
+    def _count_all(self) -> None:
+        """Count all frames and their checksums, at once where that takes no time."""
+        frames = range(len(self))
+        if self._in_memory() and pixels(self.layer).nbytes <= _LAYER_AT_ONCE:
+            self._take([self._look(p, self._reader()) for p in frames])
+        else:
+            for start in frames[::_CHUNK]:
+                self._read_later(frames[start : start + _CHUNK])
+        self.find_said()
+
+    def _read_later(self, positions: Iterable[int]) -> None:
+        """Read frames in the background: count those that changed."""
+        read, new = self._reader(), sorted(set(positions) - self._waiting)
+        if not new:
+            return
+        self._waiting.update(new)
+
+        def look() -> list[tuple[int, int, FrameCounts | None, int]]:
+            self._waiting.difference_update(new)  # a change from here on is read again
+            return [self._look(p, read) for p in new if self._open]
+
+        self._queue.submit(look, self._take)
+
+    def _look(
+        self, position: int, read: Callable[[int], NDArray[Any]]
+    ) -> tuple[int, int, FrameCounts | None, int]:
+        """Return position, revision, counts (None where nothing changed) and checksum of a frame."""
+        revision = self._revision[position]
+        labels = read(position)
+        total = checksum(labels)
+        known = position in self._counts and position not in self._stale
+        same = known and self._checksums.get(position) == total
+        return position, revision, None if same else count_labels(labels), total
+
+    def _take(self, found: list[tuple[int, int, FrameCounts | None, int]]) -> None:
+        """Keep what was read, except of frames that were changed meanwhile; tell."""
+        counted, edited = [], []
+        for position, revision, counts, total in found:
+            if not self._open or self._revision[position] != revision:
+                continue
+            if counts is not None:
+                self._counts[position] = counts
+                self._stale.discard(position)
+                counted.append(position)
+            if self._checksums.get(position) not in (None, total):
+                edited.append(position)
+            self._checksums[position] = total
+        if edited:
+            self.edited.emit(tuple(edited))
+        if counted:
+            self.counted.emit(tuple(counted))
 
     def _reader(self) -> Callable[[int], NDArray[Any]]:
         data = pixels(self.layer)
         return lambda position: np.asarray(data[position] if data.ndim > 2 else data)
 
-    def _quick(self) -> bool:
-        return self.in_memory and pixels(self.layer).nbytes <= _QUICK * len(self)
+    def _in_memory(self) -> bool:
+        return isinstance(pixels(self.layer), np.ndarray)
+
+    def _is_quick(self) -> bool:
+        return self._in_memory() and pixels(self.layer).nbytes <= _FRAME_AT_ONCE * len(self)
 
 
-def _nothing() -> None:
-    """Come back to the window's thread, when it has done what it was doing."""
-
-
-def _look_at(labels: NDArray[Any]) -> tuple[FrameCounts, int]:
-    return count_labels(labels), checksum(labels)
-
-
-_AT_ONCE = 16 * 2**20  # bytes of a layer that are searched without a thread
-
-
+_SEARCHED_AT_ONCE = 16 * 2**20  # bytes of a layer that are searched without a thread
 _DEFAULT = 1  # napari's number of a labels layer that nobody has chosen one for
 
 
@@ -323,44 +290,33 @@ class ReadyBrush:
 
     Parameters
     ----------
-    workspace
-        Of the viewer.
-    background
+    queue
         Where large layers are searched for their highest number.
     """
 
-    def __init__(self, workspace: Workspace, background: TaskQueue) -> None:
-        self._workspace, self._background = workspace, background
+    def __init__(self, queue: TaskQueue) -> None:
+        self._queue = queue
         self._given: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-        workspace.annotation_changed.connect(self._ready)
-        if workspace.viewer is not None:
-            workspace.viewer.layers.selection.events.active.connect(self._activated)
-            self._activated()
-        self._ready(workspace.annotation)
 
-    def _activated(self, _event: Any = None) -> None:
-        self._ready(self._workspace.viewer.layers.selection.active)
-
-    def _ready(self, layer: Any) -> None:
-        if not hasattr(layer, "brush_size") or not isinstance(pixels(layer), np.ndarray):
+    def ready(self, layer: Any) -> None:
+        """Choose a number that no cell of the layer has, unless the user has chosen one."""
+        if not is_labels(layer) or not isinstance(pixels(layer), np.ndarray):
             return
-        if kind_of(layer) not in (None, LabelKind.INSTANCES) or result_of(layer) not in (
-            "",
-            "cells",
-        ):
+        result = result_of(layer)
+        if kind_of(layer) not in (None, LabelKind.INSTANCES) or result not in ("", "cells"):
             return
-        if layer in self._given and not result_of(layer):  # predicted cells may be new ones
+        if layer in self._given and not result:  # predicted cells may be new ones
             return
         if layer.selected_label != self._given.setdefault(layer, _DEFAULT):
             return
         data = pixels(layer)
-        if data.nbytes <= _AT_ONCE:
-            self._take(layer, free_number(data))
+        if data.nbytes <= _SEARCHED_AT_ONCE:
+            self._choose(layer, free_number(data))
         else:
             layer.preserve_labels = True
-            self._background.submit(lambda: free_number(data), lambda n: self._take(layer, n))
+            self._queue.submit(lambda: free_number(data), lambda n: self._choose(layer, n))
 
-    def _take(self, layer: Any, number: int) -> None:
+    def _choose(self, layer: Any, number: int) -> None:
         if layer.selected_label != self._given.get(layer) or number == _DEFAULT:  # nothing painted
             return
         layer.preserve_labels = True
@@ -392,18 +348,20 @@ def free_number(labels: NDArray[Any]) -> int:
     return int(free[0]) + 1 if free.size else 0
 
 
-ROLES = ("training", "validation", "unused")
+_ROW = np.dtype(
+    [("annotated", bool), ("objects", int), ("whole", bool), ("sparse", bool), ("score", float)]
+)
 
 
 class FrameTable:
-    """The facts of every frame of the annotation; one table a viewer.
+    """What is known of every frame of the annotation; one table a viewer.
 
     Attributes
     ----------
     changed
-        Emitted with the positions whose facts are new.
+        Emitted with the positions of which something is new.
     edited
-        Emitted with the positions whose pixels are new: painted, taken back, replaced.
+        Emitted with the positions whose pixels are new: painted, undone, replaced.
     painted
         Emitted with a layer and such positions, of the annotation and of every other labels layer
         that somebody has painted on.
@@ -414,8 +372,8 @@ class FrameTable:
 
     Parameters
     ----------
-    workspace
-        Of the viewer; says which layers the image and the annotation are.
+    viewer
+        Its labels layers are listened to.
     """
 
     changed = Signal(object)
@@ -424,32 +382,49 @@ class FrameTable:
     roles_changed = Signal(object)
     kind_changed = Signal(object)
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-        self._background = TaskQueue("napari-jnet counting")
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        self._viewer = weakref.ref(viewer)
+        self._queue = TaskQueue("napari-jnet counting")
+        self._brush = ReadyBrush(self._queue)
+        self._image: Any = None
         self._watch: LayerWatch | None = None
         self._others: list[LayerWatch] = []  # of layers that were painted on
-        self._table = FrameCache(self._look_at)
-        self._known: tuple[Any, ...] = ()  # what the facts in the table are of
+        self._read_as: tuple[Any, ...] = ()  # layer, image, numbers and kind that the rows are of
+        self._rows = np.zeros(0, _ROW)
+        self._pixels = np.zeros((0, 0), np.int64)  # known pixels of each frame and class
+        self._info: dict[int, FrameInfo] = {}  # of rows that are read
+        self._stale: set[int] = set()  # rows that are not
         self._numbers: tuple[Any, tuple[int, ...]] = (None, ())  # as told by a layer, and read
         self._roles: WeakKeyDictionary[Any, dict[int, str]] = WeakKeyDictionary()
-        self._scores: WeakKeyDictionary[Any, dict[int, tuple[float, str]]] = WeakKeyDictionary()
-        self._doubts: WeakKeyDictionary[Any, dict[int, float]] = WeakKeyDictionary()
         self._roles_alone: dict[int, str] = {}
-        workspace.annotation_changed.connect(self._follow)
-        workspace.image_changed.connect(self._tell_all)
-        if workspace.viewer is not None:
-            events = workspace.viewer.layers.events
-            events.inserted.connect(self._hear_strokes)
-            events.removed.connect(self._leave_idle)
-            self._hear_strokes()
-        self._follow(workspace.annotation)
-        self._brush = ReadyBrush(workspace, self._background)
+        self._scores: WeakKeyDictionary[Any, dict[int, tuple[float, str]]] = WeakKeyDictionary()
+        self._uncertainty: WeakKeyDictionary[Any, dict[int, float]] = WeakKeyDictionary()
+        viewer.layers.events.inserted.connect(self._hear_strokes)
+        viewer.layers.events.removed.connect(self._leave_idle)
+        viewer.layers.selection.events.active.connect(self._ready_brush)
+        self._hear_strokes()
+        self._ready_brush()
 
-    # which layer
+    # which layers
+
+    def follow_image(self, image: Any) -> None:
+        """Take the image that the frames are of."""
+        self._image = image
+        self._tell_all()
+
+    def follow_annotation(self, layer: Any) -> None:
+        """Take the labels layer that is annotated."""
+        before, self._watch = self._watch, None
+        if layer is not None:
+            self._watch = self._watch_of(layer)
+        if before is not None:
+            self._others.append(before)
+            self._leave_idle()
+        self._tell_all()
+        self._brush.ready(layer)
 
     @property
-    def layer(self) -> Any | None:
+    def layer(self) -> Any:
         """The annotation layer, or None."""
         return None if self._watch is None else self._watch.layer
 
@@ -459,7 +434,7 @@ class FrameTable:
         return (None if self.layer is None else kind_of(self.layer)) or LabelKind.INSTANCES
 
     def set_kind(self, kind: LabelKind | str) -> None:
-        """Say what the numbers of the annotation mean; nothing painted is changed.
+        """Set what the numbers of the annotation mean; nothing painted is changed.
 
         Raises
         ------
@@ -468,12 +443,10 @@ class FrameTable:
         """
         kind = LabelKind(kind)
         layer = self._need_watch().layer
-        if kind is kind_of(layer):
-            return
-        told = layer.metadata.get(METADATA_KEY, {})
-        layer.metadata[METADATA_KEY] = {**told, "kind": kind.value}
-        self.kind_changed.emit(kind)
-        self._tell_all()
+        if kind is not kind_of(layer):
+            remember(layer, kind=kind.value)
+            self.kind_changed.emit(kind)
+            self._tell_all()
 
     @property
     def legend(self) -> tuple[tuple[str, str], ...]:
@@ -484,35 +457,29 @@ class FrameTable:
     def numbers(self) -> tuple[int, ...]:
         """The frame numbers, by position."""
         count = len(self)
-        for layer in (self._workspace.image, self.layer):
-            told = () if layer is None else layer.metadata.get(METADATA_KEY, {})
-            numbers = told.get("frame_numbers") if told else None
-            if numbers and len(numbers) == count:
-                break
-        else:
-            numbers = range(count)
+        told = (metadata(layer).get("frame_numbers") for layer in self._layers())
+        numbers = next((n for n in told if n and len(n) == count), range(count))
         if self._numbers[0] is not numbers and self._numbers[0] != numbers:
             self._numbers = numbers, tuple(int(n) for n in numbers)
         return self._numbers[1]
 
     def frame_name(self, number: int) -> str:
         """Return the short name of a frame: "t002", or "z002" of a volume's sections."""
-        layers = [layer for layer in (self._workspace.image, self.layer) if layer is not None]
-        known = [layer.metadata[METADATA_KEY] for layer in layers if METADATA_KEY in layer.metadata]
-        told = known[0] if known else {}
-        first = next((a for a in map(first_axis, layers) if a), "")
+        told = next((metadata(layer) for layer in self._layers() if metadata(layer)), {})
+        first = next((a for a in map(first_axis, self._layers()) if a), "")
         return frame_label(first, number, int(told.get("digits") or 3))
 
+    def _layers(self) -> list[Any]:
+        return [layer for layer in (self._image, self.layer) if layer is not None]
+
     def __len__(self) -> int:
-        layer = self._workspace.image if self.layer is None else self.layer
-        if layer is None:
-            return 0
-        return 1 if spatial_ndim(layer) < 3 else int(pixels(layer).shape[0])
+        layers = self._layers()
+        return frame_count(layers[-1]) if layers else 0
 
     def __bool__(self) -> bool:
         return True
 
-    # facts
+    # what is known of frames
 
     def info(self, position: int) -> FrameInfo:
         """Return what is known of a frame.
@@ -524,12 +491,68 @@ class FrameTable:
         """
         self._check_position(position)
         self._renew()
-        return self._table.info(position)
+        return self._read(position)
+
+    @property
+    def annotated(self) -> tuple[int, ...]:
+        """The positions that can be learned from, ascending, as far as they are counted."""
+        self._renew()
+        stale, self._stale = self._stale, set()
+        for position in stale:
+            if self._watch is not None and self._watch.may_be_annotated(position):
+                self._read(position)
+        return tuple(np.flatnonzero(self._rows["annotated"]).tolist())
+
+    @property
+    def annotated_info(self) -> tuple[FrameInfo, ...]:
+        """What is known of the `annotated` frames, ascending."""
+        return tuple(self._read(position) for position in self.annotated)
+
+    @property
+    def totals(self) -> FrameTotals:
+        """What all annotated frames hold together."""
+        positions = list(self.annotated)
+        rows, pixels_ = self._rows[positions], self._pixels[positions].sum(axis=0)
+        scored = np.flatnonzero(~np.isnan(rows["score"]))
+        last = max(np.flatnonzero(pixels_), default=-1)
+        return FrameTotals(
+            frames=len(rows),
+            objects=int(rows["objects"].sum()),
+            pixels=tuple(pixels_[: last + 1].tolist()),
+            whole=int(rows["whole"].sum()),
+            sparse=int(rows["sparse"].sum()),
+            score=float(rows["score"][scored].mean()) if scored.size else None,
+            score_name=self._read(positions[scored[0]]).score_name if scored.size else "",
+        )
+
+    def _renew(self) -> None:
+        """Forget all rows where they are of another layer, image, kind or numbering."""
+        now = (self._watch, self._image, self.numbers, self.kind)
+        if not self._read_as or any(map(operator.is_not, now, self._read_as)):
+            self._read_as = now
+            count = len(self.numbers)
+            self._rows, self._pixels = np.zeros(count, _ROW), np.zeros((count, 0), np.int64)
+            self._info, self._stale = {}, set(range(count))
+
+    def _read(self, position: int) -> FrameInfo:
+        info = self._info.get(position)
+        if info is None:
+            self._stale.discard(position)
+            info = self._info[position] = self._look_at(position)
+            score = np.nan if info.score is None else info.score
+            sparse = info.sparse and info.role != "unused"
+            row = (info.annotated, info.objects, info.unknown == 0, sparse, score)
+            self._rows[position] = row
+            missing = len(info.pixels) - self._pixels.shape[1]
+            if missing > 0:
+                self._pixels = np.pad(self._pixels, ((0, 0), (0, missing)))
+            self._pixels[position] = 0
+            self._pixels[position, : len(info.pixels)] = info.pixels
+        return info
 
     def _look_at(self, position: int) -> FrameInfo:
-        number = self.numbers[position]
-        image, kind = self._workspace.image, self.kind
-        score, name = self._kept(self._scores, image).get(number, (None, ""))
+        number, kind = self.numbers[position], self.kind
+        score, name = self._of_image(self._scores).get(number, (None, ""))
         counts = None if self._watch is None else self._watch.counts(position)
         cells = kind is LabelKind.INSTANCES
         partial = cells and self.is_partial(position)
@@ -549,41 +572,12 @@ class FrameTable:
             empty=empty,
             score=score,
             score_name=name,
-            uncertainty=self._kept(self._doubts, image).get(number),
+            uncertainty=self._of_image(self._uncertainty).get(number),
             counted=self._watch is None or counts is not None,
         )
 
-    @property
-    def annotated(self) -> tuple[int, ...]:
-        """The positions that can be learned from, ascending, as far as they are counted."""
-        if self._watch is None:
-            return ()
-        self._renew()
-        return self._table.annotated(self._watch.is_hopeful)
-
-    @property
-    def annotated_info(self) -> tuple[FrameInfo, ...]:
-        """The facts of the `annotated` frames, ascending."""
-        return tuple(self._table.info(position) for position in self.annotated)
-
-    @property
-    def totals(self) -> FrameTotals:
-        """What all annotated frames hold together."""
-        if self._watch is None:
-            return FrameTotals()
-        self._renew()
-        return self._table.totals(self._watch.is_hopeful)
-
-    def _renew(self) -> None:
-        """Forget the facts where they are of another layer, image, kind or numbering."""
-        numbers = self.numbers
-        known = (self._watch, self._workspace.image, numbers, self.kind)
-        if not self._known or any(map(operator.is_not, known, self._known)):
-            self._known = known
-            self._table.clear(range(len(numbers)))
-
     def filled(self, layer: Any) -> tuple[int, ...]:
-        """Return where a watched layer is painted or said to be empty, or may be: what is not counted too."""
+        """Return where a watched layer is or may be painted or marked as without objects."""
         for watch in (self._watch, *self._others):
             if watch is not None and watch.layer is layer:
                 empty = watch.empty - watch.said_empty
@@ -593,11 +587,11 @@ class FrameTable:
     @property
     def counting(self) -> bool:
         """Whether frames are still being counted."""
-        return self._background.busy
+        return self._queue.busy
 
     def wait(self) -> None:
         """Wait until all frames are counted; for scripts."""
-        self._background.wait()
+        self._queue.wait()
 
     # roles and scores
 
@@ -617,32 +611,32 @@ class FrameTable:
         return self._own_roles().get(self.numbers[position], "")
 
     def set_role(self, position: int, role: str) -> None:
-        """Say what a frame is used for; raises `ValueError` for other roles than `ROLES` and ""."""
+        """Set what a frame is used for; raises `ValueError` for other roles than `ROLES` and ""."""
         self.set_roles({position: role})
 
     def set_roles(self, roles: Mapping[int, str]) -> None:
-        """Say what frames are used for, by position; see `set_role`."""
+        """Set what frames are used for, by position; see `set_role`."""
         for position, role in roles.items():
             self._check_position(position)
             if role not in (*ROLES, ""):
-                raise ValueError(f"{role!r} is no role; roles are {', '.join(ROLES)}.")
+                raise ValueError(f"{role!r} is not a role; roles are {', '.join(ROLES)}.")
         numbers, mine = self.numbers, self._own_roles()
-        new = {p: r for p, r in roles.items() if mine.get(numbers[p], "") != r}
-        for position, role in new.items():
-            mine[numbers[position]] = role
-        if new:
-            self._table.forget(new)
-            self.roles_changed.emit(tuple(sorted(new)))
-            self._tell(tuple(sorted(new)))
+        new = {numbers[p]: r for p, r in roles.items() if mine.get(numbers[p], "") != r}
+        mine.update(new)
+        self._tell_roles(new)
 
     def add_roles(self, layer: Any, roles: Mapping[int, str]) -> None:
         """Give roles, by frame number, to those frames of a labels layer that have none."""
         mine = self._roles.setdefault(layer, {})
         new = dict({**roles, **self.roles_of(layer)}.items() - mine.items())
         mine.update(new)
-        if new and layer is self.layer:
-            positions = tuple(p for p, number in enumerate(self.numbers) if number in new)
-            self._table.forget(positions)
+        if layer is self.layer:
+            self._tell_roles(new)
+
+    def _tell_roles(self, numbers: Collection[int]) -> None:
+        positions = tuple(p for p, number in enumerate(self.numbers) if number in numbers)
+        if positions:
+            self._forget(positions)
             self.roles_changed.emit(positions)
             self._tell(positions)
 
@@ -651,8 +645,8 @@ class FrameTable:
         self._keep(self._scores, {p: (float(s), name) for p, s in scores.items()})
 
     def set_uncertainty(self, uncertainty: Mapping[int, float]) -> None:
-        """Keep how unsure the last prediction was, by position; it belongs to the image."""
-        self._keep(self._doubts, {p: float(u) for p, u in uncertainty.items()})
+        """Keep how uncertain the last prediction was, by position; it belongs to the image."""
+        self._keep(self._uncertainty, {p: float(u) for p, u in uncertainty.items()})
 
     # what is learned from
 
@@ -666,20 +660,20 @@ class FrameTable:
         return self._watch is not None and position in self._watch.partial
 
     def is_empty(self, position: int) -> bool:
-        """Whether somebody says that nothing is in this frame; it counts while nothing is painted."""
+        """Whether a frame is marked as without objects; it counts while nothing is painted."""
         watch = self._watch
         if watch is None or self.kind is LabelKind.SCRIBBLES or self.is_partial(position):
             return False
         return position in watch.said_empty
 
     def say_empty(self, position: int, empty: bool = True) -> None:
-        """Say that nothing is in a frame, so that all of it is background; or take that back.
+        """Mark a frame as without objects, so that all of it is background; or no longer.
 
         Raises
         ------
         ValueError
             If there is no annotation, it is still being read, or 0 is unknown in this frame: in
-            scribbles, or in truth of which only some cells are annotated.
+            scribbles, or in ground truth of which only some cells are annotated.
         """
         self._check_position(position)
         watch, number = self._need_watch(), self.numbers[position]
@@ -695,23 +689,12 @@ class FrameTable:
         if self.counting and not isinstance(said_empty(watch.layer), (tuple, frozenset)):
             raise ValueError("These labels are still being read; press again in a moment.")
         numbers = frozenset(self.numbers[p] for p in watch.said_empty)
-        told = watch.layer.metadata.get(METADATA_KEY, {})
-        said = numbers | {number} if empty else numbers - {number}
-        watch.layer.metadata[METADATA_KEY] = {**told, "empty": said}
+        remember(watch.layer, empty=numbers | {number} if empty else numbers - {number})
         watch.find_said()
         watch.painted.add(position)
         watch.edited.emit((position,))
 
     # following the layers
-
-    def _follow(self, layer: Any | None) -> None:
-        before, self._watch = self._watch, None
-        if layer is not None:
-            self._watch = self._watch_of(layer)
-        if before is not None:
-            self._others.append(before)
-            self._leave_idle()
-        self._tell_all()
 
     def _watch_of(self, layer: Any) -> LayerWatch:
         """Return the watch of a layer that is the annotation from now on, or was painted on."""
@@ -719,63 +702,73 @@ class FrameTable:
             if watch.layer is layer:
                 self._others.remove(watch)
                 return watch
-        watch = LayerWatch(layer, lambda: self._shown(layer), self._background)
+        watch = LayerWatch(layer, lambda: self._shown(layer), self._queue)
         watch.edited.connect(lambda positions: self._tell_edited(watch, positions))
-        watch.counted.connect(lambda positions: self._tell_counted(watch, positions))
+        watch.counted.connect(
+            lambda positions: self._tell(positions) if watch is self._watch else None
+        )
         return watch
 
     def _hear_strokes(self, _event: Any = None) -> None:
         """Listen to all labels layers: a stroke is saved, whichever it falls on."""
-        for layer in self._workspace.viewer.layers:
-            if hasattr(layer, "brush_size"):
+        viewer = self._viewer()
+        for layer in () if viewer is None else viewer.layers:
+            if is_labels(layer):
                 layer.events.paint.disconnect(self._stroke)
                 layer.events.paint.connect(self._stroke)
 
     def _stroke(self, event: Any) -> None:
         layer = event.source
         watched = [self._watch, *self._others]
-        if any(watch is not None and watch.layer is layer for watch in watched):
-            return
-        watch = self._watch_of(layer)
-        self._others.append(watch)
-        watch.note_stroke(event)
+        if not any(watch is not None and watch.layer is layer for watch in watched):
+            watch = self._watch_of(layer)
+            self._others.append(watch)
+            watch.note_stroke(event)
 
     def _leave_idle(self, _event: Any = None) -> None:
         """Watch only the annotation and layers that were painted on and are still there."""
-        viewer = self._workspace.viewer
+        viewer = self._viewer()
         there = set() if viewer is None else {id(layer) for layer in viewer.layers}
         for watch in list(self._others):
             if not watch.painted or id(watch.layer) not in there:
                 self._others.remove(watch)
                 watch.close()
 
-    def _shown(self, layer: Any) -> int:
-        viewer = self._workspace.viewer
-        index = () if viewer is None else current_index(viewer, layer)
-        return index[0] if index else 0
+    def _ready_brush(self, _event: Any = None) -> None:
+        viewer = self._viewer()
+        if viewer is not None:
+            self._brush.ready(viewer.layers.selection.active)
 
-    def _tell_counted(self, watch: LayerWatch, positions: tuple[int, ...]) -> None:
-        if watch is self._watch:
-            self._tell(positions)
+    def _shown(self, layer: Any) -> int:
+        viewer = self._viewer()
+        return 0 if viewer is None else shown_position(viewer, layer)
 
     def _tell_edited(self, watch: LayerWatch, positions: tuple[int, ...]) -> None:
-        if watch is self._watch:
-            self._table.forget(positions)
+        mine = watch is self._watch
+        if mine:
+            self._forget(positions)
             self.edited.emit(positions)
         elif result_of(watch.layer):  # a prediction writes its frames, and is not painted
             positions = tuple(p for p in positions if p in watch.painted)
         if positions:
             self.painted.emit(watch.layer, positions)
-        if watch is self._watch:
+        if mine:
             self._tell(positions)
 
-    def _tell_all(self, _image: Any = None) -> None:
-        self._known = ()
+    def _tell_all(self) -> None:
+        self._read_as = ()
         self.changed.emit(tuple(range(len(self))))
 
     def _tell(self, positions: tuple[int, ...]) -> None:
-        self._table.forget(positions)
+        self._forget(positions)
         self.changed.emit(positions)
+
+    def _forget(self, positions: Iterable[int]) -> None:
+        """Read these rows again when they are asked for."""
+        for position in positions:
+            self._stale.add(position)
+            if self._info.pop(position, None) is not None:
+                self._rows[position] = np.zeros((), _ROW)
 
     # small things
 
@@ -792,19 +785,16 @@ class FrameTable:
             )
 
     def _own_roles(self) -> dict[int, str]:
-        if self.layer is None:
-            return self._roles_alone
-        return self._roles.setdefault(self.layer, {})
+        return self._roles_alone if self.layer is None else self._roles.setdefault(self.layer, {})
 
-    @staticmethod
-    def _kept(store: WeakKeyDictionary[Any, dict[int, Any]], image: Any) -> dict[int, Any]:
-        return {} if image is None else store.get(image, {})
+    def _of_image(self, store: WeakKeyDictionary[Any, dict[int, Any]]) -> dict[int, Any]:
+        return {} if self._image is None else store.get(self._image, {})
 
     def _keep(self, store: WeakKeyDictionary[Any, dict[int, Any]], values: dict[int, Any]) -> None:
-        image, numbers = self._workspace.image, self.numbers
+        numbers = self.numbers
         for position in values:
             self._check_position(position)
-        if image is not None and values:
-            kept = store.setdefault(image, {})
+        if self._image is not None and values:
+            kept = store.setdefault(self._image, {})
             kept |= {numbers[position]: value for position, value in values.items()}
             self._tell(tuple(sorted(values)))

@@ -24,7 +24,6 @@ from napari_jnet.labels import LabelKind, known_labels
 from napari_jnet.plugin.layers.add import (
     UNKNOWN_COLOUR,
     annotation_options,
-    new_annotation,
     plane_placement,
 )
 from napari_jnet.plugin.layers.edit import (
@@ -35,7 +34,13 @@ from napari_jnet.plugin.layers.edit import (
     rest_is_background,
     rest_is_unknown,
 )
-from napari_jnet.plugin.layers.read import current_index, describe_kind, legend_options, plane
+from napari_jnet.plugin.layers.read import (
+    METADATA_KEY,
+    current_index,
+    describe_kind,
+    legend_options,
+    plane,
+)
 from napari_jnet.plugin.pages.brush import PaintTools
 from napari_jnet.plugin.pages.classes import ClassTable
 from napari_jnet.plugin.pages.correct import CorrectionBar
@@ -44,7 +49,7 @@ from napari_jnet.plugin.pages.section import AnnotatePart, row_of
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.theme import set_style
 from napari_jnet.plugin.ui.widgets import LayerCombo, RemedyButton, small_label
-from napari_jnet.plugin.workspace import METADATA_KEY, Lifetime, Workspace
+from napari_jnet.plugin.workspace import Lifetime, Workspace
 
 if TYPE_CHECKING:
     import napari
@@ -545,7 +550,7 @@ class AnnotateWidget(JobWidget):
 
     def new_annotation(self, kind: LabelKind | str = LabelKind.INSTANCES) -> Any:
         """Add labels to paint on and return the layer; see `annotation_layers.new_annotation`."""
-        layer = new_annotation(self._workspace, kind)
+        layer = self._workspace.new_annotation(kind)
         meaning = KIND_TITLES[LabelKind(kind)].split(":")[0]
         said = f"{layer.name!r} is ready: paint {meaning} with the brush."
         self.message.say(said)

@@ -16,9 +16,9 @@ from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton, QSizePolicy, 
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.command import COMMANDS
 from napari_jnet.plugin.layers.edit import TOOLS, Tool, correct, labels_under
-from napari_jnet.plugin.layers.read import kind_of
+from napari_jnet.plugin.layers.read import kind_of, result_of
 from napari_jnet.plugin.ui.widgets import MessageLine
-from napari_jnet.plugin.workspace import Lifetime, Workspace, result_of
+from napari_jnet.plugin.workspace import Lifetime, Workspace
 
 _WIDTH = 2.0  # of the line; its dark rim is twice as wide, so that it is seen on any image
 

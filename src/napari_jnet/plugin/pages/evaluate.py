@@ -35,18 +35,21 @@ from napari_jnet.plugin.jobs.evaluate import (
 from napari_jnet.plugin.jobs.runner import JobRunner
 from napari_jnet.plugin.layers.add import placement
 from napari_jnet.plugin.layers.read import (
+    METADATA_KEY,
     current_index,
     frame_numbers,
     legend_options,
     pixels,
+    result_of,
     show_place,
     spatial_shape,
+    switch,
 )
 from napari_jnet.plugin.ui.form import Form
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.table import Column, ResultTable, write_csv
 from napari_jnet.plugin.ui.widgets import LayerChoice, small_label
-from napari_jnet.plugin.workspace import METADATA_KEY, Lifetime, Workspace, result_of, switch
+from napari_jnet.plugin.workspace import Lifetime, Workspace
 
 if TYPE_CHECKING:
     import napari
@@ -302,7 +305,7 @@ def compare(
         raise ValueError(
             f"{layer.name!r} holds scribbles, which cannot be scored; choose predicted cells."
         )
-    numbers, axes = frame_numbers(workspace, layer)
+    numbers, axes = frame_numbers(layer, workspace.image)
     if isinstance(truth, DiskTruth):
         frames = frames_of(workspace, which, numbers)
         made = Comparison(result, truth, f"{truth.name} truth", frames, axes)

@@ -21,6 +21,7 @@ from napari_jnet.plugin.jobs.measure import (
 )
 from napari_jnet.plugin.layers.add import placement
 from napari_jnet.plugin.layers.read import (
+    METADATA_KEY,
     current_index,
     frame_numbers,
     kind_of,
@@ -28,12 +29,13 @@ from napari_jnet.plugin.layers.read import (
     pixels,
     show_place,
     spatial_shape,
+    switch,
     world_matrix,
 )
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.table import ResultTable, write_csv
 from napari_jnet.plugin.ui.widgets import LayerChoice, LayerCombo
-from napari_jnet.plugin.workspace import METADATA_KEY, Lifetime, switch
+from napari_jnet.plugin.workspace import Lifetime
 
 if TYPE_CHECKING:
     import napari
@@ -138,7 +140,7 @@ class MeasureWidget(JobWidget):
         from napari_jnet.measure import unit_name
 
         self._notes = []
-        numbers, _ = frame_numbers(self._workspace, layer)
+        numbers, _ = frame_numbers(layer, self._workspace.image)
         frames = tuple(enumerate(numbers))
         if not all_frames:
             index = current_index(self._viewer, layer)

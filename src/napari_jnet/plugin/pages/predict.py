@@ -46,24 +46,26 @@ from napari_jnet.plugin.layers.add import (
     Prediction,
     add_results,
     is_hidden,
-    new_annotation,
     set_hidden,
     set_visible,
 )
 from napari_jnet.plugin.layers.edit import read_plane, replace_plane
-from napari_jnet.plugin.layers.read import current_index, image_stack, kind_of, layer_legend, pixels
+from napari_jnet.plugin.layers.read import (
+    METADATA_KEY,
+    current_index,
+    image_stack,
+    kind_of,
+    layer_legend,
+    pixels,
+    result_of,
+    switching,
+)
 from napari_jnet.plugin.pages.correct import CorrectionBar
 from napari_jnet.plugin.pages.frames import percent
 from napari_jnet.plugin.ui.form import EITHER, FOLDER, Form, PathEdit
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.widgets import LayerCombo, small_label
-from napari_jnet.plugin.workspace import (
-    METADATA_KEY,
-    Lifetime,
-    Workspace,
-    result_of,
-    switching,
-)
+from napari_jnet.plugin.workspace import Lifetime, Workspace
 from napari_jnet.project.runs import read_run
 
 if TYPE_CHECKING:
@@ -565,7 +567,7 @@ def _target_annotation(workspace: Workspace, results: Prediction) -> Any:
             workspace.choose("image", results.image)
         kind = LabelKind.INSTANCES if results.classes is None else LabelKind.CLASSES
         legend = () if results.classes is None else results.outputs.legend
-        layer = new_annotation(workspace, kind, legend)
+        layer = workspace.new_annotation(kind, legend)
         layer.mode = "pan_zoom"
         return layer
     if not fits(annotation):

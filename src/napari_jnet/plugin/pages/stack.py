@@ -27,7 +27,6 @@ from napari_jnet.io.stack import Annotation, LabelsUnsure, Stack
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import resume_project
 from napari_jnet.plugin.jobs.runner import JobRunner
-from napari_jnet.plugin.layers.add import new_annotation
 from napari_jnet.plugin.layers.read import (
     choose_axes,
     current_index,
@@ -515,7 +514,7 @@ class LoadWidget(JobWidget):
     def new_annotation(self, *_: Any) -> None:
         """Add an empty annotation for the image, as the button does, and go to the page Annotate."""
         try:
-            new_annotation(self._workspace)
+            self._workspace.new_annotation()
         except ValueError as error:
             self.show_error(error)
             return

@@ -55,7 +55,6 @@ from napari_jnet.plugin.jobs.train import (
     short_name,
     training,
 )
-from napari_jnet.plugin.layers.add import new_annotation
 from napari_jnet.plugin.layers.edit import number_pieces_apart, read_plane, replace_plane
 from napari_jnet.plugin.layers.read import pixels
 from napari_jnet.plugin.pages.train_form import TrainForm
@@ -888,7 +887,7 @@ class TrainWidget(JobWidget):
                 case Fix.PAINT:
                     workspace.page = "annotate"
                 case Fix.NEW_ANNOTATION:
-                    new_annotation(workspace, frames.kind)
+                    workspace.new_annotation(frames.kind)
                     workspace.page = "annotate"
                 case Fix.USE_FITTING_LABELS:
                     if (layer := fitting_labels(workspace)) is not None:
