@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from napari_jnet import synthetic
+from napari_jnet.plugin.layers.read import METADATA_KEY
 from napari_jnet.plugin.layers.stack_layers import LayerData, stack_layers
-from napari_jnet.plugin.workspace import METADATA_KEY
 from napari_jnet.project.open import open_stack
 from napari_jnet.samples import download_sample, sample_path
 
