@@ -91,6 +91,10 @@ def test_dropout_goes_on_as_if_never_stopped(tmp_path: Path, name: str) -> None:
             torch.testing.assert_close(other[key], value, rtol=0, atol=0, msg=f"{run}: {key}")
 
 
+def convolutions(network: FCN32) -> list[torch.nn.Conv2d]:
+    return [module for module in network.vgg.modules() if isinstance(module, torch.nn.Conv2d)]
+
+
 class TestPretrained:
     @pytest.fixture
     def loaded(self, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
@@ -99,7 +103,7 @@ class TestPretrained:
 
         def load(network: FCN32, path: Path) -> None:
             paths.append(path)
-            for convolution, _ in network.vgg.learned():
+            for convolution in convolutions(network):
                 torch.nn.init.constant_(convolution.bias, 7)
 
         monkeypatch.setattr(FCN32, "load_pretrained", load)
@@ -112,7 +116,7 @@ class TestPretrained:
         list(train(frames(), tmp_path / "run", config))
         network = load_model(tmp_path / "run", device="cpu").network
         assert isinstance(network, FCN32)
-        for convolution, _ in network.vgg.learned():
+        for convolution in convolutions(network):
             torch.testing.assert_close(
                 convolution.bias, torch.full_like(convolution.bias, 7), rtol=0, atol=1e-4
             )

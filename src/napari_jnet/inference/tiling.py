@@ -50,6 +50,14 @@ def within(region: Region, outer: Region) -> Region:
     return rows, columns
 
 
+def clipped(region: Region, area: Region) -> Region:
+    """Return the part of a region within an area; without pixels where they have none in common."""
+    rows, columns = (
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(region, area, strict=True)
+    )
+    return rows, columns
+
+
 def checked_region(region: Region | None, size: Sequence[int]) -> Region:
     """Return a region with plain limits; of None, the whole frame.
 
@@ -159,68 +167,50 @@ def predict_region(
     model: Model, frame: Tensor, settings: PredictionConfig, region: Region
 ) -> Tensor:
     """Return probabilities and distance of a region of a frame (1, C, H, W): (1, outputs, h, w)."""
-    network, size = model.network, (frame.shape[-2], frame.shape[-1])
-    how = model.config.network.standardization
-    levels = standardized_pyramid(frame, network.levels, standardization=how)
-    area = around(region, size, network.stride)
-    if settings.overlap:
-        averaged = _window_average(model, levels, size, settings, area)
-        full = expand(averaged, network.top_level, shape_of(area))
-    else:
-        logits = _tiled_logits(model, levels, size, settings.tile, area)
-        full = probabilities(expand(logits, network.top_level, shape_of(area)), model)
+    area = around(region, frame.shape[-2:], model.network.stride)
+    output = _assemble(model, frame, settings.tile, settings.overlap, area)
+    full = expand(output, model.network.top_level, shape_of(area))
+    if not settings.overlap:
+        full = probabilities(full, model)
     return full[(..., *within(region, area))]
 
 
 def frame_logits(model: Model, frame: Tensor) -> Tensor:
     """Return logits and distance of a frame (1, C, H, W) at the top level, on the CPU, in tiles if large."""
-    size = (frame.shape[-2], frame.shape[-1])
-    how = model.config.network.standardization
-    levels = standardized_pyramid(frame, model.network.levels, standardization=how)
-    whole = (slice(0, size[0]), slice(0, size[1]))
-    return _tiled_logits(model, levels, size, model.config.prediction.tile, whole)
+    whole = checked_region(None, frame.shape[-2:])
+    return _assemble(model, frame, model.config.prediction.tile, 0.0, whole)
 
 
-def _tiled_logits(
-    model: Model, levels: list[Tensor], size: tuple[int, int], tile: int | None, area: Region
+def _assemble(
+    model: Model, frame: Tensor, tile: int | None, overlap: float, area: Region
 ) -> Tensor:
-    """Return logits and distance of an area at the top level, from tiles that fit together exactly."""
+    """Return an area of a frame at the top level, on the CPU, from what the network gives for parts.
+
+    Without overlap these are logits and distance of tiles that fit together exactly, else probabilities
+    and distance, averaged over windows.
+    """
     network, top = model.network, model.network.top_level
-    height, width = shape_of(area)
-    if tile is None:
-        tile = DEFAULT_TILE if height * width > TILED_FROM else 0
+    how = model.config.network.standardization
+    levels = standardized_pyramid(frame, network.levels, standardization=how)
+    size, (height, width) = frame.shape[-2:], shape_of(area)
+    parts: Iterator[tuple[Region, Region]]  # what is kept, what the network sees
+    if overlap:
+        seen = windows(size, tile or DEFAULT_TILE, overlap, network.stride)
+        parts = ((clipped(window, area), window) for window in seen)
+    else:
+        if tile is None:
+            tile = DEFAULT_TILE if height * width > TILED_FROM else 0
+        parts = tiles(size, tile, network.stride, network.halo, area)
     begin = at_level(area, top)
-    output = levels[-1].new_zeros((1, network.outputs, *shape_of(begin)))
-    for inner, outer in tiles(size, tile, network.stride, network.halo, area):
-        result = _logits(model, levels, outer)
-        kept, read = at_level(inner, top), at_level(outer, top)
-        output[(..., *within(kept, begin))] = result[(..., *within(kept, read))]
-    return output
-
-
-def _window_average(
-    model: Model,
-    levels: list[Tensor],
-    size: tuple[int, int],
-    settings: PredictionConfig,
-    area: Region,
-) -> Tensor:
-    """Return probabilities and distance of an area at the top level, averaged over overlapping windows."""
-    network, begin = model.network, at_level(area, model.network.top_level)
     total = levels[-1].new_zeros((1, network.outputs, *shape_of(begin)))
     count = total.new_zeros(total.shape[-2:])
-    tile = settings.tile or DEFAULT_TILE
-    for window in windows(size, tile, settings.overlap, network.stride):
-        read = at_level(window, network.top_level)
-        rows, columns = (
-            slice(max(a.start, b.start), min(a.stop, b.stop))
-            for a, b in zip(read, begin, strict=True)
-        )
-        if rows.start >= rows.stop or columns.start >= columns.stop:
+    for inner, outer in parts:
+        if min(shape_of(inner)) <= 0:
             continue
-        kept = rows, columns
-        result = _logits(model, levels, window)[(..., *within(kept, read))]
-        total[(..., *within(kept, begin))] += probabilities(result, model)
+        output = _logits(model, levels, outer)
+        kept, read = at_level(inner, top), at_level(outer, top)
+        output = output[(..., *within(kept, read))]
+        total[(..., *within(kept, begin))] += probabilities(output, model) if overlap else output
         count[within(kept, begin)] += 1
     return total / count
 

@@ -60,7 +60,23 @@ def make_optimizer(config: TrainingConfig, network: torch.nn.Module) -> torch.op
     return optimizer(weights, lr=rate, weight_decay=decay)
 
 
-class TrainingState:
+@dataclasses.dataclass
+class Counters:
+    """What a training counts; ``last.pt`` has all of it."""
+
+    step: int = 0  # optimizer steps
+    epoch: int = 0  # finished ones
+    batch: int = 0  # finished ones of the present epoch
+    loss_sum: float = 0.0  # of the present epoch
+    elapsed_s: float = 0.0
+    validation_s: float = 0.0  # of these
+    best_score: float = float("-inf")
+    best_epoch: int = 0
+    scored: list[str] = dataclasses.field(default_factory=list)  # what `best_score` is of
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+class TrainingState(Counters):
     """With the configuration, all that a resumed training needs: what ``last.pt`` holds.
 
     Attributes
@@ -70,36 +86,10 @@ class TrainingState:
     averaged
         The moving average of these weights, which is steadier than those of any one step, or a copy of
         the last ones (``training.average_weights`` off); it is what is validated and kept.
-    step, epoch, batch
-        Optimizer steps, finished epochs, and finished batches of the present epoch.
-    scored
-        What `best_score` is of: the score's name and the frames.
     """
 
-    COUNTERS: Mapping[str, Any] = {
-        "step": 0,
-        "epoch": 0,
-        "batch": 0,
-        "loss_sum": 0.0,  # of the present epoch
-        "elapsed_s": 0.0,
-        "validation_s": 0.0,  # of these
-        "best_score": float("-inf"),
-        "best_epoch": 0,
-        "scored": [],
-        "history": [],
-    }
-    step: int
-    epoch: int
-    batch: int
-    loss_sum: float
-    elapsed_s: float
-    validation_s: float
-    best_score: float
-    best_epoch: int
-    scored: list[str]
-    history: list[dict[str, Any]]
-
     def __init__(self, config: Config, device: torch.device) -> None:
+        super().__init__()
         self.config = config
         training = config.training
         with torch.random.fork_rng(devices=[]):
@@ -112,8 +102,6 @@ class TrainingState:
         # as the original J-Net
         self.plateau = ReduceLROnPlateau(self.optimizer, factor=0.75, patience=20, cooldown=10)
         self.generator = torch.Generator().manual_seed(training.seed)
-        for name, value in self.COUNTERS.items():
-            setattr(self, name, type(value)(value))
 
     @property
     def averaged(self) -> SegmentationNetwork:
@@ -191,7 +179,7 @@ class TrainingState:
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self._schedule(),
                 "generator": self.generator.get_state(),
-                **{name: getattr(self, name) for name in self.COUNTERS},
+                **{name: getattr(self, name) for name in vars(Counters())},
             },
         }
 
@@ -218,7 +206,7 @@ class TrainingState:
                 {k: v for k, v in saved["schedule"].items() if k != "epochs"}
             )
             self.generator.set_state(saved["generator"])
-            for name, default in self.COUNTERS.items():
+            for name, default in vars(Counters()).items():
                 value = saved.get(name, default)
                 if isinstance(default, list) != isinstance(value, list):
                     raise ValueError(f"its {name} is not a list")

@@ -412,22 +412,38 @@ def draw_batch(
         for index, level in enumerate(store.levels)
     ]
     full = (grid + 0.5) * store.unit - 0.5
-    made = make_targets(
-        _sampled(sample_labels, store.labels, frames, full),
-        max(dt_bound / store.unit, 1.0),
-        kind=store.kind,
-        classes=config.network.classes,
-        metric=config.targets.distance_metric,
-    )
+    labels = _sampled(sample_labels, store.labels, frames, full)
     borders = None
     if store.borders is not None:
         borders = _sampled(sample_labels, store.borders, frames, full)
-    targets = dataclasses.replace(
-        made,
-        distance=(made.distance * store.unit).clamp_(max=dt_bound),
-        weight=pixel_weights(made.segmentation, store.class_weights, borders),
+    targets = pooled_targets(
+        labels, store.unit, dt_bound, store.kind, config, store.class_weights, borders
     )
     return levels, targets.crop(margin)
+
+
+def pooled_targets(
+    labels: Tensor,
+    unit: int,
+    dt_bound: float,
+    kind: LabelKind,
+    config: Config,
+    class_weights: Tensor | None,
+    borders: Tensor | None,
+) -> Targets:
+    """Make weighted targets of labels (N, H, W) whose pixels are ``unit`` pixels of the full frame wide."""
+    made = make_targets(
+        labels,
+        max(dt_bound / unit, 1.0),
+        kind=kind,
+        classes=config.network.classes,
+        metric=config.targets.distance_metric,
+    )
+    return dataclasses.replace(
+        made,
+        distance=(made.distance * unit).clamp_(max=dt_bound),
+        weight=pixel_weights(made.segmentation, class_weights, borders),
+    )
 
 
 def _sampled(

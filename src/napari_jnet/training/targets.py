@@ -40,15 +40,11 @@ class Targets:
 
     def crop(self, margin: int) -> Targets:
         """Return the targets without ``margin`` pixels on each side."""
-        if not margin:
-            return self
-        inner = (slice(None), slice(margin, -margin), slice(margin, -margin))
+        inner = (slice(None), slice(margin, -margin or None), slice(margin, -margin or None))
+        weight = None if self.weight is None else self.weight[inner]
+        known, distance_known = self.known[inner], self.distance_known[inner]
         return Targets(
-            self.segmentation[inner],
-            self.known[inner],
-            self.distance[inner],
-            self.distance_known[inner],
-            None if self.weight is None else self.weight[inner],
+            self.segmentation[inner], known, self.distance[inner], distance_known, weight
         )
 
 
@@ -166,10 +162,6 @@ def make_targets(
         Of the network, as in `class_indices`.
     metric
         Of the distance.
-
-    Returns
-    -------
-    Targets
 
     Notes
     -----

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,9 +23,9 @@ from napari_jnet.labels import UNKNOWN, LabelKind, contingency
 from napari_jnet.model import Model, load_model
 from napari_jnet.preprocess import expand, frame_tensor
 from napari_jnet.training.estimate import check_fit
-from napari_jnet.training.losses import frame_borders, loss_function, pixel_weights
-from napari_jnet.training.sampler import mirror, smallest_side
-from napari_jnet.training.targets import Targets, make_targets
+from napari_jnet.training.losses import frame_borders, loss_function
+from napari_jnet.training.sampler import mirror, pooled_targets, smallest_side
+from napari_jnet.training.targets import Targets
 
 SCORING_SHARE = 0.1  # of the training's work that scoring may take
 # Work in units of a pixel that is predicted at the top level: of a pixel that is trained on (forward,
@@ -164,19 +163,12 @@ class Validation:
         unit = self.unit
         height, width = (side // unit * unit for side in frame.labels.shape)
         picked = slice(unit // 2, height, unit), slice(unit // 2, width, unit)
-        made = make_targets(
-            torch.from_numpy(np.ascontiguousarray(frame.labels[picked]))[None].to(self.device),
-            max(self.dt_bound / unit, 1.0),
-            kind=frame.kind,
-            classes=self.config.network.classes,
-            metric=self.config.targets.distance_metric,
-        )
+        labels = torch.from_numpy(np.ascontiguousarray(frame.labels[picked]))[None].to(self.device)
         borders = frame_borders(frame, self.config.training, self.device)
-        picked_borders = None if borders is None else borders[picked][None]
-        return dataclasses.replace(
-            made,
-            distance=(made.distance * unit).clamp_(max=self.dt_bound),
-            weight=pixel_weights(made.segmentation, self.class_weights, picked_borders),
+        if borders is not None:
+            borders = borders[picked][None]
+        return pooled_targets(
+            labels, unit, self.dt_bound, frame.kind, self.config, self.class_weights, borders
         )
 
     def run(self, model: Model) -> ValidationScores:
