@@ -1,4 +1,4 @@
-"""Cell Tracking Challenge datasets: sequences of TIFF frames with gold, silver and noisy truth.
+"""Cell Tracking Challenge datasets: sequences of TIFF frames with gold, silver and noisy ground truth.
 
 The layout is ``DATASET/01/t000.tif`` with ``01_GT/SEG/man_seg000.tif`` (gold), ``01_ST/SEG``
 (silver), ``01_ERR_SEG`` (noisy) and ``01_GT/TRA/man_track000.tif`` (markers).  Frame numbers come
@@ -108,7 +108,7 @@ def open_stack(
     """Open one sequence of a dataset; reads one TIFF header and no pixels.
 
     The axes are "TYX", or "TZYX" for volumes; the annotations "gold", "silver" and "noisy" where they exist.
-    Truth is read when it is asked for: files without a frame, or two of the same frame, are refused then.
+    Ground truth is read when it is asked for; files without a frame, or two of one frame, are refused then.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def _check_extra(folder: Path, files: Mapping[int, Path], frames: Mapping[int, P
     raise ValueError(
         f"{folder.relative_to(first.parent.parent)} has {files[extra[0]].name}{more} but "
         f"{first.parent.name} has no t{extra[0]:0{_digits(first)}d}.tif; "
-        "every truth file belongs to a frame. Restore the frame, or move the truth file away."
+        "every file of the ground truth belongs to a frame. Restore the frame, or move that file away."
     )
 
 
@@ -220,7 +220,7 @@ def _read_labels(path: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
     if labels.shape != shape:
         raise ValueError(
             f"{path} has shape {labels.shape}, its frame has {shape}; both must cover the same "
-            "pixels. Check that the truth belongs to this sequence."
+            "pixels. Check that the ground truth belongs to this sequence."
         )
     try:
         return known_labels(labels, LabelKind.INSTANCES)
@@ -234,7 +234,7 @@ def _truth(
     files: Callable[[], Mapping[int, Path]],
     shape: tuple[int, ...],
 ) -> Annotation:
-    """Return truth of a file a frame, complete unless the user says otherwise."""
+    """Return ground truth of a file a frame, complete unless the user says otherwise."""
     known = cache(files)
     return _annotation(
         name, folder, lambda: tuple(known()), lambda number: _read_labels(known()[number], shape)
@@ -251,12 +251,12 @@ def _annotation(
     kind: LabelKind | None = None,
     unlabelled: str | None = None,
 ) -> Annotation:
-    """Return truth with what the user says of it; without that, `rule` decides which frames are partial."""
+    """Return ground truth with what the user says of it, else `rule` decides which frames are partial."""
     check_unlabelled(unlabelled)
     if kind not in (None, LabelKind.INSTANCES):
         raise ValueError(
-            f"The kind of {folder} was said to be {kind}, but truth of a Cell Tracking Challenge dataset "
-            "is instances. Leave --kind out, or give other labels with --truth FILE."
+            f"The kind of {folder} was said to be {kind}, but ground truth of a Cell Tracking Challenge "
+            "dataset is instances. Leave --kind out, or give other labels with --truth FILE."
         )
 
     @cache
@@ -305,7 +305,7 @@ def _slices(folder: Path, shape: tuple[int, ...]) -> dict[int, dict[int, Path]]:
         if len(shape) != 3 or plane >= planes:
             raise ValueError(
                 f"{folder / name} annotates plane {plane}, but frames have {planes} planes; "
-                "planes count from 0. Check that the truth belongs to this sequence."
+                "planes count from 0. Check that the ground truth belongs to this sequence."
             )
         twin = found.setdefault(number, {}).setdefault(plane, folder / name)
         if twin.name != name:
@@ -346,8 +346,8 @@ def _partial_rule(
 ) -> Callable[[int], bool]:
     """Return what decides whether a gold frame is partial; the challenge does not mark such frames.
 
-    `gold` reads the truth as stored; `whole` are the frames whose truth covers the whole frame or volume
-    (not single planes).
+    `gold` reads the ground truth as stored; `whole` are the frames where it covers the whole frame or
+    volume (not single planes).
 
     Notes
     -----

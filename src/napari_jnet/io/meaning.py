@@ -1,23 +1,6 @@
 """What stored labels mean: decided from all of them, or left to the user.
 
-=====================================================  =========================================
-all labels together                                    decided
-=====================================================  =========================================
-nothing but 0                                          refused: there is nothing to learn
-two values, the higher one the largest of its type     classes: background and one other
-two values, no 0                                       classes: the lower one is background
-two values, the other one in several pieces            classes
-two values, never more than one piece a frame          unsure: one object, or a class
-5 or more numbers, or one above 255; nearly all whole  instances
-fewer than 5 numbers, nearly all whole                 unsure: instances, or classes
-fewer than 5 numbers, one of them in many pieces       classes
-5 to 64 numbers, most of them in several pieces        classes
-more numbers, in several pieces                        unsure
-thin coverage by small grey numbers in many pieces     unsure: classes, or scribbles
-small numbers and the largest of the type              unsure: that one may be unknown
-numbers that are nearly all whole, no 0                unsure: there is no background
--1 and objects, no 0                                   unsure: -1 is background, or unknown
-=====================================================  =========================================
+``docs/labels.md`` has the rules in a table; `StoredLabels` goes through them in one method.
 
 A number is whole in a frame if its pixels are one piece, corners included.  Numbers are those of
 all frames, and colours count as numbers.  Classes are numbered from 0 without gaps.

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from napari_jnet.events import FramePrediction
 from napari_jnet.files import (
-    FolderInUse,
     FolderLock,
     OutputError,
     clean,
@@ -467,7 +466,7 @@ class ResultWriter:
             if made:
                 with suppress(OSError):
                     self.folder.rmdir()
-            if isinstance(error, FolderInUse):
+            if isinstance(error, ValueError):  # in use, or masks that cannot be told apart
                 raise OutputError(str(error)) from error
             raise
 
@@ -542,9 +541,14 @@ class ResultWriter:
 
     def _append(self, name: str, dtype: Any, number: int, frame: NDArray[Any]) -> None:
         if name not in self._files:
-            path, shown = (folder / f"{name}.tif" for folder in (self._part, self.folder))
+            file = f"{name}.tif"
             self._files[name] = _PageWriter(
-                path, dtype, self._stack, self._expected, self._mark, shown
+                self._part / file,
+                dtype,
+                self._stack,
+                self._expected,
+                self._mark,
+                self.folder / file,
             )
         self._files[name].write(number, frame)
 
