@@ -14,6 +14,7 @@ from napari_jnet.io.axes import StackUnsure
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import stack_of
 from napari_jnet.plugin.guidance import step_states, workflow_state
+from napari_jnet.plugin.jobs.train import training_input
 from napari_jnet.plugin.layers.add import Prediction
 from napari_jnet.plugin.layers.read import (
     choose_axes,
@@ -22,7 +23,6 @@ from napari_jnet.plugin.layers.read import (
     layer_choices,
     spatial_shape,
     stored_axes,
-    training_input,
 )
 from napari_jnet.plugin.layers.stack_layers import path_layers, project_layers
 from napari_jnet.plugin.open_workspace import open_workspace

@@ -11,7 +11,7 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QDragEnterEvent, QDropEvent
 
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.layers.read import training_input
+from napari_jnet.plugin.jobs.train import training_input
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.stack import LoadWidget
 from napari_jnet.plugin.workbench import Workbench

@@ -12,13 +12,13 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.plugin.jobs.train import training_input
 from napari_jnet.plugin.layers.read import (
     current_index,
     image_stack,
     layer_legend,
     legend_options,
     plane,
-    training_input,
 )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import threading
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,22 +23,31 @@ from napari_jnet.budgets import Hardware
 from napari_jnet.config import Config
 from napari_jnet.events import EpochEnd, Preview, RoundEnd
 from napari_jnet.files import read_json, reading
-from napari_jnet.io.stack import AnnotatedFrame, misfit
-from napari_jnet.labels import LabelKind
+from napari_jnet.io.axes import size_text
+from napari_jnet.io.meaning import StoredLabels
+from napari_jnet.io.stack import (
+    AnnotatedFrame,
+    Stack,
+    frame_name,
+    misfit,
+    plane_name,
+    section_of,
+)
+from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
 from napari_jnet.plugin.jobs.runner import JobMaker, TaskQueue, window_threads
 from napari_jnet.plugin.jobs.torch_loading import load_torch
 from napari_jnet.plugin.layers.add import placement
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
-    PaintedPlanes,
-    TrainingInput,
     class_legend,
     current_index,
     image_stack,
+    kind_of,
+    metadata,
     pixels,
     plane,
     said_empty,
-    training_input,
+    spatial_shape,
 )
 from napari_jnet.plugin.ui.widgets import words
 from napari_jnet.plugin.workspace import Lifetime, Workspace
@@ -134,21 +144,21 @@ def read_history(run: Path) -> tuple[EpochEnd, ...]:
     try:
         path = run / "history.csv"
         with reading(path, "a history"), path.open(newline="", encoding="utf-8") as file:
-            return tuple(
-                EpochEnd(
-                    epoch=int(float(row["epoch"])),
-                    train_loss=float(row.get("train_loss") or "nan"),
-                    validation_loss=number(row, "validation_loss"),
-                    iou=number(row, "iou"),
-                    seg=number(row, "seg"),
-                    learning_rate=float(row.get("learning_rate") or "nan"),
-                    images_per_s=0.0,
-                    elapsed_s=float(row["elapsed_s"]),
-                    best=False,
-                )
-                for row in csv.DictReader(file)
-                if row.get("epoch")
+            rows = [row for row in csv.DictReader(file) if row.get("epoch")]
+        return tuple(
+            EpochEnd(
+                epoch=int(float(row["epoch"])),
+                train_loss=float(row.get("train_loss") or "nan"),
+                validation_loss=number(row, "validation_loss"),
+                iou=number(row, "iou"),
+                seg=number(row, "seg"),
+                learning_rate=float(row.get("learning_rate") or "nan"),
+                images_per_s=0.0,
+                elapsed_s=float(row["elapsed_s"]),
+                best=False,
             )
+            for row in rows
+        )
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return ()
 
@@ -162,22 +172,110 @@ def read_split(run: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return (), ()
 
 
-class _Copies:
-    """An array that gives copies of its planes: the layer is painted on while they are used."""
-
-    def __init__(self, source: Any) -> None:
-        self._source = source
-        self.shape, self.dtype = source.shape, source.dtype
-
-    def __getitem__(self, index: Any) -> Any:
-        return np.array(self._source[index])
-
-
-def labels_now(workspace: Workspace, positions: Iterable[int] | None = None) -> TrainingInput:
-    """Take the annotation for a worker thread, which copies the frames that it reads.
+@dataclass(frozen=True, eq=False)
+class TrainingInput:
+    """An image layer and a labels layer for a worker thread, which copies the frames that it reads.
 
     Copying all of them in the window's thread would hold it.  A stroke that falls into the reading
     comes again, whole, by `LiveAnnotations`.
+    """
+
+    stack: Stack  # the image; names its frames
+    image: Any  # (..., H, W) or (..., H, W, C)
+    labels: Any  # (..., H, W), of the layer
+    kind: LabelKind
+    known: bool = True  # whether somebody, or a file, says that the kind is this one
+    partial: Collection[int] = ()  # frame numbers; looked at in the worker: it may read files
+    legend: tuple[tuple[str, str], ...] = ()  # name and colour of each class, where known
+    roles: Mapping[int, str] = field(default_factory=dict)  # by frame number
+    empty: Collection[int] = ()  # frame numbers that are annotated without any object
+    unpainted: frozenset[int] = frozenset()  # positions that are not read
+    copied: Mapping[int, NDArray[Any]] = field(default_factory=dict)  # by position, edited since
+
+    def frames(self) -> list[AnnotatedFrame]:
+        """Read the annotated planes; called in the worker thread.
+
+        Raises
+        ------
+        ValueError
+            If nothing is annotated, labels are negative, or nobody said what they mean and they do
+            not look like cells.
+        """
+        found = list(self._annotated())
+        if not found:
+            raise ValueError(
+                f"The labels of {self._name!r} are empty; paint at least one cell in one frame."
+            )
+        if not self.known and self.kind is LabelKind.INSTANCES:
+            self._check_cells(found)
+        return found
+
+    @property
+    def _name(self) -> str:
+        return self.stack.sequence or self.stack.name
+
+    def _annotated(self) -> Iterator[AnnotatedFrame]:
+        kind = LabelKind.CLASSES if self.kind is LabelKind.SCRIBBLES else self.kind
+        for index in np.ndindex(tuple(self.labels.shape[:-2])):
+            position, inner = (index[0], index[1:]) if index else (0, ())
+            number = self.stack.frame_numbers[position]
+            role = self.roles.get(number, "")
+            if role == "unused" or (position in self.unpainted and number not in self.empty):
+                continue
+            copied = self.copied.get(position)
+            labels = np.array(self.labels[index]) if copied is None else copied[inner]
+            if not (labels.any() or number in self.empty) or not (labels != UNKNOWN).any():
+                continue
+            name = frame_name(self.stack, number)  # as `annotated_frames` does
+            name = plane_name(name, *inner, self.labels.shape[1]) if inner else name
+            try:
+                labels = known_labels(
+                    labels, self.kind, partial=bool(index) and number in self.partial
+                )
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+            image, section = np.asarray(self.image[index]), section_of(self.stack, number, *inner)
+            yield AnnotatedFrame(name, image, labels, kind, role, self.legend, "", *section)
+
+    def _check_cells(self, found: Sequence[AnnotatedFrame]) -> None:
+        """Refuse to take for cells what is surely classes; unsure labels are what Annotate shows."""
+        planes = {k: partial(np.asarray, frame.labels) for k, frame in enumerate(found)}
+        stored = StoredLabels("labels", self._name, lambda: planes, lambda _: self._name)
+        decided = stored.annotation()
+        try:
+            kind, reason = decided.kind, decided.reason
+        except ValueError:
+            return
+        if kind is not LabelKind.INSTANCES:
+            raise ValueError(
+                f"The labels of {self._name!r} look like {kind} ({reason}), and nobody said that they are "
+                "cells. Choose what they mean in the step Annotate, under Meaning."
+            )
+
+
+def training_input(image: Any, labels: Any, kind: LabelKind) -> TrainingInput:
+    """Take an image layer and a labels layer for training; raises `ValueError` where sizes differ."""
+    array, size = pixels(labels), spatial_shape(image)
+    if tuple(array.shape) != tuple(size):
+        raise ValueError(
+            f"The image {image.name!r} has {size_text(size)} pixels, the labels {labels.name!r} "
+            f"{size_text(array.shape)}; both must cover the same pixels. Choose the labels of this "
+            "image, or add a new labels layer with the + button above the layer list."
+        )
+    return TrainingInput(
+        stack=image_stack(image),
+        image=pixels(image),
+        labels=array,
+        kind=kind,
+        known=kind_of(labels) is kind,
+        partial=metadata(labels).get("partial", ()),
+        legend=class_legend(labels, kind),
+        empty=said_empty(labels),
+    )
+
+
+def labels_now(workspace: Workspace, positions: Iterable[int] | None = None) -> TrainingInput:
+    """Take the annotation of a workspace.
 
     Parameters
     ----------
@@ -195,9 +293,11 @@ def labels_now(workspace: Workspace, positions: Iterable[int] | None = None) -> 
         raise ValueError(f"There is no {what} first.")
     taken = set(frames.annotated if positions is None else positions)
     known = positions is not None or not frames.counting
-    empty = frozenset(range(len(frames))) - taken if known else frozenset()
-    planes = PaintedPlanes(_Copies(pixels(frames.layer)), {}, empty)
-    return training_input(image, frames.layer, frames.kind, painted=planes, roles=frames.roles)
+    return dataclasses.replace(
+        training_input(image, frames.layer, frames.kind),
+        roles=frames.roles,
+        unpainted=frozenset(range(len(frames))) - taken if known else frozenset(),
+    )
 
 
 _COPY_EVERY_MS = 1500  # a stroke seldom comes alone
@@ -255,15 +355,15 @@ class LiveAnnotations(QObject):
 
     def copy(self) -> None:
         """Copy the edited frames, all roles and the kind; called in the window's thread."""
-        frames, labels = self._frames, self._data.labels
-        if not self._is_annotation or tuple(pixels(self._layer).shape) != labels.shape:
+        frames, data = self._frames, self._data
+        if not self._is_annotation or pixels(self._layer).shape != data.labels.shape:
             return  # other labels were put into the layer: they do not cover the image
         new = {position: np.array(frames.frame(position)) for position in sorted(self._positions)}
         self._positions.clear()
-        copied, empty = {**labels.copied, **new}, labels.empty - frozenset(new)
         data = dataclasses.replace(
-            self._data,
-            labels=PaintedPlanes(labels.source, copied, empty),
+            data,
+            copied={**data.copied, **new},
+            unpainted=data.unpainted - frozenset(new),
             roles=frames.roles,
             empty=said_empty(self._layer),
             kind=frames.kind,  # where the network cannot learn it, the training goes on as it was
@@ -503,7 +603,7 @@ def estimate_settings(data: TrainingInput, config: Config) -> EstimatedSettings 
     )
 
     blank = np.broadcast_to(np.float32(0), data.image.shape)  # reading images would take long
-    frames = dataclasses.replace(data, image=blank, empty=(), said=True).frames()
+    frames = dataclasses.replace(data, image=blank, empty=(), known=True).frames()
     if not object_areas(frames).size:
         return None
     adapted = adapt(config, frames)

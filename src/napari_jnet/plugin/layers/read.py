@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,8 @@ from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_jnet.io.axes import StackUnsure, check_axes, size_text
-from napari_jnet.io.meaning import StoredLabels
-from napari_jnet.io.stack import AnnotatedFrame, Stack, frame_name, plane_name, section_of
-from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
+from napari_jnet.io.stack import Stack
+from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.project.source import StackReference
 
 # metadata
@@ -570,180 +567,3 @@ def describe_kind(kind: LabelKind) -> str:
         "Frames without any label are not used, unless marked as background.",
         LabelKind.SCRIBBLES: "1 = background, 2, 3 … = classes; 0 = not painted, so unknown.",
     }[kind]
-
-
-@dataclass(frozen=True, eq=False)
-class PaintedPlanes:
-    """The labels of a layer as they were: what is painted is copied, and the rest is not read.
-
-    Attributes
-    ----------
-    source
-        The array of the layer; read where a frame is neither copied nor empty.
-    copied
-        Position -> labels of the frame.
-    empty
-        Positions where nothing is painted.
-    """
-
-    source: Any
-    copied: Mapping[int, NDArray[Any]]
-    empty: frozenset[int] = frozenset()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the layer."""
-        return tuple(self.source.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the labels."""
-        return np.dtype(self.source.dtype)
-
-    @property
-    def ndim(self) -> int:
-        """Axes of the layer."""
-        return len(self.shape)
-
-    def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
-        """Return a plane by its leading indices."""
-        position, inner = position_of(index), index[1:]
-        if position in self.empty:
-            return np.zeros(self.shape[-2:], self.dtype)
-        frame = self.copied.get(position)
-        return np.asarray(self.source[index]) if frame is None else frame[inner]
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingInput:
-    """An image layer and a labels layer, as they were when training was asked for."""
-
-    stack: Stack  # the image; names its frames
-    image: Any  # (..., H, W) or (..., H, W, C)
-    labels: Any  # (..., H, W)
-    kind: LabelKind
-    partial: Collection[int]  # frame numbers; looked at in the worker: it may read files
-    legend: tuple[tuple[str, str], ...] = ()  # name and colour of each class, where known
-    roles: Mapping[int, str] = field(default_factory=dict)  # by frame number; unused are skipped
-    empty: Collection[int] = ()  # frame numbers that are annotated without any object
-    said: bool = True  # whether somebody, or a file, says that the kind is this one
-
-    @property
-    def name(self) -> str:
-        """What the frames are called by: the sequence, or the stack."""
-        return self.stack.sequence or self.stack.name
-
-    @property
-    def frame_numbers(self) -> tuple[int, ...]:
-        """The frame numbers, by position."""
-        return self.stack.frame_numbers
-
-    def frames(self) -> list[AnnotatedFrame]:
-        """Read the annotated planes; called in the worker thread.
-
-        Raises
-        ------
-        ValueError
-            If nothing is annotated, labels are negative, or nobody said what they mean and they do
-            not look like cells.
-        """
-        found = list(self._annotated())
-        if not found:
-            raise ValueError(
-                f"The labels of {self.name!r} are empty; paint at least one cell in one frame."
-            )
-        if not self.said and self.kind is LabelKind.INSTANCES:
-            self._check_cells(found)
-        return found
-
-    def _check_cells(self, found: Sequence[AnnotatedFrame]) -> None:
-        """Refuse to take for cells what is surely classes; unsure labels are what Annotate shows."""
-        planes = {k: functools.partial(np.asarray, frame.labels) for k, frame in enumerate(found)}
-        stored = StoredLabels("labels", Path(self.name), lambda: planes, lambda _: Path(self.name))
-        decided = stored.annotation()
-        try:
-            kind, reason = decided.kind, decided.reason
-        except ValueError:
-            return
-        if kind is not LabelKind.INSTANCES:
-            raise ValueError(
-                f"The labels of {self.name!r} look like {kind} ({reason}), and nobody said that they are "
-                "cells. Choose what they mean in the step Annotate, under Meaning."
-            )
-
-    def _annotated(self) -> Iterator[AnnotatedFrame]:
-        kind = LabelKind.CLASSES if self.kind is LabelKind.SCRIBBLES else self.kind
-        for index in np.ndindex(tuple(self.labels.shape[:-2])):
-            number = self.frame_numbers[position_of(index)]
-            role = self.roles.get(number, "")
-            if role == "unused":
-                continue
-            labels = np.asarray(self.labels[index])
-            if not (labels.any() or number in self.empty) or not (labels != UNKNOWN).any():
-                continue
-            # as `annotated_frames` names it: a run may go on from the command line
-            name = frame_name(self.stack, number)
-            if len(index) > 1:
-                name = plane_name(name, index[1], self.labels.shape[1])
-            try:
-                known = known_labels(
-                    labels, self.kind, partial=bool(index) and number in self.partial
-                )
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
-            image = np.asarray(self.image[index])
-            section = section_of(self.stack, number, *index[1:2])
-            yield AnnotatedFrame(name, image, known, kind, role, self.legend, "", *section)
-
-
-def training_input(
-    image: Any,
-    labels: Any,
-    kind: LabelKind,
-    *,
-    painted: Any | None = None,
-    roles: Mapping[int, str] | None = None,
-) -> TrainingInput:
-    """Take an image layer and a labels layer for training.
-
-    Parameters
-    ----------
-    image, labels
-        The layers.
-    kind
-        What the labels mean.
-    painted
-        A copy of the labels, such as `PaintedPlanes`, where somebody paints on meanwhile.
-    roles
-        Frame number -> "training", "validation" or "unused".
-
-    Raises
-    ------
-    ValueError
-        If the sizes differ, or the labels are not integers.
-    """
-    stack = image_stack(image)
-    painted = pixels(labels) if painted is None else painted
-    size = spatial_shape(image)
-    if tuple(painted.shape) != size:
-        raise ValueError(
-            f"The image {image.name!r} has {size_text(size)} pixels, the labels {labels.name!r} "
-            f"{size_text(painted.shape)}; both must cover the same pixels. Choose the labels of this "
-            "image, or add a new labels layer with the + button above the layer list."
-        )
-    if not (np.issubdtype(painted.dtype, np.integer) or painted.dtype == bool):
-        raise ValueError(
-            f"The labels {labels.name!r} are of type {painted.dtype}; labels are integers. "
-            "Right click the layer and convert it to labels."
-        )
-    return TrainingInput(
-        stack=stack,
-        image=pixels(image),
-        labels=painted,
-        kind=kind,
-        partial=metadata(labels).get("partial", ()),
-        legend=class_legend(labels, kind),
-        roles=dict(roles or {}),
-        empty=said_empty(labels),
-        said=kind_of(labels) is kind,
-    )
