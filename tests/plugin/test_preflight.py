@@ -66,10 +66,6 @@ def test_what_keeps_a_training_from_working_is_blocking_and_can_be_mended(change
     assert problem.fix is fix
 
 
-def test_labels_that_are_not_integers_are_refused():
-    assert "are not integers" in one(integers=False).text
-
-
 def test_frames_that_are_still_counted_are_not_called_empty():
     assert found(frames=(), counting=True) == []
 

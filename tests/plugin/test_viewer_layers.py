@@ -123,9 +123,6 @@ def test_layers_that_do_not_fit_are_refused_in_words():
     labels.data[0, 0, 0] = -3
     with pytest.raises(ValueError, match=r"movie/t000.*-3.*Repaint"):
         training_input(image, labels, LabelKind.INSTANCES).frames()
-    floats = type("Floats", (), {"name": "f", "data": np.ones((3, 8, 9)), "metadata": {}})()
-    with pytest.raises(ValueError, match=r"float64.*integers"):
-        training_input(image, floats, LabelKind.INSTANCES)
     with pytest.raises(ValueError, match="at most time and depth"):
         image_stack(Image(np.zeros((2, 2, 2, 8, 9))))
 

@@ -69,7 +69,6 @@ class TrainingFacts:
     labels: str | None = None
     image_size: tuple[int, ...] = ()  # without channels
     labels_size: tuple[int, ...] = ()
-    integers: bool = True
     fitting: str = ""  # name of another labels layer that has the size of the image
     kind: LabelKind = LabelKind.INSTANCES
     frames: tuple[FrameInfo, ...] = ()  # the annotated ones
@@ -110,7 +109,6 @@ def training_facts(
         Whether the run in it is to be resumed.
     """
     image, labels, frames = workspace.image, workspace.annotation, workspace.frames
-    painted = None if labels is None else pixels(labels)
     other = None if image is None else fitting_labels(workspace)
     names = tuple(name for name, _ in frames.legend)
     network = None if config is None else config.network
@@ -118,8 +116,7 @@ def training_facts(
         image=None if image is None else image.name,
         labels=None if labels is None else labels.name,
         image_size=() if image is None else spatial_shape(image),
-        labels_size=() if painted is None else tuple(painted.shape),
-        integers=painted is None or np.dtype(painted.dtype).kind in "iub",
+        labels_size=() if labels is None else tuple(pixels(labels).shape),
         fitting="" if other is None else other.name,
         kind=frames.kind,
         frames=frames.annotated_info,
@@ -183,11 +180,6 @@ def _check_layers(facts: TrainingFacts) -> Iterator[Problem]:
             f"{facts.labels!r} {_size(facts.labels_size)}; both must cover the same pixels.",
             Fix.USE_FITTING_LABELS if facts.fitting else Fix.NEW_ANNOTATION,
             title=f"Use {facts.fitting!r}" if facts.fitting else "",
-        )
-    elif not facts.integers:
-        yield Problem(
-            f"The labels {facts.labels!r} are not integers; right-click the layer and convert it to "
-            "labels."
         )
 
 

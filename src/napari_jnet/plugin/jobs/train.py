@@ -227,7 +227,7 @@ class TrainingInput:
             if not (labels.any() or number in self.empty) or not (labels != UNKNOWN).any():
                 continue
             name = frame_name(self.stack, number)  # as `annotated_frames` does
-            name = plane_name(name, *inner, self.labels.shape[1]) if inner else name
+            name = plane_name(name, inner[0], self.labels.shape[1]) if inner else name
             try:
                 labels = known_labels(
                     labels, self.kind, partial=bool(index) and number in self.partial
