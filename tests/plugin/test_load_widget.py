@@ -255,7 +255,7 @@ def test_a_dataset_that_is_dropped_on_the_dock_is_loaded(tmp_path, qtbot, kind):
     qtbot.addWidget(widget)
     assert widget.acceptDrops()
     assert drop(widget, QUrl.fromLocalFile(str(root)).toString())
-    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=10000)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=TIMEOUT)
     assert not drop(widget, "https://example.org/cells.tif")
     assert not drop(widget, *[QUrl.fromLocalFile(str(root)).toString()] * 2)
 

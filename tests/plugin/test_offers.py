@@ -78,7 +78,7 @@ def test_what_was_declined_can_still_be_opened(opened, projects, qtbot):
     qtbot.addWidget(load)
     part = load.project
     assert "Resume" in part.saved.text()
-    load.start_fresh()
+    load.fresh_button.click()
     assert "first stroke" in part.saved.text()
     actions = {action.text().split(":")[0]: action for action in part.menu.actions()}
     assert sorted(actions) == ["movie", "movie-2", "movie-3"]

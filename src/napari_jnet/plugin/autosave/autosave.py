@@ -329,16 +329,9 @@ class AutoSave:
     ) -> None:
         """Make the project of the annotation, with all that is painted, unless it is there.
 
-        Parameters
-        ----------
-        then, failed
-            Called in the window's thread with the project, at once where it is there already; and
-            with the exception where it cannot be made.
-
-        Raises
-        ------
-        ValueError
-            If there is no annotation or no image, or they do not cover the same pixels.
+        ``then`` is called with the project, at once where it is there already, and ``failed`` with the
+        exception where it cannot be made.  Raises `ValueError` where there is no annotation or no image,
+        or they do not cover the same pixels.
         """
         if self._workspace.annotation is None:
             raise ValueError("There is no annotation; press New annotation, or add a labels layer.")
@@ -812,7 +805,7 @@ class AutoSave:
         for store in self._stores:
             if store.unsaved and not store.recovered:
                 self._write_recovery_copy(store, window)
-        if self._copies.busy:  # in a thread that Python waits for
+        if window is not None and self._copies.busy:  # in a thread that Python waits for
             logging.getLogger("napari_jnet").warning(
                 "The image is in no file: it is still being copied into its project, and the program "
                 "ends when that is done."

@@ -241,23 +241,11 @@ def resume_project(
     path: Path | str | None = None,
     failed: Callable[[Exception], Any] | None = None,
 ) -> None:
-    """Bring a project back: its annotation as a layer, roles, kind, model and last run.
+    """Bring a project of the image back: its annotation as a layer, roles, kind, model and last run.
 
-    Returns at once; the layer is added when it is read, or chosen where it is there already.
-
-    Parameters
-    ----------
-    workspace
-        Its image is that of the project.
-    path
-        The project's folder; None takes that of the offer.
-    failed
-        Called with the exception where it cannot be read.
-
-    Raises
-    ------
-    ValueError
-        If there is no image, or no offer.
+    Returns at once; the layer is added when it is read, or chosen where it is there already.  Without a
+    path the offered project is taken.  ``failed`` is called with the exception where it cannot be read.
+    Raises `ValueError` where there is no image, or no offer.
     """
     image, viewer, autosave = workspace.image, workspace.viewer, workspace.autosave
     if image is None or viewer is None:

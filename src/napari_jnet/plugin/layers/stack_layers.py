@@ -29,19 +29,9 @@ _LARGEST_ARRAY = 4 * 2**30  # bytes, of which only annotated frames take memory
 def path_layers(
     path: str | Path, sequence: str | None = None, *, labels: bool = True, **choices: Any
 ) -> list[LayerData]:
-    """Describe the layers of a stack or a project on disk, as an npe2 reader does.
+    """Describe the layers of a stack or a project on disk, as an npe2 reader does; see `open_stack`.
 
-    Parameters
-    ----------
-    path, sequence, choices
-        See `napari_jnet.open_stack`.
-    labels
-        False leaves the ground truth out.  The annotation of a project always comes.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `open_stack`.
+    Without ``labels`` the ground truth is left out; the annotation of a project always comes.
     """
     if project_folder(Path(path)) is not None:
         return project_layers(Project.open(path))
@@ -50,15 +40,7 @@ def path_layers(
 
 
 def project_layers(project: Project) -> list[LayerData]:
-    """Describe the layers of a project: the image, and the annotation.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the images are no longer where they were.
-    ValueError
-        If there are other images in their place.
-    """
+    """Describe the layers of a project, its image and its annotation; raises as `Project.open_stack`."""
     image = stack_layers(replace(project.open_stack(), annotations={}))[0]
     data, options, _ = image
     options["metadata"][METADATA_KEY]["project"] = str(project.path)
@@ -71,26 +53,11 @@ def project_layers(project: Project) -> list[LayerData]:
 def read_annotation(
     project: Project, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.int32], frozenset[int]]:
-    """Read what is painted in a project; only painted frames take memory.
+    """Return what is painted in a project, and the numbers of the frames without any object.
 
-    Parameters
-    ----------
-    project
-        Read file by file; call it outside the window's thread.
-    shape
-        Of the layer: (T, H, W), (T, Z, H, W), or (H, W) for a single plane.
-
-    Returns
-    -------
-    labels : ndarray of int32
-        Of this shape.
-    empty : frozenset of int
-        Numbers of the frames that are annotated without any object.
-
-    Notes
-    -----
-    A frame whose file is damaged stays blank, so that the others are not lost with it; the autosave
-    reports it when it opens the project.
+    Call it outside the window's thread.  The labels have the shape of the layer; only painted frames take
+    memory.  A frame whose file is damaged stays blank, so that the others are not lost with it; the
+    autosave reports it when it opens the project.
     """
     labels, empty = np.zeros(shape, np.int32), set()
     positions = {number: p for p, number in enumerate(project.stack.frame_numbers)}
@@ -128,16 +95,8 @@ def annotation_layer_options(project: Project, empty: frozenset[int]) -> dict[st
 def stack_layers(stack: Stack) -> list[LayerData]:
     """Describe the layers of a stack: one image, and labels for each annotation.
 
-    Parameters
-    ----------
-    stack
-        As `open_stack` gives it.
-
-    Returns
-    -------
-    list of (data, options, type)
-        As an npe2 reader gives them; the first annotation comes last, so that it is on top and
-        selected.  Frames of different sizes are filled up to the largest; what is added is unknown.
+    The first annotation comes last, so that it is on top and selected.  Frames of different sizes are
+    filled up to the largest; what is added is unknown.
     """
     shape = folder.largest_frame(stack) if stack.format == "folder" else stack.shape
     return [_image_layer(stack, shape), *reversed(list(_labels_layers(stack, shape)))]

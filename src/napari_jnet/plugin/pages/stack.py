@@ -449,7 +449,9 @@ class LoadWidget(JobWidget):
         tip = "Bring back what is painted, the model and the last training."
         self.resume_button = self.offer.add_button("Resume", tip, self.resume)
         tip = "Begin without it. The project stays as it is; Projects of this image, below, has it."
-        self.fresh_button = self.offer.add_button("Start fresh", tip, self.start_fresh)
+        self.fresh_button = self.offer.add_button(
+            "Start fresh", tip, workspace.autosave.offers.dismiss
+        )
         lifetime.connect(workspace.offer_changed, self._show_offer)
         self.column.addWidget(self.problem)
         self.column.addWidget(self.offer)
@@ -490,10 +492,6 @@ class LoadWidget(JobWidget):
         """Resume the offered project, as the button does."""
         if self._workspace.offer is not None:  # else pressed twice
             self.project.resume(self.offers.currentData())
-
-    def start_fresh(self) -> None:
-        """Leave the offered project alone, as the button does."""
-        self._workspace.autosave.offers.dismiss()
 
     def _show_offer(self, offer: Any) -> None:
         if offer is None:
@@ -537,11 +535,8 @@ class LoadWidget(JobWidget):
 
     def load(self, *_: Any) -> None:
         """Add the layers, as the button does; problems are shown in the widget."""
-        path, labels, choices = (
-            self.form.value("path"),
-            self.form.value("labels"),
-            self.form.choices,
-        )
+        path, choices = self.form.value("path"), self.form.choices
+        labels = self.form.value("labels")
         if self.running:
             return
         if path is None:
@@ -549,9 +544,8 @@ class LoadWidget(JobWidget):
             self.finished.emit("failed")
             return
         self._look_failed = False
-        self._start(
-            _job(lambda: path_layers(path, labels=labels, **choices)), f"loading {path.name}"
-        )
+        job = _job(lambda: path_layers(path, labels=labels, **choices))
+        self._start(job, f"loading {path.name}")
         self.progress.setFormat("reading labels…")
 
     def relocate(self) -> None:
