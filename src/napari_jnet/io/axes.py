@@ -75,9 +75,19 @@ class Arrangement:
         """Shape of a frame without channels: (H, W) or (Z, H, W)."""
         return self.shape[:-1] if self.axes.endswith("C") else self.shape
 
-    def frame(self, stored: NDArray[Any]) -> NDArray[Any]:
-        """Transpose what is stored of a frame into (H, W), (H, W, C) or (Z, H, W)."""
-        return stored.transpose(self.order)
+    def reader(
+        self, whole: Callable[[], NDArray[Any]], part: Callable[[int, int], NDArray[Any]]
+    ) -> Callable[[int], NDArray[Any]]:
+        """Return a function from frame number to (H, W), (H, W, C) or (Z, H, W).
+
+        `whole` reads all that is stored, `part` one index along a stored dimension.
+        """
+
+        def read(number: int) -> NDArray[Any]:
+            stored = whole() if self.along is None else part(self.along, number)
+            return stored.transpose(self.order)
+
+        return read
 
 
 def check_axes(axes: str, shape: tuple[int, ...], name: str) -> str:
@@ -260,10 +270,7 @@ def array_stack(
 
 
 def _reader(array: Any, found: Arrangement) -> Callable[[int], NDArray[Any]]:
-    def read(number: int) -> NDArray[Any]:
-        if found.along is None:
-            return found.frame(np.asarray(array))
-        index = (slice(None),) * found.along + (number,) if found.along else number
-        return found.frame(np.asarray(array[index]))
-
-    return read
+    return found.reader(
+        lambda: np.asarray(array),
+        lambda along, index: np.asarray(array[(slice(None),) * along + (index,)]),
+    )

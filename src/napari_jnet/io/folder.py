@@ -243,7 +243,7 @@ def _opened(path: Path) -> Iterator[Any]:
 TRAINING = ("train", "training")
 VALIDATION = ("valid", "validation", "val")
 
-_PARTS = (*TRAINING, *VALIDATION, "test", "testing")
+_SUBSETS = (*TRAINING, *VALIDATION, "test", "testing")
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "raw", "frames", "imagestr")
 _MASK_FOLDERS = (
     "1st_manual",
@@ -274,14 +274,14 @@ class FolderFiles:
         Sorted by name.
     masks
         Folder, or word at the end of the names -> masks.  Several: nothing says which are meant.
-    views
+    fov_masks
         Masks of the field of view.
     """
 
     path: Path
     images: tuple[Path, ...]
     masks: Mapping[str, tuple[Path, ...]]
-    views: tuple[Path, ...] = ()
+    fov_masks: tuple[Path, ...] = ()
 
 
 def find_folders(path: Path) -> FolderFiles | None:
@@ -302,12 +302,14 @@ def find_folders(path: Path) -> FolderFiles | None:
     names = [word] if word in _MASK_FOLDERS and word in inside else [*_MASK_FOLDERS]
     # DRIVE: vessels in 1st_manual, the camera's field of view in mask.
     drive = "1st_manual" in names and "1st_manual" in inside
-    views = pictures(inside["mask"]) if drive and "mask" in inside else []
-    found = {n: pictures(inside[n]) for n in names if n in inside and not (views and n == "mask")}
+    fov_masks = pictures(inside["mask"]) if drive and "mask" in inside else []
+    found = {
+        n: pictures(inside[n]) for n in names if n in inside and not (fov_masks and n == "mask")
+    }
     masks = {inside[name].name: tuple(files) for name, files in found.items() if files}
     if not masks:
         return FolderFiles(inside[images], tuple(own), masks)
-    return FolderFiles(parent, tuple(own), masks, tuple(views))
+    return FolderFiles(parent, tuple(own), masks, tuple(fov_masks))
 
 
 def _plain(folder: Path) -> FolderFiles | None:
@@ -321,11 +323,11 @@ def _plain(folder: Path) -> FolderFiles | None:
     named = {bare(path.stem) for path in images}
     masks: dict[str, tuple[Path, ...]] = {}
     for path in files:
+        if path in images:
+            continue
         stem = _DERIVED.sub("", path.stem)
         word = label_word(stem)
         plain = word.rstrip("0123456789")  # digits are of a frame, or of an annotator
-        if path in images:
-            continue
         if not named & {bare(stem), bare(stem) + word.removeprefix(plain)}:
             images.add(path)
         elif stem == path.stem:
@@ -345,16 +347,16 @@ def pictures(folder: Path) -> list[Path]:
     return [path for path in found if not is_result(path)]
 
 
-def parts(path: Path) -> dict[str, Path]:
+def subsets(path: Path) -> dict[str, Path]:
     """Find the folders train, valid and test (in this order) that hold images; by their names."""
     path = Path(os.path.abspath(path))
     inside = _subfolders(path) if path.is_dir() else {}
-    return {n: inside[n] for n in _PARTS if n in inside and find_folders(inside[n]) is not None}
+    return {n: inside[n] for n in _SUBSETS if n in inside and find_folders(inside[n]) is not None}
 
 
 def matches(path: Path) -> bool:
-    """Whether the path is a folder of images, alone or with masks, or of parts of that kind."""
-    return find_folders(path) is not None or bool(parts(path))
+    """Whether the path is a folder of images, alone or with masks, or of such subsets."""
+    return find_folders(path) is not None or bool(subsets(path))
 
 
 def _by_number(files: Sequence[Path]) -> dict[int, Path]:
@@ -399,8 +401,8 @@ def open_stack(
     path
         See `find_folders`.
     sequence
-        "train", "valid" or "test" of a folder of parts (None takes the first of them), or of such a
-        part itself, as its stack says; else None.
+        "train", "valid" or "test" of a folder of subsets (None takes the first of them), or of such a
+        subset itself, as its stack says; else None.
     axes, series
         See `with_axes`.
     order
@@ -413,14 +415,14 @@ def open_stack(
     """
     root = Path(os.path.abspath(path))
     found = find_folders(root)
-    of_parts = {} if found is not None else parts(root)
-    if found is not None and sequence == root.name.lower() and sequence in _PARTS:
-        of_parts, root = {sequence: root}, root.parent
-    if of_parts:
-        name = next(iter(of_parts)) if sequence is None else sequence
-        if name not in of_parts:
-            raise ValueError(f"{path} has no sequence {name!r}; it has {', '.join(of_parts)}.")
-        stack = open_stack(of_parts[name], axes=axes, series=series, order=order)
+    found_subsets = {} if found is not None else subsets(root)
+    if found is not None and sequence == root.name.lower() and sequence in _SUBSETS:
+        found_subsets, root = {sequence: root}, root.parent
+    if found_subsets:
+        name = next(iter(found_subsets)) if sequence is None else sequence
+        if name not in found_subsets:
+            raise ValueError(f"{path} has no sequence {name!r}; it has {', '.join(found_subsets)}.")
+        stack = open_stack(found_subsets[name], axes=axes, series=series, order=order)
         return replace(stack, name=f"{root.name} {name}", sequence=name)
     if found is None:
         raise ValueError(
@@ -454,7 +456,7 @@ def open_stack(
         read=lambda number: _read(images[number], stored),
         annotations={
             name: mask_labels(
-                name, masks, images, spatial, found.views, partial(_same_masks, found.path, key)
+                name, masks, images, spatial, found.fov_masks, partial(_all_masks, found.path, key)
             ).annotation()
             for name, (key, masks) in zip(names, found.masks.items(), strict=True)
         },
@@ -504,7 +506,7 @@ def mask_labels(
     masks: Sequence[Path],
     images: Mapping[int, Path],
     ndim: int,
-    views: Sequence[Path] = (),
+    fov_masks: Sequence[Path] = (),
     others: Callable[[], list[Path]] = list,
 ) -> StoredLabels:
     """Return the labels of frames in files of their own.
@@ -517,7 +519,7 @@ def mask_labels(
         Frame number -> image file.
     ndim
         Axes of a frame without colours.
-    views
+    fov_masks
         Masks of the field of view; pixels outside it are unknown.
     others
         Lists masks of the same meaning, such as those of valid: a class has one number in all.
@@ -527,9 +529,12 @@ def mask_labels(
 
     def find() -> dict[int, Callable[[], NDArray[Any]]]:
         mask_of = pair_names(images.values(), masks)
-        view_of = pair_names(images.values(), views) if views else {}
+        fov_mask_of = pair_names(images.values(), fov_masks) if fov_masks else {}
         paired.update({n: mask_of[image] for n, image in images.items() if image in mask_of})
-        return {n: partial(_read_seen, mask, view_of.get(images[n])) for n, mask in paired.items()}
+        return {
+            n: partial(_read_in_view, mask, fov_mask_of.get(images[n]))
+            for n, mask in paired.items()
+        }
 
     return StoredLabels(
         name,
@@ -543,7 +548,7 @@ def mask_labels(
     )
 
 
-def _read_seen(mask: Path, view: Path | None) -> NDArray[Any]:
+def _read_in_view(mask: Path, view: Path | None) -> NDArray[Any]:
     labels = read_mask(mask)
     if view is None:
         return labels
@@ -561,9 +566,9 @@ def _read_seen(mask: Path, view: Path | None) -> NDArray[Any]:
     return np.where(outside, UNKNOWN, labels.astype(np.int64))
 
 
-def _same_masks(part: Path, key: str) -> list[Path]:
+def _all_masks(subset: Path, key: str) -> list[Path]:
     """List the masks of this kind in all of train, valid and test, where the folder is one of them."""
-    if part.name.lower() not in _PARTS:
+    if subset.name.lower() not in _SUBSETS:
         return []
-    found = [find_folders(other) for other in parts(part.parent).values()]
+    found = [find_folders(other) for other in subsets(subset.parent).values()]
     return [mask for files in found if files is not None for mask in files.masks.get(key, ())]

@@ -137,7 +137,7 @@ def sequences(path: Path) -> tuple[str, ...]:
     found = ctc.locate(path)
     if found:
         return ctc.sequences(found[0])
-    return () if folder.find_folders(path) else tuple(folder.parts(path))
+    return () if folder.find_folders(path) else tuple(folder.subsets(path))
 
 
 def images(path: Path) -> tuple[str, ...]:

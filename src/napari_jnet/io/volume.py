@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.io.axes import Arrangement, arrange, check_axes
-from napari_jnet.io.folder import core_name, label_word
+from napari_jnet.io.folder import core_name, label_word, pictures
 from napari_jnet.io.meaning import StoredLabels
-from napari_jnet.io.results import is_result
 from napari_jnet.io.stack import Stack
 from napari_jnet.io.tiff import TIFF_SUFFIXES, TiffHeader, read_header, read_part, read_tiff
 
@@ -35,9 +34,7 @@ def _is_label(path: Path) -> bool:
 
 
 def _tiffs(folder: Path) -> list[Path]:
-    names = [n for n in os.listdir(folder) if n.lower().endswith(TIFF_SUFFIXES)]
-    found = [folder / name for name in sorted(names) if not name.startswith(".")]
-    return [path for path in found if not is_result(path)]
+    return [path for path in pictures(folder) if path.suffix.lower() in TIFF_SUFFIXES]
 
 
 def _same_core(path: Path, *, labels: bool) -> list[Path]:
@@ -141,7 +138,10 @@ def open_stack(
         frame_numbers=numbers,
         shape=found.shape,
         dtype=header.dtype,
-        read=_reader(file, found, series=series, multifile=True),
+        read=found.reader(
+            partial(read_tiff, file, series=series, multifile=True),
+            partial(read_part, file, series=series, multifile=True),
+        ),
         annotations={
             name: volume_labels(
                 name, label, found.plain, numbers, file.name, stored=found, series=image
@@ -191,15 +191,6 @@ def _notes(file: Path, header: TiffHeader, series: int | None, lost: int) -> tup
     return tuple(notes)
 
 
-def _reader(file: Path, found: Arrangement, **options: Any) -> Callable[[int], NDArray[Any]]:
-    def read(number: int) -> NDArray[Any]:
-        if found.along is None:
-            return found.frame(read_tiff(file, **options))
-        return found.frame(read_part(file, found.along, number, **options))
-
-    return read
-
-
 def volume_labels(
     name: str,
     file: Path,
@@ -230,39 +221,33 @@ def volume_labels(
 
     def find() -> dict[int, Callable[[], NDArray[Any]]]:
         header = read_header(file, series=1, indices=True)
-        if series is not None and len(header.images) > 1:
+        several = len(header.images) > 1
+        if several and series is not None:
             header = read_header(file, series=series, indices=True)
         elif stored is not None and series not in (None, 1):
             raise ValueError(
                 f"{file.name} holds the labels of one image, {image} several, of which image {series} "
                 "was asked for; these may be of another one. Give its labels: --truth FILE."
             )
+        whole = partial(read_tiff, file, series=series if several else None, indices=True)
+        part = partial(read_part, file, series=series if several else None, indices=True)
         found = header.shape
-        options: dict[str, Any] = {"series": series if len(header.images) > 1 else None}
         if stored is not None and found == stored.spatial_shape:
-            arranged = arrange(stored.spatial, found, file.name)
-            reader = _reader(file, arranged, indices=True, **options)
-            return {n: partial(reader, n) for n in numbers}
+            read = arrange(stored.spatial, found, file.name).reader(whole, part)
+            return {n: partial(read, n) for n in numbers}
         if found[-1] == 3 and len(found) > len(shape) and header.axes[-1] in "SC":
             found = found[:-1]  # labels in colours
-        single = len(numbers) == 1 and found == shape
-        if not single and found != (len(numbers), *shape):
-            expected = shape if len(numbers) == 1 else (len(numbers), *shape)
-            of_color = len(found) == len(expected) + 1 or len(numbers) == 1
-            more = (
-                f" ({image} is stored as one image in colours: if these are frames, say so: --axes TYX)"
-                if of_color and found[1:] == shape
-                else ""
-            )
-            raise ValueError(
-                f"{file.name} has shape {found}, {image} has {expected}{more}; labels cover "
-                "the same pixels as their image. Check that they belong together."
-            )
-        if single:
-            return {numbers[0]: partial(read_tiff, file, indices=True, **options)}
-        return {
-            n: partial(read_part, file, 0, k, indices=True, **options)
-            for k, n in enumerate(numbers)
-        }
+        if len(numbers) == 1 and found == shape:
+            return {numbers[0]: whole}
+        if found == (len(numbers), *shape):
+            return {n: partial(part, 0, k) for k, n in enumerate(numbers)}
+        expected = shape if len(numbers) == 1 else (len(numbers), *shape)
+        more = ""
+        if found[1:] == shape and (len(numbers) == 1 or len(found) == len(expected) + 1):
+            more = f" ({image} is stored as one image in colours: if these are frames, say so: --axes TYX)"
+        raise ValueError(
+            f"{file.name} has shape {found}, {image} has {expected}{more}; labels cover "
+            "the same pixels as their image. Check that they belong together."
+        )
 
     return StoredLabels(name, file, find, lambda _number: file, ndim=len(shape), pages=True)
