@@ -188,21 +188,10 @@ def is_constant(frame: Tensor) -> bool:
 def level_statistics(
     frame: Tensor, levels: Sequence[int], *, standardization: str = "robust"
 ) -> tuple[Tensor, Tensor]:
-    """Return the means and unbiased standard deviations of ``(C, H, W)`` at each level.
+    """Return the means and unbiased standard deviations of a whole frame (C, H, W) at each level.
 
-    Parameters
-    ----------
-    frame
-        (C, H, W), a whole frame from `frame_tensor`.
-    levels
-        Resolution levels, at most 0.
-    standardization
-        ``robust`` excludes what was padded around the image; ``plain`` takes every pixel.
-
-    Returns
-    -------
-    means, deviations
-        Each (levels, C), of the frame pooled to the level.
+    Each is (levels, C), of the frame pooled to the level.  ``robust`` excludes what was padded around
+    the image; ``plain`` takes every pixel.
     """
     padding = [None if standardization == "plain" else _padding(p.cpu().numpy()) for p in frame]
     means, deviations = [], []
@@ -223,22 +212,10 @@ def level_statistics(
 def standardized_pyramid(
     frames: Tensor, levels: Sequence[int], *, standardization: str = "robust"
 ) -> list[Tensor]:
-    """Pool whole frames to each level and standardise each level on its own.
+    """Pool whole frames (N, C, H, W) to each level and standardise each level on its own.
 
-    Parameters
-    ----------
-    frames
-        (N, C, H, W), whole frames: the statistics are those of what is given.
-    levels
-        Resolution levels, lowest first.
-    standardization
-        As for `level_statistics`.
-
-    Returns
-    -------
-    list of Tensor
-        ``(x - mean) / (3 * std)`` at each level, as the original J-Net does, with the unbiased
-        standard deviation taken after pooling.
+    That is ``(x - mean) / (3 * std)`` as the original J-Net does, with the statistics of what is given,
+    and the unbiased standard deviation taken after pooling.
     """
     pooled = pyramid(frames, levels)
     statistics = [level_statistics(f, levels, standardization=standardization) for f in frames]

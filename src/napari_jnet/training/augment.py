@@ -54,19 +54,9 @@ def sample_images(frames: Tensor, grid: Tensor) -> Tensor:
 
 
 def sample_labels(labels: Tensor, grid: Tensor) -> Tensor:
-    """Return the label ids, or what else goes with them, of the nearest pixels.
+    """Return the values of the nearest pixels of (N, H, W), never interpolated: (N, size, size).
 
-    Parameters
-    ----------
-    labels
-        (N, H, W), such as int32; ``H`` and ``W`` may be a multiple of the size that the grid is for.
-    grid
-        (N, size, size, 2), pixel positions in those labels.
-
-    Returns
-    -------
-    Tensor
-        (N, size, size), of the same type; ids are copied, never interpolated.
+    The grid, (N, size, size, 2), has pixel positions in those labels.
     """
     height, width = labels.shape[-2:]
     rows = grid[..., 0].round().long().clamp_(0, height - 1)
@@ -218,17 +208,8 @@ def augment_original(
 ) -> Tensor:
     """Change a batch by every augmentation of the original J-Net that is on, after `crop`.
 
-    Parameters
-    ----------
-    values
-        (N, channels + maps, H, W) float32: images with their own intensities, not standardised, and
-        maps that are warped with them; the first map is the segmentation.
-    channels
-        Of the images.
-    flags
-        Which augmentations, and how much.
-    generator
-        On the CPU, so that every device draws the same.
+    ``values`` are (N, channels + maps, H, W) float32: images with their own intensities, not
+    standardised, and maps that are warped with them; the first map is the segmentation.
     """
     for change in ORIGINAL.values():
         values = change(values, channels, flags, generator)

@@ -166,15 +166,8 @@ def resolution_levels(
 ) -> tuple[int, ...]:
     """Return the levels below a top level that suit a network and the size of the frames.
 
-    Parameters
-    ----------
-    network
-        Decides how many levels suit it.
-    frames
-        The median of their shorter sides decides how far down it goes: to 8 pixels.  Frames that are
-        smaller yet are mirrored while training.
-    top
-        Level of the output, 0 or less; frames too small for it take the lowest there is.
+    The median of the frames' shorter sides decides how far down it goes: to 8 pixels.  Frames that are
+    smaller yet are mirrored while training; frames too small for the top level take the lowest there is.
     """
     sides = sorted(min(frame.image.shape[:2]) for frame in frames)
     deepest = int(math.log2(max(sides[len(sides) // 2], 8) / 8))
@@ -184,20 +177,9 @@ def resolution_levels(
 
 
 def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
-    """Fill in what the configuration leaves to the data; values that are given stay.
+    """Fill in what the configuration leaves to the training frames; values that are given stay.
 
-    Parameters
-    ----------
-    config
-        What is given.
-    frames
-        Training frames.
-
-    Returns
-    -------
-    Config
-        With the channels of the frames, the number of classes, resolution levels, ``dt_bound`` and
-        minimum size.
+    These are the channels, the number of classes, resolution levels, ``dt_bound`` and minimum size.
 
     Notes
     -----

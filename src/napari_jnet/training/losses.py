@@ -171,17 +171,8 @@ def border_weights(
 def two_nearest_distances(objects: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     """Return the distances of every pixel to the nearest and to the second nearest object.
 
-    Parameters
-    ----------
-    objects
-        (H, W) ids; what is not above 0 is not an object.
-    reach
-        Largest offset along rows and along columns that is looked at, in pixels.
-
-    Returns
-    -------
-    nearest, second
-        (H, W) float32, Euclidean, in pixels; exact up to ``reach``, from there on larger or infinite.
+    ``objects`` are (H, W) ids above 0.  Both distances are (H, W) float32, Euclidean, in pixels; exact
+    up to ``reach``, from there on larger or infinite.
 
     Notes
     -----
@@ -229,18 +220,8 @@ def _two_smallest(
 def class_weights(frames: Sequence[AnnotatedFrame], classes: int) -> Tensor:
     """Return weights of the classes by how rare they are, so that all count the same in the sum.
 
-    Parameters
-    ----------
-    frames
-        Training frames; unknown pixels are not counted.
-    classes
-        Of the network.
-
-    Returns
-    -------
-    Tensor of float32
-        (K,), at least two: known pixels / (classes that occur * pixels of the class), so that the mean
-        over all known pixels is 1; 1 for a class that does not occur.
+    They are float32 (K,), at least two: known pixels / (classes that occur * pixels of the class), so
+    that the mean over all known pixels is 1; 1 for a class that does not occur.
     """
     counts = torch.zeros(max(classes, 2), dtype=torch.int64)
     for frame in frames:

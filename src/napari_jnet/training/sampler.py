@@ -68,16 +68,10 @@ class FullFrameDataset:
     def draw(
         self, frames: Sequence[int], flags: OriginalAugmentation, generator: torch.Generator
     ) -> tuple[list[Tensor], Targets]:
-        """Augment these frames as one batch.
+        """Augment these frames as one batch, cut at random to its smallest height and width.
 
-        Frames of differing size are cut at random to the smallest height and width of the batch.
-
-        Returns
-        -------
-        pyramid
-            (N, C, h, w) for each level, standardised.
-        targets
-            At the top level, average-pooled; distances in pixels of the full frame.
+        Return the pyramid, (N, C, h, w) standardised for each level, and the targets at the top level,
+        average-pooled; distances in pixels of the full frame.
         """
         entry = choose_entries(flags.aug_crop_params, 1, generator)[0]
         chosen = [self.planes[frame] for frame in frames]
@@ -116,25 +110,10 @@ def load_full_frames(
     device: torch.device,
     config: Config | None = None,
 ) -> FullFrameDataset:
-    """Put whole frames and their maps on the device.
+    """Put whole frames and their maps on the device; `ValueError` if a frame cannot be used.
 
-    Parameters
-    ----------
-    frames
-        Of any sizes, with the same number of channels.
-    levels
-        Resolution levels of the network, lowest first.
-    dt_bound
-        In pixels of the full frame.
-    device
-        Where to.
-    config
-        The metric of the distance and the standardisation; None takes those of the original.
-
-    Raises
-    ------
-    ValueError
-        If a frame cannot be used.
+    They are of any sizes, with one number of channels.  ``config`` has the metric of the distance and
+    the standardisation; None takes those of the original.
     """
     how = "plain" if config is None else config.network.standardization
     metric = "cityblock" if config is None else config.targets.distance_metric
@@ -193,11 +172,8 @@ class FrameStore:
     def places(self, patch: int) -> list[tuple[Tensor, Tensor] | None]:
         """Return where patches of a side, in pixels at the top level, hold something known.
 
-        Returns
-        -------
-        list
-            For each frame None where that is everywhere, else the places as fractions of the room that
-            the patch has, float32 (P, 2), and the extent of each, (2,).
+        That is for each frame None where it is everywhere, else the places as fractions of the room
+        that the patch has, float32 (P, 2), and the extent of each, (2,).
         """
         if patch not in self._places:
             self._places[patch] = [
@@ -361,16 +337,7 @@ def draw_batch(
 ) -> tuple[list[Tensor], Targets]:
     """Draw patches at random, warp them, and make their targets.
 
-    Parameters
-    ----------
-    store
-        Frames to draw from.
-    config
-        Patch and batch size, augmentation, classes.
-    dt_bound
-        In pixels of the full frame.
-    generator
-        On the CPU, so that every device draws the same.
+    The generator is on the CPU, so that every device draws the same.
 
     Returns
     -------
@@ -382,10 +349,8 @@ def draw_batch(
     Notes
     -----
     Labels are sampled with a margin of ``dt_bound`` around the patch, so that a boundary just outside
-    is known and the distances inside are exact.
-
-    All places of a frame are equally likely, but for those where nothing known would be in the patch:
-    these are not drawn.
+    is known and the distances inside are exact.  All places of a
+    frame are equally likely, but for those where nothing known would be in the patch: these are not drawn.
     """
     count = config.training.batch_size
     chosen = _choose(len(store), count, generator)

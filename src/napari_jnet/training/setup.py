@@ -62,14 +62,9 @@ def prepare(
     resume: bool,
     start_from: Path | str | None,
 ) -> TrainingSession:
-    """Load data and network, and write configuration and split; see `train` for the parameters.
+    """Load data and network, and write configuration and split; parameters and errors as of `train`.
 
     The folder stays empty until all is checked.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError, OSError
-        If frames, configuration, model or folder cannot be used.
     """
     checkpoint = read_checkpoint(folder.last) if resume else None
     before = None if checkpoint is None else checkpoint["split"]
@@ -152,20 +147,10 @@ def rescore_best(session: TrainingSession) -> None:
 def update_frames(
     session: TrainingSession, frames: Sequence[AnnotatedFrame]
 ) -> Iterator[NewFrames | Notice]:
-    """Let a training learn from other frames; its network, dt_bound and schedule stay.
+    """Train on other frames, all that is annotated now; network, dt_bound and schedule stay.
 
-    Parameters
-    ----------
-    session
-        The training, between two epochs.
-    frames
-        All that is annotated now.
-
-    Yields
-    ------
-    NewFrames or Notice
-        A notice says which frames are skipped, or why it goes on with the frames it had: no
-        annotation may end a training.
+    A notice says which frames are skipped, or why the training goes on with the frames it had: no
+    annotation may end a training.
     """
     config, known = session.config, {*session.split["training"], *session.split["validation"]}
     try:
@@ -201,16 +186,9 @@ def usable_frames(
 ) -> tuple[list[AnnotatedFrame], list[str]]:
     """Skip frames that nothing can be learned from, so that one does not stop the training.
 
-    Returns
-    -------
-    frames, messages
-        The frames that are left, and for each reason which frames are skipped.
-
-    Raises
-    ------
-    ValueError
-        If no frame is left, labels are of several kinds, or as many frames have one number of channels
-        as another.
+    Return the frames that are left, and for each reason a message which frames are skipped; `ValueError`
+    if no frame is left, labels are of several kinds, or as many frames have one number of channels as
+    another.
     """
     if not frames:
         raise ValueError("There is no annotated frame; training needs at least one. Annotate one.")
@@ -350,11 +328,6 @@ def split_frames(
 
     The same names and seed give the same split, whatever the order of `names`.  With two names or
     more and a fraction above 0 there is at least one of each; a single frame is always training.
-
-    Raises
-    ------
-    ValueError
-        If there are no names, two are equal, or the fraction is not from 0 to below 1.
     """
     if not names:
         raise ValueError("There is no annotated frame to train on; annotate at least one frame.")
@@ -398,11 +371,8 @@ def resumed_config(
 
     What was given in ``config`` counts, defaults do not; ``name`` is that of the run, for errors.
 
-    Raises
-    ------
-    ValueError
-        If a setting was given that the run does not have and cannot take any more, or a budget that
-        the run has used already.
+    A setting that the run does not have and cannot take any more is refused, and a budget that it has
+    used already.
     """
     saved = Config.from_saved(checkpoint["config"])
     given = config.given_settings()
@@ -480,12 +450,9 @@ def settle_config(
     validation: Sequence[AnnotatedFrame],
     start_from: Path | str | None,
 ) -> Config:
-    """Settle the configuration of a new training: from a start model, and from the data.
+    """Settle the configuration of a new training, from a start model and from the data.
 
-    Raises
-    ------
-    ValueError
-        If choices contradict each other, or do not fit these frames.
+    Choices that contradict each other, or do not fit these frames, are refused.
     """
     frames = [*training, *validation]
     budget: dict[str, Any] = {}
@@ -582,17 +549,7 @@ def annotation_warnings(
     config: Config,
     levels: Sequence[int] = (0,),
 ) -> Iterator[str]:
-    """Describe what a network cannot learn from these annotations, a sentence or two each.
-
-    Parameters
-    ----------
-    training, validation
-        The frames.
-    config
-        Settled.
-    levels
-        That the network takes, lowest first.
-    """
+    """Describe what a network, which takes these levels, cannot learn from these annotations."""
     frames, network = [*training, *validation], config.network
     instances = training[0].kind is LabelKind.INSTANCES
     if not validation:

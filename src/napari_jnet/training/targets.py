@@ -49,20 +49,10 @@ class Targets:
 
 
 def boundary_pixels(labels: Tensor) -> Tensor:
-    """Mark pixels that differ from at least one of their four neighbours.
+    """Mark pixels of (N, H, W) integers that differ from at least one of their four neighbours.
 
     The edge of the image is not a boundary.  Both sides of a contact are boundary: touching cells have
     one, two pixels wide.
-
-    Parameters
-    ----------
-    labels
-        (N, H, W), any integer type.
-
-    Returns
-    -------
-    Tensor of bool
-        (N, H, W).
     """
     return _contacts(labels, between_known=False)
 
@@ -188,15 +178,8 @@ def make_targets(
 def class_indices(labels: Tensor, kind: LabelKind, classes: int) -> Tensor:
     """Return the class of each pixel: int64, 0 = background, and where unknown.
 
-    Parameters
-    ----------
-    labels
-        Integers, as for `make_targets`.
-    kind
-        Objects are all of class 1, whatever their ids.
-    classes
-        Of the network.  With 1 and with 2 (cell and background, by one channel or by two), all that
-        is not background is class 1; with K, labels are classes below K.
+    Objects are all of class 1, whatever their ids.  With 1 class and with 2 (cell and background, by one
+    channel or by two), all that is not background is class 1; with K, labels are classes below K.
     """
     if classes <= 2 or kind is LabelKind.INSTANCES:
         return (labels > 0).long()
