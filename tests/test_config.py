@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_jnet.cli.common import make_config
+from napari_jnet.cli.train import make_config
 from napari_jnet.config import PRESETS, RENAMED, SECTIONS, Config, options, preset
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind

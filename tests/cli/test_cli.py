@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 
@@ -18,12 +19,14 @@ import pytest
 import tifffile
 
 from napari_jnet.cli import main
-from napari_jnet.cli.common import make_config, parse_frames, parse_levels
-from napari_jnet.cli.console import duration, words_of
+from napari_jnet.cli.common import parse_frames
+from napari_jnet.cli.console import duration, message_of
+from napari_jnet.cli.train import make_config
 from napari_jnet.config import read_settings
 from napari_jnet.events import BatchEnd
 from napari_jnet.files import FolderLock
 from napari_jnet.synthetic import write_cells_sequence, write_lines_and_ellipses
+from napari_jnet.training import loop
 
 QUICK = ["--network", "jnet", "--device", "cpu"]
 QUICK += ["--set", "training.batches_per_epoch=2", "--set", "training.patch_size=32"]
@@ -69,7 +72,7 @@ def test_train_writes_a_run(run):
 def test_resume_takes_the_frames_of_the_run(dataset, run, capsys):
     assert call("train", dataset, "--output", run, "--resume", "--epochs", 2) == 0
     said = capsys.readouterr().out
-    assert "Going on after epoch 1" in said
+    assert "Resuming after epoch 1" in said
     assert "epoch    2  loss" in said
     with (run / "history.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
@@ -158,8 +161,8 @@ def test_predict_takes_frames_and_thresholds(dataset, run, tmp_path):
     assert not tifffile.imread(tmp_path / "b" / "instances.tif").any()
 
 
-def test_predict_ignores_nothing_that_the_model_knows_better(dataset, run, tmp_path, capsys):
-    for option, value in (("--dt-bound", 99), ("--resolution-levels", "[-7,0]")):
+def test_what_the_model_holds_is_not_overridden(dataset, run, tmp_path, capsys):
+    for option, value in (("--dt-bound", 99), ("--resolution-levels", "[-7,-6]")):
         assert call("predict", run, dataset, "-o", tmp_path / "x", option, value) == 2
         assert "Leave it out" in capsys.readouterr().err
         assert not (tmp_path / "x").exists()
@@ -372,17 +375,17 @@ def test_the_first_ctrl_c_keeps_everything(dataset, tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_what_else_ends_a_program_keeps_everything_too(dataset, tmp_path, monkeypatch, name):
-    from napari_jnet.cli.progress import TrainingProgress
-
     run, number = tmp_path / "run", getattr(signal, name)
-    show = TrainingProgress.show
+    train = loop.train
 
-    def end(self, event):
-        show(self, event)
-        if isinstance(event, BatchEnd) and event.batch == 1:
-            os.kill(os.getpid(), number)
+    def ended(*given, **more):
+        with closing(train(*given, **more)) as events:
+            for event in events:
+                if isinstance(event, BatchEnd) and event.batch == 1:
+                    os.kill(os.getpid(), number)
+                yield event
 
-    monkeypatch.setattr(TrainingProgress, "show", end)
+    monkeypatch.setattr(loop, "train", ended)
     before = signal.getsignal(number)
     status = call("train", dataset, "--output", run, "--minutes", "5", "--frames", "0-2", *QUICK)
     assert status == 128 + number
@@ -418,17 +421,23 @@ def test_version(capsys):
     assert capsys.readouterr().out.startswith("napari-jnet 0.")
 
 
-def test_frames_and_levels():
+def test_frames():
     assert parse_frames(None) is None
     assert parse_frames("2,5, 21") == (2, 5, 21)
     assert parse_frames("0-3,2,007") == (0, 1, 2, 3, 7)
-    assert parse_levels("[-2,-1,0]") == parse_levels(" -2, -1, 0 ") == (-2, -1, 0)
     for wrong in ("", "a", "3-1", "1,,2", "-4", "0-99999999999", f"7-{10**30}"):
         with pytest.raises(ValueError, match=r"numbers and ranges|Give a smaller range"):
             parse_frames(wrong)
-    for wrong in ("", "[]", "[a]", "[1,,2]", "[-]"):
-        with pytest.raises(ValueError, match="whole numbers in brackets"):
-            parse_levels(wrong)
+
+
+def test_levels_that_cannot_be_read_are_refused(dataset, run, tmp_path, capsys):
+    words = ("predict", run, dataset, "-o", tmp_path / "x", "--resolution-levels")
+    for wrong in ("", "[a]", "[1,,2]", "[-]", "[1]"):
+        assert call(*words, wrong) == 2
+        assert "Error: --resolution_levels " in capsys.readouterr().err
+    for levels in ("[-9,-8,-7]", " -9, -8, -7 "):
+        assert call(*words, levels) == 2
+        assert "not [-9, -8, -7]" in capsys.readouterr().err
 
 
 def test_configuration_of_a_command_line(tmp_path):
@@ -447,7 +456,7 @@ def test_configuration_of_a_command_line(tmp_path):
     ("given", "said"),
     [
         ({"minutes": 1.0, "epochs": 1}, "give one of them"),
-        ({"file": Path("c.json"), "preset_name": "jnet"}, "give one of them"),
+        ({"file": Path("c.json"), "preset": "jnet"}, "give one of them"),
         ({"file": Path("nowhere.json")}, "does not exist"),
         ({"settings": ["training"]}, "section.field=value"),
         ({"settings": ["trainig.seed=1"]}, "did you mean 'training'"),
@@ -463,18 +472,18 @@ def test_a_configuration_file_that_is_none(tmp_path):
     file = tmp_path / "c.json"
     for text, said in (
         ("{", "JSON"),
-        ("[1]", "no configuration"),
-        ('{"training": 3}', "no con"),
+        ("[1]", "not a configuration"),
+        ('{"training": 3}', "not a con"),
     ):
         file.write_text(text)
         with pytest.raises(ValueError, match=said):
             make_config(file=file)
 
 
-def test_words_of_errors_and_times():
-    assert words_of(OSError(28, "the disk is full")) == "the disk is full"
-    assert words_of(PermissionError(13, "Permission denied", "/x")) == "/x: Permission denied."
-    assert words_of(ValueError("why")) == "why"
+def test_messages_of_errors_and_times():
+    assert message_of(OSError(28, "the disk is full")) == "the disk is full"
+    assert message_of(PermissionError(13, "Permission denied", "/x")) == "/x: Permission denied."
+    assert message_of(ValueError("why")) == "why"
     assert [duration(s) for s in (5.2, 245, 3723)] == ["0:05", "4:05", "1:02:03"]
     assert duration(float("inf")) == duration(float("nan")) == "–"
 

@@ -139,7 +139,7 @@ def test_info_says_what_a_project_holds(fresh):
     assert words["for validation"] == "1 (2)" and words["not used"] == "1 (3)"
     assert words["model"] == str(Path("runs", "001"))
     assert words["run 001"].startswith("1 epoch in ") and "finished" in words["run 001"]
-    assert "2 frames learned from" in words["run 001"]
+    assert "2 training frames" in words["run 001"]
     shutil.rmtree(fresh / "cells")
     assert "napari-jnet relocate" in describe(fresh / "work")["stack"]
 

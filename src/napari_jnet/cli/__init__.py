@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from napari_jnet import __version__
-from napari_jnet.cli.console import fail, words_of
+from napari_jnet.cli.console import fail, message_of
 from napari_jnet.cli.demo import demo
 from napari_jnet.cli.evaluate import evaluate
 from napari_jnet.cli.info import info
@@ -45,16 +45,12 @@ app.command(
 
 
 _EARLIER_OPTIONS = {"--symmetries": "--tta"}
-
-
+# What typer raises for words that no command takes; one of its kinds is public.
 _USAGE: Any = typer.BadParameter.__base__
 
 
-"""What typer raises for words that no command takes; one of its kinds is public."""
-
-
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"napari-jnet {__version__}")
         raise typer.Exit
 
@@ -62,7 +58,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _program(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass
@@ -73,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     Exit status 0 is success, 2 an error of use (one line on stderr), 130 a stop by Ctrl-C.
     """
-    # What is wrong with a file is said by our own line; tifffile would say it before in its own way.
+    # The error of a command says what is wrong with a file; tifffile would log it as well.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     notes = logging.StreamHandler(sys.stdout)
     notes.setFormatter(logging.Formatter("Note: %(message)s"))
@@ -94,13 +90,13 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
         fail("Stopped.", status=130)
     except _USAGE as error:
         fail(f"Error: {error.format_message()} See napari-jnet --help.")
-    except BrokenPipeError:  # who reads this has enough
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         sys.exit(1)
     except MemoryError:
         fail(f"Error: {MEMORY_FULL}")
     except (ValueError, OSError, ArithmeticError) as error:
-        fail(f"Error: {words_of(error)}")
+        fail(f"Error: {message_of(error)}")
     except RuntimeError as error:
         if not is_memory_full(error):
             raise

@@ -1,4 +1,4 @@
-"""What all commands share: how they talk, and how Ctrl-C and other signals stop them."""
+"""What all commands share: how they print, and how Ctrl-C and other signals stop them."""
 
 from __future__ import annotations
 
@@ -11,40 +11,47 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 
 def console() -> Console:
     """Return the console of this run; made anew, so that it follows a redirected stdout.
 
-    It shows texts as they are: brackets in names of files are no markup.
+    It prints texts as they are: brackets in names of files are not markup.
     """
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
+def progress_bar(out: Console) -> Progress:
+    """Return a bar that is gone at the end, and that is not shown outside a terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %")
+    return Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
+
+
 def fail(line: str, status: int = 2) -> NoReturn:
-    """Say one line on stderr and leave."""
+    """Print one line on stderr and exit."""
     print(" ".join(line.split()), file=sys.stderr)
     sys.exit(status)
 
 
-def words_of(error: Exception) -> str:
-    """Return the sentence of an error, without the system's number before it."""
-    if isinstance(error, OSError) and error.strerror and error.filename is None:
-        return error.strerror
+def message_of(error: Exception) -> str:
+    """Return the message of an error, without the system's number before it."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}."
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}."
     return str(error)
 
 
 def score(value: float | None) -> str:
-    """Write a score with three digits, or a dash."""
+    """Format a score with three digits, or a dash."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def duration(seconds: float) -> str:
-    """Write a time as people read it: "4:05", "1:02:03"."""
+    """Format a time: "4:05", "1:02:03"."""
     if not seconds < 360000:
         return "–"
     minutes, rest = divmod(round(seconds), 60)
@@ -53,24 +60,24 @@ def duration(seconds: float) -> str:
 
 
 class Stop:
-    """Whether the user, or the system, has asked to stop.
+    """Whether the user, or the system, has requested a stop.
 
     Attributes
     ----------
-    asked
-        Whether anybody has.
+    requested
+        Whether it was.
     status
-        The exit status that says so: 130 after Ctrl-C, else 128 and the number of the signal.
+        The exit status for it: 130 after Ctrl-C, else 128 and the number of the signal.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self.status = 130
 
 
 @contextmanager
 def stop_signal() -> Iterator[Stop]:
-    """Let the first signal ask for a stop at the next good moment, and the second one interrupt.
+    """Make the first signal request a stop at the next good moment, and the second one interrupt.
 
     The signals are Ctrl-C, SIGTERM (a batch system ends the job) and SIGHUP (the terminal is gone);
     one that this program was told to ignore, as by nohup, stays ignored.
@@ -78,11 +85,11 @@ def stop_signal() -> Iterator[Stop]:
     stop = Stop()
     names = ("SIGINT", "SIGTERM", "SIGHUP")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    former = {n: handler for n, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    former = {number: signal.getsignal(number) for number in numbers}
+    former = {n: handler for n, handler in former.items() if handler not in (signal.SIG_IGN, None)}
 
-    def ask(number: int, frame: object) -> None:
-        stop.asked, stop.status = True, 128 + number
+    def request(number: int, frame: object) -> None:
+        stop.requested, stop.status = True, 128 + number
         for other in former:
             signal.signal(other, interrupt)
         if number == getattr(signal, "SIGHUP", None):
@@ -93,7 +100,7 @@ def stop_signal() -> Iterator[Stop]:
         raise KeyboardInterrupt
 
     for number in former:
-        signal.signal(number, ask)
+        signal.signal(number, request)
     try:
         yield stop
     finally:
@@ -102,7 +109,7 @@ def stop_signal() -> Iterator[Stop]:
 
 
 def _leave_the_terminal() -> None:
-    """Say no more to a terminal that is gone: it would be an error; a file is written as before."""
+    """Print no more to a terminal that is gone: it would be an error; a file is written as before."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name).isatty():
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115

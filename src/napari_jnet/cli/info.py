@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_jnet.cli.common import (
-    Axes,
+    AxesOption,
     KindOption,
-    Series,
+    SequenceOption,
+    SeriesOption,
     TruthOption,
     UnlabelledOption,
     find_project,
 )
-from napari_jnet.cli.console import console, duration, score, words_of
+from napari_jnet.cli.console import console, duration, message_of, score
 
 if TYPE_CHECKING:
     from napari_jnet.io.stack import Annotation, Stack
     from napari_jnet.project.project import Project
     from napari_jnet.project.runs import RunSummary
-
 
 _ROLES = {
     "training": "for training",
@@ -31,40 +31,33 @@ _ROLES = {
     "unused": "not used",
     "": "without a role",
 }
-
-
-_AXES = {
-    "T": "time",
-    "Z": "sections",
-    "Y": "rows",
-    "X": "columns",
-    "C": "channels",
-}
+_AXES = {"T": "time", "Z": "sections", "Y": "rows", "X": "columns", "C": "channels"}
+_IMAGES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
 
 def info(
     path: Annotated[Path, typer.Argument(help="Stack, project, run folder or model file.")],
-    sequence: Annotated[str | None, typer.Option(help="Sequence of a CTC dataset.")] = None,
-    axes: Axes = None,
-    series: Series = None,
+    sequence: SequenceOption = None,
+    axes: AxesOption = None,
+    series: SeriesOption = None,
     truth: TruthOption = None,
     kind: KindOption = None,
     unlabelled: UnlabelledOption = None,
 ) -> None:
-    """Say in words what a stack, a project or a model file is."""
+    """Describe a stack, a project or a model file."""
     from rich.table import Table
 
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    said = {"axes": axes, "series": series, "truth": truth, "kind": kind, "unlabelled": unlabelled}
-    for name, words in describe(path, sequence, **said).items():
-        table.add_row(name, words)
+    choices = {"axes": axes, "series": series, "truth": truth, "kind": kind}
+    for row in describe(path, sequence=sequence, unlabelled=unlabelled, **choices).items():
+        table.add_row(*row)
     console().print(table)
 
 
-def describe(path: Path, sequence: str | None = None, **said: Any) -> dict[str, str]:
-    """Return what a path is, in words; `said` is what `open_stack` is told besides.
+def describe(path: Path, **choices: Any) -> dict[str, str]:
+    """Return title and text of each line that describes a path; `choices` are those of `open_stack`.
 
     Raises
     ------
@@ -76,62 +69,55 @@ def describe(path: Path, sequence: str | None = None, **said: Any) -> dict[str, 
     project = find_project(path)
     if project is not None:
         return _describe_project(project)
-    image = path.suffix.lower() in (".tif", ".tiff", ".png", ".jpg", ".jpeg")
-    is_run = path.is_dir() and ((path / "model.pt").is_file() or (path / "last.pt").is_file())
-    if is_run or (path.is_file() and not image):
+    is_run = any((path / name).is_file() for name in ("model.pt", "last.pt"))
+    if is_run or (path.is_file() and path.suffix.lower() not in _IMAGES):
         from napari_jnet.model import describe_model
 
         return describe_model(path)
     from napari_jnet.project.open import open_stack
-
-    stack = open_stack(path, sequence=sequence, **said)
-    return _describe_stack(path, stack) | _describe_projects(stack)
-
-
-def _describe_projects(stack: Stack) -> dict[str, str]:
-    """List the window's projects of these images, the newest first."""
     from napari_jnet.project.places import list_projects
 
-    words = {}
-    for number, one in enumerate(list_projects(stack), start=1):
-        words[f"project {number}"] = f"{one.path}: {one.problem or one.words or 'nothing painted'}"
-    return words
+    stack = open_stack(path, **choices)
+    lines = _describe_stack(path, stack)
+    for number, one in enumerate(list_projects(stack), start=1):  # of these images, newest first
+        lines[f"project {number}"] = f"{one.path}: {one.problem or one.words or 'no annotation'}"
+    return lines
 
 
 def _describe_project(project: Project) -> dict[str, str]:
+    from napari_jnet.io.stack import format_numbers
     from napari_jnet.project.source import STACK_FILE
 
-    words = {"project": f"{project.name} ({project.path})"}
+    lines = {"project": f"{project.name} ({project.path})"}
     try:
-        words |= _describe_stack(project.path, project.open_stack())
+        lines |= _describe_stack(project.path, project.open_stack())
     except (OSError, ValueError) as error:
-        words["stack"] = words_of(error)
+        lines["stack"] = message_of(error)
     images = project.path / STACK_FILE if project.stack.stored else project.stack.path
-    words["images"] = str(images or "in no file")
+    lines["images"] = str(images or "in no file")
     for role, title in _ROLES.items():
-        numbers = project.numbers(role)
-        if numbers:
-            words[title] = _numbers(numbers)
+        if numbers := project.numbers(role):
+            lines[title] = format_numbers(numbers)
     if project.last_saved is not None:
-        words["last saved"] = f"{project.last_saved:%Y-%m-%d %H:%M}"
+        lines["last saved"] = f"{project.last_saved:%Y-%m-%d %H:%M}"
     model = project.model
-    words["model"] = "none yet" if model is None else _within(model, project.path)
+    if model is not None and model.is_relative_to(project.path):
+        model = model.relative_to(project.path)
+    lines["model"] = "none yet" if model is None else str(model)
     for run in project.runs():
-        words[f"run {run.name}"] = _describe_run(run)
-    return words
-
-
-def _within(path: Path, folder: Path) -> str:
-    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+        lines[f"run {run.name}"] = _describe_run(run)
+    return lines
 
 
 def _describe_run(run: RunSummary) -> str:
-    state = "finished" if run.finished else "stopped, can go on" if run.resumable else "stopped"
+    state = (
+        "finished" if run.finished else "stopped, can be resumed" if run.resumable else "stopped"
+    )
     if run.trained_by:
         state = f"being trained ({run.trained_by})"
     parts = [f"{run.epochs} epoch{'s' * (run.epochs != 1)} in {duration(run.elapsed_s)}, {state}"]
     frames = len(run.training_frames)
-    parts.append(f"{frames} frame{'s' * (frames != 1)} learned from")
+    parts.append(f"{frames} training frame{'s' * (frames != 1)}")
     best = {"SEG": run.seg, "IoU": run.iou}
     scores = [f"{name} {score(value)}" for name, value in best.items() if value is not None]
     if scores:
@@ -143,37 +129,36 @@ def _describe_run(run: RunSummary) -> str:
 
 def _describe_stack(path: Path, stack: Stack) -> dict[str, str]:
     from napari_jnet.io.ctc import markers
+    from napari_jnet.io.stack import format_numbers
     from napari_jnet.project.open import sequences
 
-    words = {
+    lines = {
         "stack": stack.name,
         "format": stack.format,
         "axes": ", ".join(_AXES.get(axis, axis) for axis in stack.axes),
-        "frames": _numbers(stack.frame_numbers),
-        "size of a frame": f"{_sizes(stack)}, {stack.dtype}",
+        "frames": format_numbers(stack.frame_numbers),
+        "size of a frame": f"{_describe_sizes(stack)}, {stack.dtype}",
     }
     if any(value != 1 for value in stack.scale):
         steps = zip(stack.scale, stack.units, strict=False)
-        words["scale"] = ", ".join(f"{value:g} {unit}" for value, unit in steps)
-    for number, note in enumerate(stack.notes):
-        words[f"note {number + 1}" if len(stack.notes) > 1 else "note"] = note
-    others = sequences(path)
-    if others:
-        words["sequences"] = ", ".join(others)
+        lines["scale"] = ", ".join(f"{value:g} {unit}" for value, unit in steps)
+    for number, note in enumerate(stack.notes, start=1):
+        lines[f"note {number}" if len(stack.notes) > 1 else "note"] = note
+    if others := sequences(path):
+        lines["sequences"] = ", ".join(others)
     for name, annotation in stack.annotations.items():
-        words[f"annotation {name}"] = _annotation(annotation)
+        lines[f"annotation {name}"] = _describe_annotation(annotation)
     if stack.candidates and len(stack.annotations) > 1:
-        words["annotation"] = f"one of these; say which: --truth {next(iter(stack.annotations))}"
+        lines["annotation"] = f"one of these; choose with --truth {next(iter(stack.annotations))}"
     if not stack.annotations:
-        words["annotation"] = "none; the stack can be segmented, but not trained on"
-    tracked = markers(stack)
-    if tracked is not None:
-        words["markers"] = _numbers(tracked.frame_numbers)
-    return words
+        lines["annotation"] = "none; the stack can be segmented, but not trained on"
+    if (tracked := markers(stack)) is not None:
+        lines["markers"] = format_numbers(tracked.frame_numbers)
+    return lines
 
 
-def _sizes(stack: Stack) -> str:
-    """Say the size of a frame: "512 × 600 × 3"; or, of the images of a folder, that they differ."""
+def _describe_sizes(stack: Stack) -> str:
+    """Return the size of a frame, "512 × 600 × 3"; or, of the images of a folder, how they differ."""
     from napari_jnet.io.folder import frame_shapes
 
     shapes = set(frame_shapes(stack)) if stack.format == "folder" else {stack.shape}
@@ -191,16 +176,8 @@ def _size(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape))
 
 
-def _annotation(annotation: Annotation) -> str:
+def _describe_annotation(annotation: Annotation) -> str:
     try:
         return annotation.summary()
     except (ValueError, OSError) as error:  # the images can be segmented all the same
-        return f"cannot be used: {words_of(error)}"
-
-
-def _numbers(numbers: Sequence[int]) -> str:
-    """Write frame numbers as "9 (2, 5, 21, ...)" or "84 (0 to 83)"."""
-    if list(numbers) == list(range(numbers[0], numbers[0] + len(numbers))) and len(numbers) > 2:
-        return f"{len(numbers)} ({numbers[0]} to {numbers[-1]})"
-    shown = ", ".join(map(str, numbers[:24]))
-    return f"{len(numbers)} ({shown}{', ...' if len(numbers) > 24 else ''})"
+        return f"cannot be used: {message_of(error)}"

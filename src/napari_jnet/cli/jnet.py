@@ -32,7 +32,7 @@ def jnet(context: typer.Context) -> None:
     with stop_signal() as stop:
         for event in events:
             _show(event, out)
-            if stop.asked:
+            if stop.requested:
                 events.close()
                 out.print("Stopped; what was written stays.")
                 raise typer.Exit(stop.status)

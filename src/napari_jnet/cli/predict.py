@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_jnet.cli.common import (
-    Axes,
-    Series,
+    AxesOption,
+    SequenceOption,
+    SeriesOption,
     choose_frames,
+    config_option,
     find_model,
-    open_and_tell,
-    own_stack,
-    parse_levels,
+    find_project,
+    open_with_notes,
 )
-from napari_jnet.cli.console import console, fail, stop_signal
+from napari_jnet.cli.console import console, fail, progress_bar, stop_signal
+from napari_jnet.config import NetworkConfig, read_literal
 
 if TYPE_CHECKING:
     from napari_jnet.config import InstanceConfig, PredictionConfig
@@ -32,33 +34,20 @@ def predict(
     stack: Annotated[
         Path | None, typer.Argument(help="Stack to segment; of a project's model, its own stack.")
     ] = None,
-    sequence: Annotated[
-        str | None, typer.Option(help="Sequence of a CTC dataset, or test.")
-    ] = None,
-    axes: Axes = None,
-    series: Series = None,
+    sequence: SequenceOption = None,
+    axes: AxesOption = None,
+    series: SeriesOption = None,
     frames: Annotated[
         str | None, typer.Option(help="Frames to predict, such as 2,5,21 or 0-20; default all.")
     ] = None,
     segmentation_threshold: Annotated[
-        float | None, typer.Option(help="Probability above which a pixel is cell.")
+        float | None, config_option("instances.segmentation_threshold")
     ] = None,
-    seed_threshold: Annotated[
-        float | None, typer.Option(help="Distance of a cell's core, as a part of the bound.")
-    ] = None,
-    min_size: Annotated[int | None, typer.Option(help="Smallest object kept, in pixels.")] = None,
-    tile: Annotated[
-        int | None, typer.Option(help="Side of the tiles in pixels; 0 takes whole frames.")
-    ] = None,
-    overlap: Annotated[
-        float | None, typer.Option(help="Overlap of tiles that are averaged, such as 0.5.")
-    ] = None,
-    tta: Annotated[
-        int | None,
-        typer.Option(
-            help="Test-time augmentation: average over 4 flips, or 8 flips and quarter turns."
-        ),
-    ] = None,
+    seed_threshold: Annotated[float | None, config_option("instances.seed_threshold")] = None,
+    min_size: Annotated[int | None, config_option("instances.min_size")] = None,
+    tile: Annotated[int | None, config_option("prediction.tile")] = None,
+    overlap: Annotated[float | None, config_option("prediction.overlap")] = None,
+    tta: Annotated[int | None, config_option("prediction.tta")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     resolution_levels: Annotated[
         str | None,
@@ -72,44 +61,56 @@ def predict(
 
     Writes probability.tif, distance.tif and instances.tif into DIR, and for a CTC sequence a result
     folder such as 02_RES with masks and res_track.txt.  Ctrl-C stops after the frame; what is
-    written stays.  A frame that cannot be read is left out; the others are written, and the exit
+    written stays.  A frame that cannot be read is skipped; the others are written, and the exit
     status is 2.
     """
-    levels = parse_levels(resolution_levels)
-    stack = own_stack(model) if stack is None else stack
+    levels = _read_levels(resolution_levels)
+    stack = _own_stack(model) if stack is None else stack
     numbers = choose_frames(frames, stack)
     model = find_model(model)
 
-    opened = open_and_tell(stack, sequence=sequence, axes=axes, series=series)
-    _check_frames(opened, numbers)
+    opened = open_with_notes(stack, sequence=sequence, axes=axes, series=series)
+    for number in set(numbers or ()) - set(opened.frame_numbers):
+        opened.frame(number)  # raises
 
     from napari_jnet.model import IncompleteCheckpoint, load_model
 
     try:
         loaded = load_model(model, resolution_levels=levels, dt_bound=dt_bound, device=device)
     except IncompleteCheckpoint as error:
-        options = " and ".join(f"--{name.replace('_', '-')}" for name in error.missing)
-        raise ValueError(f"{error} The options are {options}.") from error
-    given: dict[str, Any] = {
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in error.missing)
+        raise ValueError(f"{error} The options are {names}.") from error
+    thresholds = {
         "segmentation_threshold": segmentation_threshold,
         "seed_threshold": seed_threshold,
         "min_size": min_size,
     }
-    given = {name: value for name, value in given.items() if value is not None}
-    separation = loaded.config.instances.changed(**given)
-    given = {"tile": tile, "overlap": overlap, "tta": tta}
-    given = {name: value for name, value in given.items() if value is not None}
-    settings = loaded.config.prediction.changed(**given)
+    tiles = {"tile": tile, "overlap": overlap, "tta": tta}
+    separation = loaded.config.instances.changed(**_given(thresholds))
+    settings = loaded.config.prediction.changed(**_given(tiles))
     _run(loaded, opened, output, numbers, separation, settings)
 
 
-def _check_frames(stack: Stack, numbers: tuple[int, ...] | None) -> None:
-    for number in numbers or ():
-        if number not in stack.frame_numbers:
-            raise ValueError(
-                f"{stack.name} has no frame {number}; its {len(stack)} frames run from "
-                f"{stack.frame_numbers[0]} to {stack.frame_numbers[-1]}."
-            )
+def _given(values: dict[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _read_levels(text: str | None) -> tuple[int, ...] | None:
+    """Read "[-2,-1,0]" as resolution levels; raises `ValueError`."""
+    if text is None:
+        return None
+    levels = read_literal(text.strip())
+    return NetworkConfig.from_dict({"resolution_levels": levels}, "--").resolution_levels
+
+
+def _own_stack(model: Path) -> Path:
+    """Return the project whose model or run a path is; its stack is what to predict by default."""
+    for folder in (model, *model.absolute().parents[:3]):
+        if find_project(folder) is not None:
+            return folder
+    raise ValueError(
+        f"Name the stack to segment after the model; {model} does not belong to a project."
+    )
 
 
 def _run(
@@ -120,8 +121,6 @@ def _run(
     separation: InstanceConfig,
     settings: PredictionConfig,
 ) -> None:
-    from rich.progress import Progress
-
     from napari_jnet.device import describe_device
     from napari_jnet.events import FrameSkipped, Notice, summarize_skipped
     from napari_jnet.inference.predict import predict as prediction
@@ -130,12 +129,12 @@ def _run(
     out = console()
     out.print(f"Device: {describe_device(model.device)}")
     frames, objects = 0, 0
-    left: list[FrameSkipped] = []
+    skipped: list[FrameSkipped] = []
     total = len(stack if numbers is None else numbers)
     with (
         stop_signal() as stop,
         ResultWriter(output, stack, numbers) as writer,
-        Progress(console=out, transient=True, disable=not out.is_terminal) as bar,
+        progress_bar(out) as bar,
     ):
         task = bar.add_task("first frame", total=total)
         events = prediction(
@@ -151,14 +150,14 @@ def _run(
                 out.print(f"Note: {event.text}")
                 continue
             if isinstance(event, FrameSkipped):
-                left.append(event)
+                skipped.append(event)
             else:
                 writer.write(event)
                 frames += 1
                 objects += int(event.instances.max(initial=0))
-            done = frames + len(left)
+            done = frames + len(skipped)
             bar.update(task, completed=done, description=f"frame {event.number}")
-            if stop.asked and done < total:
+            if stop.requested and done < total:
                 break
     if writer.notice:
         out.print(f"Note: {writer.notice}")
@@ -166,7 +165,7 @@ def _run(
         out.print(f"{objects} objects in {frames} of {total} frames: {output!s}")
     else:
         out.print(f"No frame was predicted; {output!s} is as it was.")
-    if stop.asked and frames + len(left) < total:
+    if stop.requested and frames + len(skipped) < total:
         raise typer.Exit(stop.status)
-    if left:
-        fail(f"Error: {' '.join(summarize_skipped(left))}")
+    if skipped:
+        fail(f"Error: {' '.join(summarize_skipped(skipped))}")

@@ -17,9 +17,9 @@ def relocate(
         str | None, typer.Option(help="Sequence of a CTC dataset, if it has another name now.")
     ] = None,
 ) -> None:
-    """Tell a project where its images are now, after they were moved.
+    """Set where the images of a project are, after they were moved.
 
-    Other images than those that were annotated are refused.
+    Images other than those that were annotated are refused.
     """
     from napari_jnet.project.project import Project
 

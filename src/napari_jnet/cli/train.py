@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_jnet.cli.common import (
-    Axes,
+    AxesOption,
     KindOption,
-    Series,
+    SequenceOption,
+    SeriesOption,
     TruthOption,
     UnlabelledOption,
     choose_frames,
+    config_option,
     find_model,
     find_project,
-    make_config,
-    open_and_tell,
-    training_run,
+    open_with_notes,
 )
-from napari_jnet.cli.console import console, duration, stop_signal
-from napari_jnet.config import PRESETS
+from napari_jnet.cli.console import console, duration, progress_bar, score, stop_signal
+from napari_jnet.config import PRESETS, Config, read_settings
+from napari_jnet.config import preset as make_preset
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from napari_jnet.events import TrainEvent
+    from napari_jnet.events import EpochEnd, TrainEvent
     from napari_jnet.io.stack import AnnotatedFrame
+    from napari_jnet.project.project import Project
 
 
 def train(
@@ -45,11 +45,9 @@ def train(
             help="Folder of the run to write; a project has its own.",
         ),
     ] = None,
-    sequence: Annotated[
-        str | None, typer.Option(help="Sequence of a CTC dataset, or train.")
-    ] = None,
-    axes: Axes = None,
-    series: Series = None,
+    sequence: SequenceOption = None,
+    axes: AxesOption = None,
+    series: SeriesOption = None,
     truth: TruthOption = None,
     kind: KindOption = None,
     unlabelled: UnlabelledOption = None,
@@ -58,11 +56,11 @@ def train(
     ] = None,
     network: Annotated[str | None, typer.Option(help="Network: jnet, unet, fcn8, ...")] = None,
     preset: Annotated[str | None, typer.Option(help=f"Preset: {', '.join(PRESETS)}.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Time for training.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
+    minutes: Annotated[float | None, config_option("training.minutes")] = None,
+    epochs: Annotated[int | None, config_option("training.epochs")] = None,
+    seed: Annotated[int | None, config_option("training.seed")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run.")] = False,
     model: Annotated[
         Path | None, typer.Option(help="Model whose weights are the start (fine-tuning).")
     ] = None,
@@ -78,32 +76,26 @@ def train(
 
     Writes model.pt (the best), last.pt, history.csv, config.json and split.json into RUN; of a
     project, into its next folder runs/001, 002 ..., and the roles of its frames are kept.
-    Ctrl-C (or SIGTERM) stops after the batch and keeps everything; --resume goes on.
+    Ctrl-C (or SIGTERM) stops after the batch and keeps everything; --resume continues.
     """
+    given = {"minutes": minutes, "epochs": epochs, "seed": seed, "device": device}
     settings = make_config(
-        file=config,
-        preset_name=preset,
-        network=network,
-        settings=setting or (),
-        minutes=minutes,
-        epochs=epochs,
-        seed=seed,
-        device=device,
+        file=config, preset=preset, network=network, settings=setting or (), **given
     )
     if resume and model is not None:
-        raise ValueError("--resume and --model both say where to begin; give one of them.")
+        raise ValueError("--resume and --model both define the start; give one of them.")
     project = find_project(stack)
     numbers = choose_frames(frames, stack)
-    choices = {"sequence": sequence, "axes": axes, "series": series}
+    choices: dict[str, Any] = {"sequence": sequence, "axes": axes, "series": series}
     if project is None:
-        open_and_tell(stack, **choices)
+        open_with_notes(stack, **choices)
     start = None if model is None else find_model(model)
-    run = training_run(project, output, resume=resume)
+    run = output or _run_of_project(project, resume=resume)
     try:
         if config is not None and not resume:
             _refuse_overwriting(config, run)
-        said = {"annotation": truth, "kind": kind, "unlabelled": unlabelled}
-        annotated = _read_frames(stack, choices | said, numbers, run, resume)
+        choices |= {"annotation": truth, "kind": kind, "unlabelled": unlabelled}
+        annotated = _read_frames(stack, choices, numbers, run, resume)
 
         from napari_jnet.training.loop import train as training
 
@@ -118,6 +110,87 @@ def train(
             project.set_model(run)
 
 
+def make_config(
+    *,
+    file: Path | None = None,
+    preset: str | None = None,
+    network: str | None = None,
+    settings: Iterable[str] = (),
+    **training: Any,
+) -> Config:
+    """Make the configuration of a training.
+
+    Parameters
+    ----------
+    file
+        A ``config.json``.
+    preset
+        Name of a preset; if None, that of the network if there is one.
+    network
+        Name of the network.
+    settings
+        ``section.field=value``; these have precedence.
+    **training
+        Fields of the training section; None where not given.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If anything is unknown, contradicts itself or is out of range.
+    """
+    if file is not None and preset is not None:
+        raise ValueError("--config and --preset both define the start; give one of them.")
+    given = {f"training.{name}": value for name, value in training.items() if value is not None}
+    budget = given.keys() & {"training.minutes", "training.epochs"}
+    if len(budget) == 2:
+        raise ValueError("--minutes and --epochs both define the end; give one of them.")
+    if file is not None:
+        config = _read_config(file)
+    elif preset is not None or network in PRESETS:
+        config = make_preset(preset or str(network))
+    else:
+        config = Config()
+    changes: dict[str, Any] = {} if network is None else {"network.name": network}
+    if budget:
+        changes |= {"training.minutes": None, "training.epochs": None}
+    return config.replace(changes | given | read_settings(settings))
+
+
+def _read_config(file: Path) -> Config:
+    from napari_jnet.files import read_json
+
+    values = read_json(file, "give the config.json of a run.")
+    if not isinstance(values, dict) or not all(isinstance(v, dict) for v in values.values()):
+        raise ValueError(
+            f"{file} is not a configuration; it must hold sections such as 'training'."
+        )
+    return Config.from_dict(values, f"{file}: ")
+
+
+def _run_of_project(project: Project | None, *, resume: bool) -> Path:
+    """Return the run folder of a project to write: a new one, which is made, or its last.
+
+    Raises
+    ------
+    ValueError
+        If there is no project, or its last run cannot be resumed.
+    """
+    if project is None:
+        raise ValueError(
+            "Name the folder of the run to write: --output RUN. (A project has its own runs.)"
+        )
+    if not resume:
+        return project.reserve_run()
+    last = project.last_run
+    if last is None or not (last.path / "last.pt").is_file():
+        found = "no run yet" if last is None else f"no last.pt in its last run, {last.name}"
+        raise ValueError(
+            f"The project {project.path} has {found}, so there is no training to resume. "
+            "Start a new one: leave out --resume."
+        )
+    return last.path
+
+
 def _refuse_overwriting(config: Path, run: Path) -> None:
     written = run / "config.json"
     if written.exists() and written.samefile(config):
@@ -127,15 +200,11 @@ def _refuse_overwriting(config: Path, run: Path) -> None:
 
 
 def _read_frames(
-    path: Path,
-    choices: dict[str, Any],
-    numbers: tuple[int, ...] | None,
-    run: Path,
-    resume: bool,
+    path: Path, choices: dict[str, Any], numbers: tuple[int, ...] | None, run: Path, resume: bool
 ) -> list[AnnotatedFrame]:
-    """Read the frames to train on; a resumed run takes those it had, unless told otherwise.
+    """Read the frames to train on; a resumed run has those that it had, unless others are given.
 
-    Of a project it takes all: what was painted since is to be learned from too.
+    Of a project these are all frames, also those that were annotated since.
     """
     from napari_jnet.project.open import training_frames
 
@@ -145,38 +214,73 @@ def _read_frames(
         return frames
     from napari_jnet.model import read_split
 
-    had = {name for names in read_split(last).values() for name in names}
-    return [frame for frame in frames if frame.name in had]
+    names = {name for names in read_split(last).values() for name in names}
+    return [frame for frame in frames if frame.name in names]
 
 
-def _follow(events: Generator[TrainEvent, None, None], output: Path) -> None:
-    """Show a training until it ends or the user stops it."""
-    from napari_jnet.cli.progress import TrainingProgress, validation_words
-    from napari_jnet.events import TrainingEnd
+def _follow(events: Generator[TrainEvent, None, None], run: Path) -> None:
+    """Print a training, one line an epoch, until it ends or the user stops it."""
+    from napari_jnet.events import BatchEnd, EpochEnd, Notice, TrainingEnd, TrainingStart
 
     out = console()
+    bar = progress_bar(out)
+    task = bar.add_task("preparing", total=1.0)
+    loss, best = "", None
     with stop_signal() as stop:
-        # Closed also when the terminal is gone and nothing can be shown.
-        with closing(events), TrainingProgress(out) as progress:
+        # Closed also when the terminal is gone and nothing can be printed.
+        with closing(events), bar:
             for event in events:
-                progress.show(event)
-                if stop.asked and not isinstance(event, TrainingEnd):
+                match event:
+                    case TrainingStart():
+                        out.print(f"Device: {event.device}")
+                        out.print(
+                            f"Training on {len(event.training_frames)} frames, validating on "
+                            f"{', '.join(event.validation_frames) or 'none'}; {event.parameters:,} "
+                            f"parameters, distance truncated at {event.dt_bound:g} px"
+                        )
+                        if event.start_epoch:
+                            out.print(f"Resuming after epoch {event.start_epoch}")
+                    case BatchEnd():
+                        loss = loss if event.loss is None else f", loss {event.loss:.4f}"
+                        left = f"{duration(event.remaining_s)} left"
+                        words = f"epoch {event.epoch}, batch {event.batch}{loss}, {left}"
+                        bar.update(task, completed=event.progress, description=words)
+                    case EpochEnd():
+                        best = event if event.best else best
+                        out.print(_epoch_line(event))
+                    case Notice(text):
+                        out.print(f"Note: {text}")
+                    case TrainingEnd():
+                        out.print(
+                            f"Trained {event.epochs} epochs in {duration(event.elapsed_s)}; the best is "
+                            f"epoch {event.best_epoch}: {event.model}"
+                        )
+                        if best is not None and best.validation_loss is not None:
+                            out.print(f"On validation frames: {_scores(best)}")
+                if stop.requested and not isinstance(event, TrainingEnd):
                     break
-        if stop.asked:
-            _say_stopped(out, output)
+        if stop.requested:
+            saved = (run / "last.pt").is_file()
+            out.print(
+                f"Stopped. Everything is saved in {run}; continue with --resume."
+                if saved
+                else "Stopped before anything was trained."
+            )
             raise typer.Exit(stop.status)
-    if progress.end is not None:
-        end = progress.end
-        out.print(
-            f"Trained {end.epochs} epochs in {duration(end.elapsed_s)}; the best is epoch "
-            f"{end.best_epoch}: {end.model}"
-        )
-        if progress.best is not None and progress.best.validation_loss is not None:
-            out.print(f"On validation frames: {validation_words(progress.best)}")
 
 
-def _say_stopped(out: Console, output: Path) -> None:
-    if (output / "last.pt").is_file():
-        out.print(f"Stopped. Everything is saved in {output}; go on with --resume.")
-    else:
-        out.print("Stopped before anything was trained.")
+def _epoch_line(event: EpochEnd) -> str:
+    validation = event.validation_loss
+    parts = [f"epoch {event.epoch:4d}", f"loss {event.train_loss:.4f}"]
+    parts += [] if validation is None else [f"validation {validation:.4f}"]
+    parts += [_scores(event), f"{event.images_per_s:.1f} images/s", duration(event.elapsed_s)]
+    return "  ".join([*parts, "best"] if event.best else parts)
+
+
+def _scores(event: EpochEnd) -> str:
+    """Return the scores of cells, or of each class where they are more than two."""
+    if len(event.class_iou) <= 2:
+        return f"IoU {score(event.iou)}  SEG {score(event.seg)}"
+    classes = " ".join(score(value) for value in event.class_iou)
+    mean, accuracy = score(event.mean_iou), score(event.pixel_accuracy)
+    return f"accuracy {accuracy}  mean IoU {mean}  of classes {classes}"

@@ -139,19 +139,19 @@ class Annotation:
         if self.path is not None:
             parts.append(str(self.path))
         if frames is not None:
-            return "; ".join([*parts, f"frames: {_numbers(frames)}"])
-        parts.append(f"annotated frames: {_numbers(self.frame_numbers)}")
+            return "; ".join([*parts, f"frames: {format_numbers(frames)}"])
+        parts.append(f"annotated frames: {format_numbers(self.frame_numbers)}")
         for what, numbers in (
             ("partly annotated, the rest is unknown", sorted(self.partial)),
             ("without objects", sorted(self.empty - self.partial)),
             ("not used, as nothing is labelled", self.ignored),
         ):
             if numbers:
-                parts.append(f"{what}: {_numbers(numbers)}")
+                parts.append(f"{what}: {format_numbers(numbers)}")
         return "; ".join(parts)
 
 
-def _numbers(numbers: Sequence[int]) -> str:
+def format_numbers(numbers: Sequence[int]) -> str:
     """Write frame numbers as "9 (2, 5, 21, ...)" or "84 (0 to 83)"."""
     if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[0] + len(numbers))):
         return f"{len(numbers)} ({numbers[0]} to {numbers[-1]})"
