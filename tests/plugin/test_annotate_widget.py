@@ -13,16 +13,19 @@ from napari.utils.interactions import (
     mouse_release_callbacks,
 )
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QColorDialog, QLabel
+from qtpy.QtWidgets import QColorDialog
 
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.guidance import next_step, workflow_state
 from napari_jnet.plugin.layers.edit import remember_next
 from napari_jnet.plugin.open_workspace import open_workspace
-from napari_jnet.plugin.pages.annotate import KindPreview
-from napari_jnet.plugin.pages.frames import PAINTED, ROLE, SCORE, UNKNOWN, UNSURE
+from napari_jnet.plugin.pages.annotate import COLUMNS
 from napari_jnet.plugin.ui.theme import color
 from napari_jnet.plugin.workspace import SaveStatus
+
+PAINTED, UNKNOWN, ROLE, SCORE, UNCERTAINTY = (
+    list(COLUMNS).index(name) for name in ("painted", "unknown", "role", "score", "uncertainty")
+)
 
 
 @pytest.fixture
@@ -131,7 +134,7 @@ def test_tools_are_those_of_the_layer(qtbot, viewer, widget):
     assert layer.contour == 2
     layer.preserve_labels = False
     assert not widget.tools.keep_check.isChecked()
-    with pytest.raises(ValueError, match="'lasso' is no tool; tools are paint"):
+    with pytest.raises(ValueError, match="lasso"):
         widget.tools.set_mode("lasso")
 
 
@@ -141,7 +144,7 @@ def test_a_new_cell_gets_a_number_of_its_own(qtbot, widget):
     layer.mode = "erase"
     click(qtbot, widget.tools.new_button)
     assert (layer.selected_label, str(layer.mode)) == (8, "paint")
-    assert widget.new_cell() == 8  # nothing is painted with it yet
+    assert widget.tools.new_cell() == 8  # nothing is painted with it yet
 
 
 def test_the_unknown_brush_paints_minus_one_and_goes_back(qtbot, viewer, widget):
@@ -168,7 +171,7 @@ def test_a_brush_covers_unknown_pixels_but_no_other_cell_in_one_undo_step(viewer
     layer = widget.new_annotation()
     viewer.dims.set_current_step(0, 0)
     paint(layer, 0, 1, slice(20, 40), slice(20, 30))
-    widget.rest_is_unknown()
+    widget.frame.mark_unknown()
     before = layer.data.copy()
     layer.selected_label = 2
     layer.brush_size = 5
@@ -185,7 +188,7 @@ def test_an_outline_covers_unknown_pixels_but_no_other_cell_in_one_undo_step(vie
     layer = widget.new_annotation()
     viewer.dims.set_current_step(0, 0)
     paint(layer, 0, 1, slice(20, 40), slice(20, 30))
-    widget.rest_is_unknown()
+    widget.frame.mark_unknown()
     before = layer.data.copy()
     layer.selected_label, layer.brush_size = 2, 2
     if how == "outline":
@@ -266,9 +269,9 @@ def test_a_number_that_is_picked_is_painted_once_more_and_then_the_next_free_one
     outline(layer, 0, 16, 14)
     assert layer.data[0, 20, 16] == 2
     assert layer.selected_label == 4
-    widget.frame.rest_is_unknown()  # an edit, and no outline
+    widget.frame.mark_unknown()  # an edit, and no outline
     assert layer.selected_label == 4
-    widget.use_unknown_brush()
+    widget.tools.toggle_brush(-1)
     layer.mode = "polygon"
     outline(layer, 1, 4, 4)
     assert layer.selected_label == -1
@@ -280,7 +283,7 @@ def test_background_is_painted_where_the_rest_is_unknown_and_cells_are_spared(
     layer = widget.new_annotation()
     viewer.dims.set_current_step(0, 0)
     paint(layer, 0, 1, slice(20, 40), slice(20, 30))
-    widget.rest_is_unknown()
+    widget.frame.mark_unknown()
     assert "strokes of Background" in widget.message.text
     assert "No background" in next_step(workflow_state(open_workspace(viewer))).text
     click(qtbot, widget.tools.background_button)
@@ -341,7 +344,7 @@ def test_filling_reaches_unknown_pixels_and_spares_cells(viewer, widget):
     layer = widget.new_annotation()
     viewer.dims.set_current_step(0, 0)
     paint(layer, 0, 1, slice(20, 40), slice(20, 30))
-    widget.rest_is_unknown()
+    widget.frame.mark_unknown()
     layer.selected_label, layer.mode = 2, "fill"
     drag(layer, viewer, (30, 25), (30, 25))
     assert (layer.data[0] == 1).sum() == 200
@@ -398,8 +401,8 @@ def test_copying_takes_the_nearest_annotated_frame_before(qtbot, viewer, widget)
     layer.undo()
     assert not layer.data[3].any()
     paint(layer, 3, 9, slice(38, 52))
-    assert widget.copy_from_before() == 0
-    widget.frame.over_check.setChecked(True)
+    assert widget.frame.copy_previous() == 0
+    widget.frame.overwrite_check.setChecked(True)
     click(qtbot, widget.frame.copy_button)
     assert np.unique(layer.data[3]).tolist() == [0, 2, 9]
 
@@ -408,29 +411,29 @@ def test_nothing_is_edited_in_three_dimensions(viewer, widget):
     paint(widget.new_annotation(), 0, 1)
     viewer.dims.ndisplay = 3
     with pytest.raises(ValueError, match="switch to 2-D"):
-        widget.rest_is_unknown()
+        widget.frame.mark_unknown()
 
 
 def test_the_shown_frame_is_described_as_it_is_painted(qtbot, viewer, widget):
     layer = widget.new_annotation()
     viewer.dims.set_current_step(0, 1)
-    line = widget.frame.preview.line
+    line = widget.frame.line
     qtbot.waitUntil(lambda: line.text().startswith("t001: nothing is painted"))
     paint(layer, 1, 1, slice(0, 16), slice(None))
     qtbot.waitUntil(lambda: "1 cell (25 %), 75 % background, 0 % unknown" in line.text())
-    widget.rest_is_unknown()
+    widget.frame.mark_unknown()
     qtbot.waitUntil(lambda: "0 % background, 75 % unknown" in line.text())
     layer.undo()
     qtbot.waitUntil(lambda: "75 % background, 0 % unknown" in line.text())
 
 
-def test_what_counts_is_shown_in_three_colours_and_is_no_annotation(qtbot, viewer, widget):
+def test_the_training_mask_has_three_colours_and_is_not_an_annotation(qtbot, viewer, widget):
     layer = widget.new_annotation()
     viewer.dims.set_current_step(0, 1)
     paint(layer, 1, 5, slice(0, 16), slice(None))
     paint(layer, 1, -1, slice(60, 64), slice(None))
-    tick(qtbot, widget.frame.preview.switch)
-    shown = viewer.layers["what counts"]
+    tick(qtbot, widget.frame.mask_check)
+    shown = viewer.layers["training mask"]
     assert [int((shown.data == n).sum()) // 64 for n in (1, 2, 3)] == [16, 44, 4]
     assert viewer.layers.selection.active == layer
     assert open_workspace(viewer).annotation is layer
@@ -438,20 +441,15 @@ def test_what_counts_is_shown_in_three_colours_and_is_no_annotation(qtbot, viewe
     np.testing.assert_allclose(shown.scale, (3, 3))
     viewer.dims.set_current_step(0, 2)
     qtbot.waitUntil(lambda: (np.asarray(shown.data) == 3).all())
-    viewer.layers.remove("what counts")
-    assert not widget.frame.preview.switch.isChecked()
+    viewer.layers.remove("training mask")
+    assert not widget.frame.mask_check.isChecked()
     assert layer.opacity == 0.5
 
 
 @pytest.mark.parametrize(("kind", "word"), [("instances", "cell"), ("classes", "a class")])
-def test_the_legend_of_what_counts_speaks_of_cells_or_of_classes(qtbot, widget, kind, word):
-    def words():
-        labels = widget.findChild(KindPreview).findChildren(QLabel)
-        found = {label.text().split("</span>")[-1].strip() for label in labels if label.text()}
-        return found & {"cell", "a class"}
-
+def test_the_legend_of_the_mask_names_cells_or_classes(qtbot, widget, kind, word):
     widget.new_annotation(kind)
-    qtbot.waitUntil(lambda: words() == {word})
+    qtbot.waitUntil(lambda: f"</span> {word}" in widget.frame.legend.text())
 
 
 def test_changing_the_kind_says_what_it_means_and_paints_nothing(viewer, widget):
@@ -508,7 +506,7 @@ def test_only_classes_that_are_not_painted_are_removed(qtbot, viewer, widget):
 def test_cells_have_no_classes(widget):
     widget.new_annotation()
     with pytest.raises(ValueError, match="choose classes or scribbles"):
-        widget.classes.set_legend((("a", "#000000"),))
+        widget.classes.set_classes((("a", "#000000"),))
 
 
 def test_the_table_follows_strokes_roles_scores_and_the_slider(qtbot, viewer, widget):
@@ -516,14 +514,14 @@ def test_the_table_follows_strokes_roles_scores_and_the_slider(qtbot, viewer, wi
     model, table = widget.frames.model, widget.frames.table
     assert model.rowCount() == 4
     assert texts(model, 1)[:2] == ["t001", ""]
-    assert [table.isColumnHidden(c) for c in (UNKNOWN, SCORE, UNSURE)] == [True] * 3
+    assert [table.isColumnHidden(c) for c in (UNKNOWN, SCORE, UNCERTAINTY)] == [True] * 3
     paint(layer, 1, 1)
     paint(layer, 1, 2, slice(30, 40))
     assert texts(model, 1)[PAINTED] == "2"
     layer.undo()
     qtbot.waitUntil(lambda: texts(model, 1)[PAINTED] == "1")
     frames = open_workspace(viewer).frames
-    widget.set_role(1, "validation")
+    frames.set_role(1, "validation")
     frames.set_scores({1: 0.456})
     frames.set_uncertainty({1: 0.25})
     assert texts(model, 1)[ROLE:] == ["validation ▾", "0.46", "0.25"]
@@ -545,14 +543,10 @@ def test_the_menu_changes_what_frames_are_used_for(viewer, widget):
     layer = widget.new_annotation()
     for position in (0, 2):
         paint(layer, position, 1)
-    menu = widget.frames.table.role_menu([0, 2])
+    menu = widget.frames.role_menu([0, 2])
     next(a for a in menu.actions() if a.text().startswith("unused")).trigger()
     frames = open_workspace(viewer).frames
     assert [frames.role(p) for p in range(4)] == ["unused", "", "unused", ""]
-    with pytest.raises(ValueError, match="no frame 77; frames run from 0 to 3"):
-        widget.set_role(77, "training")
-    with pytest.raises(ValueError, match="'test' is no role"):
-        widget.set_role(0, "test")
 
 
 def test_a_right_click_without_annotation_offers_nothing(qtbot, widget):
@@ -566,9 +560,9 @@ def test_only_annotated_frames_are_listed(qtbot, viewer, widget):
     model = widget.frames.model
     paint(layer, 2, 1)
     tick(qtbot, widget.frames.only_check)
-    assert [model.position(r) for r in range(model.rowCount())] == [2]
+    assert [model.rows[r] for r in range(model.rowCount())] == [2]
     paint(layer, 0, 1)
-    assert [model.position(r) for r in range(model.rowCount())] == [0, 2]
+    assert [model.rows[r] for r in range(model.rowCount())] == [0, 2]
     tick(qtbot, widget.frames.only_check)
     assert model.rowCount() == 4
 

@@ -15,7 +15,7 @@ from napari_jnet.plugin.layers.add import (
 from napari_jnet.plugin.layers.edit import copy_labels, rest_is_background, rest_is_unknown
 from napari_jnet.plugin.layers.read import class_legend, layer_legend
 from napari_jnet.plugin.open_workspace import open_workspace
-from napari_jnet.plugin.pages.frames import choose_next
+from napari_jnet.plugin.pages.annotate import choose_next
 
 CELLS, CLASSES, SCRIBBLES = LabelKind.INSTANCES, LabelKind.CLASSES, LabelKind.SCRIBBLES
 

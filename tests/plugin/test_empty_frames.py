@@ -14,8 +14,7 @@ from napari_jnet.plugin.guidance import check, training_facts
 from napari_jnet.plugin.jobs.evaluate import layer_labels
 from napari_jnet.plugin.jobs.train import LiveAnnotations, labels_now
 from napari_jnet.plugin.open_workspace import open_workspace
-from napari_jnet.plugin.pages.annotate import FramePart, describe_frame, what_counts
-from napari_jnet.plugin.workspace import Lifetime
+from napari_jnet.plugin.pages.annotate import AnnotateWidget, describe_frame, training_mask
 from napari_jnet.project.project import Project
 from napari_jnet.training.loop import train
 
@@ -43,7 +42,7 @@ def opened(shape=(4, 24, 32)):
 
 @pytest.fixture
 def work(qtbot):
-    """Return a session with an empty annotation, and the part of Annotate of the shown frame."""
+    """Return a workspace with an empty annotation, and the page Annotate."""
     return begun(qtbot, opened())
 
 
@@ -53,15 +52,13 @@ def begun(qtbot, state):
     layer = state.viewer.add_labels(np.zeros(shape, np.int32), name="annotation")
     state.choose("annotation", layer)
     state.viewer.dims.set_point(0, 0)
-    return state, layer, part_of(qtbot, state)
+    return state, layer, page_of(qtbot, state)
 
 
-def part_of(qtbot, state):
-    part = FramePart(state, Lifetime())
-    qtbot.addWidget(part)
-    part.words = []
-    part.said.connect(part.words.append)
-    return part
+def page_of(qtbot, state):
+    page = AnnotateWidget(state.viewer)
+    qtbot.addWidget(page)
+    return page
 
 
 def paint(layer, position, value=1, rows=slice(2, 8)):
@@ -80,18 +77,18 @@ def saved(state):
 
 
 def test_a_frame_marked_as_background_is_annotated_without_cells(work):
-    state, layer, part = work
+    state, layer, page = work
     paint(layer, 0)
     state.viewer.dims.set_point(0, 2)
-    assert part.rest_is_background() == 0
-    assert "t002 has no cells" in part.words[-1]
+    assert page.frame.mark_background() == 0
+    assert "t002 has no cells" in page.message.text
     assert state.frames.annotated == (0, 2)
     facts = state.frames.info(2)
     assert facts.annotated and facts.empty and facts.objects == 0
     assert facts.pixels[0] == facts.size and facts.unknown == 0
     assert state.frames.totals.frames == 2
     assert "without cells" in describe_frame(state.frames, facts)
-    assert (what_counts(layer.data[2], LabelKind.INSTANCES, empty=facts.empty) == 2).all()
+    assert (training_mask(layer.data[2], LabelKind.INSTANCES, empty=facts.empty) == 2).all()
     frames = {f.name[-4:]: f for f in labels_now(state).frames()}
     assert sorted(frames) == ["t000", "t002"]
     assert not frames["t002"].labels.any()
@@ -101,10 +98,10 @@ def test_a_frame_marked_as_background_is_annotated_without_cells(work):
 
 
 def test_it_is_saved_comes_back_and_is_taken_back(qtbot, work):
-    state, layer, part = work
+    state, layer, page = work
     paint(layer, 0)
     state.viewer.dims.set_point(0, 2)
-    part.rest_is_background()
+    page.frame.mark_background()
     project = saved(state)
     assert project.annotated == (0, 2)
     assert project.empty == {2}
@@ -117,31 +114,31 @@ def test_it_is_saved_comes_back_and_is_taken_back(qtbot, work):
     again.autosave.wait()
     assert again.frames.annotated == (0, 2)
     assert again.frames.info(2).empty
-    part = part_of(qtbot, again)
+    page = page_of(qtbot, again)
     again.viewer.dims.set_point(0, 2)
-    part.rest_is_background()
-    assert "already" in part.words[-1]
-    part.rest_is_unknown()
-    assert "not learned from" in part.words[-1]
+    page.frame.mark_background()
+    assert "already" in page.message.text
+    page.frame.mark_unknown()
+    assert "not used for training" in page.message.text
     assert again.frames.annotated == (0,)
     assert again.autosave.flush()
     assert Project.open(project.path).annotated == (0,)
 
 
 def test_the_mark_alone_makes_a_project(work):
-    state, _, part = work
-    part.rest_is_background()
+    state, _, page = work
+    page.frame.mark_background()
     assert saved(state).annotated == (0,)
     with pytest.raises(ValueError, match="no object"):
         list(train(state.project.frames(), state.project.new_run()))
 
 
 def test_an_erased_frame_is_what_it_was_before(work):
-    state, layer, part = work
+    state, layer, page = work
     for position in (1, 2):
         state.viewer.dims.set_point(0, position)
         if position == 2:
-            part.rest_is_background()
+            page.frame.mark_background()
         paint(layer, position)
         assert state.frames.info(position).objects == 1
         assert not state.frames.info(position).empty
@@ -154,9 +151,9 @@ def test_an_erased_frame_is_what_it_was_before(work):
 
 
 def test_unknown_strokes_become_background_and_undo_brings_them_back(work):
-    state, layer, part = work
+    state, layer, page = work
     paint(layer, 0, UNKNOWN)
-    assert part.rest_is_background() == 36
+    assert page.frame.mark_background() == 36
     assert saved(state).empty == {0}
     layer.undo()
     project = saved(state)
@@ -165,9 +162,9 @@ def test_unknown_strokes_become_background_and_undo_brings_them_back(work):
 
 
 def test_scribbles_are_background_by_label(work):
-    state, layer, part = work
+    state, layer, page = work
     state.frames.set_kind(LabelKind.SCRIBBLES)
-    assert part.rest_is_background() == 24 * 32
+    assert page.frame.mark_background() == 24 * 32
     project = saved(state)
     assert (project.read_frame(0) == 1).all()
     assert project.empty == frozenset()
@@ -176,54 +173,54 @@ def test_scribbles_are_background_by_label(work):
 
 
 def test_marks_of_cells_say_nothing_of_scribbles(work):
-    state, layer, part = work
+    state, layer, page = work
     paint(layer, 1)
-    part.rest_is_background()
+    page.frame.mark_background()
     state.frames.set_kind(LabelKind.SCRIBBLES)
     assert state.frames.annotated == (1,)
     assert len(labels_now(state).frames()) == 1
 
 
 def test_a_volume_is_marked_as_a_whole_or_not_at_all(qtbot):
-    state, layer, part = begun(qtbot, opened((3, 4, 24, 32)))
+    state, layer, page = begun(qtbot, opened((3, 4, 24, 32)))
     with layer.block_history():
         layer.data_setitem(tuple(np.array([n]) for n in (0, 1, 5, 5)), 1)
     state.viewer.dims.set_point(0, 0)
     state.viewer.dims.set_point(1, 3)
     with pytest.raises(ValueError, match="section of t000"):
-        part.rest_is_background()
+        page.frame.mark_background()
     state.viewer.dims.set_point(0, 2)
-    part.rest_is_background()
-    assert "all its sections" in part.words[-1]
+    page.frame.mark_background()
+    assert "all its sections" in page.message.text
     names = [frame.name for frame in labels_now(state).frames()]
     assert sum("t002" in name for name in names) == 4
     assert sum("t002" in frame.name for frame in saved(state).frames()) == 4
 
 
 def test_a_single_image(qtbot):
-    state, _, part = begun(qtbot, opened((24, 32)))
-    part.rest_is_background()
+    state, _, page = begun(qtbot, opened((24, 32)))
+    page.frame.mark_background()
     assert state.frames.info(0).empty
     assert state.autosave.flush()
     assert state.project.empty == set(state.project.annotated) != set()
 
 
 def test_a_training_that_runs_learns_of_it(work):
-    state, layer, part = work
+    state, layer, page = work
     paint(layer, 0)
     feed = LiveAnnotations(state)
     state.viewer.dims.set_point(0, 3)
-    part.rest_is_background()
+    page.frame.mark_background()
     feed.copy()
     assert len(feed.take()) == 2
-    part.rest_is_unknown()
+    page.frame.mark_unknown()
     feed.copy()
     assert len(feed.take()) == 1
 
 
 def test_without_any_cell_the_list_before_training_says_so(work):
-    state, layer, part = work
-    part.rest_is_background()
+    state, layer, page = work
+    page.frame.mark_background()
     said = [p.text for p in check(training_facts(state, None, Hardware())) if p.blocking]
     assert any("No training frame shows a cell" in text for text in said)
     for position in (1, 2):
@@ -235,28 +232,28 @@ def test_without_any_cell_the_list_before_training_says_so(work):
 
 
 def test_copies_come_from_painted_frames(work):
-    state, layer, part = work
+    state, layer, page = work
     paint(layer, 0)
     state.viewer.dims.set_point(0, 1)
-    part.rest_is_background()
+    page.frame.mark_background()
     state.viewer.dims.set_point(0, 2)
-    assert part.copy_from_before() == 1
-    assert "t000" in part.words[-1]
+    assert page.frame.copy_previous() == 1
+    assert "t000" in page.message.text
 
 
 def test_partly_annotated_truth_cannot_be_said_to_be_empty(work):
-    state, layer, part = work
+    state, layer, page = work
     layer.metadata["napari-jnet"] = {"partial": [0]}
     other = state.viewer.add_labels(np.zeros((4, 24, 32), np.int32), name="other")
     state.choose("annotation", other)
     state.choose("annotation", layer)
     with pytest.raises(ValueError, match="Only some cells"):
-        part.rest_is_background()
+        page.frame.mark_background()
 
 
 def test_other_labels_of_another_size_are_not_marked(work):
-    state, layer, part = work
-    part.rest_is_background()
+    state, layer, page = work
+    page.frame.mark_background()
     layer.data = np.zeros((5, 24, 32), np.int32)
     assert not state.frames.info(0).empty
     assert state.autosave.flush()
@@ -275,10 +272,10 @@ def test_frames_that_the_truth_says_are_empty_are_listed_and_saved_with_the_firs
 
 
 def test_a_mark_that_was_taken_for_unknown_does_not_come_back(work):
-    state, layer, part = work
-    part.rest_is_background()
+    state, layer, page = work
+    page.frame.mark_background()
     paint(layer, 0)
-    part.rest_is_unknown()
+    page.frame.mark_unknown()
     layer.data[0] = 0
     layer.refresh()
     paint(layer, 0)

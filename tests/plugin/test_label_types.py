@@ -107,12 +107,12 @@ def test_every_button_of_a_frame(painting):
     widget.frame.number_apart()
     assert layer.data[0].max() > 255
     widget, layer = painting(np.uint16)
-    widget.rest_is_unknown()
+    widget.frame.mark_unknown()
     assert layer.data[0].min() == UNKNOWN
     widget, layer = painting(np.uint8)
     layer.paint((1, 40, 40), 255)  # another cell of a number that frame 0 has
     widget._workspace.viewer.dims.set_current_step(0, 1)
-    assert widget.copy_from_before() == 255
+    assert widget.frame.copy_previous() == 255
     assert layer.data[1].max() == 256
 
 

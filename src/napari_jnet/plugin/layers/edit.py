@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -475,28 +474,6 @@ class KeepCells:
         if lost[0].size:
             leading = tuple(np.full(lost[0].size, i) for i in index)
             layer.data_setitem((*leading, *lost), before[lost])
-
-
-@dataclass(frozen=True)
-class Tool:
-    """One way to correct cells, by the command of the same name."""
-
-    name: str
-    title: str  # on its narrow button
-    drag: bool  # wants a stroke rather than a point
-    hint: str  # what to do with the mouse
-
-
-TOOLS: dict[str, Tool] = {
-    tool.name: tool
-    for tool in (
-        Tool("delete", "Delete", False, "Click a cell to delete it"),
-        Tool("merge", "Merge", True, "Drag from one cell over those that belong to it"),
-        Tool("split", "Split", True, "Drag across the cell from outside to outside"),
-        Tool("fill", "Fill holes", False, "Click a cell to fill its holes"),
-        Tool("smooth", "Smooth", False, "Click a cell to smooth its outline"),
-    )
-}
 
 
 Points = Sequence[Sequence[float]]

@@ -1,80 +1,552 @@
-"""The dock widget to annotate: labels to paint on, tools, what they mean, and which frame is next."""
+"""The page Annotate: labels to paint on, the brush, classes, the shown frame and the table of frames."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from napari.utils.colormaps import CyclicLabelColormap
 from numpy.typing import NDArray
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPoint, Qt
+from qtpy.QtGui import QColor, QFont
 from qtpy.QtWidgets import (
     QCheckBox,
+    QColorDialog,
     QComboBox,
     QHBoxLayout,
+    QHeaderView,
     QLabel,
     QMenu,
     QPushButton,
+    QTableView,
+    QTableWidget,
+    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import qthrottled, signals_blocked
 
-from napari_jnet.labels import LabelKind, known_labels
+from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
+from napari_jnet.plugin.command import COMMANDS
+from napari_jnet.plugin.frames import FrameInfo
 from napari_jnet.plugin.layers.add import (
+    CLASS_COLOURS,
     UNKNOWN_COLOUR,
     annotation_options,
+    default_legend,
     plane_placement,
 )
 from napari_jnet.plugin.layers.edit import (
+    KeepCells,
+    Outlines,
+    background_label,
     copy_labels,
+    hold_labels,
+    next_number,
     number_pieces_apart,
     read_plane,
+    remember_next,
     replace_plane,
     rest_is_background,
     rest_is_unknown,
+    wants_next,
 )
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
     current_index,
     describe_kind,
     legend_options,
+    pixels,
     plane,
+    position_of,
+    set_features,
+    shown_position,
 )
-from napari_jnet.plugin.pages.brush import PaintTools
-from napari_jnet.plugin.pages.classes import ClassTable
 from napari_jnet.plugin.pages.correct import CorrectionBar
-from napari_jnet.plugin.pages.frames import FramesPart, class_shares, percent
-from napari_jnet.plugin.pages.section import AnnotatePart, row_of
-from napari_jnet.plugin.ui.page import JobWidget
+from napari_jnet.plugin.ui.page import Page
 from napari_jnet.plugin.ui.theme import set_style
-from napari_jnet.plugin.ui.widgets import LayerCombo, RemedyButton, small_label
-from napari_jnet.plugin.workspace import Lifetime, Workspace
+from napari_jnet.plugin.ui.widgets import LayerCombo, RemedyButton, percent, small_label
+from napari_jnet.plugin.workspace import Lifetime
 
 if TYPE_CHECKING:
     import napari
 
+    from napari_jnet.plugin.layers.watch import FrameTable
 
 KIND_TITLES = {
     LabelKind.INSTANCES: "cells: each cell its own number",
     LabelKind.CLASSES: "classes: each pixel a class",
     LabelKind.SCRIBBLES: "scribbles: a few strokes a class",
 }
+_NO_ANNOTATION = "There is no annotation yet; press New annotation."
 
 
-_COLOURS = {"cell": "#3ddc84", "background": "#4d7cff", "unknown": UNKNOWN_COLOUR}
+class Section(QWidget):
+    """A section of Annotate: it reads the frame table and changes the annotation layer.
+
+    A constructor ends with `_begin`; from then on `_listen` is called with each layer that becomes
+    the annotation, and `_show` when the layer, its kind or its frames are new.
+
+    Parameters
+    ----------
+    page
+        Shows what was done, and errors that the user can mend.
+    """
+
+    def __init__(self, page: AnnotateWidget) -> None:
+        super().__init__()
+        self._page, self._workspace, self._lifetime = page, page._workspace, page._lifetime
+        self._frames: FrameTable = page._workspace.frames
+        self._layer: Any = None
+        self._of_layer = Lifetime()
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(4)
+
+    def say(self, text: str) -> None:
+        """Show what was done."""
+        self._page.message.say(text)
+
+    def shown_plane(self) -> tuple[Any, tuple[int, ...]]:
+        """Return the annotation layer and the leading indices of the plane that the viewer shows.
+
+        Raises
+        ------
+        ValueError
+            If there is no annotation, or the viewer shows it in 3-D.
+        """
+        layer, viewer = self._frames.layer, self._workspace.viewer
+        if layer is None or viewer is None:
+            raise ValueError(_NO_ANNOTATION)
+        if viewer.dims.ndisplay == 3:
+            raise ValueError("The viewer shows 3-D; switch to 2-D (Ctrl+Y) to work on a frame.")
+        return layer, current_index(viewer, layer)
+
+    def position(self) -> int:
+        """Return the shown frame, as its position along the stack."""
+        layer, viewer = self._frames.layer or self._workspace.image, self._workspace.viewer
+        return 0 if layer is None or viewer is None else shown_position(viewer, layer)
+
+    def _begin(self) -> None:
+        self._lifetime.connect(self._frames.changed, self._follow)
+        self._lifetime.connect(self._frames.kind_changed, self._follow)
+        self._lifetime.at_end(self._of_layer.end)
+        self._follow()
+
+    def _follow(self, _event: Any = None) -> None:
+        if self._frames.layer is not self._layer:
+            self._of_layer.end()
+            self._layer = self._frames.layer
+            if self._layer is not None:
+                self._listen(self._layer)
+        self._show()
+
+    def _listen(self, layer: Any) -> None:
+        pass
+
+    def _show(self, _event: Any = None) -> None:
+        raise NotImplementedError
+
+    def _act(self, action: Callable[[], Any]) -> None:
+        self._page.attempt(action)
+        self._show()  # a button that could not do it is as before
+
+    def _row(self, *widgets: QWidget) -> QHBoxLayout:
+        """Add a row of widgets that leave the keyboard to the brush."""
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        for widget in widgets:
+            widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            row.addWidget(widget)
+        self._column.addLayout(row)
+        return row
+
+    def _button(self, text: str, action: Callable[[], Any], tooltip: str) -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(tooltip)
+        button.clicked.connect(lambda: self._act(action))
+        return button
+
+    def _command_button(self, name: str, action: Callable[[], Any], text: str = "") -> QPushButton:
+        """Return a button that does the same as the shortcut of a command."""
+        commands = self._workspace.commands
+        button = self._button(text or COMMANDS[name].title, action, commands.tooltip(name))
+        self._lifetime.connect(commands.changed, lambda: button.setToolTip(commands.tooltip(name)))
+        self._lifetime.at_end(commands.attach({name: lambda: self._act(action)}))
+        return button
 
 
-_FAINT = 0.15  # opacity of the painted labels under the overlay: a stroke is still seen
+# The brush
 
 
-_DELAY = 60  # ms that the picture may be behind the brush
+class PaintMode(NamedTuple):
+    """One of napari's modes of a labels layer, as a button shows it."""
+
+    title: str
+    tooltip: str
+    hint: str  # what to do with the mouse
 
 
-def what_counts(
+PAINT_MODES = {
+    "paint": PaintMode(
+        "Brush",
+        "Paint with the brush (key 2). [ and ] change its size.",
+        "Drag to paint; or right click, then circle a cell to fill it.",
+    ),
+    "polygon": PaintMode(
+        "Outline",
+        "Click around a cell, double click to close and fill it (key 3).",
+        "Click around it; a double click closes the outline, Esc gives it up.",
+    ),
+    "fill": PaintMode(
+        "Fill",
+        "Fill what is clicked with the present cell or class (key 4).",
+        "Click where to fill.",
+    ),
+    "erase": PaintMode("Eraser", "Paint with nothing (key 1).", "Drag over what should go."),
+    "pick": PaintMode(
+        "Pick",
+        "Go on with the cell or class that is clicked (key 5).",
+        "Click the one to go on with.",
+    ),
+    "pan_zoom": PaintMode(
+        "Move",
+        "Drag to move the picture, without painting (key 6, or hold Space).",
+        "Dragging moves the picture; choose Brush to paint.",
+    ),
+}
+_OTHER_MODE = "Dragging moves the layer; choose Brush to paint."
+
+
+class PaintTools(Section):
+    """Buttons for napari's painting modes, the number to paint, and what is protected."""
+
+    def __init__(self, page: AnnotateWidget) -> None:
+        super().__init__(page)
+        self._before = 1  # the number that was painted before unknown or background
+        self.mode_buttons = {mode: self._mode_button(mode) for mode in PAINT_MODES}
+        self.patch = QLabel()
+        self.new_button = self._button(
+            "New cell", self.new_cell, "Paint the next cell, with a number of its own (key M)."
+        )
+        self.background_button = self._button(
+            "Background",
+            partial(self.toggle_brush, 0),
+            "Paint what is known to be no cell; needed where all that is unpainted is unknown.",
+        )
+        self.unknown_button = self._command_button(
+            "unknown_brush", partial(self.toggle_brush, UNKNOWN), "Unknown"
+        )
+        self.keep_check = QCheckBox("Keep other cells")
+        self.keep_check.setToolTip("The brush does not paint over what is painted already (key P).")
+        self.keep_check.clicked.connect(lambda on: setattr(self._layer, "preserve_labels", on))
+        self.outline_check = QCheckBox("Show outlines only")
+        self.outline_check.setToolTip("See the image under the labels.")
+        self.outline_check.clicked.connect(lambda on: setattr(self._layer, "contour", 2 * on))
+        self.next_check = QCheckBox("Next number after each outline")
+        self.next_check.setToolTip(
+            "Each closed outline, and each circle with the right button, is another cell. Off: one cell may "
+            "have several outlines, and New cell (key M) takes the next number."
+        )
+        self.next_check.setChecked(wants_next())
+        self.next_check.clicked.connect(remember_next)
+        self.hint = small_label()
+        self.background_button.setCheckable(True)
+        self.unknown_button.setCheckable(True)
+        self._row(*self.mode_buttons.values()).setSpacing(3)
+        row = self._row(self.patch, self.new_button, self.background_button, self.unknown_button)
+        row.setStretch(0, 1)
+        self._row(self.keep_check, self.outline_check).addStretch(1)
+        self._row(self.next_check)
+        self._column.addWidget(self.hint)
+        self._begin()
+
+    def set_mode(self, mode: str) -> None:
+        """Choose one of napari's modes of a labels layer; raises `ValueError`."""
+        self._activate().mode = mode
+
+    def new_cell(self) -> int:
+        """Choose a number that no cell has, and the brush; return the number."""
+        layer = self._activate()
+        number = next_number(self._frames, current_index(self._workspace.viewer, layer))
+        self._choose(number)
+        if layer.mode not in ("paint", "polygon", "fill"):
+            layer.mode = "paint"
+        return number
+
+    def toggle_brush(self, number: int) -> None:
+        """Paint unknown pixels or background; where that is chosen already, what was painted before."""
+        layer = self._activate()
+        again = self._is_chosen(number)
+        hold_labels(layer, number, 0)
+        if number == UNKNOWN and isinstance(layer.colormap, CyclicLabelColormap):
+            layer.colormap = annotation_options(LabelKind.INSTANCES)["colormap"]  # unknown is grey
+        if layer.selected_label > background_label(self._frames.kind):
+            self._before = layer.selected_label
+        layer.selected_label = self._before if again else number
+        layer.mode = "paint"
+
+    def _mode_button(self, mode: str) -> QPushButton:
+        title, tooltip, _ = PAINT_MODES[mode]
+        button = self._button(title, partial(self.set_mode, mode), tooltip)
+        button.setCheckable(True)
+        button.setMinimumWidth(button.fontMetrics().horizontalAdvance(title) + 10)
+        button.setStyleSheet("padding: 3px 2px;")
+        return button
+
+    def _activate(self) -> Any:
+        layer, viewer = self._layer, self._workspace.viewer
+        if layer is None or viewer is None:
+            raise ValueError(_NO_ANNOTATION)
+        viewer.layers.selection.active = layer
+        layer.visible = True
+        if not layer.editable or not isinstance(pixels(layer), np.ndarray):
+            raise ValueError(
+                f"{layer.name!r} is read from its files as you look and cannot be painted on; "
+                "press New annotation."
+            )
+        return layer
+
+    def _choose(self, number: int) -> None:
+        hold_labels(self._layer, 0, number)
+        self._layer.selected_label = number
+
+    def _is_chosen(self, number: int) -> bool:
+        chosen: bool = self._layer.selected_label == number
+        return chosen and (number == UNKNOWN or self._layer.mode == "paint")
+
+    def _listen(self, layer: Any) -> None:
+        for name in ("mode", "selected_label", "preserve_labels", "contour"):
+            self._of_layer.connect(getattr(layer.events, name), self._show)
+        self._of_layer.at_end(KeepCells(layer).close)
+        self._of_layer.at_end(Outlines(layer, lambda: self._act(self._after_outline)).close)
+
+    def _after_outline(self) -> None:
+        """Take the next number, so that the next outline is another cell."""
+        layer, cells = self._layer, self._frames.kind is LabelKind.INSTANCES
+        if cells and self.next_check.isChecked() and layer.selected_label > 0:
+            free = next_number(self._frames, current_index(self._workspace.viewer, layer))
+            self._choose(max(free, layer.selected_label + 1))
+
+    def _show(self, _event: Any = None) -> None:
+        layer, kind = self._layer, self._frames.kind
+        self.setEnabled(layer is not None)
+        if layer is None:
+            self.patch.setText("")
+            self.hint.setText("New annotation makes labels to paint on.")
+            return
+        mode, cells = str(layer.mode), kind is LabelKind.INSTANCES
+        for name, button in self.mode_buttons.items():
+            button.setChecked(name == mode)
+        self.keep_check.setChecked(bool(layer.preserve_labels))
+        self.keep_check.setText("Keep other cells" if cells else "Keep what is painted")
+        self.outline_check.setChecked(layer.contour > 0)
+        self.new_button.setVisible(cells)
+        self.next_check.setVisible(cells)
+        for number, button in ((UNKNOWN, self.unknown_button), (0, self.background_button)):
+            button.setVisible(kind is not LabelKind.SCRIBBLES)
+            button.setChecked(self._is_chosen(number))
+        self.patch.setText(self._describe_brush(layer, mode))
+        hint = PAINT_MODES[mode].hint if mode in PAINT_MODES else _OTHER_MODE
+        next_one = " M: next cell." if cells and mode in ("paint", "polygon", "fill") else ""
+        undo = "" if mode in ("pick", "pan_zoom", "transform") else " Ctrl+Z: undo."
+        self.hint.setText(hint + next_one + undo)
+
+    def _describe_brush(self, layer: Any, mode: str) -> str:
+        if mode == "erase":
+            return "Erases"
+        number, classes = layer.selected_label, self._frames.legend
+        if number == UNKNOWN:
+            name = "unknown"
+        elif 0 <= number < len(classes):
+            name = classes[number][0]
+        elif self._frames.kind is LabelKind.INSTANCES:
+            name = f"cell {number}" if number > 0 else "background"
+        else:
+            name = f"class {number}"
+        color = QColor.fromRgbF(*(float(part) for part in np.ravel(layer.colormap.map(number))[:3]))
+        return _patch(color.name(), name)
+
+
+def _patch(color: str, name: str) -> str:
+    return f"<span style='color:{color}'>■</span> {name}"
+
+
+# Classes
+
+Classes = tuple[tuple[str, str], ...]
+NUMBER, COLOR, NAME = range(3)
+
+
+class ClassTable(Section):
+    """Names and colours of the classes; a click chooses what the brush paints, hidden for cells."""
+
+    def __init__(self, page: AnnotateWidget) -> None:
+        super().__init__(page)
+        self._rows: Classes = ()  # as they are in the table
+        self.table = table = QTableWidget(0, 3)
+        table.setHorizontalHeaderLabels(["No.", "Colour", "Name (double click to change)"])
+        table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QTableWidget.SelectionMode.SingleSelection)
+        table.setMaximumHeight(130)
+        rows, columns = table.verticalHeader(), table.horizontalHeader()
+        assert rows is not None and columns is not None
+        rows.hide()
+        columns.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        columns.resizeSection(NUMBER, 40)
+        columns.resizeSection(COLOR, 60)
+        table.cellClicked.connect(lambda row, _: self.choose(self._background + row))
+        table.cellDoubleClicked.connect(self._on_double_click)
+        table.itemChanged.connect(self._on_item_changed)
+        self.add_button = self._button(
+            "Add class", self.add, "One more class, with the next number."
+        )
+        self.remove_button = self._button(
+            "Remove unused",
+            self.remove_unused,
+            "Remove the last classes as far as nothing is painted in them.",
+        )
+        self._column.addWidget(table)
+        self._row(self.add_button, self.remove_button)
+        self._begin()
+
+    @property
+    def classes(self) -> Classes:
+        """(name, "#rrggbb") of each number from 0 of the annotation."""
+        return self._frames.legend or default_legend(self._frames.kind)
+
+    def set_classes(self, classes: Classes) -> None:
+        """Give the annotation these names and colours, of each number from 0.
+
+        Raises
+        ------
+        ValueError
+            If there is no annotation of classes or scribbles, or a name is empty or there twice.
+        """
+        layer, kind = self._frames.layer, self._frames.kind
+        if layer is None or kind is LabelKind.INSTANCES:
+            raise ValueError(
+                "Cells have no classes; choose classes or scribbles as the kind first."
+            )
+        names = [name.strip() for name, _ in classes]
+        for name in names:
+            if not name or names.count(name) > 1:
+                problem = f"{name!r} is there twice" if name else "a name is empty"
+                raise ValueError(f"{problem}; each class needs a name of its own.")
+        colors = (color for _, color in classes)
+        _color_labels(layer, kind, tuple(zip(names, colors, strict=True)))
+        self._frames.kind_changed.emit(kind)
+
+    def add(self, name: str = "") -> int:
+        """Add a class and return its number; it is what the brush paints next."""
+        classes = self.classes
+        number = len(classes)
+        taken = {known for known, _ in classes}
+        free = (f"class {n}" for n in range(number, 10_000) if f"class {n}" not in taken)
+        color = CLASS_COLOURS[(number - self._background - 1) % len(CLASS_COLOURS)]
+        self.set_classes((*classes, (name or next(free), color)))
+        self.choose(number)
+        return number
+
+    def change(self, number: int, name: str | None = None, color: str = "") -> None:
+        """Give a class another name or colour, "#rrggbb"; raises `ValueError`."""
+        classes = list(self.classes)
+        old_name, old_color = classes[number]
+        classes[number] = (old_name if name is None else name, color or old_color)
+        self.set_classes(tuple(classes))
+
+    def remove_unused(self) -> int:
+        """Remove the last classes as far as no frame has them, and return how many."""
+        classes = self.classes
+        kept = self._background + max(len(self._frames.totals.pixels), 2)
+        if kept < len(classes):
+            self.set_classes(classes[:kept])
+        return max(0, len(classes) - kept)
+
+    def choose(self, number: int) -> None:
+        """Paint with this class from now on."""
+        if self._layer is not None:
+            hold_labels(self._layer, 0, number)
+            self._layer.selected_label = number
+
+    @property
+    def _background(self) -> int:
+        """The number of the first row; background is never removed or renamed."""
+        return background_label(self._frames.kind)
+
+    def _listen(self, layer: Any) -> None:
+        self._of_layer.connect(layer.events.selected_label, self._show_chosen)
+
+    def _show(self, _event: Any = None) -> None:
+        shown = self._layer is not None and self._frames.kind is not LabelKind.INSTANCES
+        self.setVisible(shown)
+        rows = self.classes[self._background :]
+        if not shown or rows == self._rows:
+            return
+        self._rows = rows
+        with signals_blocked(self.table):
+            self.table.setRowCount(len(rows))
+            for row, (name, color) in enumerate(rows):
+                self._write_row(row, name, color)
+        self._show_chosen()
+
+    def _write_row(self, row: int, name: str, color: str) -> None:
+        number = self._background + row
+        items = {NUMBER: QTableWidgetItem(str(number)), COLOR: QTableWidgetItem()}
+        items[NAME] = QTableWidgetItem(name)
+        if number:
+            items[COLOR].setData(Qt.ItemDataRole.DecorationRole, QColor(color))
+            items[COLOR].setToolTip("Double click to change the colour.")
+        for column, item in items.items():
+            if column != NAME or not row:
+                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
+            self.table.setItem(row, column, item)
+
+    def _show_chosen(self, _event: Any = None) -> None:
+        row = self._layer.selected_label - self._background
+        if 0 <= row < self.table.rowCount():
+            self.table.selectRow(row)
+        else:
+            self.table.clearSelection()
+
+    def _on_double_click(self, row: int, column: int) -> None:
+        number = self._background + row
+        if column == COLOR and number:
+            name, color = self._rows[row]
+            chosen = QColorDialog.getColor(QColor(color), self, f"Colour of {name}")
+            if chosen.isValid():
+                self._act(partial(self.change, number, color=chosen.name()))
+
+    def _on_item_changed(self, item: QTableWidgetItem) -> None:
+        if item.column() == NAME:
+            self._rows = ()  # where the name is refused, the one of before is shown again
+            self._act(partial(self.change, self._background + item.row(), item.text()))
+
+
+def _color_labels(layer: Any, kind: LabelKind, classes: Classes = ()) -> None:
+    """Show labels in the colours of their kind, with the names of their classes."""
+    options = annotation_options(kind, classes)
+    if "features" in options:
+        set_features(layer, options["features"])
+    else:
+        layer.features = {}
+    layer.colormap = options["colormap"]
+
+
+# The shown frame
+
+_MASK_COLORS = {"cell": "#3ddc84", "background": "#4d7cff", "unknown": UNKNOWN_COLOUR}
+_DIMMED = 0.15  # opacity of the painted labels under the training mask: a stroke is still seen
+_DELAY = 60  # ms that the description and the mask may be behind the brush
+
+
+def training_mask(
     labels: NDArray[Any], kind: LabelKind, *, partial: bool = False, empty: bool = False
 ) -> NDArray[Any]:
-    """Say of each pixel as what it is learned.
+    """Return as what each pixel counts in training.
 
     Parameters
     ----------
@@ -85,7 +557,7 @@ def what_counts(
     partial
         For instances: 0 is unknown.
     empty
-        Whether somebody says that nothing is in the frame.
+        Whether the frame is marked as without objects.
 
     Returns
     -------
@@ -99,265 +571,127 @@ def what_counts(
     return np.select([known > 0, known == 0], [1, 2], default=3).astype(np.uint8)
 
 
-def describe_frame(frames: Any, facts: Any) -> str:
-    """Say in a line what is learned from a frame: "t005: 12 cells, 78 % background, 0 % unknown"."""
-    name = frames.frame_name(facts.number)
-    things = "cells" if frames.kind is LabelKind.INSTANCES else "objects"
-    if not facts.counted:
+def class_shares(frames: FrameTable, info: FrameInfo) -> list[tuple[str, int]]:
+    """Return name and pixels of each class of a frame, background first."""
+    names = [name for name, _ in frames.legend[background_label(frames.kind) :]] or ["background"]
+    return [
+        (names[n] if n < len(names) else f"class {n}", count) for n, count in enumerate(info.pixels)
+    ]
+
+
+def describe_frame(frames: FrameTable, info: FrameInfo) -> str:
+    """Describe what a frame is for training: "t005: 12 cells (20 %), 78 % background, 2 % unknown."."""
+    name, cells = frames.frame_name(info.number), frames.kind is LabelKind.INSTANCES
+    if not info.counted:
         return f"{name}: counting…"
-    if not facts.annotated:
-        return f"{name}: nothing is painted, so it is not learned from."
-    if facts.empty:
-        return f"{name}: marked as without {things}, all background; it is learned from."
-    unknown = f"{percent(facts.unknown, facts.size)} unknown"
-    if frames.kind is LabelKind.INSTANCES:
-        background = percent(facts.pixels[0] if facts.pixels else 0, facts.size)
-        cells = "1 cell" if facts.objects == 1 else f"{facts.objects} cells"
-        covered = percent(sum(facts.pixels[1:]), facts.size)
-        return f"{name}: {cells} ({covered}), {background} background, {unknown}."
-    shares = [f"{percent(count, facts.size)} {name}" for name, count in class_shares(frames, facts)]
-    return f"{name}: {', '.join([*shares, unknown])}."
+    if not info.annotated:
+        return f"{name}: nothing is painted, so it is not used for training."
+    if info.empty:
+        things = "cells" if cells else "objects"
+        return f"{name}: marked as without {things}, all background; it is used for training."
+    if cells:
+        background, *painted = info.pixels or (0,)
+        count = "1 cell" if info.objects == 1 else f"{info.objects} cells"
+        parts = [f"{count} ({percent(sum(painted), info.size)})"]
+        parts += [f"{percent(background, info.size)} background"]
+    else:
+        parts = [f"{percent(n, info.size)} {title}" for title, n in class_shares(frames, info)]
+    return f"{name}: {', '.join([*parts, f'{percent(info.unknown, info.size)} unknown'])}."
 
 
-class KindPreview(QWidget):
-    """A legend of three colours, a sentence about the shown frame, and a switch for the overlay.
+class FrameSection(Section):
+    """What the shown frame is for training, as a line and as a mask; each button is one undo step."""
 
-    Parameters
-    ----------
-    workspace
-        Of the viewer; its frame table is read.
-    lifetime
-        Ends the listening.
-    """
-
-    def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
-        super().__init__()
-        self._workspace, self._frames = workspace, workspace.frames
-        self._layer: Any | None = None
-        self._faint: tuple[Any, float] | None = None  # the layer that is dimmed, as it was
-        self.switch = QCheckBox("on image")
-        self.switch.setToolTip(
-            "Colour each pixel by what the network is told of it: cell (or a class), "
-            "background, or unknown (not learned from)."
+    def __init__(self, page: AnnotateWidget) -> None:
+        super().__init__(page)
+        self._mask: Any = None  # the layer
+        self._dimmed: tuple[Any, float] | None = None  # the labels under it, and their opacity
+        self.line, self.legend = small_label(), QLabel()
+        self.mask_check = QCheckBox("Show training mask")
+        self.mask_check.setToolTip(
+            "Colour each pixel by what it counts as in training: cell (or a class), background, or "
+            "unknown."
         )
-        self.switch.toggled.connect(self._switched)
-        self.line = small_label()
-        self.patches: dict[str, QLabel] = {}
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(3)
-        column.addWidget(self.line)
-        column.addLayout(self._legend())
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_DELAY)
-        self._timer.timeout.connect(self.renew)
-        lifetime.connect(self._frames.changed, self._later)
-        lifetime.connect(self._frames.kind_changed, self._later)
-        lifetime.connect(workspace.viewer.dims.events.current_step, self._later)
-        lifetime.connect(workspace.viewer.layers.events.removed, self._removed)
-        lifetime.at_end(self._timer.stop)
-        lifetime.at_end(self.remove)
-        self.renew()
-
-    @property
-    def layer(self) -> Any | None:
-        """The overlay layer, or None where it is switched off."""
-        return self._layer
-
-    def renew(self) -> None:
-        """Describe the shown frame, and colour it where the overlay is on."""
-        layer, viewer = self._frames.layer, self._workspace.viewer
-        if layer is None or viewer is None:
-            self.line.setText("")
-            self.switch.setChecked(False)
-            return
-        if self._faint is not None and self._faint[0] is not layer:
-            self.remove()  # another annotation, perhaps of another size
-            self._add()
-        index = current_index(viewer, layer)
-        position = index[0] if index else 0
-        if position >= len(self._frames):
-            return
-        facts = self._frames.info(position)
-        cells = self._frames.kind is LabelKind.INSTANCES
-        self.patches["cell"].setText(_patch(_COLOURS["cell"], "cell" if cells else "a class"))
-        self.line.setText(describe_frame(self._frames, facts))
-        if self._layer is not None:
-            labels = plane(layer)(index)
-            partial = self._frames.is_partial(position)
-            self._layer.data = what_counts(
-                labels, self._frames.kind, partial=partial, empty=facts.empty
-            )
-            lies = plane_placement(layer, index)["affine"]
-            if not np.allclose(lies, self._layer.affine.affine_matrix):
-                self._layer.affine = lies
-
-    def remove(self) -> None:
-        """Take the overlay away."""
-        layer, self._layer = self._layer, None
-        viewer = self._workspace.viewer
-        if layer is not None and viewer is not None and layer in viewer.layers:
-            viewer.layers.remove(layer)
-        self._brighten()
-
-    def _legend(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.setSpacing(8)
-        for name, colour in _COLOURS.items():
-            self.patches[name] = patch = QLabel(_patch(colour, name))
-            patch.setTextFormat(Qt.TextFormat.RichText)
-            row.addWidget(patch)
-        row.addStretch(1)
-        row.addWidget(self.switch)
-        return row
-
-    def _switched(self, on: bool) -> None:
-        if on and self._layer is None and self._frames.layer is not None:
-            self._add()
-        elif not on:
-            self.remove()
-        self.renew()
-
-    def _add(self) -> None:
-        viewer, painted = self._workspace.viewer, self._frames.layer
-        active = viewer.layers.selection.active
-        index = current_index(viewer, painted)
-        lies = plane_placement(painted, index)
-        colours = (("", "#000000"), *_COLOURS.items())
-        self._layer = viewer.add_labels(
-            np.zeros(plane(painted)(index).shape, np.uint8),
-            name="what counts",
-            opacity=0.5,
-            metadata={METADATA_KEY: {"result": "what counts"}},
-            **lies,
-            **legend_options(colours),
-        )
-        self._faint = (painted, painted.opacity)
-        painted.opacity = min(painted.opacity, _FAINT)
-        if active is not None:
-            viewer.layers.selection.active = active
-
-    def _brighten(self) -> None:
-        faint, self._faint = self._faint, None
-        if faint is not None:
-            faint[0].opacity = faint[1]
-
-    def _later(self, _event: Any = None) -> None:
-        if not self._timer.isActive():
-            self._timer.start()
-
-    def _removed(self, event: Any) -> None:
-        if self._layer is not None and event.value is self._layer:
-            self._layer = None
-            self._brighten()
-            self.switch.setChecked(False)
-
-
-def _patch(colour: str, name: str) -> str:
-    return f"<span style='color:{colour}'>■</span> {name}"
-
-
-class FramePart(AnnotatePart):
-    """Says what is learned from the shown frame; its buttons are one undo step each.
-
-    Parameters
-    ----------
-    workspace
-        Of the viewer.
-    lifetime
-        Ends the listening.
-    """
-
-    def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
-        super().__init__(workspace, lifetime)
-        self.preview = KindPreview(workspace, lifetime)
-        self.unknown_button = QPushButton("Mark unpainted as unknown")
-        self.background_button = QPushButton("Mark unpainted as background")
-        self.background_button.setToolTip(
-            "All that is not painted in this frame is background; where nothing is painted, there are "
-            "no cells in it."
-        )
-        self.copy_button = QPushButton("Copy previous frame")
-        self.over_check = QCheckBox("over painted too")
-        self.over_check.setToolTip("Off: what is painted in this frame stays as it is.")
-        self.unknown_button.clicked.connect(lambda: self.attempt(self.rest_is_unknown))
-        self.background_button.clicked.connect(lambda: self.attempt(self.rest_is_background))
-        self.copy_button.clicked.connect(lambda: self.attempt(self._copy_clicked))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
+        self.mask_check.toggled.connect(self._toggle_mask)
         self.pieces_line = small_label()
-        self.apart_button = QPushButton("Number them apart")
-        self.apart_button.setToolTip(
-            "Each separate piece becomes a cell of its own; the largest keeps the number."
+        self.apart_button = self._button(
+            "Number them apart",
+            self.number_apart,
+            "Each separate piece becomes a cell of its own; the largest keeps the number.",
         )
-        self.apart_button.clicked.connect(lambda: self.attempt(self.number_apart))
-        column.addWidget(self.preview)
-        column.addWidget(self.pieces_line)
-        column.addLayout(row_of(self.apart_button))
-        column.addLayout(row_of(self.unknown_button))  # each alone: together they widen the dock
-        column.addLayout(row_of(self.background_button))
-        column.addLayout(row_of(self.copy_button, self.over_check))
-        lifetime.connect(workspace.viewer.dims.events.current_step, self._show_pieces)
-        lifetime.connect(self._frames.kind_changed, self._show_kind)
-        lifetime.connect(self._frames.changed, self._show_kind)
-        self._show_kind()
+        self.unknown_button = self._command_button("rest_unknown", self.mark_unknown)
+        self.background_button = self._button(
+            "Mark unpainted as background",
+            self.mark_background,
+            "All that is not painted in this frame is background; where nothing is painted, there are "
+            "no cells in it.",
+        )
+        self.copy_button = self._command_button("copy_before", self.copy_previous)
+        self.overwrite_check = QCheckBox("Overwrite existing labels")
+        self.overwrite_check.setToolTip("Off: what is painted in this frame stays as it is.")
+        self._column.addWidget(self.line)
+        self._row(self.legend, self.mask_check).setStretch(0, 1)
+        self._column.addWidget(self.pieces_line)
+        self._row(self.apart_button)
+        self._row(self.unknown_button)  # each alone: together they widen the dock
+        self._row(self.background_button)
+        self._row(self.copy_button, self.overwrite_check)
+        # an event of napari may come before the pixels are in the layer
+        self._describe = qthrottled(self.describe, timeout=_DELAY, leading=False, parent=self)
+        self._lifetime.connect(self._workspace.viewer.dims.events.current_step, self._show)
+        self._lifetime.connect(self._workspace.viewer.layers.events.removed, self._on_removed)
+        self._lifetime.at_end(self._remove_mask)
+        self._begin()
 
-    def rest_is_unknown(self) -> int:
+    def mark_unknown(self) -> int:
         """Make the background unknown, and return how many pixels changed; raises `ValueError`.
 
-        Where the frame is marked as without cells, this is taken back.
+        Where the frame is marked as without cells, the mark is removed.
         """
         position = self.position()
         if self._frames.layer is not None and self._frames.info(position).empty:
             self._frames.say_empty(position, False)
-            self.said.emit(
-                f"{self._named(position)} is not marked any more, so it is not learned from."
+            self.say(
+                f"{self._name(position)} is not marked any more, so it is not used for training."
             )
             return 0
         count = self._edit(rest_is_unknown, "unknown")
         self._frames.say_empty(position, False)  # should all that is painted be erased again
         return count
 
-    def rest_is_background(self) -> int:
+    def mark_background(self) -> int:
         """Make all that is not painted background, and return how many pixels changed.
 
-        A frame in which nothing is painted is marked as without cells: it is learned from, saved and
-        scored.
+        A frame in which nothing is painted is marked as without cells: it is used for training,
+        saved and scored.
 
         Raises
         ------
         ValueError
-            If there is no annotation, or it cannot be said of this frame.
+            If there is no annotation, or this frame cannot be marked.
         """
         layer, index = self.shown_plane()
         position = self.position()
-        frame = np.asarray(self._frames.frame(position))
-        if (frame > 0).any() or self._frames.kind is LabelKind.SCRIBBLES:
-            cells = self._frames.kind is not LabelKind.SCRIBBLES
-            if cells and not (read_plane(layer, index) > 0).any():
+        frame, name = np.asarray(self._frames.frame(position)), self._name(position)
+        scribbles = self._frames.kind is LabelKind.SCRIBBLES
+        if (frame > 0).any() or scribbles:
+            if not scribbles and not (read_plane(layer, index) > 0).any():
                 raise ValueError(
-                    f"Nothing is painted in this section of {self._named(position)}, but in others; paint a "
-                    "stroke of Unknown, and the rest of the section is background."
+                    f"Nothing is painted in this section of {name}, but in others; paint a stroke of "
+                    "Unknown, and the rest of the section is background."
                 )
             return self._edit(rest_is_background, "background")
+        undo = "To undo that, press Mark unpainted as unknown."
         if self._frames.info(position).empty:
-            self.said.emit(
-                f"{self._named(position)} is marked as without cells already; Mark unpainted as unknown "
-                "takes it back."
-            )
+            self.say(f"{name} is marked as without cells already. {undo}")
             return 0
         self._frames.say_empty(position)
         count = replace_plane(layer, index[:1], np.zeros_like(frame)) if frame.any() else 0
         whole = ", in all its sections" if frame.ndim > 2 else ""
-        self.said.emit(
-            f"{self._named(position)} has no cells{whole}: all of it is background. Mark unpainted as "
-            "unknown takes it back."
-        )
+        self.say(f"{name} has no cells{whole}: all of it is background. {undo}")
         return count
 
-    def copy_from_before(self, overwrite: bool = False) -> int:
+    def copy_previous(self) -> int:
         """Copy the nearest annotated frame before the shown one; see `copy_labels`.
 
         Returns
@@ -371,23 +705,21 @@ class FramePart(AnnotatePart):
             If no frame before this one is annotated.
         """
         layer, index = self.shown_plane()
-        frames = self._frames
+        frames, kind = self._frames, self._frames.kind
         before = [
             p for p in frames.annotated if index and p < index[0] and not frames.info(p).empty
         ]
         if not before:
             raise ValueError("No frame before this one is painted, so there is nothing to copy.")
-        source = before[-1]
-        there = read_plane(layer, (source, *index[1:]))
+        there = read_plane(layer, (before[-1], *index[1:]))
         new, count = copy_labels(
-            read_plane(layer, index), there, self._frames.kind, overwrite=overwrite
+            read_plane(layer, index), there, kind, overwrite=self.overwrite_check.isChecked()
         )
         replace_plane(layer, index, new)
-        cells = self._frames.kind is LabelKind.INSTANCES
-        what = "pixels" if not cells else "cell" if count == 1 else "cells"
-        name = self._named(source)
-        self.said.emit(
-            f"{count} {what} copied from {name}; Ctrl+Z takes it back."
+        what = "pixels" if kind is not LabelKind.INSTANCES else "cell" if count == 1 else "cells"
+        name = self._name(before[-1])
+        self.say(
+            f"{count} {what} copied from {name}. Undo with Ctrl+Z."
             if count
             else f"Nothing copied: all that {name} has is painted over here."
         )
@@ -402,60 +734,483 @@ class FramePart(AnnotatePart):
             If there is no annotation, or it cannot be painted on.
         """
         if self._frames.layer is None:
-            raise ValueError("There is no annotation yet; press New annotation.")
+            raise ValueError(_NO_ANNOTATION)
         count = number_pieces_apart(self._frames, self.position())
         cells = "1 new cell" if count == 1 else f"{count} new cells"
-        self.said.emit(f"{cells}; Ctrl+Z takes it back." if count else "No cell is in pieces here.")
+        self.say(f"{cells}. Undo with Ctrl+Z." if count else "No cell is in pieces here.")
         return count
 
-    def _named(self, position: int) -> str:
-        return str(self._frames.frame_name(self._frames.numbers[position]))
+    def describe(self) -> None:
+        """Describe the shown frame, and draw its training mask where that is switched on."""
+        layer, viewer, frames = self._layer, self._workspace.viewer, self._frames
+        if layer is None or viewer is None:
+            self.line.setText("")
+            self.mask_check.setChecked(False)
+            return
+        cells = frames.kind is LabelKind.INSTANCES
+        titles = {"cell": "cell" if cells else "a class"}
+        patches = [_patch(color, titles.get(name, name)) for name, color in _MASK_COLORS.items()]
+        self.legend.setText("&nbsp; ".join(patches))
+        if self._dimmed is not None and self._dimmed[0] is not layer:
+            self._remove_mask()  # another annotation, perhaps of another size
+            self._add_mask()
+        index = current_index(viewer, layer)
+        position = position_of(index)
+        if position >= len(frames):
+            return
+        info = frames.info(position)
+        self.line.setText(describe_frame(frames, info))
+        if self._mask is not None:
+            self._mask.data = training_mask(
+                plane(layer)(index),
+                frames.kind,
+                partial=frames.is_partial(position),
+                empty=info.empty,
+            )
+            affine = plane_placement(layer, index)["affine"]
+            if not np.allclose(affine, self._mask.affine.affine_matrix):
+                self._mask.affine = affine
 
-    def _copy_clicked(self) -> None:
-        self.copy_from_before(self.over_check.isChecked())
+    def _name(self, position: int) -> str:
+        return self._frames.frame_name(self._frames.numbers[position])
 
     def _edit(self, change: Callable[..., Any], name: str) -> int:
         layer, index = self.shown_plane()
         before = read_plane(layer, index)
         count = replace_plane(layer, index, change(before, self._frames.kind))
         share = f"{100 * count / before.size:.0f} % of this frame is now {name}"
-        self.said.emit(
-            f"{share}; Ctrl+Z takes it back.{self._background_words(layer, index)}"
-            if count
-            else f"All the rest is {name} already."
+        advice = ""
+        if self._frames.kind is LabelKind.INSTANCES and (read_plane(layer, index) != 0).all():
+            advice = " Now paint a few strokes of Background, so that there is something to tell cells from."
+        self.say(
+            f"{share}. Undo with Ctrl+Z.{advice}" if count else f"All the rest is {name} already."
         )
         return count
 
-    def _background_words(self, layer: Any, index: tuple[int, ...]) -> str:
-        """Say that there is nothing to tell cells from, where no pixel of the plane is background."""
-        if self._frames.kind is not LabelKind.INSTANCES or (read_plane(layer, index) == 0).any():
-            return ""
-        return (
-            " Now paint a few strokes of Background, so that there is something to tell cells from."
-        )
+    def _toggle_mask(self, on: bool) -> None:
+        if not on:
+            self._remove_mask()
+        elif self._mask is None and self._layer is not None:
+            self._add_mask()
+        self.describe()
 
-    def _show_pieces(self, _event: Any = None) -> None:
-        position = self.position()
-        shown = self._frames.layer is not None and position < len(self._frames)
-        found = self._frames.info(position).in_pieces if shown else ()
-        words = ""
+    def _add_mask(self) -> None:
+        viewer, painted = self._workspace.viewer, self._layer
+        active = viewer.layers.selection.active
+        index = current_index(viewer, painted)
+        self._mask = viewer.add_labels(
+            np.zeros(plane(painted)(index).shape, np.uint8),
+            name="training mask",
+            opacity=0.5,
+            metadata={METADATA_KEY: {"result": "training mask"}},
+            **plane_placement(painted, index),
+            **legend_options((("", "#000000"), *_MASK_COLORS.items())),
+        )
+        self._dimmed = (painted, painted.opacity)
+        painted.opacity = min(painted.opacity, _DIMMED)
+        if active is not None:
+            viewer.layers.selection.active = active
+
+    def _remove_mask(self) -> None:
+        mask, self._mask = self._mask, None
+        dimmed, self._dimmed = self._dimmed, None
+        viewer = self._workspace.viewer
+        if mask is not None and viewer is not None and mask in viewer.layers:
+            viewer.layers.remove(mask)
+        if dimmed is not None:
+            dimmed[0].opacity = dimmed[1]
+
+    def _on_removed(self, event: Any) -> None:
+        if self._mask is not None and event.value is self._mask:
+            self.mask_check.setChecked(False)
+
+    def _show(self, _event: Any = None) -> None:
+        position, frames = self.position(), self._frames
+        shown = self._layer is not None and position < len(frames)
+        found = frames.info(position).in_pieces if shown else ()
         if found:
             (cell, count), *more = found
-            others = f", {len(more)} more cells in several" if len(more) > 1 else ""
+            others = f", {len(more)} more cells in several" if more else ""
             others = ", another cell in several" if len(more) == 1 else others
-            words = f"Cell {cell} is in {count} pieces{others}."
-        self.pieces_line.setText(words)
+            self.pieces_line.setText(f"Cell {cell} is in {count} pieces{others}.")
         self.pieces_line.setVisible(bool(found))
         self.apart_button.setVisible(bool(found))
-
-    def _show_kind(self, _event: Any = None) -> None:
-        self._show_pieces()
-        self.unknown_button.setVisible(self._frames.kind is not LabelKind.SCRIBBLES)
-        for part in (self.copy_button, self.over_check):
-            part.setVisible(len(self._frames) != 1)  # a single image has no frame before
+        self.unknown_button.setVisible(frames.kind is not LabelKind.SCRIBBLES)
+        for part in (self.copy_button, self.overwrite_check):
+            part.setVisible(len(frames) != 1)  # a single image has no frame before
+        self._describe()
 
 
-class AnnotateWidget(JobWidget):
+# The table of frames
+
+
+def _describe_painted(frames: FrameTable, info: FrameInfo) -> str:
+    if not info.counted:
+        return "…"
+    if not info.annotated:
+        return ""
+    if frames.kind is LabelKind.INSTANCES:
+        return "no cells" if info.empty else str(info.objects)
+    background, *classes = class_shares(frames, info)
+    shares = [(name, count) for name, count in (*classes, background) if count]
+    return ", ".join(f"{name} {percent(count, info.size)}" for name, count in shares)
+
+
+@dataclass(frozen=True)
+class FrameColumn:
+    """One column of the table of frames.
+
+    Attributes
+    ----------
+    title, tooltip
+        On its head.
+    text
+        Returns what it shows of a frame.
+    widest
+        A text that has room in it; "" for the column that takes the room that is left.
+    has_value
+        Whether a frame has a value: the column is hidden until one has.  None for always shown.
+    """
+
+    title: str
+    tooltip: str
+    text: Callable[[FrameTable, FrameInfo], str]
+    widest: str = ""
+    has_value: Callable[[FrameInfo], bool] | None = None
+
+
+COLUMNS = {
+    "frame": FrameColumn(
+        "Frame",
+        "Frame number as in the file names. Click to show the frame.",
+        lambda frames, info: frames.frame_name(info.number),
+        "t0000 ",
+    ),
+    "painted": FrameColumn(
+        "Cells", "Painted cells, or how much of the frame each class covers.", _describe_painted
+    ),
+    "unknown": FrameColumn(
+        "Unknown",
+        "How much of the frame is unknown; it counts in no loss and no score.",
+        lambda _, info: percent(info.unknown, info.size) if info.annotated else "",
+        "Unknown ",
+        lambda info: info.annotated and info.unknown > 0,
+    ),
+    "role": FrameColumn(
+        "Role",
+        "What the frame is used for. Click to change; right click for several frames.",
+        lambda _, info: f"{info.role or 'automatic'} ▾" if info.annotated else "",
+        "validation ▾ mm",
+    ),
+    "score": FrameColumn(
+        "Score",
+        "Score of the last evaluation or training, 0 to 1; higher is better.",
+        lambda _, info: "" if info.score is None else f"{info.score:.2f}",
+        "Score ",
+        lambda info: info.score is not None,
+    ),
+    "uncertainty": FrameColumn(
+        "Uncertainty",
+        "How uncertain the network was in the last prediction; the highest is worth annotating.",
+        lambda _, info: "" if info.uncertainty is None else f"{info.uncertainty:.2f}",
+        "Uncertainty ",
+        lambda info: info.uncertainty is not None,
+    ),
+}
+ROLE_MEANINGS = {
+    "training": "the network learns from this frame",
+    "validation": "never learned from; tells how good the network is",
+    "unused": "in neither",
+}
+_LOOKED_AT = 200  # frames that are searched for values of a hidden column at once
+_SHOWN = QColor(0, 122, 204, 110)
+
+
+class FramesModel(QAbstractTableModel):
+    """The rows of the table of frames; a frame is read when its row is shown.
+
+    Attributes
+    ----------
+    rows
+        The position along the stack of each row.
+    visible
+        The columns that some frame has a value for.
+    shown
+        The position of the frame that the viewer shows.
+    """
+
+    def __init__(self, frames: FrameTable, lifetime: Lifetime) -> None:
+        super().__init__()
+        self._frames = frames
+        self._of: tuple[Any, ...] = ()  # what the rows are of
+        self._score_name = ""
+        self._only_annotated = False
+        self.rows: Sequence[int] = ()
+        self.visible: set[str] = set()
+        self.shown = -1
+        lifetime.connect(frames.changed, self.refresh)
+        self.refresh()
+
+    def rowCount(self, _parent: QModelIndex | None = None) -> int:
+        """Return the number of frames in the table."""
+        return len(self.rows)
+
+    def columnCount(self, _parent: QModelIndex | None = None) -> int:
+        """Return the number of columns."""
+        return len(COLUMNS)
+
+    def set_only_annotated(self, only: bool) -> None:
+        """List annotated frames only."""
+        self._only_annotated = only
+        self.refresh()
+
+    def show_position(self, position: int) -> None:
+        """Highlight the frame that the viewer shows."""
+        self.shown = position
+        self._emit_changed()
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
+        """Return the title of a column and what it means."""
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        name, column = list(COLUMNS.items())[section]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return column.tooltip
+        if role != Qt.ItemDataRole.DisplayRole:
+            return None
+        if name == "painted" and self._frames.kind is not LabelKind.INSTANCES:
+            return "Painted"
+        return self._score_name if name == "score" and self._score_name else column.title
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        """Return what a cell shows."""
+        position = self.rows[index.row()]
+        name, column = list(COLUMNS.items())[index.column()]
+        info = self._frames.info(position)
+        if role == Qt.ItemDataRole.DisplayRole:
+            return column.text(self._frames, info)
+        if role == Qt.ItemDataRole.BackgroundRole and position == self.shown:
+            return _SHOWN
+        if role == Qt.ItemDataRole.FontRole and name == "frame":
+            font = QFont()
+            font.setBold(info.annotated)
+            return font
+        if role == Qt.ItemDataRole.TextAlignmentRole and name not in ("painted", "role"):
+            return Qt.AlignmentFlag.AlignCenter
+        if role == Qt.ItemDataRole.ToolTipRole:
+            if name == "role" and info.annotated:
+                return ROLE_MEANINGS.get(info.role, "the split decides when training starts")
+            if name == "score" and info.score is not None:
+                return f"{info.score_name} {info.score:.3f}"
+            return column.text(self._frames, info) if name == "painted" else None
+        return None
+
+    def refresh(self, positions: Sequence[int] = ()) -> None:
+        """Read the rows again, and these frames for values of columns that are hidden yet."""
+        frames = self._frames
+        of = (id(frames.layer), len(frames), frames.kind)
+        rows = frames.annotated if self._only_annotated else range(len(frames))
+        if of != self._of or rows != self.rows:
+            self.beginResetModel()
+            if of != self._of:
+                self.visible, self._score_name = set(), ""
+                positions = frames.annotated
+            self._of, self.rows = of, rows
+            self.endResetModel()
+        else:
+            self._emit_changed()
+        for position in positions[:_LOOKED_AT]:
+            info = frames.info(position)
+            self._score_name = info.score_name or self._score_name
+            self.visible |= {n for n, c in COLUMNS.items() if c.has_value and c.has_value(info)}
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(COLUMNS) - 1)
+
+    def _emit_changed(self) -> None:
+        if self.rows:
+            last = self.index(len(self.rows) - 1, len(COLUMNS) - 1)
+            self.dataChanged.emit(self.index(0, 0), last)
+
+
+def choose_next(
+    count: int,
+    annotated: Sequence[int],
+    shown: int,
+    *,
+    scores: Mapping[int, float] | None = None,
+    uncertainty: Mapping[int, float] | None = None,
+) -> tuple[int, str]:
+    """Choose the frame to annotate next.
+
+    Parameters
+    ----------
+    count
+        Frames in the stack.
+    annotated
+        Positions of the annotated ones.
+    shown
+        Position of the frame on the screen; another one is chosen where there is one.
+    scores
+        Position -> score of the last prediction, higher is better.
+    uncertainty
+        Position -> how uncertain the network is, higher is less certain.
+
+    Returns
+    -------
+    position : int
+        0 to ``count - 1``.
+    why : str
+        In a few words.
+
+    Notes
+    -----
+    A frame without annotation with the worst score, else the least certain one, else the one
+    farthest from all annotated frames.  When all are annotated: the one with the worst score.
+    """
+    done, scores = set(annotated), scores or {}
+    open_frames = [p for p in range(count) if p not in done and p != shown]
+    for values, worst, why in (
+        (scores, min, "worst score, {:.2f}"),
+        (uncertainty or {}, max, "least certain"),
+    ):
+        known = [p for p in open_frames if p in values]
+        if known:
+            chosen = worst(known, key=values.__getitem__)
+            return chosen, why.format(values[chosen])
+    if open_frames:
+        if not done:
+            return open_frames[len(open_frames) // 2], "nothing is annotated yet"
+        far = max(open_frames, key=lambda p: min(abs(p - q) for q in done))
+        return far, "farthest from annotated frames"
+    if shown not in done:
+        return shown, "the last frame without annotation"
+    others = [p for p in scores if p in done and p != shown]
+    if others:
+        chosen = min(others, key=scores.__getitem__)
+        return chosen, f"all frames are annotated; worst score, {scores[chosen]:.2f}"
+    return shown, "all frames are annotated"
+
+
+class FramesSection(Section):
+    """The table of frames and the button to the next frame worth annotating."""
+
+    def __init__(self, page: AnnotateWidget) -> None:
+        super().__init__(page)
+        self.model = FramesModel(self._frames, self._lifetime)
+        self.table = self._make_table()
+        self.next_button = self._command_button("next_frame", self.next_frame)
+        self.only_check = QCheckBox("Only annotated")
+        self.only_check.setToolTip("List annotated frames only.")
+        self.only_check.toggled.connect(self.model.set_only_annotated)
+        self._column.addWidget(self.table)
+        self._row(self.next_button, self.only_check)
+        self._lifetime.connect(self._workspace.viewer.dims.events.current_step, self._show_position)
+        self._lifetime.connect(self._workspace.image_changed, self._show_position)
+        self._begin()
+        self._show_position()
+
+    def _make_table(self) -> QTableView:
+        table = QTableView()
+        table.setModel(self.model)
+        table.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
+        table.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the keys belong to the brush
+        table.setHorizontalScrollMode(QTableView.ScrollMode.ScrollPerPixel)
+        table.setShowGrid(False)
+        table.setWordWrap(False)
+        table.setMinimumHeight(150)
+        table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        table.customContextMenuRequested.connect(self._on_right_click)
+        table.clicked.connect(self._on_click)
+        rows, heads = table.verticalHeader(), table.horizontalHeader()
+        assert rows is not None and heads is not None
+        rows.hide()
+        rows.setDefaultSectionSize(table.fontMetrics().height() + 6)
+        heads.setMinimumSectionSize(30)
+        for number, column in enumerate(COLUMNS.values()):
+            fixed = (
+                QHeaderView.ResizeMode.Fixed if column.widest else QHeaderView.ResizeMode.Stretch
+            )
+            heads.setSectionResizeMode(number, fixed)
+            if column.widest:
+                width = table.fontMetrics().horizontalAdvance(column.widest)
+                heads.resizeSection(number, width + 8)
+        return table
+
+    def next_frame(self) -> int:
+        """Show the frame where annotating helps most, say why, and return its position.
+
+        Raises
+        ------
+        ValueError
+            If there is no image.
+        """
+        count = len(self._frames)
+        if not count:
+            raise ValueError("There is no image to annotate; open one first.")
+        infos = [self._frames.info(p) for p in range(count)]
+        annotated = self._frames.annotated
+        position, why = choose_next(
+            count,
+            annotated,
+            self.position(),
+            scores={f.position: f.score for f in infos if f.score is not None},
+            uncertainty={f.position: f.uncertainty for f in infos if f.uncertainty is not None},
+        )
+        self._workspace.go_to(position)
+        name = self._frames.frame_name(infos[position].number)
+        self.say(f"{name}: {why}. {len(annotated)} of {count} frames are annotated.")
+        return position
+
+    def role_menu(self, positions: Sequence[int]) -> QMenu:
+        """Return the menu that changes the role of these frames."""
+        menu = QMenu(self.table)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        present = {self._frames.role(position) for position in positions}
+        for role, meaning in ROLE_MEANINGS.items():
+            action = menu.addAction(
+                f"{role}: {meaning}",
+                partial(self._act, partial(self._frames.set_roles, dict.fromkeys(positions, role))),
+            )
+            assert action is not None
+            action.setCheckable(True)
+            action.setChecked(present == {role})
+        return menu
+
+    def _show(self, _event: Any = None) -> None:
+        for number, (name, column) in enumerate(COLUMNS.items()):
+            hidden = column.has_value is not None and name not in self.model.visible
+            self.table.setColumnHidden(number, hidden)
+
+    def _show_position(self, _event: Any = None) -> None:
+        position = self.position()
+        self.model.show_position(position)
+        if position in self.model.rows:
+            self.table.scrollTo(self.model.index(self.model.rows.index(position), 0))
+
+    def _on_click(self, index: QModelIndex) -> None:
+        position = self.model.rows[index.row()]
+        self._workspace.go_to(position)
+        if list(COLUMNS)[index.column()] == "role":
+            self._open_role_menu([position], self.table.visualRect(index).bottomLeft())
+
+    def _on_right_click(self, at: QPoint) -> None:
+        under, selection = self.table.indexAt(at), self.table.selectionModel()
+        assert selection is not None
+        positions = sorted(self.model.rows[index.row()] for index in selection.selectedRows())
+        if under.isValid() and self.model.rows[under.row()] not in positions:
+            positions = [self.model.rows[under.row()]]
+        self._open_role_menu(positions, at)
+
+    def _open_role_menu(self, positions: Sequence[int], at: QPoint) -> None:
+        annotated = [position for position in positions if self._frames.info(position).annotated]
+        viewport = self.table.viewport()
+        if annotated and viewport is not None:
+            self.role_menu(annotated).popup(viewport.mapToGlobal(at))
+
+
+# The page
+
+
+class AnnotateWidget(Page):
     """Makes labels to paint on, and shows what is painted, frame by frame.
 
     Parameters
@@ -466,51 +1221,50 @@ class AnnotateWidget(JobWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
-        self._frames = self._workspace.frames
-        self._embedded = False
-        self._labels_group()
-        self.tools = PaintTools(self._workspace, self._lifetime)
-        self.classes = ClassTable(self._workspace, self._lifetime)
-        self.frame = FramePart(self._workspace, self._lifetime)
-        self.frames = FramesPart(self._workspace, self._lifetime)
+        workspace, lifetime = self._workspace, self._lifetime
+        self._frames: FrameTable = workspace.frames
+        self._add_labels()
+        self.tools = PaintTools(self)
+        self.classes = ClassTable(self)
+        self.frame = FrameSection(self)
+        self.frames = FramesSection(self)
+        self.corrections = CorrectionBar(workspace, self.message)
         self._painting = self._box("Paint", self.tools, self.classes)
-        self.corrections = CorrectionBar(self._workspace, with_message=False)
-        self.corrections.said.connect(self._correction_said)
-        self._correcting = self._group("Correct a cell")
-        self._correcting.addRow(self.corrections)
+        self._correcting = self._box("Correct a cell", self.corrections)
         self._this_frame = self._box("This frame", self.frame)
         self._box("Frames", self.frames)
         self.saved_line = small_label()
+        self._saving = QWidget()
+        column = QVBoxLayout(self._saving)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.saved_line)
+        column.addWidget(RemedyButton(workspace, lifetime))
         outer = self.layout()
         assert outer is not None
         outer.addWidget(self.message)  # below what scrolls, so that it is always seen
-        outer.addWidget(self.saved_line)
-        self._remedy = RemedyButton(self._workspace, self._lifetime)
-        outer.addWidget(self._remedy)
-        for emitter, slot in (
-            (self._frames.changed, self._show_layer),
-            (self._frames.kind_changed, self._show_layer),
-            (self._workspace.saving_changed, self._show_saved),
-        ):
-            self._lifetime.connect(emitter, slot)
-        self._bind_keys()
+        outer.addWidget(self._saving)
+        lifetime.connect(self._frames.changed, self._show_layer)
+        lifetime.connect(self._frames.kind_changed, self._show_layer)
+        lifetime.connect(workspace.saving_changed, self._show_saved)
         self._show_layer()
         self._show_saved()
 
-    def _labels_group(self) -> None:
+    def _add_labels(self) -> None:
         form = self._group("Labels")
         self.labels_combo = LayerCombo(self._workspace, "annotation", self._lifetime)
         self.labels_combo.setMinimumContentsLength(7)  # a button shares its row
-        self.labels_combo.setToolTip("The labels that are painted on and learned from.")
+        self.labels_combo.setToolTip("The labels that are painted on and used for training.")
         self.kind_combo = QComboBox()
         for kind, title in KIND_TITLES.items():
             self.kind_combo.addItem(title, kind)
         self.kind_combo.setToolTip("What the numbers of the labels mean; nothing painted changes.")
-        self.kind_combo.activated.connect(self._kind_chosen)
+        self.kind_combo.activated.connect(self._on_kind_chosen)
         self.kind_line = small_label()
         self.new_button = QPushButton("New annotation")
         self.new_button.setToolTip("Empty labels as large as the image, ready to paint on.")
-        self.new_button.clicked.connect(self._new_clicked)
+        self.new_button.clicked.connect(
+            lambda: self.attempt(lambda: self.new_annotation(self._chosen_kind))
+        )
         form.addRow("Meaning", self.kind_combo)
         form.addRow(self.kind_line)
         row = QHBoxLayout()
@@ -519,51 +1273,29 @@ class AnnotateWidget(JobWidget):
         row.addWidget(self.new_button, 1)
         form.addRow("Paint on", row)
 
-    def _box(self, title: str, *parts: AnnotatePart) -> Any:
+    def _box(self, title: str, *parts: QWidget) -> QWidget:
         form = self._group(title)
         for part in parts:
             form.addRow(part)
-            part.said.connect(self.message.say)
-            part.failed.connect(self.show_error)
-        return form.parentWidget()
-
-    def _bind_keys(self) -> None:
-        self._keyed = {
-            "next_frame": (self.frames.next_button, self._key_next),
-            "unknown_brush": (self.tools.unknown_button, self._key_unknown),
-            "rest_unknown": (self.frame.unknown_button, self._key_rest),
-            "copy_before": (self.frame.copy_button, self._key_copy),
-        }
-        commands = self._workspace.commands
-        actions = {name: action for name, (_, action) in self._keyed.items()}
-        self._lifetime.at_end(commands.attach(actions))
-        self._lifetime.connect(commands.changed, self._show_keys)
-        self._show_keys()
-
-    # what scripts use
+        box = form.parentWidget()
+        assert box is not None
+        return box
 
     def embed(self) -> None:
         """Leave the line about saving to the workbench."""
-        self._embedded = True
-        self._remedy.setParent(None)
-        self._show_saved()
+        self._saving.hide()
 
     def new_annotation(self, kind: LabelKind | str = LabelKind.INSTANCES) -> Any:
-        """Add labels to paint on and return the layer; see `annotation_layers.new_annotation`."""
+        """Add labels to paint on and return the layer; see `Workspace.new_annotation`."""
         layer = self._workspace.new_annotation(kind)
         meaning = KIND_TITLES[LabelKind(kind)].split(":")[0]
-        said = f"{layer.name!r} is ready: paint {meaning} with the brush."
-        self.message.say(said)
-
-        def painted(_event: Any) -> None:
-            if self.message.text == said:
-                self.message.say("")
-
-        self._lifetime.connect(layer.events.paint, painted)
+        self.message.say(
+            f"{layer.name!r} is ready: paint {meaning} with the brush.", until=layer.events.paint
+        )
         return layer
 
     def set_kind(self, kind: LabelKind | str) -> None:
-        """Say what the numbers of the present labels mean; nothing painted changes.
+        """Change what the numbers of the present labels mean; nothing painted changes.
 
         Raises
         ------
@@ -571,46 +1303,11 @@ class AnnotateWidget(JobWidget):
             If there is no annotation, or no such kind.
         """
         kind, before = LabelKind(kind), self._frames.kind
-        layer = self._frames.layer
-        legend = self._frames.legend if before is kind else ()
         self._frames.set_kind(kind)
-        if kind is before:
-            return
-        options = annotation_options(kind, legend)
-        layer.features = options.get("features", {})
-        layer.colormap = options["colormap"]
-        self._frames.kind_changed.emit(kind)
-        self.message.say(f"Nothing painted has changed. {_consequence(before, kind)}")
-
-    def use_unknown_brush(self, on: bool = True) -> None:
-        """Paint what nobody can tell; raises `ValueError` where there is nothing to paint on."""
-        self.tools.use_unknown_brush(on)
-
-    def new_cell(self) -> int:
-        """Choose a number for a new cell, and return it; raises `ValueError`."""
-        return self.tools.new_cell()
-
-    def rest_is_unknown(self) -> int:
-        """Make the background of the shown frame unknown; see `FramePart.rest_is_unknown`."""
-        return self.frame.rest_is_unknown()
-
-    def rest_is_background(self) -> int:
-        """Make all that is not painted in the shown frame background."""
-        return self.frame.rest_is_background()
-
-    def copy_from_before(self, overwrite: bool = False) -> int:
-        """Copy the nearest annotated frame before the shown one; see `FramePart`."""
-        return self.frame.copy_from_before(overwrite)
-
-    def next_frame(self) -> int:
-        """Show the frame where annotating helps most, and return its position."""
-        return self.frames.next_frame()
-
-    def set_role(self, number: int, role: str) -> None:
-        """Say what a frame is used for, by its frame number; raises `ValueError`."""
-        self.frames.set_role(number, role)
-
-    # what the buttons do
+        if kind is not before:
+            _color_labels(self._frames.layer, kind)
+            self._frames.kind_changed.emit(kind)
+            self.message.say(f"Nothing painted has changed. {_consequence(before, kind)}")
 
     @property
     def _chosen_kind(self) -> LabelKind:
@@ -618,45 +1315,18 @@ class AnnotateWidget(JobWidget):
             self.kind_combo.setCurrentIndex(0)
         return LabelKind(self.kind_combo.currentData())
 
-    def _attempt(self, call: Any) -> None:
-        try:
-            call()
-        except (ValueError, OSError) as error:
-            self.show_error(error)
-
-    def _new_clicked(self) -> None:
-        self._attempt(partial(self.new_annotation, self._chosen_kind))
-
-    def _kind_chosen(self, index: int) -> None:
+    def _on_kind_chosen(self, index: int) -> None:
         if self._frames.layer is not None:
-            self._attempt(partial(self.set_kind, self.kind_combo.itemData(index)))
+            self.attempt(lambda: self.set_kind(self.kind_combo.itemData(index)))
         self._show_layer()
-
-    def _key_next(self) -> None:
-        self._attempt(self.next_frame)
-
-    def _key_unknown(self) -> None:
-        """Take the unknown brush, or the cell or class of before again, as the button does."""
-        self._attempt(partial(self.use_unknown_brush, not self.tools.unknown_button.isChecked()))
-
-    def _key_rest(self) -> None:
-        self._attempt(self.rest_is_unknown)
-
-    def _key_copy(self) -> None:
-        self._attempt(partial(self.copy_from_before, self.frame.over_check.isChecked()))
-
-    def _correction_said(self, text: str, failed: bool) -> None:
-        (self.message.fail if failed else self.message.say)(text)
 
     def _new_menu(self) -> QMenu:
         """Ask for a kind: where labels are there, the kind in the form is theirs."""
         menu = QMenu(self.new_button)
         for kind, title in KIND_TITLES.items():
             new = partial(self.new_annotation, kind)
-            menu.addAction(title.capitalize(), partial(self._attempt, new))
+            menu.addAction(title.capitalize(), partial(self.attempt, new))
         return menu
-
-    # what is shown
 
     def _show_layer(self, _event: Any = None) -> None:
         there = self._frames.layer is not None
@@ -665,28 +1335,20 @@ class AnnotateWidget(JobWidget):
         self.kind_line.setText(describe_kind(self._chosen_kind))
         if there != (self.new_button.menu() is not None):
             self.new_button.setMenu(self._new_menu() if there else None)
-        for box in (self._painting, self._this_frame):
-            box.setVisible(there)
-        self.labels_combo.setVisible(there)
-        cells = there and self._frames.kind is LabelKind.INSTANCES
-        box = self._correcting.parentWidget()
-        assert box is not None
-        box.setVisible(cells)
-
-    def _show_keys(self) -> None:
-        for name, (button, _) in self._keyed.items():
-            button.setToolTip(self._workspace.commands.tooltip(name))
+        for part in (self._painting, self._this_frame, self.labels_combo):
+            part.setVisible(there)
+        self._correcting.setVisible(there and self._frames.kind is LabelKind.INSTANCES)
 
     def _show_saved(self, _event: Any = None) -> None:
         saving = self._workspace.saving
         self.saved_line.setText(saving.text)
-        self.saved_line.setVisible(bool(saving.text) and not self._embedded)
+        self.saved_line.setVisible(bool(saving.text))
         role = "@error" if saving.failed else "@muted"
         set_style(self.saved_line, f"font-size: 8pt; color: {role};")
 
 
 def _consequence(before: LabelKind, now: LabelKind) -> str:
-    """Say what another kind means for what is painted already."""
+    """Describe what another kind means for what is painted already."""
     if now is LabelKind.SCRIBBLES:
         return "Now 1 is background, 2 and up are classes, and what is not painted is unknown."
     if before is LabelKind.SCRIBBLES:

@@ -1,30 +1,45 @@
-"""A row of buttons for the tools that correct cells; part of other widgets."""
+"""The tools that correct cells by a click, a stroke or a shortcut, and their row of buttons."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from psygnal import Signal
-from qtpy.QtCore import QPointF, QSize, Qt
-from qtpy.QtCore import Signal as QtSignal
+from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.command import COMMANDS
-from napari_jnet.plugin.layers.edit import TOOLS, Tool, correct, labels_under
+from napari_jnet.plugin.layers.edit import correct, labels_under
 from napari_jnet.plugin.layers.read import kind_of, result_of
 from napari_jnet.plugin.ui.widgets import MessageLine
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 
+
+class Tool(NamedTuple):
+    """One way to correct cells, by the command of the same name."""
+
+    title: str  # on its narrow button
+    hint: str  # what to do with the mouse
+    drag: bool = False  # takes a stroke rather than a point
+
+
+TOOLS = {
+    "delete": Tool("Delete", "Click a cell to delete it"),
+    "merge": Tool("Merge", "Drag from one cell over those that belong to it", drag=True),
+    "split": Tool("Split", "Drag across the cell from outside to outside", drag=True),
+    "fill": Tool("Fill holes", "Click a cell to fill its holes"),
+    "smooth": Tool("Smooth", "Click a cell to smooth its outline"),
+}
 _WIDTH = 2.0  # of the line; its dark rim is twice as wide, so that it is seen on any image
 
 
 class StrokeOverlay(QWidget):
-    """Draws a line over a widget, and lets the mouse through."""
+    """A line drawn over the canvas; the mouse goes through it."""
 
     def __init__(self, canvas: QWidget) -> None:
         super().__init__(canvas)
@@ -35,24 +50,31 @@ class StrokeOverlay(QWidget):
         self.setGeometry(canvas.rect())
         self.show()
 
+    @classmethod
+    def over(cls, event: Any) -> StrokeOverlay | None:
+        """Return a line over the canvas where a napari mouse event happened; None without a window."""
+        native = getattr(event, "native", None)
+        if native is None or not hasattr(native, "globalPosition"):
+            return None
+        canvas = QApplication.widgetAt(native.globalPosition().toPoint())
+        overlay = None if canvas is None else cls(canvas)
+        if overlay is not None:
+            overlay.add(event)
+        return overlay
+
     def add(self, event: Any) -> None:
-        """Go on to where the mouse is."""
+        """Continue the line to the position of a mouse event."""
         point = getattr(event, "pos", None)
         if point is not None:
             self._points.append(QPointF(float(point[0]), float(point[1])))
             self.update()
 
-    def end(self) -> None:
-        """Take the line away."""
-        self.hide()
-        self.deleteLater()
-
     def paintEvent(self, _event: Any) -> None:
         """Draw the line."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for colour, width in ((QColor(0, 0, 0, 160), 2 * _WIDTH), (QColor("#ffd400"), _WIDTH)):
-            pen = QPen(colour, width)
+        for color, width in ((QColor(0, 0, 0, 160), 2 * _WIDTH), (QColor("#ffd400"), _WIDTH)):
+            pen = QPen(color, width)
             pen.setCapStyle(Qt.PenCapStyle.RoundCap)
             pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
             painter.setPen(pen)
@@ -60,52 +82,34 @@ class StrokeOverlay(QWidget):
         painter.end()
 
 
-def overlay_for(event: Any) -> StrokeOverlay | None:
-    """Return a line over the canvas in which a napari mouse event happened; None without a window."""
-    native = getattr(event, "native", None)
-    if native is None or QApplication.instance() is None or not hasattr(native, "globalPosition"):
-        return None
-    canvas = QApplication.widgetAt(native.globalPosition().toPoint())
-    if canvas is None:
-        return None
-    overlay = StrokeOverlay(canvas)
-    overlay.add(event)
-    return overlay
-
-
 class Corrections:
-    """The tools of one viewer; every bar of buttons shows these.
+    """The correction tools of one viewer; every bar of buttons shows these.
 
     They act on the active layer where it numbers cells, else on the annotation, else on predicted
     cells: the first of those that has a cell where the mouse is.
+
+    Attributes
+    ----------
+    tool
+        The tool that has the mouse, "" for none.
+    tool_changed
+        Emitted with it.
+    said
+        Emitted with a text, and whether it is about something that could not be done.
     """
 
     tool_changed = Signal(str)
-    said = Signal(str, bool)  # words, and whether they tell of something that could not be done
+    said = Signal(str, bool)
 
     def __init__(self, workspace: Workspace) -> None:
-        self._workspace = weakref.ref(workspace)
-        self._tool = ""
+        self._workspace: Workspace = weakref.proxy(workspace)
         self._using = Lifetime()
         self._switching = False
-
-    @property
-    def tool(self) -> str:
-        """The tool that has the mouse, "" for none."""
-        return self._tool
-
-    def actions(self) -> dict[str, Callable[[], Any]]:
-        """Return what the shortcuts do, by the ids of `COMMANDS`."""
-
-        def action(tool: Tool) -> Callable[[], Any]:
-            return lambda: self.use(tool.name) if tool.drag else self.correct_here(tool.name)
-
-        return {name: action(tool) for name, tool in TOOLS.items()}
+        self.tool = ""
 
     def correct_here(self, name: str) -> bool:
-        """Correct the cell under the pointer; False if that was not possible, which is said."""
-        viewer = self._viewer()
-        return viewer is not None and self.correct(name, [viewer.cursor.position])
+        """Correct the cell under the pointer; return False if that was not possible, see `said`."""
+        return self.correct(name, [self._workspace.viewer.cursor.position])
 
     def correct(self, name: str, points: Sequence[Sequence[float]]) -> bool:
         """Correct at a point or along a stroke, as one undo step.
@@ -120,55 +124,52 @@ class Corrections:
         Returns
         -------
         bool
-            False if that was not possible; `said` tells why.
+            False if that was not possible; `said` is emitted with the reason.
         """
-        tool = TOOLS[name]
         try:
             layer = self._target(points)
-            done = correct(layer, _kind(layer), tool.name, points)
+            done = correct(layer, kind_of(layer) or LabelKind.INSTANCES, name, points)
         except ValueError as error:
-            self._say(str(error), True)
+            self._say(str(error), failed=True)
             return False
         self._activate(layer)
-        self._say(f"{done} in {layer.name!r}. Ctrl+Z takes it back.", False)
+        self._say(f"{done} in {layer.name!r}. Undo with Ctrl+Z.")
         return True
 
     def use(self, name: str) -> bool:
-        """Let a tool have the mouse; the same tool again, or "", gives it back.
+        """Give the mouse to a tool; the same tool again gives it back.
 
         Returns
         -------
         bool
-            Whether a tool has the mouse now; where none can, `said` tells why.
+            Whether a tool has the mouse now; where none can, `said` is emitted with the reason.
         """
-        again = name in ("", self._tool)
+        again = name == self.tool
         self.leave()
         if again:
             return False
-        tool = TOOLS[name]
         try:
             layer = self._target([])
         except ValueError as error:
-            self._say(str(error), True)
+            self._say(str(error), failed=True)
             return False
         self._activate(layer)
-        self._take_mouse(layer, tool)
-        self._tool = name
+        self._take_mouse(layer, TOOLS[name])
+        self.tool = name
         self.tool_changed.emit(name)
-        self._say(f"{tool.hint}. Esc to leave.", False)
+        self._say(f"{TOOLS[name].hint}. Esc to leave.")
         return True
 
     def leave(self, _event: Any = None) -> None:
         """Give the mouse back; painting goes on as before."""
-        if not self._tool or self._switching:
-            return
-        self._tool = ""
-        self._using.end()
-        self.tool_changed.emit("")
-        self._say("", False)
+        if self.tool and not self._switching:
+            self.tool = ""
+            self._using.end()
+            self.tool_changed.emit("")
+            self._say("")
 
     def _take_mouse(self, layer: Any, tool: Tool) -> None:
-        viewer, using = self._viewer(), self._using
+        viewer, using = self._workspace.viewer, self._using
         mode, pan, text = layer.mode, layer.mouse_pan, layer.help
         layer.mode = "pan_zoom"
         layer.mouse_pan = False
@@ -176,29 +177,23 @@ class Corrections:
 
         def give_back() -> None:
             if str(layer.mode) == "pan_zoom":  # else the user has taken another one
-                layer.mode = mode
-                layer.mouse_pan = pan
-                layer.help = text
+                layer.mode, layer.mouse_pan, layer.help = mode, pan, text
 
         using.at_end(give_back)
         layer.mouse_drag_callbacks.append(self._drag)
         using.at_end(lambda: layer.mouse_drag_callbacks.remove(self._drag))
-        before = layer.bind_key("Escape", self._escape, overwrite=True)
+        before = layer.bind_key("Escape", lambda _: self.leave(), overwrite=True)
         using.at_end(lambda: layer.bind_key("Escape", before, overwrite=True))
         using.connect(layer.events.mode, self.leave)
         using.connect(viewer.layers.selection.events.active, self.leave)
         using.connect(viewer.dims.events.ndisplay, self.leave)
 
-    def _escape(self, _layer: Any) -> None:
-        self.leave()
-
     def _drag(self, _layer: Any, event: Any) -> Generator[None, None, None]:
         """Take a click or a stroke of the left button."""
         if event.button != 1:
             return
-        tool, points, line = TOOLS[self._tool], [event.position], None
-        if tool.drag:
-            line = overlay_for(event)
+        name, points = self.tool, [event.position]
+        line = StrokeOverlay.over(event) if TOOLS[name].drag else None
         yield
         while event.type == "mouse_move":
             points.append(event.position)
@@ -207,27 +202,27 @@ class Corrections:
             yield
         points.append(event.position)
         if line is not None:
-            line.end()
-        if self._tool == tool.name:  # Esc while the button was down: no stroke
-            self._finish(tool, points if tool.drag else points[:1])
+            line.hide()
+            line.deleteLater()
+        if self.tool == name:  # Esc while the button was down: no stroke
+            self._finish(name, points if TOOLS[name].drag else points[:1])
 
-    def _finish(self, tool: Tool, points: list[Any]) -> None:
+    def _finish(self, name: str, points: list[Any]) -> None:
+        selection = self._workspace.viewer.layers.selection
+        before = selection.active
         # the stroke may lie in another layer than the one that has the mouse: go on there
         self._switching = True
         try:
-            before = self._active()
-            self.correct(tool.name, points)
+            self.correct(name, points)
         finally:
             self._switching = False
-        if before is not self._active():
+        if before is not selection.active:
             self._using.end()
-            self._take_mouse(self._active(), tool)
+            self._take_mouse(selection.active, TOOLS[name])
 
     def _target(self, points: Sequence[Sequence[float]]) -> Any:
         """Return the layer to correct: the first one with a cell at the points."""
-        viewer, workspace = self._viewer(), self._workspace()
-        if viewer is None or workspace is None:
-            raise ValueError("The window is gone.")
+        workspace, viewer = self._workspace, self._workspace.viewer
         if viewer.dims.ndisplay != 2:
             raise ValueError("Cells are corrected in the 2-D view; switch 3-D off first (Ctrl+Y).")
         if {*viewer.dims.displayed} != {viewer.dims.ndim - 1, viewer.dims.ndim - 2}:
@@ -235,9 +230,8 @@ class Corrections:
                 "Cells are corrected in the view of rows and columns; "
                 "roll the axes back first (Ctrl+E)."
             )
-        labels = workspace.labels()
-        active = viewer.layers.selection.active
-        first = [layer for layer in labels if active is not None and layer is active]
+        labels, active = workspace.labels(), viewer.layers.selection.active
+        first = [layer for layer in labels if layer is active]
         first += [layer for layer in labels if layer is workspace.annotation]
         first += [layer for layer in labels if result_of(layer) == "cells"]
         seen = [layer for layer in first if layer.visible]
@@ -249,109 +243,80 @@ class Corrections:
             )
         return next((layer for layer in seen if points and labels_under(layer, points)), seen[0])
 
-    def _say(self, text: str, failed: bool) -> None:
-        viewer = self._viewer()
-        if viewer is not None and text:
-            viewer.status = text  # where one looks while the mouse is on the canvas
+    def _say(self, text: str, *, failed: bool = False) -> None:
+        if text:
+            self._workspace.viewer.status = text  # where one looks while the mouse is on the canvas
         self.said.emit(text, failed)
 
     def _activate(self, layer: Any) -> None:
-        """Make Ctrl+Z, which is the active layer's, take the correction back."""
-        if self._active() is not layer:
-            self._viewer().layers.selection.active = layer
-
-    def _active(self) -> Any:
-        return self._viewer().layers.selection.active
-
-    def _viewer(self) -> Any:
-        workspace = self._workspace()
-        return None if workspace is None else workspace.viewer
+        """Activate the corrected layer: Ctrl+Z is for the active one."""
+        selection = self._workspace.viewer.layers.selection
+        if selection.active is not layer:
+            selection.active = layer
 
 
-def _kind(layer: Any) -> LabelKind:
-    return kind_of(layer) or LabelKind.INSTANCES
-
-
-_corrections: dict[int, Corrections] = {}
+_corrections: weakref.WeakKeyDictionary[Workspace, Corrections] = weakref.WeakKeyDictionary()
 
 
 def corrections_of(workspace: Workspace) -> Corrections:
-    """Return the tools of a session; the same for every bar in it."""
-    key = id(workspace)
-    if key not in _corrections:
-        _corrections[key] = Corrections(workspace)
-        weakref.finalize(workspace, _corrections.pop, key, None)
-    return _corrections[key]
-
-
-class _Narrow(QPushButton):
-    """As wide as its word, so that five share one row of a dock; wider where there is room."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-
-    def sizeHint(self) -> QSize:
-        width = self.fontMetrics().horizontalAdvance(self.text()) + 12
-        return QSize(width, super().sizeHint().height())
-
-    def minimumSizeHint(self) -> QSize:
-        return self.sizeHint()
+    """Return the correction tools of a viewer; the same for every bar in it."""
+    if workspace not in _corrections:
+        _corrections[workspace] = Corrections(workspace)
+    return _corrections[workspace]
 
 
 class CorrectionBar(QWidget):
-    """Delete, merge, split, fill, smooth.
+    """Buttons to delete, merge, split, fill and smooth cells.
 
     Parameters
     ----------
     workspace
         Of the viewer.
-    with_message
-        Whether to say below the buttons what to do and what was done; `said` tells it in any case.
+    message
+        Shows what to do and what was done; None for a line below the buttons.
     """
 
-    said = QtSignal(str, bool)  # words, and whether they tell of something that could not be done
-
-    def __init__(self, workspace: Workspace, *, with_message: bool = True) -> None:
+    def __init__(self, workspace: Workspace, message: MessageLine | None = None) -> None:
         super().__init__()
-        self._workspace = workspace
-        self.corrections = corrections_of(workspace)
-        self._lifetime = lifetime = Lifetime()
-        self.destroyed.connect(lambda *_: lifetime.end())
+        self._commands = workspace.commands
+        self.corrections = corrections = corrections_of(workspace)
+        self.message = message or MessageLine()
+        column, row = QVBoxLayout(self), QHBoxLayout()
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(3)
+        row.setSpacing(2)
         self.buttons = {name: self._button(name) for name in TOOLS}
-        self.message = MessageLine()
-        self._with_message = with_message
-        self._lay_out()
-        corrections = self.corrections
+        for button in self.buttons.values():
+            row.addWidget(button)
+        column.addLayout(row)
+        if message is None:
+            column.addWidget(self.message)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        lifetime = Lifetime()
+        self.destroyed.connect(lambda *_: lifetime.end())
         lifetime.at_end(corrections.leave)
         lifetime.connect(corrections.tool_changed, self._show_tool)
         lifetime.connect(corrections.said, self._say)
-        lifetime.connect(workspace.commands.changed, self._show_keys)
-        lifetime.at_end(workspace.commands.attach(corrections.actions()))
-        self._show_keys()
+        lifetime.connect(self._commands.changed, self._show_shortcuts)
+        actions = {
+            name: partial(corrections.use if tool.drag else corrections.correct_here, name)
+            for name, tool in TOOLS.items()
+        }
+        lifetime.at_end(self._commands.attach(actions))
+        self._show_shortcuts()
         self._show_tool(corrections.tool)
 
     def _button(self, name: str) -> QPushButton:
-        button = _Narrow(TOOLS[name].title)
+        title = TOOLS[name].title
+        button = QPushButton(title)
         button.setCheckable(True)
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # so that Esc stays the canvas'
-        button.clicked.connect(partial(self._use, name))
+        # as wide as its word, so that five share one row of a dock; wider where there is room
+        button.setMinimumWidth(button.fontMetrics().horizontalAdvance(title) + 12)
+        button.clicked.connect(lambda: self._use(name))
         return button
 
-    def _lay_out(self) -> None:
-        row = QHBoxLayout()
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(2)
-        for button in self.buttons.values():
-            row.addWidget(button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(3)
-        column.addLayout(row)
-        column.addWidget(self.message)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-
-    def _use(self, name: str, _checked: bool = False) -> None:
+    def _use(self, name: str) -> None:
         self.corrections.use(name)
         self._show_tool(self.corrections.tool)
 
@@ -360,13 +325,11 @@ class CorrectionBar(QWidget):
             button.setChecked(key == name)
 
     def _say(self, text: str, failed: bool) -> None:
-        if self._with_message:
-            (self.message.fail if failed else self.message.say)(text)
-        self.said.emit(text, failed)
+        (self.message.fail if failed else self.message.say)(text)
 
-    def _show_keys(self) -> None:
+    def _show_shortcuts(self) -> None:
         for name, button in self.buttons.items():
-            tool, key = TOOLS[name], self._workspace.commands.shortcut(name)
-            how = "press it over a cell" if not tool.drag else "press it, then drag"
-            words = f"<b>{tool.title}</b>" + (f" – key {key}: {how}" if key else "")
-            button.setToolTip(f"{words}<br>{COMMANDS[name].tooltip}<br>{tool.hint}; Esc to leave.")
+            tool, key = TOOLS[name], self._commands.shortcut(name)
+            how = "press it, then drag" if tool.drag else "press it over a cell"
+            title = f"<b>{tool.title}</b>" + (f" – key {key}: {how}" if key else "")
+            button.setToolTip(f"{title}<br>{COMMANDS[name].tooltip}<br>{tool.hint}; Esc to leave.")

@@ -61,10 +61,9 @@ from napari_jnet.plugin.layers.read import (
     switching,
 )
 from napari_jnet.plugin.pages.correct import CorrectionBar
-from napari_jnet.plugin.pages.frames import percent
 from napari_jnet.plugin.ui.form import EITHER, FOLDER, Form, PathEdit
 from napari_jnet.plugin.ui.page import JobWidget
-from napari_jnet.plugin.ui.widgets import LayerCombo, small_label
+from napari_jnet.plugin.ui.widgets import LayerCombo, percent, small_label
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 from napari_jnet.project.runs import read_run
 

@@ -65,12 +65,20 @@ def words(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
+def percent(part: int, whole: int) -> str:
+    """Return a share as text: "0 %", "<1 %", "12 %"."""
+    share = 100 * part / whole if whole else 0.0
+    return "<1 %" if 0 < share < 0.5 else f"{share:.0f} %"
+
+
 class MessageLine(QWidget):
     """One or two sentences for the user; an error in another colour, with its details to copy."""
 
     def __init__(self) -> None:
         super().__init__()
         self._details, self.is_error = "", False
+        self._until = until = Lifetime()
+        self.destroyed.connect(lambda *_: until.end())
         self._text = WrappedLabel()
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
@@ -89,15 +97,18 @@ class MessageLine(QWidget):
         """The text that is shown."""
         return self._text.text()
 
-    def say(self, text: str) -> None:
-        """Show a message; "" hides the line."""
+    def say(self, text: str, until: Any = None) -> None:
+        """Show a message, until an event is emitted or there is another one; "" hides the line."""
         self._show(text, "", is_error=False)
+        if until is not None:
+            self._until.connect(until, lambda _=None: self.say(""))
 
     def fail(self, text: str, details: str = "") -> None:
         """Show what is wrong and what to do, with details to copy."""
         self._show(text, details, is_error=True)
 
     def _show(self, text: str, details: str, *, is_error: bool) -> None:
+        self._until.end()
         self._details, self.is_error = details, is_error
         self._text.setText(text)
         set_style(self._text, "color: @error;" if is_error else "")
