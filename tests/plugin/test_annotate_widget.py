@@ -1,5 +1,6 @@
-"""Annotate, in a real viewer and by its buttons."""
+"""Annotate, by its buttons; test_manifest and test_workbench open it in a window of napari."""
 
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.components import ViewerModel
 from napari.utils.interactions import (
     mouse_move_callbacks,
     mouse_press_callbacks,
@@ -19,7 +21,7 @@ from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.guidance import next_step, workflow_state
 from napari_jnet.plugin.layers.edit import remember_next
 from napari_jnet.plugin.open_workspace import open_workspace
-from napari_jnet.plugin.pages.annotate import COLUMNS
+from napari_jnet.plugin.pages.annotate import COLUMNS, AnnotateWidget
 from napari_jnet.plugin.ui.theme import color
 from napari_jnet.plugin.workspace import SaveStatus
 
@@ -29,11 +31,25 @@ PAINTED, UNKNOWN, ROLE, SCORE, UNCERTAINTY = (
 
 
 @pytest.fixture
-def widget(viewer):
-    del viewer.layers["truth"]
-    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Annotate")
+def viewer(request):
+    """Return a viewer with an image "movie" in 3 µm pixels, without a window but for "canvas"."""
+    canvas = getattr(request, "param", "") == "canvas"
+    viewer = request.getfixturevalue("make_napari_viewer")() if canvas else ViewerModel()
+    lies = {"scale": (1, 3, 3), "units": ("s", "um", "um"), "axis_labels": ("t", "y", "x")}
+    viewer.add_image(np.random.default_rng(0).random((4, 64, 64), np.float32), name="movie", **lies)
+    return viewer
+
+
+@pytest.fixture
+def widget(qtbot, viewer):
+    widget = AnnotateWidget(viewer)
+    widget.resize(410, 1400)
+    widget.show()
     yield widget
     remember_next(True)
+    with suppress(RuntimeError):  # one test has deleted it
+        widget.close()
+        widget.deleteLater()
 
 
 def click(qtbot, button):
@@ -103,9 +119,8 @@ def test_the_first_stroke_answers_what_was_said_of_the_new_labels(viewer, widget
     assert widget.message.text == "Copied."
 
 
-def test_without_an_image_the_button_says_so(qtbot, make_napari_viewer):
-    viewer = make_napari_viewer()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Annotate")
+def test_without_an_image_the_button_says_so(qtbot, viewer, widget):
+    viewer.layers.clear()
     click(qtbot, widget.new_button)
     assert widget.message.is_error
     assert "open one first" in widget.message.text
@@ -183,7 +198,9 @@ def test_a_brush_covers_unknown_pixels_but_no_other_cell_in_one_undo_step(viewer
     np.testing.assert_array_equal(layer.data, before)
 
 
-@pytest.mark.parametrize("how", ["outline", "circle"])
+@pytest.mark.parametrize(
+    ("viewer", "how"), [("", "outline"), ("canvas", "circle")], indirect=["viewer"]
+)
 def test_an_outline_covers_unknown_pixels_but_no_other_cell_in_one_undo_step(viewer, widget, how):
     layer = widget.new_annotation()
     viewer.dims.set_current_step(0, 0)
@@ -235,6 +252,7 @@ def circle(layer, viewer, center, radius=8):
     mouse_move_callbacks(layer, event)
 
 
+@pytest.mark.parametrize("viewer", ["canvas"], indirect=True)
 def test_each_outline_and_each_circle_is_another_cell_and_a_brush_stroke_is_not(
     qtbot, viewer, widget
 ):

@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_jnet.labels import LabelKind
+from napari_jnet.plugin.frames import FrameInfo
 from napari_jnet.plugin.layers.add import (
     UNKNOWN_COLOUR,
     annotation_options,
@@ -152,6 +153,10 @@ def test_classes_are_copied_pixel_by_pixel():
     ],
 )
 def test_the_next_frame_is_where_annotating_helps(annotated, shown, scores, unsure, expected, why):
-    position, reason = choose_next(6, annotated, shown, scores=scores, uncertainty=unsure)
+    infos = [
+        FrameInfo(p, p, annotated=p in annotated, score=scores.get(p), uncertainty=unsure.get(p))
+        for p in range(6)
+    ]
+    position, reason = choose_next(infos, shown)
     assert position == expected
     assert why in reason

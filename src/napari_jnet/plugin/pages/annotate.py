@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -170,6 +170,17 @@ class Section(QWidget):
         button.clicked.connect(lambda: self._act(action))
         return button
 
+    def _check(self, text: str, tooltip: str, slot: Callable[[bool], Any]) -> QCheckBox:
+        check = QCheckBox(text)
+        check.setToolTip(tooltip)
+        check.clicked.connect(slot)
+        return check
+
+    def _choose(self, number: int) -> None:
+        """Paint with this number from now on."""
+        hold_labels(self._layer, 0, number)
+        self._layer.selected_label = number
+
     def _command_button(self, name: str, action: Callable[[], Any], text: str = "") -> QPushButton:
         """Return a button that does the same as the shortcut of a command."""
         commands = self._workspace.commands
@@ -240,19 +251,23 @@ class PaintTools(Section):
         self.unknown_button = self._command_button(
             "unknown_brush", partial(self.toggle_brush, UNKNOWN), "Unknown"
         )
-        self.keep_check = QCheckBox("Keep other cells")
-        self.keep_check.setToolTip("The brush does not paint over what is painted already (key P).")
-        self.keep_check.clicked.connect(lambda on: setattr(self._layer, "preserve_labels", on))
-        self.outline_check = QCheckBox("Show outlines only")
-        self.outline_check.setToolTip("See the image under the labels.")
-        self.outline_check.clicked.connect(lambda on: setattr(self._layer, "contour", 2 * on))
-        self.next_check = QCheckBox("Next number after each outline")
-        self.next_check.setToolTip(
+        self.keep_check = self._check(
+            "Keep other cells",
+            "The brush does not paint over what is painted already (key P).",
+            lambda on: setattr(self._layer, "preserve_labels", on),
+        )
+        self.outline_check = self._check(
+            "Show outlines only",
+            "See the image under the labels.",
+            lambda on: setattr(self._layer, "contour", 2 * on),
+        )
+        self.next_check = self._check(
+            "Next number after each outline",
             "Each closed outline, and each circle with the right button, is another cell. Off: one cell may "
-            "have several outlines, and New cell (key M) takes the next number."
+            "have several outlines, and New cell (key M) takes the next number.",
+            remember_next,
         )
         self.next_check.setChecked(wants_next())
-        self.next_check.clicked.connect(remember_next)
         self.hint = small_label()
         self.background_button.setCheckable(True)
         self.unknown_button.setCheckable(True)
@@ -309,10 +324,6 @@ class PaintTools(Section):
                 "press New annotation."
             )
         return layer
-
-    def _choose(self, number: int) -> None:
-        hold_labels(self._layer, 0, number)
-        self._layer.selected_label = number
 
     def _is_chosen(self, number: int) -> bool:
         chosen: bool = self._layer.selected_label == number
@@ -398,7 +409,7 @@ class ClassTable(Section):
         columns.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         columns.resizeSection(NUMBER, 40)
         columns.resizeSection(COLOR, 60)
-        table.cellClicked.connect(lambda row, _: self.choose(self._background + row))
+        table.cellClicked.connect(lambda row, _: self._choose(self._background + row))
         table.cellDoubleClicked.connect(self._on_double_click)
         table.itemChanged.connect(self._on_item_changed)
         self.add_button = self._button(
@@ -448,7 +459,7 @@ class ClassTable(Section):
         free = (f"class {n}" for n in range(number, 10_000) if f"class {n}" not in taken)
         color = CLASS_COLOURS[(number - self._background - 1) % len(CLASS_COLOURS)]
         self.set_classes((*classes, (name or next(free), color)))
-        self.choose(number)
+        self._choose(number)
         return number
 
     def change(self, number: int, name: str | None = None, color: str = "") -> None:
@@ -465,12 +476,6 @@ class ClassTable(Section):
         if kept < len(classes):
             self.set_classes(classes[:kept])
         return max(0, len(classes) - kept)
-
-    def choose(self, number: int) -> None:
-        """Paint with this class from now on."""
-        if self._layer is not None:
-            hold_labels(self._layer, 0, number)
-            self._layer.selected_label = number
 
     @property
     def _background(self) -> int:
@@ -607,12 +612,11 @@ class FrameSection(Section):
         self._mask: Any = None  # the layer
         self._dimmed: tuple[Any, float] | None = None  # the labels under it, and their opacity
         self.line, self.legend = small_label(), QLabel()
-        self.mask_check = QCheckBox("Show training mask")
-        self.mask_check.setToolTip(
-            "Colour each pixel by what it counts as in training: cell (or a class), background, or "
-            "unknown."
+        self.mask_check = self._check(
+            "Show training mask",
+            "Colour each pixel by what it counts as in training: cell (or a class), background, or unknown.",
+            self._toggle_mask,
         )
-        self.mask_check.toggled.connect(self._toggle_mask)
         self.pieces_line = small_label()
         self.apart_button = self._button(
             "Number them apart",
@@ -746,6 +750,7 @@ class FrameSection(Section):
         if layer is None or viewer is None:
             self.line.setText("")
             self.mask_check.setChecked(False)
+            self._remove_mask()
             return
         cells = frames.kind is LabelKind.INSTANCES
         titles = {"cell": "cell" if cells else "a class"}
@@ -823,6 +828,7 @@ class FrameSection(Section):
     def _on_removed(self, event: Any) -> None:
         if self._mask is not None and event.value is self._mask:
             self.mask_check.setChecked(False)
+            self._remove_mask()
 
     def _show(self, _event: Any = None) -> None:
         position, frames = self.position(), self._frames
@@ -1031,63 +1037,31 @@ class FramesModel(QAbstractTableModel):
             self.dataChanged.emit(self.index(0, 0), last)
 
 
-def choose_next(
-    count: int,
-    annotated: Sequence[int],
-    shown: int,
-    *,
-    scores: Mapping[int, float] | None = None,
-    uncertainty: Mapping[int, float] | None = None,
-) -> tuple[int, str]:
-    """Choose the frame to annotate next.
+def choose_next(infos: Sequence[FrameInfo], shown: int) -> tuple[int, str]:
+    """Return the position of the frame to annotate next, and why, in a few words.
 
-    Parameters
-    ----------
-    count
-        Frames in the stack.
-    annotated
-        Positions of the annotated ones.
-    shown
-        Position of the frame on the screen; another one is chosen where there is one.
-    scores
-        Position -> score of the last prediction, higher is better.
-    uncertainty
-        Position -> how uncertain the network is, higher is less certain.
-
-    Returns
-    -------
-    position : int
-        0 to ``count - 1``.
-    why : str
-        In a few words.
-
-    Notes
-    -----
-    A frame without annotation with the worst score, else the least certain one, else the one
-    farthest from all annotated frames.  When all are annotated: the one with the worst score.
+    That is a frame without annotation: the one with the worst score, else the least certain one, else
+    the one farthest from all annotated frames.  When all are annotated: the one with the worst score.
+    It is not the shown one, unless there is no other.
     """
-    done, scores = set(annotated), scores or {}
-    open_frames = [p for p in range(count) if p not in done and p != shown]
-    for values, worst, why in (
-        (scores, min, "worst score, {:.2f}"),
-        (uncertainty or {}, max, "least certain"),
-    ):
-        known = [p for p in open_frames if p in values]
-        if known:
-            chosen = worst(known, key=values.__getitem__)
-            return chosen, why.format(values[chosen])
-    if open_frames:
-        if not done:
-            return open_frames[len(open_frames) // 2], "nothing is annotated yet"
-        far = max(open_frames, key=lambda p: min(abs(p - q) for q in done))
-        return far, "farthest from annotated frames"
-    if shown not in done:
+    done = [f for f in infos if f.annotated]
+    todo = [f for f in infos if not f.annotated and f.position != shown]
+    scored = [f for f in todo or done if f.score is not None and f.position != shown]
+    uncertain = [f for f in todo if f.uncertainty is not None]
+    if not todo and not infos[shown].annotated:
         return shown, "the last frame without annotation"
-    others = [p for p in scores if p in done and p != shown]
-    if others:
-        chosen = min(others, key=scores.__getitem__)
-        return chosen, f"all frames are annotated; worst score, {scores[chosen]:.2f}"
-    return shown, "all frames are annotated"
+    if scored:
+        worst = min(scored, key=lambda f: f.score or 0.0)
+        why = f"worst score, {worst.score:.2f}"
+        return worst.position, why if todo else f"all frames are annotated; {why}"
+    if uncertain:
+        return max(uncertain, key=lambda f: f.uncertainty or 0.0).position, "least certain"
+    if not todo:
+        return shown, "all frames are annotated"
+    if not done:
+        return todo[len(todo) // 2].position, "nothing is annotated yet"
+    farthest = max(todo, key=lambda f: min(abs(f.position - d.position) for d in done))
+    return farthest.position, "farthest from annotated frames"
 
 
 class FramesSection(Section):
@@ -1098,9 +1072,9 @@ class FramesSection(Section):
         self.model = FramesModel(self._frames, self._lifetime)
         self.table = self._make_table()
         self.next_button = self._command_button("next_frame", self.next_frame)
-        self.only_check = QCheckBox("Only annotated")
-        self.only_check.setToolTip("List annotated frames only.")
-        self.only_check.toggled.connect(self.model.set_only_annotated)
+        self.only_check = self._check(
+            "Only annotated", "List annotated frames only.", self.model.set_only_annotated
+        )
         self._column.addWidget(self.table)
         self._row(self.next_button, self.only_check)
         self._lifetime.connect(self._workspace.viewer.dims.events.current_step, self._show_position)
@@ -1143,21 +1117,14 @@ class FramesSection(Section):
         ValueError
             If there is no image.
         """
-        count = len(self._frames)
-        if not count:
+        frames = self._frames
+        if not len(frames):
             raise ValueError("There is no image to annotate; open one first.")
-        infos = [self._frames.info(p) for p in range(count)]
-        annotated = self._frames.annotated
-        position, why = choose_next(
-            count,
-            annotated,
-            self.position(),
-            scores={f.position: f.score for f in infos if f.score is not None},
-            uncertainty={f.position: f.uncertainty for f in infos if f.uncertainty is not None},
-        )
+        infos = [frames.info(position) for position in range(len(frames))]
+        position, why = choose_next(infos, self.position())
         self._workspace.go_to(position)
-        name = self._frames.frame_name(infos[position].number)
-        self.say(f"{name}: {why}. {len(annotated)} of {count} frames are annotated.")
+        name, done = frames.frame_name(infos[position].number), len(frames.annotated)
+        self.say(f"{name}: {why}. {done} of {len(infos)} frames are annotated.")
         return position
 
     def role_menu(self, positions: Sequence[int]) -> QMenu:
