@@ -222,20 +222,19 @@ class OverlapTracks:
 class _PageWriter:
     """One TIFF file of a result: compressed pages, of which no more than a frame is in memory.
 
-    It takes its name when the writer is closed, and has another until then; errors name `shown`.
-    Integers too large for `dtype` make the file be copied to a larger type.
+    Integers too large for `dtype` make the file be copied to a larger type.  Errors name `shown`.
     """
 
     def __init__(
         self, path: Path, dtype: Any, stack: Stack, frames: list[int], mark: ResultMark, shown: Path
     ) -> None:
         self._path, self._shown = path, shown
-        self._partial = path.with_name(f".{path.name}.part")
         self._dtype = np.dtype(dtype)
         self._stack, self._axes = stack, stack.axes.replace("C", "")
         self._expected, self._mark = frames, mark
-        self._written: dict[int, tuple[int, ...]] = {}  # number -> shape
+        self.written: dict[int, tuple[int, ...]] = {}  # number -> shape
         self._tiff: tifffile.TiffWriter | None = None
+        self._tags: dict[str, Any] = {}
         self._broken = False
 
     def write(self, number: int, frame: NDArray[Any]) -> None:
@@ -246,47 +245,42 @@ class _PageWriter:
             if self._tiff is None:
                 self._tiff = self._open(frame.shape)
             self._broken = True
-            self._append(self._tiff, frame, first=not self._written)
+            self._append(self._tiff, frame, first=not self.written)
             self._broken = False
-        self._written[number] = frame.shape
+        self.written[number] = frame.shape
 
     def forget(self, number: int) -> None:
         """Leave out a frame if it was the last to be written: other files of the result lack it."""
-        if self._written and next(reversed(self._written)) == number:
-            del self._written[number]
+        if self.written and next(reversed(self.written)) == number:
+            del self.written[number]
             self._broken = True
 
     def close(self) -> None:
-        """Finish the file under its name, with the frames written so far; no frame, no file."""
+        """Finish the file with the frames written so far; no frame, no file."""
         if self._tiff is None:
             return
         with writing(self._shown):
-            try:
-                self._tiff.close()
-                if self._written:
-                    if self._broken:
-                        pages = sum(math.prod(shape[:-2]) for shape in self._written.values())
-                        _end_after(self._partial, pages)
-                    shapes = set(self._written.values())
-                    if list(self._written) != self._expected or len(shapes) > 1:
-                        options = self._options(list(self._written), shapes)
-                        tifffile.tiffcomment(self._partial, options["description"])
-            finally:
-                self._tiff = None
-                if self._written:
-                    os.replace(self._partial, self._path)
-                else:
-                    self._partial.unlink(missing_ok=True)
+            tiff, self._tiff = self._tiff, None
+            tiff.close()
+            if not self.written:
+                self._path.unlink()
+                return
+            if self._broken:
+                pages = sum(math.prod(shape[:-2]) for shape in self.written.values())
+                _end_after(self._path, pages)
+            shapes = set(self.written.values())
+            if list(self.written) != self._expected or len(shapes) > 1:
+                tags = self._options(list(self.written), shapes)
+                tifffile.tiffcomment(self._path, tags["description"])
 
     def _open(self, shape: tuple[int, ...]) -> tifffile.TiffWriter:
+        self._tags = self._options(self._expected, {shape})
         size = math.prod(shape) * self._dtype.itemsize * len(self._expected)
-        return tifffile.TiffWriter(self._partial, bigtiff=size >= _LARGE)
+        return tifffile.TiffWriter(self._path, bigtiff=size >= _LARGE)
 
     def _append(self, tiff: tifffile.TiffWriter, frame: NDArray[Any], *, first: bool) -> None:
-        options = self._options(self._expected, {frame.shape})
         for plane in frame.reshape(-1, *frame.shape[-2:]).astype(self._dtype, copy=False):
-            if not first:
-                options["description"] = None
+            tags = self._tags if first else self._tags | {"description": None}
             tiff.write(
                 plane,
                 compression="zlib",
@@ -294,7 +288,7 @@ class _PageWriter:
                 photometric="minisblack",
                 metadata=None,
                 contiguous=False,
-                **options,
+                **tags,
             )
             first = False
 
@@ -320,12 +314,12 @@ class _PageWriter:
         if self._tiff is None:
             return
         self._tiff.close()
-        former = self._partial.with_suffix(".former")
-        os.replace(self._partial, former)
+        former = self._path.with_suffix(".former")
+        os.replace(self._path, former)
         try:
             with FramePages(former) as pages:
-                self._tiff = self._open(next(iter(self._written.values())))
-                for position, number in enumerate(self._written):
+                self._tiff = self._open(next(iter(self.written.values())))
+                for position, number in enumerate(self.written):
                     self._append(self._tiff, pages.read(number), first=not position)
         finally:
             former.unlink(missing_ok=True)
@@ -529,9 +523,9 @@ class ResultWriter:
                     file.close()
                 except OutputError as error:
                     errors.append(error)
-            if self._files:
+            if names := [name for name, file in self._files.items() if file.written]:
                 self._write_tracks(errors)
-                self._install()
+                self._install(names)
             shutil.rmtree(self._part, ignore_errors=True)
         finally:
             self._files = {}
@@ -606,11 +600,8 @@ class ResultWriter:
             errors.append(error)
             file.unlink(missing_ok=True)
 
-    def _install(self) -> None:
+    def _install(self, names: Sequence[str]) -> None:
         """Put the files in the place of a former result, which goes first: the two are never mixed."""
-        names = [name for name in MAPS if (self._part / f"{name}.tif").exists()]
-        if not names:  # no frame could be written
-            return
         try:
             with writing(self.folder):
                 for path in self._part.rglob("*.t*"):
