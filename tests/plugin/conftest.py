@@ -74,7 +74,19 @@ def touched_elsewhere(monkeypatch):
 @pytest.fixture
 def viewer(make_napari_viewer):
     """Return a viewer with an image "movie" and labels "truth", in 3 µm pixels."""
-    viewer = make_napari_viewer()
+    return with_discs(make_napari_viewer())
+
+
+@pytest.fixture
+def viewer_model(qapp):
+    """Return the same viewer without a window, which is faster."""
+    from napari.components import ViewerModel
+
+    return with_discs(ViewerModel())
+
+
+def with_discs(viewer):
+    """Add the image and the labels of `discs` to a viewer and return it."""
     images, labels = discs()
     lies = {"scale": (1, 3, 3), "units": ("s", "um", "um"), "axis_labels": ("t", "y", "x")}
     viewer.add_image(images, name="movie", **lies)

@@ -6,6 +6,8 @@ import tifffile
 
 pytest.importorskip("napari")
 
+from napari.components import ViewerModel
+
 from napari_jnet.plugin.autosave.resume import describe_damage, resume_project
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.stack import LoadWidget
@@ -22,8 +24,9 @@ def projects(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def painted(viewer):
+def painted(viewer_model):
     """Return the project of three painted frames, whose window is closed, and its image."""
+    viewer = viewer_model
     del viewer.layers["truth"]
     layer = viewer.add_labels(np.zeros((4, 64, 64), np.int32), name="annotation")
     state = open_workspace(viewer)
@@ -32,7 +35,7 @@ def painted(viewer):
     assert state.autosave.flush()
     state.autosave.wait()
     project, movie = state.project, state.image.data
-    viewer.close()
+    state.autosave.release()
     return project, movie
 
 
@@ -44,12 +47,12 @@ def opened(viewer, movie):
     return state
 
 
-def test_a_damaged_frame_is_said_and_the_others_come_back(make_napari_viewer, painted, projects):
+def test_a_damaged_frame_is_said_and_the_others_come_back(painted, projects):
     project, movie = painted
     file = project.path / "annotations" / "t002.tif"
     broken = file.read_bytes()[:100]
     file.write_bytes(broken)
-    viewer = make_napari_viewer()
+    viewer = ViewerModel()
     state = opened(viewer, movie)
     load = LoadWidget(viewer)
     resume_project(state)
@@ -75,10 +78,10 @@ def test_a_damaged_frame_is_said_and_the_others_come_back(make_napari_viewer, pa
     assert [path.name for path in projects.iterdir()] == [project.path.name]
 
 
-def test_a_project_with_a_damaged_frame_is_loaded_by_its_path(qtbot, make_napari_viewer, painted):
+def test_a_project_with_a_damaged_frame_is_loaded_by_its_path(qtbot, painted):
     project, _ = painted
     (project.path / "annotations" / "t003.tif").write_bytes(b"")
-    viewer = make_napari_viewer()
+    viewer = ViewerModel()
     load = LoadWidget(viewer)
     load.set_path(project.path)
     with qtbot.waitSignal(load.finished, timeout=30_000) as end:
@@ -90,16 +93,17 @@ def test_a_project_with_a_damaged_frame_is_loaded_by_its_path(qtbot, make_napari
     assert "t003.tif" in state.problem
 
 
-def test_a_lost_project_is_said_when_its_stack_is_opened(make_napari_viewer, painted):
+def test_a_lost_project_is_said_when_its_stack_is_opened(painted):
     project, movie = painted
     (project.path / "project.json").write_text("")
-    state = opened(make_napari_viewer(), movie)
+    viewer = ViewerModel()
+    state = opened(viewer, movie)
     assert state.offer is None
     assert str(project.path) in state.problem
     assert "put back a copy" in state.problem
 
 
-def test_a_project_whose_images_moved_asks_for_them(qtbot, make_napari_viewer, tmp_path):
+def test_a_project_whose_images_moved_asks_for_them(qtbot, tmp_path):
     old, new, other = tmp_path / "old.tif", tmp_path / "new.tif", tmp_path / "other.tif"
     movie = np.random.default_rng(0).integers(0, 99, (3, 32, 32), np.uint8)
     tifffile.imwrite(old, movie, photometric="minisblack")
@@ -107,7 +111,7 @@ def test_a_project_whose_images_moved_asks_for_them(qtbot, make_napari_viewer, t
     project = Project.create(tmp_path / "work", open_stack(old), "instances")
     project.write_frame(1, np.ones((32, 32), np.int32))
     old.rename(new)
-    viewer = make_napari_viewer()
+    viewer = ViewerModel()
     load = LoadWidget(viewer)
     load.set_path(project.path)
     for button, path, outcome in (
@@ -129,9 +133,9 @@ def test_a_project_whose_images_moved_asks_for_them(qtbot, make_napari_viewer, t
     assert Project.open(project.path).stack.path == new
 
 
-def test_going_on_twice_brings_one_annotation(make_napari_viewer, painted):
+def test_going_on_twice_brings_one_annotation(painted):
     _, movie = painted
-    viewer = make_napari_viewer()
+    viewer = ViewerModel()
     state = opened(viewer, movie)
     load = LoadWidget(viewer)
     load.resume_button.click()
@@ -142,9 +146,9 @@ def test_going_on_twice_brings_one_annotation(make_napari_viewer, painted):
     assert not load.message.is_error
 
 
-def test_what_cannot_be_gone_on_with_is_offered_again(make_napari_viewer, painted):
+def test_what_cannot_be_gone_on_with_is_offered_again(painted):
     project, movie = painted
-    viewer = make_napari_viewer()
+    viewer = ViewerModel()
     state = opened(viewer, movie)
     load = LoadWidget(viewer)
     (project.path / "project.json").write_text("")

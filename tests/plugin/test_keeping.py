@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication, QMessageBox, QWidget
 
 from napari_jnet.events import FramePrediction
@@ -45,12 +46,42 @@ def projects(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.fixture
-def painting(viewer):
-    """Return a session and an empty annotation layer."""
+def paint_on(viewer):
+    """Return the workspace of a viewer and an empty annotation layer."""
     del viewer.layers["truth"]
     layer = viewer.add_labels(np.zeros((4, 64, 64), np.int32), name="annotation")
     return open_workspace(viewer), layer
+
+
+@pytest.fixture
+def painting(viewer_model):
+    """Return a workspace and an empty annotation layer."""
+    state, layer = paint_on(viewer_model)
+    yield state, layer
+    state.autosave.flush()
+
+
+@pytest.fixture
+def painting_window(viewer):
+    """Return the same of a viewer with a window."""
+    return paint_on(viewer)
+
+
+def closed(state):
+    """Do what closing the window does; return the image."""
+    assert state.autosave.flush()
+    state.autosave.wait()
+    state.autosave.release()
+    return state.image.data
+
+
+def opened(movie):
+    """Open an image in another viewer; return that and its workspace."""
+    viewer = ViewerModel()
+    viewer.add_image(movie, name="movie")
+    state = open_workspace(viewer)
+    state.autosave.wait()
+    return viewer, state
 
 
 def test_the_first_stroke_makes_a_project_and_is_saved_by_itself(qtbot, projects, painting):
@@ -84,9 +115,9 @@ def test_undo_and_redo_are_saved_too(painting):
     assert np.array_equal(state.project.read_frame(0), layer.data[0])
 
 
-def test_labels_that_were_there_are_kept_with_the_first_stroke(viewer):
-    state = open_workspace(viewer)
-    truth = viewer.layers["truth"]
+def test_labels_that_were_there_are_kept_with_the_first_stroke(viewer_model):
+    state = open_workspace(viewer_model)
+    truth = viewer_model.layers["truth"]
     truth.data_setitem((np.array([1]), np.array([0]), np.array([0])), UNKNOWN)
     assert state.autosave.flush()
     assert state.project.annotated == (0, 1, 2, 3)
@@ -167,8 +198,8 @@ def test_a_layer_that_is_deleted_is_saved_first_and_the_next_has_its_own_project
     assert "project of its own" in state.saving.text
 
 
-def test_closing_the_window_saves(painting):
-    state, layer = painting
+def test_closing_the_window_saves(painting_window):
+    state, layer = painting_window
     layer.paint((2, 20, 20), 3)
     state.viewer.close()
     project = state.autosave.projects[0]
@@ -176,8 +207,8 @@ def test_closing_the_window_saves(painting):
     assert not locked_by(project.path)
 
 
-def test_a_window_that_stays_open_keeps_its_project(monkeypatch, make_napari_viewer, painting):
-    state, layer = painting
+def test_a_window_that_stays_open_keeps_its_project(monkeypatch, painting_window):
+    state, layer = painting_window
     layer.paint((2, 20, 20), 3)
     window = state.viewer.window.main_menu.window()
     with monkeypatch.context() as patch:
@@ -193,8 +224,10 @@ def test_a_window_that_stays_open_keeps_its_project(monkeypatch, make_napari_vie
     assert not locked_by(path)
 
 
-def test_what_was_rescued_and_then_saved_is_not_offered(monkeypatch, painting, projects, told):
-    state, layer = painting
+def test_what_was_rescued_and_then_saved_is_not_offered(
+    monkeypatch, painting_window, projects, told
+):
+    state, layer = painting_window
     layer.paint((1, 30, 30), 4)
     window, write = state.viewer.window.main_menu.window(), Project.write_frame
     with monkeypatch.context() as patch:
@@ -264,9 +297,9 @@ def test_a_copy_of_a_layer_has_its_own_project(painting):
     assert first.annotated == (1,)
 
 
-def test_labels_of_another_size_are_not_saved_and_that_is_said(viewer, projects):
-    layer = viewer.add_labels(np.zeros((4, 32, 32), np.int32), name="small")
-    state = open_workspace(viewer)
+def test_labels_of_another_size_are_not_saved_and_that_is_said(viewer_model, projects):
+    layer = viewer_model.add_labels(np.zeros((4, 32, 32), np.int32), name="small")
+    state = open_workspace(viewer_model)
     layer.paint((0, 9, 9), 1)
     assert state.saving.failed
     assert "4 × 32 × 32" in state.saving.text
@@ -276,8 +309,8 @@ def test_labels_of_another_size_are_not_saved_and_that_is_said(viewer, projects)
     assert not projects.exists()
 
 
-def test_a_project_on_request(viewer):
-    state = open_workspace(viewer)
+def test_a_project_on_request(viewer_model):
+    state = open_workspace(viewer_model)
     state.autosave.ensure_project()
     state.autosave.wait()
     project = state.autosave.projects[0]
@@ -288,7 +321,7 @@ def test_a_project_on_request(viewer):
     assert asked == [project]
 
 
-def test_going_on_brings_everything_back(make_napari_viewer, painting, tmp_path):
+def test_going_on_brings_everything_back(painting, tmp_path):
     state, layer = painting
     state.frames.set_kind(LabelKind.CLASSES)
     layer.colormap = legend_options((("none", "#000000"), ("cell", "#ff8800")))["colormap"]
@@ -303,13 +336,8 @@ def test_going_on_brings_everything_back(make_napari_viewer, painting, tmp_path)
     (run / "last.pt").write_bytes(b"")
     (run / "history.csv").write_text("epoch,elapsed_s,best\n1,2.0,True\n")
     state.project.set_model(run)
-    path, movie = state.project.path, state.image.data
-    state.viewer.close()
-
-    other = make_napari_viewer()
-    other.add_image(movie, name="movie")
-    again = open_workspace(other)
-    again.autosave.wait()
+    path, movie = state.project.path, closed(state)
+    _viewer, again = opened(movie)
     assert again.offer.path == path
     assert "2 frames annotated" in again.offer.words
     assert "stopped at epoch 1" in again.offer.words
@@ -329,16 +357,12 @@ def test_going_on_brings_everything_back(make_napari_viewer, painting, tmp_path)
     assert Project.open(path).annotated == (0, 2, 3)
 
 
-def test_starting_anew_leaves_the_project_alone(make_napari_viewer, painting):
+def test_starting_anew_leaves_the_project_alone(painting):
     state, layer = painting
     layer.paint((2, 20, 20), 1)
     assert state.autosave.flush()
-    path, before, movie = state.project.path, state.project.read_frame(2), state.image.data
-    state.viewer.close()
-    viewer = make_napari_viewer()
-    viewer.add_image(movie, name="movie")
-    again = open_workspace(viewer)
-    again.autosave.wait()
+    path, before, movie = state.project.path, state.project.read_frame(2), closed(state)
+    viewer, again = opened(movie)
     again.autosave.offers.dismiss()
     assert again.offer is None
     new = viewer.add_labels(np.zeros((4, 64, 64), np.int32))
@@ -348,14 +372,11 @@ def test_starting_anew_leaves_the_project_alone(make_napari_viewer, painting):
     assert np.array_equal(Project.open(path).read_frame(2), before)
 
 
-def test_a_second_window_is_refused_in_words(make_napari_viewer, painting):
+def test_a_second_window_is_refused_in_words(painting):
     state, layer = painting
     layer.paint((2, 20, 20), 1)
     assert state.autosave.flush()
-    second = make_napari_viewer()
-    second.add_image(state.image.data, name="movie")
-    other = open_workspace(second)
-    other.autosave.wait()
+    _viewer, other = opened(state.image.data)
     assert other.offer is None
     resume_project(other, state.project.path)
     other.autosave.wait()
@@ -453,25 +474,21 @@ def test_a_killed_process_leaves_all_that_was_said_to_be_saved(tmp_path, project
     lock_project(path).release()
 
 
-def test_going_on_protects_the_cells_and_paints_a_new_one(make_napari_viewer, painting):
+def test_going_on_protects_the_cells_and_paints_a_new_one(painting):
     state, layer = painting
     layer.paint((2, 20, 20), 5)
     assert state.autosave.flush()
-    path, movie = state.project.path, state.image.data
-    state.viewer.close()
-    viewer = make_napari_viewer()
-    viewer.add_image(movie, name="movie")
-    again = open_workspace(viewer)
-    again.autosave.wait()
+    path, movie = state.project.path, closed(state)
+    _viewer, again = opened(movie)
     resume_project(again)
     again.autosave.wait()
     assert again.annotation.selected_label == 6
     assert again.annotation.preserve_labels
     assert again.annotation.mode == "paint"
-    viewer.close()
-    opened = make_napari_viewer()
-    opened.open(str(path / "project.json"), plugin="napari-jnet")
-    other = open_workspace(opened)
+    closed(again)
+    third = ViewerModel()
+    third.open(str(path / "project.json"), plugin="napari-jnet")
+    other = open_workspace(third)
     other.autosave.wait()
     assert other.annotation.selected_label == 6
     assert other.annotation.preserve_labels
@@ -491,9 +508,9 @@ def told(monkeypatch):
 
 @pytest.mark.parametrize("before", [True, False])
 def test_what_the_disk_refuses_at_the_end_is_rescued_and_taken_back(
-    monkeypatch, make_napari_viewer, painting, projects, told, before
+    monkeypatch, painting_window, projects, told, before
 ):
-    state, layer = painting
+    state, layer = painting_window
     if before:
         layer.paint((0, 20, 20), 1)
         assert state.autosave.flush()
@@ -515,10 +532,7 @@ def test_what_the_disk_refuses_at_the_end_is_rescued_and_taken_back(
     assert "the disk is full" in said
     assert os.name == "nt" or root.stat().st_mode & 0o077 == 0  # nobody else may read it
 
-    viewer = make_napari_viewer()
-    viewer.add_image(movie, name="movie")
-    again = open_workspace(viewer)
-    again.autosave.wait()
+    _viewer, again = opened(movie)
     assert again.offer.path.parent == root
     assert "recovery copy" in again.offer.words
     resume_project(again)
@@ -533,8 +547,8 @@ def test_what_the_disk_refuses_at_the_end_is_rescued_and_taken_back(
     assert list(Path.home().glob("napari-jnet-restored-*"))
 
 
-def test_where_nothing_can_be_written_that_is_said(monkeypatch, painting, told):
-    state, layer = painting
+def test_where_nothing_can_be_written_that_is_said(monkeypatch, painting_window, told):
+    state, layer = painting_window
     layer.paint((1, 30, 30), 4)
     monkeypatch.setattr(Project, "write_frame", refuse)
     state.viewer.close()
@@ -555,8 +569,8 @@ def test_the_words_outlive_the_window_and_wait_for_nobody(qtbot):
     box.deleteLater()
 
 
-def test_the_window_closes_while_the_image_is_copied(monkeypatch, painting, caplog):
-    state, layer = painting
+def test_the_window_closes_while_the_image_is_copied(monkeypatch, painting_window, caplog):
+    state, layer = painting_window
     go_on, store = threading.Event(), Project.store_stack
 
     def held(project, stack):

@@ -24,9 +24,15 @@ LEGEND = (("none", "#000000"), ("cell", "#ff8800"))
 
 
 @pytest.fixture
-def widget(make_napari_viewer):
-    viewer = make_napari_viewer()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Load stack")
+def widget(qtbot):
+    return page(qtbot)
+
+
+def page(qtbot):
+    """Return the page for a viewer without a window."""
+    viewer = ViewerModel()
+    widget = LoadWidget(viewer)
+    qtbot.addWidget(widget)
     widget.viewer = viewer
     return widget
 
@@ -123,7 +129,7 @@ def test_an_annotation_is_one_click_away(qtbot, widget):
 
 
 def test_painting_is_said_to_be_saved_and_the_project_comes_back(
-    qtbot, widget, dataset, make_napari_viewer, tmp_path, monkeypatch
+    qtbot, widget, dataset, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(tmp_path))
     widget.set_path(dataset, "01", labels=False)
@@ -142,14 +148,12 @@ def test_painting_is_said_to_be_saved_and_the_project_comes_back(
     path = state.project.path
     assert [url.toLocalFile() for url in shown] == [str(path)]
     painted = annotation.data.copy()
-    widget.viewer.close()
+    state.autosave.release()
 
-    viewer = make_napari_viewer()
-    _, again = viewer.window.add_plugin_dock_widget("napari-jnet", "Load stack")
-    again.viewer = viewer
+    again = page(qtbot)
     again.set_path(dataset, "01")
     click(qtbot, again)
-    state = open_workspace(viewer)
+    state = open_workspace(again.viewer)
     state.autosave.wait()
     assert not again.offer.isHidden()
     assert "1 frame annotated" in again.offer.text.text()

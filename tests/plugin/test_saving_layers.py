@@ -341,7 +341,7 @@ def test_one_click_brings_a_plane_into_the_shown_frame(work):
     layer = state.viewer.add_labels(np.zeros((32, 32), np.int32), name="plane")
     layer.paint((5, 6), 2)
     assert not state.saving.saved
-    state.autosave.save_misfits()
+    state.autosave.save_unfit()
     assert state.autosave.flush()
     assert np.array_equal(saved(state, state.annotation).read_frame(3), layer.data)
 
@@ -373,7 +373,7 @@ def test_one_click_writes_what_lies_on_no_image_into_a_file(work, projects):
     state, _ = work
     layer = state.viewer.add_labels(np.zeros((9, 9), np.int32), name="far/away", rotate=30)
     layer.paint((5, 6), 2)
-    state.autosave.save_misfits()
+    state.autosave.save_unfit()
     state.autosave.wait()
     (file,) = projects.glob("labels without an image/*.tif")
     assert str(file) in state.saving.text
@@ -391,7 +391,7 @@ def test_one_click_saves_numbers_that_no_file_takes(work):
         layer.data_setitem(at, np.array([2**40 + 3 * (number > 1)], np.uint64))
     assert not state.autosave.flush()
     assert str(2**40 + 3) in state.saving.text
-    state.autosave.save_misfits()
+    state.autosave.save_unfit()
     assert state.autosave.flush(), state.saving.text
     assert state.annotation.data[1, [5, 6, 9], 7].tolist() == [1, 1, 2]
     assert saved(state, state.annotation).annotated == (1,)
@@ -404,7 +404,7 @@ def test_labels_of_an_image_that_is_no_stack_go_into_a_file(work, projects):
     layer = state.viewer.add_labels(np.zeros((2, 2, 2, 8, 8), np.int32), name="odd labels")
     layer.paint((1, 1, 1, 4, 4), 3)
     assert not state.autosave.flush()
-    state.autosave.save_misfits()
+    state.autosave.save_unfit()
     state.autosave.wait()
     (file,) = projects.glob("labels without an image/*.tif")
     assert np.array_equal(tifffile.imread(file), layer.data)

@@ -52,7 +52,7 @@ class SaveStatus:
     text: str = ""
     saved: bool = True  # False while strokes are only in memory
     failed: bool = False
-    remedy: str = ""  # on the button that saves after all, see `AutoSave.save_misfits`
+    remedy: str = ""  # on the button that saves after all, see `AutoSave.save_unfit`
 
 
 @dataclass(frozen=True)

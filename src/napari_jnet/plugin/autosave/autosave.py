@@ -682,7 +682,7 @@ class AutoSave:
 
     # labels that fit no image
 
-    def save_misfits(self) -> None:
+    def save_unfit(self) -> None:
         """Save the labels that cannot be saved as they are.
 
         They are copied into a new annotation where they lie on the image, else written into a file

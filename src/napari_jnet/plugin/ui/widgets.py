@@ -134,7 +134,7 @@ class RemedyButton(QToolButton):
             "Copy what you painted into a new annotation of the image; where it does not lie on the "
             "image, into a file beside the projects."
         )
-        self.clicked.connect(lambda: workspace.autosave.save_misfits())
+        self.clicked.connect(lambda: workspace.autosave.save_unfit())
         lifetime.connect(workspace.saving_changed, self._show)
         self._show()
 
