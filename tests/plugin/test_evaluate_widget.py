@@ -67,13 +67,13 @@ def kinds(widget):
 
 
 def test_scores_and_errors(qtbot, viewer, widget):
-    assert widget.truth_combo.currentText() == "truth"
+    assert widget.truth_choice.currentText() == "truth"
     assert evaluate(qtbot, widget) == "done"
     truth, found = (np.asarray(viewer.layers[name].data) for name in ("truth", "found"))
     assert widget.scores.seg == pytest.approx(seg_of(truth, found))
     assert f"SEG {widget.scores.seg:.3f} on 4 frames" in widget.message.text
     assert "1 missed, 1 false, 1 merged." in widget.message.text
-    assert "annotated: if the network learned from them" in widget.message.text
+    assert "annotated: if the network was trained on them" in widget.message.text
     table = widget.score_table
     assert [row[0] for row in table.rows] == [0, 1, 2, 3, "all"]
     assert table.rows[0][1:7] == (1.0,) * 6
@@ -124,7 +124,7 @@ def test_errors_are_switched_and_not_doubled(qtbot, viewer, widget):
     assert viewer.layers["errors"].visible
     viewer.layers["found"].data = np.asarray(viewer.layers["truth"].data).copy()
     evaluate(qtbot, widget)
-    assert "none is wrong." in widget.message.text
+    assert "no errors." in widget.message.text
     assert [layer.name for layer in viewer.layers].count("errors") == 1
     assert not viewer.layers["errors"].data.any() and widget.errors == []
     viewer.layers.remove("errors")
@@ -279,8 +279,8 @@ def test_truth_on_disk(qtbot, viewer, dataset):
     viewer.add_labels(wrong(truth), name="found", **LIES)
     viewer.layers.remove("truth")
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Evaluate")
-    qtbot.waitUntil(lambda: widget.truth_combo.count() == 1, timeout=TIMEOUT)
-    assert widget.truth_combo.currentText() == "gold truth on disk (1 frames)"
+    qtbot.waitUntil(lambda: widget.truth_choice.count() == 1, timeout=TIMEOUT)
+    assert widget.truth_choice.currentText() == "gold ground truth on disk (1 frames)"
     widget.set_truth("gold")
     assert evaluate(qtbot, widget) == "done"
     assert [frame.number for frame in widget.scores.frames] == [6]
@@ -321,7 +321,7 @@ def test_the_cells_of_a_prediction_are_chosen(qtbot, viewer):
     results.write(predicted(np.zeros((64, 64)), 3), 0.5)
     state.prediction = results
     assert widget.result_choice.currentText() == "cells"
-    assert widget.truth_combo.currentText() == "truth"
+    assert widget.truth_choice.currentText() == "truth"
     assert evaluate(qtbot, widget) == "done"
     # an empty frame that was predicted says that there is no cell; one that was not, nothing
     assert [(f.number, f.seg) for f in widget.scores.frames] == [(2, 1.0), (3, 0.0)]
@@ -393,19 +393,17 @@ def test_cells_in_the_border_count_nowhere_and_the_table_and_the_file_say_so(
 def test_truth_that_is_loaded_is_not_listed_again(qtbot, viewer, dataset):
     told = {"path": str(dataset), "sequence": "01", "annotation": "gold", "kind": "instances"}
     layer = viewer.layers["truth"]
-    layer.metadata["napari-jnet"] = told
+    layer.metadata["napari-jnet"] = told | {"project": "painted on"}
     viewer.add_labels(wrong(np.asarray(layer.data)), name="found", **LIES)
     widget = EvaluateWidget(viewer)
     qtbot.addWidget(widget)
     widget.set_result(viewer.layers["found"])
-    combo = widget.truth_combo
-    qtbot.waitUntil(lambda: combo._disk != (), timeout=TIMEOUT)
-    assert [combo.itemText(n) for n in range(combo.count())] == ["truth"]
+    combo = widget.truth_choice
+    listed = ["truth", "gold ground truth on disk (1 frames)"]
+    qtbot.waitUntil(lambda: combo.count() == 2, timeout=TIMEOUT)
+    assert [combo.itemText(n) for n in range(combo.count())] == listed
+    layer.metadata["napari-jnet"] = told
+    layer.name = "loaded"
+    assert [combo.itemText(n) for n in range(combo.count())] == ["loaded"]
     widget.set_truth("gold")
-    assert combo.truth == layer
-    layer.metadata["napari-jnet"] = told | {"project": "painted on"}
-    combo.refresh()
-    assert [combo.itemText(n) for n in range(combo.count())] == [
-        "truth",
-        "gold truth on disk (1 frames)",
-    ]
+    assert combo.layer is layer

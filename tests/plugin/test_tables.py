@@ -114,6 +114,6 @@ def test_saved_whole_or_refused_in_words(tmp_path, table):
     with pytest.raises(OutputError, match="a file stands where"):
         table.save(tmp_path / "file" / "scores.csv")
     (tmp_path / "t000.tif").write_bytes(b"an image")
-    with pytest.raises(OutputError, match=r"t000\.tif is there already and is no table"):
+    with pytest.raises(OutputError, match=r"t000\.tif exists already and is not a table"):
         table.save(tmp_path / "t000.tif")
     assert (tmp_path / "t000.tif").read_bytes() == b"an image"

@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from napari_jnet.evaluation.errors import CellError, ErrorKind
 from napari_jnet.events import FrameScore, Scores
 from napari_jnet.labels import LabelKind, known_labels
-from napari_jnet.plugin.jobs.runner import JobMaker
-from napari_jnet.plugin.layers.read import METADATA_KEY, kind_of, pixels, result_of, said_empty
+from napari_jnet.plugin.jobs.runner import JobMaker, Progress
+from napari_jnet.plugin.layers.add import Prediction
+from napari_jnet.plugin.layers.read import kind_of, metadata, pixels, result_of, said_empty
+
+FrameReader = Callable[[int, int], NDArray[np.int32] | None]  # position, frame number -> labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +28,10 @@ class LayerLabels:
 
     Attributes
     ----------
-    empty
-        Numbers of frames that are said to hold nothing.
+    partial, empty
+        Numbers of frames of which not all is annotated, and of those that hold no object.
     done
-        Positions that are predicted as a whole; None where a frame of zeros, unless it is `empty`, says
-        nothing.
+        Positions that are predicted as a whole; None where a frame of zeros counts only if it is `empty`.
     probability, classes
         Maps that belong to the cells of a prediction, or None.
     """
@@ -44,40 +46,40 @@ class LayerLabels:
     classes: Any = None
 
     def read(self, position: int, number: int) -> NDArray[np.int32] | None:
-        """Read a frame, `UNKNOWN` where nobody knows; None where nothing is there."""
-        labels = _frame(self.data, position)
-        said = labels.any() or number in self.empty
-        if not said if self.done is None else position not in self.done:
+        """Read a frame, `UNKNOWN` where it is unknown; None where nothing is there."""
+        labels = frame_of(self.data, position)
+        done = self.done
+        if not (labels.any() or number in self.empty if done is None else position in done):
             return None
         return known_labels(labels, self.kind, partial=number in self.partial)
 
-    def open(self) -> Callable[[int, int], NDArray[np.int32] | None]:
-        """Return `read`."""
+    def open(self) -> FrameReader:
+        """Return what reads a frame."""
         return self.read
 
 
 @dataclass(frozen=True)
-class DiskTruth:
-    """An annotation of the stack on disk, which no layer shows."""
+class StoredTruth:
+    """Ground truth of the stack on disk, which no layer shows."""
 
     path: Path
     choices: dict[str, Any]  # of `open_stack`
-    name: str
+    annotation: str
     kind: LabelKind
     frames: int
 
-    def open(self) -> Callable[[int, int], NDArray[np.int32] | None]:
+    @property
+    def name(self) -> str:
+        """What the user reads."""
+        return f"{self.annotation} ground truth on disk ({self.frames} frames)"
+
+    def open(self) -> FrameReader:
         """Open the stack, and return what reads a frame."""
         from napari_jnet.project.open import open_stack
 
-        stack = open_stack(self.path, **self.choices)
-        annotation = stack.annotation(self.name)
+        annotation = open_stack(self.path, **self.choices).annotation(self.annotation)
         annotated = frozenset(annotation.frame_numbers)
-
-        def read(_position: int, number: int) -> NDArray[np.int32] | None:
-            return annotation.frame(number) if number in annotated else None
-
-        return read
+        return lambda _, number: annotation.frame(number) if number in annotated else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,37 +95,25 @@ class Comparison:
     """
 
     result: LayerLabels
-    truth: LayerLabels | DiskTruth
-    truth_name: str
+    truth: LayerLabels | StoredTruth
     frames: tuple[tuple[int, int], ...]
     axes: str
     border: int = 0
 
     @property
-    def kind(self) -> LabelKind:
-        """INSTANCES where both are cells; else pixels are compared."""
-        both = {self.result.kind, self.truth.kind}
-        return LabelKind.INSTANCES if both == {LabelKind.INSTANCES} else LabelKind.CLASSES
-
-
-@dataclass(frozen=True)
-class Looked:
-    """One more frame was looked at; there was nothing to compare."""
-
-    done: int
-    count: int
+    def of_cells(self) -> bool:
+        """Whether both are cells; else pixels are compared."""
+        return self.result.kind is self.truth.kind is LabelKind.INSTANCES
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredFrame:
-    """One frame is scored."""
+    """The score of one frame, a map of its errors (see `ErrorKind`) and a list of them."""
 
     position: int
     score: FrameScore
-    plane: NDArray[np.uint8]  # of errors, see `ErrorKind`
+    error_map: NDArray[np.uint8]
     errors: list[CellError]
-    done: int
-    count: int
 
 
 @dataclass
@@ -136,116 +126,99 @@ class Outcome:
     errors: Counter[ErrorKind] = field(default_factory=Counter)
 
 
-def layer_labels(layer: Any, results: Any = None) -> LayerLabels:
-    """Take a labels layer; of a prediction, also its maps and which frames are done.
-
-    Parameters
-    ----------
-    layer
-        A labels layer.
-    results
-        The `Prediction` of the session, if any.
-    """
-    told = layer.metadata.get(METADATA_KEY, {})
-    what = result_of(layer)
-    kind = kind_of(layer) or (LabelKind.CLASSES if what == "classes" else LabelKind.INSTANCES)
-    mine = results is not None and any(layer is other for other in results.all_layers)
-    if not mine:
-        partial = told.get("partial", ())
+def layer_labels(layer: Any, prediction: Prediction | None = None) -> LayerLabels:
+    """Return the labels of a layer; of a prediction, also its maps and which frames are done."""
+    kind = kind_of(layer) or (
+        LabelKind.CLASSES if result_of(layer) == "classes" else LabelKind.INSTANCES
+    )
+    if prediction is None or not any(layer is other for other in prediction.all_layers):
+        partial = metadata(layer).get("partial", ())
         return LayerLabels(layer.name, kind, pixels(layer), partial, said_empty(layer))
-    classes = None if results.classes is None else pixels(results.classes)
     return LayerLabels(
         layer.name,
         kind,
         pixels(layer),
-        done=frozenset(p for p in results.done if results.whole(p)) | frozenset(results.edited),
-        probability=results.probability,
-        classes=classes,
+        done=frozenset(p for p in prediction.done if prediction.whole(p)) | prediction.edited,
+        probability=prediction.probability,
+        classes=None if prediction.classes is None else pixels(prediction.classes),
     )
 
 
-def list_truth(path: Path, choices: dict[str, Any]) -> JobMaker:
-    """Make the job that lists the annotations of a stack on disk."""
+def stored_truth(path: Path, choices: dict[str, Any]) -> tuple[StoredTruth, ...]:
+    """Return the annotations of a stack on disk; for a thread."""
+    from napari_jnet.project.open import open_stack
 
-    def job() -> Generator[tuple[DiskTruth, ...], None, None]:
-        from napari_jnet.project.open import open_stack
-
-        stack = open_stack(path, **choices)
-        found = []
-        for one in stack.annotations.values():
-            with suppress(ValueError, OSError):  # labels that the step Stack asks about
-                count = len(one.frame_numbers)
-                found.append(DiskTruth(path, stack.choices, one.name, one.kind, count))
-        yield tuple(found)
-
-    return job
+    stack = open_stack(path, **choices)
+    found = []
+    for one in stack.annotations.values():
+        with suppress(ValueError, OSError):  # labels that the page Stack asks about
+            count = len(one.frame_numbers)
+            found.append(StoredTruth(path, stack.choices, one.name, one.kind, count))
+    return tuple(found)
 
 
 def scoring(comparison: Comparison) -> JobMaker:
-    """Make the job that scores frame by frame; its value is an `Outcome`."""
+    """Return the job that scores frame by frame; its value is an `Outcome`."""
 
-    def job() -> Generator[Looked | ScoredFrame, None, Outcome]:
+    def job() -> Generator[Progress | ScoredFrame, None, Outcome]:
         from napari_jnet.evaluation.evaluate import ScoreAccumulator
 
-        sums = ScoreAccumulator(
-            comparison.kind, comparison.axes, det_of_objects=True, border=comparison.border
+        kind = LabelKind.INSTANCES if comparison.of_cells else LabelKind.CLASSES
+        scores = ScoreAccumulator(
+            kind, comparison.axes, det_of_objects=True, border=comparison.border
         )
-        read, outcome, count = comparison.truth.open(), Outcome(), len(comparison.frames)
+        read_truth, outcome, count = comparison.truth.open(), Outcome(), len(comparison.frames)
         for done, (position, number) in enumerate(comparison.frames, start=1):
-            truth = read(position, number)
+            truth = read_truth(position, number)
             result = None if truth is None else comparison.result.read(position, number)
-            if truth is None or result is None:
-                (outcome.without_truth if truth is None else outcome.without_result).append(number)
-                yield Looked(done, count)
-                continue
-            try:
-                score, plane, errors = _score(sums, comparison, position, number, truth, result)
-            except ValueError as error:
-                raise ValueError(f"Frame {number}: {error}") from error
-            outcome.errors.update(error.kind for error in errors)
-            yield ScoredFrame(position, score, plane, errors, done, count)
-        if sums.frames:
-            outcome.scores = sums.scores(comparison.result.name, comparison.truth_name)
+            if truth is None:
+                outcome.without_truth.append(number)
+            elif result is None:
+                outcome.without_result.append(number)
+            else:
+                try:
+                    scored = _score(scores, comparison, position, number, truth, result)
+                except ValueError as error:
+                    raise ValueError(f"Frame {number}: {error}") from error
+                outcome.errors.update(error.kind for error in scored.errors)
+                yield scored
+            yield Progress(done, count, f"frame {done} of {count}")
+        if scores.frames:
+            outcome.scores = scores.scores(comparison.result.name, comparison.truth.name)
         return outcome
 
     return job
 
 
 def _score(
-    sums: Any,
+    scores: Any,
     comparison: Comparison,
     position: int,
     number: int,
     truth: NDArray[np.int32],
     result: NDArray[np.int32],
-) -> tuple[FrameScore, NDArray[np.uint8], list[CellError]]:
+) -> ScoredFrame:
     from napari_jnet.evaluation.errors import error_map, pixel_error_map
     from napari_jnet.evaluation.evaluate import FrameLabels, in_field
 
-    objects = np.maximum(result, 0)
-    side = comparison.result
-    if comparison.kind is LabelKind.INSTANCES:
-        frame = in_field(FrameLabels(number, truth, objects), comparison.border, comparison.kind)
-        score = sums.add(frame)
+    objects, side = np.maximum(result, 0), comparison.result
+    if comparison.of_cells:
+        frame = FrameLabels(number, truth, objects)
+        frame = in_field(frame, comparison.border, LabelKind.INSTANCES)
         assert frame.reference is not None
-        plane, errors = error_map(frame.reference, frame.objects)
-        return score, plane, errors
-    classes, probability = _maps(side, position)
+        return ScoredFrame(position, scores.add(frame), *error_map(frame.reference, frame.objects))
+    probability = None if side.probability is None else frame_of(side.probability, position)
+    classes = None if side.classes is None else frame_of(side.classes, position)
     if side.kind is LabelKind.CLASSES:
         classes = objects
     if comparison.truth.kind is LabelKind.INSTANCES:
         truth, classes = np.minimum(truth, 1), None
-    score = sums.add(FrameLabels(number, truth, objects, classes, probability))
+    score = scores.add(FrameLabels(number, truth, objects, classes, probability))
     if classes is None:
-        return score, pixel_error_map(np.minimum(truth, 1), objects > 0), []
-    return score, pixel_error_map(truth, classes), []
+        truth, classes = np.minimum(truth, 1), objects > 0
+    return ScoredFrame(position, score, pixel_error_map(truth, classes), [])
 
 
-def _maps(side: LayerLabels, position: int) -> tuple[Any, Any]:
-    classes = None if side.classes is None else _frame(side.classes, position)
-    probability = None if side.probability is None else _frame(side.probability, position)
-    return classes, probability
-
-
-def _frame(data: Any, position: int) -> NDArray[Any]:
+def frame_of(data: Any, position: int) -> NDArray[Any]:
+    """Read one frame of an array as large as a layer."""
     return np.asarray(data if data.ndim == 2 else data[position])

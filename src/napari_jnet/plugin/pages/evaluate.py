@@ -1,49 +1,42 @@
-"""The dock widget that scores cells against the truth, and leads to what is wrong."""
+"""The dock widget that scores cells against ground truth, and leads to what is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFileDialog,
-    QGroupBox,
-    QLabel,
-    QPushButton,
-)
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QGroupBox, QLabel, QPushButton
 
 from napari_jnet.evaluation.errors import CellError, ErrorKind
 from napari_jnet.events import FrameScore, Scores
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.jobs.evaluate import (
     Comparison,
-    DiskTruth,
-    Looked,
     Outcome,
     ScoredFrame,
+    StoredTruth,
     layer_labels,
-    list_truth,
     scoring,
+    stored_truth,
 )
-from napari_jnet.plugin.jobs.runner import JobRunner
-from napari_jnet.plugin.layers.add import placement
+from napari_jnet.plugin.jobs.runner import Progress, TaskQueue
+from napari_jnet.plugin.layers.add import is_hidden, placement, set_hidden, set_visible
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
     current_index,
     frame_numbers,
+    is_labels,
     legend_options,
+    metadata,
     pixels,
     result_of,
     show_place,
+    shown_position,
     spatial_shape,
-    switch,
+    switching,
 )
 from napari_jnet.plugin.ui.form import Form
 from napari_jnet.plugin.ui.page import JobWidget
@@ -55,16 +48,6 @@ if TYPE_CHECKING:
     import napari
 
 
-# told apart by people who see red and green alike (Okabe and Ito)
-COLOURS = {
-    ErrorKind.MISSED: "#e8602c",
-    ErrorKind.FALSE: "#56b4e9",
-    ErrorKind.SPLIT: "#f0e442",
-    ErrorKind.MERGED: "#cc79a7",
-    ErrorKind.WRONG_CLASS: "#e69f00",
-}
-
-
 NAMES = {
     ErrorKind.MISSED: "missed",
     ErrorKind.FALSE: "false",
@@ -72,18 +55,27 @@ NAMES = {
     ErrorKind.MERGED: "merged",
     ErrorKind.WRONG_CLASS: "wrong class",
 }
+COLORS = {  # distinguishable for people who see red and green alike (Okabe and Ito)
+    ErrorKind.MISSED: "#e8602c",
+    ErrorKind.FALSE: "#56b4e9",
+    ErrorKind.SPLIT: "#f0e442",
+    ErrorKind.MERGED: "#cc79a7",
+    ErrorKind.WRONG_CLASS: "#e69f00",
+}
+CELL_ERRORS = (ErrorKind.MISSED, ErrorKind.FALSE, ErrorKind.SPLIT, ErrorKind.MERGED)
+PIXEL_ERRORS = (ErrorKind.MISSED, ErrorKind.FALSE, ErrorKind.WRONG_CLASS)
 
 
-def legend_words(kinds: Any = tuple(ErrorKind)[:4]) -> str:
-    """Return the legend as rich text."""
-    return " &nbsp; ".join(f'<span style="color:{COLOURS[k]}">■</span> {NAMES[k]}' for k in kinds)
+def legend_text(kinds: Iterable[ErrorKind]) -> str:
+    """Return the legend of errors as rich text."""
+    return " &nbsp; ".join(f'<span style="color:{COLORS[k]}">■</span> {NAMES[k]}' for k in kinds)
 
 
 class ErrorLayer:
     """One labels layer "errors" of a viewer, made when the first errors come.
 
     While it is shown, no other labels are, nor the maps of a prediction: their colours would be taken for
-    errors.  They are shown again when they are selected, when another step or prediction begins, and at
+    errors.  They are shown again when they are selected, when another page or prediction begins, and at
     the end; an annotation that somebody works on stays.
 
     Parameters
@@ -96,185 +88,137 @@ class ErrorLayer:
 
     def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
         self._workspace, self._viewer = workspace, workspace.viewer
-        self.layer: Any | None = None
-        self.visible = True
+        self.layer: Any = None
+        self.visible = True  # as the user wants it
         self._current = False  # of the labels as they were evaluated last
-        self._hidden: list[Any] = []
-        self._setting = False
-        lifetime.connect(self._viewer.layers.selection.events.active, self._selected)
-        lifetime.connect(self._viewer.layers.events.removed, self._removed)
-        lifetime.connect(workspace.page_changed, self._step)
-        lifetime.connect(workspace.prediction_changed, self._predicted)
-        lifetime.at_end(self._restore)
-
-    @property
-    def there(self) -> bool:
-        """Whether the viewer has the layer."""
-        return any(layer is self.layer for layer in self._viewer.layers)
+        lifetime.connect(self._viewer.layers.selection.events.active, self._on_selected)
+        lifetime.connect(self._viewer.layers.events.removed, self._on_removed)
+        lifetime.connect(workspace.page_changed, self._on_page)
+        lifetime.connect(workspace.prediction_changed, self._on_prediction)
+        lifetime.at_end(self._show_others)
 
     def clear(self, like: Any) -> None:
         """Forget all errors; the next ones lie on this layer."""
-        self._restore()
+        self._show_others()
         self._current = True
-        self._make(like)
-        self.show(self.visible)
-
-    def _make(self, like: Any) -> None:
         data = like.data[0] if getattr(like, "multiscale", False) else like.data
         # zeros take no memory before they are written
         plane = np.zeros(tuple(data.shape), np.uint8)
-        if self.layer is not None and self.there:
-            if tuple(self.layer.data.shape) == plane.shape:
-                self.layer.data = plane
-                return
-            self._viewer.layers.remove(self.layer.name)
-        active = self._viewer.layers.selection.active
-        legend = [("right", "#000000"), *((NAMES[k], COLOURS[k]) for k in ErrorKind)]
-        self.layer = self._viewer.add_labels(
-            plane,
-            name="errors",
-            opacity=0.6,
-            visible=self.visible,
-            metadata={METADATA_KEY: {"result": "errors"}},
-            **placement(like),
-            **legend_options(legend),
-        )
-        self.layer.editable = False
-        self.layer.events.visible.connect(self._eye)
-        # whoever was painting goes on painting where they did
-        self._viewer.layers.selection.active = active
+        layers = self._viewer.layers
+        if self.layer in layers and self.layer.data.shape == plane.shape:
+            self.layer.data = plane
+        else:
+            if self.layer in layers:
+                layers.remove(self.layer)
+            active = layers.selection.active
+            legend = [("right", "#000000"), *((NAMES[k], COLORS[k]) for k in ErrorKind)]
+            self.layer = self._viewer.add_labels(
+                plane,
+                name="errors",
+                opacity=0.6,
+                visible=self.visible,
+                metadata={METADATA_KEY: {"result": "errors"}},
+                **placement(like),
+                **legend_options(legend),
+            )
+            self.layer.editable = False
+            self.layer.events.visible.connect(self._on_eye)
+            # whoever was painting goes on painting where they did
+            layers.selection.active = active
+        self.show(self.visible)
 
     def write(self, position: int, plane: NDArray[np.uint8], shown: bool) -> None:
         """Write the errors of a frame, in the window's thread."""
-        if self.layer is None or not self.there:
-            return
-        data = self.layer.data
-        data[... if data.ndim == 2 else position] = plane
-        if shown:
-            self.layer.refresh()
+        if self.layer in self._viewer.layers:
+            data = self.layer.data
+            data[... if data.ndim == 2 else position] = plane
+            if shown:
+                self.layer.refresh()
 
     def show(self, visible: bool) -> None:
-        """Show or hide the errors."""
+        """Show or hide the errors, now and later."""
         self.visible = visible
         self._show(visible)
 
     def _show(self, visible: bool) -> None:
-        if self.layer is None or not self.there:
+        if self.layer not in self._viewer.layers:
             return
-        self._setting = True
-        switch(self.layer, visible and self._current)
-        self._setting = False
+        set_visible(self.layer, visible and self._current)
         if not self.layer.visible:
-            self._restore()
+            self._show_others()
             return
-        active = self._viewer.layers.selection.active
-        # in the workbench, the next step brings back what is hidden
+        # in the workbench, the next page brings back what is hidden
         alone = self._workspace.page != "evaluate"
+        annotation, active = self._workspace.annotation, self._viewer.layers.selection.active
         for layer in self._viewer.layers:
-            worked_on = alone and layer is active and layer is self._workspace.annotation
-            covers = hasattr(layer, "brush_size") or result_of(layer)
-            if layer.visible and covers and not worked_on and layer is not self.layer:
-                switch(layer, False)
-                self._hidden.append(layer)
+            worked_on = alone and layer is active and layer is annotation
+            covers = is_labels(layer) or result_of(layer)
+            if covers and not worked_on and layer is not self.layer:
+                set_hidden(layer, "errors", True)
 
-    def _eye(self, _event: Any = None) -> None:
-        """Do as in the list of layers, where somebody has switched the errors."""
-        if not self._setting and self.layer is not None:
-            self._current = self._current or self.layer.visible  # who wants old errors gets them
+    def _show_others(self) -> None:
+        for layer in self._viewer.layers:
+            set_hidden(layer, "errors", False)
+
+    def _on_eye(self, _event: Any = None) -> None:
+        """Follow the eye in the list of layers, also where it asks for errors of earlier labels."""
+        if self.layer is not None and not switching(self.layer):
+            self._current = self._current or self.layer.visible
             self.show(self.layer.visible)
 
-    def _removed(self, event: Any) -> None:
+    def _on_removed(self, event: Any) -> None:
         if event.value is self.layer:
-            self._restore()
+            self._show_others()
 
-    def _predicted(self, _results: Any) -> None:
-        """Let the cells of a new prediction be seen: the errors are those of the cells before."""
+    def _on_prediction(self, _prediction: Any) -> None:
+        """Hide the errors, which are those of the cells before."""
         self._current = False
         self._show(False)
 
-    def _step(self, step: str) -> None:
-        self._show(self.visible and step == "evaluate")
+    def _on_page(self, page: str) -> None:
+        self._show(self.visible and page == "evaluate")
 
-    def _selected(self, _event: Any = None) -> None:
+    def _on_selected(self, _event: Any = None) -> None:
         active = self._viewer.layers.selection.active
-        for layer in [layer for layer in self._hidden if layer is active]:
-            self._hidden.remove(layer)
-            switch(layer, True)
-
-    def _restore(self) -> None:
-        while self._hidden:
-            switch(self._hidden.pop(), True)
+        if active is not None and is_hidden(active, "errors"):
+            set_hidden(active, "errors", False)
 
 
 FRAMES = {
-    "all": "All frames with truth",
+    "all": "All annotated frames",
     "validation": "Validation frames only",
-    "unused": "Frames never learned from",
+    "unused": "Frames never trained on",
+}
+_NO_FRAMES = {
+    "validation": "No frame has the role validation; give a frame that role in the table of frames, or "
+    "score all frames.",
+    "unused": "Every frame is annotated, and so may have been trained on; set the role of some frames to "
+    "unused and train from scratch, or score the validation frames.",
 }
 
 
 def compared_layers(workspace: Workspace) -> list[Any]:
     """Return the labels layers that can be scored: painted, loaded or predicted ones."""
-    return [layer for layer in _labels(workspace) if result_of(layer) in ("", "cells", "classes")]
-
-
-def _labels(workspace: Workspace) -> list[Any]:
-    from napari.layers import Labels
-
-    viewer = workspace.viewer
-    return [] if viewer is None else [layer for layer in viewer.layers if isinstance(layer, Labels)]
+    layers = [] if workspace.viewer is None else workspace.viewer.layers
+    labels = [layer for layer in layers if is_labels(layer)]
+    return [layer for layer in labels if result_of(layer) in ("", "cells", "classes")]
 
 
 def role_of(workspace: Workspace, position: int) -> str:
-    """Say what a frame was used for: its role, "annotated" where the split decided, or ""."""
+    """Return the role of a frame, "annotated" where the split decided, or ""."""
     frames = workspace.frames
     if frames is None or not 0 <= position < len(frames):
         return ""
-    role = str(frames.role(position))
     # predicted cells count as the annotation only as long as nobody has painted one
     painted = frames.layer is not None and not result_of(frames.layer)
-    return role or ("annotated" if painted and frames.info(position).annotated else "")
-
-
-def frames_of(
-    workspace: Workspace, which: str, numbers: Iterable[int]
-) -> tuple[tuple[int, int], ...]:
-    """Choose frames: position and number of each.
-
-    Parameters
-    ----------
-    workspace
-        Knows the roles.
-    which
-        A key of `FRAMES`.
-    numbers
-        Frame numbers of the stack, by position.
-
-    Raises
-    ------
-    ValueError
-        If no frame has this role.
-    """
-    frames = tuple(enumerate(numbers))
-    if which == "all":
-        return frames
-    wanted = ("validation",) if which == "validation" else ("unused", "")
-    chosen = tuple((p, n) for p, n in frames if role_of(workspace, p) in wanted)
-    if not chosen:
-        why = {
-            "validation": "No frame has the role validation; give a frame that role in the table of "
-            "frames, or score all frames.",
-            "unused": "Every frame is annotated, and so may have been learned from; set the role of "
-            "some frames to unused and train anew, or score the validation frames.",
-        }
-        raise ValueError(why[which])
-    return chosen
+    annotated = painted and frames.info(position).annotated
+    return str(frames.role(position)) or ("annotated" if annotated else "")
 
 
 def compare(
     workspace: Workspace, layer: Any, truth: Any, which: str, border: int = 0
 ) -> Comparison:
-    """Take what is compared from the layers, cheaply.
+    """Return what is compared, cheaply.
 
     Parameters
     ----------
@@ -283,7 +227,7 @@ def compare(
     layer
         The labels layer that is scored, or None.
     truth
-        A labels layer, a `DiskTruth` or None.
+        A labels layer, a `StoredTruth` or None.
     which
         A key of `FRAMES`.
     border
@@ -298,169 +242,120 @@ def compare(
         raise ValueError("There is no labels layer to score; predict some frames first.")
     if truth is None:
         raise ValueError(
-            "There is nothing to compare with; paint some cells, or open the truth as labels."
+            "There is no ground truth; paint some cells, or open the ground truth as labels."
         )
     result = layer_labels(layer, workspace.prediction)
     if result.kind is LabelKind.SCRIBBLES:
         raise ValueError(
             f"{layer.name!r} holds scribbles, which cannot be scored; choose predicted cells."
         )
+    if not isinstance(truth, StoredTruth):
+        sizes = [pixels(one).shape for one in (layer, truth)]
+        if sizes[0] != sizes[1]:
+            first, second = (" × ".join(str(n) for n in size) for size in sizes)
+            raise ValueError(
+                f"{layer.name!r} has {first} pixels, {truth.name!r} {second}; both must cover the same "
+                "pixels. Choose labels of the same image."
+            )
+        truth = layer_labels(truth, workspace.prediction)
     numbers, axes = frame_numbers(layer, workspace.image)
-    if isinstance(truth, DiskTruth):
-        frames = frames_of(workspace, which, numbers)
-        made = Comparison(result, truth, f"{truth.name} truth", frames, axes)
-        return _bordered(made, border)
-    _same_size(layer, truth)
-    frames = frames_of(workspace, which, numbers)
-    reference = layer_labels(truth, workspace.prediction)
-    return _bordered(Comparison(result, reference, reference.name, frames, axes), border)
+    wanted = {"validation": ("validation",), "unused": ("unused", "")}.get(which)
+    frames = tuple(
+        (position, number)
+        for position, number in enumerate(numbers)
+        if wanted is None or role_of(workspace, position) in wanted
+    )
+    if not frames:
+        raise ValueError(_NO_FRAMES[which])
+    cells = result.kind is truth.kind is LabelKind.INSTANCES  # classes have no border
+    return Comparison(result, truth, frames, axes, border if cells else 0)
 
 
-def _bordered(comparison: Comparison, border: int) -> Comparison:
-    """Leave out the cells in the border; classes have none."""
-    cells = comparison.kind is LabelKind.INSTANCES
-    return replace(comparison, border=border if cells else 0)
+class GroundTruthChoice(LayerChoice):
+    """Ground truth to compare with: other labels layers, and that beside the stack on disk.
 
-
-def _same_size(result: Any, truth: Any) -> None:
-    sizes = [tuple(pixels(layer).shape) for layer in (result, truth)]
-    if sizes[0] != sizes[1]:
-        first, second = (" × ".join(str(n) for n in size) for size in sizes)
-        raise ValueError(
-            f"{result.name!r} has {first} pixels, {truth.name!r} {second}; both must cover the same "
-            "pixels. Choose labels of the same image."
-        )
-
-
-class TruthCombo(QComboBox):
-    """What is compared against: other labels layers, and the truth beside the stack on disk.
-
-    Truth comes first; where nobody has chosen, the first is taken.
+    Loaded ground truth comes first; where nobody has chosen, the first is taken.
 
     Parameters
     ----------
     workspace
         Of the viewer.
-    excluded
-        Gives the layer that is scored, which is not listed.
+    result
+        The choice of the layer that is scored, which is not listed.
     """
 
-    truth_changed = Signal()
-
-    def __init__(
-        self, workspace: Workspace, excluded: Callable[[], Any], lifetime: Lifetime
-    ) -> None:
-        super().__init__()
-        self._workspace, self._excluded = workspace, excluded
-        self._items: list[Any] = []
-        self._disk: tuple[DiskTruth, ...] = ()
-        self._choice: Any = None
-        self._looked: tuple[str, dict[str, Any]] | None = None
-        self._relay = JobRunner()
-        lifetime.at_end(self._relay.close)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(12)
-        events = workspace.viewer.layers.events
-        for emitter in (events.inserted, events.removed, events.reordered, events.renamed):
-            lifetime.connect(emitter, self.refresh)
+    def __init__(self, workspace: Workspace, result: LayerChoice, lifetime: Lifetime) -> None:
+        self._result = result
+        self._stored: tuple[StoredTruth, ...] = ()
+        self._looked: Any = None
+        self._tasks = TaskQueue("napari-jnet ground truth")
+        lifetime.at_end(self._tasks.close)
+        super().__init__(workspace, self._list, lifetime)
+        result.layer_changed.connect(self._refresh)
         lifetime.connect(workspace.image_changed, self._look)
-        lifetime.connect(workspace.project_changed, self.refresh)
-        self.activated.connect(self._activate)
-        self.refresh()
+        lifetime.connect(workspace.project_changed, self._refresh)
         self._look()
 
-    @property
-    def truth(self) -> Any | None:
-        """A labels layer, a `DiskTruth` or None."""
-        index = self.currentIndex()
-        return self._items[index] if 0 <= index < len(self._items) else None
-
-    def set_truth(self, truth: Any) -> None:
-        """Choose a layer, or truth on disk or loaded by its name; raises `ValueError` if it is not listed."""
-        for item in self._items:
-            name = item.name if isinstance(item, DiskTruth) else _told(item).get("annotation")
-            if item is truth or (isinstance(truth, str) and truth == name):
+    def set_layer(self, layer: Any) -> None:
+        """Choose a layer, or ground truth on disk or loaded by its name; raises `ValueError`."""
+        for item in self._list():
+            stored = isinstance(item, StoredTruth)
+            name = item.annotation if stored else metadata(item).get("annotation")
+            if item is layer or (isinstance(layer, str) and layer == name):
                 self._choice = item
-                self.refresh()
+                self._refresh()
                 return
-        known = ", ".join(repr(self.itemText(n)) for n in range(self.count())) or "nothing"
-        raise ValueError(f"{truth!r} cannot be compared against; there is {known}.")
+        known = ", ".join(repr(item.name) for item in self._list()) or "nothing"
+        raise ValueError(f"{layer!r} cannot be compared against; there is {known}.")
 
-    def refresh(self, _event: Any = None) -> None:
-        """List what there is now."""
-        before = self.truth
-        self._items = self._listed()
-        self.blockSignals(True)
-        self.clear()
-        for item in self._items:
-            self.addItem(_words(item))
-            if isinstance(item, DiskTruth):
-                self.setItemData(self.count() - 1, str(item.path), Qt.ItemDataRole.ToolTipRole)
-        chosen = [n for n, item in enumerate(self._items) if item is self._choice]
-        self.setCurrentIndex(chosen[0] if chosen else 0 if self._items else -1)
-        self.blockSignals(False)
-        if before is not self.truth:
-            self.truth_changed.emit()
+    def _chosen(self) -> Any | None:
+        known = any(item is self._choice for item in self._layers)
+        return self._choice if known else next(iter(self._layers), None)
 
-    def _listed(self) -> list[Any]:
-        scored, annotation = self._excluded(), self._workspace.annotation
+    def _list(self) -> list[Any]:
+        scored, annotation = self._result.layer, self._workspace.annotation
         layers = [layer for layer in compared_layers(self._workspace) if layer is not scored]
-        loaded = [layer for layer in layers if _is_truth(layer)]
-        others = [layer for layer in layers if not _is_truth(layer) and not result_of(layer)]
+        loaded = [layer for layer in layers if metadata(layer).get("annotation")]
+        others = [layer for layer in layers if layer not in loaded and not result_of(layer)]
         others.sort(key=lambda layer: layer is not annotation)
-        results = [layer for layer in layers if result_of(layer)]
-        disk = [item for item in self._disk if not any(_shows(layer, item) for layer in loaded)]
-        return [*reversed(loaded), *disk, *others, *results]
-
-    def _activate(self, index: int) -> None:
-        self._choice = self._items[index]
-        self.truth_changed.emit()
+        stored = [one for one in self._stored if not any(_shows(layer, one) for layer in loaded)]
+        return [
+            *reversed(loaded),
+            *stored,
+            *others,
+            *(layer for layer in layers if result_of(layer)),
+        ]
 
     def _look(self, _image: Any = None) -> None:
-        """Ask, in the background, what truth lies beside the image on disk."""
+        """Look, in the background, for ground truth beside the image on disk."""
         image = self._workspace.image
-        told = {} if image is None else image.metadata.get(METADATA_KEY, {})
+        known = {} if image is None else metadata(image)
         names = {"sequence": "sequence", "given_axes": "axes", "series": "series"}
-        choices = {name: told[key] for key, name in names.items() if told.get(key)}
-        wanted = (told.get("path") or "", choices)
-        if wanted == self._looked or self._relay.running:
+        choices = {name: known[key] for key, name in names.items() if known.get(key)}
+        path = known.get("path") or ""
+        if self._looked == (path, choices):
             return
-        self._looked = wanted
-        self._take(())
-        if wanted[0]:
-            from pathlib import Path
+        self._looked = looked = path, choices
 
-            job = list_truth(Path(wanted[0]), wanted[1])
-            # a stack that cannot be opened any more has no truth to offer
-            self._relay.start(job, self._take, self._look, self._look, self._look)
+        def take(found: tuple[StoredTruth, ...]) -> None:
+            if self._looked is looked:
+                self._stored = found
+                self._refresh()
 
-    def _take(self, found: tuple[DiskTruth, ...]) -> None:
-        self._disk = found
-        self.refresh()
+        take(())
+        if path:  # a stack that cannot be opened any more has no ground truth to offer
+            self._tasks.submit(lambda: stored_truth(Path(path), choices), take)
 
 
-def _is_truth(layer: Any) -> bool:
-    return bool(_told(layer).get("annotation"))
-
-
-def _told(layer: Any) -> dict[str, Any]:
-    return layer.metadata.get(METADATA_KEY, {})
-
-
-def _shows(layer: Any, truth: DiskTruth) -> bool:
-    """Whether a layer is this truth, loaded and not painted on since."""
-    told = _told(layer)
-    same_file = (told.get("path"), told.get("sequence") or None) == (
-        str(truth.path),
-        truth.choices.get("sequence"),
+def _shows(layer: Any, truth: StoredTruth) -> bool:
+    """Whether a layer is this ground truth, loaded and not painted on since."""
+    known = metadata(layer)
+    return (
+        known.get("path") == str(truth.path)
+        and (known.get("sequence") or None) == truth.choices.get("sequence")
+        and known.get("annotation") == truth.annotation
+        and not known.get("project")
     )
-    return same_file and told.get("annotation") == truth.name and not told.get("project")
-
-
-def _words(item: Any) -> str:
-    if isinstance(item, DiskTruth):
-        return f"{item.name} truth on disk ({item.frames} frames)"
-    return str(item.name)
 
 
 SCORES = (
@@ -470,7 +365,7 @@ SCORES = (
     ),
     Column(
         "DET",
-        "How well cells are found and counted, 0 to 1; only frames whose truth is complete have it.",
+        "How well cells are found and counted, 0 to 1; only of frames whose ground truth is complete.",
     ),
     Column("AP50", "Found / (found + false + missed) cells, overlap (IoU) above 0.5.", 2),
     Column("AP75", "As AP50, with an overlap above 0.75.", 2),
@@ -479,10 +374,8 @@ SCORES = (
     Column(
         "border", "Cells wholly within so many pixels of a side do not count.", csv="border (px)"
     ),
-    Column("role", "What the frame was used for; training frames flatter the network."),
+    Column("role", "What the frame was used for; scores on training frames are optimistic."),
 )
-
-
 ERRORS = (
     Column("error", "What is wrong; a click goes there."),
     Column("frame", "The number of the frame."),
@@ -492,6 +385,7 @@ ERRORS = (
     Column("y", "Row of its middle.", 0, csv="y (px)"),
     Column("x", "Column of its middle.", 0, csv="x (px)"),
 )
+_SHORT = 4  # labels in a cell of the table
 
 
 def score_row(score: FrameScore | Scores, role: str, border: int = 0) -> tuple[Any, ...]:
@@ -501,64 +395,75 @@ def score_row(score: FrameScore | Scores, role: str, border: int = 0) -> tuple[A
     return (name, *values, border or None, role)
 
 
-def error_row(number: int, error: CellError, csv: bool = False) -> tuple[Any, ...]:
+def error_row(number: int, error: CellError, all_labels: bool = False) -> tuple[Any, ...]:
     """Return an error as a row of `ERRORS`; all labels where it goes to a file."""
-    reference, result = (
-        " ".join(map(str, labels if csv else labels[:4]))
-        + ("" if csv or len(labels) <= 4 else " …")
-        for labels in (error.reference, error.result)
-    )
-    y, x = error.centroid[-2:]
-    return (NAMES[error.kind], number, reference, result, error.pixels, y, x)
+
+    def text(labels: tuple[int, ...]) -> str:
+        short = labels if all_labels else labels[:_SHORT]
+        return " ".join(map(str, short)) + (" …" if len(short) < len(labels) else "")
+
+    labels = text(error.reference), text(error.result)
+    return (NAMES[error.kind], number, *labels, error.pixels, *error.centroid[-2:])
 
 
-def summary(
-    outcome: Outcome, comparison: Comparison, roles: Mapping[int, str]
-) -> tuple[str, str, bool]:
-    """Say what came out: the message, further scores, and whether nothing could be scored."""
-    scores, result, truth = outcome.scores, comparison.result.name, comparison.truth_name
-    if scores is None:
-        return _nothing(outcome, result, truth), "", True
-    lines = [_scored(scores, comparison, outcome)]
-    learned = [n for n, role in roles.items() if role == "training"]
-    perhaps = [n for n, role in roles.items() if role == "annotated"]
-    if learned:
-        lines.append(
-            f"{_frames(learned)} for training: a network that learned from them is flattered. "
-            "Choose other frames for an honest score."
+def summary(outcome: Outcome, comparison: Comparison, roles: Mapping[int, str]) -> str:
+    """Describe what came out, and what to know about it.
+
+    Parameters
+    ----------
+    outcome, comparison
+        Of the evaluation.
+    roles
+        Frame number -> role, see `role_of`.
+    """
+    scores, result, truth = outcome.scores, comparison.result.name, comparison.truth.name
+    if scores is None and outcome.without_result:
+        return (
+            f"{result!r} has nothing in the frames that {truth!r} has: "
+            f"{_list(outcome.without_result)}. Predict these frames, then evaluate again."
         )
-    elif perhaps:
+    if scores is None:
+        return (
+            f"{truth!r} has nothing in the chosen frames ({_list(outcome.without_truth)}); choose all "
+            "frames, or paint the cells of one."
+        )
+    count = len(scores.frames)
+    where = f"on {count} frame{'s' if count > 1 else ''} ({result} against {truth})."
+    if comparison.of_cells:
+        counts = {NAMES[kind]: outcome.errors[kind] for kind in ErrorKind}
+        wrong = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        text = (
+            f"SEG {_value(scores.seg)} {where} {scores.objects} true cells; {wrong or 'no errors'}."
+        )
+        if scores.border:
+            text += f" Cells wholly within {scores.border} px of a side do not count."
+    else:
+        accuracy = f"pixel accuracy {_value(scores.pixel_accuracy)}"
+        text = f"IoU {_value(scores.iou)}, {accuracy} {where} Classes are compared pixel by pixel."
+    lines = [text]
+    trained = [number for number, role in roles.items() if role == "training"]
+    annotated = [number for number, role in roles.items() if role == "annotated"]
+    if trained:
         lines.append(
-            f"{_frames(perhaps)} annotated: if the network learned from them, it is flattered."
+            f"{_frames(trained)} for training: scores on training frames are optimistic. Choose other "
+            "frames for an unbiased score."
+        )
+    elif annotated:
+        lines.append(
+            f"{_frames(annotated)} annotated: if the network was trained on them, the score is optimistic."
         )
     if outcome.without_result:
         lines.append(
             f"Not scored, because {result!r} has nothing there (or a part only): "
             f"{_list(outcome.without_result)}."
         )
-    return "\n".join(lines), _more(scores), False
+    return "\n".join(lines)
 
 
-def _scored(scores: Scores, comparison: Comparison, outcome: Outcome) -> str:
-    count = len(scores.frames)
-    where = f"{count} frame{'s' if count > 1 else ''}"
-    names = f"{comparison.result.name} against {comparison.truth_name}"
-    if comparison.kind is not LabelKind.INSTANCES:
-        return (
-            f"IoU {_value(scores.iou)}, pixel accuracy {_value(scores.pixel_accuracy)} on {where} "
-            f"({names}). Classes are compared pixel by pixel."
-        )
-    wrong = [f"{count} {NAMES[kind]}" for kind in ErrorKind if (count := outcome.errors[kind])]
-    left = (
-        f" Cells wholly within {scores.border} px of a side do not count." if scores.border else ""
-    )
-    return (
-        f"SEG {_value(scores.seg)} on {where} ({names}). "
-        f"{scores.objects} true cells; {', '.join(wrong) or 'none is wrong'}.{left}"
-    )
-
-
-def _more(scores: Scores) -> str:
+def further_scores(scores: Scores | None) -> str:
+    """Return the scores that the table does not have, or ""."""
+    if scores is None:
+        return ""
     further = {
         "AP (mean of 0.5 to 0.95)": scores.ap,
         "mean IoU": scores.mean_iou,
@@ -567,18 +472,6 @@ def _more(scores: Scores) -> str:
     }
     known = [f"{name} {value:.3f}" for name, value in further.items() if value is not None]
     return f"All together: {', '.join(known)}" if known else ""
-
-
-def _nothing(outcome: Outcome, result: str, truth: str) -> str:
-    if outcome.without_result:
-        return (
-            f"{result!r} has nothing in the frames that {truth!r} has: "
-            f"{_list(outcome.without_result)}. Predict these frames, then evaluate again."
-        )
-    return (
-        f"{truth!r} has nothing in the chosen frames ({_list(outcome.without_truth)}); choose all "
-        "frames, or paint the cells of one."
-    )
 
 
 def _frames(numbers: list[int]) -> str:
@@ -607,35 +500,32 @@ class EvaluateWidget(JobWidget):
         super().__init__(napari_viewer)
         self.outcome: Outcome | None = None
         self.errors: list[tuple[int, CellError]] = []  # position and error
-        self._frames: list[tuple[int, FrameScore]] = []
-        self._compared: tuple[Any, Comparison] | None = None
+        self._scored: list[tuple[int, FrameScore]] = []  # position and score
+        self._compared: tuple[Any, Comparison] | None = None  # with the layer that is scored
         self._brought = False
         self._overlay = ErrorLayer(self._workspace, self._lifetime)
-        self._choices()
-        self._score_part()
-        self._error_part()
+        self._add_choices()
+        self._add_scores()
+        self._add_errors()
         self.column.addStretch(1)
-        self._lifetime.connect(self._workspace.prediction_changed, self._take_results)
-        self._take_results(self._workspace.prediction)
+        self._lifetime.connect(self._workspace.prediction_changed, self._take_prediction)
+        self._take_prediction(self._workspace.prediction)
 
-    def _choices(self) -> None:
+    def _add_choices(self) -> None:
         rows = self._group("Compare")
         self.result_choice = LayerChoice(
             self._workspace, lambda: compared_layers(self._workspace), self._lifetime
         )
         self.result_choice.setToolTip("What is scored: the predicted cells, or any labels layer.")
-        self.truth_combo = TruthCombo(
-            self._workspace, lambda: self.result_choice.layer, self._lifetime
+        self.truth_choice = GroundTruthChoice(self._workspace, self.result_choice, self._lifetime)
+        self.truth_choice.setToolTip(
+            "What is right: another labels layer, or the ground truth beside the stack on disk."
         )
-        self.truth_combo.setToolTip(
-            "What is right: another labels layer, or the truth that lies beside the stack on disk."
-        )
-        self.result_choice.layer_changed.connect(self.truth_combo.refresh)
         rows.addRow("Result", self.result_choice)
-        rows.addRow("Against", self.truth_combo)
+        rows.addRow("Ground truth", self.truth_choice)
         self.form = Form(rows)
         frames = [(title, which) for which, title in FRAMES.items()]
-        tip = "Frames that the network learned from flatter it; only others say how good it is."
+        tip = "Scores on training frames are optimistic; only other frames give an unbiased score."
         self.form.add("frames", "Frames", value="all", choices=frames, tooltip=tip)
         tip = (
             "Leave out cells that lie wholly within so many pixels of a side, as the Cell Tracking "
@@ -650,22 +540,21 @@ class EvaluateWidget(JobWidget):
         self.column.addWidget(self.progress)
         self.column.addWidget(self.message)
 
-    def _score_part(self) -> None:
-        form = self._group("Scores")
-        self._score_box = form.parentWidget()
+    def _add_scores(self) -> None:
+        rows = self._group("Scores")
+        self._score_box = rows.parentWidget()
         self.score_table = ResultTable(SCORES)
         self.score_table.row_chosen.connect(self._to_frame)
         self.more_scores = small_label()
         self.more_scores.hide()
         self.save_button = QPushButton("Save as CSV…")
         self.save_button.setToolTip("Write the scores to a file, and the errors beside it.")
-        self.save_button.clicked.connect(self._choose_file)
-        form.addRow(self.score_table)
-        form.addRow(self.more_scores)
-        form.addRow(self.save_button)
+        self.save_button.clicked.connect(lambda: self.attempt(self._choose_file))
+        for widget in (self.score_table, self.more_scores, self.save_button):
+            rows.addRow(widget)
 
-    def _error_part(self) -> None:
-        form = self._group("Errors")
+    def _add_errors(self) -> None:
+        rows = self._group("Errors")
         self.errors_check = QCheckBox("Show on the image")
         self.errors_check.setChecked(True)
         self.errors_check.setToolTip(
@@ -673,12 +562,11 @@ class EvaluateWidget(JobWidget):
             "What is not marked is right."
         )
         self.errors_check.toggled.connect(self._overlay.show)
-        self.legend = QLabel(legend_words())
+        self.legend = QLabel(legend_text(CELL_ERRORS))
         self.error_table = ResultTable(ERRORS)
         self.error_table.row_chosen.connect(self._to_error)
-        form.addRow(self.errors_check)
-        form.addRow(self.legend)
-        form.addRow(self.error_table)
+        for widget in (self.errors_check, self.legend, self.error_table):
+            rows.addRow(widget)
 
     # what scripts use
 
@@ -692,39 +580,35 @@ class EvaluateWidget(JobWidget):
         self.result_choice.set_layer(layer)
 
     def set_truth(self, truth: Any) -> None:
-        """Choose a labels layer, or truth on disk by its name ("gold")."""
-        self.truth_combo.set_truth(truth)
+        """Choose a labels layer, or ground truth on disk by its name ("gold")."""
+        self.truth_choice.set_layer(truth)
 
     def set_frames(self, which: str) -> None:
         """Choose the frames: "all", "validation" or "unused"; raises `ValueError` for others."""
         self.form.set({"frames": which})
 
     def evaluate(self) -> None:
-        """Score, as the button does; problems are said in the widget."""
+        """Score, as the button does; problems are shown in the widget."""
         if self.running:
             return
+        layer, truth = self.result_choice.layer, self.truth_choice.layer
+        which, border = self.form.value("frames"), self.form.value("border")
         try:
-            layer = self.result_choice.layer
-            which = self.form.value("frames")
-            comparison = compare(
-                self._workspace, layer, self.truth_combo.truth, which, self.form.value("border")
-            )
+            comparison = compare(self._workspace, layer, truth, which, border)
         except ValueError as error:
             self.show_error(error)
             self.finished.emit("failed")
             return
         self._compared = layer, comparison
-        self.outcome, self.errors, self._frames = None, [], []
+        self.outcome, self.errors, self._scored = None, [], []
         border = comparison.border
         assert isinstance(self._score_box, QGroupBox)
         self._score_box.setTitle(f"Scores, without a border of {border} px" if border else "Scores")
         self.score_table.set_rows(())
         self.error_table.set_rows(())
         self.more_scores.hide()
-        instances = comparison.kind is LabelKind.INSTANCES
-        pixel_kinds = (ErrorKind.MISSED, ErrorKind.FALSE, ErrorKind.WRONG_CLASS)
-        self.legend.setText(legend_words() if instances else legend_words(pixel_kinds))
-        self.error_table.setVisible(instances)
+        self.legend.setText(legend_text(CELL_ERRORS if comparison.of_cells else PIXEL_ERRORS))
+        self.error_table.setVisible(comparison.of_cells)
         self._overlay.clear(layer)
         self._start(scoring(comparison), f"scoring {comparison.result.name}")
 
@@ -736,38 +620,35 @@ class EvaluateWidget(JobWidget):
         ValueError
             If nothing is scored yet, or the file cannot be written.
         """
-        if not self._frames:
-            raise ValueError("Nothing is scored yet; press Evaluate first.")
+        self._check_scored()
         path = Path(path)
         path = path if path.suffix else path.with_suffix(".csv")
         self.score_table.save(path)
-        places = [error_row(self._number(p), error, csv=True) for p, error in self.errors]
-        write_csv(path.with_name(f"{path.stem}_errors.csv"), ERRORS, places)
+        rows = [error_row(self._number(p), error, all_labels=True) for p, error in self.errors]
+        write_csv(path.with_name(f"{path.stem}_errors.csv"), ERRORS, rows)
 
     # what the buttons do
 
-    def _take_results(self, results: Any) -> None:
-        if results is not None:
-            layers = compared_layers(self._workspace)
-            classes = results.classes
-            wanted = results.cells if classes is None else classes
-            if any(layer is wanted for layer in layers):
+    def _check_scored(self) -> None:
+        if not self._scored:
+            raise ValueError("Nothing is scored yet; press Evaluate first.")
+
+    def _take_prediction(self, prediction: Any) -> None:
+        if prediction is not None:
+            wanted = prediction.cells if prediction.classes is None else prediction.classes
+            if wanted in compared_layers(self._workspace):
                 self.result_choice.set_layer(wanted)
 
     def _choose_file(self) -> None:
-        try:
-            if not self._frames:
-                raise ValueError("Nothing is scored yet; press Evaluate first.")
-            name, _ = QFileDialog.getSaveFileName(self, "Scores", "scores.csv", "CSV (*.csv)")
-            if name:
-                self.save(name)
-                self.message.say(f"The scores are in {name}.")
-        except (ValueError, OSError) as error:
-            self.show_error(error)
+        self._check_scored()
+        name, _ = QFileDialog.getSaveFileName(self, "Scores", "scores.csv", "CSV (*.csv)")
+        if name:
+            self.save(name)
+            self.message.say(f"The scores are in {name}.")
 
     def _to_frame(self, row: int) -> None:
-        if row < len(self._frames):
-            self._workspace.go_to(self._frames[row][0])
+        if row < len(self._scored):
+            self._workspace.go_to(self._scored[row][0])
 
     def _to_error(self, row: int) -> None:
         if self._compared is None or row >= len(self.errors):
@@ -781,21 +662,21 @@ class EvaluateWidget(JobWidget):
         assert self._compared is not None
         return dict(self._compared[1].frames)[position]
 
-    # what the job tells
+    # what the job yields
 
-    def _on_event(self, event: Looked | ScoredFrame) -> None:
-        self.progress.setValue(round(1000 * event.done / event.count))
-        self.progress.setFormat(f"frame {event.done} of {event.count}")
-        if not isinstance(event, ScoredFrame) or self._compared is None:
+    def _on_event(self, event: Progress | ScoredFrame) -> None:
+        if isinstance(event, Progress):
+            self._show_progress(event)
             return
-        layer = self._compared[0]
+        assert self._compared is not None
+        layer, comparison = self._compared
         index = current_index(self._viewer, layer)
         shown = not index or index[0] == event.position or self._viewer.dims.ndisplay == 3
-        self._overlay.write(event.position, event.plane, shown)
-        self._frames.append((event.position, event.score))
+        self._overlay.write(event.position, event.error_map, shown)
+        self._scored.append((event.position, event.score))
         self.errors += [(event.position, error) for error in event.errors]
         role = role_of(self._workspace, event.position)
-        self.score_table.add_rows([score_row(event.score, role, self._compared[1].border)])
+        self.score_table.add_rows([score_row(event.score, role, comparison.border)])
         self.error_table.add_rows([error_row(event.score.number, e) for e in event.errors])
 
     def _on_done(self, value: Any) -> None:
@@ -810,56 +691,55 @@ class EvaluateWidget(JobWidget):
     def _lead(self) -> None:
         """Show the worst frame, unless one that was scored is shown: unmarked looks right."""
         assert self._compared is not None
-        index = current_index(self._viewer, self._compared[0])
-        shown = index[0] if index else 0
-        positions = [position for position, _ in self._frames]
+        shown = shown_position(self._viewer, self._compared[0])
+        positions = [position for position, _ in self._scored]
         if shown in positions:
             self.score_table.show_row(positions.index(shown))
         elif positions:
-            values = [s.iou if s.seg is None else s.seg for _, s in self._frames]
+            values = [score.iou if score.seg is None else score.seg for _, score in self._scored]
             known = [2.0 if value is None else value for value in values]
             self.score_table.choose(known.index(min(known)))
 
     def _end(self, outcome: str) -> None:
         if outcome == "stopped":
             self._show_all()
-            self.message.say(f"Stopped after {len(self._frames)} frame(s).")
+            self.message.say(f"Stopped after {len(self._scored)} frame(s).")
         super()._end(outcome)
 
     def _show_all(self) -> None:
         assert self._compared is not None
-        roles = [role_of(self._workspace, position) for position, _ in self._frames]
-        border = self._compared[1].border
-        rows = [score_row(s, r, border) for (_, s), r in zip(self._frames, roles, strict=True)]
-        scores = self.scores
-        if scores is not None:
-            rows.append(score_row(scores, "", border))
+        comparison = self._compared[1]
+        roles = [role_of(self._workspace, position) for position, _ in self._scored]
+        rows = [
+            score_row(score, role, comparison.border)
+            for (_, score), role in zip(self._scored, roles, strict=True)
+        ]
+        if (scores := self.scores) is not None:
+            rows.append(score_row(scores, "", comparison.border))
         self.score_table.set_rows(rows, pinned=int(scores is not None))
         for column in range(1, len(SCORES)):
             empty = all(row[column] in (None, "") for row in rows)
             self.score_table.setColumnHidden(column, empty)
         self.error_table.set_rows(
             [error_row(self._number(p), error) for p, error in self.errors],
-            colours=[COLOURS[error.kind] for _, error in self.errors],
+            colors=[COLORS[error.kind] for _, error in self.errors],
         )
-        self._tell_book()
+        self._show_in_frames(comparison)
         if self.outcome is not None:
-            numbers = {s.number: r for (_, s), r in zip(self._frames, roles, strict=True)}
-            said, more, error = summary(self.outcome, self._compared[1], numbers)
-            self.message.fail(said) if error else self.message.say(said)
-            self.more_scores.setText(more)
-            self.more_scores.setVisible(bool(more))
+            by_number = {s.number: r for (_, s), r in zip(self._scored, roles, strict=True)}
+            text = summary(self.outcome, comparison, by_number)
+            self.message.fail(text) if scores is None else self.message.say(text)
+            self.more_scores.setText(further_scores(scores))
+            self.more_scores.setVisible(bool(self.more_scores.text()))
 
-    def _tell_book(self) -> None:
-        """Let the table of frames show the scores, where the layers belong to the image."""
+    def _show_in_frames(self, comparison: Comparison) -> None:
+        """Show the scores in the table of frames, where the layers belong to the image."""
         image, frames = self._workspace.image, self._workspace.frames
         if frames is None or image is None or self._compared is None:
             return
-        shape = tuple(pixels(self._compared[0]).shape)
-        if shape != spatial_shape(image):
+        if pixels(self._compared[0]).shape != spatial_shape(image):
             return
-        by_cells = self._compared[1].kind is LabelKind.INSTANCES
-        found = {p: s.seg if by_cells else s.iou for p, s in self._frames}
+        found = {p: s.seg if comparison.of_cells else s.iou for p, s in self._scored}
         known = {p: score for p, score in found.items() if score is not None}
         if known and max(known) < len(frames):
-            frames.set_scores(known, name="SEG" if by_cells else "IoU")
+            frames.set_scores(known, name="SEG" if comparison.of_cells else "IoU")

@@ -10,23 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt, Signal
-from qtpy.QtGui import QColor, QKeySequence
+from qtpy.QtGui import QColor, QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QMenu, QTableView
 
 from napari_jnet.files import OutputError, atomic_write, make_folder
 
 Row = tuple[Any, ...]
-
-
 _ROOT = QModelIndex()
-
-
 _NUMBERS = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-
-
 _WORDS = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-
-
 _TABLES = (".csv", ".tsv", ".txt")
 
 
@@ -37,12 +29,7 @@ class Column:
     title: str
     tip: str = ""
     digits: int = 3  # after the point, of floating point numbers
-    csv: str = ""  # the title where it differs, for example with its unit
-
-    @property
-    def csv_title(self) -> str:
-        """The title in a file."""
-        return self.csv or self.title
+    csv: str = ""  # the title in a file where it differs, for example with its unit
 
 
 class _Model(QAbstractTableModel):
@@ -53,10 +40,9 @@ class _Model(QAbstractTableModel):
         self.columns = tuple(columns)
         self.rows: list[Row] = []
         self.order: list[int] = []  # line -> row
-        self.lines: dict[int, int] = {}  # row -> line
-        self.pinned: frozenset[int] = frozenset()  # rows that stay at the end
-        self._colours: dict[int, QColor] = {}
-        self._sorted: tuple[int, bool] | None = None
+        self.pinned = 0  # how many rows stay at the end
+        self._colors: Sequence[str] = ()  # of rows
+        self._sorted: tuple[int, bool] | None = None  # column, descending
 
     def rowCount(self, parent: QModelIndex = _ROOT) -> int:
         return 0 if parent.isValid() else len(self.rows)
@@ -70,12 +56,14 @@ class _Model(QAbstractTableModel):
         row = self.order[index.row()]
         value = self.rows[row][index.column()]
         if role == Qt.ItemDataRole.DisplayRole:
-            return _written(value, self.columns[index.column()].digits)
+            digits = self.columns[index.column()].digits
+            text = f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+            return "–" if value is None else text
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _WORDS if isinstance(value, str) else _NUMBERS
-        if role == Qt.ItemDataRole.ForegroundRole and index.column() == 0:
-            return self._colours.get(row)
-        if role == Qt.ItemDataRole.FontRole and row in self.pinned:
+        if role == Qt.ItemDataRole.ForegroundRole and index.column() == 0 and self._colors:
+            return QColor(self._colors[row])
+        if role == Qt.ItemDataRole.FontRole and row >= len(self.rows) - self.pinned:
             font = QApplication.font()
             font.setBold(True)
             return font
@@ -91,11 +79,16 @@ class _Model(QAbstractTableModel):
             return column.title
         return column.tip if role == Qt.ItemDataRole.ToolTipRole else None
 
-    def fill(self, rows: Iterable[Row], pinned: int, colours: Sequence[str] | None) -> None:
+    def fill(
+        self,
+        rows: Iterable[Row],
+        pinned: int = 0,
+        colors: Sequence[str] = (),
+        columns: Sequence[Column] | None = None,
+    ) -> None:
         self.beginResetModel()
-        self.rows = list(rows)
-        self.pinned = frozenset(range(len(self.rows) - pinned, len(self.rows)))
-        self._colours = {n: QColor(colour) for n, colour in enumerate(colours or ())}
+        self.columns = self.columns if columns is None else tuple(columns)
+        self.rows, self.pinned, self._colors = list(rows), pinned, colors
         self._arrange()
         self.endResetModel()
 
@@ -104,7 +97,6 @@ class _Model(QAbstractTableModel):
         self.beginInsertRows(QModelIndex(), first, first + len(rows) - 1)
         self.rows.extend(rows)
         self.order.extend(range(first, len(self.rows)))
-        self.lines.update((n, n) for n in range(first, len(self.rows)))
         self.endInsertRows()
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
@@ -113,28 +105,32 @@ class _Model(QAbstractTableModel):
         rows = [(self.order[index.row()], index.column()) for index in before]
         self._sorted = (column, order == Qt.SortOrder.DescendingOrder) if column >= 0 else None
         self._arrange()
-        after = [self.index(self.lines[row], column) for row, column in rows]
+        lines = {row: line for line, row in enumerate(self.order)}
+        after = [self.index(lines[row], column) for row, column in rows]
         self.changePersistentIndexList(before, after)
         self.layoutChanged.emit()
 
     def _arrange(self) -> None:
-        free = [n for n in range(len(self.rows)) if n not in self.pinned]
+        self.order = list(range(len(self.rows)))
         if self._sorted is not None:
-            column, falling = self._sorted
+            column, descending = self._sorted
+            free = self.order[: len(self.rows) - self.pinned]
+            unknown = [n for n in free if self.rows[n][column] is None]
             known = [n for n in free if self.rows[n][column] is not None]
-            known.sort(key=lambda n: _key(self.rows[n][column]), reverse=falling)
+            known.sort(
+                key=lambda n: (isinstance(self.rows[n][column], str), self.rows[n][column]),
+                reverse=descending,
+            )
             # what is not known comes last either way
-            free = known + [n for n in free if self.rows[n][column] is None]
-        self.order = free + sorted(self.pinned)
-        self.lines = {row: line for line, row in enumerate(self.order)}
+            self.order[: len(free)] = known + unknown
 
 
 class ResultTable(QTableView):
     """A table of results.
 
-    Rows are named by the position in which they were given, however they are sorted.  A click or an
-    arrow key emits `row_chosen`; `show_row` selects without emitting, so that both sides of a link
-    can follow each other.
+    Rows are identified by the position in which they were given, however they are sorted.  A click or a
+    key that moves to another row emits `row_chosen`; `show_row` selects without emitting, so that both
+    sides of a link can follow each other.
 
     Parameters
     ----------
@@ -147,7 +143,6 @@ class ResultTable(QTableView):
     def __init__(self, columns: Sequence[Column]) -> None:
         super().__init__()
         self._model = _Model(columns, self)
-        self._quiet = self._again = False
         self.setModel(self._model)
         self.setSortingEnabled(True)
         self.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
@@ -168,9 +163,7 @@ class ResultTable(QTableView):
         titles.setHighlightSections(False)
         titles.setDefaultAlignment(Qt.AlignmentFlag.AlignCenter)
         self.setMinimumHeight(120)
-        selection = self.selectionModel()
-        assert selection is not None
-        selection.currentRowChanged.connect(self._chosen)
+        self.clicked.connect(lambda index: self.row_chosen.emit(self._model.order[index.row()]))
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -190,14 +183,9 @@ class ResultTable(QTableView):
 
     def set_columns(self, columns: Sequence[Column]) -> None:
         """Replace the columns; the table is empty then."""
-        self._model.beginResetModel()
-        self._model.columns = tuple(columns)
-        self._model.rows, self._model.order, self._model.lines = [], [], {}
-        self._model.endResetModel()
+        self._model.fill((), columns=columns)
 
-    def set_rows(
-        self, rows: Iterable[Row], *, pinned: int = 0, colours: Sequence[str] | None = None
-    ) -> None:
+    def set_rows(self, rows: Iterable[Row], *, pinned: int = 0, colors: Sequence[str] = ()) -> None:
         """Show rows.
 
         Parameters
@@ -206,10 +194,10 @@ class ResultTable(QTableView):
             A value for each column: a number, a string, or None where nothing is known.
         pinned
             How many of the last rows stay at the end however the table is sorted, such as sums.
-        colours
+        colors
             Of the text in the first column, row by row.
         """
-        self._model.fill(rows, pinned, colours)
+        self._model.fill(rows, pinned, colors)
         self.resizeColumnsToContents()
 
     def add_rows(self, rows: Sequence[Row]) -> None:
@@ -218,26 +206,19 @@ class ResultTable(QTableView):
             self._model.append(rows)
 
     def show_row(self, row: int | None) -> None:
-        """Select a row and scroll to it, without `row_chosen`; None selects nothing."""
-        line = None if row is None else self._model.lines.get(row)
-        self._quiet = True
-        try:
-            if line is None:
-                self.clearSelection()
-                self.setCurrentIndex(QModelIndex())
-            else:
-                self.selectRow(line)
-        finally:
-            self._quiet = False
-        if line is not None:
-            self.scrollTo(self._model.index(line, 0))
+        """Select a row and scroll to it; None, or one that there is not, selects nothing."""
+        if row is None or row >= len(self._model.order):
+            self.clearSelection()
+            self.setCurrentIndex(QModelIndex())
+            return
+        line = self._model.order.index(row)
+        self.selectRow(line)
+        self.scrollTo(self._model.index(line, 0))
 
     def choose(self, row: int) -> None:
         """Select a row as a click does."""
-        if self.row == row:
-            self.row_chosen.emit(row)
-        else:
-            self.selectRow(self._model.lines[row])
+        self.show_row(row)
+        self.row_chosen.emit(row)
 
     def text(self) -> str:
         """Return the selected rows (all where one or none is) with the titles, for a spreadsheet."""
@@ -259,12 +240,15 @@ class ResultTable(QTableView):
         """Write all rows as CSV; raises `OutputError` where the file cannot be written."""
         write_csv(path, self.columns, self._model.rows)
 
-    def keyPressEvent(self, event: Any) -> None:
-        """Copy by the usual keys."""
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Copy by the usual keys; a key that moves to another row leads there."""
         if event.matches(QKeySequence.StandardKey.Copy):
             self.copy()
-        else:
-            super().keyPressEvent(event)
+            return
+        before = self.row
+        super().keyPressEvent(event)
+        if self.row is not None and self.row != before:
+            self.row_chosen.emit(self.row)
 
     def contextMenuEvent(self, event: Any) -> None:
         """Offer to copy."""
@@ -272,34 +256,16 @@ class ResultTable(QTableView):
         menu.addAction("Copy for a spreadsheet", self.copy)
         menu.exec(event.globalPos())
 
-    def mouseReleaseEvent(self, event: Any) -> None:
-        """Lead to a row that is selected already once more."""
-        before = self.row
-        index = self.indexAt(event.pos())
-        super().mouseReleaseEvent(event)
-        if index.isValid() and self._again and before == self._model.order[index.row()]:
-            self.row_chosen.emit(before)
-
-    def mousePressEvent(self, event: Any) -> None:
-        """Note whether a click changes the row."""
-        index, before = self.indexAt(event.pos()), self.currentIndex()
-        self._again = index.isValid() and before.isValid() and index.row() == before.row()
-        super().mousePressEvent(event)
-
-    def _chosen(self, index: QModelIndex, _before: QModelIndex) -> None:
-        if index.isValid() and not self._quiet:
-            self.row_chosen.emit(self._model.order[index.row()])
-
 
 def write_csv(path: Path | str, columns: Sequence[Column], rows: Iterable[Row]) -> None:
     """Write rows as a CSV file that spreadsheets open; raises `OutputError` where it cannot be.
 
-    A file that is there is replaced if it is a table by its name; another one is refused.
+    A file that exists is replaced if it is a table by its name; another one is refused.
     """
     path = Path(path)
     if path.exists() and path.suffix.lower() not in _TABLES:
         raise OutputError(
-            f"{path} is there already and is no table; it would be overwritten. Choose a name that ends "
+            f"{path} exists already and is not a table; it would be overwritten. Choose a name that ends "
             "with .csv."
         )
     make_folder(path.parent)
@@ -309,21 +275,8 @@ def write_csv(path: Path | str, columns: Sequence[Column], rows: Iterable[Row]) 
 
 def _write(file: Any, columns: Sequence[Column], rows: Iterable[Row], delimiter: str = ",") -> None:
     writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-    writer.writerow([column.csv_title for column in columns])
-    writer.writerows([_plain(value) for value in row] for row in rows)
-
-
-def _plain(value: Any) -> Any:
-    if value is None:
-        return ""
-    return f"{value:.7g}" if isinstance(value, float) else value
-
-
-def _written(value: Any, digits: int) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
-
-
-def _key(value: Any) -> tuple[bool, Any]:
-    return isinstance(value, str), value
+    writer.writerow([column.csv or column.title for column in columns])
+    writer.writerows(
+        ["" if v is None else f"{v:.7g}" if isinstance(v, float) else v for v in row]
+        for row in rows
+    )
