@@ -14,7 +14,7 @@ from scipy.ndimage import distance_transform_edt
 
 from hand import Point
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.layers.add import placement
+from napari_jnet.plugin.layers.read import placement
 from person import Person, inside
 
 __all__ = ["run", "tell", "truth_of"]

@@ -26,7 +26,8 @@ FLOORS = (
     {"cli"},
 )
 WINDOW_FLOORS = (
-    {"command", "frames", "jobs.torch_loading", "ui.theme"},
+    {"frames", "jobs.torch_loading", "settings", "ui.theme"},
+    {"command"},
     {"jobs.runner"},
     {"layers"},
     {"workspace"},

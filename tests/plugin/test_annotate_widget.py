@@ -19,9 +19,9 @@ from qtpy.QtWidgets import QColorDialog
 
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.guidance import next_step, workflow_state
-from napari_jnet.plugin.layers.edit import remember_next
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.annotate import COLUMNS, AnnotateWidget
+from napari_jnet.plugin.settings import plugin_settings
 from napari_jnet.plugin.ui.theme import color
 from napari_jnet.plugin.workspace import SaveStatus
 
@@ -46,7 +46,7 @@ def widget(qtbot, viewer):
     widget.resize(410, 1400)
     widget.show()
     yield widget
-    remember_next(True)
+    plugin_settings("annotate").next_number = True
     with suppress(RuntimeError):  # one test has deleted it
         widget.close()
         widget.deleteLater()

@@ -40,7 +40,7 @@ class Settings(SimpleNamespace):
 def settings(monkeypatch):
     """Give every test its own shortcuts."""
     fresh = Settings()
-    monkeypatch.setattr("napari_jnet.plugin.command.plugin_shortcuts", lambda: fresh)
+    monkeypatch.setattr("napari_jnet.plugin.command.plugin_settings", lambda _: fresh)
     return fresh
 
 

@@ -85,7 +85,7 @@ def test_where_napari_has_no_settings_of_the_plugin_it_is_remembered_in_memory(m
     def missing(_name):
         raise KeyError("napari-jnet")
 
-    monkeypatch.setattr(guide, "get_plugin_settings", missing)
+    monkeypatch.setattr("napari_jnet.plugin.settings.get_plugin_settings", missing)
     assert guide.wants_guide()
     guide.remember_guide(False)
     assert not guide.wants_guide()

@@ -13,10 +13,8 @@ from napari_jnet.plugin.jobs.predict import draw_region, make_request
 from napari_jnet.plugin.jobs.train import PlacedPreview, PreviewLayer
 from napari_jnet.plugin.layers.add import (
     Prediction,
-    placement,
-    plane_placement,
 )
-from napari_jnet.plugin.layers.read import image_stack, pixel_size, world_matrix
+from napari_jnet.plugin.layers.read import image_stack, pixel_size, placement, world_matrix
 from napari_jnet.plugin.workspace import Workspace
 
 TURNED = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])
@@ -70,7 +68,7 @@ def test_a_preview_lies_on_its_plane(image):
 
 def test_a_plane_lies_where_the_layer_shows_it(image):
     _, layer = image
-    flat = Image(np.zeros((20, 24)), **plane_placement(layer, (2,)))
+    flat = Image(np.zeros((20, 24)), **placement(layer, (2,), (-2, -1)))
     for point in ((0, 0), (3, 0), (7, 11)):
         place = np.asarray(layer.data_to_world((2, *point)))[-2:]
         np.testing.assert_allclose(flat.data_to_world(point), place, atol=1e-9)

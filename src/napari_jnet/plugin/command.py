@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from app_model.types import KeyBinding, KeyCode
-from napari.settings import get_plugin_settings, get_settings
+from napari.settings import get_settings
 from psygnal import Signal
+
+from napari_jnet.plugin.settings import plugin_settings
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,8 @@ class Commands:
         self._viewer = weakref.ref(viewer)
         self._actions: list[tuple[str, Callable[[], Callable[[], Any] | None]]] = []
         self._bound: dict[str, Callable[[Any], None]] = {}  # by shortcut
-        self._settings = plugin_shortcuts()
-        if self._settings is not None:
+        self._settings = plugin_settings("keys")
+        if hasattr(self._settings, "events"):
             self._settings.events.connect(self._settings_changed)
         get_settings().shortcuts.events.shortcuts.connect(self._bind)
 
@@ -227,14 +229,6 @@ class Commands:
 
         pressed.__doc__ = COMMANDS[name].title
         return pressed
-
-
-def plugin_shortcuts() -> Any:
-    """Return the shortcuts in napari's settings of this plugin; None where it is not installed."""
-    try:
-        return get_plugin_settings("napari-jnet").keys
-    except (KeyError, AttributeError):
-        return None
 
 
 def _weak(action: Callable[[], Any]) -> Callable[[], Callable[[], Any] | None]:

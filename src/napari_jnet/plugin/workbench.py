@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.settings import get_plugin_settings
 from qtpy.QtCore import QEvent, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent, QFont, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
@@ -29,6 +28,7 @@ from superqt.utils import qthrottled
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.guidance import Hint, next_step, step_states, workflow_state
 from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.settings import plugin_settings
 from napari_jnet.plugin.ui.page import Page
 from napari_jnet.plugin.ui.theme import color, set_style, when_themed
 from napari_jnet.plugin.ui.widgets import MessageLine, RemedyButton, WrappedLabel, dropped_path
@@ -48,7 +48,6 @@ QToolButton { border: none; border-bottom: 3px solid transparent; padding: 2px; 
 QToolButton:checked { border-bottom: 3px solid @accent; background: @card; }
 """
 
-_closed: set[str] = set()  # where napari remembers no settings of the plugin
 
 Go = Callable[[str], object]
 
@@ -208,18 +207,12 @@ class LearningProgress:
 
 def wants_guide() -> bool:
     """Whether the guide opens by itself: until it is closed for the first time."""
-    try:
-        return bool(get_plugin_settings(_PLUGIN).guide.show)
-    except (KeyError, AttributeError):  # the plugin is not installed, as in some tests
-        return _PLUGIN not in _closed
+    return bool(getattr(plugin_settings("guide"), "show", True))
 
 
 def remember_guide(show: bool) -> None:
     """Remember in napari's settings whether the guide opens by itself."""
-    try:
-        get_plugin_settings(_PLUGIN).guide.show = show
-    except (KeyError, AttributeError):
-        _closed.discard(_PLUGIN) if show else _closed.add(_PLUGIN)
+    plugin_settings("guide").show = show
 
 
 class GuidePanel(QFrame):

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from napari.settings import get_plugin_settings
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QMessageBox, QWidget
@@ -21,9 +20,10 @@ from qtpy.QtWidgets import QMessageBox, QWidget
 from napari_jnet.files import FolderInUse, FolderLock
 from napari_jnet.io.stack import Stack
 from napari_jnet.plugin.jobs.runner import TaskQueue
-from napari_jnet.plugin.layers.add import make_ready, placement
-from napari_jnet.plugin.layers.read import METADATA_KEY, image_stack, spatial_shape
+from napari_jnet.plugin.layers.add import make_ready
+from napari_jnet.plugin.layers.read import METADATA_KEY, image_stack, placement, spatial_shape
 from napari_jnet.plugin.layers.stack_layers import annotation_layer_options, read_annotation
+from napari_jnet.plugin.settings import plugin_settings
 from napari_jnet.plugin.workspace import ResumeOffer, Workspace
 from napari_jnet.project.places import VARIABLE, list_projects, projects_folder
 from napari_jnet.project.project import Project
@@ -40,9 +40,7 @@ _boxes: list[QMessageBox] = []  # that are open
 
 def chosen_folder() -> Path:
     """Return the folder of projects: ``NAPARI_JNET_PROJECTS``, the preferences, or the default."""
-    preferred = ""
-    with suppress(AttributeError, KeyError):  # the plugin is not registered, as in some scripts
-        preferred = str(get_plugin_settings("napari-jnet").projects.folder).strip()
+    preferred = str(getattr(plugin_settings("projects"), "folder", "")).strip()
     if os.environ.get(VARIABLE) or not preferred:
         return projects_folder()
     return Path(preferred).expanduser()

@@ -18,11 +18,12 @@ from napari_jnet.io.results import is_result
 from napari_jnet.io.stack import Stack
 from napari_jnet.plugin.jobs.runner import JobMaker, Progress, TaskQueue, window_threads
 from napari_jnet.plugin.jobs.torch_loading import load_torch
-from napari_jnet.plugin.layers.add import ModelOutputs, Prediction, Region, placement
+from napari_jnet.plugin.layers.add import ModelOutputs, Prediction, Region
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
     channel_axis,
     current_index,
+    placement,
     spatial_ndim,
     spatial_shape,
 )

@@ -36,7 +36,6 @@ from napari_jnet.io.stack import (
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
 from napari_jnet.plugin.jobs.runner import JobMaker, TaskQueue, window_threads
 from napari_jnet.plugin.jobs.torch_loading import load_torch
-from napari_jnet.plugin.layers.add import placement
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
     class_legend,
@@ -45,6 +44,8 @@ from napari_jnet.plugin.layers.read import (
     kind_of,
     metadata,
     pixels,
+    place,
+    placement,
     plane,
     said_empty,
     spatial_shape,
@@ -87,8 +88,7 @@ class PreviewLayer:
         earlier = self.layer
         if earlier is not None and earlier.ndim == empty.ndim:
             earlier.data = empty
-            for name, value in lies.items():
-                setattr(earlier, name, value)
+            place(earlier, lies)
             return
         if earlier is not None:
             viewer.layers.remove(earlier)
@@ -132,7 +132,7 @@ class PreviewLayer:
         layer = self.layer
         if layer is not None:
             layer.data = preview.segmentation[(None,) * len(preview.index)]
-            layer.translate = placement(self._image, preview.index)["translate"]
+            place(layer, placement(self._image, preview.index))
 
 
 def read_history(run: Path) -> tuple[EpochEnd, ...]:

@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
-from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from napari_jnet.events import FramePrediction
@@ -20,13 +19,13 @@ from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.plugin.layers.edit import hold_labels
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
-    channel_axis,
     channels_first,
     image_stack,
     is_labels,
     legend_options,
     metadata,
     pixels,
+    placement,
     remember,
     result_of,
     shown_position,
@@ -76,61 +75,6 @@ class ModelOutputs:
         known = tuple(name for name, _ in self.legend)
         usual = ("background", *(f"class {n}" for n in range(1, max(self.classes, 2))))
         return known + usual[len(known) :]
-
-
-def placement(layer: Any, index: tuple[int, ...] = ()) -> dict[str, Any]:
-    """Return how a layer lies in the world, for layers that lie on it and have no channels.
-
-    Parameters
-    ----------
-    layer
-        An image or labels.
-    index
-        Leading indices of the first pixel, for a layer that shows a plane of this one only.
-    """
-    kept = [n for n in range(layer.ndim) if n != channel_axis(layer)]
-    linear = Affine(scale=layer.scale, rotate=layer.rotate, shear=layer.shear).linear_matrix
-    first = np.zeros(len(kept))
-    first[: len(index)] = index
-    shear = np.asarray(layer.shear)
-    if len(kept) < layer.ndim:
-        shear = Affine(shear=shear, ndim=layer.ndim).linear_matrix[np.ix_(kept, kept)]
-    matrix = np.asarray(layer.affine.affine_matrix)
-    return {
-        "scale": tuple(np.asarray(layer.scale)[kept]),
-        "translate": tuple(np.asarray(layer.translate)[kept] + linear[np.ix_(kept, kept)] @ first),
-        "rotate": np.asarray(layer.rotate)[np.ix_(kept, kept)],
-        "shear": shear,
-        "affine": matrix[np.ix_([*kept, -1], [*kept, -1])],
-        "units": tuple(str(layer.units[n]) for n in kept),
-        "axis_labels": tuple(layer.axis_labels[n] for n in kept),
-    }
-
-
-def plane_placement(layer: Any, index: tuple[int, ...]) -> dict[str, Any]:
-    """Return how a plane of a layer lies in the world, for a layer of rows and columns only.
-
-    Parameters
-    ----------
-    layer
-        An image or labels.
-    index
-        Leading indices of the plane.
-    """
-    points = np.zeros((3, layer.ndim))
-    points[:, : len(index)] = index
-    points[1, -2], points[2, -1] = 1, 1
-    origin, row, column = (np.asarray(layer.data_to_world(p), float)[-2:] for p in points)
-    scale = np.asarray(layer.scale, float)[-2:]
-    matrix = np.eye(3)
-    matrix[:2, :2] = np.stack([row - origin, column - origin], axis=1) / scale
-    matrix[:2, 2] = origin
-    return {
-        "scale": tuple(scale),
-        "affine": matrix,
-        "units": tuple(str(unit) for unit in layer.units)[-2:],
-        "axis_labels": tuple(layer.axis_labels)[-2:],
-    }
 
 
 _hidden_for: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.settings import get_plugin_settings
 from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 
@@ -14,21 +13,18 @@ from napari_jnet.editing import delete, fill, merge, on_part, smooth, split, und
 from napari_jnet.labels import UNKNOWN, LabelKind, number_apart
 from napari_jnet.plugin.layers.read import pixels, plane, switch
 
+if TYPE_CHECKING:
+    from napari_jnet.plugin.layers.watch import FrameTable
+
+Plane = NDArray[np.int32]
+
 _INT32 = np.iinfo(np.int32)
 
 
 def hold_labels(layer: Any, lowest: int, highest: int) -> None:
     """Make a labels layer int32 where its type cannot hold the labels from lowest to highest.
 
-    Nothing painted changes, and what was done can still be taken back; a line says that the type is
-    another one.
-
-    Parameters
-    ----------
-    layer
-        A labels layer.
-    lowest, highest
-        The labels that it shall hold, such as -1 for unknown.
+    Nothing painted changes, and what was done can still be undone; a notification names the new type.
 
     Raises
     ------
@@ -67,35 +63,22 @@ def hold_labels(layer: Any, lowest: int, highest: int) -> None:
     )
 
 
-def read_plane(layer: Any, index: tuple[int, ...]) -> NDArray[np.int32]:
-    """Return a copy of one plane of a labels layer.
-
-    Parameters
-    ----------
-    layer
-        A labels layer.
-    index
-        Leading indices of the plane (time, depth); () for a layer of one plane.
-
-    Returns
-    -------
-    ndarray of int32
-        (H, W), the labels as painted.
+def read_plane(layer: Any, index: tuple[int, ...]) -> Plane:
+    """Return a copy of one plane of a labels layer, (H, W), by its leading indices (time, depth).
 
     Raises
     ------
     ValueError
         If there are labels that int32 does not hold.
     """
-    data = pixels(layer)
-    plane = np.asarray(data[tuple(index)] if index else data)
-    low, high = (int(plane.min()), int(plane.max())) if plane.size else (0, 0)
+    labels = plane(layer)(index)
+    low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if low < _INT32.min or high > _INT32.max:
         raise ValueError(
             f"The labels {layer.name!r} hold the number {high if high > _INT32.max else low}; cells have "
             f"numbers up to {_INT32.max}. Give them lower numbers."
         )
-    return np.array(plane, dtype=np.int32)
+    return np.array(labels, dtype=np.int32)
 
 
 def replace_plane(layer: Any, index: tuple[int, ...], new_plane: NDArray[np.integer]) -> int:
@@ -122,14 +105,12 @@ def replace_plane(layer: Any, index: tuple[int, ...], new_plane: NDArray[np.inte
         If the plane has another shape, the layer cannot hold its labels, or cannot be painted on.
     """
     _check(layer, index, new_plane)
-    data = pixels(layer)
-    changed = np.nonzero(np.asarray(data[tuple(index)] if index else data) != new_plane)
+    changed = np.nonzero(plane(layer)(index) != new_plane)
     count = int(changed[0].size)
-    if count == 0:
-        return 0
-    leading = tuple(np.full(count, at, dtype=np.intp) for at in index)
-    with layer.block_history():
-        layer.data_setitem((*leading, *changed), new_plane[changed])
+    if count:
+        leading = tuple(np.full(count, at, dtype=np.intp) for at in index)
+        with layer.block_history():
+            layer.data_setitem((*leading, *changed), new_plane[changed])
     return count
 
 
@@ -155,74 +136,44 @@ def _check(layer: Any, index: tuple[int, ...], new_plane: NDArray[np.integer]) -
         hold_labels(layer, int(new_plane.min()), int(new_plane.max()))
 
 
-Plane = NDArray[np.int32]
-
-
-_LEFT_OUT = 0.5  # of a cell already painted over: then the painted one is meant to be this cell
+_COVERED = 0.5  # of a cell already painted over: then the painted one is meant to be this cell
 
 
 def background_label(kind: LabelKind) -> int:
-    """Return the number that says background: 1 for scribbles, else 0."""
+    """Return the number of background: 1 for scribbles, else 0."""
     return 1 if kind is LabelKind.SCRIBBLES else 0
 
 
-def rest_is_unknown(plane: Plane, kind: LabelKind) -> Plane:
-    """Say that nobody knows what the background of a frame is.
-
-    Parameters
-    ----------
-    plane
-        (H, W), labels as painted.
-    kind
-        What they mean; not scribbles, where all that is not painted is unknown.
-
-    Returns
-    -------
-    ndarray of int32
-        (H, W), with `UNKNOWN` in place of background.
+def rest_is_unknown(labels: Plane, kind: LabelKind) -> Plane:
+    """Return a plane with `UNKNOWN` in place of its background.
 
     Raises
     ------
     ValueError
-        If the kind is scribbles, or nothing is painted.
+        If the kind is scribbles, where all that is not painted is unknown, or nothing is painted.
     """
     if kind is LabelKind.SCRIBBLES:
         raise ValueError("What is not painted is unknown already: these labels are scribbles.")
-    if not (plane > 0).any():
+    if not (labels > 0).any():
         raise ValueError("Nothing is painted in this frame; paint a cell first.")
-    return np.where(plane == 0, UNKNOWN, plane).astype(np.int32)
+    return np.where(labels == 0, UNKNOWN, labels).astype(np.int32)
 
 
-def rest_is_background(plane: Plane, kind: LabelKind) -> Plane:
-    """Say that everything in a frame that is no cell or class is background.
-
-    Parameters
-    ----------
-    plane
-        (H, W), labels as painted.
-    kind
-        What they mean.
-
-    Returns
-    -------
-    ndarray of int32
-        (H, W), with background in place of `UNKNOWN` and, for scribbles, of what is not painted.
-    """
-    rest = plane <= 0 if kind is LabelKind.SCRIBBLES else plane == UNKNOWN
-    return np.where(rest, background_label(kind), plane).astype(np.int32)
+def rest_is_background(labels: Plane, kind: LabelKind) -> Plane:
+    """Return a plane with background in place of `UNKNOWN` and, for scribbles, of what is not painted."""
+    rest = labels <= 0 if kind is LabelKind.SCRIBBLES else labels == UNKNOWN
+    return np.where(rest, background_label(kind), labels).astype(np.int32)
 
 
 def copy_labels(
-    plane: Plane, before: Plane, kind: LabelKind, *, overwrite: bool = False
+    labels: Plane, before: Plane, kind: LabelKind, *, overwrite: bool = False
 ) -> tuple[Plane, int]:
     """Copy the labels of another frame to where nothing is painted.
 
     Parameters
     ----------
-    plane
-        (H, W), labels as painted.
-    before
-        (H, W), labels of the other frame.
+    labels, before
+        (H, W), as painted: of the frame, and of the other one.
     kind
         What they mean.
     overwrite
@@ -238,80 +189,42 @@ def copy_labels(
     Notes
     -----
     A cell keeps its number unless the frame has another cell of this number.  A cell that is
-    painted over by half is left out: the painted one is this cell, a little further on.
+    painted over by half is skipped: the painted one is this cell, a little further on.
     """
-    if overwrite:
-        # where the other frame has nothing, what is painted stays
-        plane = np.where(before != 0, 0, plane).astype(np.int32)
+    if overwrite:  # where the other frame has nothing, what is painted stays
+        labels = np.where(before != 0, 0, labels).astype(np.int32)
     if kind is LabelKind.INSTANCES:
-        return _copy_cells(plane, before)
-    free = (plane == 0) & (before != 0)
-    return np.where(free, before, plane).astype(np.int32), int(free.sum())
+        return _copy_cells(labels, before)
+    free = (labels == 0) & (before != 0)
+    return np.where(free, before, labels).astype(np.int32), int(free.sum())
 
 
-def _copy_cells(plane: Plane, before: Plane) -> tuple[Plane, int]:
-    free = plane == 0
+def _copy_cells(labels: Plane, before: Plane) -> tuple[Plane, int]:
+    free = labels == 0
     sizes = np.bincount(before[before > 0])
     free_sizes = np.bincount(before[(before > 0) & free], minlength=sizes.size)
-    taken = set(np.unique(plane[plane > 0]).tolist())
-    spare = max(int(plane.max(initial=0)), sizes.size - 1, 0) + 1
+    taken = set(np.unique(labels[labels > 0]).tolist())
+    spare = max(int(labels.max(initial=0)), sizes.size - 1, 0) + 1
     numbers = np.zeros(sizes.size, np.int32)
     for number in np.flatnonzero(sizes).tolist():
-        if free_sizes[number] <= _LEFT_OUT * sizes[number]:
+        if free_sizes[number] <= _COVERED * sizes[number]:
             continue
         if number in taken:
             numbers[number], spare = spare, spare + 1
         else:
             numbers[number] = number
     copied = np.where(before > 0, numbers[np.maximum(before, 0)], before) if sizes.size else before
-    result = np.where(free, copied, plane).astype(np.int32)
+    result = np.where(free, copied, labels).astype(np.int32)
     return result, int((numbers > 0).sum())
 
 
-_SEARCHED = 32 * 2**20  # bytes that are searched for the highest number: a few milliseconds
+def next_number(frames: FrameTable, index: tuple[int, ...]) -> int:
+    """Return a number for a new cell: one more than all painted ones, those of the shown plane first."""
+    return max(int(plane(frames.layer)(index).max(initial=0)), frames.highest, 0) + 1
 
 
-_here: dict[str, bool] = {}  # where napari remembers no settings of the plugin
-
-
-def wants_next() -> bool:
-    """Whether each outline is another cell, as the user said last; at first it is."""
-    try:
-        return bool(get_plugin_settings("napari-jnet").annotate.next_number)
-    except (KeyError, AttributeError):  # the plugin is not installed, as in some tests
-        return _here.get("next_number", True)
-
-
-def remember_next(on: bool) -> None:
-    """Remember in napari's settings whether each outline is another cell."""
-    try:
-        get_plugin_settings("napari-jnet").annotate.next_number = on
-    except (KeyError, AttributeError):
-        _here["next_number"] = on
-
-
-def next_number(frames: Any, index: tuple[int, ...]) -> int:
-    """Return a number for a new cell: one more than all painted ones.
-
-    Where very much is painted, one more than those of the shown plane: cells of two frames may
-    share a number.
-    """
-    highest = int(plane(frames.layer)(index).max(initial=0))
-    annotated = frames.annotated
-    if len(annotated) * pixels(frames.layer).nbytes <= _SEARCHED * len(frames):
-        highest = max([highest, *(int(frames.frame(p).max(initial=0)) for p in annotated)])
-    return max(highest, 0) + 1
-
-
-def number_pieces_apart(frames: Any, position: int) -> int:
+def number_pieces_apart(frames: FrameTable, position: int) -> int:
     """Give each piece of the cells of a frame a number of its own, as one undo step.
-
-    Parameters
-    ----------
-    frames
-        The `FrameTable` of a viewer.
-    position
-        Of the frame, along the stack.
 
     Returns
     -------
@@ -326,9 +239,7 @@ def number_pieces_apart(frames: Any, position: int) -> int:
     layer = frames.layer
     index = (position,) if pixels(layer).ndim > 2 else ()
     frame = read_plane(layer, index)
-    first = max(
-        next_number(frames, (*index, *[0] * (frame.ndim - 2))), int(frame.max(initial=0)) + 1
-    )
+    first = max(frames.highest, int(frame.max(initial=0))) + 1
     apart = number_apart(frame, first)
     replace_plane(layer, index, apart)
     return max(int(apart.max(initial=0)) + 1 - first, 0)
@@ -476,29 +387,14 @@ class KeepCells:
             layer.data_setitem((*leading, *lost), before[lost])
 
 
-Points = Sequence[Sequence[float]]
-
-
-Stroke = list[tuple[float, float]]
-
+Points = Sequence[Sequence[float]]  # in world coordinates, one value for each axis of the viewer
+Stroke = list[tuple[float, float]]  # row and column of pixels
 
 _AT_POINT = {"delete": delete, "fill": fill, "smooth": smooth}
 
 
 def plane_points(layer: Any, points: Points) -> tuple[tuple[int, ...], Stroke]:
-    """Return the plane that points of the world lie in, and where in it.
-
-    Parameters
-    ----------
-    layer
-        A labels layer.
-    points
-        In world coordinates, one value for each axis of the viewer.
-
-    Returns
-    -------
-    tuple of int, list of (row, column)
-        Leading indices of the plane of the first point; pixels of the layer.
+    """Return the leading indices of the plane that the first point lies in, and the stroke in it.
 
     Raises
     ------
@@ -507,8 +403,7 @@ def plane_points(layer: Any, points: Points) -> tuple[tuple[int, ...], Stroke]:
     """
     places = [np.asarray(layer.world_to_data(point), float) for point in points]
     index = tuple(round(float(at)) for at in places[0][:-2])
-    shape = tuple(pixels(layer).shape)
-    if any(not 0 <= at < size for at, size in zip(index, shape, strict=False)):
+    if any(not 0 <= at < size for at, size in zip(index, pixels(layer).shape, strict=False)):
         raise ValueError(f"The labels {layer.name!r} do not reach this frame; go to one they have.")
     return index, [(float(place[-2]), float(place[-1])) for place in places]
 
@@ -519,8 +414,7 @@ def labels_under(layer: Any, points: Points) -> list[int]:
         index, stroke = plane_points(layer, points)
     except ValueError:
         return []
-    data = pixels(layer)
-    return under(np.asarray(data[index] if index else data), stroke)
+    return under(plane(layer)(index), stroke)
 
 
 def correct(layer: Any, kind: LabelKind, tool: str, points: Points) -> str:
@@ -546,35 +440,35 @@ def correct(layer: Any, kind: LabelKind, tool: str, points: Points) -> str:
     Raises
     ------
     ValueError
-        If nothing can be done there, in words.
+        If nothing can be done there.
     """
     index, stroke = plane_points(layer, points)
-    plane = read_plane(layer, index)
+    labels = read_plane(layer, index)
     numbered = kind is LabelKind.INSTANCES
     if tool in _AT_POINT:
-        new, words = _at_point(plane, tool, stroke[0], numbered)
+        new, done = _at_point(labels, tool, stroke[0], numbered)
     elif not numbered:
         raise ValueError(
             f"The labels {layer.name!r} are {kind.value}, where cells have no numbers of their own; "
             f"{tool} needs a layer of cells."
         )
     else:
-        new, words = (_merge if tool == "merge" else _split)(plane, stroke)
+        new, done = (_merge if tool == "merge" else _split)(labels, stroke)
     replace_plane(layer, index, new)
-    return words
+    return done
 
 
 def _at_point(
-    plane: NDArray[np.int32], tool: str, point: tuple[float, float], numbered: bool
-) -> tuple[NDArray[np.int32], str]:
-    found = under(plane, [point])
+    labels: Plane, tool: str, point: tuple[float, float], numbered: bool
+) -> tuple[Plane, str]:
+    found = under(labels, [point])
     if not found:
         raise ValueError(f"There is nothing to {tool} under the pointer; point at a cell.")
     label, change = found[0], _AT_POINT[tool]
     here = round(point[0]), round(point[1])
-    new = change(plane, label) if numbered else on_part(plane, here, change)
+    new = change(labels, label) if numbered else on_part(labels, here, change)
     name = f"cell {label}" if numbered else f"this part of class {label}"
-    if (new == plane).all():
+    if (new == labels).all():
         why = {"fill": f"{name} has no holes", "smooth": f"the outline of {name} is smooth already"}
         raise ValueError(f"Nothing to {tool}: {why[tool]}.")
     done = {
@@ -585,25 +479,25 @@ def _at_point(
     return new, done[0].upper() + done[1:]
 
 
-def _merge(plane: NDArray[np.int32], stroke: Stroke) -> tuple[NDArray[np.int32], str]:
-    labels = under(plane, stroke)
-    if len(labels) < 2:
-        touched = f"only cell {labels[0]}" if labels else "no cell"
+def _merge(labels: Plane, stroke: Stroke) -> tuple[Plane, str]:
+    cells = under(labels, stroke)
+    if len(cells) < 2:
+        touched = f"only cell {cells[0]}" if cells else "no cell"
         raise ValueError(f"The stroke passes {touched}; drag from one cell over the others.")
-    *first, last = (str(label) for label in labels)
-    return merge(plane, labels), f"Cells {', '.join(first)} and {last} are cell {labels[0]} now"
+    return merge(labels, cells), f"Cells {_listed(cells)} are cell {cells[0]} now"
 
 
-def _split(plane: NDArray[np.int32], stroke: Stroke) -> tuple[NDArray[np.int32], str]:
-    new = split(plane, stroke)
-    changed = new != plane
-    cut = np.unique(plane[changed]).tolist()
-    added = np.unique(new[changed]).tolist()
-    cells = "Cell" if len(cut) == 1 else "Cells"
-    return new, f"{cells} {_listed(cut)} split; {_listed(added)} new"
+def _split(labels: Plane, stroke: Stroke) -> tuple[Plane, str]:
+    new = split(labels, stroke)
+    changed = new != labels
+    cut, added = np.unique(labels[changed]).tolist(), np.unique(new[changed]).tolist()
+    cells, are = ("Cell", "is") if len(cut) == 1 else ("Cells", "are")
+    return (
+        new,
+        f"{cells} {_listed(cut)} {are} split; {_listed(added)} {'are' if added[1:] else 'is'} new",
+    )
 
 
 def _listed(numbers: list[int]) -> str:
-    *first, last = (str(number) for number in numbers)
-    verb = "is" if not first else "are"
-    return f"{', '.join(first)} and {last} {verb}" if first else f"{last} {verb}"
+    *first, last = map(str, numbers)
+    return f"{', '.join(first)} and {last}" if first else last

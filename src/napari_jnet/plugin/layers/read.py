@@ -1,4 +1,4 @@
-"""What napari's layers hold: metadata, pixels, axes, kinds, classes, and training input."""
+"""What napari's layers hold: metadata, pixels, axes, kinds, classes and places."""
 
 from __future__ import annotations
 
@@ -229,31 +229,61 @@ def channels_first(layer: Any) -> None:
         remember(layer, channels_from=axis)
 
 
-def _steps(layer: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return where the pixel at 0 lies in the world, and the step from it along each axis, as rows."""
-    points = np.vstack([np.zeros(layer.ndim), np.eye(layer.ndim)])
+def _steps(layer: Any, index: Any = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where a pixel lies in the world, and the step from it along each axis, as rows."""
+    points = np.vstack([np.zeros(layer.ndim), np.eye(layer.ndim)]) + index
     origin, *ends = (np.asarray(layer.data_to_world(point), float) for point in points)
     return origin, np.array(ends) - origin
 
 
+def placement(
+    layer: Any, index: Sequence[int] = (), axes: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Return how a layer lies in the world, as options of another one that lies on it.
+
+    Parameters
+    ----------
+    layer
+        An image or labels.
+    index
+        Leading indices of the first pixel, for a layer that shows a plane of this one only.
+    axes
+        The dimensions that the other layer has, in its order; all but channels without.
+    """
+    kept = [n for n in range(layer.ndim) if n != channel_axis(layer)]
+    first = np.zeros(layer.ndim)
+    first[kept[: len(index)]] = index
+    origin, steps = _steps(layer, first)
+    chosen = np.asarray(kept if axes is None else axes)
+    scale, matrix = np.asarray(layer.scale, float)[chosen], np.eye(len(chosen) + 1)
+    turned = steps[np.ix_(chosen, chosen)].T / scale
+    straight = np.allclose(turned, np.eye(len(chosen)))
+    if not straight:
+        matrix[:-1, :-1], matrix[:-1, -1] = turned, origin[chosen]
+    return {
+        "scale": tuple(scale),
+        "translate": tuple(origin[chosen] if straight else np.zeros(len(chosen))),
+        "affine": matrix,
+        "units": tuple(str(layer.units[n]) for n in chosen),
+        "axis_labels": tuple(layer.axis_labels[n] for n in chosen),
+    }
+
+
+def place(layer: Any, options: Mapping[str, Any]) -> None:
+    """Move a layer to where another one lies, by its `placement`."""
+    for name, value in options.items():
+        setattr(layer, name, value)
+
+
 def _reorder(layer: Any, order: list[int]) -> None:
     """Put the dimensions of a layer into another order, in place; it stays where it is."""
-    labels, units = [layer.axis_labels[n] for n in order], [layer.units[n] for n in order]
-    scale = np.asarray(layer.scale, float)[order]
-    origin, steps = _steps(layer)
-    origin, turned = origin[order], steps[np.ix_(order, order)].T / scale
-    straight = np.allclose(turned, np.eye(layer.ndim))
-    affine = np.eye(layer.ndim + 1)
-    if not straight:
-        affine[:-1, :-1], affine[:-1, -1] = turned, origin
+    options = placement(layer, (), order)
     if layer.multiscale:
         layer.data = [_transposable(level).transpose(order) for level in layer.data]
     else:
         layer.data = _transposable(layer.data).transpose(order)
     layer.rotate, layer.shear = np.eye(layer.ndim), np.zeros(layer.ndim * (layer.ndim - 1) // 2)
-    layer.scale, layer.affine = scale, affine
-    layer.translate = origin if straight else np.zeros(layer.ndim)
-    layer.axis_labels, layer.units = labels, units
+    place(layer, options)
 
 
 def stored_axes(layer: Any) -> str:
@@ -553,9 +583,6 @@ def show_place(viewer: Any, layer: Any, at: Sequence[float], size: float) -> Non
     across = max(size, 1.0) * float(np.mean(np.abs(layer.scale[-2:])))
     nearest, farthest = _CANVAS / (_NEAREST * across), _CANVAS / (_FARTHEST * across)
     camera.zoom = float(np.clip(camera.zoom, farthest, nearest))
-
-
-# training input
 
 
 def describe_kind(kind: LabelKind) -> str:

@@ -123,6 +123,12 @@ class LayerWatch:
         counted = self._counts.items()
         return frozenset(p for p, c in counted if p not in self._stale and not c.painted)
 
+    @property
+    def highest(self) -> int:
+        """The highest number that is painted, as far as frames are counted."""
+        counts = (self.counts(position) for position in range(len(self)))
+        return max((max(one.labels, default=0) for one in counts if one is not None), default=0)
+
     def may_be_annotated(self, position: int) -> bool:
         """Whether a frame is painted, marked as without objects, or changed since it was counted."""
         if position in self._stale or position in self.said_empty:
@@ -575,6 +581,11 @@ class FrameTable:
             uncertainty=self._of_image(self._uncertainty).get(number),
             counted=self._watch is None or counts is not None,
         )
+
+    @property
+    def highest(self) -> int:
+        """The highest number that is painted in the annotation, as far as frames are counted."""
+        return 0 if self._watch is None else self._watch.highest
 
     def filled(self, layer: Any) -> tuple[int, ...]:
         """Return where a watched layer is or may be painted or marked as without objects."""

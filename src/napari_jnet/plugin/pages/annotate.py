@@ -37,7 +37,6 @@ from napari_jnet.plugin.layers.add import (
     UNKNOWN_COLOUR,
     annotation_options,
     default_legend,
-    plane_placement,
 )
 from napari_jnet.plugin.layers.edit import (
     KeepCells,
@@ -48,11 +47,9 @@ from napari_jnet.plugin.layers.edit import (
     next_number,
     number_pieces_apart,
     read_plane,
-    remember_next,
     replace_plane,
     rest_is_background,
     rest_is_unknown,
-    wants_next,
 )
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
@@ -60,6 +57,8 @@ from napari_jnet.plugin.layers.read import (
     describe_kind,
     legend_options,
     pixels,
+    place,
+    placement,
     plane,
     position_of,
     set_features,
@@ -265,7 +264,6 @@ class PaintTools(Section):
             "Next number after each outline",
             "Each closed outline, and each circle with the right button, is another cell. Off: one cell may "
             "have several outlines, and New cell (key M) takes the next number.",
-            remember_next,
         )
         self.next_check.setChecked(wants_next())
         self.hint = small_label()
@@ -772,9 +770,7 @@ class FrameSection(Section):
                 partial=frames.is_partial(position),
                 empty=info.empty,
             )
-            affine = plane_placement(layer, index)["affine"]
-            if not np.allclose(affine, self._mask.affine.affine_matrix):
-                self._mask.affine = affine
+            place(self._mask, placement(layer, index, (-2, -1)))
 
     def _name(self, position: int) -> str:
         return self._frames.frame_name(self._frames.numbers[position])
@@ -808,7 +804,7 @@ class FrameSection(Section):
             name="training mask",
             opacity=0.5,
             metadata={METADATA_KEY: {"result": "training mask"}},
-            **plane_placement(painted, index),
+            **placement(painted, index, (-2, -1)),
             **legend_options((("", "#000000"), *_MASK_COLORS.items())),
         )
         self._dimmed = (painted, painted.opacity)

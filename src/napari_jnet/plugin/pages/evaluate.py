@@ -23,7 +23,7 @@ from napari_jnet.plugin.jobs.evaluate import (
     stored_truth,
 )
 from napari_jnet.plugin.jobs.runner import Progress, TaskQueue
-from napari_jnet.plugin.layers.add import is_hidden, placement, set_hidden, set_visible
+from napari_jnet.plugin.layers.add import is_hidden, set_hidden, set_visible
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
     current_index,
@@ -32,6 +32,7 @@ from napari_jnet.plugin.layers.read import (
     legend_options,
     metadata,
     pixels,
+    placement,
     result_of,
     show_place,
     shown_position,

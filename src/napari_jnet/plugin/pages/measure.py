@@ -19,7 +19,6 @@ from napari_jnet.plugin.jobs.measure import (
     measuring,
     row,
 )
-from napari_jnet.plugin.layers.add import placement
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
     current_index,
@@ -27,6 +26,7 @@ from napari_jnet.plugin.layers.read import (
     kind_of,
     pixel_size,
     pixels,
+    placement,
     show_place,
     spatial_shape,
     switch,
