@@ -65,6 +65,7 @@ from napari_jnet.plugin.layers.read import (
     shown_position,
 )
 from napari_jnet.plugin.pages.correct import CorrectionBar
+from napari_jnet.plugin.settings import plugin_settings
 from napari_jnet.plugin.ui.page import Page
 from napari_jnet.plugin.ui.theme import set_style
 from napari_jnet.plugin.ui.widgets import LayerCombo, RemedyButton, percent, small_label
@@ -264,8 +265,9 @@ class PaintTools(Section):
             "Next number after each outline",
             "Each closed outline, and each circle with the right button, is another cell. Off: one cell may "
             "have several outlines, and New cell (key M) takes the next number.",
+            partial(setattr, plugin_settings("annotate"), "next_number"),
         )
-        self.next_check.setChecked(wants_next())
+        self.next_check.setChecked(getattr(plugin_settings("annotate"), "next_number", True))
         self.hint = small_label()
         self.background_button.setCheckable(True)
         self.unknown_button.setCheckable(True)
