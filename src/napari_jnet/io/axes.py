@@ -253,7 +253,6 @@ def array_stack(
             pages=True,
         )
         annotations["labels"] = stored.annotation(None if kind is None else LabelKind(kind))
-    spatial = len(found.axes.replace("C", ""))
     return Stack(
         name=name,
         format="array",
@@ -264,8 +263,6 @@ def array_stack(
         dtype=np.dtype(array.dtype),
         read=_reader(array, found),
         annotations=annotations,
-        scale=(1.0,) * spatial,
-        units=("pixel",) * spatial,
     )
 
 

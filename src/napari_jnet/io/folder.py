@@ -246,20 +246,9 @@ VALIDATION = ("valid", "validation", "val")
 _SUBSETS = (*TRAINING, *VALIDATION, "test", "testing")
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "raw", "frames", "imagestr")
 _MASK_FOLDERS = (
-    "1st_manual",
-    "manual",
-    "labels",
-    "label",
-    "masks",
-    "mask",
-    "annotations",
-    "ground_truth",
-    "groundtruth",
-    "gt",
-    "seg",
-    "segmentation",
-    "labelstr",
-)
+    "1st_manual", "manual", "labels", "label", "masks", "mask", "annotations", "ground_truth",
+    "groundtruth", "gt", "seg", "segmentation", "labelstr",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -443,7 +432,7 @@ def open_stack(
                 "them, or give them names of their own."
             )
     shape, dtype, stored = picture_header(next(iter(images.values())))
-    spatial = len(stored.replace("C", ""))
+    ndim = len(stored.replace("C", ""))
     names = ["masks"] if len(found.masks) == 1 else list(found.masks)
     stack = Stack(
         name=found.path.name,
@@ -456,12 +445,10 @@ def open_stack(
         read=lambda number: _read(images[number], stored),
         annotations={
             name: mask_labels(
-                name, masks, images, spatial, found.fov_masks, partial(_all_masks, found.path, key)
+                name, masks, images, ndim, found.fov_masks, partial(_all_masks, found.path, key)
             ).annotation()
             for name, (key, masks) in zip(names, found.masks.items(), strict=True)
         },
-        scale=(1.0,) * (1 + spatial),
-        units=("pixel",) * (1 + spatial),
         digits=max(3, len(str(max(images)))),
         candidates=True,
     )

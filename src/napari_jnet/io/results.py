@@ -299,9 +299,9 @@ class _PageWriter:
             return {"description": json.dumps(text).encode()}
         whole = (len(frames), *next(iter(shapes)))
         steps = set(np.diff(frames).tolist()) or {1}
-        scale = list(self._stack.scale)
-        if scale:  # frames that are left out make the way to the next one longer
-            scale[0] *= steps.pop() if len(steps) == 1 else 0
+        interval, *sizes = self._stack.scale
+        # frames that are left out make the way to the next one longer
+        scale = (interval * (steps.pop() if len(steps) == 1 else 0), *sizes)
         text = {"shape": whole, "axes": self._axes, **text}
         units = self._stack.units
         return tiff_options(whole, self._dtype, self._axes, scale, units, json.dumps(text))

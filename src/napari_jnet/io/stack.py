@@ -219,6 +219,9 @@ class Stack:
                 f"{self.path or self.name} holds {what} ({self.dtype}); frames are integers or "
                 "floats. Save what is to be segmented, such as the magnitude, as an image of its own."
             )
+        axes = len(self.axes.replace("C", ""))  # frozen, but for these defaults
+        object.__setattr__(self, "scale", self.scale or (1.0,) * axes)
+        object.__setattr__(self, "units", self.units or ("pixel",) * axes)
 
     def __len__(self) -> int:
         return len(self.frame_numbers)

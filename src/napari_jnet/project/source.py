@@ -340,8 +340,8 @@ def open_copy(reference: StackReference, project: Path) -> Stack:
         shape=reference.shape,
         dtype=dtype,
         read=read,
-        scale=reference.scale or (1.0,) * (1 + len(reference.spatial)),
-        units=reference.units or ("pixel",) * (1 + len(reference.spatial)),
+        scale=reference.scale,
+        units=reference.units,
         digits=reference.digits,
         sequence=reference.sequence,
     )
