@@ -304,7 +304,6 @@ class AutoSave:
         self._unfit: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # layer -> why not saved
         self._last: tuple[LayerStore | None, datetime | None] = (None, None)  # saved last, and when
         self._listened: Any = None
-        self._closing = False
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._on_time)
@@ -494,31 +493,30 @@ class AutoSave:
         return next(fitting, own)
 
     def _adopt(self, layer: Any | None) -> None:
-        """Take a layer whose metadata name its project, unless another layer has that."""
+        """Open the project of a layer that was read from one, or comes back; another layer may have it."""
         if layer is None or self._workspace.image is None:
             return
-        metadata = layer.metadata.get(METADATA_KEY, {})
-        path = metadata.get("project")
-        mine = metadata.get("opened") or self._owned.get(layer) == path
-        open_ones = [s.project.path for s in self._stores if s.project and not s.detached]
-        if not path or not mine or Path(path) in open_ones:
+        path = self._owned.get(layer) or layer.metadata.get(METADATA_KEY, {}).get("opened")
+        taken = [str(s.project.path) for s in self._stores if s.project and not s.detached]
+        if not path or path in taken:
             return
         try:
-            self._restore(layer, Path(path))
+            self._restore(layer, path)
         except ValueError as error:
             self._show_failure(f"not saved: {error}")
 
-    def _restore(self, layer: Any, path: Path) -> None:
+    def _restore(self, layer: Any, path: str) -> None:
         """Open the project that a layer was read from; where they differ, the layer is saved."""
         store = LayerStore(layer, self._image_of(layer))
         store.whole = True
         self._stores.append(store)
+        self._owned[layer] = path
+        # a copy of the layer gets a project of its own
         layer.metadata.get(METADATA_KEY, {}).pop("opened", None)
 
         def opened(found: tuple[Project, int, dict[int, str]]) -> None:
             project, highest, damaged = found
             self._projects[project.path] = project
-            self._owned[layer] = str(project.path)
             self._frames.add_roles(layer, project.roles)
             if layer.selected_label in (1, highest + 1):  # else somebody chose a number
                 make_ready(layer, project.kind, highest)
@@ -530,31 +528,26 @@ class AutoSave:
                 self._save_soon()
 
         def failed(error: Exception) -> None:
-            self._disown(layer)
+            self._owned.pop(layer, None)
             store.whole = False
             if store.waiting:
                 self._mark_all(store)
                 self._save_soon()
             self._show_failure(f"{error} What is painted here is saved in a new project.", True)
 
-        self.queue.submit(lambda: store.open(path), opened, failed)
+        self.queue.submit(lambda: store.open(Path(path)), opened, failed)
         self._find_unwatched(store)
 
     def _detach(self, store: LayerStore) -> None:
         """Save what was in the layer, and take what is in it now for a new annotation."""
         store.detached = True
-        self._disown(store.layer)
+        self._owned.pop(store.layer, None)
         if store.waiting:
             self._save(store)
         self._drop_saved()
         if store.layer is self._workspace.annotation:
             self._workspace.project = None
             self._workspace.saving = SaveStatus()
-
-    @staticmethod
-    def _disown(layer: Any) -> None:
-        metadata = layer.metadata.get(METADATA_KEY, {})
-        layer.metadata[METADATA_KEY] = {k: v for k, v in metadata.items() if k != "project"}
 
     def _drop_saved(self) -> None:
         """Forget stores that are saved, and whose layer holds other labels or has left the viewer."""
@@ -660,8 +653,7 @@ class AutoSave:
         if isinstance(error, ValueError):  # the disk is not the reason: it may never go as it is
             self._unfit[store.layer] = text
         self._show_status()
-        if not self._closing:
-            self._timer.start(_RETRY_MS)
+        self._timer.start(_RETRY_MS)
 
     def _copy_image(self, store: LayerStore) -> None:
         """Copy an image that is in no file into the project, in a thread that outlives the window."""
@@ -737,7 +729,7 @@ class AutoSave:
         if store is not None:
             self._stores.remove(store)
             store.release()
-            self._disown(layer)
+            self._owned.pop(layer, None)
 
     def _retry_unfit(self, _event: Any = None) -> None:
         """Save what could not be saved, where its image is there now."""
@@ -790,18 +782,14 @@ class AutoSave:
 
     def _on_closing(self, window: QWidget | None) -> None:
         """Save before the window closes, and write elsewhere what the disk refuses."""
-        self._closing = True
-        try:
-            for layer in list(self._unfit):
-                self._write_unfit(layer)
-            for store in self._stores:
-                self._find_unwatched(store)
-            if self._wait_for_saves(window):
-                self._save_waiting()
-                self._wait_for_saves(window)
-        finally:
-            self._timer.stop()
-            self._closing = False
+        for layer in list(self._unfit):
+            self._write_unfit(layer)
+        for store in self._stores:
+            self._find_unwatched(store)
+        if self._wait_for_saves(window):
+            self._save_waiting()
+            self._wait_for_saves(window)
+        self._timer.stop()
         for store in self._stores:
             if store.unsaved and not store.recovered:
                 self._write_recovery_copy(store, window)

@@ -267,7 +267,7 @@ def resume_project(
         options = annotation_layer_options(project, empty)
         if RECOVERED_FROM in project.settings:  # saved in its own project, or in a new one
             own = _original(project)
-            options["metadata"][METADATA_KEY]["project"] = None if own is None else str(own)
+            options["metadata"][METADATA_KEY]["opened"] = None if own is None else str(own)
         return project, labels, options, int(labels.max(initial=0))
 
     def show(found: tuple[Project, Any, dict[str, Any], int]) -> None:

@@ -43,7 +43,6 @@ def project_layers(project: Project) -> list[LayerData]:
     """Describe the layers of a project, its image and its annotation; raises as `Project.open_stack`."""
     image = stack_layers(replace(project.open_stack(), annotations={}))[0]
     data, options, _ = image
-    options["metadata"][METADATA_KEY]["project"] = str(project.path)
     rgb, channels = options.get("rgb", False), options["axis_labels"][0] == "c"
     place = {name: options[name][channels:] for name in ("scale", "units", "axis_labels")}
     labels, empty = read_annotation(project, tuple(data.shape[channels : data.ndim - rgb]))
@@ -81,8 +80,7 @@ def annotation_layer_options(project: Project, empty: frozenset[int]) -> dict[st
         "kind": project.kind.value,
         "partial": sorted(project.partial),
         "empty": empty,
-        "project": str(project.path),
-        "opened": True,  # until the autosave takes it: a copy of the layer has a project of its own
+        "opened": str(project.path),  # until the autosave opens it
     }
     return {
         "name": "annotation",
