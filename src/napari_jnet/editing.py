@@ -12,15 +12,14 @@ from skimage.draw import line
 from skimage.morphology import disk
 from skimage.segmentation import watershed
 
-from napari_jnet.labels import LabelKind
-
-EIGHT = np.ones((3, 3), dtype=bool)
-
-
-"""Pixels that touch at a corner are connected."""
-
+from napari_jnet.labels import LabelKind, contingency, same_shape
 
 Plane = NDArray[np.int32]
+_EIGHT = np.ones((3, 3), dtype=bool)  # pixels that touch at a corner are connected
+_SLIVER = 0.01  # fraction of a cell below which what a stroke cuts off is not a cell
+_SAME_CELL = (
+    0.5  # fraction of an annotated cell under a predicted one, above which both are one cell
+)
 
 
 def next_label(plane: NDArray[np.integer]) -> int:
@@ -28,7 +27,7 @@ def next_label(plane: NDArray[np.integer]) -> int:
     return max(int(plane.max(initial=0)), 0) + 1
 
 
-def mask_of(plane: NDArray[np.integer], label: int) -> NDArray[np.bool_]:
+def _mask(plane: NDArray[np.integer], label: int) -> NDArray[np.bool_]:
     """Return where a cell is; raises `ValueError` if there is no such cell."""
     mask: NDArray[np.bool_] = plane == label
     if label <= 0 or not mask.any():
@@ -36,16 +35,16 @@ def mask_of(plane: NDArray[np.integer], label: int) -> NDArray[np.bool_]:
     return mask
 
 
-def box_of(mask: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
+def _box(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice]:
     """Return the rows and columns of what is set, with a margin where the plane has room."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    rows, columns = ndimage.find_objects(mask.astype(np.uint8))[0]
     return (
-        slice(max(int(rows[0]) - margin, 0), int(rows[-1]) + 1 + margin),
-        slice(max(int(columns[0]) - margin, 0), int(columns[-1]) + 1 + margin),
+        slice(max(rows.start - margin, 0), rows.stop + margin),
+        slice(max(columns.start - margin, 0), columns.stop + margin),
     )
 
 
-def stroke_pixels(
+def _stroke_pixels(
     stroke: Sequence[tuple[float, float]], shape: tuple[int, ...]
 ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
     """Return the pixels of a stroke that lie in the plane, in its order."""
@@ -55,9 +54,6 @@ def stroke_pixels(
     columns = np.concatenate([piece[1] for piece in pieces])
     inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
     return rows[inside], columns[inside]
-
-
-_SLIVER = 0.01  # part of a cell below which what a stroke cuts off is no cell
 
 
 def split(
@@ -80,7 +76,7 @@ def split(
     ndarray of int32
         Every pixel of a cell stays cell: those under the stroke go to the nearest side.  The
         largest side keeps the number, the others get new ones, larger first.  Less than a hundredth
-        of a cell (or 4 pixels) cut off is no side of its own.
+        of a cell (or 4 pixels) cut off is not a side of its own.
 
     Raises
     ------
@@ -97,7 +93,7 @@ def split(
     new = plane.astype(np.int32)
     found = False
     for number in numbers:
-        box = box_of(plane == number, 0)
+        box = _box(plane == number)
         sides, count = _sides(plane[box] == number, cut[box])
         first = next_label(new)
         part = new[box]
@@ -115,7 +111,7 @@ def split(
 def _cut(stroke: Sequence[tuple[float, float]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Draw a stroke so thick that no two sides of it touch, not even at corners."""
     cut = np.zeros(shape, bool)
-    rows, columns = stroke_pixels(stroke, shape)
+    rows, columns = _stroke_pixels(stroke, shape)
     cut[rows, columns] = True
     cut[:, 1:] |= cut[:, :-1].copy()
     return cut
@@ -123,8 +119,8 @@ def _cut(stroke: Sequence[tuple[float, float]], shape: tuple[int, ...]) -> NDArr
 
 def _sides(cell: NDArray[np.bool_], cut: NDArray[np.bool_]) -> tuple[Plane, int]:
     """Give each side of a cell that a cut separates its number, from 1, the largest first."""
-    whole, wholes = ndimage.label(cell, EIGHT)
-    parts, count = ndimage.label(cell & ~cut, EIGHT)
+    whole, wholes = ndimage.label(cell, _EIGHT)
+    parts, count = ndimage.label(cell & ~cut, _EIGHT)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     sizes[0] = 0
     sizes[sizes < max(4.0, _SLIVER * cell.sum())] = 0
@@ -146,14 +142,8 @@ def _sides(cell: NDArray[np.bool_], cut: NDArray[np.bool_]) -> tuple[Plane, int]
     return sides, len(found) + 1
 
 
-_EIGHT = np.ones((3, 3), dtype=bool)
-
-
-_SAME_CELL = 0.5  # part of a painted cell under a predicted one, above which both are one cell
-
-
 @dataclass(frozen=True, eq=False)
-class Adopted:
+class CopyResult:
     """What came of copying predicted cells.
 
     Attributes
@@ -162,53 +152,37 @@ class Adopted:
         (H, W) int32, the new annotation.
     copied
         Number of cells that were copied.
-    left_out
-        Number of predicted cells that were not, because their place is painted.
+    skipped
+        Number of predicted cells that were not, because their place is annotated.
     unknown
-        How many of those lie on pixels painted as unknown rather than on painted cells.
+        How many of those lie on pixels annotated as unknown rather than on cells.
     """
 
-    plane: NDArray[np.int32]
+    plane: Plane
     copied: int
-    left_out: int
-    unknown: int
+    skipped: int = 0
+    unknown: int = 0
 
 
-def adopt(
+def copy_cells(
     annotation: NDArray[np.integer],
     cells: NDArray[np.integer],
     *,
     overwrite: bool = False,
     overlap: float = 0.25,
-) -> NDArray[np.int32]:
-    """Copy predicted cells into an annotation of cells; see `adopted`, of which this is the plane."""
-    return adopted(annotation, cells, overwrite=overwrite, overlap=overlap).plane
-
-
-def adopted(
-    annotation: NDArray[np.integer],
-    cells: NDArray[np.integer],
-    *,
-    overwrite: bool = False,
-    overlap: float = 0.25,
-) -> Adopted:
-    """Copy predicted cells into an annotation of cells, and say how many were copied.
+) -> CopyResult:
+    """Copy predicted cells into an annotation of cells.
 
     Parameters
     ----------
     annotation
-        (H, W), what is painted: 0 = background, each cell its own number, -1 = unknown.
+        (H, W): 0 = background, each cell its own number, -1 = unknown.
     cells
         (H, W), predicted: 0 = background, each cell its own number.
     overwrite
-        Replace what is painted where a predicted cell lies.
+        Replace the annotation where a predicted cell lies.
     overlap
-        Largest part of a predicted cell, 0 to 1, that may lie on painted pixels.
-
-    Returns
-    -------
-    Adopted
-        The new plane, and what was copied.
+        Largest fraction of a predicted cell, 0 to 1, that may lie on annotated pixels.
 
     Raises
     ------
@@ -217,148 +191,104 @@ def adopted(
 
     Notes
     -----
-    Copied cells get new numbers from the largest painted one + 1.  Nothing painted is changed: a
-    predicted cell that lies on painted pixels by more than `overlap`, or that covers more than half
-    of a painted cell (so is that cell), is left out; any other gets its free pixels, the largest
-    connected part of them.  Pixels painted as unknown count as painted.  Predicted background is
+    Copied cells get new numbers from the largest annotated one + 1.  No annotated pixel changes: a
+    predicted cell that lies on annotated pixels by more than `overlap`, or that covers more than half
+    of an annotated cell (so is that cell), is skipped; any other gets its free pixels, the largest
+    connected part of them.  Pixels marked as unknown count as annotated.  Predicted background is
     not copied.
 
-    With `overwrite` every predicted cell is copied whole.  A painted cell of which more than half
-    is covered goes; of any other the uncovered pixels stay, with their number.  Painted cells and
+    With `overwrite` every predicted cell is copied whole.  An annotated cell of which more than half
+    is covered goes; of any other the uncovered pixels stay, with their number.  Annotated cells and
     unknown pixels that no predicted cell reaches stay in any case.
     """
-    _same_shape(annotation, cells)
+    same_shape(annotation, cells, ("annotation", "prediction"))
     plane = annotation.astype(np.int32)
-    first = max(int(plane.max(initial=0)), 0) + 1
-    count, places = _compact(cells)
+    first = next_label(plane)
+    numbers, ranks = np.unique(np.maximum(cells, 0), return_inverse=True)
+    cells = ranks.reshape(plane.shape) + int(numbers[:1].sum() > 0)  # 1, 2, 3 ...
+    count = int(cells.max(initial=0))
+    table = contingency(np.maximum(plane, 0), cells)
+    same = (table.rows[table.row] > 0) & (table.columns[table.column] > 0)
+    same &= table.pixels > _SAME_CELL * table.row_sizes[table.row]
     if overwrite:
-        plane[np.isin(plane, _covered(plane, places)[0])] = 0
-        plane[places > 0] = places[places > 0] + (first - 1)
-        return Adopted(plane, count, 0, 0)
-    refused, unknown = _refused(plane, places, count, overlap)
+        plane[np.isin(plane, table.rows[table.row[same]])] = 0
+        plane[cells > 0] = cells[cells > 0] + (first - 1)
+        return CopyResult(plane, count)
+    sizes = overlap * np.bincount(cells.ravel(), minlength=count + 1)
+    on_cells = np.bincount(cells[plane > 0], minlength=count + 1) > sizes
+    on_cells[table.columns[table.column[same]]] = True
+    taken = on_cells | (np.bincount(cells[plane != 0], minlength=count + 1) > sizes)
     copied = 0
-    for place, box in enumerate(ndimage.find_objects(places), start=1):
-        if refused[place]:
-            continue
+    for number, box in enumerate(ndimage.find_objects(cells), start=1):
         part = plane[box]
-        free = _largest((places[box] == place) & (part == 0))
-        if free.any():
+        free = _largest((cells[box] == number) & (part == 0))
+        if not taken[number] and free.any():
             part[free] = first + copied
             copied += 1
-    return Adopted(plane, copied, count - copied, unknown)
+    unknown = np.count_nonzero((taken & ~on_cells)[1:])
+    return CopyResult(plane, copied, count - copied, int(unknown))
 
 
-def adopt_classes(
+def copy_classes(
     annotation: NDArray[np.integer],
     classes: NDArray[np.integer],
     kind: LabelKind,
     *,
     overwrite: bool = False,
-) -> NDArray[np.int32]:
+) -> Plane:
     """Copy predicted classes into an annotation of classes or scribbles.
 
     Parameters
     ----------
     annotation
-        (H, W), what is painted.
+        (H, W), what is annotated.
     classes
         (H, W), predicted: 0 = background, 1, 2 ... = the classes (1 = cell, where there is one).
     kind
         CLASSES, where the annotation has these very numbers, or SCRIBBLES, where each is one
-        larger (1 = background) and 0 is not painted.
+        larger (1 = background) and 0 is unlabelled.
     overwrite
-        Replace what is painted, unknown pixels included; else only pixels that are 0 are filled.
-
-    Returns
-    -------
-    ndarray of int32
-        (H, W), the new annotation.
+        Replace the annotation, unknown pixels included; else only pixels that are 0 are filled.
 
     Raises
     ------
     ValueError
         If the shapes differ, or the annotation numbers cells.
     """
-    _same_shape(annotation, classes)
+    same_shape(annotation, classes, ("annotation", "prediction"))
     if kind is LabelKind.INSTANCES:
         raise ValueError(
             "Classes cannot be copied into labels that number cells; copy cells, or choose "
             "the kind classes or scribbles for the annotation."
         )
-    offset = 1 if kind is LabelKind.SCRIBBLES else 0
     plane = annotation.astype(np.int32)
     free = np.ones(plane.shape, bool) if overwrite else plane == 0
-    plane[free] = classes[free].astype(np.int32) + offset
+    plane[free] = classes[free].astype(np.int32) + (kind is LabelKind.SCRIBBLES)
     return plane
 
 
-def _same_shape(annotation: NDArray[np.integer], predicted: NDArray[np.integer]) -> None:
-    if annotation.ndim != 2 or annotation.shape != predicted.shape:
-        raise ValueError(
-            f"The annotation has shape {annotation.shape}, the prediction {predicted.shape}; "
-            "both are planes of one shape. Choose the annotation of the image that was predicted."
-        )
-
-
-def _compact(cells: NDArray[np.integer]) -> tuple[int, NDArray[np.int32]]:
-    """Return how many cells there are, and the plane with 1, 2, 3 ... in their order."""
-    present = np.unique(cells[cells > 0])
-    places = np.zeros(cells.shape, np.int32)
-    places[cells > 0] = np.searchsorted(present, cells[cells > 0]) + 1
-    return len(present), places
-
-
-def _covered(
-    plane: NDArray[np.int32], places: NDArray[np.int32]
-) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    """Return the painted cells that one predicted cell covers by more than half, and which one."""
-    painted, sizes = np.unique(plane[plane > 0], return_counts=True)
-    both = (plane > 0) & (places > 0)
-    row = np.searchsorted(painted, plane[both])
-    columns = int(places.max(initial=0)) + 1
-    pairs, shared = np.unique(row * columns + places[both], return_counts=True)
-    row, column = pairs // columns, pairs % columns
-    same = shared > _SAME_CELL * sizes[row]
-    return painted[row[same]], column[same]
-
-
-def _refused(
-    plane: NDArray[np.int32], places: NDArray[np.int32], count: int, overlap: float
-) -> tuple[NDArray[np.bool_], int]:
-    """Say of each predicted cell whether its place is taken; and of how many only by unknown."""
-    sizes = np.maximum(np.bincount(places.ravel(), minlength=count + 1), 1)
-    painted = np.bincount(places[plane > 0], minlength=count + 1)
-    taken = np.bincount(places[plane != 0], minlength=count + 1)
-    by_cells = painted > overlap * sizes
-    by_cells[_covered(plane, places)[1]] = True
-    refused = by_cells | (taken > overlap * sizes)
-    return refused, int((refused & ~by_cells)[1:].sum())
-
-
 def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    parts, count = ndimage.label(mask, _EIGHT)
-    if count < 2:
-        return mask
-    largest: NDArray[np.bool_] = parts == np.argmax(np.bincount(parts.ravel())[1:]) + 1
-    return largest
+    """Return the largest connected part."""
+    parts, _ = ndimage.label(mask, _EIGHT)
+    return np.asarray(parts == np.argmax(np.bincount(parts[mask], minlength=1)), bool) & mask
 
 
 def under(plane: NDArray[np.integer], stroke: Sequence[tuple[float, float]]) -> list[int]:
     """Return the cells that a stroke of (row, column) points passes, in its order."""
-    rows, columns = stroke_pixels(stroke, plane.shape)
+    rows, columns = _stroke_pixels(stroke, plane.shape)
     found = plane[rows, columns]
     return list(dict.fromkeys(int(number) for number in found[found > 0]))
 
 
 def delete(plane: NDArray[np.integer], label: int) -> Plane:
-    """Take a cell away; its pixels become background (in scribbles: not painted).
+    """Delete a cell; its pixels become background (in scribbles: unlabelled).
 
     Raises
     ------
     ValueError
         If there is no such cell.
     """
-    mask = mask_of(plane, label)
+    mask = _mask(plane, label)
     new = plane.astype(np.int32)
     new[mask] = 0
     return new
@@ -386,9 +316,9 @@ def merge(plane: NDArray[np.integer], labels: Sequence[int], *, gap: int = 2) ->
         raise ValueError(
             f"{len(numbers)} cell to merge; merging takes two or more. Drag from one to the next."
         )
-    masks = [mask_of(plane, number) for number in numbers]
+    masks = [_mask(plane, number) for number in numbers]
     together = np.logical_or.reduce(masks)
-    box = box_of(together, gap + 1)
+    box = _box(together, gap + 1)
     bridge = _closed(together[box], gap)
     for mask in masks:  # bays of one cell are its own
         bridge &= ~_closed(mask[box], gap)
@@ -402,14 +332,14 @@ def merge(plane: NDArray[np.integer], labels: Sequence[int], *, gap: int = 2) ->
 def fill(plane: NDArray[np.integer], label: int) -> Plane:
     """Fill the holes of a cell: background and unknown pixels that it encloses.
 
-    What another cell has there stays; a bay that is open to the frame's border is no hole.
+    What another cell has there stays; a bay that is open to the frame's border is not a hole.
 
     Raises
     ------
     ValueError
         If there is no such cell.
     """
-    box = box_of(mask_of(plane, label), 0)
+    box = _box(_mask(plane, label))
     new = plane.astype(np.int32)
     part = new[box]
     part[ndimage.binary_fill_holes(part == label) & (part <= 0)] = label
@@ -436,7 +366,7 @@ def smooth(plane: NDArray[np.integer], label: int, radius: float = 3) -> Plane:
     ValueError
         If there is no such cell.
     """
-    box = box_of(mask_of(plane, label), int(np.ceil(2 * radius)) + 1)
+    box = _box(_mask(plane, label), int(np.ceil(2 * radius)) + 1)
     new = plane.astype(np.int32)
     part = new[box]
     before = part == label
@@ -470,8 +400,8 @@ def on_part(
         If nothing is painted at the point.
     """
     label = int(plane[point])
-    mask = mask_of(plane, label)
-    parts, _ = ndimage.label(mask, EIGHT)
+    mask = _mask(plane, label)
+    parts, _ = ndimage.label(mask, _EIGHT)
     alone = next_label(plane)
     apart = plane.astype(np.int32)
     apart[parts == parts[point]] = alone
@@ -488,12 +418,12 @@ def _closed(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
 
 def _smoothed(cell: NDArray[np.bool_], own: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
     """Smooth a mask among the pixels that are its own or free; the others count neither way."""
-    _, pieces = ndimage.label(cell, EIGHT)
+    _, pieces = ndimage.label(cell, _EIGHT)
     while radius >= 0.5:
         weight = ndimage.gaussian_filter(own.astype(np.float32), radius, mode="constant")
         share = ndimage.gaussian_filter(cell.astype(np.float32), radius, mode="constant")
         after: NDArray[np.bool_] = own & (share > 0.5 * weight)
-        if after.any() and ndimage.label(after, EIGHT)[1] <= pieces:
+        if after.any() and ndimage.label(after, _EIGHT)[1] <= pieces:
             return after
         radius /= 2
     return cell

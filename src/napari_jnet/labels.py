@@ -239,10 +239,12 @@ def checked_labels(labels: NDArray[Any], name: str) -> NDArray[Any]:
     return labels
 
 
-def same_shape(reference: NDArray[Any], result: NDArray[Any]) -> None:
-    """Raise `ValueError` unless both images have the same shape."""
-    if reference.shape != result.shape:
+def same_shape(
+    first: NDArray[Any], second: NDArray[Any], names: tuple[str, str] = ("reference", "result")
+) -> None:
+    """Raise `ValueError` unless both images have the same shape; the names are for the message."""
+    if first.shape != second.shape:
         raise ValueError(
-            f"The reference has {reference.shape} pixels, the result {result.shape}; "
+            f"The {names[0]} has {first.shape} pixels, the {names[1]} {second.shape}; "
             "both must be of the same frame and at its full size."
         )

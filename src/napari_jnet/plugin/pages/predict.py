@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_jnet.cli.recipe import PredictRecipe, predict_command, predict_script
 from napari_jnet.config import Config, InstanceConfig
-from napari_jnet.editing import adopt_classes, adopted
+from napari_jnet.editing import copy_cells, copy_classes
 from napari_jnet.events import FramePrediction, FrameSkipped, Notice, summarize_skipped
 from napari_jnet.io.stack import Stack, frame_label, plane_name
 from napari_jnet.labels import LabelKind
@@ -511,13 +511,13 @@ def copy_to_annotation(
     cells = read_plane(results.cells, index)
     note = ""
     if kind is LabelKind.INSTANCES:
-        copied = adopted(before, cells, overwrite=overwrite)
+        copied = copy_cells(before, cells, overwrite=overwrite)
         after, what = copied.plane, _count(copied.copied, "cell")
-        if copied.left_out:
-            note = _skipped_cells(copied.left_out, copied.unknown)
+        if copied.skipped:
+            note = _skipped_cells(copied.skipped, copied.unknown)
     else:
         classes = cells > 0 if results.classes is None else read_plane(results.classes, index)
-        after = adopt_classes(before, classes.astype(np.int32), kind, overwrite=overwrite)
+        after = copy_classes(before, classes.astype(np.int32), kind, overwrite=overwrite)
         # where nothing is predicted there is no background either
         known = np.zeros(before.shape, bool)
         for region in results.regions.get(position, [(slice(None), slice(None))]):
