@@ -464,10 +464,10 @@ def test_the_training_mask_has_three_colours_and_is_not_an_annotation(qtbot, vie
     assert layer.opacity == 0.5
 
 
-@pytest.mark.parametrize(("kind", "word"), [("instances", "cell"), ("classes", "a class")])
+@pytest.mark.parametrize(("kind", "word"), [("instances", "cell"), ("classes", "class")])
 def test_the_legend_of_the_mask_names_cells_or_classes(qtbot, widget, kind, word):
     widget.new_annotation(kind)
-    qtbot.waitUntil(lambda: f"</span> {word}" in widget.frame.legend.text())
+    qtbot.waitUntil(lambda: f"</span>&nbsp;{word}" in widget.frame.legend.text())
 
 
 def test_changing_the_kind_says_what_it_means_and_paints_nothing(viewer, widget):

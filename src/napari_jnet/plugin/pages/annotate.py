@@ -167,6 +167,9 @@ class Section(QWidget):
     def _button(self, text: str, action: Callable[[], Any], tooltip: str) -> QPushButton:
         button = QPushButton(text)
         button.setToolTip(tooltip)
+        # as narrow as its text: several share a row of the dock
+        button.setMinimumWidth(button.fontMetrics().horizontalAdvance(text) + 10)
+        button.setStyleSheet("padding: 3px 2px;")
         button.clicked.connect(lambda: self._act(action))
         return button
 
@@ -308,8 +311,6 @@ class PaintTools(Section):
         title, tooltip, _ = PAINT_MODES[mode]
         button = self._button(title, partial(self.set_mode, mode), tooltip)
         button.setCheckable(True)
-        button.setMinimumWidth(button.fontMetrics().horizontalAdvance(title) + 10)
-        button.setStyleSheet("padding: 3px 2px;")
         return button
 
     def _activate(self) -> Any:
@@ -383,7 +384,7 @@ class PaintTools(Section):
 
 
 def _patch(color: str, name: str) -> str:
-    return f"<span style='color:{color}'>■</span> {name}"
+    return f"<span style='color:{color}'>■</span>&nbsp;{name}"
 
 
 # Classes
@@ -611,7 +612,7 @@ class FrameSection(Section):
         super().__init__(page)
         self._mask: Any = None  # the layer
         self._dimmed: tuple[Any, float] | None = None  # the labels under it, and their opacity
-        self.line, self.legend = small_label(), QLabel()
+        self.line, self.legend = small_label(), small_label()
         self.mask_check = self._check(
             "Show training mask",
             "Colour each pixel by what it counts as in training: cell (or a class), background, or unknown.",
@@ -753,9 +754,9 @@ class FrameSection(Section):
             self._remove_mask()
             return
         cells = frames.kind is LabelKind.INSTANCES
-        titles = {"cell": "cell" if cells else "a class"}
+        titles = {"cell": "cell" if cells else "class"}
         patches = [_patch(color, titles.get(name, name)) for name, color in _MASK_COLORS.items()]
-        self.legend.setText("&nbsp; ".join(patches))
+        self.legend.setText(" ".join(patches))
         if self._dimmed is not None and self._dimmed[0] is not layer:
             self._remove_mask()  # another annotation, perhaps of another size
             self._add_mask()
@@ -888,7 +889,7 @@ COLUMNS = {
         "Frame",
         "Frame number as in the file names. Click to show the frame.",
         lambda frames, info: frames.frame_name(info.number),
-        "t0000 ",
+        "t0000",
     ),
     "painted": FrameColumn(
         "Cells", "Painted cells, or how much of the frame each class covers.", _describe_painted
@@ -897,27 +898,27 @@ COLUMNS = {
         "Unknown",
         "How much of the frame is unknown; it counts in no loss and no score.",
         lambda _, info: percent(info.unknown, info.size) if info.annotated else "",
-        "Unknown ",
+        "Unknown",
         lambda info: info.annotated and info.unknown > 0,
     ),
     "role": FrameColumn(
         "Role",
         "What the frame is used for. Click to change; right click for several frames.",
         lambda _, info: f"{info.role or 'automatic'} ▾" if info.annotated else "",
-        "validation ▾ mm",
+        "validation ▾",
     ),
     "score": FrameColumn(
         "Score",
         "Score of the last evaluation or training, 0 to 1; higher is better.",
         lambda _, info: "" if info.score is None else f"{info.score:.2f}",
-        "Score ",
+        "Score",
         lambda info: info.score is not None,
     ),
     "uncertainty": FrameColumn(
         "Uncertainty",
         "How uncertain the network was in the last prediction; the highest is worth annotating.",
         lambda _, info: "" if info.uncertainty is None else f"{info.uncertainty:.2f}",
-        "Uncertainty ",
+        "Uncertainty",
         lambda info: info.uncertainty is not None,
     ),
 }
@@ -1089,6 +1090,11 @@ class FramesSection(Section):
         table.setShowGrid(False)
         table.setWordWrap(False)
         table.setMinimumHeight(150)
+        # so that all columns have room in a dock
+        table.setStyleSheet(
+            "QTableView { font-size: 9pt; } QHeaderView::section { padding: 2px 3px; }"
+        )
+        table.ensurePolished()
         table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         table.customContextMenuRequested.connect(self._on_right_click)
         table.clicked.connect(self._on_click)
@@ -1104,7 +1110,7 @@ class FramesSection(Section):
             heads.setSectionResizeMode(number, fixed)
             if column.widest:
                 width = table.fontMetrics().horizontalAdvance(column.widest)
-                heads.resizeSection(number, width + 8)
+                heads.resizeSection(number, width + 7)
         return table
 
     def next_frame(self) -> int:
