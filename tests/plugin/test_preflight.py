@@ -154,9 +154,9 @@ def test_new_roles_keep_a_sixth_for_validation(count, held):
     assert sum(role == "validation" for role in roles.values()) == held
 
 
-def test_scribbled_classes_are_called_by_their_own_names(viewer):
-    state = open_workspace(viewer)
-    state.choose("image", viewer.add_image(np.zeros((2, 64, 64)), name="movie"))
+def test_scribbled_classes_are_called_by_their_own_names(viewer_model):
+    state = open_workspace(viewer_model)
+    state.choose("image", viewer_model.add_image(np.zeros((2, 64, 64)), name="movie"))
     layer = state.new_annotation(kind=LabelKind.SCRIBBLES)
     rows = np.arange(20)
     for label, column in ((1, 10), (2, 40)):

@@ -15,8 +15,8 @@ from napari_jnet.plugin.pages.train import ModelComparison
 
 
 @pytest.fixture
-def state(viewer):
-    return open_workspace(viewer)
+def state(viewer_model):
+    return open_workspace(viewer_model)
 
 
 @pytest.fixture
@@ -113,8 +113,8 @@ def test_a_run_without_a_model_changes_nothing(end, state, runs, tmp_path):
     assert state.model == runs[0]
 
 
-def test_the_feed_gives_what_was_painted_and_only_once(viewer, state):
-    layer, frames = viewer.layers["truth"], state.frames
+def test_the_feed_gives_what_was_painted_and_only_once(viewer_model, state):
+    layer, frames = viewer_model.layers["truth"], state.frames
     feed = LiveAnnotations(state)
     before = {frame.name: frame.labels.copy() for frame in feed.data.frames()}
     assert len(before) == 4
@@ -134,7 +134,7 @@ def test_the_feed_gives_what_was_painted_and_only_once(viewer, state):
     assert roles == {"movie/t000": "validation", "movie/t002": "", "movie/t003": ""}
 
 
-def test_a_feed_of_nothing_leaves_the_training_alone(viewer, state):
+def test_a_feed_of_nothing_leaves_the_training_alone(viewer_model, state):
     feed = LiveAnnotations(state)
     state.frames.set_roles(dict.fromkeys(range(4), "unused"))
     feed.copy()

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_jnet.plugin.guidance import Problem
-from napari_jnet.plugin.pages.train import ProblemLine, ProblemList
+from napari_jnet.plugin.pages.train import ProblemLine, ProblemList, TrainWidget
 
 PROBLEMS = [
     Problem("Nothing is painted."),
@@ -69,8 +69,9 @@ def test_what_can_be_read_needs_no_line(qtbot, window):
     qtbot.waitUntil(lambda: "2 warnings" in window.line.text())
 
 
-def test_buttons_and_message_do_not_scroll_away(viewer):
-    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
+def test_buttons_and_message_do_not_scroll_away(viewer_model, qtbot):
+    widget = TrainWidget(viewer_model)
+    qtbot.addWidget(widget)
     area = widget.findChild(QScrollArea)
     for part in (widget.train_button, widget.stop_button, widget.progress, widget.message):
         assert widget.isAncestorOf(part)

@@ -5,7 +5,6 @@ import pytest
 
 pytest.importorskip("napari")
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_jnet.plugin.open_workspace import open_workspace
@@ -16,19 +15,31 @@ TIMEOUT = 60_000
 
 
 @pytest.fixture
-def widget(viewer, small):
+def widget(viewer_model, qtbot, small):
     """Return the Train widget on four frames of which the last is not painted."""
+    widget = TrainWidget(viewer_model)
+    qtbot.addWidget(widget)
+    return prepared(viewer_model, widget, small)
+
+
+@pytest.fixture
+def docked(viewer, small):
+    """Return the same in a dock of a window."""
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
+    return prepared(viewer, widget, small)
+
+
+def prepared(viewer, widget, small):
     labels = viewer.layers["truth"].data.copy()
     labels[3] = 0
     viewer.layers["truth"].data = labels
-    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
     widget.set_values(epochs=2, changes=small)
     return widget
 
 
 def click(qtbot, button):
     assert button.isEnabled()
-    qtbot.mouseClick(button, Qt.LeftButton)
+    button.click()
 
 
 def fix_button(widget, title):
@@ -49,8 +60,10 @@ def begin(qtbot, widget):
     qtbot.waitUntil(lambda: len(widget.plot.points("training")[0]) >= 1, timeout=TIMEOUT)
 
 
-def test_a_training_rests_goes_on_and_is_stopped_while_it_rests(qtbot, viewer, widget, tmp_path):
-    state = open_workspace(viewer)
+def test_a_training_rests_goes_on_and_is_stopped_while_it_rests(
+    qtbot, viewer_model, widget, tmp_path
+):
+    state = open_workspace(viewer_model)
     widget.set_values(run_folder=tmp_path / "run")
     begin(qtbot, widget)
     assert not widget.form.more_button.isVisibleTo(widget)  # the curves have the room
@@ -70,10 +83,10 @@ def test_a_training_rests_goes_on_and_is_stopped_while_it_rests(qtbot, viewer, w
     assert not widget.pause_button.isVisibleTo(widget)
 
 
-def test_what_is_painted_meanwhile_is_learned_from(qtbot, viewer, widget, tmp_path):
+def test_what_is_painted_meanwhile_is_learned_from(qtbot, viewer_model, widget, tmp_path):
     widget.set_values(run_folder=tmp_path / "run")
     begin(qtbot, widget)
-    layer = viewer.layers["truth"]
+    layer = viewer_model.layers["truth"]
     rows, columns = (a.ravel() + 20 for a in np.mgrid[:16, :16])
     layer.data_setitem((np.full(256, 3), rows, columns), 7)
     qtbot.waitUntil(lambda: "t003 is new" in widget.message.text, timeout=TIMEOUT)
@@ -83,8 +96,10 @@ def test_what_is_painted_meanwhile_is_learned_from(qtbot, viewer, widget, tmp_pa
     assert "Learning from 3 frames now" in frames
 
 
-def test_the_better_model_of_two_rounds_is_kept_and_the_other_one_click_away(qtbot, viewer, widget):
-    state = open_workspace(viewer)
+def test_the_better_model_of_two_rounds_is_kept_and_the_other_one_click_away(
+    qtbot, viewer_model, widget
+):
+    state = open_workspace(viewer_model)
     assert not widget.fine_tune_button.isVisibleTo(widget)
     assert run(qtbot, widget, widget.train_button) == "done"
     project = state.project
@@ -104,7 +119,8 @@ def test_the_better_model_of_two_rounds_is_kept_and_the_other_one_click_away(qtb
     qtbot.waitUntil(lambda: widget.plot.earlier() == ["001"], timeout=TIMEOUT)
 
 
-def test_a_stopped_training_of_the_project_goes_on_in_another_window(qtbot, viewer, widget):
+def test_a_stopped_training_of_the_project_goes_on_in_another_window(qtbot, viewer, docked):
+    widget = docked
     begin(qtbot, widget)
     assert run(qtbot, widget, widget.stop_button) == "stopped"
     epochs = len(widget.plot.points("training")[0])
@@ -122,8 +138,10 @@ def test_a_stopped_training_of_the_project_goes_on_in_another_window(qtbot, view
     assert len(open_workspace(viewer).project.runs()) == 1
 
 
-def test_a_click_marks_the_rest_of_a_frame_as_unknown_and_undo_takes_it_back(qtbot, viewer, widget):
-    layer = viewer.layers["truth"]
+def test_a_click_marks_the_rest_of_a_frame_as_unknown_and_undo_takes_it_back(
+    qtbot, viewer_model, widget
+):
+    layer = viewer_model.layers["truth"]
     layer.data_setitem((np.full(9, 3), *(a.ravel() for a in np.mgrid[:3, :3])), 1)
     widget.check()
     click(qtbot, fix_button(widget, "Mark unpainted in t003 as unknown"))
@@ -134,19 +152,19 @@ def test_a_click_marks_the_rest_of_a_frame_as_unknown_and_undo_takes_it_back(qtb
     assert not (layer.data == -1).any()
 
 
-def test_the_list_mends_roles_and_missing_labels(qtbot, viewer, widget):
-    frames = open_workspace(viewer).frames
+def test_the_list_mends_roles_and_missing_labels(qtbot, viewer_model, widget):
+    frames = open_workspace(viewer_model).frames
     frames.set_roles(dict.fromkeys(frames.annotated, "validation"))
     widget.check()
     assert not widget.train_button.isEnabled()
     click(qtbot, fix_button(widget, "Reassign training and validation"))
     assert widget.train_button.isEnabled()
     assert sorted(frames.role(p) for p in (0, 1, 2)) == ["training", "training", "validation"]
-    viewer.layers.remove("truth")
+    viewer_model.layers.remove("truth")
     widget.check()
     click(qtbot, fix_button(widget, "New annotation"))
-    assert open_workspace(viewer).annotation.name == "annotation"
-    assert open_workspace(viewer).page == "annotate"
+    assert open_workspace(viewer_model).annotation.name == "annotation"
+    assert open_workspace(viewer_model).page == "annotate"
     assert not widget.train_button.isEnabled()
     assert "paint at least one cell" in widget.train_button.toolTip()
 
@@ -169,11 +187,11 @@ def test_the_form_says_what_the_cells_decide(qtbot, widget):
     assert config.network.resolution_levels == estimate.choices[-1]
 
 
-def test_the_command_is_copied_once_there_is_a_project(qtbot, viewer, widget):
+def test_the_command_is_copied_once_there_is_a_project(qtbot, viewer_model, widget):
     actions = {action.text(): action for action in widget.copy_button.menu().actions()}
     actions["Command"].trigger()
     assert "no project yet" in widget.message.text
-    state = open_workspace(viewer)
+    state = open_workspace(viewer_model)
     state.autosave.ensure_project()
     state.autosave.wait()
     project = state.project
@@ -201,8 +219,8 @@ def test_plans_say_the_time_and_an_unknown_one_is_refused(widget):
         widget.set_values(budget="longer")
 
 
-def test_a_second_train_widget_leaves_the_training_of_the_first_alone(qtbot, viewer, widget):
-    state, other = open_workspace(viewer), TrainWidget(viewer)
+def test_a_second_train_widget_leaves_the_training_of_the_first_alone(qtbot, viewer_model, widget):
+    state, other = open_workspace(viewer_model), TrainWidget(viewer_model)
     qtbot.addWidget(other)
     begin(qtbot, widget)
     (trained,) = state.project.runs()
@@ -224,7 +242,8 @@ def test_a_second_train_widget_leaves_the_training_of_the_first_alone(qtbot, vie
     assert len(state.project.runs()) == 1
 
 
-def test_closing_the_dock_leaves_no_training_behind(qtbot, viewer, widget, tmp_path):
+def test_closing_the_dock_leaves_no_training_behind(qtbot, viewer, docked, tmp_path):
+    widget = docked
     state = open_workspace(viewer)
     widget.set_values(run_folder=tmp_path / "run")
     begin(qtbot, widget)

@@ -1,4 +1,4 @@
-"""Train, in a real viewer and by its buttons: every way a training begins and ends."""
+"""Train, in a real viewer_model and by its buttons: every way a training begins and ends."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,15 @@ import pytest
 pytest.importorskip("napari")
 
 from napari.components import ViewerModel
-from qtpy.QtCore import Qt, QThreadPool
+from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QFormLayout, QPushButton, QWidget
 
 from napari_jnet.budgets import Hardware
 from napari_jnet.config import Config
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.predict import PredictWidget
+from napari_jnet.plugin.pages.train import TrainWidget
 from napari_jnet.plugin.pages.train_form import TrainForm
 from napari_jnet.plugin.workspace import Lifetime
 
@@ -20,7 +22,16 @@ TIMEOUT = 60_000
 
 
 @pytest.fixture
-def widget(viewer, tmp_path, small):
+def widget(viewer_model, qtbot, tmp_path, small):
+    widget = TrainWidget(viewer_model)
+    qtbot.addWidget(widget)
+    widget.set_values(epochs=2, run_folder=tmp_path / "run", changes=small)
+    return widget
+
+
+@pytest.fixture
+def docked(viewer, tmp_path, small):
+    """Return the widget in a dock of a window."""
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
     widget.set_values(epochs=2, run_folder=tmp_path / "run", changes=small)
     return widget
@@ -28,7 +39,7 @@ def widget(viewer, tmp_path, small):
 
 def click(qtbot, button):
     assert button.isEnabled()
-    qtbot.mouseClick(button, Qt.LeftButton)
+    button.click()
 
 
 def buttons(widget):
@@ -54,21 +65,22 @@ def attempt(qtbot, widget):
     return signal.args[0]
 
 
-def test_the_active_layers_are_chosen_and_held_by_reference(viewer, widget):
+def test_the_active_layers_are_chosen_and_held_by_reference(viewer_model, widget):
     assert widget.image_combo.currentText() == "movie"
-    viewer.add_image(np.zeros((4, 64, 64)), name="other")
+    viewer_model.add_image(np.zeros((4, 64, 64)), name="other")
     assert widget.image_combo.currentText() == "other"  # the new layer is the active one
-    widget.set_image(viewer.layers["movie"])
-    viewer.layers["movie"].name = "renamed"
-    viewer.layers.move(0, 3)
-    viewer.layers.selection.active = viewer.layers["other"]
+    widget.set_image(viewer_model.layers["movie"])
+    viewer_model.layers["movie"].name = "renamed"
+    viewer_model.layers.move(0, 3)
+    viewer_model.layers.selection.active = viewer_model.layers["other"]
     assert widget.image_combo.currentText() == "renamed"
-    viewer.layers.remove("renamed")
+    viewer_model.layers.remove("renamed")
     assert widget.image_combo.currentText() == "other"
 
 
-def test_two_epochs_train_and_hand_the_model_to_predict(qtbot, viewer, widget, tmp_path):
-    _, predict = viewer.window.add_plugin_dock_widget("napari-jnet", "Predict")
+def test_two_epochs_train_and_hand_the_model_to_predict(qtbot, viewer_model, widget, tmp_path):
+    predict = PredictWidget(viewer_model)
+    qtbot.addWidget(predict)
     assert train(qtbot, widget) == "done"
     assert (tmp_path / "run" / "model.pt").is_file()
     assert predict.form.value("model") == tmp_path / "run"
@@ -84,10 +96,10 @@ def test_two_epochs_train_and_hand_the_model_to_predict(qtbot, viewer, widget, t
     assert buttons(widget) == (True, False)
 
 
-def test_the_preview_lies_on_the_frame_that_is_shown(qtbot, viewer, widget):
-    viewer.dims.set_current_step(0, 2)
+def test_the_preview_lies_on_the_frame_that_is_shown(qtbot, viewer_model, widget):
+    viewer_model.dims.set_current_step(0, 2)
     assert train(qtbot, widget) == "done"
-    preview = viewer.layers["preview"]
+    preview = viewer_model.layers["preview"]
     assert preview.data.shape == (1, 64, 64)
     assert tuple(preview.scale) == (1, 3, 3)
     assert preview.translate[0] == 2
@@ -95,7 +107,7 @@ def test_the_preview_lies_on_the_frame_that_is_shown(qtbot, viewer, widget):
     assert widget.image_combo.currentText() == "movie"  # results are no input
 
 
-def test_stop_leaves_a_model_that_can_go_on(qtbot, viewer, widget, tmp_path):
+def test_stop_leaves_a_model_that_can_go_on(qtbot, viewer_model, widget, tmp_path):
     widget.set_values(epochs=1000)
     click(qtbot, widget.train_button)
     assert buttons(widget) == (False, True)
@@ -114,7 +126,7 @@ def test_stop_leaves_a_model_that_can_go_on(qtbot, viewer, widget, tmp_path):
     assert widget.plot.points("training")[0] == list(range(1, done + 3))
 
 
-def test_fine_tuning_starts_from_a_model(qtbot, viewer, widget, trained_run, tmp_path):
+def test_fine_tuning_starts_from_a_model(qtbot, viewer_model, widget, trained_run, tmp_path):
     widget.set_values(start_from=trained_run, changes={"training.patch_size": 16})
     assert train(qtbot, widget) == "done"
     widget.set_values(start_from=tmp_path / "none.pt", run_folder=tmp_path / "second")
@@ -122,26 +134,26 @@ def test_fine_tuning_starts_from_a_model(qtbot, viewer, widget, trained_run, tmp
     assert "none.pt" in widget.message.text
 
 
-def empty(viewer):
-    viewer.layers["truth"].data = np.zeros((4, 64, 64), np.int32)
+def empty(viewer_model):
+    viewer_model.layers["truth"].data = np.zeros((4, 64, 64), np.int32)
 
 
-def negative(viewer):
-    labels = viewer.layers["truth"].data.copy()
+def negative(viewer_model):
+    labels = viewer_model.layers["truth"].data.copy()
     labels[labels == 1] = -5
-    viewer.layers["truth"].data = labels
+    viewer_model.layers["truth"].data = labels
 
 
-def another_size(viewer):
-    viewer.layers["truth"].data = np.ones((4, 32, 32), np.int32)
+def another_size(viewer_model):
+    viewer_model.layers["truth"].data = np.ones((4, 32, 32), np.int32)
 
 
-def no_labels(viewer):
-    viewer.layers.remove("truth")
+def no_labels(viewer_model):
+    viewer_model.layers.remove("truth")
 
 
-def no_image(viewer):
-    viewer.layers.remove("movie")
+def no_image(viewer_model):
+    viewer_model.layers.remove("movie")
 
 
 @pytest.mark.parametrize(
@@ -154,29 +166,29 @@ def no_image(viewer):
         (no_image, "no image"),
     ],
 )
-def test_bad_labels_are_said_in_words(qtbot, viewer, widget, spoil, words):
-    spoil(viewer)
+def test_bad_labels_are_said_in_words(qtbot, viewer_model, widget, spoil, words):
+    spoil(viewer_model)
     assert attempt(qtbot, widget) == "failed"
     assert widget.message.is_error
     assert words in widget.message.text
 
 
-def test_one_annotated_frame_trains_with_a_notice(qtbot, viewer, widget):
-    labels = viewer.layers["truth"].data.copy()
+def test_one_annotated_frame_trains_with_a_notice(qtbot, viewer_model, widget):
+    labels = viewer_model.layers["truth"].data.copy()
     labels[1:] = 0
-    viewer.layers["truth"].data = labels
+    viewer_model.layers["truth"].data = labels
     assert train(qtbot, widget) == "done"
     assert "one annotated frame" in widget.message.text
 
 
-def test_a_folder_that_cannot_be_written_is_said(qtbot, viewer, widget, tmp_path):
+def test_a_folder_that_cannot_be_written_is_said(qtbot, viewer_model, widget, tmp_path):
     (tmp_path / "file").write_text("")
     widget.set_values(run_folder=tmp_path / "file" / "run")
     assert attempt(qtbot, widget) == "failed"
     assert "Choose another folder" in widget.message.text
 
 
-def test_an_error_inside_torch_frees_the_buttons(qtbot, viewer, widget, monkeypatch):
+def test_an_error_inside_torch_frees_the_buttons(qtbot, viewer_model, widget, monkeypatch):
     import napari_jnet.training.loop
 
     def broken(*_, **__):
@@ -190,7 +202,8 @@ def test_an_error_inside_torch_frees_the_buttons(qtbot, viewer, widget, monkeypa
     assert train(qtbot, widget) == "done"
 
 
-def test_closing_the_viewer_while_training_leaves_no_thread(qtbot, viewer, widget, tmp_path):
+def test_closing_the_viewer_while_training_leaves_no_thread(qtbot, viewer, docked, tmp_path):
+    widget = docked
     widget.set_values(epochs=1000)
     click(qtbot, widget.train_button)
     qtbot.waitUntil(lambda: len(widget.plot.points("training")[0]) >= 1, timeout=TIMEOUT)
@@ -199,7 +212,8 @@ def test_closing_the_viewer_while_training_leaves_no_thread(qtbot, viewer, widge
     assert (tmp_path / "run" / "last.pt").is_file()
 
 
-def test_closing_the_dock_stops_the_training(qtbot, viewer, widget, tmp_path):
+def test_closing_the_dock_stops_the_training(qtbot, viewer, docked, tmp_path):
+    widget = docked
     widget.set_values(epochs=1000)
     click(qtbot, widget.train_button)
     qtbot.waitUntil(lambda: len(widget.plot.points("training")[0]) >= 1, timeout=TIMEOUT)
@@ -233,8 +247,8 @@ def test_a_run_or_a_model_keeps_what_nobody_chose(qtbot):
     holders = QWidget(), QWidget()
     for holder in holders:
         qtbot.addWidget(holder)
-    viewer = ViewerModel()  # of which the session keeps a weak reference
-    form = TrainForm(*map(QFormLayout, holders), open_workspace(viewer), Lifetime())
+    viewer_model = ViewerModel()  # of which the session keeps a weak reference
+    form = TrainForm(*map(QFormLayout, holders), open_workspace(viewer_model), Lifetime())
     assert set(form.training_config(resume=True).given_settings()) == {"training.threads"}
     tuned = form.training_config(fine_tune=True)
     assert tuned.training.learning_rate == 0.5 * Config().training.learning_rate
