@@ -148,3 +148,19 @@ def test_a_layer_that_is_gone_leads_nowhere(qtbot, viewer, widget):
     viewer.dims.set_current_step(0, 0)
     widget.table.choose(len(widget.measured) - 1)
     assert viewer.dims.current_step[0] == 0
+
+
+def test_the_frame_that_is_shown_is_in_the_features(qtbot, viewer, widget):
+    layer = viewer.layers["truth"]
+    layer.features = {"index": [0, 1, 2], "class": ["background", "round", "long"]}
+    viewer.dims.set_current_step(0, 3)
+    measure(qtbot, widget, widget.all_button)
+    for position in (3, 1):
+        viewer.dims.set_current_step(0, position)
+        features = layer.features
+        # napari's table takes the number of a row for the label
+        assert list(features["index"]) == list(range(len(features)))
+        for found in (m for p, m in widget.measured if p == position):
+            assert features["area (µm²)"][found.label] == found.area
+        assert list(features["class"][:3]) == ["background", "round", "long"]
+        assert list(layer.features["class"][3:].dropna()) == []

@@ -90,7 +90,10 @@ def set_features(layer: Any, columns: Mapping[str, Sequence[Any]]) -> None:
     before = layer.features
     new = type(before)(dict(columns))
     kept = before.drop(columns=[name for name in new if name != "index" and name in before])
-    layer.features = new if "index" not in kept else new.merge(kept, on="index", how="outer")
+    others = [name for name in kept if name != "index"]
+    if "index" in kept and others:
+        new = new.merge(kept.dropna(how="all", subset=others), on="index", how="outer")
+    layer.features = new
 
 
 def legend_options(
