@@ -493,10 +493,10 @@ def test_classes_are_named_coloured_and_chosen_in_their_table(qtbot, viewer, wid
     click(qtbot, widget.classes.add_button)
     assert layer.selected_label == 2
     table.item(2, 2).setText("edge")
-    assert open_workspace(viewer).frames.legend[2][0] == "edge"
+    assert open_workspace(viewer).frames.classes[2][0] == "edge"
     monkeypatch.setattr(QColorDialog, "getColor", lambda colour, *_: type(colour)("#123456"))
     table.cellDoubleClicked.emit(2, 1)
-    assert open_workspace(viewer).frames.legend[2] == ("edge", "#123456")
+    assert open_workspace(viewer).frames.classes[2] == ("edge", "#123456")
     table.item(2, 2).setText("cell")
     assert "'cell' is there twice" in widget.message.text
     assert table.item(2, 2).text() == "edge"
@@ -514,7 +514,7 @@ def test_only_classes_that_are_not_painted_are_removed(qtbot, viewer, widget):
         widget.classes.add()
     paint(layer, 1, 4)
     click(qtbot, widget.classes.remove_button)
-    assert len(open_workspace(viewer).frames.legend) == 5
+    assert len(open_workspace(viewer).frames.classes) == 5
     assert widget.classes.table.item(0, 2).text() == "background"
     assert not widget.classes.table.item(0, 2).flags() & Qt.ItemIsEditable
     layer.undo()

@@ -14,7 +14,7 @@ from napari_jnet.plugin.layers.add import (
     empty_labels,
 )
 from napari_jnet.plugin.layers.edit import copy_labels, rest_is_background, rest_is_unknown
-from napari_jnet.plugin.layers.read import class_legend, layer_legend
+from napari_jnet.plugin.layers.read import layer_classes, network_classes
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.annotate import choose_next
 
@@ -76,10 +76,10 @@ def test_unknown_has_one_colour_in_every_kind_and_no_cell_nearby_has_it(viewer):
 def test_the_names_of_classes_come_back_from_the_layer(viewer):
     legend = (("not painted", "#000000"), ("background", "#112233"), ("nucleus", "#ff0000"))
     layer = open_workspace(viewer).new_annotation(SCRIBBLES, legend)
-    assert layer_legend(layer) == legend
-    assert class_legend(layer, SCRIBBLES) == legend[1:]
-    assert class_legend(layer, CLASSES) == legend
-    assert class_legend(layer, CELLS) == ()
+    assert layer_classes(layer) == legend
+    assert network_classes(layer, SCRIBBLES) == legend[1:]
+    assert network_classes(layer, CLASSES) == legend
+    assert network_classes(layer, CELLS) == ()
     assert layer.selected_label == 2
     assert not layer.preserve_labels
 

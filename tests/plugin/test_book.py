@@ -175,7 +175,7 @@ def test_without_layers_there_is_an_empty_book(make_napari_viewer):
     viewer = make_napari_viewer()
     frames = open_workspace(viewer).frames
     assert frames
-    assert (len(frames), frames.annotated, frames.legend) == (0, (), ())
+    assert (len(frames), frames.annotated, frames.classes) == (0, (), ())
     with pytest.raises(ValueError, match="New annotation"):
         frames.set_kind("classes")
     viewer.add_image(np.zeros((5, 8, 8), np.uint8))

@@ -29,7 +29,7 @@ from napari_jnet.plugin.autosave.resume import (
     show_box,
 )
 from napari_jnet.plugin.layers.add import add_results
-from napari_jnet.plugin.layers.read import image_stack, legend_options
+from napari_jnet.plugin.layers.read import class_options, image_stack
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.predict import copy_to_annotation
 from napari_jnet.project.places import project_words
@@ -171,7 +171,7 @@ def test_kind_classes_and_roles_are_kept(painting):
     assert state.autosave.flush()
     state.frames.set_kind(LabelKind.SCRIBBLES)
     names = (("not painted", "#000000"), ("background", "#0000ff"), ("nucleus", "#ff0000"))
-    options = legend_options(names)
+    options = class_options(names)
     layer.features, layer.colormap = options["features"], options["colormap"]
     state.frames.set_role(1, "unused")
     assert state.autosave.flush()
@@ -324,7 +324,7 @@ def test_a_project_on_request(viewer_model):
 def test_going_on_brings_everything_back(painting, tmp_path):
     state, layer = painting
     state.frames.set_kind(LabelKind.CLASSES)
-    layer.colormap = legend_options((("none", "#000000"), ("cell", "#ff8800")))["colormap"]
+    layer.colormap = class_options((("none", "#000000"), ("cell", "#ff8800")))["colormap"]
     layer.features = {"index": [0, 1], "class": ["none", "cell"]}
     layer.paint((2, 20, 20), 1)
     layer.paint((3, 20, 20), UNKNOWN)
@@ -348,7 +348,7 @@ def test_going_on_brings_everything_back(painting, tmp_path):
     assert np.array_equal(again.annotation.data, layer.data)
     assert again.annotation.data.dtype == np.int32
     assert again.frames.kind is LabelKind.CLASSES
-    assert again.frames.legend == (("none", "#000000"), ("cell", "#ff8800"))
+    assert again.frames.classes == (("none", "#000000"), ("cell", "#ff8800"))
     assert again.frames.role(2) == "validation"
     assert again.model == run
     assert again.project.last_run.resumable

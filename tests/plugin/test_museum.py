@@ -114,7 +114,7 @@ def test_classes_have_their_names_and_are_painted_on(qapp, film, name, kind, nam
     for number in range(5):
         np.testing.assert_array_equal(state.annotation.data[number], then.get(number, 0))
     assert state.frames.kind == kind
-    assert [entry for entry, _ in state.frames.legend] == names
+    assert [entry for entry, _ in state.frames.classes] == names
     state.annotation.paint((1, 20, 20), 2)
     assert state.autosave.flush()
     project = Project.open(film / "projects" / name)

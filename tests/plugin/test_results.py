@@ -95,7 +95,7 @@ def test_the_share_of_each_class_is_said_by_its_name():
 def test_two_classes_have_shares_too_and_cells_have_none():
     frame = predicted(None)
     frame.segmentation[:2] = 0.7
-    vessels = ModelOutputs(legend=(("background", "#000000"), ("vessel", "#ff0000")))
+    vessels = ModelOutputs(classes=(("background", "#000000"), ("vessel", "#ff0000")))
     assert class_pixels(frame, vessels, 0.5) == {"background": 54, "vessel": 18}
     assert class_pixels(frame, vessels, 0.8)["vessel"] == 0
     assert class_pixels(frame, ModelOutputs(), 0.5) == {}

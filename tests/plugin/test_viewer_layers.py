@@ -14,10 +14,10 @@ from napari.layers import Image, Labels
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.plugin.jobs.train import training_input
 from napari_jnet.plugin.layers.read import (
+    class_options,
     current_index,
     image_stack,
-    layer_legend,
-    legend_options,
+    layer_classes,
     plane,
 )
 
@@ -141,8 +141,8 @@ def test_names_and_colours_of_classes_reach_the_training() -> None:
     painted = np.zeros((2, 8, 8), np.int32)
     painted[0, 2:4] = 1
     image = Image(np.random.default_rng(0).random((2, 8, 8)))
-    labels = Labels(painted, **legend_options(legend))
-    assert layer_legend(labels) == legend
+    labels = Labels(painted, **class_options(legend))
+    assert layer_classes(labels) == legend
     frames = training_input(image, labels, LabelKind.CLASSES).frames()
     assert frames[0].legend == legend
     assert training_input(image, labels, LabelKind.INSTANCES).frames()[0].legend == ()

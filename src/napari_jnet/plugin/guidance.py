@@ -110,7 +110,7 @@ def training_facts(
     """
     image, labels, frames = workspace.image, workspace.annotation, workspace.frames
     other = None if image is None else fitting_labels(workspace)
-    names = tuple(name for name, _ in frames.legend)
+    names = tuple(name for name, _ in frames.classes)
     network = None if config is None else config.network
     return TrainingFacts(
         image=None if image is None else image.name,

@@ -223,7 +223,7 @@ class Workspace:
     def new_annotation(
         self,
         kind: LabelKind | str = LabelKind.INSTANCES,
-        legend: Sequence[tuple[str, str]] = (),
+        classes: Sequence[tuple[str, str]] = (),
     ) -> Labels:
         """Add an empty labels layer for the image, choose it, and make it ready to paint.
 
@@ -231,7 +231,7 @@ class Workspace:
         ----------
         kind
             What the numbers will mean.
-        legend
+        classes
             (name, "#rrggbb") of each number from 0; for classes and scribbles there is a default.
 
         Returns
@@ -247,7 +247,7 @@ class Workspace:
         """
         if self.image is None or self.viewer is None:
             raise ValueError("There is no image to annotate; open one first.")
-        layer = add_annotation(self.viewer, self.image, LabelKind(kind), legend)
+        layer = add_annotation(self.viewer, self.image, LabelKind(kind), classes)
         self.choose("annotation", layer)
         return layer
 

@@ -41,7 +41,7 @@ from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
     current_index,
     kind_of,
-    layer_legend,
+    layer_classes,
     pixels,
     result_of,
     said_empty,
@@ -153,7 +153,7 @@ class LayerStore:
         if kind is None:
             classes = result_of(self.layer) in ("segmentation", "classes")
             kind = LabelKind.CLASSES if classes else LabelKind.INSTANCES
-        return kind, () if kind is LabelKind.INSTANCES else layer_legend(self.layer)
+        return kind, () if kind is LabelKind.INSTANCES else layer_classes(self.layer)
 
     # in the thread that saves
 

@@ -38,11 +38,11 @@ from napari_jnet.plugin.jobs.runner import JobMaker, TaskQueue, window_threads
 from napari_jnet.plugin.jobs.torch_loading import load_torch
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
-    class_legend,
     current_index,
     image_stack,
     kind_of,
     metadata,
+    network_classes,
     pixels,
     place,
     placement,
@@ -269,7 +269,7 @@ def training_input(image: Any, labels: Any, kind: LabelKind) -> TrainingInput:
         kind=kind,
         known=kind_of(labels) is kind,
         partial=metadata(labels).get("partial", ()),
-        legend=class_legend(labels, kind),
+        legend=network_classes(labels, kind),
         empty=said_empty(labels),
     )
 
@@ -367,7 +367,7 @@ class LiveAnnotations(QObject):
             roles=frames.roles,
             empty=said_empty(self._layer),
             kind=frames.kind,  # where the network cannot learn it, the training goes on as it was
-            legend=class_legend(self._layer, frames.kind),
+            legend=network_classes(self._layer, frames.kind),
         )
         with self._lock:
             self._data, self._new = data, True

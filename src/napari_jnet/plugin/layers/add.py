@@ -20,9 +20,9 @@ from napari_jnet.plugin.layers.edit import hold_labels
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
     channels_first,
+    class_options,
     image_stack,
     is_labels,
-    legend_options,
     metadata,
     pixels,
     placement,
@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     import napari
 
 
-Legend = Sequence[tuple[str, str]]
-
+Classes = Sequence[tuple[str, str]]  # (name, "#rrggbb") of each class from 0
 
 _SEGMENTATION = "#35c6f4"
 
@@ -52,28 +51,28 @@ class ModelOutputs:
 
     Attributes
     ----------
-    classes
+    channels
         Segmentation channels of the network; its classes where there are more than two.
     distance
         Whether it predicts a distance.
-    legend
+    classes
         (name, "#rrggbb") of each class from background; empty for cells.
     """
 
-    classes: int = 1
+    channels: int = 1
     distance: bool = True
-    legend: tuple[tuple[str, str], ...] = ()
+    classes: tuple[tuple[str, str], ...] = ()
 
     @property
     def semantic(self) -> bool:
         """Whether the areas of classes are meant, not single cells."""
-        return self.classes > 2 or bool(self.legend)
+        return self.channels > 2 or bool(self.classes)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of its classes from background."""
-        known = tuple(name for name, _ in self.legend)
-        usual = ("background", *(f"class {n}" for n in range(1, max(self.classes, 2))))
+        known = tuple(name for name, _ in self.classes)
+        usual = ("background", *(f"class {n}" for n in range(1, max(self.channels, 2))))
         return known + usual[len(known) :]
 
 
@@ -110,7 +109,6 @@ def set_visible(layer: Any, visible: bool) -> None:
 
 
 Region = tuple[slice, slice]
-
 
 _MEMORY_LIMIT = 2 * 2**30  # bytes of one map kept in memory; larger ones lie in a temporary file
 
@@ -165,7 +163,7 @@ class Prediction:
         self.segmentation = self._add("segmentation", np.uint8)
         self.distance = self._add("distance", np.float32) if self.outputs.distance else None
         self.cells = self._add("cells", np.int32)
-        self.classes = self._add("classes", np.uint8) if self.outputs.classes > 2 else None
+        self.classes = self._add("classes", np.uint8) if self.outputs.channels > 2 else None
 
     def _add(self, name: str, dtype: type) -> Any:
         """Add a layer on the image; who is painting keeps the layer under the brush."""
@@ -185,16 +183,10 @@ class Prediction:
     def _options(self, name: str) -> dict[str, Any]:
         outputs = self.outputs
         if name == "classes":
-            return {"opacity": 0.5, **legend_options(outputs.legend)}
+            return {"opacity": 0.5, **class_options(outputs.classes)}
         # one of them is visible at first: they would lie over each other, and their colours mix
-        first = (
-            "cells"
-            if not outputs.semantic
-            else "classes"
-            if outputs.classes > 2
-            else "segmentation"
-        )
-        options = {"visible": name == first}
+        areas = "classes" if outputs.channels > 2 else "segmentation"
+        options = {"visible": name == (areas if outputs.semantic else "cells")}
         if name == "cells":
             return {**options, "opacity": 0.6}
         if name == "segmentation":
@@ -220,9 +212,8 @@ class Prediction:
 
         Not where cells at these positions (None = all) were painted on: they would be lost.
         """
-        there = all(any(layer is mine for layer in self._viewer.layers) for mine in self.all_layers)
         return (
-            there
+            all(layer in self._viewer.layers for layer in self.all_layers)
             and image is self.image
             and spatial_shape(image) == self.probability.shape
             and source == self.source
@@ -363,32 +354,17 @@ def add_results(
 
 
 UNKNOWN_COLOUR = "#dcdcdc"  # a light veil: seen on grey and on black images
-
-
 CLASS_COLOURS = ("#ff9f1c", "#2ec4b6", "#e84393", "#4d8bff", "#b8e986", "#b18cff", "#ffd84d")
-
-
 _BACKGROUND_COLOUR = "#5b6abf"  # of scribbles, where background is painted
-
-
 _CYCLE, _ROUNDS = 49, 20  # napari's colours, repeated: one number in a thousand looks unknown
 
 
 def add_annotation(
-    viewer: napari.viewer.Viewer, image: Any, kind: LabelKind, legend: Legend = ()
+    viewer: napari.viewer.Viewer, image: Any, kind: LabelKind, classes: Classes = ()
 ) -> Any:
     """Add an empty labels layer for an image to the viewer, selected and ready to paint.
 
-    Parameters
-    ----------
-    viewer
-        Gets the layer.
-    image
-        The image layer; its channels go to the first slider.
-    kind
-        What the numbers will mean.
-    legend
-        (name, "#rrggbb") of each number from 0; for classes and scribbles there is a default.
+    Channels of the image go to the first slider; see `Workspace.new_annotation`.
     """
     stack = image_stack(image)  # what it is must be known before anything is painted
     channels_first(image)
@@ -400,7 +376,7 @@ def add_annotation(
         opacity=0.5,
         metadata={METADATA_KEY: {**ours, "kind": kind.value}},
         **placement(image),
-        **annotation_options(kind, legend),
+        **annotation_options(kind, classes),
     )
     viewer.layers.selection.active = layer
     make_ready(layer, kind)
@@ -428,23 +404,23 @@ def make_ready(layer: Any, kind: LabelKind, highest: int = 0) -> None:
     layer.selected_label = number
 
 
-def annotation_options(kind: LabelKind | str, legend: Legend = ()) -> dict[str, Any]:
+def annotation_options(kind: LabelKind | str, classes: Classes = ()) -> dict[str, Any]:
     """Return the options that colour a labels layer of this kind; unknown pixels are grey.
 
     Parameters
     ----------
     kind
         What the numbers mean.
-    legend
+    classes
         (name, "#rrggbb") of each number from 0; for classes and scribbles there is a default.
     """
     kind = LabelKind(kind)
     if kind is LabelKind.INSTANCES:
         return {"colormap": _cell_colours()}
-    return legend_options(tuple(legend) or default_legend(kind), unknown=UNKNOWN_COLOUR)
+    return class_options(tuple(classes) or default_classes(kind), unknown=UNKNOWN_COLOUR)
 
 
-def default_legend(kind: LabelKind | str) -> tuple[tuple[str, str], ...]:
+def default_classes(kind: LabelKind | str) -> tuple[tuple[str, str], ...]:
     """Return (name, "#rrggbb") of each number from 0 for a kind; nothing for cells."""
     return {
         LabelKind.INSTANCES: (),

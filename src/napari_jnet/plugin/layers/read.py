@@ -96,14 +96,14 @@ def set_features(layer: Any, columns: Mapping[str, Sequence[Any]]) -> None:
     layer.features = new
 
 
-def legend_options(
-    legend: Sequence[tuple[str, str]], *, unknown: str = "transparent"
+def class_options(
+    classes: Sequence[tuple[str, str]], *, unknown: str = "transparent"
 ) -> dict[str, Any]:
     """Return options of a labels layer that show a class by its colour and its name.
 
     Parameters
     ----------
-    legend
+    classes
         (name, "#rrggbb") of each class from 0; without any, there is nothing to show.
     unknown
         The colour of `UNKNOWN` pixels.
@@ -113,21 +113,21 @@ def legend_options(
     dict
         ``colormap``, and ``features``, which napari shows in the status bar under the pointer.
     """
-    if not legend:
+    if not classes:
         return {}
     colours: dict[int | None, Any] = {None: _OTHER, UNKNOWN: unknown, 0: "transparent"}
-    colours |= {number: colour for number, (_, colour) in enumerate(legend) if number}
-    names = [name for name, _ in legend]
+    colours |= {number: colour for number, (_, colour) in enumerate(classes) if number}
+    names = [name for name, _ in classes]
     return {
         "colormap": DirectLabelColormap(color_dict=colours),
         "features": {"index": list(range(len(names))), "class": names},
     }
 
 
-def layer_legend(layer: Any) -> tuple[tuple[str, str], ...]:
+def layer_classes(layer: Any) -> tuple[tuple[str, str], ...]:
     """Return (name, "#rrggbb") of each class of a labels layer; nothing where it has no names.
 
-    What `legend_options` put on a layer comes back, with the colours that it has now.
+    What `class_options` put on a layer comes back, with the colours that it has now.
     """
     features = layer.features
     if "class" not in features or "index" not in features:
@@ -138,14 +138,14 @@ def layer_legend(layer: Any) -> tuple[tuple[str, str], ...]:
     return tuple((known.get(n, f"class {n}"), _hex(layer.get_color(n))) for n in numbers)
 
 
-def class_legend(layer: Any, kind: LabelKind) -> tuple[tuple[str, str], ...]:
+def network_classes(layer: Any, kind: LabelKind) -> tuple[tuple[str, str], ...]:
     """Return (name, "#rrggbb") of each class from 0 = background, as networks count them.
 
     Scribbles count one further, from 0 = not painted; cells have no classes.
     """
     if kind is LabelKind.INSTANCES:
         return ()
-    return layer_legend(layer)[1 if kind is LabelKind.SCRIBBLES else 0 :]
+    return layer_classes(layer)[1 if kind is LabelKind.SCRIBBLES else 0 :]
 
 
 def _hex(colour: Any) -> str:

@@ -15,7 +15,7 @@ from napari_jnet.io import folder
 from napari_jnet.io.stack import Annotation, Stack
 from napari_jnet.labels import UNKNOWN
 from napari_jnet.plugin.layers.add import annotation_options
-from napari_jnet.plugin.layers.read import METADATA_KEY, legend_options, stack_metadata
+from napari_jnet.plugin.layers.read import METADATA_KEY, class_options, stack_metadata
 from napari_jnet.project.manifest import project_folder
 from napari_jnet.project.open import open_stack
 from napari_jnet.project.project import Project
@@ -148,7 +148,7 @@ def _labels_layers(stack: Stack, shape: tuple[int, ...]) -> Iterator[LayerData]:
         }
         labels = _labels(stack, annotation, spatial)
         if isinstance(labels, np.ndarray):  # its masks are read, so its classes are known
-            options |= legend_options(annotation.legend)
+            options |= class_options(annotation.legend)
         yield labels, options, "labels"
 
 

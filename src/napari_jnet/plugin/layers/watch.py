@@ -22,7 +22,7 @@ from napari_jnet.plugin.layers.read import (
     frame_count,
     is_labels,
     kind_of,
-    layer_legend,
+    layer_classes,
     metadata,
     pixels,
     remember,
@@ -374,7 +374,7 @@ class FrameTable:
     roles_changed
         Emitted with the positions whose roles are new.
     kind_changed
-        Emitted with the kind of labels, or when its legend is new.
+        Emitted with the kind of labels, or when its classes are new.
 
     Parameters
     ----------
@@ -455,9 +455,9 @@ class FrameTable:
             self._tell_all()
 
     @property
-    def legend(self) -> tuple[tuple[str, str], ...]:
+    def classes(self) -> tuple[tuple[str, str], ...]:
         """(name, "#rrggbb") of each class from 0, where the layer has names."""
-        return () if self.layer is None else layer_legend(self.layer)
+        return () if self.layer is None else layer_classes(self.layer)
 
     @property
     def numbers(self) -> tuple[int, ...]:

@@ -36,7 +36,7 @@ from napari_jnet.plugin.layers.add import (
     CLASS_COLOURS,
     UNKNOWN_COLOUR,
     annotation_options,
-    default_legend,
+    default_classes,
 )
 from napari_jnet.plugin.layers.edit import (
     KeepCells,
@@ -53,9 +53,9 @@ from napari_jnet.plugin.layers.edit import (
 )
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
+    class_options,
     current_index,
     describe_kind,
-    legend_options,
     pixels,
     place,
     placement,
@@ -370,7 +370,7 @@ class PaintTools(Section):
     def _describe_brush(self, layer: Any, mode: str) -> str:
         if mode == "erase":
             return "Erases"
-        number, classes = layer.selected_label, self._frames.legend
+        number, classes = layer.selected_label, self._frames.classes
         if number == UNKNOWN:
             name = "unknown"
         elif 0 <= number < len(classes):
@@ -428,7 +428,7 @@ class ClassTable(Section):
     @property
     def classes(self) -> Classes:
         """(name, "#rrggbb") of each number from 0 of the annotation."""
-        return self._frames.legend or default_legend(self._frames.kind)
+        return self._frames.classes or default_classes(self._frames.kind)
 
     def set_classes(self, classes: Classes) -> None:
         """Give the annotation these names and colours, of each number from 0.
@@ -579,7 +579,7 @@ def training_mask(
 
 def class_shares(frames: FrameTable, info: FrameInfo) -> list[tuple[str, int]]:
     """Return name and pixels of each class of a frame, background first."""
-    names = [name for name, _ in frames.legend[background_label(frames.kind) :]] or ["background"]
+    names = [name for name, _ in frames.classes[background_label(frames.kind) :]] or ["background"]
     return [
         (names[n] if n < len(names) else f"class {n}", count) for n, count in enumerate(info.pixels)
     ]
@@ -808,7 +808,7 @@ class FrameSection(Section):
             opacity=0.5,
             metadata={METADATA_KEY: {"result": "training mask"}},
             **placement(painted, index, (-2, -1)),
-            **legend_options((("", "#000000"), *_MASK_COLORS.items())),
+            **class_options((("", "#000000"), *_MASK_COLORS.items())),
         )
         self._dimmed = (painted, painted.opacity)
         painted.opacity = min(painted.opacity, _DIMMED)

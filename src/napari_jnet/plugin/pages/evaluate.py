@@ -26,10 +26,10 @@ from napari_jnet.plugin.jobs.runner import Progress, TaskQueue
 from napari_jnet.plugin.layers.add import is_hidden, set_hidden, set_visible
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
+    class_options,
     current_index,
     frame_numbers,
     is_labels,
-    legend_options,
     metadata,
     pixels,
     placement,
@@ -120,7 +120,7 @@ class ErrorLayer:
                 visible=self.visible,
                 metadata={METADATA_KEY: {"result": "errors"}},
                 **placement(like),
-                **legend_options(legend),
+                **class_options(legend),
             )
             self.layer.editable = False
             self.layer.events.visible.connect(self._on_eye)

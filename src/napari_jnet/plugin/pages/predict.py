@@ -55,7 +55,7 @@ from napari_jnet.plugin.layers.read import (
     current_index,
     image_stack,
     kind_of,
-    layer_legend,
+    layer_classes,
     pixels,
     result_of,
     switching,
@@ -461,7 +461,7 @@ def legend_text(results: Prediction | None) -> str:
     outputs = results.outputs
     lines = []
     if results.classes is not None:
-        classes = layer_legend(results.classes)[1:]
+        classes = layer_classes(results.classes)[1:]
         marks = (f'<span style="color:{color}">■</span> {name}' for name, color in classes)
         lines.append(f"classes: {' &nbsp; '.join(marks) or 'most probable class'}")
     each = "each separate piece" if outputs.semantic else "each cell"
@@ -565,7 +565,7 @@ def _target_annotation(workspace: Workspace, results: Prediction) -> Any:
         if workspace.image is not results.image:
             workspace.choose("image", results.image)
         kind = LabelKind.INSTANCES if results.classes is None else LabelKind.CLASSES
-        legend = () if results.classes is None else results.outputs.legend
+        legend = () if results.classes is None else results.outputs.classes
         layer = workspace.new_annotation(kind, legend)
         layer.mode = "pan_zoom"
         return layer
