@@ -75,7 +75,7 @@ class EpochEnd:
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """The network's present answer for the image that was asked for."""
+    """What the present network predicts for the image that was asked for."""
 
     segmentation: NDArray[np.float32]  # (H, W), probability of cell
     distance: NDArray[np.float32]  # (H, W), pixels; zeros without a distance head
@@ -158,7 +158,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class ModelScore:
-    """What one model scores on the validation frames of a round."""
+    """The scores of one of several models on the same validation frames."""
 
     name: str  # "old", "new", ...
     path: Path
@@ -169,12 +169,12 @@ class ModelScore:
 
 
 @dataclass(frozen=True)
-class RoundEnd:
-    """Which model a round of training keeps, and why."""
+class ComparisonResult:
+    """Which of several models to keep, and why."""
 
     kept: Path
     better: bool | None  # than the one before; None where there is none, or no difference
-    words: str  # "Better: SEG 0.740 → 0.810 on 2 validation frames."
+    summary: str  # "Better: SEG 0.740 → 0.810 on 2 validation frames."
     scores: tuple[ModelScore, ...]
 
 

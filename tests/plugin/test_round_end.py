@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("napari")
 
 import napari_jnet.training.validate
-from napari_jnet.events import RoundEnd
+from napari_jnet.events import ComparisonResult
 from napari_jnet.plugin.jobs.runner import JobRunner
 from napari_jnet.plugin.jobs.train import LiveAnnotations
 from napari_jnet.plugin.open_workspace import open_workspace
@@ -45,7 +45,7 @@ def end(qtbot, state, monkeypatch):
             asked.append(([frame.name for frame in frames], device))
             if isinstance(answer, Exception):
                 raise answer
-            return RoundEnd(models[answer], answer == "new", "Better or worse.", ())
+            return ComparisonResult(models[answer], answer == "new", "Better or worse.", ())
             yield
 
         monkeypatch.setattr(napari_jnet.training.validate, "compare_models", compare_models)

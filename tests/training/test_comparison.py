@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_jnet.config import Config
-from napari_jnet.events import ModelScore, RoundEnd
+from napari_jnet.events import ComparisonResult, ModelScore
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import LabelKind
 from napari_jnet.training.loop import train
@@ -55,7 +55,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"poor": folder / "poor", "good": folder / "good"}
 
 
-def compared(models: dict[str, Path], frames: list[AnnotatedFrame]) -> tuple[list, RoundEnd]:
+def compared(
+    models: dict[str, Path], frames: list[AnnotatedFrame]
+) -> tuple[list, ComparisonResult]:
     events = []
     rounds = compare_models(models, frames, device="cpu")
     while True:
@@ -70,17 +72,17 @@ def test_the_better_one_is_kept_whichever_came_first(runs: dict[str, Path]) -> N
     assert [event.name for event in events] == ["old", "new"]
     assert all(isinstance(event, ModelScore) for event in events)
     assert end.kept == runs["good"] and end.better is True
-    assert end.words.startswith("Better: SEG 0.") and "2 validation frames" in end.words
+    assert end.summary.startswith("Better: SEG 0.") and "2 validation frames" in end.summary
     _, end = compared({"old": runs["good"], "new": runs["poor"]}, cells(2, 1))
     assert end.kept == runs["good"] and end.better is False
-    assert end.words.startswith("Worse: SEG")
+    assert end.summary.startswith("Worse: SEG")
 
 
 def test_of_equals_the_new_one_is_kept(runs: dict[str, Path]) -> None:
     models = {"old": runs["good"], "new": runs["good"] / "last.pt"}
     _, end = compared(models, cells(1, 1))
     assert end.kept == runs["good"] / "last.pt" and end.better is None
-    assert end.words.startswith("The same: SEG") and "1 validation frame." in end.words
+    assert end.summary.startswith("The same: SEG") and "1 validation frame." in end.summary
 
 
 def test_without_objects_the_overlap_decides(runs: dict[str, Path]) -> None:
@@ -89,14 +91,14 @@ def test_without_objects_the_overlap_decides(runs: dict[str, Path]) -> None:
         for f in cells(2, 1)
     ]
     _, end = compared({"old": runs["poor"], "new": runs["good"]}, frames)
-    assert "IoU" in end.words and "SEG" not in end.words
+    assert "IoU" in end.summary and "SEG" not in end.summary
     assert end.better is True
 
 
 def test_one_model_is_only_scored(runs: dict[str, Path]) -> None:
     events, end = compared({"new": runs["good"]}, cells(1, 1))
     assert len(events) == 1
-    assert end.better is None and end.kept == runs["good"] and end.words.startswith("SEG 0.")
+    assert end.better is None and end.kept == runs["good"] and end.summary.startswith("SEG 0.")
 
 
 class TestBadInput:

@@ -15,7 +15,7 @@ from torch import Tensor
 from napari_jnet.config import Config
 from napari_jnet.evaluation.objects import seg_frame
 from napari_jnet.evaluation.pixels import confusion, iou, mean_iou, pixel_accuracy
-from napari_jnet.events import ModelScore, RoundEnd
+from napari_jnet.events import ComparisonResult, ModelScore
 from napari_jnet.inference.instances import separate
 from napari_jnet.inference.tiling import frame_logits, output_maps
 from napari_jnet.io.stack import AnnotatedFrame
@@ -260,7 +260,7 @@ _EQUAL = 5e-4  # half of the last digit that is written
 
 def compare_models(
     models: Mapping[str, Path | str], frames: Sequence[AnnotatedFrame], *, device: str = "auto"
-) -> Generator[ModelScore, None, RoundEnd]:
+) -> Generator[ModelScore, None, ComparisonResult]:
     """Score models on the same validation frames, and choose the one to keep.
 
     Parameters
@@ -280,7 +280,7 @@ def compare_models(
 
     Returns
     -------
-    RoundEnd
+    ComparisonResult
         The model to keep, and a sentence on how they compare.
 
     Raises
@@ -313,26 +313,28 @@ def compare_models(
     return _compare(scores, f"on {len(frames)} validation frame{'s' if len(frames) > 1 else ''}")
 
 
-def _compare(scores: Sequence[ModelScore], where: str) -> RoundEnd:
+def _compare(scores: Sequence[ModelScore], where: str) -> ComparisonResult:
     def common(score: str) -> bool:
         return all(getattr(model, score) is not None for model in scores)
 
     by = next(filter(common, _TITLES), None)
     if by is None:
-        words = f"The models cannot be told apart {where}: no score applies to all of them."
-        return RoundEnd(scores[-1].path, None, words, tuple(scores))
+        summary = f"The models cannot be compared {where}: no score applies to all of them."
+        return ComparisonResult(scores[-1].path, None, summary, tuple(scores))
     old, *new = scores
     before = float(getattr(old, by))
     if not new:
-        return RoundEnd(old.path, None, f"{_TITLES[by]} {before:.3f} {where}.", tuple(scores))
+        return ComparisonResult(
+            old.path, None, f"{_TITLES[by]} {before:.3f} {where}.", tuple(scores)
+        )
     best = max(reversed(new), key=lambda score: float(getattr(score, by)))
     after = float(getattr(best, by))
     same = abs(after - before) < _EQUAL
     better = None if same else after > before
     verdict = {None: "The same", True: "Better", False: "Worse"}[better]
-    return RoundEnd(
+    return ComparisonResult(
         kept=old.path if better is False else best.path,
         better=better,
-        words=f"{verdict}: {_TITLES[by]} {before:.3f} → {after:.3f} {where}.",
+        summary=f"{verdict}: {_TITLES[by]} {before:.3f} → {after:.3f} {where}.",
         scores=tuple(scores),
     )

@@ -21,7 +21,7 @@ from superqt.utils import qthrottled
 
 from napari_jnet.budgets import Hardware
 from napari_jnet.config import Config
-from napari_jnet.events import EpochEnd, Preview, RoundEnd
+from napari_jnet.events import ComparisonResult, EpochEnd, Preview
 from napari_jnet.files import read_json, reading
 from napari_jnet.io.axes import size_text
 from napari_jnet.io.meaning import StoredLabels
@@ -681,9 +681,9 @@ def training(
 
 
 def comparison(annotations: LiveAnnotations, old: Path, new: Path, device: str) -> JobMaker:
-    """Make the job that scores two models on the validation frames of the newer; returns `RoundEnd`."""
+    """Make the job that compares two models on the validation frames of the newer."""
 
-    def job() -> Generator[Any, None, RoundEnd]:
+    def job() -> Generator[Any, None, ComparisonResult]:
         load_torch()
         from napari_jnet.training.validate import compare_models
 
@@ -695,8 +695,8 @@ def comparison(annotations: LiveAnnotations, old: Path, new: Path, device: str) 
         if not known:
             return end
         optimistic = "their scores are" if len(known) > 1 else "its score is"
-        words = f"{end.words} The old model was trained on {' and '.join(known)}: {optimistic} optimistic."
-        return dataclasses.replace(end, words=words)
+        words = f"{end.summary} The old model was trained on {' and '.join(known)}: {optimistic} optimistic."
+        return dataclasses.replace(end, summary=words)
 
     return job
 

@@ -281,7 +281,7 @@ class ModelComparison(QWidget):
         else:
             self._runner.start(
                 comparison(annotations, old, new, device),
-                on_done=lambda end: show(end.words, end.kept, end.better),
+                on_done=lambda end: show(end.summary, end.kept, end.better),
                 on_error=lambda error: fail(str(error)),
                 on_stopped=lambda: fail("the comparison was stopped."),
                 title="comparing two models",
