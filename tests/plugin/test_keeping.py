@@ -32,7 +32,7 @@ from napari_jnet.plugin.layers.add import add_results
 from napari_jnet.plugin.layers.read import class_options, image_stack
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.predict import copy_to_annotation
-from napari_jnet.project.places import project_words
+from napari_jnet.project.places import project_summary
 from napari_jnet.project.project import Project
 
 TIMEOUT = 30_000
@@ -339,8 +339,8 @@ def test_going_on_brings_everything_back(painting, tmp_path):
     path, movie = state.project.path, closed(state)
     _viewer, again = opened(movie)
     assert again.offer.path == path
-    assert "2 frames annotated" in again.offer.words
-    assert "stopped at epoch 1" in again.offer.words
+    assert "2 frames annotated" in again.offer.summary
+    assert "stopped at epoch 1" in again.offer.summary
     resume_project(again)
     again.autosave.wait()
     assert again.offer is None
@@ -423,10 +423,10 @@ def test_words_of_an_empty_project_say_nothing(painting):
     state, layer = painting
     layer.paint((2, 20, 20), 1)
     assert state.autosave.flush()
-    assert project_words(state.project).startswith("1 frame annotated, saved ")
+    assert project_summary(state.project).startswith("1 frame annotated, saved ")
     layer.undo()
     assert state.autosave.flush()
-    assert project_words(state.project) == ""
+    assert project_summary(state.project) == ""
 
 
 CHILD = """
@@ -534,7 +534,7 @@ def test_what_the_disk_refuses_at_the_end_is_rescued_and_taken_back(
 
     _viewer, again = opened(movie)
     assert again.offer.path.parent == root
-    assert "recovery copy" in again.offer.words
+    assert "recovery copy" in again.offer.summary
     resume_project(again)
     again.autosave.wait()
     assert again.autosave.flush()

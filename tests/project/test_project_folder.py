@@ -25,7 +25,7 @@ from napari_jnet.project.places import (
     find_projects,
     list_projects,
     new_project_folder,
-    project_words,
+    project_summary,
     projects_folder,
 )
 from napari_jnet.project.project import Project
@@ -582,10 +582,10 @@ def test_all_projects_of_a_stack_are_listed(tmp_path, dataset, monkeypatch):
     (made[3].path / "project.json").write_text("{")
     listed = list_projects(stack)
     assert [one.path for one in listed] == [made[n].path for n in (2, 0, 1, 3)]
-    assert [bool(one.words) for one in listed] == [False, True, True, False]
+    assert [bool(one.summary) for one in listed] == [False, True, True, False]
     assert [bool(one.problem) for one in listed] == [False, False, False, True]
     assert set(find_projects(stack)) == {made[n].path for n in (2, 0, 1)}
-    assert "1 frame annotated" in listed[1].words
+    assert "1 frame annotated" in listed[1].summary
 
 
 def test_a_run_that_somebody_trains_cannot_go_on(project):
@@ -598,9 +598,9 @@ def test_a_run_that_somebody_trains_cannot_go_on(project):
     with FolderLock(run):
         assert not project.last_run.resumable
         assert project.last_run.trained_by
-        assert "being trained" in project_words(project)
+        assert "being trained" in project_summary(project)
     assert project.last_run.resumable
-    assert "training stopped" in project_words(project)
+    assert "training stopped" in project_summary(project)
 
 
 def test_copied_and_renamed_images_find_their_project(tmp_path, dataset):

@@ -80,7 +80,7 @@ def describe(path: Path, **choices: Any) -> dict[str, str]:
     stack = open_stack(path, **choices)
     lines = _describe_stack(path, stack)
     for number, one in enumerate(list_projects(stack), start=1):  # of these images, newest first
-        lines[f"project {number}"] = f"{one.path}: {one.problem or one.words or 'no annotation'}"
+        lines[f"project {number}"] = f"{one.path}: {one.problem or one.summary or 'no annotation'}"
     return lines
 
 

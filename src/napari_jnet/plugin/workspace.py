@@ -22,6 +22,7 @@ from napari_jnet.plugin.command import Commands
 from napari_jnet.plugin.layers.add import Prediction, add_annotation
 from napari_jnet.plugin.layers.read import channel_axis, result_of
 from napari_jnet.plugin.layers.watch import FrameTable
+from napari_jnet.project.places import ListedProject
 from napari_jnet.project.project import Project
 
 if TYPE_CHECKING:
@@ -53,15 +54,6 @@ class SaveStatus:
     saved: bool = True  # False while strokes are only in memory
     failed: bool = False
     remedy: str = ""  # on the button that saves after all, see `AutoSave.save_unfit`
-
-
-@dataclass(frozen=True)
-class ResumeOffer:
-    """A project of the image that can be resumed unless there is a problem."""
-
-    path: Path
-    words: str  # "3 frames annotated, saved 20 Nov 12:03; training stopped at epoch 12 (of 15 min)"
-    problem: str = ""  # "open in another window", or what is damaged
 
 
 class _OwnModel(NamedTuple):
@@ -150,8 +142,8 @@ class Workspace:
     prediction: Shared[Prediction | None] = Shared(None)
     training: Shared[TrainingStatus] = Shared(TrainingStatus())
     saving: Shared[SaveStatus] = Shared(SaveStatus())
-    offer: Shared[ResumeOffer | None] = Shared(None)
-    projects: Shared[tuple[ResumeOffer, ...]] = Shared(())
+    offer: Shared[ListedProject | None] = Shared(None)
+    projects: Shared[tuple[ListedProject, ...]] = Shared(())
     measured: Shared[int] = Shared(0)
     problem: Shared[str] = Shared("")
     page: Shared[str] = Shared("stack")

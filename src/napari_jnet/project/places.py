@@ -40,7 +40,7 @@ class ListedProject:
     ----------
     path
         The folder.
-    words
+    summary
         What it remembers: "3 frames annotated, saved 20 Nov 12:03; training stopped at epoch 12 (of
         15 min)"; "" if that is nothing.
     problem
@@ -50,7 +50,7 @@ class ListedProject:
     """
 
     path: Path
-    words: str = ""
+    summary: str = ""
     problem: str = ""
     saved: datetime | None = None
 
@@ -112,28 +112,28 @@ def list_projects(stack: Stack, folder: Path | None = None) -> tuple[ListedProje
         with suppress(OSError, ValueError):  # damaged meanwhile
             project = Project(path, read_project(path))
             saved = project.last_saved or datetime.fromtimestamp(_changed(path)).astimezone()
-            listed.append(ListedProject(path, project_words(project), saved=saved))
+            listed.append(ListedProject(path, project_summary(project), saved=saved))
     listed.sort(key=lambda one: one.saved.timestamp() if one.saved else 0.0, reverse=True)
     root = projects_folder() if folder is None else folder
     return (*listed, *_damaged(stack, root))
 
 
-def project_words(project: Project) -> str:
-    """Say in words what a project remembers; "" if that is nothing."""
+def project_summary(project: Project) -> str:
+    """Return what a project remembers, in a line; "" if that is nothing."""
     count, run, saved = len(project.annotated), project.last_run, project.last_saved
-    words = []
+    parts = []
     if count:
         when = f", saved {_day(saved)}" if saved is not None else ""
-        words.append(f"{count} frame{'s' if count > 1 else ''} annotated{when}")
+        parts.append(f"{count} frame{'s' if count > 1 else ''} annotated{when}")
     if run is not None and run.trained_by:
-        words.append(f"being trained ({run.trained_by})")
+        parts.append(f"being trained ({run.trained_by})")
     elif run is not None and run.resumable:
         budget = f" (of {run.budget})" if run.budget else ""
-        words.append(f"training stopped at epoch {run.epochs}{budget}")
+        parts.append(f"training stopped at epoch {run.epochs}{budget}")
     elif run is not None and run.has_model:
         score = f", SEG {run.seg:.2f}" if run.seg is not None else ""
-        words.append(f"trained: run {run.name}, {run.epochs} epochs{score}")
-    return "; ".join(words)
+        parts.append(f"trained: run {run.name}, {run.epochs} epochs{score}")
+    return "; ".join(parts)
 
 
 def _day(when: datetime) -> str:

@@ -24,8 +24,13 @@ from napari_jnet.plugin.layers.add import make_ready
 from napari_jnet.plugin.layers.read import METADATA_KEY, image_stack, placement, spatial_shape
 from napari_jnet.plugin.layers.stack_layers import annotation_layer_options, read_annotation
 from napari_jnet.plugin.settings import plugin_settings
-from napari_jnet.plugin.workspace import ResumeOffer, Workspace
-from napari_jnet.project.places import VARIABLE, list_projects, projects_folder
+from napari_jnet.plugin.workspace import Workspace
+from napari_jnet.project.places import (
+    VARIABLE,
+    ListedProject,
+    list_projects,
+    projects_folder,
+)
 from napari_jnet.project.project import Project
 
 LOCK_FILE = ".open"
@@ -207,31 +212,30 @@ class ResumeOffers:
             return
         folders = dict.fromkeys((chosen_folder(), projects_folder()))
 
-        def show(found: tuple[ResumeOffer, ...]) -> None:
+        def show(found: tuple[ListedProject, ...]) -> None:
             if workspace.image is not image:
                 return
             workspace.projects = found
             if workspace.project is None and image not in self._dismissed:
-                resumable = (one for one in found if one.words and not one.problem)
+                resumable = (one for one in found if one.summary and not one.problem)
                 workspace.offer = next(resumable, None)
-                report_damage(workspace, *(one.problem for one in found if not one.words))
+                report_damage(workspace, *(one.problem for one in found if one.saved is None))
 
         self._queue.submit(lambda: _list_offers(stack, folders), show)
 
 
-def _list_offers(stack: Stack, folders: Iterable[Path]) -> tuple[ResumeOffer, ...]:
+def _list_offers(stack: Stack, folders: Iterable[Path]) -> tuple[ListedProject, ...]:
     """List the projects of a stack in these folders and its recovery copies, the newest first."""
-    listed = [(one, "") for folder in folders for one in list_projects(stack, folder)]
+    found = [one for folder in folders for one in list_projects(stack, folder)]
     for folder in _recovery_folders():
-        found = list_projects(stack, folder)
-        listed += [(one, ", recovery copy") for one in found if one.words]
-    listed.sort(key=lambda pair: pair[0].saved.timestamp() if pair[0].saved else 0.0, reverse=True)
-    offers = []
-    for one, note in listed:
-        owner = "" if one.problem else locked_by(one.path)
-        problem = f"open in {owner}" if owner else one.problem
-        offers.append(ResumeOffer(one.path, one.words + note, problem))
-    return tuple(offers)
+        copies = (one for one in list_projects(stack, folder) if one.summary)
+        found += [replace(one, summary=f"{one.summary}, recovery copy") for one in copies]
+    found.sort(key=lambda one: one.saved.timestamp() if one.saved else 0.0, reverse=True)
+    owners = ["" if one.problem else locked_by(one.path) for one in found]
+    return tuple(
+        replace(one, problem=f"open in {owner}") if owner else one
+        for one, owner in zip(found, owners, strict=True)
+    )
 
 
 def resume_project(

@@ -338,7 +338,7 @@ class ProjectSection(QWidget):
         for one in self._workspace.projects:
             here = self._workspace.autosave.layer_of(one.path) is not None
             problem = "open here" if here else one.problem
-            state = " ".join(filter(None, (one.words, f"({problem})" if problem else "")))
+            state = " ".join(filter(None, (one.summary, f"({problem})" if problem else "")))
             title = f"{one.path.name}: {state or 'nothing painted'}"
             action = self.menu.addAction(title if len(title) < _LONG else f"{title[:_LONG]}…")
             assert action is not None
@@ -497,15 +497,15 @@ class LoadWidget(JobWidget):
         if offer is None:
             self.offer.show_text("")
             return
-        others = [one for one in self._workspace.projects if one.words and not one.problem]
+        others = [one for one in self._workspace.projects if one.summary and not one.problem]
         offers = [offer, *(one for one in others if one.path != offer.path)]
         self.offers.clear()
         for row, one in enumerate(offers):
-            self.offers.addItem(f"{one.path.name}: {one.words}", one.path)
+            self.offers.addItem(f"{one.path.name}: {one.summary}", one.path)
             self.offers.setItemData(row, str(one.path), Qt.ItemDataRole.ToolTipRole)
         several = len(offers) > 1
         self.offers.setVisible(several)
-        text = f" in {len(offers)} projects. Which one?" if several else f": {offer.words}."
+        text = f" in {len(offers)} projects. Which one?" if several else f": {offer.summary}."
         self.offer.show_text(f"You have worked on this image before{text}")
         self.offer.setToolTip("" if several else str(offer.path))
 
