@@ -10,9 +10,10 @@ import secrets
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,6 +44,7 @@ _MASK_NAME = re.compile(r"mask(\d+)\.tiff?")
 _PNG_NAMES = re.compile(r"(?:seg|dist)_.+\.png", re.IGNORECASE)
 _TRACKS = "res_track.txt"
 _UNFINISHED = ".napari-jnet-result-"
+_LINKED = 0.3  # Jaccard index from which on an object is taken for the one of the frame before
 _MOST_TRACKS = 65535  # CTC masks are uint16
 _LARGE = 2**31  # bytes from which on a file must be able to grow beyond 4 GB
 _REMEDY = "write it again with predict."
@@ -144,16 +146,9 @@ def _input_files(stack: Stack) -> Iterator[tuple[Path, bool]]:
 
 
 class OverlapTracks:
-    """Link objects frame by frame, keeping only the frame before.
+    """Link objects frame by frame, keeping only the frame before."""
 
-    Parameters
-    ----------
-    minimum_iou
-        Smallest Jaccard index at which an object is taken for the one of the frame before.
-    """
-
-    def __init__(self, minimum_iou: float = 0.3) -> None:
-        self._minimum = minimum_iou
+    def __init__(self) -> None:
         self._last_number: int | None = None
         self._last: NDArray[np.int32] | None = None
         self._spans: dict[int, tuple[int, int]] = {}  # track -> its first and last frame
@@ -165,15 +160,7 @@ class OverlapTracks:
         return len(self._spans)
 
     def add(self, number: int, instances: NDArray[np.integer]) -> NDArray[np.int32]:
-        """Return the instances of the next frame, numbered by track.
-
-        Parameters
-        ----------
-        number
-            Frame number; only a frame that follows at once continues tracks.
-        instances
-            Integers (H, W) or (Z, H, W), 0 = background.
-        """
+        """Return the instances of a frame, numbered by track; one that follows at once continues tracks."""
         links = self._links(number, instances)
         self._before, self._spans = self._spans, dict(self._spans)
         found = np.unique(instances)
@@ -208,7 +195,7 @@ class OverlapTracks:
         union = table.row_sizes[table.row] + table.column_sizes[table.column] - table.pixels
         iou = table.pixels / union
         before, now = table.rows[table.row], table.columns[table.column]
-        good = (before > 0) & (now > 0) & (iou >= self._minimum)
+        good = (before > 0) & (now > 0) & (iou >= _LINKED)
         links: dict[int, int] = {}
         taken: set[int] = set()
         for pair in np.flatnonzero(good)[np.argsort(-iou[good], kind="stable")]:
@@ -763,56 +750,50 @@ def open_result(path: Path | str, stack: Stack) -> StoredResult:
         If a file is not a TIFF, or masks and maps are not of one prediction.
     """
     path = Path(path)
-    for masks in (path, path / f"{stack.sequence}_RES"):
-        if files := _masks_in(masks):
-            return _open_masks(masks, files, stack)
+    places = (path, path / f"{stack.sequence}_RES")
+    folder = next((place for place in places if _masks_in(place)), None)
+    with ExitStack() as opened:
+        maps = {}
+        read: Callable[[int], NDArray[Any]]
+        if folder is not None:
+            source, files = folder, _masks_in(folder)
+            marks = (read_mark(file) for file in files.values())
+            mark = next((mark for mark in marks if mark is not None), ResultMark())
+            numbers, read = tuple(files), partial(_read_mask, files, folder, mark)
+            beside = folder.parent if folder.name.endswith("_RES") else folder
+        else:
+            source = _objects_file(path, stack)
+            maps["instances"] = pages = opened.enter_context(_open_pages(source, stack))
+            numbers, read, mark = pages.frame_numbers, pages.read, pages.mark
+            beside = source.parent
+        notice = _check_frames(source, numbers, stack, mark)
+        for name in ("probability", "distance", "classes"):
+            file = beside / f"{name}.tif"
+            if file.is_file() and (folder is not None or source.name == "instances.tif"):
+                maps[name] = opened.enter_context(_open_pages(file, stack))
+                _check_same(file, maps[name].mark, source, mark)
+        opened.pop_all()
+    return StoredResult(source, numbers, read, maps, notice)
+
+
+def _objects_file(path: Path, stack: Stack) -> Path:
     file = path / "instances.tif" if path.is_dir() else path
+    if file.is_file():
+        return file
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give a folder that predict has written.")
-    if not file.is_file():
-        wanted = f"neither {stack.sequence}_RES with masks nor" if stack.sequence else "no"
-        raise FileNotFoundError(
-            f"{path} has {wanted} instances.tif; give a folder that predict has written."
-        )
-    with ExitStack() as opened:
-        pages = opened.enter_context(_open_pages(file, stack))
-        maps = {"instances": pages}
-        if file.name == "instances.tif":
-            maps |= _open_maps(file.parent, stack, file, pages.mark, opened)
-        numbers = pages.frame_numbers
-        notice = _check_frames(file, numbers, stack, pages.mark)
-        opened.pop_all()
-    return StoredResult(file, numbers, pages.read, maps, notice)
+    wanted = f"neither {stack.sequence}_RES with masks nor" if stack.sequence else "no"
+    raise FileNotFoundError(
+        f"{path} has {wanted} instances.tif; give a folder that predict has written."
+    )
 
 
-def _open_masks(folder: Path, files: dict[int, Path], stack: Stack) -> StoredResult:
-    marks = (read_mark(path) for path in files.values())
-    mark = next((mark for mark in marks if mark is not None), ResultMark())
-
-    def read(number: int) -> NDArray[Any]:
-        labels = read_tiff(files[number], indices=True)
-        _check_same(files[number], read_mark(files[number]) or ResultMark(), folder, mark)
-        return labels
-
-    notice = _check_frames(folder, tuple(files), stack, mark)
-    beside = folder.parent if folder.name.endswith("_RES") else folder
-    with ExitStack() as opened:
-        maps = _open_maps(beside, stack, folder, mark, opened)
-        opened.pop_all()
-    return StoredResult(folder, tuple(files), read, maps, notice)
-
-
-def _open_maps(
-    folder: Path, stack: Stack, objects: Path, mark: ResultMark, opened: ExitStack
-) -> dict[str, FramePages]:
-    """Open the maps in a folder; those of another prediction than the objects are refused."""
-    found = {}
-    for name in ("probability", "distance", "classes"):
-        file = folder / f"{name}.tif"
-        if file.is_file():
-            found[name] = opened.enter_context(_open_pages(file, stack))
-            _check_same(file, found[name].mark, objects, mark)
-    return found
+def _read_mask(
+    files: Mapping[int, Path], folder: Path, mark: ResultMark, number: int
+) -> NDArray[Any]:
+    labels = read_tiff(files[number], indices=True)
+    _check_same(files[number], read_mark(files[number]) or ResultMark(), folder, mark)
+    return labels
 
 
 def _open_pages(file: Path, stack: Stack) -> FramePages:
