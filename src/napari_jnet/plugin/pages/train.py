@@ -453,7 +453,6 @@ def _memory(megabytes: float) -> str:
 _CHECK_EVERY_MS = 200
 _MEASURE_EVERY_MS = 1500  # a stroke seldom comes alone
 _ELSEWHERE = "A training runs in another Train window; stop it there first."
-_TRAIN_TIP = "Train in the background; painting and browsing go on."
 _FINE_TUNE_TIP = (
     "Continue from the model that Predict shows with all that is painted now, old and new: fewer minutes "
     "do than for training from scratch. The better of both models is kept."
@@ -505,7 +504,7 @@ class TrainWidget(JobWidget):
         self.plot, self.score_line = self.monitor.plot, self.monitor.score_line
         self.problems = ProblemList()
         self.problems.fix_requested.connect(self.fix)
-        self.comparison = ModelComparison(workspace, self._relay)
+        self.comparison = ModelComparison(workspace, self._runner)
         self.device_line = small_label("Device: looking…")
         self.train_button = QPushButton()
         self.train_button.clicked.connect(lambda: self.start())
@@ -572,6 +571,7 @@ class TrainWidget(JobWidget):
         lifetime.at_end(lambda: workspace.fine_tuning.choose({}))
         lifetime.at_end(self._tasks.close)
         lifetime.at_end(self._leave)
+        lifetime.connect(workspace.commands.changed, self._show_state)
         lifetime.at_end(workspace.commands.attach({"train": self.press}))
 
     # what scripts use
@@ -579,12 +579,12 @@ class TrainWidget(JobWidget):
     @property
     def running(self) -> bool:
         """Whether a training is under way, or its project is being made."""
-        return self._relay.running or self._project_requested
+        return self._runner.running or self._project_requested
 
     @property
     def paused(self) -> bool:
         """Whether a training is paused."""
-        return self._relay.paused
+        return self._runner.paused
 
     def set_image(self, layer: Any) -> None:
         """Choose the image layer."""
@@ -639,16 +639,16 @@ class TrainWidget(JobWidget):
 
     def toggle_pause(self, *_: Any) -> None:
         """Pause the training, or let it go on."""
-        if not self._relay.running or self._relay.stopping:
+        if not self._runner.running or self._runner.stopping:
             return
-        paused = not self._relay.paused
-        self._relay.set_paused(paused)
+        paused = not self._runner.paused
+        self._runner.set_paused(paused)
         self.progress.setFormat("paused · %p %" if paused else "resuming…")
         self._report("paused" if paused else "running")
 
     def stop(self) -> None:
         """Ask the training to stop; `finished` follows."""
-        if self._relay.running:
+        if self._runner.running:
             self._stopped_here = True
             self.pause_button.setEnabled(False)
             self._report("stopping")
@@ -745,7 +745,7 @@ class TrainWidget(JobWidget):
                 self._preview.show(event)
             return
         self.monitor.take(event)
-        if self._relay.paused:  # the last events before the pause
+        if self._runner.paused:  # the last events before the pause
             self.progress.setFormat("paused · %p %")
         if self.monitor.device:
             self.device_line.setText(f"Device: {self.monitor.device}")
@@ -784,7 +784,7 @@ class TrainWidget(JobWidget):
         self._project_requested = False
         if self._annotations is not None:
             self._annotations.end()
-        if self._relay.running:
+        if self._runner.running:
             run = self._workspace.training.run
             self._workspace.training = TrainingStatus(run=run, outcome="stopped")
 
@@ -807,13 +807,13 @@ class TrainWidget(JobWidget):
 
     def _show_state(self) -> None:
         """Show the buttons that can be pressed now, and what keeps the others from it."""
-        workspace, running, run = self._workspace, self._relay.running, self._resumable
+        workspace, running, run = self._workspace, self._runner.running, self._resumable
         blocking = [problem.text for problem in self.problems.blocking]
         elsewhere = self._trains_elsewhere
         reason = _ELSEWHERE if elsewhere else next(iter(blocking), "")
         resumable = run is not None and not elsewhere
         for button, shown, tip in (
-            (self.train_button, True, _TRAIN_TIP),
+            (self.train_button, True, workspace.commands.tooltip("train")),
             (self.fine_tune_button, workspace.fine_tuning.possible, _FINE_TUNE_TIP),
             (self.resume_button, resumable, _RESUME_TIP),
         ):

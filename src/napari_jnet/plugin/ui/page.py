@@ -127,9 +127,9 @@ class JobWidget(Page):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
-        self._relay = JobRunner()
-        self._relay.on_wait = self._say_that_it_waits
-        self._lifetime.at_end(self._relay.close)
+        self._runner = JobRunner()
+        self._runner.on_wait = self._say_that_it_waits
+        self._lifetime.at_end(self._runner.close)
         self._docked = False
         self.left = False  # the dock was closed: nobody sees the end
         self._starters: list[QPushButton] = []
@@ -144,12 +144,12 @@ class JobWidget(Page):
     @property
     def running(self) -> bool:
         """Whether a job is under way."""
-        return self._relay.running
+        return self._runner.running
 
     def stop(self) -> None:
         """Ask the job to stop; `finished` follows."""
-        if self._relay.running:
-            self._relay.stop()
+        if self._runner.running:
+            self._runner.stop()
             self.stop_button.setEnabled(False)
             self.stop_button.setText("Stopping…")
 
@@ -174,7 +174,7 @@ class JobWidget(Page):
         self.progress.setValue(0)
         self.progress.setFormat("starting…")
         self._set_running(True)
-        self._relay.start(
+        self._runner.start(
             job, self._on_event, self._on_done, self._on_error, self._on_stopped, title=title
         )
 
