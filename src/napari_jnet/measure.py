@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import regionprops_table
 
-_PIXEL = ("pixel", "pixels", "px", "")
+_UNITS = {"micrometer": "µm", "um": "µm", "nanometer": "nm", "millimeter": "mm"}
+_UNITS |= dict.fromkeys(("pixel", "pixels", "px"), "")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def measure_frame(
     ------
     ValueError
         If the image and the labels have different pixels, or the axes of the scale do not fit; if
-        labels are no integers, the image has no real numbers, or a scale is 0 or not finite.
+        labels are not integers, the image does not hold real numbers, or a scale is 0 or not finite.
 
     Notes
     -----
@@ -99,76 +100,60 @@ def measure_frame(
         raise ValueError(f"The scale is {scale}; a pixel has a size that is finite and not 0.")
     if labels.dtype != bool and not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"Labels are of type {labels.dtype}; labels are integers. Convert them.")
-    intensity = _grey(image, labels)
+    intensity = None if image is None else _grey(image, labels)
     names = ["label", "area", "centroid"]
     names += ["perimeter"] if ndim == 2 else []
     names += [] if intensity is None else ["intensity_mean", "intensity_min", "intensity_max"]
-    known = np.maximum(labels, 0)
-    values = None
+    known, originals = np.maximum(labels, 0), None
     if known.max(initial=0) > known.size:  # else the memory would grow with the largest number
-        values, ranks = np.unique(known, return_inverse=True)
-        known = ranks.reshape(known.shape) + int(values[0] > 0)
-        values = values if values[0] == 0 else np.append(values[:1], values)
+        originals, ranks = np.unique(known, return_inverse=True)
+        known = ranks.reshape(known.shape) + 1
+        originals = np.insert(originals, 0, 0)
+        known[labels <= 0] = 0
     table = regionprops_table(known, intensity, properties=names)  # type: ignore[no-untyped-call]
-    if values is not None:
-        table["label"] = values[table["label"]]
+    if originals is not None:
+        table["label"] = originals[table["label"]]
     square = len({round(s, 9) for s in scale}) == 1
-    return [
-        _measurement(
-            {name: values[row] for name, values in table.items()}, number, scale, translate, square
+    volume = float(np.prod(np.abs(scale)))
+    found = []
+    for values in zip(*table.values(), strict=True):
+        row = {name: float(value) for name, value in zip(table, values, strict=True)}
+        centroid = tuple(row[f"centroid-{axis}"] for axis in range(ndim))
+        perimeter = row.get("perimeter")
+        found.append(
+            Measurement(
+                number=number,
+                label=int(values[0]),
+                area_px=row["area"],
+                area=row["area"] * volume,
+                diameter_px=_diameter(row["area"], ndim),
+                diameter=_diameter(row["area"] * volume, ndim),
+                perimeter_px=perimeter,
+                perimeter=perimeter * abs(scale[-1]) if perimeter is not None and square else None,
+                mean=row.get("intensity_mean"),
+                minimum=row.get("intensity_min"),
+                maximum=row.get("intensity_max"),
+                centroid_px=centroid,
+                centroid=tuple(
+                    s * c + t for s, c, t in zip(scale, centroid, translate, strict=True)
+                ),
+            )
         )
-        for row in range(len(table["label"]))
-    ]
+    return found
 
 
 def unit_name(unit: str) -> str:
-    """Write a unit as people do: "µm" for "micrometer"; "" for pixels."""
-    unit = str(unit)
-    short = {"micrometer": "µm", "um": "µm", "nanometer": "nm", "millimeter": "mm"}
-    return "" if unit in _PIXEL else short.get(unit, unit)
-
-
-def _measurement(
-    row: dict[str, Any],
-    number: int,
-    scale: tuple[float, ...],
-    translate: tuple[float, ...],
-    square: bool,
-) -> Measurement:
-    ndim = len(scale)
-    centroid = tuple(float(row[f"centroid-{axis}"]) for axis in range(ndim))
-    pixels = float(row["area"])
-    size = pixels * float(np.prod(np.abs(scale)))
-    perimeter = float(row["perimeter"]) if "perimeter" in row else None
-    mean, low, high = (
-        float(row[name]) if name in row else None
-        for name in ("intensity_mean", "intensity_min", "intensity_max")
-    )
-    return Measurement(
-        number,
-        int(row["label"]),
-        pixels,
-        size,
-        _diameter(pixels, ndim),
-        _diameter(size, ndim),
-        perimeter,
-        perimeter * abs(scale[-1]) if perimeter is not None and square else None,
-        mean,
-        low,
-        high,
-        centroid,
-        tuple(s * c + t for s, c, t in zip(scale, centroid, translate, strict=True)),
-    )
+    """Return a unit as people write it: "µm" for "micrometer"; "" for pixels."""
+    return _UNITS.get(str(unit), str(unit))
 
 
 def _diameter(size: float, ndim: int) -> float:
-    """Diameter of the disc of this area, or of the ball of this volume."""
+    """Return the diameter of the disc of this area, or of the ball of this volume."""
     return float((4 * size / np.pi) ** 0.5 if ndim == 2 else (6 * size / np.pi) ** (1 / 3))
 
 
-def _grey(image: NDArray[Any] | None, labels: NDArray[np.integer]) -> NDArray[Any] | None:
-    if image is None:
-        return None
+def _grey(image: NDArray[Any], labels: NDArray[np.integer]) -> NDArray[Any]:
+    """Return the image, or the mean of its channels; it must fit the labels."""
     if image.dtype.kind not in "biuf":
         raise ValueError(
             f"The image holds values of type {image.dtype}; an image holds real numbers. Convert it "
@@ -177,8 +162,7 @@ def _grey(image: NDArray[Any] | None, labels: NDArray[np.integer]) -> NDArray[An
     if image.shape == labels.shape:
         return image
     if image.ndim == labels.ndim + 1 and image.shape[:-1] == labels.shape:
-        grey: NDArray[Any] = image[..., :3].mean(axis=-1)
-        return grey
+        return np.asarray(image[..., :3].mean(axis=-1))
     raise ValueError(
         f"The image has {image.shape} pixels, the labels {labels.shape}; both must cover the same "
         "pixels. Choose the image that the labels belong to."
