@@ -1,4 +1,4 @@
-"""Frames that a prediction left out, in words."""
+"""The frozen events that long jobs yield, and a summary of skipped frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Notice:
-    """Something the user should know, in one sentence; the job goes on."""
+    """A message for the user, in one sentence; the job goes on."""
 
     text: str
 
@@ -22,7 +22,7 @@ class Notice:
 class TrainingStart:
     """The first event of a training: everything is checked, nothing is trained yet."""
 
-    device: str  # in words: "NVIDIA H200 (cuda)" or "CPU, 2 threads: torch is built without CUDA"
+    device: str  # such as "NVIDIA H200 (cuda)" or "CPU, 2 threads: torch is built without CUDA"
     training_frames: tuple[str, ...]
     validation_frames: tuple[str, ...]
     parameters: int  # of the network
@@ -69,13 +69,13 @@ class EpochEnd:
     mean_iou: float | None = None  # over background and cell, or over all classes
     # Of each class from 0 (background, cell where they are two); None where it does not occur.
     class_iou: tuple[float | None, ...] = ()
-    class_accuracy: tuple[float | None, ...] = ()  # part of its pixels that is found
+    class_accuracy: tuple[float | None, ...] = ()  # fraction of its pixels that is found
     memory_mb: float | None = None  # of the GPU, or of the process where there is none; MiB
 
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """What the present network predicts for the image that was asked for."""
+    """The network's present output for the image that was requested."""
 
     segmentation: NDArray[np.float32]  # (H, W), probability of cell
     distance: NDArray[np.float32]  # (H, W), pixels; zeros without a distance head
@@ -94,7 +94,7 @@ class TrainingEnd:
 
 @dataclass(frozen=True, eq=False)
 class FramePrediction:
-    """What the network and the instance step say of one frame.
+    """The output of the network and of the instance step for one frame.
 
     Arrays are (H, W), or (Z, H, W) for volumes, at the full size of the frame, or of ``region``.
     """
@@ -112,12 +112,12 @@ class FramePrediction:
 
 @dataclass(frozen=True)
 class FrameSkipped:
-    """A frame that could not be predicted; the others go on."""
+    """A frame that could not be predicted; the job goes on with the others."""
 
     position: int  # index along the stack
     number: int  # frame number, from the file name
     count: int  # frames of this prediction
-    why: str  # in words, with the remedy
+    reason: str  # with the remedy
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class FrameScore:
     det: float | None
     iou: float | None
     pixel_accuracy: float | None
-    ap50: float | None = None  # found / (found + added + missed) objects, at IoU above 0.5
+    ap50: float | None = None  # TP / (TP + FP + FN) of objects, at IoU above 0.5
     ap75: float | None = None
     ap: float | None = None  # mean over IoU 0.5, 0.55 ... 0.95
 
@@ -181,38 +181,34 @@ class ComparisonResult:
 TrainEvent = Notice | TrainingStart | NewFrames | BatchEnd | EpochEnd | Preview | TrainingEnd
 
 
-_MOST = 8  # frames or ranges that are named
+_MOST = 8  # ranges of frames that are named
 
 
-def summarize_skipped(left: Iterable[FrameSkipped]) -> list[str]:
-    """Say which frames were left out, a sentence for each reason: "2 frames left out (3, 7): ...".
-
-    Parameters
-    ----------
-    left
-        In the order of the frames.
-    """
+def summarize_skipped(skipped: Iterable[FrameSkipped]) -> list[str]:
+    """Return which frames were skipped, a sentence for each reason: "2 frames skipped (3, 7): ..."."""
     reasons: dict[str, list[FrameSkipped]] = {}
-    for frame in left:
-        reasons.setdefault(alike(frame.why), []).append(frame)
-    return [
-        f"{len(frames)} frame{'' if len(frames) == 1 else 's'} left out "
-        f"({_ranges([frame.number for frame in frames])}): {frames[0].why}"
-        for frames in reasons.values()
-    ]
+    for frame in skipped:
+        reasons.setdefault(without_numbers(frame.reason), []).append(frame)
+    sentences = []
+    for frames in reasons.values():
+        ranges = number_ranges([frame.number for frame in frames])
+        shown = ", ".join(ranges[:_MOST] + ["…"] * (len(ranges) > _MOST))
+        count = f"{len(frames)} frame{'s' * (len(frames) != 1)}"
+        sentences.append(f"{count} skipped ({shown}): {frames[0].reason}")
+    return sentences
 
 
-def alike(why: str) -> str:
-    """Return what all frames say that fail for one reason: the words without numbers."""
-    return re.sub(r"[\d.,]+", "#", why)
+def without_numbers(text: str) -> str:
+    """Return what the messages of several frames have in common, if they fail for one reason."""
+    return re.sub(r"[\d.,]+", "#", text)
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def number_ranges(numbers: Sequence[int]) -> list[str]:
+    """Return ascending numbers as ranges: "0-2", "5"."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
             runs[-1].append(number)
         else:
             runs.append([number])
-    words = [str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs[:_MOST]]
-    return ", ".join(words) + (", …" if len(runs) > _MOST else "")
+    return [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]

@@ -142,7 +142,7 @@ def test_predict_goes_on_behind_a_damaged_frame(dataset, run, tmp_path, capsys):
     assert call("predict", run, copy.parent, "--sequence", "02", "--output", out) == 2
     said = capsys.readouterr()
     assert "in 3 of 4 frames" in said.out
-    assert said.err.startswith("Error: 1 frame left out (1): ") and "t001.tif" in said.err
+    assert said.err.startswith("Error: 1 frame skipped (1): ") and "t001.tif" in said.err
     assert said.err.count("\n") == 1
     names = sorted(path.name for path in (out / "02_RES").glob("mask*.tif"))
     assert names == ["mask000.tif", "mask002.tif", "mask003.tif"]

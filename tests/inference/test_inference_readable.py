@@ -51,7 +51,7 @@ def torn(read: Callable[[int], np.ndarray], broken: tuple[int, ...]) -> Callable
     return frame
 
 
-def test_damaged_frames_are_left_out_and_the_others_are_as_ever(model: Model) -> None:
+def test_damaged_frames_are_skipped_and_the_others_are_as_ever(model: Model) -> None:
     events = list(predict(model, a_stack(broken=(0, 3, 4)), on_error="skip"))
     found = [event for event in events if isinstance(event, FramePrediction)]
     left = [event for event in events if isinstance(event, FrameSkipped)]
@@ -60,7 +60,7 @@ def test_damaged_frames_are_left_out_and_the_others_are_as_ever(model: Model) ->
     plain = list(predict(model, a_stack(), frames=[5]))
     np.testing.assert_array_equal(found[-1].segmentation, plain[0].segmentation)
     assert summarize_skipped(left) == [
-        "3 frames left out (0, 3-4): /data/t000.tif is truncated. Copy it again."
+        "3 frames skipped (0, 3-4): /data/t000.tif is truncated. Copy it again."
     ]
 
 
@@ -85,6 +85,6 @@ def test_words_name_each_reason_once_and_few_frames() -> None:
     left = [FrameSkipped(n, n, 99, f"t{n}.tif is gone.") for n in range(0, 40, 2)]
     left.append(FrameSkipped(50, 50, 99, "t50.tif is of another size."))
     first, second = summarize_skipped(left)
-    assert first == "20 frames left out (0, 2, 4, 6, 8, 10, 12, 14, …): t0.tif is gone."
-    assert second == "1 frame left out (50): t50.tif is of another size."
+    assert first == "20 frames skipped (0, 2, 4, 6, 8, 10, 12, 14, …): t0.tif is gone."
+    assert second == "1 frame skipped (50): t50.tif is of another size."
     assert summarize_skipped([]) == []

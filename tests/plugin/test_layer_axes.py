@@ -201,14 +201,3 @@ def test_frames_and_sections_have_one_name_everywhere():
     viewer.add_labels(np.zeros((3, 16, 20), int))
     assert isinstance(viewer.layers[-1], Labels)
     assert state.frames.frame_name(2) == "t0002"
-
-
-def test_a_copied_command_says_axes_and_image(tmp_path):
-    from pathlib import Path
-
-    from napari_jnet.cli.recipe import PredictRecipe, predict_command, predict_script
-
-    choices = {"axes": "TCYX", "series": 2}
-    recipe = PredictRecipe(Path("run"), Path("a.tif"), Path("out"), choices)
-    assert predict_command(recipe).endswith("--axes TCYX --series 2")
-    assert "open_stack('a.tif', axes='TCYX', series=2)" in predict_script(recipe)

@@ -10,7 +10,7 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 
-from napari_jnet.cli.recipe import PredictRecipe, predict_command, predict_script
+from napari_jnet.cli.recipe import predict_command
 from napari_jnet.config import InstanceConfig
 from napari_jnet.events import FramePrediction
 from napari_jnet.labels import LabelKind
@@ -456,51 +456,6 @@ class TestCopyToAnnotation:
         state.choose("annotation", viewer.add_labels(np.zeros((4, 9, 9), int), name="small"))
         with pytest.raises(ValueError, match="'small' has shape"):
             copy_to_annotation(state, results)
-
-
-class TestRecipes:
-    @pytest.fixture
-    def recipe(self, tmp_path):
-        return PredictRecipe(
-            tmp_path / "my runs" / "001",
-            tmp_path / "HeLa",
-            tmp_path / "out",
-            choices={"sequence": "02"},
-            numbers=(2, 3, 4, 9),
-            instances=InstanceConfig(segmentation_threshold=0.31, min_size=40),
-        )
-
-    def test_the_command_goes_through_the_command_line(self, recipe, monkeypatch):
-        import shlex
-
-        from typer.testing import CliRunner
-
-        from napari_jnet.cli import app
-
-        words = shlex.split(predict_command(recipe))
-        assert words[:2] == ["napari-jnet", "predict"]
-        assert words[words.index("--frames") + 1] == "2-4,9"
-        assert words[words.index("--segmentation-threshold") + 1] == "0.31"
-        told = CliRunner().invoke(app, words[1:])
-        assert "No such option" not in told.output
-        assert "HeLa does not exist" in " ".join(str(told.exception or told.output).split())
-
-    @pytest.mark.parametrize("region", [None, (slice(0, 20), slice(5, 30))])
-    def test_the_script_predicts(self, tmp_path, trained_run, region):
-        import tifffile
-
-        tifffile.imwrite(
-            tmp_path / "movie.tif",
-            np.random.default_rng(0).random((3, 64, 64)).astype(np.float32),
-            photometric="minisblack",
-        )
-        recipe = PredictRecipe(
-            trained_run, tmp_path / "movie.tif", tmp_path / "out", numbers=(0, 2), region=region
-        )
-        recipe = dataclasses.replace(recipe, instances=InstanceConfig(min_size=3))
-        exec(compile(predict_script(recipe), "script", "exec"), {})
-        written = tifffile.imread(tmp_path / "out" / "probability.tif")
-        assert written.shape == ((2, 64, 64) if region is None else (2, 20, 25))
 
 
 def test_a_model_in_words(trained_run, tmp_path):

@@ -48,7 +48,7 @@ def move(qtbot, widget, name, value):
     qtbot.waitUntil(lambda: not widget.resegmentation.running, timeout=TIMEOUT)
 
 
-def test_a_damaged_frame_is_left_out_and_said_at_the_end(qtbot, viewer, widget):
+def test_a_damaged_frame_is_skipped_and_said_at_the_end(qtbot, viewer, widget):
     movie = np.array(viewer.layers["movie"].data)
     movie[2] = np.nan
     widget.set_image(viewer.add_image(movie, name="torn"))
@@ -56,7 +56,7 @@ def test_a_damaged_frame_is_left_out_and_said_at_the_end(qtbot, viewer, widget):
     assert sorted(widget.results.done) == [0, 1, 3]
     assert "in 3 frames" in widget.message.text
     assert (
-        "1 frame left out (2): torn, frame 2 has 4096 pixel(s) that are NaN" in widget.message.text
+        "1 frame skipped (2): torn, frame 2 has 4096 pixel(s) that are NaN" in widget.message.text
     )
 
 
@@ -362,7 +362,7 @@ class TestFolders:
         assert said.startswith("2 stacks predicted, ")
         assert "1 stack skipped" in said
         assert "b.tif is skipped" in said
-        assert "series: 1 frame left out (1): " in said
+        assert "series: 1 frame skipped (1): " in said
         assert tifffile.imread(tmp_path / "out" / "a" / "instances.tif").shape == (2, 64, 64)
         assert tifffile.imread(tmp_path / "out" / "series" / "instances.tif").shape == (2, 64, 64)
         assert widget.results is None  # files, not layers

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.config import InstanceConfig, PredictionConfig
-from napari_jnet.events import FramePrediction, FrameSkipped, Notice, alike
+from napari_jnet.events import FramePrediction, FrameSkipped, Notice, without_numbers
 from napari_jnet.hardware import available_bytes, in_bytes
 from napari_jnet.inference.instances import separate
 from napari_jnet.inference.tiling import (
@@ -103,7 +103,7 @@ def predict(
                 raise
             first = first or error
             if not done and _is_readable(stack, number):
-                misfits.append(alike(str(error)))
+                misfits.append(without_numbers(str(error)))
                 if len(misfits) == _MISFITS and len(set(misfits)) == 1:
                     raise
             yield FrameSkipped(position, number, len(numbers), str(error))

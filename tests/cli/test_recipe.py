@@ -1,19 +1,29 @@
 """What the window copies for a terminal or a script does what the window does."""
 
+import dataclasses
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("napari")
-
+import tifffile
 from typer.testing import CliRunner
 
 import napari_jnet
 from napari_jnet import Project, array_stack
-from napari_jnet.cli.recipe import Recipe, changed_settings, train_command, train_script
-from napari_jnet.config import Config, preset
+from napari_jnet.cli import app
+from napari_jnet.cli.recipe import (
+    PredictRecipe,
+    Recipe,
+    changed_settings,
+    predict_command,
+    predict_script,
+    train_command,
+    train_script,
+)
+from napari_jnet.config import Config, InstanceConfig, preset
+from napari_jnet.io.stack import AnnotatedFrame
 
 CONFIG = preset("jnet").replace(
     {
@@ -96,8 +106,6 @@ def check(calls, recipe):
 
 
 def test_the_command_line_understands_the_command(recipe, calls):
-    from napari_jnet.cli import app
-
     words = shlex.split(train_command(recipe))
     result = CliRunner().invoke(app, words[1:], catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -123,3 +131,71 @@ def test_only_what_differs_from_the_preset_is_said():
         "training.device": "cpu",
         "training.loss": "bce+mse",
     }
+
+
+@pytest.fixture
+def prediction(tmp_path):
+    return PredictRecipe(
+        tmp_path / "my runs" / "001",
+        tmp_path / "HeLa",
+        tmp_path / "out",
+        choices={"sequence": "02"},
+        numbers=(2, 3, 4, 9),
+        instances=InstanceConfig(segmentation_threshold=0.31, min_size=40),
+    )
+
+
+def test_the_command_of_a_prediction_goes_through_the_command_line(prediction):
+    words = shlex.split(predict_command(prediction))
+    assert words[:2] == ["napari-jnet", "predict"]
+    assert words[words.index("--frames") + 1] == "2-4,9"
+    assert words[words.index("--segmentation-threshold") + 1] == "0.31"
+    result = CliRunner().invoke(app, words[1:])
+    assert "No such option" not in result.output
+    assert "HeLa does not exist" in " ".join(str(result.exception or result.output).split())
+
+
+def test_what_opens_the_stack_and_an_original_file_is_in_both(prediction):
+    choices = {"axes": "TCYX", "series": 2}
+    facts = {"resolution_levels": (-1, 0), "dt_bound": 9.0}
+    recipe = dataclasses.replace(prediction, choices=choices, facts=facts)
+    words = shlex.split(predict_command(recipe))
+    values = dict(pairwise(words))
+    assert values["--axes"] == "TCYX" and values["--series"] == "2"
+    assert values["--resolution-levels"] == "[-1, 0]" and values["--dt-bound"] == "9"
+    script = predict_script(recipe)
+    assert "axes='TCYX', series=2)" in script
+    assert "resolution_levels=(-1, 0), dt_bound=9.0)" in script
+
+
+@pytest.mark.parametrize("region", [None, (slice(0, 20), slice(5, 30))])
+def test_the_script_predicts(tmp_path, monkeypatch, region):
+    images = np.random.default_rng(0).random((3, 64, 64)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "movie.tif", images, photometric="minisblack")
+    labels = np.zeros((64, 64), np.int32)
+    labels[8:20, 8:20] = 1
+    config = preset("jnet").replace(
+        {
+            "network.structure": ((1, 2, 3), (1, 1, 3)),
+            "network.resolution_levels": (-1, 0),
+            "targets.dt_bound": 4.0,
+            "training.epochs": 1,
+            "training.batches_per_epoch": 1,
+            "training.patch_size": 32,
+            "training.threads": 1,
+            "training.device": "cpu",
+        }
+    )
+    frame = AnnotatedFrame("t0", images[0], labels)
+    list(napari_jnet.train([frame], tmp_path / "run", config))
+    recipe = PredictRecipe(
+        tmp_path / "run",
+        tmp_path / "movie.tif",
+        tmp_path / "out",
+        numbers=(0, 2),
+        region=region,
+        instances=InstanceConfig(min_size=3),
+    )
+    exec(compile(predict_script(recipe), "script", "exec"), {})
+    written = tifffile.imread(tmp_path / "out" / "probability.tif")
+    assert written.shape == ((2, 64, 64) if region is None else (2, 20, 25))
