@@ -316,10 +316,6 @@ class FileError(ValueError):
     """A file cannot be used, in a sentence that names it."""
 
 
-class FileTooLarge(FileError):
-    """The content of a file needs more memory than there is."""
-
-
 @contextmanager
 def reading(
     path: Path,
@@ -346,10 +342,9 @@ def reading(
         If there is no such file.
     OSError
         If the system does not let it be read.
-    FileTooLarge
-        If its content does not fit into the memory.
     FileError
-        As ``error_type``, if it is damaged or something else.  One raised within passes unchanged.
+        If its content does not fit into the memory; as ``error_type``, if it is damaged or something
+        else.  One raised within passes unchanged.
     """
     try:
         if not path.is_file():
@@ -373,14 +368,14 @@ def reading(
 
 
 def check_room(path: Path, size: int) -> None:
-    """Raise `FileTooLarge` for a file whose content needs more bytes than are free."""
+    """Raise `FileError` for a file whose content needs more bytes than are free."""
     if size > available_bytes():
         raise _too_large(path, size)
 
 
-def _too_large(path: Path, size: int | None = None) -> FileTooLarge:
+def _too_large(path: Path, size: int | None = None) -> FileError:
     needed = "more memory than there is" if size is None else f"{in_bytes(size)} of memory"
-    return FileTooLarge(
+    return FileError(
         f"{path} says that its content needs {needed}; {in_bytes(available_bytes())} are free. Copy it "
         "again if it should not be that large, or use a part of it."
     )
