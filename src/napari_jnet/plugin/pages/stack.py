@@ -26,7 +26,7 @@ from napari_jnet.io.folder import frame_shapes, largest_frame
 from napari_jnet.io.stack import Annotation, LabelsUnsure, Stack
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import resume_project
-from napari_jnet.plugin.jobs.runner import JobRunner
+from napari_jnet.plugin.jobs.runner import TaskQueue
 from napari_jnet.plugin.layers.read import (
     choose_axes,
     current_index,
@@ -156,9 +156,7 @@ class DiskForm(Form):
     @property
     def choices(self) -> dict[str, Any]:
         """What is chosen besides the path, as `open_stack` takes it; None where the files decide."""
-        names = ["sequence", "series", "axes"]
-        if self.value("labels"):
-            names += ["truth", "kind", "unlabelled"]
+        names = ("sequence", "series", "axes", "truth", "kind", "unlabelled")
         return {name: self.value(name) or None for name in names}
 
     def offer(self, name: str, choices: list[tuple[str, Any]], value: Any = "") -> None:
@@ -396,9 +394,8 @@ class LoadWidget(JobWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
         self.setAcceptDrops(True)
-        self._look_runner = JobRunner()
-        self._lifetime.at_end(self._look_runner.close)
-        self._look_again = False
+        self._looks = TaskQueue("napari-jnet looking")
+        self._lifetime.at_end(self._looks.close)
         self._look_failed = False  # and the message says why
         self._moved_project: Path | None = None
         self._add_banners()
@@ -599,12 +596,11 @@ class LoadWidget(JobWidget):
 
     def _look(self) -> None:
         path, choices = self.form.value("path"), self.form.choices
-        if self._look_runner.running:
-            self._look_again = True
-            return
-        self._look_again = False
         if path is None:
             return
+
+        def is_asked() -> bool:
+            return (path, choices) == (self.form.value("path"), self.form.choices)
 
         def look() -> Found:
             stack = open_stack(path, **choices)
@@ -613,26 +609,22 @@ class LoadWidget(JobWidget):
             unsure = None if project else _find_unsure(stack)
             return Found(stack, sequences(path), images(path), description, project, unsure)
 
-        self._look_runner.start(_job(look), on_done=self._on_found, on_error=self._on_not_found)
+        def show(found: Found) -> None:
+            if is_asked():
+                self.form.show_found(found)
+                if self._look_failed:
+                    self.message.say("")
+                self._look_failed = False
 
-    def _on_found(self, found: Found) -> None:
-        if self._look_again:
-            self._look()
-        elif self.form.value("path") is not None:
-            self.form.show_found(found)
-            if self._look_failed:
-                self.message.say("")
-            self._look_failed = False
+        def show_error(error: Exception) -> None:
+            if is_asked():
+                self.form.description.setText("")
+                self.show_error(error)
+                if isinstance(error, StackUnsure):
+                    self.form.ask(error)
+                self._look_failed = not self.running
 
-    def _on_not_found(self, error: Exception) -> None:
-        if self._look_again:
-            self._look()
-            return
-        self.form.description.setText("")
-        self.show_error(error)
-        if isinstance(error, StackUnsure):
-            self.form.ask(error)
-        self._look_failed = not self.running
+        self._looks.submit(look, show, show_error)
 
 
 def _job(call: Callable[[], Any]) -> Callable[[], Generator[Any, None, Any]]:
