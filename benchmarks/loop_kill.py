@@ -61,7 +61,7 @@ def train(person: Person) -> None:
     page.set_values(epochs=200, changes=SMALL)
     person.hand.wait(1.0)
     try:
-        person.press("Go on with", wait=5)
+        person.press("Resume the training", wait=5)
     except LookupError:
         person.press("Train", wait=5)
     person.go("annotate")

@@ -164,7 +164,7 @@ def second(work: Any, person: Person) -> None:
     person.look("resume-ready")
     ends: list[str] = []
     page.finished.connect(ends.append)
-    person.press("Go on with")
+    person.press("Resume the training")
     person.hand.wait_until(lambda: ends, "the training ends", 60 * work.options.minutes + 300)
     tell("resumed", [*ends, page.message.text])
     person.look("resumed")
