@@ -1,4 +1,4 @@
-"""Evaluate, in a real viewer: scores, errors and where a click leads, truth on disk, every refusal."""
+"""Evaluate: scores, errors and where a click leads, truth on disk, every refusal."""
 
 import csv
 
@@ -45,13 +45,37 @@ def seg_of(truth, found) -> float:
 
 
 @pytest.fixture
-def widget(viewer):
+def viewer(viewer_model):
+    """Return a viewer without a window, which is faster."""
+    return viewer_model
+
+
+@pytest.fixture
+def shown(qtbot):
+    """Return a function that shows a page, which is closed at the end."""
+
+    def show(page):
+        qtbot.addWidget(page)
+        page.resize(410, 1400)
+        page.show()
+        return page
+
+    return show
+
+
+def page_of(viewer):
+    """Return Evaluate for a viewer that has got a result with errors."""
     truth = np.asarray(viewer.layers["truth"].data)
     viewer.add_labels(wrong(truth), name="found", **LIES)
     open_workspace(viewer).choose("annotation", viewer.layers["truth"])
-    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Evaluate")
-    widget.set_result(viewer.layers["found"])
-    return widget
+    page = EvaluateWidget(viewer)
+    page.set_result(viewer.layers["found"])
+    return page
+
+
+@pytest.fixture
+def widget(shown, viewer):
+    return shown(page_of(viewer))
 
 
 def evaluate(qtbot, widget):
@@ -132,7 +156,9 @@ def test_errors_are_switched_and_not_doubled(qtbot, viewer, widget):
     assert "errors" in viewer.layers
 
 
-def test_hidden_labels_come_back(qtbot, viewer, widget):
+def test_hidden_labels_come_back(qtbot, viewer):
+    widget = page_of(viewer)
+    widget.show()
     truth, found = viewer.layers["truth"], viewer.layers["found"]
     viewer.layers.selection.active = viewer.layers["movie"]
     evaluate(qtbot, widget)
@@ -230,7 +256,7 @@ def test_classes_are_scored_by_pixels(qtbot, viewer, widget):
     assert widget.score_table.isColumnHidden(1)
 
 
-def test_sections_of_membranes_have_v_rand(qtbot, viewer):
+def test_sections_of_membranes_have_v_rand(qtbot, shown, viewer):
     viewer.layers.clear()
     inside = np.ones((3, 24, 25), np.int32)
     inside[:, :, 11:14] = 0
@@ -239,7 +265,7 @@ def test_sections_of_membranes_have_v_rand(qtbot, viewer):
     said = {"napari-jnet": {"kind": "classes"}}
     viewer.add_labels(inside, name="membranes", metadata=said, **lies)
     viewer.add_labels(np.ones_like(inside), name="one", metadata=said, **lies)
-    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Evaluate")
+    widget = shown(EvaluateWidget(viewer))
     widget.set_result(viewer.layers["one"])
     widget.set_truth(viewer.layers["membranes"])
     assert evaluate(qtbot, widget) == "done"
@@ -274,11 +300,11 @@ def dataset(tmp_path, viewer):
     return root
 
 
-def test_truth_on_disk(qtbot, viewer, dataset):
+def test_truth_on_disk(qtbot, shown, viewer, dataset):
     truth = np.asarray(viewer.layers["truth"].data)
     viewer.add_labels(wrong(truth), name="found", **LIES)
     viewer.layers.remove("truth")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Evaluate")
+    widget = shown(EvaluateWidget(viewer))
     qtbot.waitUntil(lambda: widget.truth_choice.count() == 1, timeout=TIMEOUT)
     assert widget.truth_choice.currentText() == "gold ground truth on disk (1 frames)"
     widget.set_truth("gold")
@@ -310,10 +336,10 @@ def predicted(truth: np.ndarray, position: int) -> FramePrediction:
     return FramePrediction(position, position, 1, inside, inside, truth.astype(np.int32))
 
 
-def test_the_cells_of_a_prediction_are_chosen(qtbot, viewer):
+def test_the_cells_of_a_prediction_are_chosen(qtbot, shown, viewer):
     state = open_workspace(viewer)
     truth = np.asarray(viewer.layers["truth"].data).copy()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Evaluate")
+    widget = shown(EvaluateWidget(viewer))
     assert widget.result_choice.currentText() == "truth"
     image = viewer.layers["movie"]
     results = Prediction(viewer, image, image_stack(image), 6.0)
@@ -332,7 +358,12 @@ def test_the_cells_of_a_prediction_are_chosen(qtbot, viewer):
     assert results.cells.visible
 
 
-def test_closing_the_dock_while_scoring(qtbot, viewer, widget):
+def test_closing_the_dock_while_scoring(qtbot, make_napari_viewer):
+    viewer = make_napari_viewer()
+    labels = np.tile(np.eye(64, dtype=np.int32), (40, 1, 1))
+    for name in ("truth", "found"):
+        viewer.add_labels(labels, name=name)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Evaluate")
     widget.evaluate()
     viewer.window.remove_dock_widget("all")
     qtbot.waitUntil(lambda: not widget.running, timeout=TIMEOUT)

@@ -1,4 +1,4 @@
-"""Measure, in a real viewer: values, both ways of the link, files, and every refusal."""
+"""Measure: values, both ways of the link, files, and every refusal."""
 
 import csv
 
@@ -12,13 +12,22 @@ from qtpy.QtCore import Qt
 from napari_jnet.measure import measure_frame
 from napari_jnet.plugin.jobs.predict import region_layer
 from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.measure import MeasureWidget
 
 TIMEOUT = 30_000
 
 
 @pytest.fixture
-def widget(viewer):
-    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Measure")
+def viewer(viewer_model):
+    """Return a viewer without a window, which is faster."""
+    return viewer_model
+
+
+@pytest.fixture
+def widget(qtbot, viewer):
+    widget = MeasureWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.show()
     return widget
 
 

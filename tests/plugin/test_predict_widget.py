@@ -1,4 +1,4 @@
-"""Predict, in a real viewer and by its buttons: layers, sliders, what was painted, every end."""
+"""Predict, by its buttons: layers, sliders, what was painted, every end."""
 
 import numpy as np
 import pytest
@@ -12,14 +12,34 @@ from qtpy.QtWidgets import QPushButton
 from napari_jnet.config import InstanceConfig
 from napari_jnet.inference.instances import separate
 from napari_jnet.plugin.pages.predict import PredictWidget
+from napari_jnet.plugin.pages.train import TrainWidget
 
 TIMEOUT = 60_000
 LEVELS = "network.resolution_levels"
 
 
 @pytest.fixture
-def widget(viewer, trained_run):
-    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Predict")
+def viewer(viewer_model):
+    """Return a viewer without a window, which is faster."""
+    return viewer_model
+
+
+@pytest.fixture
+def shown(qtbot):
+    """Return a function that shows a page, which is closed at the end."""
+
+    def show(page):
+        qtbot.addWidget(page)
+        page.resize(410, 1400)
+        page.show()
+        return page
+
+    return show
+
+
+@pytest.fixture
+def widget(shown, viewer, trained_run):
+    widget = shown(PredictWidget(viewer))
     widget.set_image(viewer.layers["movie"])
     widget.set_model(trained_run)
     return widget
@@ -150,7 +170,12 @@ def test_stop_keeps_what_is_done(qtbot, viewer, widget):
     assert 0 < len(widget.results.done) < 400
 
 
-def test_closing_the_viewer_while_predicting_leaves_no_thread(qtbot, viewer, widget):
+def test_closing_the_viewer_while_predicting_leaves_no_thread(
+    qtbot, make_napari_viewer, trained_run
+):
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Predict")
+    widget.set_model(trained_run)
     many = viewer.add_image(np.ones((400, 64, 64), np.float32), name="many")
     widget.set_image(many)
     widget.set_scope("all")
@@ -211,9 +236,9 @@ def test_results_are_written(qtbot, viewer, widget, tmp_path, monkeypatch):
     assert "file" in widget.message.text
 
 
-def test_corrected_cells_can_be_learned_from(qtbot, viewer, widget):
+def test_corrected_cells_can_be_learned_from(qtbot, shown, viewer, widget):
     assert predict(qtbot, widget) == "done"
-    _, train = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
+    train = shown(TrainWidget(viewer))
     assert train.labels_combo.currentText() == "truth"  # not what is active, but what was painted
     train.set_labels(widget.layers[2])
     assert train.labels_combo.currentText() == "cells"
