@@ -1,4 +1,4 @@
-"""A round ends: the better model is used, the other is one click away, and what flatters is said."""
+"""A training ends: the better model is used, the other is one click away, and bias is named."""
 
 import json
 
@@ -37,8 +37,8 @@ def runs(tmp_path):
 def end(qtbot, state, monkeypatch):
     """Return a function that ends a round; what compare_models gets is in its ``asked``."""
     runner, asked = JobRunner(), []
-    rounds = ModelComparison(state, runner)
-    qtbot.addWidget(rounds)
+    comparison = ModelComparison(state, runner)
+    qtbot.addWidget(comparison)
 
     def end(new, answer, *, compare=True):
         def compare_models(models, frames, *, device):
@@ -50,11 +50,11 @@ def end(qtbot, state, monkeypatch):
 
         monkeypatch.setattr(napari_jnet.training.validate, "compare_models", compare_models)
         done = []
-        rounds.begin(new)
-        feed = LiveAnnotations(state)
-        rounds.end(feed, "cpu", compare=compare, then=lambda: done.append(True))
+        comparison.begin(new)
+        annotations = LiveAnnotations(state)
+        comparison.end(annotations, "cpu", compare=compare, then=lambda: done.append(True))
         qtbot.waitUntil(lambda: bool(done), timeout=30_000)
-        return rounds
+        return comparison
 
     end.asked = asked
     yield end
@@ -113,29 +113,29 @@ def test_a_run_without_a_model_changes_nothing(end, state, runs, tmp_path):
     assert state.model == runs[0]
 
 
-def test_the_feed_gives_what_was_painted_and_only_once(viewer_model, state):
+def test_live_annotations_give_what_was_painted_and_only_once(viewer_model, state):
     layer, frames = viewer_model.layers["truth"], state.frames
-    feed = LiveAnnotations(state)
-    before = {frame.name: frame.labels.copy() for frame in feed.data.frames()}
+    annotations = LiveAnnotations(state)
+    before = {frame.name: frame.labels.copy() for frame in annotations.data.frames()}
     assert len(before) == 4
-    assert feed.take() is None
+    assert annotations.take() is None
     layer.data[2] = 0
     layer.data[2, :20, :20] = 3
     state.frames.edited.emit((2,))
-    feed.copy()
+    annotations.copy()
     layer.data[2] = 0  # after the copy: seen with the next stroke
-    after = {frame.name: frame.labels for frame in feed.take()}
+    after = {frame.name: frame.labels for frame in annotations.take()}
     assert (after["movie/t002"] == 3).sum() == 400
     assert (after["movie/t001"] == before["movie/t001"]).all()
-    assert feed.take() is None
+    assert annotations.take() is None
     frames.set_roles({0: "validation", 1: "unused"})
-    feed.copy()
-    roles = {frame.name: frame.role for frame in feed.take()}
+    annotations.copy()
+    roles = {frame.name: frame.role for frame in annotations.take()}
     assert roles == {"movie/t000": "validation", "movie/t002": "", "movie/t003": ""}
 
 
-def test_a_feed_of_nothing_leaves_the_training_alone(viewer_model, state):
-    feed = LiveAnnotations(state)
+def test_nothing_to_learn_from_leaves_the_training_alone(viewer_model, state):
+    annotations = LiveAnnotations(state)
     state.frames.set_roles(dict.fromkeys(range(4), "unused"))
-    feed.copy()
-    assert feed.take() is None
+    annotations.copy()
+    assert annotations.take() is None

@@ -1,4 +1,4 @@
-"""The loop around a training: rest, paint meanwhile, compare rounds, go on after a restart."""
+"""Around a training: pause, paint meanwhile, compare with the model before, resume after a restart."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def begin(qtbot, widget):
     qtbot.waitUntil(lambda: len(widget.plot.points("training")[0]) >= 1, timeout=TIMEOUT)
 
 
-def test_a_training_rests_goes_on_and_is_stopped_while_it_rests(
+def test_a_training_is_paused_resumed_and_stopped_while_paused(
     qtbot, viewer_model, widget, tmp_path
 ):
     state = open_workspace(viewer_model)
@@ -96,7 +96,7 @@ def test_what_is_painted_meanwhile_is_learned_from(qtbot, viewer_model, widget, 
     assert "Learning from 3 frames now" in frames
 
 
-def test_the_better_model_of_two_rounds_is_kept_and_the_other_one_click_away(
+def test_the_better_model_of_two_trainings_is_kept_and_the_other_one_click_away(
     qtbot, viewer_model, widget
 ):
     state = open_workspace(viewer_model)
@@ -119,7 +119,7 @@ def test_the_better_model_of_two_rounds_is_kept_and_the_other_one_click_away(
     qtbot.waitUntil(lambda: widget.plot.earlier() == ["001"], timeout=TIMEOUT)
 
 
-def test_a_stopped_training_of_the_project_goes_on_in_another_window(qtbot, viewer, docked):
+def test_a_stopped_training_of_the_project_is_resumed_in_another_window(qtbot, viewer, docked):
     widget = docked
     begin(qtbot, widget)
     assert run(qtbot, widget, widget.stop_button) == "stopped"
@@ -152,7 +152,7 @@ def test_a_click_marks_the_rest_of_a_frame_as_unknown_and_undo_takes_it_back(
     assert not (layer.data == -1).any()
 
 
-def test_the_list_mends_roles_and_missing_labels(qtbot, viewer_model, widget):
+def test_the_list_fixes_roles_and_missing_labels(qtbot, viewer_model, widget):
     frames = open_workspace(viewer_model).frames
     frames.set_roles(dict.fromkeys(frames.annotated, "validation"))
     widget.check()
@@ -169,7 +169,7 @@ def test_the_list_mends_roles_and_missing_labels(qtbot, viewer_model, widget):
     assert "paint at least one cell" in widget.train_button.toolTip()
 
 
-def test_the_form_says_what_the_cells_decide(qtbot, widget):
+def test_the_form_shows_what_the_cells_suggest(qtbot, widget):
     widget.set_values(changes={})
     widget.prepare()
     widget.measure()

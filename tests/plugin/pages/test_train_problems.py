@@ -1,4 +1,4 @@
-"""What is always in sight in Train: buttons, message, and a line for hints that cannot be read."""
+"""What is always in sight in Train: buttons, message, and a line for problems that are out of sight."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def window(qtbot):
     return window
 
 
-def test_hints_out_of_sight_are_counted_and_a_click_leads_there(qtbot, window):
+def test_problems_out_of_sight_are_counted_and_a_click_leads_there(qtbot, window):
     assert not window.line.isVisible()
     window.list.show_problems(PROBLEMS)
     qtbot.waitUntil(window.line.isVisible)

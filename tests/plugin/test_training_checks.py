@@ -1,4 +1,4 @@
-"""What stands in the way of a training, said before it begins."""
+"""What stands in the way of a training, shown before it begins."""
 
 import dataclasses
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_nothing_is_said_where_all_is_well():
         ({"frames": (frame(0, role="unused"),)}, "is unused", Fix.ASSIGN_ROLES),
     ],
 )
-def test_what_keeps_a_training_from_working_is_blocking_and_can_be_mended(changes, words, fix):
+def test_what_keeps_a_training_from_working_is_blocking_and_can_be_fixed(changes, words, fix):
     problem = one(**changes)
     assert problem.blocking
     assert words in problem.text
@@ -166,7 +166,7 @@ def test_scribbled_classes_are_called_by_their_own_names(viewer_model):
     assert not [problem for problem in check(facts) if "no training frame" in problem.text]
 
 
-def test_cells_in_pieces_are_a_warning_that_one_click_mends():
+def test_cells_in_pieces_are_a_warning_that_one_click_fixes():
     broken = frame(1, in_pieces=((2, 3), (5, 2)))
     problem = next(p for p in found(frames=(frame(0), broken)) if "pieces" in p.text)
     assert "Cell 2 of t002 is in 3 pieces, as is 1 more in t002." in problem.text
