@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel
 
 from napari_jnet.config import Config, TrainingConfig
-from napari_jnet.device import has_bfloat16
+from napari_jnet.device import choose_device, has_bfloat16
 from napari_jnet.events import EpochEnd
 from napari_jnet.files import reading
 from napari_jnet.io.run_folder import RunFolder
@@ -26,6 +26,7 @@ from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.model import (
     Model,
     ModelFileError,
+    load_model,
     load_state,
     move,
     read_checkpoint,
@@ -34,7 +35,7 @@ from napari_jnet.model import (
 from napari_jnet.networks import build_network
 from napari_jnet.networks.base import SegmentationNetwork
 from napari_jnet.training.losses import loss_function
-from napari_jnet.training.sampler import FrameStore, FullFrameDataset
+from napari_jnet.training.sampler import FrameStore, FullFrameDataset, epoch_pixels, load_frames
 from napari_jnet.training.validate import SCORING_SHARE, Validation, ValidationScores
 
 WARM_UP = 0.02  # fraction of the training in which the rate rises from zero (cosine only)
@@ -280,35 +281,58 @@ class TensorBoardLogger:
         self._writer.flush()
 
 
-@dataclasses.dataclass(eq=False)
 class TrainingSession:
     """A run while it trains in this process: settings, data, state, clock and files."""
 
-    folder: RunFolder
-    config: Config
-    device: torch.device
-    state: TrainingState
     store: FrameStore | FullFrameDataset
     validation: Validation
     split: dict[str, list[str]]
     logger: TensorBoardLogger | None = None
-    messages: Sequence[str] = ()  # what the user should know of the data
     preview: Callable[[], NDArray[Any] | None] | None = None
     new_frames: Callable[[], Sequence[AnnotatedFrame] | None] | None = None
+    previewed_at = float("-inf")
 
-    def __post_init__(self) -> None:
-        self.start_clock()
-        self.previewed_at = float("-inf")
-        self.loss = loss_function(self.config.training.loss)
-        self.saved_step, self.saved_at = self.state.step, time.monotonic()
-        precision = self.config.training.precision
-        self.bfloat16 = precision == "bfloat16" or (
-            precision == "auto" and has_bfloat16(self.device)
+    def __init__(self, folder: RunFolder, config: Config) -> None:
+        self.folder, self.config = folder, config
+        training = config.training
+        self.device = choose_device(training.device)
+        self.state = TrainingState(config, self.device)
+        self.loss = loss_function(training.loss)
+        self.bfloat16 = training.precision == "bfloat16" or (
+            training.precision == "auto" and has_bfloat16(self.device)
         )
+        self.messages: list[str] = []  # what the user should know of the data
+        self.start_clock()
+
+    def use_frames(
+        self, training: Sequence[AnnotatedFrame], validation: Sequence[AnnotatedFrame]
+    ) -> None:
+        """Load frames to learn from and to be scored on; `ValueError`, and no change, if they cannot be."""
+        config = self.config
+        store = load_frames(training, self.state.network.levels, self.device, config)
+        pixels = epoch_pixels(store, config)
+        self.validation = Validation(
+            validation, config, self.device, store.class_weights, trained=pixels
+        )
+        self.store = store
+        self.split = {
+            "training": [frame.name for frame in training],
+            "validation": [frame.name for frame in validation],
+        }
 
     def start_clock(self) -> None:
         """Count the time of this session from now on, after that of earlier ones."""
         self.started = time.monotonic() - self.state.elapsed_s
+        self.saved_step, self.saved_at = self.state.step, time.monotonic()
+
+    def rescore_best(self) -> None:
+        """Score the best model so far as later epochs will be scored, so that they compare with it."""
+        state, validation = self.state, self.validation
+        state.scored = validation.names
+        if state.best_epoch:
+            best = load_model(self.folder.model, device=self.device.type)
+            score = validation.run(best).by(validation.best_by)
+            state.best_score = float("-inf") if score is None else score
 
     @property
     def dt_bound(self) -> float:

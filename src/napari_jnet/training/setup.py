@@ -9,27 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from napari_jnet.config import Config
-from napari_jnet.device import choose_device, use_threads
+from napari_jnet.device import use_threads
 from napari_jnet.events import NewFrames, Notice
 from napari_jnet.io.meaning import MOST_CLASSES
 from napari_jnet.io.run_folder import RunFolder
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind, cells_in_pieces
-from napari_jnet.model import load_model, model_file, read_checkpoint, read_start
+from napari_jnet.model import model_file, read_checkpoint, read_start
 from napari_jnet.training.estimate import adapt, check_fit, class_count, frame_channels, is_sparse
 from napari_jnet.training.losses import check_loss
-from napari_jnet.training.run import TensorBoardLogger, TrainingSession, TrainingState
-from napari_jnet.training.sampler import (
-    FrameStore,
-    FullFrameDataset,
-    epoch_pixels,
-    load_frames,
-    smallest_side,
-)
-from napari_jnet.training.validate import Validation, class_labels, known_classes
+from napari_jnet.training.run import TensorBoardLogger, TrainingSession
+from napari_jnet.training.sampler import smallest_side
+from napari_jnet.training.validate import class_labels, known_classes
 
 DEFAULT_MINUTES = 15.0
 _NAMED = 4  # frames or settings named in a sentence
@@ -79,30 +72,28 @@ def prepare(
         check_fit(network, [*training, *validation], f"the run {folder.path}")
         config = resumed_config(config, checkpoint, training, str(folder.path))
     use_threads(config.training.threads)
-    device = choose_device(config.training.device)
-    state = TrainingState(config, device)
-    levels = state.network.levels
-    store = load_frames(training, levels, device, config)
+    session = TrainingSession(folder, config)
+    session.use_frames(training, validation)
+    state, scoring = session.state, session.validation
     if checkpoint is not None:
         state.restore(checkpoint, folder.last)
     elif start_from is not None:
         state.start_from(model_file(Path(start_from)))
     elif config.training.pretrained:
         state.start_pretrained(Path(config.training.pretrained))
-    scoring = _validation(validation, device, config, store)
-    logger = TensorBoardLogger(folder.path) if config.training.tensorboard else None
-    split = _split_names(training, validation)
-    folder.write_start(config, split)
-    session = TrainingSession(folder, config, device, state, store, scoring, split, logger)
+    session.start_clock()
+    if config.training.tensorboard:
+        session.logger = TensorBoardLogger(folder.path)
+    folder.write_start(config, session.split)
     if checkpoint is not None:
         session.complete_files()
         if checkpoint["training"].get("scored") != scoring.names:
-            rescore_best(session)
+            session.rescore_best()
     state.scored = scoring.names
     session.messages = [
         *dict.fromkeys(f"Labels: {frame.origin}" for frame in frames if frame.origin),
         *skipped,
-        *annotation_warnings(training, validation, config, levels),
+        *annotation_warnings(training, validation, config, state.network.levels),
         *scoring.messages(),
     ]
     if session.progress() >= 1:
@@ -125,25 +116,6 @@ def _require_frames(frames: Sequence[AnnotatedFrame], known: Sequence[str]) -> N
         )
 
 
-def _split_names(
-    training: Sequence[AnnotatedFrame], validation: Sequence[AnnotatedFrame]
-) -> dict[str, list[str]]:
-    return {
-        "training": [frame.name for frame in training],
-        "validation": [frame.name for frame in validation],
-    }
-
-
-def rescore_best(session: TrainingSession) -> None:
-    """Score the best model so far as later epochs will be scored, so that they compare with it."""
-    state, validation = session.state, session.validation
-    state.scored = validation.names
-    if state.best_epoch:
-        best = load_model(session.folder.model, device=session.device.type)
-        score = validation.run(best).by(validation.best_by)
-        state.best_score = float("-inf") if score is None else score
-
-
 def update_frames(
     session: TrainingSession, frames: Sequence[AnnotatedFrame]
 ) -> Iterator[NewFrames | Notice]:
@@ -157,28 +129,15 @@ def update_frames(
         frames, skipped = usable_frames(frames)
         training, validation = split_annotated(frames, config, session.split)
         check_fit(config.network, frames, "the network in training")
-        store = load_frames(training, session.state.network.levels, session.device, config)
-        session.store, session.split = store, _split_names(training, validation)
+        session.use_frames(training, validation)
         session.folder.write_start(config, session.split)
-        session.validation = _validation(validation, session.device, config, store)
-        rescore_best(session)
+        session.rescore_best()
     except ValueError as error:
         yield Notice(f"The training goes on with the annotations it had. {error}")
         return
     added = tuple(frame.name for frame in frames if frame.name not in known)
     yield NewFrames(tuple(session.split["training"]), tuple(session.split["validation"]), added)
     yield from map(Notice, skipped)
-
-
-def _validation(
-    frames: Sequence[AnnotatedFrame],
-    device: torch.device,
-    config: Config,
-    store: FrameStore | FullFrameDataset,
-) -> Validation:
-    return Validation(
-        frames, config, device, store.class_weights, trained=epoch_pixels(store, config)
-    )
 
 
 def usable_frames(
