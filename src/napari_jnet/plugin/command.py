@@ -187,22 +187,14 @@ class Commands:
         text, key = COMMANDS[name].tooltip, self.shortcut(name)
         return f"{text} ({key})" if key else text
 
-    def conflict(self, name: str) -> str:
-        """Return who else has the shortcut of a command, so that it is not bound; "" if nobody has."""
-        key = self.shortcut(name)
-        if not key:
-            return ""
-        for action, keys in get_settings().shortcuts.shortcuts.items():
-            if key in map(str, keys):
-                return f"napari ({action.removeprefix('napari:').replace('_', ' ')})"
-        first = next(other for other in COMMANDS if self.shortcut(other) == key)
-        if first != name:  # napari's preferences refuse nothing
-            return f"“{COMMANDS[first].title}”"
-        viewer = self._viewer()
-        bound = None if viewer is None else viewer.keymap.get(KeyBinding.from_str(key))
-        if bound is not None and bound is not self._bound.get(key):
-            return "a script or another plugin"
-        return ""
+    def _is_free(self, viewer: Any, name: str, key: str) -> bool:
+        """Whether neither napari, a script nor an earlier command of the list has a shortcut."""
+        if any(key in map(str, keys) for keys in get_settings().shortcuts.shortcuts.values()):
+            return False
+        if next(other for other in COMMANDS if self.shortcut(other) == key) != name:
+            return False  # napari's preferences refuse nothing
+        bound = viewer.keymap.get(KeyBinding.from_str(key))
+        return bound is None or bound is self._bound.get(key)
 
     def _settings_changed(self, _event: Any = None) -> None:
         self._bind()
@@ -219,7 +211,7 @@ class Commands:
         self._bound.clear()
         for name in dict.fromkeys(name for name, _ in self._actions):
             key = self.shortcut(name)
-            if key and not self.conflict(name):
+            if key and self._is_free(viewer, name, key):
                 self._bound[key] = function = self._function(name)
                 viewer.bind_key(key, function)
 

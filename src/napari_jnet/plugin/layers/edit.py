@@ -315,7 +315,7 @@ class KeepCells:
             del self._layer.paint_polygon
 
     def _stroke(self, layer: Any, event: Any) -> Iterator[None]:
-        index = self._painted_index(event, ("paint", "erase", "fill"))
+        index = self._painted_index(event)
         if index is None:
             return
         if layer.mode == "fill":  # spreads over the clicked label only
@@ -326,8 +326,7 @@ class KeepCells:
             return
         erases = layer.mode == "erase"
         background = layer.selected_label == layer.colormap.background_value
-        data = pixels(layer)
-        before = data[index]
+        before = pixels(layer)[index]
         if not erases and not background and not (before == UNKNOWN).any():
             return  # napari does it right
         before = None if erases else before.copy()
@@ -343,9 +342,8 @@ class KeepCells:
 
     def _fill_polygon(self, points: Any, new_label: int) -> None:
         """Fill an outline: over unknown pixels, and in one undo step with what is put back."""
-        layer = self._layer
+        layer, data = self._layer, pixels(self._layer)
         paint = type(layer).paint_polygon
-        data = pixels(layer)
         places = np.unique(np.array(points, dtype=int)[:, : layer.ndim - 2], axis=0)
         index = tuple(int(at) for at in places[0])
         ours = (
@@ -363,19 +361,21 @@ class KeepCells:
         finally:
             layer.preserve_labels = True
 
-    def _painted_index(self, event: Any, modes: tuple[str, ...]) -> tuple[int, ...] | None:
+    def _painted_index(self, event: Any) -> tuple[int, ...] | None:
         """Return where the plane lies that this stroke paints on, or None where it is not ours."""
         layer = self._layer
-        ours = layer.mode in modes and layer.preserve_labels and event.button == 1
-        if not ours or len(event.dims_displayed) != 2 or layer.n_edit_dimensions != 2:
+        others = len(event.position) - layer.ndim
+        ours = (
+            layer.mode in ("paint", "erase", "fill")
+            and layer.preserve_labels
+            and event.button == 1
+            and layer.n_edit_dimensions == 2
+            and isinstance(pixels(layer), np.ndarray)
+            and [d - others for d in event.dims_displayed] == [layer.ndim - 2, layer.ndim - 1]
+        )
+        if not ours:
             return None
-        if not isinstance(pixels(layer), np.ndarray):
-            return None
-        displayed = [d - (len(event.position) - layer.ndim) for d in event.dims_displayed]
-        if displayed != [layer.ndim - 2, layer.ndim - 1]:
-            return None
-        at = layer.world_to_data(event.position)[: layer.ndim - 2]
-        index = tuple(round(float(a)) for a in at)
+        index = tuple(round(float(a)) for a in layer.world_to_data(event.position)[:-2])
         inside = all(0 <= i < n for i, n in zip(index, pixels(layer).shape, strict=False))
         return index if inside else None
 

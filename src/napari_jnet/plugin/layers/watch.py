@@ -6,6 +6,7 @@ import operator
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -557,29 +558,32 @@ class FrameTable:
         return info
 
     def _look_at(self, position: int) -> FrameInfo:
-        number, kind = self.numbers[position], self.kind
+        number, kind, watch = self.numbers[position], self.kind, self._watch
         score, name = self._of_image(self._scores).get(number, (None, ""))
-        counts = None if self._watch is None else self._watch.counts(position)
-        cells = kind is LabelKind.INSTANCES
-        partial = cells and self.is_partial(position)
-        known = () if counts is None else counts.pixels(kind, partial=partial)
-        size = 0 if counts is None else counts.size
-        empty = counts is not None and not counts.painted and self.is_empty(position)
-        return FrameInfo(
+        known = FrameInfo(
             position=position,
             number=number,
-            annotated=empty or (counts is not None and counts.painted and sum(known) > 0),
-            objects=0 if counts is None else counts.objects(kind),
-            in_pieces=tuple(counts.in_pieces.items()) if cells and counts is not None else (),
-            pixels=known,
-            unknown=size - sum(known),
-            size=size,
             role=self._own_roles().get(number, ""),
-            empty=empty,
             score=score,
             score_name=name,
             uncertainty=self._of_image(self._uncertainty).get(number),
-            counted=self._watch is None or counts is not None,
+        )
+        counts = None if watch is None else watch.counts(position)
+        if watch is None or counts is None:
+            return replace(known, counted=watch is None)
+        cells, partial = kind is LabelKind.INSTANCES, position in watch.partial
+        classes = counts.pixels(kind, partial=cells and partial)
+        scribbles = kind is LabelKind.SCRIBBLES
+        empty = position in watch.said_empty and not (counts.painted or partial or scribbles)
+        return replace(
+            known,
+            annotated=empty or (counts.painted and sum(classes) > 0),
+            objects=counts.objects(kind),
+            in_pieces=tuple(counts.in_pieces.items()) if cells else (),
+            pixels=classes,
+            unknown=counts.size - sum(classes),
+            size=counts.size,
+            empty=empty,
         )
 
     @property
@@ -669,13 +673,6 @@ class FrameTable:
     def is_partial(self, position: int) -> bool:
         """Whether only some cells of this frame are annotated, so that its 0 is unknown."""
         return self._watch is not None and position in self._watch.partial
-
-    def is_empty(self, position: int) -> bool:
-        """Whether a frame is marked as without objects; it counts while nothing is painted."""
-        watch = self._watch
-        if watch is None or self.kind is LabelKind.SCRIBBLES or self.is_partial(position):
-            return False
-        return position in watch.said_empty
 
     def say_empty(self, position: int, empty: bool = True) -> None:
         """Mark a frame as without objects, so that all of it is background; or no longer.
