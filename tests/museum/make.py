@@ -367,7 +367,7 @@ def painted_cells(root: Path, labels: np.ndarray) -> None:
     stroke(state, 1, np.asarray(state.annotation.data[1]) == 0, -1)
     state.book.wait()
     state.book.set_roles({0: "training", 1: "training", 2: "validation", 4: "unused"})
-    state.book.say_empty(4)
+    state.book.mark_empty(4)
     assert state.keeper.flush()
 
     widget = TrainWidget(state.viewer)

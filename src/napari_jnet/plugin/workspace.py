@@ -48,7 +48,7 @@ class TrainingStatus:
 
 @dataclass(frozen=True)
 class SaveStatus:
-    """What the user is told of saving: "saved 12:03", or why not."""
+    """What the window shows of saving: "saved 12:03", or why not."""
 
     text: str = ""
     saved: bool = True  # False while strokes are only in memory
@@ -341,7 +341,7 @@ class Workspace:
         return None if annotation is None else self._models.get(annotation)
 
     def _show_model(self, path: Path | None, by_hand: bool = False) -> None:
-        # also said where the path is the same: the file in it may be new
+        # also emitted where the path is the same: the file in it may be new
         self._model, self._model_by_hand = path, by_hand
         self.model_changed.emit("" if path is None else str(path))
 

@@ -42,9 +42,9 @@ from napari_jnet.plugin.layers.read import (
     current_index,
     kind_of,
     layer_classes,
+    marked_empty,
     pixels,
     result_of,
-    said_empty,
     spatial_shape,
     world_matrix,
 )
@@ -130,7 +130,7 @@ class LayerStore:
 
     def renew(self) -> None:
         """Take the labels that are in the layer now; should others come, these are saved."""
-        self._data, self._empty = pixels(self.layer), said_empty(self.layer)
+        self._data, self._empty = pixels(self.layer), marked_empty(self.layer)
 
     def take(self, roles: Mapping[int, str]) -> SaveRequest:
         """Return what is to be saved; a stroke on a frame meanwhile makes it unsaved again."""

@@ -17,7 +17,7 @@ from napari_jnet.events import FrameScore, Scores
 from napari_jnet.labels import LabelKind, known_labels
 from napari_jnet.plugin.jobs.runner import JobMaker, Progress
 from napari_jnet.plugin.layers.add import Prediction
-from napari_jnet.plugin.layers.read import kind_of, metadata, pixels, result_of, said_empty
+from napari_jnet.plugin.layers.read import kind_of, marked_empty, metadata, pixels, result_of
 
 FrameReader = Callable[[int, int], NDArray[np.int32] | None]  # position, frame number -> labels
 
@@ -133,7 +133,7 @@ def layer_labels(layer: Any, prediction: Prediction | None = None) -> LayerLabel
     )
     if prediction is None or not any(layer is other for other in prediction.all_layers):
         partial = metadata(layer).get("partial", ())
-        return LayerLabels(layer.name, kind, pixels(layer), partial, said_empty(layer))
+        return LayerLabels(layer.name, kind, pixels(layer), partial, marked_empty(layer))
     return LayerLabels(
         layer.name,
         kind,

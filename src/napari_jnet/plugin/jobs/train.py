@@ -41,13 +41,13 @@ from napari_jnet.plugin.layers.read import (
     current_index,
     image_stack,
     kind_of,
+    marked_empty,
     metadata,
     network_classes,
     pixels,
     place,
     placement,
     plane,
-    said_empty,
     spatial_shape,
 )
 from napari_jnet.plugin.ui.widgets import words
@@ -270,7 +270,7 @@ def training_input(image: Any, labels: Any, kind: LabelKind) -> TrainingInput:
         known=kind_of(labels) is kind,
         partial=metadata(labels).get("partial", ()),
         legend=network_classes(labels, kind),
-        empty=said_empty(labels),
+        empty=marked_empty(labels),
     )
 
 
@@ -365,7 +365,7 @@ class LiveAnnotations(QObject):
             copied={**data.copied, **new},
             unpainted=data.unpainted - frozenset(new),
             roles=frames.roles,
-            empty=said_empty(self._layer),
+            empty=marked_empty(self._layer),
             kind=frames.kind,  # where the network cannot learn it, the training goes on as it was
             legend=network_classes(self._layer, frames.kind),
         )

@@ -172,8 +172,8 @@ class Prediction:
         active = layers.selection.active
         add = self._viewer.add_image if name == "distance" else self._viewer.add_labels
         data = self.distance_map if name == "distance" else _zeros(self.probability.shape, dtype)
-        told = {METADATA_KEY: {"result": name}}
-        layer = add(data, name=name, metadata=told, **options, **placement(self.image))
+        stored = {METADATA_KEY: {"result": name}}
+        layer = add(data, name=name, metadata=stored, **options, **placement(self.image))
         if name != "distance":
             layer.events.paint.connect(self._on_paint)
         if is_labels(active) and not result_of(active):
@@ -368,8 +368,8 @@ def add_annotation(
     """
     stack = image_stack(image)  # what it is must be known before anything is painted
     channels_first(image)
-    told = metadata(image)
-    ours = {name: told[name] for name in stack_metadata(stack) if name in told}
+    stored = metadata(image)
+    ours = {name: stored[name] for name in stack_metadata(stack) if name in stored}
     layer = viewer.add_labels(
         empty_labels(spatial_shape(image)),
         name="annotation",

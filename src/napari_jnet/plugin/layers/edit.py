@@ -37,20 +37,20 @@ def hold_labels(layer: Any, lowest: int, highest: int) -> None:
     if limits.min <= lowest and highest <= limits.max:
         return
     wanted = lowest if lowest < limits.min else highest
-    said = f"The labels {layer.name!r} hold {limits.min} to {limits.max} ({limits.dtype}), not {wanted}; "
+    problem = f"The labels {layer.name!r} hold {limits.min} to {limits.max} ({limits.dtype}), not {wanted}; "
     if getattr(layer, "multiscale", False) or type(data) is not np.ndarray:
-        raise ValueError(f"{said}they are not in memory as one array. Press New annotation.")
+        raise ValueError(f"{problem}they are not in memory as one array. Press New annotation.")
     most = max(highest, int(data.max(initial=0)))
     if lowest < _INT32.min or most > _INT32.max:
         raise ValueError(
-            f"{said}with numbers up to {most} they do not fit int32 either. Give the cells lower numbers, "
+            f"{problem}with numbers up to {most} they do not fit int32 either. Give the cells lower numbers, "
             "or press New annotation."
         )
     try:
         converted = data.astype(np.int32)
     except MemoryError as error:
         raise ValueError(
-            f"{said}there is no memory to make them int32. Press New annotation, for fewer frames."
+            f"{problem}there is no memory to make them int32. Press New annotation, for fewer frames."
         ) from error
     visible = layer.visible
     layer.data = converted
@@ -246,20 +246,20 @@ def number_pieces_apart(frames: FrameTable, position: int) -> int:
 
 
 class Outlines:
-    """Tells of each outline that is closed on a labels layer, and each circle of the right button.
+    """Calls back for each outline that is closed on a labels layer, and each circle of the right button.
 
     Parameters
     ----------
     layer
         The labels layer.
     closed
-        Called when napari tells of the paint: the pixels may be written a moment later.
+        Called at napari's paint event: the pixels may be written a moment later.
     """
 
     def __init__(self, layer: Any, closed: Callable[[], None]) -> None:
         self._layer, self._closed = layer, closed
         self._circling = self._dragging = False
-        # after napari's own brush, which tells of a stroke at its end
+        # after napari's own brush, which emits a stroke at its end
         self._layer.mouse_drag_callbacks.append(self._pressed)
         self._layer.events.paint.connect(self._painted)
         self._layer.events.mode.connect(self._mode_changed)

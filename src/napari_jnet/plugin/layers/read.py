@@ -27,8 +27,8 @@ def metadata(layer: Any) -> dict[str, Any]:
 
 def remember(layer: Any, **values: Any) -> None:
     """Remember values on a layer, beside those that are there; None forgets one."""
-    told = {**metadata(layer), **values}
-    layer.metadata[METADATA_KEY] = {name: v for name, v in told.items() if v is not None}
+    known = {**metadata(layer), **values}
+    layer.metadata[METADATA_KEY] = {name: v for name, v in known.items() if v is not None}
 
 
 def result_of(layer: Any) -> str:
@@ -47,7 +47,7 @@ def kind_of(layer: Any) -> LabelKind | None:
     return LabelKind(kind) if kind else None
 
 
-def said_empty(layer: Any) -> Collection[int]:
+def marked_empty(layer: Any) -> Collection[int]:
     """Return the numbers of the frames that are marked as without objects; asking may read files.
 
     Of scribbles there are none: their 0 is unknown.
@@ -392,14 +392,14 @@ def image_stack(layer: Any) -> Stack:
     ValueError
         If the layer has more axes than time, depth, rows, columns and colours or channels.
     """
-    stored, told = layer_axes(layer), metadata(layer)
+    stored, known = layer_axes(layer), metadata(layer)
     data = pixels(layer)
     if 0 in data.shape:
         raise ValueError(f"The image {layer.name!r} has shape {data.shape}: it has no pixels.")
     axes = stored.replace("C", "")
     single = len(axes) == 2
     count = 1 if single else int(data.shape[0])
-    numbers = tuple(int(n) for n in told.get("frame_numbers") or ())
+    numbers = tuple(int(n) for n in known.get("frame_numbers") or ())
     if len(numbers) != count:
         numbers = tuple(range(count))
     positions = {number: position for position, number in enumerate(numbers)}
@@ -414,8 +414,8 @@ def image_stack(layer: Any) -> Stack:
         placed.insert(0, (1.0, "pixel"))
     return Stack(
         name=layer.name,
-        format=told.get("format", "array"),
-        path=Path(told["path"]) if told.get("path") else None,
+        format=known.get("format", "array"),
+        path=Path(known["path"]) if known.get("path") else None,
         axes=("T" if single else "") + axes + channels,
         frame_numbers=numbers,
         shape=tuple(data.shape if single else data.shape[1:]),
@@ -423,10 +423,10 @@ def image_stack(layer: Any) -> Stack:
         read=read,
         scale=tuple(size for size, _ in placed),
         units=tuple(unit for _, unit in placed),
-        digits=int(told.get("digits") or 3),
-        sequence=told.get("sequence") or "",
-        given_axes=told.get("given_axes") or "",
-        series=told.get("series"),
+        digits=int(known.get("digits") or 3),
+        sequence=known.get("sequence") or "",
+        given_axes=known.get("given_axes") or "",
+        series=known.get("series"),
     )
 
 
@@ -530,8 +530,8 @@ def frame_numbers(layer: Any, image: Any) -> tuple[tuple[int, ...], str]:
         stack = image_stack(image)
         return stack.frame_numbers, stack.axes.removesuffix("C")
     count = frame_count(layer)
-    told = metadata(layer).get("frame_numbers") or ()
-    return tuple(map(int, told)) if len(told) == count else tuple(range(count)), "TYX"
+    known = metadata(layer).get("frame_numbers") or ()
+    return tuple(map(int, known)) if len(known) == count else tuple(range(count)), "TYX"
 
 
 def stroke_positions(atoms: Iterable[Any], frames: int) -> set[int]:
@@ -540,7 +540,7 @@ def stroke_positions(atoms: Iterable[Any], frames: int) -> set[int]:
     Parameters
     ----------
     atoms
-        What napari's ``events.paint`` of a labels layer tells: (indices or slices, ...) each.
+        The value of napari's ``events.paint`` of a labels layer: (indices or slices, ...) each.
     frames
         Of the layer; 1 for a single plane.
     """

@@ -24,11 +24,11 @@ from napari_jnet.plugin.layers.read import (
     is_labels,
     kind_of,
     layer_classes,
+    marked_empty,
     metadata,
     pixels,
     remember,
     result_of,
-    said_empty,
     shown_position,
     stroke_positions,
 )
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
 _FRAME_AT_ONCE = 8 * 2**20  # bytes of a frame that the window may count itself: a few milliseconds
 _LAYER_AT_ONCE = 16 * 2**20  # bytes of a layer that are counted as soon as it is watched
-_CHUNK = 16  # frames that are counted before the window is told
+_CHUNK = 16  # frames that are counted before listeners hear of them
 _UNDONE = 200  # strokes whose frames are compared after an undo; napari keeps 100
 
 
 class LayerWatch:
-    """Counts the frames of one labels layer, and tells which of them change.
+    """Counts the frames of one labels layer, and emits which of them change.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class LayerWatch:
         Positions that somebody has painted on.
     partial
         Positions where 0 is unknown.
-    said_empty
+    marked_empty
         Positions that are marked as without objects, by somebody or by the ground truth.
     counted
         Emitted with the positions that were counted in the background.
@@ -76,7 +76,7 @@ class LayerWatch:
         self.layer = layer
         self.painted: set[int] = set()
         self.partial: frozenset[int] = frozenset()
-        self.said_empty: frozenset[int] = frozenset()
+        self.marked_empty: frozenset[int] = frozenset()
         self._shown, self._queue = shown, queue
         self._counts: dict[int, FrameCounts] = {}
         self._stale: set[int] = set()  # changed since they were counted
@@ -89,7 +89,7 @@ class LayerWatch:
         self._open = True
         events = layer.events
         self._slots = (
-            (events.paint, self.note_stroke),
+            (events.paint, self.add_stroke),
             (events.set_data, self._on_refresh),
             (events.data, self._on_data),
         )
@@ -132,36 +132,36 @@ class LayerWatch:
 
     def may_be_annotated(self, position: int) -> bool:
         """Whether a frame is painted, marked as without objects, or changed since it was counted."""
-        if position in self._stale or position in self.said_empty:
+        if position in self._stale or position in self.marked_empty:
             return True
         counts = self._counts.get(position)
         return counts is not None and counts.painted
 
-    def find_said(self) -> None:
+    def find_marked(self) -> None:
         """Find in which frames 0 is unknown, and which are marked as empty; that may read files."""
-        told = metadata(self.layer)
-        said = [told.get(what, ()) for what in ("partial", "empty")]
-        numbers = told.get("frame_numbers") or range(len(self))
+        known = metadata(self.layer)
+        marked = [known.get(what, ()) for what in ("partial", "empty")]
+        numbers = known.get("frame_numbers") or range(len(self))
 
         def look() -> list[frozenset[int]]:
-            return [frozenset(p for p, n in enumerate(numbers) if n in some) for some in said]
+            return [frozenset(p for p, n in enumerate(numbers) if n in some) for some in marked]
 
         def take(found: list[frozenset[int]]) -> None:
-            new = frozenset().union(*found, self.said_empty)
-            self.partial, self.said_empty = found
+            new = frozenset().union(*found, self.marked_empty)
+            self.partial, self.marked_empty = found
             if new and self._open:
                 self.counted.emit(tuple(sorted(new)))
 
-        if all(isinstance(some, (tuple, list, set, frozenset)) for some in said):
+        if all(isinstance(some, (tuple, list, set, frozenset)) for some in marked):
             take(look())
         else:
             self._queue.submit(look, take)
 
-    # what napari tells
+    # napari's events
 
-    def note_stroke(self, event: Any) -> None:
+    def add_stroke(self, event: Any) -> None:
         """Take a stroke, by napari's event."""
-        # outside of `block_history`, napari tells of a stroke before it is in the data
+        # outside of `block_history`, napari emits a stroke before it is in the data
         positions = stroke_positions(event.value, len(self))
         if positions:
             self.painted |= positions
@@ -183,7 +183,7 @@ class LayerWatch:
             self._read_later(positions)
 
     def _forget(self, positions: set[int]) -> None:
-        """Let go of what is known of these frames, or is just being read."""
+        """Forget what is known of these frames, or is just being read."""
         self._stale |= positions
         self._revision.update(positions)
         for position in positions:
@@ -231,7 +231,7 @@ class LayerWatch:
         else:
             for start in frames[::_CHUNK]:
                 self._read_later(frames[start : start + _CHUNK])
-        self.find_said()
+        self.find_marked()
 
     def _read_later(self, positions: Iterable[int]) -> None:
         """Read frames in the background: count those that changed."""
@@ -258,7 +258,7 @@ class LayerWatch:
         return position, revision, None if same else count_labels(labels), total
 
     def _take(self, found: list[tuple[int, int, FrameCounts | None, int]]) -> None:
-        """Keep what was read, except of frames that were changed meanwhile; tell."""
+        """Keep what was read, except of frames that were changed meanwhile."""
         counted, edited = [], []
         for position, revision, counts, total in found:
             if not self._open or self._revision[position] != revision:
@@ -401,15 +401,18 @@ class FrameTable:
         self._pixels = np.zeros((0, 0), np.int64)  # known pixels of each frame and class
         self._info: dict[int, FrameInfo] = {}  # of rows that are read
         self._stale: set[int] = set()  # rows that are not
-        self._numbers: tuple[Any, tuple[int, ...]] = (None, ())  # as told by a layer, and read
+        self._numbers: tuple[Any, tuple[int, ...]] = (
+            None,
+            (),
+        )  # as a layer stores them, and as int
         self._roles: WeakKeyDictionary[Any, dict[int, str]] = WeakKeyDictionary()
         self._roles_alone: dict[int, str] = {}
         self._scores: WeakKeyDictionary[Any, dict[int, tuple[float, str]]] = WeakKeyDictionary()
         self._uncertainty: WeakKeyDictionary[Any, dict[int, float]] = WeakKeyDictionary()
-        viewer.layers.events.inserted.connect(self._hear_strokes)
-        viewer.layers.events.removed.connect(self._leave_idle)
+        viewer.layers.events.inserted.connect(self._listen)
+        viewer.layers.events.removed.connect(self._drop_idle)
         viewer.layers.selection.events.active.connect(self._ready_brush)
-        self._hear_strokes()
+        self._listen()
         self._ready_brush()
 
     # which layers
@@ -417,7 +420,7 @@ class FrameTable:
     def follow_image(self, image: Any) -> None:
         """Take the image that the frames are of."""
         self._image = image
-        self._tell_all()
+        self._reset()
 
     def follow_annotation(self, layer: Any) -> None:
         """Take the labels layer that is annotated."""
@@ -426,8 +429,8 @@ class FrameTable:
             self._watch = self._watch_of(layer)
         if before is not None:
             self._others.append(before)
-            self._leave_idle()
-        self._tell_all()
+            self._drop_idle()
+        self._reset()
         self._brush.ready(layer)
 
     @property
@@ -437,7 +440,7 @@ class FrameTable:
 
     @property
     def kind(self) -> LabelKind:
-        """What the numbers of the annotation mean; cells, where nobody said."""
+        """What the numbers of the annotation mean; cells, where it is not set."""
         return (None if self.layer is None else kind_of(self.layer)) or LabelKind.INSTANCES
 
     def set_kind(self, kind: LabelKind | str) -> None:
@@ -453,7 +456,7 @@ class FrameTable:
         if kind is not kind_of(layer):
             remember(layer, kind=kind.value)
             self.kind_changed.emit(kind)
-            self._tell_all()
+            self._reset()
 
     @property
     def classes(self) -> tuple[tuple[str, str], ...]:
@@ -464,17 +467,17 @@ class FrameTable:
     def numbers(self) -> tuple[int, ...]:
         """The frame numbers, by position."""
         count = len(self)
-        told = (metadata(layer).get("frame_numbers") for layer in self._layers())
-        numbers = next((n for n in told if n and len(n) == count), range(count))
+        known = (metadata(layer).get("frame_numbers") for layer in self._layers())
+        numbers = next((n for n in known if n and len(n) == count), range(count))
         if self._numbers[0] is not numbers and self._numbers[0] != numbers:
             self._numbers = numbers, tuple(int(n) for n in numbers)
         return self._numbers[1]
 
     def frame_name(self, number: int) -> str:
         """Return the short name of a frame: "t002", or "z002" of a volume's sections."""
-        told = next((metadata(layer) for layer in self._layers() if metadata(layer)), {})
+        known = next((metadata(layer) for layer in self._layers() if metadata(layer)), {})
         first = next((a for a in map(first_axis, self._layers()) if a), "")
-        return frame_label(first, number, int(told.get("digits") or 3))
+        return frame_label(first, number, int(known.get("digits") or 3))
 
     def _layers(self) -> list[Any]:
         return [layer for layer in (self._image, self.layer) if layer is not None]
@@ -574,7 +577,7 @@ class FrameTable:
         cells, partial = kind is LabelKind.INSTANCES, position in watch.partial
         classes = counts.pixels(kind, partial=cells and partial)
         scribbles = kind is LabelKind.SCRIBBLES
-        empty = position in watch.said_empty and not (counts.painted or partial or scribbles)
+        empty = position in watch.marked_empty and not (counts.painted or partial or scribbles)
         return replace(
             known,
             annotated=empty or (counts.painted and sum(classes) > 0),
@@ -595,7 +598,7 @@ class FrameTable:
         """Return where a watched layer is or may be painted or marked as without objects."""
         for watch in (self._watch, *self._others):
             if watch is not None and watch.layer is layer:
-                empty = watch.empty - watch.said_empty
+                empty = watch.empty - watch.marked_empty
                 return tuple(p for p in range(len(watch)) if p not in empty)
         return ()
 
@@ -635,25 +638,25 @@ class FrameTable:
             self._check_position(position)
             if role not in (*ROLES, ""):
                 raise ValueError(f"{role!r} is not a role; roles are {', '.join(ROLES)}.")
-        numbers, mine = self.numbers, self._own_roles()
-        new = {numbers[p]: r for p, r in roles.items() if mine.get(numbers[p], "") != r}
-        mine.update(new)
-        self._tell_roles(new)
+        numbers, own = self.numbers, self._own_roles()
+        new = {numbers[p]: r for p, r in roles.items() if own.get(numbers[p], "") != r}
+        own.update(new)
+        self._emit_roles(new)
 
     def add_roles(self, layer: Any, roles: Mapping[int, str]) -> None:
         """Give roles, by frame number, to those frames of a labels layer that have none."""
-        mine = self._roles.setdefault(layer, {})
-        new = dict({**roles, **self.roles_of(layer)}.items() - mine.items())
-        mine.update(new)
+        own = self._roles.setdefault(layer, {})
+        new = dict({**roles, **self.roles_of(layer)}.items() - own.items())
+        own.update(new)
         if layer is self.layer:
-            self._tell_roles(new)
+            self._emit_roles(new)
 
-    def _tell_roles(self, numbers: Collection[int]) -> None:
+    def _emit_roles(self, numbers: Collection[int]) -> None:
         positions = tuple(p for p, number in enumerate(self.numbers) if number in numbers)
         if positions:
             self._forget(positions)
             self.roles_changed.emit(positions)
-            self._tell(positions)
+            self._emit_changed(positions)
 
     def set_scores(self, scores: Mapping[int, float], name: str = "SEG") -> None:
         """Keep the last score of frames, by position; it belongs to the image."""
@@ -674,7 +677,7 @@ class FrameTable:
         """Whether only some cells of this frame are annotated, so that its 0 is unknown."""
         return self._watch is not None and position in self._watch.partial
 
-    def say_empty(self, position: int, empty: bool = True) -> None:
+    def mark_empty(self, position: int, empty: bool = True) -> None:
         """Mark a frame as without objects, so that all of it is background; or no longer.
 
         Raises
@@ -692,13 +695,13 @@ class FrameTable:
                 f"Only some cells of {self.frame_name(number)} are annotated, so what is not painted is "
                 "unknown in it; paint background with the brush, or use a new annotation."
             )
-        if (position in watch.said_empty) == empty:
+        if (position in watch.marked_empty) == empty:
             return
-        if self.counting and not isinstance(said_empty(watch.layer), (tuple, frozenset)):
+        if self.counting and not isinstance(marked_empty(watch.layer), (tuple, frozenset)):
             raise ValueError("These labels are still being read; press again in a moment.")
-        numbers = frozenset(self.numbers[p] for p in watch.said_empty)
+        numbers = frozenset(self.numbers[p] for p in watch.marked_empty)
         remember(watch.layer, empty=numbers | {number} if empty else numbers - {number})
-        watch.find_said()
+        watch.find_marked()
         watch.painted.add(position)
         watch.edited.emit((position,))
 
@@ -711,29 +714,29 @@ class FrameTable:
                 self._others.remove(watch)
                 return watch
         watch = LayerWatch(layer, lambda: self._shown(layer), self._queue)
-        watch.edited.connect(lambda positions: self._tell_edited(watch, positions))
+        watch.edited.connect(lambda positions: self._on_edited(watch, positions))
         watch.counted.connect(
-            lambda positions: self._tell(positions) if watch is self._watch else None
+            lambda positions: self._emit_changed(positions) if watch is self._watch else None
         )
         return watch
 
-    def _hear_strokes(self, _event: Any = None) -> None:
+    def _listen(self, _event: Any = None) -> None:
         """Listen to all labels layers: a stroke is saved, whichever it falls on."""
         viewer = self._viewer()
         for layer in () if viewer is None else viewer.layers:
             if is_labels(layer):
-                layer.events.paint.disconnect(self._stroke)
-                layer.events.paint.connect(self._stroke)
+                layer.events.paint.disconnect(self._on_stroke)
+                layer.events.paint.connect(self._on_stroke)
 
-    def _stroke(self, event: Any) -> None:
+    def _on_stroke(self, event: Any) -> None:
         layer = event.source
         watched = [self._watch, *self._others]
         if not any(watch is not None and watch.layer is layer for watch in watched):
             watch = self._watch_of(layer)
             self._others.append(watch)
-            watch.note_stroke(event)
+            watch.add_stroke(event)
 
-    def _leave_idle(self, _event: Any = None) -> None:
+    def _drop_idle(self, _event: Any = None) -> None:
         """Watch only the annotation and layers that were painted on and are still there."""
         viewer = self._viewer()
         there = set() if viewer is None else {id(layer) for layer in viewer.layers}
@@ -751,23 +754,23 @@ class FrameTable:
         viewer = self._viewer()
         return 0 if viewer is None else shown_position(viewer, layer)
 
-    def _tell_edited(self, watch: LayerWatch, positions: tuple[int, ...]) -> None:
-        mine = watch is self._watch
-        if mine:
+    def _on_edited(self, watch: LayerWatch, positions: tuple[int, ...]) -> None:
+        own = watch is self._watch
+        if own:
             self._forget(positions)
             self.edited.emit(positions)
         elif result_of(watch.layer):  # a prediction writes its frames, and is not painted
             positions = tuple(p for p in positions if p in watch.painted)
         if positions:
             self.painted.emit(watch.layer, positions)
-        if mine:
-            self._tell(positions)
+        if own:
+            self._emit_changed(positions)
 
-    def _tell_all(self) -> None:
+    def _reset(self) -> None:
         self._read_as = ()
         self.changed.emit(tuple(range(len(self))))
 
-    def _tell(self, positions: tuple[int, ...]) -> None:
+    def _emit_changed(self, positions: tuple[int, ...]) -> None:
         self._forget(positions)
         self.changed.emit(positions)
 
@@ -805,4 +808,4 @@ class FrameTable:
         if self._image is not None and values:
             kept = store.setdefault(self._image, {})
             kept |= {numbers[position]: value for position, value in values.items()}
-            self._tell(tuple(sorted(values)))
+            self._emit_changed(tuple(sorted(values)))

@@ -655,13 +655,13 @@ class FrameSection(Section):
         """
         position = self.position()
         if self._frames.layer is not None and self._frames.info(position).empty:
-            self._frames.say_empty(position, False)
+            self._frames.mark_empty(position, False)
             self.say(
                 f"{self._name(position)} is not marked any more, so it is not used for training."
             )
             return 0
         count = self._edit(rest_is_unknown, "unknown")
-        self._frames.say_empty(position, False)  # should all that is painted be erased again
+        self._frames.mark_empty(position, False)  # should all that is painted be erased again
         return count
 
     def mark_background(self) -> int:
@@ -690,7 +690,7 @@ class FrameSection(Section):
         if self._frames.info(position).empty:
             self.say(f"{name} is marked as without cells already. {undo}")
             return 0
-        self._frames.say_empty(position)
+        self._frames.mark_empty(position)
         count = replace_plane(layer, index[:1], np.zeros_like(frame)) if frame.any() else 0
         whole = ", in all its sections" if frame.ndim > 2 else ""
         self.say(f"{name} has no cells{whole}: all of it is background. {undo}")
