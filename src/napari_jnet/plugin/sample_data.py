@@ -84,6 +84,7 @@ def _download(name: str) -> Path:
 
     class Bar(cancelable_progress):  # type: ignore[misc]
         def cancel(self) -> None:
+            timer.stop()  # a closed bar is not updated
             super().cancel()
             loop.quit()
 
