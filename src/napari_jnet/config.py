@@ -43,9 +43,8 @@ _SHORT.maxlist, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 20, 200, 200
 def option(
     default: Any,
     help: str,
+    limits: tuple[float | None, float | None] = (None, None),
     *,
-    minimum: float | None = None,
-    maximum: float | None = None,
     unit: str = "",
     example: Any = None,
 ) -> Any:
@@ -53,8 +52,8 @@ def option(
     return Field(
         default,
         description=help,
-        ge=minimum,
-        le=maximum,
+        ge=limits[0],
+        le=limits[1],
         examples=[default if example is None else example],
         json_schema_extra={"unit": unit},
     )
@@ -69,7 +68,7 @@ class Option:
     help: str
     minimum: float | None
     maximum: float | None
-    choices: tuple[str, ...] | None
+    choices: tuple[Any, ...] | None
     unit: str
     kind: Any  # the type, without the None of an optional field
     optional: bool
@@ -202,7 +201,7 @@ def _sentence(section: type[Section], values: dict[str, Any], error: ValidationE
     elif kind == "float_type" and isinstance(value, int) and not isinstance(value, bool):
         rule = _RULES["less_than_equal"]  # too large for a float
     elif kind == "literal_error" and option.choices:
-        rule = f"it must be one of {', '.join(option.choices)}"
+        rule = f"it must be one of {', '.join(map(str, option.choices))}"
     else:
         rule = _RULES.get(kind, "")
     if not rule:
@@ -263,7 +262,7 @@ def _read_value(option: Option | None, text: str) -> Any:
     if option.kind is bool:
         return _BOOLEANS.get(text.lower(), text)
     value = read_literal(text)
-    if option.kind is str or option.choices:
+    if option.kind is str or (option.choices and isinstance(option.default, str)):
         return value if text[:1] in ('"', "'") and isinstance(value, str) else text
     return value
 
@@ -291,12 +290,9 @@ class OriginalAugmentation(Section):
     aug_rotation: int = option(
         0,
         "Roll by a random number of pixels, then rotate by any angle, reflected at the border.",
-        minimum=0,
-        maximum=1,
+        (0, 1),
     )
-    aug_rolling: int = option(
-        1, "Whether aug_rotation rolls; 0 as the original.", minimum=0, maximum=1
-    )
+    aug_rolling: int = option(1, "Whether aug_rotation rolls; 0 as the original.", (0, 1))
     aug_intensity_params: _Entries = option(
         (),
         "Foreground intensity i becomes i + m*i + s*(its mean): a list of [largest m, largest s, weight].",
@@ -308,12 +304,11 @@ class OriginalAugmentation(Section):
         "Gaussian of sigma pixels, times alpha pixels.",
         example=[[50, 5, 5], [-1, -1, 1]],
     )
-    aug_rotation_flip: int = option(0, "Flips and quarter turns.", minimum=0, maximum=1)
+    aug_rotation_flip: int = option(0, "Flips and quarter turns.", (0, 1))
     aug_symmetries: int = option(
         8,
         "How many of them: 8, or 6 as the original, which never flips what it has turned by 90°.",
-        minimum=6,
-        maximum=8,
+        (6, 8),
     )
 
     @model_validator(mode="after")
@@ -380,10 +375,8 @@ class NetworkConfig(Section):
     """
 
     name: str = option("unet", "Network architecture.")
-    in_channels: int = option(1, "Channels of a frame.", minimum=1, maximum=65536)
-    classes: int = option(
-        1, "Segmentation channels: 1 for binary, K for K classes.", minimum=1, maximum=65536
-    )
+    in_channels: int = option(1, "Channels of a frame.", (1, 65536))
+    classes: int = option(1, "Segmentation channels: 1 for binary, K for K classes.", (1, 65536))
     distance: bool = option(
         True, "Predict the truncated boundary distance beside the segmentation."
     )
@@ -396,7 +389,7 @@ class NetworkConfig(Section):
         ((12, 48, 3), (2, 8, 3), (2, 8, 3)),
         "J-Net: [layers, channels, kernel] of the lowest level, then [layers, added channels, kernel].",
     )
-    channels: int = option(16, "U-Net: channels at the widest resolution.", minimum=1, maximum=1024)
+    channels: int = option(16, "U-Net: channels at the widest resolution.", (1, 1024))
     padding: Literal["same", "valid"] = option(
         "same",
         "U-Net: same keeps the size; valid trims borders, which are mirrored first, as in the paper.",
@@ -405,13 +398,9 @@ class NetworkConfig(Section):
     upsampling: Literal["transposed", "bilinear"] = option(
         "transposed", "U-Net: learned transposed convolution, or bilinear interpolation."
     )
-    dropout: float = option(
-        0.0, "Dropout: U-Net at the bottleneck, FCN in fc6 and fc7.", minimum=0, maximum=0.95
-    )
-    width: float = option(1.0, "FCN: multiplier of the channels of VGG16.", minimum=0.01, maximum=4)
-    batchnorm_momentum: float = option(
-        0.1, "Momentum of batch normalisation.", minimum=0.0, maximum=1.0
-    )
+    dropout: float = option(0.0, "Dropout: U-Net at the bottleneck, FCN in fc6 and fc7.", (0, 0.95))
+    width: float = option(1.0, "FCN: multiplier of the channels of VGG16.", (0.01, 4))
+    batchnorm_momentum: float = option(0.1, "Momentum of batch normalisation.", (0.0, 1.0))
     standardization: Literal["robust", "plain"] = option(
         "robust",
         "What the network sees: robust cuts hot pixels and leaves out padding, plain does as the original.",
@@ -419,8 +408,7 @@ class NetworkConfig(Section):
     distance_scale: float = option(
         1.0,
         "Set by the training. Pixels that one unit of the distance channel stands for.",
-        minimum=1e-6,
-        maximum=1e6,
+        (1e-6, 1e6),
         unit="px",
     )
 
@@ -431,8 +419,7 @@ class TargetConfig(Section):
     dt_bound: float | None = option(
         None,
         "Truncation distance in pixels of the full frame; by default from the objects' size.",
-        minimum=1,
-        maximum=10000,
+        (1, 10000),
         unit="px",
     )
     distance_metric: Literal["cityblock", "euclidean"] = option(
@@ -449,20 +436,17 @@ class AugmentationConfig(Section):
     """How a training patch is changed before the network sees it."""
 
     flip: bool = option(True, "Mirror patches at random.")
-    rotation: float = option(
-        180.0, "Largest rotation to either side.", minimum=0, maximum=180, unit="°"
-    )
+    rotation: float = option(180.0, "Largest rotation to either side.", (0, 180), unit="°")
     scale: tuple[_Scale, _Scale] = option((0.8, 1.2), "Range of random scaling.")
-    shear: float = option(0.0, "Largest shear to either side.", minimum=0, maximum=2)
+    shear: float = option(0.0, "Largest shear to either side.", (0, 2))
     elastic_alpha: float = option(
         8.0,
         "Largest elastic displacement, in pixels of the network's resolution.",
-        minimum=0,
-        maximum=10000,
+        (0, 10000),
         unit="px",
     )
     elastic_sigma: float = option(
-        12.0, "Distance of the knots of the elastic field.", minimum=1, maximum=10000, unit="px"
+        12.0, "Distance of the knots of the elastic field.", (1, 10000), unit="px"
     )
     smooth_alpha: tuple[_Alpha, _Alpha] = option(
         (0.0, 0.0),
@@ -475,8 +459,7 @@ class AugmentationConfig(Section):
     spline_sigma: float = option(
         0.0,
         "Deviation of 3 x 3 displacements joined by splines (U-Net's paper: 10); 0 is off.",
-        minimum=0,
-        maximum=10000,
+        (0, 10000),
         unit="px",
     )
     original: OriginalAugmentation | None = option(
@@ -485,14 +468,10 @@ class AugmentationConfig(Section):
         example={"aug_rotation": 1},
     )
     brightness: float = option(
-        0.3, "Random offset, in standard deviations of the frame.", minimum=0, maximum=1000
+        0.3, "Random offset, in standard deviations of the frame.", (0, 1000)
     )
-    contrast: float = option(
-        0.25, "Random gain: up to this much more or less.", minimum=0, maximum=1
-    )
-    noise: float = option(
-        0.1, "Random noise, in standard deviations of the frame.", minimum=0, maximum=1000
-    )
+    contrast: float = option(0.25, "Random gain: up to this much more or less.", (0, 1))
+    noise: float = option(0.1, "Random noise, in standard deviations of the frame.", (0, 1000))
 
     @field_validator("scale", "smooth_alpha", "smooth_sigma", mode="wrap")
     @classmethod
@@ -525,22 +504,15 @@ class TrainingConfig(Section):
     """How the network is trained.  One of ``minutes`` and ``epochs`` ends the training."""
 
     minutes: float | None = option(
-        None,
-        "Time budget; the schedule is stretched over it.",
-        minimum=0.01,
-        maximum=10**7,
-        unit="min",
+        None, "Time budget; the schedule is stretched over it.", (0.01, 10**7), unit="min"
     )
-    epochs: int | None = option(None, "Number of epochs.", minimum=1, maximum=10**9)
-    batches_per_epoch: int = option(
-        24, "Batches between two validations.", minimum=1, maximum=10**9
-    )
-    batch_size: int = option(4, "Patches in a batch.", minimum=1, maximum=65536)
+    epochs: int | None = option(None, "Number of epochs.", (1, 10**9))
+    batches_per_epoch: int = option(24, "Batches between two validations.", (1, 10**9))
+    batch_size: int = option(4, "Patches in a batch.", (1, 65536))
     patch_size: int = option(
         256,
         "Side of a training patch, in pixels of the network's resolution.",
-        minimum=16,
-        maximum=65536,
+        (16, 65536),
         unit="px",
     )
     loss: str = option("bce+smooth_l1", "Loss of segmentation and distance.")
@@ -551,11 +523,10 @@ class TrainingConfig(Section):
     border_weight: float = option(
         0.0,
         "Extra weight w0 of the borders between two near objects (U-Net's paper: 10); 0 is off.",
-        minimum=0,
-        maximum=10000,
+        (0, 10000),
     )
     border_sigma: float = option(
-        5.0, "Distance over which that weight decays.", minimum=0.1, maximum=10000, unit="px"
+        5.0, "Distance over which that weight decays.", (0.1, 10000), unit="px"
     )
     pretrained: str = option(
         "",
@@ -563,23 +534,18 @@ class TrainingConfig(Section):
         "(names conv1_1.weight; .npz or torch).",
     )
     optimizer: Literal["adam", "adamw", "sgd"] = option("adamw", "Optimiser.")
-    momentum: float = option(0.9, "Momentum of SGD.", minimum=0, maximum=0.9999)
-    learning_rate: float = option(2e-3, "Learning rate.", minimum=1e-8, maximum=1)
+    momentum: float = option(0.9, "Momentum of SGD.", (0, 0.9999))
+    learning_rate: float = option(2e-3, "Learning rate.", (1e-8, 1))
     weight_decay: float = option(
-        1e-4, "Weight decay: decoupled in AdamW, L2 in Adam and SGD.", minimum=0, maximum=1
+        1e-4, "Weight decay: decoupled in AdamW, L2 in Adam and SGD.", (0, 1)
     )
     schedule: Literal["cosine", "plateau", "step", "constant"] = option(
         "cosine", "Learning rate schedule."
     )
-    step_epochs: int = option(
-        30, "Epochs between two steps of the step schedule.", minimum=1, maximum=10**9
-    )
-    step_factor: float = option(0.1, "Factor of each step.", minimum=0, maximum=1)
+    step_epochs: int = option(30, "Epochs between two steps of the step schedule.", (1, 10**9))
+    step_factor: float = option(0.1, "Factor of each step.", (0, 1))
     patience: int = option(
-        0,
-        "Early stopping: epochs without a better validation; 0 never stops early.",
-        minimum=0,
-        maximum=10**9,
+        0, "Early stopping: epochs without a better validation; 0 never stops early.", (0, 10**9)
     )
     best_by: str = option(
         "loss",
@@ -595,18 +561,15 @@ class TrainingConfig(Section):
     validation_fraction: float = option(
         0.12,
         "Fraction of the annotated frames kept for validation (at least one of two or more).",
-        minimum=0,
-        maximum=0.9,
+        (0, 0.9),
     )
-    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=2**63 - 1)
+    seed: int = option(0, "Seed of every random choice.", (0, 2**63 - 1))
     device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "Where to compute.")
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto",
         "Arithmetic of the forward pass in training; auto takes bfloat16 where the hardware has it.",
     )
-    threads: int = option(
-        0, "Threads of the CPU; 0 takes the cores it may use.", minimum=0, maximum=1024
-    )
+    threads: int = option(0, "Threads of the CPU; 0 takes the cores it may use.", (0, 1024))
 
     @field_validator("best_by")
     @classmethod
@@ -622,26 +585,19 @@ class TrainingConfig(Section):
 class InstanceConfig(Section):
     """How segmentation and distance become separate objects."""
 
-    segmentation_threshold: float = option(
-        0.5, "Probability above which a pixel is cell.", minimum=0, maximum=1
-    )
+    segmentation_threshold: float = option(0.5, "Probability above which a pixel is cell.", (0, 1))
     seed_threshold: float = option(
-        0.4,
-        "Distance above which a pixel belongs to a seed, as a fraction of dt_bound.",
-        minimum=0,
-        maximum=1,
+        0.4, "Distance above which a pixel belongs to a seed, as a fraction of dt_bound.", (0, 1)
     )
     smoothing: float = option(
         0.1,
         "Gaussian that smooths the distance before seeds are found, as a fraction of dt_bound.",
-        minimum=0,
-        maximum=1,
+        (0, 1),
     )
     min_size: int = option(
         0,
         "Smallest object kept, in pixels of the full frame; in voxels of a volume.",
-        minimum=0,
-        maximum=10**9,
+        (0, 10**9),
         unit="px",
     )
     fill_holes: bool = option(True, "Fill the holes of each object.")
@@ -653,30 +609,21 @@ class PredictionConfig(Section):
     tile: int | None = option(
         None,
         "Side of the tiles; 0 takes whole frames. By default only large frames are tiled.",
-        minimum=0,
-        maximum=10**6,
+        (0, 10**6),
         unit="px",
     )
     overlap: float = option(
         0.0,
         "Overlap of tiles whose outputs are averaged; 0 predicts exact tiles, with a halo.",
-        minimum=0,
-        maximum=0.9,
+        (0, 0.9),
     )
-    tta: int = option(
+    tta: Literal[1, 4, 8] = option(
         1,
         "Test-time augmentation: average over 1, 4 (flips) or 8 (flips and quarter turns) frames.",
-        minimum=1,
-        maximum=8,
     )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.tta not in (1, 4, 8):
-            raise ValueError(
-                f"tta is {self.tta}; test-time augmentation has 8 variants of a frame, 4 of them flips. "
-                "Choose 1, 4 or 8."
-            )
         if self.overlap and self.tile == 0:
             raise ValueError(
                 f"overlap is {self.overlap} and tile is 0; whole frames do not "

@@ -507,7 +507,7 @@ def test_a_folder_divided_into_parts_is_trained_and_predicted_as_divided(tmp_pat
     assert tifffile.imread(out / "classes.tif").shape == (2, 64, 96)
     capsys.readouterr()
     assert call(*common, tmp_path / "no", "--symmetries", 3) == 2  # its earlier name
-    assert "1, 4 or 8" in " ".join(capsys.readouterr().err.split())
+    assert "must be one of 1, 4, 8" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

@@ -57,50 +57,35 @@ class Flags(OriginalAugmentation):
         "with --model_file it comes from there.",
         example=[[3, 16, 3], [2, 8, 3]],
     )
-    dt_bound: float = option(9.0, "Truncation distance, in pixels.", minimum=1, maximum=10000)
-    batch_size: int = option(1, "Samples in a batch.", minimum=1, maximum=65536)
-    batchnorm_momentum: float = option(
-        0.1, "Momentum of batch normalisation.", minimum=0, maximum=1
-    )
-    learning_rate: float = option(1e-4, "Learning rate of Adam.", minimum=1e-8, maximum=1)
-    num_epochs: int = option(5000, "Epochs.", minimum=1, maximum=10**9)
-    save_model_frequency: int = option(
-        200, "Epochs between two model_<epoch>.", minimum=1, maximum=10**9
-    )
+    dt_bound: float = option(9.0, "Truncation distance, in pixels.", (1, 10000))
+    batch_size: int = option(1, "Samples in a batch.", (1, 65536))
+    batchnorm_momentum: float = option(0.1, "Momentum of batch normalisation.", (0, 1))
+    learning_rate: float = option(1e-4, "Learning rate of Adam.", (1e-8, 1))
+    num_epochs: int = option(5000, "Epochs.", (1, 10**9))
+    save_model_frequency: int = option(200, "Epochs between two model_<epoch>.", (1, 10**9))
     validation_percentage: float = option(
-        0.0, "Part of the images kept for validation, at random.", minimum=0, maximum=1
+        0.0, "Part of the images kept for validation, at random.", (0, 1)
     )
-    dataset_len_multiplier: int = option(
-        1, "Samples of each image in an epoch.", minimum=1, maximum=10**6
-    )
+    dataset_len_multiplier: int = option(1, "Samples of each image in an epoch.", (1, 10**6))
     load_dataset_to_ram: int = option(
-        0, "Accepted; training images are always kept on the device.", minimum=0, maximum=1
+        0, "Accepted; training images are always kept on the device.", (0, 1)
     )
     num_workers: int = option(
-        0,
-        "Accepted; whole batches are always augmented on the device.",
-        minimum=-1,
-        maximum=10**6,
+        0, "Accepted; whole batches are always augmented on the device.", (-1, 10**6)
     )
-    cuda: int = option(0, "Compute on the NVIDIA GPU.", minimum=0, maximum=1)
+    cuda: int = option(0, "Compute on the NVIDIA GPU.", (0, 1))
     model_file: str = option("", "Checkpoint to start from (train) or to use (eval, vis).")
     non_decreasing_output_file: str = option(
-        "",
-        "Stop after 10 validations without improvement, and write there that it was so.",
+        "", "Stop after 10 validations without improvement, and write there that it was so."
     )
     seed: int = option(
-        0,
-        "Seed of every random choice; -1 draws another each time.",
-        minimum=-1,
-        maximum=2**63 - 1,
+        0, "Seed of every random choice; -1 draws another each time.", (-1, 2**63 - 1)
     )
     png_scaling: Literal["fixed", "image"] = option(
-        "fixed",
-        "Pictures: fixed is 0..1 and 0..dt_bound as 0..255; image stretches each picture.",
+        "fixed", "Pictures: fixed is 0..1 and 0..dt_bound as 0..255; image stretches each picture."
     )
     partial_truth: Literal["unknown", "background"] = option(
-        "unknown",
-        "What has no label in a frame whose truth is partial: unknown counts nowhere.",
+        "unknown", "What has no label in a frame whose truth is partial: unknown counts nowhere."
     )
 
     @model_validator(mode="after")
