@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.config import InstanceConfig, PredictionConfig
-from napari_jnet.events import FramePrediction, FrameSkipped, Notice, without_numbers
+from napari_jnet.events import FramePrediction, FrameSkipped, Notice
 from napari_jnet.hardware import available_bytes, in_bytes
 from napari_jnet.inference.instances import separate
 from napari_jnet.inference.tiling import (
@@ -30,7 +30,7 @@ from napari_jnet.preprocess import frame_tensor, is_constant
 # for each pixel that is separated into objects.
 _IMAGE_BYTES = 40
 _OBJECT_BYTES = 40
-_MISFITS = 3  # so many first frames that fail for one reason end a prediction that skips frames
+_MISFITS = 3  # so many first frames that can be read but not predicted end a prediction
 _ENOUGH = 1 << 17  # pixels; the mean over a regular grid of these is as good as that over all
 
 
@@ -81,7 +81,7 @@ def predict(
         If a frame does not fit the network, or is damaged, or has no pixel in the region; if there is
         not enough memory for a frame of this size, before the first one is read; or if the network
         gives maps that are not finite.  With "skip", if no frame can be predicted; where the first
-        ones can be read but all fail for one reason, as with a model for other channels, at once.
+        three can be read but do not fit, as with a model for other channels, at once.
 
     Notes
     -----
@@ -91,8 +91,7 @@ def predict(
     numbers = tuple(stack.frame_numbers if frames is None else frames)
     settings, separation = _settings(model, prediction, tile), instances or model.config.instances
     _check_memory(model, stack, settings, region)
-    done, first = 0, None
-    misfits: list[str] = []
+    done, misfits, first = 0, 0, None
     for number in numbers:
         position = stack.frame_numbers.index(number)
         try:
@@ -102,10 +101,9 @@ def predict(
             if on_error == "raise" or len(numbers) == 1:
                 raise
             first = first or error
-            if not done and _is_readable(stack, number):
-                misfits.append(without_numbers(str(error)))
-                if len(misfits) == _MISFITS and len(set(misfits)) == 1:
-                    raise
+            misfits += not done and _is_readable(stack, number)
+            if misfits == _MISFITS:
+                raise
             yield FrameSkipped(position, number, len(numbers), str(error))
             continue
         if empty:
