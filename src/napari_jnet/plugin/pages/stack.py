@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qtpy.QtCore import Qt, QUrl, Signal
+from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -278,11 +278,11 @@ class ImageSection(QWidget):
 class ProjectSection(QWidget):
     """Whether what is painted is saved, and where; and the other projects of the image."""
 
-    failed = Signal(object)  # the exception
-
-    def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
+    def __init__(
+        self, workspace: Workspace, lifetime: Lifetime, show_error: Callable[[Exception], None]
+    ) -> None:
         super().__init__()
-        self._workspace = workspace
+        self._workspace, self._show_error = workspace, show_error
         self._embedded = False
         self.saved, self.folder = WrappedLabel(), small_label()
         self.folder_button, self.projects_button = QToolButton(), QToolButton()
@@ -325,11 +325,8 @@ class ProjectSection(QWidget):
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._workspace.project.path)))
 
     def resume(self, path: Path) -> None:
-        """Bring back a project of the image; `failed` is emitted where that is not possible."""
-        try:
-            resume_project(self._workspace, path, failed=self.failed.emit)
-        except ValueError as error:
-            self.failed.emit(error)
+        """Bring back a project of the image."""
+        resume_project(self._workspace, path, failed=self._show_error)
 
     def _show_projects(self, _projects: Any = None) -> None:
         self.menu.clear()
@@ -419,8 +416,7 @@ class LoadWidget(JobWidget):
         rows = self._group("Image")
         rows.addRow(self.image)
         rows.addRow(self.annotate_button)
-        self.project = ProjectSection(self._workspace, self._lifetime)
-        self.project.failed.connect(self.show_error)
+        self.project = ProjectSection(self._workspace, self._lifetime, self.show_error)
         self._group("Project").addRow(self.project)
         self.column.addStretch(1)
         self._lifetime.connect(self._workspace.image_changed, self._allow_annotation)
