@@ -58,7 +58,7 @@ class Measurement:
         self.viewer.add_image(images, name="cells")
         self.viewer.add_labels(labels, name="labels")
         _, self.train = self.viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
-        self.train.set_values(network=network, minutes=60, run_folder=run)
+        self.train.set_values(network=network, minutes=60, folder=run)
         self.train.finished.connect(lambda _outcome: self.viewer.close())
         self.seconds = seconds
         self.ticks: list[float] = []

@@ -32,7 +32,7 @@ small = {
     "training.patch_size": 48, "training.minutes": None,
 }
 train, predict = pages["train"], pages["predict"]
-train.set_values(epochs=1, run_folder=sys.argv[1], changes=small)
+train.set_values(epochs=1, folder=sys.argv[1], changes=small)
 
 def trained(outcome):
     assert outcome == "done", (outcome, train.message.text)
@@ -63,5 +63,5 @@ def test_a_stack_is_trained_and_predicted(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     (layers,) = (line for line in done.stdout.splitlines() if line.startswith("layers|"))
-    assert layers.split("|")[1:3] == ["touching cells", "touching cells truth"]
+    assert layers.split("|")[1:3] == ["touching cells", "touching cells ground truth"]
     assert len(layers.split("|")) > 4, layers

@@ -76,7 +76,7 @@ def _steps(
     train.set_image(image)
     train.set_labels(labels)
     train.set_values(
-        network="jnet", preset="jnet", minutes=minutes, run_folder=run, changes=dict(changes)
+        network="jnet", preset="jnet", minutes=minutes, folder=run, changes=dict(changes)
     )
     print(f"Training a small J-Net for {minutes:g} min ...", flush=True)
     yield train, train.start

@@ -25,7 +25,7 @@ TIMEOUT = 60_000
 def widget(viewer_model, qtbot, tmp_path, small):
     widget = TrainWidget(viewer_model)
     qtbot.addWidget(widget)
-    widget.set_values(epochs=2, run_folder=tmp_path / "run", changes=small)
+    widget.set_values(epochs=2, folder=tmp_path / "run", changes=small)
     return widget
 
 
@@ -33,7 +33,7 @@ def widget(viewer_model, qtbot, tmp_path, small):
 def docked(viewer, tmp_path, small):
     """Return the widget in a dock of a window."""
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
-    widget.set_values(epochs=2, run_folder=tmp_path / "run", changes=small)
+    widget.set_values(epochs=2, folder=tmp_path / "run", changes=small)
     return widget
 
 
@@ -121,15 +121,15 @@ def test_stop_leaves_a_model_that_can_go_on(qtbot, viewer_model, widget, tmp_pat
     assert buttons(widget) == (False, False)  # the folder holds a model now
     assert (tmp_path / "run" / "last.pt").is_file()
     done = widget.plot.points("training")[0][-1]
-    widget.set_values(epochs=done + 2, resume=True)
+    widget.set_values(epochs=done + 2, start="resume")
     assert train(qtbot, widget) == "done"
     assert widget.plot.points("training")[0] == list(range(1, done + 3))
 
 
 def test_fine_tuning_starts_from_a_model(qtbot, viewer_model, widget, trained_run, tmp_path):
-    widget.set_values(start_from=trained_run, changes={"training.patch_size": 16})
+    widget.set_values(model=trained_run, changes={"training.patch_size": 16})
     assert train(qtbot, widget) == "done"
-    widget.set_values(start_from=tmp_path / "none.pt", run_folder=tmp_path / "second")
+    widget.set_values(model=tmp_path / "none.pt", folder=tmp_path / "second")
     assert attempt(qtbot, widget) == "failed"
     assert "none.pt" in widget.message.text
 
@@ -183,7 +183,7 @@ def test_one_annotated_frame_trains_with_a_notice(qtbot, viewer_model, widget):
 
 def test_a_folder_that_cannot_be_written_is_said(qtbot, viewer_model, widget, tmp_path):
     (tmp_path / "file").write_text("")
-    widget.set_values(run_folder=tmp_path / "file" / "run")
+    widget.set_values(folder=tmp_path / "file" / "run")
     assert attempt(qtbot, widget) == "failed"
     assert "Choose another folder" in widget.message.text
 

@@ -64,7 +64,7 @@ def test_a_training_is_paused_resumed_and_stopped_while_paused(
     qtbot, viewer_model, widget, tmp_path
 ):
     state = open_workspace(viewer_model)
-    widget.set_values(run_folder=tmp_path / "run")
+    widget.set_values(folder=tmp_path / "run")
     begin(qtbot, widget)
     assert not widget.form.more_button.isVisibleTo(widget)  # the curves have the room
     click(qtbot, widget.pause_button)
@@ -84,7 +84,7 @@ def test_a_training_is_paused_resumed_and_stopped_while_paused(
 
 
 def test_what_is_painted_meanwhile_is_learned_from(qtbot, viewer_model, widget, tmp_path):
-    widget.set_values(run_folder=tmp_path / "run")
+    widget.set_values(folder=tmp_path / "run")
     begin(qtbot, widget)
     layer = viewer_model.layers["truth"]
     rows, columns = (a.ravel() + 20 for a in np.mgrid[:16, :16])
@@ -245,7 +245,7 @@ def test_a_second_train_widget_leaves_the_training_of_the_first_alone(qtbot, vie
 def test_closing_the_dock_leaves_no_training_behind(qtbot, viewer, docked, tmp_path):
     widget = docked
     state = open_workspace(viewer)
-    widget.set_values(run_folder=tmp_path / "run")
+    widget.set_values(folder=tmp_path / "run")
     begin(qtbot, widget)
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT):
         viewer.window.remove_dock_widget(widget)

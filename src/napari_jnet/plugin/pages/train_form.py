@@ -267,67 +267,32 @@ class TrainForm(Form):
 
     # the values
 
-    def set_values(
-        self,
-        *,
-        budget: str | None = None,
-        network: str | None = None,
-        preset: str | None = None,
-        minutes: float | None = None,
-        epochs: int | None = None,
-        run_folder: Path | str | None = None,
-        start_from: Path | str | None = None,
-        resume: bool | None = None,
-        kind: LabelKind | str | None = None,
-        changes: dict[str, Any] | None = None,
-    ) -> None:
-        """Fill in the form; what is None stays as it is.
+    def set_values(self, changes: dict[str, Any] | None = None, **values: Any) -> None:
+        """Fill in the form, as a script does.
 
         Parameters
         ----------
-        budget
-            Name of a budget, as in `napari_jnet.budgets.BUDGETS`.
-        network, preset
-            Names, as in `napari_jnet.config.PRESETS`.
-        minutes, epochs
-            One of them ends the training, in place of the budget.
-        run_folder
-            Where the model goes, in place of the project.
-        start_from
-            A model to fine-tune.
-        resume
-            Whether to go on with the run folder.
-        kind
-            What the labels mean.
         changes
             More of the configuration, as ``{"section.field": value}``.
+        **values
+            By the names of the fields: budget, or minutes or epochs in its place, network, preset,
+            kind, start ("scratch", "model" or "resume"), model (to start from), folder (of the run).
 
         Raises
         ------
         ValueError
-            If a budget, a network, a preset or a kind is not known.
+            If a value is not one of the choices.
         """
-        if preset is not None and network is None:
-            network = make_preset(preset).network.name
-        if minutes is not None or epochs is not None:
-            budget = "epochs" if minutes is None else "minutes"
-        start = None if start_from is None else _MODEL
-        if resume is not None:
-            start = _RESUME if resume else _SCRATCH
         if changes is not None:
             self._changes = dict(changes)
-        given = {
-            "minutes": minutes,
-            "epochs": epochs,
-            "budget": budget,
-            "network": network,
-            "preset": preset,
-            "folder": run_folder,
-            "model": start_from,
-            "start": start,
-            "kind": None if kind is None else LabelKind(kind).value,
-        }
-        self.set({name: value for name, value in given.items() if value is not None})
+        follows = {}
+        if amount := {"minutes", "epochs"}.intersection(values):
+            follows["budget"] = min(amount)
+        if "preset" in values:
+            follows["network"] = make_preset(values["preset"]).network.name
+        if "model" in values:
+            follows["start"] = _MODEL
+        self.set({**follows, **values})
 
     @property
     def budget(self) -> str:
