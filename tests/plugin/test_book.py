@@ -8,7 +8,8 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_jnet.labels import UNKNOWN, LabelKind
-from napari_jnet.plugin.frames import FrameInfo, count_labels
+from napari_jnet.plugin.frames import FrameInfo, checksum, count_labels
+from napari_jnet.plugin.layers import watch
 from napari_jnet.plugin.open_workspace import open_workspace
 
 
@@ -106,6 +107,23 @@ def test_replaced_pixels_are_told_where_they_differ(painted):
     frames.wait()
     assert {p for told in edited for p in told} == {3}
     assert frames.annotated == (1, 3)
+
+
+def test_pixels_that_are_replaced_before_they_are_counted_are_those_that_count(
+    painted, monkeypatch
+):
+    _, layer, frames = painted
+    for name, value in {"_LAYER_AT_ONCE": 0, "_FRAME_AT_ONCE": 0, "_CHUNK": 1}.items():
+        monkeypatch.setattr(watch, name, value)
+    go = threading.Event()
+    monkeypatch.setattr(watch, "checksum", lambda labels: go.wait(10) and checksum(labels))
+    first, second = np.zeros((2, 4, 64, 64), np.int32)
+    first[2, :2], second[3, :2] = 1, 2
+    layer.data = first
+    layer.data = second
+    go.set()
+    frames.wait()
+    assert frames.annotated == (3,)
 
 
 def test_scores_and_roles_are_facts(painted):

@@ -42,6 +42,9 @@ _LAYER_AT_ONCE = 16 * 2**20  # bytes of a layer that are counted as soon as it i
 _CHUNK = 16  # frames that are counted before listeners hear of them
 _UNDONE = 200  # strokes whose frames are compared after an undo; napari keeps 100
 
+# position, revision, counts (None where nothing changed) and checksum of a frame that was read
+_Look = tuple[int, int, FrameCounts | None, int]
+
 
 class LayerWatch:
     """Counts the frames of one labels layer, and emits which of them change.
@@ -197,12 +200,11 @@ class LayerWatch:
         if self._is_quick():
             doubtful.discard(shown)
             self._revision[shown] += 1
-            total = checksum(self.frame(shown))
-            if self._checksums.get(shown) not in (None, total):
+            before, now = self._checksums.get(shown), checksum(self.frame(shown))
+            self._checksums[shown] = now
+            if before not in (None, now):
                 self._stale.add(shown)
-                self._checksums[shown] = total
                 self.edited.emit((shown,))
-            self._checksums[shown] = total
         elif self._in_memory():
             doubtful.add(shown)
         self._read_later(doubtful)
@@ -212,10 +214,10 @@ class LayerWatch:
         if shape != self._shape:  # other frames: nothing that is known is of them
             self._shape = shape
             self._revision.update(set(self._revision) | set(self._counts))
-            self._counts, self._checksums = {}, {}
-            self.painted, self._waiting = set(), set()
+            self._counts, self._checksums, self.painted = {}, {}, set()
             self._strokes.clear()
             remember(self.layer, empty=None)
+        self._waiting = set()  # what waits to be read is in an array of before
         self._stale = set(range(len(self)))
         self._revision.update(self._stale)
         self._last_shown = self._shown()
@@ -227,7 +229,7 @@ class LayerWatch:
         """Count all frames and their checksums, at once where that takes no time."""
         frames = range(len(self))
         if self._in_memory() and pixels(self.layer).nbytes <= _LAYER_AT_ONCE:
-            self._take([self._look(p, self._reader()) for p in frames])
+            self._take([self._look(p, self._revision[p], self.frame(p)) for p in frames])
         else:
             for start in frames[::_CHUNK]:
                 self._read_later(frames[start : start + _CHUNK])
@@ -235,29 +237,31 @@ class LayerWatch:
 
     def _read_later(self, positions: Iterable[int]) -> None:
         """Read frames in the background: count those that changed."""
-        read, new = self._reader(), sorted(set(positions) - self._waiting)
+        read, waiting = self._reader(), self._waiting
+        new = sorted(set(positions) - waiting)
         if not new:
             return
-        self._waiting.update(new)
+        waiting.update(new)
 
-        def look() -> list[tuple[int, int, FrameCounts | None, int]]:
-            self._waiting.difference_update(new)  # a change from here on is read again
-            return [self._look(p, read) for p in new if self._open]
+        def look() -> list[_Look]:
+            waiting.difference_update(new)  # a change from here on is read again
+            found = []
+            for position in new:
+                revision = self._revision[position]
+                if not self._open or waiting is not self._waiting:
+                    break
+                found.append(self._look(position, revision, read(position)))
+            return found
 
         self._queue.submit(look, self._take)
 
-    def _look(
-        self, position: int, read: Callable[[int], NDArray[Any]]
-    ) -> tuple[int, int, FrameCounts | None, int]:
-        """Return position, revision, counts (None where nothing changed) and checksum of a frame."""
-        revision = self._revision[position]
-        labels = read(position)
+    def _look(self, position: int, revision: int, labels: NDArray[Any]) -> _Look:
         total = checksum(labels)
         known = position in self._counts and position not in self._stale
         same = known and self._checksums.get(position) == total
         return position, revision, None if same else count_labels(labels), total
 
-    def _take(self, found: list[tuple[int, int, FrameCounts | None, int]]) -> None:
+    def _take(self, found: list[_Look]) -> None:
         """Keep what was read, except of frames that were changed meanwhile."""
         counted, edited = [], []
         for position, revision, counts, total in found:
