@@ -15,7 +15,7 @@ from napari_jnet.budgets import Hardware
 from napari_jnet.config import Config
 from napari_jnet.io.stack import frame_label
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.frames import FrameInfo
+from napari_jnet.plugin.frames import FrameInfo, FrameTotals
 from napari_jnet.plugin.layers.read import is_stack, pixels, spatial_shape
 from napari_jnet.plugin.workspace import Workspace
 
@@ -403,7 +403,7 @@ class WorkflowState:
         return self.background and self.frames >= needed and cells
 
 
-def workflow_state(workspace: Any, new_frames: int = 0, unfinished: int = 0) -> WorkflowState:
+def workflow_state(workspace: Workspace, new_frames: int = 0, unfinished: int = 0) -> WorkflowState:
     """Read the state from a workspace; what it does not know is given: see `WorkflowState`."""
     training, saving, frames = workspace.training, workspace.saving, workspace.frames
     totals, prediction = frames.totals, workspace.prediction
@@ -436,7 +436,7 @@ def workflow_state(workspace: Any, new_frames: int = 0, unfinished: int = 0) -> 
     )
 
 
-def _has_background(kind: LabelKind, totals: Any) -> bool:
+def _has_background(kind: LabelKind, totals: FrameTotals) -> bool:
     """Whether there is background, or another class, beside what is painted."""
     if kind is LabelKind.CLASSES:
         return sum(pixels > 0 for pixels in totals.pixels) > 1

@@ -82,7 +82,7 @@ def _download(name: str) -> Path:
     loop, timer, cancelled = QEventLoop(), QTimer(), threading.Event()
     amount = (0, 0)
 
-    class Bar(cancelable_progress):  # type: ignore[misc]
+    class Bar(cancelable_progress):
         def cancel(self) -> None:
             timer.stop()  # a closed bar is not updated
             super().cancel()

@@ -568,7 +568,7 @@ class Workbench(QWidget):
                     self._stack.addWidget(page)
                 self.show_step(self._workspace.page)
             self._docked = docked
-        return super().event(event)
+        return bool(super().event(event))
 
     def _make(self, step: Step) -> QWidget:
         try:

@@ -230,7 +230,7 @@ def _merge(last: Any, event: Any) -> Any:
     return None
 
 
-class _Announced(FunctionWorker):  # type: ignore[misc]
+class _Announced(FunctionWorker):
     """A job as napari lists it while it runs; napari stops it when the window closes.
 
     napari keeps this for as long as its window lives, so it keeps nothing of the job alive.

@@ -119,7 +119,7 @@ class PreviewLayer:
     def read(self) -> NDArray[Any]:
         """Read the plane that is shown."""
         self._read_index = self._index
-        return self._plane(self._read_index)
+        return np.asarray(self._plane(self._read_index))
 
     def place(self, preview: Preview) -> PlacedPreview:
         """Say which plane a preview is of: the one that was read last."""

@@ -22,7 +22,7 @@ METADATA_KEY = "napari-jnet"
 
 def metadata(layer: Any) -> dict[str, Any]:
     """Return what the plugin remembers on a layer."""
-    return layer.metadata.get(METADATA_KEY, {})
+    return dict(layer.metadata.get(METADATA_KEY, {}))
 
 
 def remember(layer: Any, **values: Any) -> None:
@@ -33,7 +33,7 @@ def remember(layer: Any, **values: Any) -> None:
 
 def result_of(layer: Any) -> str:
     """Return which result of a prediction or training a layer is, "" for any other layer."""
-    return metadata(layer).get("result", "")
+    return str(metadata(layer).get("result", ""))
 
 
 def is_labels(layer: Any) -> bool:

@@ -54,7 +54,7 @@ class PathEdit(FileEdit):
 
     def __init__(self, mode: str = FILE, placeholder: str = "", **options: Any) -> None:
         first = FOLDER if mode == EITHER else mode
-        super().__init__(mode=first, **{**options, "nullable": True})  # type: ignore[arg-type]
+        super().__init__(mode=first, **{**options, "nullable": True})
         self.line_edit.native.setPlaceholderText(placeholder)
         self.line_edit.changed.connect(lambda text: setattr(self.line_edit, "tooltip", text))
         self.choose_btn.tooltip = "Browse"
@@ -77,7 +77,7 @@ class PathEdit(FileEdit):
         self.line_edit.value = "" if value is None else str(value)
 
     def _choose(self, mode: str) -> None:
-        self.mode = mode  # type: ignore[assignment]
+        self.mode = mode
         self.choose_btn.text = "…"  # the mode sets another text
         self.choose_btn.changed.emit(True)
 

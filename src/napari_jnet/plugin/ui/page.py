@@ -160,7 +160,7 @@ class JobWidget(Page):
             if self.left:
                 self.stop()
             self._docked = self.parent() is not None
-        return super().event(event)
+        return bool(super().event(event))
 
     def _buttons(self, *starters: QPushButton) -> QHBoxLayout:
         self._starters = list(starters)
