@@ -27,8 +27,7 @@ FLOORS = (
 )
 WINDOW_FLOORS = (
     {"frames", "jobs.torch_loading", "settings", "ui.theme"},
-    {"command"},
-    {"jobs.runner"},
+    {"command", "jobs.runner"},
     {"layers"},
     {"workspace"},
     {"guidance", "ui"},

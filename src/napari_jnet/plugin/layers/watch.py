@@ -405,10 +405,8 @@ class FrameTable:
         self._pixels = np.zeros((0, 0), np.int64)  # known pixels of each frame and class
         self._info: dict[int, FrameInfo] = {}  # of rows that are read
         self._stale: set[int] = set()  # rows that are not
-        self._numbers: tuple[Any, tuple[int, ...]] = (
-            None,
-            (),
-        )  # as a layer stores them, and as int
+        # as a layer stores them, and as int
+        self._numbers: tuple[Any, tuple[int, ...]] = (None, ())
         self._roles: WeakKeyDictionary[Any, dict[int, str]] = WeakKeyDictionary()
         self._roles_alone: dict[int, str] = {}
         self._scores: WeakKeyDictionary[Any, dict[int, tuple[float, str]]] = WeakKeyDictionary()
