@@ -64,7 +64,7 @@ class Flags(OriginalAugmentation):
     num_epochs: int = option(5000, "Epochs.", (1, 10**9))
     save_model_frequency: int = option(200, "Epochs between two model_<epoch>.", (1, 10**9))
     validation_percentage: float = option(
-        0.0, "Part of the images kept for validation, at random.", (0, 1)
+        0.0, "Fraction of the images kept for validation, at random.", (0, 1)
     )
     dataset_len_multiplier: int = option(1, "Samples of each image in an epoch.", (1, 10**6))
     load_dataset_to_ram: int = option(
@@ -85,7 +85,8 @@ class Flags(OriginalAugmentation):
         "fixed", "Pictures: fixed is 0..1 and 0..dt_bound as 0..255; image stretches each picture."
     )
     partial_truth: Literal["unknown", "background"] = option(
-        "unknown", "What has no label in a frame whose truth is partial: unknown counts nowhere."
+        "unknown",
+        "What has no label in a frame whose ground truth is partial: unknown counts nowhere.",
     )
 
     @model_validator(mode="after")
@@ -105,7 +106,7 @@ class Flags(OriginalAugmentation):
         if self.non_decreasing_output_file and not self.validation_percentage:
             raise ValueError(
                 "non_decreasing_output_file stops by validation, but --validation_percentage is 0. "
-                "Give a part such as 0.17, or leave it out."
+                "Give a fraction such as 0.17, or leave it out."
             )
         return self
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from napari_jnet.config import Config, TrainingConfig
 from napari_jnet.device import choose_device, has_bfloat16
@@ -97,7 +97,7 @@ class TrainingState(Counters):
             torch.manual_seed(training.seed)
             network = build_network(config.network)
         self.network = move(network, device).train()
-        self._average = AveragedModel(self.network, multi_avg_fn=self._move_average).eval()
+        self._average = AveragedModel(self.network).eval()
         self._average.n_averaged += 1  # else the first update would be a copy
         self.optimizer = make_optimizer(training, self.network)
         # as the original J-Net
@@ -138,12 +138,10 @@ class TrainingState(Counters):
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.step += 1
-        self._average.update_parameters(self.network)
-
-    @torch.no_grad()
-    def _move_average(self, averaged: Any, present: Any, _: Any) -> None:
         most = AVERAGE_DECAY if self.config.training.average_weights else 0.0
-        torch._foreach_lerp_(averaged, present, 1 - min(most, self.step / (self.step + 9)))
+        decay = min(most, self.step / (self.step + 9))
+        self._average.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        self._average.update_parameters(self.network)
 
     @contextmanager
     def _seeded_dropout(self) -> Iterator[None]:
