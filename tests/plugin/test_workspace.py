@@ -1,4 +1,4 @@
-"""What the widgets of one viewer share: one image, one annotation, one model."""
+"""What is true in one viewer: one image, one annotation, one model."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ from napari_jnet.plugin.workspace import Lifetime, SaveStatus, TrainingStatus
 
 
 @pytest.fixture
+def viewer(viewer_model):
+    """Return a viewer without a window."""
+    return viewer_model
+
+
+@pytest.fixture
 def state(viewer):
     return open_workspace(viewer)
 
@@ -26,9 +32,14 @@ def heard(signal):
     return said
 
 
-def test_there_is_one_state_for_each_viewer(viewer, make_napari_viewer, state):
+def test_there_is_one_workspace_for_each_viewer(viewer, make_napari_viewer_proxy, state):
     assert open_workspace(viewer) is state
-    assert open_workspace(make_napari_viewer()) is not state
+    proxy = make_napari_viewer_proxy()  # as plugins get it
+    other = open_workspace(proxy)
+    assert other is not state
+    assert other is open_workspace(other.viewer)
+    assert proxy.add_image(np.zeros((4, 64, 64)), name="image") is not other.image
+    assert other.image is other.viewer.layers["image"]
 
 
 def test_the_active_layers_are_worked_on_until_one_is_chosen(viewer, state):

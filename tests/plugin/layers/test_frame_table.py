@@ -7,10 +7,18 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.components import ViewerModel
+
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.plugin.frames import FrameInfo, checksum, count_labels
 from napari_jnet.plugin.layers import watch
 from napari_jnet.plugin.open_workspace import open_workspace
+
+
+@pytest.fixture
+def viewer(viewer_model):
+    """Return a viewer without a window."""
+    return viewer_model
 
 
 @pytest.fixture
@@ -189,8 +197,8 @@ def test_labels_on_disk_are_read_outside_the_window_and_partial_frames_known(vie
     assert frames.is_partial(3)
 
 
-def test_without_layers_there_is_an_empty_book(make_napari_viewer):
-    viewer = make_napari_viewer()
+def test_without_layers_the_table_is_empty(qapp):
+    viewer = ViewerModel()
     frames = open_workspace(viewer).frames
     assert frames
     assert (len(frames), frames.annotated, frames.classes) == (0, (), ())

@@ -5,6 +5,8 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.components import ViewerModel
+
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.frames import FrameInfo
 from napari_jnet.plugin.layers.add import (
@@ -19,6 +21,12 @@ from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.annotate import choose_next
 
 CELLS, CLASSES, SCRIBBLES = LabelKind.INSTANCES, LabelKind.CLASSES, LabelKind.SCRIBBLES
+
+
+@pytest.fixture
+def viewer(viewer_model):
+    """Return a viewer without a window."""
+    return viewer_model
 
 
 def plane(*rows):
@@ -46,15 +54,15 @@ def test_a_new_annotation_lies_on_its_image_and_is_ready_to_paint(viewer):
     assert state.new_annotation("scribbles").name != layer.name
 
 
-def test_a_colour_image_gets_labels_without_colours(make_napari_viewer):
-    viewer = make_napari_viewer()
+def test_a_colour_image_gets_labels_without_colours(qapp):
+    viewer = ViewerModel()
     viewer.add_image(np.zeros((3, 16, 16, 3), np.uint8), rgb=True)
     assert open_workspace(viewer).new_annotation().data.shape == (3, 16, 16)
 
 
-def test_without_an_image_there_is_nothing_to_annotate(make_napari_viewer):
+def test_without_an_image_there_is_nothing_to_annotate(qapp):
     with pytest.raises(ValueError, match="no image to annotate; open one"):
-        open_workspace(make_napari_viewer()).new_annotation()
+        open_workspace(ViewerModel()).new_annotation()
 
 
 def test_labels_that_no_memory_holds_are_refused_in_words():
