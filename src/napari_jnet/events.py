@@ -106,7 +106,7 @@ class FramePrediction:
     distance: NDArray[np.float32]  # pixels, 0 to dt_bound
     instances: NDArray[np.int32]  # 0 = background, objects from 1 without gaps
     classes: NDArray[np.uint8] | None = None  # most probable ones, of more than two
-    legend: tuple[tuple[str, str], ...] = ()  # (name, "#rrggbb") of each class, where known
+    class_names: tuple[tuple[str, str], ...] = ()  # (name, "#rrggbb") of each class, where known
     region: tuple[slice, slice] | None = None  # rows and columns of the arrays; None = all
 
 

@@ -379,13 +379,13 @@ class TestLegend:
         save_parts(tmp_path, train=(RED, (1, 2, 3)))
         frame = annotated_frames(open_stack(tmp_path))[0]
         expected = (("background", "#000000"), ("#010203", "#010203"), ("red", "#ff0000"))
-        assert frame.legend == expected
+        assert frame.classes == expected
 
     @pytest.mark.parametrize("place", [".", "train", "train/masks"])
     def test_a_file_names_them(self, tmp_path, place):
         save_parts(tmp_path, train=(RED, GREEN))
         (tmp_path / place / "classes.json").write_text('{"line": "#FF0000", "disc": [0, 255, 0]}')
-        legend = open_stack(tmp_path).annotation().legend
+        legend = open_stack(tmp_path).annotation().classes
         assert legend == (("background", "#000000"), ("disc", "#00ff00"), ("line", "#ff0000"))
 
     @pytest.mark.parametrize("text", ["[1]", "{", '{"line": 3}', '{"line": [1, 2]}'])
@@ -393,12 +393,12 @@ class TestLegend:
         save_parts(tmp_path, train=(RED, GREEN))
         (tmp_path / "classes.json").write_text(text)
         with pytest.raises(ValueError, match=r"classes.json is not a list of classes.*write names"):
-            _ = open_stack(tmp_path).annotation().legend
+            _ = open_stack(tmp_path).annotation().classes
 
     def test_grey_masks_have_none(self, tmp_path):
         save(tmp_path / "images/a.png", GREY)
         save(tmp_path / "masks/a.png", halves(0, 255))
-        assert open_stack(tmp_path).annotation().legend == ()
+        assert open_stack(tmp_path).annotation().classes == ()
 
 
 def test_one_image_in_two_formats_is_no_two_frames(tmp_path):

@@ -171,7 +171,7 @@ class TestNumbers:
     def test_classes_are_numbered_without_gaps_and_say_so(self, tmp_path):
         found = open_stack(masks(tmp_path, [areas(64, 255), areas(128)])).annotation()
         assert "64 = 1, 128 = 2, 255 = 3" in found.reason
-        assert [name for name, _ in found.legend] == [
+        assert [name for name, _ in found.classes] == [
             "background", "label 64", "label 128", "label 255",
         ]  # fmt: skip
         assert np.unique(found.frame(0)).tolist() == [0, 1, 3]
@@ -479,7 +479,7 @@ def test_any_labels_are_decided_or_refused_in_a_sentence(data):
     found = stored.annotation(kind, unlabelled)
     try:
         read = [found.frame(n) for n in found.frame_numbers]
-        summary, legend = found.summary(), found.legend
+        summary, legend = found.summary(), found.classes
     except ValueError as error:
         assert "labels.tif" in str(error) and "\n" not in str(error)
         return

@@ -295,7 +295,7 @@ def test_the_runs_of_a_project_are_all_there(museum: Path) -> None:
 def test_a_project_of_classes_is_all_there(museum: Path) -> None:
     project = Project.open(museum / "projects/classes")
     assert project.kind == "classes" and project.roles == {} and project.model is None
-    assert project.legend == (("ground", "#000000"), ("line", "#00ff00"), ("ellipse", "#ff0000"))
+    assert project.classes == (("ground", "#000000"), ("line", "#00ff00"), ("ellipse", "#ff0000"))
     stack = project.open_stack()
     assert (stack.axes, stack.shape) == ("TYXC", (64, 80, 3))
     values = set()
@@ -311,7 +311,7 @@ def test_a_project_of_classes_is_all_there(museum: Path) -> None:
 def test_a_project_of_scribbles_is_all_there(museum: Path) -> None:
     project = Project.open(museum / "projects/scribbles")
     assert project.kind == "scribbles" and project.annotated == (0, 2)
-    assert [name for name, _ in project.legend] == ["unlabelled", "membrane", "inside"]
+    assert [name for name, _ in project.classes] == ["unlabelled", "membrane", "inside"]
     assert project.model == museum / "projects/scribbles/runs/001"
     volume = tifffile.imread(museum / "volume/stack.tif")
     frames = project.frames()
@@ -475,7 +475,7 @@ def test_what_was_painted_with_classes_is_all_there(
     film: Path, name: str, kind: str, entries: tuple, roles: dict, painted: set
 ) -> None:
     project = Project.open(film / "projects" / name)
-    assert (project.kind, project.legend, project.roles) == (kind, entries, roles)
+    assert (project.kind, project.classes, project.roles) == (kind, entries, roles)
     assert project.annotated == tuple(roles) and project.model is None
     for number in project.annotated:
         file = tifffile.imread(SECOND / f"projects/{name}/annotations/t{number:03d}.tif")

@@ -177,7 +177,7 @@ def test_kind_classes_and_roles_are_kept(painting):
     assert state.autosave.flush()
     kept = Project.open(state.project.path)
     assert kept.kind is LabelKind.SCRIBBLES
-    assert kept.legend == names
+    assert kept.classes == names
     assert kept.roles == {1: "unused"}
 
 

@@ -166,7 +166,7 @@ def test_painting_is_said_to_be_saved_and_the_project_comes_back(
 
 def test_a_project_is_loaded_by_its_folder(qtbot, widget, dataset, tmp_path):
     stack = open_stack(dataset, sequence="01")
-    project = Project.create(tmp_path / "work", stack, "classes", legend=LEGEND)
+    project = Project.create(tmp_path / "work", stack, "classes", classes=LEGEND)
     labels = np.zeros(stack.shape, np.int32)
     labels[:5, :5], labels[5:9, :5] = 1, -1
     project.write_frame(1, labels)

@@ -119,7 +119,7 @@ def test_classes_have_their_names_and_are_painted_on(qapp, film, name, kind, nam
     assert state.autosave.flush()
     project = Project.open(film / "projects" / name)
     assert project.annotated == tuple(sorted({1, *then}))
-    assert [entry for entry, _ in project.legend] == names
+    assert [entry for entry, _ in project.classes] == names
 
 
 def test_a_film_that_was_moved_is_known_by_its_pixels(qapp, film):

@@ -182,7 +182,7 @@ def test_scribbles_become_classes_with_unknown_pixels(project):
     assert (Project.open(project.path).read_frame(8) == labels).all()
     (frame,) = Project.open(project.path).frames()
     assert frame.kind is LabelKind.CLASSES
-    assert frame.legend == (("no", "#111111"), ("yes", "#ff0000"))
+    assert frame.classes == (("no", "#111111"), ("yes", "#ff0000"))
     assert set(np.unique(frame.labels)) == {UNKNOWN, 0, 1}
     assert (frame.labels == 1).sum() == 5 * 32
 
@@ -193,7 +193,7 @@ def test_classes_and_instances_keep_unknown_pixels(project):
     assert (frame.labels == painted(2)).all() and frame.kind is LabelKind.INSTANCES
     project.set_kind(LabelKind.CLASSES, [("a", "#000000"), ("b", "#00ff00"), ("c", "#0000ff")])
     (frame,) = project.frames()
-    assert frame.kind is LabelKind.CLASSES and len(frame.legend) == 3
+    assert frame.kind is LabelKind.CLASSES and len(frame.classes) == 3
 
 
 def test_unpainted_pixels_of_partial_frames_are_unknown(tmp_path, dataset):

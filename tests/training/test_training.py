@@ -699,7 +699,7 @@ def coloured(count: int = 3) -> list[AnnotatedFrame]:
         labels = np.where(frame.labels > 2, 2, np.minimum(frame.labels, 1)).astype(np.int32)
         image = frame.image - 200 * (labels == 2)
         legend = (("background", "#000000"), ("bright", "#ff0000"), ("dark", "#00ff00"))
-        frames.append(AnnotatedFrame(frame.name, image, labels, LabelKind.CLASSES, legend=legend))
+        frames.append(AnnotatedFrame(frame.name, image, labels, LabelKind.CLASSES, classes=legend))
     return frames
 
 

@@ -120,7 +120,7 @@ def predict(
             distance=maps.distance,
             instances=cells,
             classes=maps.classes,
-            legend=model.config.targets.classes,
+            class_names=model.config.targets.classes,
             region=None if region is None else checked_region(region, _size(stack)),
         )
     if first is not None and not done:

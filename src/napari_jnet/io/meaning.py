@@ -177,7 +177,7 @@ class StoredLabels:
             labels.read,
             partial=lambda: frozenset(labels._frame_numbers if labels._partial else ()),
             path=self.path if isinstance(self.path, Path) else None,
-            legend=labels.legend,
+            classes=labels.classes,
             empty=lambda: frozenset(
                 n for n in labels._frame_numbers if not labels._frames[n].values.size
             ),
@@ -207,7 +207,7 @@ class StoredLabels:
             labels[~(labels > 0).any(axis=(1, 2))] = UNKNOWN  # a plane without labels
         return labels
 
-    def legend(self) -> tuple[tuple[str, str], ...]:
+    def classes(self) -> tuple[tuple[str, str], ...]:
         """Return name and "#rrggbb" of each class, where its number says nothing."""
         if self._meaning[0] is not LabelKind.CLASSES:
             return ()

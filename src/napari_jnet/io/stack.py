@@ -81,7 +81,7 @@ class Annotation:
         Annotated frames where only some objects are annotated: the rest of the frame is unknown.
     path
         The file or folder of the labels.
-    legend
+    classes
         (name, "#rrggbb") of each class from 0, where the files say so.
     empty
         Annotated frames without any object: all of the frame is background.
@@ -110,7 +110,7 @@ class Annotation:
     read: Callable[[int], NDArray[np.int32]]  # type: ignore[misc]  # the fields before have no default
     partial: Deferred[frozenset[int]] = Deferred(frozenset())
     path: Path | None = None
-    legend: Deferred[tuple[tuple[str, str], ...]] = Deferred(())
+    classes: Deferred[tuple[tuple[str, str], ...]] = Deferred(())
     empty: Deferred[frozenset[int]] = Deferred(frozenset())
     ignored: Deferred[tuple[int, ...]] = Deferred(())
     by_plane: Deferred[frozenset[int]] = Deferred(frozenset())
@@ -285,7 +285,7 @@ class AnnotatedFrame:
         INSTANCES or CLASSES; scribbles are classes with unknown pixels.
     role
         "training", "validation" or "" (the split decides).
-    legend
+    classes
         (name, "#rrggbb") of each class from 0, where known.
     origin
         Line about what its labels mean, why, and where they come from; "" where that is not known.
@@ -301,7 +301,7 @@ class AnnotatedFrame:
     labels: NDArray[np.int32]
     kind: LabelKind = LabelKind.INSTANCES
     role: str = ""
-    legend: tuple[tuple[str, str], ...] = ()
+    classes: tuple[tuple[str, str], ...] = ()
     origin: str = ""
     volume: str = ""
     section: int = 0
@@ -404,7 +404,7 @@ def _planes(stack: Stack, annotation: Annotation, number: int, origin: str) -> l
             labels if z is None else labels[z],
             kind,
             "",
-            annotation.legend,
+            annotation.classes,
             origin,
             *section_of(stack, number, z),
         )

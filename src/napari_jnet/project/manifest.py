@@ -73,7 +73,7 @@ class Manifest(BaseModel):
         Where the images are, and how they look.
     kind
         What painted numbers mean.
-    legend
+    classes
         (name, "#rrggbb") of each painted number from 0.
     roles
         Frame number -> role.
@@ -90,7 +90,7 @@ class Manifest(BaseModel):
     name: str
     stack: StackReference
     kind: LabelKind
-    legend: tuple[tuple[str, str], ...] = ()
+    classes: tuple[tuple[str, str], ...] = ()
     roles: dict[int, Annotated[str, AfterValidator(check_role)]] = {}
     partial: frozenset[int] = frozenset()
     model: Annotated[str, BeforeValidator(lambda value: value or "")] = ""
@@ -152,6 +152,7 @@ def read_project(folder: Path) -> Manifest:
         )
     if isinstance(values.get("stack"), dict):
         values["stack"] = _with_former_defaults(values["stack"])
+    values["classes"] = values.pop("legend", ())  # the key in files of version 1
     try:
         return Manifest.model_validate(values)
     except ValidationError as error:
@@ -171,6 +172,7 @@ def write_project(folder: Path, content: Manifest) -> None:
     """Write ``project.json``; raises `OSError` with a message for the user."""
     values = {"format": FORMAT, "version": VERSION, **content.model_dump(mode="json")}
     values["roles"] = {str(number): role for number, role in sorted(content.roles.items())}
+    values["legend"] = values.pop("classes")  # the key in files of version 1
     values |= {"partial": sorted(content.partial), "model": content.model or None}
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     text = _NUMBERS.sub(lambda match: " ".join(match[0].split()), text)

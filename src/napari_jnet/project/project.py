@@ -84,7 +84,7 @@ def _annotation(project: Project, stack: Stack) -> Annotation:
 
     # Scribbles count from 1 = background, classes from 0.
     start = 1 if kind is LabelKind.SCRIBBLES else 0
-    legend = () if kind is LabelKind.INSTANCES else project.legend[start:]
+    classes = () if kind is LabelKind.INSTANCES else project.classes[start:]
     return Annotation(
         PAINTED,
         kind,
@@ -93,7 +93,7 @@ def _annotation(project: Project, stack: Stack) -> Annotation:
         partial=partial,
         empty=(lambda: project.empty) if kind is not LabelKind.SCRIBBLES else frozenset(),
         path=project.path / ANNOTATIONS,
-        legend=legend,
+        classes=classes,
     )
 
 
@@ -132,7 +132,7 @@ class Project:
         stack: Stack,
         kind: LabelKind | str,
         *,
-        legend: Sequence[tuple[str, str]] = (),
+        classes: Sequence[tuple[str, str]] = (),
         partial: Sequence[int] = (),
         store: bool = True,
     ) -> Project:
@@ -147,7 +147,7 @@ class Project:
             project refers to that; else it keeps a copy.
         kind
             What painted numbers mean.
-        legend
+        classes
             (name, "#rrggbb") of each painted number from 0, where they have names.
         partial
             Numbers of the frames in which unpainted pixels are unknown (partly annotated truth).
@@ -183,7 +183,7 @@ class Project:
             name=stack.name,
             stack=reference,
             kind=LabelKind(kind),
-            legend=tuple(legend),
+            classes=tuple(classes),
             partial=frozenset(partial),
         )
         try:
@@ -240,9 +240,9 @@ class Project:
         return self._content.kind
 
     @property
-    def legend(self) -> tuple[tuple[str, str], ...]:
+    def classes(self) -> tuple[tuple[str, str], ...]:
         """(name, "#rrggbb") of each painted number from 0; empty where they have no names."""
-        return self._content.legend
+        return self._content.classes
 
     @property
     def partial(self) -> frozenset[int]:
@@ -254,10 +254,10 @@ class Project:
         """Plain values that the window keeps here; a copy."""
         return dict(self._content.settings)
 
-    def set_kind(self, kind: LabelKind | str, legend: Sequence[tuple[str, str]] = ()) -> None:
+    def set_kind(self, kind: LabelKind | str, classes: Sequence[tuple[str, str]] = ()) -> None:
         """Say what painted numbers mean, and how classes are named and coloured."""
-        entries = tuple((str(name), str(colour)) for name, colour in legend)
-        self._change(lambda old: old.changed(kind=LabelKind(kind), legend=entries))
+        entries = tuple((str(name), str(colour)) for name, colour in classes)
+        self._change(lambda old: old.changed(kind=LabelKind(kind), classes=entries))
 
     def set_partial(self, numbers: Sequence[int]) -> None:
         """Say in which frames unpainted pixels are unknown."""

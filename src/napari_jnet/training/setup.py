@@ -382,7 +382,7 @@ def _refuse_others(
         automatic = (
             key in _DECIDED
             or (key in _AUTOMATIC and value == _value(default, key))
-            or (key == "targets.classes" and any(frame.legend for frame in frames))
+            or (key == "targets.classes" and any(frame.classes for frame in frames))
             or (key == "network.classes" and value <= kept)
             or (key == "network.distance" and value and all(map(is_sparse, frames)))
         )
@@ -446,8 +446,8 @@ def settle_config(
             f"at most {MOST_CLASSES} can be learned. If each number is one cell, the labels are "
             "instances; else number the classes from 0 without gaps."
         )
-    legend = next((frame.legend for frame in frames if frame.legend), config.targets.classes)
-    config = config.replace({**budget, "network.classes": classes, "targets.classes": legend})
+    names = next((frame.classes for frame in frames if frame.classes), config.targets.classes)
+    config = config.replace({**budget, "network.classes": classes, "targets.classes": names})
     config = adapt(config, training)
     if saved is not None:  # its weights are those of this head
         kept = {"distance": saved.network.distance, "distance_scale": saved.network.distance_scale}

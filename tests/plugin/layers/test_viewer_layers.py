@@ -144,9 +144,9 @@ def test_names_and_colours_of_classes_reach_the_training() -> None:
     labels = Labels(painted, **class_options(legend))
     assert layer_classes(labels) == legend
     frames = training_input(image, labels, LabelKind.CLASSES).frames()
-    assert frames[0].legend == legend
-    assert training_input(image, labels, LabelKind.INSTANCES).frames()[0].legend == ()
-    assert training_input(image, Labels(painted), LabelKind.CLASSES).frames()[0].legend == ()
+    assert frames[0].classes == legend
+    assert training_input(image, labels, LabelKind.INSTANCES).frames()[0].classes == ()
+    assert training_input(image, Labels(painted), LabelKind.CLASSES).frames()[0].classes == ()
 
 
 def test_frames_are_named_as_on_the_command_line(tmp_path):

@@ -62,7 +62,7 @@ _SILENT_S = 0.5  # before a dialog shows what is waited for
 _EMPTY = -1  # in place of the checksum of an empty frame that has a file
 _NO_IMAGE = "labels without an image"  # folder, beside the projects
 
-Legend = tuple[tuple[str, str], ...]
+Classes = tuple[tuple[str, str], ...]
 
 
 class SaveRequest(NamedTuple):
@@ -71,7 +71,7 @@ class SaveRequest(NamedTuple):
     positions: set[int]
     roles: Mapping[int, str]  # of all frames, by number
     kind: LabelKind
-    legend: Legend
+    classes: Classes
     empty: Container[int]  # numbers of frames that are annotated without any object; may read files
 
 
@@ -145,10 +145,10 @@ class LayerStore:
         project = self.project
         return project is not None and (
             not roles.items() <= project.roles.items()
-            or (project.kind, project.legend) != self._kind()
+            or (project.kind, project.classes) != self._kind()
         )
 
-    def _kind(self) -> tuple[LabelKind, Legend]:
+    def _kind(self) -> tuple[LabelKind, Classes]:
         kind = kind_of(self.layer)
         if kind is None:
             classes = result_of(self.layer) in ("segmentation", "classes")
@@ -205,14 +205,14 @@ class LayerStore:
         another window has the project.
         """
         if self.project is None:
-            self.project = self._create(self._folder, request.kind, request.legend)
+            self.project = self._create(self._folder, request.kind, request.classes)
         project = self.project
         if self._lock is None:
             self._lock = lock_project(project.path)
         if project.partial != frozenset(self._partial):
             project.set_partial(self._partial)
-        if (project.kind, project.legend) != (request.kind, request.legend):
-            project.set_kind(request.kind, request.legend)
+        if (project.kind, project.classes) != (request.kind, request.classes):
+            project.set_kind(request.kind, request.classes)
         numbers, annotated, new = self.stack.frame_numbers, set(project.annotated), {}
         gone = {p for p in self._sums if numbers[p] not in annotated}  # somebody took their files
         for position in gone:
@@ -265,10 +265,10 @@ class LayerStore:
             raise
         return copy.path
 
-    def _create(self, root: Path, kind: LabelKind, legend: Legend) -> Project:
+    def _create(self, root: Path, kind: LabelKind, classes: Classes) -> Project:
         folder = new_project_folder(self.stack, root)
         return Project.create(
-            folder, self.stack, kind, legend=legend, partial=self._partial, store=False
+            folder, self.stack, kind, classes=classes, partial=self._partial, store=False
         )
 
     def release(self) -> None:

@@ -186,7 +186,7 @@ class TrainingInput:
     kind: LabelKind
     known: bool = True  # whether somebody, or a file, says that the kind is this one
     partial: Collection[int] = ()  # frame numbers; looked at in the worker: it may read files
-    legend: tuple[tuple[str, str], ...] = ()  # name and colour of each class, where known
+    classes: tuple[tuple[str, str], ...] = ()  # name and colour of each class, where known
     roles: Mapping[int, str] = field(default_factory=dict)  # by frame number
     empty: Collection[int] = ()  # frame numbers that are annotated without any object
     unpainted: frozenset[int] = frozenset()  # positions that are not read
@@ -235,7 +235,7 @@ class TrainingInput:
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
             image, section = np.asarray(self.image[index]), section_of(self.stack, number, *inner)
-            yield AnnotatedFrame(name, image, labels, kind, role, self.legend, "", *section)
+            yield AnnotatedFrame(name, image, labels, kind, role, self.classes, "", *section)
 
     def _check_cells(self, found: Sequence[AnnotatedFrame]) -> None:
         """Refuse to take for cells what is surely classes; unsure labels are what Annotate shows."""
@@ -269,7 +269,7 @@ def training_input(image: Any, labels: Any, kind: LabelKind) -> TrainingInput:
         kind=kind,
         known=kind_of(labels) is kind,
         partial=metadata(labels).get("partial", ()),
-        legend=network_classes(labels, kind),
+        classes=network_classes(labels, kind),
         empty=marked_empty(labels),
     )
 
@@ -367,7 +367,7 @@ class LiveAnnotations(QObject):
             roles=frames.roles,
             empty=marked_empty(self._layer),
             kind=frames.kind,  # where the network cannot learn it, the training goes on as it was
-            legend=network_classes(self._layer, frames.kind),
+            classes=network_classes(self._layer, frames.kind),
         )
         with self._lock:
             self._data, self._new = data, True

@@ -86,7 +86,7 @@ def annotation_layer_options(project: Project, empty: frozenset[int]) -> dict[st
         "name": "annotation",
         "opacity": 0.5,
         "metadata": {METADATA_KEY: metadata},
-        **annotation_options(project.kind, project.legend),
+        **annotation_options(project.kind, project.classes),
     }
 
 
@@ -148,7 +148,7 @@ def _labels_layers(stack: Stack, shape: tuple[int, ...]) -> Iterator[LayerData]:
         }
         labels = _labels(stack, annotation, spatial)
         if isinstance(labels, np.ndarray):  # its masks are read, so its classes are known
-            options |= class_options(annotation.legend)
+            options |= class_options(annotation.classes)
         yield labels, options, "labels"
 
 
