@@ -5,9 +5,11 @@ import pytest
 
 pytest.importorskip("napari")
 
-from qtpy.QtCore import Qt
+from napari.components import ViewerModel
 
 from napari_jnet.plugin.open_workspace import open_workspace
+from napari_jnet.plugin.pages.stack import LoadWidget
+from napari_jnet.plugin.pages.train import TrainWidget
 from napari_jnet.plugin.workspace import Lifetime
 
 TIMEOUT = 60_000
@@ -22,16 +24,17 @@ def projects(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def widget(viewer, small):
+def widget(viewer_model, qtbot, small):
     """Return the Train widget on four annotated frames."""
-    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
+    widget = TrainWidget(viewer_model)
+    qtbot.addWidget(widget)
     widget.set_values(epochs=2, changes=small)
     return widget
 
 
 def click(qtbot, button):
     assert button.isEnabled()
-    qtbot.mouseClick(button, Qt.LeftButton)
+    button.click()
 
 
 def begin(qtbot, widget):
@@ -54,9 +57,9 @@ def ends(qtbot, widget, button):
 
 @pytest.mark.parametrize("shape", [(2, 64, 64), (6, 64, 64), (4, 32, 32), (64, 64)])
 def test_other_labels_put_into_the_layer_leave_what_was_painted_in_its_project(
-    qtbot, viewer, widget, shape
+    qtbot, viewer_model, widget, shape
 ):
-    state, layer = open_workspace(viewer), viewer.layers["truth"]
+    state, layer = open_workspace(viewer_model), viewer_model.layers["truth"]
     begin(qtbot, widget)
     project = state.project
     layer.data_setitem((np.array([3]), np.array([20]), np.array([21])), 9)
@@ -75,8 +78,8 @@ def test_other_labels_put_into_the_layer_leave_what_was_painted_in_its_project(
     assert project.read_frame(0).shape == (64, 64)
 
 
-def test_labels_that_fit_again_get_a_project_of_their_own(viewer):
-    state, layer = open_workspace(viewer), viewer.layers["truth"]
+def test_labels_that_fit_again_get_a_project_of_their_own(viewer_model):
+    state, layer = open_workspace(viewer_model), viewer_model.layers["truth"]
     layer.data_setitem((np.array([3]), np.array([20]), np.array([21])), 9)
     layer.data = np.ones((2, 64, 64), np.int32)
     layer.data = np.full((4, 64, 64), 3, np.int32)
@@ -89,17 +92,16 @@ def test_labels_that_fit_again_get_a_project_of_their_own(viewer):
     assert second.read_frame(3)[20, 21] == 3
 
 
-def test_a_folder_whose_first_image_is_truncated_is_refused_in_words(
-    qtbot, make_napari_viewer, tmp_path
-):
+def test_a_folder_whose_first_image_is_truncated_is_refused_in_words(qtbot, tmp_path):
     tifffile = pytest.importorskip("tifffile")
     for number in range(3):
         tifffile.imwrite(tmp_path / f"t{number:03d}.tif", np.ones((64, 64), np.uint8))
     first = tmp_path / "t000.tif"
     whole = first.read_bytes()
     first.write_bytes(whole[: len(whole) // 2])
-    viewer = make_napari_viewer()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Load stack")
+    viewer = ViewerModel()
+    widget = LoadWidget(viewer)
+    qtbot.addWidget(widget)
     widget.set_path(tmp_path)
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
         widget.load()
@@ -113,8 +115,8 @@ def test_a_folder_whose_first_image_is_truncated_is_refused_in_words(
     assert len(viewer.layers) == 1
 
 
-def test_a_run_folder_that_is_gone_is_said_as_such(qtbot, viewer, widget):
-    state = open_workspace(viewer)
+def test_a_run_folder_that_is_gone_is_said_as_such(qtbot, viewer_model, widget):
+    state = open_workspace(viewer_model)
     begin(qtbot, widget)
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
         # renamed, not removed: the training writes into it meanwhile
@@ -125,11 +127,11 @@ def test_a_run_folder_that_is_gone_is_said_as_such(qtbot, viewer, widget):
     assert widget.train_button.isEnabled()
 
 
-def test_a_layer_that_is_gone_is_called_by_its_name(viewer):
-    image = viewer.layers["movie"]
-    viewer.layers.remove(image)
+def test_a_layer_that_is_gone_is_called_by_its_name(viewer_model):
+    image = viewer_model.layers["movie"]
+    viewer_model.layers.remove(image)
     with pytest.raises(ValueError, match="no image layer 'movie'"):
-        open_workspace(viewer).choose("image", image)
+        open_workspace(viewer_model).choose("image", image)
 
 
 def test_what_ends_with_a_widget_ends_though_qt_deleted_some_of_it():
@@ -145,13 +147,12 @@ def test_what_ends_with_a_widget_ends_though_qt_deleted_some_of_it():
     assert ended == ["first"]
 
 
-def test_why_loading_failed_stays_when_the_path_was_looked_at_meanwhile(
-    qtbot, make_napari_viewer, tmp_path
-):
+def test_why_loading_failed_stays_when_the_path_was_looked_at_meanwhile(qtbot, tmp_path):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "t000.tif", np.ones((64, 64), np.uint8))
-    viewer = make_napari_viewer()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Load stack")
+    viewer = ViewerModel()
+    widget = LoadWidget(viewer)
+    qtbot.addWidget(widget)
     widget.set_path(tmp_path)
     widget.show_error(ValueError("labels/t001.tif is damaged."))  # as if Load had been quicker
     qtbot.waitUntil(lambda: widget.form.description.text() != "", timeout=TIMEOUT)
