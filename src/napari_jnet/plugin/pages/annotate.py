@@ -88,7 +88,7 @@ class Section(QWidget):
     """A section of Annotate: it reads the frame table and changes the annotation layer.
 
     A constructor ends with `_begin`; from then on `_listen` is called with each layer that becomes
-    the annotation, and `_show` when the layer, its kind or its frames are new.
+    the annotation, and `_show` when the layer, its kind or its classes are new.
 
     Parameters
     ----------
@@ -132,9 +132,10 @@ class Section(QWidget):
 
     def _begin(self) -> None:
         self._lifetime.connect(self._frames.changed, self._follow)
-        self._lifetime.connect(self._frames.kind_changed, self._follow)
+        self._lifetime.connect(self._frames.kind_changed, self._show)
         self._lifetime.at_end(self._of_layer.end)
         self._follow()
+        self._show()
 
     def _follow(self, _event: Any = None) -> None:
         if self._frames.layer is not self._layer:
@@ -142,7 +143,7 @@ class Section(QWidget):
             self._layer = self._frames.layer
             if self._layer is not None:
                 self._listen(self._layer)
-        self._show()
+            self._show()
 
     def _listen(self, layer: Any) -> None:
         pass
@@ -398,7 +399,7 @@ class ClassTable(Section):
 
     def __init__(self, page: AnnotateWidget) -> None:
         super().__init__(page)
-        self._rows: Classes = ()  # as they are in the table
+        self._shown: tuple[int, Classes] = (0, ())  # first number and classes, as in the table
         self.table = table = QTableWidget(0, 3)
         table.setHorizontalHeaderLabels(["No.", "Colour", "Name (double click to change)"])
         table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
@@ -489,10 +490,11 @@ class ClassTable(Section):
     def _show(self, _event: Any = None) -> None:
         shown = self._layer is not None and self._frames.kind is not LabelKind.INSTANCES
         self.setVisible(shown)
-        rows = self.classes[self._background :]
-        if not shown or rows == self._rows:
+        state = self._background, self.classes
+        if not shown or state == self._shown:
             return
-        self._rows = rows
+        self._shown = state
+        rows = self.classes[self._background :]
         with signals_blocked(self.table):
             self.table.setRowCount(len(rows))
             for row, (name, color) in enumerate(rows):
@@ -521,14 +523,14 @@ class ClassTable(Section):
     def _on_double_click(self, row: int, column: int) -> None:
         number = self._background + row
         if column == COLOR and number:
-            name, color = self._rows[row]
+            name, color = self.classes[number]
             chosen = QColorDialog.getColor(QColor(color), self, f"Colour of {name}")
             if chosen.isValid():
                 self._act(partial(self.change, number, color=chosen.name()))
 
     def _on_item_changed(self, item: QTableWidgetItem) -> None:
         if item.column() == NAME:
-            self._rows = ()  # where the name is refused, the one of before is shown again
+            self._shown = (0, ())  # where the name is refused, the one of before is shown again
             self._act(partial(self.change, self._background + item.row(), item.text()))
 
 
@@ -577,9 +579,13 @@ def training_mask(
     return np.select([known > 0, known == 0], [1, 2], default=3).astype(np.uint8)
 
 
-def class_shares(frames: FrameTable, info: FrameInfo) -> list[tuple[str, int]]:
+def class_names(frames: FrameTable) -> list[str]:
+    """Return the names of the classes, from background."""
+    return [name for name, _ in frames.classes[background_label(frames.kind) :]] or ["background"]
+
+
+def class_shares(names: Sequence[str], info: FrameInfo) -> list[tuple[str, int]]:
     """Return name and pixels of each class of a frame, background first."""
-    names = [name for name, _ in frames.classes[background_label(frames.kind) :]] or ["background"]
     return [
         (names[n] if n < len(names) else f"class {n}", count) for n, count in enumerate(info.pixels)
     ]
@@ -601,7 +607,8 @@ def describe_frame(frames: FrameTable, info: FrameInfo) -> str:
         parts = [f"{count} ({percent(sum(painted), info.size)})"]
         parts += [f"{percent(background, info.size)} background"]
     else:
-        parts = [f"{percent(n, info.size)} {title}" for title, n in class_shares(frames, info)]
+        shares = class_shares(class_names(frames), info)
+        parts = [f"{percent(n, info.size)} {title}" for title, n in shares]
     return f"{name}: {', '.join([*parts, f'{percent(info.unknown, info.size)} unknown'])}."
 
 
@@ -647,6 +654,7 @@ class FrameSection(Section):
         self._lifetime.connect(self._workspace.viewer.layers.events.removed, self._on_removed)
         self._lifetime.at_end(self._remove_mask)
         self._begin()
+        self._lifetime.connect(self._frames.changed, self._show)
 
     def mark_unknown(self) -> int:
         """Make the background unknown, and return how many pixels changed; raises `ValueError`.
@@ -849,14 +857,14 @@ class FrameSection(Section):
 # The table of frames
 
 
-def _describe_painted(frames: FrameTable, info: FrameInfo) -> str:
+def _describe_painted(model: FramesModel, info: FrameInfo) -> str:
     if not info.counted:
         return "…"
     if not info.annotated:
         return ""
-    if frames.kind is LabelKind.INSTANCES:
+    if model.frames.kind is LabelKind.INSTANCES:
         return "no cells" if info.empty else str(info.objects)
-    background, *classes = class_shares(frames, info)
+    background, *classes = class_shares(model.class_names, info)
     shares = [(name, count) for name, count in (*classes, background) if count]
     return ", ".join(f"{name} {percent(count, info.size)}" for name, count in shares)
 
@@ -879,7 +887,7 @@ class FrameColumn:
 
     title: str
     tooltip: str
-    text: Callable[[FrameTable, FrameInfo], str]
+    text: Callable[[FramesModel, FrameInfo], str]
     widest: str = ""
     has_value: Callable[[FrameInfo], bool] | None = None
 
@@ -888,7 +896,7 @@ COLUMNS = {
     "frame": FrameColumn(
         "Frame",
         "Frame number as in the file names. Click to show the frame.",
-        lambda frames, info: frames.frame_name(info.number),
+        lambda model, info: model.frames.frame_name(info.number),
         "t0000",
     ),
     "painted": FrameColumn(
@@ -936,6 +944,8 @@ class FramesModel(QAbstractTableModel):
 
     Attributes
     ----------
+    frames, class_names
+        What is read; the names of the classes from background.
     rows
         The position along the stack of each row.
     visible
@@ -946,7 +956,8 @@ class FramesModel(QAbstractTableModel):
 
     def __init__(self, frames: FrameTable, lifetime: Lifetime) -> None:
         super().__init__()
-        self._frames = frames
+        self.frames: FrameTable = frames
+        self.class_names: list[str] = []
         self._of: tuple[Any, ...] = ()  # what the rows are of
         self._score_name = ""
         self._only_annotated = False
@@ -954,6 +965,8 @@ class FramesModel(QAbstractTableModel):
         self.visible: set[str] = set()
         self.shown = -1
         lifetime.connect(frames.changed, self.refresh)
+        lifetime.connect(frames.kind_changed, self._read_classes)
+        self._read_classes()
         self.refresh()
 
     def rowCount(self, _parent: QModelIndex | None = None) -> int:
@@ -971,8 +984,9 @@ class FramesModel(QAbstractTableModel):
 
     def show_position(self, position: int) -> None:
         """Highlight the frame that the viewer shows."""
-        self.shown = position
-        self._emit_changed()
+        before, self.shown = self.shown, position
+        self._emit_changed([before])
+        self._emit_changed([position])
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
         """Return the title of a column and what it means."""
@@ -983,7 +997,7 @@ class FramesModel(QAbstractTableModel):
             return column.tooltip
         if role != Qt.ItemDataRole.DisplayRole:
             return None
-        if name == "painted" and self._frames.kind is not LabelKind.INSTANCES:
+        if name == "painted" and self.frames.kind is not LabelKind.INSTANCES:
             return "Painted"
         return self._score_name if name == "score" and self._score_name else column.title
 
@@ -991,9 +1005,9 @@ class FramesModel(QAbstractTableModel):
         """Return what a cell shows."""
         position = self.rows[index.row()]
         name, column = list(COLUMNS.items())[index.column()]
-        info = self._frames.info(position)
+        info = self.frames.info(position)
         if role == Qt.ItemDataRole.DisplayRole:
-            return column.text(self._frames, info)
+            return column.text(self, info)
         if role == Qt.ItemDataRole.BackgroundRole and position == self.shown:
             return _SHOWN
         if role == Qt.ItemDataRole.FontRole and name == "frame":
@@ -1007,12 +1021,12 @@ class FramesModel(QAbstractTableModel):
                 return ROLE_MEANINGS.get(info.role, "the split decides when training starts")
             if name == "score" and info.score is not None:
                 return f"{info.score_name} {info.score:.3f}"
-            return column.text(self._frames, info) if name == "painted" else None
+            return column.text(self, info) if name == "painted" else None
         return None
 
     def refresh(self, positions: Sequence[int] = ()) -> None:
         """Read the rows again, and these frames for values of columns that are hidden yet."""
-        frames = self._frames
+        frames = self.frames
         of = (id(frames.layer), len(frames), frames.kind)
         rows = frames.annotated if self._only_annotated else range(len(frames))
         if of != self._of or rows != self.rows:
@@ -1020,20 +1034,28 @@ class FramesModel(QAbstractTableModel):
             if of != self._of:
                 self.visible, self._score_name = set(), ""
                 positions = frames.annotated
+                self._read_classes()
             self._of, self.rows = of, rows
             self.endResetModel()
         else:
-            self._emit_changed()
+            self._emit_changed(positions)
         for position in positions[:_LOOKED_AT]:
             info = frames.info(position)
             self._score_name = info.score_name or self._score_name
             self.visible |= {n for n, c in COLUMNS.items() if c.has_value and c.has_value(info)}
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(COLUMNS) - 1)
 
-    def _emit_changed(self) -> None:
-        if self.rows:
-            last = self.index(len(self.rows) - 1, len(COLUMNS) - 1)
-            self.dataChanged.emit(self.index(0, 0), last)
+    def _read_classes(self, _kind: Any = None) -> None:
+        # once, since reading them for each cell of the table takes a while
+        self.class_names = class_names(self.frames)
+        self._emit_changed(range(len(self.rows)))
+
+    def _emit_changed(self, positions: Sequence[int]) -> None:
+        rows = range(len(self.rows)) if self._only_annotated else positions
+        first, last = min(rows, default=-1), max(rows, default=-1)
+        if first >= 0 and last < len(self.rows):
+            end = self.index(last, len(COLUMNS) - 1)
+            self.dataChanged.emit(self.index(first, 0), end)
 
 
 def choose_next(infos: Sequence[FrameInfo], shown: int) -> tuple[int, str]:
@@ -1079,6 +1101,7 @@ class FramesSection(Section):
         self._lifetime.connect(self._workspace.viewer.dims.events.current_step, self._show_position)
         self._lifetime.connect(self._workspace.image_changed, self._show_position)
         self._begin()
+        self._lifetime.connect(self._frames.changed, self._show)
         self._show_position()
 
     def _make_table(self) -> QTableView:
