@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "napari_jnet"
 NAME = "napari_jnet"
+CONTRIBUTING = PACKAGE.parents[1] / "CONTRIBUTING.md"
 
 # A floor lists modules and packages; a module imports from floors below its own, and from its own package.
 FLOORS = (
@@ -26,17 +28,14 @@ FLOORS = (
     {"cli"},
 )
 WINDOW_FLOORS = (
-    {"frames", "jobs.torch_loading", "settings", "ui.theme"},
-    {"command", "jobs.runner"},
-    {"layers"},
+    {"frames", "jobs.runner", "jobs.torch_loading", "settings", "ui.theme"},
+    {"command", "layers"},
     {"workspace"},
-    {"guidance", "ui"},
-    {"autosave", "jobs"},
+    {"autosave", "guidance", "jobs", "ui"},
     {"open_workspace"},
-    {"reader", "ui.page", "ui.plots"},
+    {"reader", "ui.page"},
     {"pages", "sample_data"},
-    {"workbench"},
-    {"demo"},
+    {"demo", "workbench"},
 )
 ANY_FLOOR = {"", "__main__"}  # the public names, loaded when they are asked for
 GUI = {
@@ -175,6 +174,19 @@ def circles(root: Path) -> list[list[str]]:
 def test_every_import_points_to_a_lower_floor() -> None:
     found = faults(PACKAGE)
     assert not found, "\n".join(found)
+
+
+def test_contributing_draws_these_floors() -> None:
+    drawing = CONTRIBUTING.read_text(encoding="utf-8").split("```")[3]
+    assert len(drawing.strip().splitlines()) <= 30
+    core, window, ideas = drawing.split("\n\n")
+    for part, floors in ((core, FLOORS), (window, WINDOW_FLOORS)):
+        drawn = re.findall(r"^ *(\d+)  ([\w.]+(?:, [\w.]+)*)", part, re.MULTILINE)
+        drawn_floors = {int(number): set(names.split(", ")) for number, names in drawn}
+        assert drawn_floors == dict(enumerate(floors, start=1))
+    files = re.findall(r"^ *[A-Z][a-z]+ +(\S+\.py)  ", ideas, re.MULTILINE)
+    assert len(files) == 7
+    assert [name for name in files if not (PACKAGE / "plugin" / name).is_file()] == []
 
 
 def test_nothing_imports_in_a_circle() -> None:

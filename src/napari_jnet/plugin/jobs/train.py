@@ -50,7 +50,6 @@ from napari_jnet.plugin.layers.read import (
     plane,
     spatial_shape,
 )
-from napari_jnet.plugin.ui.widgets import words
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 
 if TYPE_CHECKING:
@@ -395,6 +394,11 @@ _TITLES = {
     "resolution_levels": "Training resolution",
     "dt_bound": "Distance bound",
 }
+
+
+def words(name: str) -> str:
+    """Return a field name as a label: ``seed_threshold`` -> "Seed threshold"."""
+    return name.replace("_", " ").capitalize()
 
 
 class FineTuning:

@@ -15,10 +15,10 @@ from napari_jnet.config import preset as make_preset
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.guidance import TrainingFacts, training_facts
 from napari_jnet.plugin.jobs.runner import window_threads
-from napari_jnet.plugin.jobs.train import EstimatedSettings, size_title
+from napari_jnet.plugin.jobs.train import EstimatedSettings, size_title, words
 from napari_jnet.plugin.layers.read import describe_kind
 from napari_jnet.plugin.ui.form import EITHER, FOLDER, Form, PathEdit
-from napari_jnet.plugin.ui.widgets import LayerCombo, small_label, words
+from napari_jnet.plugin.ui.widgets import LayerCombo, small_label
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 
 _KINDS = [

@@ -60,11 +60,6 @@ def small_label(text: str = "") -> QLabel:
     return label
 
 
-def words(name: str) -> str:
-    """Return a field name as a label: ``seed_threshold`` -> "Seed threshold"."""
-    return name.replace("_", " ").capitalize()
-
-
 def percent(part: int, whole: int) -> str:
     """Return a share as text: "0 %", "<1 %", "12 %"."""
     share = 100 * part / whole if whole else 0.0
