@@ -137,9 +137,6 @@ def test_split_of_several_cells_cuts_those_that_are_crossed() -> None:
     np.testing.assert_array_equal(new == 2, labels == 2)
     both = split(labels, [(0, 32), (63, 32)])
     assert set(np.unique(both)) == {0, 1, 2, 3, 4}
-    one = split(labels, [(0, 32), (63, 32)], label=2)
-    np.testing.assert_array_equal(one == 1, labels == 1)
-    assert set(np.unique(one)) == {0, 1, 2, 3}
 
 
 def test_a_stroke_to_and_fro_cuts_in_three() -> None:

@@ -49,8 +49,6 @@ BUDGETS: dict[str, Budget] = {
         "For many annotated frames; with a few frames it is hardly better than a long training.",
     ),
 }
-
-
 """By name, shortest first."""
 
 

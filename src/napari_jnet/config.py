@@ -866,8 +866,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.precision": "float32",
     },
 }
-
-
 """Changes to the default configuration, by the name of the preset.
 
 Two classes by softmax become as many as the labels have; channels are those of the frames.

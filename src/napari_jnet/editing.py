@@ -56,20 +56,14 @@ def _stroke_pixels(
     return rows[inside], columns[inside]
 
 
-def split(
-    plane: NDArray[np.integer],
-    stroke: Sequence[tuple[float, float]],
-    label: int | None = None,
-) -> Plane:
-    """Cut cells along a stroke.
+def split(plane: NDArray[np.integer], stroke: Sequence[tuple[float, float]]) -> Plane:
+    """Cut every cell that a stroke crosses fully.
 
     Parameters
     ----------
     stroke
         Points (row, column) in pixels, at least two; a line is drawn from each to the next, which
         may leave the plane.
-    label
-        The cell to cut; None cuts every cell that the stroke crosses fully.
 
     Returns
     -------
@@ -86,8 +80,7 @@ def split(
     if len({(round(float(row)), round(float(column))) for row, column in stroke}) < 2:
         raise ValueError("The stroke is a single point; drag across the cell from side to side.")
     cut = _cut(stroke, plane.shape)
-    touched = np.unique(plane[cut & (plane > 0)])
-    numbers = touched.tolist() if label is None else [label] if label in touched else []
+    numbers = np.unique(plane[cut & (plane > 0)]).tolist()
     if not numbers:
         raise ValueError("The stroke crosses no cell; drag across the cell from side to side.")
     new = plane.astype(np.int32)

@@ -60,7 +60,7 @@ class EpochEnd:
     train_loss: float
     validation_loss: float | None  # None without validation frames
     iou: float | None  # of cell pixels, known pixels only; 0 to 1
-    seg: float | None  # SEG on the validation frames; None where labels are no instances
+    seg: float | None  # SEG on the validation frames; None where labels are not instances
     learning_rate: float
     images_per_s: float
     elapsed_s: float
@@ -179,8 +179,6 @@ class ComparisonResult:
 
 
 TrainEvent = Notice | TrainingStart | NewFrames | BatchEnd | EpochEnd | Preview | TrainingEnd
-
-
 _MOST = 8  # ranges of frames that are named
 
 

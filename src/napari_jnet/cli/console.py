@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -59,20 +60,12 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+@dataclass
 class Stop:
-    """Whether the user, or the system, has requested a stop.
+    """Whether the user, or the system, has requested a stop, and the exit status for it."""
 
-    Attributes
-    ----------
-    requested
-        Whether it was.
-    status
-        The exit status for it: 130 after Ctrl-C, else 128 and the number of the signal.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-        self.status = 130
+    requested: bool = False
+    status: int = 130  # after Ctrl-C; else 128 and the number of the signal
 
 
 @contextmanager

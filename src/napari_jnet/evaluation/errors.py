@@ -16,14 +16,8 @@ from napari_jnet.evaluation.objects import object_pairs, unknown_share
 from napari_jnet.labels import contingency, same_shape
 
 Labels = NDArray[np.integer]
-
-
 _CORRECT = 0.5  # IoU above which a cell is correct, as in AP50
-
-
 _SPECK = 0.1  # of the largest part; a smaller one is not a part of a split or of a merge
-
-
 _LARGEST_BOXED = 1 << 20  # a table of boxes has an entry for each number
 
 

@@ -1,8 +1,4 @@
-"""Scores of pixels, all read off one confusion table; unknown pixels never enter it.
-
->>> table = confusion(reference, result)  # doctest: +SKIP
->>> iou(table)[1], mean_iou(table), pixel_accuracy(table)  # doctest: +SKIP
-"""
+"""Scores of pixels, all read from one confusion table; unknown pixels never enter it."""
 
 from __future__ import annotations
 

@@ -17,8 +17,6 @@ from skimage.segmentation import watershed
 from napari_jnet.labels import contingency, same_shape
 
 THRESHOLDS: tuple[float, ...] = tuple(n / 10 for n in range(10))
-
-
 """Probabilities at which a map of "inside" is cut, as the challenge's script does."""
 
 
