@@ -39,6 +39,7 @@ def test_there_is_one_workspace_for_each_viewer(viewer, make_napari_viewer_proxy
     assert other is not state
     assert other is open_workspace(other.viewer)
     assert proxy.add_image(np.zeros((4, 64, 64)), name="image") is not other.image
+    other.choose("image", proxy.layers["image"])
     assert other.image is other.viewer.layers["image"]
 
 

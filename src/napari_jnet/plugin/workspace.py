@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from napari.layers import Image, Labels
 from psygnal import Signal
 
 from napari_jnet.labels import LabelKind
@@ -27,7 +28,6 @@ from napari_jnet.project.project import Project
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image, Labels
 
 T = TypeVar("T")
 
@@ -178,14 +178,10 @@ class Workspace:
 
     def images(self) -> list[Image]:
         """Return the image layers that one can work on, in the order of the viewer."""
-        from napari.layers import Image
-
         return [layer for layer in self._layers(Image) if not result_of(layer)]
 
     def labels(self) -> list[Labels]:
         """Return the labels layers that can be learned from; cells may be corrected, so they count."""
-        from napari.layers import Labels
-
         return [layer for layer in self._layers(Labels) if result_of(layer) in ("", "cells")]
 
     def choose(self, role: str, layer: Any) -> None:
@@ -203,6 +199,7 @@ class Workspace:
         ValueError
             If the viewer has no such layer.
         """
+        layer = getattr(layer, "__wrapped__", layer)  # a script may hold napari's proxy
         if not any(layer is candidate for candidate in self._candidates(role)):
             kind = {"image": "image", "annotation": "labels"}[role]
             name = getattr(layer, "name", layer)

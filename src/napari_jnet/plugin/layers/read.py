@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
@@ -37,8 +38,8 @@ def result_of(layer: Any) -> str:
 
 
 def is_labels(layer: Any) -> bool:
-    """Whether a layer, or what may be None, can be painted on."""
-    return hasattr(layer, "brush_size")
+    """Whether this is a labels layer; None is not."""
+    return isinstance(layer, Labels)
 
 
 def kind_of(layer: Any) -> LabelKind | None:
