@@ -53,7 +53,7 @@ def _refusal(path: Path, error: OSError, verb: str) -> OutputError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason = "the disk is full. Free some space, or choose another folder"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        reason = "you may not write there. Change the permissions of the folder, or choose another"
+        reason = "you have no permission to write there. Change that, or choose another folder"
     elif error.errno in (errno.EEXIST, errno.ENOTDIR):
         reason = "a file stands where the folder should be. Choose another folder"
     elif not path.parent.is_dir():
@@ -66,9 +66,9 @@ def _refusal(path: Path, error: OSError, verb: str) -> OutputError:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a new, empty file beside ``path`` that is flushed and takes its name when the block ends well.
+    """Yield a new, empty file that is flushed and renamed to ``path`` when the block succeeds.
 
-    A reader sees the old content or the new, never a part.  The name of the new file is hidden and
+    A reader sees the old content or the new one, never a part of it.  The name of the new file is hidden and
     unique, and a link at ``path`` is replaced, not followed.
 
     Raises
@@ -126,7 +126,7 @@ def make_folder(folder: Path) -> bool:
 
 
 def refuse_link(folder: Path) -> None:
-    """Raise `OutputError` for a folder that is a link: a stranger's project may point it anywhere."""
+    """Raise `OutputError` for a folder that is a link: a project from elsewhere may point it anywhere."""
     if folder.is_symlink():
         raise OutputError(
             f"{folder} is a link to {os.readlink(folder)}, so files would be written outside the project. "
@@ -191,7 +191,7 @@ class FolderInUse(ValueError):
     Attributes
     ----------
     owner
-        For people: "process 123 on lab-7".
+        For messages: "process 123 on lab-7".
     """
 
     def __init__(self, text: str, owner: str) -> None:
@@ -200,10 +200,10 @@ class FolderInUse(ValueError):
 
 
 class FolderLock:
-    """The right to write into a folder, for one holder at a time; a context manager.
+    """The exclusive right to write into a folder; a context manager.
 
-    It is held from `acquire` to `release` or the end of the process.  The file that carries it is
-    removed by `release`; one that a killed process left behind locks nothing.  A second `FolderLock` of
+    It is held from `acquire` to `release` or the end of the process.  `release` removes the lock file; one
+    that a killed process has left locks nothing.  A second `FolderLock` of
     the same folder is refused in the same process and thread too.  `name` is that of the file in it, for
     runs and results `LOCK_FILE`.
     """
@@ -211,13 +211,13 @@ class FolderLock:
     def __init__(self, folder: Path, name: str = LOCK_FILE) -> None:
         self.file = Path(os.path.realpath(folder)) / name
         self._folder = folder
-        # Jobs are closed in other threads than they were begun in.  A file that a killed program of
+        # Jobs may be closed in another thread than they were started in.  A file that a killed program of
         # another user has left can be locked in a folder that both may write.  A lock without the
         # system's help would outlive its process.
         self._lock = FileLock(self.file, mode=0o666, thread_local=False, fallback_to_soft=False)
 
     def acquire(self, wait_s: float = _PATIENCE_S) -> Self:
-        """Take the lock, waiting so long for another holder.
+        """Take the lock, waiting up to this long for another holder.
 
         Raises
         ------
@@ -245,7 +245,7 @@ class FolderLock:
         return self
 
     def release(self) -> None:
-        """Let others write; more calls do nothing."""
+        """Release the lock; further calls do nothing."""
         if not self._lock.is_locked:
             return
         if os.name == "posix":  # elsewhere an open file cannot be removed now, but afterwards
@@ -260,7 +260,7 @@ class FolderLock:
 
     @property
     def holder(self) -> str:
-        """Who holds the lock of this folder, for people; "" if nobody does."""
+        """Holder of the lock of this folder, for messages; "" if it is free."""
         if self._lock.is_locked:
             return self._owner() or "this program"
         if self.file.exists():
@@ -323,7 +323,7 @@ def reading(
     remedy: str = "the file is truncated or damaged. Copy or download it again.",
     error_type: type[FileError] = FileError,
 ) -> Iterator[None]:
-    """Turn whatever a reader raises into one sentence about the file.
+    """Turn any error of a reader into one sentence about the file.
 
     Parameters
     ----------
@@ -339,9 +339,9 @@ def reading(
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     OSError
-        If the system does not let it be read.
+        If the system refuses to read it.
     FileError
         If its content does not fit into the memory; as ``error_type``, if it is damaged or something
         else.  One raised within passes unchanged.
@@ -357,7 +357,7 @@ def reading(
     except (MemoryError, OverflowError) as error:
         raise _too_large(path) from error
     except Exception as error:
-        # Readers raise OSError for content too, then without a number of the system.
+        # Readers raise OSError for damaged content too, then without errno.
         if isinstance(error, OSError) and error.errno is not None:
             raise type(error)(f"{path} cannot be read: {error.strerror}.") from error
         if isinstance(error, FileNotFoundError):
@@ -376,8 +376,8 @@ def check_room(path: Path, size: int) -> None:
 def _too_large(path: Path, size: int | None = None) -> FileError:
     needed = "more memory than there is" if size is None else f"{in_bytes(size)} of memory"
     return FileError(
-        f"{path} says that its content needs {needed}; {in_bytes(available_bytes())} are free. Copy it "
-        "again if it should not be that large, or use a part of it."
+        f"The content of {path} needs {needed} according to its header; {in_bytes(available_bytes())} "
+        "are free. Copy it again if it should not be that large, or use a part of it."
     )
 
 

@@ -37,11 +37,11 @@ def available_bytes() -> int:
 
 
 def is_memory_full(error: Exception) -> bool:
-    """Whether an error says that there is no memory left; torch has several ways to say so."""
-    words = str(error)
+    """Return whether an error means that the memory is full; torch has several messages for it."""
+    message = str(error)
     return isinstance(error, MemoryError) or any(
-        said in words
-        for said in ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc")
+        part in message
+        for part in ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc")
     )
 
 
@@ -53,8 +53,8 @@ def in_bytes(size: float) -> str:
 def available_cores(root: Path = Path("/")) -> int:
     """Return how many cores this process may use.
 
-    They are fewer than the machine has where the scheduler of a
-    cluster, ``taskset`` or a container (affinity, CPU quota of its control groups; rounded up) gives fewer.
+    The scheduler of a cluster, ``taskset`` or a container may allow fewer than the machine has (affinity,
+    CPU quota of the control groups; rounded up).
 
     `root` is where the files of the system are, for tests.
     """
@@ -94,7 +94,7 @@ def _quota(folder: Path) -> Iterator[float]:
 def load_triton_apart(maps: Path = Path("/proc/self/maps")) -> bool:
     """Import triton so that it uses its own LLVM, where another LLVM is loaded already.
 
-    Returns whether triton was imported here.  It is not where nothing asks for it: another system, no
+    Returns whether triton was imported here.  It is not where that is not needed: another system, no
     triton, triton already imported, no LLVM among the mapped files, which `maps` lists as Linux does.
     """
     if sys.platform != "linux" or "triton" in sys.modules:
@@ -109,7 +109,7 @@ def load_triton_apart(maps: Path = Path("/proc/self/maps")) -> bool:
     sys.setdlopenflags(os.RTLD_NOW | os.RTLD_DEEPBIND)
     try:
         importlib.import_module("triton._C.libtriton")
-    except Exception:  # noqa: BLE001 - torch goes on without a triton that cannot be imported
+    except Exception:  # noqa: BLE001 - torch works without a triton that cannot be imported
         return False
     finally:
         sys.setdlopenflags(flags)

@@ -69,8 +69,8 @@ def known_labels(
     if largest > _LARGEST:
         if kind is not LabelKind.INSTANCES:
             raise ValueError(
-                f"Labels hold {largest}; classes are small numbers. Number the classes from 0, or say "
-                "that the labels are instances."
+                f"Labels hold {largest}; classes are small numbers. Number the classes from 0, or use "
+                "the kind instances."
             )
         values, ranks = np.unique(labels, return_inverse=True)
         start = smallest if smallest <= 0 else 1  # unknown and background stay what they are
@@ -113,7 +113,7 @@ def cells_in_pieces(labels: NDArray[Any]) -> dict[int, int]:
 
 
 def number_apart(labels: NDArray[Any], first: int) -> NDArray[np.signedinteger[Any]]:
-    """Give each piece of a cell a number of its own, from `first` on; the largest keeps that of the cell.
+    """Renumber the pieces of each cell from `first` on; the largest piece keeps the number of the cell.
 
     Returns
     -------
@@ -188,7 +188,7 @@ class Contingency:
 def contingency(reference: NDArray[np.integer], result: NDArray[np.integer]) -> Contingency:
     """Count the shared pixels of two label images of the same shape.
 
-    Pixels whose reference is negative (unknown) are left out.  Raises `ValueError` for other shapes and
+    Pixels whose reference is negative (unknown) are skipped.  Raises `ValueError` for other shapes and
     types, and for negative labels of the result.
     """
     from skimage.metrics import contingency_table

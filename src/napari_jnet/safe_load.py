@@ -1,4 +1,4 @@
-"""Files of torch as plain data: checked before torch reads them, and never as code."""
+"""Read files of torch as plain data, checked first and never run as code."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def read_plain(path: Path, what: str, remedy: str, error_type: type[FileError] =
             _check_archive(path)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of pickles that are no checkpoints
+                warnings.simplefilter("ignore", UserWarning)  # of pickles that are not checkpoints
                 return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            # torch then names the GLOBAL that the file asked for; other words mean a damaged file.
+            # torch then names the GLOBAL that the file refers to; other errors mean a damaged file.
             if "GLOBAL" not in str(error):
                 raise error_type(f"{path} cannot be read as {what}; {remedy}") from error
             raise error_type(
@@ -50,7 +50,7 @@ def _check_archive(path: Path) -> None:
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise ValueError("it is compressed, as torch never does")
         if sum(member.file_size for member in members) > path.stat().st_size:
-            raise ValueError("it says that it holds more than it does")
+            raise ValueError("its listed parts are larger than the file")
         if len({member.filename for member in members}) < len(members):
             raise ValueError("it holds two parts of one name")
         damaged = archive.testzip()

@@ -228,7 +228,7 @@ def test_minus_one_in_gold_is_asked(dataset):
 
 def test_the_truth_of_a_dataset_is_instances(dataset):
     with pytest.raises(
-        ValueError, match="SEG was said to be classes, but ground truth of a Cell Track"
+        ValueError, match="SEG was given the kind classes, but ground truth of a Cell Track"
     ):
         open_stack(dataset, kind="classes")
     assert open_stack(dataset, kind="instances").annotation().frame_numbers == (0, 2)

@@ -369,7 +369,7 @@ class TestFiles:
         assert training_frames(project.path)[0].labels.max() == 5
         truth = training_frames(project.path, annotation="w_cp_masks.tif")
         assert truth[0].labels.max() == 7
-        with pytest.raises(ValueError, match=r"'painted'.*instances\. Leave out --kind"):
+        with pytest.raises(ValueError, match=r"'painted'.*instances\. Omit --kind"):
             training_frames(project.path, kind="classes")
 
     @pytest.mark.parametrize("names", [("a1", "a_mask1"), ("1", "1_gt"), ("x_001", "x_mask_001")])

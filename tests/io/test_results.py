@@ -244,7 +244,7 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 def test_a_folder_without_permission(tmp_path):
     tmp_path.chmod(0o555)
     try:
-        with pytest.raises(OutputError, match="may not write"):
+        with pytest.raises(OutputError, match="no permission to write"):
             ResultWriter(tmp_path / "out", make_stack())
     finally:
         tmp_path.chmod(0o755)

@@ -96,7 +96,7 @@ def test_labels_of_another_size_are_named(isbi):
 
 
 def test_sequence_makes_no_sense(isbi):
-    with pytest.raises(ValueError, match="sequence '01' was asked for"):
+    with pytest.raises(ValueError, match="sequence '01' was requested"):
         open_stack(isbi, sequence="01")
 
 

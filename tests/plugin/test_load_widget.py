@@ -205,10 +205,10 @@ class TestLabels:
     def test_a_meaning_is_asked_and_chosen(self, qtbot, widget, volume):
         widget.set_path(volume)
         part = widget.form
-        qtbot.waitUntil(lambda: "does not tell" in part.question.text(), timeout=TIMEOUT)
+        qtbot.waitUntil(lambda: "cannot be decided" in part.question.text(), timeout=TIMEOUT)
         assert not part.question.isHidden() and not part["kind"].native.isHidden()
         assert click(qtbot, widget) == "failed"
-        assert "does not tell" in widget.message.text and "--" not in widget.message.text
+        assert "cannot be decided" in widget.message.text and "--" not in widget.message.text
         part.set({"kind": "classes"})
         qtbot.waitUntil(part.question.isHidden, timeout=TIMEOUT)
         assert "2 annotated (0, 1), classes" in widget.form.description.text()

@@ -525,7 +525,7 @@ def test_what_napari_opened_is_referred_to_if_it_shows_the_same(tmp_path):
 
 
 def test_images_of_different_sizes_keep_their_own(tmp_path):
-    from napari_jnet.io.folder import read_picture
+    from napari_jnet.io.folder import read_image
 
     folder = tmp_path / "images"
     folder.mkdir()
@@ -547,7 +547,7 @@ def test_images_of_different_sizes_keep_their_own(tmp_path):
         project.write_frame(number, painted())
     frames = project.frames()
     assert [frame.image.shape for frame in frames] == list(sizes.values())
-    assert (frames[0].image == read_picture(folder / "a1.tif")).all()
+    assert (frames[0].image == read_image(folder / "a1.tif")).all()
 
 
 # which project belongs to a stack
@@ -759,8 +759,8 @@ def refuse(number: int):
     ("call", "number", "words"),
     [
         ("fsync", errno.ENOSPC, "the disk is full"),
-        ("replace", errno.EACCES, "may not write there"),
-        ("replace", errno.EROFS, "may not write there"),
+        ("replace", errno.EACCES, "no permission to write there"),
+        ("replace", errno.EROFS, "no permission to write there"),
         ("fsync", errno.EIO, "Check the disk"),
     ],
 )

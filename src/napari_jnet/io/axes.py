@@ -25,7 +25,7 @@ AXES = {
 
 
 class StackUnsure(FileError):
-    """A file does not say which image is meant, or what its dimensions are; the user has to.
+    """A file does not define which image is meant, or what its dimensions are: the user has to choose.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ def check_axes(axes: str, shape: tuple[int, ...], name: str) -> str:
     choices = f", such as {', '.join(known)}" if known else ""
     raise ValueError(
         f"The axes {axes!r} do not fit {name}, whose size is {size_text(shape)}; axes are "
-        f"{fault}. Give {len(shape)} letters{choices}."
+        f"{fault}. Use {len(shape)} letters{choices}."
     )
 
 
@@ -137,7 +137,7 @@ def arrange(axes: str, shape: tuple[int, ...], name: str) -> Arrangement:
         )
         if not choices:
             raise ValueError(f"{what} Save one channel, or one time point, as a file of its own.")
-        remedy = f"Say what its dimensions are (--axes): {', '.join(choices)}."
+        remedy = f"Choose its axes with --axes: {', '.join(choices)}."
         raise StackUnsure(f"{what} {remedy}", "axes", choices)
     if 0 in shape:
         raise ValueError(f"{name} has size {size_text(shape)}; a stack needs at least one pixel.")
@@ -172,8 +172,8 @@ def with_axes(
     """
     if series is not None and series != (stack.series or (1 if fixed else None)):
         raise ValueError(
-            f"{path} is not a single file, but image {series} of a file was asked for; leave it out, or "
-            "give the file."
+            f"{path} is not a single file, but image {series} of a file was requested; omit it, or "
+            "choose the file."
         )
     if axes is None or axes.strip().upper() in (stack.given_axes, stack.axes):
         return stack
@@ -214,17 +214,17 @@ def array_stack(
     array
         Numpy array, or anything with shape, dtype and indexing; it is read frame by frame.
     name
-        For people.
+        For messages and titles.
     axes
         One letter for each dimension, of T, Z, C, Y and X, such as "TYX" or "TCYX"; None guesses
         with `guess_axes`.
     labels
-        Array of integers with the axes of the image but channels; it becomes the annotation "labels".
+        Array of integers with the axes of the image except channels; it becomes the annotation "labels".
         0 is background in a frame where something is labelled, a frame without labels is not
         annotated, and -1 is unknown.
     kind
         What the labels mean: "instances", "classes" or "scribbles".  None: decided from all labels
-        when they are asked for, as `open_stack` does.
+        on first use, as `open_stack` does.
 
     Raises
     ------

@@ -28,11 +28,11 @@ DESCRIPTION = "a Cell Tracking Challenge dataset (01/t000.tif, 01_GT/SEG/man_seg
 _Labels = Callable[[int], NDArray[np.int32]]
 
 _FRAME = re.compile(r"t(\d+)\.tiff?", re.IGNORECASE)
-_TRUTH = re.compile(r"(?:man_seg|mask|seg)(\d+)\.tiff?", re.IGNORECASE)
+_MASK = re.compile(r"(?:man_seg|mask|seg)(\d+)\.tiff?", re.IGNORECASE)
 _SLICE = re.compile(r"man_seg_(\d+)_(\d+)\.tiff?", re.IGNORECASE)
 _MARKER = re.compile(r"man_track(\d+)\.tiff?", re.IGNORECASE)
 _SEQUENCE = re.compile(r"\d{2,3}")
-_TRUTH_FOLDER = re.compile(r"(\d{2,3})_(?:GT|ST|ERR_SEG)")
+_MASK_FOLDER = re.compile(r"(\d{2,3})_(?:GT|ST|ERR_SEG)")
 
 
 def locate(path: Path) -> tuple[Path, str | None] | None:
@@ -46,9 +46,9 @@ def locate(path: Path) -> tuple[Path, str | None] | None:
     if _SEQUENCE.fullmatch(path.name) and _has_frames(path):
         return path.parent, path.name
     folder = path.parent if path.name == "SEG" else path
-    truth = _TRUTH_FOLDER.fullmatch(folder.name)
-    if truth and _has_frames(folder.parent / truth[1]):
-        return folder.parent, truth[1]
+    found = _MASK_FOLDER.fullmatch(folder.name)
+    if found and _has_frames(folder.parent / found[1]):
+        return folder.parent, found[1]
     return (path, None) if sequences(path) else None
 
 
@@ -108,14 +108,14 @@ def open_stack(
     """Open one sequence of a dataset; reads one TIFF header and no pixels.
 
     The axes are "TYX", or "TZYX" for volumes; the annotations "gold", "silver" and "noisy" where they exist.
-    Ground truth is read when it is asked for; files without a frame, or two of one frame, are refused then.
+    Ground truth is read on first use; files without a frame, or two of one frame, are refused then.
 
     Parameters
     ----------
     path
         Dataset root, sequence folder or SEG folder.
     sequence
-        "01", "02", ...; None takes the one that `path` names, else the first with gold truth, else
+        "01", "02", ...; None takes the one that `path` names, else the first with gold masks, else
         the first.
     axes, series
         See `with_axes`.
@@ -159,12 +159,13 @@ def open_stack(
 
     annotations = {}
     gold = root / f"{name}_GT" / "SEG"
-    if _names(gold, _TRUTH) or _names(gold, _SLICE):
+    if _names(gold, _MASK) or _names(gold, _SLICE):
         annotations["gold"] = _gold(gold, frames, shape)
     folders = {"silver": root / f"{name}_ST" / "SEG", "noisy": root / f"{name}_ERR_SEG"}
-    for truth, folder in folders.items():
-        if _names(folder, _TRUTH):
-            annotations[truth] = _truth(truth, folder, partial(_checked, folder, frames), shape)
+    for source, folder in folders.items():
+        if _names(folder, _MASK):
+            files = partial(_checked, folder, frames)
+            annotations[source] = _ground_truth(source, folder, files, shape)
     steps = [header.step(axis) for axis in stored[1:]]
     stack = Stack(
         name=f"{root.name} {name}",
@@ -193,11 +194,11 @@ def markers(stack: Stack) -> Annotation | None:
         return None
     folder = stack.path / f"{stack.sequence}_GT" / "TRA"
     files = _numbered(folder, _MARKER)
-    return _truth("markers", folder, lambda: files, stack.shape) if files else None
+    return _ground_truth("markers", folder, lambda: files, stack.shape) if files else None
 
 
 def _checked(folder: Path, frames: Mapping[int, Path]) -> dict[int, Path]:
-    files = _numbered(folder, _TRUTH)
+    files = _numbered(folder, _MASK)
     _check_extra(folder, files, frames)
     return files
 
@@ -228,13 +229,13 @@ def _read_labels(path: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _truth(
+def _ground_truth(
     name: str,
     folder: Path,
     files: Callable[[], Mapping[int, Path]],
     shape: tuple[int, ...],
 ) -> Annotation:
-    """Return ground truth of a file a frame, complete unless the user says otherwise."""
+    """Return ground truth with one file a frame, complete unless the user specifies otherwise."""
     known = cache(files)
     return _annotation(
         name, folder, lambda: tuple(known()), lambda number: _read_labels(known()[number], shape)
@@ -251,12 +252,12 @@ def _annotation(
     kind: LabelKind | None = None,
     unlabelled: str | None = None,
 ) -> Annotation:
-    """Return ground truth with what the user says of it, else `rule` decides which frames are partial."""
+    """Return ground truth as the user specifies it; else `rule` decides which frames are partial."""
     check_unlabelled(unlabelled)
     if kind not in (None, LabelKind.INSTANCES):
         raise ValueError(
-            f"The kind of {folder} was said to be {kind}, but ground truth of a Cell Tracking Challenge "
-            "dataset is instances. Leave --kind out, or give other labels with --truth FILE."
+            f"{folder} was given the kind {kind}, but ground truth of a Cell Tracking Challenge "
+            "dataset is instances. Omit --kind, or choose other labels with --truth FILE."
         )
 
     @cache
@@ -307,10 +308,10 @@ def _slices(folder: Path, shape: tuple[int, ...]) -> dict[int, dict[int, Path]]:
                 f"{folder / name} annotates plane {plane}, but frames have {planes} planes; "
                 "planes count from 0. Check that the ground truth belongs to this sequence."
             )
-        twin = found.setdefault(number, {}).setdefault(plane, folder / name)
-        if twin.name != name:
+        other = found.setdefault(number, {}).setdefault(plane, folder / name)
+        if other.name != name:
             raise ValueError(
-                f"{folder} has {twin.name} and {name} for the same plane {plane} of frame {number}; "
+                f"{folder} has {other.name} and {name} for the same plane {plane} of frame {number}; "
                 "keep one of them."
             )
     return found
@@ -344,7 +345,7 @@ def _gold(folder: Path, frames: Mapping[int, Path], shape: tuple[int, ...]) -> A
 def _partial_rule(
     folder: Path, gold: _Labels, whole: Callable[[], frozenset[int]], shape: tuple[int, ...]
 ) -> Callable[[int], bool]:
-    """Return what decides whether a gold frame is partial; the challenge does not mark such frames.
+    """Return the function that decides whether a gold frame is partial; the challenge does not mark them.
 
     `gold` reads the ground truth as stored; `whole` are the frames where it covers the whole frame or
     volume (not single planes).
@@ -352,8 +353,8 @@ def _partial_rule(
     Notes
     -----
     A frame is partial if less than 90 % of its TRA markers, which are set by hand, lie under a gold
-    object; without markers, if less than 70 % of the objects of the silver truth, which is computed, do;
-    where these have no object, it is complete.  Where neither has the frame, it is partial if it is
+    object; without markers, if less than 70 % of the silver objects, which are computed, do;
+    if these have no object, it is complete.  Where neither has the frame, it is partial if it is
     empty, or has fewer than half of the median count of objects of the gold frames with any: its other
     pixels are then unknown, which is safe, and not background, which may be wrong.
     """
@@ -364,7 +365,7 @@ def _partial_rule(
         silver = folder.parent.parent / f"{sequence}_ST" / "SEG"
         return [
             (_numbered(folder.parent / "TRA", _MARKER), 0.9),
-            (_numbered(silver, _TRUTH), 0.7),
+            (_numbered(silver, _MASK), 0.7),
         ]
 
     @cache
@@ -374,13 +375,13 @@ def _partial_rule(
 
     @cache
     def is_partial(number: int) -> bool:
-        referred = [(files[number], least) for files, least in references() if number in files]
+        compared = [(files[number], least) for files, least in references() if number in files]
         labels = gold(number)
-        for file, least in referred:
+        for file, least in compared:
             part = _covered_fraction(_read_labels(file, shape), labels)
             if part is not None:
                 return part < least
-        if referred or number not in whole():
+        if compared or number not in whole():
             return False
         if not (labels > 0).any():
             return True
@@ -398,7 +399,7 @@ def _count(labels: NDArray[np.int32]) -> int:
 def _covered_fraction(reference: NDArray[np.int32], gold: NDArray[np.int32]) -> float | None:
     """Return which part of the reference objects is covered by more than half by gold objects.
 
-    Pixels with gold below 0 are not annotated and left out.  None without any object.
+    Unknown pixels are skipped.  None without any object.
     """
     known = gold >= 0
     total = np.bincount(reference[known & (reference > 0)])

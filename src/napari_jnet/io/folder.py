@@ -53,13 +53,13 @@ def core_name(stem: str) -> str:
 
 
 def _natural_key(path: Path) -> tuple[tuple[str, int], ...]:
-    """Return a key that sorts names as people count: t2 before t10."""
+    """Return a key that sorts names in natural order: t2 before t10."""
     parts = re.findall(r"(\D*)(\d*)", path.stem.lower())
     return tuple((text, int(digits or -1)) for text, digits in parts)
 
 
 def _numbers_of(paths: Iterable[Path]) -> dict[str, int]:
-    """Return the number that orders names: that in which names differ that else are the same.
+    """Return the number that orders names: the only part in which they differ.
 
     Empty if the names differ in more than one number, or in something else.
     """
@@ -81,11 +81,11 @@ def _first_number(stem: str) -> int | None:
 
 
 def pair_names(images: Iterable[Path], masks: Iterable[Path]) -> dict[Path, Path]:
-    """Return image -> mask: by the same stem, by what is left without words, by the number.
+    """Return image -> mask: by the same stem, by the stem without words such as "mask", by the number.
 
     The number is the one that differs from file to file, else the first; "_0000" of nnU-Net's
-    images is left out.  The first of these rules under which every mask has one image of its own is used;
-    `ValueError` if none does.  Images without a mask are left out.
+    images is ignored.  The first of these rules under which every mask has one image of its own is used;
+    `ValueError` if none does.  Images without a mask are omitted.
     """
     images, masks = list(images), list(masks)
     rules: tuple[tuple[Callable[[str], object], Callable[[str], object]], ...] = (
@@ -118,7 +118,7 @@ def pair_names(images: Iterable[Path], masks: Iterable[Path]) -> dict[Path, Path
 
 
 def _by_key(paths: Iterable[Path], key: Callable[[str], object]) -> dict[object, Path]:
-    """Index paths by a key of their names; keys that two paths share, and None, pair nothing."""
+    """Index paths by a key of their names; keys that two paths share, and None, are skipped."""
     found: dict[object, list[Path]] = {}
     for path in paths:
         found.setdefault(key(path.stem), []).append(path)
@@ -127,9 +127,9 @@ def _by_key(paths: Iterable[Path], key: Callable[[str], object]) -> dict[object,
 
 # pixels of one file
 
-PICTURE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".bmp")
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".bmp")
 
-_GREY_MODES: dict[str, Any] = {
+_GRAY_MODES: dict[str, Any] = {
     "1": np.uint8,
     "L": np.uint8,
     "I;16": np.uint16,
@@ -140,7 +140,7 @@ _GREY_MODES: dict[str, Any] = {
 _OPENING = Lock()
 
 
-def picture_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], str]:
+def image_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], str]:
     """Return shape, type and axes ("YX", "YXC" or "ZYX") of an image; reads no pixels."""
     if path.suffix.lower() in TIFF_SUFFIXES:
         header = read_header(path)
@@ -149,8 +149,8 @@ def picture_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], str]:
         return (*shape[:2], 3) if samples == 4 else shape, header.dtype, axes
     with _opened(path) as image:
         size = image.height, image.width
-        if image.mode in _GREY_MODES:
-            return size, np.dtype(_GREY_MODES[image.mode]), "YX"
+        if image.mode in _GRAY_MODES:
+            return size, np.dtype(_GRAY_MODES[image.mode]), "YX"
         return (*size, 3), np.dtype(np.uint8), "YXC"
 
 
@@ -169,7 +169,7 @@ def _order(path: Path, header: TiffHeader) -> tuple[str, list[int], int]:
     return axes, [places[axis] for axis in axes], samples
 
 
-def read_picture(path: Path, *, indices: bool = False) -> NDArray[Any]:
+def read_image(path: Path, *, indices: bool = False) -> NDArray[Any]:
     """Read an image as (H, W), (H, W, C) or (Z, H, W): no transparency, the first of several.
 
     Of a TIFF file with a palette, `indices` reads the numbers, not the colours that it shows.  Raises
@@ -189,12 +189,12 @@ def read_picture(path: Path, *, indices: bool = False) -> NDArray[Any]:
 def read_mask(path: Path) -> NDArray[Any]:
     """Read labels as (H, W), (Z, H, W) or colours (H, W, 3); three equal channels are grey.
 
-    A palette counts as colours if one of those in use is black, which is background, and no two
-    numbers share one; else, and in TIFF files, its numbers count.  JPEG files near to two values hold 0
-    and 255.
+    A palette is read as colours if one of those in use is black, which is background, and no two
+    numbers share one; else, and in TIFF files, its numbers are read.  JPEG files whose values are close
+    to 0 and 255 hold only these two.
     """
     if path.suffix.lower() in TIFF_SUFFIXES:
-        mask = read_picture(path, indices=True)
+        mask = read_image(path, indices=True)
     else:
         with _opened(path) as image:
             mask = _pixels(path, image)
@@ -214,11 +214,11 @@ def read_mask(path: Path) -> NDArray[Any]:
 
 
 def _pixels(path: Path, image: Any) -> NDArray[Any]:
-    grey = image.mode in _GREY_MODES
+    gray = image.mode in _GRAY_MODES
     # Pillow holds the pixels, colours as four bytes, and the array is a copy.
-    size = 2 * np.dtype(_GREY_MODES[image.mode]).itemsize if grey else 8
+    size = 2 * np.dtype(_GRAY_MODES[image.mode]).itemsize if gray else 8
     check_room(path, image.width * image.height * size)
-    return np.asarray(image.convert("L" if image.mode == "1" else image.mode if grey else "RGB"))
+    return np.asarray(image.convert("L" if image.mode == "1" else image.mode if gray else "RGB"))
 
 
 @contextmanager
@@ -262,7 +262,7 @@ class FolderFiles:
     images
         Sorted by name.
     masks
-        Folder, or word at the end of the names -> masks.  Several: nothing says which are meant.
+        Folder, or word at the end of the names -> masks.  Of several, it is not known which are meant.
     fov_masks
         Masks of the field of view.
     """
@@ -286,14 +286,14 @@ def find_folders(path: Path) -> FolderFiles | None:
     parent = path.parent if word in (*_IMAGE_FOLDERS, *_MASK_FOLDERS) else path
     inside = _subfolders(parent)
     images = next((n for n in (word, *_IMAGE_FOLDERS) if n in inside and n in _IMAGE_FOLDERS), None)
-    if images is None or not (own := pictures(inside[images])):
+    if images is None or not (own := image_files(inside[images])):
         return _plain(path)
     names = [word] if word in _MASK_FOLDERS and word in inside else [*_MASK_FOLDERS]
     # DRIVE: vessels in 1st_manual, the camera's field of view in mask.
     drive = "1st_manual" in names and "1st_manual" in inside
-    fov_masks = pictures(inside["mask"]) if drive and "mask" in inside else []
+    fov_masks = image_files(inside["mask"]) if drive and "mask" in inside else []
     found = {
-        n: pictures(inside[n]) for n in names if n in inside and not (fov_masks and n == "mask")
+        n: image_files(inside[n]) for n in names if n in inside and not (fov_masks and n == "mask")
     }
     masks = {inside[name].name: tuple(files) for name, files in found.items() if files}
     if not masks:
@@ -307,7 +307,7 @@ def _plain(folder: Path) -> FolderFiles | None:
     def bare(stem: str) -> str:
         return core_name(stem).replace(" ", "")
 
-    files = pictures(folder)
+    files = image_files(folder)
     images = {p for p in files if not (label_word(p.stem) or _DERIVED.search(p.stem))}
     named = {bare(path.stem) for path in images}
     masks: dict[str, tuple[Path, ...]] = {}
@@ -329,9 +329,9 @@ def _subfolders(folder: Path) -> dict[str, Path]:
         return {e.name.lower(): Path(e.path) for e in entries if os.path.isdir(e.path)}
 
 
-def pictures(folder: Path) -> list[Path]:
-    """List the images in a folder by name; hidden files and results of ours are not data."""
-    names = [n for n in os.listdir(folder) if n.lower().endswith(PICTURE_SUFFIXES)]
+def image_files(folder: Path) -> list[Path]:
+    """List the images in a folder by name; skip hidden files and results of ours."""
+    names = [n for n in os.listdir(folder) if n.lower().endswith(IMAGE_SUFFIXES)]
     found = [folder / name for name in sorted(names) if not name.startswith(".")]
     return [path for path in found if not is_result(path)]
 
@@ -344,7 +344,7 @@ def subsets(path: Path) -> dict[str, Path]:
 
 
 def matches(path: Path) -> bool:
-    """Whether the path is a folder of images, alone or with masks, or of such subsets."""
+    """Return whether the path is a folder of images, alone or with masks, or of such subsets."""
     return find_folders(path) is not None or bool(subsets(path))
 
 
@@ -378,11 +378,11 @@ def open_stack(
     series: int | None = None,
     order: str = "natural",
 ) -> Stack:
-    """Open a folder of images; reads one image header, and no mask before it is asked for.
+    """Open a folder of images; reads one image header; masks are read on first use.
 
     The axes are "TYX", "TYXC" or "TZYX", one frame an image.  ``shape`` is that of the first image: the
     images of a folder may differ in size.  Frames have the number in their names that differs, if no other
-    does; else they count from 0, sorted as people count.  The masks are the annotation "masks"; of several
+    does; else they count from 0, in natural order.  The masks are the annotation "masks"; of several
     folders of masks each is one by its name.
 
     Parameters
@@ -391,7 +391,7 @@ def open_stack(
         See `find_folders`.
     sequence
         "train", "valid" or "test" of a folder of subsets (None takes the first of them), or of such a
-        subset itself, as its stack says; else None.
+        subset itself, by its own name; else None.
     axes, series
         See `with_axes`.
     order
@@ -400,7 +400,7 @@ def open_stack(
     Raises
     ------
     ValueError
-        If there is no image, the first is damaged, or two files have one name but for their ends.
+        If there is no image, the first is damaged, or two files have the same name with different suffixes.
     """
     root = Path(os.path.abspath(path))
     found = find_folders(root)
@@ -415,23 +415,23 @@ def open_stack(
         return replace(stack, name=f"{root.name} {name}", sequence=name)
     if found is None:
         raise ValueError(
-            f"{path} holds no image; known are {', '.join(PICTURE_SUFFIXES)} files, alone "
+            f"{path} holds no image; known are {', '.join(IMAGE_SUFFIXES)} files, alone "
             "or in a folder 'images' beside a folder 'masks'."
         )
     if sequence is not None:
         raise ValueError(
-            f"{path} has no sequences, but sequence {sequence!r} was asked for; leave it out."
+            f"{path} has no sequences, but sequence {sequence!r} was requested; omit it."
         )
     images = _by_number(found.images) if order == "natural" else _by_first_number(found.images)
     named: dict[str, Path] = {}
     for image in found.images if order == "natural" else ():
-        twin = named.setdefault(image.stem, image)
-        if twin != image:  # one image in two formats
+        other = named.setdefault(image.stem, image)
+        if other != image:  # one image in two formats
             raise ValueError(
-                f"{root} holds {twin.name} and {image.name}, which would be two frames. Keep one of "
+                f"{root} holds {other.name} and {image.name}, which would be two frames. Keep one of "
                 "them, or give them names of their own."
             )
-    shape, dtype, stored = picture_header(next(iter(images.values())))
+    shape, dtype, stored = image_header(next(iter(images.values())))
     ndim = len(stored.replace("C", ""))
     names = ["masks"] if len(found.masks) == 1 else list(found.masks)
     stack = Stack(
@@ -456,14 +456,14 @@ def open_stack(
 
 
 def _read(path: Path, axes: str) -> NDArray[Any]:
-    found = picture_header(path)[2]
+    found = image_header(path)[2]
     if found != axes:
         names = {"YX": "grey", "YXC": "colour", "ZYX": "a stack of sections"}
         raise ValueError(
             f"{path} is {names[found]}, the first image of the folder is "
-            f"{names[axes]}; images of a folder are alike. Convert it, or move it away."
+            f"{names[axes]}; all images of a folder have the same kind. Convert it, or move it away."
         )
-    return read_picture(path)
+    return read_image(path)
 
 
 def largest_frame(stack: Stack) -> tuple[int, ...]:
@@ -479,7 +479,7 @@ def frame_shapes(stack: Stack) -> list[tuple[int, ...]]:
     found = find_folders(stack.path) if stack.path is not None else None
     if found is None:
         return [stack.shape[:last]]
-    return [picture_header(path)[0][:last] for path in found.images]
+    return [image_header(path)[0][:last] for path in found.images]
 
 
 def frame_files(path: Path) -> dict[int, Path]:

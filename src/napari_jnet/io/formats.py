@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from napari_jnet.io import ctc, folder, volume
-from napari_jnet.io.folder import PICTURE_SUFFIXES, read_mask
+from napari_jnet.io.folder import IMAGE_SUFFIXES, read_mask
 from napari_jnet.io.meaning import StoredLabels, check_unlabelled
 from napari_jnet.io.stack import Annotation, Stack
 from napari_jnet.io.tiff import TIFF_SUFFIXES, read_header
@@ -50,14 +50,14 @@ def with_labels(
     truth: str | None = None,
     unlabelled: str | None = None,
 ) -> Stack:
-    """Return a stack with what the user says of its labels; see `napari_jnet.open_stack`.
+    """Return a stack with its labels as the user specifies them; see `napari_jnet.open_stack`.
 
     Raises
     ------
     FileNotFoundError
         If `truth` is neither an annotation nor a path.
     ValueError
-        If the stack has no labels of this kind, or a word is unknown.
+        If the stack has no labels of this kind, or a value is unknown.
     """
     check_unlabelled(unlabelled)
     meant = None if kind is None else LabelKind(kind)
@@ -71,7 +71,8 @@ def with_labels(
     names = list(found) if truth is None else list(found)[:1]
     if not names:
         raise ValueError(
-            f"{stack.name} has no labels whose meaning could be said; name some with --truth FILE."
+            f"{stack.name} has no labels that --kind or --unlabelled could describe; choose some with "
+            "--truth FILE."
         )
     decided = {name: _decided(found[name], meant, unlabelled) for name in names}
     return replace(stack, annotations={**found, **decided})
@@ -82,8 +83,8 @@ def _decided(annotation: Annotation, kind: LabelKind | None, unlabelled: str | N
         return annotation.decide(kind, unlabelled)
     if unlabelled is not None or kind is not annotation.kind:
         raise ValueError(
-            f"What the labels {annotation.name!r} ({annotation.path}) mean is kept with them: "
-            f"{annotation.kind}. Leave out --kind and --unlabelled, or change it in the step Annotate."
+            f"The kind of the labels {annotation.name!r} ({annotation.path}) is stored with them: "
+            f"{annotation.kind}. Omit --kind and --unlabelled, or change it on the page Annotate."
         )
     return annotation
 
@@ -94,7 +95,7 @@ def _labels_at(stack: Stack, truth: str) -> Annotation:
     if path is None:
         names = f"; its labels are {', '.join(stack.annotations)}" if stack.annotations else ""
         raise FileNotFoundError(
-            f"{truth} is neither a path nor labels of {stack.name}{names}. Give a file or a folder."
+            f"{truth} is neither a path nor labels of {stack.name}{names}. Choose a file or a folder."
         )
     shape = stack.shape[:-1] if stack.axes.endswith("C") else stack.shape
     numbers = stack.frame_numbers
@@ -105,9 +106,9 @@ def _labels_at(stack: Stack, truth: str) -> Annotation:
         labels = volume.volume_labels(
             path.name, path, shape, numbers, stack.name, series=stack.series
         )
-    elif len(stack) > 1 or suffix not in PICTURE_SUFFIXES:
+    elif len(stack) > 1 or suffix not in IMAGE_SUFFIXES:
         raise ValueError(
-            f"{path} cannot hold the labels of the {len(stack)} frames of {stack.name}; give a TIFF "
+            f"{path} cannot hold the labels of the {len(stack)} frames of {stack.name}; choose a TIFF "
             "file of all frames, or a folder with a mask a frame."
         )
     else:
@@ -119,9 +120,9 @@ def _labels_at(stack: Stack, truth: str) -> Annotation:
 def _labels_in(stack: Stack, path: Path, ndim: int) -> StoredLabels:
     """Find the masks in a folder: of frames of the same name or number."""
     inside = path / "SEG" if (path / "SEG").is_dir() else path
-    masks = folder.pictures(inside)
+    masks = folder.image_files(inside)
     if not masks:
-        raise ValueError(f"{inside} holds no masks; known are {', '.join(PICTURE_SUFFIXES)} files.")
+        raise ValueError(f"{inside} holds no masks; known are {', '.join(IMAGE_SUFFIXES)} files.")
     if stack.format == "folder" and stack.path is not None:
         images = folder.frame_files(stack.path)
     else:

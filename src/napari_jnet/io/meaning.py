@@ -34,7 +34,7 @@ _GREY = 0x010101  # a grey value as a packed colour
 
 
 def check_unlabelled(unlabelled: str | None) -> None:
-    """Refuse a word that is not in `UNLABELLED`."""
+    """Raise `ValueError` for a value that is not in `UNLABELLED`."""
     if unlabelled is not None and unlabelled not in UNLABELLED:
         raise ValueError(
             f"unlabelled is {unlabelled!r}; pixels without a label are {' or '.join(UNLABELLED)}."
@@ -45,7 +45,7 @@ def unsure_of_minus_one(where: str) -> LabelsUnsure:
     """Return the error for labels with -1 and without 0."""
     return LabelsUnsure(
         f"{where}: -1 may be background or unknown.",
-        "Say which: --unlabelled background or --unlabelled unknown.",
+        "Choose --unlabelled background or --unlabelled unknown.",
         "unlabelled",
         UNLABELLED,
     )
@@ -60,12 +60,12 @@ class _Content:
     pixels: NDArray[np.intp]
     zero: bool
     unknown: bool
-    coloured: bool
+    in_color: bool
     top: int  # largest number of the type
     size: int
 
 
-def _content(image: NDArray[Any], coloured: bool, top: int) -> _Content:
+def _content(image: NDArray[Any], in_color: bool, top: int) -> _Content:
     from skimage.measure import label
 
     zero, unknown = bool((image == 0).any()), bool((image == UNKNOWN).any())
@@ -79,7 +79,7 @@ def _content(image: NDArray[Any], coloured: bool, top: int) -> _Content:
         number[parts.ravel()] = image.ravel()
         values, which, pieces = np.unique(number[1:], return_inverse=True, return_counts=True)
         pixels = np.bincount(which, sizes[1:]).astype(np.intp)
-    return _Content(values, pieces, pixels, zero, unknown, coloured, top, image.size)
+    return _Content(values, pieces, pixels, zero, unknown, in_color, top, image.size)
 
 
 def _integers(image: NDArray[Any], where: Path | str, ndim: int) -> tuple[NDArray[Any], bool]:
@@ -128,7 +128,7 @@ def _integers(image: NDArray[Any], where: Path | str, ndim: int) -> tuple[NDArra
 class StoredLabels:
     """The label images of a stack as they are stored, and what they mean.
 
-    Each fact is found when it is asked for, from all label images, which are read one at a time.
+    Each fact is found on first use, from all label images, which are read one at a time.
 
     Attributes
     ----------
@@ -143,14 +143,14 @@ class StoredLabels:
     ndim
         Axes of a frame without colours; an image with one more is in colours.
     pages
-        Whether frames are pages of one file.  A page without labels says nothing, and its frame is not
-        annotated; an image file of its own without labels says: no objects.
+        Whether frames are pages of one file.  A page without labels means that its frame
+        is not annotated; an image file of its own without labels means that there are no objects.
     others
         Returns functions that read other images of the same meaning, such as those of valid.
     folders
         Where a `CLASSES_FILE` may name the colours, the nearest first.
     given, unlabelled
-        What the user says of them: the kind, and what pixels without a label are, see `UNLABELLED`.
+        What the user specifies: the kind, and what pixels without a label are, see `UNLABELLED`.
     """
 
     name: str
@@ -167,7 +167,7 @@ class StoredLabels:
     def annotation(
         self, kind: LabelKind | None = None, unlabelled: str | None = None
     ) -> Annotation:
-        """Return the labels as an annotation, with what the user says of them."""
+        """Return the labels as an annotation, with the kind and `UNLABELLED` as the user specifies them."""
         check_unlabelled(unlabelled)
         labels = replace(self, given=kind, unlabelled=unlabelled)
         return Annotation(
@@ -189,13 +189,13 @@ class StoredLabels:
     def read(self, number: int) -> NDArray[np.int32]:
         """Read the labels of a frame, int32; see `Annotation.read`."""
         kind, _ = self._meaning
-        image, coloured = _integers(self._files[number](), self.where(number), self.ndim)
-        if self._coloured and not coloured:
+        image, in_color = _integers(self._files[number](), self.where(number), self.ndim)
+        if self._in_color and not in_color:
             image = image.astype(np.int64) * _GREY
         if kind is LabelKind.CLASSES:
             classes = np.searchsorted(self._classes, np.maximum(image, 0))
             image = np.where(image == UNKNOWN, UNKNOWN, classes).astype(np.int32)
-        elif self._coloured:
+        elif self._in_color:
             image = np.unique(np.append(0, image), return_inverse=True)[1][1:].reshape(image.shape)
         if self._minus_is_background:
             image = np.maximum(image, 0)
@@ -208,11 +208,11 @@ class StoredLabels:
         return labels
 
     def classes(self) -> tuple[tuple[str, str], ...]:
-        """Return name and "#rrggbb" of each class, where its number says nothing."""
+        """Return name and "#rrggbb" of each class, where its number alone is not enough."""
         if self._meaning[0] is not LabelKind.CLASSES:
             return ()
         numbers = [int(v) for v in self._classes]
-        if self._coloured:
+        if self._in_color:
             packed = [(v & 0xFFFFFF).to_bytes(3, "big") for v in numbers if v]
             return _name_colors([bytes(3), *packed], self._classes_file)
         if len(numbers) <= 2 or numbers == list(range(len(numbers))):
@@ -259,23 +259,23 @@ class StoredLabels:
 
     def _inspect(self, read: Callable[[], NDArray[Any]], where: Path | str) -> _Content:
         stored = read()
-        image, coloured = _integers(stored, where, self.ndim)
+        image, in_color = _integers(stored, where, self.ndim)
         top = np.iinfo(stored.dtype if stored.dtype.kind in "iu" else image.dtype).max
-        return _content(image, coloured, int(top))
+        return _content(image, in_color, int(top))
 
     @cached_property
     def _labelled(self) -> list[_Content]:
         return [at for at in self._all if at.values.size]
 
     @cached_property
-    def _coloured(self) -> bool:
-        return any(at.coloured for at in self._all)
+    def _in_color(self) -> bool:
+        return any(at.in_color for at in self._all)
 
     @cached_property
     def _numbers(self) -> NDArray[Any]:
         """All numbers above 0, ascending."""
         found = [
-            at.values.astype(np.int64) * _GREY if self._coloured and not at.coloured else at.values
+            at.values.astype(np.int64) * _GREY if self._in_color and not at.in_color else at.values
             for at in self._labelled
         ]
         return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
@@ -312,15 +312,15 @@ class StoredLabels:
         if not numbers.size and not (self.unlabelled == "background" and self._frames):
             raise ValueError(
                 f"{self.path} holds no label in any frame; there is nothing to learn or to compare "
-                "with. Label at least one object, or give other labels with --truth."
+                "with. Label at least one object, or choose other labels with --truth."
             )
         scribbles = self.given is LabelKind.SCRIBBLES
         if self._unknown and not self._zero and self.unlabelled is None and not scribbles:
             raise unsure_of_minus_one(f"{self.path} holds -1 but no 0 beside the labels")
-        if scribbles and (self._coloured or numbers.max(initial=0) > MOST_CLASSES):
+        if scribbles and (self._in_color or numbers.max(initial=0) > MOST_CLASSES):
             raise ValueError(
-                f"{self.path} holds {'colours' if self._coloured else int(numbers[-1])}; "
-                f"scribbles are numbers from 1 (background) to {MOST_CLASSES}. Say --kind classes or "
+                f"{self.path} holds {'colours' if self._in_color else int(numbers[-1])}; "
+                f"scribbles are numbers from 1 (background) to {MOST_CLASSES}. Use --kind classes or "
                 "--kind instances."
             )
         if self.given is not None:
@@ -335,52 +335,52 @@ class StoredLabels:
 
     def _check_classes(self) -> None:
         if len(self._classes) > MOST_CLASSES:
-            what = "colours" if self._coloured else "different numbers"
+            what = "colours" if self._in_color else "different numbers"
             raise ValueError(
                 f"{self.path} holds {len(self._classes)} {what}, more than {MOST_CLASSES} classes. "
-                "Are they objects, say --kind instances; are they classes, save one number a class, as "
-                "PNG or TIFF: JPEG and smoothing add values."
+                "If they are objects, use --kind instances; if they are classes, save one number a class "
+                "as PNG or TIFF: JPEG and smoothing add values."
             )
 
     def _renumbered(self) -> str:
         numbers = [int(v) for v in self._classes]
         plain = numbers == list(range(len(numbers))) or (len(numbers) == 2 and not numbers[0])
-        if self._coloured or plain:
+        if self._in_color or plain:
             return ""
         pairs = ", ".join(f"{v} = {'background' if k == 0 else k}" for k, v in enumerate(numbers))
         return f"; renumbered: {pairs}"
 
     def _decide(self) -> tuple[LabelKind, str]:
-        images, coloured = self._labelled, self._coloured
+        images, in_color = self._labelled, self._in_color
         numbers = [int(v) for v in self._numbers]
         count, last = len(numbers), numbers[-1]
         background = self._zero or self._unknown
         pieces = np.concatenate([at.pieces for at in images])
         whole = float(np.mean(pieces == 1))
-        what = "colours" if coloured else "numbers"
-        if coloured and self._classes_file is not None:
+        what = "colours" if in_color else "numbers"
+        if in_color and self._classes_file is not None:
             return LabelKind.CLASSES, f"{CLASSES_FILE} names the colours"
         if count == 1 and not background:
             raise ValueError(
-                f"{self.path} holds {last} in every pixel; there is nothing to tell "
-                "apart. Save background as 0."
+                f"{self.path} holds {last} in every pixel; there is nothing to "
+                "distinguish. Save background as 0."
             )
         if 1 < count < _FEW and max(len(at.values) for at in images) == 1:
             raise self._unsure(
                 f"holds one of the {what} {', '.join(map(str, numbers))} in each frame"
             )
         top = max(at.top for at in images)
-        if count > 1 and not coloured and last in (255, 65535, top) and last > count:
+        if count > 1 and not in_color and last in (255, 65535, top) and last > count:
             before = numbers[-2]
             if before == count - 1 or last > 4 * before:
                 raise self._unsure(
                     f"holds {count - 1} {what} and {last}, which may be an object, a class or unknown",
-                    "If it is unknown, save it as -1. Else say",
+                    "If it is unknown, save it as -1. Else choose",
                 )
         if count == 2 and not background:
             return LabelKind.CLASSES, "two values"
         if count == 1:
-            if last in (0xFFFFFF if coloured else top, 255, 65535) or whole < _WHOLE:
+            if last in (0xFFFFFF if in_color else top, 255, 65535) or whole < _WHOLE:
                 return LabelKind.CLASSES, f"two values, 0 and {last}"
             raise self._unsure(f"holds one number, {last}, in one piece a frame")
         sizes = np.concatenate([at.pixels / at.pieces for at in images])
@@ -391,9 +391,9 @@ class StoredLabels:
             if not background:
                 raise self._unsure(
                     f"holds {one_piece}, and no background",
-                    "If one of them is background, save it as 0. Else say",
+                    "If one of them is background, save it as 0. Else choose",
                 )
-            if count >= _FEW or (not coloured and last > 255):
+            if count >= _FEW or (not in_color and last > 255):
                 return LabelKind.INSTANCES, one_piece
             raise self._unsure(f"holds {one_piece}")
         several = f"{count} {what}, in several pieces"
@@ -407,12 +407,12 @@ class StoredLabels:
 
     def _could_be_scribbles(self) -> bool:
         count = len(self._numbers)
-        if self._coloured or not 2 <= count <= 8 or int(self._numbers[-1]) != count:
+        if self._in_color or not 2 <= count <= 8 or int(self._numbers[-1]) != count:
             return False
         labelled = sum(int(at.pixels.sum()) for at in self._labelled)
         return labelled < _THIN * sum(at.size for at in self._labelled)
 
-    def _unsure(self, what: str, remedy: str = "Say") -> LabelsUnsure:
+    def _unsure(self, what: str, remedy: str = "Choose") -> LabelsUnsure:
         choices = {
             "instances": "instances (each number is one object)",
             "classes": "classes (each number is a class of pixels)",
@@ -420,8 +420,8 @@ class StoredLabels:
         if self._could_be_scribbles():
             choices["scribbles"] = "scribbles (0 is not labelled, 1 is background)"
         return LabelsUnsure(
-            f"{self.path} {what}; that does not tell what the labels mean.",
-            f"{remedy} it with --kind: {' or '.join(choices.values())}.",
+            f"{self.path} {what}; what the labels mean cannot be decided from that.",
+            f"{remedy} with --kind: {' or '.join(choices.values())}.",
             "kind",
             tuple(choices),
         )

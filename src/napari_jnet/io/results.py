@@ -1,4 +1,4 @@
-"""Results of a prediction on disk: written frame by frame, marked as ours, found and read again."""
+"""Results of a prediction on disk: write them frame by frame, mark them as ours, find and read them."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ _REMEDY = "write it again with predict."
 
 @dataclass(frozen=True)
 class ResultMark:
-    """What a file of a result says of its prediction.
+    """The prediction that a file of a result belongs to.
 
     Attributes
     ----------
     prediction
-        The same in all files of one prediction, and in no other; "" in files of older versions.
+        Identifier, shared by all files of one prediction; "" in files of older versions.
     count
         Frames that were to be predicted; 0 if unknown.
     sequence
@@ -70,7 +70,7 @@ class ResultMark:
 
     @classmethod
     def of(cls, text: dict[str, Any]) -> ResultMark | None:
-        """Read what the description of a file holds; None if the file is not ours."""
+        """Read the mark in the description of a file; None if the file is not ours."""
         mark = text.get(MARK)
         if isinstance(mark, dict):
             count = mark.get("count")
@@ -97,7 +97,7 @@ def read_mark(path: Path) -> ResultMark | None:
 
 
 def is_result(path: Path) -> bool:
-    """Whether a file is a result of ours, by name and content; opens files with such names only."""
+    """Return whether a file is a result of ours, by its name and then by its content."""
     mask = path.parent.name.endswith("_RES") and _MASK_NAME.fullmatch(path.name)
     if mask or _TIFF_NAMES.fullmatch(path.name):
         return read_mark(path) is not None
@@ -112,7 +112,7 @@ def is_result(path: Path) -> bool:
 def _refuse_inputs(stack: Stack, results: Sequence[Path]) -> None:
     """Refuse to overwrite a file that a stack or its annotations are read from, by any name or link.
 
-    A result that lies in a folder of the stack is not an input by that alone.
+    A result that merely lies in a folder of the stack is not an input.
     """
     inputs = defaultdict(list)
     for source, named in _input_files(stack) if results else ():
@@ -134,7 +134,7 @@ def _place(path: Path) -> tuple[str, str]:
 
 
 def _input_files(stack: Stack) -> Iterator[tuple[Path, bool]]:
-    """Yield every file that may be read, and whether it is named as an input itself."""
+    """Yield every file that may be read, and whether it is the path of the stack or of an annotation."""
     places = [stack.path, *(annotation.path for annotation in stack.annotations.values())]
     for place in dict.fromkeys(place for place in places if place is not None):
         if place.is_file():
@@ -237,7 +237,7 @@ class _PageWriter:
         self.written[number] = frame.shape
 
     def forget(self, number: int) -> None:
-        """Leave out a frame if it was the last to be written: other files of the result lack it."""
+        """Drop a frame if it was the last one written: it is missing in other files of the result."""
         if self.written and next(reversed(self.written)) == number:
             del self.written[number]
             self._broken = True
@@ -280,14 +280,14 @@ class _PageWriter:
             first = False
 
     def _options(self, frames: list[int], shapes: set[tuple[int, ...]]) -> dict[str, Any]:
-        """Return what the tags say of axes, pixel size, interval and frames."""
+        """Return the tags of axes, pixel size, interval and frames."""
         text: dict[str, Any] = {"frames": frames, MARK: asdict(self._mark)}
         if len(shapes) > 1:
             return {"description": json.dumps(text).encode()}
         whole = (len(frames), *next(iter(shapes)))
         steps = set(np.diff(frames).tolist()) or {1}
         interval, *sizes = self._stack.scale
-        # frames that are left out make the way to the next one longer
+        # skipped frames make the interval longer
         scale = (interval * (steps.pop() if len(steps) == 1 else 0), *sizes)
         text = {"shape": whole, "axes": self._axes, **text}
         units = self._stack.units
@@ -313,9 +313,9 @@ class _PageWriter:
 
 
 def _end_after(path: Path, pages: int) -> None:
-    """Make a page the last one: what follows it was being written when the disk refused.
+    """Make a page the last one: what follows it was being written when the disk failed.
 
-    A copy of the good pages would be simpler, but needs the room that a full disk lacks.
+    A copy of the good pages would be simpler, but needs space that a full disk does not have.
     """
     with tifffile.TiffFile(path) as tiff:
         form = tiff.tiff
@@ -332,13 +332,13 @@ def _end_after(path: Path, pages: int) -> None:
 class FramePages:
     """Read single frames of a map in a result, or of any multi-page TIFF; raises as `reading`.
 
-    Where the file does not say so itself, a frame has so many `planes` (the depth of a volume), and
-    the frames have `frame_numbers`; counted from 0 if these are None or of another length.
+    Where the file does not state it, a frame has `planes` planes (the depth of a volume) and the frames
+    have `frame_numbers`, counted from 0 if these are None or of another length.
 
     Attributes
     ----------
     mark
-        Of the prediction that the file belongs to, as far as it says.
+        Of the prediction that the file belongs to; empty fields where the file does not state it.
     """
 
     def __init__(
@@ -385,10 +385,10 @@ class FramePages:
 class ResultWriter:
     """Write predictions frame by frame; a context manager.
 
-    A result folder is of one prediction.  What is written lies in a hidden folder in it until `close`;
-    then it takes the place of a former result, which is untouched before, also where the process is
-    killed.  However the writing ends, the frames written so far are saved: on leaving, each file is
-    finished and takes its name, also after an error, a full disk or a stop.
+    A result folder holds one prediction.  Files are written in a hidden folder in it until `close`; then
+    they replace a former result, which is unchanged before, even if the process is killed.  However
+    the writing ends, the frames written so far are saved: on exit each file is finished and renamed,
+    also after an error, a full disk or a stop.
 
     Parameters
     ----------
@@ -402,7 +402,7 @@ class ResultWriter:
     Attributes
     ----------
     notice
-        What the user should know of the written files; "" if nothing.
+        A message about the written files, such as missing tracks; "" if there is none.
 
     Raises
     ------
@@ -414,12 +414,12 @@ class ResultWriter:
     Notes
     -----
     ``probability.tif`` (float32, 0 to 1), ``distance.tif`` (float32, pixels) and ``instances.tif``
-    (uint16, uint32 from 65,536 objects on) hold one page a section, compressed with zlib, and say
-    in the description of the first page which frames they are.  Axes, pixel size and interval of the
-    stack stand in them as OME-XML, and in the tags of resolution.  ``NN_RES`` holds ``maskTTT.tif``
+    (uint16, uint32 from 65,536 objects on) hold one page a section, compressed with zlib; the
+    description of the first page lists the frames.  Axes, pixel size and interval of the stack are
+    stored as OME-XML, and in the tags of resolution.  ``NN_RES`` holds ``maskTTT.tif``
     (uint16) and ``res_track.txt``: objects that overlap in consecutive frames share a number.  Where
-    that needs more numbers than uint16 has, the masks from there on are numbered for themselves, and
-    there is no ``res_track.txt``.  The description of each file names the prediction that it is of.
+    that needs more numbers than uint16 has, each mask from there on is numbered independently, and
+    there is no ``res_track.txt``.  The description of each file names its prediction.
     """
 
     def __init__(
@@ -447,12 +447,12 @@ class ResultWriter:
             if made:
                 with suppress(OSError):
                     self.folder.rmdir()
-            if isinstance(error, ValueError):  # in use, or masks that cannot be told apart
+            if isinstance(error, ValueError):  # in use, or two masks of one frame
                 raise OutputError(str(error)) from error
             raise
 
     def _begin(self) -> None:
-        """Remove what killed predictions have left, and check what would be replaced."""
+        """Remove files of killed predictions, and check what would be replaced."""
         for path in self.folder.glob(f"{_UNFINISHED}*"):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -483,7 +483,7 @@ class ResultWriter:
         number = prediction.number
         if self._failed:
             raise OutputError(
-                f"{self.folder} takes no more frames: {self._failed} could not be written. Predict again."
+                f"{self.folder} accepts no more frames: {self._failed} could not be written. Predict again."
             )
         try:
             self._append("probability", np.float32, number, prediction.segmentation)
@@ -500,7 +500,7 @@ class ResultWriter:
             raise
 
     def close(self) -> None:
-        """Finish all files and let them take their names; raises `OutputError` for the first failure."""
+        """Finish and rename all files; raises `OutputError` for the first failure."""
         if not self._lock.is_held:
             return
         errors = []
@@ -560,7 +560,7 @@ class ResultWriter:
     def _numbered(
         self, masks: Path, number: int, instances: NDArray[np.int32]
     ) -> NDArray[np.integer]:
-        """Return the objects numbered by track, or for themselves where the tracks are too many."""
+        """Return the objects numbered by track, or independently where there are too many tracks."""
         if self._tracks is not None:
             by_track = self._tracks.add(number, instances)
             if self._tracks.count <= _MOST_TRACKS:
@@ -568,8 +568,8 @@ class ResultWriter:
             self._tracks = None
             self.notice = (
                 f"{masks.name} has no {_TRACKS}: from frame {number} on it would need more than "
-                f"{_MOST_TRACKS} numbers, which its masks cannot hold. From there on each mask is numbered "
-                "for itself; instances.tif holds every object."
+                f"{_MOST_TRACKS} numbers, which its masks cannot hold. From there on, each mask is numbered "
+                "independently; instances.tif holds every object."
             )
         in_order = np.unique(np.append(instances, 0), return_inverse=True)[1]
         return in_order[:-1].reshape(instances.shape)
@@ -619,14 +619,14 @@ class ResultWriter:
         flush_folder(masks)
 
     def _refuse_other_sequence(self, maps: ResultMark | None) -> None:
-        """Refuse to replace the maps of a result folder that is not replaced."""
+        """Raise where the maps belong to masks of another sequence, which would stay."""
         if maps is None:
             return
         own = None if self.masks is None else self.masks.name
         if maps.prediction:
             found = [f"{maps.sequence}_RES"]
         elif self.masks is not None and _masks_in(self.masks):
-            found = []  # the maps are of an older version and do not say of which
+            found = []  # maps of an older version do not state their sequence
         else:
             found = sorted(path.name for path in self.folder.glob("*_RES"))
         for name in found:
@@ -637,7 +637,7 @@ class ResultWriter:
                 )
 
     def _former_masks(self, masks: Path, maps: ResultMark | None) -> list[Path]:
-        """List what will be replaced in the CTC result folder; what may not be is refused."""
+        """List the masks that will be replaced in the CTC result folder; raises `OutputError` for others."""
         if masks.is_symlink():
             raise OutputError(
                 f"{masks} is a link to another folder; results are not written through it. Choose "
@@ -650,7 +650,7 @@ class ResultWriter:
         clean(masks, locked=True)
         found = _masks_in(masks)
         for path in found.values():
-            # Masks of older versions have no mark; the maps beside them say whose they are.
+            # Masks of older versions have no mark; the maps beside them state whether they are ours.
             if read_mark(path) is None and (maps is None or maps.prediction):
                 raise _foreign(path)
         left = [path.name for number, path in found.items() if number not in self._expected]
@@ -677,10 +677,10 @@ def _masks_in(folder: Path) -> dict[int, Path]:
         match = _MASK_NAME.fullmatch(path.name)
         if match is None:
             continue
-        twin = found.setdefault(int(match[1]), path)
-        if twin != path:
+        other = found.setdefault(int(match[1]), path)
+        if other != path:
             raise ValueError(
-                f"{folder} has {twin.name} and {path.name} for the same frame {int(match[1])}; "
+                f"{folder} has {other.name} and {path.name} for the same frame {int(match[1])}; "
                 "keep one of them."
             )
     return dict(sorted(found.items()))
@@ -688,7 +688,7 @@ def _masks_in(folder: Path) -> dict[int, Path]:
 
 @dataclass(frozen=True, eq=False)
 class StoredResult:
-    """What predict, or another program, has written of a stack.
+    """The result of a stack, written by predict or by another program.
 
     Attributes
     ----------
@@ -716,7 +716,7 @@ class StoredResult:
         if not np.issubdtype(labels.dtype, np.integer):
             raise ValueError(
                 f"{self.path} holds {labels.dtype}; objects are integers, 0 = background. "
-                "Give instances.tif or a folder of masks."
+                "Use instances.tif or a folder of masks."
             )
         return labels
 
@@ -781,10 +781,10 @@ def _objects_file(path: Path, stack: Stack) -> Path:
     if file.is_file():
         return file
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; give a folder that predict has written.")
+        raise FileNotFoundError(f"{path} does not exist; choose a folder that predict has written.")
     wanted = f"neither {stack.sequence}_RES with masks nor" if stack.sequence else "no"
     raise FileNotFoundError(
-        f"{path} has {wanted} instances.tif; give a folder that predict has written."
+        f"{path} has {wanted} instances.tif; choose a folder that predict has written."
     )
 
 
@@ -802,22 +802,22 @@ def _open_pages(file: Path, stack: Stack) -> FramePages:
 
 
 def _check_same(path: Path, own: ResultMark, folder: Path, mark: ResultMark) -> None:
-    """Refuse what is known to be of another prediction; files of other programs do not say."""
+    """Raise for a file that is known to be of another prediction; those of other programs have no mark."""
     if own.prediction and mark.prediction and own.prediction != mark.prediction:
         raise ValueError(
             f"{path} is of another prediction than {folder}; a result is of one. Predict "
-            "again, or take one of the two away."
+            "again, or move one of the two away."
         )
 
 
 def _check_frames(path: Path, numbers: tuple[int, ...], stack: Stack, mark: ResultMark) -> str:
-    """Refuse the result of another stack, and return a sentence about missing frames."""
+    """Raise for the result of another stack, and return a sentence about missing frames."""
     foreign = sorted(set(numbers) - set(stack.frame_numbers))
     if foreign:
         first, last = stack.frame_numbers[0], stack.frame_numbers[-1]
         raise ValueError(
             f"{path} has {len(numbers)} frames, among them frame {foreign[0]}; {stack.name} has "
-            f"{len(stack)} frames, from {first} to {last}. Give a result of this stack."
+            f"{len(stack)} frames, from {first} to {last}. Choose a result of this stack."
         )
     if len(numbers) >= mark.count:
         return ""

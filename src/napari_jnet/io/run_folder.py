@@ -45,7 +45,7 @@ class RunFolder:
         if resume and not self.last.is_file():
             raise FileNotFoundError(
                 f"{self.path} has no last.pt, so there is no training to resume. "
-                "Start a new one, or name the folder of the run."
+                "Start a new one, or choose the folder of the run."
             )
         with writing(self.path):
             self._made = not self.path.exists()
@@ -76,7 +76,7 @@ class RunFolder:
                 )
 
     def close(self) -> None:
-        """Let others write into the run."""
+        """Release the lock of the run."""
         self._lock.release()
 
     def remove_unused(self) -> None:
@@ -92,7 +92,7 @@ class RunFolder:
             write_file(self.path / name, (json.dumps(content, indent=2) + "\n").encode())
 
     def write_history(self, history: Sequence[dict[str, Any]]) -> None:
-        """Write all epochs so far; a reader never sees half a file."""
+        """Write all epochs so far; the file is replaced at once."""
         names = [f.name for f in dataclasses.fields(EpochEnd)]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, names, extrasaction="ignore")
@@ -109,7 +109,7 @@ def _cell(value: Any) -> Any:
 
 
 def _has_keys(path: Path, names: set[str]) -> bool:
-    """Whether a file is a JSON object with all of these names."""
+    """Return whether a file is a JSON object with all of these names."""
     with suppress(OSError, ValueError, RecursionError):
         content = json.loads(path.read_text(encoding="utf-8"))
         return isinstance(content, dict) and names <= content.keys()
@@ -117,7 +117,7 @@ def _has_keys(path: Path, names: set[str]) -> bool:
 
 
 class _Nothing:
-    """Stands for whatever a checkpoint holds besides plain values; can be called, and does nothing."""
+    """Stand for anything in a checkpoint that is not a plain value."""
 
     def __new__(cls, *_: object) -> _Nothing:
         return super().__new__(cls)
@@ -131,7 +131,7 @@ class _Dict(dict[Any, Any]):
 
 
 class _PlainValues(pickle.Unpickler):
-    """Reads dicts, lists, texts and numbers; imports nothing and calls nothing that a file names."""
+    """Read dicts, lists, texts and numbers; never import or call what a file names."""
 
     def find_class(self, module: str, name: str) -> Any:
         return _Dict if (module, name) == ("collections", "OrderedDict") else _Nothing
@@ -149,6 +149,6 @@ def checkpoint_history(path: Path) -> list[dict[str, Any]]:
                 return []
             content = _PlainValues(io.BytesIO(archive.read(member))).load()
         return [dict(row) for row in content["history"]]
-    # Whatever a damaged file makes the reader raise.
+    # a damaged file makes the reader raise nearly anything
     except Exception:  # noqa: BLE001
         return []

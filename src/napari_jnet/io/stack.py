@@ -17,7 +17,7 @@ _Value = TypeVar("_Value")
 
 
 class LabelsUnsure(ValueError):
-    """The files do not say what labels mean; the user has to.
+    """The files do not define what the labels mean, so that the user has to choose.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Deferred(Generic[_Value]):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Annotation:
-    """The labels of some frames of a stack, read when they are asked for.
+    """The labels of some frames of a stack, read on first use.
 
     Where the meaning of labels is decided from the labels, ``kind``, ``frame_numbers`` and what follows
     from them are given as functions: they are called, and may read all labels, at the first use.
@@ -82,7 +82,7 @@ class Annotation:
     path
         The file or folder of the labels.
     classes
-        (name, "#rrggbb") of each class from 0, where the files say so.
+        (name, "#rrggbb") of each class from 0, where the files define it.
     empty
         Annotated frames without any object: all of the frame is background.
     ignored
@@ -91,15 +91,16 @@ class Annotation:
         Frames of a volume annotated by a file for each plane, whose objects are planar: a number in two
         planes is two objects.
     reason
-        Why the labels are of this kind, a part of a sentence; "" where the format says so.
+        Why the labels are of this kind, a part of a sentence; "" where the format defines it.
     decide
-        Returns the same annotation with what the user says: kind, and what pixels without a label
-        are ("background" or "unknown"); None where the files decide.  None: it is fixed.
+        Return the same annotation with the kind, and with what pixels without a label are
+        ("background" or "unknown"), as the user specifies them; an argument of None leaves it to the
+        files.  None: the meaning is fixed.
 
     Raises
     ------
     LabelsUnsure
-        By ``kind``, ``frame_numbers`` and `frame`, if the labels do not say what they mean.
+        By ``kind``, ``frame_numbers`` and `frame`, if the files do not define what the labels mean.
     ValueError, FileNotFoundError
         By the same, if the files are damaged, or not labels of this stack.
     """
@@ -161,7 +162,7 @@ def format_numbers(numbers: Sequence[int]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Frames of one sequence, volume or folder, read when they are asked for.
+    """Frames of one sequence, volume or folder, read on first use.
 
     Attributes
     ----------
@@ -180,13 +181,13 @@ class Stack:
     annotations
         By name; the first one is what a user would expect to train on, unless `candidates`.
     scale, units
-        One an axis of `axes` without C; 1 and "pixel" where the file does not say.
+        One an axis of `axes` without C; 1 and "pixel" where the file does not state it.
     digits
         Digits of the frame numbers in the file names (CTC).
     sequence
         "01" for a CTC sequence.
     candidates
-        Whether the annotations are files of which only one is meant, and nothing says which.
+        Whether the annotations are files of which only one is meant, not known which.
     given_axes, series
         As they were given to `open_stack`: the axes that are stored, and the number of the image in
         its file; "" and None where the file itself decided.
@@ -214,7 +215,7 @@ class Stack:
 
     def __post_init__(self) -> None:
         if self.dtype.kind not in "buif":
-            what = "complex numbers" if self.dtype.kind == "c" else "no numbers"
+            what = "complex numbers" if self.dtype.kind == "c" else "values that are not numbers"
             raise ValueError(
                 f"{self.path or self.name} holds {what} ({self.dtype}); frames are integers or "
                 "floats. Save what is to be segmented, such as the magnitude, as an image of its own."
@@ -255,7 +256,7 @@ class Stack:
             names = tuple(self.annotations)
             raise LabelsUnsure(
                 f"{self.name} has several labels: {', '.join(names)}.",
-                f"Say which are meant, such as --truth {names[0]}.",
+                f"Choose one, such as --truth {names[0]}.",
                 "truth",
                 names,
             )
@@ -270,7 +271,7 @@ class Stack:
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedFrame:
-    """One 2-D image and what is known of it: what a network is trained or scored on.
+    """One 2-D image with its labels: what a network is trained or scored on.
 
     Attributes
     ----------
@@ -288,10 +289,10 @@ class AnnotatedFrame:
     classes
         (name, "#rrggbb") of each class from 0, where known.
     origin
-        Line about what its labels mean, why, and where they come from; "" where that is not known.
+        A line about what the labels mean, why, and where they come from; "" where unknown.
     volume
-        Name of the volume that this is a section of, "" for a frame of its own.  Sections beside each
-        other look alike, so that they are for the same: for training, or for validation.
+        Name of the volume that this is a section of, "" for a frame of its own.  Neighbouring
+        sections look similar, so that all are either for training or for validation.
     section
         Number of the section in its volume.
     """
@@ -337,12 +338,12 @@ def plane_name(frame: str, plane: int, planes: int) -> str:
 
 
 def is_plane(frame: AnnotatedFrame) -> bool:
-    """Whether a frame is a plane of a volume that is one frame of its stack."""
+    """Return whether a frame is a plane of a volume that is one frame of its stack."""
     return bool(frame.volume) and frame.name.startswith(f"{frame.volume} ")
 
 
 def section_of(stack: Stack, number: int, plane: int | None = None) -> tuple[str, int]:
-    """Return the volume that a frame, or a plane of it, is a section of, or "", and its number there."""
+    """Return the volume that a frame or its plane is a section of ("" if none), and its number there."""
     if plane is not None:
         return frame_name(stack, number), plane
     return (stack.sequence or stack.name) if stack.axes[0] == "Z" else "", number
@@ -351,7 +352,7 @@ def section_of(stack: Stack, number: int, plane: int | None = None) -> tuple[str
 def annotated_frames(
     stack: Stack, annotation: str | None = None, frames: Sequence[int] | None = None
 ) -> list[AnnotatedFrame]:
-    """Read annotated frames; volumes become planes, planes with nothing known are left out.
+    """Read annotated frames; volumes become planes, planes that are wholly unknown are skipped.
 
     Parameters
     ----------
@@ -423,7 +424,7 @@ def misfit(
     network
         That of the model, as it was trained.
     name
-        What the model is called in the sentence.
+        Of the model, for the sentence.
     kind
         What the labels mean; scribbles count as classes.
     largest

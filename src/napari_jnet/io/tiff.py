@@ -1,4 +1,4 @@
-"""TIFF files: what the header says, pages read one at a time, and errors that name the file."""
+"""TIFF files: headers, pages read one at a time, and errors that name the file."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ class TiffHeader:
         One letter a dimension, as tifffile names them ("I" and "Q" are unknown, "S" are samples).
     steps
         "T", "Z", "Y", "X" -> how far it is from one to the next, and the unit ("second",
-        "micrometer", ...); no entry where the file does not say.  Z, Y and X have one unit.
+        "micrometer", ...); no entry where the file does not state it.  Z, Y and X have one unit.
     images
         A description of each image of the file, such as of several positions.
     missing
-        Whether planes are missing that the header promises, for each index of the leading
+        Whether planes are missing that the header lists, for each index of the leading
         dimensions; None where all are there.
     """
 
@@ -87,7 +87,7 @@ class TiffHeader:
     missing: NDArray[np.bool_] | None = None
 
     def step(self, axis: str) -> Step:
-        """Return the step along an axis; (1, "pixel") where the file does not say."""
+        """Return the step along an axis; (1, "pixel") where the file does not state it."""
         return self.steps.get(axis, (1.0, "pixel"))
 
     def present(self, along: int) -> tuple[int, ...]:
@@ -154,7 +154,7 @@ class _Image:
             planes = [self.series.pages[int(n)] for n in pages[chosen].ravel()]
             if None in planes:
                 raise FileError(
-                    f"{self.path} promises a plane that is not in it; the acquisition or "
+                    f"The header of {self.path} lists a plane that is not in the file; the acquisition or "
                     "the export was stopped. Choose other frames, or export it again."
                 )
             return np.stack([_pixels(plane) for plane in planes]).reshape(rest)
@@ -238,8 +238,8 @@ def _choose(path: Path, images: list[_Image], series: int | None) -> _Image:
         return images[series - 1]
     if len(images) > 1 and images[0].series.kind in ("generic", "uniform"):
         raise StackUnsure(
-            f"{path} holds pages of different size or type, and does not say that they are separate "
-            f"images: {listed}. Choose one (--series), or save the pages alike.",
+            f"{path} holds pages of different size or type, and does not state that they are separate "
+            f"images: {listed}. Choose one (--series), or save all pages with one size and type.",
             "series",
             tuple(str(n) for n in range(1, len(images) + 1)),
         )
@@ -265,7 +265,7 @@ def read_header(
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file is not a TIFF, damaged, or holds several images that may be frames of one.
     """
@@ -299,7 +299,7 @@ def read_part(
 ) -> NDArray[Any]:
     """Read one index along a dimension, as stored, and no page of another; else as `read_tiff`.
 
-    A `shape` of the same number of pixels stands for the one that the file says.
+    A `shape` of the same number of pixels replaces the one in the file.
     """
     with _opened(path, series, multifile, indices) as (image, _):
         image.shape = image.shape if shape is None else shape
@@ -337,7 +337,7 @@ def _tag_steps(page: Any, imagej: Mapping[str, Any]) -> dict[str, Step]:
         if per_unit is None:
             continue
         size, unit = 1 / per_unit, _plain(imagej.get(f"{axis.lower()}unit", "")) or given
-        # Resolutions in inches, and coarse ones, are what drawing programs write: they say nothing.
+        # Resolutions in inches, and coarse ones, are written by drawing programs and mean nothing.
         if not given and coded == "cm" and size * 1e4 <= _LARGEST_PIXEL_UM:
             unit = coded
         inch = unit in ("in", "inch", "inches")
@@ -378,7 +378,7 @@ def _plain(unit: Any) -> str:
 
 
 def _positive(value: Any) -> float | None:
-    """Return a size, negative in some files, or a ratio of two numbers; None where it says nothing."""
+    """Return a size, negative in some files, or a ratio of two numbers; None where it means nothing."""
     try:
         size = abs(value[0] / value[1] if isinstance(value, tuple) else float(value))
     except (TypeError, ValueError, IndexError, ZeroDivisionError):
@@ -403,7 +403,7 @@ def tiff_options(
     axes
         Of T, Z, Y and X, one letter a dimension of `shape`.
     scale, units
-        One for each axis, see `Stack`; what is in pixels is left out.
+        One for each axis, see `Stack`; sizes in pixels are omitted.
     text
         For the OME-XML's element Description; `tiff_text` reads it.
     """

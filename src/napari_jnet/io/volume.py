@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.io.axes import Arrangement, arrange, check_axes
-from napari_jnet.io.folder import core_name, label_word, pictures
+from napari_jnet.io.folder import core_name, image_files, label_word
 from napari_jnet.io.meaning import StoredLabels
 from napari_jnet.io.stack import Stack
 from napari_jnet.io.tiff import TIFF_SUFFIXES, TiffHeader, read_header, read_part, read_tiff
@@ -34,7 +34,7 @@ def _is_label(path: Path) -> bool:
 
 
 def _tiffs(folder: Path) -> list[Path]:
-    return [path for path in pictures(folder) if path.suffix.lower() in TIFF_SUFFIXES]
+    return [path for path in image_files(folder) if path.suffix.lower() in TIFF_SUFFIXES]
 
 
 def _same_core(path: Path, *, labels: bool) -> list[Path]:
@@ -81,7 +81,7 @@ def open_stack(
     axes: str | None = None,
     series: int | None = None,
 ) -> Stack:
-    """Open a TIFF file as a stack; reads headers, and no labels before they are asked for.
+    """Open a TIFF file as a stack; reads headers; labels are read on first use.
 
     The axes are "ZYX", "TYX", "TYXC", "ZYXC" or "TZYX", from ImageJ or OME metadata where given.  The label
     file beside it, or the one that `path` is, is the annotation "labels"; of several, each is an annotation
@@ -104,14 +104,14 @@ def open_stack(
     Notes
     -----
     ``train-volume.tif`` and ``test-volume.tif`` have the sections and the pixel size of ISBI-2012
-    only where they say neither, and ``train-labels.tif`` beside them holds two values.
+    only where they state neither, and ``train-labels.tif`` beside them holds two values.
     """
     file = find_volume(Path(path))
     if file is None:
         raise ValueError(f"{path} is not a TIFF volume; choose a .tif file.")
     if sequence is not None:
         raise ValueError(
-            f"{path} has no sequences, but sequence {sequence!r} was asked for; leave it out."
+            f"{path} has no sequences, but sequence {sequence!r} was requested; omit it."
         )
     header = read_header(file, series=series, multifile=True)
     stored = header.axes if axes is None else check_axes(axes, header.shape, str(file))
@@ -121,7 +121,9 @@ def open_stack(
     found = arrange(stored, header.shape, str(file))
     numbers = (0,) if found.along is None else header.present(found.along)
     if not numbers:
-        raise ValueError(f"{file} promises {found.count} frames and has none; export it again.")
+        raise ValueError(
+            f"The header of {file} lists {found.count} frames, but the file has none. Export it again."
+        )
     steps = [header.step(axis) for axis in found.axes.replace("C", "")]
     if isbi and found.axes == "ZYX":
         steps = [(size, "nanometer") for size in _ISBI_SCALE]
@@ -158,7 +160,7 @@ def open_stack(
 
 
 def _is_isbi(folder: Path, header: TiffHeader) -> bool:
-    """Whether a file that says no axes and no pixel size lies beside labels of two values."""
+    """Return whether a file without axes and pixel size lies beside labels of two values."""
     if header.axes[0] not in "IQ" or header.steps:
         return False
     labels = next((p for p in _tiffs(folder) if p.stem.lower() == "train-labels"), None)
@@ -181,12 +183,12 @@ def _notes(file: Path, header: TiffHeader, series: int | None, lost: int) -> tup
     if series is None and len(header.images) > 1:
         notes.append(
             f"{file.name} holds {len(header.images)} images; this is 1 of {len(header.images)}. "
-            "Choose another one by its number: --series."
+            "Choose another one by its number with --series."
         )
     if lost:
         notes.append(
-            f"{file.name} promises {lost} more frame{'s' * (lost > 1)}, of which planes are missing "
-            "in the file; these are left out."
+            f"The header of {file.name} lists {lost} more frame{'s' * (lost > 1)}, of which planes are "
+            "missing in the file; these are skipped."
         )
     return tuple(notes)
 
@@ -227,7 +229,7 @@ def volume_labels(
         elif stored is not None and series not in (None, 1):
             raise ValueError(
                 f"{file.name} holds the labels of one image, {image} several, of which image {series} "
-                "was asked for; these may be of another one. Give its labels: --truth FILE."
+                "was requested; the labels may be of another one. Choose its labels with --truth FILE."
             )
         whole = partial(read_tiff, file, series=series if several else None, indices=True)
         part = partial(read_part, file, series=series if several else None, indices=True)
@@ -244,7 +246,9 @@ def volume_labels(
         expected = shape if len(numbers) == 1 else (len(numbers), *shape)
         more = ""
         if found[1:] == shape and (len(numbers) == 1 or len(found) == len(expected) + 1):
-            more = f" ({image} is stored as one image in colours: if these are frames, say so: --axes TYX)"
+            more = (
+                f" ({image} is stored as one image in colours: if these are frames, use --axes TYX)"
+            )
         raise ValueError(
             f"{file.name} has shape {found}, {image} has {expected}{more}; labels cover "
             "the same pixels as their image. Check that they belong together."
