@@ -51,6 +51,7 @@ from napari_jnet.plugin.layers.read import (
     spatial_shape,
 )
 from napari_jnet.plugin.workspace import Lifetime, Workspace
+from napari_jnet.project.runs import read_run
 
 if TYPE_CHECKING:
     import napari
@@ -160,15 +161,6 @@ def read_history(run: Path) -> tuple[EpochEnd, ...]:
         )
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return ()
-
-
-def read_split(run: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of the training and validation frames of a run; empty where not known."""
-    try:
-        split = read_json(run / "split.json")
-        return tuple(split["training"]), tuple(split["validation"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return (), ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -691,10 +683,10 @@ def comparison(annotations: LiveAnnotations, old: Path, new: Path, device: str) 
         load_torch()
         from napari_jnet.training.validate import compare_models
 
-        names = set(read_split(new)[1])
+        names = set(read_run(new).validation_frames)
         frames = [frame for frame in annotations.data.frames() if frame.name in names]
         end = yield from compare_models({"old": old, "new": new}, frames, device=device)
-        trained = set(read_split(old)[0])
+        trained = set(read_run(old).training_frames)
         known = [short_name(frame.name) for frame in frames if frame.name in trained]
         if not known:
             return end

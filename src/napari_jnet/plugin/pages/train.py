@@ -50,7 +50,6 @@ from napari_jnet.plugin.jobs.train import (
     estimate_settings,
     find_device,
     read_others,
-    read_split,
     sample,
     short_name,
     training,
@@ -276,7 +275,7 @@ class ModelComparison(QWidget):
             if self._own_before is None:  # the one before is of other labels
                 self.use(new)
             then()
-        elif not read_split(new)[1]:
+        elif not read_run(new).validation_frames:
             fail("there is no validation frame. Give one annotated frame that role.")
         else:
             self._runner.start(
