@@ -29,7 +29,7 @@ def det(pairs):
 
 def ap_frame(reference, result):
     table = contingency(np.maximum(reference, 0), result)
-    return objects.ap_frame(table, objects.unknown_share(reference, result))
+    return objects.ap_frame(table, objects.unknown_share(reference, result, table))
 
 
 def ap(*frames, at=0.5):

@@ -103,7 +103,7 @@ def error_map(reference: Labels, result: Labels) -> tuple[NDArray[np.uint8], lis
     correct = pairs.iou > _CORRECT
     rows = {0, *row[correct].tolist(), *splits, *chain(*merges.values())}
     columns = {0, *column[correct].tolist(), *merges, *chain(*splits.values())}
-    unknown = unknown_share(reference, result)
+    unknown = unknown_share(reference, result, table)
     entries: list[tuple[ErrorKind, tuple[int, ...], tuple[int, ...]]] = [
         *((ErrorKind.MISSED, (r,), ()) for r in table.rows.tolist() if r not in rows),
         *(

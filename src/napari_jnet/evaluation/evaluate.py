@@ -161,7 +161,7 @@ def _count_objects(frame: FrameLabels, reference: NDArray[np.int32]) -> _Counts:
         # what reaches onto unknown pixels is too large: they count as background here
         table = contingency(np.maximum(labels, 0), result)
         seg.append(objects.seg_frame(table))
-        precision.append(objects.ap_frame(table, objects.unknown_share(labels, result)))
+        precision.append(objects.ap_frame(table, objects.unknown_share(labels, result, table)))
     return _Counts(
         pixels.confusion(np.minimum(reference, 1), frame.objects > 0),
         np.concatenate(seg),

@@ -175,12 +175,14 @@ def average_precision(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def unknown_share(
-    reference: NDArray[np.integer], result: NDArray[np.integer]
+    reference: NDArray[np.integer], result: NDArray[np.integer], table: Contingency
 ) -> NDArray[np.float64]:
-    """Return which part of each label of the result, ascending, lies on unknown pixels."""
-    table = contingency((reference < 0).astype(np.int8), result)
+    """Return which part of each result label, a column of their table, lies on unknown pixels."""
     share = np.zeros(len(table.columns))
-    pair = table.rows[table.row] == 1
-    column = table.column[pair]
-    share[column] = table.pixels[pair] / table.column_sizes[column]
+    unknown = reference < 0
+    if unknown.any():
+        hidden = contingency(unknown.astype(np.int8), result)  # has the same columns
+        pair = hidden.rows[hidden.row] == 1
+        column = hidden.column[pair]
+        share[column] = hidden.pixels[pair] / hidden.column_sizes[column]
     return share
