@@ -63,7 +63,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """What is known, cheaply, of a training that somebody may ask for."""
+    """What is known, cheaply, of a training that the user may ask for."""
 
     image: str | None = None  # name of the layer; None where there is none
     labels: str | None = None
@@ -104,7 +104,7 @@ def training_facts(
     config
         None where it cannot be made; its error is shown when training is asked for.
     run
-        A run folder that somebody has chosen; None for one in the project.
+        A run folder that the user has chosen; None for one in the project.
     resume
         Whether the run in it is to be resumed.
     """
@@ -224,7 +224,7 @@ def _check_roles(facts: TrainingFacts) -> Iterator[Problem]:
 
 
 def _check_classes(facts: TrainingFacts) -> Iterator[Problem]:
-    """Look for classes that nobody painted in a training frame."""
+    """Look for classes that are painted in no training frame."""
     frames = [frame for frame in facts.used if frame.role != "validation"]
     if not frames:
         return

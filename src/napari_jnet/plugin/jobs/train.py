@@ -122,7 +122,7 @@ class PreviewLayer:
         return np.asarray(self._plane(self._read_index))
 
     def place(self, preview: Preview) -> PlacedPreview:
-        """Say which plane a preview is of: the one that was read last."""
+        """Add to a preview which plane it is of: the one that was read last."""
         return PlacedPreview(
             preview.segmentation, preview.distance, preview.epoch, self._read_index
         )
@@ -175,7 +175,7 @@ class TrainingInput:
     image: Any  # (..., H, W) or (..., H, W, C)
     labels: Any  # (..., H, W), of the layer
     kind: LabelKind
-    known: bool = True  # whether somebody, or a file, says that the kind is this one
+    known: bool = True  # whether the user, or a file, gives this kind
     partial: Collection[int] = ()  # frame numbers; looked at in the worker: it may read files
     classes: tuple[tuple[str, str], ...] = ()  # name and colour of each class, where known
     roles: Mapping[int, str] = field(default_factory=dict)  # by frame number
@@ -189,7 +189,7 @@ class TrainingInput:
         Raises
         ------
         ValueError
-            If nothing is annotated, labels are negative, or nobody said what they mean and they do
+            If nothing is annotated, labels are negative, or their meaning was not chosen and they do
             not look like cells.
         """
         found = list(self._annotated())
@@ -239,8 +239,8 @@ class TrainingInput:
             return
         if kind is not LabelKind.INSTANCES:
             raise ValueError(
-                f"The labels of {self._name!r} look like {kind} ({reason}), and nobody said that they are "
-                "cells. Choose what they mean in the step Annotate, under Meaning."
+                f"The labels of {self._name!r} look like {kind} ({reason}), and their meaning was "
+                "not chosen. Choose what they mean in the step Annotate, under Meaning."
             )
 
 
@@ -443,7 +443,7 @@ class FineTuning:
         )
 
     def choose(self, settings: Mapping[str, Any]) -> None:
-        """Set what somebody has chosen of the network and the targets, as ``section.field``."""
+        """Set what the user has chosen of the network and the targets, as ``section.field``."""
         if settings != self._chosen:
             self._chosen = dict(settings)
             self.changed.emit()
@@ -510,7 +510,7 @@ _SIZES = ("full", "half", "quarter", "an eighth of the", "a sixteenth of the")
 
 @dataclass(frozen=True)
 class EstimatedSettings:
-    """Settings that follow from the annotated objects, where nobody chooses others.
+    """Settings that follow from the annotated objects, where the user chooses no others.
 
     Attributes
     ----------
@@ -544,7 +544,7 @@ class EstimatedSettings:
         min_size: int,
         distance: bool,
     ) -> str:
-        """Describe at which size is trained; values that somebody chose instead are shown as chosen."""
+        """Describe at which size is trained; values that the user chose instead are shown as chosen."""
         what = "Cells" if kind is LabelKind.INSTANCES else "Painted areas"
         across = f"{what} are about {self.diameter:.0f} px across"
         if self.sparse:

@@ -294,7 +294,7 @@ class ModelComparison(QWidget):
         workspace.set_model(model, labels, project)
 
     def _keep_chosen(self) -> bool:
-        """Keep a model that somebody chose by hand for these labels meanwhile; offer the new one."""
+        """Keep a model that the user chose by hand for these labels meanwhile; offer the new one."""
         workspace, chosen = self._workspace, self._workspace.model
         meanwhile = workspace.model_by_hand and chosen != self._model_before
         if chosen is None or not meanwhile or self.labels() is not workspace.annotation:
@@ -390,7 +390,7 @@ class TrainingMonitor(QWidget):
         self._message.say("\n".join(self._messages.values()))
 
     def stopped(self, run: Path, project: Any | None) -> None:
-        """Say where a stopped training has left its model."""
+        """Show where a stopped training has left its model."""
         inside = project is not None and run.is_relative_to(project.path)
         where = f"as run {run.name}" if inside else f"in {run}"
         self.say("end", f"Stopped. The model so far is kept {where}; it can be resumed later.")
@@ -479,7 +479,7 @@ class TrainWidget(JobWidget):
         self._preview: PreviewLayer | None = None
         self._run: Path | None = None
         self._device = "auto"
-        self._stopped_here = False  # by this widget, so that somebody waits for the end
+        self._stopped_here = False  # by this widget, so that the user waits for the end
         self._project_requested = False  # a training begins when it is made
         self._resumable: RunSummary | None = None
         self._shown_run: Path | None = None  # that the plots show
@@ -964,7 +964,7 @@ class TrainWidget(JobWidget):
             return
         try:
             config = self.form.plain_config()
-        except ValueError:  # shown when training is asked for
+        except ValueError:  # shown when training is requested
             return
         self._measuring = True
 

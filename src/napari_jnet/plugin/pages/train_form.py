@@ -230,7 +230,7 @@ class TrainForm(Form):
             return
         try:
             chosen = self.config
-        except ValueError:  # said below the field
+        except ValueError:  # shown below the field
             return
         top = self.value("resolution")
         text = self.estimate.describe(
@@ -245,7 +245,7 @@ class TrainForm(Form):
     # what is known of the computer and the data
 
     def set_hardware(self, hardware: Hardware) -> None:
-        """Fit the budget to the computer, once it is known, unless somebody has chosen how long."""
+        """Fit the budget to the computer, once it is known, unless the user has chosen how long."""
         self._hardware = hardware
         if not self.touched.intersection(_BUDGET):
             self.show({"budget": default_budget(hardware)})
@@ -261,7 +261,7 @@ class TrainForm(Form):
         self.changed.emit("resolution")
 
     def offer_model(self, run: Path) -> None:
-        """Offer a run as the model to start from, unless somebody has typed another."""
+        """Offer a run as the model to start from, unless the user has typed another."""
         if "model" not in self.touched:
             self.show({"model": run})
 
@@ -320,7 +320,7 @@ class TrainForm(Form):
 
     @property
     def chosen_preset(self) -> str | None:
-        """The same, if somebody has chosen network or preset."""
+        """The same, if the user has chosen network or preset."""
         return self.preset_name if self.touched & {"network", "preset"} else None
 
     @property
@@ -338,10 +338,10 @@ class TrainForm(Form):
         Parameters
         ----------
         fine_tune
-            With half the learning rate, unless somebody chose one, and only what somebody chose of the
+            With half the learning rate, unless the user chose one, and only what the user chose of the
             network and the targets: they are those of the model.
         resume
-            Only what somebody chose: the rest is as the run has it.
+            Only what the user chose: the rest is as the run has it.
         """
         values = {name: self.value(name) for name in _OPTIONS}
         chosen = {name: value for name, value in self.chosen().items() if name in _OPTIONS}
@@ -362,7 +362,7 @@ class TrainForm(Form):
         return start.replace({**values, **self._budget(), **chosen})
 
     def computer(self) -> Config:
-        """Return what is about this computer: threads, and a device that somebody chose."""
+        """Return what is about this computer: threads, and a device that the user chose."""
         given = self.training_config(resume=True).given_settings()
         return Config().replace(
             {name: given[name] for name in ("training.threads", "training.device") if name in given}
@@ -371,7 +371,7 @@ class TrainForm(Form):
     # what is asked for
 
     def start_from(self, *, fine_tune: bool) -> Path | None:
-        """Return the model to begin with: that of the session, or the one in the form.
+        """Return the model to begin with: that of the workspace, or the one in the form.
 
         Raises
         ------
@@ -389,10 +389,10 @@ class TrainForm(Form):
         return Path(self.value("model"))
 
     def network_settings(self) -> dict[str, Any]:
-        """Return what somebody has chosen of the network and the targets, as ``section.field``."""
+        """Return what the user has chosen of the network and the targets, as ``section.field``."""
         try:
             given = self.training_config(fine_tune=True).given_settings()
-        except ValueError:  # said when training is asked for
+        except ValueError:  # shown when training is requested
             return {}
         return {name: value for name, value in given.items() if name.startswith(_OF_MODEL)}
 
@@ -400,7 +400,7 @@ class TrainForm(Form):
         """Return what is known of the training that the form asks for."""
         try:
             config = self.training_config()
-        except ValueError:  # said when training is asked for
+        except ValueError:  # shown when training is requested
             config = None
         folder = self.value("folder")
         return training_facts(self._workspace, config, self._hardware, folder, resume=self.resume)

@@ -14,7 +14,7 @@ from superqt.utils import qdebounced, qthrottled
 from napari_jnet.events import EpochEnd
 from napari_jnet.plugin.ui.theme import color, palette, when_themed
 
-_DRAW_EVERY_MS = 1000  # each drawing makes Qt compose the whole window anew, canvas included
+_DRAW_EVERY_MS = 1000  # each drawing makes Qt compose the whole window again, canvas included
 _SETTLED_MS = 30
 _BATCHES_KEPT = 2000
 _DOTTED = 80  # points that get a dot each: dots are slow to paint
