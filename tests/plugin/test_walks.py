@@ -1,4 +1,4 @@
-"""The four walks of CONTRIBUTING.md, taken: each step in its order, called by no file but those of its walk."""
+"""The four walks of CONTRIBUTING.md, taken: each step in its order, called by no file off its walk."""
 
 from __future__ import annotations
 
