@@ -554,16 +554,12 @@ _DELAY = 60  # ms that the description and the mask may be behind the brush
 def training_mask(
     labels: NDArray[Any], kind: LabelKind, *, partial: bool = False, empty: bool = False
 ) -> NDArray[Any]:
-    """Return as what each pixel counts in training.
+    """Return what each pixel counts as in training.
 
     Parameters
     ----------
-    labels
-        (H, W), as painted.
-    kind
-        What they mean.
-    partial
-        For instances: 0 is unknown.
+    labels, kind, partial
+        (H, W), as painted, and what they mean; see `known_labels`.
     empty
         Whether the frame is marked as without objects.
 
