@@ -506,8 +506,9 @@ def test_a_folder_divided_into_parts_is_trained_and_predicted_as_divided(tmp_pat
     assert call(*common, out, "--tta", 4, "--overlap", 0.25, "--tile", 48) == 0
     assert tifffile.imread(out / "classes.tif").shape == (2, 64, 96)
     capsys.readouterr()
-    assert call(*common, tmp_path / "no", "--symmetries", 3) == 2  # its earlier name
-    assert "must be one of 1, 4, 8" in " ".join(capsys.readouterr().err.split())
+    for earlier in (["--symmetries", 3], ["--symmetries=3"]):
+        assert call(*common, tmp_path / "no", *earlier) == 2
+        assert "must be one of 1, 4, 8" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

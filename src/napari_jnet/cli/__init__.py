@@ -83,7 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(arguments: Sequence[str] | None) -> NoReturn:
     given = sys.argv[1:] if arguments is None else arguments
-    words = [_EARLIER_OPTIONS.get(word, word) for word in given] or ["--help"]
+    parts = [word.partition("=") for word in given]
+    words = [_EARLIER_OPTIONS.get(name, name) + rest + value for name, rest, value in parts]
+    words = words or ["--help"]
     try:
         left = app(args=words, prog_name="napari-jnet", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

@@ -48,14 +48,14 @@ def changed_settings(config: Config, name: str | None) -> dict[str, Any]:
 
     Those that end the training, and the threads, which are the window's, are left out.
     """
-    mine, theirs = config.to_dict(), (Config() if name is None else preset(name)).to_dict()
+    theirs = (Config() if name is None else preset(name)).to_dict()
     given = config.given_settings() if name is None else {}
-    fields = {f"{section}.{key}": (section, key) for section in mine for key in mine[section]}
     return {
-        field: mine[section][key]
-        for field, (section, key) in fields.items()
-        if (field in given or mine[section][key] != theirs[section][key])
-        and field not in (*_BUDGET, "training.threads")
+        f"{section}.{key}": value
+        for section, values in config.to_dict().items()
+        for key, value in values.items()
+        if (f"{section}.{key}" in given or value != theirs[section][key])
+        and f"{section}.{key}" not in (*_BUDGET, "training.threads")
     }
 
 
