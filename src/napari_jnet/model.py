@@ -48,7 +48,7 @@ class IncompleteCheckpoint(ValueError):
         asked = {
             "resolution_levels": f"its {len(structure)} resolution levels (such as "
             f"{list(range(1 - len(structure), 1))})",
-            "dt_bound": "the bound of the distance in pixels it was trained with (such as 6)",
+            "dt_bound": "the truncation distance in pixels it was trained with (such as 6)",
         }
         super().__init__(
             f"{path.name} is a network of the original J-Net; such files do not hold "
@@ -65,11 +65,11 @@ class Model:
     config: Config
     path: Path
     device: torch.device
-    original: bool = False  # a file of the original J-Net, whose distance is not cut at the bound
+    original: bool = False  # a file of the original J-Net, whose distance is not truncated
 
     @property
     def dt_bound(self) -> float:
-        """Bound of the distance, in pixels of the full frame."""
+        """Truncation distance, in pixels of the full frame."""
         assert self.config.targets.dt_bound is not None
         return self.config.targets.dt_bound
 

@@ -54,7 +54,7 @@ def section_sums(
         Integers (H, W): 0 = membrane, anything above = inside; touching ids stay apart.  Only
         pixels above 0 count, so that unknown (negative) pixels do not.
     proposal
-        Probability of "inside" (floating point, cut at each threshold), or objects (integers,
+        Probability of "inside" (floating point, compared with each threshold), or objects (integers,
         0 = border).
     thresholds
         Used for probabilities only.

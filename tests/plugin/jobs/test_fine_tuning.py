@@ -189,7 +189,9 @@ def test_another_network_that_is_chosen_in_the_form_is_said_by_the_words_of_the_
     widget.set_values(network="unet")
     assert offered(state, widget)
     widget.set_values(changes={"targets.dt_bound": 9.0, "network.channels": 8})
-    assert "Distance bound" in state.fine_tuning.misfit and "Channels" in state.fine_tuning.misfit
+    assert (
+        "Truncation distance" in state.fine_tuning.misfit and "Channels" in state.fine_tuning.misfit
+    )
     assert not offered(state, widget)
     widget.set_values(changes={})
     assert offered(state, widget)

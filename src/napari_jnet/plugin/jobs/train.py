@@ -384,7 +384,7 @@ _TITLES = {
     "name": "Network",
     "structure": "Network",
     "resolution_levels": "Training resolution",
-    "dt_bound": "Distance bound",
+    "dt_bound": "Truncation distance",
 }
 
 
@@ -519,7 +519,7 @@ class EstimatedSettings:
     levels
         Resolution levels, lowest first.
     bound
-        Distance bound in pixels.
+        Truncation distance in pixels.
     min_size
         Smallest object in pixels.
     choices
@@ -551,7 +551,7 @@ class EstimatedSettings:
             across = f"Strokes are about {self.diameter:.0f} px long"
         parts = [f"trained at {size_title(self.levels[-1] if top is None else top)}"]
         if distance and not self.sparse:
-            parts.append(f"distance bound {self.bound if bound is None else bound:g} px")
+            parts.append(f"distance truncated at {self.bound if bound is None else bound:g} px")
         if smallest := min_size or self.min_size:
             parts.append(f"objects of less than {smallest} pixels removed")
         return f"{across}: {', '.join(parts)}."

@@ -369,7 +369,9 @@ class TrainingMonitor(QWidget):
                 self.device, self.epoch = event.device, event.start_epoch
                 self._batches = event.batches_per_epoch
                 self._count(event)
-                self.score_line.setText(f"{self._frames}; distance bound {event.dt_bound:g} px")
+                self.score_line.setText(
+                    f"{self._frames}; distance truncated at {event.dt_bound:g} px"
+                )
             case NewFrames():
                 self._new_frames(event)
             case Notice():

@@ -37,7 +37,7 @@ _BUDGET = ("budget", "minutes", "epochs")
 _AUTOMATIC = "auto"
 _SCRATCH, _MODEL, _RESUME = "scratch", "model", "resume"
 _OPTIONS = {
-    "targets.dt_bound": "Distance bound",
+    "targets.dt_bound": "Truncation distance",
     "instances.min_size": "Smallest object",
     "network.channels": "U-Net channels",
     "training.learning_rate": "Learning rate",
