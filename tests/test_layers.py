@@ -189,6 +189,19 @@ def test_contributing_draws_these_floors() -> None:
     assert [name for name in files if not (PACKAGE / "plugin" / name).is_file()] == []
 
 
+def test_what_contributing_names_for_an_addition_is_there() -> None:
+    page = CONTRIBUTING.read_text(encoding="utf-8").split("## Adding something")[1]
+    table = "\n".join(re.findall(r"^\|.*", page, re.MULTILINE))
+    names = re.findall(r"`([^`]+)`", table)
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in modules(PACKAGE).values())
+    for name in names:
+        if name.endswith((".py", "/", ".yaml")):
+            assert (PACKAGE / name).exists(), name
+        else:
+            word = name.split("(")[0].rstrip(".").rpartition(".")[2]
+            assert re.search(rf"\b{re.escape(word)}", sources), name
+
+
 def test_nothing_imports_in_a_circle() -> None:
     assert circles(PACKAGE) == []
 

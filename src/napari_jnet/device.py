@@ -22,7 +22,7 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device(next(n for n in ("cuda", "mps", "cpu") if available[n]))
     if name not in available:
-        raise ValueError(f"There is no device {name!r}; use auto, cpu, cuda or mps.")
+        raise ValueError(f"There is no device {name!r}; use one of auto, {', '.join(available)}.")
     if not available[name]:
         raise ValueError(f"Device {name} cannot be used: {_why_not(name)}. Use auto or cpu.")
     return torch.device(name)

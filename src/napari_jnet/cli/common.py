@@ -20,7 +20,9 @@ def config_option(name: str) -> Any:
     """Return the option of a field of the configuration, such as "training.seed"."""
     section, _, key = name.partition(".")
     field = options(SECTIONS[section])[key]
-    return typer.Option(help=f"{field.help} Unit: {field.unit}." if field.unit else field.help)
+    unit = f" Unit: {field.unit}." if field.unit else ""
+    choices = f" One of {', '.join(map(str, field.choices))}." if field.choices else ""
+    return typer.Option(help=f"{field.help}{unit}{choices}")
 
 
 SequenceOption = Annotated[

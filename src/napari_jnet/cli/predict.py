@@ -48,7 +48,7 @@ def predict(
     tile: Annotated[int | None, config_option("prediction.tile")] = None,
     overlap: Annotated[float | None, config_option("prediction.overlap")] = None,
     tta: Annotated[int | None, config_option("prediction.tta")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[str, config_option("training.device")] = "auto",
     resolution_levels: Annotated[
         str | None,
         typer.Option(metavar="[-2,-1,0]", help="Of an original J-Net file, which lacks them."),

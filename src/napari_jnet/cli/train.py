@@ -59,7 +59,7 @@ def train(
     minutes: Annotated[float | None, config_option("training.minutes")] = None,
     epochs: Annotated[int | None, config_option("training.epochs")] = None,
     seed: Annotated[int | None, config_option("training.seed")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    device: Annotated[str | None, config_option("training.device")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run.")] = False,
     model: Annotated[
         Path | None, typer.Option(help="Model whose weights are the start (fine-tuning).")
