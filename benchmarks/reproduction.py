@@ -78,9 +78,9 @@ def found(model: Model, frame: AnnotatedFrame, settings: PredictionConfig | None
 
 
 def score_membranes(model: Model, frames: list[AnnotatedFrame]) -> Scores:
-    """Pixels, and V_rand and V_info after thinning; also as the mean over the eight symmetries."""
+    """Pixels, and V_rand and V_info after thinning; also with test-time augmentation."""
     scores = score_classes(model, frames)
-    for words, tta in (("", 1), (", 8 symmetries", 8)):
+    for words, tta in (("", 1), (", tta 8", 8)):
         settings = PredictionConfig(tta=tta)
         sums = sum(
             section_sums(

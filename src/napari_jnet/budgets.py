@@ -12,7 +12,7 @@ _ADAPTABLE = ("unet", "jnet")  # presets that follow a paper stay as published
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where a training computes."""
+    """The device of a training."""
 
     device: str = "cpu"  # cpu, cuda or mps
     cores: int = 1  # that the training may use
@@ -21,7 +21,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Budget:
-    """A time to train for, and what to expect of it."""
+    """A training time, and what to expect of it."""
 
     title: str
     minutes: float
@@ -29,7 +29,7 @@ class Budget:
     on_gpu: str = "On this GPU for many annotated frames; a few need less."
 
 
-BUDGETS: dict[str, Budget] = {
+BUDGETS: dict[str, Budget] = {  # shortest first
     "quick": Budget(
         "Quick (2 min)",
         2.0,
@@ -49,7 +49,6 @@ BUDGETS: dict[str, Budget] = {
         "For many annotated frames; with a few frames it is hardly better than a long training.",
     ),
 }
-"""By name, shortest first."""
 
 
 def default_budget(hardware: Hardware) -> str:
@@ -70,9 +69,9 @@ def budget_settings(name: str, hardware: Hardware, preset: str = "unet") -> dict
     name
         One of `BUDGETS`.
     hardware
-        Where it computes.
+        The device of the training.
     preset
-        What the settings are for; presets that follow a paper only get the time.
+        The preset to change; presets that follow a paper only get the time.
 
     Raises
     ------
@@ -87,7 +86,7 @@ def budget_settings(name: str, hardware: Hardware, preset: str = "unet") -> dict
         return settings
     gpu, memory = hardware.device == "cuda", hardware.memory_gb
     if gpu:
-        # a validation takes as long as a few batches: more of these between two
+        # a validation takes as long as a few batches
         settings["training.batches_per_epoch"] = 96
         if memory >= 6:
             settings["training.batch_size"] = 16 if memory >= 20 else 8

@@ -1,4 +1,4 @@
-"""What a network sees of a frame: standardisation and the resolution pyramid."""
+"""The input of a network from a frame: standardisation and the resolution pyramid."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _SMALLEST_DEVIATION = 1e-6
-_BLOCK = 8  # side in pixels of the blocks whose medians bound the values of a frame
-# How far beyond these bounds a value may lie: as a fraction of the range between them, or as a multiple
+_BLOCK = 8  # side in pixels of the blocks whose medians limit the values of a frame
+# How far beyond these limits a value may lie: as a fraction of the range between them, or as a multiple
 # of the median difference between neighbouring pixels, if that is more.
 _ROOM = 0.5
 _NOISE_ROOM = 8.0
@@ -33,16 +33,16 @@ def frame_tensor(
     name
         For the error messages.
     channels
-        What the network takes; None accepts any number.
+        Of the network; None accepts any number.
     standardization
         ``robust`` or ``plain``, as ``network.standardization``.
 
     Returns
     -------
     Tensor of float32
-        (C, H, W).  Plain: the values as they are, or moved and scaled where float32 could not tell
-        them apart.  Robust: each channel moved and scaled so that 0 and 1 are its lowest and highest
-        block medians, and cut not far beyond these; a constant channel is 0.
+        (C, H, W).  Plain: the values as they are, or moved and scaled where float32 could not
+        distinguish them.  Robust: each channel moved and scaled so that 0 and 1 are its lowest and highest
+        block medians, and clipped not far beyond these; a constant channel is 0.
 
     Raises
     ------
@@ -53,9 +53,8 @@ def frame_tensor(
     Notes
     -----
     A hot pixel, a few hot or dead rows and columns, and a border of one value that was padded around
-    the image do not decide how the rest is seen: the bounds come from the median pixels of blocks of
-    8 x 8, without what was padded.  A small bright object keeps its place
-    above the noise, because values are cut and not replaced.
+    the image do not change the rest: the limits are medians of blocks of 8 x 8, without the padding.  A
+    small bright object stays above the noise, because values are clipped and not replaced.
     """
     if image.ndim not in (2, 3) or image.size == 0:
         raise ValueError(
@@ -84,7 +83,7 @@ def frame_tensor(
 
 
 def _plain(plane: NDArray[Any]) -> NDArray[np.float32]:
-    """Return the values as they are; moved and scaled where float32 could not tell them apart."""
+    """Return the values as they are; moved and scaled where float32 could not distinguish them."""
     lowest, highest = plane.min(), plane.max()
     size = max(abs(float(lowest)), abs(float(highest)))
     spread = _above(plane, lowest).max() if lowest < highest else 0.0
@@ -96,14 +95,14 @@ def _plain(plane: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _robust(plane: NDArray[Any]) -> NDArray[np.float32]:
-    """Move, scale and cut the values as `frame_tensor` describes."""
+    """Move, scale and clip the values as `frame_tensor` describes."""
     exact = _above(plane, plane.min())
     highest = exact.max()
     if not highest:
         return np.zeros(plane.shape, np.float32)
     values: NDArray[np.float32] = (exact / highest).astype(np.float32)
     padded = _padding(values)
-    low, high, noise = _bounds(values, padded)
+    low, high, noise = _block_limits(values, padded)
     if high > low:
         room = max(_ROOM * (high - low), _NOISE_ROOM * noise)
         np.clip(values, low - room, high + room, out=values)
@@ -113,7 +112,7 @@ def _robust(plane: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _above(plane: NDArray[Any], lowest: Any) -> NDArray[np.float64]:
-    """Return ``plane - lowest`` without losing what only the plane's own type can tell apart."""
+    """Return ``plane - lowest`` at the full precision of the plane's type."""
     if plane.dtype.kind == "f":
         values: NDArray[np.float64] = plane.astype(np.float64)
         largest = np.abs(values).max()
@@ -131,9 +130,9 @@ def _above(plane: NDArray[Any], lowest: Any) -> NDArray[np.float64]:
 
 
 def _padding(plane: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-    """Find what was padded around an image (H, W): one value, from a corner on, unlike all of the image.
+    """Find padding around an image (H, W): one value, from a corner on, outside the range of the image.
 
-    Return True where there is no image; None where all of the plane is image.  A corner whose value
+    Return True where there is padding; None without padding.  A corner whose value
     lies within the range of the image, such as a background of 0, is image; so is all of a plane that
     would have one value elsewhere.
     """
@@ -149,14 +148,14 @@ def _padding(plane: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         padded = np.isin(parts, [*corners])
         if not corners or padded.all():
             continue
-        low, high, _ = _bounds(plane, padded)
+        low, high, _ = _block_limits(plane, padded)
         room = _UNLIKE * (high - low)
         if low < high and not low - room <= value <= high + room:
             found = padded if found is None else found | padded
     return found
 
 
-def _bounds(
+def _block_limits(
     plane: NDArray[np.float32], padded: NDArray[np.bool_] | None
 ) -> tuple[float, float, float]:
     """Return the lowest and the highest block median, and the median difference of neighbours."""
@@ -181,7 +180,7 @@ def _bounds(
 
 
 def is_constant(frame: Tensor) -> bool:
-    """Whether all pixels of a frame have one value, so that there is nothing to segment."""
+    """Whether all pixels of a frame have the same value."""
     return bool((frame == frame.flatten()[0]).all())
 
 
@@ -190,8 +189,8 @@ def level_statistics(
 ) -> tuple[Tensor, Tensor]:
     """Return the means and unbiased standard deviations of a whole frame (C, H, W) at each level.
 
-    Each is (levels, C), of the frame pooled to the level.  ``robust`` excludes what was padded around
-    the image; ``plain`` takes every pixel.
+    Each is (levels, C), of the frame pooled to the level.  ``robust`` excludes padding around the
+    image; ``plain`` takes all pixels.
     """
     padding = [None if standardization == "plain" else _padding(p.cpu().numpy()) for p in frame]
     means, deviations = [], []

@@ -87,7 +87,7 @@ def test_instance_settings_of_the_caller_count() -> None:
     assert isinstance(frame, FramePrediction) and frame.instances.max() == 0
 
 
-def test_a_constant_frame_is_told_and_stays_empty() -> None:
+def test_a_constant_frame_is_reported_and_stays_empty() -> None:
     data = noise(2, 20, 20)
     data[0] = 9
     notice, first, second = predict(a_model(), array_stack(data))
@@ -130,8 +130,8 @@ class TestSettings:
         assert not np.allclose(plain.segmentation, predict_maps(trained, image)[0])
 
     @pytest.mark.parametrize("count", [4, 8])
-    def test_symmetries_of_a_frame_give_the_symmetries_of_its_maps(self, count: int) -> None:
-        """The average over all symmetries is one more symmetric function."""
+    def test_transforms_of_a_frame_give_transforms_of_its_maps(self, count: int) -> None:
+        """The average over all transforms is one more symmetric function."""
         model, settings = a_model(), PredictionConfig(tta=count)
         image = noise(24, 32 if count == 4 else 24)
         turn = np.flipud if count == 4 else np.rot90
@@ -203,7 +203,7 @@ class TestSettings:
 
 
 def pixelwise_model() -> Model:
-    """Return a model of three classes whose answer for a pixel depends on that pixel alone."""
+    """Return a model of three classes whose output for a pixel depends on that pixel alone."""
 
     class Pixelwise(SegmentationNetwork):
         levels, stride, halo = (0,), 1, 0
@@ -219,7 +219,7 @@ def pixelwise_model() -> Model:
 
 
 class TestRegions:
-    """A region is answered as it would be within the whole frame."""
+    """A region is predicted as within the whole frame."""
 
     @pytest.mark.parametrize(
         "settings",
@@ -336,8 +336,10 @@ def test_what_is_available_is_bounded_by_the_limit_of_the_process() -> None:
         "from napari_jnet.hardware import available_bytes\n"
         "print(available_bytes())"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert 0 < int(told.stdout) < 3 * 2**30 and resource
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert 0 < int(result.stdout) < 3 * 2**30 and resource
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -346,6 +348,6 @@ def test_maps_that_are_not_finite_are_refused(value: float) -> None:
     with torch.no_grad():
         next(iter(model.network.parameters())).fill_(value)
     with pytest.raises(
-        ValueError, match=r"frame 0: model.pt gives values that are NaN or infinite"
+        ValueError, match=r"frame 0: model.pt predicts values that are NaN or infinite"
     ):
         list(predict(model, array_stack(noise(1, 20, 24))))

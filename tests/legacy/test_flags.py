@@ -77,11 +77,11 @@ def test_workers_may_be_minus_one() -> None:
         ("--aug_elastic_params [(1e300,5,1)]", "--aug_elastic_params holds 1e+300; the largest is"),
         ("""--aug_elastic_params "[(50,5,'5')]" """, "write it as [[50, 5, 5], [-1, -1, 1]]"),
         ("--structure [[1,2,2.5]]", "--structure is [[1, 2, 2.5]]; write it as [[3, 16, 3]"),
-        ("--images_idx '{1:[2]}'", "names frames of sequences"),
+        ("--images_idx '{1:[2]}'", "must name frames of sequences"),
         ("--cuda 2", "the largest is 1"),
         ("--mode test", "must be one of train, eval, vis"),
-        ("--images_idx [1]", "names frames of sequences"),
-        ("""--images_idx '{"01":["a"]}'""", "names frames of sequences"),
+        ("--images_idx [1]", "must name frames of sequences"),
+        ("""--images_idx '{"01":["a"]}'""", "must name frames of sequences"),
         ("""--images_idx '{"01":[]}'""", "only in --mode vis"),
         ("--images_idx '{01}'", "cannot be read"),
         ("--resolution_levels -1", "write it as"),
@@ -98,7 +98,7 @@ def test_workers_may_be_minus_one() -> None:
         ("--non_decreasing_output_file f", "--validation_percentage is 0"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_words(words: str, said: str) -> None:
+def test_what_does_not_fit_is_refused(words: str, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         parse_flags([*shlex.split(LEAST), *shlex.split(words)])
 

@@ -138,10 +138,10 @@ def test_eval_scores_each_image_and_their_average(
     names = {f"{name}_02_t00{n}.png" for name in ("seg", "dist") for n in (0, 1)}
     assert {path.name for path in tmp_path.iterdir()} == names
     picture = pixels(tmp_path / "seg_02_t000.png")
-    assert picture.dtype == np.uint8 and picture.shape == (32, 32)  # the answer is at half the size
+    assert picture.dtype == np.uint8 and picture.shape == (32, 32)  # the output is at half the size
 
 
-def test_vis_takes_every_frame_and_needs_no_truth(
+def test_vis_takes_every_frame_and_needs_no_ground_truth(
     dataset: Path, results: Path, tmp_path: Path
 ) -> None:
     flags = scoring(
@@ -152,7 +152,7 @@ def test_vis_takes_every_frame_and_needs_no_truth(
     assert all(image.scores is None for image in images)
 
 
-def test_pictures_are_scaled_alike_or_each_on_its_own(
+def test_pictures_have_one_scale_or_each_its_own(
     dataset: Path, results: Path, tmp_path: Path
 ) -> None:
     for scaling in ("fixed", "image"):
@@ -171,7 +171,7 @@ def test_a_seed_repeats_a_training(dataset: Path, results: Path, tmp_path: Path)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_training_goes_on_from_a_model(dataset: Path, results: Path, tmp_path: Path) -> None:
+def test_training_starts_from_a_model(dataset: Path, results: Path, tmp_path: Path) -> None:
     line = words(
         dataset,
         tmp_path,
@@ -193,7 +193,7 @@ def test_no_training_writes_over_what_it_reads(
     for more, said in (
         (f"--model_file {results / 'model_last'}", "would be overwritten: the training writes"),
         (f"--model_file {tmp_path / 'linked'}", "would be overwritten: the training writes"),
-        (f"--non_decreasing_output_file {frame}", "is there already and would be overwritten"),
+        (f"--non_decreasing_output_file {frame}", "exists already and would be overwritten"),
     ):
         with pytest.raises(ValueError, match=said):
             next(train(parse_flags(words(dataset, results, more))))
@@ -352,7 +352,7 @@ def test_the_original_s_network_has_the_original_s_scores(
     assert end.average.l1_dist == pytest.approx(l1_dist, abs=1e-4)
     picture = pixels(tmp_path / f"dist_01_t{frame}.png")
     if frame == "002":
-        # The original's own answer, in challenges.md.
+        # The original's own output, in challenges.md.
         assert picture.shape == (512, 512)
         assert picture[256, 256] == round(5.965752 / 6 * 255)
         assert picture[400, 50] == round(5.853464 / 6 * 255)

@@ -77,11 +77,11 @@ def trained(config: NetworkConfig) -> SegmentationNetwork:
 
 
 def telling(network: SegmentationNetwork) -> SegmentationNetwork:
-    """Scale the answer of a random network, so that no map is flat or cut at 0."""
+    """Scale the output of a random network, so that no map is flat or cut at 0."""
     noise = standardized_pyramid(torch.rand(1, network.config.in_channels, 96, 96), network.levels)
     with torch.no_grad():
         spread, mean = torch.std_mean(network(noise), dim=(0, 2, 3), keepdim=True)
-    network.register_forward_hook(lambda _module, _given, answer: 4 + (answer - mean) / spread)
+    network.register_forward_hook(lambda _module, _given, output: 4 + (output - mean) / spread)
     return network
 
 
@@ -98,7 +98,7 @@ def model_of(config: NetworkConfig) -> Model:
 class TestEveryNetwork:
     @pytest.mark.parametrize("size", [(32, 32), (33, 47), (37, 64)])
     @pytest.mark.parametrize("top", [0, -1])
-    def test_answers_at_the_top_level_for_any_size(
+    def test_outputs_at_the_top_level_for_any_size(
         self, name: str, size: tuple[int, int], top: int
     ) -> None:
         levels = tuple(range(top - 2, top + 1))
@@ -157,12 +157,12 @@ class TestEveryNetwork:
         changed = image.clone()
         changed[..., : network.stride, :] += 1
         kept = slice(network.stride + network.halo, None)
-        answers = [
+        outputs = [
             network([torch.nn.functional.avg_pool2d(x, 2**-k) for k in network.levels])
             for x in (image, changed)
         ]
-        torch.testing.assert_close(answers[0][..., kept, :], answers[1][..., kept, :])
-        assert not torch.equal(answers[0], answers[1])
+        torch.testing.assert_close(outputs[0][..., kept, :], outputs[1][..., kept, :])
+        assert not torch.equal(outputs[0], outputs[1])
 
 
 def test_unknown_network_names_the_known_ones() -> None:
@@ -268,7 +268,7 @@ class TestUNet:
 
 
 @pytest.mark.parametrize("border", [(0, (0, 0)), (1, (1, 2)), (7, (9, 11))])
-def test_mirrored_goes_on_beyond_the_far_side(border: tuple[int, tuple[int, int]]) -> None:
+def test_mirrored_continues_beyond_the_far_side(border: tuple[int, tuple[int, int]]) -> None:
     image = torch.arange(12.0).reshape(1, 1, 3, 4)
     before, (below, right) = border
     expected = np.pad(image[0, 0], ((before, below), (before, right)), mode="reflect")
@@ -302,7 +302,7 @@ class TestFCN:
         assert f"up.{len(kernels)}.weight" not in state
 
     @pytest.mark.parametrize("pooling", [3, 4])
-    def test_the_scores_of_a_pooling_reach_the_answer(self, pooling: int) -> None:
+    def test_the_scores_of_a_pooling_reach_the_output(self, pooling: int) -> None:
         network = build_network(small("fcn8")).eval()
         for score in (network.score, *network.skip_scores):
             torch.nn.init.zeros_(score.weight)

@@ -92,7 +92,7 @@ def both_views(channels: int = 3) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_torchvision_weights_give_its_answer(
+def test_torchvision_weights_give_its_output(
     tmp_path: Path, channels: int, batch_norm: bool
 ) -> None:
     reference, vgg = published(batch_norm), narrow(channels, batch_norm)
@@ -100,14 +100,14 @@ def test_torchvision_weights_give_its_answer(
     load_vgg16(vgg, tmp_path / "vgg16.pth")
     theirs, ours = both_views(channels)
     expected = reference.fc7(theirs)[0]
-    assert expected.std() > 1e-2, "test invalid: the answer must not be flat"
+    assert expected.std() > 1e-2, "test invalid: the output must not be flat"
     # Of 7 x 7 places of fc7, the middle one sees what the dense layer sees.
     torch.testing.assert_close(vgg(ours)[1][0, :, 3, 3], expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".npz"])
 @pytest.mark.parametrize("dense", [True, False])
-def test_caffe_weights_give_its_answer(tmp_path: Path, suffix: str, dense: bool) -> None:
+def test_caffe_weights_give_its_output(tmp_path: Path, suffix: str, dense: bool) -> None:
     reference, vgg, file = published(), narrow(), tmp_path / f"vgg16{suffix}"
     state = caffe_names(reference.state_dict())
     if not dense:  # as in FCN's own files
@@ -125,7 +125,7 @@ def test_caffe_weights_give_its_answer(tmp_path: Path, suffix: str, dense: bool)
     with torch.no_grad():
         reference.features[0].weight.copy_(state["conv1_1.weight"])
     expected = reference.fc7(caffe)[0].detach()
-    assert expected.std() > 1e-2, "test invalid: the answer must not be flat"
+    assert expected.std() > 1e-2, "test invalid: the output must not be flat"
     found = vgg(ours)[1][0, :, 3, 3]
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
 
@@ -138,14 +138,20 @@ def changed(**changes: Tensor | None) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (changed(classifier__0__weight=None), r"has no classifier\.0\.weight\. Give a whole VGG16"),
+        (
+            changed(classifier__0__weight=None),
+            r"has no classifier\.0\.weight\. Choose a complete VGG16",
+        ),
         (
             changed(features__2__bias=torch.zeros(9)),
             r"features\.2 has shape \(9,\), .* needs \(1,\)",
         ),
-        (changed(features__28__weight=None), r"no VGG16: there are 12 convolutions .* of 13"),
+        (
+            changed(features__28__weight=None),
+            r"not a VGG16: it has 12 convolutions .* instead of 13",
+        ),
         (published(batch_norm=True).state_dict(), r"without batch norm.*batch_norm to true"),
-        ({"weight": torch.zeros(3)}, r"no VGG16: there are 0 convolutions"),
+        ({"weight": torch.zeros(3)}, r"not a VGG16: it has 0 convolutions"),
         (torch.zeros(3), r"does not map names to arrays"),
         ({"features": [1]}, r"does not map names to arrays"),
     ],
@@ -175,7 +181,7 @@ def test_damaged_files_and_files_with_code_are_refused(
     tmp_path: Path, name: str, written: bytes
 ) -> None:
     (tmp_path / name).write_bytes(written)
-    with pytest.raises(ValueError, match=r"is damaged, or holds more than names and arrays"):
+    with pytest.raises(ValueError, match=r"is damaged, or has more than names and arrays"):
         load_vgg16(narrow(), tmp_path / name)
 
 
@@ -195,7 +201,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     [
         ({"name": "fcn8", "width": 0.5}, r"this fcn8 has width 0\.5 and 1 channels.*fit width 1"),
         ({"name": "fcn16", "in_channels": 4}, r"this fcn16 has width 1 and 4 channels"),
-        ({"name": "unet"}, r"the network unet does not begin with weights of another kind"),
+        ({"name": "unet"}, r"the network unet does not start from weights of another"),
     ],
 )
 def test_networks_that_the_weights_do_not_fit(changes: dict[str, object], message: str) -> None:

@@ -275,7 +275,7 @@ def test_patches_are_drawn_where_something_is_known(
     assert np.mean(known_patches(stroked((800, 900), boxes), levels, 64)) > least
 
 
-def test_every_stroke_is_drawn_alike() -> None:
+def test_every_stroke_is_equally_likely() -> None:
     """A small stroke far from a large area is seen as often as a pixel of that area."""
     frame = stroked((300, 300), [(25, 25, 4, 4), (100, 100, 150, 150)])
     store = load_frames([frame], (0,), torch.device("cpu"))

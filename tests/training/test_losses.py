@@ -109,10 +109,10 @@ def test_unknown_pixels_have_neither_value_nor_gradient(name: str, classes: int)
     loss.backward()
     assert output.grad is not None
     gradient = output.grad.clone()
-    nobody = (~targets.known)[:, None].expand_as(gradient)
-    assert nobody.any() and (gradient[nobody] == 0).all()
+    unknown = (~targets.known)[:, None].expand_as(gradient)
+    assert unknown.any() and (gradient[unknown] == 0).all()
     assert (gradient[:, 0][targets.known] != 0).any()
-    changed = torch.where(nobody, 50.0, output.detach())
+    changed = torch.where(unknown, 50.0, output.detach())
     torch.testing.assert_close(LOSSES[name](changed, targets, classes, 6.0), loss.detach())
 
 
@@ -141,7 +141,9 @@ def test_unknown_loss_names_the_known_ones() -> None:
 @pytest.mark.parametrize("name", ["bce", "dice"])
 def test_a_head_that_the_loss_does_not_teach_is_refused(name: str) -> None:
     config = Config().replace({"training.loss": name})
-    with pytest.raises(ValueError, match=rf"{name!r} teaches no distance.*{name}\+smooth_l1"):
+    with pytest.raises(
+        ValueError, match=rf"{name!r} has no term for the distance.*{name}\+smooth_l1"
+    ):
         check_loss(config)
     check_loss(config.replace({"network.distance": False}))
 

@@ -77,7 +77,7 @@ def test_levels_come_from_the_network_and_the_data(name: str, levels: tuple[int,
 
 
 @pytest.mark.parametrize("name", ["unet", "fcn8"])
-def test_dropout_goes_on_as_if_never_stopped(tmp_path: Path, name: str) -> None:
+def test_dropout_resumes_as_if_never_stopped(tmp_path: Path, name: str) -> None:
     config = of(name, network__dropout=0.5, training__epochs=2, training__schedule="constant")
     for run in ("whole", "again"):
         list(train(frames(), tmp_path / run, config))
@@ -125,13 +125,13 @@ class TestPretrained:
         )
         assert loaded == [Path("vgg16.pth")]
 
-    def test_networks_that_have_none_say_so(self, tmp_path: Path) -> None:
+    def test_networks_without_pretrained_weights_refuse_them(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"pretrained is vgg16\.pth, but the network unet"):
             list(train(frames(), tmp_path / "run", of("unet", training__pretrained="vgg16.pth")))
 
     def test_one_start_only(self, tmp_path: Path, loaded: list[Path]) -> None:
         list(train(frames(), tmp_path / "first", of("fcn8")))
         config = of("fcn8", training__pretrained="vgg16.pth")
-        with pytest.raises(ValueError, match=r"with one of them\. Leave one out"):
+        with pytest.raises(ValueError, match=r"it can start from one of them\. Leave one out"):
             list(train(frames(), tmp_path / "run", config, start_from=tmp_path / "first"))
         assert not loaded

@@ -1,4 +1,4 @@
-"""A run on disk: one writer, nothing overwritten, and no kill from which it cannot go on."""
+"""A run on disk: one writer, nothing overwritten, and it resumes after any kill."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def killed_run(folder: Path, monkeypatch: pytest.MonkeyPatch, before: str, count
     ("before", "count"),
     [("model.pt", 1), ("history.csv", 1), ("last.pt", 2), ("model.pt", 2), ("history.csv", 2)],
 )
-def test_killed_inside_a_write_it_goes_on_as_if_never_stopped(
+def test_killed_inside_a_write_it_resumes_as_if_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, before: str, count: int
 ) -> None:
     run = killed_run(tmp_path, monkeypatch, before, count)
@@ -110,7 +110,7 @@ def test_killed_inside_a_write_it_goes_on_as_if_never_stopped(
     assert sorted(path.name for path in run.iterdir()) == expected
 
 
-def test_killed_before_the_first_checkpoint_it_begins_anew(
+def test_killed_before_the_first_checkpoint_it_starts_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
 ) -> None:
     run = killed_run(tmp_path, monkeypatch, "last.pt", 1)
@@ -160,7 +160,7 @@ def test_reading_epochs_runs_nothing_that_a_file_names(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
-def test_a_long_epoch_is_kept_in_between_and_goes_on_as_if_never_stopped(
+def test_a_long_epoch_is_saved_in_between_and_resumes_as_if_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
 ) -> None:
     monkeypatch.setattr(training_module, "SAVE_EVERY_S", 0.0)

@@ -41,7 +41,7 @@ def test_no_validation_if_not_wanted():
     ("names", "fraction", "words"),
     [
         ([], 0.1, "no annotated frame"),
-        (["a", "a"], 0.1, "'a' is there twice"),
+        (["a", "a"], 0.1, "Two frames are called 'a'"),
         (["a", "b"], 1, "is 1;"),
     ],
 )

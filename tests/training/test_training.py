@@ -1,4 +1,4 @@
-"""Training: it learns, it stops anywhere, it goes on as if it had never stopped."""
+"""Training: it learns, it stops anywhere, it resumes as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ def test_fine_tuning_starts_from_the_weights_and_the_shape_of_a_model(tmp_path: 
 
 
 class TestWhatIsGiven:
-    """What a run that goes on, or a start model, takes of a configuration, and what it refuses."""
+    """What a resumed run, or a start model, takes of a configuration, and what it refuses."""
 
     @pytest.fixture(scope="class")
     @staticmethod
@@ -355,23 +355,23 @@ class TestWhatIsGiven:
 
     def test_settings_that_were_not_asked_for_by_name_are_counted(self, run: Path) -> None:
         paper = preset("unet-paper").replace({"training.threads": 1})
-        with pytest.raises(ValueError, match=r" and \d+ more, not .*; a run that goes on"):
+        with pytest.raises(ValueError, match=r" and \d+ more, not .*; a resumed run keeps"):
             next(train(cells(), run, paper, resume=True))
 
     def test_the_whole_configuration_of_the_run_is_no_other(self, run: Path) -> None:
         again = list(train(cells(), run, self.saved(run), resume=True))
         assert len(of(BatchEnd, again)) == 4 * 3
 
-    def test_a_training_that_is_over_says_so(self, tmp_path: Path) -> None:
+    def test_a_finished_training_sends_a_notice(self, tmp_path: Path) -> None:
         list(train(cells(), tmp_path / "run", TINY))
         for config in (None, TINY, Config().replace({"training.threads": 1})):
             again = list(train(cells(), tmp_path / "run", config, resume=True))
             assert not of(BatchEnd, again)
             (notice,) = of(Notice, again)
-            assert "has used its 2 epochs" in notice.text
+            assert "has used its budget of 2 epochs" in notice.text
         assert self.saved(tmp_path / "run").training.epochs == 2
 
-    def test_a_run_of_a_gpu_goes_on_without_one(
+    def test_a_run_of_a_gpu_resumes_without_one(
         self, run: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         content = read_checkpoint(run / "last.pt")
@@ -480,7 +480,7 @@ def test_roles_are_kept(tmp_path: Path) -> None:
     assert start.validation_frames == ("t001",)
 
 
-def test_the_memory_in_use_is_told(tmp_path: Path) -> None:
+def test_the_memory_in_use_is_reported(tmp_path: Path) -> None:
     ends = of(EpochEnd, list(train(cells(), tmp_path / "run", TINY)))
     assert all(end.memory_mb is not None and end.memory_mb > 1 for end in ends)
     assert "memory_mb" in (tmp_path / "run/history.csv").read_text(encoding="utf-8")
@@ -502,8 +502,8 @@ def test_time_between_two_events_is_no_training_time(
 class TestNewFrames:
     """Annotations change while a training runs."""
 
-    def given(self, *answers: list[AnnotatedFrame] | None):
-        waiting = list(answers)
+    def given(self, *updates: list[AnnotatedFrame] | None):
+        waiting = list(updates)
         return lambda: waiting.pop(0) if waiting else None
 
     def test_what_is_painted_meanwhile_is_learned_from(self, tmp_path: Path) -> None:
@@ -512,13 +512,13 @@ class TestNewFrames:
         events = list(
             train(before, tmp_path / "run", config, new_frames=self.given(None, after, None))
         )
-        (told,) = of(NewFrames, events)
-        assert told.added == ("t003", "t004")
+        (update,) = of(NewFrames, events)
+        assert update.added == ("t003", "t004")
         (start,) = of(TrainingStart, events)
-        assert told.validation_frames == start.validation_frames  # nothing leaks
-        assert {*told.training_frames} == {*start.training_frames, "t003", "t004"}
+        assert update.validation_frames == start.validation_frames  # nothing leaks
+        assert {*update.training_frames} == {*start.training_frames, "t003", "t004"}
         assert read_checkpoint(tmp_path / "run/last.pt")["split"]["training"] == [
-            *told.training_frames
+            *update.training_frames
         ]
         ends = [type(event) for event in events if isinstance(event, (EpochEnd, NewFrames))]
         assert ends == [EpochEnd, EpochEnd, NewFrames, EpochEnd]
@@ -539,10 +539,10 @@ class TestNewFrames:
     def test_a_frame_that_gets_a_role_changes_side(self, tmp_path: Path) -> None:
         moved = cells(4)
         moved[3] = dataclasses.replace(moved[3], role="validation")
-        (told,) = of(
+        (update,) = of(
             NewFrames, list(train(cells(3), tmp_path / "run", TINY, new_frames=self.given(moved)))
         )
-        assert "t003" in told.validation_frames and len(told.validation_frames) == 2
+        assert "t003" in update.validation_frames and len(update.validation_frames) == 2
 
     def test_a_resumed_run_learns_from_more_frames_too(self, tmp_path: Path) -> None:
         list(train(cells(3), tmp_path / "run", TINY))
@@ -555,8 +555,8 @@ class TestNewFrames:
         more = cells(5)
         more[3] = dataclasses.replace(more[3], image=np.full((48, 48), 7.0))
         events = list(train(cells(3), tmp_path / "run", TINY, new_frames=self.given(more)))
-        (told,) = of(NewFrames, events)
-        assert told.added == ("t004",)
+        (update,) = of(NewFrames, events)
+        assert update.added == ("t004",)
         assert any("t003 has the value 7 in every pixel" in n.text for n in of(Notice, events))
 
     @pytest.mark.parametrize("fault", ["empty", "class"])
@@ -613,7 +613,7 @@ class TestBadInput:
 
     def test_resumed_with_other_frames(self, tmp_path: Path) -> None:
         list(train(cells(3), tmp_path / "run", TINY))
-        with pytest.raises(ValueError, match=r"the frames given lack t002. Resume with these"):
+        with pytest.raises(ValueError, match=r"missing now: t002. Resume with these"):
             next(train(cells(2), tmp_path / "run", TINY, resume=True))
 
     def test_resumed_from_a_damaged_state(self, tmp_path: Path) -> None:
@@ -650,7 +650,7 @@ class TestBadInput:
             next(train(cells(), tmp_path / "file" / "run", TINY))
 
     @pytest.mark.parametrize("name", ["config.json", "history.csv"])
-    def test_no_space_left_for_the_small_files_is_said_in_words(
+    def test_no_space_left_for_the_small_files_is_reported(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
     ) -> None:
         replace = os.replace
@@ -745,7 +745,7 @@ class TestReferenceSystems:
         events = list(train(cells(), tmp_path / "run", config))
         end = events[-1]
         assert isinstance(end, TrainingEnd) and end.epochs == end.best_epoch + 2 < 50
-        assert "not become better since epoch" in of(Notice, events)[-1].text
+        assert "not improved since epoch" in of(Notice, events)[-1].text
         again = list(train(cells(), tmp_path / "run", config, resume=True))
         assert not of(BatchEnd, again), "resumed as if never stopped: it is over"
 

@@ -1,4 +1,4 @@
-"""What a training makes of its frames: odd ones, volumes, truth that cannot teach, models that do not fit."""
+"""The frames of a training: odd ones, volumes, labels that do not suffice, models that do not fit."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ class TestOddFrames:
             next(train(frames, tmp_path / "other", TINY))
 
     def test_two_frames_of_one_name_are_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"'t000' is there twice"):
+        with pytest.raises(ValueError, match=r"Two frames are called 't000'"):
             next(train([*cells(2), *cells(1)], tmp_path / "run", TINY))
 
     def test_nothing_that_shows_anything(self, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ class TestOddFrames:
 
 
 class TestTruthThatCannotTeach:
-    """Labels that every network would fit by one answer."""
+    """Labels that one value everywhere would fit."""
 
     def test_no_frame_has_an_object(self, tmp_path: Path) -> None:
         frames = [dataclasses.replace(f, labels=np.zeros_like(f.labels)) for f in cells()]
@@ -267,14 +267,14 @@ class TestScoresThatCouldNotBeWrong:
         assert events[-1].best_epoch == 1 + int(np.argmin(losses))
         assert "best_by is iou" in notices(events) and "the loss decides" in notices(events)
 
-    def test_models_cannot_be_told_apart_by_it(self, tmp_path: Path) -> None:
+    def test_models_cannot_be_compared_by_it(self, tmp_path: Path) -> None:
         list(train(cells(), tmp_path / "run", TINY))
         scores = list(compare_models({"new": tmp_path / "run"}, self.frames()[2:], device="cpu"))
         assert scores[0].iou is None and scores[0].seg is None
 
 
 class TestVolumes:
-    """Sections beside each other look alike: they are on one side of the split."""
+    """Adjacent sections are similar: they are in one subset of the split."""
 
     def volume(self, tmp_path: Path, axes: str, shape: tuple[int, ...]) -> list[AnnotatedFrame]:
         """Write a volume with its labels beside it; planes of black pixels are among them."""
@@ -294,7 +294,7 @@ class TestVolumes:
         names = [frame.name for frame in frames]
         kept = sorted(names.index(name) for name in start.validation_frames)
         assert kept in ([0, 1, 2], [7, 8, 9])
-        assert "plane by plane" in said and "beside each other look alike" in said
+        assert "plane by plane" in said and "adjacent sections are similar" in said
 
     def test_the_smallest_object_is_measured_in_voxels(self, tmp_path: Path) -> None:
         """A volume is separated as a whole, so its smallest object is not that of one plane."""
@@ -407,7 +407,9 @@ class TestModelsThatDoNotFit:
             next(train(frames, tmp_path / "new", TINY, start_from=run))
         assert not (tmp_path / "new").exists()
 
-    def test_a_model_with_distance_goes_on_from_strokes(self, grey: Path, tmp_path: Path) -> None:
+    def test_a_model_with_distance_is_fine_tuned_on_strokes(
+        self, grey: Path, tmp_path: Path
+    ) -> None:
         """Strokes alone ask for no distance; the start model's network stays what it is."""
         frames = of_classes(2)
         for frame in frames:

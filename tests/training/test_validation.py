@@ -56,7 +56,7 @@ def test_frames_are_scored_within_a_tenth_of_the_work() -> None:
     checked = Validation(frames, config, CPU, trained=trained)
     pixels = sum(frame.labels.size for frame in checked.frames)
     # a trained pixel costs three predicted ones: forward, and backward twice
-    assert 5 < len(checked.frames) < 57 and checked.every == 1
+    assert 5 < len(checked.frames) < 57 and checked.interval == 1
     assert pixels < 0.1 * 3.5 * trained
     assert np.diff([frames.index(frame) for frame in checked.frames]).max() < 12, "spread evenly"
     again = Validation(cells(57, 128), config, CPU, trained=trained)
@@ -155,7 +155,7 @@ def test_scores_in_tiles_are_those_of_whole_frames(tmp_path: Path) -> None:
     assert tiled.iou == pytest.approx(whole.iou, abs=1e-3)
 
 
-def test_a_best_score_of_other_frames_is_made_anew_on_resume(tmp_path: Path) -> None:
+def test_a_best_score_of_other_frames_is_scored_again_on_resume(tmp_path: Path) -> None:
     """The best of a run that scored all frames, or by another score, does not compare with later epochs."""
     frames = [*cells(2, 48, "training"), *cells(9, 48, "validation")]
     config = TINY.replace({"training.epochs": 1})

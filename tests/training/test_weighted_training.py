@@ -103,13 +103,13 @@ def test_weights_are_of_all_frames_of_the_store() -> None:
 
 def test_a_loss_without_distance_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     config = WEIGHTED.replace({"network.distance": True})
-    with pytest.raises(ValueError, match=r"'bce' teaches no distance"):
+    with pytest.raises(ValueError, match=r"'bce' has no term for the distance"):
         next(train(near_cells(), tmp_path / "run", config))
     assert not list((tmp_path / "run").glob("*.pt"))
 
 
 def test_two_classes_by_softmax_learn_objects() -> None:
-    """The ids of objects are no classes: all are class 1."""
+    """The ids of objects are not classes: all are class 1."""
     store = load_frames(near_cells(), (0,), torch.device("cpu"), WEIGHTED)
     assert store.kind is LabelKind.INSTANCES
     checked = Validation(near_cells(), WEIGHTED, torch.device("cpu"))

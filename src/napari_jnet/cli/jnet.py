@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def jnet(context: typer.Context) -> None:
-    """Do what the original J-Net's main.py does, with its flags, word for word.
+    """Run the original J-Net's main.py: the same flags, files and scores.
 
     --mode train|eval|vis, --dataset_root, --images_idx and so on; --help lists them all.
     """
@@ -34,7 +34,7 @@ def jnet(context: typer.Context) -> None:
             _show(event, out)
             if stop.requested:
                 events.close()
-                out.print("Stopped; what was written stays.")
+                out.print("Stopped; the files written so far are kept.")
                 raise typer.Exit(stop.status)
 
 

@@ -1,1 +1,1 @@
-"""Prediction: a trained network on stacks, and separate cells from its maps."""
+"""Prediction of stacks by a trained network, and separation of cells in its maps."""

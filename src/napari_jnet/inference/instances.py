@@ -37,7 +37,7 @@ def separate(
     Raises
     ------
     ValueError
-        If the maps differ in shape or are not finite, or the bound is not above 0.
+        If the maps differ in shape or are not finite, or ``dt_bound`` is not above 0.
 
     Notes
     -----
@@ -57,8 +57,8 @@ def separate(
         raise ValueError(f"The maps have {segmentation.ndim} axes; maps are (H, W) or (Z, H, W).")
     if not (np.isfinite(segmentation).all() and np.isfinite(distance).all()):
         raise ValueError(
-            "The maps have pixels that are NaN or infinite, so nothing can be separated by them; every "
-            "pixel needs a value. Predict again."
+            "The maps have pixels that are NaN or infinite, so cells cannot be separated; every pixel "
+            "needs a value. Predict again."
         )
     if not (np.isfinite(dt_bound) and dt_bound > 0):
         raise ValueError(f"dt_bound is {dt_bound}; it is a number of pixels above 0.")
@@ -88,7 +88,7 @@ def separate(
 
 
 def _markers(cells: NDArray[np.bool_], deep: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Give each seed a number, and each part of the segmentation that has none."""
+    """Label the seeds, and the parts of the segmentation without a seed."""
     seeds, count = ndimage.label(cells & deep)
     parts, _ = ndimage.label(cells)
     seeded = np.zeros(parts.max() + 1, dtype=bool)
@@ -104,8 +104,8 @@ def _fill_holes(objects: NDArray[np.integer]) -> NDArray[np.integer]:
     for index, box in enumerate(boxes, start=1):
         if box is None:  # no object has this number
             continue
-        # Parts of the complement, the one around the object first.  (`binary_fill_holes` gives the
-        # same but holds the interpreter for as long as it works, which the window would feel.)
+        # Parts of the complement, the one around the object first.  (`binary_fill_holes` returns the
+        # same but does not release the GIL, which would block the window.)
         apart, _ = ndimage.label(np.pad(objects[box] != index, 1, constant_values=True))
         enclosed = apart[(slice(1, -1),) * objects.ndim] > 1
         filled[box][enclosed & (objects[box] == 0)] = index

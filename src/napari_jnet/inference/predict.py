@@ -1,4 +1,4 @@
-"""Prediction of stacks and images, and how uncertain it is."""
+"""Prediction of stacks and images, and its uncertainty."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from napari_jnet.preprocess import frame_tensor, is_constant
 # for each pixel that is separated into objects.
 _IMAGE_BYTES = 40
 _OBJECT_BYTES = 40
-_MISFITS = 3  # so many first frames that can be read but not predicted end a prediction
+_MISFITS = 3  # if so many first frames can be read but not predicted, the prediction stops
 _ENOUGH = 1 << 17  # pixels; the mean over a regular grid of these is as good as that over all
 
 
@@ -52,19 +52,19 @@ def predict(
     model
         From `load_model`.
     stack
-        What to segment; volumes are segmented plane by plane and separated as a whole.
+        To segment; volumes are segmented plane by plane and separated as a whole.
     frames
         Frame numbers; None takes all.
     instances
-        How to separate objects; None takes what the model was trained with.
+        How to separate objects; None takes the settings of the model.
     tile
         Side of the tiles in pixels, 0 for whole frames; None takes that of ``prediction``.
     prediction
-        Tiles, overlap and test-time augmentation; None takes what the model was trained with.
+        Tiles, overlap and test-time augmentation; None takes the settings of the model.
     region
         Rows and columns, slices in pixels; None takes whole frames.
     on_error
-        "skip" goes on with the other frames where one of several cannot be read or does not fit.
+        "skip" continues with the other frames where one of several cannot be read or does not fit.
 
     Yields
     ------
@@ -73,7 +73,7 @@ def predict(
     FrameSkipped
         In the place of a frame that is skipped.
     Notice
-        For a frame that is constant: it has nothing to segment and comes back empty.
+        For a constant frame: it is not predicted, and its maps are empty.
 
     Raises
     ------
@@ -85,8 +85,8 @@ def predict(
 
     Notes
     -----
-    The maps of a region are those of the whole frame there, though only the tiles are computed that
-    it needs.  Its cells are separated from these maps alone, so one on its edge is cut.
+    The maps of a region equal those of the whole frame there; only the tiles that it needs are computed.
+    Cells are separated within the region, so one on its edge is truncated.
     """
     numbers = tuple(stack.frame_numbers if frames is None else frames)
     settings, separation = _settings(model, prediction, tile), instances or model.config.instances
@@ -109,7 +109,7 @@ def predict(
         if empty:
             yield Notice(
                 f"{stack.name}, frame {number}: {empty} plane(s) have one value in every pixel; "
-                "they have nothing to segment and stay empty."
+                "they are not segmented and stay empty."
             )
         done += 1
         yield FramePrediction(
@@ -144,7 +144,7 @@ def _predict_planes(
     settings: PredictionConfig,
     region: Region | None,
 ) -> tuple[Maps, int]:
-    """Predict the one plane of a frame, or each of a volume; also return how many were constant."""
+    """Predict the plane or planes of a frame; also return how many were constant."""
     frame, name = stack.frame(number), f"{stack.name}, frame {number}"
     volume = "Z" in stack.axes[1:]
     made, empty = [], 0
@@ -165,7 +165,7 @@ def _predict_planes(
 def _check_memory(
     model: Model, stack: Stack, settings: PredictionConfig, region: Region | None
 ) -> None:
-    """Refuse frames whose image, maps and objects would not fit into the memory that is left."""
+    """Raise `ValueError` if image, maps and objects of a frame need more than the free memory."""
     height, width = _size(stack)
     rows, columns = shape_of(checked_region(region, (height, width)))
     planes = stack.shape[stack.axes.index("Z") - 1] if "Z" in stack.axes[1:] else 1
@@ -223,7 +223,7 @@ def predict_maps(
     tile
         Side of the tiles in pixels, 0 for the whole image; None takes that of ``prediction``.
     prediction
-        Tiles, overlap and test-time augmentation; None takes what the model was trained with.
+        Tiles, overlap and test-time augmentation; None takes the settings of the model.
     name
         For the error messages.
     region
@@ -261,8 +261,8 @@ def predict_maps(
     maps = average_maps(predicted, model)
     if not (np.isfinite(maps.segmentation).all() and np.isfinite(maps.distance).all()):
         raise ValueError(
-            f"{name}: {model.path.name} gives values that are NaN or infinite, so there is nothing to "
-            "separate. Its weights are damaged or its training had failed: choose another model."
+            f"{name}: {model.path.name} predicts values that are NaN or infinite. Its weights are "
+            "damaged or its training failed: choose another model."
         )
     return maps
 
@@ -297,17 +297,16 @@ def frame_uncertainty(probability: NDArray[np.floating], *, pixels: int = _ENOUG
 
     Notes
     -----
-    The entropy of one pixel is what its label would tell on average, so that the frame with the
-    largest mean teaches most for the same number of pixels.  Unlike the distance from 0.5 it counts
-    a pixel of 0.1 for half a bit: a network that hesitates everywhere is worse than one that does
-    so on the borders only.  The mean runs over all pixels and not over objects, so that frames of
-    one stack compare also where no object was found.  Neighbouring pixels say much the same, which
-    is why a grid of them is enough: 1 ms for any size of frame.
+    The entropy of a pixel is the information that its label would add on average, so the frame with the
+    largest mean is the most informative for the same number of pixels.  A pixel of 0.1 counts half a
+    bit: a network that is uncertain everywhere has a larger mean than one that is uncertain on borders
+    only.  The mean is over all pixels and not over objects, so that frames without objects compare too.
+    Neighbouring pixels are similar, so a grid of them is enough: 1 ms for any size of frame.
     """
     if not np.issubdtype(probability.dtype, np.floating):
         raise ValueError(
             f"The probability is of type {probability.dtype}; it is floating point from 0 to 1. "
-            "Give the network's map, not the cells that were cut from it."
+            "Pass the probability map of the prediction, not its cells."
         )
     step = max(1, int((probability.size / max(1, pixels)) ** (1 / probability.ndim)))
     grid = probability[(slice(None, None, step),) * probability.ndim]
@@ -317,7 +316,7 @@ def frame_uncertainty(probability: NDArray[np.floating], *, pixels: int = _ENOUG
     if known.min() < 0 or known.max() > 1:
         raise ValueError(
             f"The probability runs from {known.min():g} to {known.max():g}; it lies between 0 and 1. "
-            "Give the network's map after its last step."
+            "Pass the probability map of the prediction, not its logits."
         )
     # 0 log 0 is 0
     inside, outside = np.maximum(known, 1e-30), np.maximum(1 - known, 1e-30)

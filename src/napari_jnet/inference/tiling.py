@@ -1,4 +1,4 @@
-"""One frame through a network: whole, in exact tiles, in averaged windows, and test-time augmentation."""
+"""Prediction of one frame: whole, in exact tiles, in averaged windows, and test-time augmentation."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from napari_jnet.preprocess import expand, standardized_pyramid
 
 Region = tuple[slice, slice]  # rows and columns, in pixels of the full frame
 
-TILED_FROM = 2048 * 2048  # regions with more pixels are predicted in tiles unless told otherwise
+TILED_FROM = 2048 * 2048  # regions with more pixels are predicted in tiles by default
 DEFAULT_TILE = 1024
 
 
 class Maps(NamedTuple):
-    """What the network predicts for one image or volume, at its full size."""
+    """Prediction of one image or volume, at its full size."""
 
     segmentation: NDArray[np.float32]  # probability of cell
     distance: NDArray[np.float32]  # pixels; zeros without a distance head
@@ -42,7 +42,7 @@ def shape_of(region: Region) -> tuple[int, int]:
 
 
 def within(region: Region, outer: Region) -> Region:
-    """Return where a region lies within another one that holds it."""
+    """Return a region relative to one that contains it."""
     rows, columns = (
         slice(side.start - begin.start, side.stop - begin.start)
         for side, begin in zip(region, outer, strict=True)
@@ -51,7 +51,7 @@ def within(region: Region, outer: Region) -> Region:
 
 
 def clipped(region: Region, area: Region) -> Region:
-    """Return the part of a region within an area; without pixels where they have none in common."""
+    """Return the intersection of a region and an area; it may be empty."""
     rows, columns = (
         slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(region, area, strict=True)
     )
@@ -59,26 +59,26 @@ def clipped(region: Region, area: Region) -> Region:
 
 
 def checked_region(region: Region | None, size: Sequence[int]) -> Region:
-    """Return a region with plain limits; of None, the whole frame.
+    """Return a region with explicit limits; for None, the whole frame.
 
     Raises
     ------
     ValueError
-        If it holds no pixel of a frame of ``size`` (height, width), or leaves pixels out.
+        If it has no pixel of a frame of ``size`` (height, width), or a step other than 1.
     """
     region = region or (slice(None), slice(None))
     sides = [slice(*side.indices(length)) for side, length in zip(region, size, strict=True)]
     if any(side.step != 1 or side.stop <= side.start for side in sides):
         raise ValueError(
             f"The region is rows {region[0]}, columns {region[1]}; the frame has {size[0]} rows and "
-            f"{size[1]} columns. Choose a region that holds pixels of the frame."
+            f"{size[1]} columns. Choose a region with pixels of the frame."
         )
     rows, columns = (slice(side.start, side.stop) for side in sides)
     return rows, columns
 
 
 def around(region: Region, size: Sequence[int], stride: int) -> Region:
-    """Return a region grown outwards to the stride, and by one more: what its maps are made of."""
+    """Return a region extended to the stride and by one stride more, from which its maps are made."""
     rows, columns = (
         slice(
             max((side.start // stride - 1) * stride, 0),
@@ -184,7 +184,7 @@ def frame_logits(model: Model, frame: Tensor) -> Tensor:
 def _assemble(
     model: Model, frame: Tensor, tile: int | None, overlap: float, area: Region
 ) -> Tensor:
-    """Return an area of a frame at the top level, on the CPU, from what the network gives for parts.
+    """Return an area of a frame at the top level, on the CPU, from parts that are predicted one by one.
 
     Without overlap these are logits and distance of tiles that fit together exactly, else probabilities
     and distance, averaged over windows.
@@ -193,7 +193,7 @@ def _assemble(
     how = model.config.network.standardization
     levels = standardized_pyramid(frame, network.levels, standardization=how)
     size, (height, width) = frame.shape[-2:], shape_of(area)
-    parts: Iterator[tuple[Region, Region]]  # what is kept, what the network sees
+    parts: Iterator[tuple[Region, Region]]  # output to keep, input
     if overlap:
         seen = windows(size, tile or DEFAULT_TILE, overlap, network.stride)
         parts = ((clipped(window, area), window) for window in seen)

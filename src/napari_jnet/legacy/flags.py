@@ -76,7 +76,7 @@ class Flags(OriginalAugmentation):
     cuda: int = option(0, "Compute on the NVIDIA GPU.", (0, 1))
     model_file: str = option("", "Checkpoint to start from (train) or to use (eval, vis).")
     non_decreasing_output_file: str = option(
-        "", "Stop after 10 validations without improvement, and write there that it was so."
+        "", "Stop after 10 validations without improvement, and write a note to this file."
     )
     seed: int = option(
         0, "Seed of every random choice; -1 draws another each time.", (-1, 2**63 - 1)
@@ -86,7 +86,7 @@ class Flags(OriginalAugmentation):
     )
     partial_truth: Literal["unknown", "background"] = option(
         "unknown",
-        "What has no label in a frame whose ground truth is partial: unknown counts nowhere.",
+        "Pixels without a label where ground truth is partial: unknown ones count in no loss or score.",
     )
 
     @model_validator(mode="after")
@@ -144,8 +144,8 @@ class Flags(OriginalAugmentation):
         values = {name: getattr(self, name) for name in kept} | {"images_idx": images}
         values |= {"cuda": 1} if self.cuda else {}
         values |= {"mode": mode, "model_file": model_file}
-        words = [word for name, value in values.items() for word in (f"--{name}", _text(value))]
-        return " ".join([PROGRAM, *words])
+        arguments = (f"--{name} {_text(value)}" for name, value in values.items())
+        return " ".join([PROGRAM, *arguments])
 
 
 def _json(value: Any) -> str:
@@ -159,7 +159,7 @@ def _text(value: Any) -> str:
 
 
 class FlagParser(argparse.ArgumentParser):
-    """Reads the flags; `format_help` lists them."""
+    """Parser of the flags; `format_help` lists them."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -183,7 +183,7 @@ class FlagParser(argparse.ArgumentParser):
             )
 
     def error(self, message: str) -> NoReturn:
-        """Raise the message as a `ValueError` instead of leaving the program."""
+        """Raise the message as a `ValueError` instead of exiting."""
         raise ValueError(f"{PROGRAM}: {message[:300]}.")
 
 
@@ -192,7 +192,7 @@ def _switch(text: str) -> int:
 
 
 def _type(flag: Option) -> Any:
-    """Return what reads the text of a flag: lists and frames as JSON or as Python writes them."""
+    """Return the parser of a flag's text: lists and frames as JSON or Python literals."""
     if flag.kind is str or flag.choices:
         return str
     if flag.kind in (int, float):
@@ -213,7 +213,7 @@ def _type(flag: Option) -> Any:
 
 
 def _images(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Read the frames of each sequence; a frame may be a number or, as in the names of files, text."""
+    """Return the frames of each sequence; a frame may be a number or, as in file names, text."""
     fits = isinstance(value, dict) and all(
         isinstance(sequence, str)
         and isinstance(frames, (list, tuple))
@@ -222,26 +222,26 @@ def _images(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
     )
     if not fits:
         raise argparse.ArgumentTypeError(
-            """it names frames of sequences, as '{"01":["002","005"]}'"""
+            """it must name frames of sequences, as '{"01":["002","005"]}'"""
         )
     return tuple((sequence, tuple(map(str, frames))) for sequence, frames in value.items())
 
 
-def parse_flags(words: Sequence[str]) -> Flags:
-    """Read the words of a command line.
+def parse_flags(arguments: Sequence[str]) -> Flags:
+    """Parse the arguments of a command line.
 
     Parameters
     ----------
-    words
+    arguments
         Such as ``["--mode", "train", "--dt_bound", "3", "--cuda"]``; ``--name=value`` is the same.
-        Flags of 0 or 1 may stand alone for 1.  Where one is given twice, the last counts.
+        Flags of 0 or 1 may stand alone for 1.  If one is given twice, the last counts.
 
     Raises
     ------
     ValueError
         If a flag is unknown, has no value, or a value that does not fit.
     """
-    values, unknown = FlagParser().parse_known_args(words)
+    values, unknown = FlagParser().parse_known_args(arguments)
     if unknown:
         name = unknown[0].partition("=")[0]
         if name.startswith("--"):

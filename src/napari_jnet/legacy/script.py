@@ -75,7 +75,7 @@ class Finished:
     """The end of a job."""
 
     average: OriginalScores | None = None  # of eval, over images
-    suggestions: tuple[tuple[str, str], ...] = ()  # what for, and the command line
+    suggestions: tuple[tuple[str, str], ...] = ()  # purpose and command line
 
 
 OriginalEvent = Notice | TrainingStart | BatchEnd | OriginalEpoch | ImageDone | Finished
@@ -83,7 +83,7 @@ OriginalEvent = Notice | TrainingStart | BatchEnd | OriginalEpoch | ImageDone | 
 
 @dataclass(frozen=True, eq=False)
 class NamedImage:
-    """One image of a stack, read when it is asked for."""
+    """One image of a stack, read on demand."""
 
     stack: Stack
     number: int
@@ -91,7 +91,7 @@ class NamedImage:
     partial_truth: str
 
     def annotated(self) -> AnnotatedFrame:
-        """Read the image with its gold truth; without truth this raises `ValueError`."""
+        """Read the image with its gold ground truth; raise `ValueError` without one."""
         frame = annotated_frames(self.stack, "gold", [self.number])[0]
         if self.partial_truth == "background":
             frame = dataclasses.replace(frame, labels=np.maximum(frame.labels, 0))
@@ -99,7 +99,7 @@ class NamedImage:
 
 
 def named_images(flags: Flags) -> Iterator[NamedImage]:
-    """List the images, in the order of the flag; reads no pixels.
+    """Yield the images, in the order of the flag, without reading pixels.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def compare(output: Tensor, targets: Targets, dt_bound: float) -> tuple[Tensor, 
 
 
 def _average(scores: Sequence[tuple[Tensor, int]]) -> OriginalScores:
-    """Return the mean of scores, each of so many images; only here they are read from the device."""
+    """Return the mean of scores, weighted by numbers of images; this reads them from the device."""
     total = sum((values * count for values, count in scores), torch.zeros(()))
     return OriginalScores(*(total / sum(count for _, count in scores)).tolist())
 
@@ -204,7 +204,7 @@ def _split(
     if count == len(frames):
         raise ValueError(
             f"--validation_percentage {fraction:g} keeps all {len(frames)} image(s) for validation; at "
-            "least one must be for training. Choose a smaller part."
+            "least one must be for training. Choose a smaller fraction."
         )
     chosen = set(torch.randperm(len(frames), generator=generator).tolist()[:count])
     return (
@@ -220,7 +220,7 @@ def _run(
     training: FullFrameDataset,
     validation: FullFrameDataset | None,
 ) -> Generator[OriginalEvent, None, None]:
-    """Train to the end; what is learned is saved also when closed or failing in between."""
+    """Train to the end; save the weights, also if closed or failed in between."""
     started, best = time.monotonic(), {BEST_TRAINING: math.inf, BEST_VALIDATION: math.inf}
     without = 0  # validations since the best one
     try:
@@ -256,7 +256,7 @@ def _run(
                 yield Notice(note)
                 break
     except ArithmeticError:
-        raise  # the weights are lost; the last ones that were saved are not
+        raise  # keep the last saved weights: these are not finite
     except BaseException:
         save_original(folder / LAST, state.network)
         raise
@@ -274,7 +274,7 @@ def _run(
 def _train_epoch(
     flags: Flags, state: TrainingState, training: FullFrameDataset, started: float
 ) -> Generator[OriginalEvent, None, OriginalScores]:
-    """Train on every frame dataset_len_multiplier times, in random order; the last batch may be smaller."""
+    """Train on each frame dataset_len_multiplier times, in random order; the last batch may be smaller."""
     state.network.train()
     count, total = len(training), []
     order = torch.randperm(count * flags.dataset_len_multiplier, generator=state.generator) % count
@@ -292,7 +292,7 @@ def _train_epoch(
     scores = _average(total)
     if not math.isfinite(scores.loss):
         raise ArithmeticError(
-            f"The loss is not a number in epoch {state.epoch + 1}; the weights are lost from here on. "
+            f"The loss is not finite in epoch {state.epoch + 1}, so training cannot continue. "
             "Start again with a smaller --learning_rate."
         )
     return scores
@@ -301,7 +301,7 @@ def _train_epoch(
 def validate(
     network: SegmentationNetwork, frames: FullFrameDataset, dt_bound: float
 ) -> OriginalScores:
-    """Score a network on frames as they are."""
+    """Score a network on frames without augmentation."""
     network.eval()
     total = []
     for frame in range(len(frames)):
@@ -311,7 +311,7 @@ def validate(
 
 
 def evaluate(flags: Flags) -> Generator[OriginalEvent, None, None]:
-    """Run a network over images: write its maps, and in mode eval score them.
+    """Predict images and write the maps; in mode eval score them too.
 
     Parameters
     ----------
@@ -382,7 +382,9 @@ def _write_png(path: Path, values: Tensor, top: float, flags: Flags) -> None:
     scaled = (values - bottom) / max(top - bottom, 1e-12) * 255
     grey = scaled.clamp(0, 255).round().to(torch.uint8).cpu().numpy()
     mark = PngInfo()
-    mark.add_text(MARK, "a map")  # so that it is not taken for an image of a folder
+    mark.add_text(
+        MARK, "a map"
+    )  # marks it as a result, so that it is not read as an image of a folder
     with atomic_write(path) as partial:
         Image.fromarray(grey).save(partial, format="PNG", pnginfo=mark)
 
@@ -393,8 +395,8 @@ def save_original(path: Path, network: SegmentationNetwork) -> None:
     Notes
     -----
     The file holds ``{"batchnorm_momentum", "structure", "state_dict"}`` with the original's keys.  The
-    counters of batches, which torch added later, are left out: every version of torch makes do
-    without them, and those of 2018 refuse them.  For the same reason it is in torch's older format.
+    counters of batches, which torch added later, are omitted: no version of torch
+    needs them, and those of 2018 refuse them.  For the same reason the file has torch's older format.
     """
     state = OrderedDict(
         (name, value.detach().cpu().contiguous())
@@ -410,7 +412,7 @@ def save_original(path: Path, network: SegmentationNetwork) -> None:
 
 
 def _refuse_overwriting(flags: Flags) -> None:
-    """Refuse a training that would write over what it reads, or over a file of something else."""
+    """Raise `ValueError` if the training would overwrite its own input, or a file of something else."""
     if flags.model_file:
         numbered = (f"model_{epoch}" for epoch in range(1, flags.num_epochs + 1))
         for name in (LAST, FINAL, BEST_TRAINING, BEST_VALIDATION, *numbered):
@@ -425,7 +427,7 @@ def _refuse_overwriting(flags: Flags) -> None:
         return
     if not note.is_file() or not note.read_bytes().startswith(STOPPED.encode()):
         raise ValueError(
-            f"--non_decreasing_output_file {note} is there already and would be overwritten. Choose "
+            f"--non_decreasing_output_file {note} exists already and would be overwritten. Choose "
             "another name, or move it away."
         )
 

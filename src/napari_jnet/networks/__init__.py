@@ -33,14 +33,14 @@ def build_network(config: NetworkConfig) -> SegmentationNetwork:
     Raises
     ------
     ValueError
-        If there is no such network, it cannot be as the configuration wants it, or its weights need
-        more memory than there is.
+        If there is no such network, it does not support the configuration, or its weights need more
+        memory than is free.
     """
     needed, free = 4 * count_weights(config), available_bytes()
     if needed > free:
         raise ValueError(
             f"The network {config.name} has {needed // 4:,} weights as it is configured, which need "
-            f"{in_bytes(needed)} of memory; {in_bytes(free)} are free. Give it fewer channels or layers."
+            f"{in_bytes(needed)} of memory; {in_bytes(free)} are free. Use fewer channels or layers."
         )
     return network_class(config.name)(config)
 
@@ -51,8 +51,8 @@ def count_weights(config: NetworkConfig) -> int:
     try:
         with torch.device("meta"):
             return kind(config).parameter_count()
-    except (RuntimeError, TypeError, OverflowError) as error:  # sizes that torch cannot count
+    except (RuntimeError, TypeError, OverflowError) as error:  # sizes beyond torch's integers
         raise ValueError(
-            f"The network {config.name} has more weights than can be counted as it is configured. Give it "
+            f"The network {config.name} has more weights than can be counted as it is configured. Use "
             "fewer channels or layers."
         ) from error

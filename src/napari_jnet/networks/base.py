@@ -1,4 +1,4 @@
-"""What every network has in common."""
+"""The base class of all networks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from napari_jnet.config import NetworkConfig, options
 
-# Options that change what a network is, where it has them; setting one in vain is refused.
+# Options that only some networks have; setting one of another network is an error.
 _OPTIONAL = ("padding", "batch_norm", "upsampling", "dropout", "width")
 
 
 class SegmentationNetwork(nn.Module, ABC):
-    """Standardised pyramid in, segmentation logits and boundary distance out.
+    """A network from a standardised pyramid to segmentation logits and boundary distance.
 
     A network is one file that subclasses this, fills in the attributes below and `features`, and is
     listed in `NETWORKS`.
@@ -63,7 +63,7 @@ class SegmentationNetwork(nn.Module, ABC):
 
     @classmethod
     def depth(cls, config: NetworkConfig, most: int) -> int:
-        """Return how many resolution levels suit the network where data allow for ``most``."""
+        """Return the default number of resolution levels, at most ``most``."""
         return 1
 
     @property
@@ -96,10 +96,10 @@ class SegmentationNetwork(nn.Module, ABC):
         return output
 
     def load_pretrained(self, path: Path) -> None:
-        """Begin with the weights of a network trained on other images; `ValueError` if it cannot."""
+        """Load weights of a network trained on other images; `ValueError` if not supported."""
         raise ValueError(
-            f"pretrained is {path}, but the network {self.config.name} does not begin with weights of "
-            "another kind of network. Leave pretrained empty, or choose fcn8, fcn16 or fcn32."
+            f"pretrained is {path}, but the network {self.config.name} does not start from weights of "
+            "another network. Leave pretrained empty, or choose fcn8, fcn16 or fcn32."
         )
 
     def parameter_count(self) -> int:

@@ -47,7 +47,7 @@ class VGG16(nn.Module):
     channels
         After each pooling, then of fc7.
     radius
-        Pixels around one that matter to fc7 at the place that it is pooled to.
+        Pixels around one that influence fc7 at its position.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -91,7 +91,7 @@ def _dense(inputs: int, outputs: int, kernel: int, dropout: float) -> nn.Sequent
 
 
 def _for_relu(*layers: nn.Module) -> nn.Sequential:
-    """Draw weights that keep the size of the signal: fifteen layers deep, others let it die out."""
+    """Initialize weights for ReLU: after fifteen layers, torch's defaults would let the signal vanish."""
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -116,7 +116,7 @@ def load_vgg16(vgg: VGG16, path: Path) -> None:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged, holds more than plain arrays, or no VGG16 that fits.
+        If it is damaged, has more than plain arrays, or is not a VGG16 that fits.
 
     Notes
     -----
@@ -135,8 +135,8 @@ def load_vgg16(vgg: VGG16, path: Path) -> None:
     convolutions = sum(_CONVOLUTIONS)
     if len(names) != convolutions + 2:
         raise ValueError(
-            f"{path} holds no VGG16: there are {len(places)} convolutions named features.N of "
-            f"{convolutions}, and none is named conv1_1. Give a file of VGG16 from torchvision or Caffe."
+            f"{path} is not a VGG16: it has {len(places)} convolutions named features.N instead of "
+            f"{convolutions}, and none named conv1_1. Choose a VGG16 file of torchvision or Caffe."
         )
     normalised = any(name.endswith("running_mean") for name in stored)
     if normalised != isinstance(layers[1], nn.BatchNorm2d):
@@ -156,7 +156,7 @@ def load_vgg16(vgg: VGG16, path: Path) -> None:
                 continue
             if f"{name}.{key}" not in stored:
                 raise ValueError(
-                    f"{path} has no {name}.{key}. Give a whole VGG16, with its dense layers."
+                    f"{path} has no {name}.{key}. Choose a complete VGG16, with its dense layers."
                 )
             found = stored[f"{name}.{key}"]
             if layer is layers[0] and key == "weight":
@@ -167,7 +167,7 @@ def load_vgg16(vgg: VGG16, path: Path) -> None:
                 found = found.reshape(kept.shape)
             if found.shape != kept.shape:
                 raise ValueError(
-                    f"{path} holds no VGG16 that fits: {name} has shape {tuple(found.shape)}, the network "
+                    f"{path} is not a VGG16 that fits: {name} has shape {tuple(found.shape)}, the network "
                     f"needs {tuple(kept.shape)}."
                 )
             with torch.no_grad():
@@ -177,12 +177,9 @@ def load_vgg16(vgg: VGG16, path: Path) -> None:
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(
-            f"There is no file {path} of pretrained weights. Give a VGG16 of torchvision or Caffe."
+            f"There is no file {path} of pretrained weights. Choose a VGG16 file of torchvision or Caffe."
         )
-    damaged = (
-        "it is damaged, or holds more than names and arrays; it is not read any further. Give a file of "
-        "plain weights."
-    )
+    damaged = "it is damaged, or has more than names and arrays. Choose a file of plain weights."
     if path.suffix == ".npz":
         with reading(path, "weights", damaged), np.load(path, allow_pickle=False) as archive:
             check_room(path, sum(member.file_size for member in archive.zip.infolist()))
@@ -191,7 +188,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not all(
         isinstance(value, Tensor) for value in content.values()
     ):
-        raise ValueError(f"{path} does not map names to arrays. Give the state_dict of a VGG16.")
+        raise ValueError(f"{path} does not map names to arrays. Choose the state_dict of a VGG16.")
     return dict(content)
 
 
@@ -200,9 +197,9 @@ class FCN32(SegmentationNetwork):
 
     Notes
     -----
-    The authors' network takes images of any size by a border of 100 zeros.  Here the image is continued
+    The authors' network takes images of any size by a border of 100 zeros.  Here the image is padded
     to a multiple of 32 and fc6 keeps the size, which needs no border and no cropping to an offset; and
-    the last upsampling is learned like the others.
+    the last upsampling is trained like the others.
     """
 
     takes = frozenset({"batch_norm", "dropout", "width"})
@@ -240,7 +237,7 @@ class FCN32(SegmentationNetwork):
         return output[..., :height, :width]
 
     def load_pretrained(self, path: Path) -> None:
-        """Begin with the weights of a VGG16 trained on ImageNet, of a local file; see `load_vgg16`."""
+        """Load the weights of a VGG16 trained on ImageNet from a local file; see `load_vgg16`."""
         if self.config.width != 1 or self.config.in_channels not in (1, 3):
             raise ValueError(
                 f"pretrained is {path}, but this {self.config.name} has width {self.config.width:g} and "
@@ -263,9 +260,9 @@ class FCN8(FCN32):
 
 
 def bilinear_upsampling(channels: int, factor: int) -> nn.ConvTranspose2d:
-    """Transposed convolution that begins as the bilinear interpolation of each channel by itself.
+    """Return a transposed convolution initialized as bilinear interpolation, each channel by itself.
 
-    Its kernel has twice the factor as its side; an image comes out ``factor`` times as large.
+    Its kernel is twice the factor wide; the output is ``factor`` times as large.
     """
     layer = nn.ConvTranspose2d(
         channels, channels, 2 * factor, stride=factor, padding=factor // 2, bias=False

@@ -1,7 +1,7 @@
 """J-Net: a multiresolution network with the expansive path only (Sixta, 2018).
 
-The lowest resolution is segmented first.  Each further level takes what was found so far, upsampled,
-together with the image at that level, and adds detail.  Modules are nested so that the parameters have
+The lowest resolution is segmented first.  Each further level takes the output so far, upsampled, together
+with the image at that level, and adds detail.  Modules are nested so that the parameters have
 the names of the original's checkpoints.
 """
 
@@ -67,7 +67,7 @@ class JNet(SegmentationNetwork):
         if layers > _MOST_LAYERS:
             raise ValueError(
                 f"structure has {layers:,} layers; a network of more than {_MOST_LAYERS:,} cannot be "
-                "trained. Give it fewer layers."
+                "trained. Use fewer layers."
             )
         self.levels = levels
         self.stride = 2 ** -levels[0]

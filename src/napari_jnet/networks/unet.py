@@ -18,10 +18,10 @@ from napari_jnet.networks.base import SegmentationNetwork
 
 
 def mirrored(image: Tensor, before: int, after: tuple[int, int]) -> Tensor:
-    """Continue (N, C, H, W) by its mirror image: above and on the left, below and on the right.
+    """Pad (N, C, H, W) by reflection: ``before`` above and on the left, ``after`` below and on the right.
 
-    The pixel at the border is not repeated.  Other than torch's reflection, this goes on beyond the
-    far side of an image that is smaller than the border: back and forth, as often as needed.
+    The pixel at the border is not repeated.  Unlike torch's reflection, the border may be larger than
+    the image, which is then mirrored repeatedly.
     """
     for dim, more in zip((-2, -1), after, strict=True):
         size = image.shape[dim]
@@ -40,8 +40,8 @@ class UNet(SegmentationNetwork):
     -----
     Valid convolutions trim an image of ``m * (n + 4) + 4 * (m - 1)`` pixels to one of
     ``m * n - 4 * (m - 1)``, where ``m`` is 2 to the number of poolings: 572 to 388 in the paper.  The
-    frame is mirrored at its borders first, so that the output has its size all the same; in training
-    these are the borders of the patch.
+    frame is mirrored at its borders first, so that the output has its size; in training the patch
+    is mirrored.
     """
 
     takes = frozenset({"padding", "batch_norm", "upsampling", "dropout"})
@@ -55,7 +55,7 @@ class UNet(SegmentationNetwork):
         self.margin = 6 * self.multiple - 4 if config.padding == "valid" else 0
         unit = 2**-self.top_level
         self.stride = self.multiple * unit
-        # From a level to the one above, what matters doubles; four convolutions and the upsampling add 6.
+        # From a level to the one above, the radius doubles; four convolutions and the upsampling add 6.
         radius = (4 * 2**depth - 6) * unit
         self.halo = -(-radius // self.stride) * self.stride
         self.down = nn.ModuleList(
@@ -69,11 +69,11 @@ class UNet(SegmentationNetwork):
 
     @classmethod
     def depth(cls, config: NetworkConfig, most: int) -> int:
-        """Return the five levels of the paper, or as many as there are."""
+        """Return the five levels of the paper, or ``most`` if that is fewer."""
         return min(5, most)
 
     def _convolutions(self, inputs: int, outputs: int) -> nn.Sequential:
-        """Two 3x3 convolutions, each with ReLU and, if wanted, batch normalisation before it."""
+        """Return two 3x3 convolutions, each with ReLU and, if configured, batch normalisation before it."""
         config = self.config
         layers: list[nn.Module] = []
         padding = int(config.padding == "same")
@@ -95,7 +95,7 @@ class UNet(SegmentationNetwork):
         )
 
     def features(self, pyramid: Sequence[Tensor]) -> Tensor:
-        """Add what the convolutions will trim and the poolings need, go down and come back up."""
+        """Pad the image for valid convolutions and poolings, run the network and crop."""
         image = pyramid[-1]
         height, width = image.shape[-2:]
         lost = 4 * (self.multiple - 1) if self.margin else 0
@@ -107,7 +107,7 @@ class UNet(SegmentationNetwork):
         return self.convolve(image)[..., :height, :width]
 
     def convolve(self, image: Tensor) -> Tensor:
-        """Run on (N, C, H, W) whose size comes out even at each pooling.
+        """Run on (N, C, H, W) whose sides are even at each pooling.
 
         Each side of the output is as long, or ``2 * margin`` shorter with valid convolutions.
         """

@@ -110,7 +110,7 @@ def _smooth(
 ) -> Tensor | None:
     """Noise from -1 to 1 smoothed by a Gaussian, times alpha (Simard, Steinkraus, Platt, 2003).
 
-    The Gaussian is applied to the spectrum, as if the patch went on at its opposite edge: the field is as
+    The Gaussian is applied to the spectrum, as if the patch were periodic: the field is as
     strong at the edges as in the middle, and its cost does not depend on sigma.
     """
     if max(config.smooth_alpha) == 0:
@@ -165,7 +165,7 @@ LINEAR: dict[str, Callable[[int, AugmentationConfig, Generator], Tensor]] = {
     "scale": _scale,
     "shear": _shear,
 }
-# Each gives None where it is off, and then draws nothing from the generator.
+# Each returns None where it is off, and then does not use the generator.
 FIELDS: dict[str, Callable[[int, int, AugmentationConfig, Generator], Tensor | None]] = {
     "elastic": _elastic,
     "smooth": _smooth,
@@ -228,7 +228,7 @@ def choose_entries(
 
 
 def crop(values: Tensor, size: tuple[int, int], generator: Generator) -> Tensor:
-    """Cut a random part of ``(C, H, W)``; an image smaller than ``size`` stays as it is there."""
+    """Crop ``(C, H, W)`` at random; a side shorter than that of ``size`` stays as it is."""
     top, left = (
         int(torch.randint(max(side - part, 0) + 1, (), generator=generator))
         for side, part in zip(values.shape[-2:], size, strict=True)
@@ -265,9 +265,9 @@ def _original_rotation(
     angle = (torch.rand(count, 1, 1, generator=generator) * 2 * math.pi).to(values.device)
     rows, columns = _positions(values)
     down, right = rows - (height - 1) / 2, columns - (width - 1) / 2
-    turned_rows = angle.cos() * down - angle.sin() * right + (height - 1) / 2
-    turned_columns = angle.sin() * down + angle.cos() * right + (width - 1) / 2
-    return _sample_mirrored(values, turned_rows, turned_columns)
+    rotated_rows = angle.cos() * down - angle.sin() * right + (height - 1) / 2
+    rotated_columns = angle.sin() * down + angle.cos() * right + (width - 1) / 2
+    return _sample_mirrored(values, rotated_rows, rotated_columns)
 
 
 def _original_intensity(
@@ -331,7 +331,7 @@ SYMMETRIES = (
 def _original_symmetry(
     values: Tensor, channels: int, flags: OriginalAugmentation, generator: Generator
 ) -> Tensor:
-    """Mirror and turn by quarters; images that are not square keep their shape."""
+    """Flip and rotate by quarter turns; images that are not square keep their shape."""
     if not flags.aug_rotation_flip:
         return values
     known = SYMMETRIES[: flags.aug_symmetries]

@@ -22,7 +22,7 @@ WORKING_DIAMETER = 30
 SPARSE_DIAMETER = 40
 SPARSE_TOP = -1  # lowest top level where labels are strokes
 # dt_bound as a fraction of the typical diameter: beyond the middle of a cell there is nothing to learn.
-BOUND_OF_DIAMETER = 0.4
+DT_BOUND_OF_DIAMETER = 0.4
 SMALLEST_OBJECT = 0.25  # minimum size as a fraction of the small (5th percentile) annotated objects
 
 
@@ -44,8 +44,8 @@ def _areas(frame: AnnotatedFrame) -> NDArray[np.int64]:
 def _sizes(frames: Sequence[AnnotatedFrame]) -> Iterator[NDArray[np.int64]]:
     """Yield the sizes of the objects of each frame in pixels, and of each volume in voxels.
 
-    Objects of a volume are separated as a whole, so their size is that of all planes together; a
-    plane that is not annotated holds nothing of them.
+    Objects of a volume are separated as a whole, so their size is that of all planes together; planes
+    that are not annotated do not count.
     """
     volumes: dict[str, dict[int, AnnotatedFrame]] = {}
     for frame in frames:
@@ -82,13 +82,13 @@ def typical_diameter(frames: Sequence[AnnotatedFrame]) -> float | None:
 
     Notes
     -----
-    Each frame with objects has one vote, shared by its objects.  Of objects that are painted whole it
-    is the diameter of a disc of the same area, or less where areas of a class are long and thin.  A
-    stroke says more by its length than by its area: in a frame of strokes it counts with the diagonal
-    of its bounding box.  Frames painted whole decide alone where there are any.
+    All frames with objects have the same weight, divided among their objects.  The diameter of an object
+    is that of a disc of the same area, or less where areas of a class are long and thin.  The length of a
+    stroke is more informative than its area: a stroke counts with the diagonal of its bounding box.
+    Sparse frames only count if all are sparse.
     """
-    whole = [frame for frame in frames if not is_sparse(frame)]
-    return _percentile([_widths(f) for f in whole], 50) or _percentile(
+    dense = [frame for frame in frames if not is_sparse(frame)]
+    return _percentile([_widths(f) for f in dense], 50) or _percentile(
         [_lengths(f) for f in frames if is_sparse(f)], 50
     )
 
@@ -96,8 +96,8 @@ def typical_diameter(frames: Sequence[AnnotatedFrame]) -> float | None:
 def _widths(frame: AnnotatedFrame) -> NDArray[np.float64]:
     """Return how wide each object is in pixels: the diameter of a disc, 1.5 widths of a line.
 
-    A network of vessels or membranes is one object as large as the frame, but what is to be seen
-    of it is a few pixels wide.  The mean depth of a disc is a sixth of its diameter, that of a line
+    A network of vessels or membranes is one object as large as the frame, but its lines are
+    a few pixels wide.  The mean depth of a disc is a sixth of its diameter, that of a line
     a quarter of its width.
     """
     widths = [np.zeros(0)]
@@ -145,14 +145,14 @@ def class_count(config: Config, frames: Sequence[AnnotatedFrame]) -> int:
 
 
 def frame_channels(frame: AnnotatedFrame) -> int:
-    """Return the channels of a frame."""
+    """Return the number of channels of a frame."""
     return 1 if frame.image.ndim == 2 else frame.image.shape[-1]
 
 
 def check_fit(network: NetworkConfig, frames: Sequence[AnnotatedFrame], name: str) -> None:
-    """Refuse frames that a trained network cannot learn from or be scored on; see `misfit`.
+    """Raise `ValueError` for frames that do not fit a trained network; see `misfit`.
 
-    ``network`` is that of the model as it was trained, ``name`` what the model is called in the error.
+    ``network`` is that of the model as it was trained, ``name`` that of the model in the error.
     """
     for frame in frames:
         largest = int(frame.labels.max(initial=0))
@@ -166,8 +166,8 @@ def resolution_levels(
 ) -> tuple[int, ...]:
     """Return the levels below a top level that suit a network and the size of the frames.
 
-    The median of the frames' shorter sides decides how far down it goes: to 8 pixels.  Frames that are
-    smaller yet are mirrored while training; frames too small for the top level take the lowest there is.
+    The median of the frames' shorter sides decides how far down it goes: to 8 pixels.  Smaller
+    frames are mirrored while training; frames too small for the top level lower it.
     """
     sides = sorted(min(frame.image.shape[:2]) for frame in frames)
     deepest = int(math.log2(max(sides[len(sides) // 2], 8) / 8))
@@ -177,16 +177,15 @@ def resolution_levels(
 
 
 def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
-    """Fill in what the configuration leaves to the training frames; values that are given stay.
+    """Fill in the settings that follow from the training frames; values that are given stay.
 
     These are the channels, the number of classes, resolution levels, ``dt_bound`` and minimum size.
 
     Notes
     -----
-    The median diameter decides, in which every frame has one vote: the top level halves the frame until
-    it is near 30 pixels (40, and once at most, where labels are strokes), ``dt_bound`` is 0.4 diameters.
-    Strokes have no boundary, so that a network that learns from nothing else predicts no distance,
-    and how small an object may be is left to the user.
+    The top level halves the frame until the typical diameter is near 30 pixels (40, and once at most,
+    where labels are strokes); ``dt_bound`` is 0.4 diameters.  Strokes have no boundary, so a network that
+    is trained on strokes alone predicts no distance, and the minimum size is left to the user.
     """
     typical = typical_diameter(frames) or 30.0
     small = _percentile([*_sizes([frame for frame in frames if not is_sparse(frame)])], 5)
@@ -202,7 +201,7 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
         changes["network.resolution_levels"] = resolution_levels(config.network, frames, top)
     if sparse:
         changes["network.distance"] = False
-    dt_bound = config.targets.dt_bound or float(max(3, round(BOUND_OF_DIAMETER * typical)))
+    dt_bound = config.targets.dt_bound or float(max(3, round(DT_BOUND_OF_DIAMETER * typical)))
     changes["targets.dt_bound"] = dt_bound
     if config.training.loss != "bce+mse":
         changes["network.distance_scale"] = dt_bound

@@ -1,4 +1,4 @@
-"""The training loop, as a generator of events: every caller is a ``for`` loop, stopping is closing it."""
+"""The training loop, a generator of events; closing it stops the training."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from napari_jnet.training.sampler import draw_batch
 from napari_jnet.training.setup import prepare, update_frames
 
 PREVIEW_EVERY_S = 3.0
-PREVIEW_WITHIN_EPOCH_S = 20.0  # in a longer epoch, so that there is something to see before its end
-SAVE_EVERY_S = 120.0  # a killed training loses no more, besides the present batch
+PREVIEW_WITHIN_EPOCH_S = 20.0  # in long epochs, to show a preview before their end
+SAVE_EVERY_S = 120.0  # a killed training loses at most this and the present batch
 READ_LOSS_EVERY = 8  # batches on a GPU: reading a loss waits for the device
 
 
@@ -53,24 +53,24 @@ def train(
     Parameters
     ----------
     frames
-        What to learn from; frames without a role are split by the seed.
+        To train on; frames without a role are split by the seed.
     run
         Folder for ``model.pt`` (best), ``last.pt``, ``history.csv``, ``config.json``, ``split.json``.
     config
-        What and how; what it leaves open is estimated from the frames.
+        Settings; those that are left open are estimated from the frames.
     resume
         Continue the training in ``run`` as if it had never stopped.  ``config`` may give another
         budget (minutes or epochs, counted from the beginning; patience), device, threads, precision
-        or TensorBoard; any other setting that is given must be that of the run.  Frames that the run
-        did not have join it.
+        or TensorBoard; any other setting that is given must be that of the run.  Frames that are new
+        to the run are added.
     start_from
-        A model whose weights are the start of a new training (fine-tuning); network and targets are
-        its own, and ``config`` may not give others.
+        A model whose weights a new training starts from (fine-tuning); network and targets are those
+        of the model, and ``config`` may not give others.
     preview
         Called after an epoch; if it returns an image, a `Preview` of it follows.
     new_frames
-        Called after an epoch; where annotations have changed it returns all frames, and the
-        training learns from these: `NewFrames` follows.  None: nothing has changed.
+        Called after an epoch; returns all frames if annotations have changed, else None.  The training
+        continues on the new frames, and `NewFrames` follows.
 
     Yields
     ------
@@ -87,8 +87,8 @@ def train(
     Closing the generator stops the training at that batch; ``last.pt`` then holds everything, so
     that a resumed training draws the same batches as one that was never stopped.  It is also written
     after every epoch, and within a long epoch every two minutes, so that no more is lost when the
-    process is killed.  Only the time that the generator itself works counts as training time: between
-    two events it may wait for as long as its caller likes.
+    process is killed.  Only the time that the generator itself runs counts as training time, not the time
+    that its caller takes between two events.
     """
     folder = RunFolder(run, resume=resume)
     try:
@@ -96,7 +96,7 @@ def train(
     except BaseException:
         folder.remove_unused()
         raise
-    del frames  # what is needed of them is on the device now
+    del frames  # their data is on the device now
     session.preview, session.new_frames = preview, new_frames
     with closing(folder), closing(_train(session)) as events:
         for event in events:
@@ -106,7 +106,7 @@ def train(
 
 
 def _train(session: TrainingSession) -> Generator[TrainEvent, None, None]:
-    """Train until the budget is used; save everything also when closed or failing in between."""
+    """Train until the budget is used; save everything, also if closed or failed in between."""
     state = session.state
     yield TrainingStart(
         device=describe_device(session.device),
@@ -131,7 +131,7 @@ def _train(session: TrainingSession) -> Generator[TrainEvent, None, None]:
             if session.new_frames is not None and (frames := session.new_frames()) is not None:
                 yield from update_frames(session, frames)
     except ArithmeticError:
-        session.saved_step = state.step  # what was saved before is good; these weights are not
+        session.saved_step = state.step  # keep the earlier file: these weights are not finite
         raise
     finally:
         if state.step > session.saved_step:
@@ -140,7 +140,7 @@ def _train(session: TrainingSession) -> Generator[TrainEvent, None, None]:
             session.logger.close()
     if session.out_of_patience:
         yield Notice(
-            f"Stopped early: {session.validation.best_by} has not become better since epoch "
+            f"Stopped early: {session.validation.best_by} has not improved since epoch "
             f"{state.best_epoch}, {session.config.training.patience} epochs ago."
         )
     yield TrainingEnd(session.folder.model, state.epoch, state.best_epoch, state.elapsed_s)
@@ -165,7 +165,7 @@ def _train_epoch(session: TrainingSession, started: float) -> Generator[TrainEve
             if state.batch < batches:
                 since = max(session.previewed_at, started)
                 yield from _preview(session, since=since, wait=PREVIEW_WITHIN_EPOCH_S)
-    finally:  # also when closed: what was not yet read belongs to the epoch
+    finally:  # also when closed: unread losses belong to the epoch
         if losses:
             _read_losses(session, losses)
 
@@ -205,7 +205,7 @@ def _is_finite(session: TrainingSession) -> bool:
 
 
 def _finish_epoch(session: TrainingSession) -> EpochEnd:
-    """Validate, save the best and the last model, and return what came out."""
+    """Validate, save the best and the last model, and return the event."""
     state, batches = session.state, session.state.batch
     train_loss = state.loss_sum / max(batches, 1)
     scores = session.validate()

@@ -49,10 +49,10 @@ def segmentation_loss(logits: Tensor, targets: Targets) -> Tensor:
 
 
 def dice_loss(logits: Tensor, targets: Targets) -> Tensor:
-    """Return 1 - Dice's coefficient of probabilities and ground truth, over the known pixels of the batch.
+    """Return 1 - Dice's coefficient of probabilities and ground truth, over known pixels of the batch.
 
-    It is 0 to 1: the mean over the classes above background; one that is neither there nor predicted is
-    right.
+    It is 0 to 1: the mean over the classes above background; the loss of one that is neither annotated
+    nor predicted is 0.
 
     Notes
     -----
@@ -115,17 +115,17 @@ def loss_function(name: str) -> Loss:
 
 
 def check_loss(config: Config) -> None:
-    """Refuse a loss that is unknown, or has no distance while the network has a head for it."""
+    """Raise `ValueError` if the loss is unknown, or has no distance term for a distance head."""
     name = config.training.loss
     loss_function(name)
     if name in ("bce", "dice") and config.network.distance:
         raise ValueError(
-            f"The loss {name!r} teaches no distance, but network.distance is on; take "
+            f"The loss {name!r} has no term for the distance, but network.distance is on. Use "
             f"'{name}+smooth_l1', or switch network.distance off."
         )
 
 
-# Where the Gaussian ends: what lies beyond is below 2e-8 of the weight, less than float32 resolves.
+# Where the Gaussian is truncated: beyond it is below 2e-8 of the weight, less than float32 resolves.
 REACH_OF_SIGMA = 6.0
 
 
@@ -155,8 +155,8 @@ def border_weights(
     Notes
     -----
     Ronneberger, Fischer, Brox (2015), equation 2, without the class balance.  Objects that touch have no
-    background between them, so their contact has no weight: only the distance map tells them apart.
-    An object that is not annotated weighs nothing.
+    background between them, so their contact has no weight: only the distance map separates them.
+    An object that is not annotated adds no weight.
     """
     objects = labels
     if kind is not LabelKind.INSTANCES:
@@ -199,7 +199,7 @@ def two_nearest_distances(objects: Tensor, reach: int) -> tuple[Tensor, Tensor]:
 def _two_smallest(
     first: Tensor, second: Tensor, count: int, reach: int, dim: int
 ) -> tuple[Tensor, Tensor]:
-    """Take the two smallest keys of different objects over the neighbours along one axis."""
+    """Return the two smallest keys of different objects over the neighbours along one axis."""
     size = first.shape[dim]
     nearest, runner_up = first.clone(), second.clone()
     reached = range(-min(reach, size - 1), min(reach, size - 1) + 1)
@@ -218,7 +218,7 @@ def _two_smallest(
 
 
 def class_weights(frames: Sequence[AnnotatedFrame], classes: int) -> Tensor:
-    """Return weights of the classes by how rare they are, so that all count the same in the sum.
+    """Return weights that balance the classes: all count the same in the sum.
 
     They are float32 (K,), at least two: known pixels / (classes that occur * pixels of the class), so
     that the mean over all known pixels is 1; 1 for a class that does not occur.
@@ -236,7 +236,7 @@ def class_weights(frames: Sequence[AnnotatedFrame], classes: int) -> Tensor:
 def frame_borders(
     frame: AnnotatedFrame, config: TrainingConfig, device: torch.device
 ) -> Tensor | None:
-    """Return the border weights of a frame, (H, W) on the device; None where borders weigh nothing."""
+    """Return the border weights of a frame, (H, W) on the device; None without border weights."""
     if config.border_weight == 0:
         return None
     labels = torch.from_numpy(np.ascontiguousarray(frame.labels)).to(device)

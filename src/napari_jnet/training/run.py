@@ -63,7 +63,7 @@ def make_optimizer(config: TrainingConfig, network: torch.nn.Module) -> torch.op
 
 @dataclasses.dataclass
 class Counters:
-    """What a training counts; ``last.pt`` has all of it."""
+    """Counters of a training, all saved in ``last.pt``."""
 
     step: int = 0  # optimizer steps
     epoch: int = 0  # finished ones
@@ -78,7 +78,7 @@ class Counters:
 
 
 class TrainingState(Counters):
-    """With the configuration, all that a resumed training needs: what ``last.pt`` holds.
+    """Network, optimizer, schedule and random state: with the configuration, all of ``last.pt``.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class TrainingState(Counters):
         The weights that the optimizer changes.
     averaged
         The moving average of these weights, which is steadier than those of any one step, or a copy of
-        the last ones (``training.average_weights`` off); it is what is validated and kept.
+        the last ones (``training.average_weights`` off); this network is validated and saved.
     """
 
     def __init__(self, config: Config, device: torch.device) -> None:
@@ -117,7 +117,7 @@ class TrainingState(Counters):
         return float(self.optimizer.param_groups[0]["lr"])
 
     def set_learning_rate(self, progress: float) -> None:
-        """Set the learning rate for this fraction of the training; plateau changes it by itself."""
+        """Set the learning rate for this fraction of the training; no effect with plateau."""
         training = self.config.training
         if training.schedule != "plateau":
             factor = learning_rate_factor(training, progress, self.epoch)
@@ -145,7 +145,7 @@ class TrainingState(Counters):
 
     @contextmanager
     def _seeded_dropout(self) -> Iterator[None]:
-        """Let dropout draw from the generator, so that a resumed training drops the same."""
+        """Draw dropout from the generator, so that a resumed training is reproducible."""
         if not self.network.config.dropout:
             yield
             return
@@ -161,7 +161,7 @@ class TrainingState(Counters):
             self.plateau.step(train_loss)
 
     def model_content(self, config: Config) -> dict[str, Any]:
-        """Return what prediction needs."""
+        """Return the content of ``model.pt``: all that prediction needs."""
         return {
             "config": config.to_dict(),
             "network": self.averaged.state_dict(),
@@ -169,7 +169,7 @@ class TrainingState(Counters):
         }
 
     def full_content(self, config: Config, split: dict[str, list[str]]) -> dict[str, Any]:
-        """Return what a resumed training needs; also enough to predict."""
+        """Return the content of ``last.pt``: all that a resumed training and prediction need."""
         return {
             **self.model_content(config),
             "split": split,
@@ -190,7 +190,7 @@ class TrainingState(Counters):
         """Restore the state of a checkpoint; one without it raises `ModelFileError`."""
         if "training" not in content:
             raise ModelFileError(
-                f"{path} holds a model but no state of a training; resume from last.pt, or start a "
+                f"{path} has a model but no training state; resume from last.pt, or start a "
                 "new training from this model."
             )
         load_state(self.averaged, content["network"], path)
@@ -216,19 +216,19 @@ class TrainingState(Counters):
                 setattr(self, name, type(default)(value))
 
     def start_from(self, path: Path) -> None:
-        """Begin with the weights of another model."""
+        """Start from the weights of another model."""
         content = read_checkpoint(path)
         load_state(self.network, content["network"], path)
         load_state(self.averaged, content["network"], path)
 
     def start_pretrained(self, path: Path) -> None:
-        """Begin with published weights of a part of the network."""
+        """Start from published weights of a part of the network."""
         self.network.load_pretrained(path)
         self.averaged.load_state_dict(self.network.state_dict())
 
 
 def _check_numbers(what: str, known: Mapping[str, Any], saved: Any) -> None:
-    """Refuse values that are missing, or not numbers where those of a new training are."""
+    """Raise `ValueError` for missing values, and for other values in the place of numbers."""
     for name, value in known.items():
         if not isinstance(saved, Mapping) or name not in saved:
             raise ValueError(f"its {what} has no {name}")
@@ -238,7 +238,7 @@ def _check_numbers(what: str, known: Mapping[str, Any], saved: Any) -> None:
 
 
 def _check_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> None:
-    """Refuse a state that torch would load, and fail with at the next step."""
+    """Raise `ValueError` for a state that torch would load but fail with at the next step."""
     groups = optimizer.state_dict()["param_groups"]
     for known, group in zip(groups, saved["param_groups"], strict=True):
         _check_numbers("optimizer", known, group)
@@ -299,13 +299,13 @@ class TrainingSession:
         self.bfloat16 = training.precision == "bfloat16" or (
             training.precision == "auto" and has_bfloat16(self.device)
         )
-        self.messages: list[str] = []  # what the user should know of the data
+        self.messages: list[str] = []  # about the data, for the user
         self.start_clock()
 
     def use_frames(
         self, training: Sequence[AnnotatedFrame], validation: Sequence[AnnotatedFrame]
     ) -> None:
-        """Load frames to learn from and to be scored on; `ValueError`, and no change, if they cannot be."""
+        """Load training and validation frames; `ValueError`, and no change, if they cannot be used."""
         config = self.config
         store = load_frames(training, self.state.network.levels, self.device, config)
         pixels = epoch_pixels(store, config)
@@ -324,7 +324,7 @@ class TrainingSession:
         self.saved_step, self.saved_at = self.state.step, time.monotonic()
 
     def rescore_best(self) -> None:
-        """Score the best model so far as later epochs will be scored, so that they compare with it."""
+        """Score the best model so far on the present frames, so that later epochs compare with it."""
         state, validation = self.state, self.validation
         state.scored = validation.names
         if state.best_epoch:
@@ -358,20 +358,20 @@ class TrainingSession:
     def out_of_patience(self) -> bool:
         """Whether the score has not improved for ``training.patience`` epochs."""
         patience, state = self.config.training.patience, self.state
-        # an epoch that was not scored decides nothing
+        # an epoch without scores does not stop the training
         scored = not self.validation.frames or (
             bool(state.history) and state.history[-1]["validation_loss"] is not None
         )
         return scored and 0 < patience <= state.epoch - state.best_epoch
 
     def validate(self) -> ValidationScores:
-        """Score the present model, if it is time: in the first epoch, the last, and those in between.
+        """Score the present model if it is due: in the first epoch, the last, and some in between.
 
         Where epochs are the budget, work is counted, so that a resumed training scores the same ones;
         where minutes are, the clock decides.
         """
         state = self.state
-        due = self.progress() >= 1 or state.epoch % self.validation.every == 0
+        due = self.progress() >= 1 or state.epoch % self.validation.interval == 0
         if self.config.training.epochs is None and self.progress() < 1:
             due = state.validation_s <= SCORING_SHARE * state.elapsed_s
         if not due:
@@ -387,7 +387,7 @@ class TrainingSession:
         self.complete_files()
 
     def save_last(self) -> None:
-        """Save everything within an epoch; also a model, if no epoch has given one yet."""
+        """Save everything within an epoch; also the model, if no epoch has saved one yet."""
         self._save_state()
         if not self.folder.model.exists():
             self._save_model()

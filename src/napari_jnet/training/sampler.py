@@ -38,7 +38,7 @@ from napari_jnet.training.targets import Targets, make_targets
 
 _CERTAIN = 0.999  # a warped or pooled pixel is known where this much of its origin is
 _CELLS_OF_PATCH = 16  # places of a patch differ by this fraction of its side
-# A pixel this near to the centre, as a fraction of the side, stays in a patch that is turned and scaled.
+# A pixel this near to the centre, as a fraction of the side, stays in a rotated and scaled patch.
 _REACH = 0.3
 
 
@@ -68,7 +68,7 @@ class FullFrameDataset:
     def draw(
         self, frames: Sequence[int], flags: OriginalAugmentation, generator: torch.Generator
     ) -> tuple[list[Tensor], Targets]:
-        """Augment these frames as one batch, cut at random to its smallest height and width.
+        """Augment these frames as one batch, cropped at random to its smallest height and width.
 
         Return the pyramid, (N, C, h, w) standardised for each level, and the targets at the top level,
         average-pooled; distances in pixels of the full frame.
@@ -83,7 +83,7 @@ class FullFrameDataset:
         return self._pyramid(augment_original(values, self._channels, flags, generator))
 
     def without_augmentation(self, frame: int) -> tuple[list[Tensor], Targets]:
-        """Return one frame as it is, as a batch of one."""
+        """Return one frame without augmentation, as a batch of one."""
         return self._pyramid(self.planes[frame][None])
 
     @property
@@ -141,14 +141,13 @@ class FrameStore:
     sizes
         (F, 2), height and width at the top level.
     gains
-        (F, levels, C): what a pooled level is multiplied with to be standardised on its own.
+        (F, levels, C): factors that standardise each pooled level on its own.
     levels
-        That the network takes, lowest first.
+        Of the network, lowest first.
     class_weights
         (K,) float32, or None where classes are not balanced.
     borders
-        For each frame (h * unit, w * unit) float32, the border weights; None where borders weigh
-        nothing.
+        For each frame (h * unit, w * unit) float32, the border weights; None without border weights.
     """
 
     images: tuple[Tensor, ...]
@@ -170,10 +169,10 @@ class FrameStore:
         return int(2 ** -self.levels[-1])
 
     def places(self, patch: int) -> list[tuple[Tensor, Tensor] | None]:
-        """Return where patches of a side, in pixels at the top level, hold something known.
+        """Return where patches of this side, in pixels at the top level, have known pixels.
 
-        That is for each frame None where it is everywhere, else the places as fractions of the room
-        that the patch has, float32 (P, 2), and the extent of each, (2,).
+        For each frame: None if everywhere, else the positions as fractions of the range in which the
+        patch can move, float32 (P, 2), and the extent of each, (2,).
         """
         if patch not in self._places:
             self._places[patch] = [
@@ -184,12 +183,12 @@ class FrameStore:
 
 
 def smallest_side(levels: Sequence[int]) -> int:
-    """Return the pixels that a side of a frame needs for these levels, in the full frame."""
+    """Return the smallest side that a full frame may have for these levels, in pixels."""
     return int(2 ** (1 - min(levels)))
 
 
 def mirror(frame: AnnotatedFrame, side: int) -> AnnotatedFrame:
-    """Continue a frame, mirrored at its lower and right edges, until no side is shorter than ``side``."""
+    """Pad a frame at its lower and right edges by mirroring, to at least ``side`` pixels a side."""
     short = [max(side - length, 0) for length in frame.labels.shape]
     if not any(short):
         return frame
@@ -212,9 +211,9 @@ def load_frames(
     Parameters
     ----------
     frames
-        To train on, of any sizes.  One too small for the levels is continued by mirroring it.
+        To train on, of any sizes.  One too small for the levels is mirrored at its edges.
     levels
-        That the network takes, lowest first.
+        Of the network, lowest first.
     device
         Where to.  On the CPU the labels are shared, not copied.
     config
@@ -284,7 +283,7 @@ def load_frames(
 def _known_places(
     labels: Tensor, size: tuple[int, ...], unit: int, patch: int
 ) -> tuple[Tensor, Tensor] | None:
-    """Find the places of a patch where it holds a known pixel near its centre; see `places`."""
+    """Return the positions of a patch with a known pixel near its centre; see `places`."""
     known = labels != UNKNOWN
     if known.all():
         return None
@@ -292,7 +291,7 @@ def _known_places(
     counts = [max(-(-side * _CELLS_OF_PATCH // patch), 1) for side in room]
     found = np.zeros(counts, bool)
     pixels = (known.nonzero().cpu().numpy() // unit).T
-    # A patch that is to hold a pixel at the edge of the frame in its middle lies at that edge.
+    # The patch for a pixel at the edge of the frame lies at that edge.
     found[
         tuple(
             (((where - (patch - 1) / 2) / max(side, 1)).clip(0, 1) * count)
@@ -312,7 +311,7 @@ def _known_places(
 
 
 def _patch_side(store: FrameStore, config: Config) -> int:
-    """Return the side of a patch at the top level: no more than the largest frame, whole at every level."""
+    """Return the side of a patch at the top level: at most the largest frame, an integer at each level."""
     step = 2 ** (store.levels[-1] - store.levels[0])
     side = min(config.training.patch_size, int(store.sizes.max()))
     return int(-(-side // step) * step)
@@ -349,8 +348,8 @@ def draw_batch(
     Notes
     -----
     Labels are sampled with a margin of ``dt_bound`` around the patch, so that a boundary just outside
-    is known and the distances inside are exact.  All places of a
-    frame are equally likely, but for those where nothing known would be in the patch: these are not drawn.
+    is known and the distances inside are exact.  All positions in a frame are equally likely, except
+    those without known pixels in the patch, which are not drawn.
     """
     count = config.training.batch_size
     chosen = _choose(len(store), count, generator)
@@ -396,7 +395,7 @@ def pooled_targets(
     class_weights: Tensor | None,
     borders: Tensor | None,
 ) -> Targets:
-    """Make weighted targets of labels (N, H, W) whose pixels are ``unit`` pixels of the full frame wide."""
+    """Make weighted targets of labels (N, H, W) with pixels of ``unit`` full-frame pixels a side."""
     made = make_targets(
         labels,
         max(dt_bound / unit, 1.0),
@@ -424,7 +423,7 @@ def _sampled(
 
 
 def _choose(frames: int, count: int, generator: torch.Generator) -> Tensor:
-    """Draw frames, none twice in a batch before every one is in it."""
+    """Draw frames; none is repeated in a batch before all are in it."""
     rounds = -(-count // frames)
     drawn = [torch.randperm(frames, generator=generator) for _ in range(rounds)]
     return torch.cat(drawn)[:count]
@@ -433,7 +432,7 @@ def _choose(frames: int, count: int, generator: torch.Generator) -> Tensor:
 def _draw_centres(
     store: FrameStore, chosen: Tensor, patch: int, generator: torch.Generator
 ) -> Tensor:
-    """Draw patch centres such that the patch lies in the frame, or at the centre of a smaller frame."""
+    """Draw patch centres so that the patch lies in the frame, or at the centre of a smaller frame."""
     position = torch.rand(len(chosen), 2, generator=generator)
     places = store.places(patch)
     for row, frame in zip(position, chosen.tolist(), strict=True):

@@ -28,7 +28,7 @@ DEFAULT_MINUTES = 15.0
 _NAMED = 4  # frames or settings named in a sentence
 
 _BUDGET = ("training.minutes", "training.epochs")
-# What may differ between two sessions of a training: when it stops, and what is about the computer.
+# Settings that may differ between two sessions of a training: when it stops, and the computer.
 _SESSION = {
     "training.patience",
     "training.device",
@@ -37,9 +37,9 @@ _SESSION = {
     "training.tensorboard",
     "prediction.tile",
 }
-# What the frames and the loss decide, whatever is given ...
+# Settings that always follow from the frames and the loss ...
 _DECIDED = {"network.in_channels", "network.distance_scale"}
-# ... and what the frames decide where it has its default.
+# ... and those that follow from the frames where they have their default.
 _AUTOMATIC = {
     "network.resolution_levels",
     "targets.dt_bound",
@@ -55,9 +55,9 @@ def prepare(
     resume: bool,
     start_from: Path | str | None,
 ) -> TrainingSession:
-    """Load data and network, and write configuration and split; parameters and errors as of `train`.
+    """Load data and network, then write configuration and split; parameters and errors as in `train`.
 
-    The folder stays empty until all is checked.
+    Nothing is written until everything is checked.
     """
     checkpoint = read_checkpoint(folder.last) if resume else None
     before = None if checkpoint is None else checkpoint["split"]
@@ -100,18 +100,18 @@ def prepare(
         parts = {"minutes": config.training.minutes, "epochs": config.training.epochs}
         budget = " or ".join(f"{value:g} {name}" for name, value in parts.items() if value)
         session.messages.append(
-            f"The training has used its {budget}, so nothing is left to do. Give it more epochs or "
-            "minutes to go on."
+            f"The training has used its budget of {budget}. To continue, give it more epochs or "
+            "minutes."
         )
     return session
 
 
 def _require_frames(frames: Sequence[AnnotatedFrame], known: Sequence[str]) -> None:
-    """Refuse to resume without a frame that the run has learned from: it may have been a mistake."""
+    """Raise `ValueError` if a frame that the run was trained on is missing, perhaps by mistake."""
     missing = sorted(set(known) - {frame.name for frame in frames})
     if missing:
         raise ValueError(
-            f"The run was trained on {', '.join(sorted(known))}; the frames given lack "
+            f"The run was trained on {', '.join(sorted(known))}; missing now: "
             f"{', '.join(missing)}. Resume with these frames too, or start a new training from this model."
         )
 
@@ -119,10 +119,10 @@ def _require_frames(frames: Sequence[AnnotatedFrame], known: Sequence[str]) -> N
 def update_frames(
     session: TrainingSession, frames: Sequence[AnnotatedFrame]
 ) -> Iterator[NewFrames | Notice]:
-    """Train on other frames, all that is annotated now; network, dt_bound and schedule stay.
+    """Continue on new annotations: all annotated frames; network, dt_bound and schedule stay.
 
-    A notice says which frames are skipped, or why the training goes on with the frames it had: no
-    annotation may end a training.
+    A notice names the frames that are skipped, or the reason why the previous frames stay: an annotation
+    never stops a training.
     """
     config, known = session.config, {*session.split["training"], *session.split["validation"]}
     try:
@@ -133,7 +133,7 @@ def update_frames(
         session.folder.write_start(config, session.split)
         session.rescore_best()
     except ValueError as error:
-        yield Notice(f"The training goes on with the annotations it had. {error}")
+        yield Notice(f"Training continues with the previous annotations. {error}")
         return
     added = tuple(frame.name for frame in frames if frame.name not in known)
     yield NewFrames(tuple(session.split["training"]), tuple(session.split["validation"]), added)
@@ -143,14 +143,16 @@ def update_frames(
 def usable_frames(
     frames: Sequence[AnnotatedFrame],
 ) -> tuple[list[AnnotatedFrame], list[str]]:
-    """Skip frames that nothing can be learned from, so that one does not stop the training.
+    """Skip frames that cannot be trained on: constant ones, and those without known pixels.
 
-    Return the frames that are left, and for each reason a message which frames are skipped; `ValueError`
-    if no frame is left, labels are of several kinds, or as many frames have one number of channels as
-    another.
+    Return the usable frames, and a message for each reason to skip frames.  Raise `ValueError` if no
+    frame is usable, labels are of several kinds, or the frames are evenly divided between two numbers
+    of channels.
     """
     if not frames:
-        raise ValueError("There is no annotated frame; training needs at least one. Annotate one.")
+        raise ValueError(
+            "There is no annotated frame; training needs at least one. Annotate a frame."
+        )
     kinds = {frame.kind: frame.name for frame in frames}
     if len(kinds) > 1:
         named = ", ".join(f"those of {name} are {kind.value}" for kind, name in kinds.items())
@@ -207,32 +209,36 @@ def split_annotated(
     Parameters
     ----------
     frames
-        All that is annotated.
+        All annotated frames.
     config
         Validation fraction and seed.
     split
-        Names for "training" and "validation" of the run so far.  Its frames keep their side, unless
-        they have a role now; new ones without a role are for training, but for sections of a volume,
-        which are for the same as the nearest one that has a side.
+        Names for "training" and "validation" of the run so far.  Its frames keep their subset, unless
+        they have a role now.  New ones without a role are for training; new sections of a volume
+        join the subset of the nearest section that has one.
 
     Notes
     -----
-    Without roles, volumes are drawn whole, and of a single volume one end is kept for validation.  A
-    frame with objects is always left to learn from.
+    Without roles, volumes are drawn whole, and of a single volume one end is kept for validation.  At
+    least one frame with objects is always for training.
     """
     chosen = {frame.name for frame in frames if frame.role == "validation"}
     without_role = [frame for frame in frames if not frame.role]
     if split is not None:
-        before = {name: side for side, names in split.items() for name in names}
-        chosen |= {f.name for f in without_role if _earlier_side(f, frames, before) == "validation"}
+        before = {name: subset for subset, names in split.items() for name in names}
+        chosen |= {
+            f.name for f in without_role if _earlier_subset(f, frames, before) == "validation"
+        }
     elif without_role and not chosen:
-        chosen = _drawn(without_role, config.training.validation_fraction, config.training.seed)
+        chosen = _draw_validation(
+            without_role, config.training.validation_fraction, config.training.seed
+        )
     training = [frame for frame in frames if frame.name not in chosen]
     validation = [frame for frame in frames if frame.name in chosen]
     if not training:
         raise ValueError(
-            f"All {len(frames)} annotated frame(s) are kept for validation, so there is none to learn "
-            "from. Give one of them the role training."
+            f"All {len(frames)} annotated frame(s) are kept for validation, so there is none to train "
+            "on. Give one of them the role training."
         )
     if not any(_has_object(frame) for frame in training):
         what = f"{len(training)} training frames ({_names(training)})"
@@ -247,10 +253,10 @@ def _has_object(frame: AnnotatedFrame) -> bool:
     return bool(frame.labels.max(initial=0) > 0)
 
 
-def _earlier_side(
+def _earlier_subset(
     frame: AnnotatedFrame, frames: Sequence[AnnotatedFrame], before: Mapping[str, str]
 ) -> str | None:
-    """Return the side of an earlier split that a frame, or the nearest section of its volume, had."""
+    """Return the earlier subset of a frame, or of the nearest section of its volume."""
     if frame.name in before or not frame.volume:
         return before.get(frame.name)
     beside = [other for other in frames if other.volume == frame.volume and other.name in before]
@@ -258,7 +264,7 @@ def _earlier_side(
     return None if nearest is None else before[nearest.name]
 
 
-def _drawn(frames: Sequence[AnnotatedFrame], fraction: float, seed: int) -> set[str]:
+def _draw_validation(frames: Sequence[AnnotatedFrame], fraction: float, seed: int) -> set[str]:
     """Draw frames for validation by the seed; volumes whole, of a single volume one end."""
     split_frames([frame.name for frame in frames], fraction, seed)  # refuses equal names
     groups: dict[str, list[AnnotatedFrame]] = {}
@@ -292,10 +298,16 @@ def split_frames(
         raise ValueError("There is no annotated frame to train on; annotate at least one frame.")
     (name, count), *_ = Counter(names).most_common(1)
     if count > 1:
-        raise ValueError(f"Frame {name!r} is there twice; each frame must have its own name.")
+        raise ValueError(
+            f"Two frames are called {name!r}; each frame needs a name of its own. Rename one."
+        )
     if not 0 <= fraction < 1:
-        raise ValueError(f"The validation fraction is {fraction}; it is 0 or more, and below 1.")
-    order = np.random.default_rng(seed).permutation(len(names))[: _kept(len(names), fraction)]
+        raise ValueError(
+            f"The validation fraction is {fraction}; it must be at least 0 and below 1."
+        )
+    order = np.random.default_rng(seed).permutation(len(names))[
+        : _validation_count(len(names), fraction)
+    ]
     validation = {sorted(names)[index] for index in order}
     training = tuple(name for name in names if name not in validation)
     return training, tuple(name for name in names if name in validation)
@@ -304,12 +316,12 @@ def split_frames(
 def _end_of_volume(
     sections: Sequence[int], fraction: float, seed: int, avoid: Collection[int]
 ) -> list[int]:
-    """Choose the sections of a volume for validation: one end, that without sections to avoid if any.
+    """Choose one end of a volume for validation, if possible the one without sections to avoid.
 
-    Sections beside each other look alike.  Drawn one by one, those for validation would lie between
-    sections that are learned from, and a score on them would not be that of another volume.
+    Adjacent sections are similar.  Drawn one by one, those for validation would lie between sections of
+    the training, and their scores would be optimistic for another volume.
     """
-    ordered, count = sorted(sections), _kept(len(sections), fraction)
+    ordered, count = sorted(sections), _validation_count(len(sections), fraction)
     if not count:
         return []
     ends = [ordered[:count], ordered[-count:]]
@@ -318,8 +330,8 @@ def _end_of_volume(
     return min(ends, key=lambda end: any(section in avoid for section in end))
 
 
-def _kept(count: int, fraction: float) -> int:
-    """How many of these are for validation: of two or more one at least, and one is left."""
+def _validation_count(count: int, fraction: float) -> int:
+    """Return how many of these are for validation: at least one of two or more, but not all."""
     return min(max(1, round(fraction * count)), count - 1) if fraction else 0
 
 
@@ -328,10 +340,9 @@ def resumed_config(
 ) -> Config:
     """Return the configuration of a resumed run: its own, with another budget or computer.
 
-    What was given in ``config`` counts, defaults do not; ``name`` is that of the run, for errors.
-
-    A setting that the run does not have and cannot take any more is refused, and a budget that it has
-    used already.
+    Only settings that were given in ``config`` count, not its defaults; ``name`` is that of the run, for
+    errors.  Raise `ValueError` for a setting that differs from the run's and cannot change any more, and
+    for a budget that is used already.
     """
     saved = Config.from_saved(checkpoint["config"])
     given = config.given_settings()
@@ -340,7 +351,7 @@ def resumed_config(
         saved,
         frames,
         f"The run {name} was trained with",
-        "a run that goes on keeps what it began with. Leave {them} out, or start a new training "
+        "a resumed run keeps its settings. Leave {them} out, or start a new training "
         "from its model.",
     )
     changes = {key: value for key, value in given.items() if key in _SESSION}
@@ -353,11 +364,11 @@ def resumed_config(
         "epochs": state.get("epoch", 0) + state.get("batch", 0) / training.batches_per_epoch,
     }
     for key, done in used.items():
-        asked: float | None = getattr(training, key)
+        requested: float | None = getattr(training, key)
         changed = (training.minutes, training.epochs) != (before.minutes, before.epochs)
-        if changed and asked is not None and asked <= done:  # it would end where it begins
+        if changed and requested is not None and requested <= done:
             raise ValueError(
-                f"training.{key} is {asked:g}, but the run {name} has trained for {done:.4g} {key} "
+                f"training.{key} is {requested:g}, but the run {name} has trained for {done:.4g} {key} "
                 f"already; {key} count from its beginning. Give more than that, or leave it out."
             )
     return resumed
@@ -375,7 +386,7 @@ def _refuse_others(
     had: str,
     rule: str,
 ) -> None:
-    """Refuse settings that were given and are not what was saved, unless the frames had decided."""
+    """Raise `ValueError` for given settings that differ from the saved ones, unless the frames decide."""
     default, others = Config(), {}
     for key, value in given.items():
         kept = _value(saved, key)
@@ -396,7 +407,7 @@ def _refuse_others(
 
 
 def _settings(values: Mapping[str, Any]) -> str:
-    """Write the first settings as ``--set`` takes them."""
+    """Return the first settings as ``--set`` takes them."""
     return ", ".join(
         f"{key}={value if isinstance(value, str) else json.dumps(value)}"
         for key, value in list(values.items())[:_NAMED]
@@ -409,9 +420,9 @@ def settle_config(
     validation: Sequence[AnnotatedFrame],
     start_from: Path | str | None,
 ) -> Config:
-    """Settle the configuration of a new training, from a start model and from the data.
+    """Return the complete configuration of a new training, from a start model and from the data.
 
-    Choices that contradict each other, or do not fit these frames, are refused.
+    Raise `ValueError` for settings that contradict each other or do not fit these frames.
     """
     frames = [*training, *validation]
     budget: dict[str, Any] = {}
@@ -423,8 +434,8 @@ def settle_config(
     else:
         if config.training.pretrained:
             raise ValueError(
-                f"The training shall begin with {start_from} and with the weights in training.pretrained "
-                f"({config.training.pretrained}); it can begin with one of them. Leave one out."
+                f"The training would start from {start_from} and from training.pretrained "
+                f"({config.training.pretrained}); it can start from one of them. Leave one out."
             )
         saved = read_start(Path(start_from))
         check_fit(saved.network, frames, str(start_from))
@@ -463,11 +474,11 @@ def settle_config(
 
 
 def _check_contrast(training: Sequence[AnnotatedFrame]) -> None:
-    """Refuse labels that any network would fit by one value everywhere."""
+    """Raise `ValueError` for labels that one value everywhere would fit."""
     objects = training[0].kind is LabelKind.INSTANCES
     values = 2 if objects else 3  # of objects all are class 1
     known = set().union(*(known_classes(frame, values) for frame in training))
-    # where every pixel of a frame is of some cell, there are still boundaries to learn
+    # where cells cover a whole frame, there are still boundaries to learn
     if objects and (0 in known or any((f.labels != UNKNOWN).all() for f in training)):
         return
     if not objects and len(known) > 1:
@@ -481,7 +492,7 @@ def _check_contrast(training: Sequence[AnnotatedFrame]) -> None:
 
 
 def _check_best_by(config: Config, validation: Sequence[AnnotatedFrame]) -> None:
-    """Refuse a score that the validation frames cannot have; without them the loss decides."""
+    """Raise `ValueError` for a score that the validation frames cannot have."""
     by = config.training.best_by
     if not validation:
         return
@@ -508,16 +519,16 @@ def annotation_warnings(
     config: Config,
     levels: Sequence[int] = (0,),
 ) -> Iterator[str]:
-    """Describe what a network, which takes these levels, cannot learn from these annotations."""
+    """Yield warnings about what a network with these levels cannot learn from these annotations."""
     frames, network = [*training, *validation], config.network
     instances = training[0].kind is LabelKind.INSTANCES
     if not validation:
         yield (
-            "There is one annotated frame only, so none is kept for validation: the scores cannot say "
-            "how well other frames will do; a second annotated frame would tell."
+            "There is only one annotated frame, so none is kept for validation, and there are no scores "
+            "on other frames. Annotate a second frame."
             if len(training) == 1
-            else "No annotated frame is kept for validation: the scores cannot say how well other frames "
-            "will do. Give one the role validation."
+            else "No annotated frame is kept for validation, so there are no scores on other frames. Give "
+            "one the role validation."
         )
     yield from _volume_warning(training, validation)
     side = smallest_side(levels)
@@ -542,7 +553,7 @@ def annotation_warnings(
         )
     if not network.distance and all(is_sparse(frame) for frame in training):
         yield (
-            "Scribbles say nothing about boundaries, so this network finds cells but does not separate "
+            "Scribbles do not show boundaries, so this network finds cells but does not separate "
             "those that touch. Paint some frames cell by cell to learn that too."
         )
     if network.classes > 2 and not instances:
@@ -575,15 +586,17 @@ def annotation_warnings(
 def _volume_warning(
     training: Sequence[AnnotatedFrame], validation: Sequence[AnnotatedFrame]
 ) -> Iterator[str]:
-    """Explain that volumes are planes here, and what that means for the scores."""
-    trained, scored = ({frame.volume for frame in part} - {""} for part in (training, validation))
+    """Yield a warning that volumes are segmented as planes, and what that means for the scores."""
+    trained, scored = (
+        {frame.volume for frame in subset} - {""} for subset in (training, validation)
+    )
     planes = "Volumes are segmented plane by plane: the network sees one section at a time."
     shared = sorted(trained & scored)
     if shared:
         kept = [frame for frame in validation if frame.volume in shared]
         yield (
             f"{planes} Sections of {shared[0]} are for training and for validation ({_names(kept)}); "
-            "sections beside each other look alike, so the scores are optimistic for another volume."
+            "adjacent sections are similar, so the scores are optimistic for another volume."
         )
     elif scored:
         yield f"{planes} All sections of {', '.join(sorted(scored)[:_NAMED])} are for validation."

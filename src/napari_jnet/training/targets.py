@@ -1,4 +1,4 @@
-"""Label images -> targets of the network: segmentation, truncated boundary distance, what is known of both.
+"""Targets of the network from label images: segmentation, truncated boundary distance, known pixels.
 
 Everything works on batches of label tensors on any device, so that targets are computed after the warp.
 """
@@ -27,7 +27,7 @@ class Targets:
     distance
         float32, pixels; distance to the nearest boundary, truncated at ``dt_bound``.
     distance_known
-        bool; where no boundary in unknown pixels can be nearer.
+        bool; where unknown pixels cannot hide a nearer boundary.
     weight
         float32; how much each pixel counts in the loss of the segmentation.  None: all the same.
     """
@@ -48,17 +48,12 @@ class Targets:
         )
 
 
-def boundary_pixels(labels: Tensor) -> Tensor:
+def boundary_pixels(labels: Tensor, *, between_known: bool = False) -> Tensor:
     """Mark pixels of (N, H, W) integers that differ from at least one of their four neighbours.
 
     The edge of the image is not a boundary.  Both sides of a contact are boundary: touching cells have
-    one, two pixels wide.
+    one, two pixels wide.  With ``between_known``, contacts with unknown pixels do not count.
     """
-    return _contacts(labels, between_known=False)
-
-
-def _contacts(labels: Tensor, *, between_known: bool) -> Tensor:
-    """Mark both pixels of every contact of different labels, or of different known ones."""
     boundary = torch.zeros_like(labels, dtype=torch.bool)
     for dim in (1, 2):
         size = labels.shape[dim]
@@ -71,45 +66,45 @@ def _contacts(labels: Tensor, *, between_known: bool) -> Tensor:
     return boundary
 
 
-def truncated_distance(seeds: Tensor, bound: float, metric: str = "cityblock") -> Tensor:
-    """Return the distance of every pixel to the nearest seed, truncated at a bound.
+def truncated_distance(seeds: Tensor, dt_bound: float, metric: str = "cityblock") -> Tensor:
+    """Return the distance of every pixel to the nearest seed, truncated at ``dt_bound``.
 
     Parameters
     ----------
     seeds
         (N, H, W) bool.
-    bound
+    dt_bound
         Truncation distance in pixels, at least 1.
     metric
-        "cityblock" or "euclidean"; both are exact up to the bound.
+        "cityblock" or "euclidean"; both are exact up to ``dt_bound``.
 
     Returns
     -------
     Tensor of float32
-        (N, H, W), from 0 on a seed to ``bound``.
+        (N, H, W), from 0 on a seed to ``dt_bound``.
 
     Notes
     -----
     The city-block distance is separable: along one axis, the minimum over a window of radius
     ``2**k - 1`` with a cone added comes from the one of radius ``2**(k-1) - 1`` and two shifts, so
-    that a bound of 24 takes five steps an axis instead of 24 rounds of dilation.
+    that a ``dt_bound`` of 24 takes five steps an axis instead of 24 rounds of dilation.
     """
-    if not bound >= 1:
-        raise ValueError(f"dt_bound is {bound}; the smallest useful bound is 1 pixel.")
-    distance = torch.where(seeds, 0.0, float(bound))
-    distance = _cone_minimum(distance, bound, dim=-1)
+    if not dt_bound >= 1:
+        raise ValueError(f"dt_bound is {dt_bound}; it must be at least 1 pixel.")
+    distance = torch.where(seeds, 0.0, float(dt_bound))
+    distance = _cone_minimum(distance, dt_bound, dim=-1)
     if metric == "cityblock":
-        return _cone_minimum(distance, bound, dim=-2)
+        return _cone_minimum(distance, dt_bound, dim=-2)
     if metric == "euclidean":
-        return _parabola_minimum(distance, bound)
+        return _parabola_minimum(distance, dt_bound)
     raise ValueError(f"Distance metric {metric!r} is unknown; use cityblock or euclidean.")
 
 
-def _cone_minimum(values: Tensor, bound: float, dim: int) -> Tensor:
-    """``min over d of values[x + d] + |d|`` along one axis, exact for ``|d| < bound``."""
+def _cone_minimum(values: Tensor, dt_bound: float, dim: int) -> Tensor:
+    """``min over d of values[x + d] + |d|`` along one axis, exact for ``|d| < dt_bound``."""
     size = values.shape[dim]
     step = 1
-    while step < min(bound + 1, size):
+    while step < min(dt_bound + 1, size):
         raised = values + step
         result = values.clone()
         kept = size - step
@@ -121,21 +116,21 @@ def _cone_minimum(values: Tensor, bound: float, dim: int) -> Tensor:
     return values
 
 
-def _parabola_minimum(rows: Tensor, bound: float) -> Tensor:
+def _parabola_minimum(rows: Tensor, dt_bound: float) -> Tensor:
     squared = rows.square()
     result = squared.clone()
     height = rows.shape[-2]
-    for step in range(1, min(math.ceil(bound), height)):
+    for step in range(1, min(math.ceil(dt_bound), height)):
         raised = squared + step**2
         kept = height - step
         ahead, behind = result.narrow(-2, 0, kept), result.narrow(-2, step, kept)
         torch.minimum(ahead, raised.narrow(-2, step, kept), out=ahead)
         torch.minimum(behind, raised.narrow(-2, 0, kept), out=behind)
-    return result.sqrt().clamp_(max=bound)
+    return result.sqrt().clamp_(max=dt_bound)
 
 
 def make_targets(
-    labels: Tensor, bound: float, *, kind: LabelKind, classes: int = 1, metric: str = "cityblock"
+    labels: Tensor, dt_bound: float, *, kind: LabelKind, classes: int = 1, metric: str = "cityblock"
 ) -> Targets:
     """Turn label images into targets.
 
@@ -143,8 +138,8 @@ def make_targets(
     ----------
     labels
         (N, H, W) integers: 0 = background, objects or classes from 1, `UNKNOWN` where unknown.
-    bound
-        dt_bound in pixels of these labels.
+    dt_bound
+        Truncation distance, in pixels of these labels.
     kind
         INSTANCES: an object is complete, so its contact with an unknown pixel is a boundary.
         Otherwise, and for background, such a contact says nothing.
@@ -156,21 +151,21 @@ def make_targets(
     Notes
     -----
     A boundary that is not annotated may lie in the unknown pixels and in the known pixels beside
-    them.  The distance of a pixel is certain when it (truncated at the bound) is not larger than the
+    them.  The distance of a pixel is certain when it (truncated at ``dt_bound``) is not larger than the
     distance to the nearest place where such a boundary could be.
     """
     unknown = labels == UNKNOWN
     boundary = boundary_pixels(labels)
     if unknown.any():
-        certain = _contacts(labels, between_known=True)
+        certain = boundary_pixels(labels, between_known=True)
         if kind is LabelKind.INSTANCES:
             certain |= boundary & (labels > 0)
         boundary = certain
-        to_unknown = truncated_distance(unknown, bound + 1, metric) - 1
-        distance = truncated_distance(boundary, bound, metric)
+        to_unknown = truncated_distance(unknown, dt_bound + 1, metric) - 1
+        distance = truncated_distance(boundary, dt_bound, metric)
         distance_known = ~unknown & (distance <= to_unknown)
     else:
-        distance = truncated_distance(boundary, bound, metric)
+        distance = truncated_distance(boundary, dt_bound, metric)
         distance_known = ~unknown
     return Targets(class_indices(labels, kind, classes), ~unknown, distance, distance_known)
 

@@ -37,9 +37,9 @@ ALWAYS_SCORED = 256.0**2  # so few pixels are scored after every epoch, however 
 
 @dataclass(frozen=True)
 class ValidationScores:
-    """Means over the validation frames; None without them, and where a score could not be wrong.
+    """Means over the validation frames; None without frames, and where a score is not informative.
 
-    SEG is only of instances.  The IoU of cell needs known cells and known background.
+    SEG needs instances.  The IoU of cell needs known cells and known background.
     """
 
     loss: float | None = None
@@ -67,27 +67,27 @@ class Validation:
     Parameters
     ----------
     frames
-        Of any sizes; one too small for the network's levels is continued by mirroring it.
+        Of any sizes; one too small for the network's levels is mirrored at its edges.
     config
-        Of the training, its sizes settled.
+        Of the training, complete.
     device
         Where to compute.
     class_weights
         Of the training frames.
     trained
-        Pixels at the top level that an epoch trains on.  With it, scoring is held to about a tenth of
-        the training's work; None scores every frame every time.
+        Pixels at the top level that an epoch trains on.  With it, scoring is limited to about a tenth
+        of the training's work; None scores all frames after all epochs.
 
     Attributes
     ----------
     frames
-        Those that are scored: all, or as many as that tenth allows, one at least.  They stay the same, so
+        Those that are scored: all, or as many as that tenth allows, at least one.  They stay the same, so
         that the scores of all epochs compare.
-    every
+    interval
         Epochs from one scoring to the next: more than 1 where one frame alone is more than that tenth.
     best_by
-        What makes an epoch the best: ``training.best_by``, or "loss" where these frames cannot give
-        that score.
+        Score that decides which epoch is the best: ``training.best_by``, or "loss" where these frames
+        do not have that score.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Validation:
         self.unit = 2 ** -config.network.resolution_levels[-1]
         self.classes = max(config.network.classes, 2)
         self.given = len(frames)
-        self.frames, self.every = tuple(frames), 1
+        self.frames, self.interval = tuple(frames), 1
         if trained is not None and frames:
             self._limit_work(SCORING_SHARE * TRAINED_PIXEL * trained)
         by = config.training.best_by
@@ -124,7 +124,7 @@ class Validation:
             chosen.append(frame)
             work += more
         self.frames = tuple(frame for frame in self.frames if frame in chosen)
-        self.every = 1 if work <= max(allowed, ALWAYS_SCORED) else math.ceil(work / allowed)
+        self.interval = 1 if work <= max(allowed, ALWAYS_SCORED) else math.ceil(work / allowed)
 
     def _has_score(self, by: str) -> bool:
         if by == "loss" or not self.frames:
@@ -138,23 +138,27 @@ class Validation:
 
     @property
     def names(self) -> list[str]:
-        """What the scores are of: the score that makes an epoch the best, and the frames."""
+        """The score that decides which epoch is the best, then the names of the frames."""
         return [self.best_by, *(frame.name for frame in self.frames)]
 
     def messages(self) -> Iterator[str]:
-        """Describe how the scores are made, where not all frames or not the asked score is used."""
-        if len(self.frames) < self.given or self.every > 1:
+        """Yield messages if not all frames are scored, or not by the requested score."""
+        if len(self.frames) < self.given or self.interval > 1:
             names = ", ".join(frame.name for frame in self.frames[:4])
             rest = ", ..." if len(self.frames) > 4 else ""
-            often = "each epoch" if self.every == 1 else f"one epoch in {self.every}, and the last,"
+            often = (
+                "each epoch"
+                if self.interval == 1
+                else f"one epoch in {self.interval}, and the last,"
+            )
             yield (
                 f"To keep scoring to a tenth of the time, {often} is scored on {len(self.frames)} of "
                 f"the {self.given} validation frames ({names}{rest}), always the same."
             )
         if self.frames and self.best_by != self.config.training.best_by:
             yield (
-                f"training.best_by is {self.config.training.best_by}, which the validation frames cannot "
-                "give (they need known cells and known background); the loss decides which epoch is the "
+                f"training.best_by is {self.config.training.best_by}, which the validation frames do not "
+                "have (it needs known cells and known background); the loss decides which epoch is the "
                 "best."
             )
 
@@ -211,7 +215,7 @@ def _informative_first(frames: Sequence[AnnotatedFrame], classes: int) -> list[A
 
 
 def _has_seg(frame: AnnotatedFrame) -> bool:
-    """Whether SEG can be wrong: not where a result may grow over pixels that are all unknown."""
+    """Whether SEG is informative: not where everything outside the cells is unknown."""
     bounded = (frame.labels == 0).any() or not (frame.labels == UNKNOWN).any()
     return frame.kind is LabelKind.INSTANCES and bool(bounded)
 
@@ -230,12 +234,12 @@ def class_labels(frame: AnnotatedFrame, classes: int) -> NDArray[np.int32]:
 
 
 def _scores(loss: float, seg: float | None, counts: NDArray[np.int64]) -> ValidationScores:
-    """Read all scores off the confusion table of all frames."""
+    """Return all scores from the confusion matrix of all frames."""
     cells = np.array(
         [[counts[0, 0], counts[0, 1:].sum()], [counts[1:, 0].sum(), counts[1:, 1:].sum()]]
     )
     right, of_class = np.diagonal(counts), counts.sum(axis=1)
-    if np.count_nonzero(of_class) < 2:  # one class everywhere would be perfect
+    if np.count_nonzero(of_class) < 2:  # one class everywhere would score perfectly
         return ValidationScores(loss=loss, seg=seg)
     return ValidationScores(
         loss=loss,
@@ -269,7 +273,7 @@ def compare_models(
         Run folders or model files by their names, the older first; of equal ones the later is kept,
         since it has seen more.
     frames
-        Annotated frames that no model should have learned from.
+        Annotated frames that no model was trained on.
     device
         Where to compute.
 
@@ -292,7 +296,7 @@ def compare_models(
     Notes
     -----
     SEG decides where labels are objects, the mean IoU of all classes where they are classes, and
-    where a frame has no object the IoU of cell.
+    the IoU of cell where a frame has no object.
     """
     if not models:
         raise ValueError("There is no model to compare; give at least one.")
