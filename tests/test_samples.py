@@ -95,13 +95,15 @@ def test_an_exception_of_the_progress_cancels_and_nothing_is_left(server, truste
 
 def test_an_archive_of_other_content_is_refused(server, archive, tmp_path, monkeypatch):
     monkeypatch.setitem(samples.SAMPLES, f"not-{NAME}", hashlib.sha256(archive).hexdigest())
-    with pytest.raises(ValueError, match="is not the archive that is expected"):
+    with pytest.raises(ValueError, match="is not the expected archive"):
         download_sample(f"not-{NAME}", folder=tmp_path, base_url=server.url)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_checksum_is_explained_and_nothing_stays(server, tmp_path):
-    with pytest.raises(ValueError, match=r"DIC-C2DH-HeLa\.zip is not the archive .* checksum"):
+    with pytest.raises(
+        ValueError, match=r"DIC-C2DH-HeLa\.zip is not the expected archive.* checksum"
+    ):
         download_sample(NAME, folder=tmp_path, base_url=server.url)
     assert list(tmp_path.iterdir()) == []
 
@@ -116,7 +118,7 @@ def test_unreachable_archive_is_explained(server, tmp_path, monkeypatch, url):
 
 def test_unknown_sample():
     with pytest.raises(
-        ValueError, match="no sample 'HeLa'; known are DIC-C2DH-HeLa, PhC-C2DH-U373"
+        ValueError, match="'HeLa' is not a sample; known are DIC-C2DH-HeLa, PhC-C2DH-U373"
     ):
         download_sample("HeLa")
 

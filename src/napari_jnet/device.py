@@ -1,4 +1,4 @@
-"""Where to compute, and why not on a GPU."""
+"""The device to compute on, and why it is not a GPU."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from napari_jnet.hardware import available_cores
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of this name; "auto" takes a GPU where there is one.
+    """Return the device of this name; "auto" takes a GPU if there is one.
 
     Raises
     ------
     ValueError
-        If the device is not there, with the reason.
+        If the device is not available, with the reason.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _mps_available()}
     if name == "auto":
         return torch.device(next(n for n in ("cuda", "mps", "cpu") if available[n]))
     if name not in available:
-        raise ValueError(f"There is no device {name!r}; use one of auto, {', '.join(available)}.")
+        raise ValueError(
+            f"The device {name!r} is unknown; use one of auto, {', '.join(available)}."
+        )
     if not available[name]:
         raise ValueError(f"Device {name} cannot be used: {_why_not(name)}. Use auto or cpu.")
     return torch.device(name)
@@ -43,7 +45,7 @@ def _why_not(name: str) -> str:
 
 
 def describe_device(device: torch.device) -> str:
-    """Say in words which device this is, and for the CPU why no GPU is used."""
+    """Describe a device, and for the CPU why no GPU is used."""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         name = torch.cuda.get_device_name(device)
@@ -55,12 +57,12 @@ def describe_device(device: torch.device) -> str:
 
 
 def device_line() -> str:
-    """Say what "auto" would use, for the window."""
+    """Describe the device of "auto"."""
     return describe_device(choose_device())
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Tell whether this device computes in bfloat16 faster than in float32.
+    """Return whether this device computes in bfloat16 faster than in float32.
 
     A CPU does where it has the instructions; elsewhere torch emulates them, slowly.
     """
@@ -76,19 +78,21 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def use_threads(threads: int) -> None:
-    """Let torch compute with this many CPU threads.
+    """Set the number of CPU threads of torch.
 
     0 takes ``OMP_NUM_THREADS``, or else the cores that this process may use.
     """
-    wished = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    every = int(wished) if wished.isdecimal() and 0 < int(wished) <= 1024 else available_cores()
-    torch.set_num_threads(threads or every)
+    requested = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if not threads:
+        valid = requested.isdecimal() and 0 < int(requested) <= 1024
+        threads = int(requested) if valid else available_cores()
+    torch.set_num_threads(threads)
 
 
 def memory_mb(device: torch.device) -> float | None:
-    """Return the memory in use, in MiB: the most on a GPU so far, else that of the process now.
+    """Return the memory in use, in MiB: on a GPU the peak so far, else that of the process now.
 
-    None where the system does not say.
+    None where the system does not report it.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20

@@ -18,7 +18,7 @@ from typing import Any, Self
 import psutil  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
-from napari_jnet.hardware import available_bytes, in_bytes
+from napari_jnet.hardware import available_bytes, format_bytes
 
 LOCK_FILE = ".napari-jnet.lock"
 
@@ -374,9 +374,9 @@ def check_room(path: Path, size: int) -> None:
 
 
 def _too_large(path: Path, size: int | None = None) -> FileError:
-    needed = "more memory than there is" if size is None else f"{in_bytes(size)} of memory"
+    needed = "more memory than there is" if size is None else f"{format_bytes(size)} of memory"
     return FileError(
-        f"The content of {path} needs {needed} according to its header; {in_bytes(available_bytes())} "
+        f"The content of {path} needs {needed} according to its header; {format_bytes(available_bytes())} "
         "are free. Copy it again if it should not be that large, or use a part of it."
     )
 

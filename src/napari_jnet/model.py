@@ -1,6 +1,6 @@
-"""Model files: ours, written so that a killed process leaves the old one, and the original J-Net's.
+"""Model files: ours, written atomically, and those of the original J-Net.
 
-A file is read with ``weights_only=True``: one that wants to run code is refused.
+Files are read with ``weights_only=True``: a file with code is refused.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ VERSION = 1
 
 
 class ModelFileError(FileError):
-    """A file is no model that can be used here."""
+    """A file is not a model that can be used here."""
 
 
 class IncompleteCheckpoint(ValueError):
-    """An original J-Net file does not say everything; what is missing has to be given.
+    """A file of the original J-Net lacks parameters, which have to be given.
 
     Attributes
     ----------
     missing
-        Names of the arguments of `load_model` that are needed.
+        Names of the arguments of `load_model` that are required.
     structure
         Of the network in the file.
     """
@@ -45,14 +45,14 @@ class IncompleteCheckpoint(ValueError):
     def __init__(self, path: Path, missing: tuple[str, ...], structure: Sequence[Sequence[int]]):
         self.missing = missing
         self.structure = tuple(tuple(part) for part in structure)
-        asked = {
+        described = {
             "resolution_levels": f"its {len(structure)} resolution levels (such as "
             f"{list(range(1 - len(structure), 1))})",
             "dt_bound": "the truncation distance in pixels it was trained with (such as 6)",
         }
         super().__init__(
             f"{path.name} is a network of the original J-Net; such files do not hold "
-            f"{' nor '.join(asked[name] for name in missing)}. Give "
+            f"{' nor '.join(described[name] for name in missing)}. Give "
             f"{' and '.join(name for name in missing)}."
         )
 
@@ -85,21 +85,21 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 
 def save_whole(path: Path, content: dict[str, Any], *, legacy: bool = False) -> None:
-    """Write plain data and tensors to a temporary file, flush it, and only then give it its name.
+    """Write plain data and tensors atomically.
 
     Parameters
     ----------
     path
         Of the file.
     content
-        What is in it.
+        Of the file.
     legacy
         In the format that torch wrote before version 1.6, which every version reads.
 
     Raises
     ------
     OSError
-        If the folder cannot be written or the disk is full, in words; an earlier file stays whole.
+        If the folder cannot be written or the disk is full; an earlier file is unchanged.
     """
     archive = io.BytesIO()  # torch would report a full disk as an error of its own
     torch.save(content, archive, _use_new_zipfile_serialization=not legacy)
@@ -113,12 +113,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ModelFileError
-        If it is no model, damaged, of a newer version, or holds more than plain data and tensors.
+        If it is not a model, damaged, of a newer version, or holds more than plain data and tensors.
     """
     if not path.exists():
-        raise FileNotFoundError(f"There is no model file {path}. Choose model.pt of a run.")
+        raise FileNotFoundError(f"The model file {path} does not exist. Choose model.pt of a run.")
     content = read_plain(path, "a model", _REMEDY, ModelFileError)
     if not isinstance(content, dict) or not (
         content.get("format") == FORMAT or {"structure", "state_dict"} <= content.keys()
@@ -136,36 +136,36 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 _REMEDY = (
-    "it is no model file, or it is damaged. Choose model.pt or last.pt of a run, or a file of the original "
+    "it is not a model, or it is damaged. Choose model.pt or last.pt of a run, or a file of the original "
     "J-Net."
 )
 
 
 def _wrong_part(content: dict[str, Any]) -> str:
-    """Say which part of a model file is not what it should be; "" if all are."""
+    """Return what is wrong with the content of a model file; "" if nothing is."""
     if content.get("format") != FORMAT:
         if not _is_structure(content["structure"]):
-            return "structure is no list of [layers, channels, kernel]"
+            return "structure is not a list of [layers, channels, kernel]"
         if not isinstance(content.get("batchnorm_momentum", 0.1), (int, float)):
-            return "batchnorm_momentum is no number"
+            return "batchnorm_momentum is not a number"
         return _wrong_weights(content["state_dict"], "state_dict")
     if not isinstance(content.get("config"), dict):
-        return "config is lacking"
+        return "config is missing"
     if not _is_history(content.get("history", [])):
-        return "history is no list of epochs"
+        return "history is not a list of epochs"
     if "training" in content:
         split, training = content.get("split"), content["training"]
         if not isinstance(split, dict) or split.keys() != {"training", "validation"}:
-            return "split is lacking"
+            return "split is missing"
         if not all(
             isinstance(names, list) and all(isinstance(name, str) for name in names)
             for names in split.values()
         ):
-            return "split is no list of frames"
+            return "split is not a list of frames"
         if not isinstance(training, dict):
-            return "state of the training is lacking"
+            return "state of the training is missing"
         if not _is_history(training.get("history")):
-            return "history is no list of epochs"
+            return "history is not a list of epochs"
         wrong = _wrong_weights(training.get("network"), "state of the training")
         if wrong:
             return wrong
@@ -189,16 +189,16 @@ def _is_structure(values: Any) -> bool:
 
 
 def _wrong_weights(state: Any, name: str) -> str:
-    """Say why these are no weights of a network: they must be there, dense, real and finite."""
+    """Return why these are not dense, real and finite weights of a network; "" if they are."""
     if not isinstance(state, dict) or not state:
         return f"{name} has no weights"
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
-            return f"{name} holds other things than weights"
+            return f"{name} holds values that are not weights"
         if value.layout is not torch.strided or value.is_complex() or value.is_quantized:
             return f"{name} holds weights of an unknown kind"
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            return f"{name} says that {key} is larger than it is"
+            return f"{name} has fewer elements of {key} than its shape needs"
         if not bool(value.isfinite().all()):
             return f"{name} has weights that are not finite numbers"
     return ""
@@ -235,7 +235,7 @@ def load_model(
     path
         A run folder, its ``model.pt`` or ``last.pt``, or a file of the original J-Net.
     resolution_levels, dt_bound
-        Only for files of the original J-Net, which do not hold them.
+        Only for files of the original J-Net, which lack them.
     device
         "auto", "cpu", "cuda" or "mps".
 
@@ -246,19 +246,19 @@ def load_model(
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ModelFileError
-        If the file is no model.
-    MissingModelFacts
-        If an original J-Net file is opened without what it does not hold.
+        If the file is not a model.
+    IncompleteCheckpoint
+        If a file of the original J-Net is opened without the parameters that it lacks.
     ValueError
-        If a model that holds them is given others.
+        If other parameters are given than the file holds.
     """
     file = model_file(Path(path))
     content = read_checkpoint(file)
     if content.get("format") == FORMAT:
         config = _read_config(file, content)
-        _check_facts(file, config, resolution_levels, dt_bound)
+        _check_parameters(file, config, resolution_levels, dt_bound)
         state = content["network"]
     else:
         config = _original_config(file, content, resolution_levels, dt_bound)
@@ -271,8 +271,8 @@ def load_model(
     return Model(network, config, file, place, original=content.get("format") != FORMAT)
 
 
-def missing_facts(path: Path | str) -> tuple[tuple[str, ...], int]:
-    """Return what has to be said of a model file before `load_model` can open it.
+def missing_parameters(path: Path | str) -> tuple[tuple[str, ...], int]:
+    """Return the parameters that `load_model` requires to open a model file.
 
     Parameters
     ----------
@@ -282,9 +282,9 @@ def missing_facts(path: Path | str) -> tuple[tuple[str, ...], int]:
     Returns
     -------
     names : tuple of str
-        Arguments of `load_model`; none where the file says everything.
+        Arguments of `load_model`; none where the file holds all.
     levels : int
-        Resolution levels of the network; 0 where nothing is missing.
+        Number of resolution levels of the network; 0 where nothing is missing.
     """
     content = read_checkpoint(model_file(Path(path)))
     if content.get("format") == FORMAT:
@@ -293,17 +293,17 @@ def missing_facts(path: Path | str) -> tuple[tuple[str, ...], int]:
 
 
 def move(network: SegmentationNetwork, device: torch.device) -> SegmentationNetwork:
-    """Put a network on a device, its weights laid out channels-last, which convolutions prefer."""
+    """Move a network to a device, its weights channels-last, which is faster for convolutions."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def model_file(path: Path) -> Path:
-    """Return the model file that a path means: of a run folder, its ``model.pt``."""
+    """Return the model file of a path: of a run folder, its ``model.pt``."""
     return path / "model.pt" if path.is_dir() else path
 
 
-def read_start(path: Path) -> Config:
-    """Return the configuration of a model that a training begins with.
+def read_model_config(path: Path) -> Config:
+    """Return the configuration of a model that a training starts from.
 
     Parameters
     ----------
@@ -313,12 +313,12 @@ def read_start(path: Path) -> Config:
     Raises
     ------
     FileNotFoundError, ModelFileError
-        As `read_checkpoint`, and for a file of the original J-Net, which says too little of itself.
+        As `read_checkpoint`, and for a file of the original J-Net, which has no configuration.
     """
     content = read_checkpoint(model_file(path))
     if "config" not in content:
         raise ModelFileError(
-            f"{path} is a file of the original J-Net; training can only go on from a model of "
+            f"{path} is a file of the original J-Net; training can only start from a model of "
             "napari-jnet. Train from scratch, or choose another model."
         )
     return _read_config(path, content)
@@ -332,22 +332,20 @@ def _read_config(path: Path, content: dict[str, Any]) -> Config:
             f"{path} has a configuration that this program does not understand: {error}"
         ) from error
     if config.targets.dt_bound is None:
-        raise ModelFileError(
-            f"{path} does not say targets.dt_bound, the bound of its distance; {_REMEDY}"
-        )
+        raise ModelFileError(f"{path} has no targets.dt_bound, its truncation distance; {_REMEDY}")
     return config
 
 
 def _check_size(config: Config, state: dict[str, Any], path: Path) -> None:
-    """Refuse weights of a smaller network than the file says, before that is made in the memory."""
-    said, held = count_weights(config.network), sum(value.numel() for value in state.values())
-    if said > held:
+    """Raise for a configuration of a larger network than the weights, before it is built in memory."""
+    expected, found = count_weights(config.network), sum(value.numel() for value in state.values())
+    if expected > found:
         raise ModelFileError(
-            f"{path} holds weights of another network than it says: {held:,} of {said:,}; {_REMEDY}"
+            f"The weights in {path} do not fit its configuration: {found:,} of {expected:,}; {_REMEDY}"
         )
 
 
-def _check_facts(
+def _check_parameters(
     path: Path, config: Config, levels: Sequence[int] | None, dt_bound: float | None
 ) -> None:
     own = {
@@ -359,18 +357,18 @@ def _check_facts(
         if value is not None and value != own[name]:
             raise ValueError(
                 f"{path} was trained with {name} {own[name]}, not {value}; only files of the original "
-                "J-Net lack this. Leave it out."
+                "J-Net lack this. Omit it."
             )
 
 
 def load_state(network: SegmentationNetwork, state: dict[str, Any], path: Path) -> None:
-    """Put weights into a network; a network of another shape raises `ModelFileError`."""
+    """Load weights into a network; raises `ModelFileError` for weights of another network."""
     try:
-        # Files of 2018 lack the batch counters, which prediction does not use.
+        # Files of 2018 have no batch counters, which prediction does not use.
         missing, unexpected = network.load_state_dict(state, strict=False)
     except (RuntimeError, AttributeError, TypeError) as error:
         raise ModelFileError(
-            f"{path} holds weights of another network than it says: {error}"
+            f"The weights in {path} do not fit its configuration: {error}"
         ) from error
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:
@@ -405,12 +403,12 @@ def _original_config(
 
 
 def describe_model(path: Path | str) -> dict[str, str]:
-    """Say in words what a model file is, without building its network.
+    """Describe a model file, without building its network.
 
     Returns
     -------
     dict
-        What -> in words, in the order to show.
+        Property -> description, in the order to show.
     """
     file = model_file(Path(path))
     content = read_checkpoint(file)
@@ -424,7 +422,7 @@ def describe_model(path: Path | str) -> dict[str, str]:
         }
     config = _read_config(file, content)
     network: NetworkConfig = config.network
-    words = {
+    described = {
         "file": f"napari-jnet model ({file})",
         "network": network.name,
         "resolution levels": str(list(network.resolution_levels)),
@@ -435,9 +433,11 @@ def describe_model(path: Path | str) -> dict[str, str]:
     }
     history = content.get("history") or []
     if history:
-        words["trained"] = f"{history[-1]['epoch']} epochs, {history[-1]['elapsed_s'] / 60:.1f} min"
+        described["trained"] = (
+            f"{history[-1]['epoch']} epochs, {history[-1]['elapsed_s'] / 60:.1f} min"
+        )
         if history[-1].get("seg") is not None:
-            words["SEG on validation"] = f"{history[-1]['seg']:.3f} in the last epoch"
+            described["SEG on validation"] = f"{history[-1]['seg']:.3f} in the last epoch"
     if network.name == "jnet":
-        words["structure"] = str([list(part) for part in network.structure])
-    return words
+        described["structure"] = str([list(part) for part in network.structure])
+    return described

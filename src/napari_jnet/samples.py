@@ -1,4 +1,4 @@
-"""Public datasets by download: checked, unpacked, and complete or not there."""
+"""Download public datasets: checked, unpacked, and complete or absent."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _TIMEOUT_S = 20
 
 
 def sample_path(name: str, folder: Path | str | None = None) -> Path:
-    """Return where a sample lies once it is downloaded; ``folder`` as for `download_sample`.
+    """Return the path of a sample once it is downloaded; ``folder`` as for `download_sample`.
 
     Raises
     ------
     ValueError
-        If there is no sample of this name.
+        If the name is not in `SAMPLES`.
     """
     if name not in SAMPLES:
-        raise ValueError(f"There is no sample {name!r}; known are {', '.join(SAMPLES)}.")
+        raise ValueError(f"{name!r} is not a sample; known are {', '.join(SAMPLES)}.")
     if folder is None:
         import pooch
 
@@ -43,7 +43,7 @@ def download_sample(
     base_url: str = SERVER,
     progress: Progress | None = None,
 ) -> Path:
-    """Download a sample, check it and unpack it; nothing is done if it is there already.
+    """Download a sample, check it and unpack it, unless it is there already.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def download_sample(
     base_url
         The server that holds NAME.zip.
     progress
-        Called with the bytes received so far and in all (0 while unknown).  An exception that it raises
-        cancels the download: it passes on, and nothing unfinished stays.
+        Called with the bytes received so far and in all (0 while unknown).  An exception raised in it
+        cancels the download and is passed on; no unfinished file stays.
 
     Returns
     -------
@@ -65,8 +65,8 @@ def download_sample(
     Raises
     ------
     ValueError
-        If there is no such sample, the server cannot be reached, or the archive is not the one
-        that is expected.
+        If the name is unknown, the server cannot be reached, or the archive is not the
+        expected one.
     OSError
         If the folder cannot be written.
     """
@@ -100,7 +100,7 @@ def download_sample(
         ) from error
     except (ValueError, zipfile.BadZipFile, FileNotFoundError) as error:
         raise ValueError(
-            f"{url} is not the archive that is expected: its checksum or content differs ({error}). The "
+            f"{url} is not the expected archive: its checksum or content differs ({error}). The "
             "download was damaged, or the server's file has changed; try again later."
         ) from error
     finally:
@@ -109,7 +109,7 @@ def download_sample(
 
 
 class _ProgressBar:
-    """What pooch takes for a progress bar; pooch sets ``total`` before the first update."""
+    """A progress bar for pooch, which sets ``total`` before the first update."""
 
     def __init__(self, progress: Progress) -> None:
         self.total = self._received = 0

@@ -1,4 +1,4 @@
-"""Synthetic stacks with perfect truth: touching cells, EM membranes, lines and ellipses.
+"""Synthetic stacks with perfect ground truth: touching cells, EM membranes, lines and ellipses.
 
 They are for demonstrations and tests: seeded, made in seconds, no download.
 """
@@ -23,7 +23,7 @@ _Array = NDArray[Any]
 _CLOSENESS = 0.82
 
 
-"""Rest distance of two cells, as a part of the sum of their radii: below 1 they press together."""
+"""Rest distance of two cells, as a part of the sum of their radii; below 1 they touch."""
 
 
 def touching_cells(
@@ -34,11 +34,11 @@ def touching_cells(
     diameter: float = 32.0,
     seed: int = 0,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """Make a sequence of moving cells that press on each other, with a truth for every frame.
+    """Make a sequence of moving cells that touch each other, with ground truth for every frame.
 
     Cells keep their number from frame to frame.  Neighbours touch without background between
     them: a threshold and connected components merge them.  What separates them in the image is a
-    faint dark seam, a shading and a brightness of their own.
+    faint dark seam, and the shading and brightness of each cell.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def touching_cells(
     diameter
         Mean diameter of a cell, pixels.
     seed
-        Same seed, same sequence.
+        Of the random numbers.
 
     Returns
     -------
@@ -71,23 +71,23 @@ def touching_cells(
             f"{shape[0]} x {shape[1]}; ask for fewer or smaller cells, or a larger frame."
         )
     rng = np.random.default_rng(seed)
-    look = _Look.draw(rng, cells, diameter / 2)
-    centres = _settle(rng.uniform(0.2, 0.8, (cells, 2)) * shape, look.radii, shape, 200)
-    pace = rng.normal(0, 1, (cells, 2))
-    light = _illumination(rng, shape)
+    appearance = _Appearance.draw(rng, cells, diameter / 2)
+    centers = _relax(rng.uniform(0.2, 0.8, (cells, 2)) * shape, appearance.radii, shape, 200)
+    velocity = rng.normal(0, 1, (cells, 2))
+    illumination = _illumination(rng, shape)
     images = np.empty((frames, *shape), np.uint8)
     labels = np.empty((frames, *shape), np.uint16)
     for t in range(frames):
-        labels[t] = _outlines(centres, look, t, shape)
-        images[t] = _picture(rng, labels[t], centres, look, light)
-        pace = 0.7 * pace + rng.normal(0, 0.9, (cells, 2))
-        centres = _settle(centres + pace, look.radii, shape, 10)
+        labels[t] = _outlines(centers, appearance, t, shape)
+        images[t] = _render(rng, labels[t], centers, appearance, illumination)
+        velocity = 0.7 * velocity + rng.normal(0, 0.9, (cells, 2))
+        centers = _relax(centers + velocity, appearance.radii, shape, 10)
     return images, labels
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What makes each cell itself, the same in every frame."""
+class _Appearance:
+    """The properties of each cell, the same in every frame."""
 
     radii: _Array
     brightness: _Array
@@ -97,10 +97,10 @@ class _Look:
     offset: _Array
 
     @staticmethod
-    def draw(rng: np.random.Generator, cells: int, radius: float) -> _Look:
+    def draw(rng: np.random.Generator, cells: int, radius: float) -> _Appearance:
         side = 256
         noise = ndimage.gaussian_filter(rng.standard_normal((side, side)), 2.0, mode="wrap")
-        return _Look(
+        return _Appearance(
             radii=radius * rng.uniform(0.85, 1.2, cells),
             brightness=rng.uniform(0.8, 1.2, cells),
             wobble=rng.normal(0, 1, (cells, 3)) * (0.07, 0.05, 0.03),
@@ -110,34 +110,40 @@ class _Look:
         )
 
 
-def _settle(centres: _Array, radii: _Array, shape: tuple[int, int], steps: int) -> _Array:
-    """Push cells apart that overlap much, pull close ones together, keep all in the frame."""
-    centres = centres.copy()
+def _relax(centers: _Array, radii: _Array, shape: tuple[int, int], steps: int) -> _Array:
+    """Push overlapping cells apart, pull close ones together, keep all in the frame."""
+    centers = centers.copy()
     rest = _CLOSENESS * (radii[:, None] + radii[None, :])
     low, high = radii[:, None], np.array(shape) - radii[:, None]
     for _ in range(steps):
-        apart = centres[:, None, :] - centres[None, :, :]
+        apart = centers[:, None, :] - centers[None, :, :]
         distance = np.linalg.norm(apart, axis=-1) + 1e-6
         np.fill_diagonal(distance, np.inf)
         push = np.clip(rest - distance, 0, None)
         pull = np.where(distance < 1.5 * rest, 0.06 * np.clip(distance - rest, 0, None), 0)
         force = (0.5 * push - pull) / distance
-        centres += 0.5 * (force[..., None] * apart).sum(axis=1)
-        centres = np.clip(centres, low, high)
-    return centres
+        centers += 0.5 * (force[..., None] * apart).sum(axis=1)
+        centers = np.clip(centers, low, high)
+    return centers
 
 
-def _outlines(centres: _Array, look: _Look, t: int, shape: tuple[int, int]) -> NDArray[np.uint16]:
-    """Label image: each pixel goes to the cell whose centre is nearest in units of its radius."""
+def _outlines(
+    centers: _Array, appearance: _Appearance, t: int, shape: tuple[int, int]
+) -> NDArray[np.uint16]:
+    """Assign each pixel to the cell whose centre is nearest in units of its radius."""
     y, x = np.indices(shape, dtype=np.float32)
     best = np.ones(shape, np.float32)
     labels = np.zeros(shape, np.uint16)
-    for k, (centre, radius) in enumerate(zip(centres, look.radii, strict=True)):
-        dy, dx = y - centre[0], x - centre[1]
+    for k, (center, radius) in enumerate(zip(centers, appearance.radii, strict=True)):
+        dy, dx = y - center[0], x - center[1]
         angle = np.arctan2(dy, dx)
         reach = np.full(shape, radius, np.float32)
         for n in range(3):
-            reach += radius * look.wobble[k, n] * np.cos((n + 2) * angle + look.phase[k, n] + t / 6)
+            reach += (
+                radius
+                * appearance.wobble[k, n]
+                * np.cos((n + 2) * angle + appearance.phase[k, n] + t / 6)
+            )
         closeness = np.hypot(dy, dx) / reach
         nearer = closeness < best
         best[nearer], labels[nearer] = closeness[nearer], k + 1
@@ -169,21 +175,21 @@ def _illumination(rng: np.random.Generator, shape: tuple[int, int]) -> _Array:
     return np.asarray(1 + slope[0] * y + slope[1] * x - 0.35 * (y**2 + x**2))
 
 
-def _picture(
+def _render(
     rng: np.random.Generator,
     labels: NDArray[np.uint16],
-    centres: _Array,
-    look: _Look,
-    light: _Array,
+    centers: _Array,
+    appearance: _Appearance,
+    illumination: _Array,
 ) -> NDArray[np.uint8]:
     depth = np.where(labels > 0, edge_distance(labels), 0.0)
-    brightness = np.concatenate([[0.0], look.brightness])[labels]
+    brightness = np.concatenate([[0.0], appearance.brightness])[labels]
     dome = 0.42 + 0.58 * np.minimum(depth / 8.0, 1.0)
-    grain = _grain(labels, centres, look)
+    grain = _grain(labels, centers, appearance)
     signal = 95 * brightness * dome * (1 + 0.13 * grain)
     signal = ndimage.gaussian_filter(signal, 1.0)
     haze = 0.12 * ndimage.gaussian_filter(signal, 14)
-    signal = light * (28 + signal + haze)
+    signal = illumination * (28 + signal + haze)
     signal = signal + rng.standard_normal(labels.shape) * (2.0 + 0.5 * np.sqrt(signal))
     return np.asarray(np.clip(signal, 0, 255), np.uint8)
 
@@ -200,16 +206,16 @@ def edge_distance(labels: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(ndimage.distance_transform_edt(~edge))
 
 
-def _grain(labels: NDArray[np.uint16], centres: _Array, look: _Look) -> _Array:
-    """Texture that moves with its cell."""
+def _grain(labels: NDArray[np.uint16], centers: _Array, appearance: _Appearance) -> _Array:
+    """Return the texture of the cells, which moves with them."""
     y, x = np.indices(labels.shape)
-    start = np.concatenate([[[0, 0]], look.offset - np.round(centres).astype(int)])
-    side = look.texture.shape[0]
+    start = np.concatenate([[[0, 0]], appearance.offset - np.round(centers).astype(int)])
+    side = appearance.texture.shape[0]
     rows, columns = y + start[labels, 0], x + start[labels, 1]
-    return np.asarray(look.texture[rows % side, columns % side])
+    return np.asarray(appearance.texture[rows % side, columns % side])
 
 
-SHAPE_COLOURS: dict[str, tuple[int, int, int]] = {"line": (0, 255, 0), "ellipse": (255, 0, 0)}
+SHAPE_COLORS: dict[str, tuple[int, int, int]] = {"line": (0, 255, 0), "ellipse": (255, 0, 0)}
 
 
 """Colour of each class in the masks of `lines_and_ellipses`, classes 1 and 2."""
@@ -229,7 +235,7 @@ def em_membranes(
     cells
         Number of cells cut by an average section, roughly.
     seed
-        Same seed, same volume.
+        Of the random numbers.
 
     Returns
     -------
@@ -273,13 +279,13 @@ def lines_and_ellipses(
     shape
         Height and width, pixels.
     seed
-        Same seed, same images.
+        Of the random numbers.
 
     Returns
     -------
     images : ndarray of uint8, shape (N, H, W, 3)
     classes : ndarray of uint8, shape (N, H, W)
-        0 = background, 1 = line, 2 = ellipse; see `SHAPE_COLOURS`.
+        0 = background, 1 = line, 2 = ellipse; see `SHAPE_COLORS`.
     """
     rng = np.random.default_rng(seed)
     images = np.empty((count, *shape, 3), np.uint8)
@@ -300,10 +306,10 @@ def _shape(
     rng: np.random.Generator, kind: int, y: NDArray[Any], x: NDArray[Any]
 ) -> NDArray[np.bool_]:
     height, width = y.shape
-    centre = rng.uniform(0.1, 0.9, 2) * (height, width)
+    center = rng.uniform(0.1, 0.9, 2) * (height, width)
     angle = rng.uniform(0, np.pi)
-    along = (y - centre[0]) * np.sin(angle) + (x - centre[1]) * np.cos(angle)
-    across = (y - centre[0]) * np.cos(angle) - (x - centre[1]) * np.sin(angle)
+    along = (y - center[0]) * np.sin(angle) + (x - center[1]) * np.cos(angle)
+    across = (y - center[0]) * np.cos(angle) - (x - center[1]) * np.sin(angle)
     side = min(height, width)
     if kind == 1:
         length, thickness = rng.uniform(0.3, 0.8) * side, rng.uniform(2, 4)
@@ -315,7 +321,7 @@ def _shape(
 def _smooth_noise(
     rng: np.random.Generator, shape: tuple[int, ...], sigma: tuple[float, ...]
 ) -> NDArray[np.float32]:
-    """Gaussian noise of a length scale, mean 0 and standard deviation 1."""
+    """Return Gaussian noise of a length scale, mean 0 and standard deviation 1."""
     noise = ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), sigma, mode="wrap")
     return np.asarray((noise - noise.mean()) / noise.std(), np.float32)
 
@@ -343,7 +349,7 @@ def write_cells_sequence(
     Returns
     -------
     Path
-        The dataset root, with gold truth and markers for every frame.
+        The dataset root, with gold masks and markers for every frame.
     """
     root = Path(folder)
     for number, count in enumerate(frames, start=1):
@@ -357,35 +363,35 @@ def write_cells_sequence(
 def _write_sequence(
     root: Path, name: str, images: NDArray[np.uint8], labels: NDArray[np.uint16]
 ) -> None:
-    truth = root / f"{name}_GT"
-    for part in (root / name, truth / "SEG", truth / "TRA"):
+    ground_truth = root / f"{name}_GT"
+    for part in (root / name, ground_truth / "SEG", ground_truth / "TRA"):
         part.mkdir(parents=True, exist_ok=True)
     for t, (image, cells) in enumerate(zip(images, labels, strict=True)):
         files = {
             root / name / f"t{t:03d}.tif": image,
-            truth / "SEG" / f"man_seg{t:03d}.tif": cells,
-            truth / "TRA" / f"man_track{t:03d}.tif": _centres(cells),
+            ground_truth / "SEG" / f"man_seg{t:03d}.tif": cells,
+            ground_truth / "TRA" / f"man_track{t:03d}.tif": _markers(cells),
         }
         for path, array in files.items():
             tifffile.imwrite(path, array, compression="zlib", photometric="minisblack")
-    seen = {t: set(np.unique(frame).tolist()) - {0} for t, frame in enumerate(labels)}
+    cells_of = {t: set(np.unique(frame).tolist()) - {0} for t, frame in enumerate(labels)}
     lines = []
-    for cell in sorted(set().union(*seen.values())):
-        present = [t for t, cells in seen.items() if cell in cells]
+    for cell in sorted(set().union(*cells_of.values())):
+        present = [t for t, cells in cells_of.items() if cell in cells]
         lines.append(f"{cell} {present[0]} {present[-1]} 0\n")
-    (truth / "TRA" / "man_track.txt").write_text("".join(lines), encoding="ascii")
+    (ground_truth / "TRA" / "man_track.txt").write_text("".join(lines), encoding="ascii")
 
 
-def _centres(labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Markers: of each cell, the pixels within 4 pixels of its innermost one."""
+def _markers(labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return a marker for each cell: the pixels within 4 pixels of its innermost one."""
     markers = np.zeros_like(labels)
     y, x = np.indices(labels.shape)
     for cell, window in boxes(labels):
         inside = np.pad(labels[window] == cell, 1)
         depth = ndimage.distance_transform_edt(inside)[1:-1, 1:-1]
         row, column = np.unravel_index(depth.argmax(), depth.shape)
-        centre = (row + window[0].start, column + window[1].start)
-        disk = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= 16
+        center = (row + window[0].start, column + window[1].start)
+        disk = (y - center[0]) ** 2 + (x - center[1]) ** 2 <= 16
         markers[disk & (labels == cell)] = cell
     return markers
 
@@ -410,8 +416,8 @@ def write_lines_and_ellipses(folder: str | os.PathLike[str], **options: Any) -> 
 
     root = Path(folder)
     images, classes = lines_and_ellipses(**options)
-    colours = np.array([(0, 0, 0), *SHAPE_COLOURS.values()], np.uint8)
-    for part, name, arrays in (("images", "Img", images), ("masks", "Mask", colours[classes])):
+    colors = np.array([(0, 0, 0), *SHAPE_COLORS.values()], np.uint8)
+    for part, name, arrays in (("images", "Img", images), ("masks", "Mask", colors[classes])):
         (root / part).mkdir(parents=True, exist_ok=True)
         for k, array in enumerate(arrays):
             Image.fromarray(array).save(root / part / f"{name}_{k}.png")

@@ -164,7 +164,7 @@ def test_predict_takes_frames_and_thresholds(dataset, run, tmp_path):
 def test_what_the_model_holds_is_not_overridden(dataset, run, tmp_path, capsys):
     for option, value in (("--dt-bound", 99), ("--resolution-levels", "[-7,-6]")):
         assert call("predict", run, dataset, "-o", tmp_path / "x", option, value) == 2
-        assert "Leave it out" in capsys.readouterr().err
+        assert "Omit it" in capsys.readouterr().err
         assert not (tmp_path / "x").exists()
 
 
@@ -283,7 +283,7 @@ def test_axes_and_images_of_a_file_are_said(tmp_path, capsys):
         (["train", "{data}", "-o", "{tmp}/x", "--epochs", "0"], "smallest is 1"),
         (["train", "{data}", "-o", "{tmp}/x", "--resume"], "no last.pt"),
         (["train", "{data}", "-o", "{data}/01/t000.tif/x", "--epochs", "1"], "cannot be written"),
-        (["predict", "{tmp}", "{data}", "-o", "{tmp}/x"], "no model file"),
+        (["predict", "{tmp}", "{data}", "-o", "{tmp}/x"], "model file"),
         (["predict", "{run}", "{data}", "-o", "{tmp}/x", "--frames", "900"], "no frame 900"),
         (["predict", "{run}", "{data}", "-o", "{data}/01/t000.tif"], "file stands where"),
         (["predict", "{run}", "{data}", "-o", "{tmp}/x", "--seed-threshold", "3"], "largest is 1"),

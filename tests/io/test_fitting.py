@@ -7,7 +7,7 @@ import re
 import pytest
 
 from napari_jnet.config import NetworkConfig
-from napari_jnet.io.stack import misfit
+from napari_jnet.io.stack import mismatch
 from napari_jnet.labels import LabelKind
 
 CELLS, CLASSES = LabelKind.INSTANCES, LabelKind.CLASSES
@@ -31,7 +31,7 @@ CELLS, CLASSES = LabelKind.INSTANCES, LabelKind.CLASSES
 def test_a_misfit_is_said_in_words(network, labels, words) -> None:
     channels, classes = network
     kind, largest, of_image = labels
-    said = misfit(
+    said = mismatch(
         NetworkConfig(in_channels=channels, classes=classes),
         "run 001",
         kind=kind,

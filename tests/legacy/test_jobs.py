@@ -246,7 +246,7 @@ def test_closing_keeps_the_last_weights(dataset: Path, tmp_path: Path) -> None:
         ("""--images_idx '{"01":["900"]}'""", "has no frame 900"),
         ("""--images_idx '{"07":["000"]}'""", "no sequence '07'"),
         ("--structure [[1,4,2],[1,2,3]]", "kernel odd"),
-        ("--model_file TMP/none", "no model file"),
+        ("--model_file TMP/none", "model file"),
         ("--model_file TMP/ours.pt", "format of the original J-Net"),
         ("--dataset_root TMP/none", "does not exist"),
         ("--output_dir DATA/01/t000.tif/x", "cannot be written"),

@@ -60,7 +60,7 @@ def test_a_damaged_frame_is_said_and_the_others_come_back(painted, projects):
     layer = state.annotation
     assert [p for p in range(4) if layer.data[p].any()] == [0, 3]
     assert str(file) in state.problem
-    assert "paint the frame anew" in load.problem.text.text()
+    assert "paint the frame again" in load.problem.text.text()
     assert not load.problem.isHidden()
     load.dismiss_problem()
     assert load.problem.isHidden()

@@ -430,7 +430,7 @@ def test_a_moved_stack_is_said_and_found_again(tmp_path, dataset, project):
 
 def test_other_images_are_refused(tmp_path, dataset, project):
     others = write_sequence(tmp_path / "others", seed=100)
-    with pytest.raises(ValueError, match=r"another stack .* shows something else"):
+    with pytest.raises(ValueError, match=r"another stack .* has other pixels"):
         project.relocate(others)
     (others / "01" / "t011.tif").unlink()
     with pytest.raises(ValueError, match="it has 4 frames, not 5"):
@@ -495,7 +495,7 @@ def test_a_lost_or_damaged_copy_is_said(tmp_path):
     with pytest.raises(ValueError, match=r"damaged.*annotations are safe"):
         project.open_stack().frame(4)
     stored.unlink()
-    with pytest.raises(StackMissing, match="is gone"):
+    with pytest.raises(StackMissing, match="is missing"):
         project.open_stack()
     tifffile.imwrite(tmp_path / "copy.tif", array, photometric="minisblack")
     project.relocate(tmp_path / "copy.tif")
@@ -703,7 +703,7 @@ def test_a_project_that_cannot_be_read_is_told_with_the_stack(tmp_path, dataset)
     assert all("put back a copy" in words for words in told)
     assert list_projects(other, root) == ()
     (moved.path / "project.json").unlink()
-    assert "is gone: put it back" in list_projects(stack, root)[1].problem
+    assert "is missing: put it back" in list_projects(stack, root)[1].problem
 
 
 def test_a_lost_project_file_is_written_again_by_who_knows_it(project):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.config import InstanceConfig, PredictionConfig
 from napari_jnet.events import FramePrediction, FrameSkipped, Notice
-from napari_jnet.hardware import available_bytes, in_bytes
+from napari_jnet.hardware import available_bytes, format_bytes
 from napari_jnet.inference.instances import separate
 from napari_jnet.inference.tiling import (
     TRANSFORMS,
@@ -178,7 +178,7 @@ def _check_memory(
         lengths = (rows, columns) if planes == 1 else (planes, rows, columns)
         raise ValueError(
             f"{stack.name}: segmenting {' x '.join(map(str, lengths))} pixels at once takes about "
-            f"{in_bytes(needed)} of memory, {in_bytes(free)} are free. About {side} x {side} pixels"
+            f"{format_bytes(needed)} of memory, {format_bytes(free)} are free. About {side} x {side} pixels"
             f"{'' if planes == 1 else ' a plane'} would fit: predict a region of that size, crop the frames "
             "or scale them down, or free some memory."
         )

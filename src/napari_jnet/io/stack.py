@@ -414,7 +414,7 @@ def _planes(stack: Stack, annotation: Annotation, number: int, origin: str) -> l
     ]
 
 
-def misfit(
+def mismatch(
     network: NetworkConfig, name: str, *, kind: LabelKind, largest: int, channels: int
 ) -> str:
     """Return why a trained network cannot learn from such frames, and what to do; "" where it can.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from napari_jnet.config import NetworkConfig
-from napari_jnet.hardware import available_bytes, in_bytes
+from napari_jnet.hardware import available_bytes, format_bytes
 from napari_jnet.networks.base import SegmentationNetwork
 from napari_jnet.networks.fcn import FCN8, FCN16, FCN32
 from napari_jnet.networks.jnet import JNet
@@ -40,7 +40,7 @@ def build_network(config: NetworkConfig) -> SegmentationNetwork:
     if needed > free:
         raise ValueError(
             f"The network {config.name} has {needed // 4:,} weights as it is configured, which need "
-            f"{in_bytes(needed)} of memory; {in_bytes(free)} are free. Use fewer channels or layers."
+            f"{format_bytes(needed)} of memory; {format_bytes(free)} are free. Use fewer channels or layers."
         )
     return network_class(config.name)(config)
 

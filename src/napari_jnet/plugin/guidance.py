@@ -81,7 +81,7 @@ class TrainingFacts:
     hardware: Hardware = field(default_factory=Hardware)
     channels: int = 0  # of a U-Net
     minutes: float | None = None  # None where epochs count
-    misfit: str = ""  # why the model cannot be fine-tuned with these labels
+    mismatch: str = ""  # why the model cannot be fine-tuned with these labels
 
     @property
     def used(self) -> tuple[FrameInfo, ...]:
@@ -131,7 +131,7 @@ def training_facts(
         hardware=hardware,
         channels=network.channels if network is not None and network.name == "unet" else 0,
         minutes=None if config is None else config.training.minutes,
-        misfit=workspace.fine_tuning.misfit,
+        mismatch=workspace.fine_tuning.mismatch,
     )
 
 
@@ -160,8 +160,8 @@ def check(facts: TrainingFacts) -> list[Problem]:
     if not found:
         for checks in (_check_roles, _check_classes, _check_painting):
             found += checks(facts)
-        if facts.misfit:
-            found.append(Problem(f"Fine-tune is not offered. {facts.misfit}", blocking=False))
+        if facts.mismatch:
+            found.append(Problem(f"Fine-tune is not offered. {facts.mismatch}", blocking=False))
     found += _check_computer(facts)
     return sorted(found, key=lambda problem: not problem.blocking)
 

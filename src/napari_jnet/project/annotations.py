@@ -26,7 +26,7 @@ ANNOTATIONS = "annotations"
 _NAME = re.compile(r"[a-z](\d+)\.tif")
 
 
-_LEVEL = 1  # of zlib: labels shrink a hundredfold at any level, and the user does not wait
+_LEVEL = 1  # of zlib: labels shrink a hundredfold at any level, and this is the fastest
 
 
 class AnnotationStore:
@@ -49,7 +49,7 @@ class AnnotationStore:
         return tuple(sorted(found))
 
     def path(self, number: int) -> Path:
-        """Return the file of a frame, there or not; a number the stack lacks raises `ValueError`."""
+        """Return the file of a frame, which may not exist; raises `ValueError` for unknown frames."""
         numbers = self._stack.frame_numbers
         if number not in numbers:
             raise ValueError(
@@ -62,16 +62,16 @@ class AnnotationStore:
         return f"{frame_label(self._stack.axes, number, self._stack.digits)}.tif"
 
     def write(self, number: int, labels: NDArray[Any], *, empty: bool = False) -> None:
-        """Write a frame whole; one of zeros only has no file, unless it is said to be `empty`.
+        """Write a frame atomically; zeros only remove its file, unless it is `empty`.
 
-        A damaged file in its place is kept beside it, as ``t002.tif.damaged``.
+        A damaged file in its place is renamed to ``t002.tif.damaged``.
 
         Raises
         ------
         ValueError
-            If the labels are no integers of the frame's size from `UNKNOWN` on.
+            If the labels are not integers of the frame's size, `UNKNOWN` or larger.
         OSError
-            If it cannot be written, in words; the frame saved before stays.
+            If it cannot be written; the frame saved before stays.
         """
         path = self.path(number)
         refuse_link(self.folder)
@@ -102,7 +102,7 @@ class AnnotationStore:
         except ValueError as error:
             raise ValueError(
                 f"{path} is damaged, so frame {number} cannot be shown as painted. Put back a copy of "
-                f"the file, or paint the frame anew: the file is then kept as {path.name}.damaged. "
+                f"the file, or paint the frame again: the file is then renamed to {path.name}.damaged. "
                 "Other frames are not affected."
             ) from error
         # A stack of one section or one row loses that axis in some programs.
@@ -111,12 +111,12 @@ class AnnotationStore:
         if stored.shape != shape or not np.issubdtype(stored.dtype, np.integer):
             raise ValueError(
                 f"{path} holds {stored.dtype} of shape {stored.shape}, the frames of this stack are "
-                f"painted as integers of shape {shape}. Move the file away, or to its own project."
+                f"painted as integers of shape {shape}. Move the file away, or into its own project."
             )
         return stored.astype(np.int32)
 
     def damage(self, number: int) -> str:
-        """Say why a frame cannot be read; "" if it can, or has no file."""
+        """Return why a frame cannot be read; "" if it can, or has no file."""
         try:
             self.read(number)
         except (ValueError, OSError) as error:
@@ -153,7 +153,7 @@ class AnnotationStore:
 
 def _encoded(labels: NDArray[np.int32], stack: StackReference) -> bytes:
     axes = stack.axes.replace("C", "")[1:]
-    told = tiff_options(labels.shape, labels.dtype, axes, stack.scale[1:], stack.units[1:])
+    options = tiff_options(labels.shape, labels.dtype, axes, stack.scale[1:], stack.units[1:])
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,
@@ -163,6 +163,6 @@ def _encoded(labels: NDArray[np.int32], stack: StackReference) -> bytes:
         compressionargs={"level": _LEVEL},
         rowsperstrip=labels.shape[-2],
         metadata=None,
-        **told,
+        **options,
     )
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""``project.json``: what a project remembers besides pixels, read and written whole."""
+"""``project.json``: what a project stores besides pixels, read and written as a whole."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VERSION = 1
 ROLES = ("training", "validation", "unused")
 _TRAINING_FOR_ONE = 5
 _FIRST_VALIDATION = 3
-# Lists of numbers on one line: thousands of frames shall not make thousands of lines.
+# Lists of numbers stay on one line: there may be thousands of frames.
 _NUMBERS = re.compile(r"\[\n[\s\d.,+e-]+\]")
 _UNTOUCHED = (
     "The painted frames beside it, in annotations, are untouched: put back a copy of the file, or make a "
@@ -30,25 +30,25 @@ _UNTOUCHED = (
 )
 
 
-def next_role(roles: Iterable[str] | Mapping[str, int], *, whole: bool = True) -> str:
+def next_role(roles: Iterable[str] | Mapping[str, int], *, complete: bool = True) -> str:
     """Return the role of a newly annotated frame.
 
     Parameters
     ----------
     roles
         Those of the frames that are annotated already, "" where one has none; or how many have each.
-    whole
-        Whether every pixel of the new frame is known; the score of a few strokes says little.
+    complete
+        Whether every pixel of the new frame is known; the score of a few strokes means little.
 
     Returns
     -------
     str
         "validation" if there are at least 5 frames for training to each for validation, and at
         least 3 annotated frames with the new one; else "training".  A frame with unknown pixels is for
-        validation only where 5 for training go with it, too.
+        validation only if there are 5 for training for it, too.
     """
     given = Counter(roles)
-    validation = given["validation"] + (0 if whole else 1)
+    validation = given["validation"] + (0 if complete else 1)
     enough = given["training"] >= _TRAINING_FOR_ONE * validation
     return "validation" if enough and given.total() + 1 >= _FIRST_VALIDATION else "training"
 
@@ -63,14 +63,14 @@ def check_role(role: str) -> str:
 
 
 class Manifest(BaseModel):
-    """What stands in ``project.json``.
+    """The content of ``project.json``.
 
     Attributes
     ----------
     name
         Of the stack when the project was made.
     stack
-        Where the images are, and how they look.
+        Where the images are, and their size and type.
     kind
         What painted numbers mean.
     classes
@@ -102,18 +102,15 @@ class Manifest(BaseModel):
 
 
 def project_folder(path: Path) -> Path | None:
-    """Return the project that a path means; None if none.
-
-    A path means its project if it is the folder, its ``project.json`` or its ``annotations``.
-    """
+    """Return the folder of a project, its ``project.json`` or its ``annotations``; None for other paths."""
     folder = path.parent if path.name in (PROJECT_FILE, ANNOTATIONS) else path
     file = folder / PROJECT_FILE
     try:
-        # Copying programs may leave out the empty folder of a project without annotations.
-        ours = file.is_file() and ((folder / ANNOTATIONS).is_dir() or _starts_as_project(file))
+        # Copying programs may skip the empty folder of a project without annotations.
+        is_ours = file.is_file() and ((folder / ANNOTATIONS).is_dir() or _starts_as_project(file))
     except OSError:
         return None
-    return folder if ours else None
+    return folder if is_ours else None
 
 
 def _starts_as_project(path: Path) -> bool:
@@ -163,7 +160,7 @@ def read_project(folder: Path) -> Manifest:
 
 
 def _with_former_defaults(stack: dict[str, Any]) -> dict[str, Any]:
-    """Add what projects of before did not store: they knew one order and the first image of a file."""
+    """Add fields of older projects, which had one order of files and read the first image of a file."""
     series = 1 if stack.get("format") == "isbi" else None
     return {"order": "first number", "series": series, **stack}
 

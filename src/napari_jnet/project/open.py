@@ -23,8 +23,8 @@ def _open_project(path: Path, sequence: str | None) -> Stack:
     if sequence not in (None, project.stack.sequence):
         own = project.stack.sequence or "none"
         raise ValueError(
-            f"{path} is a project of one sequence ({own}), but sequence {sequence!r} was asked for; "
-            "leave it out."
+            f"{path} is a project of one sequence ({own}), but sequence {sequence!r} was requested; "
+            "omit it."
         )
     return project.open_stack()
 
@@ -46,33 +46,33 @@ def open_stack(
     path
         A project, a CTC dataset or sequence, an ISBI or other TIFF volume, or a folder of images.
     sequence
-        "01", "02", ... of a CTC dataset; None takes the first with gold truth.  "train", "valid" or
+        "01", "02", ... of a CTC dataset; None takes the first with gold masks.  "train", "valid" or
         "test" of a folder that has them; None takes the first.
     axes
         What the dimensions of the image are, in the order of the file: one letter each, of T (time),
         Z (sections), C (channels), Y and X, such as "ZYX" or "TCYX".  Of a dataset or a folder: what
-        its files are, "TYX" or "ZYX".  None takes what the file says.
+        its files are, "TYX" or "ZYX".  None takes the axes stored in the file.
     series
         Number of the image, from 1, in a file that holds several, such as positions; None takes the
-        first, and `Stack.notes` says so.
+        first, which `Stack.notes` mentions.
     kind
         What the labels mean: "instances", "classes" or "scribbles".  None: decided from all labels
-        when they are asked for, see `napari_jnet.io.meaning`.
+        on first use, see `napari_jnet.io.meaning`.
     truth
         Which labels: the name of an annotation ("gold", "silver"), or a file or folder of labels,
-        which is looked for beside the stack too.  They become the first annotation.
+        also relative to the stack.  They become the first annotation.
     unlabelled
         What pixels without a label are: "background", so that every frame is annotated completely,
         or "unknown".  None: 0 is background where something is labelled; pages of a label volume
-        without labels, and gold truth that leaves out cells, are unknown there.
+        without labels, and gold masks without some of the cells, are unknown there.
 
     Raises
     ------
     FileNotFoundError
-        If the path, or the truth, does not exist.
+        If the path, or the ground truth, does not exist.
     ValueError
-        If no format knows the path, its files do not fit together, or the axes or the number of the
-        image are impossible.  What is wrong with labels comes when they are asked for, also as
+        If no format matches the path, its files do not fit together, or the axes or the number of the
+        image are impossible.  Errors in labels are raised on first use, also as
         `LabelsUnsure`.
     """
     path = Path(path)
@@ -113,14 +113,14 @@ def training_frames(
     axes: str | None = None,
     series: int | None = None,
 ) -> list[AnnotatedFrame]:
-    """Read what to train on; where the data are divided already, that division is kept.
+    """Read the frames to train on; an existing split of the data is kept.
 
     Parameters
     ----------
     path, sequence, kind, unlabelled, axes, series
         See `open_stack`.
     annotation
-        Which labels, as `open_stack` takes for ``truth``.
+        Which labels, as ``truth`` of `open_stack`.
     frames
         See `annotated_frames`.
 
@@ -128,29 +128,29 @@ def training_frames(
     -------
     list of AnnotatedFrame
         Of a folder with train and valid: the frames of train with the role "training", and all of
-        valid with the role "validation".  Of a project: with the roles given there, unused frames
-        left out.  Else without a role.
+        valid with the role "validation".  Of a project: with the roles given there, without
+        unused frames.  Else without a role.
 
     Raises
     ------
     LabelsUnsure
-        If the labels do not tell what they mean.
+        If the files do not define what the labels mean.
     ValueError, FileNotFoundError
         As `open_stack` and `annotated_frames`.
     """
     owner = project_folder(Path(path))
-    said: dict[str, Any] = {"kind": kind, "truth": annotation, "unlabelled": unlabelled}
+    options: dict[str, Any] = {"kind": kind, "truth": annotation, "unlabelled": unlabelled}
     if owner is not None and annotation in (None, PAINTED):
         if any(value is not None for value in (kind, unlabelled, axes, series)):
-            # refuses what the project says otherwise
-            open_stack(path, sequence=sequence, axes=axes, series=series, **said)
+            # raises where the project defines it otherwise
+            open_stack(path, sequence=sequence, axes=axes, series=series, **options)
         return Project.open(owner).frames(frames)
-    stack = open_stack(path, sequence=sequence, axes=axes, series=series, **said)
+    stack = open_stack(path, sequence=sequence, axes=axes, series=series, **options)
     found = annotated_frames(stack, None, frames)
     held_out = next((name for name in sequences(path) if name in folder.VALIDATION), None)
     if stack.sequence not in folder.TRAINING or held_out is None:
         return found
-    kept = annotated_frames(open_stack(path, sequence=held_out, axes=axes, **said))
+    kept = annotated_frames(open_stack(path, sequence=held_out, axes=axes, **options))
     return [
         *(replace(frame, role="training") for frame in found),
         *(replace(frame, role="validation") for frame in kept),

@@ -1,4 +1,4 @@
-"""Where projects lie, and which of them belongs to a stack."""
+"""Find the projects of a stack."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _UNSAFE = re.compile(r"[^\w.-]+")
 
 
 def projects_folder() -> Path:
-    """Return the folder of projects: the variable's, else ``~/napari-jnet-projects``."""
-    told = os.environ.get(VARIABLE)
-    return Path(told).expanduser() if told else Path.home() / "napari-jnet-projects"
+    """Return the folder of projects: that of the environment variable, else ``~/napari-jnet-projects``."""
+    given = os.environ.get(VARIABLE)
+    return Path(given).expanduser() if given else Path.home() / "napari-jnet-projects"
 
 
 @dataclass(frozen=True)
 class ListedProject:
-    """A project of a stack, as it lies on disk.
+    """A project of a stack on disk.
 
     Attributes
     ----------
     path
         The folder.
     summary
-        What it remembers: "3 frames annotated, saved 20 Nov 12:03; training stopped at epoch 12 (of
-        15 min)"; "" if that is nothing.
+        Its content: "3 frames annotated, saved 20 Nov 12:03; training stopped at epoch 12 (of
+        15 min)"; "" if it is empty.
     problem
-        Why it cannot be opened, in words; "" if it can.
+        Why it cannot be opened; "" if it can.
     saved
         When a frame was saved last, local time; of the folder where none is annotated.
     """
@@ -58,9 +58,9 @@ class ListedProject:
 def find_projects(stack: Stack, folder: Path | None = None) -> tuple[Path, ...]:
     """Return the projects of this very stack, the newest first.
 
-    A stack is the same if it lies at the same path and looks alike, or if it shows the same pixels
-    and the other is gone, was in no file, or is a copy or another view of the same files.  Reads a
-    frame only for the second question.
+    A stack is the same if it has the same path, size and type, or if it has the same pixels and the
+    other is missing, was in no file, or is a copy or another view of the same files.  Only the second
+    case reads a frame.
 
     Parameters
     ----------
@@ -72,20 +72,20 @@ def find_projects(stack: Stack, folder: Path | None = None) -> tuple[Path, ...]:
     root = projects_folder() if folder is None else folder
 
     @cache
-    def seen() -> str:
+    def pixels() -> str:
         return fingerprint(stack)
 
     found = []
     with suppress(OSError):
         for path in root.iterdir():
-            # A project that cannot be read is of no use here, and its own error is said on opening.
+            # A project that cannot be read is skipped here; opening it raises its own error.
             with suppress(OSError, ValueError):
                 reference = read_project(path).stack
-                if _alike(reference, stack) and (
+                if _same_shape(reference, stack) and (
                     _same_place(reference, stack, path)
                     or (
                         _may_be_same(reference, stack, path)
-                        and reference.fingerprint in {seen()} - {""}
+                        and reference.fingerprint in {pixels()} - {""}
                     )
                 ):
                     found.append((_changed(path), path))
@@ -119,7 +119,7 @@ def list_projects(stack: Stack, folder: Path | None = None) -> tuple[ListedProje
 
 
 def project_summary(project: Project) -> str:
-    """Return what a project remembers, in a line; "" if that is nothing."""
+    """Summarise the content of a project in a line; "" if it is empty."""
     count, run, saved = len(project.annotated), project.last_run, project.last_saved
     parts = []
     if count:
@@ -142,23 +142,25 @@ def _day(when: datetime) -> str:
 
 
 def _damaged(stack: Stack, root: Path) -> list[ListedProject]:
-    """List projects that cannot be read and may be of this stack: by name, or by size of the labels."""
+    """List unreadable projects that may be of this stack: by name, or by size of the labels."""
     own = re.compile(rf"{re.escape(_name(stack))}(-\d+)?")
     spatial = stack.shape[:-1] if stack.axes.endswith("C") else stack.shape
     found = []
     with suppress(OSError):
         for path in sorted(root.iterdir()):
             if project_folder(path) is None:
-                lost = (path / ANNOTATIONS).is_dir() and any((path / ANNOTATIONS).glob("*.tif"))
-                words = f"{path} has painted frames, but its {PROJECT_FILE} is gone: put it back."
+                damaged = (path / ANNOTATIONS).is_dir() and any((path / ANNOTATIONS).glob("*.tif"))
+                problem = (
+                    f"{path} has painted frames, but its {PROJECT_FILE} is missing: put it back."
+                )
             else:
-                words, lost = "", True
+                problem, damaged = "", True
                 try:
                     read_project(path)
                 except (OSError, ValueError) as error:
-                    words = str(error)
-            if lost and words and (own.fullmatch(path.name) or _painted_size(path) == spatial):
-                found.append(ListedProject(path, problem=words))
+                    problem = str(error)
+            if damaged and problem and (own.fullmatch(path.name) or _painted_size(path) == spatial):
+                found.append(ListedProject(path, problem=problem))
     return found
 
 
@@ -173,19 +175,17 @@ def new_project_folder(stack: Stack, folder: Path | None = None) -> Path:
     """Return a free folder for a project of this stack, named after it; makes nothing."""
     root = projects_folder() if folder is None else folder
     name = _name(stack)
-    taken = root / name
-    count = 2
-    while taken.exists():
-        taken = root / f"{name}-{count}"
-        count += 1
-    return taken
+    folder, count = root / name, 2
+    while folder.exists():
+        folder, count = root / f"{name}-{count}", count + 1
+    return folder
 
 
 def _name(stack: Stack) -> str:
     return _UNSAFE.sub("-", stack.name).strip("-.") or "stack"
 
 
-def _alike(reference: StackReference, stack: Stack) -> bool:
+def _same_shape(reference: StackReference, stack: Stack) -> bool:
     return (
         reference.shape == stack.shape
         and reference.frame_numbers == stack.frame_numbers
@@ -199,19 +199,19 @@ def _same_place(reference: StackReference, stack: Stack, project: Path) -> bool:
     if (reference.series or 1) != (stack.series or 1):  # another position of the same file
         return False
     here = os.path.realpath(stack.path)
-    return any(os.path.realpath(place) == here for place in reference.places(project))
+    return any(os.path.realpath(path) == here for path in reference.paths(project))
 
 
 def _may_be_same(reference: StackReference, stack: Stack, project: Path) -> bool:
-    """Whether equal pixels mean the same stack: its files are gone, copied or opened otherwise."""
-    places = [] if reference.stored else [p for p in reference.places(project) if p.exists()]
-    if not places or stack.path is None:
+    """Return whether equal pixels mean the same stack: its files are missing, copied or opened otherwise."""
+    paths = [] if reference.stored else [p for p in reference.paths(project) if p.exists()]
+    if not paths or stack.path is None:
         return True
     here = Path(os.path.realpath(stack.path))
-    for place in (Path(os.path.realpath(place)) for place in places):
-        if place.name == here.name or place in here.parents or here in place.parents:
-            return True
-    return False
+    return any(
+        path.name == here.name or path in here.parents or here in path.parents
+        for path in (Path(os.path.realpath(path)) for path in paths)
+    )
 
 
 def _changed(project: Path) -> float:

@@ -1,4 +1,4 @@
-"""A project: a plain folder that remembers the work on one stack.
+"""A project: a plain folder with the work on one stack.
 
 ``project.json`` (stack, kind of labels, roles, settings), ``annotations`` (a file a painted frame),
 ``runs`` (a folder a training), and ``stack.tif`` where the image is in no file of its own.
@@ -39,15 +39,15 @@ PAINTED = "painted"
 """Name of the annotation that a project's stack has."""
 
 
-def with_painted(project: Project, stack: Stack) -> Stack:
-    """Give a project's stack the painted frames as its first annotation, if there are any."""
+def _with_annotation(project: Project, stack: Stack) -> Stack:
+    """Return a project's stack with the painted frames, if any, as its first annotation."""
     painted = _annotation(project, stack)
     if not painted.frame_numbers:
         return stack
     return replace(stack, annotations={PAINTED: painted, **stack.annotations}, candidates=False)
 
 
-def training_frames(project: Project, numbers: Sequence[int] | None) -> list[AnnotatedFrame]:
+def _training_frames(project: Project, numbers: Sequence[int] | None) -> list[AnnotatedFrame]:
     """Read annotated frames with their roles; see `Project.frames`."""
     annotated = project.annotated
     if numbers is None:
@@ -56,13 +56,13 @@ def training_frames(project: Project, numbers: Sequence[int] | None) -> list[Ann
         more = f" ({len(annotated)} annotated frames are unused)" if annotated else ""
         raise ValueError(
             f"The project {project.path} has no annotated frame to train on{more}; paint at least "
-            "one cell in one frame, or give a frame the role training."
+            "one cell in one frame, or set the role of a frame to training."
         )
-    stack = with_painted(project, project.stack.open(project.path))
+    stack = _with_annotation(project, project.stack.open(project.path))
     if PAINTED not in stack.annotations:
         raise ValueError(
             f"The project {project.path} has no annotated frame, but frames "
-            f"{', '.join(map(str, numbers))} were asked for; paint at least one cell first."
+            f"{', '.join(map(str, numbers))} were requested; paint at least one cell first."
         )
     roles = {frame_name(stack, n): project.role(n) for n in numbers}
     found = annotated_frames(stack, PAINTED, numbers)
@@ -74,7 +74,7 @@ def _annotation(project: Project, stack: Stack) -> Annotation:
 
     def read(number: int) -> NDArray[np.int32]:
         labels = project.read_frame(number)
-        if stack.format == "folder":  # whose smaller images are filled up where they are shown
+        if stack.format == "folder":  # smaller images are padded where they are shown
             spatial = stack.frame(number).shape[: labels.ndim]
             labels = labels[tuple(slice(n) for n in spatial)]
         try:
@@ -108,7 +108,7 @@ RUNS = "runs"
 class Project:
     """The work on one stack, on disk; made by `create` or `open`.
 
-    Every change is on disk when the call returns, each file whole or not at all, so that a killed
+    Every change is on disk when the call returns, and files are written atomically, so that a killed
     process loses nothing.  Methods may be called from any thread.
 
     Attributes
@@ -143,21 +143,21 @@ class Project:
         folder
             Made if it is not there; one that is there must be empty.
         stack
-            As `open_stack` gives it, or of an array.  If its path opens as the same pixels, the
-            project refers to that; else it keeps a copy.
+            As returned by `open_stack`, or of an array.  If the file at its path has the same pixels,
+            the project refers to it; else it stores a copy.
         kind
             What painted numbers mean.
         classes
             (name, "#rrggbb") of each painted number from 0, where they have names.
         partial
-            Numbers of the frames in which unpainted pixels are unknown (partly annotated truth).
+            Numbers of the frames in which unpainted pixels are unknown (partly annotated).
         store
-            False leaves a copy that is needed to `store_stack`, which may run in the background.
+            False skips a necessary copy; `store_stack` makes it, also in the background.
 
         Raises
         ------
         FileExistsError
-            If the folder holds something.
+            If the folder is not empty.
         ValueError
             If a copy is needed and the image is too large for one.
         OSError
@@ -189,7 +189,7 @@ class Project:
         try:
             write_project(path, content)
         except OSError:
-            with suppress(OSError):  # who tries again shall not leave a trail of empty folders
+            with suppress(OSError):  # repeated attempts leave no empty folders
                 (path / ANNOTATIONS).rmdir()
                 path.rmdir()
             raise
@@ -201,7 +201,7 @@ class Project:
 
     @classmethod
     def open(cls, folder: Path | str) -> Project:
-        """Open a project; what killed processes have left unfinished is cleared away.
+        """Open a project, and remove unfinished files of killed processes.
 
         Parameters
         ----------
@@ -211,7 +211,7 @@ class Project:
         Raises
         ------
         FileNotFoundError
-            If there is no project.
+            If the folder is not a project.
         ValueError
             If ``project.json`` is damaged or of a newer version; nothing is changed then.
         """
@@ -222,7 +222,7 @@ class Project:
             clean(part)
         return cls(path, content)
 
-    # what it is
+    # content
 
     @property
     def name(self) -> str:
@@ -231,7 +231,7 @@ class Project:
 
     @property
     def stack(self) -> StackReference:
-        """The stack that it belongs to."""
+        """The stack that is annotated."""
         return self._content.stack
 
     @property
@@ -251,20 +251,20 @@ class Project:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Plain values that the window keeps here; a copy."""
+        """Plain values of the window; a copy."""
         return dict(self._content.settings)
 
     def set_kind(self, kind: LabelKind | str, classes: Sequence[tuple[str, str]] = ()) -> None:
-        """Say what painted numbers mean, and how classes are named and coloured."""
+        """Set what painted numbers mean, and names and colours of classes."""
         entries = tuple((str(name), str(colour)) for name, colour in classes)
         self._change(lambda old: old.changed(kind=LabelKind(kind), classes=entries))
 
     def set_partial(self, numbers: Sequence[int]) -> None:
-        """Say in which frames unpainted pixels are unknown."""
+        """Set the frames in which unpainted pixels are unknown."""
         self._change(lambda old: old.changed(partial=frozenset(int(n) for n in numbers)))
 
     def set_settings(self, settings: Mapping[str, Any]) -> None:
-        """Keep plain values (numbers, texts, lists, dicts); others raise `ValueError`."""
+        """Store plain values (numbers, texts, lists, dicts); raises `ValueError` for others."""
         try:
             plain = json.loads(json.dumps(dict(settings)))
         except TypeError as error:
@@ -274,7 +274,7 @@ class Project:
         self._change(lambda old: old.changed(settings=plain))
 
     def _change(self, change: Callable[[Manifest], Manifest]) -> None:
-        """Change what stands on disk now, so that what another program wrote is not undone."""
+        """Apply a change to the file as it is now: another program may have written it."""
         with self._lock, file_lock(self.path):
             try:
                 now = read_project(self.path)
@@ -288,28 +288,28 @@ class Project:
     # painted frames
 
     @property
-    def _painted(self) -> AnnotationStore:
+    def _annotations(self) -> AnnotationStore:
         return AnnotationStore(self.path, self.stack)
 
     @property
     def annotated(self) -> tuple[int, ...]:
         """Numbers of the frames that have a file, ascending: painted ones, and `empty` ones."""
-        return self._painted.numbers
+        return self._annotations.numbers
 
     @property
     def empty(self) -> frozenset[int]:
         """Numbers of the annotated frames without any object, all background; reads their files."""
 
-        def shows_nothing(number: int) -> bool:
+        def is_empty(number: int) -> bool:
             try:
                 return not self.read_frame(number).any()
             except (ValueError, OSError):
-                return False  # who reads the frame is told
+                return False  # reported where the frame is read
 
-        return frozenset(n for n in self.annotated if shows_nothing(n))
+        return frozenset(n for n in self.annotated if is_empty(n))
 
     def write_frame(self, number: int, labels: NDArray[Any], *, empty: bool = False) -> None:
-        """Save a frame as painted; zeros only remove its file, unless it is said to be `empty`.
+        """Save a frame as painted; zeros only remove its file, unless it is `empty`.
 
         A damaged file of this frame is not lost: it is renamed, as ``t002.tif.damaged``.
 
@@ -318,24 +318,24 @@ class Project:
         number
             Frame number, as in the file names of the stack.
         labels
-            Integers from `UNKNOWN` on, (H, W) or (Z, H, W).
+            Integers, `UNKNOWN` or larger, (H, W) or (Z, H, W).
         empty
-            Whether labels of zeros only say that nothing is here: the frame is annotated then, and all
-            of it is background.  Not for scribbles, where 0 is unknown: there 1 is background.
+            Whether labels of zeros only mean an annotated frame that is all background.  Not for
+            scribbles, where 0 is unknown and 1 is background.
 
         Raises
         ------
         ValueError
             If the stack has no such frame, or the labels do not fit it.
         OSError
-            If it cannot be written, in words; what was saved before stays.
+            If it cannot be written; the file saved before stays.
         """
         if empty and self.kind is LabelKind.SCRIBBLES and not np.any(labels):
             raise ValueError(
-                f"Zeros do not say that frame {number} is empty: in scribbles 0 is unknown. Write 1, which "
-                "is background, or leave empty out."
+                f"Zeros do not make frame {number} empty: in scribbles 0 is unknown. Write 1, which "
+                "is background, or omit empty."
             )
-        self._painted.write(number, labels, empty=empty)
+        self._annotations.write(number, labels, empty=empty)
 
     def read_frame(self, number: int) -> NDArray[np.int32]:
         """Read a frame as painted, int32, (H, W) or (Z, H, W); zeros if it is not annotated.
@@ -345,15 +345,15 @@ class Project:
         ValueError
             If the stack has no such frame, or the file is damaged or of another size.
         """
-        return self._painted.read(number)
+        return self._annotations.read(number)
 
     def damage(self, number: int) -> str:
-        """Say why the file of a frame cannot be read; "" if it can, or there is none."""
-        return self._painted.damage(number)
+        """Return why the file of a frame cannot be read; "" if it can, or there is none."""
+        return self._annotations.damage(number)
 
     def saved_at(self, number: int) -> datetime | None:
         """Return when a frame was saved last, local time; None if it is not annotated."""
-        return self._painted.saved_at(number)
+        return self._annotations.saved_at(number)
 
     @property
     def last_saved(self) -> datetime | None:
@@ -373,14 +373,14 @@ class Project:
         return self._content.roles.get(number, "")
 
     def set_role(self, number: int, role: str) -> None:
-        """Give a frame a role, "" for none; raises `ValueError` if either does not exist."""
+        """Set the role of a frame, "" for none; raises `ValueError` if either does not exist."""
         self.set_roles({number: role})
 
     def set_roles(self, roles: Mapping[int, str]) -> None:
-        """Give several frames roles at once, as `set_role`; others keep theirs."""
+        """Set the roles of several frames at once, as `set_role`; other frames keep theirs."""
         given = {int(number): check_role(role) for number, role in roles.items()}
         for number in given:
-            self._painted.path(number)
+            self._annotations.path(number)
 
         def change(old: Manifest) -> Manifest:
             merged = {**old.roles, **given}
@@ -389,16 +389,16 @@ class Project:
         self._change(change)
 
     def assign_role(self, number: int) -> str:
-        """Return the role of a newly annotated frame; one that has no role gets it by `next_role`."""
+        """Return the role of a frame; one without a role gets the `next_role`."""
         with self._lock:
             if not self.role(number):
                 others = [self.role(n) for n in self.annotated if n != number]
-                role = next_role(others, whole=self.is_whole(number))
-                bare = number in self.annotated and not self.read_frame(number).any()
-                self.set_role(number, "training" if bare else role)  # its score says little
+                role = next_role(others, complete=self.is_complete(number))
+                empty = number in self.annotated and not self.read_frame(number).any()
+                self.set_role(number, "training" if empty else role)  # its score means little
             return self.role(number)
 
-    def is_whole(self, number: int) -> bool:
+    def is_complete(self, number: int) -> bool:
         """Whether every pixel of a frame is known."""
         if self.kind is LabelKind.SCRIBBLES or number in self.partial:
             return False
@@ -413,10 +413,10 @@ class Project:
 
     @property
     def model(self) -> Path | None:
-        """The run folder or model file that predicts; None if there is none, or it is gone.
+        """The run folder or model file that predicts; None if there is none, or it is missing.
 
-        Where nobody has chosen one, as after a window that was closed while it trained, it is the newest
-        run that has a model.
+        Where none is chosen, as after a window that was closed while it trained, it is the newest run
+        that has a model.
         """
         if not self._content.model:
             trained = [run.path for run in self.runs() if run.has_model]
@@ -425,7 +425,7 @@ class Project:
         return path if path.exists() else None
 
     def set_model(self, path: Path | str | None) -> None:
-        """Choose the run folder or model file that predicts; inside the project it may move along."""
+        """Choose the run folder or model file that predicts; one in the project moves with it."""
         text = ""
         if path is not None:
             absolute = Path(os.path.abspath(path))
@@ -438,13 +438,7 @@ class Project:
         return next_run(self.path / RUNS)
 
     def reserve_run(self) -> Path:
-        """Make the folder of the next run and return it; no other program is given the same.
-
-        Raises
-        ------
-        OSError
-            If it cannot be made, in words.
-        """
+        """Make and return the folder of the next run, exclusively; raises `OSError`."""
         return reserve_run(self.path / RUNS)
 
     def runs(self) -> tuple[RunSummary, ...]:
@@ -464,14 +458,14 @@ class Project:
         Raises
         ------
         FileNotFoundError
-            If the images are no longer where they were; see `relocate`.
+            If the images are missing; see `relocate`.
         ValueError
-            If there are other images in their place.
+            If other images are at their path.
         """
-        return with_painted(self, self.stack.open(self.path))
+        return _with_annotation(self, self.stack.open(self.path))
 
     def relocate(self, path: Path | str, *, sequence: str | None = None) -> None:
-        """Say where the images are now.
+        """Set where the images are now.
 
         Parameters
         ----------
@@ -486,10 +480,10 @@ class Project:
             If these are other images than those that were annotated.
         """
         opened = self.stack.open_at(Path(path), sequence)
-        self._change(lambda old: old.changed(stack=old.stack.placed_at(opened, self.path)))
+        self._change(lambda old: old.changed(stack=old.stack.with_path(opened, self.path)))
 
     def store_stack(self, stack: Stack) -> Iterator[int]:
-        """Copy an image that is in no file into the project; nothing if there is no need.
+        """Copy an image that is in no file into the project; does nothing for others.
 
         Yields
         ------
@@ -501,7 +495,7 @@ class Project:
         ValueError
             If the image is too large, or another one than that of the project.
         OSError
-            If the disk is full or the folder cannot be written; nothing half is left.
+            If the disk is full or the folder cannot be written; no partial file is left.
         """
         if self.stack.has_file:
             return
@@ -514,7 +508,7 @@ class Project:
         self._change(lambda old: old.changed(stack=old.stack.model_copy(update={"stored": True})))
 
     def frames(self, numbers: Sequence[int] | None = None) -> list[AnnotatedFrame]:
-        """Read what to train on: annotated frames with their roles, without unused ones.
+        """Read the frames to train on: annotated ones with their roles, without unused ones.
 
         Parameters
         ----------
@@ -526,6 +520,6 @@ class Project:
         ValueError
             If nothing is annotated or all is unused, or a file is damaged.
         FileNotFoundError
-            If the images are gone.
+            If the images are missing.
         """
-        return training_frames(self, numbers)
+        return _training_frames(self, numbers)

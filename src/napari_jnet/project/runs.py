@@ -17,12 +17,12 @@ from napari_jnet.io.run_folder import checkpoint_history
 _NUMBER = re.compile(r"\d+")
 
 
-_LITTLE = 0.1  # of the budget
+_UNUSED = 0.1  # part of the budget that may be left
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run folder tells without its networks.
+    """The plain files of a run folder.
 
     Attributes
     ----------
@@ -34,9 +34,9 @@ class RunSummary:
         Whether its time (but for less than an epoch), its epochs or its patience was used up; False
         where it was stopped.
     resumable
-        Whether it can go on: unfinished, ``last.pt`` is there, and nobody trains it now.
+        Whether it can be resumed: it is unfinished, has ``last.pt``, and is not being trained now.
     trained_by
-        Who trains it now, in words; "" if nobody does.
+        The process that trains it now; "" if none does.
     has_model
         Whether ``model.pt`` is there.
     best_epoch
@@ -46,7 +46,7 @@ class RunSummary:
     elapsed_s
         Of training.
     budget
-        In words: "15 min" or "200 epochs".
+        "15 min" or "200 epochs".
     training_frames, validation_frames
         Names.
     when
@@ -76,7 +76,7 @@ class RunSummary:
 
 
 def list_runs(folder: Path) -> tuple[RunSummary, ...]:
-    """List the runs in a folder by their number; what is no run is left out."""
+    """List the runs in a folder by their number; other folders are skipped."""
     return tuple(
         read_run(path)
         for path in _numbered(folder)
@@ -85,13 +85,13 @@ def list_runs(folder: Path) -> tuple[RunSummary, ...]:
 
 
 def next_run(folder: Path) -> Path:
-    """Return the next free name: ``001``, ``002``, ...; makes nothing, see `reserve_run`."""
+    """Return the next free name: ``001``, ``002``, ...; does not make it, see `reserve_run`."""
     numbers = [int(path.name) for path in _numbered(folder)]
     return folder / f"{max(numbers, default=0) + 1:03d}"
 
 
 def reserve_run(folder: Path) -> Path:
-    """Make the next run's folder, which nobody else gets then; raises `OSError` in words."""
+    """Make and return the next run's folder, exclusively; raises `OSError`."""
     refuse_link(folder)
     with writing(folder):
         folder.mkdir(exist_ok=True)
@@ -110,7 +110,7 @@ def _numbered(folder: Path) -> list[Path]:
 
 
 def read_run(path: Path) -> RunSummary:
-    """Read a run folder; a file that is missing or damaged tells nothing, and raises nothing."""
+    """Read a run folder; missing and damaged files are ignored."""
     written = _history(path / "history.csv")
     rows = _newest_history(path, written)
     training = _section(path / "config.json", "training")
@@ -119,7 +119,7 @@ def read_run(path: Path) -> RunSummary:
     last = rows[-1] if rows else {}
     elapsed = _number(last.get("elapsed_s")) or 0.0
     trained_by = FolderLock(path).holder
-    # Where the files end at different epochs, the run was killed: going on makes them whole.
+    # Where the files end at different epochs, the run was killed: resuming completes them.
     finished = rows == written and _finished(training, rows, best, elapsed)
     return RunSummary(
         path=path,
@@ -154,17 +154,17 @@ def _finished(
     if epochs is not None and len(rows) >= epochs:
         return True
     patience = _number(training.get("patience"))
-    waited = len(rows) - int(_number(best.get("epoch")) or 0)
-    return bool(patience) and waited >= (patience or 0)
+    without_gain = len(rows) - int(_number(best.get("epoch")) or 0)
+    return bool(patience) and without_gain >= (patience or 0)
 
 
 def _used_up(budget_s: float, elapsed_s: float, epochs: int) -> bool:
-    """Say whether the time is over: training ends between two epochs, so some of it may be left.
+    """Return whether the time is used up, but for less than a mean epoch and 10 % of the budget.
 
-    Less than a mean epoch; after few long epochs that alone would call half the time nothing.
+    Training ends between two epochs, so some time may be left.
     """
     left = budget_s - elapsed_s
-    return left < min(elapsed_s / epochs, _LITTLE * budget_s)
+    return left < min(elapsed_s / epochs, _UNUSED * budget_s)
 
 
 def _budget(training: Mapping[str, Any]) -> str:
@@ -183,7 +183,7 @@ def _history(path: Path) -> list[dict[str, str]]:
 
 
 def _newest_history(run: Path, written: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return the epochs that ``last.pt`` tells of, where ``history.csv`` was not written after it."""
+    """Return the epochs in ``last.pt`` if it is newer than ``history.csv``, else those written there."""
     last, history = run / "last.pt", run / "history.csv"
     with suppress(OSError):
         if not history.exists() or history.stat().st_mtime_ns < last.stat().st_mtime_ns:

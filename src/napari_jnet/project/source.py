@@ -29,7 +29,7 @@ from napari_jnet.io.tiff import read_part, tiff_options
 
 
 class StackMissing(FileNotFoundError):
-    """The images of a project are not where they were."""
+    """The images of a project are not at their path any more."""
 
 
 def _type_name(value: str) -> str:
@@ -47,11 +47,11 @@ class StackReference(BaseModel):
     name, format, axes, frame_numbers, digits, sequence, scale, units, given_axes, series
         As those of the `Stack`.
     shape
-        Of a frame as it is shown, (H, W), (H, W, C) or (Z, H, W).
+        Of a frame as shown, (H, W), (H, W, C) or (Z, H, W).
     dtype
         Name of the type of the pixels.
     path
-        Absolute; None where the image has no file that shows the same.
+        Absolute; None where the image has no file with the same pixels.
     relative
         The same path from the project's folder, so that both can move together.
     stored
@@ -59,7 +59,7 @@ class StackReference(BaseModel):
     fingerprint
         Of the pixels of the middle frame; "" if unknown.
     order
-        Of the frames of a folder, see `napari_jnet.io.folder.open_stack`: labels stay with theirs.
+        Of the frames of a folder, see `napari_jnet.io.folder.open_stack`; labels keep their frames.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -100,20 +100,17 @@ class StackReference(BaseModel):
 
     @classmethod
     def of(cls, stack: Stack, project: Path) -> StackReference:
-        """Refer to a stack; to its file only if that shows the same pixels.
-
-        Reads a frame.
-        """
+        """Return a reference to a stack; to its file only if that has the same pixels.  Reads a frame."""
         shared = {name: getattr(stack, name) for name in cls.model_fields if hasattr(stack, name)}
         found = cls(**{**shared, "dtype": str(stack.dtype), "path": None})
         opened = _same_on_disk(stack)
         if opened is None:
             return found.model_copy(update={"format": "array", "fingerprint": fingerprint(stack)})
         found = found.model_copy(update={"fingerprint": fingerprint(opened)})
-        return found.placed_at(opened, project)
+        return found.with_path(opened, project)
 
-    def placed_at(self, opened: Stack, project: Path) -> StackReference:
-        """Refer to the same stack at the place where this one was opened."""
+    def with_path(self, opened: Stack, project: Path) -> StackReference:
+        """Return a reference to the same stack at the path of an opened one."""
         assert opened.path is not None
         path = Path(os.path.abspath(opened.path))
         here = {"path": path, "relative": _relative(path, project), "stored": False}
@@ -122,39 +119,39 @@ class StackReference(BaseModel):
         }
         return self.model_copy(update=here | kept)
 
-    def places(self, project: Path) -> Iterator[Path]:
-        """Yield where the stack may lie now."""
+    def paths(self, project: Path) -> Iterator[Path]:
+        """Yield the paths where the stack may be now."""
         if self.relative is not None:
             yield Path(os.path.normpath(os.path.join(os.path.realpath(project), self.relative)))
         if self.path is not None:
             yield self.path
 
     def open(self, project: Path) -> Stack:
-        """Open the images where they lie now; reads one frame to see that they are the same.
+        """Open the images where they are now; reads one frame to check that they are the same.
 
         Raises
         ------
         StackMissing
-            If they are nowhere to be found.
+            If they cannot be found.
         ValueError
-            If there are others in their place.
+            If other images are at their path.
         """
         if self.stored:
             return open_copy(self, project)
-        refused: ValueError | None = None
-        for place in dict.fromkeys(self.places(project)):
+        first: ValueError | None = None
+        for place in dict.fromkeys(self.paths(project)):
             if not place.exists():
                 continue
             try:
                 return self.open_at(place)
             except ValueError as error:
-                refused = refused or error
-        if refused is not None:
-            raise refused
+                first = first or error
+        if first is not None:
+            raise first
         raise StackMissing(self._missing(project))
 
     def open_at(self, place: Path, sequence: str | None = None) -> Stack:
-        """Open a stack and see that it is this one; another one raises `ValueError`."""
+        """Open a stack and check that it is this one; raises `ValueError` for another."""
         wanted = (self.sequence if sequence is None else sequence) or None
         if self.format == "folder" and self.order != "natural":
             opened = folder.open_stack(place, wanted, order=self.order)
@@ -166,12 +163,12 @@ class StackReference(BaseModel):
         if difference:
             raise ValueError(
                 f"{place} is another stack than the one of this project, {self.name}: {difference}. "
-                "Give the path of the images that were annotated, or make a project for this stack."
+                "Choose the path of the images that were annotated, or make a project for this stack."
             )
         return self.with_recorded_metadata(opened)
 
     def with_recorded_metadata(self, opened: Stack) -> Stack:
-        """Name things as when the project was made: axes, scale and names of frames stay."""
+        """Return a stack with axes, scale and frame names as when the project was made."""
         return replace(
             opened,
             name=self.name,
@@ -182,7 +179,7 @@ class StackReference(BaseModel):
         )
 
     def _difference(self, opened: Stack) -> str:
-        """Say in words how a stack differs from this one; "" if it does not."""
+        """Describe how a stack differs from this one; "" if it does not."""
         shown = _shown_shape(opened, self.shape)
         if shown != self.shape:
             return f"its frames are {_size(shown)}, not {_size(self.shape)}"
@@ -198,7 +195,7 @@ class StackReference(BaseModel):
             return f"its pixels are {opened.dtype}, not {self.dtype}"
         found = fingerprint(opened)
         if self.fingerprint and found and found != self.fingerprint:
-            return f"frame {_middle(opened)} shows something else"
+            return f"frame {_middle(opened)} has other pixels"
         return ""
 
     def _missing(self, project: Path) -> str:
@@ -206,11 +203,11 @@ class StackReference(BaseModel):
             return (
                 f"The images of the project {project} ({self.name}) were in no file and are not "
                 "stored in it. The annotations are safe; open the images again, save them as TIFF "
-                f"and say where: napari-jnet relocate {project} FILE."
+                f"and run: napari-jnet relocate {project} FILE."
             )
         return (
             f"The images of the project {project} are no longer at {self.path}. The annotations are "
-            f"safe; say where the images are now: napari-jnet relocate {project} PATH."
+            f"safe; if the images have moved, run: napari-jnet relocate {project} PATH."
         )
 
 
@@ -228,18 +225,18 @@ def _middle(stack: Stack) -> int:
 
 
 def _same_on_disk(stack: Stack) -> Stack | None:
-    """Open the file of a stack if there is one that shows the same pixels."""
+    """Open the file of a stack if it has the same pixels; else return None."""
     if stack.path is None or not stack.path.exists():
         return None
     try:
         opened = open_files(stack.path, **stack.choices)
-        alike = (
+        same = (
             opened.path is not None
             and _shown_shape(opened, stack.shape) == stack.shape
             and opened.frame_numbers == stack.frame_numbers
             and opened.dtype == stack.dtype
         )
-        if not alike:
+        if not same:
             return None
         number = _middle(stack)
         stored, shown = opened.frame(number), stack.frame(number)
@@ -250,7 +247,7 @@ def _same_on_disk(stack: Stack) -> Stack | None:
 
 
 def _shown_shape(opened: Stack, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape that a stack is shown with; images of a folder are filled to the largest."""
+    """Return the shape that a stack is shown with; images of a folder are padded to the largest."""
     if opened.format != "folder" or opened.shape == shape:
         return opened.shape
     return folder.largest_frame(opened)
@@ -274,7 +271,7 @@ _BIG_TIFF = 2**32 - 2**25
 
 
 def check_size(stack: Stack) -> int:
-    """Return the bytes of a stack; one that is too large to be copied raises `ValueError`."""
+    """Return the bytes of a stack; raises `ValueError` if it is too large to be copied."""
     size = len(stack) * int(np.prod(stack.shape)) * stack.dtype.itemsize
     if size > LARGEST_COPY:
         raise ValueError(
@@ -292,12 +289,12 @@ def write_copy(stack: Stack, project: Path) -> Iterator[int]:
     ValueError
         If the stack is too large.
     OSError
-        If the disk is full or the folder cannot be written, in words.
+        If the disk is full or the folder cannot be written.
     """
     size = check_size(stack)
     photometric = "rgb" if stack.axes.endswith("C") and stack.shape[-1] in (3, 4) else "minisblack"
-    told = tiff_options((1, 1), stack.dtype, "YX", stack.scale[-2:], stack.units[-2:])
-    size_tags = {name: value for name, value in told.items() if name != "description"}
+    options = tiff_options((1, 1), stack.dtype, "YX", stack.scale[-2:], stack.units[-2:])
+    size_tags = {name: value for name, value in options.items() if name != "description"}
     with (
         atomic_write(project / STACK_FILE) as temporary,
         tifffile.TiffWriter(temporary, bigtiff=size > _BIG_TIFF) as writer,
@@ -311,12 +308,12 @@ def write_copy(stack: Stack, project: Path) -> Iterator[int]:
 
 
 def open_copy(reference: StackReference, project: Path) -> Stack:
-    """Open ``stack.tif``; raises `StackMissing` or `ValueError` in words."""
+    """Open ``stack.tif``; raises `StackMissing` or `ValueError`."""
     path = project / STACK_FILE
     if not path.is_file():
         raise StackMissing(
-            f"{path}, the image of this project, is gone. The annotations are safe; put the file "
-            f"back, or say where the same image is: napari-jnet relocate {project} FILE."
+            f"{path}, the image of this project, is missing. The annotations are safe; put the file "
+            f"back, or use the same image elsewhere: napari-jnet relocate {project} FILE."
         )
     shape = (len(reference.frame_numbers), *reference.shape)
     dtype = np.dtype(reference.dtype)
@@ -327,8 +324,8 @@ def open_copy(reference: StackReference, project: Path) -> Stack:
             return read_part(path, 0, positions[number], shape=shape).astype(dtype, copy=False)
         except FileError as error:
             raise FileError(
-                f"{error} The annotations are safe; put back a copy of the file, or say where the same "
-                f"image is: napari-jnet relocate {project} FILE."
+                f"{error} The annotations are safe; put back a copy of the file, or use the same "
+                f"image elsewhere: napari-jnet relocate {project} FILE."
             ) from error
 
     return Stack(

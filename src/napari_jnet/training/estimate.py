@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_jnet.config import Config, NetworkConfig
-from napari_jnet.io.stack import AnnotatedFrame, is_plane, misfit
+from napari_jnet.io.stack import AnnotatedFrame, is_plane, mismatch
 from napari_jnet.labels import UNKNOWN, LabelKind, numbered_pieces
 from napari_jnet.networks import network_class
 
@@ -150,14 +150,14 @@ def frame_channels(frame: AnnotatedFrame) -> int:
 
 
 def check_fit(network: NetworkConfig, frames: Sequence[AnnotatedFrame], name: str) -> None:
-    """Raise `ValueError` for frames that do not fit a trained network; see `misfit`.
+    """Raise `ValueError` for frames that do not fit a trained network; see `mismatch`.
 
     ``network`` is that of the model as it was trained, ``name`` that of the model in the error.
     """
     for frame in frames:
         largest = int(frame.labels.max(initial=0))
         channels = frame_channels(frame)
-        if why := misfit(network, name, kind=frame.kind, largest=largest, channels=channels):
+        if why := mismatch(network, name, kind=frame.kind, largest=largest, channels=channels):
             raise ValueError(why)
 
 

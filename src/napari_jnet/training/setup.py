@@ -17,7 +17,7 @@ from napari_jnet.io.meaning import MOST_CLASSES
 from napari_jnet.io.run_folder import RunFolder
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind, cells_in_pieces
-from napari_jnet.model import model_file, read_checkpoint, read_start
+from napari_jnet.model import model_file, read_checkpoint, read_model_config
 from napari_jnet.training.estimate import adapt, check_fit, class_count, frame_channels, is_sparse
 from napari_jnet.training.losses import check_loss
 from napari_jnet.training.run import TensorBoardLogger, TrainingSession
@@ -437,7 +437,7 @@ def settle_config(
                 f"The training would start from {start_from} and from training.pretrained "
                 f"({config.training.pretrained}); it can start from one of them. Leave one out."
             )
-        saved = read_start(Path(start_from))
+        saved = read_model_config(Path(start_from))
         check_fit(saved.network, frames, str(start_from))
         given = config.given_settings().items()
         _refuse_others(

@@ -134,7 +134,7 @@ def test_a_single_file_is_read_first(state, widget, tmp_path, trained_run, qtbot
     assert offered(state, widget)
     file.write_bytes(b"no model")
     state.choose_model(file)
-    qtbot.waitUntil(lambda: bool(state.fine_tuning.misfit), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(state.fine_tuning.mismatch), timeout=30_000)
     assert not offered(state, widget)
 
 
@@ -190,7 +190,8 @@ def test_another_network_that_is_chosen_in_the_form_is_said_by_the_words_of_the_
     assert offered(state, widget)
     widget.set_values(changes={"targets.dt_bound": 9.0, "network.channels": 8})
     assert (
-        "Truncation distance" in state.fine_tuning.misfit and "Channels" in state.fine_tuning.misfit
+        "Truncation distance" in state.fine_tuning.mismatch
+        and "Channels" in state.fine_tuning.mismatch
     )
     assert not offered(state, widget)
     widget.set_values(changes={})

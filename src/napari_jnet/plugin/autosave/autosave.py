@@ -643,7 +643,7 @@ class AutoSave:
         chosen = {}
         for number, known in result.new.items():
             training = known is None or result_of(layer)
-            chosen[number] = "training" if training else next_role(given, whole=bool(known))
+            chosen[number] = "training" if training else next_role(given, complete=bool(known))
             given[chosen[number]] += 1
         return chosen
 

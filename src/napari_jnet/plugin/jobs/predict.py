@@ -255,11 +255,11 @@ class ModelCache:
 
 
 def missing_options(path: Path) -> tuple[tuple[str, ...], int]:
-    """Return what a file of the original J-Net does not hold, see `missing_facts`; for a thread."""
+    """Return what a file of the original J-Net does not hold, see `missing_parameters`; for a thread."""
     load_torch()
-    from napari_jnet.model import missing_facts
+    from napari_jnet.model import missing_parameters
 
-    return missing_facts(path)
+    return missing_parameters(path)
 
 
 def class_pixels(

@@ -29,7 +29,7 @@ from napari_jnet.io.stack import (
     AnnotatedFrame,
     Stack,
     frame_name,
-    misfit,
+    mismatch,
     plane_name,
     section_of,
 )
@@ -424,17 +424,17 @@ class FineTuning:
             return "There is no model to fine-tune yet; press Train first."
         if self._config is None and not self._refused:
             return f"{self._name} is still being read; press Fine-tune in a moment."
-        return self.misfit
+        return self.mismatch
 
     @property
-    def misfit(self) -> str:
+    def mismatch(self) -> str:
         """Why the model cannot learn from the labels, and what to do; "" if it can, or none is known."""
         workspace, config, frames = self._workspace, self._config, self._workspace.frames
         if config is None or workspace.image is None or workspace.annotation is None:
             return self._refused
         cells = frames.kind is LabelKind.INSTANCES
         painted = () if cells else (len(frames.info(p).pixels) for p in frames.annotated)
-        return self._other_network(config) or misfit(
+        return self._other_network(config) or mismatch(
             config.network,
             self._name,
             kind=LabelKind.INSTANCES if cells else LabelKind.CLASSES,
@@ -481,9 +481,9 @@ class FineTuning:
     def _read_file(self, path: Path) -> None:
         def read() -> Config:
             load_torch()
-            from napari_jnet.model import read_start
+            from napari_jnet.model import read_model_config
 
-            return read_start(path)
+            return read_model_config(path)
 
         def done(found: Config | Exception) -> None:
             if path == self._workspace.model:
