@@ -23,7 +23,9 @@ from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
     channel_axis,
     current_index,
+    metadata,
     placement,
+    position_of,
     spatial_ndim,
     spatial_shape,
 )
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from napari_jnet.model import Model
 
 
+# name -> title and tooltip
 SCOPES: dict[str, tuple[str, str]] = {
     "frame": ("This frame", "The frame that the viewer shows."),
     "visible": (
@@ -45,9 +48,6 @@ SCOPES: dict[str, tuple[str, str]] = {
     "all": ("All frames", "Every frame, one after the other, in the background."),
     "folder": ("A folder of stacks…", "Every stack in a folder; results go to files, not layers."),
 }
-
-
-"""Name -> title and tooltip."""
 
 
 _EDGE = 2  # px; lines of the drawn shapes are visible on any image
@@ -95,7 +95,7 @@ def make_request(scope: str, workspace: Workspace, image: Any, stack: Stack) -> 
             )
         return PredictionRequest(tuple(stack.frame_numbers[p] for p in positions))
     index = current_index(workspace.viewer, image)
-    number = stack.frame_numbers[index[0] if index else 0]
+    number = stack.frame_numbers[position_of(index)]
     if scope == "visible":
         return PredictionRequest((number,), _visible_region(workspace.viewer, image))
     if scope == "region":
@@ -134,9 +134,8 @@ def region_layer(viewer: Any) -> Any | None:
     from napari.layers import Shapes
 
     shapes = [layer for layer in viewer.layers if isinstance(layer, Shapes)]
-    roles = [s.metadata.get(METADATA_KEY, {}).get("role", "") for s in shapes]
-    ours = [s for s, role in zip(shapes, roles, strict=True) if role == "region"]
-    others = [s for s, role in zip(shapes, roles, strict=True) if not role]
+    ours = [layer for layer in shapes if metadata(layer).get("role") == "region"]
+    others = [layer for layer in shapes if not metadata(layer).get("role")]
     return (ours or others or [None])[-1]
 
 

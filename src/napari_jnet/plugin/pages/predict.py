@@ -51,12 +51,13 @@ from napari_jnet.plugin.layers.add import (
 )
 from napari_jnet.plugin.layers.edit import read_plane, replace_plane
 from napari_jnet.plugin.layers.read import (
-    METADATA_KEY,
     current_index,
     image_stack,
     kind_of,
     layer_classes,
+    metadata,
     pixels,
+    position_of,
     result_of,
     switching,
 )
@@ -110,11 +111,7 @@ def _count(number: int, what: str) -> str:
 
 
 _LEVELS, _BOUND = "network.resolution_levels", "targets.dt_bound"
-
-
 _OPTIONS = {"resolution_levels": "Resolution levels", "dt_bound": "Truncation distance"}
-
-
 _LARGEST_MIN_SIZE = 5000
 
 
@@ -371,7 +368,7 @@ class Overlays:
         return {
             result_of(layer): layer
             for layer in layers
-            if result_of(layer) and not layer.metadata[METADATA_KEY].get("earlier")
+            if result_of(layer) and not metadata(layer).get("earlier")
         }
 
     def toggle(self) -> bool:
@@ -446,7 +443,7 @@ class Overlays:
     def _on_eye(self, event: Any) -> None:
         """Remember what the user shows or hides by the eye in the list of layers."""
         layer, kind = event.source, result_of(event.source)
-        if switching(layer) or layer.metadata[METADATA_KEY].get("earlier"):
+        if switching(layer) or metadata(layer).get("earlier"):
             return
         self._chosen[kind] = layer.visible
         set_visible(layer, layer.visible)
@@ -501,7 +498,7 @@ def copy_to_annotation(
         If this frame is not predicted, or the annotation is of another image.
     """
     index = current_index(workspace.viewer, results.image)
-    position = index[0] if index else 0
+    position = position_of(index)
     name = _plane_name(results, index)
     if position not in results.done:
         raise ValueError(f"{name} is not predicted yet; predict this frame first.")
@@ -587,8 +584,6 @@ def _plane_name(results: Prediction, index: tuple[int, ...]) -> str:
 
 
 _NARROW = 300
-
-
 _TORCH_DELAY_MS = 500  # first the widget itself appears
 
 
@@ -675,7 +670,7 @@ class PredictWidget(JobWidget):
             "Write the predicted frames to a folder: probability, distance and cells as TIFF, and "
             "for a Cell Tracking Challenge sequence its result folder."
         )
-        self.export_button.clicked.connect(self._choose_export)
+        self.export_button.clicked.connect(lambda: self.attempt(self._choose_export))
         self._starters.append(self.export_button)
         self.column.addWidget(self.export_button)
         row = QHBoxLayout()
@@ -683,7 +678,9 @@ class PredictWidget(JobWidget):
             button = QPushButton(f"Copy as {name}")
             button.setToolTip("Copy what Predict would do now, to run it without the window.")
             button.clicked.connect(
-                lambda _checked, name=name, write=write: self._copy_recipe(name, write)
+                lambda _checked, name=name, write=write: self.attempt(
+                    lambda: self._copy_recipe(name, write)
+                )
             )
             row.addWidget(button)
         self.column.addLayout(row)
@@ -775,16 +772,7 @@ class PredictWidget(JobWidget):
 
     def copy_to_annotation(self, *_: Any) -> None:
         """Copy the predicted cells of this frame to the annotation, as the button does."""
-        try:
-            results = self._predicted()
-            overwrite = self.overwrite.isChecked()
-            changed, text = copy_to_annotation(self._workspace, results, overwrite=overwrite)
-        except ValueError as error:
-            self.show_error(error)
-            return
-        if changed:
-            self.overlays.hide_in(results.shown())
-        self.message.say(text)
+        self.attempt(self._copy_to_annotation)
 
     def export(self, folder: Path | str) -> None:
         """Write the predicted frames to a folder, and return when they are written.
@@ -872,12 +860,16 @@ class PredictWidget(JobWidget):
             raise ValueError("There is no image in the viewer; open one first.")
         return layer, image_stack(layer)
 
+    def _copy_to_annotation(self) -> None:
+        results = self._predicted()
+        overwrite = self.overwrite.isChecked()
+        changed, text = copy_to_annotation(self._workspace, results, overwrite=overwrite)
+        if changed:
+            self.overlays.hide_in(results.shown())
+        self.message.say(text)
+
     def _choose_export(self) -> None:
-        try:
-            results = self._predicted()
-        except ValueError as error:
-            self.show_error(error)
-            return
+        results = self._predicted()
         project, images = self._workspace.project, results.stack.path
         start = project.path if project is not None else images.parent if images is not None else ""
         name = QFileDialog.getExistingDirectory(self, "Folder for the results", str(start))
@@ -886,12 +878,7 @@ class PredictWidget(JobWidget):
             self._start(lambda: exporting(results, Path(name)), f"writing results to {name}")
 
     def _copy_recipe(self, name: str, write: Callable[[PredictRecipe], str]) -> None:
-        try:
-            text = write(self.recipe())
-        except ValueError as error:
-            self.message.fail(str(error))
-            return
-        QApplication.clipboard().setText(text)
+        QApplication.clipboard().setText(write(self.recipe()))
         self.message.say(f"{name[0].upper()}{name[1:]} copied.")
 
     def _predicted(self) -> Prediction:
