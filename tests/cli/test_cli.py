@@ -287,7 +287,7 @@ def test_axes_and_images_of_a_file_are_said(tmp_path, capsys):
         (["predict", "{run}", "{data}", "-o", "{tmp}/x", "--frames", "900"], "no frame 900"),
         (["predict", "{run}", "{data}", "-o", "{data}/01/t000.tif"], "file stands where"),
         (["predict", "{run}", "{data}", "-o", "{tmp}/x", "--seed-threshold", "3"], "largest is 1"),
-        (["evaluate", "{tmp}", "{data}"], "give a folder that predict has written"),
+        (["evaluate", "{tmp}", "{data}"], "choose a folder that predict has written"),
         (["demo", "--minutes", "0", "-o", "{tmp}/x"], "must be more than 0"),
     ],
 )

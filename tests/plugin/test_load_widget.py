@@ -72,7 +72,7 @@ def test_what_is_no_stack_is_said(qtbot, widget, tmp_path):
     qtbot.waitUntil(lambda: "notes.txt" in widget.message.text, timeout=TIMEOUT)
     widget.set_path("")
     assert click(qtbot, widget) == "failed"
-    assert "no path" in widget.message.text
+    assert "No path" in widget.message.text
     assert not widget.viewer.layers
 
 
@@ -271,4 +271,4 @@ def test_images_that_differ_in_size_are_said_before_they_are_loaded(qtbot, tmp_p
     qtbot.addWidget(widget)
     widget.set_path(tmp_path)
     qtbot.waitUntil(lambda: "differ in size" in widget.form.description.text(), timeout=TIMEOUT)
-    assert "filled up to 40 × 32" in widget.form.description.text()
+    assert "padded to 40 × 32" in widget.form.description.text()

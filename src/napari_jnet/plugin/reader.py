@@ -1,4 +1,4 @@
-"""napari's reader of projects; other data are opened by the step Stack."""
+"""napari's reader of projects; other data are opened on the page Stack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None
     """Return a function that reads a project, or None for any other path; never raises.
 
     Only projects are claimed from napari: datasets, volumes and folders of images look like what
-    other readers open, so they are opened by the step Stack, by its button or dropped on its dock.
+    other readers open, so they are opened on the page Stack, by its button or by dropping them on it.
     """
     try:
         ours = isinstance(path, str) and project_folder(Path(path)) is not None

@@ -15,7 +15,7 @@ from napari_jnet.plugin.layers.stack_layers import LayerData, stack_layers
 from napari_jnet.project.open import open_stack
 from napari_jnet.samples import download_sample, sample_path
 
-_EVERY_MS = 100  # the progress of a download is shown
+_PROGRESS_MS = 100  # between updates of the progress bar
 
 
 def cells() -> list[LayerData]:
@@ -54,8 +54,15 @@ def _pair(
     stack = {"format": "array", "frame_numbers": list(range(len(image))), "kind": kind}
     options["axis_labels"] = tuple(axes)
     shown = {"name": name, "metadata": {METADATA_KEY: stack}, **options}
-    truth = {"name": f"{name} ground truth", "metadata": {METADATA_KEY: dict(stack)}, **options}
-    return [(image, shown | ({"rgb": True} if rgb else {}), "image"), (labels, truth, "labels")]
+    ground_truth = {
+        "name": f"{name} ground truth",
+        "metadata": {METADATA_KEY: dict(stack)},
+        **options,
+    }
+    return [
+        (image, shown | ({"rgb": True} if rgb else {}), "image"),
+        (labels, ground_truth, "labels"),
+    ]
 
 
 def _public(name: str) -> list[LayerData]:
@@ -64,9 +71,9 @@ def _public(name: str) -> list[LayerData]:
 
 
 def _download(name: str) -> Path:
-    """Download in a thread and show the progress; the window stays alive meanwhile.
+    """Download in a thread and show the progress; the window stays responsive.
 
-    napari wants the layers when a sample's function returns: it waits in an event loop of its own.
+    napari needs the layers when the function of a sample returns: it runs an event loop until then.
 
     Raises
     ------
@@ -104,7 +111,7 @@ def _download(name: str) -> Path:
     threads = ThreadPoolExecutor(1, "download")
     download = threads.submit(download_sample, name, progress=progress)
     timer.timeout.connect(show)
-    timer.start(_EVERY_MS)
+    timer.start(_PROGRESS_MS)
     try:
         loop.exec()
     finally:
@@ -113,5 +120,5 @@ def _download(name: str) -> Path:
         cancelled.set()
         threads.shutdown(wait=False)
     if not download.done():
-        raise ValueError(f"The download of {name} was cancelled; nothing of it is kept.")
+        raise ValueError(f"The download of {name} was cancelled; no part of it is kept.")
     return download.result()

@@ -1,4 +1,4 @@
-"""Every stroke is saved: labels layers to their projects on disk."""
+"""Save every stroke: labels layers to their projects on disk."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ _WAIT_MS = 2000  # after the first unsaved stroke
 _BUSY_MS = 500
 _RETRY_MS = 5000
 _CLOSING_S = 120.0
-_QUITTING_S = 10.0  # without a window that could show what is waited for
-_SILENT_S = 0.5  # before a dialog shows what is waited for
+_QUITTING_S = 10.0  # without a window for the dialog
+_SILENT_S = 0.5  # before a dialog is shown
 _EMPTY = -1  # in place of the checksum of an empty frame that has a file
 _NO_IMAGE = "labels without an image"  # folder, beside the projects
 
@@ -66,7 +66,7 @@ Classes = tuple[tuple[str, str], ...]
 
 
 class SaveRequest(NamedTuple):
-    """What one save writes."""
+    """The content of one save."""
 
     positions: set[int]
     roles: Mapping[int, str]  # of all frames, by number
@@ -76,10 +76,12 @@ class SaveRequest(NamedTuple):
 
 
 class SaveResult(NamedTuple):
-    """What is on disk after a save, by frame number."""
+    """The frames on disk after a save, by number."""
 
     annotated: set[int]
-    new: Mapping[int, bool | None]  # without a role: whether all is known, None without any object
+    new: Mapping[
+        int, bool | None
+    ]  # without a role -> whether all pixels are known; None without any object
 
 
 class LayerStore:
@@ -103,9 +105,9 @@ class LayerStore:
         self.dirty: set[int] = set()  # positions
         self.changed = False  # kind, classes or roles
         self.whole = False  # all its painted frames are saved, not only corrected ones
-        self.saving = 0  # saves that are being written
+        self.saving = 0  # running saves
         self.detached = False  # the layer holds other labels now
-        self.refused = ""  # why the last save failed
+        self.failure = ""  # why the last save failed
         self.recovered = False  # what is unsaved is in the last of the recovery copies
         self.copies: list[Path] = []
         self._folder = chosen_folder()
@@ -120,7 +122,7 @@ class LayerStore:
 
     @property
     def unsaved(self) -> bool:
-        """Whether something is not on disk yet: it waits, or is being written."""
+        """Whether something is not on disk yet: waiting, or being written."""
         return self.waiting or self.saving > 0
 
     @property
@@ -129,11 +131,11 @@ class LayerStore:
         return tuple(pixels(self.layer).shape) != tuple(self._data.shape)
 
     def renew(self) -> None:
-        """Take the labels that are in the layer now; should others come, these are saved."""
+        """Hold the present labels of the layer: these are saved, even if it is given others."""
         self._data, self._empty = pixels(self.layer), marked_empty(self.layer)
 
     def take(self, roles: Mapping[int, str]) -> SaveRequest:
-        """Return what is to be saved; a stroke on a frame meanwhile makes it unsaved again."""
+        """Return what is to be saved; later strokes on these frames are for the next save."""
         if not self.replaced:
             self.renew()
         positions, self.dirty, self.changed = self.dirty, set(), False
@@ -168,7 +170,7 @@ class LayerStore:
         return sorted(n for n in self.stack.frame_numbers if n in some)
 
     def _checksum(self, number: int, labels: NDArray[Any], empty: Container[int]) -> int | None:
-        """Return what `_sums` has of a frame with these labels; None where it has no file."""
+        """Return the entry in `_sums` of a frame with these labels; None if it has no file."""
         if labels.any():
             return checksum(labels)
         return _EMPTY if number in empty else None
@@ -177,7 +179,7 @@ class LayerStore:
         """Open the project that the layer was restored from; see `differing` for what is new in it.
 
         Returns the project, its highest number, and why frames, by number, cannot be read: these are
-        blank in the layer, which is no change.  Raises `ValueError` where another window has it.
+        blank in the layer, which is not a change.  Raises `ValueError` where another window has it open.
         """
         lock = lock_project(path)
         try:
@@ -201,7 +203,7 @@ class LayerStore:
     def save(self, request: SaveRequest) -> SaveResult:
         """Write what is requested; the first request makes the project.
 
-        Raises `OSError` where the disk refuses, and `ValueError` where these labels cannot be saved or
+        Raises `OSError` where the disk fails, and `ValueError` where these labels cannot be saved or
         another window has the project.
         """
         if self.project is None:
@@ -214,7 +216,7 @@ class LayerStore:
         if (project.kind, project.classes) != (request.kind, request.classes):
             project.set_kind(request.kind, request.classes)
         numbers, annotated, new = self.stack.frame_numbers, set(project.annotated), {}
-        gone = {p for p in self._sums if numbers[p] not in annotated}  # somebody took their files
+        gone = {p for p in self._sums if numbers[p] not in annotated}  # their files were removed
         for position in gone:
             del self._sums[position]
         for position in sorted(request.positions | gone):
@@ -238,7 +240,7 @@ class LayerStore:
         return SaveResult(annotated, new)
 
     def differing(self) -> set[int]:
-        """Return the frames that differ from what is on disk: changed while nobody watched."""
+        """Return the frames that differ from what is on disk: changed without an event."""
         if self.project is None or not isinstance(self._data, np.ndarray):
             return set()
         numbers, found = self.stack.frame_numbers, set()
@@ -272,7 +274,7 @@ class LayerStore:
         )
 
     def release(self) -> None:
-        """Let other windows open the project; the next save locks it again."""
+        """Unlock the project for other windows; the next save locks it again."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -281,8 +283,8 @@ class LayerStore:
 class AutoSave:
     """Saves the annotations of a viewer to projects: changed frames, roles, kind and class names.
 
-    The first stroke makes the project.  No stroke is older than three seconds before it is on disk,
-    unless the disk refuses: then the window shows that, and it is tried again.  The `project` and
+    The first stroke makes the project.  Every stroke is on disk within three seconds, unless the
+    disk fails: then the window shows the error, and saving is retried.  The `project` and
     `saving` of the workspace are set here.
 
     Attributes
@@ -329,11 +331,11 @@ class AutoSave:
         """Make the project of the annotation, with all that is painted, unless it is there.
 
         ``then`` is called with the project, at once where it is there already, and ``failed`` with the
-        exception where it cannot be made.  Raises `ValueError` where there is no annotation or no image,
-        or they do not cover the same pixels.
+        exception where it cannot be made.  Raises `ValueError` without an annotation or an image,
+        or if they do not cover the same pixels.
         """
         if self._workspace.annotation is None:
-            raise ValueError("There is no annotation; press New annotation, or add a labels layer.")
+            raise ValueError("No annotation is open. Press New annotation, or add a labels layer.")
         store = self._need_store(self._workspace.annotation)
         if store.project is None or self._workspace.project is None or not store.whole:
             self._mark_all(store)
@@ -344,7 +346,7 @@ class AutoSave:
 
     @property
     def projects(self) -> tuple[Project, ...]:
-        """The projects of this viewer's layers, also of those that are gone."""
+        """The projects of this viewer's layers, also of removed ones."""
         return tuple(self._projects.values())
 
     def layer_of(self, path: Path) -> Any | None:
@@ -359,20 +361,20 @@ class AutoSave:
     def flush(self) -> bool:
         """Wait until all is on disk; return False where something could not be saved."""
         for store in self._stores:
-            self._find_unwatched(store)
+            self._find_changes(store)
         self.queue.wait(_CLOSING_S)
         self._save_waiting()
         self.queue.wait(_CLOSING_S)
         return not self._unfit and not any(store.unsaved for store in self._stores)
 
     def wait(self) -> None:
-        """Wait for what is under way, such as resuming a project; for scripts."""
+        """Wait for running tasks, such as resuming a project; for scripts."""
         self.queue.wait()
         self._copies.wait()
         self.offers.wait()
 
     def release(self) -> None:
-        """Let other windows open the projects; the next save locks them again."""
+        """Unlock the projects for other windows; the next save locks them again."""
         for store in self._stores:
             store.release()
 
@@ -403,13 +405,13 @@ class AutoSave:
         self._listen(layer)
         store = self._current
         if store is not None:
-            self._find_unwatched(store)
+            self._find_changes(store)
         self._drop_saved()
         self._workspace.project = None if store is None else store.project
         if self._workspace.project is None:
             self._last = (None, None)
             self._show_status()
-            self._adopt(layer)
+            self._reopen(layer)
 
     def _listen(self, layer: Any | None) -> None:
         """Listen to the annotation, and no longer to the one before."""
@@ -429,7 +431,7 @@ class AutoSave:
 
     def _on_image(self, _image: Any) -> None:
         if self._current is None:
-            self._adopt(self._workspace.annotation)
+            self._reopen(self._workspace.annotation)
         self._retry_unfit()
 
     def _on_removed(self, event: Any) -> None:
@@ -440,8 +442,8 @@ class AutoSave:
             self._save(store)
         self._drop_saved()
 
-    def _find_unwatched(self, store: LayerStore) -> None:
-        """Look for changes without an event; undo in a frame out of sight is noticed late."""
+    def _find_changes(self, store: LayerStore) -> None:
+        """Find changes without an event, such as undo in a frame that is not shown."""
 
         def mark(found: set[int]) -> None:
             if found:
@@ -466,7 +468,7 @@ class AutoSave:
             self._detach(store)
             store = None
         if store is None:
-            self._adopt(layer)
+            self._reopen(layer)
             store = self._store_of(layer)
         if store is None:
             store = LayerStore(layer, self._image_of(layer))
@@ -474,17 +476,17 @@ class AutoSave:
         return store
 
     def _image_of(self, layer: Any) -> Any:
-        """Return the image that labels belong to: the one worked on, else one of their size.
+        """Return the image that labels belong to: the chosen one, else one of their size.
 
         Raises
         ------
         ValueError
-            If there is no image.
+            If no image is open.
         """
         images = self._workspace.images()
         if not images:
             raise ValueError(
-                f"The labels {layer.name!r} are not saved, because there is no image. Open the image "
+                f"The labels {layer.name!r} are not saved, because no image is open. Open the image "
                 "that they belong to."
             )
         size = tuple(pixels(layer).shape)
@@ -492,8 +494,8 @@ class AutoSave:
         fitting = (one for one in (own, *reversed(images)) if spatial_shape(one) == size)
         return next(fitting, own)
 
-    def _adopt(self, layer: Any | None) -> None:
-        """Open the project of a layer that was read from one, or comes back; another layer may have it."""
+    def _reopen(self, layer: Any | None) -> None:
+        """Open the project of a layer that was read from one, or added again, unless another layer has it."""
         if layer is None or self._workspace.image is None:
             return
         path = self._owned.get(layer) or layer.metadata.get(METADATA_KEY, {}).get("opened")
@@ -518,7 +520,7 @@ class AutoSave:
             project, highest, damaged = found
             self._projects[project.path] = project
             self._frames.add_roles(layer, project.roles)
-            if layer.selected_label in (1, highest + 1):  # else somebody chose a number
+            if layer.selected_label in (1, highest + 1):  # else the user has chosen a number
                 make_ready(layer, project.kind, highest)
             self._last = (store, project.last_saved)
             self._show_project(store)
@@ -536,10 +538,10 @@ class AutoSave:
             self._show_failure(f"{error} What is painted here is saved in a new project.", True)
 
         self.queue.submit(lambda: store.open(Path(path)), opened, failed)
-        self._find_unwatched(store)
+        self._find_changes(store)
 
     def _detach(self, store: LayerStore) -> None:
-        """Save what was in the layer, and take what is in it now for a new annotation."""
+        """Save the former labels of the layer; the present ones are a new annotation."""
         store.detached = True
         self._owned.pop(store.layer, None)
         if store.waiting:
@@ -550,7 +552,7 @@ class AutoSave:
             self._workspace.saving = SaveStatus()
 
     def _drop_saved(self) -> None:
-        """Forget stores that are saved, and whose layer holds other labels or has left the viewer."""
+        """Remove stores that are saved and whose layer holds other labels or is not in the viewer."""
         viewer = self._workspace.viewer
         there = [] if viewer is None else [id(layer) for layer in viewer.layers]
         for store in list(self._stores):
@@ -561,7 +563,7 @@ class AutoSave:
     # saving
 
     def _mark_all(self, store: LayerStore) -> None:
-        """Let the first save take all that was painted before it."""
+        """Mark all painted frames of a layer to be saved."""
         store.whole = True
         store.dirty |= set(self._frames.filled(store.layer))
 
@@ -590,7 +592,7 @@ class AutoSave:
         then: Callable[[Project], Any] | None = None,
         failed: Callable[[Exception], Any] | None = None,
     ) -> None:
-        """Save what waits in a layer; what is painted from now on is for the next save."""
+        """Save the waiting changes of a layer; later strokes are for the next save."""
         request = store.take(self._frames.roles_of(store.layer))
 
         def saved(result: SaveResult) -> None:
@@ -599,21 +601,21 @@ class AutoSave:
             if then is not None and store.project is not None:
                 then(store.project)
 
-        def refused(error: Exception) -> None:
+        def not_saved(error: Exception) -> None:
             store.saving -= 1
             store.dirty |= request.positions
             store.changed = True
-            self._on_refused(store, error)
+            self._on_failed(store, error)
             if failed is not None:
                 failed(error)
 
-        self.queue.submit(lambda: store.save(request), saved, refused)
+        self.queue.submit(lambda: store.save(request), saved, not_saved)
 
     def _on_saved(self, store: LayerStore, result: SaveResult) -> None:
         layer, project = store.layer, store.project
         assert project is not None
         self._projects[project.path] = project
-        store.refused = ""
+        store.failure = ""
         self._unfit.pop(layer, None)
         if not store.detached:
             metadata = layer.metadata.get(METADATA_KEY, {})
@@ -624,7 +626,7 @@ class AutoSave:
                 self._frames.add_roles(layer, self._next_roles(layer, result))
                 store.changed = True
                 self._save(store)
-        while store.copies and not store.unsaved:  # the window stayed open after all
+        while store.copies and not store.unsaved:  # the window was not closed
             mark_restored(store.copies.pop())
         self._last = (store, datetime.now().astimezone())
         self._show_project(store)
@@ -635,8 +637,8 @@ class AutoSave:
     def _next_roles(self, layer: Any, result: SaveResult) -> dict[int, str]:
         """Return the roles of newly annotated frames.
 
-        On validation a copied prediction would be compared with itself, and a frame without objects
-        says little.
+        In validation a copied prediction would be compared with itself, and the score of a frame without
+        objects means little.
         """
         roles = self._frames.roles_of(layer)
         given = Counter(roles.get(n, "") for n in result.annotated - result.new.keys())
@@ -647,16 +649,16 @@ class AutoSave:
             given[chosen[number]] += 1
         return chosen
 
-    def _on_refused(self, store: LayerStore, error: Exception) -> None:
+    def _on_failed(self, store: LayerStore, error: Exception) -> None:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        store.refused = text
-        if isinstance(error, ValueError):  # the disk is not the reason: it may never go as it is
+        store.failure = text
+        if isinstance(error, ValueError):  # not the disk: it cannot be saved as it is
             self._unfit[store.layer] = text
         self._show_status()
         self._timer.start(_RETRY_MS)
 
     def _copy_image(self, store: LayerStore) -> None:
-        """Copy an image that is in no file into the project, in a thread that outlives the window."""
+        """Copy an image without a file into the project, in a thread that may outlast the window."""
         project, stack = store.project, store.stack
         if project is None or project.stack.has_file or project.path in self._copied:
             return
@@ -682,7 +684,7 @@ class AutoSave:
         """
         for layer in list(self._unfit):
             try:
-                labels = self._placed(layer)
+                labels = self._fitted(layer)
                 annotation = self._workspace.new_annotation(kind_of(layer) or LabelKind.INSTANCES)
             except ValueError:
                 self._write_unfit(layer)
@@ -695,12 +697,12 @@ class AutoSave:
             self._forget_unfit(layer)
         self._show_status()
 
-    def _placed(self, layer: Any) -> NDArray[np.int32]:
+    def _fitted(self, layer: Any) -> NDArray[np.int32]:
         image = self._workspace.image
         if image is None:
-            raise ValueError("There is no image.")
+            raise ValueError("No image is open.")
         stack_of(image)
-        labels = placed_on(layer, image, self._workspace.viewer)
+        labels = labels_on_image(layer, image, self._workspace.viewer)
         if int(labels.min()) >= UNKNOWN and int(labels.max()) <= np.iinfo(np.int32).max:
             return labels.astype(np.int32)
         numbered, painted = np.zeros(labels.shape, np.int32), labels != 0
@@ -708,7 +710,7 @@ class AutoSave:
         return numbered
 
     def _write_unfit(self, layer: Any) -> None:
-        """Write labels that cannot be saved as they are into a file, in turn with the saves."""
+        """Write labels that cannot be saved as they are into a file, in the queue of the saves."""
         folder = chosen_folder() / _NO_IMAGE
 
         def written(path: Path) -> None:
@@ -723,7 +725,7 @@ class AutoSave:
         self.queue.submit(lambda: _write_labels(layer, folder), written, failed)
 
     def _forget_unfit(self, layer: Any) -> None:
-        """Note that labels are saved elsewhere: their own project could not take them."""
+        """Drop labels that are saved elsewhere because their own project could not store them."""
         self._unfit.pop(layer, None)
         store = self._store_of(layer)
         if store is not None:
@@ -732,7 +734,7 @@ class AutoSave:
             self._owned.pop(layer, None)
 
     def _retry_unfit(self, _event: Any = None) -> None:
-        """Save what could not be saved, where its image is there now."""
+        """Save labels whose image has been added."""
         for layer in list(self._unfit):
             with suppress(ValueError):
                 store = self._need_store(layer)
@@ -747,15 +749,15 @@ class AutoSave:
             self._workspace.project = store.project
 
     def _show_status(self) -> None:
-        """Show how the saving stands; what is not saved comes first."""
+        """Show the status of saving; unsaved labels come first."""
         for reason in self._unfit.values():
             self._workspace.saving = SaveStatus(
                 f"not saved: {reason}", saved=False, failed=True, remedy="Save these labels"
             )
             return
         for store in self._stores:
-            if store.refused and store.unsaved:
-                self._show_failure(f"not saved: {store.refused} Retrying every few seconds.")
+            if store.failure and store.unsaved:
+                self._show_failure(f"not saved: {store.failure} Retrying every few seconds.")
                 return
         last, when = self._last
         if any(store.unsaved for store in self._stores):
@@ -766,7 +768,7 @@ class AutoSave:
             self._workspace.saving = SaveStatus(f"saved {when.astimezone():%H:%M}{self._at(last)}")
 
     def _at(self, store: LayerStore) -> str:
-        """Return which layer is saved where, unless it is what one expects."""
+        """Return where a layer is saved, unless that is obvious."""
         own = store.project
         if own is None:
             return ""
@@ -781,11 +783,11 @@ class AutoSave:
     # closing
 
     def _on_closing(self, window: QWidget | None) -> None:
-        """Save before the window closes, and write elsewhere what the disk refuses."""
+        """Save before the window closes; write recovery copies of what cannot be saved."""
         for layer in list(self._unfit):
             self._write_unfit(layer)
         for store in self._stores:
-            self._find_unwatched(store)
+            self._find_changes(store)
         if self._wait_for_saves(window):
             self._save_waiting()
             self._wait_for_saves(window)
@@ -800,7 +802,7 @@ class AutoSave:
             )
 
     def _write_recovery_copy(self, store: LayerStore, window: QWidget | None) -> None:
-        why = store.refused or "The disk does not answer."
+        why = store.failure or "The disk does not respond."
         try:
             path = write_recovery_copy(store.write_copy)
         except (OSError, ValueError) as error:
@@ -825,7 +827,7 @@ class AutoSave:
         while self.queue.busy:
             passed = time.monotonic() - begun
             if passed > limit_s or (dialog is not None and dialog.wasCanceled()):
-                self._show_failure("not saved: the disk does not answer.")
+                self._show_failure("not saved: the disk does not respond.")
                 break
             if dialog is None and window is not None and passed > _SILENT_S:
                 dialog = QProgressDialog("Saving what you painted…", "Close now", 0, 0, window)
@@ -843,10 +845,10 @@ class AutoSave:
 
 
 class _ClosingFilter(QObject):
-    """Calls ``before`` when the window of a viewer, or napari, is about to close, and ``closed`` after it.
+    """Call ``before`` when the window of a viewer, or napari, is about to close, and ``closed`` after it.
 
-    ``before`` gets the window, or None when napari quits, and must not raise.  napari may still ask and
-    keep the window open.
+    ``before`` gets the window, or None when napari quits, and must not raise.  napari may still ask the
+    user and keep the window open.
     """
 
     def __init__(
@@ -892,19 +894,21 @@ class _ClosingFilter(QObject):
             self._calling = False
 
 
-def placed_on(layer: Any, image: Any, viewer: Any) -> NDArray[Any]:
-    """Return the labels of a layer where they lie on an image, of the image's size.
+def labels_on_image(layer: Any, image: Any, viewer: Any) -> NDArray[Any]:
+    """Return the labels of a layer, resampled to an image by their world coordinates.
 
-    Axes that the layer lacks are those of the frame that is shown, and so is what is taken of axes that
-    the image lacks.  Raises `ValueError` where one is rotated or sheared, or nothing that is painted lies
-    on the image.
+    Labels with fewer axes are put into the frame that is shown; of labels with more axes, the frame that is
+    shown is used.  Raises `ValueError` where one is rotated or sheared, or nothing painted lies on the
+    image.
     """
     shape, labels = spatial_shape(image), pixels(layer)
     common = min(layer.ndim, len(shape))
     matrices = [world_matrix(one, common) for one in (layer, image)]
     for one, matrix in zip((layer, image), matrices, strict=True):
         if not np.allclose(matrix[:, :-1], np.diag(np.diagonal(matrix))):
-            raise ValueError(f"{one.name!r} is rotated or sheared; labels are copied upright only.")
+            raise ValueError(
+                f"{one.name!r} is rotated or sheared; only upright labels can be copied."
+            )
     pairs = []
     for axis in range(-common, 0):
         (own, start), (step, offset) = ((m[axis, axis - 1], m[axis, -1]) for m in matrices)
@@ -914,7 +918,7 @@ def placed_on(layer: Any, image: Any, viewer: Any) -> NDArray[Any]:
     sources, targets = (np.ix_(*indices) for indices in zip(*pairs, strict=True))
     part = np.asarray(labels[current_index(viewer, layer)[: layer.ndim - common]])[sources]
     if not part.any():
-        raise ValueError(f"Nothing that is painted in {layer.name!r} lies on {image.name!r}.")
+        raise ValueError(f"Nothing painted in {layer.name!r} lies on {image.name!r}.")
     placed = np.zeros(shape, labels.dtype)
     placed[current_index(viewer, image)[: len(shape) - common]][targets] = part
     return placed

@@ -1,4 +1,4 @@
-"""Projects of an image that can be resumed, and recovery copies of what could not be saved."""
+"""Projects of an image that can be resumed, and recovery copies of unsaved annotations."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def lock_project(project: Path) -> FolderLock:
 
 
 def locked_by(project: Path) -> str:
-    """Return who has a project open; "" if nobody has."""
+    """Return the holder of an open project, for messages; "" if it is not open."""
     holder = FolderLock(project, LOCK_FILE).holder
     return "another window of this napari" if holder == _THIS_PROGRAM else holder
 
@@ -86,7 +86,7 @@ def report_damage(workspace: Workspace, *problems: str) -> None:
     for text in filter(None, problems):
         if text not in shown:
             shown = f"{shown}\n\n{text}".strip()
-            show_warning(f"A file of your work is damaged. {text}")
+            show_warning(f"A file of your project is damaged. {text}")
     workspace.problem = shown
 
 
@@ -109,10 +109,10 @@ def describe_damage(damaged: Mapping[int, str]) -> str:
 def write_recovery_copy(write: Callable[[Path], Path]) -> Path:
     """Write a project below a new folder in the home, else in the temporary folder; return it.
 
-    What ``write`` raises is raised where there is no room in either.
+    Raises the error of ``write`` where both are full.
     """
     name = f"{_RECOVERY}{datetime.now():%Y-%m-%d-%H%M%S-%f}"
-    failure: Exception = OSError("there is no home and no temporary folder")
+    failure: Exception = OSError("neither the home folder nor a temporary folder exists")
     for place in _recovery_places():
         try:
             (place / name).mkdir(mode=0o700)  # others may read in the temporary folder
@@ -158,8 +158,7 @@ def _original(copy: Project) -> Path | None:
 def show_box(text: str, window: QWidget | None) -> None:
     """Show a warning that outlives the window, and log it.
 
-    Where somebody closes the window, this waits until the warning is read: napari may end with the
-    window.
+    While the window is being closed, wait until the warning is closed: napari may end with the window.
     """
     logging.getLogger("napari_jnet").error(text)
     if window is None:
@@ -179,15 +178,15 @@ def show_box(text: str, window: QWidget | None) -> None:
 
 
 class ResumeOffers:
-    """Looks for projects of the image, and sets the `offer` and `projects` of the workspace."""
+    """Search for projects of the image, and set `offer` and `projects` of the workspace."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._queue = TaskQueue("napari-jnet projects")
         self._dismissed: WeakSet[Any] = WeakSet()  # images
-        workspace.image_changed.connect(self._look)
-        workspace.project_changed.connect(self._look)
-        self._look()
+        workspace.image_changed.connect(self._search)
+        workspace.project_changed.connect(self._search)
+        self._search()
 
     def dismiss(self) -> None:
         """Start fresh with this image: the project stays as it is, and is not offered again."""
@@ -196,15 +195,15 @@ class ResumeOffers:
         self._workspace.offer = None
 
     def wait(self) -> None:
-        """Wait for the search under way; for scripts."""
+        """Wait for the running search; for scripts."""
         self._queue.wait()
 
-    def _look(self, _changed: Any = None) -> None:
+    def _search(self, _changed: Any = None) -> None:
         workspace, image = self._workspace, self._workspace.image
         workspace.offer, workspace.projects = None, ()
         if image is None:
             return
-        if workspace.project is not None:  # who has begun is not asked again
+        if workspace.project is not None:  # no offer once something is painted
             self._dismissed.add(image)
         try:
             stack = stack_of(image)
@@ -243,26 +242,26 @@ def resume_project(
     path: Path | str | None = None,
     failed: Callable[[Exception], Any] | None = None,
 ) -> None:
-    """Bring a project of the image back: its annotation as a layer, roles, kind, model and last run.
+    """Resume a project of the image: its annotation as a layer, roles, kind, model and last run.
 
-    Returns at once; the layer is added when it is read, or chosen where it is there already.  Without a
-    path the offered project is taken.  ``failed`` is called with the exception where it cannot be read.
-    Raises `ValueError` where there is no image, or no offer.
+    Returns at once; the layer is added when it is read, or chosen if it is in the viewer already.
+    Without a path the offered project is resumed.  ``failed`` is called with the exception where it cannot be
+    read.  Raises `ValueError` without an image, or without an offer.
     """
     image, viewer, autosave = workspace.image, workspace.viewer, workspace.autosave
     if image is None or viewer is None:
-        raise ValueError("There is no image; open the stack of the project first.")
+        raise ValueError("No image is open. Open the stack of the project first.")
     offer = workspace.offer
     if path is None:
         if offer is None:
-            raise ValueError("There is no project of this image to resume.")
+            raise ValueError("This image has no project to resume.")
         folder = offer.path
     else:
         folder = Path(path)
     if path is not None and (there := autosave.layer_of(folder)) is not None:
         workspace.choose("annotation", there)
         return
-    workspace.offer = None  # who presses twice gets one annotation
+    workspace.offer = None  # a second press must not add the annotation again
     shape, place = spatial_shape(image), placement(image)
 
     def read() -> tuple[Project, Any, dict[str, Any], int]:
@@ -287,9 +286,9 @@ def resume_project(
                 lambda _: autosave.queue.submit(lambda: mark_restored(project.path))
             )
 
-    def refused(error: Exception) -> None:
+    def not_read(error: Exception) -> None:
         workspace.offer = offer
         if failed is not None:
             failed(error)
 
-    autosave.queue.submit(read, show, refused)
+    autosave.queue.submit(read, show, not_read)

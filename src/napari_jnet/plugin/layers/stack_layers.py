@@ -1,4 +1,4 @@
-"""The layers of a stack or a project on disk: its image and its labels, read as they are looked at."""
+"""The layers of a stack or a project on disk: its image and its labels, read lazily."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def path_layers(
 ) -> list[LayerData]:
     """Describe the layers of a stack or a project on disk, as an npe2 reader does; see `open_stack`.
 
-    Without ``labels`` the ground truth is left out; the annotation of a project always comes.
+    Without ``labels`` the ground truth is omitted; the annotation of a project is always included.
     """
     if project_folder(Path(path)) is not None:
         return project_layers(Project.open(path))
@@ -52,7 +52,7 @@ def project_layers(project: Project) -> list[LayerData]:
 def read_annotation(
     project: Project, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.int32], frozenset[int]]:
-    """Return what is painted in a project, and the numbers of the frames without any object.
+    """Return the painted labels of a project, and the numbers of the frames without any object.
 
     Call it outside the window's thread.  The labels have the shape of the layer; only painted frames take
     memory.  A frame whose file is damaged stays blank, so that the others are not lost with it; the
@@ -94,7 +94,7 @@ def stack_layers(stack: Stack) -> list[LayerData]:
     """Describe the layers of a stack: one image, and labels for each annotation.
 
     The first annotation comes last, so that it is on top and selected.  Frames of different sizes are
-    filled up to the largest; what is added is unknown.
+    padded to the largest; the padding is unknown.
     """
     shape = folder.largest_frame(stack) if stack.format == "folder" else stack.shape
     return [_image_layer(stack, shape), *reversed(list(_labels_layers(stack, shape)))]
@@ -104,7 +104,7 @@ def _image_layer(stack: Stack, shape: tuple[int, ...]) -> LayerData:
     import dask.array as da
 
     def frame(number: int) -> NDArray[Any]:
-        return _filled(stack.frame(number), shape, 0)
+        return _padded(stack.frame(number), shape, 0)
 
     options = _options(stack, stack.name)
     data = _lazy(frame, stack.frame_numbers, shape, stack.dtype)
@@ -112,7 +112,7 @@ def _image_layer(stack: Stack, shape: tuple[int, ...]) -> LayerData:
         if shape[-1] in (3, 4):
             options["rgb"] = True
         else:
-            # first: the viewer lays labels on an image by its last dimensions
+            # first: the viewer aligns layers by their last dimensions
             options["scale"] = (1.0, *stack.scale)
             options["units"] = ("pixel", *stack.units)
             options["axis_labels"] = ("c", *options["axis_labels"])
@@ -126,7 +126,7 @@ def _contrast(frame: Callable[[int], NDArray[Any]], stack: Stack) -> dict[str, A
     """Return contrast limits from one frame: napari would read two in the window's thread."""
     try:
         first = frame(stack.frame_numbers[0])
-    except (ValueError, OSError):  # said where the frame is shown
+    except (ValueError, OSError):  # reported where the frame is shown
         return {}
     low, high = float(first.min()), float(first.max())
     known = np.isfinite([low, high]).all() and low < high
@@ -136,7 +136,7 @@ def _contrast(frame: Callable[[int], NDArray[Any]], stack: Stack) -> dict[str, A
 def _labels_layers(stack: Stack, shape: tuple[int, ...]) -> Iterator[LayerData]:
     spatial = shape[:-1] if stack.axes.endswith("C") else shape
     if stack.annotations:
-        stack.annotation()  # raises where nothing says which of several labels are meant
+        stack.annotation()  # raises where it is not known which of several labels are meant
     for k, annotation in enumerate(stack.annotations.values()):
         options = _options(stack, f"{stack.name} {annotation.name}")
         options["visible"] = k == 0
@@ -169,8 +169,8 @@ def _labels(stack: Stack, annotation: Annotation, shape: tuple[int, ...]) -> Any
     def frame(number: int) -> NDArray[np.int32]:
         if number not in annotated:
             return np.zeros(shape, np.int32)
-        labels = _filled(annotation.frame(number), shape, UNKNOWN)
-        # unknown pixels: the layer's "partial" says so, and empty planes are not trained on
+        labels = _padded(annotation.frame(number), shape, UNKNOWN)
+        # unknown pixels are in the layer's "partial", and empty planes are not trained on
         return np.maximum(labels, 0) if stack.format == "ctc" else labels
 
     size = 4 * int(np.prod(shape))
@@ -200,7 +200,7 @@ def _lazy(
     return da.map_blocks(block, chunks=chunks, dtype=dtype, meta=empty)
 
 
-def _filled(frame: NDArray[Any], shape: tuple[int, ...], value: int) -> NDArray[Any]:
+def _padded(frame: NDArray[Any], shape: tuple[int, ...], value: int) -> NDArray[Any]:
     if frame.shape == shape:
         return frame
     margins = [(0, whole - own) for whole, own in zip(shape, frame.shape, strict=True)]
@@ -208,7 +208,7 @@ def _filled(frame: NDArray[Any], shape: tuple[int, ...], value: int) -> NDArray[
 
 
 class _Frames(Collection[int]):
-    """The partial or empty frames of an annotation, found when somebody asks: that reads its masks."""
+    """The partial or empty frames of an annotation, found on first use, which reads its masks."""
 
     def __init__(self, annotation: Annotation, which: str) -> None:
         self._annotation, self._which = annotation, which

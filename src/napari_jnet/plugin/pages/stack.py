@@ -1,4 +1,4 @@
-"""The page Stack: a stack on disk, the image that is worked on, and the project that remembers it."""
+"""The page Stack: a stack on disk, the chosen image, and its project."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Banner(QFrame):
 
 
 class DiskForm(Form):
-    """The path of a stack, and what is chosen where its files leave something open."""
+    """The path of a stack, and choices that its files leave open."""
 
     def __init__(self, rows: QFormLayout) -> None:
         super().__init__(rows)
@@ -155,7 +155,7 @@ class DiskForm(Form):
 
     @property
     def choices(self) -> dict[str, Any]:
-        """What is chosen besides the path, as `open_stack` takes it; None where the files decide."""
+        """The keyword arguments of `open_stack`; None where the files decide."""
         names = ("sequence", "series", "axes", "truth", "kind", "unlabelled")
         return {name: self.value(name) or None for name in names}
 
@@ -167,21 +167,21 @@ class DiskForm(Form):
         self.set_visible(name, len(choices) > 1)
 
     def clear(self) -> None:
-        """Forget what was chosen for another path."""
+        """Reset the choices of another path."""
         for name in ("sequence", "series", "axes", "truth"):
             self.offer(name, [])
         self.show({"kind": "", "unlabelled": ""})
         self.set_visible("labels", True)
         self._show_labels(None, None)
 
-    def ask(self, error: StackUnsure) -> None:
-        """Let the user choose where a file does not tell enough."""
+    def offer_choices(self, error: StackUnsure) -> None:
+        """Offer the choices that a file leaves open."""
         number = str if error.parameter == "axes" else int
         choices = [(str(choice), number(choice)) for choice in error.choices]
         self.offer("axes" if error.parameter == "axes" else "series", [_CHOOSE, *choices])
 
     def show_found(self, found: Found) -> None:
-        """Offer what can be chosen of a stack, as it was opened with what is chosen already."""
+        """Offer the choices of a stack that was opened with the present ones."""
         stack = found.stack
         self.description.setText(found.description)
         self.offer("sequence", [(name, name) for name in found.sequences], stack.sequence)
@@ -192,21 +192,21 @@ class DiskForm(Form):
             self._show_labels(stack, found.unsure)
 
     def _show_labels(self, stack: Stack | None, unsure: LabelsUnsure | None) -> None:
-        """Offer what can be chosen of the labels, and ask what has to be chosen."""
+        """Offer the choices of the labels, and ask for the one that is required."""
         annotations = {} if stack is None else stack.annotations
         if unsure is not None and unsure.parameter == "truth":
             self.offer("truth", [_CHOOSE, *((name, name) for name in unsure.choices)])
         decided = any(found.decide is None for found in annotations.values())
-        asked = bool(annotations) and not decided
+        open_choice = bool(annotations) and not decided
         self.set_visible("truth", bool(annotations) and len(self["truth"].choices) > 1)
-        self.set_visible("kind", asked and (stack is None or stack.format != "ctc"))
-        self.set_visible("unlabelled", asked)
+        self.set_visible("kind", open_choice and (stack is None or stack.format != "ctc"))
+        self.set_visible("unlabelled", open_choice)
         self.question.setText("" if unsure is None else f"{unsure.fact} Choose below.")
         self.question.setVisible(unsure is not None)
 
 
 class ImageSection(QWidget):
-    """The image that is worked on; its first axis can be corrected."""
+    """The chosen image; its first axis can be corrected."""
 
     def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
         super().__init__()
@@ -215,14 +215,14 @@ class ImageSection(QWidget):
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setVerticalSpacing(4)
         combo = LayerCombo(workspace, "image", lifetime)
-        combo.setToolTip("The image that all steps work on.")
+        combo.setToolTip("The image that all pages use.")
         self.description, self.shown = small_label(), small_label()
         rows.addRow("Image", combo)
         rows.addRow(self.description)
         self.form = Form(rows)
         tip = (
-            "What the sliders run through. It names the frames (t002 or z002), and channels are "
-            "learned from together, as parts of a frame; it is kept with the project and the results."
+            "The axis of the slider. It names the frames (t002 or z002); channels are parts of a "
+            "frame and learned together. It is stored with the project and the results."
         )
         self.form.add("axes", "First axis", value="", choices=[_CHOOSE], tooltip=tip)
         self.form.changed.connect(self._set_axes)
@@ -246,11 +246,11 @@ class ImageSection(QWidget):
             except ValueError as error:
                 text = str(error)
         self.description.setText(text)
-        asked = bool(choices) and (stack is None or axes in choices)
+        editable = bool(choices) and (stack is None or axes in choices)
         titles = [(_AXES[choice], choice) for choice in choices]
-        self.form.set_choices("axes", titles if asked and axes else [_CHOOSE, *titles])
-        self.form.show({"axes": axes if asked else ""})
-        self.form.set_visible("axes", asked)
+        self.form.set_choices("axes", titles if editable and axes else [_CHOOSE, *titles])
+        self.form.show({"axes": axes if editable else ""})
+        self.form.set_visible("axes", editable)
         self.shown.setVisible(stack is not None and len(stack) > 1)
         self._show_frame()
 
@@ -271,12 +271,12 @@ class ImageSection(QWidget):
         labels, annotation = tuple(axes.replace("C", "").lower()), self._workspace.annotation
         if annotation is not None and annotation.ndim == len(labels) > 2:
             annotation.axis_labels = labels
-        # whoever has looked at the image looks again: it is another stack now
+        # listeners read the image again: it is another stack now
         self._workspace.image_changed.emit(image)
 
 
 class ProjectSection(QWidget):
-    """Whether what is painted is saved, and where; and the other projects of the image."""
+    """Whether and where annotations are saved; and the other projects of the image."""
 
     def __init__(
         self, workspace: Workspace, lifetime: Lifetime, show_error: Callable[[Exception], None]
@@ -291,7 +291,7 @@ class ProjectSection(QWidget):
         self.folder_button.clicked.connect(self.open_folder)
         self.menu = QMenu(self.projects_button)
         self.menu.setToolTipsVisible(True)
-        self.projects_button.setToolTip("All that was painted on this image: choose what to open.")
+        self.projects_button.setToolTip("The projects of this image: choose one to open.")
         self.projects_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.projects_button.setMenu(self.menu)
         row = QHBoxLayout()
@@ -315,7 +315,7 @@ class ProjectSection(QWidget):
         self._show()
 
     def embed(self) -> None:
-        """Leave it to the workbench to show how the saving stands."""
+        """Hide the status of saving, which the workbench shows."""
         self._embedded = True
         self._show()
 
@@ -325,7 +325,7 @@ class ProjectSection(QWidget):
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._workspace.project.path)))
 
     def resume(self, path: Path) -> None:
-        """Bring back a project of the image."""
+        """Resume a project of the image."""
         resume_project(self._workspace, path, failed=self._show_error)
 
     def _show_projects(self, _projects: Any = None) -> None:
@@ -367,20 +367,18 @@ class ProjectSection(QWidget):
 
 
 class Found(NamedTuple):
-    """What a path holds."""
+    """A stack that was found at a path."""
 
     stack: Stack
     sequences: tuple[str, ...]
     images: tuple[str, ...]
     description: str
-    project: bool  # of ours, with what was painted
-    unsure: LabelsUnsure | None  # what the labels do not tell
+    project: bool  # whether the path is a project
+    unsure: LabelsUnsure | None  # the choice that the labels leave open
 
 
 class LoadWidget(JobWidget):
-    """Describes what a path holds before it is loaded, and the image that is worked on.
-
-    Offers to resume a project of the image, and shows what is saved.
+    """Describe a stack on disk before it is loaded, the chosen image, and its project.
 
     Parameters
     ----------
@@ -391,9 +389,9 @@ class LoadWidget(JobWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
         self.setAcceptDrops(True)
-        self._looks = TaskQueue("napari-jnet looking")
-        self._lifetime.at_end(self._looks.close)
-        self._look_failed = False  # and the message says why
+        self._inspections = TaskQueue("napari-jnet inspecting")
+        self._lifetime.at_end(self._inspections.close)
+        self._inspection_failed = False  # and the message shows why
         self._moved_project: Path | None = None
         self._add_banners()
         self.form = DiskForm(self._group("Stack on disk"))
@@ -421,8 +419,8 @@ class LoadWidget(JobWidget):
         self.column.addStretch(1)
         self._lifetime.connect(self._workspace.image_changed, self._allow_annotation)
         self._allow_annotation(self._workspace.image)
-        self._look_soon = qdebounced(self._look, timeout=_TYPING_MS)
-        self._lifetime.at_end(self._look_soon.cancel)
+        self._inspect_soon = qdebounced(self._inspect, timeout=_TYPING_MS)
+        self._lifetime.at_end(self._inspect_soon.cancel)
         self.form.changed.connect(self._on_changed)
 
     def _add_banners(self) -> None:
@@ -439,9 +437,9 @@ class LoadWidget(JobWidget):
         )
         self.offers.setMinimumContentsLength(12)
         self.offer = Banner("accent", self.offers)
-        tip = "Bring back what is painted, the model and the last training."
+        tip = "Open its annotation, model and last training."
         self.resume_button = self.offer.add_button("Resume", tip, self.resume)
-        tip = "Begin without it. The project stays as it is; Projects of this image, below, has it."
+        tip = "Start without it. The project is unchanged and stays in the list Projects of this image."
         self.fresh_button = self.offer.add_button(
             "Start fresh", tip, workspace.autosave.offers.dismiss
         )
@@ -462,11 +460,11 @@ class LoadWidget(JobWidget):
         self._show_offer(workspace.offer)
 
     def embed(self) -> None:
-        """Leave the line about saving to the workbench."""
+        """Hide the status of saving, which the workbench shows."""
         self.project.embed()
 
     def show_error(self, error: Exception) -> None:
-        """Show what is wrong; where the images of a project are gone, ask for them."""
+        """Show an error; where the images of a project are missing, ask for their path."""
         if isinstance(error, LabelsUnsure):
             error = ValueError(f"{error.fact} Choose above.")
         super().show_error(error)
@@ -533,16 +531,18 @@ class LoadWidget(JobWidget):
         if self.running:
             return
         if path is None:
-            self.show_error(ValueError("There is no path; choose a dataset, a volume or a folder."))
+            self.show_error(
+                ValueError("No path is chosen. Choose a dataset, a volume or a folder.")
+            )
             self.finished.emit("failed")
             return
-        self._look_failed = False
+        self._inspection_failed = False
         job = _job(lambda: path_layers(path, labels=labels, **choices))
         self._start(job, f"loading {path.name}")
         self.progress.setFormat("reading labels…")
 
     def relocate(self) -> None:
-        """Take other images for a project whose own are gone, and load it, as the button does."""
+        """Set the path of the images of a project, and load it, as the button does."""
         project, path = self._moved_project, self.moved_path.value
         if self.running or project is None or path is None:
             return
@@ -554,7 +554,7 @@ class LoadWidget(JobWidget):
         self._start(_job(load), f"loading {path.name}")
 
     def _on_event(self, event: Any) -> None:
-        """Nothing comes before the layers."""
+        """Ignore events: loading has none."""
 
     def _on_done(self, value: Any) -> None:
         try:
@@ -568,37 +568,37 @@ class LoadWidget(JobWidget):
         super()._on_done(value)
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
-        """Take one file or folder that is dropped."""
+        """Accept one dropped file or folder."""
         if event is not None and dropped_path(event) is not None:
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent | None) -> None:
-        """Load what is dropped."""
+        """Load the dropped file or folder."""
         path = None if event is None else dropped_path(event)
         if event is not None and path is not None:
             event.acceptProposedAction()
             self.set_path(path)
             self.load()
 
-    # what the path holds
+    # inspecting the path
 
     def _on_changed(self, name: str) -> None:
         if name == "path":
             self.form.clear()
             self.moved.show_text("")
-            self._look_soon()
+            self._inspect_soon()
         elif name != "labels":
-            self._look()
+            self._inspect()
 
-    def _look(self) -> None:
+    def _inspect(self) -> None:
         path, choices = self.form.value("path"), self.form.choices
         if path is None:
             return
 
-        def is_asked() -> bool:
+        def is_current() -> bool:
             return (path, choices) == (self.form.value("path"), self.form.choices)
 
-        def look() -> Found:
+        def inspect() -> Found:
             stack = open_stack(path, **choices)
             project = project_folder(path) is not None
             description = describe_stack(stack, project=project)
@@ -606,21 +606,21 @@ class LoadWidget(JobWidget):
             return Found(stack, sequences(path), images(path), description, project, unsure)
 
         def show(found: Found) -> None:
-            if is_asked():
+            if is_current():
                 self.form.show_found(found)
-                if self._look_failed:
+                if self._inspection_failed:
                     self.message.say("")
-                self._look_failed = False
+                self._inspection_failed = False
 
         def show_error(error: Exception) -> None:
-            if is_asked():
+            if is_current():
                 self.form.description.setText("")
                 self.show_error(error)
                 if isinstance(error, StackUnsure):
-                    self.form.ask(error)
-                self._look_failed = not self.running
+                    self.form.offer_choices(error)
+                self._inspection_failed = not self.running
 
-        self._looks.submit(look, show, show_error)
+        self._inspections.submit(inspect, show, show_error)
 
 
 def _job(call: Callable[[], Any]) -> Callable[[], Generator[Any, None, Any]]:
@@ -670,7 +670,7 @@ def _sizes_differ(stack: Stack) -> list[str]:
     except (ValueError, OSError):
         return []  # reported when the image that cannot be read is shown
     return [
-        f"The images differ in size: smaller ones are filled up to {size}; what is added is unknown."
+        f"The images differ in size: smaller ones are padded to {size}; the padding is unknown."
     ]
 
 
@@ -679,7 +679,7 @@ def _describe_annotation(annotation: Annotation) -> str:
         numbers, kind = annotation.frame_numbers, annotation.kind
         reason = f" ({annotation.reason})" if annotation.reason else ""
     except LabelsUnsure:
-        return "they do not tell what they mean"
+        return "what they mean is not known"
     except (ValueError, OSError) as error:
         return f"cannot be used: {error}"
     listed = ", ".join(str(n) for n in numbers[:_NAMED]) + (", …" if len(numbers) > _NAMED else "")
@@ -689,7 +689,7 @@ def _describe_annotation(annotation: Annotation) -> str:
 
 
 def _find_unsure(stack: Stack) -> LabelsUnsure | None:
-    """Return what the labels of a stack do not tell; may read them all."""
+    """Return the choice that the labels of a stack leave open, or None; may read them all."""
     try:
         if stack.annotations:
             _ = stack.annotation().kind
