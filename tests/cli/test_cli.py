@@ -532,7 +532,9 @@ def test_resume_takes_device_and_threads_and_keeps_the_budget(dataset, run, tmp_
     copy = shutil.copytree(run, tmp_path / "run")
     words = ["--device", "cpu", "--set", "training.threads=2", "--preset", "jnet"]
     assert call("train", dataset, "--output", copy, "--resume", *words) == 0
-    assert re.search(r"Note: The training has used its \d+ epochs", capfd.readouterr().out)
+    assert re.search(
+        r"Note: The training has used its budget of \d+ epochs", capfd.readouterr().out
+    )
     training = json.loads((copy / "config.json").read_text())["training"]
     before = json.loads((run / "config.json").read_text())["training"]
     assert training == {**before, "threads": 2}
