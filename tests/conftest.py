@@ -8,9 +8,10 @@ import sys
 
 # Before torch is imported: the tests run beside each other's threads on small machines.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Before pytest-qt looks: it would take PySide6, which is there for one test, and qtpy PyQt6.
+# Before pytest-qt and qtpy look: PySide6 is there for one test, in a process of its own.
 if importlib.util.find_spec("PyQt6"):
     os.environ.setdefault("PYTEST_QT_API", "pyqt6")
+    os.environ.setdefault("QT_API", "pyqt6")
 
 from pathlib import Path
 

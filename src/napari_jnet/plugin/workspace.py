@@ -7,16 +7,16 @@ autosave, the page that trains) sets here how it stands.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Image, Labels
-from psygnal import Signal
+from psygnal import Signal, SignalInstance
 
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.command import Commands
@@ -28,6 +28,8 @@ from napari_jnet.project.project import Project
 
 if TYPE_CHECKING:
     import napari
+
+    from napari_jnet.plugin.jobs.runner import TaskQueue
 
 T = TypeVar("T")
 
@@ -54,6 +56,52 @@ class SaveStatus:
     saved: bool = True  # False while strokes are only in memory
     failed: bool = False
     remedy: str = ""  # on the button that saves after all, see `AutoSave.save_unfit`
+
+
+class _Offers(Protocol):
+    """What pages ask of `ResumeOffers`."""
+
+    def dismiss(self) -> None: ...
+
+
+class _Saves(Protocol):
+    """What pages ask of `AutoSave`, which stands above the workspace."""
+
+    @property
+    def queue(self) -> TaskQueue: ...
+
+    @property
+    def offers(self) -> _Offers: ...
+
+    def ensure_project(
+        self,
+        then: Callable[[Project], Any] | None = None,
+        failed: Callable[[Exception], Any] | None = None,
+    ) -> None: ...
+
+    def layer_of(self, path: Path) -> Any | None: ...
+
+    def save_unfit(self) -> None: ...
+
+    def wait(self) -> None: ...
+
+
+class _FineTunes(Protocol):
+    """What pages ask of `FineTuning`, which stands above the workspace."""
+
+    @property
+    def changed(self) -> SignalInstance: ...
+
+    @property
+    def possible(self) -> bool: ...
+
+    @property
+    def why_not(self) -> str: ...
+
+    @property
+    def mismatch(self) -> str: ...
+
+    def choose(self, settings: Mapping[str, Any]) -> None: ...
 
 
 class _OwnModel(NamedTuple):
@@ -152,8 +200,8 @@ class Workspace:
         self._viewer = weakref.ref(viewer)
         self.commands = Commands(viewer)
         self.frames = FrameTable(viewer)
-        self.autosave: Any = None
-        self.fine_tuning: Any = None
+        self.autosave: _Saves
+        self.fine_tuning: _FineTunes
         self._model: Path | None = None
         self._model_by_hand = False
         self._models: WeakKeyDictionary[Any, _OwnModel] = WeakKeyDictionary()
