@@ -28,7 +28,7 @@ _FIXED = re.compile(  # names of unfinished files in the first version
     r"|(?:probability|distance|instances|classes|mask\d+)\.tif)\.part"
 )
 _OLD_S = 3600.0
-_LONGEST = 100  # letters of a name that are kept in that of its unfinished file; systems take 255
+_LONGEST = 100  # characters of a name kept in that of its unfinished file; the limit is 255
 _PATIENCE_S = (
     0.5  # a program that only checks whether a folder is locked holds the lock for a moment
 )
@@ -55,9 +55,9 @@ def _refusal(path: Path, error: OSError, verb: str) -> OutputError:
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         reason = "you have no permission to write there. Change that, or choose another folder"
     elif error.errno in (errno.EEXIST, errno.ENOTDIR):
-        reason = "a file stands where the folder should be. Choose another folder"
+        reason = "a file is where the folder should be. Choose another folder"
     elif not path.parent.is_dir():
-        reason = "its folder is gone. Put the folder back, or choose another"
+        reason = "its folder does not exist any more. Put it back, or choose another"
     else:
         reason = f"{error.strerror or error}. Check the disk, or choose another folder"
     kept = " The file saved before is unchanged." if path.is_file() else ""
@@ -125,7 +125,7 @@ def make_folder(folder: Path) -> bool:
     return made
 
 
-def refuse_link(folder: Path) -> None:
+def check_no_link(folder: Path) -> None:
     """Raise `OutputError` for a folder that is a link: a project from elsewhere may point it anywhere."""
     if folder.is_symlink():
         raise OutputError(
@@ -147,8 +147,8 @@ def clean(folder: Path, *, locked: bool = False) -> None:
         return
     for name in names:
         match = _TEMPORARY.fullmatch(name)
-        ours = locked and (_FIXED.fullmatch(name) or (match and int(match[2]) == os.getpid()))
-        if ours or (match and _abandoned(folder / name, match[1], int(match[2]))):
+        own = locked and (_FIXED.fullmatch(name) or (match and int(match[2]) == os.getpid()))
+        if own or (match and _abandoned(folder / name, match[1], int(match[2]))):
             with suppress(OSError):
                 (folder / name).unlink()
 
@@ -204,7 +204,7 @@ class FolderLock:
 
     It is held from `acquire` to `release` or the end of the process.  `release` removes the lock file; one
     that a killed process has left locks nothing.  A second `FolderLock` of
-    the same folder is refused in the same process and thread too.  `name` is that of the file in it, for
+    the same folder fails in the same process and thread too.  `name` is that of the lock file, for
     runs and results `LOCK_FILE`.
     """
 
@@ -367,7 +367,7 @@ def reading(
         raise error_type(f"{path} cannot be read as {what} ({why}); {remedy}") from error
 
 
-def check_room(path: Path, size: int) -> None:
+def check_memory(path: Path, size: int) -> None:
     """Raise `FileError` for a file whose content needs more bytes than are free."""
     if size > available_bytes():
         raise _too_large(path, size)

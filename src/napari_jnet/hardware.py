@@ -46,7 +46,7 @@ def is_memory_full(error: Exception) -> bool:
 
 
 def format_bytes(size: float) -> str:
-    """Write a number of bytes for people, such as ``1.5 GB``."""
+    """Write a number of bytes, such as ``1.5 GB``."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 

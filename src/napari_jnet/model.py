@@ -53,7 +53,7 @@ class IncompleteCheckpoint(ValueError):
         super().__init__(
             f"{path.name} is a network of the original J-Net; such files do not hold "
             f"{' nor '.join(described[name] for name in missing)}. Give "
-            f"{' and '.join(name for name in missing)}."
+            f"{' and '.join(missing)}."
         )
 
 

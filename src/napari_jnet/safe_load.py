@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from napari_jnet.files import FileError, check_room, reading
+from napari_jnet.files import FileError, check_memory, reading
 
 
 def read_plain(path: Path, what: str, remedy: str, error_type: type[FileError] = FileError) -> Any:
@@ -25,7 +25,7 @@ def read_plain(path: Path, what: str, remedy: str, error_type: type[FileError] =
     version 1.6, as those of the original J-Net, have no checksums.
     """
     with reading(path, what, remedy, error_type):
-        check_room(path, path.stat().st_size)
+        check_memory(path, path.stat().st_size)
         with path.open("rb") as file:
             archive = file.read(4) == b"PK\x03\x04"
         if archive:

@@ -285,7 +285,7 @@ def test_axes_and_images_of_a_file_are_said(tmp_path, capsys):
         (["train", "{data}", "-o", "{data}/01/t000.tif/x", "--epochs", "1"], "cannot be written"),
         (["predict", "{tmp}", "{data}", "-o", "{tmp}/x"], "model file"),
         (["predict", "{run}", "{data}", "-o", "{tmp}/x", "--frames", "900"], "no frame 900"),
-        (["predict", "{run}", "{data}", "-o", "{data}/01/t000.tif"], "file stands where"),
+        (["predict", "{run}", "{data}", "-o", "{data}/01/t000.tif"], "file is where"),
         (["predict", "{run}", "{data}", "-o", "{tmp}/x", "--seed-threshold", "3"], "largest is 1"),
         (["evaluate", "{tmp}", "{data}"], "choose a folder that predict has written"),
         (["demo", "--minutes", "0", "-o", "{tmp}/x"], "must be more than 0"),

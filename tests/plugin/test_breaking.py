@@ -122,7 +122,7 @@ def test_a_run_folder_that_is_gone_is_said_as_such(qtbot, viewer_model, widget):
         # renamed, not removed: the training writes into it meanwhile
         (state.project.path / "runs").rename(state.project.path / "gone")
     assert signal.args == ["failed"]
-    assert "its folder is gone" in widget.message.text
+    assert "its folder does not exist" in widget.message.text
     assert "Free some space" not in widget.message.text
     assert widget.train_button.isEnabled()
 

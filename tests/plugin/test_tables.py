@@ -111,7 +111,7 @@ def test_saved_whole_or_refused_in_words(tmp_path, table):
     assert rows[1:3] == [["2", "0.5", "training"], ["5", "", ""]]
     table.save(tmp_path / "new" / "scores.csv")
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="a file stands where"):
+    with pytest.raises(OutputError, match="a file is where"):
         table.save(tmp_path / "file" / "scores.csv")
     (tmp_path / "t000.tif").write_bytes(b"an image")
     with pytest.raises(OutputError, match=r"t000\.tif exists already and is not a table"):

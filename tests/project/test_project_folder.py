@@ -790,7 +790,7 @@ def test_a_project_that_cannot_be_made_leaves_nothing(tmp_path, dataset, monkeyp
 
 def test_a_folder_that_is_gone_is_said(project):
     shutil.rmtree(project.path)
-    with pytest.raises(OSError, match="its folder is gone"):
+    with pytest.raises(OSError, match="its folder does not exist"):
         project.write_frame(7, painted())
 
 

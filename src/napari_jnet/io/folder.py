@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_jnet.files import check_room, reading
+from napari_jnet.files import check_memory, reading
 from napari_jnet.io.axes import with_axes
 from napari_jnet.io.meaning import StoredLabels
 from napari_jnet.io.results import is_result
@@ -217,7 +217,7 @@ def _pixels(path: Path, image: Any) -> NDArray[Any]:
     gray = image.mode in _GRAY_MODES
     # Pillow holds the pixels, colours as four bytes, and the array is a copy.
     size = 2 * np.dtype(_GRAY_MODES[image.mode]).itemsize if gray else 8
-    check_room(path, image.width * image.height * size)
+    check_memory(path, image.width * image.height * size)
     return np.asarray(image.convert("L" if image.mode == "1" else image.mode if gray else "RGB"))
 
 
@@ -227,7 +227,7 @@ def _opened(path: Path) -> Iterator[Any]:
     from PIL import Image
 
     with reading(path, "an image"):
-        # Pillow takes large images for attacks, but scans of slides are as large.
+        # Pillow refuses large images as attacks, but scans of slides are as large.
         with _OPENING:
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:

@@ -13,8 +13,8 @@ from napari_jnet.io.stack import Annotation, Stack
 from napari_jnet.io.tiff import TIFF_SUFFIXES, read_header
 from napari_jnet.labels import LabelKind
 
-# The first that matches opens.  A format is a module with DESCRIPTION (for people, what a path looks
-# like), matches(path), which reads no pixels and does not raise, and
+# The first that matches opens.  A format is a module with DESCRIPTION (what a path
+# looks like, for messages), matches(path), which reads no pixels and does not raise, and
 # open_stack(path, sequence, *, axes, series), which reads no pixels of the image.
 FORMATS: dict[str, ModuleType] = {"ctc": ctc, "volume": volume, "folder": folder}
 
@@ -60,13 +60,13 @@ def with_labels(
         If the stack has no labels of this kind, or a value is unknown.
     """
     check_unlabelled(unlabelled)
-    meant = None if kind is None else LabelKind(kind)
+    chosen_kind = None if kind is None else LabelKind(kind)
     found = dict(stack.annotations)
     if truth is not None:
         chosen = found.pop(truth) if truth in found else _labels_at(stack, truth)
         found = {chosen.name: chosen, **({} if stack.candidates else found)}
         stack = replace(stack, annotations=found, candidates=False)
-    if meant is None and unlabelled is None:
+    if chosen_kind is None and unlabelled is None:
         return stack
     names = list(found) if truth is None else list(found)[:1]
     if not names:
@@ -74,7 +74,7 @@ def with_labels(
             f"{stack.name} has no labels that --kind or --unlabelled could describe; choose some with "
             "--truth FILE."
         )
-    decided = {name: _decided(found[name], meant, unlabelled) for name in names}
+    decided = {name: _decided(found[name], chosen_kind, unlabelled) for name in names}
     return replace(stack, annotations={**found, **decided})
 
 

@@ -44,7 +44,7 @@ _MASK_NAME = re.compile(r"mask(\d+)\.tiff?")
 _PNG_NAMES = re.compile(r"(?:seg|dist)_.+\.png", re.IGNORECASE)
 _TRACKS = "res_track.txt"
 _UNFINISHED = ".napari-jnet-result-"
-_LINKED = 0.3  # Jaccard index from which on an object is taken for the one of the frame before
+_LINKED = 0.3  # Jaccard index from which on an object is linked to one in the previous frame
 _MOST_TRACKS = 65535  # CTC masks are uint16
 _LARGE = 2**31  # bytes from which on a file must be able to grow beyond 4 GB
 _REMEDY = "write it again with predict."
@@ -109,8 +109,8 @@ def is_result(path: Path) -> bool:
     return False
 
 
-def _refuse_inputs(stack: Stack, results: Sequence[Path]) -> None:
-    """Refuse to overwrite a file that a stack or its annotations are read from, by any name or link.
+def _check_inputs(stack: Stack, results: Sequence[Path]) -> None:
+    """Raise where a result would overwrite an input file, by any name or link.
 
     A result that merely lies in a folder of the stack is not an input.
     """
@@ -146,7 +146,7 @@ def _input_files(stack: Stack) -> Iterator[tuple[Path, bool]]:
 
 
 class OverlapTracks:
-    """Link objects frame by frame, keeping only the frame before."""
+    """Link objects frame by frame, keeping only the previous frame."""
 
     def __init__(self) -> None:
         self._last_number: int | None = None
@@ -186,7 +186,7 @@ class OverlapTracks:
         return "".join(f"{track} {first} {last} 0\n" for track, (first, last) in spans)
 
     def _links(self, number: int, instances: NDArray[np.integer]) -> dict[int, int]:
-        """Pair objects with those of the frame before: best overlap first, each only once."""
+        """Pair objects with those of the previous frame: best overlap first, each only once."""
         if self._last is None or self._last_number != number - 1:
             return {}
         if self._last.shape != instances.shape:
@@ -225,7 +225,7 @@ class _PageWriter:
         self._broken = False
 
     def write(self, number: int, frame: NDArray[Any]) -> None:
-        """Append one frame; raises `OutputError` if the disk refuses."""
+        """Append one frame; raises `OutputError` if the disk fails."""
         with writing(self._shown):
             if np.issubdtype(self._dtype, np.integer) and frame.size:
                 self._widen(np.result_type(self._dtype, np.min_scalar_type(frame.max())))
@@ -462,10 +462,10 @@ class ResultWriter:
             if not is_result(path):
                 raise _foreign(path)
         maps = read_mark(self.folder / "instances.tif")
-        self._refuse_other_sequence(maps)
+        self._check_sequence(maps)
         if self.masks is not None:
             former += self._former_masks(self.masks, maps)
-        _refuse_inputs(self._stack, former)
+        _check_inputs(self._stack, former)
         self._part = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.folder))
 
     def __enter__(self) -> Self:
@@ -618,7 +618,7 @@ class ResultWriter:
             os.rename(path, masks / path.name)
         flush_folder(masks)
 
-    def _refuse_other_sequence(self, maps: ResultMark | None) -> None:
+    def _check_sequence(self, maps: ResultMark | None) -> None:
         """Raise where the maps belong to masks of another sequence, which would stay."""
         if maps is None:
             return
@@ -745,7 +745,7 @@ def open_result(path: Path | str, stack: Stack) -> StoredResult:
     Raises
     ------
     FileNotFoundError
-        If there is no result.
+        If no result is found.
     ValueError
         If a file is not a TIFF, or masks and maps are not of one prediction.
     """

@@ -32,7 +32,7 @@ class RunFolder:
     FileExistsError
         If a new training would overwrite an earlier one, or files of something else.
     FileNotFoundError
-        If there is no training to resume.
+        If no training can be resumed.
     FolderInUse
         If the run is being trained already.
     """
@@ -54,22 +54,22 @@ class RunFolder:
         clean(self.path, locked=True)
         try:
             if not resume:
-                self._refuse_overwriting()
+                self._check_overwriting()
         except BaseException:
             self.close()
             raise
 
-    def _refuse_overwriting(self) -> None:
-        """Refuse what an earlier training has left, unless it ended before its first checkpoint."""
+    def _check_overwriting(self) -> None:
+        """Raise for files of an earlier training, unless it ended before its first checkpoint."""
         if self.last.exists():
             raise FileExistsError(
                 f"{self.path} holds a trained model already; a new training would overwrite it. "
                 "Choose another folder, or resume."
             )
-        ours = {"config.json": {"network", "training"}, "split.json": {"training", "validation"}}
+        known = {"config.json": {"network", "training"}, "split.json": {"training", "validation"}}
         for name in ("history.csv", "config.json", "split.json", "model.pt"):
             file = self.path / name
-            if file.exists() and not (name in ours and _has_keys(file, ours[name])):
+            if file.exists() and not (name in known and _has_keys(file, known[name])):
                 raise FileExistsError(
                     f"{self.path} holds a {name} already; a new training would overwrite it. "
                     "Choose another folder, or move that file away."
@@ -141,7 +141,7 @@ class _PlainValues(pickle.Unpickler):
 
 
 def checkpoint_history(path: Path) -> list[dict[str, Any]]:
-    """Return the finished epochs of a checkpoint of ours, a dict each; none if it cannot be read."""
+    """Return the finished epochs of a checkpoint, a dict each; none if it cannot be read."""
     try:
         with zipfile.ZipFile(path) as archive:
             member = next(m for m in archive.infolist() if m.filename.endswith("/data.pkl"))

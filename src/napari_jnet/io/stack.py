@@ -167,7 +167,7 @@ class Stack:
     Attributes
     ----------
     name
-        For people: "DIC-C2DH-HeLa 01".
+        For messages and titles: "DIC-C2DH-HeLa 01".
     axes
         One letter an axis, frames first: "TYX", "ZYX", "TYXC", "TZYX".
     frame_numbers
@@ -276,7 +276,7 @@ class AnnotatedFrame:
     Attributes
     ----------
     name
-        For people, unique within a training: "01/t002".
+        For messages, unique within a training: "01/t002".
     image
         (H, W) or (H, W, C), any real dtype.
     labels
@@ -327,13 +327,13 @@ def frame_label(axes: str, number: int, digits: int = 3) -> str:
 
 
 def frame_name(stack: Stack, number: int) -> str:
-    """Return the name of a frame for people: "01/t002", "train-volume/z07"."""
+    """Return the full name of a frame: "01/t002", "train-volume/z07"."""
     where = stack.sequence or stack.name
     return f"{where}/{frame_label(stack.axes, number, stack.digits)}"
 
 
 def plane_name(frame: str, plane: int, planes: int) -> str:
-    """Return the name of a plane of a volume for people: "01/t002 z05"."""
+    """Return the full name of a plane of a volume: "01/t002 z05"."""
     return f"{frame} z{plane:0{max(2, len(str(planes - 1)))}d}"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_jnet.files import FileError, check_room, reading
+from napari_jnet.files import FileError, check_memory, reading
 from napari_jnet.io.axes import StackUnsure, size_text
 
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -149,7 +149,7 @@ class _Image:
         chosen: Any = ... if along is None else (slice(None),) * along + (index,)
         offset = self.offset  # of pixels that are neither compressed nor in several pieces
         taken = rest if offset is not None or pages is not None else self.series.shape
-        check_room(self.path, math.prod(taken) * self.dtype.itemsize)
+        check_memory(self.path, math.prod(taken) * self.dtype.itemsize)
         if offset is None and pages is not None:
             planes = [self.series.pages[int(n)] for n in pages[chosen].ravel()]
             if None in planes:
@@ -191,7 +191,7 @@ def _palette(page: Any) -> NDArray[Any]:
 def _opened(
     path: Path, series: int | None, multifile: bool, indices: bool = True
 ) -> Iterator[tuple[_Image, list[_Image]]]:
-    """Open a file; yields the image that is meant, and all its images."""
+    """Open a file; yields the chosen image, and all its images."""
     with reading(path, "a TIFF image"), _tiff_file(path, multifile=multifile) as file:
         images = _images(path, file)
         if not images:
@@ -260,7 +260,7 @@ def read_header(
     multifile
         Whether frames in other files that an OME file names belong to the image.
     indices
-        Whether a palette image is meant by its numbers, as labels are, and not by its colours.
+        Whether to read the numbers of a palette image, as for labels, and not its colours.
 
     Raises
     ------

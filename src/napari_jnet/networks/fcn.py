@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_jnet.config import NetworkConfig
-from napari_jnet.files import check_room, reading
+from napari_jnet.files import check_memory, reading
 from napari_jnet.networks.base import SegmentationNetwork
 from napari_jnet.safe_load import read_plain
 
@@ -182,7 +182,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     damaged = "it is damaged, or has more than names and arrays. Choose a file of plain weights."
     if path.suffix == ".npz":
         with reading(path, "weights", damaged), np.load(path, allow_pickle=False) as archive:
-            check_room(path, sum(member.file_size for member in archive.zip.infolist()))
+            check_memory(path, sum(member.file_size for member in archive.zip.infolist()))
             return {name: torch.from_numpy(archive[name]) for name in archive.files}
     content = read_plain(path, "weights", damaged)
     if not isinstance(content, Mapping) or not all(

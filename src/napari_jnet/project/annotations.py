@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_jnet.files import check_room, quarantine, refuse_link, remove_file, write_file
+from napari_jnet.files import check_memory, check_no_link, quarantine, remove_file, write_file
 from napari_jnet.io.stack import frame_label
 from napari_jnet.io.tiff import read_tiff, tiff_options
 from napari_jnet.labels import UNKNOWN
@@ -74,7 +74,7 @@ class AnnotationStore:
             If it cannot be written; the frame saved before stays.
         """
         path = self.path(number)
-        refuse_link(self.folder)
+        check_no_link(self.folder)
         painted = self._checked(number, np.asarray(labels))
         if self.damage(number):
             quarantine(path)
@@ -95,7 +95,7 @@ class AnnotationStore:
         """
         path, shape = self.path(number), self._stack.spatial
         if not path.is_file():
-            check_room(self.folder.parent, 4 * math.prod(shape))
+            check_memory(self.folder.parent, 4 * math.prod(shape))
             return np.zeros(shape, np.int32)
         try:
             stored = read_tiff(path, indices=True)

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from napari_jnet.files import FolderLock, read_json, reading, refuse_link, writing
+from napari_jnet.files import FolderLock, check_no_link, read_json, reading, writing
 from napari_jnet.io.run_folder import checkpoint_history
 
 _NUMBER = re.compile(r"\d+")
@@ -92,7 +92,7 @@ def next_run(folder: Path) -> Path:
 
 def reserve_run(folder: Path) -> Path:
     """Make and return the next run's folder, exclusively; raises `OSError`."""
-    refuse_link(folder)
+    check_no_link(folder)
     with writing(folder):
         folder.mkdir(exist_ok=True)
     while True:

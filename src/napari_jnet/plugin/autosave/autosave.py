@@ -216,10 +216,10 @@ class LayerStore:
         if (project.kind, project.classes) != (request.kind, request.classes):
             project.set_kind(request.kind, request.classes)
         numbers, annotated, new = self.stack.frame_numbers, set(project.annotated), {}
-        gone = {p for p in self._sums if numbers[p] not in annotated}  # their files were removed
-        for position in gone:
+        removed = {p for p in self._sums if numbers[p] not in annotated}  # their files were removed
+        for position in removed:
             del self._sums[position]
-        for position in sorted(request.positions | gone):
+        for position in sorted(request.positions | removed):
             labels, number = self._frame(position), numbers[position]
             total = self._checksum(number, labels, request.empty)
             if self._sums.get(position) != total:
@@ -499,8 +499,8 @@ class AutoSave:
         if layer is None or self._workspace.image is None:
             return
         path = self._owned.get(layer) or layer.metadata.get(METADATA_KEY, {}).get("opened")
-        taken = [str(s.project.path) for s in self._stores if s.project and not s.detached]
-        if not path or path in taken:
+        open_paths = [str(s.project.path) for s in self._stores if s.project and not s.detached]
+        if not path or path in open_paths:
             return
         try:
             self._restore(layer, path)
@@ -856,7 +856,7 @@ class _ClosingFilter(QObject):
     ) -> None:
         super().__init__()
         self._before, self._closed = before, closed
-        self._calling = self._asked = False
+        self._calling = self._closing = False
         window = getattr(viewer, "window", None)
         if window is not None:
             window.main_menu.window().installEventFilter(self)
@@ -871,14 +871,14 @@ class _ClosingFilter(QObject):
                 event.ignore()
                 return True
             self._call(watched)
-            self._asked = True
+            self._closing = True
             if watched.isHidden():  # no event of hiding will come
                 watched.event(event)
                 if event.isAccepted():
                     self._closed()
                 return True
-        elif event.type() == QEvent.Type.Hide and self._asked and not event.spontaneous():
-            self._asked = False
+        elif event.type() == QEvent.Type.Hide and self._closing and not event.spontaneous():
+            self._closing = False
             self._closed()
         return False
 
