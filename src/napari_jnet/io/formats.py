@@ -10,7 +10,7 @@ from napari_jnet.io import ctc, folder, volume
 from napari_jnet.io.folder import IMAGE_SUFFIXES, read_mask
 from napari_jnet.io.meaning import StoredLabels, check_unlabelled
 from napari_jnet.io.stack import Annotation, Stack
-from napari_jnet.io.tiff import TIFF_SUFFIXES, read_header
+from napari_jnet.io.tiff import TIFF_SUFFIXES
 from napari_jnet.labels import LabelKind
 
 # The first that matches opens.  A format is a module with DESCRIPTION (what a path
@@ -128,26 +128,3 @@ def _labels_in(stack: Stack, path: Path, ndim: int) -> StoredLabels:
     else:
         images = {n: Path(f"t{n:0{stack.digits}d}") for n in stack.frame_numbers}
     return folder.mask_labels(path.name, masks, images, ndim)
-
-
-def sequences(path: Path) -> tuple[str, ...]:
-    """List the sequences of a CTC dataset (root or a folder in it), or train, valid and test.
-
-    Empty for other formats.
-    """
-    found = ctc.locate(path)
-    if found:
-        return ctc.sequences(found[0])
-    return () if folder.find_folders(path) else tuple(folder.subsets(path))
-
-
-def images(path: Path) -> tuple[str, ...]:
-    """Describe the images of a TIFF file that holds several; their numbers count from 1.
-
-    Empty for other paths, and for files of one image.
-    """
-    file = volume.find_volume(path)
-    if file is None or ctc.matches(path):
-        return ()
-    found = read_header(file, series=1, multifile=True).images
-    return found if len(found) > 1 else ()

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from napari_jnet.io import folder, formats
+from napari_jnet.io import ctc, folder, volume
 from napari_jnet.io.axes import with_axes
 from napari_jnet.io.formats import UnknownFormat, open_files, with_labels
 from napari_jnet.io.stack import AnnotatedFrame, Stack, annotated_frames
+from napari_jnet.io.tiff import read_header
 from napari_jnet.labels import LabelKind
 from napari_jnet.project.manifest import project_folder
 from napari_jnet.project.project import PAINTED, Project
@@ -91,7 +92,13 @@ def sequences(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
     Empty for other formats.
     """
-    return () if project_folder(Path(path)) is not None else formats.sequences(Path(path))
+    path = Path(path)
+    if project_folder(path) is not None:
+        return ()
+    found = ctc.locate(path)
+    if found:
+        return ctc.sequences(found[0])
+    return () if folder.find_folders(path) else tuple(folder.subsets(path))
 
 
 def images(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -99,7 +106,12 @@ def images(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
     Empty for other paths, and for files of one image.
     """
-    return () if project_folder(Path(path)) is not None else formats.images(Path(path))
+    path = Path(path)
+    if project_folder(path) is not None or ctc.matches(path):
+        return ()
+    file = volume.find_volume(path)
+    found = () if file is None else read_header(file, series=1, multifile=True).images
+    return found if len(found) > 1 else ()
 
 
 def training_frames(
