@@ -1,4 +1,4 @@
-"""What a network sees of a frame does not hang on offset, scale, type, single pixels or padding."""
+"""Standardisation does not depend on offset, scale, type, single pixels or padding."""
 
 from __future__ import annotations
 

@@ -213,8 +213,8 @@ def standardized_pyramid(
 ) -> list[Tensor]:
     """Pool whole frames (N, C, H, W) to each level and standardise each level on its own.
 
-    That is ``(x - mean) / (3 * std)`` as the original J-Net does, with the statistics of what is given,
-    and the unbiased standard deviation taken after pooling.
+    That is ``(x - mean) / (3 * std)`` as the original J-Net does, with the statistics of these frames, and
+    the unbiased standard deviation taken after pooling.
     """
     pooled = pyramid(frames, levels)
     statistics = [level_statistics(f, levels, standardization=standardization) for f in frames]

@@ -32,25 +32,25 @@ def test_boundaries_are_those_of_scikit_image(seed: int) -> None:
     np.testing.assert_array_equal(boundary_pixels(tensor(labels))[0].numpy(), expected)
 
 
-@pytest.mark.parametrize("bound", [1, 3, 6, 7.5, 24, 1000])
+@pytest.mark.parametrize("dt_bound", [1, 3, 6, 7.5, 24, 1000])
 @pytest.mark.parametrize("seed", range(3))
-def test_cityblock_distance_equals_scipy(bound: float, seed: int) -> None:
+def test_cityblock_distance_equals_scipy(dt_bound: float, seed: int) -> None:
     boundary = find_boundaries(random_labels(seed), connectivity=1, mode="thick")
-    expected = ndimage.distance_transform_cdt(~boundary, metric="taxicab").clip(max=bound)
-    found = truncated_distance(tensor(boundary), bound)[0].numpy()
+    expected = ndimage.distance_transform_cdt(~boundary, metric="taxicab").clip(max=dt_bound)
+    found = truncated_distance(tensor(boundary), dt_bound)[0].numpy()
     np.testing.assert_allclose(found, expected, atol=0)
 
 
-@pytest.mark.parametrize("bound", [1, 5, 12.5, 80])
+@pytest.mark.parametrize("dt_bound", [1, 5, 12.5, 80])
 @pytest.mark.parametrize("seed", range(3))
-def test_euclidean_distance_equals_scipy(bound: float, seed: int) -> None:
+def test_euclidean_distance_equals_scipy(dt_bound: float, seed: int) -> None:
     boundary = find_boundaries(random_labels(seed), connectivity=1, mode="thick")
-    expected = ndimage.distance_transform_edt(~boundary).clip(max=bound)
-    found = truncated_distance(tensor(boundary), bound, "euclidean")[0].numpy()
+    expected = ndimage.distance_transform_edt(~boundary).clip(max=dt_bound)
+    found = truncated_distance(tensor(boundary), dt_bound, "euclidean")[0].numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_without_any_boundary_the_distance_is_the_bound() -> None:
+def test_without_any_boundary_the_distance_is_dt_bound() -> None:
     distance = truncated_distance(torch.zeros(2, 9, 9, dtype=torch.bool), 4)
     assert (distance == 4).all()
 

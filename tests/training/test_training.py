@@ -268,7 +268,7 @@ def test_fine_tuning_starts_from_the_weights_and_the_shape_of_a_model(tmp_path: 
 
 
 class TestWhatIsGiven:
-    """What a resumed run, or a start model, takes of a configuration, and what it refuses."""
+    """Which settings a resumed run, or a start model, accepts and refuses."""
 
     @pytest.fixture(scope="class")
     @staticmethod
@@ -437,7 +437,7 @@ def test_a_training_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
     run.mkdir(parents=True)
     with pytest.raises(ValueError, match=r"model\.pt"):
         next(train(cells(), run, TINY, start_from=broken))
-    assert run.exists()  # somebody else made it
+    assert run.exists()  # not made by this run
 
 
 def test_preview_is_given_for_the_image_that_is_looked_at(tmp_path: Path) -> None:
@@ -707,7 +707,7 @@ SOFTMAX = TINY.replace({"network.classes": 2, "network.distance": False})
 
 
 class TestReferenceSystems:
-    """What the reference systems' recipes ask of a training."""
+    """Settings of the reference systems."""
 
     def test_classes_are_as_many_as_the_labels_have_and_each_is_scored(
         self, tmp_path: Path

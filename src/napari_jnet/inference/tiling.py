@@ -207,21 +207,16 @@ def _assemble(
     for inner, outer in parts:
         if min(shape_of(inner)) <= 0:
             continue
-        output = _logits(model, levels, outer)
+        cut = [
+            level[(..., *at_level(outer, k))].to(model.device)
+            for level, k in zip(levels, network.levels, strict=True)
+        ]
+        output = run_network(network, cut).cpu()
         kept, read = at_level(inner, top), at_level(outer, top)
         output = output[(..., *within(kept, read))]
         total[(..., *within(kept, begin))] += probabilities(output, model) if overlap else output
         count[within(kept, begin)] += 1
     return total / count
-
-
-def _logits(model: Model, levels: list[Tensor], region: Region) -> Tensor:
-    """Return logits and distance of a region of a frame, at the top level, on the CPU."""
-    cut = [
-        level[(..., *at_level(region, k))].to(model.device)
-        for level, k in zip(levels, model.network.levels, strict=True)
-    ]
-    return run_network(model.network, cut).cpu()
 
 
 def run_network(network: torch.nn.Module, levels: list[Tensor]) -> Tensor:

@@ -32,7 +32,7 @@ _CAFFE = [
 ]
 _DENSE = {True: ["fc6", "fc7"], False: ["classifier.0", "classifier.3"]}  # of Caffe, of torchvision
 _DEVIATIONS = (0.229, 0.224, 0.225)  # of red, green and blue in ImageNet, where white is 1
-_UNIT = 3.0  # standard deviations of a frame in one unit of what our networks see
+_UNIT = 3.0  # standard deviations of a frame in one unit of a network's input
 
 
 class VGG16(nn.Module):
@@ -218,7 +218,7 @@ class FCN32(SegmentationNetwork):
         strides = [_STRIDE, *(2**pooling for pooling in self.skips)]
         steps = [low // high for low, high in pairwise([*strides, 1])]
         self.up = nn.ModuleList(bilinear_upsampling(self.outputs, step) for step in steps)
-        # An upsampling looks at one more pixel of what it upsamples.
+        # An upsampling reaches one pixel further in its input.
         radius = (self.vgg.radius + sum(strides)) * unit
         self.halo = -(-radius // self.stride) * self.stride
 

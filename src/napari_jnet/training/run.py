@@ -1,4 +1,4 @@
-"""What a training run holds: weights, optimizer, averaged weights, learning rate, clock and files."""
+"""State of a training run: weights, optimizer, averaged weights, learning rate, clock and files."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ class Counters:
     validation_s: float = 0.0  # of these
     best_score: float = float("-inf")
     best_epoch: int = 0
-    scored: list[str] = dataclasses.field(default_factory=list)  # what `best_score` is of
+    scored: list[str] = dataclasses.field(
+        default_factory=list
+    )  # `Validation.names` of `best_score`
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 

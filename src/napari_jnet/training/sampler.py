@@ -352,7 +352,9 @@ def draw_batch(
     those without known pixels in the patch, which are not drawn.
     """
     count = config.training.batch_size
-    chosen = _choose(len(store), count, generator)
+    rounds = -(-count // len(store))  # no frame is repeated in a batch before all are in it
+    drawn = [torch.randperm(len(store), generator=generator) for _ in range(rounds)]
+    chosen = torch.cat(drawn)[:count]
     frames = chosen.tolist()
     if isinstance(store, FullFrameDataset):
         flags = config.augmentation.original or OriginalAugmentation()
@@ -420,13 +422,6 @@ def _sampled(
     return torch.cat(
         [sample(maps[frame][None], part[None]) for frame, part in zip(frames, grid, strict=True)]
     )
-
-
-def _choose(frames: int, count: int, generator: torch.Generator) -> Tensor:
-    """Draw frames; none is repeated in a batch before all are in it."""
-    rounds = -(-count // frames)
-    drawn = [torch.randperm(frames, generator=generator) for _ in range(rounds)]
-    return torch.cat(drawn)[:count]
 
 
 def _draw_centres(

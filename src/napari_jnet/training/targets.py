@@ -142,7 +142,7 @@ def make_targets(
         Truncation distance, in pixels of these labels.
     kind
         INSTANCES: an object is complete, so its contact with an unknown pixel is a boundary.
-        Otherwise, and for background, such a contact says nothing.
+        Otherwise, and for background, such a contact is not a certain boundary.
     classes
         Of the network, as in `class_indices`.
     metric
