@@ -229,7 +229,12 @@ class FolderLock:
         try:
             self._lock.acquire(timeout=wait_s, poll_interval=0.02)
         except Timeout:
-            raise self._in_use() from None
+            owner = self._owner() or "another program"
+            raise FolderInUse(
+                f"{self._folder} is in use: {owner} is writing into it. Wait until it has ended, stop it, "
+                "or choose another folder.",
+                owner,
+            ) from None
         except (NotImplementedError, OSError) as error:
             no_locks = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
             if isinstance(error, OSError) and error.errno not in no_locks:
@@ -277,14 +282,6 @@ class FolderLock:
 
     def __exit__(self, *exception: object) -> None:
         self.release()
-
-    def _in_use(self) -> FolderInUse:
-        owner = self._owner() or "another program"
-        return FolderInUse(
-            f"{self._folder} is in use: {owner} is writing into it. Wait until it has ended, stop it, "
-            "or choose another folder.",
-            owner,
-        )
 
     def _owner(self) -> str:
         try:

@@ -47,28 +47,6 @@ def _with_annotation(project: Project, stack: Stack) -> Stack:
     return replace(stack, annotations={PAINTED: painted, **stack.annotations}, candidates=False)
 
 
-def _training_frames(project: Project, numbers: Sequence[int] | None) -> list[AnnotatedFrame]:
-    """Read annotated frames with their roles; see `Project.frames`."""
-    annotated = project.annotated
-    if numbers is None:
-        numbers = [n for n in annotated if project.role(n) != "unused"]
-    if not numbers:
-        more = f" ({len(annotated)} annotated frames are unused)" if annotated else ""
-        raise ValueError(
-            f"The project {project.path} has no annotated frame to train on{more}; paint at least "
-            "one cell in one frame, or set the role of a frame to training."
-        )
-    stack = _with_annotation(project, project.stack.open(project.path))
-    if PAINTED not in stack.annotations:
-        raise ValueError(
-            f"The project {project.path} has no annotated frame, but frames "
-            f"{', '.join(map(str, numbers))} were requested; paint at least one cell first."
-        )
-    roles = {frame_name(stack, n): project.role(n) for n in numbers}
-    found = annotated_frames(stack, PAINTED, numbers)
-    return [replace(frame, role=_role_of(frame.name, roles)) for frame in found]
-
-
 def _annotation(project: Project, stack: Stack) -> Annotation:
     kind, partial = project.kind, project.partial
 
@@ -95,11 +73,6 @@ def _annotation(project: Project, stack: Stack) -> Annotation:
         path=project.path / ANNOTATIONS,
         classes=classes,
     )
-
-
-def _role_of(name: str, roles: Mapping[str, str]) -> str:
-    """Return the role of a frame, or of the frame that a plane of a volume belongs to."""
-    return roles.get(name) or roles.get(name.rpartition(" z")[0], "")
 
 
 RUNS = "runs"
@@ -522,4 +495,24 @@ class Project:
         FileNotFoundError
             If the images are missing.
         """
-        return _training_frames(self, numbers)
+        annotated = self.annotated
+        if numbers is None:
+            numbers = [n for n in annotated if self.role(n) != "unused"]
+        if not numbers:
+            more = f" ({len(annotated)} annotated frames are unused)" if annotated else ""
+            raise ValueError(
+                f"The project {self.path} has no annotated frame to train on{more}; paint at least "
+                "one cell in one frame, or set the role of a frame to training."
+            )
+        stack = _with_annotation(self, self.stack.open(self.path))
+        if PAINTED not in stack.annotations:
+            raise ValueError(
+                f"The project {self.path} has no annotated frame, but frames "
+                f"{', '.join(map(str, numbers))} were requested; paint at least one cell first."
+            )
+        roles = {frame_name(stack, n): self.role(n) for n in numbers}
+        found = annotated_frames(stack, PAINTED, numbers)
+        return [  # a plane of a volume has the role of its frame
+            replace(f, role=roles.get(f.name) or roles.get(f.name.rpartition(" z")[0], ""))
+            for f in found
+        ]

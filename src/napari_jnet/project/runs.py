@@ -149,22 +149,16 @@ def _finished(
     minutes, epochs = _number(training.get("minutes")), _number(training.get("epochs"))
     if not rows:
         return False
-    if minutes is not None and _used_up(60 * minutes, elapsed, len(rows)):
-        return True
+    if minutes is not None:
+        # training ends between two epochs: less than a mean epoch and a tenth of the budget, may be left
+        left, least = 60 * minutes - elapsed, min(elapsed / len(rows), _UNUSED * 60 * minutes)
+        if left < least:
+            return True
     if epochs is not None and len(rows) >= epochs:
         return True
     patience = _number(training.get("patience"))
     without_gain = len(rows) - int(_number(best.get("epoch")) or 0)
     return bool(patience) and without_gain >= (patience or 0)
-
-
-def _used_up(budget_s: float, elapsed_s: float, epochs: int) -> bool:
-    """Return whether the time is used up, but for less than a mean epoch and 10 % of the budget.
-
-    Training ends between two epochs, so some time may be left.
-    """
-    left = budget_s - elapsed_s
-    return left < min(elapsed_s / epochs, _UNUSED * budget_s)
 
 
 def _budget(training: Mapping[str, Any]) -> str:
