@@ -587,3 +587,18 @@ def test_the_window_closes_while_the_image_is_copied(monkeypatch, painting_windo
     go_on.set()
     state.autosave.wait()
     assert Project.open(path).frames()[0].image.shape == (64, 64)
+
+
+def test_an_image_whose_copy_was_killed_is_copied_when_its_project_is_resumed(
+    monkeypatch, painting
+):
+    state, layer = painting
+    with monkeypatch.context() as killed:
+        killed.setattr(Project, "store_stack", lambda *_: iter(()))
+        layer.paint((1, 30, 30), 4)
+        movie, path = closed(state), state.project.path
+    assert not (path / "stack.tif").exists()
+    _viewer, again = opened(movie)
+    resume_project(again, path)
+    again.autosave.wait()
+    assert Project.open(path).open_stack().shape == (64, 64)

@@ -143,6 +143,16 @@ def test_a_layer_that_is_removed_at_once_is_saved(work):
     assert saved(state, other).annotated == (2,)
 
 
+def test_frames_of_labels_that_are_replaced_at_once_have_a_role(work):
+    state, layer = work
+    layer.paint((0, 9, 9), 1)
+    layer.data = np.zeros((2, 32, 32), np.int32)
+    assert state.autosave.flush()
+    (project,) = state.autosave.projects
+    assert project.annotated == (0,)
+    assert dict(Project.open(project.path).roles) == {0: "training"}
+
+
 def test_a_backup_of_a_layer_never_writes_over_its_project(work):
     state, layer = work
     layer.paint((1, 9, 9), 1)

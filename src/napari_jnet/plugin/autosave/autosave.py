@@ -107,6 +107,7 @@ class LayerStore:
         self.whole = False  # all its painted frames are saved, not only corrected ones
         self.saving = 0  # running saves
         self.detached = False  # the layer holds other labels now
+        self.roles: dict[int, str] = {}  # of what it held before, by frame number
         self.failure = ""  # why the last save failed
         self.recovered = False  # what is unsaved is in the last of the recovery copies
         self.copies: list[Path] = []
@@ -136,7 +137,7 @@ class LayerStore:
 
     def take(self, roles: Mapping[int, str]) -> SaveRequest:
         """Return what is to be saved; later strokes on these frames are for the next save."""
-        if not self.replaced:
+        if not (self.detached or self.replaced):
             self.renew()
         positions, self.dirty, self.changed = self.dirty, set(), False
         self.saving += 1
@@ -524,6 +525,7 @@ class AutoSave:
                 make_ready(layer, project.kind, highest)
             self._last = (store, project.last_saved)
             self._show_project(store)
+            self._copy_image(store)  # a killed program may not have finished
             self._show_status()
             report_damage(self._workspace, describe_damage(damaged))
             if store.waiting:
@@ -542,7 +544,7 @@ class AutoSave:
 
     def _detach(self, store: LayerStore) -> None:
         """Save the former labels of the layer; the present ones are a new annotation."""
-        store.detached = True
+        store.detached, store.roles = True, dict(self._frames.roles_of(store.layer))
         self._owned.pop(store.layer, None)
         if store.waiting:
             self._save(store)
@@ -593,7 +595,8 @@ class AutoSave:
         failed: Callable[[Exception], Any] | None = None,
     ) -> None:
         """Save the waiting changes of a layer; later strokes are for the next save."""
-        request = store.take(self._frames.roles_of(store.layer))
+        roles = store.roles if store.detached else self._frames.roles_of(store.layer)
+        request = store.take(dict(roles))
 
         def saved(result: SaveResult) -> None:
             store.saving -= 1
@@ -622,10 +625,14 @@ class AutoSave:
             layer.metadata[METADATA_KEY] = metadata | {"project": str(project.path)}
             self._owned[layer] = str(project.path)
             self._frames.add_roles(layer, project.roles)
-            if result.new:
-                self._frames.add_roles(layer, self._next_roles(layer, result))
-                store.changed = True
-                self._save(store)
+        if result.new:
+            if store.detached:
+                store.roles |= self._next_roles(layer, result, store.roles)
+            else:
+                roles = self._frames.roles_of(layer)
+                self._frames.add_roles(layer, self._next_roles(layer, result, roles))
+            store.changed = True
+            self._save(store)
         while store.copies and not store.unsaved:  # the window was not closed
             mark_restored(store.copies.pop())
         self._last = (store, datetime.now().astimezone())
@@ -634,13 +641,14 @@ class AutoSave:
         self._drop_saved()
         self._show_status()
 
-    def _next_roles(self, layer: Any, result: SaveResult) -> dict[int, str]:
+    def _next_roles(
+        self, layer: Any, result: SaveResult, roles: Mapping[int, str]
+    ) -> dict[int, str]:
         """Return the roles of newly annotated frames.
 
         In validation a copied prediction would be compared with itself, and the score of a frame without
         objects means little.
         """
-        roles = self._frames.roles_of(layer)
         given = Counter(roles.get(n, "") for n in result.annotated - result.new.keys())
         chosen = {}
         for number, known in result.new.items():
