@@ -149,8 +149,9 @@ class Person:
         }
 
     def new_cell(self, *, first: bool = False) -> None:
-        """Take the next free number with the key M."""
-        if not first:
+        """Take the next free number with the key M, unless the last outline has taken it."""
+        number = self.annotation.selected_label
+        if not first and (np.asarray(self.annotation.data) == number).any():
             self.hand.key("m")
 
     def outline(self, mask: NDArray[np.bool_]) -> None:

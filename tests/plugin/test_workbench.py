@@ -265,6 +265,15 @@ class TestTheDockStaysAsWideAsItIs:
             bench.show_step(step.name)
             assert self.width(bench) <= self.WIDTH, step.name
 
+    def test_when_a_training_begins_or_ends(self, bench):
+        """The buttons of both states show for a moment, and the dock would stay as wide as that."""
+        page = bench.show_step("train")
+        page.train_button.setText("Train from scratch")
+        page.stop_button.setText("Skip comparison")
+        for button in (page.train_button, page.fine_tune_button, page.stop_button):
+            button.setVisible(True)
+        assert self.width(bench) <= self.WIDTH
+
     @pytest.mark.parametrize(
         "text",
         [

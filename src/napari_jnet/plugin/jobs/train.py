@@ -505,7 +505,7 @@ def _channels(image: Any) -> int:
 
 
 _SAMPLED = 12  # annotated frames that are measured before a training
-_SIZES = ("full", "half", "quarter", "an eighth of the", "a sixteenth of the")
+_SIZES = ("full", "half", "quarter", "1/8", "1/16")
 
 
 @dataclass(frozen=True)
@@ -559,7 +559,7 @@ class EstimatedSettings:
 
 def size_title(top: int) -> str:
     """Return the title of a resolution level: "half size"."""
-    return f"{_SIZES[-top] if -top < len(_SIZES) else f'1/{2**-top} of the'} size"
+    return f"{_SIZES[-top] if -top < len(_SIZES) else f'1/{2**-top}'} size"
 
 
 def sample(workspace: Workspace) -> TrainingInput | None:

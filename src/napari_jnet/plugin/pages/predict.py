@@ -799,8 +799,8 @@ class PredictWidget(JobWidget):
         scope, project = self.form.value("scope"), self._workspace.project
         if scope == "folder":
             raise ValueError(
-                "A folder of stacks is predicted by one command a stack; choose another scope and "
-                "repeat the command for each of them."
+                "A folder of stacks is predicted by one command a stack; choose another Region "
+                "and repeat the command for each of them."
             )
         image, stack = self._image()
         request = make_request(scope, self._workspace, image, stack)

@@ -292,6 +292,7 @@ class ProjectSection(QWidget):
         self.menu = QMenu(self.projects_button)
         self.menu.setToolTipsVisible(True)
         self.projects_button.setToolTip("The projects of this image: choose one to open.")
+        self.projects_button.setStyleSheet("QToolButton { padding-right: 12px; }")  # for the arrow
         self.projects_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.projects_button.setMenu(self.menu)
         row = QHBoxLayout()

@@ -451,6 +451,7 @@ def _memory(megabytes: float) -> str:
     return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1024:.1f} GB"
 
 
+_NARROW = 60  # of a button, while the buttons of two states show for a moment
 _CHECK_EVERY_MS = 200
 _MEASURE_EVERY_MS = 1500  # a stroke seldom comes alone
 _ELSEWHERE = "A training runs in another Train window; stop it there first."
@@ -545,9 +546,14 @@ class TrainWidget(JobWidget):
         column.setSpacing(4)
         column.addWidget(ProblemLine(self.problems, self._area))
         row = QHBoxLayout()
-        for button in (self.train_button, self.fine_tune_button, self.pause_button):
+        for button in (
+            self.train_button,
+            self.fine_tune_button,
+            self.pause_button,
+            self.stop_button,
+        ):
             row.addWidget(button, 1)
-        row.addWidget(self.stop_button, 1)
+            button.setMinimumWidth(_NARROW)
         row.addWidget(self.copy_button)
         column.addLayout(row)
         for part in (self.resume_button, self.progress, self.message):

@@ -255,9 +255,9 @@ class TrainForm(Form):
     def set_estimate(self, estimate: EstimatedSettings | None, kind: LabelKind) -> None:
         """Show what the data suggest; None where nothing is painted yet."""
         self.estimate, self._estimated_kind = estimate, kind
-        automatic = f" ({size_title(estimate.levels[-1])})" if estimate else ""
+        automatic = f"auto ({size_title(estimate.levels[-1])})" if estimate else "automatic"
         tops = [(size_title(top), top) for top in estimate.choices] if estimate else []
-        self.set_choices("resolution", [(f"automatic{automatic}", _AUTOMATIC), *tops])
+        self.set_choices("resolution", [(automatic, _AUTOMATIC), *tops])
         self.changed.emit("resolution")
 
     def offer_model(self, run: Path) -> None:
