@@ -587,11 +587,14 @@ class InstanceConfig(Section):
 
     segmentation_threshold: float = option(0.5, "Probability above which a pixel is cell.", (0, 1))
     seed_threshold: float = option(
-        0.4, "Distance above which a pixel belongs to a seed, as a fraction of dt_bound.", (0, 1)
+        0.4,
+        "Distance above which a pixel belongs to a seed, as a fraction of the truncation distance.",
+        (0, 1),
     )
     smoothing: float = option(
         0.1,
-        "Gaussian that smooths the distance before seeds are found, as a fraction of dt_bound.",
+        "Gaussian that smooths the distance before seeds are found, as a fraction of the truncation "
+        "distance.",
         (0, 1),
     )
     min_size: int = option(

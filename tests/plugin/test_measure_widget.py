@@ -54,7 +54,7 @@ def test_all_frames_in_the_units_of_the_layer(qtbot, viewer, widget):
     first = widget.table.rows[0]
     assert first[:3] == (0, 1, expected[0].area) and first[2] == 9 * (truth[0] == 1).sum()
     assert first[5] == pytest.approx(movie[0][truth[0] == 1].mean())
-    assert f"{len(expected)} cell(s) in 4 frame(s)" in widget.message.text
+    assert f"{len(expected)} cells in 4 frames" in widget.message.text
 
 
 def test_this_frame(qtbot, viewer, widget):

@@ -42,7 +42,7 @@ from napari_jnet.plugin.layers.read import (
 from napari_jnet.plugin.ui.form import Form
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.table import Column, ResultTable, write_csv
-from napari_jnet.plugin.ui.widgets import LayerChoice, small_label
+from napari_jnet.plugin.ui.widgets import LayerChoice, plural, small_label
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 
 if TYPE_CHECKING:
@@ -704,7 +704,7 @@ class EvaluateWidget(JobWidget):
     def _end(self, outcome: str) -> None:
         if outcome == "stopped":
             self._show_all()
-            self.message.say(f"Stopped after {len(self._scored)} frame(s).")
+            self.message.say(f"Stopped after {plural(len(self._scored), 'frame')}.")
         super()._end(outcome)
 
     def _show_all(self) -> None:

@@ -34,7 +34,7 @@ from napari_jnet.plugin.layers.read import (
 )
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.table import Column, ResultTable, write_csv
-from napari_jnet.plugin.ui.widgets import LayerChoice, LayerCombo
+from napari_jnet.plugin.ui.widgets import LayerChoice, LayerCombo, plural
 from napari_jnet.plugin.workspace import Lifetime
 
 if TYPE_CHECKING:
@@ -285,11 +285,10 @@ class MeasureWidget(JobWidget):
             self.table.setColumnHidden(column, unknown)
         self._workspace.measured = len(rows)
         self._show_features()
-        text = (
-            f"{len(rows)} cell(s) in {len({position for position, _ in self.measured})} frame(s)."
-        )
+        frames = len({position for position, _ in self.measured})
+        text = f"{plural(len(rows), 'cell')} in {plural(frames, 'frame')}."
         if not rows:
-            text = "There is no cell in the chosen frame(s); predict or paint some."
+            text = "There are no cells in what was measured; predict or paint some."
         elif not self._unit:
             text += " In pixels: the layer has no unit."
         stopped = ["Stopped; what is measured so far is shown."] if outcome == "stopped" else []

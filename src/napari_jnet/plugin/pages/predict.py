@@ -64,7 +64,7 @@ from napari_jnet.plugin.layers.read import (
 from napari_jnet.plugin.pages.correct import CorrectionBar
 from napari_jnet.plugin.ui.form import EITHER, FOLDER, Form, PathEdit
 from napari_jnet.plugin.ui.page import JobWidget
-from napari_jnet.plugin.ui.widgets import LayerCombo, percent, small_label
+from napari_jnet.plugin.ui.widgets import LayerCombo, percent, plural, small_label
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 from napari_jnet.project.runs import read_run
 
@@ -97,17 +97,13 @@ def describe_model(path: Path | None) -> str:
         return f"Run {run.name}{when}, stopped before its first epoch was over: not scored yet."
     time = f"{run.elapsed_s / 60:.0f} min" if run.elapsed_s >= 60 else f"{run.elapsed_s:.0f} s"
     count = len(run.training_frames)
-    frames = f" on {_count(count, 'frame')}" if count else ""
+    frames = f" on {plural(count, 'frame')}" if count else ""
     known = {"SEG": run.seg, "IoU": run.iou}
     scores = ", ".join(f"{name} {score:.2f}" for name, score in known.items() if score is not None)
     if scores:
-        scores += f" on {_count(len(run.validation_frames), 'validation frame')}."
+        scores += f" on {plural(len(run.validation_frames), 'validation frame')}."
     scores = scores or "Never scored: no frame was kept for validation."
     return f"Run {run.name}{when}, {time}{frames}. {scores}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 _LEVELS, _BOUND = "network.resolution_levels", "targets.dt_bound"
@@ -312,7 +308,7 @@ class PredictionSummary:
     def found(self) -> str:
         """The cells, or the share of each class."""
         if not self.class_pixels:
-            return _count(self.cells, "cell")
+            return plural(self.cells, "cell")
         whole = sum(self.class_pixels.values())
         background, *others = self.class_pixels
         names = (*others, background)
@@ -322,7 +318,7 @@ class PredictionSummary:
         """Return the first lines about the job, and how many more there are."""
         lines = [self.first] if self.first else []
         if not self.first and self.frames:
-            frames = _count(self.frames, "frame") + (" in a region" if self.in_region else "")
+            frames = plural(self.frames, "frame") + (" in a region" if self.in_region else "")
             device = re.split(r"[,:(]", self.device)[0].strip()  # "CPU, 1 thread(s): ..." -> "CPU"
             device = f", on the {device}" if device else ""
             lines.append(f"{self.found} {'of' if self.class_pixels else 'in'} {frames}{device}.")
@@ -509,7 +505,7 @@ def copy_to_annotation(
     note = ""
     if kind is LabelKind.INSTANCES:
         copied = copy_cells(before, cells, overwrite=overwrite)
-        after, what = copied.plane, _count(copied.copied, "cell")
+        after, what = copied.plane, plural(copied.copied, "cell")
         if copied.skipped:
             note = _skipped_cells(copied.skipped, copied.unknown)
     else:
@@ -959,10 +955,10 @@ class PredictWidget(JobWidget):
     def _on_done(self, value: tuple[int, int] | None) -> None:
         if value is not None:
             stacks, skipped = value
-            left = f"; {_count(skipped, 'stack')} skipped" if skipped else ""
+            left = f"; {plural(skipped, 'stack')} skipped" if skipped else ""
             self._summary.first = (
-                f"{_count(stacks - skipped, 'stack')} predicted, "
-                f"{_count(self._summary.frames, 'frame')}, {self._summary.found}{left}. "
+                f"{plural(stacks - skipped, 'stack')} predicted, "
+                f"{plural(self._summary.frames, 'frame')}, {self._summary.found}{left}. "
                 f"The results are in {self.form.value('output')}."
             )
         super()._on_done(value)

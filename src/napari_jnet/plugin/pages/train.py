@@ -60,7 +60,7 @@ from napari_jnet.plugin.pages.train_form import TrainForm
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.plots import TrainingPlots
 from napari_jnet.plugin.ui.theme import set_style
-from napari_jnet.plugin.ui.widgets import MessageLine, WrappedLabel, small_label
+from napari_jnet.plugin.ui.widgets import MessageLine, WrappedLabel, plural, small_label
 from napari_jnet.plugin.workspace import TrainingStatus, Workspace
 from napari_jnet.project.runs import RunSummary, read_run
 
@@ -93,7 +93,7 @@ class ProblemList(QWidget):
         """How many there are: "1 problem, 2 warnings"."""
         blocking = len(self.blocking)
         counts = {"problem": blocking, "warning": len(self.problems) - blocking}
-        return ", ".join(_plural(number, what) for what, number in counts.items() if number)
+        return ", ".join(plural(number, what) for what, number in counts.items() if number)
 
     def show_problems(self, problems: Sequence[Problem]) -> None:
         """Show these; the same ones are not drawn again."""
@@ -179,10 +179,6 @@ class ProblemLine(QPushButton):
 
     def _scroll(self) -> None:
         self._area.ensureWidgetVisible(self._problems)
-
-
-def _plural(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 class ModelComparison(QWidget):
@@ -381,7 +377,7 @@ class TrainingMonitor(QWidget):
                     self.plot.add_epoch(epoch)
                 self.plot.show_earlier(event.others)
             case TrainingEnd():
-                epochs, time = _plural(event.epochs, "epoch"), _duration(event.elapsed_s)
+                epochs, time = plural(event.epochs, "epoch"), _duration(event.elapsed_s)
                 best = f"the best is epoch {event.best_epoch}. Next: open Predict."
                 self.say("end", f"Trained {epochs} in {time}; {best}")
 
@@ -399,7 +395,7 @@ class TrainingMonitor(QWidget):
 
     def _count(self, event: TrainingStart | NewFrames) -> None:
         self._validated = bool(event.validation_frames)
-        frames = _plural(len(event.training_frames), "frame")
+        frames = plural(len(event.training_frames), "frame")
         self._frames = f"{frames} to learn from, {len(event.validation_frames)} kept for validation"
 
     def _batch_end(self, event: BatchEnd) -> None:
@@ -434,7 +430,7 @@ class TrainingMonitor(QWidget):
         new = f"{' and '.join(added)} {'is' if len(added) == 1 else 'are'} new"
         self.say(
             "frames",
-            f"Learning from {_plural(len(event.training_frames), 'frame')} now "
+            f"Learning from {plural(len(event.training_frames), 'frame')} now "
             f"({new if added else 'with what was painted meanwhile'}).",
         )
 

@@ -60,6 +60,11 @@ def small_label(text: str = "") -> QLabel:
     return label
 
 
+def plural(number: int, what: str) -> str:
+    """Return a number with its noun: "1 cell", "2 cells"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def percent(part: int, whole: int) -> str:
     """Return a share as text: "0 %", "<1 %", "12 %"."""
     share = 100 * part / whole if whole else 0.0
