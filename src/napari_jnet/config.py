@@ -740,7 +740,6 @@ SECTIONS: dict[str, type[Section]] = {
     for name, field in Config.model_fields.items()
 }
 """The sections of a configuration by their names, in order."""
-
 RENAMED: dict[str, str] = {"prediction.symmetries": "tta", "targets.legend": "classes"}
 """Earlier ``section.field`` -> name of the field today, in files, presets and settings alike."""
 
@@ -754,7 +753,6 @@ def _converted(option: Option | None, value: Any) -> Any:
 
 
 _SOFTMAX: dict[str, Any] = {"network.classes": 2, "network.distance": False}
-
 
 _ONLY_FLIPS: dict[str, Any] = {
     "augmentation.rotation": 0.0,
@@ -780,7 +778,6 @@ _FCN: dict[str, Any] = {
     "training.patience": 50,
     "training.best_by": "mean_iou",
 }
-
 
 PRESETS: dict[str, dict[str, Any]] = {
     "unet": {},

@@ -21,7 +21,6 @@ from filelock import FileLock, Timeout
 from napari_jnet.hardware import available_bytes, format_bytes
 
 LOCK_FILE = ".napari-jnet.lock"
-
 _TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]+\.part")
 _FIXED = re.compile(  # names of unfinished files in the first version
     r"\.(?:(?:last|model)\.pt|(?:config|split)\.json|history\.csv|res_track\.txt"

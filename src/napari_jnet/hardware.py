@@ -17,7 +17,6 @@ MEMORY_FULL = (
     "training.batch_size=1 or a smaller training.patch_size to train, or --device cpu."
 )
 
-
 _CGROUP = Path("/sys/fs/cgroup")
 
 

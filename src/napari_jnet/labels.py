@@ -13,7 +13,6 @@ from skimage.measure import label as connected
 
 UNKNOWN = -1
 """The label of a pixel that is not annotated; it counts in no loss and no metric."""
-
 _LARGEST = 2**24  # tables by number grow with the largest one
 _SPECK = 0.02  # part of the largest piece of a cell; what is smaller is a slip of the brush
 _INT32 = np.iinfo(np.int32).max

@@ -22,8 +22,6 @@ from napari_jnet.networks.base import SegmentationNetwork
 from napari_jnet.safe_load import read_plain
 
 FORMAT = "napari-jnet model"
-
-
 VERSION = 1
 
 

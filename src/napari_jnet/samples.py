@@ -14,7 +14,6 @@ SAMPLES = {
     "PhC-C2DH-U373": "b18185c18fce54e8eeb93e4bbb9b201d757add9409bbf2283b8114185a11bc9e",
 }
 """Training archives of the Cell Tracking Challenge: SHA-256 of NAME.zip, as torch-em records it."""
-
 Progress = Callable[[int, int], object]
 _TIMEOUT_S = 20
 

@@ -18,11 +18,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 _Array = NDArray[Any]
-
-
 _CLOSENESS = 0.82
-
-
 """Rest distance of two cells, as a part of the sum of their radii; below 1 they touch."""
 
 
@@ -216,8 +212,6 @@ def _grain(labels: NDArray[np.uint16], centers: _Array, appearance: _Appearance)
 
 
 SHAPE_COLORS: dict[str, tuple[int, int, int]] = {"line": (0, 255, 0), "ellipse": (255, 0, 0)}
-
-
 """Colour of each class in the masks of `lines_and_ellipses`, classes 1 and 2."""
 
 

@@ -16,7 +16,6 @@ from napari_jnet.labels import Contingency, contingency
 
 SPLIT, MISSED, FALSE_POSITIVE = 5, 10, 1
 """Weights of the three kinds of detection errors in AOGM_D."""
-
 THRESHOLDS: tuple[float, ...] = tuple(n / 100 for n in range(50, 100, 5))
 """IoU of 0.5, 0.55 ... 0.95, over which "AP" without a number is the mean."""
 

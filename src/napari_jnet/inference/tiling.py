@@ -16,7 +16,6 @@ from napari_jnet.model import Model
 from napari_jnet.preprocess import expand, standardized_pyramid
 
 Region = tuple[slice, slice]  # rows and columns, in pixels of the full frame
-
 TILED_FROM = 2048 * 2048  # regions with more pixels are predicted in tiles by default
 DEFAULT_TILE = 1024
 

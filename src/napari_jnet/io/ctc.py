@@ -24,9 +24,7 @@ from napari_jnet.io.tiff import read_header, read_tiff
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
 
 DESCRIPTION = "a Cell Tracking Challenge dataset (01/t000.tif, 01_GT/SEG/man_seg000.tif)"
-
 _Labels = Callable[[int], NDArray[np.int32]]
-
 _FRAME = re.compile(r"t(\d+)\.tiff?", re.IGNORECASE)
 _MASK = re.compile(r"(?:man_seg|mask|seg)(\d+)\.tiff?", re.IGNORECASE)
 _SLICE = re.compile(r"man_seg_(\d+)_(\d+)\.tiff?", re.IGNORECASE)

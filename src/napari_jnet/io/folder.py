@@ -242,7 +242,6 @@ def _opened(path: Path) -> Iterator[Any]:
 
 TRAINING = ("train", "training")
 VALIDATION = ("valid", "validation", "val")
-
 _SUBSETS = (*TRAINING, *VALIDATION, "test", "testing")
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "raw", "frames", "imagestr")
 _MASK_FOLDERS = (

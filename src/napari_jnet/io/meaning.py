@@ -25,7 +25,6 @@ from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
 MOST_CLASSES = 64
 UNLABELLED = ("background", "unknown")  # what pixels without a label may be
 CLASSES_FILE = "classes.json"  # names of colours: {"line": "#ff0000", "ellipse": [0, 255, 0]}
-
 _WHOLE = 0.8  # share of numbers that are one piece, from which on they are objects
 _FEW = 5  # numbers below this may be objects or classes
 _THIN = 0.1  # share of labelled pixels below which small numbers may be strokes

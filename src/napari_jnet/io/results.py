@@ -38,7 +38,6 @@ from napari_jnet.labels import contingency
 
 MARK = "napari_jnet"  # key of our text in the description of a TIFF file, and in that of a PNG file
 MAPS = ("probability", "distance", "classes", "instances")
-
 _TIFF_NAMES = re.compile(rf"(?:{'|'.join(MAPS)})\.tiff?", re.IGNORECASE)
 _MASK_NAME = re.compile(r"mask(\d+)\.tiff?")
 _PNG_NAMES = re.compile(r"(?:seg|dist)_.+\.png", re.IGNORECASE)

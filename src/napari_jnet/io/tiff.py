@@ -20,11 +20,9 @@ from napari_jnet.files import FileError, check_memory, reading
 from napari_jnet.io.axes import StackUnsure, size_text
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-
 _POSITIONS = "RPMVJK"  # a dimension of these is a choice of images, not frames of one
 _LARGEST_PIXEL_UM = 50.0
 _FILE_NAME = re.compile(r"""FileName\s*=\s*["']([^"']*)["']""")
-
 _UNITS = {"nanometer": ("nm", 1e-3), "micrometer": ("µm", 1.0), "millimeter": ("mm", 1e3)}
 # unit in files -> the unit of `TiffHeader.steps`, and how many micrometers it is
 _LENGTHS: dict[str, tuple[str, float]] = {

@@ -19,7 +19,6 @@ from napari_jnet.io.stack import Stack
 from napari_jnet.io.tiff import TIFF_SUFFIXES, TiffHeader, read_header, read_part, read_tiff
 
 DESCRIPTION = "a TIFF volume, alone or with labels beside it (train-volume.tif, train-labels.tif)"
-
 _ISBI_NAMES = ("train-volume", "train-labels", "test-volume")
 _ISBI_SCALE = (50.0, 4.0, 4.0)
 

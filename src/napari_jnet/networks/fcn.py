@@ -26,7 +26,6 @@ _CONVOLUTIONS = (2, 2, 3, 3, 3)  # 3x3, between two poolings
 _CHANNELS = (64, 128, 256, 512, 512)
 _HIDDEN = 4096
 _STRIDE = 32
-
 _CAFFE = [
     f"conv{group}_{n + 1}" for group, many in enumerate(_CONVOLUTIONS, 1) for n in range(many)
 ]

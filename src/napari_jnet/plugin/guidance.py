@@ -358,8 +358,6 @@ def _size(shape: Sequence[int]) -> str:
 
 
 _ENOUGH_CELLS = 2
-
-
 _ENOUGH_FRAMES = 2
 
 

@@ -48,7 +48,6 @@ QToolButton { border: none; border-bottom: 3px solid transparent; padding: 2px; 
 QToolButton:checked { border-bottom: 3px solid @accent; background: @card; }
 """
 
-
 Go = Callable[[str], object]
 
 

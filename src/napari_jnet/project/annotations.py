@@ -21,11 +21,7 @@ from napari_jnet.labels import UNKNOWN
 from napari_jnet.project.source import StackReference
 
 ANNOTATIONS = "annotations"
-
-
 _NAME = re.compile(r"[a-z](\d+)\.tif")
-
-
 _LEVEL = 1  # of zlib: labels shrink a hundredfold at any level, and this is the fastest
 
 

@@ -15,8 +15,6 @@ from napari_jnet.files import FolderLock, check_no_link, read_json, reading, wri
 from napari_jnet.io.run_folder import checkpoint_history
 
 _NUMBER = re.compile(r"\d+")
-
-
 _UNUSED = 0.1  # part of the budget that may be left
 
 

@@ -26,7 +26,6 @@ from napari_jnet.training.validate import class_labels, known_classes
 
 DEFAULT_MINUTES = 15.0
 _NAMED = 4  # frames or settings named in a sentence
-
 _BUDGET = ("training.minutes", "training.epochs")
 # Settings that may differ between two sessions of a training: when it stops, and the computer.
 _SESSION = {

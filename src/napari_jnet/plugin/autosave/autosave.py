@@ -61,7 +61,6 @@ _QUITTING_S = 10.0  # without a window for the dialog
 _SILENT_S = 0.5  # before a dialog is shown
 _EMPTY = -1  # in place of the checksum of an empty frame that has a file
 _NO_IMAGE = "labels without an image"  # folder, beside the projects
-
 Classes = tuple[tuple[str, str], ...]
 
 

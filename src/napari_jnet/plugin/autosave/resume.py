@@ -35,11 +35,9 @@ from napari_jnet.project.project import Project
 
 LOCK_FILE = ".open"
 RECOVERED_FROM = "rescued_from"  # a setting of recovery copies; the name is that of older versions
-
 _THIS_PROGRAM = "this program"  # as `FolderLock` calls it
 _RECOVERY, _RESTORED = "napari-jnet-rescued-", "napari-jnet-restored-"  # folders
 _NAMED = 5  # damaged frames that a message lists
-
 _boxes: list[QMessageBox] = []  # that are open
 
 

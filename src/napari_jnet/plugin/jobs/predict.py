@@ -49,7 +49,6 @@ SCOPES: dict[str, tuple[str, str]] = {
     "folder": ("A folder of stacks…", "Every stack in a folder; results go to files, not layers."),
 }
 
-
 _EDGE = 2  # px; lines of the drawn shapes are visible on any image
 
 

@@ -18,7 +18,6 @@ from napari_jnet.events import BatchEnd, FramePrediction, Preview
 from napari_jnet.hardware import available_cores
 
 JobMaker = Callable[[], Generator[Any, None, Any]]
-
 _EVENTS_EVERY_MS = 66
 _FRAMES_WAITING = 8  # whole frames are large
 _PATIENCE_S = 0.2  # a job that ends sooner is waited for without a message

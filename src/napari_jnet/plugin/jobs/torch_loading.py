@@ -21,7 +21,6 @@ from napari_jnet.hardware import load_triton_apart
 
 # as torch itself loads them: its dependencies for everybody, then the large one
 _LIBRARIES = (("libtorch_global_deps.so", "RTLD_GLOBAL"), ("libtorch_cpu.so", "RTLD_LOCAL"))
-
 _lock = threading.Lock()
 _loaded: set[str] = set()
 

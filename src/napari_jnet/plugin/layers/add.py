@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 
 Classes = Sequence[tuple[str, str]]  # (name, "#rrggbb") of each class from 0
-
 _SEGMENTATION = "#35c6f4"
 
 
@@ -109,7 +108,6 @@ def set_visible(layer: Any, visible: bool) -> None:
 
 
 Region = tuple[slice, slice]
-
 _MEMORY_LIMIT = 2 * 2**30  # bytes of one map kept in memory; larger ones lie in a temporary file
 
 

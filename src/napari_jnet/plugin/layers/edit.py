@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from napari_jnet.plugin.layers.watch import FrameTable
 
 Plane = NDArray[np.int32]
-
 _INT32 = np.iinfo(np.int32)
 
 
@@ -389,7 +388,6 @@ class KeepCells:
 
 Points = Sequence[Sequence[float]]  # in world coordinates, one value for each axis of the viewer
 Stroke = list[tuple[float, float]]  # row and column of pixels
-
 _AT_POINT = {"delete": delete, "fill": fill, "smooth": smooth}
 
 

@@ -21,7 +21,6 @@ from napari_jnet.project.open import open_stack
 from napari_jnet.project.project import Project
 
 LayerData = tuple[Any, dict[str, Any], str]
-
 _PAINTABLE = 64 * 2**20  # bytes of annotated frames that are read at once
 _LARGEST_ARRAY = 4 * 2**30  # bytes, of which only annotated frames take memory
 

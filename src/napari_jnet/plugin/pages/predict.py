@@ -93,8 +93,9 @@ def describe_model(path: Path | None) -> str:
         return f"{path.name}: a single model file, without the history of its training."
     # %-d is unknown on Windows
     when = "" if run.when is None else f", trained {run.when.day} {run.when:%b %H:%M}"
+    title = f"Run {run.name}" if run.name.isdigit() else run.name
     if not run.epochs:
-        return f"Run {run.name}{when}, stopped before its first epoch was over: not scored yet."
+        return f"{title}{when}, stopped before its first epoch was over: not scored yet."
     time = f"{run.elapsed_s / 60:.0f} min" if run.elapsed_s >= 60 else f"{run.elapsed_s:.0f} s"
     count = len(run.training_frames)
     frames = f" on {plural(count, 'frame')}" if count else ""
@@ -103,7 +104,7 @@ def describe_model(path: Path | None) -> str:
     if scores:
         scores += f" on {plural(len(run.validation_frames), 'validation frame')}."
     scores = scores or "Never scored: no frame was kept for validation."
-    return f"Run {run.name}{when}, {time}{frames}. {scores}"
+    return f"{title}{when}, {time}{frames}. {scores}"
 
 
 _LEVELS, _BOUND = "network.resolution_levels", "targets.dt_bound"

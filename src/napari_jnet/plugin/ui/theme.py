@@ -13,13 +13,8 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QWidget
 
 _LEAST = 4.5
-
-
 """Contrast of text, as the Web Content Accessibility Guidelines ask for (level AA)."""
-
-
 _LEAST_OF_LINES = 3.0
-
 
 _HUES = {
     "error": "#ff6b5e",
@@ -35,19 +30,10 @@ _HUES = {
     "rate": "#c9cf6a",
 }
 
-
 _LINES = {"pointer", "batch", "training", "validation", "iou", "seg", "rate"}
-
-
 _theme: str | None = None
-
-
 _palettes: dict[str, dict[str, str]] = {}
-
-
 _styled: WeakKeyDictionary[QWidget, str] = WeakKeyDictionary()
-
-
 _listeners: WeakKeyDictionary[QWidget, Callable[[], None]] = WeakKeyDictionary()
 
 
