@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from skimage.measure import label as connected
 
 UNKNOWN = -1
 """The label of a pixel that is not annotated; it counts in no loss and no metric."""
@@ -135,8 +133,10 @@ def number_apart(labels: NDArray[Any], first: int) -> NDArray[np.signedinteger[A
 
 def _pieces(labels: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return the numbered pieces, and the cell of each number; 0 for background and specks."""
+    from skimage.measure import label  # here: opening a stack does not need it, and it loads slowly
+
     cells = np.where(labels > 0, labels, 0)
-    pieces = connected(cells, background=0, connectivity=cells.ndim).astype(np.int32)  # type: ignore[no-untyped-call]
+    pieces = label(cells, background=0, connectivity=cells.ndim).astype(np.int32)  # type: ignore[no-untyped-call]
     areas = np.bincount(pieces.reshape(-1))
     owners = np.zeros(areas.size, np.int64)
     owners[pieces.reshape(-1)] = cells.reshape(-1)
@@ -190,6 +190,7 @@ def contingency(reference: NDArray[np.integer], result: NDArray[np.integer]) -> 
     Pixels whose reference is negative (unknown) are skipped.  Raises `ValueError` for other shapes and
     types, and for negative labels of the result.
     """
+    from scipy.sparse import coo_matrix
     from skimage.metrics import contingency_table
 
     reference, result = checked_labels(reference, "reference"), checked_labels(result, "result")
@@ -203,7 +204,7 @@ def contingency(reference: NDArray[np.integer], result: NDArray[np.integer]) -> 
     columns, column = _ranks(result[known])
     if not row.size:
         return Contingency(rows, columns, row, column, np.zeros(0, np.int64))
-    table = sparse.coo_matrix(contingency_table(row, column))  # type: ignore[no-untyped-call]
+    table = coo_matrix(contingency_table(row, column))  # type: ignore[no-untyped-call]
     row, column = table.row.astype(np.intp), table.col.astype(np.intp)
     return Contingency(rows, columns, row, column, table.data.astype(np.int64))
 
