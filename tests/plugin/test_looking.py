@@ -1,6 +1,7 @@
 """What Predict is made of, on a viewer without a window: scopes, layers, copies, texts, recipes."""
 
 import dataclasses
+import shutil
 from datetime import datetime
 
 import numpy as np
@@ -460,7 +461,9 @@ class TestCopyToAnnotation:
 
 def test_a_model_in_words(trained_run, tmp_path):
     said = describe_model(trained_run)
-    assert said.startswith("Run run, trained ")
+    assert said.startswith("run, trained ")
+    shutil.copytree(trained_run, tmp_path / "001")
+    assert describe_model(tmp_path / "001").startswith("Run 001, trained ")
     assert "frames." in said and "validation frame" in said
     assert "No model yet" in describe_model(None)
     assert "does not exist" in describe_model(tmp_path / "gone")
@@ -482,7 +485,7 @@ def test_a_model_in_words_needs_nothing_that_only_some_systems_can_format(traine
 
     run = dataclasses.replace(words.read_run(trained_run), when=Windows(2026, 3, 7, 9, 5))
     monkeypatch.setattr(words, "read_run", lambda _folder: run)
-    assert words.describe_model(trained_run).startswith("Run run, trained 7 Mar 09:05,")
+    assert words.describe_model(trained_run).startswith("run, trained 7 Mar 09:05,")
 
 
 class TestCopying:
