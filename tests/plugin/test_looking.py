@@ -462,8 +462,8 @@ class TestCopyToAnnotation:
 def test_a_model_in_words(trained_run, tmp_path):
     said = describe_model(trained_run)
     assert said.startswith("run, trained ")
-    shutil.copytree(trained_run, tmp_path / "001")
-    assert describe_model(tmp_path / "001").startswith("Run 001, trained ")
+    shutil.copytree(trained_run, tmp_path / "002")
+    assert describe_model(tmp_path / "002").startswith("Run 002, trained ")
     assert "frames." in said and "validation frame" in said
     assert "No model yet" in describe_model(None)
     assert "does not exist" in describe_model(tmp_path / "gone")
