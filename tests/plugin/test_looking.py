@@ -11,7 +11,6 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 
-from napari_jnet.cli.recipe import predict_command
 from napari_jnet.config import InstanceConfig
 from napari_jnet.events import FramePrediction
 from napari_jnet.labels import LabelKind
@@ -496,12 +495,10 @@ class TestCopying:
         qtbot.addWidget(page)
         page.set_model("runs/001")
         with pytest.raises(ValueError, match="'movie' is in no file"):
-            page.recipe()
+            page.command()
         state.project = SimpleNamespace(path=tmp_path / "my project", model=None)
-        recipe = page.recipe()
-        assert recipe.stack == tmp_path / "my project"
-        assert recipe.output.parent == tmp_path / "my project"
-        assert f"'{tmp_path / 'my project'}'" in predict_command(recipe)
+        project = tmp_path / "my project"
+        assert f"'{project}' --output '{project / 'predictions'}'" in page.command()
 
 
 class TestResegmentation:

@@ -12,7 +12,6 @@ import numpy as np
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
-    QApplication,
     QCheckBox,
     QFileDialog,
     QFormLayout,
@@ -20,7 +19,7 @@ from qtpy.QtWidgets import (
     QPushButton,
 )
 
-from napari_jnet.cli.recipe import PredictRecipe, predict_command, predict_script
+from napari_jnet.cli.recipe import predict_command
 from napari_jnet.config import Config, InstanceConfig
 from napari_jnet.editing import copy_cells, copy_classes
 from napari_jnet.events import FramePrediction, FrameSkipped, Notice, summarize_skipped
@@ -670,17 +669,7 @@ class PredictWidget(JobWidget):
         self.export_button.clicked.connect(lambda: self.attempt(self._choose_export))
         self._starters.append(self.export_button)
         self.column.addWidget(self.export_button)
-        row = QHBoxLayout()
-        for name, write in (("command", predict_command), ("Python", predict_script)):
-            button = QPushButton(f"Copy as {name}")
-            button.setToolTip("Copy what Predict would do now, to run it without the window.")
-            button.clicked.connect(
-                lambda _checked, name=name, write=write: self.attempt(
-                    lambda: self._copy_recipe(name, write)
-                )
-            )
-            row.addWidget(button)
-        self.column.addLayout(row)
+        self.column.addWidget(self._copy_button(self.command))
 
     def showEvent(self, event: QShowEvent) -> None:
         """Load torch once the widget is on the screen, so that the first frame comes sooner."""
@@ -784,8 +773,8 @@ class PredictWidget(JobWidget):
         for _ in exporting(self._predicted(), Path(folder)):
             pass
 
-    def recipe(self) -> PredictRecipe:
-        """Return what would be predicted now, from files to files.
+    def command(self) -> str:
+        """Return the line for a terminal that predicts the same frames, whole, from files to files.
 
         Raises
         ------
@@ -812,9 +801,14 @@ class PredictWidget(JobWidget):
                 f"The image {stack.name!r} is in no file that a command could open; paint a cell, "
                 "and a project keeps it, or save the image first."
             )
-        instances = self._chosen_instances()
-        return PredictRecipe(
-            path, source, output, choices, request.numbers, request.region, instances, options
+        return predict_command(
+            path,
+            source,
+            output,
+            choices=choices,
+            numbers=request.numbers,
+            instances=self._chosen_instances(),
+            options=options,
         )
 
     def model(self) -> tuple[Path, dict[str, Any]]:
@@ -873,10 +867,6 @@ class PredictWidget(JobWidget):
         if name:
             self._expect(f"The results are in {name}.")
             self._start(lambda: exporting(results, Path(name)), f"writing results to {name}")
-
-    def _copy_recipe(self, name: str, write: Callable[[PredictRecipe], str]) -> None:
-        QApplication.clipboard().setText(write(self.recipe()))
-        self.message.say(f"{name[0].upper()}{name[1:]} copied.")
 
     def _predicted(self) -> Prediction:
         if self.results is None or not self.results.done:

@@ -12,21 +12,17 @@ import numpy as np
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
-    QApplication,
     QHBoxLayout,
     QLabel,
-    QMenu,
     QProgressBar,
     QPushButton,
     QScrollArea,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 from superqt.utils import qdebounced, qthrottled
 
 from napari_jnet.budgets import Hardware
-from napari_jnet.cli.recipe import train_command, train_script
 from napari_jnet.config import Config
 from napari_jnet.events import (
     BatchEnd,
@@ -459,7 +455,6 @@ _RESUME_TIP = "Continue where it was stopped, with all that is painted now."
 _PAUSE_TIP = (
     "Pause and free the CPU/GPU. Closing napari meanwhile loses no more than the epoch under way."
 )
-_COPY_TIP = "What Train would do, as a line for a terminal or as a Python script."
 
 
 class TrainWidget(JobWidget):
@@ -513,23 +508,11 @@ class TrainWidget(JobWidget):
         self.pause_button = QPushButton()
         self.pause_button.setToolTip(_PAUSE_TIP)
         self.pause_button.clicked.connect(self.toggle_pause)
-        self.copy_button = self._make_copy_button()
+        self.copy_button = self._copy_button(self.command)
         self._lay_out()
         self._connect()
         self._model_changed()
         self._set_running(False)
-
-    def _make_copy_button(self) -> QToolButton:
-        button = QToolButton()
-        button.setText("Copy as ")
-        button.setStyleSheet("QToolButton { padding-right: 12px; }")  # room for the arrow
-        button.setToolTip(_COPY_TIP)
-        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        menu = QMenu(button)
-        for title, make in {"Command": self.command, "Python": self.script}.items():
-            menu.addAction(title, partial(self._copy, title, make))
-        button.setMenu(menu)
-        return button
 
     def _lay_out(self) -> None:
         self.column.insertWidget(0, self.comparison)  # news: seen without scrolling
@@ -658,27 +641,14 @@ class TrainWidget(JobWidget):
         super().stop()
 
     def command(self, *, fine_tune: bool = False) -> str:
-        """Return the line for a terminal that does what Train would do; see `script`."""
-        return train_command(self.form.recipe(fine_tune=fine_tune))
-
-    def script(self, *, fine_tune: bool = False) -> str:
-        """Return a Python script that does what Train would do.
+        """Return the line for a terminal that does what Train would do.
 
         Raises
         ------
         ValueError
             If there is no project that the labels are saved in, or no model to fine-tune.
         """
-        return train_script(self.form.recipe(fine_tune=fine_tune))
-
-    def _copy(self, title: str, make: Callable[[], str], *_: Any) -> None:
-        try:
-            text = make()
-        except (ValueError, OSError) as error:
-            self.show_error(error)
-        else:
-            QApplication.clipboard().setText(text)
-            self.message.say(f"{title} copied.")
+        return self.form.command(fine_tune=fine_tune)
 
     # a training from its start to its end
 

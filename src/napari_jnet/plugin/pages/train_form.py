@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtWidgets import QFormLayout, QToolButton, QWidget
 
 from napari_jnet.budgets import BUDGETS, Hardware, budget_settings, default_budget, describe_budget
-from napari_jnet.cli.recipe import Recipe
+from napari_jnet.cli.recipe import train_command
 from napari_jnet.config import PRESETS, Config
 from napari_jnet.config import preset as make_preset
 from napari_jnet.labels import LabelKind
@@ -405,24 +405,12 @@ class TrainForm(Form):
         folder = self.value("folder")
         return training_facts(self._workspace, config, self._hardware, folder, resume=self.resume)
 
-    def recipe(self, *, fine_tune: bool) -> Recipe:
-        """Return the training that the form asks for, for a command or a script.
-
-        Raises
-        ------
-        ValueError
-            If there is no project that the labels are saved in, or no model to fine-tune.
-        """
+    def command(self, *, fine_tune: bool) -> str:
+        """Return the training that the form asks for as a command; see `TrainWidget.command`."""
         project = self._workspace.project
         if project is None:
             raise ValueError("The labels are saved in no project yet; paint a cell first.")
         start_from = self.start_from(fine_tune=fine_tune)
-        resume = self.resume and not fine_tune
-        return Recipe(
-            project=project.path,
-            run=self.value("folder") or project.new_run(),
-            preset=self.chosen_preset if resume or start_from else self.preset_name,
-            config=self.training_config(fine_tune=start_from is not None, resume=resume),
-            start_from=start_from,
-            resume=resume,
-        )
+        config = self.training_config(fine_tune=start_from is not None)
+        name = self.chosen_preset if start_from else self.preset_name
+        return train_command(project.path, project.new_run(), config, name, start_from)

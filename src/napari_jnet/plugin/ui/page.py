@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QSize, Signal
 from qtpy.QtWidgets import (
+    QApplication,
     QFormLayout,
     QFrame,
     QGroupBox,
@@ -168,6 +169,18 @@ class JobWidget(Page):
         for button in (*starters, self.stop_button):
             row.addWidget(button)
         return row
+
+    def _copy_button(self, command: Callable[[], str]) -> QPushButton:
+        """Return a button that copies what the page would do, as a line for a terminal."""
+
+        def copy() -> None:
+            QApplication.clipboard().setText(command())
+            self.message.say("Command copied.")
+
+        button = QPushButton("Copy as command")
+        button.setToolTip("Copy what this page would do now, to run it without the window.")
+        button.clicked.connect(lambda: self.attempt(copy))
+        return button
 
     def _start(self, job: JobMaker, title: str) -> None:
         self.message.say("")
