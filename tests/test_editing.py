@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 from skimage.draw import disk, ellipse
 
-from napari_jnet.editing import delete, fill, merge, next_label, on_part, smooth, split, under
+from napari_jnet.editing import delete, fill, merge, next_label, smooth, split, under
 
 SHAPE = (64, 64)
 
@@ -48,7 +48,6 @@ def test_nothing_changes_what_it_is_given() -> None:
     split(given, [(20, 0), (20, 40)])
     fill(given, 3)
     smooth(given, 3)
-    on_part(given, (20, 20), delete)
 
 
 def test_numbers_of_new_cells() -> None:
@@ -266,17 +265,6 @@ def test_cells_under_a_stroke_in_its_order() -> None:
     assert under(TWO, [(50, 44), (44, 44), (20, 20), (-5, 20)]) == [8, 3]
     assert under(TWO, [(0, 0)]) == []
     assert under(TWO, [(20, 20)]) == [3]
-
-
-def test_one_part_of_a_class() -> None:
-    labels = plane((2, 20, 20, 10), (2, 44, 44, 10))
-    labels[18:22, 18:22] = 0
-    one = on_part(labels, (44, 44), delete)
-    np.testing.assert_array_equal(one, np.where(TWO == 8, 0, labels))
-    full = on_part(labels, (14, 20), fill)
-    np.testing.assert_array_equal(full, np.where(TWO > 0, 2, 0))
-    with pytest.raises(ValueError, match="no cell 0"):
-        on_part(labels, (0, 0), delete)
 
 
 def test_an_ellipse_is_cut_across() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,7 @@ from napari_jnet.labels import LabelKind, contingency, same_shape
 Plane = NDArray[np.int32]
 _EIGHT = np.ones((3, 3), dtype=bool)  # pixels that touch at a corner are connected
 _SLIVER = 0.01  # fraction of a cell below which what a stroke cuts off is not a cell
-_SAME_CELL = (
-    0.5  # fraction of an annotated cell under a predicted one, above which both are one cell
-)
+_SAME_CELL = 0.5  # fraction of an annotated cell under a copied one, above which both are one cell
 
 
 def next_label(plane: NDArray[np.integer]) -> int:
@@ -57,25 +56,11 @@ def _stroke_pixels(
 
 
 def split(plane: NDArray[np.integer], stroke: Sequence[tuple[float, float]]) -> Plane:
-    """Cut every cell that a stroke crosses fully.
+    """Cut every cell that a stroke of (row, column) points crosses fully; `ValueError` if there is none.
 
-    Parameters
-    ----------
-    stroke
-        Points (row, column) in pixels, at least two; a line is drawn from each to the next, which
-        may leave the plane.
-
-    Returns
-    -------
-    ndarray of int32
-        Every pixel of a cell stays cell: those under the stroke go to the nearest side.  The
-        largest side keeps the number, the others get new ones, larger first.  Less than a hundredth
-        of a cell (or 4 pixels) cut off is not a side of its own.
-
-    Raises
-    ------
-    ValueError
-        If the stroke is shorter than two points, or separates nothing.
+    Every pixel of a cell stays cell: those under the stroke go to the nearest side.  The largest side
+    keeps the number, the others get new ones, larger first.  Less than a hundredth of a cell (or 4
+    pixels) cut off is not a side of its own.
     """
     if len({(round(float(row)), round(float(column))) for row, column in stroke}) < 2:
         raise ValueError("The stroke is a single point; drag across the cell from side to side.")
@@ -94,9 +79,9 @@ def split(plane: NDArray[np.integer], stroke: Sequence[tuple[float, float]]) -> 
             part[sides == side] = first + side - 2
         found |= count > 1
     if not found:
-        cells = f"cell {numbers[0]}" if len(numbers) == 1 else f"any of {len(numbers)} cells"
+        cells = ", ".join(map(str, numbers))
         raise ValueError(
-            f"The stroke does not separate {cells}; begin and end it outside of the cell."
+            f"The stroke does not separate cell {cells}; begin and end it outside of the cell."
         )
     return new
 
@@ -135,26 +120,13 @@ def _sides(cell: NDArray[np.bool_], cut: NDArray[np.bool_]) -> tuple[Plane, int]
     return sides, len(found) + 1
 
 
-@dataclass(frozen=True, eq=False)
-class CopyResult:
-    """What came of copying predicted cells.
+class CopyResult(NamedTuple):
+    """What came of copying cells."""
 
-    Attributes
-    ----------
-    plane
-        (H, W) int32, the new annotation.
-    copied
-        Number of cells that were copied.
-    skipped
-        Number of predicted cells that were not, because their place is annotated.
-    unknown
-        How many of those lie on pixels annotated as unknown rather than on cells.
-    """
-
-    plane: Plane
+    plane: Plane  # (H, W), the new annotation
     copied: int
-    skipped: int = 0
-    unknown: int = 0
+    skipped: int = 0  # because their place is annotated
+    unknown: int = 0  # of those, the ones that lie on unknown pixels rather than on cells
 
 
 def copy_cells(
@@ -162,64 +134,64 @@ def copy_cells(
     cells: NDArray[np.integer],
     *,
     overwrite: bool = False,
+    keep_numbers: bool = False,
     overlap: float = 0.25,
 ) -> CopyResult:
-    """Copy predicted cells into an annotation of cells.
+    """Copy the cells of a prediction or another frame, (H, W), into an annotation of cells.
 
-    Parameters
-    ----------
-    annotation
-        (H, W): 0 = background, each cell its own number, -1 = unknown.
-    cells
-        (H, W), predicted: 0 = background, each cell its own number.
-    overwrite
-        Replace the annotation where a predicted cell lies.
-    overlap
-        Largest fraction of a predicted cell, 0 to 1, that may lie on annotated pixels.
+    No annotated pixel changes: a cell that lies on annotated pixels (unknown ones too) by more than the
+    fraction `overlap` of it, or that covers more than half of an annotated cell (so is that cell), is
+    skipped; any other gets its free pixels, the largest connected part of them.  Copied cells get new
+    numbers from the largest annotated one + 1, or keep theirs where no annotated cell has it.
 
-    Raises
-    ------
-    ValueError
-        If the two have different shapes.
-
-    Notes
-    -----
-    Copied cells get new numbers from the largest annotated one + 1.  No annotated pixel changes: a
-    predicted cell that lies on annotated pixels by more than `overlap`, or that covers more than half
-    of an annotated cell (so is that cell), is skipped; any other gets its free pixels, the largest
-    connected part of them.  Pixels marked as unknown count as annotated.  Predicted background is
-    not copied.
-
-    With `overwrite` every predicted cell is copied whole.  An annotated cell of which more than half
-    is covered goes; of any other the uncovered pixels stay, with their number.  Annotated cells and
-    unknown pixels that no predicted cell reaches stay in any case.
+    With `overwrite` every cell is copied whole.  An annotated cell of which more than half is covered
+    goes; of any other the uncovered pixels stay, as do cells and unknown pixels that nothing reaches.
     """
     same_shape(annotation, cells, ("annotation", "prediction"))
     plane = annotation.astype(np.int32)
-    first = next_label(plane)
-    numbers, ranks = np.unique(np.maximum(cells, 0), return_inverse=True)
-    cells = ranks.reshape(plane.shape) + int(numbers[:1].sum() > 0)  # 1, 2, 3 ...
-    count = int(cells.max(initial=0))
+    values, ranks = np.unique(np.maximum(cells, 0), return_inverse=True)
+    numbers = values[values > 0]
+    cells = ranks.reshape(plane.shape) + (numbers.size + 1 - values.size)  # 1, 2, 3 ...
+    sizes = np.bincount(cells.ravel(), minlength=numbers.size + 1)
     table = contingency(np.maximum(plane, 0), cells)
     same = (table.rows[table.row] > 0) & (table.columns[table.column] > 0)
     same &= table.pixels > _SAME_CELL * table.row_sizes[table.row]
+    on_cells = np.bincount(cells[plane > 0], minlength=sizes.size) > overlap * sizes
+    on_cells[table.columns[table.column[same]]] = True
+    taken = on_cells | (np.bincount(cells[plane != 0], minlength=sizes.size) > overlap * sizes)
     if overwrite:
         plane[np.isin(plane, table.rows[table.row[same]])] = 0
-        plane[cells > 0] = cells[cells > 0] + (first - 1)
-        return CopyResult(plane, count)
-    sizes = overlap * np.bincount(cells.ravel(), minlength=count + 1)
-    on_cells = np.bincount(cells[plane > 0], minlength=count + 1) > sizes
-    on_cells[table.columns[table.column[same]]] = True
-    taken = on_cells | (np.bincount(cells[plane != 0], minlength=count + 1) > sizes)
+        taken[:] = False
+    present = set(np.unique(plane).tolist())
+    new_numbers = itertools.count(
+        max(next_label(annotation), next_label(numbers) if keep_numbers else 0)
+    )
     copied = 0
     for number, box in enumerate(ndimage.find_objects(cells), start=1):
-        part = plane[box]
-        free = _largest((cells[box] == number) & (part == 0))
+        part, cell = plane[box], cells[box] == number
+        free = cell if overwrite else _largest(cell & (part == 0))
         if not taken[number] and free.any():
-            part[free] = first + copied
+            own = int(numbers[number - 1])
+            part[free] = own if keep_numbers and own not in present else next(new_numbers)
             copied += 1
     unknown = np.count_nonzero((taken & ~on_cells)[1:])
-    return CopyResult(plane, copied, count - copied, int(unknown))
+    return CopyResult(plane, copied, numbers.size - copied, unknown)
+
+
+def copy_labels(
+    labels: Plane, before: Plane, kind: LabelKind, *, overwrite: bool = False
+) -> tuple[Plane, int]:
+    """Copy the labels of another frame, (H, W) each, to where nothing is painted, or `overwrite`.
+
+    Cells are copied as `copy_cells` does, with their numbers, anything else pixel by pixel.  Returns
+    the plane, and how many cells (for classes and scribbles: pixels) were copied.
+    """
+    free = (before != 0) & ((labels == 0) | overwrite)
+    if kind is not LabelKind.INSTANCES:
+        return np.where(free, before, labels).astype(np.int32), int(free.sum())
+    labels = np.where(free & (before < 0), before, labels)
+    result = copy_cells(labels, before, overwrite=overwrite, keep_numbers=True)
+    return result.plane, result.copied
 
 
 def copy_classes(
@@ -229,24 +201,10 @@ def copy_classes(
     *,
     overwrite: bool = False,
 ) -> Plane:
-    """Copy predicted classes into an annotation of classes or scribbles.
+    """Copy predicted classes (0 = background), (H, W), into an annotation of classes or scribbles.
 
-    Parameters
-    ----------
-    annotation
-        (H, W), what is annotated.
-    classes
-        (H, W), predicted: 0 = background, 1, 2 ... = the classes (1 = cell, where there is one).
-    kind
-        CLASSES, where the annotation has these very numbers, or SCRIBBLES, where each is one
-        larger (1 = background) and 0 is unlabelled.
-    overwrite
-        Replace the annotation, unknown pixels included; else only pixels that are 0 are filled.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or the annotation numbers cells.
+    In scribbles each number is one larger (1 = background).  Pixels that are 0 are filled; with
+    `overwrite` all are, unknown pixels included.  Raises `ValueError` for an annotation of cells.
     """
     same_shape(annotation, classes, ("annotation", "prediction"))
     if kind is LabelKind.INSTANCES:
@@ -274,13 +232,7 @@ def under(plane: NDArray[np.integer], stroke: Sequence[tuple[float, float]]) -> 
 
 
 def delete(plane: NDArray[np.integer], label: int) -> Plane:
-    """Delete a cell; its pixels become background (in scribbles: unlabelled).
-
-    Raises
-    ------
-    ValueError
-        If there is no such cell.
-    """
+    """Delete a cell; its pixels become background.  Raises `ValueError` if there is no such cell."""
     mask = _mask(plane, label)
     new = plane.astype(np.int32)
     new[mask] = 0
@@ -288,21 +240,10 @@ def delete(plane: NDArray[np.integer], label: int) -> Plane:
 
 
 def merge(plane: NDArray[np.integer], labels: Sequence[int], *, gap: int = 2) -> Plane:
-    """Make one cell of several; it has the number of the first.
+    """Make one cell of two or more; it has the number of the first.  Raises `ValueError`.
 
-    Parameters
-    ----------
-    labels
-        Numbers of two or more cells.
-    gap
-        Cells that nearly touch are joined: free pixels (background or unknown) between them that
-        a disc of this radius, in pixels, cannot reach become cell.  Cells farther apart get one
-        number all the same.
-
-    Raises
-    ------
-    ValueError
-        If fewer than two cells are given, or one is not there.
+    Cells that nearly touch are joined: free pixels (background or unknown) between them that a disc
+    of radius `gap`, in pixels, cannot reach become cell.  Others get one number all the same.
     """
     numbers = list(dict.fromkeys(int(label) for label in labels))
     if len(numbers) < 2:
@@ -323,14 +264,9 @@ def merge(plane: NDArray[np.integer], labels: Sequence[int], *, gap: int = 2) ->
 
 
 def fill(plane: NDArray[np.integer], label: int) -> Plane:
-    """Fill the holes of a cell: background and unknown pixels that it encloses.
+    """Fill the holes of a cell: background and unknown pixels that it encloses; raises `ValueError`.
 
     What another cell has there stays; a bay that is open to the frame's border is not a hole.
-
-    Raises
-    ------
-    ValueError
-        If there is no such cell.
     """
     box = _box(_mask(plane, label))
     new = plane.astype(np.int32)
@@ -340,24 +276,11 @@ def fill(plane: NDArray[np.integer], label: int) -> Plane:
 
 
 def smooth(plane: NDArray[np.integer], label: int, radius: float = 3) -> Plane:
-    """Smooth the outline of a cell.
+    """Smooth the outline of a cell: bumps and bays of about `radius` pixels go; raises `ValueError`.
 
-    Parameters
-    ----------
-    radius
-        Bumps and bays of about this size, in pixels, go (standard deviation of a Gaussian).
-
-    Returns
-    -------
-    ndarray of int32
-        No pixel of another cell is taken, and a border that two cells share stays as it is; pixels
-        that the cell loses become what is free beside them, background or unknown.  Where the
-        radius would make the cell vanish or fall apart, a smaller one is taken, at last none.
-
-    Raises
-    ------
-    ValueError
-        If there is no such cell.
+    No pixel of another cell is taken, and a border that two cells share stays as it is; pixels that
+    the cell loses become what is free beside them, background or unknown.  Where the radius would make
+    the cell vanish or fall apart, a smaller one is taken, at last none.
     """
     box = _box(_mask(plane, label), int(np.ceil(2 * radius)) + 1)
     new = plane.astype(np.int32)
@@ -371,35 +294,6 @@ def smooth(plane: NDArray[np.integer], label: int, radius: float = 3) -> Plane:
         part[lost] = part[tuple(around)][lost]
     part[after] = label
     return new
-
-
-def on_part(
-    plane: NDArray[np.integer],
-    point: tuple[int, int],
-    change: Callable[[Plane, int], Plane],
-) -> Plane:
-    """Apply a correction to the connected part under a point, where numbers mean classes.
-
-    Parameters
-    ----------
-    point
-        (row, column) of a pixel of the part.
-    change
-        Such as `delete`, `fill` or `smooth`; it sees the part as a cell with its own number.
-
-    Raises
-    ------
-    ValueError
-        If nothing is painted at the point.
-    """
-    label = int(plane[point])
-    mask = _mask(plane, label)
-    parts, _ = ndimage.label(mask, _EIGHT)
-    alone = next_label(plane)
-    apart = plane.astype(np.int32)
-    apart[parts == parts[point]] = alone
-    new = change(apart, alone)
-    return np.where(new == alone, label, new).astype(np.int32)
 
 
 def _closed(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:

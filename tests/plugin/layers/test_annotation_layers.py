@@ -7,6 +7,7 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 
+from napari_jnet.editing import copy_labels
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.frames import FrameInfo
 from napari_jnet.plugin.layers.add import (
@@ -15,7 +16,7 @@ from napari_jnet.plugin.layers.add import (
     brush_size,
     empty_labels,
 )
-from napari_jnet.plugin.layers.edit import copy_labels, rest_is_background, rest_is_unknown
+from napari_jnet.plugin.layers.edit import rest_is_background, rest_is_unknown
 from napari_jnet.plugin.layers.read import layer_classes, network_classes
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.annotate import choose_next

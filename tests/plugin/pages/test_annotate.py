@@ -382,10 +382,10 @@ def test_the_eraser_erases_any_cell_while_others_are_kept(viewer, widget):
 
 def test_the_widget_leaves_the_brush_alone_when_it_is_closed(qtbot, viewer, widget):
     layer = widget.new_annotation()
-    count = len(layer.mouse_drag_callbacks)
+    assert "paint_polygon" in vars(layer)
     with qtbot.waitSignal(widget.destroyed):
         widget.deleteLater()
-    assert len(layer.mouse_drag_callbacks) == count - 2
+    assert not {"paint_polygon", "fill", "_apply_mask_to_data"} & vars(layer).keys()
     layer.selected_label = 3
 
 
@@ -422,7 +422,7 @@ def test_copying_takes_the_nearest_annotated_frame_before(qtbot, viewer, widget)
     assert widget.frame.copy_previous() == 0
     widget.frame.overwrite_check.setChecked(True)
     click(qtbot, widget.frame.copy_button)
-    assert np.unique(layer.data[3]).tolist() == [0, 2, 9]
+    assert np.unique(layer.data[3]).tolist() == [0, 2]  # most of 9 is covered: no rest of it
 
 
 def test_nothing_is_edited_in_three_dimensions(viewer, widget):

@@ -29,6 +29,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import qthrottled, signals_blocked
 
+from napari_jnet.editing import copy_labels
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
 from napari_jnet.plugin.command import COMMANDS
 from napari_jnet.plugin.frames import FrameInfo
@@ -39,10 +40,8 @@ from napari_jnet.plugin.layers.add import (
     default_classes,
 )
 from napari_jnet.plugin.layers.edit import (
-    KeepCells,
-    Outlines,
+    PaintHooks,
     background_label,
-    copy_labels,
     hold_labels,
     next_number,
     number_pieces_apart,
@@ -334,8 +333,7 @@ class PaintTools(Section):
     def _listen(self, layer: Any) -> None:
         for name in ("mode", "selected_label", "preserve_labels", "contour"):
             self._of_layer.connect(getattr(layer.events, name), self._show)
-        self._of_layer.at_end(KeepCells(layer).close)
-        self._of_layer.at_end(Outlines(layer, lambda: self._act(self._after_outline)).close)
+        self._of_layer.at_end(PaintHooks(layer, lambda: self._act(self._after_outline)).close)
 
     def _after_outline(self) -> None:
         """Take the next number, so that the next outline is another cell."""
@@ -1218,7 +1216,7 @@ class AnnotateWidget(Page):
         self.classes = ClassTable(self)
         self.frame = FrameSection(self)
         self.frames = FramesSection(self)
-        self.corrections = CorrectionBar(workspace, self.message)
+        self.corrections = CorrectionBar(workspace)
         self._painting = self._box("Paint", self.tools, self.classes)
         self._correcting = self._box("Correct a cell", self.corrections)
         self._this_frame = self._box("This frame", self.frame)

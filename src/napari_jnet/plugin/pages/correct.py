@@ -12,10 +12,9 @@ from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.command import COMMANDS
 from napari_jnet.plugin.layers.edit import correct, labels_under
-from napari_jnet.plugin.layers.read import kind_of, result_of
+from napari_jnet.plugin.layers.read import result_of
 from napari_jnet.plugin.ui.widgets import MessageLine
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 
@@ -35,7 +34,6 @@ TOOLS = {
     "fill": Tool("Fill holes", "Click a cell to fill its holes"),
     "smooth": Tool("Smooth", "Click a cell to smooth its outline"),
 }
-_WIDTH = 2.0  # of the line; its dark rim is twice as wide, so that it is seen on any image
 
 
 class StrokeOverlay(QWidget):
@@ -45,8 +43,6 @@ class StrokeOverlay(QWidget):
         super().__init__(canvas)
         self._points = QPolygonF()
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setGeometry(canvas.rect())
         self.show()
 
@@ -54,30 +50,22 @@ class StrokeOverlay(QWidget):
     def over(cls, event: Any) -> StrokeOverlay | None:
         """Return a line over the canvas where a napari mouse event happened; None without a window."""
         native = getattr(event, "native", None)
-        if native is None or not hasattr(native, "globalPosition"):
-            return None
-        canvas = QApplication.widgetAt(native.globalPosition().toPoint())
-        overlay = None if canvas is None else cls(canvas)
-        if overlay is not None:
-            overlay.add(event)
-        return overlay
+        canvas = None
+        if hasattr(native, "globalPosition"):
+            canvas = QApplication.widgetAt(native.globalPosition().toPoint())
+        return None if canvas is None else cls(canvas)
 
     def add(self, event: Any) -> None:
         """Continue the line to the position of a mouse event."""
-        point = getattr(event, "pos", None)
-        if point is not None:
-            self._points.append(QPointF(float(point[0]), float(point[1])))
-            self.update()
+        self._points.append(QPointF(*map(float, event.pos)))
+        self.update()
 
     def paintEvent(self, _event: Any) -> None:
-        """Draw the line."""
+        """Draw the line, with a dark rim, so that it is seen on any image."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for color, width in ((QColor(0, 0, 0, 160), 2 * _WIDTH), (QColor("#ffd400"), _WIDTH)):
-            pen = QPen(color, width)
-            pen.setCapStyle(Qt.PenCapStyle.RoundCap)
-            pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
-            painter.setPen(pen)
+        for color, width in ((QColor(0, 0, 0, 160), 4), (QColor("#ffd400"), 2)):
+            painter.setPen(QPen(color, width))
             painter.drawPolyline(self._points)
         painter.end()
 
@@ -112,38 +100,19 @@ class Corrections:
         return self.correct(name, [self._workspace.viewer.cursor.position])
 
     def correct(self, name: str, points: Sequence[Sequence[float]]) -> bool:
-        """Correct at a point or along a stroke, as one undo step.
-
-        Parameters
-        ----------
-        name
-            One of `TOOLS`.
-        points
-            In world coordinates, one value for each axis of the viewer.
-
-        Returns
-        -------
-        bool
-            False if that was not possible; `said` is emitted with the reason.
-        """
+        """Correct at a point or along a stroke, in world coordinates; see `correct_here`."""
         try:
             layer = self._target(points)
-            done = correct(layer, kind_of(layer) or LabelKind.INSTANCES, name, points)
+            done = correct(layer, name, points)
         except ValueError as error:
             self._say(str(error), failed=True)
             return False
-        self._activate(layer)
+        self._workspace.viewer.layers.selection.active = layer  # Ctrl+Z is for the active one
         self._say(f"{done} in {layer.name!r}. Undo with Ctrl+Z.")
         return True
 
     def use(self, name: str) -> bool:
-        """Give the mouse to a tool; the same tool again gives it back.
-
-        Returns
-        -------
-        bool
-            Whether a tool has the mouse now; where none can, `said` is emitted with the reason.
-        """
+        """Give the mouse to a tool; the same tool again gives it back.  Return whether a tool has it now."""
         again = name == self.tool
         self.leave()
         if again:
@@ -153,7 +122,7 @@ class Corrections:
         except ValueError as error:
             self._say(str(error), failed=True)
             return False
-        self._activate(layer)
+        self._workspace.viewer.layers.selection.active = layer
         self._take_mouse(layer, TOOLS[name])
         self.tool = name
         self.tool_changed.emit(name)
@@ -192,10 +161,9 @@ class Corrections:
         """Take a click or a stroke of the left button."""
         if event.button != 1:
             return
-        name, points = self.tool, [event.position]
+        name, points = self.tool, []
         line = StrokeOverlay.over(event) if TOOLS[name].drag else None
-        yield
-        while event.type == "mouse_move":
+        while not points or event.type == "mouse_move":
             points.append(event.position)
             if line is not None:
                 line.add(event)
@@ -248,12 +216,6 @@ class Corrections:
             self._workspace.viewer.status = text  # where one looks while the mouse is on the canvas
         self.said.emit(text, failed)
 
-    def _activate(self, layer: Any) -> None:
-        """Activate the corrected layer: Ctrl+Z is for the active one."""
-        selection = self._workspace.viewer.layers.selection
-        if selection.active is not layer:
-            selection.active = layer
-
 
 _corrections: weakref.WeakKeyDictionary[Workspace, Corrections] = weakref.WeakKeyDictionary()
 
@@ -266,21 +228,13 @@ def corrections_of(workspace: Workspace) -> Corrections:
 
 
 class CorrectionBar(QWidget):
-    """Buttons to delete, merge, split, fill and smooth cells.
+    """Buttons to delete, merge, split, fill and smooth cells, and a line of what to do and what was done."""
 
-    Parameters
-    ----------
-    workspace
-        Of the viewer.
-    message
-        Shows what to do and what was done; None for a line below the buttons.
-    """
-
-    def __init__(self, workspace: Workspace, message: MessageLine | None = None) -> None:
+    def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self._commands = workspace.commands
         self.corrections = corrections = corrections_of(workspace)
-        self.message = message or MessageLine()
+        self.message = MessageLine()
         column, row = QVBoxLayout(self), QHBoxLayout()
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(3)
@@ -289,8 +243,7 @@ class CorrectionBar(QWidget):
         for button in self.buttons.values():
             row.addWidget(button)
         column.addLayout(row)
-        if message is None:
-            column.addWidget(self.message)
+        column.addWidget(self.message)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         lifetime = Lifetime()
         self.destroyed.connect(lambda *_: lifetime.end())
