@@ -174,7 +174,7 @@ def copy_cells(
             own = int(numbers[number - 1])
             part[free] = own if keep_numbers and own not in present else next(new_numbers)
             copied += 1
-    unknown = np.count_nonzero((taken & ~on_cells)[1:])
+    unknown = int(np.count_nonzero((taken & ~on_cells)[1:]))
     return CopyResult(plane, copied, numbers.size - copied, unknown)
 
 

@@ -50,9 +50,9 @@ class StrokeOverlay(QWidget):
     def over(cls, event: Any) -> StrokeOverlay | None:
         """Return a line over the canvas where a napari mouse event happened; None without a window."""
         native = getattr(event, "native", None)
-        canvas = None
-        if hasattr(native, "globalPosition"):
-            canvas = QApplication.widgetAt(native.globalPosition().toPoint())
+        if native is None or not hasattr(native, "globalPosition"):
+            return None
+        canvas = QApplication.widgetAt(native.globalPosition().toPoint())
         return None if canvas is None else cls(canvas)
 
     def add(self, event: Any) -> None:
@@ -161,7 +161,7 @@ class Corrections:
         """Take a click or a stroke of the left button."""
         if event.button != 1:
             return
-        name, points = self.tool, []
+        name, points = self.tool, list[Any]()
         line = StrokeOverlay.over(event) if TOOLS[name].drag else None
         while not points or event.type == "mouse_move":
             points.append(event.position)
