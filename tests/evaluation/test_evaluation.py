@@ -171,7 +171,7 @@ def test_no_result_and_no_truth(dataset, tmp_path):
     stack = open_stack(dataset, sequence="01")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         list(evaluate(tmp_path / "nowhere", stack))
-    with pytest.raises(FileNotFoundError, match=r"neither 01_RES with masks nor instances\.tif"):
+    with pytest.raises(FileNotFoundError, match=r"neither masks nor instances\.tif"):
         list(evaluate(dataset, stack))
     with pytest.raises(ValueError, match="no annotation 'silver'; it has gold"):
         list(evaluate(dataset, stack, annotation="silver"))

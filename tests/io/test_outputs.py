@@ -20,6 +20,7 @@ from napari_jnet.evaluation.evaluate import evaluate
 from napari_jnet.events import FramePrediction, Notice, Scores
 from napari_jnet.files import FolderLock, OutputError
 from napari_jnet.io import results as results_module
+from napari_jnet.io.axes import array_stack
 from napari_jnet.io.results import ResultWriter, open_result
 from napari_jnet.io.stack import Stack
 from napari_jnet.project.open import open_stack
@@ -114,21 +115,26 @@ def test_a_stack_that_has_the_name_of_a_result_is_not_overwritten(
     assert content(tmp_path) == before
 
 
-@pytest.mark.parametrize("link", ["symbolic", "hard", "the result itself"])
-def test_a_result_that_a_stack_is_read_from_is_not_overwritten(tmp_path: Path, link: str) -> None:
-    stack = open_stack(images(tmp_path / "images"))
-    write(tmp_path / "out", stack, 3, [0])
-    result, frame = tmp_path / "out/distance.tif", tmp_path / "images/img0.tif"
-    if link == "the result itself":
-        read = open_stack(result)
-    else:
-        frame.unlink()
-        frame.symlink_to(result) if link == "symbolic" else frame.hardlink_to(result)
-        read = open_stack(tmp_path / "images")
+def test_a_result_that_a_stack_is_read_from_is_not_overwritten(tmp_path: Path) -> None:
+    write(tmp_path / "out", open_stack(images(tmp_path / "images")), 3, [0])
+    result = tmp_path / "out/distance.tif"
+    (tmp_path / "link.tif").symlink_to(result)
     before = content(tmp_path)
-    with pytest.raises(OutputError, match=r"distance\.tif would be overwritten.*is read from it"):
-        ResultWriter(tmp_path / "out", read)
+    for read in (result, tmp_path / "link.tif"):
+        with pytest.raises(OutputError, match=r"distance\.tif would be overwritten.*is read from"):
+            ResultWriter(tmp_path / "out", open_stack(read))
     assert content(tmp_path) == before
+
+
+def test_a_result_without_the_name_of_its_prediction_is_not_overwritten(tmp_path: Path) -> None:
+    museum = Path(__file__).parents[1] / "museum/files/3c8f135"
+    for name, frames in (("volume", 3), ("cells", 5)):
+        out = Path(shutil.copytree(museum / "results" / name, tmp_path / name))
+        stack = array_stack(np.ones((frames, *SHAPE), np.uint8))
+        before = content(out)
+        with pytest.raises(OutputError, match=r"is not a result .*first version.*another output"):
+            ResultWriter(out, stack)
+        assert content(out) == before
 
 
 def test_masks_and_files_of_others_are_not_overwritten(dataset: Path) -> None:
@@ -140,7 +146,7 @@ def test_masks_and_files_of_others_are_not_overwritten(dataset: Path) -> None:
         ResultWriter(dataset, open_stack(dataset, sequence="01"))
     shutil.rmtree(masks)
     masks.symlink_to(dataset / "01")
-    with pytest.raises(OutputError, match="is a link to another folder"):
+    with pytest.raises(OutputError, match="01_RES is a link to another folder"):
         ResultWriter(dataset, open_stack(dataset, sequence="01"))
     masks.unlink()
     masks.mkdir()
@@ -156,8 +162,12 @@ def test_links_in_an_output_folder_are_not_followed(tmp_path: Path, dataset: Pat
     victim, out = tmp_path / "victim", tmp_path / "out"
     victim.write_text("mine")
     (out / "01_RES").mkdir(parents=True)
-    for name in (".distance.tif.part", ".instances.tif.part", "01_RES/.mask001.tif.part"):
+    for name in ("distance.tif", "01_RES/mask001.tif"):
         (out / name).symlink_to(victim)
+        with pytest.raises(OutputError, match="is not a result of napari-jnet"):
+            write(out, open_stack(dataset, sequence="01"), 3)
+        (out / name).unlink()
+    (out / "01_RES/res_track.txt").symlink_to(victim)
     write(out, open_stack(dataset, sequence="01"), 3)
     assert victim.read_text() == "mine"
     assert not [path for path in out.rglob("*") if path.is_symlink() or path.name.startswith(".")]

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,6 @@ import tifffile
 
 from napari_jnet.events import FramePrediction
 from napari_jnet.files import OutputError
-from napari_jnet.io import results as results_module
 from napari_jnet.io.results import FramePages, OverlapTracks, ResultWriter
 from napari_jnet.io.stack import Stack
 from napari_jnet.project.open import open_stack
@@ -94,7 +94,7 @@ def test_any_stack_gets_three_files_that_tifffile_reads(tmp_path):
     for name, dtype in (
         ("probability", np.float32),
         ("distance", np.float32),
-        ("instances", np.uint16),
+        ("instances", np.uint32),
     ):
         with tifffile.TiffFile(tmp_path / f"{name}.tif") as tiff:
             assert (tiff.series[0].shape, tiff.series[0].axes) == ((3, 20, 24), "ZYX")
@@ -109,7 +109,7 @@ def test_volumes_keep_their_axes(tmp_path, capsys):
     write_all(tmp_path, stack)
     with tifffile.TiffFile(tmp_path / "instances.tif") as tiff:
         assert (tiff.series[0].shape, tiff.series[0].axes) == ((3, 4, 20, 24), "TZYX")
-    with FramePages(tmp_path / "instances.tif") as pages:
+    with closing(FramePages(tmp_path / "instances.tif")) as pages:
         assert pages.read(1).shape == (4, 20, 24)
     assert tifffile.imread(tmp_path / "01_RES" / "mask001.tif").shape == (4, 20, 24)
     assert validate(tmp_path / "01_RES", capsys) == 1
@@ -172,7 +172,7 @@ def test_frames_are_found_by_number(tmp_path):
     masks = tmp_path / "01_RES"
     assert sorted(path.name for path in masks.glob("*.tif")) == ["mask0002.tif", "mask0005.tif"]
     assert (masks / "res_track.txt").read_text() == "1 2 2 0\n2 2 2 0\n3 5 5 0\n4 5 5 0\n"
-    with FramePages(tmp_path / "distance.tif") as pages:
+    with closing(FramePages(tmp_path / "distance.tif")) as pages:
         assert pages.frame_numbers == (2, 5)
         assert pages.read(5)[0, 0] == 5
         with pytest.raises(ValueError, match="no frame 3"):
@@ -191,7 +191,7 @@ def test_stopping_midway_keeps_what_was_written(tmp_path, capsys):
     assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".part")]
 
 
-def test_many_objects_widen_the_type(tmp_path):
+def test_any_number_of_an_object_is_held(tmp_path):
     stack = make_stack(sequence="")
 
     def more(number, instances):
@@ -202,35 +202,44 @@ def test_many_objects_widen_the_type(tmp_path):
     assert instances.dtype == np.uint32
     assert instances[1].min() == 70000
     assert instances[0].max() == instances[2].max() == 2
-    assert os.listdir(tmp_path).count("instances.tif") == 1 and len(os.listdir(tmp_path)) == 3
 
 
-def test_more_tracks_than_ctc_masks_hold(tmp_path, monkeypatch):
-    monkeypatch.setattr(results_module, "_MOST_TRACKS", 3)
+def test_more_tracks_than_ctc_masks_hold(tmp_path):
+    stack = make_stack(shape=(300, 300))
 
     def alone(number, instances):
-        return np.roll(instances, 12, -2) if number == 2 else instances
+        if number == 1:  # each pixel is an object, none in the place of one before
+            return np.arange(1, 90001, dtype=np.int32).reshape(300, 300)
+        return instances
 
-    stack = make_stack()
     with ResultWriter(tmp_path, stack) as writer:
         for prediction in make_predictions(stack, labels=alone):
             writer.write(prediction)
-    assert "no res_track.txt: from frame 2 on it would need more than 3" in writer.notice
-    names = sorted(path.name for path in (tmp_path / "01_RES").iterdir())
-    assert names == ["mask000.tif", "mask001.tif", "mask002.tif"]
-    last = tifffile.imread(tmp_path / "01_RES" / "mask002.tif")
-    np.testing.assert_array_equal(last > 0, tifffile.imread(tmp_path / "instances.tif")[2] > 0)
-    assert np.unique(last).tolist() == [0, 1, 2]
+    assert "01_RES has more than 65535 tracks" in writer.notice
+    masks = [tifffile.imread(tmp_path / "01_RES" / f"mask00{number}.tif") for number in range(3)]
+    assert masks[0].dtype == np.uint16 and masks[1].dtype == np.uint32
+    instances = tifffile.imread(tmp_path / "instances.tif")
+    np.testing.assert_array_equal(masks[2] > 0, instances[2] > 0)
+    tracks = np.loadtxt(tmp_path / "01_RES" / "res_track.txt", int)
+    np.testing.assert_array_equal(tracks[:, 0], np.arange(1, tracks[-1, 0] + 1))
+    for number, mask in enumerate(masks):
+        there = tracks[(tracks[:, 1] <= number) & (tracks[:, 2] >= number), 0]
+        np.testing.assert_array_equal(np.unique(mask[mask > 0]), there)
 
 
-def test_frames_of_different_sizes(tmp_path):
+def test_frames_of_different_sizes_are_refused_and_those_before_stay(tmp_path):
     with ResultWriter(tmp_path, make_stack(frames=2, sequence="")) as writer:
         for number, shape in enumerate([(4, 5), (7, 3)]):
             maps = np.ones(shape, np.float32), np.ones(shape, np.float32), np.ones(shape, np.int32)
-            writer.write(FramePrediction(number, number, 2, *maps))
-    with FramePages(tmp_path / "distance.tif") as pages:
+            prediction = FramePrediction(number, number, 2, *maps)
+            if number:
+                with pytest.raises(ValueError, match=r"Frame 1 has shape \(7, 3\), .*\(4, 5\)"):
+                    writer.write(prediction)
+            else:
+                writer.write(prediction)
+    with closing(FramePages(tmp_path / "distance.tif")) as pages:
+        assert pages.frame_numbers == (0,)
         assert pages.read(0).shape == (4, 5)
-        assert pages.read(1).shape == (7, 3)
 
 
 def test_a_file_in_place_of_the_folder(tmp_path):
@@ -310,7 +319,7 @@ def test_the_system_refuses_more_bytes(tmp_path):
         assert len(tiff.pages) == number
         for n, page in enumerate(tiff.pages):
             np.testing.assert_array_equal(page.asarray(), noise + n)
-    with FramePages(path) as pages:
+    with closing(FramePages(path)) as pages:
         assert pages.frame_numbers == tuple(range(number))
 
 
@@ -328,12 +337,12 @@ def test_pages_of_any_multipage_tiff_count_from_zero(tmp_path):
         np.arange(24, dtype=np.uint16).reshape(4, 3, 2),
         photometric="minisblack",
     )
-    with FramePages(tmp_path / "x.tif") as pages:
+    with closing(FramePages(tmp_path / "x.tif")) as pages:
         assert pages.frame_numbers == (0, 1, 2, 3)
         assert pages.read(2).tolist() == [[12, 13], [14, 15], [16, 17]]
-    with FramePages(tmp_path / "x.tif", frame_numbers=[1, 2, 3, 4]) as pages:
+    with closing(FramePages(tmp_path / "x.tif", frame_numbers=[1, 2, 3, 4])) as pages:
         assert pages.read(1)[0, 0] == 0
-    with FramePages(tmp_path / "x.tif", planes=2, frame_numbers=[1, 2, 3, 4]) as pages:
+    with closing(FramePages(tmp_path / "x.tif", planes=2, frame_numbers=[1, 2, 3, 4])) as pages:
         assert pages.frame_numbers == (0, 1)
         assert pages.read(1).shape == (2, 3, 2)
 

@@ -9,8 +9,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -25,7 +24,6 @@ from napari_jnet.events import FramePrediction
 from napari_jnet.files import (
     FolderLock,
     OutputError,
-    clean,
     flush,
     flush_folder,
     make_folder,
@@ -37,7 +35,12 @@ from napari_jnet.io.tiff import read_tiff, tiff_options, tiff_text
 from napari_jnet.labels import contingency
 
 MARK = "napari_jnet"  # key of our text in the description of a TIFF file, and in that of a PNG file
-MAPS = ("probability", "distance", "classes", "instances")
+MAPS: dict[str, Any] = {  # their names in the order in which they are written, and their types
+    "probability": np.float32,
+    "distance": np.float32,
+    "classes": np.uint8,
+    "instances": np.uint32,
+}
 _TIFF_NAMES = re.compile(rf"(?:{'|'.join(MAPS)})\.tiff?", re.IGNORECASE)
 _MASK_NAME = re.compile(r"mask(\d+)\.tiff?")
 _PNG_NAMES = re.compile(r"(?:seg|dist)_.+\.png", re.IGNORECASE)
@@ -51,21 +54,11 @@ _REMEDY = "write it again with predict."
 
 @dataclass(frozen=True)
 class ResultMark:
-    """The prediction that a file of a result belongs to.
+    """The prediction that a file of a result belongs to."""
 
-    Attributes
-    ----------
-    prediction
-        Identifier, shared by all files of one prediction; "" in files of older versions.
-    count
-        Frames that were to be predicted; 0 if unknown.
-    sequence
-        Of the stack, "01"; "" if it has none or it is unknown.
-    """
-
-    prediction: str = ""
-    count: int = 0
-    sequence: str = ""
+    prediction: str = ""  # identifier, shared by all its files; "" in files of the first version
+    count: int = 0  # frames that were to be predicted; 0 if unknown
+    sequence: str = ""  # of the stack, "01"; "" if it has none or it is unknown
 
     @classmethod
     def of(cls, text: dict[str, Any]) -> ResultMark | None:
@@ -106,42 +99,6 @@ def is_result(path: Path) -> bool:
         with suppress(Exception), reading(path, "an image"), Image.open(path) as image:
             return MARK in image.info
     return False
-
-
-def _check_inputs(stack: Stack, results: Sequence[Path]) -> None:
-    """Raise where a result would overwrite an input file, by any name or link.
-
-    A result that merely lies in a folder of the stack is not an input.
-    """
-    inputs = defaultdict(list)
-    for source, named in _input_files(stack) if results else ():
-        with suppress(OSError):
-            found = source.stat()
-            inputs[found.st_dev, found.st_ino].append((source, named))
-    for path in results:
-        own = path.stat()
-        for source, named in inputs[own.st_dev, own.st_ino]:
-            if named or _place(source) != _place(path):
-                raise OutputError(
-                    f"{path} would be overwritten, but {stack.name} is read from it ({source}). Choose "
-                    "another output folder."
-                )
-
-
-def _place(path: Path) -> tuple[str, str]:
-    return os.path.realpath(path.parent), os.path.normcase(path.name)
-
-
-def _input_files(stack: Stack) -> Iterator[tuple[Path, bool]]:
-    """Yield every file that may be read, and whether it is the path of the stack or of an annotation."""
-    places = [stack.path, *(annotation.path for annotation in stack.annotations.values())]
-    for place in dict.fromkeys(place for place in places if place is not None):
-        if place.is_file():
-            yield place, True
-        for folder, _, names in os.walk(place if place.is_dir() else place.parent):
-            yield from ((Path(folder) / name, False) for name in names)
-            if place.is_file():
-                break
 
 
 class OverlapTracks:
@@ -186,11 +143,10 @@ class OverlapTracks:
 
     def _links(self, number: int, instances: NDArray[np.integer]) -> dict[int, int]:
         """Pair objects with those of the previous frame: best overlap first, each only once."""
-        if self._last is None or self._last_number != number - 1:
+        last = self._last
+        if last is None or self._last_number != number - 1 or last.shape != instances.shape:
             return {}
-        if self._last.shape != instances.shape:
-            return {}
-        table = contingency(self._last, instances)
+        table = contingency(last, instances)
         union = table.row_sizes[table.row] + table.column_sizes[table.column] - table.pixels
         iou = table.pixels / union
         before, now = table.rows[table.row], table.columns[table.column]
@@ -208,7 +164,7 @@ class OverlapTracks:
 class _PageWriter:
     """One TIFF file of a result: compressed pages, of which no more than a frame is in memory.
 
-    Integers too large for `dtype` make the file be copied to a larger type.  Errors name `shown`.
+    Errors name `shown`, where the file will be.
     """
 
     def __init__(
@@ -218,7 +174,8 @@ class _PageWriter:
         self._dtype = np.dtype(dtype)
         self._stack, self._axes = stack, stack.axes.replace("C", "")
         self._expected, self._mark = frames, mark
-        self.written: dict[int, tuple[int, ...]] = {}  # number -> shape
+        self.written: list[int] = []  # frame numbers
+        self._shape: tuple[int, ...] = ()
         self._tiff: tifffile.TiffWriter | None = None
         self._tags: dict[str, Any] = {}
         self._broken = False
@@ -226,19 +183,35 @@ class _PageWriter:
     def write(self, number: int, frame: NDArray[Any]) -> None:
         """Append one frame; raises `OutputError` if the disk fails."""
         with writing(self._shown):
-            if np.issubdtype(self._dtype, np.integer) and frame.size:
-                self._widen(np.result_type(self._dtype, np.min_scalar_type(frame.max())))
             if self._tiff is None:
-                self._tiff = self._open(frame.shape)
+                self._shape = frame.shape
+                self._tags = self._options(self._expected)
+                size = frame.size * self._dtype.itemsize * len(self._expected)
+                self._tiff = tifffile.TiffWriter(self._path, bigtiff=size >= _LARGE)
+            if frame.shape != self._shape:
+                raise ValueError(
+                    f"Frame {number} has shape {frame.shape}, those before it {self._shape}; all frames of "
+                    "a result have one shape. Write it to another folder."
+                )
             self._broken = True
-            self._append(self._tiff, frame, first=not self.written)
+            for plane in frame.reshape(-1, *frame.shape[-2:]).astype(self._dtype, copy=False):
+                self._tiff.write(
+                    plane,
+                    compression="zlib",
+                    compressionargs={"level": 1},
+                    photometric="minisblack",
+                    metadata=None,
+                    contiguous=False,
+                    **self._tags,
+                )
+                self._tags["description"] = None  # which the first page has
             self._broken = False
-        self.written[number] = frame.shape
+        self.written.append(number)
 
     def forget(self, number: int) -> None:
         """Drop a frame if it was the last one written: it is missing in other files of the result."""
-        if self.written and next(reversed(self.written)) == number:
-            del self.written[number]
+        if self.written[-1:] == [number]:
+            self.written.pop()
             self._broken = True
 
     def close(self) -> None:
@@ -252,63 +225,20 @@ class _PageWriter:
                 self._path.unlink()
                 return
             if self._broken:
-                pages = sum(math.prod(shape[:-2]) for shape in self.written.values())
-                _end_after(self._path, pages)
-            shapes = set(self.written.values())
-            if list(self.written) != self._expected or len(shapes) > 1:
-                tags = self._options(list(self.written), shapes)
-                tifffile.tiffcomment(self._path, tags["description"])
+                _end_after(self._path, len(self.written) * math.prod(self._shape[:-2]))
+            if self.written != self._expected:
+                tifffile.tiffcomment(self._path, self._options(self.written)["description"])
 
-    def _open(self, shape: tuple[int, ...]) -> tifffile.TiffWriter:
-        self._tags = self._options(self._expected, {shape})
-        size = math.prod(shape) * self._dtype.itemsize * len(self._expected)
-        return tifffile.TiffWriter(self._path, bigtiff=size >= _LARGE)
-
-    def _append(self, tiff: tifffile.TiffWriter, frame: NDArray[Any], *, first: bool) -> None:
-        for plane in frame.reshape(-1, *frame.shape[-2:]).astype(self._dtype, copy=False):
-            tags = self._tags if first else self._tags | {"description": None}
-            tiff.write(
-                plane,
-                compression="zlib",
-                compressionargs={"level": 1},
-                photometric="minisblack",
-                metadata=None,
-                contiguous=False,
-                **tags,
-            )
-            first = False
-
-    def _options(self, frames: list[int], shapes: set[tuple[int, ...]]) -> dict[str, Any]:
+    def _options(self, frames: list[int]) -> dict[str, Any]:
         """Return the tags of axes, pixel size, interval and frames."""
-        text: dict[str, Any] = {"frames": frames, MARK: asdict(self._mark)}
-        if len(shapes) > 1:
-            return {"description": json.dumps(text).encode()}
-        whole = (len(frames), *next(iter(shapes)))
+        whole = (len(frames), *self._shape)
+        text = {"shape": whole, "axes": self._axes, "frames": frames, MARK: asdict(self._mark)}
         steps = set(np.diff(frames).tolist()) or {1}
         interval, *sizes = self._stack.scale
         # skipped frames make the interval longer
         scale = (interval * (steps.pop() if len(steps) == 1 else 0), *sizes)
-        text = {"shape": whole, "axes": self._axes, **text}
         units = self._stack.units
         return tiff_options(whole, self._dtype, self._axes, scale, units, json.dumps(text))
-
-    def _widen(self, dtype: np.dtype[Any]) -> None:
-        """Copy the pages so far to a file of a larger type."""
-        if dtype == self._dtype:
-            return
-        self._dtype = dtype
-        if self._tiff is None:
-            return
-        self._tiff.close()
-        former = self._path.with_suffix(".former")
-        os.replace(self._path, former)
-        try:
-            with FramePages(former) as pages:
-                self._tiff = self._open(next(iter(self.written.values())))
-                for position, number in enumerate(self.written):
-                    self._append(self._tiff, pages.read(number), first=not position)
-        finally:
-            former.unlink(missing_ok=True)
 
 
 def _end_after(path: Path, pages: int) -> None:
@@ -333,11 +263,6 @@ class FramePages:
 
     Where the file does not state it, a frame has `planes` planes (the depth of a volume) and the frames
     have `frame_numbers`, counted from 0 if these are None or of another length.
-
-    Attributes
-    ----------
-    mark
-        Of the prediction that the file belongs to; empty fields where the file does not state it.
     """
 
     def __init__(
@@ -374,12 +299,6 @@ class FramePages:
         """Close the file."""
         self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
 
 class ResultWriter:
     """Write predictions frame by frame; a context manager.
@@ -401,7 +320,7 @@ class ResultWriter:
     Attributes
     ----------
     notice
-        A message about the written files, such as missing tracks; "" if there is none.
+        A message about the written files; "" if there is none.
 
     Raises
     ------
@@ -413,12 +332,11 @@ class ResultWriter:
     Notes
     -----
     ``probability.tif`` (float32, 0 to 1), ``distance.tif`` (float32, pixels) and ``instances.tif``
-    (uint16, uint32 from 65,536 objects on) hold one page a section, compressed with zlib; the
-    description of the first page lists the frames.  Axes, pixel size and interval of the stack are
-    stored as OME-XML, and in the tags of resolution.  ``NN_RES`` holds ``maskTTT.tif``
-    (uint16) and ``res_track.txt``: objects that overlap in consecutive frames share a number.  Where
-    that needs more numbers than uint16 has, each mask from there on is numbered independently, and
-    there is no ``res_track.txt``.  The description of each file names its prediction.
+    (uint32) hold one page a section, compressed with zlib; the description of the first page lists the
+    frames.  Axes, pixel size and interval of the stack are stored as OME-XML, and in the tags of
+    resolution.  ``NN_RES`` holds ``maskTTT.tif`` (uint16, where more than 65,535 tracks need it uint32)
+    and ``res_track.txt``: objects that overlap in consecutive frames share a number.  The description
+    of each file names its prediction.
     """
 
     def __init__(
@@ -430,12 +348,11 @@ class ResultWriter:
         self._stack = stack
         self._expected = list(stack.frame_numbers if frames is None else frames)
         self._mark = ResultMark(secrets.token_hex(8), len(self._expected), stack.sequence)
-        self._files: dict[str, _PageWriter] = {}
-        self._tracks: OverlapTracks | None = OverlapTracks()
+        self._tracks = OverlapTracks()
         # a sequence of the Cell Tracking Challenge: 01, not train
         ctc = re.fullmatch(r"\d{2,3}", stack.sequence)
         self.masks = self.folder / f"{stack.sequence}_RES" if ctc else None
-        made = make_folder(self.folder)
+        make_folder(self.folder)
         self._lock = FolderLock(self.folder)
         try:
             with writing(self.folder):
@@ -443,38 +360,78 @@ class ResultWriter:
                 self._begin()
         except BaseException as error:
             self._lock.release()
-            if made:
-                with suppress(OSError):
-                    self.folder.rmdir()
             if isinstance(error, ValueError):  # in use, or two masks of one frame
                 raise OutputError(str(error)) from error
             raise
 
     def _begin(self) -> None:
-        """Remove files of killed predictions, and check what would be replaced."""
+        """Remove what killed predictions have left, and check what would be replaced."""
         for path in self.folder.glob(f"{_UNFINISHED}*"):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-        clean(self.folder, locked=True)
+            shutil.rmtree(path, ignore_errors=True)
         former = [path for name in MAPS if (path := self.folder / f"{name}.tif").exists()]
-        for path in former:
-            if not is_result(path):
-                raise _foreign(path)
-        maps = read_mark(self.folder / "instances.tif")
-        self._check_sequence(maps)
         if self.masks is not None:
-            former += self._former_masks(self.masks, maps)
-        _check_inputs(self._stack, former)
+            former += self._former_masks(self.masks)
+        inputs = [self._stack.path, *(one.path for one in self._stack.annotations.values())]
+        for path in former:
+            self._check_replaceable(path)
+            if any(place and place.exists() and place.samefile(path) for place in inputs):
+                raise OutputError(
+                    f"{path} would be overwritten, but {self._stack.name} is read from it. Choose another "
+                    "output folder."
+                )
         self._part = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.folder))
+        self._files = {
+            name: _PageWriter(
+                self._part / f"{name}.tif",
+                dtype,
+                self._stack,
+                self._expected,
+                self._mark,
+                self.folder / f"{name}.tif",
+            )
+            for name, dtype in MAPS.items()
+        }
+
+    def _check_replaceable(self, path: Path) -> None:
+        """Raise where a file is not of an earlier result of this stack."""
+        mark = read_mark(path)
+        if mark is None or not mark.prediction:
+            raise OutputError(
+                f"{path} is there already and is not a result of napari-jnet (or one of its first version); "
+                "it would be overwritten. Choose another output folder, or move the file away."
+            )
+        other = f"{mark.sequence}_RES"
+        if mark.sequence != self._stack.sequence and _masks_in(self.folder / other):
+            raise OutputError(
+                f"{self.folder} holds the result of another sequence, {other}, with its maps; a result "
+                "folder is of one prediction. Choose another output folder."
+            )
+
+    def _former_masks(self, masks: Path) -> list[Path]:
+        """List the masks that will be replaced in the CTC result folder."""
+        if masks.is_symlink() or masks.is_file():
+            raise OutputError(
+                f"{masks} is a link to another folder, or a file; the result needs a folder of its own "
+                "there. Choose another output folder, or move it away."
+            )
+        found = _masks_in(masks)
+        left = [path.name for number, path in found.items() if number not in self._expected]
+        if left:
+            raise OutputError(
+                f"{masks} holds {len(left)} masks of frames that are not predicted now, such as "
+                f"{left[0]}; a result is of one prediction. Choose another output folder or delete "
+                "it."
+            )
+        return list(found.values())
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: object, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         try:
             self.close()
         except OutputError:
-            if kind is None:  # else the first failure is the one to show
+            if kind in (None, GeneratorExit):  # else the first failure is the one to show
                 raise
 
     def write(self, prediction: FramePrediction) -> None:
@@ -484,12 +441,16 @@ class ResultWriter:
             raise OutputError(
                 f"{self.folder} accepts no more frames: {self._failed} could not be written. Predict again."
             )
+        maps = {
+            "probability": prediction.segmentation,
+            "distance": prediction.distance,
+            "classes": prediction.classes,
+            "instances": prediction.instances,
+        }
         try:
-            self._append("probability", np.float32, number, prediction.segmentation)
-            self._append("distance", np.float32, number, prediction.distance)
-            if prediction.classes is not None:
-                self._append("classes", np.uint8, number, prediction.classes)
-            self._append("instances", np.uint16, number, prediction.instances)
+            for name, frame in maps.items():
+                if frame is not None:
+                    self._files[name].write(number, frame)
             if self.masks is not None:
                 self._write_mask(self.masks, number, prediction.instances)
         except BaseException:  # all files have the same frames
@@ -510,32 +471,19 @@ class ResultWriter:
                 except OutputError as error:
                     errors.append(error)
             if names := [name for name, file in self._files.items() if file.written]:
-                self._write_tracks(errors)
+                if self.masks is not None:
+                    self._write_tracks(self.masks, errors)
                 self._install(names)
             shutil.rmtree(self._part, ignore_errors=True)
         finally:
-            self._files = {}
             self._lock.release()
         if errors:
             raise errors[0]
 
-    def _append(self, name: str, dtype: Any, number: int, frame: NDArray[Any]) -> None:
-        if name not in self._files:
-            file = f"{name}.tif"
-            self._files[name] = _PageWriter(
-                self._part / file,
-                dtype,
-                self._stack,
-                self._expected,
-                self._mark,
-                self.folder / file,
-            )
-        self._files[name].write(number, frame)
-
     def _write_mask(self, masks: Path, number: int, instances: NDArray[np.int32]) -> None:
         stack = self._stack
         path = self._part / masks.name / f"mask{number:0{stack.digits}d}.tif"
-        numbered = self._numbered(masks, number, instances)
+        numbered = self._tracks.add(number, instances)
         try:
             with writing(masks / path.name):
                 path.parent.mkdir(exist_ok=True)
@@ -552,35 +500,18 @@ class ResultWriter:
                 tifffile.imwrite(path, numbered.astype(dtype), **options)
         except BaseException:
             path.unlink(missing_ok=True)
-            if self._tracks is not None:
-                self._tracks.undo()
+            self._tracks.undo()
             raise
-
-    def _numbered(
-        self, masks: Path, number: int, instances: NDArray[np.int32]
-    ) -> NDArray[np.integer]:
-        """Return the objects numbered by track, or independently where there are too many tracks."""
-        if self._tracks is not None:
-            by_track = self._tracks.add(number, instances)
-            if self._tracks.count <= _MOST_TRACKS:
-                return by_track
-            self._tracks = None
+        if self._tracks.count > _MOST_TRACKS:
             self.notice = (
-                f"{masks.name} has no {_TRACKS}: from frame {number} on it would need more than "
-                f"{_MOST_TRACKS} numbers, which its masks cannot hold. From there on, each mask is numbered "
-                "independently; instances.tif holds every object."
+                f"{masks.name} has more than {_MOST_TRACKS} tracks. Its masks from some frame on are uint32, "
+                "which programs of the Cell Tracking Challenge may not read; they take uint16."
             )
-        in_order = np.unique(np.append(instances, 0), return_inverse=True)[1]
-        return in_order[:-1].reshape(instances.shape)
 
-    def _write_tracks(self, errors: list[OutputError]) -> None:
-        if self.masks is None or self._tracks is None:
-            return
-        file = self._part / self.masks.name / _TRACKS
-        if not file.parent.is_dir():
-            return
+    def _write_tracks(self, masks: Path, errors: list[OutputError]) -> None:
+        file = self._part / masks.name / _TRACKS
         try:
-            with writing(self.masks / _TRACKS):
+            with writing(masks / _TRACKS):
                 file.write_text(self._tracks.lines(), encoding="ascii")
         except OutputError as error:  # the masks are good without it
             errors.append(error)
@@ -605,68 +536,10 @@ class ResultWriter:
     def _install_masks(self, masks: Path) -> None:
         for path in [*_masks_in(masks).values(), masks / _TRACKS]:
             path.unlink(missing_ok=True)
-        with suppress(OSError):  # what else lies there stays
-            masks.rmdir()
-        part = self._part / masks.name
-        if not part.exists():
-            return
-        if not masks.exists():
-            os.rename(part, masks)
-            return
-        for path in sorted(part.iterdir()):
+        masks.mkdir(exist_ok=True)
+        for path in sorted((self._part / masks.name).iterdir()):
             os.rename(path, masks / path.name)
         flush_folder(masks)
-
-    def _check_sequence(self, maps: ResultMark | None) -> None:
-        """Raise where the maps belong to masks of another sequence, which would stay."""
-        if maps is None:
-            return
-        own = None if self.masks is None else self.masks.name
-        if maps.prediction:
-            found = [f"{maps.sequence}_RES"]
-        elif self.masks is not None and _masks_in(self.masks):
-            found = []  # maps of an older version do not state their sequence
-        else:
-            found = sorted(path.name for path in self.folder.glob("*_RES"))
-        for name in found:
-            if name != own and _masks_in(self.folder / name):
-                raise OutputError(
-                    f"{self.folder} holds the result of another sequence, {name}, with its maps; a result "
-                    "folder is of one prediction. Choose another output folder."
-                )
-
-    def _former_masks(self, masks: Path, maps: ResultMark | None) -> list[Path]:
-        """List the masks that will be replaced in the CTC result folder; raises `OutputError` for others."""
-        if masks.is_symlink():
-            raise OutputError(
-                f"{masks} is a link to another folder; results are not written through it. Choose "
-                "another output folder, or remove the link."
-            )
-        if masks.exists() and not masks.is_dir():
-            raise OutputError(
-                f"{masks} is a file; the result needs a folder there. Choose another output folder."
-            )
-        clean(masks, locked=True)
-        found = _masks_in(masks)
-        for path in found.values():
-            # Masks of older versions have no mark; the maps beside them state whether they are ours.
-            if read_mark(path) is None and (maps is None or maps.prediction):
-                raise _foreign(path)
-        left = [path.name for number, path in found.items() if number not in self._expected]
-        if left:
-            raise OutputError(
-                f"{masks} holds {len(left)} masks of frames that are not predicted now, such as "
-                f"{left[0]}; a result is of one prediction. Choose another output folder or delete "
-                "it."
-            )
-        return list(found.values())
-
-
-def _foreign(path: Path) -> OutputError:
-    return OutputError(
-        f"{path} is there already and is not a result of napari-jnet; it would be overwritten. Choose "
-        "another output folder, or move the file away."
-    )
 
 
 def _masks_in(folder: Path) -> dict[int, Path]:
@@ -687,27 +560,13 @@ def _masks_in(folder: Path) -> dict[int, Path]:
 
 @dataclass(frozen=True, eq=False)
 class StoredResult:
-    """The result of a stack, written by predict or by another program.
+    """The result of a stack, written by predict or by another program; `close` it."""
 
-    Attributes
-    ----------
-    path
-        Where the objects are: a folder of masks or one file.
-    frame_numbers
-        Frames that are there, ascending.
-    read
-        Frame number -> objects, as stored.
-    maps
-        Files of maps beside the objects, by name: "probability", "distance", "classes".
-    notice
-        Sentence about predicted frames that are missing; "" if none are, or it is unknown.
-    """
-
-    path: Path
-    frame_numbers: tuple[int, ...]
-    read: Callable[[int], NDArray[Any]]
-    maps: dict[str, FramePages] = field(default_factory=dict)
-    notice: str = ""
+    path: Path  # where the objects are: a folder of masks or one file
+    frame_numbers: tuple[int, ...]  # of the frames that are there, ascending
+    read: Callable[[int], NDArray[Any]]  # frame number -> objects, as stored
+    maps: dict[str, FramePages] = field(default_factory=dict)  # beside the objects
+    notice: str = ""  # about predicted frames that are missing, if that is known
 
     def instances(self, number: int) -> NDArray[np.integer]:
         """Read the objects of a frame, integers, 0 = background."""
@@ -731,22 +590,10 @@ class StoredResult:
 
 
 def open_result(path: Path | str, stack: Stack) -> StoredResult:
-    """Find a result of a stack.
+    """Open a result: a folder that predict has written, any CTC result folder, or one TIFF of objects.
 
-    Parameters
-    ----------
-    path
-        A folder that predict has written, its ``NN_RES``, any CTC result folder, or one TIFF file
-        of objects.
-    stack
-        What was predicted.
-
-    Raises
-    ------
-    FileNotFoundError
-        If no result is found.
-    ValueError
-        If a file is not a TIFF, or masks and maps are not of one prediction.
+    Raises `FileNotFoundError` if there is none, and `ValueError` if a file is not a TIFF, or masks and maps
+    are not of one prediction.
     """
     path = Path(path)
     places = (path, path / f"{stack.sequence}_RES")
@@ -762,14 +609,14 @@ def open_result(path: Path | str, stack: Stack) -> StoredResult:
             beside = folder.parent if folder.name.endswith("_RES") else folder
         else:
             source = _objects_file(path, stack)
-            maps["instances"] = pages = opened.enter_context(_open_pages(source, stack))
+            maps["instances"] = pages = _open_pages(source, stack, opened)
             numbers, read, mark = pages.frame_numbers, pages.read, pages.mark
             beside = source.parent
         notice = _check_frames(source, numbers, stack, mark)
         for name in ("probability", "distance", "classes"):
             file = beside / f"{name}.tif"
             if file.is_file() and (folder is not None or source.name == "instances.tif"):
-                maps[name] = opened.enter_context(_open_pages(file, stack))
+                maps[name] = _open_pages(file, stack, opened)
                 _check_same(file, maps[name].mark, source, mark)
         opened.pop_all()
     return StoredResult(source, numbers, read, maps, notice)
@@ -781,9 +628,8 @@ def _objects_file(path: Path, stack: Stack) -> Path:
         return file
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; choose a folder that predict has written.")
-    wanted = f"neither {stack.sequence}_RES with masks nor" if stack.sequence else "no"
     raise FileNotFoundError(
-        f"{path} has {wanted} instances.tif; choose a folder that predict has written."
+        f"{path} has neither masks nor instances.tif; choose a folder that predict has written."
     )
 
 
@@ -795,9 +641,10 @@ def _read_mask(
     return labels
 
 
-def _open_pages(file: Path, stack: Stack) -> FramePages:
-    planes = stack.shape[0] if "Z" in stack.axes[1:] else 1
-    return FramePages(file, planes, stack.frame_numbers)
+def _open_pages(file: Path, stack: Stack, opened: ExitStack) -> FramePages:
+    pages = FramePages(file, stack.shape[0] if "Z" in stack.axes[1:] else 1, stack.frame_numbers)
+    opened.callback(pages.close)
+    return pages
 
 
 def _check_same(path: Path, own: ResultMark, folder: Path, mark: ResultMark) -> None:
