@@ -491,7 +491,6 @@ def test_messages_of_errors_and_times():
 def test_a_folder_divided_into_parts_is_trained_and_predicted_as_divided(tmp_path, capsys):
     for part in ("train", "valid", "test"):
         write_lines_and_ellipses(tmp_path / "data" / part, count=2, shape=(64, 96))
-    (tmp_path / "data" / "classes.json").write_text('{"line": "#ff0000"}')
     run, out = tmp_path / "run", tmp_path / "out"
     quick = ["--device", "cpu", "--epochs", 1, "--preset", "patches"]
     for setting in ("network.channels=2", "training.batches_per_epoch=2", "training.threads=1"):
@@ -501,7 +500,7 @@ def test_a_folder_divided_into_parts_is_trained_and_predicted_as_divided(tmp_pat
     assert "Training on 2 frames, validating on valid/t000, valid/t001" in " ".join(said.split())
     assert "of classes" in said
     config = json.loads((run / "config.json").read_text())
-    assert config["targets"]["classes"][2] == ["line", "#ff0000"]
+    assert config["targets"]["classes"][2] == ["red", "#ff0000"]
     common = ("predict", run, tmp_path / "data", "--sequence", "test", "--output")
     assert call(*common, out, "--tta", 4, "--overlap", 0.25, "--tile", 48) == 0
     assert tifffile.imread(out / "classes.tif").shape == (2, 64, 96)

@@ -381,20 +381,6 @@ class TestLegend:
         expected = (("background", "#000000"), ("#010203", "#010203"), ("red", "#ff0000"))
         assert frame.classes == expected
 
-    @pytest.mark.parametrize("place", [".", "train", "train/masks"])
-    def test_a_file_names_them(self, tmp_path, place):
-        save_parts(tmp_path, train=(RED, GREEN))
-        (tmp_path / place / "classes.json").write_text('{"line": "#FF0000", "disc": [0, 255, 0]}')
-        legend = open_stack(tmp_path).annotation().classes
-        assert legend == (("background", "#000000"), ("disc", "#00ff00"), ("line", "#ff0000"))
-
-    @pytest.mark.parametrize("text", ["[1]", "{", '{"line": 3}', '{"line": [1, 2]}'])
-    def test_a_file_that_is_none(self, tmp_path, text):
-        save_parts(tmp_path, train=(RED, GREEN))
-        (tmp_path / "classes.json").write_text(text)
-        with pytest.raises(ValueError, match=r"classes.json is not a list of classes.*write names"):
-            _ = open_stack(tmp_path).annotation().classes
-
     def test_grey_masks_have_none(self, tmp_path):
         save(tmp_path / "images/a.png", GREY)
         save(tmp_path / "masks/a.png", halves(0, 255))

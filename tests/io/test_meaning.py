@@ -278,13 +278,12 @@ class TestColours:
         found = open_stack(tmp_path / "w.tif").annotation()
         assert [len(np.unique(found.frame(n))) for n in (0, 1)] == [10, 7]
 
-    def test_few_colours_in_one_piece_are_asked_unless_a_file_names_them(self, tmp_path):
+    def test_few_colours_in_one_piece_are_asked(self, tmp_path):
         colours = np.array([(0, 0, 0), (255, 0, 0), (0, 255, 0)], np.uint8)
         masks(tmp_path, [colours[cells(2)]], ".png")
         with pytest.raises(LabelsUnsure, match="2 colours"):
             annotated_frames(open_stack(tmp_path))
-        (tmp_path / "classes.json").write_text('{"nucleus": "#ff0000", "body": "#00ff00"}')
-        assert open_stack(tmp_path).annotation().kind is LabelKind.CLASSES
+        assert open_stack(tmp_path, kind="classes").annotation().kind is LabelKind.CLASSES
 
 
 class TestFrames:
@@ -425,12 +424,6 @@ class TestFiles:
         assert stack.frame(1).shape == (SIDE, SIDE)
         with pytest.raises(ValueError, match="w_masks"):
             annotated_frames(stack)
-
-    def test_an_image_stored_as_colour_is_named(self, tmp_path):
-        tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, SIDE, SIDE), np.uint8), photometric="rgb")
-        write(tmp_path / "a_mask.tif", np.stack([cells()] * 3))
-        with pytest.raises(ValueError, match=r"a\.tif is stored as one image in colours"):
-            annotated_frames(open_stack(tmp_path / "a.tif"))
 
 
 class TestIsbi:

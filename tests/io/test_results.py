@@ -128,9 +128,10 @@ def test_volumes_keep_their_axes(tmp_path, capsys):
 def test_pixel_size_and_interval_reach_every_output(tmp_path, axes, shape, scale, units):
     stack = replace(make_stack(frames=4, shape=shape, axes=axes), scale=scale, units=units)
     write_all(tmp_path, stack)
-    names = {"min": "second", "um": "micrometer", "mm": "millimeter"}
+    names = {"min": "second", "um": "micrometer", "mm": "micrometer", "nanometer": "micrometer"}
     expected = tuple(names.get(unit, unit) for unit in units)
-    size = tuple(s * 60 if unit == "min" else s for s, unit in zip(scale, units, strict=True))
+    factors = {"min": 60, "mm": 1e3, "nanometer": 1e-3}
+    size = tuple(s * factors.get(unit, 1) for s, unit in zip(scale, units, strict=True))
     for name in ("probability", "distance", "instances"):
         found = open_stack(tmp_path / f"{name}.tif")
         assert (found.axes, found.units) == (axes, expected)
@@ -142,9 +143,8 @@ def test_pixel_size_and_interval_reach_every_output(tmp_path, axes, shape, scale
             if units[-1] == "pixel":
                 assert page.resolutionunit in (1, 2) and page.resolution[0] in (1, 1.0)
                 continue
-            um = {"nanometer": 1e-3, "mm": 1e3}.get(units[-1], 1.0)
             assert page.resolutionunit == tifffile.RESUNIT.CENTIMETER
-            assert 1e4 / page.resolution[0] == pytest.approx(scale[-1] * um)
+            assert 1e4 / page.resolution[0] == pytest.approx(size[-1])
     masks = open_stack(tmp_path / "01_RES" / "mask001.tif")
     assert masks.scale[-len(shape) :] == pytest.approx(size[1:])
     assert masks.units[-len(shape) :] == expected[1:]

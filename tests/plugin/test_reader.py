@@ -145,7 +145,7 @@ def test_volume_as_layers(stacks):
     (image, options, _), (labels, labels_options, _) = read(stacks / "em/train-volume.tif")
     assert image.shape == labels.shape == (3, 64, 64)
     assert options["axis_labels"] == ("z", "y", "x")
-    assert options["scale"] == (50.0, 4.0, 4.0)
+    assert options["scale"] == (1.0, 1.0, 1.0)
     assert labels_options["metadata"]["napari-jnet"]["kind"] == "classes"
     assert set(np.unique(labels)) == {0, 1}
 

@@ -52,14 +52,9 @@ class Arrangement:
     along
         The stored dimension that runs through the frames; None where there is one frame only.
     order
-        How the other dimensions are transposed into a frame.
-    shape
-        Of a frame.
-    count
-        Number of frames.
+        How the other dimensions are transposed into a frame, which has this `shape`.
     spatial, spatial_shape
-        The stored axes without channels, in the stored order, and their sizes: those of labels that
-        lie beside the image.
+        The stored axes without channels, and their sizes: those of labels that lie beside the image.
     """
 
     axes: str
@@ -94,18 +89,14 @@ def check_axes(axes: str, shape: tuple[int, ...], name: str) -> str:
     """Return given axes in capital letters, "S" as "C"; raises `ValueError` if they are impossible."""
     letters = axes.strip().upper().replace("S", "C")
     known = AXES.get(len(shape), ())
-    if len(letters) != len(shape) or set(letters) - set("TZCYX") or len({*letters}) < len(letters):
-        fault = "one of T, Z, C, Y and X for each dimension, none twice"
-    elif "Y" not in letters or letters.find("Y") > letters.find("X"):
-        fault = "rows and columns among them, Y before X"
-    elif {*"TZC"} <= {*letters}:
-        fault = "no channels where there are both T and Z"
-    else:
+    plain = len(letters) == len(shape) == len({*letters}) and {*letters} <= {*"TZCYX"}
+    rows = "Y" in letters and letters.find("Y") < letters.find("X")
+    if plain and rows and not {*"TZC"} <= {*letters}:
         return letters
-    choices = f", such as {', '.join(known)}" if known else ""
     raise ValueError(
-        f"The axes {axes!r} do not fit {name}, whose size is {size_text(shape)}; axes are "
-        f"{fault}. Use {len(shape)} letters{choices}."
+        f"The axes {axes!r} do not fit {name}, whose size is {size_text(shape)}; axes are {len(shape)} of "
+        "the letters T, Z, C, Y and X, none twice, Y before X, and no channels where there are both T and Z"
+        f"{', such as ' if known else ''}{', '.join(known)}. Give others."
     )
 
 
@@ -113,17 +104,8 @@ def arrange(axes: str, shape: tuple[int, ...], name: str) -> Arrangement:
     """Return how an image becomes frames; raises `ValueError`, also as `StackUnsure`.
 
     Time runs through the frames; without it, the sections of a volume do.  Channels belong to a
-    frame, and are never frames.
-
-    Parameters
-    ----------
-    axes
-        One letter for each stored dimension, as tifffile names them.  A first one that is unknown
-        ("I", "Q") is taken for time.
-    shape
-        As stored.
-    name
-        Of the image, for errors.
+    frame, and are never frames.  `axes` and `shape` are those stored, as tifffile names them; a first axis
+    that is unknown ("I", "Q") is taken for time.
     """
     letters = axes.upper().replace("S", "C")
     if letters[:1] in ("I", "Q") and "T" not in letters:

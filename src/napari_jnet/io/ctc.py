@@ -25,6 +25,9 @@ from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
 
 DESCRIPTION = "a Cell Tracking Challenge dataset (01/t000.tif, 01_GT/SEG/man_seg000.tif)"
 _Labels = Callable[[int], NDArray[np.int32]]
+_Files = Mapping[
+    int, Mapping[int | None, Path]
+]  # frame number -> plane, None for all of it -> file
 _FRAME = re.compile(r"t(\d+)\.tiff?", re.IGNORECASE)
 _MASK = re.compile(r"(?:man_seg|mask|seg)(\d+)\.tiff?", re.IGNORECASE)
 _SLICE = re.compile(r"man_seg_(\d+)_(\d+)\.tiff?", re.IGNORECASE)
@@ -103,25 +106,11 @@ def open_stack(
     axes: str | None = None,
     series: int | None = None,
 ) -> Stack:
-    """Open one sequence of a dataset; reads one TIFF header and no pixels.
+    """Open one sequence of a dataset, see `locate`; reads one TIFF header and no pixels.
 
     The axes are "TYX", or "TZYX" for volumes; the annotations "gold", "silver" and "noisy" where they exist.
-    Ground truth is read on first use; files without a frame, or two of one frame, are refused then.
-
-    Parameters
-    ----------
-    path
-        Dataset root, sequence folder or SEG folder.
-    sequence
-        "01", "02", ...; None takes the one that `path` names, else the first with gold masks, else
-        the first.
-    axes, series
-        See `with_axes`.
-
-    Raises
-    ------
-    ValueError
-        If this is not a CTC dataset, or the sequence does not exist.
+    Ground truth is read on first use; files without a frame, or two of one frame, are refused then.  A
+    sequence of None takes the one that `path` names, else the first with gold masks, else the first.
     """
     found = locate(Path(path))
     if found is None:
@@ -155,15 +144,16 @@ def open_stack(
             )
         return frame
 
-    annotations = {}
-    gold = root / f"{name}_GT" / "SEG"
-    if _names(gold, _MASK) or _names(gold, _SLICE):
-        annotations["gold"] = _gold(gold, frames, shape)
-    folders = {"silver": root / f"{name}_ST" / "SEG", "noisy": root / f"{name}_ERR_SEG"}
-    for source, folder in folders.items():
-        if _names(folder, _MASK):
-            files = partial(_checked, folder, frames)
-            annotations[source] = _ground_truth(source, folder, files, shape)
+    folders = {
+        "gold": root / f"{name}_GT" / "SEG",
+        "silver": root / f"{name}_ST" / "SEG",
+        "noisy": root / f"{name}_ERR_SEG",
+    }
+    annotations = {
+        source: _ground_truth(source, folder, partial(_masks, folder, frames, shape), shape)
+        for source, folder in folders.items()
+        if _names(folder, _MASK) or _names(folder, _SLICE)
+    }
     steps = [header.step(axis) for axis in stored[1:]]
     stack = Stack(
         name=f"{root.name} {name}",
@@ -191,31 +181,44 @@ def markers(stack: Stack) -> Annotation | None:
     if stack.format != "ctc" or stack.path is None:
         return None
     folder = stack.path / f"{stack.sequence}_GT" / "TRA"
-    files = _numbered(folder, _MARKER)
+    files: dict[int, dict[int | None, Path]] = {
+        number: {None: path} for number, path in _numbered(folder, _MARKER).items()
+    }
     return _ground_truth("markers", folder, lambda: files, stack.shape) if files else None
 
 
-def _checked(folder: Path, frames: Mapping[int, Path]) -> dict[int, Path]:
-    files = _numbered(folder, _MASK)
-    _check_extra(folder, files, frames)
-    return files
-
-
-def _check_extra(folder: Path, files: Mapping[int, Path], frames: Mapping[int, Path]) -> None:
-    extra = [number for number in files if number not in frames]
-    if not extra:
-        return
-    first = next(iter(frames.values()))
-    more = f" (and {len(extra) - 1} more)" if len(extra) > 1 else ""
-    raise ValueError(
-        f"{folder.relative_to(first.parent.parent)} has {files[extra[0]].name}{more} but "
-        f"{first.parent.name} has no t{extra[0]:0{_digits(first)}d}.tif; "
-        "every file of the ground truth belongs to a frame. Restore the frame, or move that file away."
-    )
+def _masks(folder: Path, frames: Mapping[int, Path], shape: tuple[int, ...]) -> _Files:
+    """Find the masks of frames, and of planes of volumes where a frame has no mask of all of them."""
+    found: dict[int, dict[int | None, Path]] = {
+        number: {None: path} for number, path in _numbered(folder, _MASK).items()
+    }
+    for name in _names(folder, _SLICE):
+        number, plane = (int(digits) for digits in re.findall(r"\d+", name)[:2])
+        count = shape[0] if len(shape) == 3 else 0
+        if plane >= count:
+            raise ValueError(
+                f"{folder / name} annotates plane {plane}, but frames have {count} planes; "
+                "planes count from 0. Check that the ground truth belongs to this sequence."
+            )
+        planes = found.setdefault(number, {})
+        if None not in planes and planes.setdefault(plane, folder / name).name != name:
+            raise ValueError(
+                f"{folder} has {planes[plane].name} and {name} for the same plane {plane} of frame {number}; "
+                "keep one of them."
+            )
+    extra = [number for number in found if number not in frames]
+    if extra:
+        first, name = next(iter(frames.values())), next(iter(found[extra[0]].values())).name
+        raise ValueError(
+            f"{folder.relative_to(first.parent.parent)} has {name} but "
+            f"{first.parent.name} has no t{extra[0]:0{_digits(first)}d}.tif; "
+            "every file of the ground truth belongs to a frame. Restore the frame, or move that file away."
+        )
+    return dict(sorted(found.items()))
 
 
 def _read_labels(path: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
-    labels = read_tiff(path, indices=True)
+    labels = read_tiff(path)
     if labels.shape != shape:
         raise ValueError(
             f"{path} has shape {labels.shape}, its frame has {shape}; both must cover the same "
@@ -228,16 +231,27 @@ def _read_labels(path: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
 
 
 def _ground_truth(
-    name: str,
-    folder: Path,
-    files: Callable[[], Mapping[int, Path]],
-    shape: tuple[int, ...],
+    name: str, folder: Path, find: Callable[[], _Files], shape: tuple[int, ...]
 ) -> Annotation:
-    """Return ground truth with one file a frame, complete unless the user specifies otherwise."""
-    known = cache(files)
-    return _annotation(
-        name, folder, lambda: tuple(known()), lambda number: _read_labels(known()[number], shape)
-    )
+    """Return ground truth; gold may have only some of the cells of a frame."""
+    files = cache(find)
+
+    def read(number: int) -> NDArray[np.int32]:
+        planes = files()[number]
+        if None in planes:
+            return _read_labels(planes[None], shape)
+        volume = np.full(shape, UNKNOWN, np.int32)
+        for plane, path in planes.items():
+            volume[plane] = _read_labels(path, shape[1:])
+        return volume
+
+    def by_plane() -> frozenset[int]:
+        return frozenset(number for number, planes in files().items() if None not in planes)
+
+    rule = None
+    if name == "gold":
+        rule = _partial_rule(folder, read, lambda: frozenset(files()) - by_plane(), shape)
+    return _annotation(name, folder, lambda: tuple(files()), read, rule, by_plane)
 
 
 def _annotation(
@@ -295,51 +309,6 @@ def _annotation(
     )
 
 
-def _slices(folder: Path, shape: tuple[int, ...]) -> dict[int, dict[int, Path]]:
-    """Return the annotated planes of volumes: frame number -> plane -> file."""
-    found: dict[int, dict[int, Path]] = {}
-    planes = shape[0] if len(shape) == 3 else 1
-    for name in _names(folder, _SLICE):
-        number, plane = (int(digits) for digits in re.findall(r"\d+", name)[:2])
-        if len(shape) != 3 or plane >= planes:
-            raise ValueError(
-                f"{folder / name} annotates plane {plane}, but frames have {planes} planes; "
-                "planes count from 0. Check that the ground truth belongs to this sequence."
-            )
-        other = found.setdefault(number, {}).setdefault(plane, folder / name)
-        if other.name != name:
-            raise ValueError(
-                f"{folder} has {other.name} and {name} for the same plane {plane} of frame {number}; "
-                "keep one of them."
-            )
-    return found
-
-
-def _gold(folder: Path, frames: Mapping[int, Path], shape: tuple[int, ...]) -> Annotation:
-    @cache
-    def files() -> tuple[dict[int, Path], dict[int, dict[int, Path]]]:
-        whole = _checked(folder, frames)
-        slices = {n: p for n, p in _slices(folder, shape).items() if n not in whole}
-        _check_extra(folder, {n: next(iter(p.values())) for n, p in slices.items()}, frames)
-        return whole, slices
-
-    def numbers() -> tuple[int, ...]:
-        whole, slices = files()
-        return tuple(sorted([*whole, *slices]))
-
-    def read(number: int) -> NDArray[np.int32]:
-        whole, slices = files()
-        if number in whole:
-            return _read_labels(whole[number], shape)
-        volume = np.full(shape, UNKNOWN, np.int32)
-        for plane, path in slices[number].items():
-            volume[plane] = _read_labels(path, shape[1:])
-        return volume
-
-    rule = _partial_rule(folder, read, lambda: frozenset(files()[0]), shape)
-    return _annotation("gold", folder, numbers, read, rule, lambda: frozenset(files()[1]))
-
-
 def _partial_rule(
     folder: Path, gold: _Labels, whole: Callable[[], frozenset[int]], shape: tuple[int, ...]
 ) -> Callable[[int], bool]:
@@ -348,8 +317,6 @@ def _partial_rule(
     `gold` reads the ground truth as stored; `whole` are the frames where it covers the whole frame or
     volume (not single planes).
 
-    Notes
-    -----
     A frame is partial if less than 90 % of its TRA markers, which are set by hand, lie under a gold
     object; without markers, if less than 70 % of the silver objects, which are computed, do;
     if these have no object, it is complete.  Where neither has the frame, it is partial if it is

@@ -102,18 +102,11 @@ def pair_names(images: Iterable[Path], masks: Iterable[Path]) -> dict[Path, Path
         if len(found) == len(masks):
             return found
         best = max(best, found, key=len)
-    lost = sorted(set(masks) - set(best.values()))
-    core, folder = core_name(lost[0].stem), lost[0].parent.name
-    twins = [mask.name for mask in lost if core_name(mask.stem) == core]
-    if len(twins) > 1 and any(core_name(image.stem) == core for image in images):
-        raise ValueError(
-            f"{folder} has {' and '.join(twins)} for the same image; keep one of them."
-        )
-    more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+    lost = min(set(masks) - set(best.values()))
     where = images[0].parent if images else "the folder of images"
     raise ValueError(
-        f"{folder} has {lost[0].name}{more} but {where} has no image of this name or "
-        "number; every mask belongs to one image. Rename it, or move it away."
+        f"{lost.parent.name} has {lost.name} but {where} has no image of this name or number, or another "
+        "mask for it; every mask belongs to one image, and an image has one. Rename it, or move it away."
     )
 
 
@@ -169,18 +162,16 @@ def _order(path: Path, header: TiffHeader) -> tuple[str, list[int], int]:
     return axes, [places[axis] for axis in axes], samples
 
 
-def read_image(path: Path, *, indices: bool = False) -> NDArray[Any]:
+def read_image(path: Path) -> NDArray[Any]:
     """Read an image as (H, W), (H, W, C) or (Z, H, W): no transparency, the first of several.
 
-    Of a TIFF file with a palette, `indices` reads the numbers, not the colours that it shows.  Raises
-    `FileNotFoundError`, or `ValueError` if the file is damaged, or not an image of one frame.
+    Raises `FileNotFoundError`, or `ValueError` if the file is damaged, or not an image of one frame.
     """
     if path.suffix.lower() in TIFF_SUFFIXES:
-        header = read_header(path, indices=indices)
+        header = read_header(path)
         _, order, samples = _order(path, header)
         rest = [k for k in range(len(header.shape)) if k not in order]
-        stored = read_tiff(path, indices=indices)
-        image = stored.transpose(rest + order).reshape([header.shape[k] for k in order])
+        image = read_tiff(path).transpose(rest + order).reshape([header.shape[k] for k in order])
         return image[..., :3] if samples == 4 else image
     with _opened(path) as image:
         return _pixels(path, image)
@@ -194,7 +185,7 @@ def read_mask(path: Path) -> NDArray[Any]:
     to 0 and 255 hold only these two.
     """
     if path.suffix.lower() in TIFF_SUFFIXES:
-        mask = read_image(path, indices=True)
+        mask = read_image(path)
     else:
         with _opened(path) as image:
             mask = _pixels(path, image)
@@ -252,18 +243,10 @@ _MASK_FOLDERS = (
 
 @dataclass(frozen=True)
 class FolderFiles:
-    """The images of a folder, and what may be their masks.
+    """The images of a folder, sorted by name, and what may be their masks.
 
-    Attributes
-    ----------
-    path
-        Names the stack, and opens it again.
-    images
-        Sorted by name.
-    masks
-        Folder, or word at the end of the names -> masks.  Of several, it is not known which are meant.
-    fov_masks
-        Masks of the field of view.
+    `masks` are those in a folder, or with a word at the end of their names; of several, it is not known
+    which are meant.  `fov_masks` show the field of view.
     """
 
     path: Path
@@ -377,29 +360,15 @@ def open_stack(
     series: int | None = None,
     order: str = "natural",
 ) -> Stack:
-    """Open a folder of images; reads one image header; masks are read on first use.
+    """Open a folder of images, see `find_folders`; reads one image header, and masks on first use.
 
     The axes are "TYX", "TYXC" or "TZYX", one frame an image.  ``shape`` is that of the first image: the
     images of a folder may differ in size.  Frames have the number in their names that differs, if no other
-    does; else they count from 0, in natural order.  The masks are the annotation "masks"; of several
-    folders of masks each is one by its name.
+    does; else they count from 0, in natural order, or with ``order="first number"`` as before version 0.1.0.
+    The masks are the annotation "masks"; of several folders of masks each is one by its name.
 
-    Parameters
-    ----------
-    path
-        See `find_folders`.
-    sequence
-        "train", "valid" or "test" of a folder of subsets (None takes the first of them), or of such a
-        subset itself, by its own name; else None.
-    axes, series
-        See `with_axes`.
-    order
-        Of the frames: "natural", or "first number" as before version 0.1.0.
-
-    Raises
-    ------
-    ValueError
-        If there is no image, the first is damaged, or two files have the same name with different suffixes.
+    ``sequence`` is "train", "valid" or "test" of a folder of subsets (None takes the first of them), or
+    of such a subset itself, by its own name.
     """
     root = Path(os.path.abspath(path))
     found = find_folders(root)
@@ -495,20 +464,11 @@ def mask_labels(
     fov_masks: Sequence[Path] = (),
     others: Callable[[], list[Path]] = list,
 ) -> StoredLabels:
-    """Return the labels of frames in files of their own.
+    """Return the labels of frames in files of their own, by the same name or number.
 
-    Parameters
-    ----------
-    masks
-        Of frames with the same name or number.
-    images
-        Frame number -> image file.
-    ndim
-        Axes of a frame without colours.
-    fov_masks
-        Masks of the field of view; pixels outside it are unknown.
-    others
-        Lists masks of the same meaning, such as those of valid: a class has one number in all.
+    `images` are those of the frames by number, whose labels have `ndim` axes without colours.  Pixels outside
+    `fov_masks` are unknown.  `others` lists masks of the same meaning, such as those of valid: a class has
+    one number in all.
     """
     paired: dict[int, Path] = {}
     folder, own = masks[0].parent, set(masks)
@@ -530,7 +490,6 @@ def mask_labels(
         ndim=ndim,
         pages=ndim == 3,  # planes without labels are not annotated, as in a label volume
         others=lambda: [partial(read_mask, mask) for mask in others() if mask not in own],
-        folders=(folder, folder.parent, folder.parent.parent),
     )
 
 
@@ -539,14 +498,10 @@ def _read_in_view(mask: Path, view: Path | None) -> NDArray[Any]:
     if view is None:
         return labels
     seen = read_mask(view)
-    if seen.shape[:2] != labels.shape[:2]:
+    if labels.ndim > 2 or seen.shape[:2] != labels.shape:
         raise ValueError(
-            f"{view} has {seen.shape[:2]} pixels, {mask} has {labels.shape[:2]}; "
-            "field of view and mask cover the same pixels."
-        )
-    if labels.ndim > 2:
-        raise ValueError(
-            f"{mask} is in colours, but has the field of view {view}; save the mask as grey."
+            f"{view} has {seen.shape[:2]} pixels, {mask} has {labels.shape}; field of view and mask cover "
+            "the same pixels, and such a mask is grey. Convert it, or move the field of view away."
         )
     outside = seen == 0 if seen.ndim == 2 else ~seen.any(axis=-1)
     return np.where(outside, UNKNOWN, labels.astype(np.int64))

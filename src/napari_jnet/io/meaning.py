@@ -9,7 +9,7 @@ all frames, and colours count as numbers.  Classes are numbered from 0 without g
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,18 +18,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_jnet.files import read_json
 from napari_jnet.io.stack import Annotation, LabelsUnsure
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
 
 MOST_CLASSES = 64
 UNLABELLED = ("background", "unknown")  # what pixels without a label may be
-CLASSES_FILE = "classes.json"  # names of colours: {"line": "#ff0000", "ellipse": [0, 255, 0]}
 _WHOLE = 0.8  # share of numbers that are one piece, from which on they are objects
 _FEW = 5  # numbers below this may be objects or classes
 _THIN = 0.1  # share of labelled pixels below which small numbers may be strokes
 _SPECKS = 3.0  # pixels; numbers that are smaller in the median are not objects
 _GREY = 0x010101  # a grey value as a packed colour
+_COLOR_NAMES = {
+    "#000000": "background",
+    "#ff0000": "red",
+    "#00ff00": "green",
+    "#0000ff": "blue",
+    "#ffff00": "yellow",
+    "#00ffff": "cyan",
+    "#ff00ff": "magenta",
+    "#ffffff": "white",
+}
 
 
 def check_unlabelled(unlabelled: str | None) -> None:
@@ -107,19 +115,15 @@ def _integers(image: NDArray[Any], where: Path | str, ndim: int) -> tuple[NDArra
             f"{where}: Labels are of type {image.dtype}; labels are integers. "
             "Save them as uint8 or uint16."
         )
+    low, high = int(image.min(initial=0)), int(image.max(initial=0))
     largest = np.iinfo(np.int64).max
-    if image.dtype == np.uint64:
-        if image.max(initial=0) > largest:
-            raise ValueError(
-                f"{where}: Labels hold {int(image.max())}; the largest number that can be read is "
-                f"{largest}. Renumber the labels."
-            )
-        image = image.astype(np.int64)
-    if image.min(initial=0) < UNKNOWN:
+    if low < UNKNOWN or high > largest:
         raise ValueError(
-            f"{where}: Labels hold {int(image.min())}; labels are 0 or more ({UNKNOWN} = unknown). "
-            "Repaint these pixels."
+            f"{where}: Labels hold {low if low < UNKNOWN else high}; labels are 0 to {largest} ({UNKNOWN} = "
+            "unknown). Renumber the labels, or repaint these pixels."
         )
+    if image.dtype == np.uint64:
+        image = image.astype(np.int64)
     return image, False
 
 
@@ -146,8 +150,6 @@ class StoredLabels:
         is not annotated; an image file of its own without labels means that there are no objects.
     others
         Returns functions that read other images of the same meaning, such as those of valid.
-    folders
-        Where a `CLASSES_FILE` may name the colours, the nearest first.
     given, unlabelled
         What the user specifies: the kind, and what pixels without a label are, see `UNLABELLED`.
     """
@@ -159,7 +161,6 @@ class StoredLabels:
     ndim: int = 2
     pages: bool = False
     others: Callable[[], Iterable[Callable[[], NDArray[Any]]]] = tuple
-    folders: tuple[Path, ...] = ()
     given: LabelKind | None = None
     unlabelled: str | None = None
 
@@ -212,14 +213,14 @@ class StoredLabels:
             return ()
         numbers = [int(v) for v in self._classes]
         if self._in_color:
-            packed = [(v & 0xFFFFFF).to_bytes(3, "big") for v in numbers if v]
-            return _name_colors([bytes(3), *packed], self._classes_file)
+            colors = ["#000000", *(f"#{v & 0xFFFFFF:06x}" for v in numbers if v)]
+            return tuple((_COLOR_NAMES.get(color, color), color) for color in colors)
         if len(numbers) <= 2 or numbers == list(range(len(numbers))):
             return ()
         hues = (colorsys.hsv_to_rgb(k / len(numbers), 0.8, 1.0) for k in range(1, len(numbers)))
-        colors = [bytes(3), *(bytes(round(255 * part) for part in hue) for hue in hues)]
+        colors = ["#000000", *(f"#{bytes(round(255 * v) for v in hue).hex()}" for hue in hues)]
         names = ["background" if v == 0 else f"label {v}" for v in numbers]
-        return tuple(zip(names, map(_hex, colors), strict=True))
+        return tuple(zip(names, colors, strict=True))
 
     # which frames are annotated
 
@@ -297,11 +298,6 @@ class StoredLabels:
         background = self._zero or self._unknown or self.unlabelled == "unknown"
         return np.append(0, self._numbers) if background else self._numbers
 
-    @property
-    def _classes_file(self) -> Path | None:
-        files = (folder / CLASSES_FILE for folder in self.folders)
-        return next((file for file in files if file.is_file()), None)
-
     # the decision
 
     @cached_property
@@ -357,8 +353,6 @@ class StoredLabels:
         pieces = np.concatenate([at.pieces for at in images])
         whole = float(np.mean(pieces == 1))
         what = "colours" if in_color else "numbers"
-        if in_color and self._classes_file is not None:
-            return LabelKind.CLASSES, f"{CLASSES_FILE} names the colours"
         if count == 1 and not background:
             raise ValueError(
                 f"{self.path} holds {last} in every pixel; there is nothing to "
@@ -424,41 +418,3 @@ class StoredLabels:
             "kind",
             tuple(choices),
         )
-
-
-_NAMES = {
-    "#000000": "background",
-    "#ff0000": "red",
-    "#00ff00": "green",
-    "#0000ff": "blue",
-    "#ffff00": "yellow",
-    "#00ffff": "cyan",
-    "#ff00ff": "magenta",
-    "#ffffff": "white",
-}
-
-
-def _name_colors(colors: Sequence[bytes], file: Path | None) -> tuple[tuple[str, str], ...]:
-    """Return (name, "#rrggbb") of each colour: the name in a `CLASSES_FILE`, or a plain one."""
-    names = dict(_NAMES)
-    if file is not None:
-        try:
-            names |= {_hex(color): str(name) for name, color in read_json(file).items()}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{file} is not a list of classes ({error}); write names and colours, such as "
-                '{"line": "#ff0000", "ellipse": [0, 255, 0]}.'
-            ) from error
-    return tuple((names.get(color, color), color) for color in map(_hex, colors))
-
-
-def _hex(color: object) -> str:
-    """Write "#FF0000" or [255, 0, 0] as "#ff0000"."""
-    parts = b""
-    if isinstance(color, str):
-        parts = bytes.fromhex(color.removeprefix("#"))
-    elif isinstance(color, (list, tuple, bytes)):
-        parts = bytes(color)
-    if len(parts) != 3:
-        raise ValueError(f"{color!r} is not a colour")
-    return f"#{parts.hex()}"

@@ -636,7 +636,7 @@ def _objects_file(path: Path, stack: Stack) -> Path:
 def _read_mask(
     files: Mapping[int, Path], folder: Path, mark: ResultMark, number: int
 ) -> NDArray[Any]:
-    labels = read_tiff(files[number], indices=True)
+    labels = read_tiff(files[number])
     _check_same(files[number], read_mark(files[number]) or ResultMark(), folder, mark)
     return labels
 

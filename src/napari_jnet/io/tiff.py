@@ -20,39 +20,26 @@ from napari_jnet.files import FileError, check_memory, reading
 from napari_jnet.io.axes import StackUnsure, size_text
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-_POSITIONS = "RPMVJK"  # a dimension of these is a choice of images, not frames of one
-_LARGEST_PIXEL_UM = 50.0
+_LEAST_PER_CM = 200  # pixels; coarser ones are resolutions of drawing programs, and mean nothing
 _FILE_NAME = re.compile(r"""FileName\s*=\s*["']([^"']*)["']""")
-_UNITS = {"nanometer": ("nm", 1e-3), "micrometer": ("µm", 1.0), "millimeter": ("mm", 1e3)}
-# unit in files -> the unit of `TiffHeader.steps`, and how many micrometers it is
-_LENGTHS: dict[str, tuple[str, float]] = {
-    name: (unit, size)
-    for unit, size, names in (
-        ("micrometer", 1.0, "um µm μm âµm \\u00b5m micron microns"),
-        ("micrometer", 1.0, "micrometer micrometers micrometre micrometres"),
-        ("nanometer", 1e-3, "nm nanometer nanometers nanometre"),
-        ("nanometer", 1e-4, "å angstrom"),
-        ("nanometer", 1e-6, "pm"),
-        ("millimeter", 1e3, "mm millimeter millimeters millimetre"),
-        ("micrometer", 1e4, "cm centimeter"),
-        ("micrometer", 1e6, "m meter"),
-        ("micrometer", 25400.0, "in inch inches"),
-    )
-    for name in names.split()
+_MICROMETERS = {
+    1.0: "um µm μm âµm \\u00b5m micron microns micrometer micrometers micrometre micrometres",
+    1e-3: "nm nanometer nanometers nanometre",
+    1e-4: "å angstrom",
+    1e3: "mm millimeter millimeters millimetre",
+    1e4: "cm centimeter",
+    1e6: "m meter",
 }
-_TIMES = {
-    name: seconds
-    for seconds, names in (
-        (1.0, "s sec secs second seconds"),
-        (1e-3, "ms msec millisecond milliseconds"),
-        (1e-6, "us µs μs usec"),
-        (1e-9, "ns"),
-        (60.0, "min minute minutes"),
-        (3600.0, "h hr hour hours"),
-        (86400.0, "d day days"),
-    )
-    for name in names.split()
+_SECONDS = {
+    1.0: "s sec secs second seconds",
+    1e-3: "ms msec millisecond milliseconds",
+    1e-6: "us µs μs usec",
+    60.0: "min minute minutes",
+    3600.0: "h hr hour hours",
+    86400.0: "d day days",
 }
+_LENGTHS = {name: size for size, names in _MICROMETERS.items() for name in names.split()}
+_TIMES = {name: size for size, names in _SECONDS.items() for name in names.split()}
 
 Step = tuple[float, str]
 
@@ -63,13 +50,11 @@ class TiffHeader:
 
     Attributes
     ----------
-    shape, dtype
-        As `read_tiff` gives it.
     axes
         One letter a dimension, as tifffile names them ("I" and "Q" are unknown, "S" are samples).
     steps
-        "T", "Z", "Y", "X" -> how far it is from one to the next, and the unit ("second",
-        "micrometer", ...); no entry where the file does not state it.  Z, Y and X have one unit.
+        "T", "Z", "Y", "X" -> how far it is from one to the next, and the unit ("second" or
+        "micrometer"); no entry where the file does not state it.
     images
         A description of each image of the file, such as of several positions.
     missing
@@ -97,22 +82,15 @@ class TiffHeader:
 
 
 class _Image:
-    """One image of an open file: a series, or one of the positions that a series holds."""
+    """One image of an open file."""
 
-    def __init__(
-        self, path: Path, file: tifffile.TiffFile, series: Any, position: int | None
-    ) -> None:
-        self.path, self.file, self.series, self.position = path, file, series, position
-        first = position is not None
-        self.shape = tuple(int(n) for n in series.shape[first:])
-        self.axes = str(series.axes[first:])
+    def __init__(self, path: Path, file: tifffile.TiffFile, series: Any) -> None:
+        self.path, self.file, self.series = path, file, series
+        self.shape = tuple(int(n) for n in series.shape)
+        self.axes = str(series.axes)
         self.dtype = np.dtype(series.dtype)
-        page = series.keyframe
-        # Programs for microscopes store intensities with the colours to show them in.
-        indexed = page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None
-        self.palette = _palette(page) if indexed and not (file.is_imagej or file.is_ome) else None
         # tifffile gives the place of the pixels within the file that holds them
-        self.offset = None if page.parent is not file else series.dataoffset
+        self.offset = None if series.keyframe.parent is not file else series.dataoffset
 
     def __str__(self) -> str:
         return f"{self.axes} {size_text(self.shape)} {self.dtype}"
@@ -123,12 +101,11 @@ class _Image:
 
         None where that is not plain.
         """
-        images = 1 if self.position is None else self.series.shape[0]
-        count, remainder = divmod(len(self.series.pages), images)
-        for n in range(0 if remainder else len(self.shape) + 1):
+        count = len(self.series.pages)
+        for n in range(len(self.shape) + 1):
             pages, pixels = math.prod(self.shape[:n]), math.prod(self.shape[n:])
             if pages == count and pixels == self.series.keyframe.size:
-                return np.arange(count).reshape(self.shape[:n]) + count * (self.position or 0)
+                return np.arange(count).reshape(self.shape[:n])
         return None
 
     def missing(self) -> NDArray[np.bool_] | None:
@@ -146,9 +123,14 @@ class _Image:
         rest = whole if along is None else whole[:along] + whole[along + 1 :]
         chosen: Any = ... if along is None else (slice(None),) * along + (index,)
         offset = self.offset  # of pixels that are neither compressed nor in several pieces
-        taken = rest if offset is not None or pages is not None else self.series.shape
+        taken = rest if offset is not None or pages is not None else whole
         check_memory(self.path, math.prod(taken) * self.dtype.itemsize)
-        if offset is None and pages is not None:
+        if offset is not None:
+            order, handle = self.dtype.newbyteorder(self.file.byteorder), self.file.filehandle
+            stored = handle.memmap_array(order, self.series.shape, offset=offset)
+        elif pages is None:
+            stored = np.asarray(self.series.asarray())
+        else:
             planes = [self.series.pages[int(n)] for n in pages[chosen].ravel()]
             if None in planes:
                 raise FileError(
@@ -156,13 +138,7 @@ class _Image:
                     "the export was stopped. Choose other frames, or export it again."
                 )
             return np.stack([_pixels(plane) for plane in planes]).reshape(rest)
-        if offset is None:
-            stored = np.asarray(self.series.asarray())
-        else:
-            order, handle = self.dtype.newbyteorder(self.file.byteorder), self.file.filehandle
-            stored = handle.memmap_array(order, self.series.shape, offset=offset)
-        found = stored if self.position is None else stored[self.position]
-        return np.array(found.reshape(whole)[chosen], dtype=self.dtype)
+        return np.array(stored.reshape(whole)[chosen], dtype=self.dtype)
 
 
 def _pixels(page: Any) -> NDArray[Any]:
@@ -177,29 +153,25 @@ def _pixels(page: Any) -> NDArray[Any]:
             handle.close()
 
 
-def _palette(page: Any) -> NDArray[Any]:
-    """Return the colour, (n, 3) uint8, or the grey, (n,), of each number of a palette image."""
-    table = np.asarray(page.colormap)
-    eight = (table >> 8 if table.max(initial=0) > 255 else table).astype(np.uint8).T
-    grey = (eight == eight[:, :1]).all()
-    return np.ascontiguousarray(eight[:, 0] if grey else eight)
-
-
 @contextmanager
 def _opened(
-    path: Path, series: int | None, multifile: bool, indices: bool = True
+    path: Path, series: int | None, multifile: bool
 ) -> Iterator[tuple[_Image, list[_Image]]]:
     """Open a file; yields the chosen image, and all its images."""
     with reading(path, "a TIFF image"), _tiff_file(path, multifile=multifile) as file:
-        images = _images(path, file)
+        found = [_Image(path, file, s) for s in file.series if {*"YX"} <= {*s.axes}]
+        whole = [i for i in found if not _is_derived(i.series.keyframe)]
+        images = whole or found
         if not images:
             raise ValueError("it has no image")
         image = _choose(path, images, series)
         if 0 in image.shape:
             raise ValueError(f"its image has no pixels: {image}")
-        if indices:
-            image.palette = None
         yield image, images
+
+
+def _is_derived(page: Any) -> bool:
+    return bool(page.is_reduced or page.is_mask)
 
 
 def _tiff_file(path: Path, *, multifile: bool) -> tifffile.TiffFile:
@@ -210,19 +182,6 @@ def _tiff_file(path: Path, *, multifile: bool) -> tifffile.TiffFile:
         return file
     file.close()
     return tifffile.TiffFile(path)
-
-
-def _images(path: Path, file: tifffile.TiffFile) -> list[_Image]:
-    found = []
-    for series in file.series:
-        axes = str(series.axes)
-        if "Y" not in axes or "X" not in axes:
-            continue
-        several = len(axes) > 3 and axes[0] in _POSITIONS
-        positions = range(series.shape[0]) if several else (None,)
-        found += [_Image(path, file, series, position) for position in positions]
-    whole = [i for i in found if not (i.series.keyframe.is_reduced or i.series.keyframe.is_mask)]
-    return whole or found
 
 
 def _choose(path: Path, images: list[_Image], series: int | None) -> _Image:
@@ -244,45 +203,21 @@ def _choose(path: Path, images: list[_Image], series: int | None) -> _Image:
     return images[0]
 
 
-def read_header(
-    path: Path, *, series: int | None = None, multifile: bool = False, indices: bool = False
-) -> TiffHeader:
-    """Read shape, type, axes and pixel size of an image in a TIFF file, no pixels.
+def read_header(path: Path, *, series: int | None = None, multifile: bool = False) -> TiffHeader:
+    """Read shape, type, axes and pixel size of an image in a TIFF file, no pixels; errors as of `reading`.
 
-    Parameters
-    ----------
-    path
-        The file.
-    series
-        Number of the image, from 1, where the file holds several; None takes the first.
-    multifile
-        Whether frames in other files that an OME file names belong to the image.
-    indices
-        Whether to read the numbers of a palette image, as for labels, and not its colours.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the file does not exist.
-    ValueError
-        If the file is not a TIFF, damaged, or holds several images that may be frames of one.
+    `series` is the number of the image, from 1, where the file holds several; None takes the first.  With
+    `multifile`, frames in other files that an OME file names belong to the image.
     """
-    with _opened(path, series, multifile, indices) as (image, images):
-        shape, dtype, axes = image.shape, image.dtype, image.axes
-        if image.palette is not None:
-            shape, dtype = (*shape, *image.palette.shape[1:]), image.palette.dtype
-            axes += "S" * (image.palette.ndim - 1)
-        steps = _steps(image, images.index(image))
-        return TiffHeader(shape, dtype, axes, steps, tuple(map(str, images)), image.missing())
+    with _opened(path, series, multifile) as (image, images):
+        steps, described = _steps(image, images.index(image)), tuple(map(str, images))
+        return TiffHeader(image.shape, image.dtype, image.axes, steps, described, image.missing())
 
 
-def read_tiff(
-    path: Path, *, series: int | None = None, multifile: bool = False, indices: bool = False
-) -> NDArray[Any]:
-    """Read a whole image of a TIFF file; parameters and errors as of `read_header`."""
-    with _opened(path, series, multifile, indices) as (image, _):
-        stored = image.read()
-        return stored if image.palette is None else image.palette[stored]
+def read_tiff(path: Path, *, series: int | None = None, multifile: bool = False) -> NDArray[Any]:
+    """Read a whole image of a TIFF file, of a palette its numbers; else as `read_header`."""
+    with _opened(path, series, multifile) as (image, _):
+        return image.read()
 
 
 def read_part(
@@ -292,19 +227,15 @@ def read_part(
     *,
     series: int | None = None,
     multifile: bool = False,
-    indices: bool = False,
     shape: tuple[int, ...] | None = None,
 ) -> NDArray[Any]:
     """Read one index along a dimension, as stored, and no page of another; else as `read_tiff`.
 
     A `shape` of the same number of pixels replaces the one in the file.
     """
-    with _opened(path, series, multifile, indices) as (image, _):
+    with _opened(path, series, multifile) as (image, _):
         image.shape = image.shape if shape is None else shape
-        of_color = along >= len(image.shape)  # the colours of a palette
-        stored = image.read() if of_color else image.read(along, index)
-        found = stored if image.palette is None else image.palette[stored]
-        return found[..., index] if of_color else found
+        return image.read(along, index)
 
 
 # pixel size and interval
@@ -312,67 +243,52 @@ def read_part(
 
 def _steps(image: _Image, number: int) -> dict[str, Step]:
     if image.file.is_ome and image.file.ome_metadata:
-        found = _ome_steps(image.file.ome_metadata, number)
+        stated = _ome_steps(image.file.ome_metadata, number)
     else:
-        found = _tag_steps(image.series.keyframe, image.file.imagej_metadata or {})
-    steps = {"T": (float(f"{found['T'][0]:.10g}"), "second")} if "T" in found else {}
-    if {"X", "Y"} <= found.keys():
-        name = _LENGTHS[found["X"][1]][0]
-        for axis, (size, unit) in found.items():
-            if axis != "T":
-                size *= _LENGTHS[unit][1] / _UNITS[name][1]
-                steps[axis] = (float(f"{size:.10g}"), name)
-    return steps
+        stated = _tag_steps(image.series.keyframe, image.file.imagej_metadata or {})
+    found = {axis: _converted(axis, size, unit) for axis, (size, unit) in stated.items()}
+    if not (found.get("X") and found.get("Y")):
+        found = {"T": found.get("T")}
+    units = {"T": "second"}
+    return {axis: (size, units.get(axis, "micrometer")) for axis, size in found.items() if size}
 
 
-def _tag_steps(page: Any, imagej: Mapping[str, Any]) -> dict[str, Step]:
-    """Read the tags of resolution, and what ImageJ writes besides."""
-    found = _interval(imagej.get("finterval"), imagej.get("tunit", "s"))
-    given = _plain(imagej.get("unit", ""))
-    coded = {2: "inch", 3: "cm"}.get(page.tags.valueof("ResolutionUnit") or 2, "")
+def _converted(axis: str, value: Any, unit: Any) -> float | None:
+    """Return a step in seconds or micrometers; None where value or unit mean nothing."""
+    size = (_TIMES if axis == "T" else _LENGTHS).get(str(unit).strip().lower())
+    step = _positive(value)
+    return float(f"{step * size:.10g}") if step and size else None
+
+
+def _tag_steps(page: Any, imagej: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return what ImageJ wrote, and else a resolution in pixels per centimeter."""
+    given = imagej.get("unit")
+    found = {"T": (imagej.get("finterval"), imagej.get("tunit", "s"))}
     for axis in "XY":
         per_unit = _positive(page.tags.valueof(f"{axis}Resolution"))
         if per_unit is None:
             continue
-        size, unit = 1 / per_unit, _plain(imagej.get(f"{axis.lower()}unit", "")) or given
-        # Resolutions in inches, and coarse ones, are written by drawing programs and mean nothing.
-        if not given and coded == "cm" and size * 1e4 <= _LARGEST_PIXEL_UM:
-            unit = coded
-        inch = unit in ("in", "inch", "inches")
-        if unit in _LENGTHS and not (inch and size * 25400 > _LARGEST_PIXEL_UM):
-            # A resolution is a ratio of integers: 0.18999912 was written as 0.19.
-            found[axis] = (float(f"{size:.5g}"), unit)
-    depth, unit = _positive(imagej.get("spacing")), _plain(imagej.get("zunit", "")) or given
-    if not unit and "X" in found:
-        unit = found["X"][1]
-    if depth and unit in _LENGTHS:
-        found["Z"] = (depth, unit)
-    return found
+        unit = imagej.get(f"{axis.lower()}unit") or given
+        if not unit and page.tags.valueof("ResolutionUnit") == 3 and per_unit >= _LEAST_PER_CM:
+            unit = "cm"
+        # A resolution is a ratio of integers: 0.18999912 was written as 0.19.
+        found[axis] = (f"{1 / per_unit:.5g}", unit)
+    unit = imagej.get("zunit") or given or found.get("X", ("", ""))[1]
+    return {**found, "Z": (imagej.get("spacing"), unit)}
 
 
-def _ome_steps(xml: str, number: int) -> dict[str, Step]:
+def _ome_steps(xml: str, number: int) -> dict[str, tuple[Any, Any]]:
     try:
         images = tifffile.xml2dict(xml)["OME"]["Image"]
         several = images if isinstance(images, list) else [images]
         pixels = several[min(number, len(several) - 1)]["Pixels"]
     except (KeyError, TypeError, ValueError, IndexError):
         return {}
-    found = _interval(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
+    found = {"T": (pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))}
     for axis in "XYZ":
-        size = _positive(pixels.get(f"PhysicalSize{axis}"))
-        unit = _plain(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        if size and unit in _LENGTHS:
-            found[axis] = (size, unit)
+        name = f"PhysicalSize{axis}"
+        found[axis] = (pixels.get(name), pixels.get(f"{name}Unit", "µm"))
     return found
-
-
-def _interval(value: Any, unit: Any) -> dict[str, Step]:
-    interval, name = _positive(value), _plain(unit)
-    return {"T": (interval * _TIMES[name], "second")} if interval and name in _TIMES else {}
-
-
-def _plain(unit: Any) -> str:
-    return str(unit).strip().lower()
 
 
 def _positive(value: Any) -> float | None:
@@ -394,29 +310,16 @@ def tiff_options(
 ) -> dict[str, Any]:
     """Return the options of `tifffile` for axes, pixel size and interval: as OME-XML, and as tags.
 
-    Parameters
-    ----------
-    shape, dtype
-        Of all that the file will hold.
-    axes
-        Of T, Z, Y and X, one letter a dimension of `shape`.
-    scale, units
-        One for each axis, see `Stack`; sizes in pixels are omitted.
-    text
-        For the OME-XML's element Description; `tiff_text` reads it.
+    `shape` and `dtype` are those of all that the file will hold, `axes` its T, Z, Y and X; `scale` and
+    `units` are one for each, see `Stack`, and sizes in pixels are omitted.  `tiff_text` reads the `text`.
     """
     sizes: dict[str, Any] = {"Description": text} if text else {}
-    per_cm = {}
     for axis, size, unit in zip(axes, scale, units, strict=False):
-        plain, step = _plain(unit), _positive(size)
-        if axis == "T" and step and plain in _TIMES:
-            sizes["TimeIncrement"] = float(f"{step * _TIMES[plain]:.10g}")
-        elif axis != "T" and step and plain in _LENGTHS:
-            name, micrometers = _LENGTHS[plain]
-            short, own = _UNITS[name]
-            sizes[f"PhysicalSize{axis}"] = float(f"{step * micrometers / own:.10g}")
-            sizes[f"PhysicalSize{axis}Unit"] = short
-            per_cm[axis] = 1e4 / (step * micrometers)
+        step = _converted(axis, size, unit)
+        if step and axis == "T":
+            sizes["TimeIncrement"] = step
+        elif step:
+            sizes |= {f"PhysicalSize{axis}": step, f"PhysicalSize{axis}Unit": "µm"}
     xml = tifffile.OmeXml()
     *leading, height, width = shape
     stored = (math.prod(leading), 1, 1, height, width, 1)
@@ -424,8 +327,9 @@ def tiff_options(
     # Without its number, which is another one each time, the same result is the same file.
     description = re.sub(r' UUID="[^"]*"', "", xml.tostring(), count=1)
     options: dict[str, Any] = {"description": description.encode()}
-    if {"X", "Y"} <= per_cm.keys():
-        options |= {"resolution": (per_cm["X"], per_cm["Y"]), "resolutionunit": "CENTIMETER"}
+    if {"PhysicalSizeX", "PhysicalSizeY"} <= sizes.keys():
+        per_cm = (1e4 / sizes["PhysicalSizeX"], 1e4 / sizes["PhysicalSizeY"])
+        options |= {"resolution": per_cm, "resolutionunit": "CENTIMETER"}
     return options
 
 

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.io.axes import Arrangement, arrange, check_axes
@@ -20,7 +19,6 @@ from napari_jnet.io.tiff import TIFF_SUFFIXES, TiffHeader, read_header, read_par
 
 DESCRIPTION = "a TIFF volume, alone or with labels beside it (train-volume.tif, train-labels.tif)"
 _ISBI_NAMES = ("train-volume", "train-labels", "test-volume")
-_ISBI_SCALE = (50.0, 4.0, 4.0)
 
 
 def _stem(path: Path) -> str:
@@ -80,30 +78,11 @@ def open_stack(
     axes: str | None = None,
     series: int | None = None,
 ) -> Stack:
-    """Open a TIFF file as a stack; reads headers; labels are read on first use.
+    """Open a TIFF file as a stack; reads headers, and labels on first use; see `napari_jnet.open_stack`.
 
-    The axes are "ZYX", "TYX", "TYXC", "ZYXC" or "TZYX", from ImageJ or OME metadata where given.  The label
-    file beside it, or the one that `path` is, is the annotation "labels"; of several, each is an annotation
-    by its file's name.
-
-    Parameters
-    ----------
-    path
-        Image or label file, or a folder, see `find_volume`.
-    sequence
-        Must be None: a volume has no sequences.
-    axes, series
-        See `napari_jnet.open_stack`.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, or its axes are not those of a stack.
-
-    Notes
-    -----
-    ``train-volume.tif`` and ``test-volume.tif`` have the sections and the pixel size of ISBI-2012
-    only where they state neither, and ``train-labels.tif`` beside them holds two values.
+    Axes are those of ImageJ's or OME's metadata.  The label file beside it, or the one that `path` is, is
+    the annotation "labels"; of several, each is an annotation by its file's name.  The volumes of ISBI-2012,
+    which state no axes, have sections.
     """
     file = find_volume(Path(path))
     if file is None:
@@ -114,7 +93,7 @@ def open_stack(
         )
     header = read_header(file, series=series, multifile=True)
     stored = header.axes if axes is None else check_axes(axes, header.shape, str(file))
-    isbi = file.stem.lower() in _ISBI_NAMES and _is_isbi(file.parent, header)
+    isbi = file.stem.lower() in _ISBI_NAMES and header.axes[0] in "IQ" and not header.steps
     if isbi and axes is None:
         stored = f"Z{stored[1:]}"
     found = arrange(stored, header.shape, str(file))
@@ -124,8 +103,6 @@ def open_stack(
             f"The header of {file} lists {found.count} frames, but the file has none. Export it again."
         )
     steps = [header.step(axis) for axis in found.axes.replace("C", "")]
-    if isbi and found.axes == "ZYX":
-        steps = [(size, "nanometer") for size in _ISBI_SCALE]
     given = Path(os.path.abspath(path))
     labels = [given] if given.is_file() and given != file else _label_files(file)
     names = ["labels"] if len(labels) == 1 else [label.name for label in labels]
@@ -158,25 +135,6 @@ def open_stack(
     )
 
 
-def _is_isbi(folder: Path, header: TiffHeader) -> bool:
-    """Return whether a file without axes and pixel size lies beside labels of two values."""
-    if header.axes[0] not in "IQ" or header.steps:
-        return False
-    labels = next((p for p in _tiffs(folder) if p.stem.lower() == "train-labels"), None)
-    values: set[int] = set()
-    try:
-        found = None if labels is None else read_header(labels)
-        if labels is None or found is None or found.dtype.itemsize > 1:
-            return False
-        for index in range(found.shape[0]):
-            values.update(np.unique(read_part(labels, 0, index)).tolist())
-            if len(values) > 2:
-                return False
-    except (ValueError, OSError):
-        return False
-    return len(values) == 2
-
-
 def _notes(file: Path, header: TiffHeader, series: int | None, lost: int) -> tuple[str, ...]:
     notes = []
     if series is None and len(header.images) > 1:
@@ -186,8 +144,7 @@ def _notes(file: Path, header: TiffHeader, series: int | None, lost: int) -> tup
         )
     if lost:
         notes.append(
-            f"The header of {file.name} lists {lost} more frame{'s' * (lost > 1)}, of which planes are "
-            "missing in the file; these are skipped."
+            f"The header of {file.name} lists frames of which planes are missing in the file: {lost} skipped."
         )
     return tuple(notes)
 
@@ -204,34 +161,23 @@ def volume_labels(
 ) -> StoredLabels:
     """Return the labels of frames in one TIFF file: with a frame after the other, or with the only one.
 
-    Parameters
-    ----------
-    name
-        Of the annotation.
-    shape
-        Of the labels of a frame, (H, W) or (Z, H, W).
-    numbers
-        Of the frames, in the order of the file.
-    image
-        Name of the image file, for messages.
-    stored
-        How the image is stored, if in one file: its labels have the same order of axes.
-    series
-        Number of the image in its file, where that holds several.
+    `shape` is that of the labels of a frame, (H, W) or (Z, H, W), `numbers` those of the frames, in the order
+    of the file, and `image` the name of their file.  Where the image is `stored` in one file, its labels have
+    the same order of axes; `series` is its number there if the file holds several.
     """
 
     def find() -> dict[int, Callable[[], NDArray[Any]]]:
-        header = read_header(file, series=1, indices=True)
+        header = read_header(file, series=1)
         several = len(header.images) > 1
         if several and series is not None:
-            header = read_header(file, series=series, indices=True)
+            header = read_header(file, series=series)
         elif stored is not None and series not in (None, 1):
             raise ValueError(
                 f"{file.name} holds the labels of one image, {image} several, of which image {series} "
                 "was requested; the labels may be of another one. Choose its labels with --truth FILE."
             )
-        whole = partial(read_tiff, file, series=series if several else None, indices=True)
-        part = partial(read_part, file, series=series if several else None, indices=True)
+        whole = partial(read_tiff, file, series=series if several else None)
+        part = partial(read_part, file, series=series if several else None)
         found = header.shape
         if stored is not None and found == stored.spatial_shape:
             read = arrange(stored.spatial, found, file.name).reader(whole, part)
@@ -243,14 +189,10 @@ def volume_labels(
         if found == (len(numbers), *shape):
             return {n: partial(part, 0, k) for k, n in enumerate(numbers)}
         expected = shape if len(numbers) == 1 else (len(numbers), *shape)
-        more = ""
-        if found[1:] == shape and (len(numbers) == 1 or len(found) == len(expected) + 1):
-            more = (
-                f" ({image} is stored as one image in colours: if these are frames, use --axes TYX)"
-            )
         raise ValueError(
-            f"{file.name} has shape {found}, {image} has {expected}{more}; labels cover "
-            "the same pixels as their image. Check that they belong together."
+            f"{file.name} has shape {found}, {image} has {expected}; labels cover the same pixels as their "
+            "image. Check that they belong together; where frames are stored as the colours of one image, "
+            "use --axes TYX."
         )
 
     return StoredLabels(name, file, find, lambda _number: file, ndim=len(shape), pages=True)

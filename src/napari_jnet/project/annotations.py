@@ -94,7 +94,7 @@ class AnnotationStore:
             check_memory(self.folder.parent, 4 * math.prod(shape))
             return np.zeros(shape, np.int32)
         try:
-            stored = read_tiff(path, indices=True)
+            stored = read_tiff(path)
         except ValueError as error:
             raise ValueError(
                 f"{path} is damaged, so frame {number} cannot be shown as painted. Put back a copy of "
