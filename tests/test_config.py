@@ -36,15 +36,24 @@ def test_every_option_has_help() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"training.learning_rate": -1.0}, r"learning_rate is -1.0; the smallest is 1e-08"),
-        ({"training.epochs": 0}, r"epochs is 0; the smallest is 1"),
-        ({"training.epochs": "many"}, r"epochs is 'many'; it must be a number"),
-        ({"training.device": "gpu"}, r"device is 'gpu'; it must be one of auto, cpu, cuda, mps"),
+        (
+            {"training.learning_rate": -1.0},
+            r"learning_rate is -1.0; it should be greater than or equal to 0.00000001",
+        ),
+        ({"training.epochs": 0}, r"epochs is 0; it should be greater than or equal to 1"),
+        ({"training.epochs": "many"}, r"epochs is 'many'; it should be a valid integer"),
+        (
+            {"training.device": "gpu"},
+            r"device is 'gpu'; it should be 'auto', 'cpu', 'cuda' or 'mps'",
+        ),
         ({"training.learning_rat": 1}, r"did you mean 'learning_rate'"),
         ({"trainin.epochs": 1}, r"did you mean 'training'"),
         ({"network.resolution_levels": [-1, -2]}, r"consecutive and ascending"),
-        ({"network.resolution_levels": [0, 1]}, r"the largest is 0"),
-        ({"training.seed": None}, r"seed is None; it needs a value such as 0"),
+        (
+            {"network.resolution_levels": [0, 1]},
+            r"is \[0, 1\]; it should be less than or equal to 0: write it as \[-2, -1, 0\]",
+        ),
+        ({"training.seed": None}, r"seed is None; it should be a valid integer"),
         ({"targets.dt_bound": float("nan")}, r"dt_bound is nan"),
         ({"training.best_by": "clas:2"}, r"best_by is 'clas:2'; it is loss, iou"),
     ],
@@ -213,13 +222,15 @@ class TestSettings:
     def test_truth_values_are_understood_or_refused(self, field: str) -> None:
         section, name = field.split(".")
         for text, value in (
-            ("true", True), ("True", True), ("YES", True), ("on", True), ("1", True),
-            ("false", False), ("False", False), ("no", False), ("OFF", False), (" 0 ", False),
-        ):  # fmt: skip
+            ("true", True),
+            (" True ", True),
+            ("false", False),
+            ("False", False),
+        ):
             config = make_config(settings=[f"{field}={text}"])
             assert getattr(getattr(config, section), name) is value
-        for text in ("", "2", "None", "[true]", "nope", "0.0", "falsch"):
-            with pytest.raises(ValueError, match=rf"{field} is .*; it must be true or false"):
+        for text in ("", "1", "None", "[true]", "no", "0.0", "falsch"):
+            with pytest.raises(ValueError, match=rf"{field} is .*; it should be a valid boolean"):
                 make_config(settings=[f"{field}={text}"])
 
     @pytest.mark.parametrize(
@@ -249,19 +260,19 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("setting", "said"),
         [
-            ("training.batch_size=2.5", "training.batch_size is 2.5; it must be an integer"),
-            ("training.seed=true", "training.seed is True; it must be a number"),
-            ("training.seed=None", "training.seed is None; it needs a value such as 0"),
-            ("training.epochs=inf", "training.epochs is 'inf'; it must be a number"),
-            ("training.minutes=Infinity", "training.minutes is inf; it must be a finite number"),
-            ("training.minutes=1e30", "the largest is 10000000"),
-            ("network.structure=99", "network.structure is 99; write it as [["),
-            ("network.structure=[[8,32]]", "network.structure is [[8, 32]]; write it as [["),
-            ("network.distance=[1]", "it must be true or false"),
-            ("targets.classes=[1]", "targets.classes is [1]; write it as"),
-            ("augmentation.elastic_alpha=-1", "the smallest is 0"),
-            ("augmentation.original={'aug_rotation': 3}", "original.aug_rotation is 3; the largest is 1"),
-            ("training.epochs=" + "9" * 5000, "it must be a number"),
+            ("training.batch_size=2.5", "training.batch_size is 2.5; it should be a valid integer"),
+            ("training.seed=true", "training.seed is True; it should be a valid integer"),
+            ("training.seed=None", "training.seed is None; it should be a valid integer"),
+            ("training.epochs=inf", "training.epochs is 'inf'; it should be a valid integer"),
+            ("training.minutes=Infinity", "training.minutes is inf; it should be a finite number"),
+            ("training.minutes=1e30", "it should be less than or equal to 10000000"),
+            ("network.structure=99", "network.structure is 99; it should be a valid tuple: write it as [["),
+            ("network.structure=[[8,32]]", "network.structure is [[8, 32]]; it is too short: write it as [["),
+            ("network.distance=[1]", "it should be a valid boolean"),
+            ("targets.classes=[1]", "targets.classes is [1]; it should be a valid tuple: write it as"),
+            ("augmentation.elastic_alpha=-1", "it should be greater than or equal to 0"),
+            ("augmentation.original={'aug_rotation': 3}", "it should be less than or equal to 1"),
+            ("training.epochs=" + "9" * 5000, "it should be a valid integer"),
             ("network.structure=" + "[" * 5000, "write it as"),
         ],
     )  # fmt: skip
@@ -273,15 +284,18 @@ class TestSettings:
 def test_a_file_names_the_key_that_does_not_fit(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     for text, said in (
-        ('{"augmentation": {"flip": "no"}}', "augmentation.flip is 'no'; it must be true or false"),
+        (
+            '{"augmentation": {"flip": "no"}}',
+            "augmentation.flip is 'no'; it should be a valid boolean",
+        ),
         (
             '{"training": {"batch_size": 2.0}}',
-            "training.batch_size is 2.0; it must be an integer",
+            "training.batch_size is 2.0; it should be a valid integer",
         ),
         ('{"training": {"batchsize": 2}}', "did you mean 'batch_size'"),
         ('{"training": {"epochs": ' + "1" * 5000 + "}}", "cannot be read as a JSON file"),
         ("[" * 100000, "cannot be read as a JSON file"),
-        ('\ufeff{"training": {"seed": 0.5}}', "training.seed is 0.5; it must be an integer"),
+        ('\ufeff{"training": {"seed": 0.5}}', "training.seed is 0.5; it should be a valid integer"),
     ):
         file.write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match=re.escape(said)) as caught:
@@ -297,19 +311,6 @@ def test_a_configuration_cannot_be_changed_but_kept_and_compared() -> None:
     assert len({config, config.replace({"training.epochs": 3})}) == 1
     assert config.training.given() == {"epochs": 3}
     assert config != config.replace({"training.epochs": 4})
-
-
-def test_what_earlier_versions_saved_means_what_it_did() -> None:
-    """Types were not checked: any text was a true value, and it stays one."""
-    saved = Config().to_dict()
-    saved["augmentation"]["flip"] = "no"
-    saved["training"] |= {"class_balance": 0, "average_weights": 1, "epochs": 1.5, "seed": 2.0}
-    config = Config.from_saved(saved)
-    assert config.augmentation.flip is True
-    assert config.training.class_balance is False and config.training.average_weights is True
-    assert (config.training.epochs, config.training.seed) == (1, 2)
-    with pytest.raises(ValueError, match="it must be true or false"):
-        Config.from_dict(saved)
 
 
 def test_earlier_names_are_read_everywhere(tmp_path: Path) -> None:
@@ -331,8 +332,10 @@ def test_earlier_names_are_read_everywhere(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [None, 3, "training"])
 def test_a_section_is_made_by_its_class(value: object) -> None:
-    with pytest.raises(ValueError, match=r"^Config\.training is .*TrainingConfig\(\)"):
+    with pytest.raises(ValueError, match=r"^Config\.training is .*instance of TrainingConfig"):
         Config(training=value)  # type: ignore[arg-type]
     assert Config(training={"epochs": 1}).training.epochs == 1  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"TrainingConfig\.epochs is 1\.5; it must be an integer"):
+    with pytest.raises(
+        ValueError, match=r"TrainingConfig\.epochs is 1\.5; it should be a valid integer"
+    ):
         Config(training={"epochs": 1.5})  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import json
 import re
 import reprlib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
@@ -19,23 +19,10 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
-    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
 
-_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True} | {
-    "false": False, "no": False, "off": False, "0": False
-}  # fmt: skip
-_RULES = {  # by the error of pydantic
-    "int_type": "it must be a number",
-    "float_type": "it must be a number",
-    "bool_type": "it must be true or false",
-    "string_type": "it must be text",
-    "finite_number": "it must be a finite number",
-    "greater_than_equal": "the smallest is {0.minimum}",
-    "less_than_equal": "the largest is {0.maximum}",
-}
 _SHORT = reprlib.Repr()
 _SHORT.maxlist, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 20, 200, 200, 60
 
@@ -61,7 +48,7 @@ def option(
 
 @dataclass(frozen=True)
 class Option:
-    """What a form or a command line needs to know of one field; limits hold for each number."""
+    """What a form or a command line needs to know of one field."""
 
     name: str
     default: Any
@@ -83,26 +70,18 @@ def options(section: type[Section]) -> dict[str, Option]:
 def _option(name: str, field: Any) -> Option:
     optional = type(None) in get_args(field.annotation)
     kind = get_args(field.annotation)[0] if optional else field.annotation
-    limits = [*field.metadata, *_limits(field.annotation)]
     return Option(
         name=name,
         default=field.default,
-        help=field.description or "",
-        minimum=next((limit.ge for limit in limits if hasattr(limit, "ge")), None),
-        maximum=next((limit.le for limit in limits if hasattr(limit, "le")), None),
+        help=field.description,
+        minimum=next((limit.ge for limit in field.metadata if hasattr(limit, "ge")), None),
+        maximum=next((limit.le for limit in field.metadata if hasattr(limit, "le")), None),
         choices=get_args(kind) if get_origin(kind) is Literal else None,
-        unit=(field.json_schema_extra or {}).get("unit", ""),
+        unit=field.json_schema_extra["unit"],
         kind=kind,
         optional=optional,
         example=field.examples[0],
     )
-
-
-def _limits(annotation: Any) -> Iterator[Any]:
-    """Yield the limits of the numbers within a tuple."""
-    for part in get_args(annotation):
-        yield from getattr(part, "metadata", ())
-        yield from _limits(part)
 
 
 def unknown_key(key: object, known: list[str], where: str) -> ValueError:
@@ -132,10 +111,9 @@ class Section(BaseModel):
 
     def __init__(self, where: str | None = None, /, **values: Any) -> None:
         where = f"{type(self).__name__}." if where is None else where
-        known = type(self).model_fields
         for key in values:
-            if key not in known:
-                raise unknown_key(key, list(known), where.rstrip("."))
+            if key not in type(self).model_fields:
+                raise unknown_key(key, list(type(self).model_fields), where.rstrip("."))
         values = {key: _nested(value, tuple) for key, value in values.items()}
         try:
             super().__init__(**values)
@@ -187,27 +165,13 @@ def _shown(value: Any) -> str:
 def _sentence(section: type[Section], values: dict[str, Any], error: ValidationError) -> str:
     """Return the first error as value, rule and remedy, beginning with the name of the field."""
     first = error.errors(include_url=False)[0]
-    value, kind = first["input"], first["type"]
-    if kind == "value_error":
+    if first["type"] == "value_error":
         return str(first["ctx"]["error"])
-    name, *inner = first["loc"]
-    option = options(section)[str(name)]
-    if values[option.name] is None:
-        return f"{name} is None; it needs a value such as {option.example!r}."
-    if inner and kind not in ("greater_than_equal", "less_than_equal", "finite_number"):
-        rule = ""
-    elif kind == "int_type" and isinstance(value, float):
-        rule = "it must be an integer"
-    elif kind == "float_type" and isinstance(value, int) and not isinstance(value, bool):
-        rule = _RULES["less_than_equal"]  # too large for a float
-    elif kind == "literal_error" and option.choices:
-        rule = f"it must be one of {', '.join(map(str, option.choices))}"
-    else:
-        rule = _RULES.get(kind, "")
-    if not rule:
-        example = json.dumps(option.example, default=repr)
-        return f"{name} is {_shown(values[option.name])}; write it as {example}."
-    return f"{name} {'holds' if inner else 'is'} {_shown(value)}; {rule.format(option)}."
+    name = str(first["loc"][0])
+    rule = "it is too short" if first["type"] == "missing" else first["msg"].replace("Input", "it")
+    if isinstance(section.model_fields[name].default, tuple):
+        rule += f": write it as {json.dumps(options(section)[name].example)}"
+    return f"{name} is {_shown(values[name])}; {rule}."
 
 
 def read_literal(text: str) -> Any:
@@ -230,9 +194,7 @@ def read_settings(settings: Iterable[str]) -> dict[str, Any]:
     Parameters
     ----------
     settings
-        Each ``section.field=value``, the value as the field wants it: for a boolean true, false, yes,
-        no, on, off, 1 or 0 in any case; none or null for an optional field; text as it is; numbers and
-        lists in JSON or as Python writes them.
+        Each ``section.field=value``, the value as JSON or Python write it; text as it is.
 
     Raises
     ------
@@ -250,29 +212,16 @@ def read_settings(settings: Iterable[str]) -> dict[str, Any]:
             )
         key = RENAMED.get(f"{section}.{key}", key)
         known = options(SECTIONS[section]).get(key) if section in SECTIONS else None
-        found[f"{section}.{key}"] = _read_value(known, value.strip())
+        is_text = known is not None and (known.kind is str or isinstance(known.default, str))
+        literal = read_literal(value.strip())
+        kept = isinstance(literal, str) or not is_text
+        found[f"{section}.{key}"] = literal if kept else value.strip()
     return found
 
 
-def _read_value(option: Option | None, text: str) -> Any:
-    if option is None:
-        return read_literal(text)
-    if option.optional and text.lower() in ("none", "null"):
-        return None
-    if option.kind is bool:
-        return _BOOLEANS.get(text.lower(), text)
-    value = read_literal(text)
-    if option.kind is str or (option.choices and isinstance(option.default, str)):
-        return value if text[:1] in ('"', "'") and isinstance(value, str) else text
-    return value
-
-
-_Entries = tuple[tuple[Annotated[float, Field(le=1e6)], ...], ...]
-_ENTRIES = {
-    "aug_crop_params": "[height, width, weight]",
-    "aug_intensity_params": "[m, s, weight]",
-    "aug_elastic_params": "[alpha, sigma, weight]",
-}
+_Amount = Annotated[float, Field(ge=-1, le=1e6)]
+_Weight = Annotated[float, Field(ge=0, le=1e6)]
+_Entries = tuple[tuple[_Amount, _Amount, _Weight], ...]
 
 
 class OriginalAugmentation(Section):
@@ -305,7 +254,7 @@ class OriginalAugmentation(Section):
         example=[[50, 5, 5], [-1, -1, 1]],
     )
     aug_rotation_flip: int = option(0, "Flips and quarter turns.", (0, 1))
-    aug_symmetries: int = option(
+    aug_symmetries: Annotated[int, Field(multiple_of=2)] = option(
         8,
         "How many of them: 8, or 6 as the original, which never flips what it has turned by 90°.",
         (6, 8),
@@ -313,32 +262,19 @@ class OriginalAugmentation(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.aug_symmetries not in (6, 8):
-            raise ValueError(
-                f"aug_symmetries is {self.aug_symmetries}; it must be 8, or 6 as the original."
-            )
-        for name in _ENTRIES:
-            for entry in getattr(self, name):
-                if rule := _broken_rule(name, entry):
-                    raise ValueError(f"{name} has the entry {list(entry)}; {rule}.")
-            if getattr(self, name) and not any(entry[-1] > 0 for entry in getattr(self, name)):
+        for name in ("aug_crop_params", "aug_intensity_params", "aug_elastic_params"):
+            entries = getattr(self, name)
+            if entries and not any(weight > 0 for _, _, weight in entries):
                 raise ValueError(f"{name} has no weight above 0; at least one entry needs one.")
+        for height, width, _ in self.aug_crop_params:
+            if height != -1 and not (min(height, width) >= 1 and height % 1 == width % 1 == 0):
+                raise ValueError(
+                    f"aug_crop_params has {[height, width]}; height and width are integers, in pixels."
+                )
+        for alpha, sigma, _ in self.aug_elastic_params:
+            if alpha > 0 and sigma <= 0:
+                raise ValueError(f"aug_elastic_params has {[alpha, sigma]}; sigma must be above 0.")
         return self
-
-
-def _broken_rule(name: str, entry: tuple[float, ...]) -> str:
-    """Return which rule an entry of a list of the original's flags breaks; "" for none."""
-    if len(entry) != 3:
-        return f"each entry is {_ENTRIES[name]}, three numbers"
-    first, second, weight = entry
-    if weight < 0 or (first != -1 and min(first, second) < 0):
-        return "numbers are 0 or more, or the first two are -1 for no change"
-    whole = all(side >= 1 and side % 1 == 0 for side in (first, second))
-    if name == "aug_crop_params" and first != -1 and not whole:
-        return "height and width are integers, in pixels"
-    if name == "aug_elastic_params" and first > 0 and second == 0:
-        return "sigma must be above 0"
-    return ""
 
 
 def _consecutive(levels: tuple[int, ...]) -> tuple[int, ...]:
@@ -473,31 +409,22 @@ class AugmentationConfig(Section):
     contrast: float = option(0.25, "Random gain: up to this much more or less.", (0, 1))
     noise: float = option(0.1, "Random noise, in standard deviations of the frame.", (0, 1000))
 
-    @field_validator("scale", "smooth_alpha", "smooth_sigma", mode="wrap")
+    @field_validator("scale", "smooth_alpha", "smooth_sigma")
     @classmethod
-    def _range(cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-        two = not isinstance(value, tuple) or len(value) == 2
-        value = check(value) if two else value
-        if not two or value[0] > value[1]:
-            raise ValueError(
-                f"{info.field_name} is {list(value)}; a range is two numbers, lowest first."
-            )
+    def _range(cls, value: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError(f"{info.field_name} is {list(value)}; the lowest comes first.")
         return value
 
     @field_validator("original", mode="before")
     @classmethod
     def _flags(cls, flags: Any) -> Any:
-        """Read flags from a dictionary, or from text, as earlier versions saved them; "" is none."""
+        """Read flags from a dictionary, or from JSON text, as earlier versions saved them; "" is none."""
         if isinstance(flags, str):
-            text, flags = flags, read_literal(flags) if flags else None
-            if not isinstance(flags, dict | None):
-                raise ValueError(
-                    f"original is {text[:200]!r}, which is not a JSON object; "
-                    'write flags such as {"aug_rotation": 1}.'
-                )
-        return (
-            OriginalAugmentation.from_dict(flags, "original.") if isinstance(flags, dict) else flags
-        )
+            flags = read_literal(flags) if flags else None
+        if flags is None or isinstance(flags, OriginalAugmentation):
+            return flags
+        return OriginalAugmentation.from_dict(flags, "original.")
 
 
 class TrainingConfig(Section):
@@ -638,16 +565,12 @@ class PredictionConfig(Section):
 class Config(Section):
     """The whole configuration of a run; saved as ``config.json`` and in every checkpoint."""
 
-    network: NetworkConfig = Field(default_factory=NetworkConfig, examples=["NetworkConfig()"])
-    targets: TargetConfig = Field(default_factory=TargetConfig, examples=["TargetConfig()"])
-    augmentation: AugmentationConfig = Field(
-        default_factory=AugmentationConfig, examples=["AugmentationConfig()"]
-    )
-    training: TrainingConfig = Field(default_factory=TrainingConfig, examples=["TrainingConfig()"])
-    instances: InstanceConfig = Field(default_factory=InstanceConfig, examples=["InstanceConfig()"])
-    prediction: PredictionConfig = Field(
-        default_factory=PredictionConfig, examples=["PredictionConfig()"]
-    )
+    network: NetworkConfig = NetworkConfig()
+    targets: TargetConfig = TargetConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    training: TrainingConfig = TrainingConfig()
+    instances: InstanceConfig = InstanceConfig()
+    prediction: PredictionConfig = PredictionConfig()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -694,21 +617,13 @@ class Config(Section):
 
     @classmethod
     def from_saved(cls, values: Any) -> Self:
-        """Make the configuration that a model file holds, also one that was saved before types were checked.
+        """Make the configuration that a model file holds.
 
-        Then a boolean could be any text or number, and an integer could have a fraction: they mean what
-        they did.  A file that names no standardisation is from before there was a choice.
+        One that names no standardisation is from before there was a choice.
         """
-        if not isinstance(values, Mapping):
-            return cls.from_dict(values)
-        saved = dict(values)
-        for name, part in values.items():
-            if name in SECTIONS and isinstance(part, Mapping):
-                known = options(SECTIONS[name])
-                saved[name] = {key: _converted(known.get(key), v) for key, v in part.items()}
-        if isinstance(saved.get("network"), Mapping):
-            saved["network"] = {"standardization": "plain", **saved["network"]}
-        return cls.from_dict(saved)
+        if isinstance(values, Mapping) and isinstance(values.get("network"), Mapping):
+            values = {**values, "network": {"standardization": "plain", **values["network"]}}
+        return cls.from_dict(values)
 
     def given_settings(self) -> dict[str, Any]:
         """Return what was given, as ``section.field``, also where it equals the default."""
@@ -742,14 +657,6 @@ SECTIONS: dict[str, type[Section]] = {
 """The sections of a configuration by their names, in order."""
 RENAMED: dict[str, str] = {"prediction.symmetries": "tta", "targets.legend": "classes"}
 """Earlier ``section.field`` -> name of the field today, in files, presets and settings alike."""
-
-
-def _converted(option: Option | None, value: Any) -> Any:
-    if option is not None and option.kind is bool and isinstance(value, (str, int, float)):
-        return bool(value)
-    if option is not None and option.kind is int and isinstance(value, float):
-        return int(value)
-    return value
 
 
 _SOFTMAX: dict[str, Any] = {"network.classes": 2, "network.distance": False}

@@ -193,7 +193,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"tta": 3}, r"tta is 3; it must be one of 1, 4, 8"),
+            ({"tta": 3}, r"tta is 3; it should be 1, 4 or 8"),
             ({"overlap": 0.5, "tile": 0}, r"overlap is 0.5 and tile is 0"),
         ],
     )

@@ -68,30 +68,33 @@ def test_workers_may_be_minus_one() -> None:
         ("--batch_size", "argument --batch_size: expected one argument"),
         ("--batch_size two", "argument --batch_size: invalid int value: 'two'"),
         ("--batch_size 1.5", "invalid int value: '1.5'"),
-        ("--batch_size 0", "--batch_size is 0; the smallest is 1"),
-        ("--dt_bound 0", "--dt_bound is 0.0; the smallest is 1"),
-        ("--num_workers -2", "the smallest is -1"),
+        ("--batch_size 0", "--batch_size is 0; it should be greater than or equal to 1"),
+        ("--dt_bound 0", "--dt_bound is 0.0; it should be greater than or equal to 1"),
+        ("--num_workers -2", "it should be greater than or equal to -1"),
         ("--learning_rate []", "argument --learning_rate: invalid float value: '[]'"),
-        ("--learning_rate nan", "--learning_rate is nan; it must be a finite number"),
+        ("--learning_rate nan", "--learning_rate is nan; it should be a finite number"),
         ("--learning_rate None", "argument --learning_rate: invalid float value: 'None'"),
-        ("--aug_elastic_params [(1e300,5,1)]", "--aug_elastic_params holds 1e+300; the largest is"),
+        ("--aug_elastic_params [(1e300,5,1)]", "it should be less than or equal to 1000000"),
         ("""--aug_elastic_params "[(50,5,'5')]" """, "write it as [[50, 5, 5], [-1, -1, 1]]"),
-        ("--structure [[1,2,2.5]]", "--structure is [[1, 2, 2.5]]; write it as [[3, 16, 3]"),
+        (
+            "--structure [[1,2,2.5]]",
+            "--structure is [[1, 2, 2.5]]; it should be a valid integer: write it as [[3, 16, 3]",
+        ),
         ("--images_idx '{1:[2]}'", "must name frames of sequences"),
-        ("--cuda 2", "the largest is 1"),
-        ("--mode test", "must be one of train, eval, vis"),
+        ("--cuda 2", "it should be less than or equal to 1"),
+        ("--mode test", "it should be 'train', 'eval' or 'vis'"),
         ("--images_idx [1]", "must name frames of sequences"),
         ("""--images_idx '{"01":["a"]}'""", "must name frames of sequences"),
         ("""--images_idx '{"01":[]}'""", "only in --mode vis"),
         ("--images_idx '{01}'", "cannot be read"),
         ("--resolution_levels -1", "write it as"),
         ("--structure [1,2,3]", "write it as"),
-        ("--aug_elastic_params [[50,5]]", "[alpha, sigma, weight], three numbers"),
+        ("--aug_elastic_params [[50,5]]", "it is too short: write it as [[50, 5, 5], [-1, -1, 1]]"),
         ("--aug_elastic_params [[50,0,1]]", "sigma must be above 0"),
         ("--aug_elastic_params [[50,5,0]]", "no weight above 0"),
-        ("--aug_elastic_params [[50,5,-1]]", "0 or more"),
+        ("--aug_elastic_params [[50,5,-1]]", "it should be greater than or equal to 0"),
         ("--aug_crop_params [[64.5,64,1]]", "integers, in pixels"),
-        ("--aug_symmetries 7", "8, or 6 as the original"),
+        ("--aug_symmetries 7", "it should be a multiple of 2"),
         ("--mode eval", "--model_file must be given"),
         ("--structure []", "--structure must be given"),
         ("--output_dir ''", "--output_dir must be given"),
@@ -223,7 +226,7 @@ def test_the_preset_is_checked_when_it_is_made() -> None:
     config = preset("original")
     with pytest.raises(ValueError, match="did you mean 'aug_rotation'"):
         config.replace({"augmentation.original": '{"aug_rotate": 1}'})
-    with pytest.raises(ValueError, match="is not a JSON object"):
+    with pytest.raises(ValueError, match="it must hold values by their names"):
         config.replace({"augmentation.original": "rotation"})
     with pytest.raises(ValueError, match=r"network\.classes=1"):
         config.replace({"network.classes": 3})

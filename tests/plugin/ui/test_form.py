@@ -93,12 +93,12 @@ def test_nested_tuples_are_typed_as_they_are_shown(rows):
 def test_what_does_not_fit_is_written_below_the_field_and_taken_away(rows, qtbot):
     form = make(rows, "targets.dt_bound", "training.seed")
     type_in(qtbot, form, "targets.dt_bound", "0")
-    said = "targets.dt_bound is 0; the smallest is 1."
+    said = "targets.dt_bound is 0; it should be greater than or equal to 1."
     assert said in labels(rows)
     with pytest.raises(ValueError, match="dt_bound is 0"):
         _ = form.config
     type_in(qtbot, form, "targets.dt_bound", "low")
-    assert "targets.dt_bound is 'low'; it must be a number." in labels(rows)
+    assert "targets.dt_bound is 'low'; it should be a valid number." in labels(rows)
     type_in(qtbot, form, "targets.dt_bound", "7")
     assert labels(rows) == ["targets.dt_bound (px)", "training.seed"]
 
