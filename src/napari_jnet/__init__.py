@@ -8,106 +8,72 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_jnet.config import Config, preset
-    from napari_jnet.evaluation.evaluate import evaluate, evaluate_labels
-    from napari_jnet.events import (
-        BatchEnd,
-        ComparisonResult,
-        EpochEnd,
-        FramePrediction,
-        FrameScore,
-        FrameSkipped,
-        ModelScore,
-        NewFrames,
-        Notice,
-        Preview,
-        Scores,
-        TrainingEnd,
-        TrainingStart,
-    )
-    from napari_jnet.inference.instances import separate
-    from napari_jnet.inference.predict import predict, predict_image
-    from napari_jnet.io.axes import array_stack
-    from napari_jnet.io.results import ResultWriter
-    from napari_jnet.io.stack import AnnotatedFrame, Stack, annotated_frames
-    from napari_jnet.measure import measure_frame
-    from napari_jnet.model import load_model
-    from napari_jnet.project.open import open_stack
-    from napari_jnet.project.project import Project
-    from napari_jnet.training.loop import train
-    from napari_jnet.training.validate import compare_models
+    from napari_jnet.config import Config as Config
+    from napari_jnet.config import preset as preset
+    from napari_jnet.evaluation.evaluate import evaluate as evaluate
+    from napari_jnet.evaluation.evaluate import evaluate_labels as evaluate_labels
+    from napari_jnet.events import BatchEnd as BatchEnd
+    from napari_jnet.events import ComparisonResult as ComparisonResult
+    from napari_jnet.events import EpochEnd as EpochEnd
+    from napari_jnet.events import FramePrediction as FramePrediction
+    from napari_jnet.events import FrameScore as FrameScore
+    from napari_jnet.events import FrameSkipped as FrameSkipped
+    from napari_jnet.events import ModelScore as ModelScore
+    from napari_jnet.events import NewFrames as NewFrames
+    from napari_jnet.events import Notice as Notice
+    from napari_jnet.events import Preview as Preview
+    from napari_jnet.events import Scores as Scores
+    from napari_jnet.events import TrainingEnd as TrainingEnd
+    from napari_jnet.events import TrainingStart as TrainingStart
+    from napari_jnet.inference.instances import separate as separate
+    from napari_jnet.inference.predict import predict as predict
+    from napari_jnet.inference.predict import predict_image as predict_image
+    from napari_jnet.io.axes import array_stack as array_stack
+    from napari_jnet.io.results import ResultWriter as ResultWriter
+    from napari_jnet.io.stack import AnnotatedFrame as AnnotatedFrame
+    from napari_jnet.io.stack import Stack as Stack
+    from napari_jnet.io.stack import annotated_frames as annotated_frames
+    from napari_jnet.measure import measure_frame as measure_frame
+    from napari_jnet.model import load_model as load_model
+    from napari_jnet.project.open import open_stack as open_stack
+    from napari_jnet.project.project import Project as Project
+    from napari_jnet.training.loop import train as train
+    from napari_jnet.training.validate import compare_models as compare_models
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "AnnotatedFrame",
-    "BatchEnd",
-    "ComparisonResult",
-    "Config",
-    "EpochEnd",
-    "FramePrediction",
-    "FrameScore",
-    "FrameSkipped",
-    "ModelScore",
-    "NewFrames",
-    "Notice",
-    "Preview",
-    "Project",
-    "ResultWriter",
-    "Scores",
-    "Stack",
-    "TrainingEnd",
-    "TrainingStart",
-    "__version__",
-    "annotated_frames",
-    "array_stack",
-    "compare_models",
-    "evaluate",
-    "evaluate_labels",
-    "load_model",
-    "measure_frame",
-    "open_stack",
-    "predict",
-    "predict_image",
-    "preset",
-    "separate",
-    "train",
-]
-
-_HOME = {
-    "AnnotatedFrame": "io.stack",
-    "BatchEnd": "events",
-    "ComparisonResult": "events",
-    "Config": "config",
-    "EpochEnd": "events",
-    "FramePrediction": "events",
-    "FrameScore": "events",
-    "FrameSkipped": "events",
-    "ModelScore": "events",
-    "NewFrames": "events",
-    "Notice": "events",
-    "Preview": "events",
-    "Project": "project.project",
-    "ResultWriter": "io.results",
-    "Scores": "events",
-    "Stack": "io.stack",
-    "TrainingEnd": "events",
-    "TrainingStart": "events",
-    "annotated_frames": "io.stack",
-    "array_stack": "io.axes",
-    "compare_models": "training.validate",
-    "evaluate": "evaluation.evaluate",
-    "evaluate_labels": "evaluation.evaluate",
-    "load_model": "model",
-    "measure_frame": "measure",
-    "open_stack": "project.open",
-    "predict": "inference.predict",
-    "predict_image": "inference.predict",
-    "preset": "config",
-    "separate": "inference.instances",
-    "train": "training.loop",
+_NAMES: dict[str, tuple[str, ...]] = {
+    "config": ("Config", "preset"),
+    "evaluation.evaluate": ("evaluate", "evaluate_labels"),
+    "events": (
+        "BatchEnd",
+        "ComparisonResult",
+        "EpochEnd",
+        "FramePrediction",
+        "FrameScore",
+        "FrameSkipped",
+        "ModelScore",
+        "NewFrames",
+        "Notice",
+        "Preview",
+        "Scores",
+        "TrainingEnd",
+        "TrainingStart",
+    ),
+    "inference.instances": ("separate",),
+    "inference.predict": ("predict", "predict_image"),
+    "io.axes": ("array_stack",),
+    "io.results": ("ResultWriter",),
+    "io.stack": ("AnnotatedFrame", "Stack", "annotated_frames"),
+    "measure": ("measure_frame",),
+    "model": ("load_model",),
+    "project.open": ("open_stack",),
+    "project.project": ("Project",),
+    "training.loop": ("train",),
+    "training.validate": ("compare_models",),
 }
-
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+__all__ = sorted([*_HOME, "__version__"])
 _WITH_TORCH = {"model", "inference", "training"}
 
 
