@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import yaml
 from app_model.types import KeyBinding, KeyCode
 from napari.settings import get_settings
 from psygnal import Signal
 
 from napari_jnet.plugin.settings import plugin_settings
+
+_MANIFEST = Path(__file__).parents[1] / "napari.yaml"
+_NO_SHORTCUT = " Empty for no shortcut."  # for the preferences only
 
 
 @dataclass(frozen=True)
@@ -28,91 +32,29 @@ class Command:
     tooltip
         What it does, in one sentence.
     shortcut
-        The default; "" for a command without a shortcut.
+        The default.
     """
 
     id: str
     title: str
     tooltip: str
-    shortcut: str = ""
+    shortcut: str
 
 
-COMMANDS: dict[str, Command] = {
-    command.id: command
-    for command in (
-        Command(
-            "next_frame",
-            "Next frame to annotate",
-            "Go where annotating helps most: the frame with the worst score, else the least certain "
-            "prediction, else the frame farthest from annotated ones.",
-            "Shift+N",
-        ),
-        Command(
-            "unknown_brush",
-            "Unknown brush",
-            "Paint, in grey, where you cannot tell what it is; it is not learned from.",
-            "Shift+Q",
-        ),
-        Command(
-            "rest_unknown",
-            "Mark unpainted as unknown",
-            "Only what you painted is known in this frame; the rest is not learned from. A frame that was "
-            "marked as background without cells no longer is.",
-            "Shift+E",
-        ),
-        Command(
-            "copy_before",
-            "Copy previous frame",
-            "Copy the labels of the nearest annotated frame before this one, to correct them.",
-            "Shift+C",
-        ),
-        Command("train", "Train", "Train a network on what is annotated.", "Shift+T"),
-        Command("predict", "Predict this frame", "Run the network on the frame shown.", "Shift+R"),
-        Command(
-            "use_as_annotation",
-            "Use as annotation",
-            "Copy the predicted cells of this frame into the annotation, to correct them there and "
-            "train with them. Undo with Ctrl+Z.",
-            "Shift+U",
-        ),
-        Command(
-            "toggle_overlays",
-            "Show or hide the prediction",
-            "Hide all overlays, or show them again.",
-            "Shift+O",
-        ),
-        Command(
-            "delete",
-            "Delete the cell",
-            "Take the cell away; its pixels become background.",
-            "Shift+D",
-        ),
-        Command(
-            "merge",
-            "Merge cells",
-            "Make one cell of those that the stroke passes; a gap of a few pixels is closed.",
-            "Shift+M",
-        ),
-        Command(
-            "split",
-            "Split a cell",
-            "Cut the cell along a stroke; the larger part keeps its number.",
-            "Shift+X",
-        ),
-        Command(
-            "fill",
-            "Fill holes of the cell",
-            "Fill the holes of the cell; what other cells have there stays.",
-            "Shift+F",
-        ),
-        Command(
-            "smooth",
-            "Smooth the cell's outline",
-            "Smooth the outline of the cell; pixels of its neighbours are not touched.",
-            "Shift+G",
-        ),
-    )
-}
+def _read_commands() -> dict[str, Command]:
+    """Read the commands from the manifest, whence napari's preferences have them too."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    manifest = yaml.load(_MANIFEST.read_text(encoding="utf-8"), loader)
+    keys = manifest["contributions"]["configurations"]["keys"]["properties"]
+    return {
+        name: Command(
+            name, key["title"], key["description"].removesuffix(_NO_SHORTCUT), key["default"]
+        )
+        for name, key in keys.items()
+    }
+
+
+COMMANDS: dict[str, Command] = _read_commands()
 
 
 class Commands:
@@ -131,7 +73,7 @@ class Commands:
 
     def __init__(self, viewer: Any) -> None:
         self._viewer = weakref.ref(viewer)
-        self._actions: list[tuple[str, Callable[[], Callable[[], Any] | None]]] = []
+        self._actions: list[tuple[str, Callable[[], Any]]] = []
         self._bound: dict[str, Callable[[Any], None]] = {}  # by shortcut
         self._settings = plugin_settings("keys")
         if hasattr(self._settings, "events"):
@@ -144,7 +86,7 @@ class Commands:
         Parameters
         ----------
         actions
-            What to call, by the id of a command; methods are not kept alive.
+            What to call, by the id of a command.
 
         Raises
         ------
@@ -154,7 +96,7 @@ class Commands:
         for name in actions:
             if name not in COMMANDS:
                 raise ValueError(f"{name!r} is not a command; commands are {', '.join(COMMANDS)}.")
-        mine = [(name, _weak(action)) for name, action in actions.items()]
+        mine = list(actions.items())
         self._actions += mine
         self._bind()
 
@@ -166,12 +108,10 @@ class Commands:
 
     def run(self, name: str) -> bool:
         """Do what a command does; False where no widget offers it now."""
-        for known, find in reversed(self._actions):
-            action = find() if known == name else None
-            if action is not None:
-                action()
-                return True
-        return False
+        action = dict(self._actions).get(name)  # of the newest widget
+        if action is not None:
+            action()
+        return action is not None
 
     def shortcut(self, name: str) -> str:
         """Return the shortcut of a command as napari writes it; "" for none, or one it cannot read."""
@@ -209,7 +149,7 @@ class Commands:
             if viewer.keymap.get(KeyBinding.from_str(key)) is function:
                 viewer.bind_key(key, None)
         self._bound.clear()
-        for name in dict.fromkeys(name for name, _ in self._actions):
+        for name in dict(self._actions):
             key = self.shortcut(name)
             if key and self._is_free(viewer, name, key):
                 self._bound[key] = function = self._function(name)
@@ -221,8 +161,3 @@ class Commands:
 
         pressed.__doc__ = COMMANDS[name].title
         return pressed
-
-
-def _weak(action: Callable[[], Any]) -> Callable[[], Callable[[], Any] | None]:
-    """Refer to a method without keeping its widget alive."""
-    return weakref.WeakMethod(action) if inspect.ismethod(action) else lambda: action
