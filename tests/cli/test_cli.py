@@ -280,13 +280,16 @@ def test_axes_and_images_of_a_file_are_said(tmp_path, capsys):
         (["train", "{data}", "-o", "{tmp}/x", "--sequence", "07"], "no sequence '07'"),
         (["train", "{data}", "-o", "{tmp}/x", "--frames", "900"], "Frame 900 is not annotated"),
         (["train", "{data}", "-o", "{tmp}/x", "--frames", "2;3"], "such as 2,5,21"),
-        (["train", "{data}", "-o", "{tmp}/x", "--epochs", "0"], "smallest is 1"),
+        (["train", "{data}", "-o", "{tmp}/x", "--epochs", "0"], "greater than or equal to 1"),
         (["train", "{data}", "-o", "{tmp}/x", "--resume"], "no last.pt"),
         (["train", "{data}", "-o", "{data}/01/t000.tif/x", "--epochs", "1"], "cannot be written"),
         (["predict", "{tmp}", "{data}", "-o", "{tmp}/x"], "model file"),
         (["predict", "{run}", "{data}", "-o", "{tmp}/x", "--frames", "900"], "no frame 900"),
         (["predict", "{run}", "{data}", "-o", "{data}/01/t000.tif"], "file is where"),
-        (["predict", "{run}", "{data}", "-o", "{tmp}/x", "--seed-threshold", "3"], "largest is 1"),
+        (
+            ["predict", "{run}", "{data}", "-o", "{tmp}/x", "--seed-threshold", "3"],
+            "less than or equal to 1",
+        ),
         (["evaluate", "{tmp}", "{data}"], "choose a folder that predict has written"),
         (["demo", "--minutes", "0", "-o", "{tmp}/x"], "must be more than 0"),
     ],
@@ -305,8 +308,8 @@ def test_errors_are_one_line_and_status_2(words, said, dataset, run, tmp_path, c
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (["training.batch_size=2.5"], "it must be an integer"),
-        (["augmentation.flip=maybe"], "it must be true or false"),
+        (["training.batch_size=2.5"], "it should be a valid integer"),
+        (["augmentation.flip=maybe"], "it should be a valid boolean"),
         (["training.loss=xyz"], "xyz"),
         (["network.name=jnet", "network.structure=[[1,2,3]]", "network.resolution_levels=[-1,0]"],
          "1 segments for 2 resolution levels"),
@@ -373,7 +376,7 @@ def test_the_first_ctrl_c_keeps_everything(dataset, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_what_else_ends_a_program_keeps_everything_too(dataset, tmp_path, monkeypatch, name):
     run, number = tmp_path / "run", getattr(signal, name)
     train = loop.train
@@ -426,7 +429,7 @@ def test_frames():
     assert parse_frames("2,5, 21") == (2, 5, 21)
     assert parse_frames("0-3,2,007") == (0, 1, 2, 3, 7)
     for wrong in ("", "a", "3-1", "1,,2", "-4", "0-99999999999", f"7-{10**30}"):
-        with pytest.raises(ValueError, match=r"numbers and ranges|Give a smaller range"):
+        with pytest.raises(ValueError, match="numbers, and ranges of at most"):
             parse_frames(wrong)
 
 
@@ -460,7 +463,7 @@ def test_configuration_of_a_command_line(tmp_path):
         ({"file": Path("nowhere.json")}, "does not exist"),
         ({"settings": ["training"]}, "section.field=value"),
         ({"settings": ["trainig.seed=1"]}, "did you mean 'training'"),
-        ({"settings": ["training.epochs=abc"]}, "must be a number"),
+        ({"settings": ["training.epochs=abc"]}, "should be a valid integer"),
     ],
 )
 def test_contradictions_are_named(given, said):
@@ -505,9 +508,8 @@ def test_a_folder_divided_into_parts_is_trained_and_predicted_as_divided(tmp_pat
     assert call(*common, out, "--tta", 4, "--overlap", 0.25, "--tile", 48) == 0
     assert tifffile.imread(out / "classes.tif").shape == (2, 64, 96)
     capsys.readouterr()
-    for earlier in (["--symmetries", 3], ["--symmetries=3"]):
-        assert call(*common, tmp_path / "no", *earlier) == 2
-        assert "must be one of 1, 4, 8" in " ".join(capsys.readouterr().err.split())
+    assert call(*common, tmp_path / "no", "--tta", 3) == 2
+    assert "it should be 1, 4 or 8" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,6 @@ app.command(
 )(jnet)
 
 
-_EARLIER_OPTIONS = {"--symmetries": "--tta"}
 # What typer raises for words that no command takes; one of its kinds is public.
 _USAGE: Any = typer.BadParameter.__base__
 
@@ -82,10 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: Sequence[str] | None) -> NoReturn:
-    given = sys.argv[1:] if arguments is None else arguments
-    parts = [word.partition("=") for word in given]
-    words = [_EARLIER_OPTIONS.get(name, name) + rest + value for name, rest, value in parts]
-    words = words or ["--help"]
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         left = app(args=words, prog_name="napari-jnet", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

@@ -62,17 +62,14 @@ def parse_frames(text: str | None) -> tuple[int, ...] | None:
         return None
     numbers: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        if not match or (match[2] and int(match[2]) < int(match[1])):
+        match = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", part)
+        span = range(int(match[1]), int(match[2] or match[1]) + 1) if match else ()
+        if not 0 < len(span) <= _MOST_FRAMES:
             raise ValueError(
-                f"--frames is {text!r}; frames are numbers and ranges, such as 2,5,21 or 0-20,25."
+                f"--frames is {text!r}; frames are numbers, and ranges of at most {_MOST_FRAMES:,}, "
+                "such as 2,5,21 or 0-20,25."
             )
-        first, last = int(match[1]), int(match[2] or match[1])
-        if len(numbers) + last - first >= _MOST_FRAMES:
-            raise ValueError(
-                f"--frames is {text!r}; these are more than {_MOST_FRAMES:,} frames. Give a smaller range."
-            )
-        numbers += range(first, last + 1)
+        numbers += span
     return tuple(dict.fromkeys(numbers))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -70,27 +69,19 @@ class Stop:
 
 @contextmanager
 def stop_signal() -> Iterator[Stop]:
-    """Make the first signal request a stop at the next good moment, and the second one interrupt.
+    """Make the first Ctrl-C or SIGTERM request a stop at the next good moment; the second one interrupts.
 
-    The signals are Ctrl-C, SIGTERM (a batch system ends the job) and SIGHUP (the terminal is gone);
-    one that this program was told to ignore, as by nohup, stays ignored.
+    A signal that this program was told to ignore, as in the background of a script, stays ignored.
     """
     stop = Stop()
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    former = {number: signal.getsignal(number) for number in numbers}
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     former = {n: handler for n, handler in former.items() if handler not in (signal.SIG_IGN, None)}
 
     def request(number: int, frame: object) -> None:
         stop.requested, stop.status = True, 128 + number
         for other in former:
-            signal.signal(other, interrupt)
-        if number == getattr(signal, "SIGHUP", None):
-            _leave_the_terminal()
+            signal.signal(other, signal.default_int_handler)
         print("\nStopping; press Ctrl-C again to stop at once.", file=sys.stderr)
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
 
     for number in former:
         signal.signal(number, request)
@@ -99,10 +90,3 @@ def stop_signal() -> Iterator[Stop]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-
-
-def _leave_the_terminal() -> None:
-    """Print no more to a terminal that is gone: it would be an error; a file is written as before."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name).isatty():
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
