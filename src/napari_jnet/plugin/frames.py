@@ -16,50 +16,22 @@ _SPARSE = 0.08  # part of a frame that is cell; with less, some cells may not be
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """What is known of one frame.
+    """What is known of one frame."""
 
-    Attributes
-    ----------
-    position, number
-        Index along the stack; frame number of the file names.
-    annotated
-        Whether it can be learned from.
-    objects
-        Painted cells; 0 for classes and scribbles.
-    in_pieces
-        (cell, count of its pieces) of cells that are in two or more; none for classes and scribbles.
-    pixels
-        Known pixels of each class from 0; of background and cells where cells are numbered.
-    unknown
-        Pixels that are unknown.
-    size
-        Pixels of the frame.
-    role
-        "training", "validation", "unused" or "" (the split decides).
-    empty
-        Whether it is annotated by being marked as without objects: all is background.
-    score, score_name
-        The last score and what it is, such as SEG; None where there is none.
-    uncertainty
-        Mean entropy of the last prediction in bits a pixel; None where there is none.
-    counted
-        False while the frame is still being counted.
-    """
-
-    position: int
-    number: int
-    annotated: bool = False
-    objects: int = 0
-    in_pieces: tuple[tuple[int, int], ...] = ()
-    pixels: tuple[int, ...] = ()
-    unknown: int = 0
-    size: int = 0
-    role: str = ""
-    empty: bool = False
-    score: float | None = None
+    position: int  # along the stack
+    number: int  # in the names of files
+    annotated: bool = False  # can be learned from
+    objects: int = 0  # painted cells; 0 for classes and scribbles
+    in_pieces: tuple[tuple[int, int], ...] = ()  # (cell, its pieces) of cells in two or more
+    pixels: tuple[int, ...] = ()  # known pixels of each class from 0; of background and cells
+    unknown: int = 0  # pixels
+    size: int = 0  # pixels
+    role: str = ""  # "training", "validation", "unused" or "" (the split decides)
+    empty: bool = False  # annotated by being marked as without objects: all is background
+    score: float | None = None  # the last one, by this name
     score_name: str = ""
-    uncertainty: float | None = None
-    counted: bool = True
+    uncertainty: float | None = None  # mean entropy of the last prediction, bits a pixel
+    counted: bool = True  # False while the frame is still being counted
 
     @property
     def sparse(self) -> bool:
@@ -70,30 +42,14 @@ class FrameInfo:
 
 @dataclass(frozen=True)
 class FrameTotals:
-    """What all annotated frames hold together.
-
-    Attributes
-    ----------
-    frames
-        Annotated ones.
-    objects
-        Painted cells; 0 for classes and scribbles.
-    pixels
-        Known pixels of each class from 0, as in `FrameInfo`.
-    whole
-        Frames in which every pixel is known.
-    sparse
-        Frames in which few cells are painted; see `FrameInfo.sparse`.
-    score, score_name
-        The mean of the last scores, and what it is; None where there is none.
-    """
+    """What all annotated frames hold together."""
 
     frames: int = 0
     objects: int = 0
-    pixels: tuple[int, ...] = ()
-    whole: int = 0
-    sparse: int = 0
-    score: float | None = None
+    pixels: tuple[int, ...] = ()  # of each class, as in `FrameInfo`
+    whole: int = 0  # frames in which every pixel is known
+    sparse: int = 0  # frames in which few cells are painted, see `FrameInfo.sparse`
+    score: float | None = None  # the mean of the last ones, by this name
     score_name: str = ""
 
 
@@ -102,21 +58,13 @@ _DENSE = 2**22  # up to this label, counting all at once is faster than sorting
 
 @dataclass(frozen=True)
 class FrameCounts:
-    """How often each label is painted in a frame.
+    """How often each label is painted in a frame."""
 
-    Attributes
-    ----------
-    labels
-        Label -> pixels, ascending; only those that are there.
-    size
-        Pixels of the frame.
-    in_pieces
-        Label -> connected pieces, of labels above 0 that are in two or more.
-    """
-
-    labels: dict[int, int]
-    size: int
-    in_pieces: dict[int, int] = field(default_factory=dict)
+    labels: dict[int, int]  # label -> pixels, ascending; only those that are there
+    size: int  # pixels
+    in_pieces: dict[int, int] = field(
+        default_factory=dict
+    )  # label -> its pieces, where two or more
 
     @property
     def painted(self) -> bool:

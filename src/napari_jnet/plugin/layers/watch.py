@@ -57,23 +57,10 @@ class LayerWatch:
         Positions where 0 is unknown.
     marked_empty
         Positions that are marked as without objects, by somebody or by the ground truth.
-    counted
-        Emitted with the positions that were counted in the background.
-    edited
-        Emitted with the positions whose pixels are new: painted, undone, replaced.
-
-    Parameters
-    ----------
-    layer
-        The labels layer.
-    shown
-        Gives the position that the viewer shows.
-    queue
-        Where the counting is done.
     """
 
-    counted = Signal(object)
-    edited = Signal(object)
+    counted = Signal(object)  # positions that were counted in the background
+    edited = Signal(object)  # positions whose pixels are new: painted, undone, replaced
 
     def __init__(self, layer: Any, shown: Callable[[], int], queue: TaskQueue) -> None:
         self.layer = layer
@@ -90,28 +77,24 @@ class LayerWatch:
         self._last_shown = shown()
         self._shape = tuple(pixels(layer).shape)
         self._open = True
-        events = layer.events
-        self._slots = (
-            (events.paint, self.add_stroke),
-            (events.set_data, self._on_refresh),
-            (events.data, self._on_data),
-        )
-        for emitter, slot in self._slots:
-            emitter.connect(slot)
+        layer.events.paint.connect(self.add_stroke)
+        layer.events.set_data.connect(self._on_refresh)
+        layer.events.data.connect(self._on_data)
         self._count_all()
 
     def close(self) -> None:
         """Watch no longer."""
         self._open = False
-        for emitter, slot in self._slots:
-            emitter.disconnect(slot)
+        self.layer.events.paint.disconnect(self.add_stroke)
+        self.layer.events.set_data.disconnect(self._on_refresh)
+        self.layer.events.data.disconnect(self._on_data)
 
     def __len__(self) -> int:
         return frame_count(self.layer)
 
     def frame(self, position: int) -> NDArray[Any]:
         """Read the labels of a frame, (H, W) or (Z, H, W); a view where they are in memory."""
-        return self._reader()(position)
+        return _frame(pixels(self.layer), position)
 
     def counts(self, position: int) -> FrameCounts | None:
         """Return what is painted in a frame; None while it is still to be counted."""
@@ -122,10 +105,13 @@ class LayerWatch:
         return self._counts.get(position)
 
     @property
-    def empty(self) -> frozenset[int]:
-        """The positions where nothing is painted, as far as they are counted."""
+    def filled(self) -> tuple[int, ...]:
+        """The positions that are or may be painted or marked as without objects."""
         counted = self._counts.items()
-        return frozenset(p for p, c in counted if p not in self._stale and not c.painted)
+        bare = {
+            p for p, c in counted if not (c.painted or p in self._stale or p in self.marked_empty)
+        }
+        return tuple(position for position in range(len(self)) if position not in bare)
 
     @property
     def highest(self) -> int:
@@ -237,7 +223,7 @@ class LayerWatch:
 
     def _read_later(self, positions: Iterable[int]) -> None:
         """Read frames in the background: count those that changed."""
-        read, waiting = self._reader(), self._waiting
+        data, waiting = pixels(self.layer), self._waiting
         new = sorted(set(positions) - waiting)
         if not new:
             return
@@ -250,7 +236,7 @@ class LayerWatch:
                 revision = self._revision[position]
                 if not self._open or waiting is not self._waiting:
                     break
-                found.append(self._look(position, revision, read(position)))
+                found.append(self._look(position, revision, _frame(data, position)))
             return found
 
         self._queue.submit(look, self._take)
@@ -279,10 +265,6 @@ class LayerWatch:
         if counted:
             self.counted.emit(tuple(counted))
 
-    def _reader(self) -> Callable[[int], NDArray[Any]]:
-        data = pixels(self.layer)
-        return lambda position: np.asarray(data[position] if data.ndim > 2 else data)
-
     def _in_memory(self) -> bool:
         return isinstance(pixels(self.layer), np.ndarray)
 
@@ -290,7 +272,10 @@ class LayerWatch:
         return self._in_memory() and pixels(self.layer).nbytes <= _FRAME_AT_ONCE * len(self)
 
 
-_SEARCHED_AT_ONCE = 16 * 2**20  # bytes of a layer that are searched without a thread
+def _frame(data: Any, position: int) -> NDArray[Any]:
+    return np.asarray(data[position] if data.ndim > 2 else data)
+
+
 _DEFAULT = 1  # napari's number of a labels layer that nobody has chosen one for
 
 
@@ -298,11 +283,6 @@ class ReadyBrush:
     """Readies the brush of each labels layer of cells when it is first chosen or activated.
 
     A number that the user has chosen stays, as does the protection once it was set.
-
-    Parameters
-    ----------
-    queue
-        Where large layers are searched for their highest number.
     """
 
     def __init__(self, queue: TaskQueue) -> None:
@@ -321,7 +301,7 @@ class ReadyBrush:
         if layer.selected_label != self._given.setdefault(layer, _DEFAULT):
             return
         data = pixels(layer)
-        if data.nbytes <= _SEARCHED_AT_ONCE:
+        if data.nbytes <= _LAYER_AT_ONCE:
             self._choose(layer, free_number(data))
         else:
             layer.preserve_labels = True
@@ -336,27 +316,14 @@ class ReadyBrush:
 
 
 def free_number(labels: NDArray[Any]) -> int:
-    """Return a number that no pixel has: one more than the highest; 0 where the type has none left.
-
-    Parameters
-    ----------
-    labels
-        Of any shape, integers or bool.
-    """
+    """Return a number that no pixel has: one more than the highest, else one in a gap, else 0."""
     if labels.dtype == bool:
         return 0
-    frames = labels if labels.ndim > 2 else labels[np.newaxis]
-    number = max((int(frame.max(initial=0)) for frame in frames), default=0) + 1
-    most = int(np.iinfo(labels.dtype).max)
-    if number <= most:
-        return number
-    if most > np.iinfo(np.uint16).max:
-        return 0
-    there = np.zeros(most + 1, bool)
-    for frame in frames:
-        there[frame[frame >= 0]] = True
-    free = np.flatnonzero(~there[1:])
-    return int(free[0]) + 1 if free.size else 0
+    highest, limit = max(int(labels.max(initial=0)), 0), int(np.iinfo(labels.dtype).max)
+    if highest < limit:
+        return highest + 1
+    gaps = np.setdiff1d(np.arange(1, min(limit, 2**16)), labels)
+    return int(gaps[0]) if gaps.size else 0
 
 
 _ROW = np.dtype(
@@ -380,11 +347,6 @@ class FrameTable:
         Emitted with the positions whose roles are new.
     kind_changed
         Emitted with the kind of labels, or when its classes are new.
-
-    Parameters
-    ----------
-    viewer
-        Its labels layers are listened to.
     """
 
     changed = Signal(object)
@@ -400,11 +362,12 @@ class FrameTable:
         self._image: Any = None
         self._watch: LayerWatch | None = None
         self._others: list[LayerWatch] = []  # of layers that were painted on
-        self._read_as: tuple[Any, ...] = ()  # layer, image, numbers and kind that the rows are of
+        self._read_as: tuple[Any, ...] = ()  # layer, image, numbers and kind of what is read
+        self._info: dict[int, FrameInfo] = {}  # of frames that are read
+        # the same as columns: sums over thousands of frames take no time
         self._rows = np.zeros(0, _ROW)
-        self._pixels = np.zeros((0, 0), np.int64)  # known pixels of each frame and class
-        self._info: dict[int, FrameInfo] = {}  # of rows that are read
-        self._stale: set[int] = set()  # rows that are not
+        self._pixels = np.zeros((0, 0), np.int64)  # of each frame and class
+        self._stale: set[int] = set()  # frames that are not
         # as a layer stores them, and as int
         self._numbers: tuple[Any, tuple[int, ...]] = (None, ())
         self._roles: WeakKeyDictionary[Any, dict[int, str]] = WeakKeyDictionary()
@@ -446,13 +409,7 @@ class FrameTable:
         return (None if self.layer is None else kind_of(self.layer)) or LabelKind.INSTANCES
 
     def set_kind(self, kind: LabelKind | str) -> None:
-        """Set what the numbers of the annotation mean; nothing painted is changed.
-
-        Raises
-        ------
-        ValueError
-            If there is no annotation layer, or no such kind.
-        """
+        """Set what the numbers of the annotation mean; nothing painted is changed.  Raises `ValueError`."""
         kind = LabelKind(kind)
         layer = self._need_watch().layer
         if kind is not kind_of(layer):
@@ -494,13 +451,7 @@ class FrameTable:
     # what is known of frames
 
     def info(self, position: int) -> FrameInfo:
-        """Return what is known of a frame.
-
-        Raises
-        ------
-        ValueError
-            If there is no such frame.
-        """
+        """Return what is known of a frame; raises `ValueError` if there is no such frame."""
         self._check_position(position)
         self._renew()
         return self._read(position)
@@ -538,7 +489,7 @@ class FrameTable:
         )
 
     def _renew(self) -> None:
-        """Forget all rows where they are of another layer, image, kind or numbering."""
+        """Forget all frames where they are of another layer, image, kind or numbering."""
         now = (self._watch, self._image, self.numbers, self.kind)
         if not self._read_as or any(map(operator.is_not, now, self._read_as)):
             self._read_as = now
@@ -551,8 +502,8 @@ class FrameTable:
         if info is None:
             self._stale.discard(position)
             info = self._info[position] = self._look_at(position)
-            score = np.nan if info.score is None else info.score
             sparse = info.sparse and info.role != "unused"
+            score = np.nan if info.score is None else info.score
             row = (info.annotated, info.objects, info.unknown == 0, sparse, score)
             self._rows[position] = row
             missing = len(info.pixels) - self._pixels.shape[1]
@@ -598,11 +549,8 @@ class FrameTable:
 
     def filled(self, layer: Any) -> tuple[int, ...]:
         """Return where a watched layer is or may be painted or marked as without objects."""
-        for watch in (self._watch, *self._others):
-            if watch is not None and watch.layer is layer:
-                empty = watch.empty - watch.marked_empty
-                return tuple(p for p in range(len(watch)) if p not in empty)
-        return ()
+        watch = self._found(layer)
+        return () if watch is None else watch.filled
 
     @property
     def counting(self) -> bool:
@@ -682,11 +630,8 @@ class FrameTable:
     def mark_empty(self, position: int, empty: bool = True) -> None:
         """Mark a frame as without objects, so that all of it is background; or no longer.
 
-        Raises
-        ------
-        ValueError
-            If there is no annotation, it is still being read, or 0 is unknown in this frame: in
-            scribbles, or in ground truth of which only some cells are annotated.
+        Raises `ValueError` where 0 is unknown in this frame (in scribbles, or in ground truth of which
+        only some cells are annotated), or the annotation is still being read.
         """
         self._check_position(position)
         watch, number = self._need_watch(), self.numbers[position]
@@ -711,16 +656,20 @@ class FrameTable:
 
     def _watch_of(self, layer: Any) -> LayerWatch:
         """Return the watch of a layer that is the annotation from now on, or was painted on."""
-        for watch in self._others:
-            if watch.layer is layer:
-                self._others.remove(watch)
-                return watch
+        watch = self._found(layer)
+        if watch is not None:
+            self._others.remove(watch)
+            return watch
         watch = LayerWatch(layer, lambda: self._shown(layer), self._queue)
         watch.edited.connect(lambda positions: self._on_edited(watch, positions))
         watch.counted.connect(
             lambda positions: self._emit_changed(positions) if watch is self._watch else None
         )
         return watch
+
+    def _found(self, layer: Any) -> LayerWatch | None:
+        watches = [watch for watch in (self._watch, *self._others) if watch is not None]
+        return next((watch for watch in watches if watch.layer is layer), None)
 
     def _listen(self, _event: Any = None) -> None:
         """Listen to all labels layers: a stroke is saved, whichever it falls on."""
@@ -732,8 +681,7 @@ class FrameTable:
 
     def _on_stroke(self, event: Any) -> None:
         layer = event.source
-        watched = [self._watch, *self._others]
-        if not any(watch is not None and watch.layer is layer for watch in watched):
+        if self._found(layer) is None:
             watch = self._watch_of(layer)
             self._others.append(watch)
             watch.add_stroke(event)
@@ -777,9 +725,9 @@ class FrameTable:
         self.changed.emit(positions)
 
     def _forget(self, positions: Iterable[int]) -> None:
-        """Read these rows again when they are asked for."""
+        """Read these frames again when they are asked for."""
+        self._stale.update(positions)
         for position in positions:
-            self._stale.add(position)
             if self._info.pop(position, None) is not None:
                 self._rows[position] = np.zeros((), _ROW)
 
