@@ -122,16 +122,19 @@ class FrameSkipped:
 
 @dataclass(frozen=True)
 class FrameScore:
-    """The scores of one frame; None where a score does not apply."""
+    """The scores of one frame, 0 to 1; None where a score does not apply."""
 
     number: int
     seg: float | None
     det: float | None
-    iou: float | None
+    iou: float | None  # of cell pixels
     pixel_accuracy: float | None
     ap50: float | None = None  # TP / (TP + FP + FN) of objects, at IoU above 0.5
     ap75: float | None = None
     ap: float | None = None  # mean over IoU 0.5, 0.55 ... 0.95
+    mean_iou: float | None = None  # over background and cell, or over all classes
+    v_rand: float | None = None
+    v_info: float | None = None
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,8 @@ class Scores:
 
     seg: float | None
     det: float | None
-    iou: float | None  # of cell pixels
-    mean_iou: float | None  # mean over background and cell
+    iou: float | None
+    mean_iou: float | None
     pixel_accuracy: float | None
     v_rand: float | None
     v_info: float | None

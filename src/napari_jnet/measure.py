@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import regionprops_table
+from skimage.segmentation import relabel_sequential
 
 _UNITS = {"micrometer": "µm", "um": "µm", "nanometer": "nm", "millimeter": "mm"}
 _UNITS |= dict.fromkeys(("pixel", "pixels", "px"), "")
@@ -32,7 +33,7 @@ class Measurement:
     mean, minimum, maximum
         Of the image's values inside; None without an image.
     centroid_px, centroid
-        (row, column), or (plane, row, column); in pixels, and in world units.
+        (row, column), or (plane, row, column); in pixels, and in units from the middle of the first one.
     """
 
     number: int
@@ -56,7 +57,6 @@ def measure_frame(
     *,
     number: int = 0,
     scale: Sequence[float] = (),
-    translate: Sequence[float] = (),
 ) -> list[Measurement]:
     """Measure the objects of one frame.
 
@@ -68,9 +68,8 @@ def measure_frame(
         The frame, of the same pixels; (H, W, C) is measured as the mean of its channels.
     number
         Of the frame.
-    scale, translate
-        Units a pixel, and where the middle of the first pixel lies, for each axis of `labels`; 1
-        and 0 where not given.
+    scale
+        Units a pixel for each axis of `labels`; 1 where not given.
 
     Returns
     -------
@@ -90,11 +89,9 @@ def measure_frame(
     """
     ndim = labels.ndim
     scale = tuple(float(s) for s in scale) or (1.0,) * ndim
-    translate = tuple(float(t) for t in translate) or (0.0,) * ndim
-    if len(scale) != ndim or len(translate) != ndim:
+    if len(scale) != ndim:
         raise ValueError(
-            f"The scale has {len(scale)} and the offset {len(translate)} numbers, the labels have "
-            f"{ndim} axes; give one number an axis."
+            f"The scale has {len(scale)} numbers, the labels have {ndim} axes; give one number an axis."
         )
     if not all(np.isfinite(step) and step for step in scale):
         raise ValueError(f"The scale is {scale}; a pixel has a size that is finite and not 0.")
@@ -104,15 +101,10 @@ def measure_frame(
     names = ["label", "area", "centroid"]
     names += ["perimeter"] if ndim == 2 else []
     names += [] if intensity is None else ["intensity_mean", "intensity_min", "intensity_max"]
-    known, originals = np.maximum(labels, 0), None
-    if known.max(initial=0) > known.size:  # else the memory would grow with the largest number
-        originals, ranks = np.unique(known, return_inverse=True)
-        known = ranks.reshape(known.shape) + 1
-        originals = np.insert(originals, 0, 0)
-        known[labels <= 0] = 0
+    # renumbered, or the memory would grow with the largest number
+    known, _, originals = relabel_sequential(np.maximum(labels, 0))  # type: ignore[no-untyped-call]
     table = regionprops_table(known, intensity, properties=names)  # type: ignore[no-untyped-call]
-    if originals is not None:
-        table["label"] = originals[table["label"]]
+    table["label"] = originals[table["label"]]
     square = len({round(s, 9) for s in scale}) == 1
     volume = float(np.prod(np.abs(scale)))
     found = []
@@ -134,9 +126,7 @@ def measure_frame(
                 minimum=row.get("intensity_min"),
                 maximum=row.get("intensity_max"),
                 centroid_px=centroid,
-                centroid=tuple(
-                    s * c + t for s, c, t in zip(scale, centroid, translate, strict=True)
-                ),
+                centroid=tuple(s * c for s, c in zip(scale, centroid, strict=True)),
             )
         )
     return found

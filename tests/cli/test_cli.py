@@ -187,7 +187,7 @@ def test_evaluate_takes_frames(dataset, run, tmp_path, capsys):
     assert [frame["number"] for frame in metrics["frames"]] == [3]
     capsys.readouterr()
     assert call("evaluate", out, dataset) == 2
-    assert "no result for frames 000, 001, 004" in capsys.readouterr().err
+    assert "no result for frames 0-1, 4" in capsys.readouterr().err
 
 
 def test_info_says_that_frames_differ_in_size(tmp_path, capsys):

@@ -35,7 +35,7 @@ def test_equals_the_metrics():
     assert scores.seg == pytest.approx(
         np.concatenate([objects.seg_frame(t) for t in tables]).mean()
     )
-    assert scores.det == pytest.approx(objects.det_score(map(objects.det_frame, tables)))
+    assert scores.det == pytest.approx(objects.det_score(sum(map(objects.det_frame, tables))))
     counts = sum(objects.ap_frame(table, np.zeros(len(table.columns))) for table in tables)
     precision = objects.average_precision(counts)
     assert scores.ap50 == precision[0] and scores.ap75 == precision[5]

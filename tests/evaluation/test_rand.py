@@ -151,8 +151,7 @@ def test_one_cluster_each_share_everything():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="no pixel inside"):
-        v_rand(np.zeros((3, 3), np.int32), np.ones((3, 3)))
+    assert np.isnan(v_rand(np.zeros((3, 3), np.int32), np.ones((3, 3))))
     with pytest.raises(ValueError, match="section by section"):
         section_sums(np.ones((1, 2, 3, 3), np.int32), np.ones((1, 2, 3, 3)))
     with pytest.raises(ValueError, match="same frame"):

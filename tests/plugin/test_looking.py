@@ -266,13 +266,13 @@ class TestOverlays:
         image = state.image
         second = add_results(state.viewer, first, image, image_stack(image), 5.0, "another")
         state.prediction = second
-        assert second.cells.visible and not errors.layer.visible
+        assert second.cells.visible and "errors" not in state.viewer.layers
         errors.clear(second.cells)
         assert not second.cells.visible and errors.layer.visible
         state.prediction_changed.emit(second)  # predicted anew, into the same layers
-        assert second.cells.visible and not errors.layer.visible
-        errors.show(True)  # they are those of the cells before
-        assert second.cells.visible and not errors.layer.visible
+        assert second.cells.visible and "errors" not in state.viewer.layers
+        errors.show(True)  # there are none
+        assert second.cells.visible
         lifetime.end()
 
     def test_errors_are_seen_alone_and_all_labels_come_back(self, viewer, state, overlays):

@@ -22,22 +22,12 @@ from napari_jnet.cli.common import (
     open_with_notes,
 )
 from napari_jnet.cli.console import console, progress_bar, score
+from napari_jnet.evaluation import BORDER_HELP, SCORES
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from napari_jnet.events import Scores
-
-_OF_FRAMES = {
-    "seg": "SEG",
-    "det": "DET",
-    "ap50": "AP50",
-    "ap75": "AP75",
-    "ap": "AP",
-    "iou": "IoU",
-    "pixel_accuracy": "pixel accuracy",
-}
-_OF_ALL = {"mean_iou": "mean IoU", "v_rand": "V_rand", "v_info": "V_info"}
 
 
 def evaluate(
@@ -52,15 +42,7 @@ def evaluate(
     frames: Annotated[
         str | None, typer.Option(help="Frames to score, such as 21-23, or validation.")
     ] = None,
-    border: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Leave out objects wholly within so many pixels of the sides, as the Cell Tracking "
-            "Challenge does: 50 for DIC-C2DH-HeLa, PhC-C2DH-U373, Fluo-N2DH-GOWT1; 25 for PhC-C2DL-PSC and "
-            "Fluo-N2DL-HeLa, 0 for Fluo-N2DH-SIM+.",
-        ),
-    ] = 0,
+    border: Annotated[int, typer.Option(min=0, help=BORDER_HELP)] = 0,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder or .json file; default the result's folder."),
@@ -98,10 +80,6 @@ def evaluate(
                     scores = event
     _write(file, scores)
     out.print(_table(scores))
-    found = {title: getattr(scores, name) for name, title in _OF_ALL.items()}
-    words = [f"{title} {score(value)}" for title, value in found.items() if value is not None]
-    if words:
-        out.print(f"All together: {', '.join(words)}")
     if scores.objects:
         out.print(
             f"{scores.objects - scores.missed} of {scores.objects} reference objects are matched, as SEG "
@@ -122,14 +100,8 @@ def _refuse_foreign(path: Path) -> None:
     """Refuse to write over a file that does not hold scores of napari-jnet."""
     from napari_jnet.files import OutputError
 
-    if not path.exists():
-        return
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        ours = isinstance(content, dict) and content.keys() >= {"frames", "napari_jnet"}
-    except (OSError, ValueError, RecursionError):
-        ours = False
-    if not ours:
+    content = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+    if content is not None and '"pixel_accuracy"' not in content:
         raise OutputError(
             f"{path} is there already and does not hold scores of napari-jnet; it would be overwritten. "
             "Choose another file with --output."
@@ -146,14 +118,13 @@ def _write(path: Path, scores: Scores) -> None:
 
 
 def _table(scores: Scores) -> Table:
-    """Return frames in rows, and all of them together in the last."""
+    """Return frames in rows, and all of them together in the last; without scores that do not apply."""
     from rich.table import Table
 
-    shown = {name: t for name, t in _OF_FRAMES.items() if getattr(scores, name) is not None}
+    shown = [name for name in SCORES if getattr(scores, name) is not None]
     field = f", without objects in the border of {scores.border} px" if scores.border else ""
     table = Table(title=scores.truth + field)
-    table.add_column("frame", justify="right")
-    for title in shown.values():
+    for title in ("frame", *(SCORES[name][0] for name in shown)):
         table.add_column(title, justify="right")
     for frame in scores.frames:
         table.add_row(str(frame.number), *(score(getattr(frame, name)) for name in shown))

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_jnet.evaluation import objects, pixels, rand
-from napari_jnet.events import FrameScore, Notice, Scores
+from napari_jnet.evaluation import SCORES, objects, pixels, rand
+from napari_jnet.events import FrameScore, Notice, Scores, number_ranges
 from napari_jnet.io.ctc import markers
 from napari_jnet.io.results import StoredResult, open_result
 from napari_jnet.io.stack import Annotation, Stack
@@ -62,8 +62,8 @@ class _Counts(NamedTuple):
     pixels: NDArray[np.int64]  # confusion table of the classes, or of background and cell
     seg: NDArray[np.float64] | None = None  # of each reference object
     precision: NDArray[np.int64] | None = None
-    detection: objects.DetectionErrors | None = None
-    section: NDArray[np.float64] | None = None  # of V_rand and V_info
+    detection: NDArray[np.int64] | None = None
+    sections: NDArray[np.float64] | None = None  # of V_rand and V_info
 
 
 @dataclass(eq=False)
@@ -80,7 +80,8 @@ class ScoreAccumulator:
         Whether DET takes the reference objects for markers where there are none and every pixel of
         the frame is known.
     border
-        Objects that lie wholly within this many pixels of a side of the frame do not count.
+        Objects that lie wholly within this many pixels of a side of the frame do not count; 0 for
+        classes.
     """
 
     kind: LabelKind
@@ -89,6 +90,10 @@ class ScoreAccumulator:
     border: int = 0
     frames: list[FrameScore] = field(default_factory=list)
     _counts: list[_Counts] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.kind is not LabelKind.INSTANCES:
+            self.border = 0
 
     def add(self, frame: FrameLabels) -> FrameScore:
         """Score one frame and add it; raises `ValueError` where shapes or types do not fit."""
@@ -99,7 +104,7 @@ class ScoreAccumulator:
         frame = frame._replace(
             reference=reference, markers=tracked, objects=checked_labels(frame.objects, "result")
         )
-        frame = in_field(frame, self.border, self.kind)
+        frame = in_field(frame, self.border)
         if frame.reference is None:
             counts = _Counts(np.zeros((2, 2), np.int64))
         elif self.kind is LabelKind.INSTANCES:
@@ -125,31 +130,22 @@ class ScoreAccumulator:
         else:
             inside = frame.objects > 0 if frame.probability is None else frame.probability > 0.5
             table = pixels.confusion(np.minimum(labels, 1), inside)
-        section = None
+        sections = None
         if self.axes.startswith("Z") and labels.max(initial=0) <= 1:
             proposal = frame.objects if frame.probability is None else frame.probability
-            section = rand.section_sums(labels, proposal)
-        return _Counts(table, section=section)
+            sections = rand.section_sums(labels, proposal)
+        return _Counts(table, sections=sections)
 
     def scores(self, result: str, truth: str) -> Scores:
         """Return the scores of all frames together; the names say what was compared."""
         seg = _seg(self._counts)
-        sections = [counts.section for counts in self._counts if counts.section is not None]
-        sums = np.sum(sections, axis=0) if sections else None
-        v_rand, v_info = (
-            rand.best_scores(sums) if sums is not None and sums[:, 1].all() else (None, None)
-        )
-        mean_iou = pixels.mean_iou(_confusion(self._counts))
         return Scores(
-            mean_iou=None if np.isnan(mean_iou) else mean_iou,
-            v_rand=v_rand,
-            v_info=v_info,
             objects=len(seg),
             missed=int(np.count_nonzero(seg == 0)),
             frames=tuple(self.frames),
             result=result,
             truth=truth,
-            border=self.border if self.kind is LabelKind.INSTANCES else 0,
+            border=self.border,
             **_scores(self._counts),
         )
 
@@ -191,51 +187,34 @@ def _seg(counts: Sequence[_Counts]) -> NDArray[np.float64]:
     return np.concatenate([np.zeros(0), *(c.seg for c in counts if c.seg is not None)])
 
 
-def _confusion(counts: Sequence[_Counts]) -> NDArray[np.int64]:
-    size = max((len(c.pixels) for c in counts), default=2)
-    total = np.zeros((size, size), np.int64)
-    for one in counts:
-        total[: len(one.pixels), : len(one.pixels)] += one.pixels
-    return total
-
-
 def _scores(counts: Sequence[_Counts]) -> dict[str, float | None]:
     """Return the scores of one frame, or of several together."""
-    seg = _seg(counts)
-    precision = [c.precision for c in counts if c.precision is not None]
-    ap = dict.fromkeys(objects.THRESHOLDS, float("nan"))
-    if precision:
+    size = max((len(one.pixels) for one in counts), default=2)
+    table = np.zeros((size, size), np.int64)
+    for one in counts:
+        table[: len(one.pixels), : len(one.pixels)] += one.pixels
+    values = dict.fromkeys(SCORES, float("nan")) | {
+        "iou": pixels.cell_iou(table),
+        "mean_iou": pixels.mean_iou(table),
+        "pixel_accuracy": pixels.pixel_accuracy(table),
+    }
+    if (seg := _seg(counts)).size:
+        values["seg"] = seg.mean()
+    if detection := [c.detection for c in counts if c.detection is not None]:
+        values["det"] = objects.det_score(np.sum(detection, axis=0))
+    if precision := [c.precision for c in counts if c.precision is not None]:
         found = objects.average_precision(np.sum(precision, axis=0))
         ap = dict(zip(objects.THRESHOLDS, found.tolist(), strict=True))
-    table = _confusion(counts)
-    values = {
-        "seg": seg.mean() if seg.size else np.nan,
-        "det": objects.det_score(c.detection for c in counts if c.detection is not None),
-        "iou": pixels.cell_iou(table),
-        "pixel_accuracy": pixels.pixel_accuracy(table),
-        "ap50": ap[0.5],
-        "ap75": ap[0.75],
-        "ap": np.mean([*ap.values()]),
-    }
+        values |= {"ap50": ap[0.5], "ap75": ap[0.75], "ap": found.mean()}
+    if sections := [c.sections for c in counts if c.sections is not None]:
+        values["v_rand"], values["v_info"] = rand.best_scores(np.sum(sections, axis=0))
     return {name: None if np.isnan(value) else float(value) for name, value in values.items()}
 
 
-def in_field(frame: FrameLabels, border: int, kind: LabelKind) -> FrameLabels:
-    """Leave out the objects that lie wholly in the border; classes of pixels stay as they are.
+def in_field(frame: FrameLabels, border: int) -> FrameLabels:
+    """Leave out the objects that lie wholly within so many pixels of the sides.
 
-    Parameters
-    ----------
-    frame
-        What is compared.
-    border
-        Width in pixels, along all sides; 0 leaves nothing out.
-    kind
-        What the numbers of the reference mean.
-
-    Raises
-    ------
-    ValueError
-        If nothing is left of the frame.
+    Raises `ValueError` if nothing is left of the frame.
     """
 
     def kept(labels: Any) -> Any:
@@ -251,7 +230,7 @@ def in_field(frame: FrameLabels, border: int, kind: LabelKind) -> FrameLabels:
         outside = ~np.isin(labels, inside) & (labels > 0)
         return np.where(outside, 0, labels).astype(labels.dtype)
 
-    if kind is not LabelKind.INSTANCES or not border:
+    if not border:
         return frame
     return frame._replace(
         reference=kept(frame.reference), objects=kept(frame.objects), markers=kept(frame.markers)
@@ -312,7 +291,9 @@ def evaluate(
     """
     truth, tracked = stack.annotation(annotation), markers(stack)
     if frames is not None:
-        truth = _only(truth, frames)
+        for number in set(frames) - set(truth.frame_numbers):
+            truth.frame(number)  # says that it is not annotated
+        truth = replace(truth, frame_numbers=tuple(sorted(set(frames))))
         kept = tuple(n for n in tracked.frame_numbers if n in frames) if tracked else ()
         tracked = replace(tracked, frame_numbers=kept) if tracked and kept else None
     with closing(open_result(result, stack)) as stored:
@@ -321,14 +302,14 @@ def evaluate(
                 f"{stored.path} is both the result and the labels {truth.name!r}; compared with itself it is "
                 "always perfect. Choose other labels with --truth, or another result."
             )
-        _check_frames(stored, truth, stack)
+        _check_frames(stored, truth)
         if tracked is not None and not set(tracked.frame_numbers) <= set(stored.frame_numbers):
             tracked = None
         if stored.notice:
             yield Notice(stored.notice)
         accumulator = ScoreAccumulator(truth.kind, stack.axes, border=border)
         numbers = {*truth.frame_numbers, *(tracked.frame_numbers if tracked else ())}
-        single, pieces = truth.kind is LabelKind.INSTANCES, 0
+        single, in_pieces = truth.kind is LabelKind.INSTANCES, False
         for number in sorted(numbers):
             frame = _frame(number, stored, truth, tracked)
             try:
@@ -336,25 +317,14 @@ def evaluate(
             except ValueError as error:
                 raise ValueError(f"{stack.name}, frame {number}: {error}") from error
             single = single and len(np.unique(frame.objects[frame.objects > 0])) <= 1
-            if single:
-                pieces = max(pieces, int(numbered_pieces(frame.objects).max(initial=0)))
-        if single and pieces > 1:
+            in_pieces = in_pieces or (single and numbered_pieces(frame.objects).max(initial=0) > 1)
+        if single and in_pieces:
             yield Notice(
-                f"{stored.path} holds one number a frame, in up to {pieces} pieces: it looks like a mask of "
-                "cell and background, but each number is scored as one object. Number the pieces, or "
-                "score the instances.tif that predict writes."
+                f"{stored.path} holds one number a frame, in several pieces: it looks like a mask of cell "
+                "and background, but each number is scored as one object. Number the pieces, or score "
+                "the instances.tif that predict writes."
             )
         yield accumulator.scores(str(stored.path), f"{stack.name}, {truth.name}")
-
-
-def _only(truth: Annotation, frames: Sequence[int]) -> Annotation:
-    """Return the annotation of chosen frames; one that is not annotated raises `ValueError`."""
-    numbers = tuple(sorted(set(frames)))
-    for number in set(numbers) - set(truth.frame_numbers):
-        truth.frame(number)
-    return Annotation(
-        truth.name, truth.kind, numbers, truth.read, path=truth.path, by_plane=truth.by_plane
-    )
 
 
 def _frame(
@@ -433,13 +403,11 @@ def evaluate_labels(
     yield accumulator.scores(result, truth)
 
 
-def _check_frames(stored: StoredResult, truth: Annotation, stack: Stack) -> None:
+def _check_frames(stored: StoredResult, truth: Annotation) -> None:
     missing = [n for n in truth.frame_numbers if n not in stored.frame_numbers]
     if missing:
-        names = ", ".join(f"{n:0{stack.digits}d}" for n in missing[:12])
-        more = f" and {len(missing) - 12} more" if len(missing) > 12 else ""
         why = f"{stored.notice} " if stored.notice else ""
         raise FileNotFoundError(
-            f"{why}{stored.path} has no result for frames {names}{more}, which {truth.name!r} "
-            "annotates. Predict these frames too, or choose the frames to score."
+            f"{why}{stored.path} has no result for frames {', '.join(number_ranges(missing))}, which "
+            f"{truth.name!r} annotates. Predict these frames too, or choose the frames to score."
         )

@@ -6,7 +6,6 @@ Tables of frames do not add up, scores do: SEG by object, DET and AP by their co
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,28 +13,20 @@ from numpy.typing import NDArray
 
 from napari_jnet.labels import Contingency, contingency
 
-SPLIT, MISSED, FALSE_POSITIVE = 5, 10, 1
-"""Weights of the three kinds of detection errors in AOGM_D."""
+DETECTION_WEIGHTS = 5, 10, 1
+"""Cost in AOGM_D of a split, of a missed object, and of a false positive."""
 THRESHOLDS: tuple[float, ...] = tuple(n / 100 for n in range(50, 100, 5))
 """IoU of 0.5, 0.55 ... 0.95, over which "AP" without a number is the mean."""
 
 
 @dataclass(frozen=True, eq=False)
 class ObjectPairs:
-    """The pairs of a reference and a result object that share pixels, one entry each.
+    """The pairs of a reference and a result object that share pixels, one entry each."""
 
-    Attributes
-    ----------
-    row, column
-        Positions in the `rows` and `columns` of the table.
-    shared, row_size, column_size
-        Pixels of both, of the reference object, of the result object.
-    """
-
-    row: NDArray[np.intp]
+    row: NDArray[np.intp]  # position in the `rows` of the table
     column: NDArray[np.intp]
-    shared: NDArray[np.int64]
-    row_size: NDArray[np.int64]
+    shared: NDArray[np.int64]  # pixels of both
+    row_size: NDArray[np.int64]  # pixels of the reference object
     column_size: NDArray[np.int64]
 
     @property
@@ -63,15 +54,8 @@ def object_pairs(table: Contingency) -> ObjectPairs:
 
 
 def seg_frame(table: Contingency) -> NDArray[np.float64]:
-    """Return the Jaccard index of each reference object of one frame; 0 without a match.
+    """Return the Jaccard index of each reference object of one frame, by label; 0 without a match.
 
-    Returns
-    -------
-    ndarray of float64, shape (objects,)
-        In the order of the reference labels.
-
-    Notes
-    -----
     Ulman et al., "An objective comparison of cell-tracking algorithms", Nature Methods 2017.
     SEG is the mean over all objects of all frames together; false positives cost nothing.
     """
@@ -81,76 +65,39 @@ def seg_frame(table: Contingency) -> NDArray[np.float64]:
     return scores[table.rows > 0]
 
 
-@dataclass(frozen=True)
-class DetectionErrors:
-    """What must be corrected in the detection of one frame.
+def det_frame(table: Contingency) -> NDArray[np.int64]:
+    """Count what must be corrected in the detection of one frame; frames add up.
 
-    Attributes
-    ----------
-    splits
-        Reference objects beyond the first in a result object (NS).
-    missed
-        Reference objects without a match (FN).
-    false_positives
-        Result objects that match nothing (FP).
-    objects
-        Reference objects.
+    The reference of the table are tracking markers.  The counts are splits (markers beyond the first in
+    a result object, NS), missed markers (FN), result objects that match nothing (FP), and all markers.
     """
-
-    splits: int = 0
-    missed: int = 0
-    false_positives: int = 0
-    objects: int = 0
-
-
-def det_frame(table: Contingency) -> DetectionErrors:
-    """Compare the objects of one frame with its tracking markers, the reference of the table."""
     pairs = object_pairs(table)
-    found = int(np.count_nonzero(pairs.matched))
+    found = np.count_nonzero(pairs.matched)
     results_found = len(np.unique(pairs.column[pairs.matched]))
-    objects = int(np.count_nonzero(table.rows > 0))
-    return DetectionErrors(
-        splits=found - results_found,
-        missed=objects - found,
-        false_positives=int(np.count_nonzero(table.columns > 0)) - results_found,
-        objects=objects,
-    )
+    objects = np.count_nonzero(table.rows > 0)
+    false = np.count_nonzero(table.columns > 0) - results_found
+    return np.array([found - results_found, objects - found, false, objects], np.int64)
 
 
-def det_score(frames: Iterable[DetectionErrors]) -> float:
-    """Return DET, 0 to 1, of all frames together; NaN without any marker.
+def det_score(counts: NDArray[np.int64]) -> float:
+    """Return DET, 0 to 1, of the counts of `det_frame`; NaN without any marker.
 
-    Notes
-    -----
     Matula et al., "Cell tracking accuracy measurement based on comparison of acyclic oriented
     graphs", PLoS ONE 2015: the cost of correcting the detection, over that of making it from
     nothing.
     """
-    cost = from_nothing = 0
-    for errors in frames:
-        cost += SPLIT * errors.splits + MISSED * errors.missed
-        cost += FALSE_POSITIVE * errors.false_positives
-        from_nothing += MISSED * errors.objects
+    cost = int(counts[:3] @ DETECTION_WEIGHTS)
+    from_nothing = DETECTION_WEIGHTS[1] * int(counts[3])
     return 1.0 - min(cost, from_nothing) / from_nothing if from_nothing else float("nan")
 
 
 def ap_frame(table: Contingency, unknown: NDArray[np.float64]) -> NDArray[np.int64]:
     """Count the objects of one frame that have a partner, one to one, and those that have none.
 
-    Parameters
-    ----------
-    table
-        Of a reference without unknown pixels (0 in their place), and the result.
-    unknown
-        The `unknown_share` of each result label.
+    The rows are true positives, false positives and false negatives, with a column for each of the
+    `THRESHOLDS`; frames add up.  The table is of a reference with 0 in place of unknown pixels, and
+    `unknown` the `unknown_share` of each result label.
 
-    Returns
-    -------
-    ndarray of int64, shape (3, thresholds)
-        True positives, false positives and false negatives; frames add up.
-
-    Notes
-    -----
     A pair must exceed the threshold strictly (Cellpose and StarDist also take one that equals it).
     An annotated object is annotated whole, so that a result object that reaches onto unknown pixels is
     too large; one that lies on them by more than half and has no partner is not a false positive.

@@ -11,27 +11,10 @@ from napari_jnet.labels import same_shape
 
 
 def confusion(reference: NDArray[Any], result: NDArray[Any], classes: int = 2) -> NDArray[np.int64]:
-    """Count pixels by their class in the reference and in the result.
+    """Count pixels by their class, 0 to ``classes - 1``, in the reference (rows) and in the result.
 
-    Parameters
-    ----------
-    reference
-        Classes 0 to ``classes - 1`` (integers or booleans); negative pixels are unknown and
-        left out.
-    result
-        Classes of the same shape.
-    classes
-        Number of classes, background included.
-
-    Returns
-    -------
-    ndarray of int64, shape (classes, classes)
-        ``[i, j]``: pixels of reference class i and result class j.  Tables of frames add up.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or a class is out of range.
+    Negative pixels of the reference are unknown and left out.  Tables of frames add up.  Raises
+    `ValueError` if the shapes differ or a class is out of range.
     """
     same_shape(reference, result)
     known = reference >= 0
@@ -48,13 +31,7 @@ def confusion(reference: NDArray[Any], result: NDArray[Any], classes: int = 2) -
 
 
 def iou(table: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return the Jaccard index of each class, 0 to 1; NaN for a class that occurs in neither image.
-
-    Parameters
-    ----------
-    table
-        Integers (classes, classes), as `confusion` gives it.
-    """
+    """Return the Jaccard index of each class, 0 to 1; NaN for a class that occurs in neither image."""
     shared = np.diagonal(table).astype(np.float64)
     union = table.sum(axis=0) + table.sum(axis=1) - shared
     scores = np.full(len(shared), np.nan)

@@ -21,18 +21,7 @@ THRESHOLDS: tuple[float, ...] = tuple(n / 10 for n in range(10))
 
 
 def thin(objects: NDArray[np.integer]) -> NDArray[np.int32]:
-    """Grow objects until only lines one pixel wide are left between them.
-
-    Parameters
-    ----------
-    objects
-        Integers (H, W): 0 = border, objects from 1.
-
-    Returns
-    -------
-    ndarray of int32, (H, W)
-        Objects, and 0 on the lines; all 0 if there is no object.
-    """
+    """Grow objects (H, W) until only lines one pixel wide, 0, are left between them."""
     if not objects.any():
         return np.zeros(objects.shape, dtype=np.int32)
     border = (objects == 0).astype(np.uint8)
@@ -46,32 +35,12 @@ def section_sums(
     proposal: NDArray[Any],
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> NDArray[np.float64]:
-    """Return what the scores of one section are made of, for each threshold.
+    """Return what the scores of one section (H, W) are made of, a row for each threshold.
 
-    Parameters
-    ----------
-    reference
-        Integers (H, W): 0 = membrane, anything above = inside; touching ids stay apart.  Only
-        pixels above 0 count, so that unknown (negative) pixels do not.
-    proposal
-        Probability of "inside" (floating point, compared with each threshold), or objects (integers,
-        0 = border).
-    thresholds
-        Used for probabilities only.
+    The columns are numerator and denominator of V_rand, numerator and denominator of V_info.  In the
+    reference 0 is membrane, and touching ids stay apart; only pixels above 0 count.  The proposal is the
+    probability of "inside" (floating point), or objects (integers, 0 = border), which give one row.
 
-    Returns
-    -------
-    ndarray of float64, shape (thresholds, 4)
-        Numerator and denominator of V_rand, numerator and denominator of V_info; one row for
-        objects.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or are not (H, W).
-
-    Notes
-    -----
     Arganda-Carreras et al., "Crowdsourcing the creation of image segmentation algorithms for
     connectomics", Frontiers in Neuroanatomy 2015.  V_rand is the sum of squared overlaps over the mean
     of the sums of squared sizes, V_info the mutual information over the mean of the entropies.  Pixels
@@ -90,20 +59,12 @@ def section_sums(
 
 
 def best_scores(sums: NDArray[np.float64]) -> tuple[float, float]:
-    """Return V_rand and V_info, each 0 to 1 and at its own best threshold.
+    """Return V_rand and V_info, each 0 to 1 and at its own best threshold, of added `section_sums`.
 
-    Parameters
-    ----------
-    sums
-        float64 (thresholds, 4): the `section_sums` of all sections, added up.
-
-    Raises
-    ------
-    ValueError
-        If no pixel counted.
+    NaN if no pixel of the reference is inside a cell.
     """
     if not sums[:, 1].all():
-        raise ValueError("The reference has no pixel inside a cell; V_rand and V_info need some.")
+        return float("nan"), float("nan")
     # Two single clusters share all the information there is: none.
     information = np.ones(len(sums))
     np.divide(sums[:, 2], sums[:, 3], out=information, where=sums[:, 3] > 0)

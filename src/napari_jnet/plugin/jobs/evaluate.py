@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_jnet.evaluation.errors import CellError, ErrorKind
+from napari_jnet.evaluation.errors import CellError, error_map, pixel_error_map
 from napari_jnet.events import FrameScore, Scores
+from napari_jnet.io.stack import Annotation
 from napari_jnet.labels import LabelKind, known_labels
 from napari_jnet.plugin.jobs.runner import JobMaker, Progress
 from napari_jnet.plugin.layers.add import Prediction
 from napari_jnet.plugin.layers.read import kind_of, marked_empty, metadata, pixels, result_of
-
-FrameReader = Callable[[int, int], NDArray[np.int32] | None]  # position, frame number -> labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,63 +44,34 @@ class LayerLabels:
 
     def read(self, position: int, number: int) -> NDArray[np.int32] | None:
         """Read a frame, `UNKNOWN` where it is unknown; None where nothing is there."""
-        labels = frame_of(self.data, position)
+        labels = _frame_of(self.data, position)
         done = self.done
         if not (labels.any() or number in self.empty if done is None else position in done):
             return None
         return known_labels(labels, self.kind, partial=number in self.partial)
 
-    def open(self) -> FrameReader:
-        """Return what reads a frame."""
-        return self.read
-
-
-@dataclass(frozen=True)
-class StoredTruth:
-    """Ground truth of the stack on disk, which no layer shows."""
-
-    path: Path
-    choices: dict[str, Any]  # of `open_stack`
-    annotation: str
-    kind: LabelKind
-    frames: int
-
-    @property
-    def name(self) -> str:
-        """What the user reads."""
-        return f"{self.annotation} ground truth on disk ({self.frames} frames)"
-
-    def open(self) -> FrameReader:
-        """Open the stack, and return what reads a frame."""
-        from napari_jnet.project.open import open_stack
-
-        annotation = open_stack(self.path, **self.choices).annotation(self.annotation)
-        annotated = frozenset(annotation.frame_numbers)
-        return lambda _, number: annotation.frame(number) if number in annotated else None
-
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What is compared with what, in which frames.
-
-    Attributes
-    ----------
-    frames
-        Position and number of each.
-    border
-        Cells that lie wholly within this many pixels of a side do not count; 0 for classes.
-    """
+    """What is compared with what, in which frames."""
 
     result: LayerLabels
-    truth: LayerLabels | StoredTruth
-    frames: tuple[tuple[int, int], ...]
+    truth: LayerLabels | Annotation
+    frames: tuple[tuple[int, int], ...]  # position and number of each
     axes: str
-    border: int = 0
+    border: int = 0  # cells wholly within this many pixels of a side do not count
 
     @property
-    def of_cells(self) -> bool:
-        """Whether both are cells; else pixels are compared."""
-        return self.result.kind is self.truth.kind is LabelKind.INSTANCES
+    def kind(self) -> LabelKind:
+        """INSTANCES where both are cells; else pixels are compared, as classes."""
+        cells = self.result.kind is self.truth.kind is LabelKind.INSTANCES
+        return LabelKind.INSTANCES if cells else LabelKind.CLASSES
+
+    def read_truth(self, position: int, number: int) -> NDArray[np.int32] | None:
+        """Read a frame of the ground truth; None where nothing is there."""
+        if isinstance(self.truth, LayerLabels):
+            return self.truth.read(position, number)
+        return self.truth.frame(number) if number in self.truth.frame_numbers else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,14 +84,12 @@ class ScoredFrame:
     errors: list[CellError]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Outcome:
-    """All scores, the frame numbers that have none, and how many errors of each kind there are."""
+    """All scores, and the numbers of frames that the ground truth has and the result has not."""
 
-    scores: Scores | None = None
-    without_truth: list[int] = field(default_factory=list)
-    without_result: list[int] = field(default_factory=list)
-    errors: Counter[ErrorKind] = field(default_factory=Counter)
+    scores: Scores
+    without_result: list[int]
 
 
 def layer_labels(layer: Any, prediction: Prediction | None = None) -> LayerLabels:
@@ -144,17 +110,16 @@ def layer_labels(layer: Any, prediction: Prediction | None = None) -> LayerLabel
     )
 
 
-def stored_truth(path: Path, choices: dict[str, Any]) -> tuple[StoredTruth, ...]:
-    """Return the annotations of a stack on disk; for a thread."""
+def stored_truth(path: str, choices: dict[str, Any]) -> list[Annotation]:
+    """Return the annotations of a stack on disk, as "gold on disk"; for a thread."""
     from napari_jnet.project.open import open_stack
 
-    stack = open_stack(path, **choices)
     found = []
-    for one in stack.annotations.values():
+    for name, annotation in open_stack(path, **choices).annotations.items():
         with suppress(ValueError, OSError):  # labels that the page Stack asks about
-            count = len(one.frame_numbers)
-            found.append(StoredTruth(path, stack.choices, one.name, one.kind, count))
-    return tuple(found)
+            kind, numbers = annotation.kind, annotation.frame_numbers
+            found.append(Annotation(f"{name} on disk", kind, numbers, annotation.read))
+    return found
 
 
 def scoring(comparison: Comparison) -> JobMaker:
@@ -163,29 +128,28 @@ def scoring(comparison: Comparison) -> JobMaker:
     def job() -> Generator[Progress | ScoredFrame, None, Outcome]:
         from napari_jnet.evaluation.evaluate import ScoreAccumulator
 
-        kind = LabelKind.INSTANCES if comparison.of_cells else LabelKind.CLASSES
+        result, truth = comparison.result.name, comparison.truth.name
         scores = ScoreAccumulator(
-            kind, comparison.axes, det_of_objects=True, border=comparison.border
+            comparison.kind, comparison.axes, det_of_objects=True, border=comparison.border
         )
-        read_truth, outcome, count = comparison.truth.open(), Outcome(), len(comparison.frames)
+        without_result, count = [], len(comparison.frames)
         for done, (position, number) in enumerate(comparison.frames, start=1):
-            truth = read_truth(position, number)
-            result = None if truth is None else comparison.result.read(position, number)
-            if truth is None:
-                outcome.without_truth.append(number)
-            elif result is None:
-                outcome.without_result.append(number)
-            else:
+            reference = comparison.read_truth(position, number)
+            labels = None if reference is None else comparison.result.read(position, number)
+            if reference is not None and labels is None:
+                without_result.append(number)
+            elif reference is not None and labels is not None:
                 try:
-                    scored = _score(scores, comparison, position, number, truth, result)
+                    yield _score(scores, comparison, position, number, reference, labels)
                 except ValueError as error:
                     raise ValueError(f"Frame {number}: {error}") from error
-                outcome.errors.update(error.kind for error in scored.errors)
-                yield scored
             yield Progress(done, count, f"frame {done} of {count}")
-        if scores.frames:
-            outcome.scores = scores.scores(comparison.result.name, comparison.truth.name)
-        return outcome
+        if not scores.frames:
+            raise ValueError(
+                f"No chosen frame has both {truth!r} and {result!r}; paint the cells of one, predict it, "
+                "or choose other frames."
+            )
+        return Outcome(scores.scores(result, truth), without_result)
 
     return job
 
@@ -198,17 +162,15 @@ def _score(
     truth: NDArray[np.int32],
     result: NDArray[np.int32],
 ) -> ScoredFrame:
-    from napari_jnet.evaluation.errors import error_map, pixel_error_map
     from napari_jnet.evaluation.evaluate import FrameLabels, in_field
 
     objects, side = np.maximum(result, 0), comparison.result
-    if comparison.of_cells:
-        frame = FrameLabels(number, truth, objects)
-        frame = in_field(frame, comparison.border, LabelKind.INSTANCES)
+    if comparison.kind is LabelKind.INSTANCES:
+        frame = in_field(FrameLabels(number, truth, objects), comparison.border)
         assert frame.reference is not None
         return ScoredFrame(position, scores.add(frame), *error_map(frame.reference, frame.objects))
-    probability = None if side.probability is None else frame_of(side.probability, position)
-    classes = None if side.classes is None else frame_of(side.classes, position)
+    probability = None if side.probability is None else _frame_of(side.probability, position)
+    classes = None if side.classes is None else _frame_of(side.classes, position)
     if side.kind is LabelKind.CLASSES:
         classes = objects
     if comparison.truth.kind is LabelKind.INSTANCES:
@@ -219,6 +181,6 @@ def _score(
     return ScoredFrame(position, score, pixel_error_map(truth, classes), [])
 
 
-def frame_of(data: Any, position: int) -> NDArray[Any]:
+def _frame_of(data: Any, position: int) -> NDArray[Any]:
     """Read one frame of an array as large as a layer."""
     return np.asarray(data if data.ndim == 2 else data[position])

@@ -1,8 +1,8 @@
-"""What Measure does in the worker thread, and its measurements as rows of tables."""
+"""What Measure does in the worker thread, and its measurements as rows of a table."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,26 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class MeasureRequest:
-    """What is measured.
+    """What is measured."""
 
-    Attributes
-    ----------
-    labels, image
-        Arrays as large as the layers; no image = no intensities.
-    frames
-        Position and number of each frame.
-    scale, unit
-        Of the axes of one frame; the unit is "" for pixels.
-    world
-        (axes, axes + 1): pixels of a frame, and a 1 after them -> where they lie, in the unit.
-    """
-
-    labels: Any
-    image: Any | None
-    frames: tuple[tuple[int, int], ...]
-    scale: tuple[float, ...]
+    labels: Any  # array as large as the layer
+    image: Any | None  # likewise; None = no intensities
+    frames: tuple[tuple[int, int], ...]  # position and number of each
+    scale: tuple[float, ...]  # of the axes of one frame
+    # (axes, axes + 1): pixels of a frame, and a 1 after them -> where they lie, in the unit
     world: NDArray[np.float64]
-    unit: str
+    unit: str  # "" for pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,53 +59,27 @@ def measuring(request: MeasureRequest) -> JobMaker:
     return job
 
 
-Values = dict[str, Any]  # by the title of the column
+def measurement_row(found: Measurement, unit: str) -> dict[str, Any]:
+    """Return the values of an object by their titles: in units where the layer has some, else in pixels.
 
-
-def table_values(found: Measurement, unit: str) -> Values:
-    """Return an object as a row of the table: in units where the layer has some, else in pixels."""
-    size, power, axes = _geometry(found.centroid)
-    area = f"{unit}{'³' if power == '3' else '²'}" if unit else "px"
-    in_units = (found.area, found.diameter, found.perimeter, found.centroid)
-    in_pixels = (found.area_px, found.diameter_px, found.perimeter_px, found.centroid_px)
-    measured, diameter, perimeter, centroid = in_units if unit else in_pixels
-    return {
+    Places are in pixels as well, for whoever reads the images.
+    """
+    volume = len(found.centroid) == 3
+    size, power, axes = ("volume", "³", "zyx") if volume else ("area", "²", "yx")
+    length = unit or "px"
+    row = {
         "frame": found.number,
         "cell": found.label,
-        f"{size} ({area})": measured,
-        f"diameter ({unit or 'px'})": diameter,
-        f"perimeter ({unit or 'px'})": perimeter,
+        f"{size} ({unit}{power})" if unit else f"{size} (px)": found.area
+        if unit
+        else found.area_px,
+        f"diameter ({length})": found.diameter if unit else found.diameter_px,
+        f"perimeter ({length})": found.perimeter if unit else found.perimeter_px,
         "mean": found.mean,
         "min": found.minimum,
         "max": found.maximum,
-        **{f"{axis} ({unit or 'px'})": at for axis, at in zip(axes, centroid, strict=True)},
-    }
-
-
-def file_values(found: Measurement, unit: str) -> Values:
-    """Return an object as a line of a file: in pixels, and in units where the layer has some."""
-    size, power, axes = _geometry(found.centroid)
-    values = {
-        "frame": found.number,
-        "label": found.label,
-        f"{size} (px)": found.area_px,
-        "diameter (px)": found.diameter_px,
-        "perimeter (px)": found.perimeter_px,
         **{f"{axis} (px)": at for axis, at in zip(axes, found.centroid_px, strict=True)},
-        "mean intensity": found.mean,
-        "min intensity": found.minimum,
-        "max intensity": found.maximum,
     }
     if unit:
-        values |= {
-            f"{size} ({unit}^{power})": found.area,
-            f"diameter ({unit})": found.diameter,
-            f"perimeter ({unit})": found.perimeter,
-            **{f"{axis} ({unit})": at for axis, at in zip(axes, found.centroid, strict=True)},
-        }
-    return values
-
-
-def _geometry(place: Sequence[float]) -> tuple[str, str, str]:
-    """Return what a size is called, its power and the axes, of a plane or a volume."""
-    return ("volume", "3", "zyx") if len(place) == 3 else ("area", "2", "yx")
+        row |= {f"{axis} ({unit})": at for axis, at in zip(axes, found.centroid, strict=True)}
+    return row

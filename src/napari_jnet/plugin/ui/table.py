@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt, Signal
 from qtpy.QtGui import QColor, QKeyEvent, QKeySequence
-from qtpy.QtWidgets import QAbstractItemView, QApplication, QMenu, QTableView
+from qtpy.QtWidgets import QAbstractItemView, QApplication, QFileDialog, QPushButton, QTableView
 
 from napari_jnet.files import OutputError, atomic_write, make_folder
 
@@ -22,27 +21,16 @@ _WORDS = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 _TABLES = (".csv", ".tsv", ".txt")
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column: its title in the window, in a CSV file, and how numbers are written."""
-
-    title: str
-    tip: str = ""
-    digits: int = 3  # after the point, of floating point numbers
-    csv: str = ""  # the title in a file where it differs, for example with its unit
-
-
 class _Model(QAbstractTableModel):
     """Rows in the order in which they came, and the order in which they are shown."""
 
-    def __init__(self, columns: Sequence[Column], parent: QObject) -> None:
+    def __init__(self, digits: int, parent: QObject) -> None:
         super().__init__(parent)
-        self.columns = tuple(columns)
+        self._digits = digits
+        self.columns: dict[str, str] = {}  # title -> tip
         self.rows: list[Row] = []
         self.order: list[int] = []  # line -> row
-        self.pinned = 0  # how many rows stay at the end
         self._colors: Sequence[str] = ()  # of rows
-        self._sorted: tuple[int, bool] | None = None  # column, descending
 
     def rowCount(self, parent: QModelIndex = _ROOT) -> int:
         return 0 if parent.isValid() else len(self.rows)
@@ -56,17 +44,12 @@ class _Model(QAbstractTableModel):
         row = self.order[index.row()]
         value = self.rows[row][index.column()]
         if role == Qt.ItemDataRole.DisplayRole:
-            digits = self.columns[index.column()].digits
-            text = f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+            text = f"{value:.{self._digits}f}" if isinstance(value, float) else str(value)
             return "–" if value is None else text
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _WORDS if isinstance(value, str) else _NUMBERS
         if role == Qt.ItemDataRole.ForegroundRole and index.column() == 0 and self._colors:
             return QColor(self._colors[row])
-        if role == Qt.ItemDataRole.FontRole and row >= len(self.rows) - self.pinned:
-            font = QApplication.font()
-            font.setBold(True)
-            return font
         return None
 
     def headerData(
@@ -74,55 +57,39 @@ class _Model(QAbstractTableModel):
     ) -> Any:
         if orientation != Qt.Orientation.Horizontal:
             return None
-        column = self.columns[section]
+        title = list(self.columns)[section]
         if role == Qt.ItemDataRole.DisplayRole:
-            return column.title
-        return column.tip if role == Qt.ItemDataRole.ToolTipRole else None
+            return title
+        return self.columns[title] if role == Qt.ItemDataRole.ToolTipRole else None
 
     def fill(
-        self,
-        rows: Iterable[Row],
-        pinned: int = 0,
-        colors: Sequence[str] = (),
-        columns: Sequence[Column] | None = None,
+        self, columns: Mapping[str, str], rows: Iterable[Row], colors: Sequence[str] = ()
     ) -> None:
         self.beginResetModel()
-        self.columns = self.columns if columns is None else tuple(columns)
-        self.rows, self.pinned, self._colors = list(rows), pinned, colors
-        self._arrange()
+        self.columns, self.rows, self._colors = dict(columns), list(rows), colors
+        self.order = list(range(len(self.rows)))
         self.endResetModel()
 
-    def append(self, rows: Sequence[Row]) -> None:
-        first = len(self.rows)
-        self.beginInsertRows(QModelIndex(), first, first + len(rows) - 1)
-        self.rows.extend(rows)
-        self.order.extend(range(first, len(self.rows)))
-        self.endInsertRows()
-
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Sort by a column, with what is not known last either way; -1: as the rows came."""
         self.layoutAboutToBeChanged.emit()
         before = self.persistentIndexList()
-        rows = [(self.order[index.row()], index.column()) for index in before]
-        self._sorted = (column, order == Qt.SortOrder.DescendingOrder) if column >= 0 else None
-        self._arrange()
+        rows = [self.order[index.row()] for index in before]
+        self.order = list(range(len(self.rows)))
+        if column >= 0:
+            values = [row[column] for row in self.rows]
+            known = [n for n in self.order if values[n] is not None]
+            known.sort(
+                key=lambda n: (isinstance(values[n], str), values[n]),
+                reverse=order == Qt.SortOrder.DescendingOrder,
+            )
+            self.order = known + [n for n in self.order if values[n] is None]
         lines = {row: line for line, row in enumerate(self.order)}
-        after = [self.index(lines[row], column) for row, column in rows]
+        after = [
+            self.index(lines[row], index.column()) for row, index in zip(rows, before, strict=True)
+        ]
         self.changePersistentIndexList(before, after)
         self.layoutChanged.emit()
-
-    def _arrange(self) -> None:
-        self.order = list(range(len(self.rows)))
-        if self._sorted is not None:
-            column, descending = self._sorted
-            free = self.order[: len(self.rows) - self.pinned]
-            unknown = [n for n in free if self.rows[n][column] is None]
-            known = [n for n in free if self.rows[n][column] is not None]
-            known.sort(
-                key=lambda n: (isinstance(self.rows[n][column], str), self.rows[n][column]),
-                reverse=descending,
-            )
-            # what is not known comes last either way
-            self.order[: len(free)] = known + unknown
 
 
 class ResultTable(QTableView):
@@ -134,15 +101,15 @@ class ResultTable(QTableView):
 
     Parameters
     ----------
-    columns
-        Titles, tips and how numbers are written.
+    digits
+        After the point, of floating point numbers.
     """
 
     row_chosen = Signal(int)
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    def __init__(self, digits: int) -> None:
         super().__init__()
-        self._model = _Model(columns, self)
+        self._model = _Model(digits, self)
         self.setModel(self._model)
         self.setSortingEnabled(True)
         self.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
@@ -159,6 +126,7 @@ class ResultTable(QTableView):
             "QTableView { font-size: 9pt; } QHeaderView::section { padding: 2px 3px; }"
         )
         titles.setMinimumSectionSize(28)
+        titles.setMaximumSectionSize(150)
         titles.setResizeContentsPrecision(40)  # lines that are looked at; all of them take a while
         titles.setHighlightSections(False)
         titles.setDefaultAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -166,9 +134,9 @@ class ResultTable(QTableView):
         self.clicked.connect(lambda index: self.row_chosen.emit(self._model.order[index.row()]))
 
     @property
-    def columns(self) -> tuple[Column, ...]:
-        """The columns."""
-        return self._model.columns
+    def columns(self) -> tuple[str, ...]:
+        """The titles of the columns."""
+        return tuple(self._model.columns)
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -181,29 +149,26 @@ class ResultTable(QTableView):
         index = self.currentIndex()
         return self._model.order[index.row()] if index.isValid() else None
 
-    def set_columns(self, columns: Sequence[Column]) -> None:
-        """Replace the columns; the table is empty then."""
-        self._model.fill((), columns=columns)
-
-    def set_rows(self, rows: Iterable[Row], *, pinned: int = 0, colors: Sequence[str] = ()) -> None:
-        """Show rows.
+    def set_rows(
+        self, columns: Mapping[str, str], rows: Iterable[Row], colors: Sequence[str] = ()
+    ) -> None:
+        """Show rows, in this order; columns without any value are hidden.
 
         Parameters
         ----------
+        columns
+            The explanation of each title.
         rows
             A value for each column: a number, a string, or None where nothing is known.
-        pinned
-            How many of the last rows stay at the end however the table is sorted, such as sums.
         colors
             Of the text in the first column, row by row.
         """
-        self._model.fill(rows, pinned, colors)
+        self._model.fill(columns, rows, colors)
+        self.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
         self.resizeColumnsToContents()
-
-    def add_rows(self, rows: Sequence[Row]) -> None:
-        """Show more rows, at the end until the table is sorted again."""
-        if rows:
-            self._model.append(rows)
+        for column in range(len(columns)):
+            empty = all(row[column] in (None, "") for row in self._model.rows)
+            self.setColumnHidden(column, empty and bool(self._model.rows))
 
     def show_row(self, row: int | None) -> None:
         """Select a row and scroll to it; None, or one that there is not, selects nothing."""
@@ -220,25 +185,39 @@ class ResultTable(QTableView):
         self.show_row(row)
         self.row_chosen.emit(row)
 
-    def text(self) -> str:
-        """Return the selected rows (all where one or none is) with the titles, for a spreadsheet."""
-        selection = self.selectionModel()
-        chosen = [] if selection is None else sorted(i.row() for i in selection.selectedRows())
-        lines = chosen if len(chosen) > 1 else range(len(self._model.order))
-        rows = [self._model.rows[self._model.order[line]] for line in lines]
-        out = io.StringIO()
-        _write(out, self.columns, rows, delimiter="\t")
-        return out.getvalue()
-
     def copy(self) -> None:
-        """Put `text` into the clipboard."""
-        clipboard = QApplication.clipboard()
-        assert clipboard is not None
-        clipboard.setText(self.text())
+        """Copy the selected rows (all where one or none is) with the titles, for a spreadsheet."""
+        selection, clipboard = self.selectionModel(), QApplication.clipboard()
+        assert selection is not None and clipboard is not None
+        chosen = sorted(index.row() for index in selection.selectedRows())
+        lines = chosen if len(chosen) > 1 else range(len(self._model.order))
+        out = io.StringIO()
+        self._write(out, [self._model.rows[self._model.order[line]] for line in lines], "\t")
+        clipboard.setText(out.getvalue())
 
-    def save(self, path: Path | str) -> None:
-        """Write all rows as CSV; raises `OutputError` where the file cannot be written."""
-        write_csv(path, self.columns, self._model.rows)
+    def save(self, path: Path) -> None:
+        """Write all rows as a CSV file that spreadsheets open; raises `OutputError`.
+
+        A file that exists is replaced if it is a table by its name; another one is refused.
+        """
+        path = path if path.suffix else path.with_suffix(".csv")
+        if path.exists() and path.suffix.lower() not in _TABLES:
+            raise OutputError(
+                f"{path} exists already and is not a table; it would be overwritten. Choose a name that "
+                "ends with .csv."
+            )
+        make_folder(path.parent)
+        with (
+            atomic_write(path) as partial,
+            partial.open("w", newline="", encoding="utf-8-sig") as file,
+        ):
+            self._write(file, self._model.rows, ",")
+
+    def _write(self, file: Any, rows: Iterable[Row], delimiter: str) -> None:
+        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+        writer.writerow(self.columns)
+        for row in rows:
+            writer.writerow([f"{v:.7g}" if isinstance(v, float) else v for v in row])
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Copy by the usual keys; a key that moves to another row leads there."""
@@ -250,33 +229,20 @@ class ResultTable(QTableView):
         if self.row is not None and self.row != before:
             self.row_chosen.emit(self.row)
 
-    def contextMenuEvent(self, event: Any) -> None:
-        """Offer to copy."""
-        menu = QMenu(self)
-        menu.addAction("Copy for a spreadsheet", self.copy)
-        menu.exec(event.globalPos())
 
+class SaveButton(QPushButton):
+    """Asks where the rows of a table, once it has some, are to be saved; `name` is proposed."""
 
-def write_csv(path: Path | str, columns: Sequence[Column], rows: Iterable[Row]) -> None:
-    """Write rows as a CSV file that spreadsheets open; raises `OutputError` where it cannot be.
+    file_chosen = Signal(str)
 
-    A file that exists is replaced if it is a table by its name; another one is refused.
-    """
-    path = Path(path)
-    if path.exists() and path.suffix.lower() not in _TABLES:
-        raise OutputError(
-            f"{path} exists already and is not a table; it would be overwritten. Choose a name that ends "
-            "with .csv."
-        )
-    make_folder(path.parent)
-    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8-sig") as file:
-        _write(file, columns, rows)
+    def __init__(self, table: ResultTable, name: str) -> None:
+        super().__init__("Save as CSV…")
+        self._name = name
+        self.setEnabled(False)
+        table.model().modelReset.connect(lambda: self.setEnabled(bool(table.rows)))
+        self.clicked.connect(self._ask)
 
-
-def _write(file: Any, columns: Sequence[Column], rows: Iterable[Row], delimiter: str = ",") -> None:
-    writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-    writer.writerow([column.csv or column.title for column in columns])
-    writer.writerows(
-        ["" if v is None else f"{v:.7g}" if isinstance(v, float) else v for v in row]
-        for row in rows
-    )
+    def _ask(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save as CSV", self._name, "CSV (*.csv)")
+        if path:
+            self.file_chosen.emit(path)
