@@ -9,10 +9,10 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from napari_jnet.config import Config, NetworkConfig
 from napari_jnet.device import choose_device
@@ -23,6 +23,10 @@ from napari_jnet.safe_load import read_plain
 
 FORMAT = "napari-jnet model"
 VERSION = 1
+_REMEDY = (
+    "it is not a model, or it is damaged. Choose model.pt or last.pt of a run, or a file of the original "
+    "J-Net."
+)
 
 
 class ModelFileError(FileError):
@@ -30,22 +34,13 @@ class ModelFileError(FileError):
 
 
 class IncompleteCheckpoint(ValueError):
-    """A file of the original J-Net lacks parameters, which have to be given.
+    """A file of the original J-Net lacks parameters: ``missing``, arguments of `load_model`."""
 
-    Attributes
-    ----------
-    missing
-        Names of the arguments of `load_model` that are required.
-    structure
-        Of the network in the file.
-    """
-
-    def __init__(self, path: Path, missing: tuple[str, ...], structure: Sequence[Sequence[int]]):
+    def __init__(self, path: Path, missing: tuple[str, ...], levels: int):
         self.missing = missing
-        self.structure = tuple(tuple(part) for part in structure)
         described = {
-            "resolution_levels": f"its {len(structure)} resolution levels (such as "
-            f"{list(range(1 - len(structure), 1))})",
+            "resolution_levels": f"its {levels} resolution levels (such as "
+            f"{list(range(1 - levels, 1))})",
             "dt_bound": "the truncation distance in pixels it was trained with (such as 6)",
         }
         super().__init__(
@@ -83,21 +78,9 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 
 def save_whole(path: Path, content: dict[str, Any], *, legacy: bool = False) -> None:
-    """Write plain data and tensors atomically.
+    """Write plain data and tensors atomically; at `OSError` an earlier file is unchanged.
 
-    Parameters
-    ----------
-    path
-        Of the file.
-    content
-        Of the file.
-    legacy
-        In the format that torch wrote before version 1.6, which every version reads.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written or the disk is full; an earlier file is unchanged.
+    ``legacy`` takes the format that torch wrote before version 1.6, which every version reads.
     """
     archive = io.BytesIO()  # torch would report a full disk as an error of its own
     torch.save(content, archive, _use_new_zipfile_serialization=not legacy)
@@ -105,15 +88,69 @@ def save_whole(path: Path, content: dict[str, Any], *, legacy: bool = False) -> 
         file.write(archive.getbuffer())
 
 
+def _checked_weights(state: dict[str, Any]) -> dict[str, Any]:
+    """Raise `ValueError` unless these are dense, real and finite weights of a network."""
+    if not state:
+        raise ValueError("it has no weights")
+    for key, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise ValueError("it holds values that are not weights")
+        if value.layout is not torch.strided or value.is_complex() or value.is_quantized:
+            raise ValueError("it holds weights of an unknown kind")
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise ValueError(f"it has fewer elements of {key} than its shape needs")
+        if not bool(value.isfinite().all()):
+            raise ValueError("it has weights that are not finite numbers")
+    return state
+
+
+_Weights = Annotated[dict[str, Any], AfterValidator(_checked_weights)]
+
+
+class _Content(BaseModel):
+    """What is checked of a part of a checkpoint; there may be more."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _Epoch(_Content):
+    epoch: float
+    elapsed_s: float
+    seg: float | None = None
+
+
+class _ModelContent(_Content):
+    config: dict[str, Any]
+    network: _Weights
+    history: list[_Epoch] = Field(default_factory=list)
+
+
+class _Split(_Content):
+    training: list[str]
+    validation: list[str]
+
+
+class _TrainingContent(_Content):
+    network: _Weights
+    history: list[_Epoch]
+
+
+class _LastContent(_ModelContent):
+    split: _Split
+    training: _TrainingContent
+
+
+class _OriginalContent(BaseModel):
+    structure: tuple[tuple[StrictInt, StrictInt, StrictInt], ...]
+    batchnorm_momentum: float = 0.1
+    state_dict: _Weights
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a model file of ours or of the original J-Net, without running code from it.
 
-    Raises
-    ------
-    FileNotFoundError
-        If the file does not exist.
-    ModelFileError
-        If it is not a model, damaged, of a newer version, or holds more than plain data and tensors.
+    Raise `FileNotFoundError`; `ModelFileError` if it is not a model, damaged, of a newer version, or
+    holds more than plain data and tensors.
     """
     if not path.exists():
         raise FileNotFoundError(f"The model file {path} does not exist. Choose model.pt of a run.")
@@ -122,101 +159,37 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content.get("format") == FORMAT or {"structure", "state_dict"} <= content.keys()
     ):
         raise ModelFileError(f"{path} cannot be read as a model; {_REMEDY}")
-    if content.get("format") == FORMAT and content.get("version") != VERSION:
+    ours = content.get("format") == FORMAT
+    if ours and content.get("version") != VERSION:
         raise ModelFileError(
             f"{path} is of version {content.get('version')}, this program reads version {VERSION}. "
             "Update napari-jnet."
         )
-    wrong = _wrong_part(content)
-    if wrong:
-        raise ModelFileError(f"{path} cannot be read as a model (its {wrong}); {_REMEDY}")
+    last = _LastContent if "training" in content else _ModelContent
+    try:
+        (last if ours else _OriginalContent).model_validate(content)
+    except ValidationError as error:
+        raise ModelFileError(
+            f"{path} cannot be read as a model ({first_error(error)}); {_REMEDY}"
+        ) from None
     return content
 
 
-_REMEDY = (
-    "it is not a model, or it is damaged. Choose model.pt or last.pt of a run, or a file of the original "
-    "J-Net."
-)
+def first_error(error: ValidationError) -> str:
+    """Return the first of the errors in a content: where it is, and the rule."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
 
 
-def _wrong_part(content: dict[str, Any]) -> str:
-    """Return what is wrong with the content of a model file; "" if nothing is."""
-    if content.get("format") != FORMAT:
-        if not _is_structure(content["structure"]):
-            return "structure is not a list of [layers, channels, kernel]"
-        if not isinstance(content.get("batchnorm_momentum", 0.1), (int, float)):
-            return "batchnorm_momentum is not a number"
-        return _wrong_weights(content["state_dict"], "state_dict")
-    if not isinstance(content.get("config"), dict):
-        return "config is missing"
-    if not _is_history(content.get("history", [])):
-        return "history is not a list of epochs"
-    if "training" in content:
-        split, training = content.get("split"), content["training"]
-        if not isinstance(split, dict) or split.keys() != {"training", "validation"}:
-            return "split is missing"
-        if not all(
-            isinstance(names, list) and all(isinstance(name, str) for name in names)
-            for names in split.values()
-        ):
-            return "split is not a list of frames"
-        if not isinstance(training, dict):
-            return "state of the training is missing"
-        if not _is_history(training.get("history")):
-            return "history is not a list of epochs"
-        wrong = _wrong_weights(training.get("network"), "state of the training")
-        if wrong:
-            return wrong
-    return _wrong_weights(content.get("network"), "network")
-
-
-def _is_history(history: Any) -> bool:
-    return isinstance(history, list) and all(
-        isinstance(row, dict)
-        and all(isinstance(row.get(name), (int, float)) for name in ("epoch", "elapsed_s"))
-        and isinstance(row.get("seg"), (int, float, NoneType))
-        for row in history
-    )
-
-
-def _is_structure(values: Any) -> bool:
-    return isinstance(values, (list, tuple)) and all(
-        isinstance(part, (list, tuple)) and len(part) == 3 and all(type(n) is int for n in part)
-        for part in values
-    )
-
-
-def _wrong_weights(state: Any, name: str) -> str:
-    """Return why these are not dense, real and finite weights of a network; "" if they are."""
-    if not isinstance(state, dict) or not state:
-        return f"{name} has no weights"
-    for key, value in state.items():
-        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
-            return f"{name} holds values that are not weights"
-        if value.layout is not torch.strided or value.is_complex() or value.is_quantized:
-            return f"{name} holds weights of an unknown kind"
-        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            return f"{name} has fewer elements of {key} than its shape needs"
-        if not bool(value.isfinite().all()):
-            return f"{name} has weights that are not finite numbers"
-    return ""
-
-
-def read_split(path: Path) -> dict[str, list[str]]:
-    """Return the names of the frames for "training" and "validation" of a run.
-
-    Parameters
-    ----------
-    path
-        ``last.pt`` of the run; errors as of `read_checkpoint`.
-    """
+def read_training(path: Path) -> dict[str, Any]:
+    """Read ``last.pt`` of a run as `read_checkpoint`; it also holds "split" and "training"."""
     content = read_checkpoint(path)
-    if "split" not in content:
+    if "training" not in content:
         raise ModelFileError(
-            f"{path} holds a model but no state of a training; resume from last.pt, or start a new "
-            "training from this model."
+            f"{path} has a model but no training state; resume from last.pt, or start a new training "
+            "from this model."
         )
-    return {part: [str(name) for name in names] for part, names in content["split"].items()}
+    return content
 
 
 def load_model(
@@ -254,35 +227,36 @@ def load_model(
     """
     file = model_file(Path(path))
     content = read_checkpoint(file)
-    if content.get("format") == FORMAT:
-        config = _read_config(file, content)
-        _check_parameters(file, config, resolution_levels, dt_bound)
-        state = content["network"]
-    else:
+    original = content.get("format") != FORMAT
+    if original:
         config = _original_config(file, content, resolution_levels, dt_bound)
-        state = content["state_dict"]
+    else:
+        config = _read_config(file, content)
+        given = {"network.resolution_levels": resolution_levels, "targets.dt_bound": dt_bound}
+        given = {name: value for name, value in given.items() if value is not None}
+        if given and config.replace(given) != config:
+            raise ValueError(
+                f"{path} was trained with resolution levels {list(config.network.resolution_levels)} "
+                f"and dt_bound {config.targets.dt_bound:g}; only files of the original J-Net lack "
+                "these. Leave both out."
+            )
+    state = content["state_dict" if original else "network"]
     place = choose_device(device)
-    _check_size(config, state, file)
+    expected, found = count_weights(config.network), sum(value.numel() for value in state.values())
+    if expected > found:  # before a larger network than the file is built in memory
+        raise ModelFileError(
+            f"The weights in {file} do not fit its configuration: {found:,} of {expected:,}; {_REMEDY}"
+        )
     network = build_network(config.network)
     load_state(network, state, file)
     move(network, place).eval()
-    return Model(network, config, file, place, original=content.get("format") != FORMAT)
+    return Model(network, config, file, place, original)
 
 
 def missing_parameters(path: Path | str) -> tuple[tuple[str, ...], int]:
-    """Return the parameters that `load_model` requires to open a model file.
+    """Return the arguments that `load_model` requires for a model file, and its number of levels.
 
-    Parameters
-    ----------
-    path
-        As for `load_model`; errors as of `read_checkpoint`.
-
-    Returns
-    -------
-    names : tuple of str
-        Arguments of `load_model`; none where the file holds all.
-    levels : int
-        Number of resolution levels of the network; 0 where nothing is missing.
+    Both are empty where the file holds all; ``path`` and errors as of `load_model`.
     """
     content = read_checkpoint(model_file(Path(path)))
     if content.get("format") == FORMAT:
@@ -301,17 +275,9 @@ def model_file(path: Path) -> Path:
 
 
 def read_model_config(path: Path) -> Config:
-    """Return the configuration of a model that a training starts from.
+    """Return the configuration of a model file, which training can start from.
 
-    Parameters
-    ----------
-    path
-        A run folder or a model file.
-
-    Raises
-    ------
-    FileNotFoundError, ModelFileError
-        As `read_checkpoint`, and for a file of the original J-Net, which has no configuration.
+    Raise `ModelFileError` as `load_model`, and for a file of the original J-Net, which has none.
     """
     content = read_checkpoint(model_file(path))
     if "config" not in content:
@@ -334,29 +300,24 @@ def _read_config(path: Path, content: dict[str, Any]) -> Config:
     return config
 
 
-def _check_size(config: Config, state: dict[str, Any], path: Path) -> None:
-    """Raise for a configuration of a larger network than the weights, before it is built in memory."""
-    expected, found = count_weights(config.network), sum(value.numel() for value in state.values())
-    if expected > found:
-        raise ModelFileError(
-            f"The weights in {path} do not fit its configuration: {found:,} of {expected:,}; {_REMEDY}"
-        )
-
-
-def _check_parameters(
-    path: Path, config: Config, levels: Sequence[int] | None, dt_bound: float | None
-) -> None:
-    own = {
-        "resolution levels": list(config.network.resolution_levels or ()),
-        "dt_bound": config.targets.dt_bound,
-    }
-    given = {"resolution levels": None if levels is None else list(levels), "dt_bound": dt_bound}
-    for name, value in given.items():
-        if value is not None and value != own[name]:
-            raise ValueError(
-                f"{path} was trained with {name} {own[name]}, not {value}; only files of the original "
-                "J-Net lack this. Omit it."
-            )
+def _original_config(
+    path: Path, content: dict[str, Any], levels: Sequence[int] | None, dt_bound: float | None
+) -> Config:
+    given = {"resolution_levels": levels, "dt_bound": dt_bound}
+    missing = tuple(name for name, value in given.items() if value is None)
+    if missing:
+        raise IncompleteCheckpoint(path, missing, len(content["structure"]))
+    return Config().replace(
+        {
+            "network.name": "jnet",
+            "network.structure": content["structure"],
+            "network.resolution_levels": levels,
+            "network.batchnorm_momentum": content.get("batchnorm_momentum", 0.1),
+            "network.standardization": "plain",
+            "targets.dt_bound": dt_bound,
+            "training.loss": "bce+mse",
+        }
+    )
 
 
 def load_state(network: SegmentationNetwork, state: dict[str, Any], path: Path) -> None:
@@ -376,38 +337,8 @@ def load_state(network: SegmentationNetwork, state: dict[str, Any], path: Path) 
         )
 
 
-def _original_config(
-    path: Path,
-    content: dict[str, Any],
-    levels: Sequence[int] | None,
-    dt_bound: float | None,
-) -> Config:
-    structure = content["structure"]
-    given = {"resolution_levels": levels, "dt_bound": dt_bound}
-    missing = tuple(name for name, value in given.items() if value is None)
-    if missing:
-        raise IncompleteCheckpoint(path, missing, structure)
-    return Config().replace(
-        {
-            "network.name": "jnet",
-            "network.structure": structure,
-            "network.resolution_levels": tuple(levels or ()),
-            "network.batchnorm_momentum": content.get("batchnorm_momentum", 0.1),
-            "network.standardization": "plain",
-            "targets.dt_bound": dt_bound,
-            "training.loss": "bce+mse",
-        }
-    )
-
-
 def describe_model(path: Path | str) -> dict[str, str]:
-    """Describe a model file, without building its network.
-
-    Returns
-    -------
-    dict
-        Property -> description, in the order to show.
-    """
+    """Describe a model file without building its network: property -> description, in order."""
     file = model_file(Path(path))
     content = read_checkpoint(file)
     if content.get("format") != FORMAT:
@@ -431,11 +362,10 @@ def describe_model(path: Path | str) -> dict[str, str]:
     }
     history = content.get("history") or []
     if history:
-        described["trained"] = (
-            f"{history[-1]['epoch']} epochs, {history[-1]['elapsed_s'] / 60:.1f} min"
-        )
-        if history[-1].get("seg") is not None:
-            described["SEG on validation"] = f"{history[-1]['seg']:.3f} in the last epoch"
+        last = history[-1]
+        described["trained"] = f"{last['epoch']} epochs, {last['elapsed_s'] / 60:.1f} min"
+        if last.get("seg") is not None:
+            described["SEG on validation"] = f"{last['seg']:.3f} in the last epoch"
     if network.name == "jnet":
         described["structure"] = str([list(part) for part in network.structure])
     return described

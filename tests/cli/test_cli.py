@@ -164,7 +164,7 @@ def test_predict_takes_frames_and_thresholds(dataset, run, tmp_path):
 def test_what_the_model_holds_is_not_overridden(dataset, run, tmp_path, capsys):
     for option, value in (("--dt-bound", 99), ("--resolution-levels", "[-7,-6]")):
         assert call("predict", run, dataset, "-o", tmp_path / "x", option, value) == 2
-        assert "Omit it" in capsys.readouterr().err
+        assert "Leave both out" in capsys.readouterr().err
         assert not (tmp_path / "x").exists()
 
 

@@ -624,7 +624,7 @@ class TestBadInput:
             ("exp_avg", lambda state: state["optimizer"]["state"][0].update(exp_avg=torch.ones(2))),
             ("lr", lambda state: state["optimizer"]["param_groups"][0].update(lr="x")),
             ("step", lambda state: state["optimizer"]["state"][0].update(step="x")),
-            ("schedule", lambda state: state["schedule"].update(epochs="x")),
+            ("schedule", lambda state: state["schedule"].update(best="x")),
             ("schedule", lambda state: state.update(schedule=None)),
             ("training", lambda state: state.update(generator=torch.ones(3).byte())),
             ("elapsed_s", lambda state: state.update(elapsed_s=float("nan"))),

@@ -212,9 +212,9 @@ def _read_frames(
     last = run / "last.pt"
     if not resume or numbers is not None or not last.exists() or find_project(path) is not None:
         return frames
-    from napari_jnet.model import read_split
+    from napari_jnet.model import read_training
 
-    names = {name for names in read_split(last).values() for name in names}
+    names = {name for names in read_training(last)["split"].values() for name in names}
     return [frame for frame in frames if frame.name in names]
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import NoneType
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -25,7 +25,7 @@ from napari_jnet.io.run_folder import RunFolder
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.model import (
     Model,
-    ModelFileError,
+    first_error,
     load_model,
     load_state,
     move,
@@ -61,22 +61,42 @@ def make_optimizer(config: TrainingConfig, network: torch.nn.Module) -> torch.op
     return optimizer(weights, lr=rate, weight_decay=decay)
 
 
+_Count = Annotated[int, Field(ge=0, lt=10**12)]
+_Number = Annotated[float, Field(ge=-math.inf)]  # not NaN
+_Seconds = Annotated[float, Field(ge=0, lt=1e12)]
+
+
 @dataclasses.dataclass
 class Counters:
     """Counters of a training, all saved in ``last.pt``."""
 
-    step: int = 0  # optimizer steps
-    epoch: int = 0  # finished ones
-    batch: int = 0  # finished ones of the present epoch
-    loss_sum: float = 0.0  # of the present epoch
-    elapsed_s: float = 0.0
-    validation_s: float = 0.0  # of these
-    best_score: float = float("-inf")
-    best_epoch: int = 0
-    scored: list[str] = dataclasses.field(
-        default_factory=list
-    )  # `Validation.names` of `best_score`
+    step: _Count = 0  # optimizer steps
+    epoch: _Count = 0  # finished ones
+    batch: _Count = 0  # finished ones of the present epoch
+    loss_sum: _Seconds = 0.0  # of the present epoch
+    elapsed_s: _Seconds = 0.0
+    validation_s: _Seconds = 0.0  # of these
+    best_score: _Number = -math.inf
+    best_epoch: _Count = 0
+    scored: list[str] = dataclasses.field(default_factory=list)  # `Validation.names` then
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class _Schedule:
+    """The state of the plateau schedule."""
+
+    best: _Number
+    num_bad_epochs: _Count
+    cooldown_counter: _Count
+    last_epoch: _Count
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Saved(Counters):
+    """The numbers in ``last.pt``."""
+
+    schedule: _Schedule
 
 
 class TrainingState(Counters):
@@ -178,44 +198,29 @@ class TrainingState(Counters):
             "training": {
                 "network": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
-                "schedule": self._schedule(),
+                "schedule": {"epochs": self.epoch}
+                | {f.name: getattr(self.plateau, f.name) for f in dataclasses.fields(_Schedule)},
                 "generator": self.generator.get_state(),
                 **{name: getattr(self, name) for name in vars(Counters())},
             },
         }
 
-    def _schedule(self) -> dict[str, float]:
-        names = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
-        return {"epochs": self.epoch, **{name: getattr(self.plateau, name) for name in names}}
-
     def restore(self, content: dict[str, Any], path: Path) -> None:
-        """Restore the state of a checkpoint; one without it raises `ModelFileError`."""
-        if "training" not in content:
-            raise ModelFileError(
-                f"{path} has a model but no training state; resume from last.pt, or start a "
-                "new training from this model."
-            )
-        load_state(self.averaged, content["network"], path)
+        """Restore the state in the content of ``last.pt``."""
         saved = content["training"]
+        load_state(self.averaged, content["network"], path)
         load_state(self.network, saved["network"], path)
         # torch raises nearly anything for a state of another shape
         with reading(path, "a training", "it is damaged. Start a new training from its model."):
+            try:
+                numbers = vars(TypeAdapter(_Saved).validate_python(saved))
+            except ValidationError as error:
+                raise ValueError(first_error(error)) from error
+            self.plateau.load_state_dict(vars(numbers.pop("schedule")))
+            vars(self).update(numbers)
+            self.generator.set_state(saved["generator"])
             _check_optimizer(self.optimizer, saved["optimizer"])
             self.optimizer.load_state_dict(saved["optimizer"])
-            _check_numbers("schedule", self._schedule(), saved["schedule"])
-            self.plateau.load_state_dict(
-                {k: v for k, v in saved["schedule"].items() if k != "epochs"}
-            )
-            self.generator.set_state(saved["generator"])
-            for name, default in vars(Counters()).items():
-                value = saved.get(name, default)
-                if isinstance(default, list) != isinstance(value, list):
-                    raise ValueError(f"its {name} is not a list")
-                if not isinstance(default, list):
-                    _check_numbers("training", {name: default}, {name: value})
-                    if name != "best_score" and not 0 <= value < 10**12:
-                        raise ValueError(f"its {name} is {value}")
-                setattr(self, name, type(default)(value))
 
     def start_from(self, path: Path) -> None:
         """Start from the weights of another model."""
@@ -229,28 +234,20 @@ class TrainingState(Counters):
         self.averaged.load_state_dict(self.network.state_dict())
 
 
-def _check_numbers(what: str, known: Mapping[str, Any], saved: Any) -> None:
-    """Raise `ValueError` for missing values, and for other values in the place of numbers."""
-    for name, value in known.items():
-        if not isinstance(saved, Mapping) or name not in saved:
-            raise ValueError(f"its {what} has no {name}")
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if number and (not isinstance(saved[name], (int, float)) or saved[name] != saved[name]):
-            raise ValueError(f"{name} of its {what} is not a number")
-
-
 def _check_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> None:
     """Raise `ValueError` for a state that torch would load but fail with at the next step."""
-    groups = optimizer.state_dict()["param_groups"]
-    for known, group in zip(groups, saved["param_groups"], strict=True):
-        _check_numbers("optimizer", known, group)
+    for known, group in zip(
+        optimizer.state_dict()["param_groups"], saved["param_groups"], strict=True
+    ):
+        for name, value in known.items():
+            if type(group[name]) is not type(value):
+                raise ValueError(f"{name} of its optimizer is {group[name]!r}")
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for number, state in saved["state"].items():
         for name, value in state.items():
-            if not isinstance(value, (torch.Tensor, int, float, NoneType)):
-                raise ValueError(f"{name} of its optimizer is not a number")
-            if isinstance(value, torch.Tensor) and value.shape not in ((), weights[number].shape):
-                raise ValueError(f"{name} of its optimizer has shape {tuple(value.shape)}")
+            fits = isinstance(value, Tensor) and value.shape in ((), weights[number].shape)
+            if value is not None and not fits:
+                raise ValueError(f"{name} of its optimizer does not fit its weights")
 
 
 class TensorBoardLogger:
