@@ -313,7 +313,6 @@ def test_errors_are_one_line_and_status_2(words, said, dataset, run, tmp_path, c
         (["training.loss=xyz"], "xyz"),
         (["network.name=jnet", "network.structure=[[1,2,3]]", "network.resolution_levels=[-1,0]"],
          "1 segments for 2 resolution levels"),
-        (["training.best_by=class:9"], "class 9"),
     ],
 )  # fmt: skip
 def test_a_refused_configuration_leaves_no_folder(settings, said, dataset, tmp_path, capfd):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from napari_jnet.config import OriginalAugmentation
+from napari_jnet.config import Config, OriginalAugmentation
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN
 from napari_jnet.training.augment import (
@@ -34,7 +34,8 @@ def picture(height: int = 40, width: int = 40) -> AnnotatedFrame:
 
 
 def frames(*made: AnnotatedFrame, levels: tuple[int, ...] = (-1, 0)):
-    return load_full_frames(made, levels, 5.0, torch.device("cpu"))
+    config = Config().replace({"targets.dt_bound": 5.0, "network.standardization": "plain"})
+    return load_full_frames(made, levels, torch.device("cpu"), config)
 
 
 def augment(values: torch.Tensor, seed: int = 0, **flags: object) -> torch.Tensor:

@@ -307,16 +307,10 @@ def test_an_unknown_pixel_changes_no_place_of_a_patch() -> None:
     assert torch.equal(*drawn)
 
 
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (np.full((40, 50), 7), "t0 has the value 7 in every pixel"),
-        (np.where(np.eye(40, 50) > 0, np.nan, 1.0), r"t0 has 40 pixel\(s\) that are NaN"),
-    ],
-)
-def test_frames_that_cannot_be_learnt_from_are_named(image: np.ndarray, message: str) -> None:
+def test_a_frame_with_values_that_are_not_finite_is_named() -> None:
+    image = np.where(np.eye(40, 50) > 0, np.nan, 1.0)
     frame = AnnotatedFrame("t0", image, np.ones((40, 50), np.int32))
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"t0 has 40 pixel\(s\) that are NaN"):
         load_frames([frame], (0,), torch.device("cpu"))
 
 

@@ -37,14 +37,6 @@ def test_no_validation_if_not_wanted():
     assert split_frames(NAMES, 0, 0) == (tuple(NAMES), ())
 
 
-@pytest.mark.parametrize(
-    ("names", "fraction", "words"),
-    [
-        ([], 0.1, "no annotated frame"),
-        (["a", "a"], 0.1, "Two frames are called 'a'"),
-        (["a", "b"], 1, "is 1;"),
-    ],
-)
-def test_bad_input(names, fraction, words):
-    with pytest.raises(ValueError, match=words):
-        split_frames(names, fraction, 0)
+def test_names_are_unique():
+    with pytest.raises(ValueError, match="Two frames are called 'a'"):
+        split_frames(["a", "a"], 0.1, 0)

@@ -119,6 +119,7 @@ class Flags(OriginalAugmentation):
                 "network.structure": structure,
                 "network.resolution_levels": self.resolution_levels,
                 "network.batchnorm_momentum": self.batchnorm_momentum,
+                "network.standardization": "plain",
                 "targets.dt_bound": self.dt_bound,
                 "augmentation.original": {
                     name: getattr(self, name) for name in OriginalAugmentation.model_fields

@@ -180,8 +180,8 @@ def train(flags: Flags) -> Generator[OriginalEvent, None, None]:
     chosen, kept = _split(frames, flags.validation_percentage, state.generator)
     folder, levels = Path(flags.output_dir), state.network.levels
     make_folder(folder)
-    training = load_full_frames(chosen, levels, flags.dt_bound, device)
-    validation = load_full_frames(kept, levels, flags.dt_bound, device) if kept else None
+    training = load_full_frames(chosen, levels, device, config)
+    validation = load_full_frames(kept, levels, device, config) if kept else None
     with FolderLock(folder):
         clean(folder, locked=True)
         yield TrainingStart(
@@ -348,7 +348,7 @@ def evaluate(flags: Flags) -> Generator[OriginalEvent, None, None]:
         scores = None
         if flags.mode == "eval":
             levels = model.network.levels
-            frame = load_full_frames([image.annotated()], levels, flags.dt_bound, device)
+            frame = load_full_frames([image.annotated()], levels, device, model.config)
             pyramid, targets = frame.without_augmentation(0)
             output = run_network(model.network, pyramid)
             values = compare(output, targets, flags.dt_bound)[1]

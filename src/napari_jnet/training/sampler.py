@@ -15,13 +15,7 @@ from torch import Tensor
 from napari_jnet.config import Config, OriginalAugmentation
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind
-from napari_jnet.preprocess import (
-    frame_tensor,
-    is_constant,
-    level_statistics,
-    pool,
-    standardized_pyramid,
-)
+from napari_jnet.preprocess import frame_tensor, level_statistics, pool, standardized_pyramid
 from napari_jnet.training.augment import (
     augment_original,
     change_intensity,
@@ -46,20 +40,13 @@ _REACH = 0.3
 class FullFrameDataset:
     """Whole frames and their maps on the device, for the augmentations of the original J-Net.
 
-    Attributes
-    ----------
-    planes
-        For each frame (C + 4, H, W) float32: image, segmentation, distance in pixels, where the
-        segmentation and where the distance is known.
-    levels
-        Resolution levels of the network, lowest first.
-    standardization
-        As ``network.standardization``.
+    ``planes`` are for each frame (C + 4, H, W) float32: image, segmentation, distance in pixels, where the
+    segmentation and where the distance is known; ``levels`` those of the network, lowest first.
     """
 
     planes: tuple[Tensor, ...]
     levels: tuple[int, ...]
-    standardization: str = "plain"
+    standardization: str
     class_weights: None = None
 
     def __len__(self) -> int:
@@ -106,23 +93,21 @@ class FullFrameDataset:
 def load_full_frames(
     frames: Sequence[AnnotatedFrame],
     levels: tuple[int, ...],
-    dt_bound: float,
     device: torch.device,
-    config: Config | None = None,
+    config: Config,
 ) -> FullFrameDataset:
     """Put whole frames and their maps on the device; `ValueError` if a frame cannot be used.
 
-    They are of any sizes, with one number of channels.  ``config`` has the metric of the distance and
-    the standardisation; None takes those of the original.
+    They are of any sizes, with one number of channels.
     """
-    how = "plain" if config is None else config.network.standardization
-    metric = "cityblock" if config is None else config.targets.distance_metric
-    channels, made = None, []
+    assert config.targets.dt_bound is not None
+    channels, made, how = None, [], config.network.standardization
     for frame in frames:
         image = frame_tensor(frame.image, frame.name, channels, standardization=how).to(device)
         channels = len(image)
         labels = torch.from_numpy(np.ascontiguousarray(frame.labels))[None].to(device)
-        targets = make_targets(labels, dt_bound, kind=frame.kind, metric=metric)
+        metric = config.targets.distance_metric
+        targets = make_targets(labels, config.targets.dt_bound, kind=frame.kind, metric=metric)
         maps = (targets.segmentation, targets.distance, targets.known, targets.distance_known)
         made.append(torch.cat([image, *(part.float() for part in maps)]))
     return FullFrameDataset(tuple(made), levels, how)
@@ -130,34 +115,16 @@ def load_full_frames(
 
 @dataclass(frozen=True, eq=False)
 class FrameStore:
-    """Training frames on the device, pooled to the network's top level, each of its own size.
+    """Training frames on the device, pooled to the network's top level, each of its own size."""
 
-    Attributes
-    ----------
-    images
-        For each frame (C, h, w) float32, standardised at the top level.
-    labels
-        For each frame (h * unit, w * unit) int32, at full resolution.
-    sizes
-        (F, 2), height and width at the top level.
-    gains
-        (F, levels, C): factors that standardise each pooled level on its own.
-    levels
-        Of the network, lowest first.
-    class_weights
-        (K,) float32, or None where classes are not balanced.
-    borders
-        For each frame (h * unit, w * unit) float32, the border weights; None without border weights.
-    """
-
-    images: tuple[Tensor, ...]
-    labels: tuple[Tensor, ...]
-    sizes: Tensor
-    gains: Tensor
-    levels: tuple[int, ...]
+    images: tuple[Tensor, ...]  # (C, h, w) float32 each, standardised at the top level
+    labels: tuple[Tensor, ...]  # (h * unit, w * unit) int32 each, at full resolution
+    sizes: Tensor  # (F, 2), height and width at the top level
+    gains: Tensor  # (F, levels, C): factors that standardise each pooled level on its own
+    levels: tuple[int, ...]  # of the network, lowest first
     kind: LabelKind
-    class_weights: Tensor | None = None
-    borders: tuple[Tensor, ...] | None = None
+    class_weights: Tensor | None = None  # (K,) float32, where classes are balanced
+    borders: tuple[Tensor, ...] | None = None  # border weights, float32, each as its labels
     _places: dict[int, list[tuple[Tensor, Tensor] | None]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -208,27 +175,9 @@ def load_frames(
 ) -> FrameStore | FullFrameDataset:
     """Pool, standardise and put frames on the device, with the weights of their pixels.
 
-    Parameters
-    ----------
-    frames
-        To train on, of any sizes.  One too small for the levels is mirrored at its edges.
-    levels
-        Of the network, lowest first.
-    device
-        Where to.  On the CPU the labels are shared, not copied.
-    config
-        Whether classes are balanced and borders weighted; None does neither.
-
-    Returns
-    -------
-    FrameStore or FullFrameDataset
-        The latter where ``augmentation.original`` is given.
-
-    Raises
-    ------
-    ValueError
-        If a frame is constant or has values that are not finite, or if all of them have too few pixels
-        for the levels.
+    They are of any sizes; one too small for the levels is mirrored at its edges.  On the CPU the labels are
+    shared, not copied.  Raise `ValueError` if a frame has values that are not finite, or if all of them
+    have too few pixels for the levels.
     """
     config = config or Config()
     images, labels, gains = [], [], []
@@ -243,15 +192,9 @@ def load_frames(
     frames = [mirror(frame, side) for frame in frames]
     how = config.network.standardization
     if config.augmentation.original:
-        assert config.targets.dt_bound is not None
-        return load_full_frames(frames, levels, config.targets.dt_bound, device, config)
+        return load_full_frames(frames, levels, device, config)
     for frame in frames:
         image = frame_tensor(frame.image, frame.name, standardization=how)
-        if is_constant(image):
-            raise ValueError(
-                f"{frame.name} has the value {float(frame.image.flat[0]):g} in every pixel; there is nothing "
-                "to learn from it. Leave this frame out of the training."
-            )
         means, deviations = level_statistics(image, levels, standardization=how)
         pooled = pool(image[None], levels[-1])[0]
         pooled = (pooled - means[-1, :, None, None]) / (3 * deviations[-1, :, None, None])
@@ -336,17 +279,9 @@ def draw_batch(
 ) -> tuple[list[Tensor], Targets]:
     """Draw patches at random, warp them, and make their targets.
 
-    The generator is on the CPU, so that every device draws the same.
+    The generator is on the CPU, so that every device draws the same.  Return (N, C, h, w) for each level of
+    the store, and the targets at the top level, distances in pixels of the full frame.
 
-    Returns
-    -------
-    pyramid
-        (N, C, h, w) for each level of the store.
-    targets
-        At the top level; distances in pixels of the full frame.
-
-    Notes
-    -----
     Labels are sampled with a margin of ``dt_bound`` around the patch, so that a boundary just outside
     is known and the distances inside are exact.  All positions in a frame are equally likely, except
     those without known pixels in the patch, which are not drawn.

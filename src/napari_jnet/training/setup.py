@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_jnet.config import Config
 from napari_jnet.device import use_threads
@@ -17,12 +18,12 @@ from napari_jnet.io.meaning import MOST_CLASSES
 from napari_jnet.io.run_folder import RunFolder
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind, cells_in_pieces
-from napari_jnet.model import model_file, read_checkpoint, read_model_config
+from napari_jnet.model import model_file, read_model_config, read_training
 from napari_jnet.training.estimate import adapt, check_fit, class_count, frame_channels, is_sparse
 from napari_jnet.training.losses import check_loss
 from napari_jnet.training.run import TensorBoardLogger, TrainingSession
 from napari_jnet.training.sampler import smallest_side
-from napari_jnet.training.validate import class_labels, known_classes
+from napari_jnet.training.validate import known_classes
 
 DEFAULT_MINUTES = 15.0
 _NAMED = 4  # frames or settings named in a sentence
@@ -58,7 +59,7 @@ def prepare(
 
     Nothing is written until everything is checked.
     """
-    checkpoint = read_checkpoint(folder.last) if resume else None
+    checkpoint = read_training(folder.last) if resume else None
     before = None if checkpoint is None else checkpoint["split"]
     if before is not None:
         _require_frames(frames, [*before["training"], *before["validation"]])
@@ -86,7 +87,7 @@ def prepare(
     folder.write_start(config, session.split)
     if checkpoint is not None:
         session.complete_files()
-        if checkpoint["training"].get("scored") != scoring.names:
+        if state.scored != scoring.names:
             session.rescore_best()
     state.scored = scoring.names
     session.messages = [
@@ -145,59 +146,60 @@ def usable_frames(
     """Skip frames that cannot be trained on: constant ones, and those without known pixels.
 
     Return the usable frames, and a message for each reason to skip frames.  Raise `ValueError` if no
-    frame is usable, labels are of several kinds, or the frames are evenly divided between two numbers
-    of channels.
+    frame is usable, or they differ in the kind of their labels or in their channels.
     """
     if not frames:
         raise ValueError(
             "There is no annotated frame; training needs at least one. Annotate a frame."
         )
-    kinds = {frame.kind: frame.name for frame in frames}
-    if len(kinds) > 1:
-        named = ", ".join(f"those of {name} are {kind.value}" for kind, name in kinds.items())
-        raise ValueError(
-            f"The labels mean different things: {named}. A network learns one kind; train on frames of "
-            "one kind."
-        )
-    left: list[AnnotatedFrame] = []
+    usable: list[AnnotatedFrame] = []
     skipped: dict[str, list[AnnotatedFrame]] = {}
     for frame in frames:
         image = frame.image
-        if image.size and image.dtype.kind in "biuf" and image.min() == image.max():
-            why = f"the value {float(image.min()):g} in every pixel; there is nothing to learn from it"
+        if image.size and image.dtype.kind in "biuf" and _is_constant(image):
+            why = f"the value {float(image.flat[0]):g} in every pixel; there is nothing to learn from it"
             skipped.setdefault(why, []).append(frame)
         elif not (frame.labels != UNKNOWN).any():
             skipped.setdefault("no known pixel", []).append(frame)
         else:
-            left.append(frame)
-    by_channels: dict[int, list[AnnotatedFrame]] = {}
-    for frame in left:
-        by_channels.setdefault(frame_channels(frame), []).append(frame)
-    (most, left), *others = sorted(by_channels.items(), key=lambda item: -len(item[1])) or [(1, [])]
-    for channels, odd in others:
-        if len(odd) == len(left):
-            raise ValueError(
-                f"{len(odd)} frame(s) have {channels} channel(s), such as {odd[0].name}, and as many "
-                f"have {most}, such as {left[0].name}; a network takes one number of channels. Train on "
-                "frames of one kind of image, or convert the others."
-            )
-        skipped[f"{channels} channel(s), the others have {most}"] = odd
-    messages = [
-        f"{len(part)} frame{'s are' if len(part) > 1 else ' is'} skipped: {_names(part)} "
-        f"{'have' if len(part) > 1 else 'has'} {why}."
-        for why, part in skipped.items()
-    ]
-    if not left:
+            usable.append(frame)
+    messages = [f"Skipped: {_names(part)} ({why})." for why, part in skipped.items()]
+    if not usable:
         raise ValueError(
             f"No annotated frame can be learned from. {' '.join(messages)} Annotate frames that show "
             "something."
         )
-    return left, messages
+    _require_one({frame.kind.value: frame.name for frame in frames}, "kind of labels")
+    _require_one(
+        {f"{frame_channels(frame)} channel(s)": frame.name for frame in usable},
+        "number of channels",
+    )
+    return usable, messages
+
+
+def _is_constant(image: NDArray[Any]) -> bool:
+    """Whether each channel of (H, W) or (H, W, C) has one value everywhere."""
+    return bool((image == image[:1, :1]).all())
+
+
+def _require_one(examples: Mapping[str, str], what: str) -> None:
+    """Raise `ValueError` if frames differ; ``examples`` has the name of a frame for each value."""
+    if len(examples) > 1:
+        named = ", ".join(f"{name} has {value}" for value, name in examples.items())
+        raise ValueError(
+            f"A network learns one {what}, but {named}. Train on frames of one kind, or convert the "
+            "others."
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return the first names of a list that may be long."""
+    named = [*names]
+    return ", ".join([*named[:_NAMED], "..."] if len(named) > _NAMED else named)
 
 
 def _names(frames: Sequence[AnnotatedFrame]) -> str:
-    named = ", ".join(frame.name for frame in frames[:_NAMED])
-    return f"{named}, ..." if len(frames) > _NAMED else named
+    return _listed(frame.name for frame in frames)
 
 
 def split_annotated(
@@ -205,21 +207,12 @@ def split_annotated(
 ) -> tuple[list[AnnotatedFrame], list[AnnotatedFrame]]:
     """Divide frames by their roles, by an earlier split of the same run, or by the seed.
 
-    Parameters
-    ----------
-    frames
-        All annotated frames.
-    config
-        Validation fraction and seed.
-    split
-        Names for "training" and "validation" of the run so far.  Its frames keep their subset, unless
-        they have a role now.  New ones without a role are for training; new sections of a volume
-        join the subset of the nearest section that has one.
+    Frames of the earlier ``split``, names for "training" and "validation", keep their subset, unless they
+    have a role now.  New ones without a role are for training; new sections of a volume join the subset of
+    the nearest section that has one.
 
-    Notes
-    -----
-    Without roles, volumes are drawn whole, and of a single volume one end is kept for validation.  At
-    least one frame with objects is always for training.
+    Without roles and split, volumes are drawn whole, and of a single volume one end is kept for
+    validation.  At least one frame with objects is always for training.
     """
     chosen = {frame.name for frame in frames if frame.role == "validation"}
     without_role = [frame for frame in frames if not frame.role]
@@ -239,11 +232,10 @@ def split_annotated(
             f"All {len(frames)} annotated frame(s) are kept for validation, so there is none to train "
             "on. Give one of them the role training."
         )
-    if not any(_has_object(frame) for frame in training):
-        what = f"{len(training)} training frames ({_names(training)})"
+    if not any(map(_has_object, training)):
         raise ValueError(
-            f"The labels of {training[0].name if len(training) == 1 else what} hold no object; there is "
-            "nothing to learn. Paint some cells."
+            f"The labels of the training frames ({_names(training)}) hold no object; there is nothing to "
+            "learn. Paint some cells."
         )
     return training, validation
 
@@ -293,21 +285,13 @@ def split_frames(
     The same names and seed give the same split, whatever the order of `names`.  With two names or
     more and a fraction above 0 there is at least one of each; a single frame is always training.
     """
-    if not names:
-        raise ValueError("There is no annotated frame to train on; annotate at least one frame.")
     (name, count), *_ = Counter(names).most_common(1)
     if count > 1:
         raise ValueError(
             f"Two frames are called {name!r}; each frame needs a name of its own. Rename one."
         )
-    if not 0 <= fraction < 1:
-        raise ValueError(
-            f"The validation fraction is {fraction}; it must be at least 0 and below 1."
-        )
-    order = np.random.default_rng(seed).permutation(len(names))[
-        : _validation_count(len(names), fraction)
-    ]
-    validation = {sorted(names)[index] for index in order}
+    order = np.random.default_rng(seed).permutation(len(names))
+    validation = {sorted(names)[index] for index in order[: _validation_count(names, fraction)]}
     training = tuple(name for name in names if name not in validation)
     return training, tuple(name for name in names if name in validation)
 
@@ -320,7 +304,7 @@ def _end_of_volume(
     Adjacent sections are similar.  Drawn one by one, those for validation would lie between sections of
     the training, and their scores would be optimistic for another volume.
     """
-    ordered, count = sorted(sections), _validation_count(len(sections), fraction)
+    ordered, count = sorted(sections), _validation_count(sections, fraction)
     if not count:
         return []
     ends = [ordered[:count], ordered[-count:]]
@@ -329,9 +313,9 @@ def _end_of_volume(
     return min(ends, key=lambda end: any(section in avoid for section in end))
 
 
-def _validation_count(count: int, fraction: float) -> int:
+def _validation_count(items: Collection[object], fraction: float) -> int:
     """Return how many of these are for validation: at least one of two or more, but not all."""
-    return min(max(1, round(fraction * count)), count - 1) if fraction else 0
+    return min(max(1, round(fraction * len(items))), len(items) - 1) if fraction else 0
 
 
 def resumed_config(
@@ -349,23 +333,21 @@ def resumed_config(
         {key: value for key, value in given.items() if key not in {*_BUDGET, *_SESSION}},
         saved,
         frames,
-        f"The run {name} was trained with",
-        "a resumed run keeps its settings. Leave {them} out, or start a new training "
-        "from its model.",
+        f"The run {name}",
+        "a resumed run keeps its settings. Leave them out, or start a new training from its model.",
     )
     changes = {key: value for key, value in given.items() if key in _SESSION}
     if any(given.get(key) is not None for key in _BUDGET):
         changes |= {key: given.get(key) for key in _BUDGET}
     resumed = saved.replace(changes)
-    training, before, state = resumed.training, saved.training, checkpoint.get("training", {})
+    training, before, state = resumed.training, saved.training, checkpoint["training"]
     used = {
         "minutes": state.get("elapsed_s", 0.0) / 60,
         "epochs": state.get("epoch", 0) + state.get("batch", 0) / training.batches_per_epoch,
     }
     for key, done in used.items():
         requested: float | None = getattr(training, key)
-        changed = (training.minutes, training.epochs) != (before.minutes, before.epochs)
-        if changed and requested is not None and requested <= done:
+        if requested is not None and requested != getattr(before, key) and requested <= done:
             raise ValueError(
                 f"training.{key} is {requested:g}, but the run {name} has trained for {done:.4g} {key} "
                 f"already; {key} count from its beginning. Give more than that, or leave it out."
@@ -382,11 +364,11 @@ def _refuse_others(
     given: Mapping[str, Any],
     saved: Config,
     frames: Sequence[AnnotatedFrame],
-    had: str,
+    name: str,
     rule: str,
 ) -> None:
     """Raise `ValueError` for given settings that differ from the saved ones, unless the frames decide."""
-    default, others = Config(), {}
+    default, others = Config(), []
     for key, value in given.items():
         kept = _value(saved, key)
         automatic = (
@@ -397,20 +379,16 @@ def _refuse_others(
             or (key == "network.distance" and value and all(map(is_sparse, frames)))
         )
         if value != kept and not automatic:
-            others[key] = value
+            others.append(key)
     if others:
-        more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-        kept = _settings({key: _value(saved, key) for key in others})
-        rule = rule.format(them="this" if len(others) == 1 else "these")
-        raise ValueError(f"{had} {kept}{more}, not {_settings(others)}; {rule}")
+        trained = _listed(f"{key}={_as_set(_value(saved, key))}" for key in others)
+        wanted = _listed(f"{key}={_as_set(given[key])}" for key in others)
+        raise ValueError(f"{name} was trained with {trained}, not {wanted}; {rule}")
 
 
-def _settings(values: Mapping[str, Any]) -> str:
-    """Return the first settings as ``--set`` takes them."""
-    return ", ".join(
-        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in list(values.items())[:_NAMED]
-    )
+def _as_set(value: Any) -> str:
+    """Return a value as ``--set`` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def settle_config(
@@ -443,8 +421,8 @@ def settle_config(
             {key: value for key, value in given if key.startswith(("network.", "targets."))},
             saved,
             training,
-            f"{start_from} was trained with",
-            "a training that starts from it keeps its network and targets. Leave {them} out, or start "
+            str(start_from),
+            "a training that starts from it keeps its network and targets. Leave them out, or start "
             "without a model.",
         )
         config = config.changed(network=saved.network, targets=saved.targets)
@@ -463,7 +441,6 @@ def settle_config(
         kept = {"distance": saved.network.distance, "distance_scale": saved.network.distance_scale}
         config = config.replace({f"network.{name}": value for name, value in kept.items()})
     check_loss(config)
-    _check_best_by(config, validation)
     if frames[0].kind is LabelKind.INSTANCES and classes > 2:
         raise ValueError(
             f"network.classes is {classes}, but the labels are objects: they are background and cell. "
@@ -490,28 +467,6 @@ def _check_contrast(training: Sequence[AnnotatedFrame]) -> None:
     )
 
 
-def _check_best_by(config: Config, validation: Sequence[AnnotatedFrame]) -> None:
-    """Raise `ValueError` for a score that the validation frames cannot have."""
-    by = config.training.best_by
-    if not validation:
-        return
-    if by == "seg" and not any(
-        frame.kind is LabelKind.INSTANCES and _has_object(frame) for frame in validation
-    ):
-        raise ValueError(
-            "training.best_by is seg, but the validation frames have no objects with numbers of their "
-            "own. Use mean_iou or loss."
-        )
-    if by.startswith("class:"):
-        classes = max(config.network.classes, 2)
-        number = int(by.removeprefix("class:"))
-        if not any((class_labels(frame, classes) == number).any() for frame in validation):
-            raise ValueError(
-                f"training.best_by is {by}, but no validation frame has a pixel of class {number}; "
-                f"the classes are 0 to {classes - 1}. Choose another class, or mean_iou."
-            )
-
-
 def annotation_warnings(
     training: Sequence[AnnotatedFrame],
     validation: Sequence[AnnotatedFrame],
@@ -523,62 +478,52 @@ def annotation_warnings(
     instances = training[0].kind is LabelKind.INSTANCES
     if not validation:
         yield (
-            "There is only one annotated frame, so none is kept for validation, and there are no scores "
-            "on other frames. Annotate a second frame."
-            if len(training) == 1
-            else "No annotated frame is kept for validation, so there are no scores on other frames. Give "
-            "one the role validation."
+            "No annotated frame is kept for validation, so there are no scores on other frames. Annotate "
+            "a second frame, or give one the role validation."
         )
     yield from _volume_warning(training, validation)
     side = smallest_side(levels)
     small = [frame for frame in frames if min(frame.labels.shape) < side]
     if small:
         yield (
-            f"{_names(small)} {'have' if len(small) > 1 else 'has'} fewer than the {side} pixels a side "
-            f"that the network's lowest level ({levels[0]}) needs, so "
-            f"{'they are' if len(small) > 1 else 'it is'} mirrored to that size. Prediction skips such "
-            "frames."
+            f"The network's lowest level ({levels[0]}) needs {side} pixels a side; smaller frames "
+            f"({_names(small)}) are mirrored to that size. Prediction skips such frames."
         )
     if not any((frame.labels == 0).any() for frame in training) and network.classes <= 2:
         yield (
             "No pixel of the training frames is known to be background, so the network may come to "
             "predict cell everywhere. Mark some background too."
         )
-    weighted = config.training.border_weight
-    if network.classes <= 2 and not network.distance and not weighted and instances:
+    sparse = all(is_sparse(frame) for frame in training)
+    objects = instances and network.classes <= 2 and not config.training.border_weight
+    if not network.distance and (objects or sparse):
+        remedy = (
+            "Scribbles do not show boundaries: paint some frames cell by cell to learn that too."
+            if sparse
+            else "Train from scratch, with network.distance on, to learn that too."
+        )
         yield (
             "The network predicts no distance, so it finds cells but does not separate those that "
-            "touch. Train from scratch, with network.distance on, to learn that too."
-        )
-    if not network.distance and all(is_sparse(frame) for frame in training):
-        yield (
-            "Scribbles do not show boundaries, so this network finds cells but does not separate "
-            "those that touch. Paint some frames cell by cell to learn that too."
+            f"touch. {remedy}"
         )
     if network.classes > 2 and not instances:
         seen = set().union(*(known_classes(frame, network.classes) for frame in training))
         unseen = [str(number) for number in range(1, network.classes) if number not in seen]
         if unseen:
-            more = f" and {len(unseen) - _NAMED} more" if len(unseen) > _NAMED else ""
             yield (
-                f"No training frame has a pixel of class {', '.join(unseen[:_NAMED])}{more}, of the "
-                f"{network.classes} classes from 0 to {network.classes - 1}, so the network cannot learn "
-                f"{'it' if len(unseen) == 1 else 'them'}. Label some, or look for a wrong number in the "
-                "labels."
+                f"No training frame has a pixel of class {_listed(unseen)}, of the {network.classes} "
+                f"classes from 0 to {network.classes - 1}, so the network cannot learn that. Label some, or "
+                "look for a wrong number in the labels."
             )
     in_pieces = []
     for frame in frames:
         found = cells_in_pieces(frame.labels) if frame.kind is LabelKind.INSTANCES else {}
-        if found:
-            cell, count = next(iter(found.items()))
-            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-            in_pieces.append(f"{frame.name} (cell {cell} is in {count} pieces{more})")
+        for cell, count in [*found.items()][:1]:
+            in_pieces.append(f"{frame.name} (such as cell {cell}, in {count} pieces)")
     if in_pieces:
-        more = f" and {len(in_pieces) - _NAMED} more frames" if len(in_pieces) > _NAMED else ""
         yield (
-            f"One number is on separate pieces in {', '.join(in_pieces[:_NAMED])}{more}. If these are "
-            "several cells, give each its own number: cells that touch are learned as one where they "
-            "share a number."
+            f"One number is on separate pieces in {_listed(in_pieces)}. If these are several cells, give "
+            "each its own number: cells that touch are learned as one where they share a number."
         )
 
 
@@ -586,18 +531,12 @@ def _volume_warning(
     training: Sequence[AnnotatedFrame], validation: Sequence[AnnotatedFrame]
 ) -> Iterator[str]:
     """Yield a warning that volumes are segmented as planes, and what that means for the scores."""
-    trained, scored = (
-        {frame.volume for frame in subset} - {""} for subset in (training, validation)
-    )
-    planes = "Volumes are segmented plane by plane: the network sees one section at a time."
-    shared = sorted(trained & scored)
+    volumes = {frame.volume for frame in training} - {""}
+    if any(frame.volume for frame in [*training, *validation]):
+        yield "Volumes are segmented plane by plane: the network sees one section at a time."
+    shared = [frame for frame in validation if frame.volume in volumes]
     if shared:
-        kept = [frame for frame in validation if frame.volume in shared]
         yield (
-            f"{planes} Sections of {shared[0]} are for training and for validation ({_names(kept)}); "
+            f"Sections of {shared[0].volume} are for training and for validation ({_names(shared)}); "
             "adjacent sections are similar, so the scores are optimistic for another volume."
         )
-    elif scored:
-        yield f"{planes} All sections of {', '.join(sorted(scored)[:_NAMED])} are for validation."
-    elif trained:
-        yield planes

@@ -62,21 +62,11 @@ class ValidationScores:
 
 
 class Validation:
-    """Scores a network on validation frames.
+    """Scores a network on validation frames of any sizes, by the complete configuration of its training.
 
-    Parameters
-    ----------
-    frames
-        Of any sizes; one too small for the network's levels is mirrored at its edges.
-    config
-        Of the training, complete.
-    device
-        Where to compute.
-    class_weights
-        Of the training frames.
-    trained
-        Pixels at the top level that an epoch trains on.  With it, scoring is limited to about a tenth
-        of the training's work; None scores all frames after all epochs.
+    ``class_weights`` are those of the training frames.  With ``trained``, the pixels at the top level that
+    an epoch trains on, scoring is limited to about a tenth of the training's work; None scores all frames
+    after all epochs.
 
     Attributes
     ----------
@@ -144,22 +134,17 @@ class Validation:
     def messages(self) -> Iterator[str]:
         """Yield messages if not all frames are scored, or not by the requested score."""
         if len(self.frames) < self.given or self.interval > 1:
-            names = ", ".join(frame.name for frame in self.frames[:4])
-            rest = ", ..." if len(self.frames) > 4 else ""
-            often = (
-                "each epoch"
-                if self.interval == 1
-                else f"one epoch in {self.interval}, and the last,"
-            )
+            often = "each epoch"
+            if self.interval > 1:
+                often = f"one epoch in {self.interval}, and the last,"
             yield (
                 f"To keep scoring to a tenth of the time, {often} is scored on {len(self.frames)} of "
-                f"the {self.given} validation frames ({names}{rest}), always the same."
+                f"the {self.given} validation frames, always the same."
             )
         if self.frames and self.best_by != self.config.training.best_by:
             yield (
-                f"training.best_by is {self.config.training.best_by}, which the validation frames do not "
-                "have (it needs known cells and known background); the loss decides which epoch is the "
-                "best."
+                f"training.best_by is {self.config.training.best_by}, a score that the validation frames do "
+                "not have; the loss decides which epoch is the best."
             )
 
     def targets(self, frame: AnnotatedFrame) -> Targets:
@@ -318,27 +303,18 @@ def compare_models(
 
 
 def _compare(scores: Sequence[ModelScore], where: str) -> ComparisonResult:
-    def common(score: str) -> bool:
-        return all(getattr(model, score) is not None for model in scores)
-
-    by = next(filter(common, _TITLES), None)
-    if by is None:
+    by = next((b for b in _TITLES if all(getattr(m, b) is not None for m in scores)), "")
+    values = [float(getattr(model, by)) if by else 0.0 for model in scores]
+    kept, better = len(scores) - 1, None
+    if not by:
         summary = f"The models cannot be compared {where}: no score applies to all of them."
-        return ComparisonResult(scores[-1].path, None, summary, tuple(scores))
-    old, *new = scores
-    before = float(getattr(old, by))
-    if not new:
-        return ComparisonResult(
-            old.path, None, f"{_TITLES[by]} {before:.3f} {where}.", tuple(scores)
-        )
-    best = max(reversed(new), key=lambda score: float(getattr(score, by)))
-    after = float(getattr(best, by))
-    same = abs(after - before) < _EQUAL
-    better = None if same else after > before
-    verdict = {None: "The same", True: "Better", False: "Worse"}[better]
-    return ComparisonResult(
-        kept=old.path if better is False else best.path,
-        better=better,
-        summary=f"{verdict}: {_TITLES[by]} {before:.3f} → {after:.3f} {where}.",
-        scores=tuple(scores),
-    )
+    elif len(scores) == 1:
+        summary = f"{_TITLES[by]} {values[0]:.3f} {where}."
+    else:
+        before, after = values[0], max(values[1:])
+        best = max(n for n in range(1, len(scores)) if values[n] == after)
+        better = None if abs(after - before) < _EQUAL else after > before
+        kept = 0 if better is False else best
+        verdict = {None: "The same", True: "Better", False: "Worse"}[better]
+        summary = f"{verdict}: {_TITLES[by]} {before:.3f} → {after:.3f} {where}."
+    return ComparisonResult(scores[kept].path, better, summary, tuple(scores))

@@ -178,7 +178,7 @@ def test_one_annotated_frame_trains_with_a_notice(qtbot, viewer_model, widget):
     labels[1:] = 0
     viewer_model.layers["truth"].data = labels
     assert train(qtbot, widget) == "done"
-    assert "one annotated frame" in widget.message.text
+    assert "kept for validation" in widget.message.text
 
 
 def test_a_folder_that_cannot_be_written_is_said(qtbot, viewer_model, widget, tmp_path):
