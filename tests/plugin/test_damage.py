@@ -55,7 +55,7 @@ def test_a_damaged_frame_is_said_and_the_others_come_back(painted, projects):
     viewer = ViewerModel()
     state = opened(viewer, movie)
     load = LoadWidget(viewer)
-    resume_project(state)
+    resume_project(state, project.path)
     state.autosave.wait()
     layer = state.annotation
     assert [p for p in range(4) if layer.data[p].any()] == [0, 3]
@@ -160,5 +160,6 @@ def test_what_cannot_be_gone_on_with_is_offered_again(painted):
 
 def test_many_damaged_frames_are_told_in_one_sentence():
     words = describe_damage({n: f"/a/t{n:03d}.tif is damaged." for n in range(20)})
-    assert words.startswith("Frames 0, 1, 2, 3, 4 and 15 more are damaged")
+    assert words.startswith("/a/t000.tif is damaged. Frames that are empty")
+    assert "20 (0 to 19)" in words
     assert words.count(".tif") == 1

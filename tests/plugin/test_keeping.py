@@ -16,17 +16,15 @@ import pytest
 pytest.importorskip("napari")
 
 from napari.components import ViewerModel
-from qtpy.QtWidgets import QApplication, QMessageBox, QWidget
 
 from napari_jnet.events import FramePrediction
+from napari_jnet.files import FolderLock
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.plugin.autosave import autosave as autosave_module
 from napari_jnet.plugin.autosave.resume import (
     LOCK_FILE,
     lock_project,
-    locked_by,
     resume_project,
-    show_box,
 )
 from napari_jnet.plugin.layers.add import add_results
 from napari_jnet.plugin.layers.read import class_options, image_stack
@@ -65,6 +63,11 @@ def painting(viewer_model):
 def painting_window(viewer):
     """Return the same of a viewer with a window."""
     return paint_on(viewer)
+
+
+def locked_by(path):
+    """Return who has a project open, "" if nobody has."""
+    return FolderLock(path, LOCK_FILE).holder
 
 
 def closed(state):
@@ -195,7 +198,7 @@ def test_a_layer_that_is_deleted_is_saved_first_and_the_next_has_its_own_project
     assert state.project.path != first.path
     assert state.project.annotated == (0,)
     assert first.annotated == (2,)
-    assert "project of its own" in state.saving.text
+    assert state.project.path.name in state.saving.text
 
 
 def test_closing_the_window_saves(painting_window):
@@ -216,37 +219,12 @@ def test_a_window_that_stays_open_keeps_its_project(monkeypatch, painting_window
         assert not window.close()
     path = state.project.path
     assert state.project.annotated == (2,), "saved before the answer"
-    assert locked_by(path)
     layer.paint((1, 20, 20), 3)
     assert state.autosave.flush()
     assert Project.open(path).annotated == (1, 2)
+    assert locked_by(path)
     state.viewer.close()
     assert not locked_by(path)
-
-
-def test_what_was_rescued_and_then_saved_is_not_offered(
-    monkeypatch, painting_window, projects, told
-):
-    state, layer = painting_window
-    layer.paint((1, 30, 30), 4)
-    window, write = state.viewer.window.main_menu.window(), Project.write_frame
-    with monkeypatch.context() as patch:
-        patch.setattr(type(window), "closeEvent", lambda self, event: event.ignore())
-        patch.setattr(
-            Project,
-            "write_frame",
-            lambda own, *what, **said: (refuse if projects in own.path.parents else write)(
-                own, *what, **said
-            ),
-        )
-        window.close()
-        assert len(list(Path.home().glob("napari-jnet-rescued-*"))) == 1
-        layer.paint((2, 30, 30), 5)
-        window.close()
-        assert len(list(Path.home().glob("napari-jnet-rescued-*"))) == 2
-    assert state.autosave.flush()
-    assert state.project.annotated == (1, 2)
-    assert not list(Path.home().glob("napari-jnet-rescued-*"))
 
 
 def test_a_full_disk_is_said_and_nothing_is_lost(monkeypatch, painting):
@@ -341,7 +319,7 @@ def test_going_on_brings_everything_back(painting, tmp_path):
     assert again.offer.path == path
     assert "2 frames annotated" in again.offer.summary
     assert "stopped at epoch 1" in again.offer.summary
-    resume_project(again)
+    resume_project(again, again.offer.path)
     again.autosave.wait()
     assert again.offer is None
     assert again.project.path == path
@@ -413,7 +391,7 @@ def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
     assert (tmp_path / LOCK_FILE).exists()
     assert not locked_by(tmp_path)
     held = lock_project(tmp_path)
-    with pytest.raises(ValueError, match="another window of this napari"):
+    with pytest.raises(ValueError, match=r"another window \(this program"):
         lock_project(tmp_path)
     held.release()
     assert not (tmp_path / LOCK_FILE).exists()
@@ -480,7 +458,7 @@ def test_going_on_protects_the_cells_and_paints_a_new_one(painting):
     assert state.autosave.flush()
     path, movie = state.project.path, closed(state)
     _viewer, again = opened(movie)
-    resume_project(again)
+    resume_project(again, again.offer.path)
     again.autosave.wait()
     assert again.annotation.selected_label == 6
     assert again.annotation.preserve_labels
@@ -507,7 +485,7 @@ def told(monkeypatch):
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_what_the_disk_refuses_at_the_end_is_rescued_and_taken_back(
+def test_what_the_disk_refuses_at_the_end_is_rescued_and_offered(
     monkeypatch, painting_window, projects, told, before
 ):
     state, layer = painting_window
@@ -535,16 +513,15 @@ def test_what_the_disk_refuses_at_the_end_is_rescued_and_taken_back(
     _viewer, again = opened(movie)
     assert again.offer.path.parent == root
     assert "recovery copy" in again.offer.summary
-    resume_project(again)
+    resume_project(again, again.offer.path)
     again.autosave.wait()
-    assert again.autosave.flush()
-    again.autosave.wait()
-    assert again.project.path == projects / "movie"
-    assert Project.open(again.project.path).annotated == ((0, 1) if before else (1,))
-    assert np.array_equal(again.project.read_frame(1), layer.data[1])
+    assert again.project.path.parent == root
+    assert again.frames.role(1) == "unused"
+    assert np.array_equal(again.annotation.data, layer.data)
     assert again.annotation.selected_label == 5
-    assert not root.exists()  # it is not offered again
-    assert list(Path.home().glob("napari-jnet-restored-*"))
+    again.annotation.paint((2, 30, 30), 5)
+    assert again.autosave.flush()
+    assert again.project.annotated == ((0, 1, 2) if before else (1, 2))
 
 
 def test_where_nothing_can_be_written_that_is_said(monkeypatch, painting_window, told):
@@ -554,19 +531,6 @@ def test_where_nothing_can_be_written_that_is_said(monkeypatch, painting_window,
     state.viewer.close()
     assert "A recovery copy could not be written either" in told[0]
     assert not list(Path.home().glob("napari-jnet-rescued-*"))
-
-
-def test_the_words_outlive_the_window_and_wait_for_nobody(qtbot):
-    window = QWidget()
-    qtbot.addWidget(window)
-    window.show()
-    show_box("It is in your home.", window)
-    window.close()
-    (box,) = [w for w in QApplication.topLevelWidgets() if isinstance(w, QMessageBox)]
-    assert box.isVisible()
-    assert box.text() == "It is in your home."
-    box.accept()
-    box.deleteLater()
 
 
 def test_the_window_closes_while_the_image_is_copied(monkeypatch, painting_window, caplog):

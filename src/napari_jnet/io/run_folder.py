@@ -1,4 +1,4 @@
-"""The plain files of a run, and the epochs in a checkpoint, read without torch and without its tensors."""
+"""The folder of a run: its plain files, written without torch, and its lock."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import csv
 import dataclasses
 import io
 import json
-import pickle
-import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,8 +14,6 @@ from typing import Any
 from napari_jnet.config import Config
 from napari_jnet.events import EpochEnd
 from napari_jnet.files import FolderLock, clean, write_file, writing
-
-_LARGEST = 64 * 2**20  # bytes of a checkpoint without its tensors
 
 
 class RunFolder:
@@ -114,41 +110,3 @@ def _has_keys(path: Path, names: set[str]) -> bool:
         content = json.loads(path.read_text(encoding="utf-8"))
         return isinstance(content, dict) and names <= content.keys()
     return False
-
-
-class _Nothing:
-    """Stand for anything in a checkpoint that is not a plain value."""
-
-    def __new__(cls, *_: object) -> _Nothing:
-        return super().__new__(cls)
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-class _Dict(dict[Any, Any]):
-    """An ordered dict, which may have attributes too."""
-
-
-class _PlainValues(pickle.Unpickler):
-    """Read dicts, lists, texts and numbers; never import or call what a file names."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        return _Dict if (module, name) == ("collections", "OrderedDict") else _Nothing
-
-    def persistent_load(self, pid: object) -> None:
-        return None
-
-
-def checkpoint_history(path: Path) -> list[dict[str, Any]]:
-    """Return the finished epochs of a checkpoint, a dict each; none if it cannot be read."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            member = next(m for m in archive.infolist() if m.filename.endswith("/data.pkl"))
-            if member.file_size > _LARGEST:
-                return []
-            content = _PlainValues(io.BytesIO(archive.read(member))).load()
-        return [dict(row) for row in content["history"]]
-    # a damaged file makes the reader raise nearly anything
-    except Exception:  # noqa: BLE001
-        return []

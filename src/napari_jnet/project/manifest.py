@@ -13,10 +13,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 from napari_jnet.files import reading, write_file
 from napari_jnet.labels import LabelKind
-from napari_jnet.project.annotations import ANNOTATIONS
 from napari_jnet.project.source import StackReference
 
 PROJECT_FILE = "project.json"
+ANNOTATIONS = "annotations"  # the folder of the painted frames
 FORMAT = "napari-jnet project"
 VERSION = 1
 ROLES = ("training", "validation", "unused")
@@ -33,19 +33,10 @@ _UNTOUCHED = (
 def next_role(roles: Iterable[str] | Mapping[str, int], *, complete: bool = True) -> str:
     """Return the role of a newly annotated frame.
 
-    Parameters
-    ----------
-    roles
-        Those of the frames that are annotated already, "" where one has none; or how many have each.
-    complete
-        Whether every pixel of the new frame is known; the score of a few strokes means little.
-
-    Returns
-    -------
-    str
-        "validation" if there are at least 5 frames for training to each for validation, and at
-        least 3 annotated frames with the new one; else "training".  A frame with unknown pixels is for
-        validation only if there are 5 for training for it, too.
+    "validation" where at least 5 frames for training go with each for validation, and there are at least 3
+    annotated frames with the new one; else "training".  `roles` are those of the frames that are annotated
+    already, "" for none, or how many have each.  Of a frame that is not `complete`, with unknown pixels, the
+    score means little: 5 frames for training must go with it, too.
     """
     given = Counter(roles)
     validation = given["validation"] + (0 if complete else 1)
@@ -82,7 +73,7 @@ class Manifest(BaseModel):
     model
         Run folder or model file: within the project as a relative path, else absolute; "" for none.
     settings
-        Plain values of the window.
+        Plain values that earlier versions stored.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -106,19 +97,14 @@ def project_folder(path: Path) -> Path | None:
     folder = path.parent if path.name in (PROJECT_FILE, ANNOTATIONS) else path
     file = folder / PROJECT_FILE
     try:
-        # Copying programs may skip the empty folder of a project without annotations.
-        is_ours = file.is_file() and ((folder / ANNOTATIONS).is_dir() or _starts_as_project(file))
+        if not file.is_file():
+            return None
+        if (folder / ANNOTATIONS).is_dir():
+            return folder
+        with file.open("rb") as content:  # programs that copy may skip an empty folder
+            return folder if FORMAT.encode() in content.read(200) else None
     except OSError:
         return None
-    return folder if is_ours else None
-
-
-def _starts_as_project(path: Path) -> bool:
-    try:
-        with reading(path, "a project"), path.open("rb") as file:
-            return FORMAT.encode() in file.read(200)
-    except (OSError, ValueError):
-        return False
 
 
 def read_project(folder: Path) -> Manifest:
@@ -133,9 +119,9 @@ def read_project(folder: Path) -> Manifest:
     """
     path = folder / PROJECT_FILE
     if not path.exists():
+        remedy = _UNTOUCHED if (folder / ANNOTATIONS).is_dir() else "Choose a project's folder."
         raise FileNotFoundError(
-            f"{folder} is not a project of napari-jnet: it has no {PROJECT_FILE}. "
-            "Choose a project's folder."
+            f"{folder} is not a project of napari-jnet: it has no {PROJECT_FILE}. {remedy}"
         )
     with reading(path, "a project", f"it is damaged. {_UNTOUCHED}"):
         values = json.loads(path.read_text(encoding="utf-8"))

@@ -18,18 +18,6 @@ from napari_jnet.project.manifest import project_folder
 from napari_jnet.project.project import PAINTED, Project
 
 
-def _open_project(path: Path, sequence: str | None) -> Stack:
-    """Open the stack of a project, which has one sequence."""
-    project = Project.open(path)
-    if sequence not in (None, project.stack.sequence):
-        own = project.stack.sequence or "none"
-        raise ValueError(
-            f"{path} is a project of one sequence ({own}), but sequence {sequence!r} was requested; "
-            "omit it."
-        )
-    return project.open_stack()
-
-
 def open_stack(
     path: str | os.PathLike[str],
     *,
@@ -78,7 +66,14 @@ def open_stack(
     """
     path = Path(path)
     if project_folder(path) is not None:
-        stack = with_axes(path, _open_project(path, sequence), axes, series, fixed=True)
+        project = Project.open(path)
+        own = project.stack.sequence
+        if sequence not in (None, own):
+            raise ValueError(
+                f"{path} is a project of one sequence ({own or 'none'}), but sequence {sequence!r} was "
+                "requested; omit it."
+            )
+        stack = with_axes(path, project.open_stack(), axes, series, fixed=True)
     else:
         try:
             stack = open_files(path, sequence=sequence, axes=axes, series=series)

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-import json
+import io
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,13 +18,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 
-from napari_jnet.files import clean, file_lock
-from napari_jnet.io.stack import AnnotatedFrame, Annotation, Stack, annotated_frames, frame_name
+from napari_jnet.files import (
+    check_memory,
+    check_no_link,
+    clean,
+    file_lock,
+    quarantine,
+    remove_file,
+    write_file,
+)
+from napari_jnet.io.stack import (
+    AnnotatedFrame,
+    Annotation,
+    Stack,
+    annotated_frames,
+    frame_label,
+    frame_name,
+)
+from napari_jnet.io.tiff import read_tiff, tiff_options
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
-from napari_jnet.project.annotations import ANNOTATIONS, AnnotationStore
 from napari_jnet.project.manifest import (
+    ANNOTATIONS,
     PROJECT_FILE,
     Manifest,
     check_role,
@@ -37,44 +55,6 @@ from napari_jnet.project.source import StackReference, check_size, fingerprint, 
 
 PAINTED = "painted"
 """Name of the annotation that a project's stack has."""
-
-
-def _with_annotation(project: Project, stack: Stack) -> Stack:
-    """Return a project's stack with the painted frames, if any, as its first annotation."""
-    painted = _annotation(project, stack)
-    if not painted.frame_numbers:
-        return stack
-    return replace(stack, annotations={PAINTED: painted, **stack.annotations}, candidates=False)
-
-
-def _annotation(project: Project, stack: Stack) -> Annotation:
-    kind, partial = project.kind, project.partial
-
-    def read(number: int) -> NDArray[np.int32]:
-        labels = project.read_frame(number)
-        if stack.format == "folder":  # smaller images are padded where they are shown
-            spatial = stack.frame(number).shape[: labels.ndim]
-            labels = labels[tuple(slice(n) for n in spatial)]
-        try:
-            return known_labels(labels, kind, partial=number in partial)
-        except ValueError as error:
-            raise ValueError(f"{project.path}, frame {number}: {error}") from error
-
-    # Scribbles count from 1 = background, classes from 0.
-    start = 1 if kind is LabelKind.SCRIBBLES else 0
-    classes = () if kind is LabelKind.INSTANCES else project.classes[start:]
-    return Annotation(
-        PAINTED,
-        kind,
-        project.annotated,
-        read,
-        partial=partial,
-        empty=(lambda: project.empty) if kind is not LabelKind.SCRIBBLES else frozenset(),
-        path=project.path / ANNOTATIONS,
-        classes=classes,
-    )
-
-
 RUNS = "runs"
 
 
@@ -224,27 +204,16 @@ class Project:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Plain values of the window; a copy."""
+        """Plain values that earlier versions stored; a copy."""
         return dict(self._content.settings)
 
     def set_kind(self, kind: LabelKind | str, classes: Sequence[tuple[str, str]] = ()) -> None:
         """Set what painted numbers mean, and names and colours of classes."""
-        entries = tuple((str(name), str(colour)) for name, colour in classes)
-        self._change(lambda old: old.changed(kind=LabelKind(kind), classes=entries))
+        self._change(lambda old: old.changed(kind=LabelKind(kind), classes=tuple(classes)))
 
     def set_partial(self, numbers: Sequence[int]) -> None:
         """Set the frames in which unpainted pixels are unknown."""
         self._change(lambda old: old.changed(partial=frozenset(int(n) for n in numbers)))
-
-    def set_settings(self, settings: Mapping[str, Any]) -> None:
-        """Store plain values (numbers, texts, lists, dicts); raises `ValueError` for others."""
-        try:
-            plain = json.loads(json.dumps(dict(settings)))
-        except TypeError as error:
-            raise ValueError(
-                f"The settings hold more than numbers, texts, lists and dicts ({error}); convert them."
-            ) from error
-        self._change(lambda old: old.changed(settings=plain))
 
     def _change(self, change: Callable[[Manifest], Manifest]) -> None:
         """Apply a change to the file as it is now: another program may have written it."""
@@ -260,14 +229,27 @@ class Project:
 
     # painted frames
 
-    @property
-    def _annotations(self) -> AnnotationStore:
-        return AnnotationStore(self.path, self.stack)
+    def _file(self, number: int) -> Path:
+        """Return the file of a frame, ``t002.tif``, which may not exist."""
+        label = frame_label(self.stack.axes, number, self.stack.digits)
+        return self.path / ANNOTATIONS / f"{label}.tif"
+
+    def _check_frame(self, number: int) -> None:
+        numbers = self.stack.frame_numbers
+        if number not in numbers:
+            raise ValueError(
+                f"{self.stack.name} has no frame {number}; its {len(numbers)} frames run from "
+                f"{numbers[0]} to {numbers[-1]}."
+            )
 
     @property
     def annotated(self) -> tuple[int, ...]:
         """Numbers of the frames that have a file, ascending: painted ones, and `empty` ones."""
-        return self._annotations.numbers
+        try:
+            names = set(os.listdir(self.path / ANNOTATIONS))
+        except FileNotFoundError:
+            return ()
+        return tuple(n for n in self.stack.frame_numbers if self._file(n).name in names)
 
     @property
     def empty(self) -> frozenset[int]:
@@ -303,12 +285,24 @@ class Project:
         OSError
             If it cannot be written; the file saved before stays.
         """
-        if empty and self.kind is LabelKind.SCRIBBLES and not np.any(labels):
+        self._check_frame(number)
+        painted, path = _checked(np.asarray(labels), self.stack, number), self._file(number)
+        if empty and self.kind is LabelKind.SCRIBBLES and not painted.any():
             raise ValueError(
                 f"Zeros do not make frame {number} empty: in scribbles 0 is unknown. Write 1, which "
                 "is background, or omit empty."
             )
-        self._annotations.write(number, labels, empty=empty)
+        check_no_link(path.parent)
+        try:
+            self.read_frame(number)
+        except (ValueError, OSError):
+            quarantine(path)
+        if not (empty or painted.any()):
+            remove_file(path)
+            return
+        if self.path.is_dir():
+            path.parent.mkdir(exist_ok=True)
+        write_file(path, _encoded(painted, self.stack))
 
     def read_frame(self, number: int) -> NDArray[np.int32]:
         """Read a frame as painted, int32, (H, W) or (Z, H, W); zeros if it is not annotated.
@@ -318,21 +312,37 @@ class Project:
         ValueError
             If the stack has no such frame, or the file is damaged or of another size.
         """
-        return self._annotations.read(number)
-
-    def damage(self, number: int) -> str:
-        """Return why the file of a frame cannot be read; "" if it can, or there is none."""
-        return self._annotations.damage(number)
-
-    def saved_at(self, number: int) -> datetime | None:
-        """Return when a frame was saved last, local time; None if it is not annotated."""
-        return self._annotations.saved_at(number)
+        self._check_frame(number)
+        path, shape = self._file(number), self.stack.spatial
+        if not path.is_file():
+            check_memory(self.path, 4 * math.prod(shape))
+            return np.zeros(shape, np.int32)
+        try:
+            stored = read_tiff(path)
+        except ValueError as error:
+            raise ValueError(
+                f"{path} is damaged, so frame {number} cannot be shown as painted. Put back a copy of "
+                f"the file, or paint the frame again: the file is then renamed to {path.name}.damaged. "
+                "Other frames are not affected."
+            ) from error
+        # A stack of one section or one row loses that axis in some programs.
+        if stored.shape != shape and stored.size == math.prod(shape):
+            stored = stored.reshape(shape)
+        if stored.shape != shape or not np.issubdtype(stored.dtype, np.integer):
+            raise ValueError(
+                f"{path} holds {stored.dtype} of shape {stored.shape}, the frames of this stack are "
+                f"painted as integers of shape {shape}. Move the file away, or into its own project."
+            )
+        return stored.astype(np.int32)
 
     @property
     def last_saved(self) -> datetime | None:
-        """When the last frame was saved; None if none is annotated."""
-        times = (self.saved_at(number) for number in self.annotated)
-        return max((t for t in times if t is not None), default=None)
+        """When the last frame was saved, local time; None if none is annotated."""
+        times = []
+        for number in self.annotated:
+            with suppress(FileNotFoundError):  # removed meanwhile
+                times.append(self._file(number).stat().st_mtime)
+        return datetime.fromtimestamp(max(times)).astimezone() if times else None
 
     # roles
 
@@ -353,7 +363,7 @@ class Project:
         """Set the roles of several frames at once, as `set_role`; other frames keep theirs."""
         given = {int(number): check_role(role) for number, role in roles.items()}
         for number in given:
-            self._annotations.path(number)
+            self._check_frame(number)
 
         def change(old: Manifest) -> Manifest:
             merged = {**old.roles, **given}
@@ -365,17 +375,13 @@ class Project:
         """Return the role of a frame; one without a role gets the `next_role`."""
         with self._lock:
             if not self.role(number):
+                labels = self.read_frame(number)
+                partial = self.kind is LabelKind.SCRIBBLES or number in self.partial
                 others = [self.role(n) for n in self.annotated if n != number]
-                role = next_role(others, complete=self.is_complete(number))
-                empty = number in self.annotated and not self.read_frame(number).any()
+                role = next_role(others, complete=not partial and bool((labels != UNKNOWN).all()))
+                empty = number in self.annotated and not labels.any()
                 self.set_role(number, "training" if empty else role)  # its score means little
             return self.role(number)
-
-    def is_complete(self, number: int) -> bool:
-        """Whether every pixel of a frame is known."""
-        if self.kind is LabelKind.SCRIBBLES or number in self.partial:
-            return False
-        return bool((self.read_frame(number) != UNKNOWN).all())
 
     def numbers(self, role: str) -> tuple[int, ...]:
         """Return the annotated frames of a role, ascending."""
@@ -435,7 +441,37 @@ class Project:
         ValueError
             If other images are at their path.
         """
-        return _with_annotation(self, self.stack.open(self.path))
+        stack = self.stack.open(self.path)
+        if not self.annotated:
+            return stack
+        painted = self._annotation(stack)
+        return replace(stack, annotations={PAINTED: painted, **stack.annotations}, candidates=False)
+
+    def _annotation(self, stack: Stack) -> Annotation:
+        kind, partial = self.kind, self.partial
+
+        def read(number: int) -> NDArray[np.int32]:
+            labels = self.read_frame(number)
+            if stack.format == "folder":  # smaller images are padded where they are shown
+                spatial = stack.frame(number).shape[: labels.ndim]
+                labels = labels[tuple(slice(n) for n in spatial)]
+            try:
+                return known_labels(labels, kind, partial=number in partial)
+            except ValueError as error:
+                raise ValueError(f"{self.path}, frame {number}: {error}") from error
+
+        # Scribbles count from 1 = background, classes from 0.
+        start = 1 if kind is LabelKind.SCRIBBLES else 0
+        return Annotation(
+            PAINTED,
+            kind,
+            self.annotated,
+            read,
+            partial=partial,
+            empty=(lambda: self.empty) if kind is not LabelKind.SCRIBBLES else frozenset(),
+            path=self.path / ANNOTATIONS,
+            classes=() if kind is LabelKind.INSTANCES else self.classes[start:],
+        )
 
     def relocate(self, path: Path | str, *, sequence: str | None = None) -> None:
         """Set where the images are now.
@@ -504,15 +540,47 @@ class Project:
                 f"The project {self.path} has no annotated frame to train on{more}; paint at least "
                 "one cell in one frame, or set the role of a frame to training."
             )
-        stack = _with_annotation(self, self.stack.open(self.path))
-        if PAINTED not in stack.annotations:
-            raise ValueError(
-                f"The project {self.path} has no annotated frame, but frames "
-                f"{', '.join(map(str, numbers))} were requested; paint at least one cell first."
-            )
+        stack = self.open_stack()
         roles = {frame_name(stack, n): self.role(n) for n in numbers}
         found = annotated_frames(stack, PAINTED, numbers)
         return [  # a plane of a volume has the role of its frame
             replace(f, role=roles.get(f.name) or roles.get(f.name.rpartition(" z")[0], ""))
             for f in found
         ]
+
+
+def _checked(labels: NDArray[Any], stack: StackReference, number: int) -> NDArray[np.int32]:
+    """Return labels as they are stored; raises `ValueError` where they do not fit the stack."""
+    shape, largest = stack.spatial, np.iinfo(np.int32).max
+    if labels.shape != shape:
+        raise ValueError(
+            f"The labels of frame {number} have shape {labels.shape}, frames of {stack.name} "
+            f"{shape}; both must cover the same pixels. Annotate a layer made for this image."
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"The labels of frame {number} are {labels.dtype}; labels are integers. Convert the "
+            "layer to labels."
+        )
+    if labels.min() < UNKNOWN or labels.max() > largest:
+        raise ValueError(
+            f"The labels of frame {number} run from {labels.min()} to {labels.max()}; labels are "
+            f"{UNKNOWN} (unknown) to {largest}. Repaint these pixels."
+        )
+    return labels.astype(np.int32, copy=False)
+
+
+def _encoded(labels: NDArray[np.int32], stack: StackReference) -> bytes:
+    axes = stack.axes.replace("C", "")[1:]
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        labels,
+        photometric="minisblack",
+        compression="zlib",
+        compressionargs={"level": 1},  # labels shrink a hundredfold at any level; 1 is the fastest
+        rowsperstrip=labels.shape[-2],
+        metadata=None,
+        **tiff_options(labels.shape, labels.dtype, axes, stack.scale[1:], stack.units[1:]),
+    )
+    return buffer.getvalue()

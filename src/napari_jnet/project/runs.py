@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from napari_jnet.files import FolderLock, check_no_link, read_json, reading, writing
-from napari_jnet.io.run_folder import checkpoint_history
 
 _NUMBER = re.compile(r"\d+")
 _UNUSED = 0.1  # part of the budget that may be left
@@ -109,16 +108,15 @@ def _numbered(folder: Path) -> list[Path]:
 
 def read_run(path: Path) -> RunSummary:
     """Read a run folder; missing and damaged files are ignored."""
-    written = _history(path / "history.csv")
-    rows = _newest_history(path, written)
-    training = _section(path / "config.json", "training")
+    rows = _history(path / "history.csv")
+    training = _json(path / "config.json").get("training")
+    training = training if isinstance(training, dict) else {}
     split = _json(path / "split.json")
     best = next((row for row in reversed(rows) if row.get("best") == "True"), {})
     last = rows[-1] if rows else {}
     elapsed = _number(last.get("elapsed_s")) or 0.0
     trained_by = FolderLock(path).holder
-    # Where the files end at different epochs, the run was killed: resuming completes them.
-    finished = rows == written and _finished(training, rows, best, elapsed)
+    finished = _finished(training, rows, best, elapsed)
     return RunSummary(
         path=path,
         epochs=len(rows),
@@ -144,9 +142,9 @@ def _finished(
     best: Mapping[str, str],
     elapsed: float,
 ) -> bool:
-    minutes, epochs = _number(training.get("minutes")), _number(training.get("epochs"))
     if not rows:
         return False
+    minutes, epochs = _number(training.get("minutes")), _number(training.get("epochs"))
     if minutes is not None:
         # training ends between two epochs: less than a mean epoch and a tenth of the budget, may be left
         left, least = 60 * minutes - elapsed, min(elapsed / len(rows), _UNUSED * 60 * minutes)
@@ -154,16 +152,16 @@ def _finished(
             return True
     if epochs is not None and len(rows) >= epochs:
         return True
-    patience = _number(training.get("patience"))
-    without_gain = len(rows) - int(_number(best.get("epoch")) or 0)
-    return bool(patience) and without_gain >= (patience or 0)
+    patience = _number(training.get("patience")) or 0
+    return 0 < patience <= len(rows) - int(_number(best.get("epoch")) or 0)
 
 
 def _budget(training: Mapping[str, Any]) -> str:
-    minutes, epochs = _number(training.get("minutes")), _number(training.get("epochs"))
-    if epochs is not None:
-        return f"{epochs:g} epochs"
-    return f"{minutes:g} min" if minutes is not None else ""
+    for key, unit in (("epochs", "epochs"), ("minutes", "min")):
+        number = _number(training.get(key))
+        if number is not None:
+            return f"{number:g} {unit}"
+    return ""
 
 
 def _history(path: Path) -> list[dict[str, str]]:
@@ -174,28 +172,12 @@ def _history(path: Path) -> list[dict[str, str]]:
         return []
 
 
-def _newest_history(run: Path, written: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return the epochs in ``last.pt`` if it is newer than ``history.csv``, else those written there."""
-    last, history = run / "last.pt", run / "history.csv"
-    with suppress(OSError):
-        if not history.exists() or history.stat().st_mtime_ns < last.stat().st_mtime_ns:
-            saved = checkpoint_history(last)
-            if len(saved) > len(written):
-                return [{k: "" if v is None else str(v) for k, v in row.items()} for row in saved]
-    return written
-
-
 def _json(path: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError):
         content = read_json(path)
         if isinstance(content, dict):
             return content
     return {}
-
-
-def _section(path: Path, name: str) -> dict[str, Any]:
-    section = _json(path).get(name)
-    return section if isinstance(section, dict) else {}
 
 
 def _names(values: Any) -> tuple[str, ...]:

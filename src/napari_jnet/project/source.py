@@ -12,17 +12,11 @@ from typing import Annotated, Any, Self
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from napari_jnet.files import FileError, atomic_write
 from napari_jnet.io import folder
+from napari_jnet.io.axes import size_text
 from napari_jnet.io.formats import open_files
 from napari_jnet.io.stack import Stack
 from napari_jnet.io.tiff import read_part, tiff_options
@@ -114,10 +108,8 @@ class StackReference(BaseModel):
         assert opened.path is not None
         path = Path(os.path.abspath(opened.path))
         here = {"path": path, "relative": _relative(path, project), "stored": False}
-        kept = {
-            name: getattr(opened, name) for name in ("format", "sequence", "given_axes", "series")
-        }
-        return self.model_copy(update=here | kept)
+        chosen = ("format", "sequence", "given_axes", "series")
+        return self.model_copy(update=here | {name: getattr(opened, name) for name in chosen})
 
     def paths(self, project: Path) -> Iterator[Path]:
         """Yield the paths where the stack may be now."""
@@ -148,7 +140,10 @@ class StackReference(BaseModel):
                 first = first or error
         if first is not None:
             raise first
-        raise StackMissing(self._missing(project))
+        where = "in no file" if self.path is None else f"no longer at {self.path}"
+        raise StackMissing(
+            f"The images of the project {project} ({self.name}) are {where}. {_remedy(project)}"
+        )
 
     def open_at(self, place: Path, sequence: str | None = None) -> Stack:
         """Open a stack and check that it is this one; raises `ValueError` for another."""
@@ -165,11 +160,7 @@ class StackReference(BaseModel):
                 f"{place} is another stack than the one of this project, {self.name}: {difference}. "
                 "Choose the path of the images that were annotated, or make a project for this stack."
             )
-        return self.with_recorded_metadata(opened)
-
-    def with_recorded_metadata(self, opened: Stack) -> Stack:
-        """Return a stack with axes, scale and frame names as when the project was made."""
-        return replace(
+        return replace(  # axes, scale and names of frames as when the project was made
             opened,
             name=self.name,
             axes=self.axes,
@@ -182,7 +173,7 @@ class StackReference(BaseModel):
         """Describe how a stack differs from this one; "" if it does not."""
         shown = _shown_shape(opened, self.shape)
         if shown != self.shape:
-            return f"its frames are {_size(shown)}, not {_size(self.shape)}"
+            return f"its frames are {size_text(shown)}, not {size_text(self.shape)}"
         if len(opened) != len(self.frame_numbers):
             return f"it has {len(opened)} frames, not {len(self.frame_numbers)}"
         if opened.frame_numbers != self.frame_numbers:
@@ -198,17 +189,12 @@ class StackReference(BaseModel):
             return f"frame {_middle(opened)} has other pixels"
         return ""
 
-    def _missing(self, project: Path) -> str:
-        if self.path is None:
-            return (
-                f"The images of the project {project} ({self.name}) were in no file and are not "
-                "stored in it. The annotations are safe; open the images again, save them as TIFF "
-                f"and run: napari-jnet relocate {project} FILE."
-            )
-        return (
-            f"The images of the project {project} are no longer at {self.path}. The annotations are "
-            f"safe; if the images have moved, run: napari-jnet relocate {project} PATH."
-        )
+
+def _remedy(project: Path) -> str:
+    return (
+        "The annotations are safe; put the images back, or use a copy of them elsewhere: "
+        f"napari-jnet relocate {project} PATH."
+    )
 
 
 def fingerprint(stack: Stack) -> str:
@@ -229,18 +215,12 @@ def _same_on_disk(stack: Stack) -> Stack | None:
     if stack.path is None or not stack.path.exists():
         return None
     try:
-        opened = open_files(stack.path, **stack.choices)
-        same = (
-            opened.path is not None
-            and _shown_shape(opened, stack.shape) == stack.shape
-            and opened.frame_numbers == stack.frame_numbers
-            and opened.dtype == stack.dtype
-        )
-        if not same:
+        opened, number = open_files(stack.path, **stack.choices), _middle(stack)
+        shown = (_shown_shape(opened, stack.shape), opened.frame_numbers, opened.dtype)
+        if opened.path is None or shown != (stack.shape, stack.frame_numbers, stack.dtype):
             return None
-        number = _middle(stack)
-        stored, shown = opened.frame(number), stack.frame(number)
-        part = shown[tuple(slice(n) for n in stored.shape)]
+        stored = opened.frame(number)
+        part = stack.frame(number)[tuple(slice(n) for n in stored.shape)]
         return opened if np.array_equal(part, stored) else None
     except (OSError, ValueError):
         return None
@@ -259,10 +239,6 @@ def _relative(path: Path, project: Path) -> str | None:
     except ValueError:  # another drive of Windows
         return None
     return Path(found).as_posix()
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return " × ".join(str(n) for n in shape)
 
 
 STACK_FILE = "stack.tif"
@@ -311,10 +287,7 @@ def open_copy(reference: StackReference, project: Path) -> Stack:
     """Open ``stack.tif``; raises `StackMissing` or `ValueError`."""
     path = project / STACK_FILE
     if not path.is_file():
-        raise StackMissing(
-            f"{path}, the image of this project, is missing. The annotations are safe; put the file "
-            f"back, or use the same image elsewhere: napari-jnet relocate {project} FILE."
-        )
+        raise StackMissing(f"{path}, the image of this project, is missing. {_remedy(project)}")
     shape = (len(reference.frame_numbers), *reference.shape)
     dtype = np.dtype(reference.dtype)
     positions = {number: k for k, number in enumerate(reference.frame_numbers)}
@@ -323,22 +296,8 @@ def open_copy(reference: StackReference, project: Path) -> Stack:
         try:
             return read_part(path, 0, positions[number], shape=shape).astype(dtype, copy=False)
         except FileError as error:
-            raise FileError(
-                f"{error} The annotations are safe; put back a copy of the file, or use the same "
-                f"image elsewhere: napari-jnet relocate {project} FILE."
-            ) from error
+            raise FileError(f"{error} {_remedy(project)}") from error
 
-    return Stack(
-        name=reference.name,
-        format="array",
-        path=path,
-        axes=reference.axes,
-        frame_numbers=reference.frame_numbers,
-        shape=reference.shape,
-        dtype=dtype,
-        read=read,
-        scale=reference.scale,
-        units=reference.units,
-        digits=reference.digits,
-        sequence=reference.sequence,
-    )
+    same = ("name", "axes", "frame_numbers", "shape", "scale", "units", "digits", "sequence")
+    recorded = {name: getattr(reference, name) for name in same}
+    return Stack(format="array", path=path, dtype=dtype, read=read, **recorded)

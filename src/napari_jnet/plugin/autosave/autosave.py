@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -17,18 +16,16 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from qtpy.QtCore import QEvent, QEventLoop, QObject, Qt, QThread, QTimer
-from qtpy.QtWidgets import QApplication, QProgressDialog, QWidget
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_jnet.files import FolderLock, atomic_write
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.plugin.autosave.resume import (
-    RECOVERED_FROM,
     ResumeOffers,
     chosen_folder,
     describe_damage,
     lock_project,
-    mark_restored,
     report_damage,
     show_box,
     stack_of,
@@ -56,9 +53,7 @@ from napari_jnet.project.project import Project
 _WAIT_MS = 2000  # after the first unsaved stroke
 _BUSY_MS = 500
 _RETRY_MS = 5000
-_CLOSING_S = 120.0
-_QUITTING_S = 10.0  # without a window for the dialog
-_SILENT_S = 0.5  # before a dialog is shown
+_CLOSING_S = 60.0  # what is not saved then is written into a recovery copy
 _EMPTY = -1  # in place of the checksum of an empty frame that has a file
 _NO_IMAGE = "labels without an image"  # folder, beside the projects
 Classes = tuple[tuple[str, str], ...]
@@ -108,8 +103,7 @@ class LayerStore:
         self.detached = False  # the layer holds other labels now
         self.roles: dict[int, str] = {}  # of what it held before, by frame number
         self.failure = ""  # why the last save failed
-        self.recovered = False  # what is unsaved is in the last of the recovery copies
-        self.copies: list[Path] = []
+        self.recovered = False  # what is unsaved is in a recovery copy
         self._folder = chosen_folder()
         self._lock: FolderLock | None = None
         self._sums: dict[int, int] = {}  # position -> checksum of the file, of frames that have one
@@ -250,9 +244,8 @@ class LayerStore:
                 found.add(position)
         return found
 
-    def write_copy(self, root: Path) -> Path:
+    def write_copy(self, roles: Mapping[int, str], root: Path) -> Path:
         """Write all that is painted into a new project below a folder; nothing is left if that fails."""
-        own = self.project
         try:
             copy = self._create(root, *self._kind())
             for position, number in enumerate(self.stack.frame_numbers):
@@ -260,8 +253,7 @@ class LayerStore:
                 total = self._checksum(number, labels, self._empty)
                 if total is not None:
                     copy.write_frame(number, labels, empty=total == _EMPTY)
-            copy.set_roles({} if own is None else own.roles)
-            copy.set_settings({RECOVERED_FROM: "" if own is None else str(own.path)})
+            copy.set_roles(roles)
         except (OSError, ValueError):
             shutil.rmtree(root, ignore_errors=True)
             raise
@@ -304,7 +296,7 @@ class AutoSave:
         self._projects: dict[Path, Project] = {}
         self._owned: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # layer -> its project
         self._unfit: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # layer -> why not saved
-        self._last: tuple[LayerStore | None, datetime | None] = (None, None)  # saved last, and when
+        self._saved = SaveStatus()  # the last save
         self._listened: Any = None
         self._timer = QTimer()
         self._timer.setSingleShot(True)
@@ -318,7 +310,7 @@ class AutoSave:
             workspace.viewer.layers.events.inserted.connect(self._retry_unfit)
             workspace.viewer.layers.events.removed.connect(self._on_removed)
         self.offers = ResumeOffers(workspace)
-        self._closing_filter = _ClosingFilter(workspace.viewer, self._on_closing, self.release)
+        self._closing_filter = _ClosingFilter(workspace.viewer, self._on_closing)
         self._on_annotation(workspace.annotation)
 
     # for widgets and scripts
@@ -409,7 +401,7 @@ class AutoSave:
         self._drop_saved()
         self._workspace.project = None if store is None else store.project
         if self._workspace.project is None:
-            self._last = (None, None)
+            self._saved = SaveStatus()
             self._show_status()
             self._reopen(layer)
 
@@ -522,8 +514,7 @@ class AutoSave:
             self._frames.add_roles(layer, project.roles)
             if layer.selected_label in (1, highest + 1):  # else the user has chosen a number
                 make_ready(layer, project.kind, highest)
-            self._last = (store, project.last_saved)
-            self._show_project(store)
+            self._show_project(store, project.last_saved)
             self._copy_image(store)  # a killed program may not have finished
             self._show_status()
             report_damage(self._workspace, describe_damage(damaged))
@@ -594,8 +585,7 @@ class AutoSave:
         failed: Callable[[Exception], Any] | None = None,
     ) -> None:
         """Save the waiting changes of a layer; later strokes are for the next save."""
-        roles = store.roles if store.detached else self._frames.roles_of(store.layer)
-        request = store.take(dict(roles))
+        request = store.take(self._roles_of(store))
 
         def saved(result: SaveResult) -> None:
             store.saving -= 1
@@ -613,6 +603,10 @@ class AutoSave:
 
         self.queue.submit(lambda: store.save(request), saved, not_saved)
 
+    def _roles_of(self, store: LayerStore) -> dict[int, str]:
+        """Return the roles of the frames that a store saves."""
+        return dict(store.roles if store.detached else self._frames.roles_of(store.layer))
+
     def _on_saved(self, store: LayerStore, result: SaveResult) -> None:
         layer, project = store.layer, store.project
         assert project is not None
@@ -625,17 +619,14 @@ class AutoSave:
             self._owned[layer] = str(project.path)
             self._frames.add_roles(layer, project.roles)
         if result.new:
+            roles = self._next_roles(layer, result, self._roles_of(store))
             if store.detached:
-                store.roles |= self._next_roles(layer, result, store.roles)
+                store.roles |= roles
             else:
-                roles = self._frames.roles_of(layer)
-                self._frames.add_roles(layer, self._next_roles(layer, result, roles))
+                self._frames.add_roles(layer, roles)
             store.changed = True
             self._save(store)
-        while store.copies and not store.unsaved:  # the window was not closed
-            mark_restored(store.copies.pop())
-        self._last = (store, datetime.now().astimezone())
-        self._show_project(store)
+        self._show_project(store, datetime.now())
         self._copy_image(store)
         self._drop_saved()
         self._show_status()
@@ -690,31 +681,20 @@ class AutoSave:
         in the folder of projects.
         """
         for layer in list(self._unfit):
+            image = self._workspace.image
             try:
-                labels = self._fitted(layer)
+                labels = labels_on_image(layer, image, self._workspace.viewer)
                 annotation = self._workspace.new_annotation(kind_of(layer) or LabelKind.INSTANCES)
             except ValueError:
                 self._write_unfit(layer)
                 continue
-            annotation.name = f"{layer.name} on {self._workspace.image.name}"
+            annotation.name = f"{layer.name} on {image.name}"
             painted = np.nonzero(labels)
             annotation.data_setitem(painted, labels[painted])
             make_ready(annotation, self._frames.kind, int(labels.max()))
             layer.visible = False
             self._forget_unfit(layer)
         self._show_status()
-
-    def _fitted(self, layer: Any) -> NDArray[np.int32]:
-        image = self._workspace.image
-        if image is None:
-            raise ValueError("No image is open.")
-        stack_of(image)
-        labels = labels_on_image(layer, image, self._workspace.viewer)
-        if int(labels.min()) >= UNKNOWN and int(labels.max()) <= np.iinfo(np.int32).max:
-            return labels.astype(np.int32)
-        numbered, painted = np.zeros(labels.shape, np.int32), labels != 0
-        numbered[painted] = np.unique(labels[painted], return_inverse=True)[1] + 1
-        return numbered
 
     def _write_unfit(self, layer: Any) -> None:
         """Write labels that cannot be saved as they are into a file, in the queue of the saves."""
@@ -751,38 +731,27 @@ class AutoSave:
 
     # status
 
-    def _show_project(self, store: LayerStore) -> None:
+    def _show_project(self, store: LayerStore, saved: datetime | None) -> None:
+        """Show the project of a layer, and when it was saved."""
         if store is self._current:
             self._workspace.project = store.project
+        if saved is not None and store.project is not None:
+            layer = "" if store is self._current else f", {store.layer.name!r}"
+            self._saved = SaveStatus(f"saved {saved:%H:%M}{layer} in {store.project.path.name}")
 
     def _show_status(self) -> None:
         """Show the status of saving; unsaved labels come first."""
-        for reason in self._unfit.values():
-            self._workspace.saving = SaveStatus(
-                f"not saved: {reason}", saved=False, failed=True, remedy="Save these labels"
-            )
-            return
-        for store in self._stores:
-            if store.failure and store.unsaved:
-                self._show_failure(f"not saved: {store.failure} Retrying every few seconds.")
-                return
-        last, when = self._last
-        if any(store.unsaved for store in self._stores):
-            self._workspace.saving = SaveStatus("saving…", saved=False)
-        elif last is None or when is None:
-            self._workspace.saving = SaveStatus()
+        unsaved = [store for store in self._stores if store.unsaved]
+        failures = [store.failure for store in unsaved if store.failure]
+        if self._unfit:
+            text = f"not saved: {next(iter(self._unfit.values()))}"
+            remedy = "Save these labels"
+            self._workspace.saving = SaveStatus(text, saved=False, failed=True, remedy=remedy)
+        elif failures:
+            self._show_failure(f"not saved: {failures[0]} Retrying every few seconds.")
         else:
-            self._workspace.saving = SaveStatus(f"saved {when.astimezone():%H:%M}{self._at(last)}")
-
-    def _at(self, store: LayerStore) -> str:
-        """Return where a layer is saved, unless that is obvious."""
-        own = store.project
-        if own is None:
-            return ""
-        if store is not self._current:
-            return f": {store.layer.name!r} in a project of its own, {own.path.name}"
-        first = next(p for p in self._projects.values() if p.stack.name == own.stack.name)
-        return f" in a project of its own, {own.path.name}" if first.path != own.path else ""
+            saving = SaveStatus("saving…", saved=False)
+            self._workspace.saving = saving if unsaved else self._saved
 
     def _show_failure(self, text: str, saved: bool = False) -> None:
         self._workspace.saving = SaveStatus(text, saved=saved, failed=True)
@@ -790,14 +759,16 @@ class AutoSave:
     # closing
 
     def _on_closing(self, window: QWidget | None) -> None:
-        """Save before the window closes; write recovery copies of what cannot be saved."""
+        """Save before the window closes; write recovery copies of what cannot be saved.
+
+        napari may still keep the window open: the next save locks the projects again.
+        """
         for layer in list(self._unfit):
             self._write_unfit(layer)
-        for store in self._stores:
-            self._find_changes(store)
-        if self._wait_for_saves(window):
-            self._save_waiting()
-            self._wait_for_saves(window)
+        try:
+            self.flush()
+        except TimeoutError:
+            self._show_failure("not saved: the disk does not respond.")
         self._timer.stop()
         for store in self._stores:
             if store.unsaved and not store.recovered:
@@ -807,107 +778,55 @@ class AutoSave:
                 "The image is in no file: it is still being copied into its project, and the program "
                 "ends when that is done."
             )
+        self.release()
 
     def _write_recovery_copy(self, store: LayerStore, window: QWidget | None) -> None:
-        why = store.failure or "The disk does not respond."
+        text = f"What you painted is not saved: {store.failure or 'The disk does not respond.'}"
         try:
-            path = write_recovery_copy(store.write_copy)
+            path = write_recovery_copy(partial(store.write_copy, self._roles_of(store)))
+            store.recovered = True
         except (OSError, ValueError) as error:
-            show_box(
-                f"What you painted is not saved: {why}\n\nA recovery copy could not be written "
-                f"either: {error}",
-                window,
-            )
+            show_box(f"{text}\n\nA recovery copy could not be written either: {error}", window)
             return
-        store.recovered = True
-        store.copies.append(path)
         show_box(
-            f"What you painted could not be saved in its project: {why}\n\nA recovery copy is in "
-            f"{path}. When you open the image again, napari-jnet offers to resume it.",
+            f"{text}\n\nA recovery copy is in {path}. When you open the image again, it is offered "
+            "among the projects of the image.",
             window,
         )
 
-    def _wait_for_saves(self, window: QWidget | None) -> bool:
-        """Wait for the saves, after a moment with a dialog that can end it; return whether they are done."""
-        begun, dialog = time.monotonic(), None
-        limit_s = _QUITTING_S if window is None else _CLOSING_S
-        while self.queue.busy:
-            passed = time.monotonic() - begun
-            if passed > limit_s or (dialog is not None and dialog.wasCanceled()):
-                self._show_failure("not saved: the disk does not respond.")
-                break
-            if dialog is None and window is not None and passed > _SILENT_S:
-                dialog = QProgressDialog("Saving what you painted…", "Close now", 0, 0, window)
-                dialog.setWindowTitle("napari-jnet")
-                dialog.setWindowModality(Qt.WindowModality.ApplicationModal)
-                dialog.show()
-            events = QEventLoop.ProcessEventsFlag
-            quiet = events.ExcludeUserInputEvents if dialog is None else events.AllEvents
-            QApplication.processEvents(quiet, 20)
-            QThread.msleep(5)
-        if dialog is not None:
-            dialog.hide()
-            dialog.deleteLater()
-        return not self.queue.busy
-
 
 class _ClosingFilter(QObject):
-    """Call ``before`` when the window of a viewer, or napari, is about to close, and ``closed`` after it.
+    """Call a function before the window of a viewer closes, with it, or napari quits, with None."""
 
-    ``before`` gets the window, or None when napari quits, and must not raise.  napari may still ask the
-    user and keep the window open.
-    """
-
-    def __init__(
-        self, viewer: Any, before: Callable[[QWidget | None], Any], closed: Callable[[], Any]
-    ) -> None:
+    def __init__(self, viewer: Any, closing: Callable[[QWidget | None], Any]) -> None:
         super().__init__()
-        self._before, self._closed = before, closed
-        self._calling = self._closing = False
+        self._closing = closing
         window = getattr(viewer, "window", None)
         if window is not None:
             window.main_menu.window().installEventFilter(self)
             QApplication.instance().aboutToQuit.connect(self._quit)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Call before the window handles its closing; swallow only a second attempt meanwhile."""
-        if event is None or not isinstance(watched, QWidget):
-            return False
-        if event.type() == QEvent.Type.Close:
-            if self._calling:
-                event.ignore()
-                return True
-            self._call(watched)
-            self._closing = True
-            if watched.isHidden():  # no event of hiding will come
-                watched.event(event)
-                if event.isAccepted():
-                    self._closed()
-                return True
-        elif event.type() == QEvent.Type.Hide and self._closing and not event.spontaneous():
-            self._closing = False
-            self._closed()
+        """Save before the window is asked to close."""
+        closes = event is not None and event.type() == QEvent.Type.Close
+        if closes and isinstance(watched, QWidget):
+            self._closing(watched)
         return False
 
     def _quit(self) -> None:
-        self._call(None)
-        self._closed()
-
-    def _call(self, window: QWidget | None) -> None:
-        self._calling = True
-        try:
-            self._before(window)
-        finally:
-            self._calling = False
+        self._closing(None)
 
 
-def labels_on_image(layer: Any, image: Any, viewer: Any) -> NDArray[Any]:
+def labels_on_image(layer: Any, image: Any, viewer: Any) -> NDArray[np.int32]:
     """Return the labels of a layer, resampled to an image by their world coordinates.
 
     Labels with fewer axes are put into the frame that is shown; of labels with more axes, the frame that is
-    shown is used.  Raises `ValueError` where one is rotated or sheared, or nothing painted lies on the
-    image.
+    shown is used.  Raises `ValueError` where one is rotated or sheared, the image is not a stack, nothing
+    painted lies on it, or a number does not fit.
     """
+    if image is None:
+        raise ValueError("No image is open.")
+    stack_of(image)  # raises where it is not a stack
     shape, labels = spatial_shape(image), pixels(layer)
     common = min(layer.ndim, len(shape))
     matrices = [world_matrix(one, common) for one in (layer, image)]
@@ -926,7 +845,9 @@ def labels_on_image(layer: Any, image: Any, viewer: Any) -> NDArray[Any]:
     part = np.asarray(labels[current_index(viewer, layer)[: layer.ndim - common]])[sources]
     if not part.any():
         raise ValueError(f"Nothing painted in {layer.name!r} lies on {image.name!r}.")
-    placed = np.zeros(shape, labels.dtype)
+    if part.min() < UNKNOWN or part.max() > np.iinfo(np.int32).max:
+        raise ValueError(f"The numbers in {layer.name!r} are too large for a project.")
+    placed = np.zeros(shape, np.int32)
     placed[current_index(viewer, image)[: len(shape) - common]][targets] = part
     return placed
 

@@ -14,31 +14,21 @@ from typing import Any
 from weakref import WeakSet
 
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QMessageBox, QWidget
 
 from napari_jnet.files import FolderInUse, FolderLock
-from napari_jnet.io.stack import Stack
+from napari_jnet.io.stack import Stack, format_numbers
 from napari_jnet.plugin.jobs.runner import TaskQueue
 from napari_jnet.plugin.layers.add import make_ready
-from napari_jnet.plugin.layers.read import METADATA_KEY, image_stack, placement, spatial_shape
+from napari_jnet.plugin.layers.read import image_stack, placement, spatial_shape
 from napari_jnet.plugin.layers.stack_layers import annotation_layer_options, read_annotation
 from napari_jnet.plugin.settings import plugin_settings
 from napari_jnet.plugin.workspace import Workspace
-from napari_jnet.project.places import (
-    VARIABLE,
-    ListedProject,
-    list_projects,
-    projects_folder,
-)
+from napari_jnet.project.places import VARIABLE, ListedProject, list_projects, projects_folder
 from napari_jnet.project.project import Project
 
 LOCK_FILE = ".open"
-RECOVERED_FROM = "rescued_from"  # a setting of recovery copies; the name is that of older versions
-_THIS_PROGRAM = "this program"  # as `FolderLock` calls it
-_RECOVERY, _RESTORED = "napari-jnet-rescued-", "napari-jnet-restored-"  # folders
-_NAMED = 5  # damaged frames that a message lists
-_boxes: list[QMessageBox] = []  # that are open
+_RECOVERY = "napari-jnet-rescued-"  # folders of recovery copies
 
 
 def chosen_folder() -> Path:
@@ -60,22 +50,12 @@ def stack_of(image: Any) -> Stack:
 
 def lock_project(project: Path) -> FolderLock:
     """Lock a project for one viewer; raises `ValueError` where another viewer has it open."""
-    lock = FolderLock(project, LOCK_FILE)
     try:
-        lock.acquire()
+        return FolderLock(project, LOCK_FILE).acquire()
     except FolderInUse as error:
-        here = error.owner == _THIS_PROGRAM
-        where = "window of this napari" if here else f"window ({error.owner})"
         raise ValueError(
-            f"The project {project} is open in another {where}. Close it there first."
+            f"The project {project} is open in another window ({error.owner}). Close it there first."
         ) from error
-    return lock
-
-
-def locked_by(project: Path) -> str:
-    """Return the holder of an open project, for messages; "" if it is not open."""
-    holder = FolderLock(project, LOCK_FILE).holder
-    return "another window of this napari" if holder == _THIS_PROGRAM else holder
 
 
 def report_damage(workspace: Workspace, *problems: str) -> None:
@@ -89,19 +69,23 @@ def report_damage(workspace: Workspace, *problems: str) -> None:
 
 
 def describe_damage(damaged: Mapping[int, str]) -> str:
-    """Describe which painted frames, by number, could not be read, and why."""
+    """Describe which painted frames, by number, could not be read, and why the first could not."""
     if not damaged:
         return ""
     numbers = sorted(damaged)
-    first = damaged[numbers[0]]
-    if len(numbers) == 1:
-        return f"{first} The frame is empty here until then."
-    named = ", ".join(map(str, numbers[:_NAMED]))
-    more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
-    return f"Frames {named}{more} are damaged, and empty here. The first: {first}"
+    return (
+        f"{damaged[numbers[0]]} Frames that are empty here until then: {format_numbers(numbers)}."
+    )
 
 
-# recovery copies
+def show_box(text: str, window: QWidget | None) -> None:
+    """Log a warning, and show it before the window closes; napari may end with the window."""
+    logging.getLogger("napari_jnet").error(text)
+    if window is not None and window.isVisible():
+        QMessageBox.warning(window, "napari-jnet", text)
+
+
+# recovery copies: projects outside the folder of projects, of what could not be saved there
 
 
 def write_recovery_copy(write: Callable[[Path], Path]) -> Path:
@@ -111,7 +95,7 @@ def write_recovery_copy(write: Callable[[Path], Path]) -> Path:
     """
     name = f"{_RECOVERY}{datetime.now():%Y-%m-%d-%H%M%S-%f}"
     failure: Exception = OSError("neither the home folder nor a temporary folder exists")
-    for place in _recovery_places():
+    for place in (Path.home(), Path(tempfile.gettempdir())):
         try:
             (place / name).mkdir(mode=0o700)  # others may read in the temporary folder
             return write(place / name)
@@ -120,56 +104,15 @@ def write_recovery_copy(write: Callable[[Path], Path]) -> Path:
     raise failure
 
 
-def mark_restored(copy: Path) -> None:
-    """Rename the folder of a recovery copy, so that it is not offered again; nothing is deleted."""
-    root = copy.parent
-    if root.name.startswith(_RECOVERY):
-        with suppress(OSError):
-            root.rename(root.with_name(_RESTORED + root.name.removeprefix(_RECOVERY)))
-
-
-def _recovery_places() -> list[Path]:
-    return [Path.home(), Path(tempfile.gettempdir())]
-
-
 def _recovery_folders() -> list[Path]:
+    """Return the folders of the user's own recovery copies: others may write into the temporary folder."""
     found: list[Path] = []
-    for place in _recovery_places():
+    for place in (Path.home(), Path(tempfile.gettempdir())):
         with suppress(OSError):
-            found += [root for root in place.glob(f"{_RECOVERY}*") if _is_mine(root)]
+            roots = list(place.glob(f"{_RECOVERY}*"))
+            own = os.getuid() if hasattr(os, "getuid") else None
+            found += [root for root in roots if own in (None, root.lstat().st_uid)]
     return found
-
-
-def _is_mine(root: Path) -> bool:
-    """Return whether the user owns a folder: others may write into the temporary folder too."""
-    return not hasattr(os, "getuid") or root.lstat().st_uid == os.getuid()
-
-
-def _original(copy: Project) -> Path | None:
-    """Return the project that a recovery copy belongs to; None where it cannot be opened."""
-    path = copy.settings.get(RECOVERED_FROM)
-    with suppress(OSError, ValueError):
-        return Project.open(path).path if path else None
-    return None
-
-
-def show_box(text: str, window: QWidget | None) -> None:
-    """Show a warning that outlives the window, and log it.
-
-    While the window is being closed, wait until the warning is closed: napari may end with the window.
-    """
-    logging.getLogger("napari_jnet").error(text)
-    if window is None:
-        return
-    box = QMessageBox(QMessageBox.Icon.Warning, "napari-jnet", text)
-    thread = QThread.currentThread()
-    if thread is not None and thread.loopLevel() > 0 and window.isVisible():
-        box.exec()
-        return
-    _boxes.append(box)
-    box.finished.connect(lambda _: _boxes.remove(box))
-    box.setModal(False)
-    box.show()
 
 
 # offers
@@ -227,48 +170,36 @@ def _list_offers(stack: Stack, folders: Iterable[Path]) -> tuple[ListedProject, 
     for folder in _recovery_folders():
         copies = (one for one in list_projects(stack, folder) if one.summary)
         found += [replace(one, summary=f"{one.summary}, recovery copy") for one in copies]
-    found.sort(key=lambda one: one.saved.timestamp() if one.saved else 0.0, reverse=True)
-    owners = ["" if one.problem else locked_by(one.path) for one in found]
+    for at, one in enumerate(found):
+        owner = "" if one.problem else FolderLock(one.path, LOCK_FILE).holder
+        if owner:
+            found[at] = replace(one, problem=f"open in another window ({owner})")
     return tuple(
-        replace(one, problem=f"open in {owner}") if owner else one
-        for one, owner in zip(found, owners, strict=True)
+        sorted(found, key=lambda one: one.saved.timestamp() if one.saved else 0.0, reverse=True)
     )
 
 
 def resume_project(
-    workspace: Workspace,
-    path: Path | str | None = None,
-    failed: Callable[[Exception], Any] | None = None,
+    workspace: Workspace, path: Path, failed: Callable[[Exception], Any] | None = None
 ) -> None:
     """Resume a project of the image: its annotation as a layer, roles, kind, model and last run.
 
     Returns at once; the layer is added when it is read, or chosen if it is in the viewer already.
-    Without a path the offered project is resumed.  ``failed`` is called with the exception where it cannot be
-    read.  Raises `ValueError` without an image, or without an offer.
+    ``failed`` is called with the exception where it cannot be read.  Raises `ValueError` without an image.
     """
     image, viewer, autosave = workspace.image, workspace.viewer, workspace.autosave
     if image is None or viewer is None:
         raise ValueError("No image is open. Open the stack of the project first.")
-    offer = workspace.offer
-    if path is None:
-        if offer is None:
-            raise ValueError("This image has no project to resume.")
-        folder = offer.path
-    else:
-        folder = Path(path)
-    if path is not None and (there := autosave.layer_of(folder)) is not None:
+    if (there := autosave.layer_of(path)) is not None:
         workspace.choose("annotation", there)
         return
-    workspace.offer = None  # a second press must not add the annotation again
+    offer, workspace.offer = workspace.offer, None  # a second press must not add it again
     shape, place = spatial_shape(image), placement(image)
 
     def read() -> tuple[Project, Any, dict[str, Any], int]:
-        project = Project.open(folder)
+        project = Project.open(path)
         labels, empty = read_annotation(project, shape)
         options = annotation_layer_options(project, empty)
-        if RECOVERED_FROM in project.settings:  # saved in its own project, or in a new one
-            own = _original(project)
-            options["metadata"][METADATA_KEY]["opened"] = None if own is None else str(own)
         return project, labels, options, int(labels.max(initial=0))
 
     def show(found: tuple[Project, Any, dict[str, Any], int]) -> None:
@@ -278,11 +209,6 @@ def resume_project(
         viewer.layers.selection.active = layer
         make_ready(layer, project.kind, highest)
         layer.mode = "paint"
-        if RECOVERED_FROM in project.settings:  # offered until it is saved where it belongs
-            workspace.frames.add_roles(layer, project.roles)
-            autosave.ensure_project(
-                lambda _: autosave.queue.submit(lambda: mark_restored(project.path))
-            )
 
     def not_read(error: Exception) -> None:
         workspace.offer = offer
