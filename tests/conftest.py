@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 
 # Before torch is imported: the tests run beside each other's threads on small machines.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,7 +16,9 @@ if importlib.util.find_spec("PyQt6"):
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -44,3 +47,27 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is no folder; set NAPARI_JNET_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def color_classes() -> Callable[[Path], None]:
+    """Return a function that writes two colour images of green stripes and red discs, with colour masks."""
+    return _write_color_classes
+
+
+def _write_color_classes(folder: Path) -> None:
+    shape = (64, 96)
+    rng = np.random.default_rng(0)
+    y, x = np.indices(shape)
+    classes = np.where(y % 16 < 3, 1, 0)
+    for column in range(16, shape[1], 32):
+        for row in range(8, shape[0], 16):
+            classes[(y - row) ** 2 + (x - column) ** 2 < 25] = 2
+    colors = np.array([(0, 0, 0), (0, 255, 0), (255, 0, 0)], np.uint8)
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for k in range(2):
+        mask = colors[np.roll(classes, k, axis=0)]
+        image = (mask // 3 + rng.integers(0, 60, mask.shape)).astype(np.uint8)
+        Image.fromarray(image).save(folder / f"images/Img_{k}.png")
+        Image.fromarray(mask).save(folder / f"masks/Mask_{k}.png")

@@ -7,11 +7,9 @@ import pytest
 from scipy import ndimage
 
 from napari_jnet.io.ctc import markers
-from napari_jnet.labels import LabelKind
 from napari_jnet.project.open import open_stack
 from napari_jnet.synthetic import (
     em_membranes,
-    lines_and_ellipses,
     touching_cells,
     write_cells_sequence,
 )
@@ -91,21 +89,3 @@ def test_membranes_are_dark_lines_between_cells():
     assert 0.15 < (labels == 0).mean() < 0.5
     assert image[labels == 0].mean() < 0.75 * image[labels == 1].mean()
     assert ndimage.label(labels[0])[1] > 8
-
-
-def test_lines_and_ellipses_have_three_classes():
-    images, classes = lines_and_ellipses(3, (80, 120))
-    assert images.shape == (3, 80, 120, 3)
-    for mask in classes:
-        assert set(np.unique(mask)) == {0, 1, 2}
-
-
-def test_volume_and_colour_masks_open_as_stacks(tmp_path):
-    from napari_jnet.synthetic import write_lines_and_ellipses, write_membrane_volume
-
-    volume = open_stack(write_membrane_volume(tmp_path / "em", sections=2, shape=(64, 64)))
-    assert volume.annotation().kind is LabelKind.CLASSES
-    assert np.array_equal(volume.annotation().frame(1), em_membranes(2, (64, 64))[1][1])
-    folder = open_stack(write_lines_and_ellipses(tmp_path / "shapes", count=2, shape=(64, 96)))
-    assert folder.annotation().kind is LabelKind.CLASSES
-    assert np.array_equal(folder.annotation().frame(1), lines_and_ellipses(2, (64, 96))[1][1])

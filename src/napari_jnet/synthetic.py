@@ -1,7 +1,4 @@
-"""Synthetic stacks with perfect ground truth: touching cells, EM membranes, lines and ellipses.
-
-They are for demonstrations and tests: seeded, made in seconds, no download.
-"""
+"""Synthetic stacks with perfect ground truth, seeded and made in seconds: touching cells, EM membranes."""
 
 from __future__ import annotations
 
@@ -211,10 +208,6 @@ def _grain(labels: NDArray[np.uint16], centers: _Array, appearance: _Appearance)
     return np.asarray(appearance.texture[rows % side, columns % side])
 
 
-SHAPE_COLORS: dict[str, tuple[int, int, int]] = {"line": (0, 255, 0), "ellipse": (255, 0, 0)}
-"""Colour of each class in the masks of `lines_and_ellipses`, classes 1 and 2."""
-
-
 def em_membranes(
     sections: int = 8, shape: tuple[int, int] = (256, 256), *, cells: int = 60, seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -259,57 +252,6 @@ def em_membranes(
     image = np.where(organelles & (gap > 6), 105.0, image)
     image = ndimage.gaussian_filter(image, (0, 0.9, 0.9)) + rng.normal(0, 9, image.shape)
     return np.clip(image, 0, 255).astype(np.uint8), labels
-
-
-def lines_and_ellipses(
-    count: int = 20, shape: tuple[int, int] = (200, 400), *, seed: int = 0
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Make colour images of lines and ellipses on noise, for more than two classes.
-
-    Parameters
-    ----------
-    count
-        Number of images.
-    shape
-        Height and width, pixels.
-    seed
-        Of the random numbers.
-
-    Returns
-    -------
-    images : ndarray of uint8, shape (N, H, W, 3)
-    classes : ndarray of uint8, shape (N, H, W)
-        0 = background, 1 = line, 2 = ellipse; see `SHAPE_COLORS`.
-    """
-    rng = np.random.default_rng(seed)
-    images = np.empty((count, *shape, 3), np.uint8)
-    classes = np.zeros((count, *shape), np.uint8)
-    y, x = np.indices(shape, dtype=np.float32)
-    for image, mask in zip(images, classes, strict=True):
-        canvas = np.full((*shape, 3), rng.uniform(60, 140, 3))
-        for kind in rng.permutation([1, 1, 1, 2, 2, 2]):
-            inside = _shape(rng, int(kind), y, x)
-            mask[inside] = kind
-            canvas[inside] += rng.uniform(30, 90, 3) * rng.choice([-1, 1])
-        canvas = ndimage.gaussian_filter(canvas, (0.8, 0.8, 0)) + rng.normal(0, 25, canvas.shape)
-        image[:] = np.clip(canvas, 0, 255)
-    return images, classes
-
-
-def _shape(
-    rng: np.random.Generator, kind: int, y: NDArray[Any], x: NDArray[Any]
-) -> NDArray[np.bool_]:
-    height, width = y.shape
-    center = rng.uniform(0.1, 0.9, 2) * (height, width)
-    angle = rng.uniform(0, np.pi)
-    along = (y - center[0]) * np.sin(angle) + (x - center[1]) * np.cos(angle)
-    across = (y - center[0]) * np.cos(angle) - (x - center[1]) * np.sin(angle)
-    side = min(height, width)
-    if kind == 1:
-        length, thickness = rng.uniform(0.3, 0.8) * side, rng.uniform(2, 4)
-        return np.asarray((np.abs(along) < length) & (np.abs(across) < thickness))
-    radii = rng.uniform(0.06, 0.2, 2) * side
-    return np.asarray((along / radii[0]) ** 2 + (across / radii[1]) ** 2 < 1)
 
 
 def _smooth_noise(
@@ -388,31 +330,3 @@ def _markers(labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
         disk = (y - center[0]) ** 2 + (x - center[1]) ** 2 <= 16
         markers[disk & (labels == cell)] = cell
     return markers
-
-
-def write_membrane_volume(folder: str | os.PathLike[str], **options: Any) -> Path:
-    """Write `em_membranes` under the names of the ISBI-2012 challenge; return the folder.
-
-    Labels are 255 inside a cell and 0 on membranes, as in the challenge.
-    """
-    root = Path(folder)
-    root.mkdir(parents=True, exist_ok=True)
-    image, labels = em_membranes(**options)
-    # tifffile would take three or four sections for colours.
-    tifffile.imwrite(root / "train-volume.tif", image, photometric="minisblack")
-    tifffile.imwrite(root / "train-labels.tif", labels * np.uint8(255), photometric="minisblack")
-    return root
-
-
-def write_lines_and_ellipses(folder: str | os.PathLike[str], **options: Any) -> Path:
-    """Write `lines_and_ellipses` as folders of PNG images and colour masks; return the folder."""
-    from PIL import Image
-
-    root = Path(folder)
-    images, classes = lines_and_ellipses(**options)
-    colors = np.array([(0, 0, 0), *SHAPE_COLORS.values()], np.uint8)
-    for part, name, arrays in (("images", "Img", images), ("masks", "Mask", colors[classes])):
-        (root / part).mkdir(parents=True, exist_ok=True)
-        for k, array in enumerate(arrays):
-            Image.fromarray(array).save(root / part / f"{name}_{k}.png")
-    return root

@@ -25,7 +25,7 @@ from napari_jnet.cli.train import make_config
 from napari_jnet.config import read_settings
 from napari_jnet.events import BatchEnd
 from napari_jnet.files import FolderLock
-from napari_jnet.synthetic import write_cells_sequence, write_lines_and_ellipses
+from napari_jnet.synthetic import write_cells_sequence
 from napari_jnet.training import loop
 
 QUICK = ["--network", "jnet", "--device", "cpu"]
@@ -490,9 +490,11 @@ def test_messages_of_errors_and_times():
     assert duration(float("inf")) == duration(float("nan")) == "–"
 
 
-def test_a_folder_divided_into_parts_is_trained_and_predicted_as_divided(tmp_path, capsys):
+def test_a_folder_divided_into_parts_is_trained_and_predicted_as_divided(
+    tmp_path, capsys, color_classes
+):
     for part in ("train", "valid", "test"):
-        write_lines_and_ellipses(tmp_path / "data" / part, count=2, shape=(64, 96))
+        color_classes(tmp_path / "data" / part)
     run, out = tmp_path / "run", tmp_path / "out"
     quick = ["--device", "cpu", "--epochs", 1, "--preset", "patches"]
     for setting in ("network.channels=2", "training.batches_per_epoch=2", "training.threads=1"):

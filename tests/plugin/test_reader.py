@@ -14,15 +14,11 @@ from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.reader import get_reader
 from napari_jnet.project.open import open_stack
 from napari_jnet.project.project import Project
-from napari_jnet.synthetic import (
-    write_cells_sequence,
-    write_lines_and_ellipses,
-    write_membrane_volume,
-)
+from napari_jnet.synthetic import em_membranes, write_cells_sequence
 
 
 @pytest.fixture(scope="module")
-def stacks(tmp_path_factory):
+def stacks(tmp_path_factory, color_classes):
     folder = tmp_path_factory.mktemp("stacks")
     root = write_cells_sequence(
         folder / "CELLS", frames=(3, 2), shape=(64, 80), cells=3, diameter=20
@@ -31,8 +27,11 @@ def stacks(tmp_path_factory):
     for part in ("01_RES", "res"):
         (root / part).mkdir()
         tifffile.imwrite(root / part / "mask000.tif", np.zeros((64, 80), np.uint16))
-    write_membrane_volume(folder / "em", sections=3, shape=(64, 64), cells=12)
-    write_lines_and_ellipses(folder / "shapes", count=2, shape=(64, 96))
+    (folder / "em").mkdir()
+    sections, inside = em_membranes(3, (64, 64), cells=12)
+    for name, array in (("train-volume", sections), ("train-labels", inside * np.uint8(255))):
+        tifffile.imwrite(folder / f"em/{name}.tif", array, photometric="minisblack")
+    color_classes(folder / "shapes")
     tifffile.imwrite(folder / "plain.tif", np.zeros((5, 8, 8), np.uint8))
     (folder / "pictures").mkdir()
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "pictures/a.png")

@@ -1,21 +1,22 @@
 from __future__ import annotations
 
-import threading
+import time
 
 import numpy as np
 import pytest
+from napari.utils import progress
+from qtpy.QtCore import QTimer
 
 from napari_jnet import samples
 from napari_jnet.plugin import sample_data
 from napari_jnet.synthetic import write_cells_sequence
 
 
-@pytest.mark.parametrize("name", ["cells", "membranes", "lines_and_ellipses"])
+@pytest.mark.parametrize("name", ["cells", "membranes"])
 def test_synthetic_samples_open_in_a_viewer(make_napari_viewer, name):
     viewer = make_napari_viewer(show=False)
     image, labels = viewer.open_sample("napari-jnet", name)
-    size = image.data.shape[:-1] if image.rgb else image.data.shape
-    assert size == labels.data.shape
+    assert image.data.shape == labels.data.shape
     assert np.issubdtype(labels.data.dtype, np.integer)
     assert image.axis_labels == labels.axis_labels
     assert labels.metadata["napari-jnet"]["kind"] == ("instances" if name == "cells" else "classes")
@@ -24,62 +25,50 @@ def test_synthetic_samples_open_in_a_viewer(make_napari_viewer, name):
 @pytest.fixture
 def slow_download(tmp_path, monkeypatch):
     """Stands for the network: the download goes on when it is told to."""
-    go_on = threading.Event()
-    started = threading.Event()
 
     def download(name, progress):
-        started.set()
-        while not go_on.wait(0.02):  # bounded by the timeout of the test
+        while not download.goes_on:  # bounded by the timeout of the test
             progress(2, 4)
+            time.sleep(0.01)
         return write_cells_sequence(
             tmp_path / name, frames=(2, 1), shape=(64, 64), cells=2, diameter=20
         )
 
+    download.goes_on = False
     monkeypatch.setattr(sample_data, "download_sample", download)
     monkeypatch.setattr(sample_data, "sample_path", lambda name: tmp_path / name)
-    download.go_on, download.started = go_on, started
     return download
 
 
-def test_window_lives_while_a_sample_is_downloaded(make_napari_viewer, slow_download):
-    from qtpy.QtCore import QTimer
-
-    viewer = make_napari_viewer(show=False)
-    ticks = []
+@pytest.fixture
+def every_5_ms():
+    """Call a function in the window's thread."""
     timer = QTimer()
     timer.setInterval(5)
+    timer.start()
+    yield timer.timeout.connect
+    timer.stop()
+
+
+def test_window_lives_while_a_sample_is_downloaded(make_napari_viewer, slow_download, every_5_ms):
+    viewer = make_napari_viewer(show=False)
+    ticks = []
 
     def tick():
         ticks.append(None)
-        if len(ticks) > 10 and slow_download.started.is_set():
-            slow_download.go_on.set()
+        slow_download.goes_on = len(ticks) > 10
 
-    timer.timeout.connect(tick)
-    timer.start()
+    every_5_ms(tick)
     layers = viewer.open_sample("napari-jnet", "hela")
-    timer.stop()
     assert len(ticks) > 10
     assert [layer.name for layer in layers] == ["DIC-C2DH-HeLa 01", "DIC-C2DH-HeLa 01 gold"]
 
 
-def test_cancel_button_ends_the_download(make_napari_viewer, slow_download):
-    from napari.utils import progress
-    from qtpy.QtCore import QTimer
-
+def test_cancel_button_ends_the_download(make_napari_viewer, slow_download, every_5_ms):
     viewer = make_napari_viewer(show=False)
-    timer = QTimer()
-    timer.setInterval(5)
-
-    def cancel():
-        for bar in list(progress._all_instances):
-            if "HeLa" in str(bar.desc) and slow_download.started.is_set():
-                bar.cancel()
-
-    timer.timeout.connect(cancel)
-    timer.start()
+    every_5_ms(lambda: [bar.cancel() for bar in list(progress._all_instances)])
     with pytest.raises(ValueError, match="download of DIC-C2DH-HeLa was cancelled"):
         viewer.open_sample("napari-jnet", "hela")
-    timer.stop()
     assert len(viewer.layers) == 0
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +13,18 @@ from napari_jnet.plugin.layers.stack_layers import LayerData, stack_layers
 from napari_jnet.project.open import open_stack
 from napari_jnet.samples import download_sample, sample_path
 
-_PROGRESS_MS = 100  # between updates of the progress bar
-
 
 def cells() -> list[LayerData]:
     """Make a sequence of touching cells with their ground truth."""
     images, labels = synthetic.touching_cells()
-    return _pair("touching cells", images, labels.astype(np.int32), "tyx", "instances")
+    return _pair("touching cells", images, labels, "tyx", "instances")
 
 
 def membranes() -> list[LayerData]:
     """Make serial sections with cell membranes: 1 = inside a cell, 0 = membrane."""
     image, labels = synthetic.em_membranes()
     nanometers: dict[str, Any] = {"scale": (50.0, 4.0, 4.0), "units": ("nanometer",) * 3}
-    return _pair("EM membranes", image, labels.astype(np.int32), "zyx", "classes", **nanometers)
-
-
-def lines_and_ellipses() -> list[LayerData]:
-    """Make colour images of lines (class 1) and ellipses (class 2)."""
-    images, classes = synthetic.lines_and_ellipses()
-    labels = classes.astype(np.int32)
-    return _pair("lines and ellipses", images, labels, "tyx", "classes", rgb=True)
+    return _pair("EM membranes", image, labels, "zyx", "classes", **nanometers)
 
 
 def hela() -> list[LayerData]:
@@ -49,19 +38,14 @@ def u373() -> list[LayerData]:
 
 
 def _pair(
-    name: str, image: Any, labels: Any, axes: str, kind: str, *, rgb: bool = False, **options: Any
+    name: str, image: Any, labels: Any, axes: str, kind: str, **options: Any
 ) -> list[LayerData]:
     stack = {"format": "array", "frame_numbers": list(range(len(image))), "kind": kind}
     options["axis_labels"] = tuple(axes)
-    shown = {"name": name, "metadata": {METADATA_KEY: stack}, **options}
-    ground_truth = {
-        "name": f"{name} ground truth",
-        "metadata": {METADATA_KEY: dict(stack)},
-        **options,
-    }
+    truth = {"name": f"{name} ground truth", "metadata": {METADATA_KEY: dict(stack)}, **options}
     return [
-        (image, shown | ({"rgb": True} if rgb else {}), "image"),
-        (labels, ground_truth, "labels"),
+        (image, {"name": name, "metadata": {METADATA_KEY: stack}, **options}, "image"),
+        (labels.astype(np.int32), truth, "labels"),
     ]
 
 
@@ -71,54 +55,23 @@ def _public(name: str) -> list[LayerData]:
 
 
 def _download(name: str) -> Path:
-    """Download in a thread and show the progress; the window stays responsive.
+    """Download and show the progress: with each part, napari's bar lets the window react.
 
-    napari needs the layers when the function of a sample returns: it runs an event loop until then.
-
-    Raises
-    ------
-    ValueError
-        If the user cancelled, or the download failed.
+    Raises `ValueError` if the user cancelled, or the download failed.
     """
     from napari.utils import cancelable_progress
-    from qtpy.QtCore import QEventLoop, QTimer
-    from qtpy.QtWidgets import QApplication
 
-    if QApplication.instance() is None:
-        return download_sample(name)
-    loop, timer, cancelled = QEventLoop(), QTimer(), threading.Event()
-    amount = (0, 0)
+    with cancelable_progress(total=0, desc=f"Downloading {name}") as bar:
 
-    class Bar(cancelable_progress):
-        def cancel(self) -> None:
-            timer.stop()  # a closed bar is not updated
-            super().cancel()
-            loop.quit()
+        def progress(received: int, total: int) -> None:
+            if bar.is_canceled:
+                raise InterruptedError
+            bar.total = total
+            bar.update(received - bar.n)
 
-    def progress(received: int, total: int) -> None:
-        nonlocal amount
-        amount = (received, total)
-        if cancelled.is_set():
-            raise InterruptedError
-
-    def show() -> None:
-        received, bar.total = amount
-        bar.update(received - bar.n)
-        if download.done():
-            loop.quit()
-
-    bar = Bar(total=0, desc=f"Downloading {name}")
-    threads = ThreadPoolExecutor(1, "download")
-    download = threads.submit(download_sample, name, progress=progress)
-    timer.timeout.connect(show)
-    timer.start(_PROGRESS_MS)
-    try:
-        loop.exec()
-    finally:
-        timer.stop()
-        bar.close()
-        cancelled.set()
-        threads.shutdown(wait=False)
-    if not download.done():
-        raise ValueError(f"The download of {name} was cancelled; no part of it is kept.")
-    return download.result()
+        try:
+            return download_sample(name, progress=progress)
+        except InterruptedError:
+            raise ValueError(
+                f"The download of {name} was cancelled; no part of it is kept."
+            ) from None
