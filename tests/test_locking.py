@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -35,8 +36,8 @@ def test_the_second_is_told_who_has_it_and_a_killed_holder_has_nothing(tmp_path:
         text=True,
     ) as child:
         assert child.stdout is not None and child.stdout.readline() == "held\n"
-        assert FolderLock(folder).holder == f"process {child.pid}"
-        with pytest.raises(FolderInUse, match=rf"process {child.pid} is writing.*Wait until"):
+        assert FolderLock(folder).holder == f"process {child.pid} on {platform.node()}"
+        with pytest.raises(FolderInUse, match=rf"process {child.pid} on .* is writing.*Wait until"):
             FolderLock(link).acquire(0)
         child.kill()
     assert (folder / LOCK_FILE).exists()

@@ -9,28 +9,23 @@ import platform
 import re
 import secrets
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-import psutil  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
 from napari_jnet.hardware import available_bytes, format_bytes
 
 LOCK_FILE = ".napari-jnet.lock"
-_TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]+\.part")
-_FIXED = re.compile(  # names of unfinished files in the first version
-    r"\.(?:(?:last|model)\.pt|(?:config|split)\.json|history\.csv|res_track\.txt"
-    r"|(?:probability|distance|instances|classes|mask\d+)\.tif)\.part"
-)
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f-]+\.part")
 _OLD_S = 3600.0
 _LONGEST = 100  # characters of a name kept in that of its unfinished file; the limit is 255
 _PATIENCE_S = (
     0.5  # a program that only checks whether a folder is locked holds the lock for a moment
 )
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class OutputError(OSError):
@@ -48,8 +43,13 @@ def writing(path: Path, verb: str = "written") -> Iterator[None]:
         raise _refusal(path, error, verb) from error
 
 
-def _refusal(path: Path, error: OSError, verb: str) -> OutputError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def _refusal(path: Path, error: OSError | NotImplementedError, verb: str) -> OutputError:
+    if isinstance(error, NotImplementedError) or error.errno in _NO_LOCKS:
+        reason = (
+            "it is on a file system without locks, so that two programs could write there at once. Choose a "
+            "folder on another disk"
+        )
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason = "the disk is full. Free some space, or choose another folder"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         reason = "you have no permission to write there. Change that, or choose another folder"
@@ -68,15 +68,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a new, empty file that is flushed and renamed to ``path`` when the block succeeds.
 
     A reader sees the old content or the new one, never a part of it.  The name of the new file is hidden and
-    unique, and a link at ``path`` is replaced, not followed.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written; a former file of this name is unchanged.
+    unique, and a link at ``path`` is replaced, not followed.  Raises `OutputError`.
     """
-    unique = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
-    temporary = path.with_name(f".{path.name[:_LONGEST]}.{unique}.part")
+    temporary = path.with_name(f".{path.name[:_LONGEST]}.{secrets.token_hex(4)}.part")
     try:
         with writing(path):
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -134,35 +128,16 @@ def check_no_link(folder: Path) -> None:
 
 
 def clean(folder: Path, *, locked: bool = False) -> None:
-    """Remove the unfinished files of killed processes, not those in folders; what cannot be removed stays.
+    """Remove the unfinished files of killed processes in a folder; what cannot be removed stays.
 
-    With `locked` the caller holds the folder's lock, so that no file of its own process or under one of
-    the fixed names of older versions is being written.  Otherwise, a file of a process that may still be
-    writing is left alone.
+    Files of the last hour may be those of a process that is writing now, and stay too, unless the caller
+    has the folder `locked`.
     """
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return
-    for name in names:
-        match = _TEMPORARY.fullmatch(name)
-        own = locked and (_FIXED.fullmatch(name) or (match and int(match[2]) == os.getpid()))
-        if own or (match and _abandoned(folder / name, match[1], int(match[2]))):
-            with suppress(OSError):
-                (folder / name).unlink()
-
-
-def _abandoned(path: Path, host: str, process: int) -> bool:
-    if host == _host() and not psutil.pid_exists(process):
-        return True
-    try:
-        return time.time() - path.stat().st_mtime > _OLD_S
-    except OSError:
-        return False
-
-
-def _host() -> str:
-    return f"{zlib.crc32(platform.node().encode()):08x}"
+    for path in folder.glob(".*.part"):
+        with suppress(OSError):
+            old = locked or time.time() - path.stat().st_mtime > _OLD_S
+            if old and _UNFINISHED.fullmatch(path.name):
+                path.unlink()
 
 
 def flush(path: Path) -> None:
@@ -185,13 +160,7 @@ def flush_folder(folder: Path) -> None:
 
 
 class FolderInUse(ValueError):
-    """Another program, or another window of this one, is writing into a folder.
-
-    Attributes
-    ----------
-    owner
-        For messages: "process 123 on lab-7".
-    """
+    """Another program, or another window of this one, is writing into a folder; `owner` names it."""
 
     def __init__(self, text: str, owner: str) -> None:
         super().__init__(text)
@@ -201,10 +170,8 @@ class FolderInUse(ValueError):
 class FolderLock:
     """The exclusive right to write into a folder; a context manager.
 
-    It is held from `acquire` to `release` or the end of the process.  `release` removes the lock file; one
-    that a killed process has left locks nothing.  A second `FolderLock` of
-    the same folder fails in the same process and thread too.  `name` is that of the lock file, for
-    runs and results `LOCK_FILE`.
+    It is held from `acquire` to `release` or the end of the process; a lock file that a killed process has
+    left locks nothing.  A second `FolderLock` of the same folder fails in the same process and thread too.
     """
 
     def __init__(self, folder: Path, name: str = LOCK_FILE) -> None:
@@ -216,15 +183,7 @@ class FolderLock:
         self._lock = FileLock(self.file, mode=0o666, thread_local=False, fallback_to_soft=False)
 
     def acquire(self, wait_s: float = _PATIENCE_S) -> Self:
-        """Take the lock, waiting up to this long for another holder.
-
-        Raises
-        ------
-        FolderInUse
-            If another still holds it after that time.
-        OutputError
-            If the folder cannot be written, or its file system has no locks.
-        """
+        """Take the lock, waiting so long for another holder; raises `FolderInUse` or `OutputError`."""
         try:
             self._lock.acquire(timeout=wait_s, poll_interval=0.02)
         except Timeout:
@@ -235,17 +194,11 @@ class FolderLock:
                 owner,
             ) from None
         except (NotImplementedError, OSError) as error:
-            no_locks = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-            if isinstance(error, OSError) and error.errno not in no_locks:
-                raise _refusal(self.file, error, "written") from error
-            raise OutputError(
-                f"{self.file.parent} is on a file system without locks, so that two programs could write "
-                "into it at once. Choose a folder on another disk."
-            ) from error
+            raise _refusal(self.file, error, "written") from error
         with suppress(OSError):  # only for the message to other programs
             handle = os.open(self.file, os.O_WRONLY | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0))
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({"host": platform.node(), "pid": os.getpid()}, file)
+                file.write(_this_process())
         return self
 
     def release(self) -> None:
@@ -283,14 +236,14 @@ class FolderLock:
         self.release()
 
     def _owner(self) -> str:
-        try:
-            owner = json.loads(self.file.read_text(encoding="utf-8"))
-            host, process = str(owner["host"]), int(owner["pid"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return ""
-        if host != platform.node():
-            return f"process {process} on {host}"
-        return "this program" if process == os.getpid() else f"process {process}"
+        with suppress(OSError, UnicodeError):
+            owner = self.file.read_text(encoding="utf-8")
+            return "this program" if owner == _this_process() else owner
+        return ""
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {platform.node()}"
 
 
 @contextmanager
@@ -321,26 +274,9 @@ def reading(
 ) -> Iterator[None]:
     """Turn any error of a reader into one sentence about the file.
 
-    Parameters
-    ----------
-    path
-        The file.
-    what
-        What it should be, with its article: "a TIFF image".
-    remedy
-        End of the sentence where it is something else: what that means, and what to do.
-    error_type
-        What is raised then.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the file does not exist.
-    OSError
-        If the system refuses to read it.
-    FileError
-        If its content does not fit into the memory; as ``error_type``, if it is damaged or something
-        else.  One raised within passes unchanged.
+    It is an `error_type` for a file that is damaged or something else than `what`, a text with its article;
+    the sentence ends with the `remedy`.  `FileNotFoundError`, other errors of the system, and `FileError` for
+    content that does not fit into the memory, or raised within, stay what they are.
     """
     try:
         if not path.is_file():

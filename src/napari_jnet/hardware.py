@@ -6,7 +6,6 @@ import importlib.util
 import math
 import os
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,45 +48,14 @@ def format_bytes(size: float) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
-def available_cores(root: Path = Path("/")) -> int:
-    """Return how many cores this process may use.
-
-    The scheduler of a cluster, ``taskset`` or a container may allow fewer than the machine has (affinity,
-    CPU quota of the control groups; rounded up).
-
-    `root` is where the files of the system are, for tests.
-    """
+def available_cores() -> int:
+    """Return how many cores this process may use: by the scheduler, ``taskset`` or a container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, math.ceil(min([cores or 1, *_quotas(root)])))
-
-
-def _quotas(root: Path) -> Iterator[float]:
-    """Yield the CPU quotas of the control groups that this process is in, in cores."""
-    try:
-        groups = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        return
-    for group in groups:
-        _, controllers, path = group.split(":", 2)
-        top = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        here = top / path.lstrip("/")
-        for folder in (here, *here.parents):
-            yield from _quota(folder)
-            if folder == top:
-                break
-
-
-def _quota(folder: Path) -> Iterator[float]:
-    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):  # versions 2 and 1
-        try:
-            words = " ".join((folder / name).read_text(encoding="ascii") for name in names).split()
-            quota, period = float(words[0]), float(words[1])
-        except (OSError, ValueError, IndexError):  # no such file, or "max"
-            continue
-        if quota > 0 and period > 0:
-            yield quota / period
+    quotas = []
+    with suppress(OSError, ValueError):  # another system, or no quota ("max")
+        quota, period = (_CGROUP / "cpu.max").read_text(encoding="ascii").split()
+        quotas.append(math.ceil(int(quota) / int(period)))
+    return max(1, min([cores or 1, *quotas]))
 
 
 def load_triton_apart(maps: Path = Path("/proc/self/maps")) -> bool:

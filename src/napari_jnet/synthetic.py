@@ -33,29 +33,8 @@ def touching_cells(
     them: a threshold and connected components merge them.  What separates them in the image is a
     faint dark seam, and the shading and brightness of each cell.
 
-    Parameters
-    ----------
-    frames
-        Number of frames.
-    shape
-        Height and width of a frame, pixels.
-    cells
-        Number of cells.
-    diameter
-        Mean diameter of a cell, pixels.
-    seed
-        Of the random numbers.
-
-    Returns
-    -------
-    images : ndarray of uint8, shape (T, H, W)
-    labels : ndarray of uint16, shape (T, H, W)
-        0 = background, cells from 1.
-
-    Raises
-    ------
-    ValueError
-        If the cells would not fit into the frame.
+    Returns images, (T, H, W) uint8, and labels, (T, H, W) uint16: 0 = background, cells from 1; raises
+    `ValueError` if so many cells of this mean `diameter` (pixels) would not fit into the frame.
     """
     needed = cells * np.pi * (diameter / 2) ** 2
     if needed > 0.7 * shape[0] * shape[1]:
@@ -213,22 +192,8 @@ def em_membranes(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Make serial sections of packed cells with dark membranes, as in the ISBI-2012 volume.
 
-    Parameters
-    ----------
-    sections
-        Number of sections.
-    shape
-        Height and width of a section, pixels.
-    cells
-        Number of cells cut by an average section, roughly.
-    seed
-        Of the random numbers.
-
-    Returns
-    -------
-    image : ndarray of uint8, shape (Z, H, W)
-    labels : ndarray of uint8, shape (Z, H, W)
-        1 = inside a cell, 0 = membrane.
+    `cells` are cut by an average section, roughly.  Returns image and labels, both (Z, H, W) uint8; 1 is
+    inside a cell, 0 membrane.
     """
     rng = np.random.default_rng(seed)
     size = float(np.sqrt(shape[0] * shape[1] / cells))
@@ -271,21 +236,10 @@ def write_cells_sequence(
     diameter: float = 32.0,
     seed: int = 0,
 ) -> Path:
-    """Write touching cells as a Cell Tracking Challenge dataset.
+    """Write `touching_cells` as a Cell Tracking Challenge dataset and return its root.
 
-    Parameters
-    ----------
-    folder
-        Dataset root; made if it does not exist.
-    frames
-        Frames of sequence 01 (for training) and of sequence 02 (held out, other cells).
-    shape, cells, diameter, seed
-        See `touching_cells`.
-
-    Returns
-    -------
-    Path
-        The dataset root, with gold masks and markers for every frame.
+    `frames` are the numbers of frames of sequence 01 (for training) and of sequence 02 (held out, other
+    cells); each has gold masks and markers.
     """
     root = Path(folder)
     for number, count in enumerate(frames, start=1):
