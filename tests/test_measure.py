@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.measure import perimeter
 
-from napari_jnet.measure import measure_frame, unit_name
+from napari_jnet.measure import measure_frame
 
 
 def labels() -> np.ndarray:
@@ -69,12 +69,6 @@ def test_bad_input():
         measure_frame(labels(), np.zeros((20, 29)))
     with pytest.raises(ValueError, match="one number an axis"):
         measure_frame(labels(), scale=(1, 1, 1))
-
-
-def test_units_as_people_write_them():
-    assert [unit_name(u) for u in ("micrometer", "um", "pixel", "", "furlong")] == [
-        "µm", "µm", "", "", "furlong",
-    ]  # fmt: skip
 
 
 def test_ids_of_many_digits_take_no_more_memory_than_others():

@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 from skimage.measure import regionprops_table
 from skimage.segmentation import relabel_sequential
 
-_UNITS = {"micrometer": "µm", "um": "µm", "nanometer": "nm", "millimeter": "mm"}
-_UNITS |= dict.fromkeys(("pixel", "pixels", "px"), "")
-
 
 @dataclass(frozen=True)
 class Measurement:
@@ -130,11 +127,6 @@ def measure_frame(
             )
         )
     return found
-
-
-def unit_name(unit: str) -> str:
-    """Return a unit as people write it: "µm" for "micrometer"; "" for pixels."""
-    return _UNITS.get(str(unit), str(unit))
 
 
 def _diameter(size: float, ndim: int) -> float:

@@ -135,11 +135,11 @@ def test_info_says_what_a_project_holds(fresh):
     assert words["project"].startswith("cells 01")
     assert words["annotation painted"].startswith("instances; ")
     assert words["annotation painted"].endswith("annotated frames: 4 (0 to 3)")
-    assert words["for training"] == "2 (0, 1)"
-    assert words["for validation"] == "1 (2)" and words["not used"] == "1 (3)"
-    assert words["model"] == str(Path("runs", "001"))
-    assert words["run 001"].startswith("1 epoch in ") and "finished" in words["run 001"]
-    assert "2 training frames" in words["run 001"]
+    assert words["training frames"] == "2 (0, 1)"
+    assert words["validation frames"] == "1 (2)" and words["unused frames"] == "1 (3)"
+    assert words["model"] == str(fresh / "work" / "runs" / "001")
+    assert words["run 001"].startswith("epochs: 1 in ") and "finished" in words["run 001"]
+    assert "training frames: 2" in words["run 001"]
     shutil.rmtree(fresh / "cells")
     assert "napari-jnet relocate" in describe(fresh / "work")["stack"]
 

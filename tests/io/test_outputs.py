@@ -234,9 +234,7 @@ def test_a_prediction_that_is_stopped_leaves_nothing_of_the_one_before(
     frames = {0: 5, 1: 5}
     assert shown(tmp_path, stack) == {"objects": frames, "distance": frames, "instances": frames}
     assert (tmp_path / "01_RES/res_track.txt").read_text() == "1 0 1 0\n"
-    with pytest.raises(
-        FileNotFoundError, match=r"has 2 of the 4 frames.*no result for frames 002, 003"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"has 2 of the 4 frames.*no result for frames 2-3"):
         list(evaluate(tmp_path, stack))
     for result in (tmp_path, tmp_path / "01_RES", tmp_path / "instances.tif"):
         notice, *_, scores = evaluate(result, stack, frames=[0, 1])

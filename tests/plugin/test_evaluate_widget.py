@@ -142,10 +142,10 @@ def test_errors_are_switched_and_not_doubled(qtbot, viewer, widget):
     viewer.layers["truth"].visible = False
     evaluate(qtbot, widget)
     assert [layer.name for layer in viewer.layers if layer.visible] == ["movie", "errors"]
-    widget.errors_check.click()
+    viewer.layers["errors"].visible = False
     assert [layer.name for layer in viewer.layers if layer.visible] == ["movie", "found"]
-    widget.errors_check.click()
-    assert viewer.layers["errors"].visible
+    viewer.layers["errors"].visible = True
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["movie", "errors"]
     viewer.layers["found"].data = np.asarray(viewer.layers["truth"].data).copy()
     evaluate(qtbot, widget)
     assert "no errors." in widget.message.text
@@ -351,7 +351,7 @@ def test_the_cells_of_a_prediction_are_chosen(qtbot, shown, viewer):
     assert "(or a part only): 0-1." in widget.message.text
     # nothing that belongs to the cells lies over the errors
     assert not results.cells.visible
-    widget.errors_check.click()
+    viewer.layers["errors"].visible = False
     assert results.cells.visible
 
 

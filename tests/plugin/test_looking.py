@@ -261,18 +261,16 @@ class TestOverlays:
         first = results_of(state)
         lifetime = Lifetime()
         errors = ErrorLayer(state, lifetime)
-        errors.clear(first.cells)
+        errors.begin(first.cells)
         assert not first.cells.visible and errors.layer.visible
         image = state.image
         second = add_results(state.viewer, first, image, image_stack(image), 5.0, "another")
         state.prediction = second
         assert second.cells.visible and "errors" not in state.viewer.layers
-        errors.clear(second.cells)
+        errors.begin(second.cells)
         assert not second.cells.visible and errors.layer.visible
         state.prediction_changed.emit(second)  # predicted anew, into the same layers
         assert second.cells.visible and "errors" not in state.viewer.layers
-        errors.show(True)  # there are none
-        assert second.cells.visible
         lifetime.end()
 
     def test_errors_are_seen_alone_and_all_labels_come_back(self, viewer, state, overlays):
@@ -288,7 +286,7 @@ class TestOverlays:
             return {layer.name for layer in viewer.layers if layer.visible}
 
         before = seen()
-        errors.clear(results.cells)
+        errors.begin(results.cells)
         assert seen() == {"movie", "errors"}
         overlays.hide_in(0)
         viewer.dims.set_current_step(0, 1)  # where the cells are not hidden

@@ -25,12 +25,6 @@ if TYPE_CHECKING:
     from napari_jnet.project.project import Project
     from napari_jnet.project.runs import RunSummary
 
-_ROLES = {
-    "training": "for training",
-    "validation": "for validation",
-    "unused": "not used",
-    "": "without a role",
-}
 _AXES = {"T": "time", "Z": "sections", "Y": "rows", "X": "columns", "C": "channels"}
 _IMAGES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
@@ -86,6 +80,7 @@ def describe(path: Path, **choices: Any) -> dict[str, str]:
 
 def _describe_project(project: Project) -> dict[str, str]:
     from napari_jnet.io.stack import format_numbers
+    from napari_jnet.project.manifest import ROLES
     from napari_jnet.project.source import STACK_FILE
 
     lines = {"project": f"{project.name} ({project.path})"}
@@ -95,29 +90,27 @@ def _describe_project(project: Project) -> dict[str, str]:
         lines["stack"] = message_of(error)
     images = project.path / STACK_FILE if project.stack.stored else project.stack.path
     lines["images"] = str(images or "in no file")
-    for role, title in _ROLES.items():
+    for role in (*ROLES, ""):
         if numbers := project.numbers(role):
-            lines[title] = format_numbers(numbers)
+            lines[f"{role or 'other'} frames"] = format_numbers(numbers)
     if project.last_saved is not None:
         lines["last saved"] = f"{project.last_saved:%Y-%m-%d %H:%M}"
-    model = project.model
-    if model is not None and model.is_relative_to(project.path):
-        model = model.relative_to(project.path)
-    lines["model"] = "none yet" if model is None else str(model)
+    lines["model"] = str(project.model or "none yet")
     for run in project.runs():
         lines[f"run {run.name}"] = _describe_run(run)
     return lines
 
 
 def _describe_run(run: RunSummary) -> str:
-    state = (
-        "finished" if run.finished else "stopped, can be resumed" if run.resumable else "stopped"
-    )
+    state = "finished" if run.finished else "stopped"
+    if run.resumable:
+        state = "stopped, can be resumed"
     if run.trained_by:
         state = f"being trained ({run.trained_by})"
-    parts = [f"{run.epochs} epoch{'s' * (run.epochs != 1)} in {duration(run.elapsed_s)}, {state}"]
-    frames = len(run.training_frames)
-    parts.append(f"{frames} training frame{'s' * (frames != 1)}")
+    parts = [
+        f"epochs: {run.epochs} in {duration(run.elapsed_s)}, {state}",
+        f"training frames: {len(run.training_frames)}",
+    ]
     best = {"SEG": run.seg, "IoU": run.iou}
     scores = [f"{name} {score(value)}" for name, value in best.items() if value is not None]
     if scores:
@@ -142,8 +135,8 @@ def _describe_stack(path: Path, stack: Stack) -> dict[str, str]:
     if any(value != 1 for value in stack.scale):
         steps = zip(stack.scale, stack.units, strict=False)
         lines["scale"] = ", ".join(f"{value:g} {unit}" for value, unit in steps)
-    for number, note in enumerate(stack.notes, start=1):
-        lines[f"note {number}" if len(stack.notes) > 1 else "note"] = note
+    if stack.notes:
+        lines["notes"] = "\n".join(stack.notes)
     if others := sequences(path):
         lines["sequences"] = ", ".join(others)
     for name, annotation in stack.annotations.items():
@@ -158,18 +151,14 @@ def _describe_stack(path: Path, stack: Stack) -> dict[str, str]:
 
 
 def _describe_sizes(stack: Stack) -> str:
-    """Return the size of a frame, "512 × 600 × 3"; or, of the images of a folder, how they differ."""
+    """Return the size of a frame, "512 × 600 × 3"; of images that differ, the smallest and largest."""
     from napari_jnet.io.folder import frame_shapes
 
     shapes = set(frame_shapes(stack)) if stack.format == "folder" else {stack.shape}
     if len(shapes) == 1:
         return _size(stack.shape)
     ordered = sorted(shapes, key=math.prod)
-    channels = f", {stack.shape[-1]} channels" if stack.axes.endswith("C") else ""
-    return (
-        f"frames differ in size: {len(shapes)} sizes, from {_size(ordered[0])} to "
-        f"{_size(ordered[-1])}{channels}"
-    )
+    return f"{_size(ordered[0])} to {_size(ordered[-1])}"
 
 
 def _size(shape: Sequence[int]) -> str:

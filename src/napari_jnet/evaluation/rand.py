@@ -6,7 +6,6 @@ width of a membrane.  Sums of sections add up; the score is the best over the th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,12 +29,8 @@ def thin(objects: NDArray[np.integer]) -> NDArray[np.int32]:
     return np.asarray(grown, dtype=np.int32)
 
 
-def section_sums(
-    reference: NDArray[np.integer],
-    proposal: NDArray[Any],
-    thresholds: Sequence[float] = THRESHOLDS,
-) -> NDArray[np.float64]:
-    """Return what the scores of one section (H, W) are made of, a row for each threshold.
+def section_sums(reference: NDArray[np.integer], proposal: NDArray[Any]) -> NDArray[np.float64]:
+    """Return what the scores of one section (H, W) are made of, a row for each of the `THRESHOLDS`.
 
     The columns are numerator and denominator of V_rand, numerator and denominator of V_info.  In the
     reference 0 is membrane, and touching ids stay apart; only pixels above 0 count.  The proposal is the
@@ -55,7 +50,7 @@ def section_sums(
     cells = _connected(np.where(reference > 0, reference, 0))
     if not np.issubdtype(proposal.dtype, np.floating):
         return np.array([_sums(cells, thin(proposal))])
-    return np.array([_sums(cells, thin(_connected(proposal > cut))) for cut in thresholds])
+    return np.array([_sums(cells, thin(_connected(proposal > cut))) for cut in THRESHOLDS])
 
 
 def best_scores(sums: NDArray[np.float64]) -> tuple[float, float]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton
+from qtpy.QtWidgets import QLabel, QPushButton
 
 from napari_jnet.evaluation import BORDER_HELP, SCORES
 from napari_jnet.evaluation.errors import CellError, ErrorKind
@@ -26,11 +25,10 @@ from napari_jnet.plugin.jobs.evaluate import (
     stored_truth,
 )
 from napari_jnet.plugin.jobs.runner import Progress, TaskQueue
-from napari_jnet.plugin.layers.add import set_hidden, set_visible
+from napari_jnet.plugin.layers.add import set_hidden
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
     class_options,
-    current_index,
     frame_numbers,
     is_labels,
     metadata,
@@ -40,7 +38,6 @@ from napari_jnet.plugin.layers.read import (
     show_place,
     shown_position,
     spatial_shape,
-    switching,
 )
 from napari_jnet.plugin.ui.form import Form
 from napari_jnet.plugin.ui.page import JobWidget
@@ -60,13 +57,6 @@ COLORS = {  # distinguishable for people who see red and green alike (Okabe and 
     ErrorKind.MERGED: "#cc79a7",
     ErrorKind.WRONG_CLASS: "#e69f00",
 }
-CELL_ERRORS = (ErrorKind.MISSED, ErrorKind.FALSE, ErrorKind.SPLIT, ErrorKind.MERGED)
-PIXEL_ERRORS = (ErrorKind.MISSED, ErrorKind.FALSE, ErrorKind.WRONG_CLASS)
-
-
-def legend_text(kinds: Iterable[ErrorKind]) -> str:
-    """Return the legend of errors as rich text."""
-    return " &nbsp; ".join(f'<span style="color:{COLORS[k]}">■</span> {NAMES[k]}' for k in kinds)
 
 
 class ErrorLayer:
@@ -80,13 +70,12 @@ class ErrorLayer:
     def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
         self._viewer = workspace.viewer
         self.layer: Any = None
-        self.visible = True  # as the user wants it
         lifetime.connect(self._viewer.layers.events.removed, self._on_removed)
         lifetime.connect(workspace.prediction_changed, self.remove)
         lifetime.connect(workspace.page_changed, self._on_page)
         lifetime.at_end(lambda: self._hide_others(False))
 
-    def clear(self, like: Any) -> None:
+    def begin(self, like: Any) -> None:
         """Begin a layer without errors, which lies on this layer."""
         self.remove()
         data = like.data[0] if getattr(like, "multiscale", False) else like.data
@@ -104,30 +93,19 @@ class ErrorLayer:
         self.layer.editable = False
         self.layer.events.visible.connect(self._on_eye)
         selection.active = active  # whoever was painting goes on painting where they did
-        self.show(self.visible)
+        self._hide_others(True)
 
-    def write(self, position: int, plane: NDArray[np.uint8], shown: bool) -> None:
+    def write(self, position: int, plane: NDArray[np.uint8]) -> None:
         """Write the errors of a frame, in the window's thread."""
         if self.layer is not None:
             data = self.layer.data
             data[... if data.ndim == 2 else position] = plane
-            if shown:
-                self.layer.refresh()
-
-    def show(self, visible: bool) -> None:
-        """Show or hide the errors, now and later."""
-        self.visible = visible
-        self._show(visible)
+            self.layer.refresh()
 
     def remove(self, _prediction: Any = None) -> None:
         """Remove the layer; the errors of other cells are no errors of these."""
         if self.layer is not None:
             self._viewer.layers.remove(self.layer)
-
-    def _show(self, visible: bool) -> None:
-        if self.layer is not None:
-            set_visible(self.layer, visible)
-            self._hide_others(visible)
 
     def _hide_others(self, hidden: bool) -> None:
         for layer in self._viewer.layers:
@@ -135,9 +113,7 @@ class ErrorLayer:
                 set_hidden(layer, "errors", hidden)
 
     def _on_eye(self, event: Any) -> None:
-        """Follow the eye in the list of layers."""
-        if not switching(event.source):
-            self.show(event.source.visible)
+        self._hide_others(event.source.visible)
 
     def _on_removed(self, event: Any) -> None:
         if event.value is self.layer:
@@ -145,7 +121,8 @@ class ErrorLayer:
             self._hide_others(False)
 
     def _on_page(self, page: str) -> None:
-        self._show(self.visible and page == "evaluate")
+        if self.layer is not None:
+            self.layer.visible = page == "evaluate"
 
 
 FRAMES = {
@@ -393,18 +370,16 @@ class EvaluateWidget(JobWidget):
 
     def _add_errors(self) -> None:
         rows = self._group("Errors")
-        self.errors_check = QCheckBox("Show on the image")
-        self.errors_check.setChecked(True)
-        self.errors_check.setToolTip(
-            "Mark missed, false, split and merged cells by colour; other labels are hidden meanwhile. "
-            "What is not marked is right."
+        marks = (f'<span style="color:{COLORS[k]}">■</span> {NAMES[k]}' for k in ErrorKind)
+        self.legend = QLabel(" &nbsp; ".join(marks))
+        self.legend.setToolTip(
+            "The colours of the layer errors; what is not marked is right. Other labels are hidden "
+            "meanwhile: click the eye of the layer to see them."
         )
-        self.errors_check.toggled.connect(self._overlay.show)
-        self.legend = QLabel(legend_text(CELL_ERRORS))
         self.error_table = ResultTable(digits=0)
         self.error_table.row_chosen.connect(self._to_error)
-        for widget in (self.errors_check, self.legend, self.error_table):
-            rows.addRow(widget)
+        rows.addRow(self.legend)
+        rows.addRow(self.error_table)
 
     # what scripts use
 
@@ -436,10 +411,8 @@ class EvaluateWidget(JobWidget):
         self.scores, self.errors, self._scored = None, [], []
         self.score_table.set_rows({}, ())
         self.error_table.set_rows({}, ())
-        of_cells = comparison.kind is LabelKind.INSTANCES
-        self.legend.setText(legend_text(CELL_ERRORS if of_cells else PIXEL_ERRORS))
-        self.error_table.setVisible(of_cells)
-        self._overlay.clear(layer)
+        self.error_table.setVisible(comparison.kind is LabelKind.INSTANCES)
+        self._overlay.begin(layer)
         self._start(scoring(comparison), f"scoring {comparison.result.name}")
 
     def save(self, path: Path | str) -> None:
@@ -468,7 +441,7 @@ class EvaluateWidget(JobWidget):
         assert self._compared is not None
         layer = self._compared[0]
         position, error = self.errors[row]
-        at = error.centroid if layer.ndim == len(error.centroid) else (position, *error.centroid)
+        at = (position, *error.centroid)[-layer.ndim :]
         show_place(self._viewer, layer, at, (error.pixels ** (1 / len(error.centroid))) * 1.2)
 
     # what the job yields
@@ -477,10 +450,7 @@ class EvaluateWidget(JobWidget):
         if isinstance(event, Progress):
             self._show_progress(event)
             return
-        assert self._compared is not None
-        index = current_index(self._viewer, self._compared[0])
-        shown = not index or index[0] == event.position or self._viewer.dims.ndisplay == 3
-        self._overlay.write(event.position, event.error_map, shown)
+        self._overlay.write(event.position, event.error_map)
         self._scored.append((event.position, event.score))
         self.errors += [(event.position, error) for error in event.errors]
 

@@ -139,8 +139,6 @@ class MeasureWidget(JobWidget):
     # from the layers to a request
 
     def _make_request(self, layer: Any, all_frames: bool) -> MeasureRequest:
-        from napari_jnet.measure import unit_name
-
         self._notes = []
         image = self._workspace.image
         frames = tuple(enumerate(frame_numbers(layer, image)[0]))
@@ -154,13 +152,14 @@ class MeasureWidget(JobWidget):
             )
             image = None
         space = 2 if layer.ndim < 4 else 3
+        unit = f"{layer.units[-1]:~P}"  # as people write it: "µm"
         return MeasureRequest(
             pixels(layer),
             None if image is None else pixels(image),
             frames,
             pixel_size(layer, layer.units[-1])[-space:],
             world_matrix(layer, space),
-            unit_name(layer.units[-1]),
+            "" if unit == "pixel" else unit,
         )
 
     # the links between the table and the layer
@@ -170,8 +169,7 @@ class MeasureWidget(JobWidget):
         if layer is None or layer not in self._viewer.layers:
             return
         position, found = self.measured[row]
-        at = found.centroid_px
-        at = at if layer.ndim == len(at) else (position, *at)
+        at = (position, *found.centroid_px)[-layer.ndim :]
         show_place(self._viewer, layer, at, found.diameter_px)
         set_visible(layer, True)
         self._viewer.layers.selection.active = layer
