@@ -58,9 +58,9 @@ class Measurement:
         self.viewer.add_image(images, name="cells")
         self.viewer.add_labels(labels, name="labels")
         _, self.train = self.viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
-        self.train.set_values(network=network, minutes=60, folder=run)
+        self.train.set_values(network=network, minutes=60)
         self.train.finished.connect(lambda _outcome: self.viewer.close())
-        self.seconds = seconds
+        self.seconds, self.run = seconds, run
         self.ticks: list[float] = []
         self.results: dict[str, dict[str, float]] = {}
         self.timer = QTimer()
@@ -76,7 +76,7 @@ class Measurement:
 
     def begin_training(self) -> None:
         self.results["idle"] = summary(self.ticks)
-        self.train.start()
+        self.train.start(run=self.run)
         self.wait_for_batch()
 
     def wait_for_batch(self) -> None:

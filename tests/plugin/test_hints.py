@@ -5,13 +5,24 @@ import dataclasses
 import pytest
 
 from napari_jnet.labels import LabelKind
+from napari_jnet.plugin.frames import FrameTotals
 from napari_jnet.plugin.guidance import WorkflowState, next_step, step_states
 from napari_jnet.plugin.workbench import STEPS, step_named
+from napari_jnet.plugin.workspace import TrainingStatus
 
 LOADED = WorkflowState(image=True)
 LAYER = WorkflowState(image=True, annotation=True)
-PAINTED = WorkflowState(image=True, annotation=True, frames=2, cells=5, background=True)
-TRAINED = dataclasses.replace(PAINTED, model=True, outcome="done")
+TOTALS = FrameTotals(frames=2, objects=5, pixels=(9, 9))
+PAINTED = WorkflowState(image=True, annotation=True, totals=TOTALS)
+SPARSE = dataclasses.replace(PAINTED, totals=dataclasses.replace(TOTALS, sparse=2))
+TRAINED = dataclasses.replace(PAINTED, model=True, training=TrainingStatus(outcome="done"))
+SCORED = dataclasses.replace(TOTALS, score=0.744, score_name="SEG")
+
+
+def training(state, epoch=1, **more):
+    return dataclasses.replace(PAINTED, training=TrainingStatus(state, epoch=epoch), **more)
+
+
 PREDICTED = dataclasses.replace(TRAINED, predicted=3)
 
 BRANCHES = [
@@ -25,23 +36,43 @@ BRANCHES = [
     (LOADED, "annotate", "new_annotation", "layer to paint on"),
     (LAYER, "annotate", "", "Paint every cell of one frame"),
     (
-        dataclasses.replace(LAYER, frames=1, cells=1, background=True),
+        dataclasses.replace(LAYER, totals=FrameTotals(1, 1, (9, 9))),
         "annotate",
         "",
         "1 cell in 1 frame so far",
     ),
-    (dataclasses.replace(PAINTED, background=False), "annotate", "", "No background is known"),
     (
-        dataclasses.replace(PAINTED, sparse=1),
+        dataclasses.replace(PAINTED, totals=FrameTotals(2, 5, (0, 9))),
         "annotate",
-        "rest_unknown",
-        "Few cells in 1 frame",
+        "",
+        "No background is known",
     ),
+    (SPARSE, "annotate", "rest_unknown", "Few cells in 2 frames"),
     (PAINTED, "train", "train", "2 frames are ready"),
-    (dataclasses.replace(PAINTED, outcome="failed"), "train", "", "training failed"),
-    (dataclasses.replace(PAINTED, training="running"), "train", "", "go on painting"),
-    (dataclasses.replace(PAINTED, training="paused"), "train", "pause", "paused"),
-    (dataclasses.replace(PAINTED, training="stopping"), "train", "", "stops"),
+    (
+        dataclasses.replace(PAINTED, training=TrainingStatus(outcome="failed")),
+        "train",
+        "",
+        "training failed",
+    ),
+    (
+        training("running"),
+        "train",
+        "",
+        "go on painting",
+    ),
+    (
+        training("paused"),
+        "train",
+        "pause",
+        "paused",
+    ),
+    (
+        training("stopping"),
+        "train",
+        "",
+        "stops",
+    ),
     (TRAINED, "predict", "predict", "which cells it finds"),
     (PREDICTED, "predict", "use_as_annotation", "Evaluate"),
     (
@@ -50,7 +81,7 @@ BRANCHES = [
         "fine_tune",
         "1 frame is new or corrected",
     ),
-    (dataclasses.replace(PREDICTED, score=0.744), "predict", "use_as_annotation", "SEG 0.74"),
+    (dataclasses.replace(PREDICTED, totals=SCORED), "predict", "use_as_annotation", "SEG 0.74"),
     (
         dataclasses.replace(PAINTED, unsaved="Not saved: disk full"),
         "stack",
@@ -69,8 +100,18 @@ BRANCHES = [
         "train",
         "2 frames are ready",
     ),
-    (dataclasses.replace(PAINTED, training="running", learning=False), "train", "", "other labels"),
-    (dataclasses.replace(PAINTED, training="running", epoch=0), "train", "", "first preview"),
+    (
+        training("running", learning=False),
+        "train",
+        "",
+        "other labels",
+    ),
+    (
+        training("running", epoch=0),
+        "train",
+        "",
+        "first preview",
+    ),
     # a model of another day: nothing has to be painted first
     (WorkflowState(image=True, model=True), "predict", "predict", "which cells"),
 ]
@@ -94,36 +135,43 @@ def scribbled(**values):
     return dataclasses.replace(LAYER, kind=LabelKind.SCRIBBLES, **values)
 
 
+def painted(frames, cells, *pixels, **values):
+    return dataclasses.replace(LAYER, totals=FrameTotals(frames, cells, pixels), **values)
+
+
 def test_scribbles_need_strokes_on_background_and_on_cells():
-    assert "1 on background" in next_step(scribbled()).text
-    assert "cells: label 2" in next_step(scribbled(frames=1, background=True)).text
-    assert "background: label 1" in next_step(scribbled(frames=1, foreground=True)).text
-    assert next_step(scribbled(frames=1, background=True, foreground=True)).step == "train"
+    def said(*args):
+        return next_step(painted(*args, kind=LabelKind.SCRIBBLES))
+
+    assert "1 on background" in said(0, 0).text
+    assert "cells: label 2" in said(1, 0, 9).text
+    assert "background: label 1" in said(1, 0, 0, 9).text
+    assert said(1, 0, 9, 9).step == "train"
 
 
 def test_classes_need_two_frames():
-    classes = dataclasses.replace(LAYER, kind=LabelKind.CLASSES, background=True)
-    assert "table of classes" in next_step(classes).text
-    assert "second frame" in next_step(dataclasses.replace(classes, frames=1)).text
-    assert next_step(dataclasses.replace(classes, frames=2)).step == "train"
+    def said(*args):
+        return next_step(painted(*args, kind=LabelKind.CLASSES))
+
+    assert "table of classes" in said(0, 0).text
+    assert "second frame" in said(1, 0, 9, 9).text
+    assert said(2, 0, 9, 9).step == "train"
 
 
 def test_a_single_image_has_no_second_frame_to_paint():
-    single = dataclasses.replace(LAYER, length=1)
-    assert "this image" in next_step(single).text
-    single = dataclasses.replace(single, background=True)
-    said = next_step(dataclasses.replace(single, frames=1, cells=1)).text
+    assert "this image" in next_step(painted(0, 0, length=1)).text
+    said = next_step(painted(1, 1, 9, 9, length=1)).text
     assert "(1 cell so far)" in said
     assert "frames" not in said
-    assert next_step(dataclasses.replace(single, frames=1, cells=2)).step == "train"
-    classes = dataclasses.replace(single, kind=LabelKind.CLASSES, frames=1)
-    assert next_step(classes).step == "train"
+    assert next_step(painted(1, 2, 9, 9, length=1)).step == "train"
+    assert next_step(painted(1, 0, 9, 9, length=1, kind=LabelKind.CLASSES)).step == "train"
 
 
 def test_one_cell_in_each_of_two_frames_is_enough_and_two_in_one_frame_are_not():
-    assert dataclasses.replace(PAINTED, frames=2, cells=2).enough
-    assert not dataclasses.replace(PAINTED, frames=1, cells=9).enough
-    assert not dataclasses.replace(PAINTED, background=False).enough
+    assert painted(2, 2, 9, 9).enough
+    assert not painted(1, 9, 9, 9).enough
+    assert not painted(2, 5, 0, 9).enough
+    assert dataclasses.replace(LAYER, totals=FrameTotals(2, 5, (0, 9), whole=1)).enough
 
 
 def test_marks_of_the_steps_follow_the_work():
@@ -136,13 +184,18 @@ def test_marks_of_the_steps_follow_the_work():
     assert marks(LOADED) | {"stack": "done", "annotate": "next"} == marks(LOADED)
     painted = marks(PAINTED)
     assert (painted["annotate"], painted["train"], painted["predict"]) == ("done", "next", "open")
-    assert marks(dataclasses.replace(PAINTED, sparse=2))["annotate"] == "next"
+    assert (
+        marks(dataclasses.replace(PAINTED, totals=dataclasses.replace(TOTALS, sparse=2)))[
+            "annotate"
+        ]
+        == "next"
+    )
     trained = marks(TRAINED)
     assert (trained["train"], trained["predict"]) == ("done", "next")
     assert marks(PREDICTED)["predict"] == "done"
     corrected = marks(dataclasses.replace(PREDICTED, new_frames=1))
     assert (corrected["annotate"], corrected["train"]) == ("done", "next")
-    assert marks(dataclasses.replace(PREDICTED, score=0.5))["evaluate"] == "done"
+    assert marks(dataclasses.replace(PREDICTED, totals=SCORED))["evaluate"] == "done"
 
 
 def test_a_step_that_does_not_exist_is_said_with_those_that_do():

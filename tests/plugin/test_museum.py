@@ -77,7 +77,6 @@ def test_a_project_is_offered_painted_on_trained_and_opened_again(film, make_nap
     assert (layer.data[3] == 21).sum() > 20
 
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
-    widget.read_runs()
     button = widget.resume_button
     qtbot.waitUntil(lambda: button.isVisibleTo(widget) and button.isEnabled(), timeout=TIMEOUT)
     assert "5" in button.text()

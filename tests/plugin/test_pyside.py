@@ -13,6 +13,8 @@ pytest.importorskip("napari")
 
 WORK = """
 import sys
+from pathlib import Path
+
 import napari
 from qtpy import API_NAME
 from qtpy.QtCore import QTimer
@@ -32,7 +34,7 @@ small = {
     "training.patch_size": 48, "training.minutes": None,
 }
 train, predict = pages["train"], pages["predict"]
-train.set_values(epochs=1, folder=sys.argv[1], changes=small)
+train.set_values(epochs=1, changes=small)
 
 def trained(outcome):
     assert outcome == "done", (outcome, train.message.text)
@@ -45,7 +47,7 @@ def predicted(outcome):
 
 train.finished.connect(trained)
 predict.finished.connect(predicted)
-QTimer.singleShot(0, train.start)
+QTimer.singleShot(0, lambda: train.start(run=Path(sys.argv[1])))
 napari.run()
 """
 

@@ -153,7 +153,7 @@ def test_every_walk_is_taken_as_the_page_says(qtbot, viewer_model, small):
         calls.clear()
         rows, columns = (side.ravel() + 20 for side in np.mgrid[:16, :16])
         layer.data_setitem((np.full(256, 3), rows, columns), 7)
-        qtbot.waitUntil(lambda: "t003 is new" in train.message.text, timeout=TIMEOUT)
+        qtbot.waitUntil(lambda: "with t003" in train.message.text, timeout=TIMEOUT)
         qtbot.waitUntil(lambda: workspace.saving.saved, timeout=TIMEOUT)
         found += taken("A stroke", list(calls))
 

@@ -75,11 +75,9 @@ def _steps(
     _, train = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
     train.set_image(image)
     train.set_labels(labels)
-    train.set_values(
-        network="jnet", preset="jnet", minutes=minutes, folder=run, changes=dict(changes)
-    )
+    train.set_values(network="jnet", minutes=minutes, changes=dict(changes))
     print(f"Training a small J-Net for {minutes:g} min ...", flush=True)
-    yield train, train.start
+    yield train, partial(train.start, run=run)
 
     shutil.copyfile(run / "history.csv", output / "history.csv")
     for layer in viewer.layers:

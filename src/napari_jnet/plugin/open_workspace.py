@@ -23,10 +23,8 @@ def open_workspace(viewer: napari.viewer.Viewer) -> Workspace:
     key = id(viewer)
     if key not in _workspaces:
         from napari_jnet.plugin.autosave.autosave import AutoSave
-        from napari_jnet.plugin.jobs.train import FineTuning
 
         _workspaces[key] = workspace = Workspace(viewer)
-        workspace.fine_tuning = FineTuning(workspace)
         workspace.autosave = AutoSave(workspace)
         workspace.model_to_save.connect(lambda project, path: _save_model(workspace, project, path))
         use_theme(viewer.theme)

@@ -474,7 +474,6 @@ class Workbench(QWidget):
             workspace.saving_changed,
             workspace.offer_changed,
             workspace.measured_changed,
-            workspace.fine_tuning.changed,
             frames.changed,
             frames.kind_changed,
         )

@@ -7,7 +7,7 @@ autosave, the page that trains) sets here how it stands.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Image, Labels
-from psygnal import Signal, SignalInstance
+from psygnal import Signal
 
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.command import Commands
@@ -86,24 +86,6 @@ class _Saves(Protocol):
     def wait(self) -> None: ...
 
 
-class _FineTunes(Protocol):
-    """What pages ask of `FineTuning`, which stands above the workspace."""
-
-    @property
-    def changed(self) -> SignalInstance: ...
-
-    @property
-    def possible(self) -> bool: ...
-
-    @property
-    def why_not(self) -> str: ...
-
-    @property
-    def mismatch(self) -> str: ...
-
-    def choose(self, settings: Mapping[str, Any]) -> None: ...
-
-
 class _OwnModel(NamedTuple):
     """The model of an annotation, and whether somebody chose it rather than trained it."""
 
@@ -166,8 +148,6 @@ class Workspace:
         What is annotated, frame by frame.
     autosave
         The `AutoSave`, which saves it.
-    fine_tuning
-        The `FineTuning`: whether the model can go on learning from the annotation.
     """
 
     image_changed = Signal(object)
@@ -201,7 +181,6 @@ class Workspace:
         self.commands = Commands(viewer)
         self.frames = FrameTable(viewer)
         self.autosave: _Saves
-        self.fine_tuning: _FineTunes
         self._model: Path | None = None
         self._model_by_hand = False
         self._models: WeakKeyDictionary[Any, _OwnModel] = WeakKeyDictionary()

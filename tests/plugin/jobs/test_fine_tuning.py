@@ -12,7 +12,7 @@ from napari.components import ViewerModel
 
 from napari_jnet.config import preset
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.guidance import next_step, workflow_state
+from napari_jnet.plugin.guidance import fine_tune_problem, next_step, workflow_state
 from napari_jnet.plugin.layers.edit import number_pieces_apart
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.train import TrainWidget
@@ -67,7 +67,7 @@ def offered(state, widget):
     """Return whether the button, the key, a script and the hint offer to fine-tune: all or none."""
     widget.check()
     shown = widget.fine_tune_button.isVisibleTo(widget)
-    possible = state.fine_tuning.possible
+    possible = not fine_tune_problem(state)
     hinted = next_step(workflow_state(state, new_frames=1)).command == "fine_tune"
     assert shown == possible == hinted
     return shown
@@ -99,7 +99,7 @@ def test_a_model_that_cannot_learn_from_the_labels_is_not_offered_and_why_is_sai
     assert not offered(state, widget)
     hint = next_step(workflow_state(state, new_frames=1))
     assert "Fine-tune" not in hint.text
-    told = [problem for problem in widget.check() if "Fine-tune" in problem.text]
+    told = [problem for problem in widget.problems.problems if "Fine-tune" in problem.text]
     assert len(told) == 1 and not told[0].blocking
     with pytest.raises(ValueError, match=words):
         widget.form.start_from(fine_tune=True)
@@ -122,22 +122,6 @@ def test_what_is_offered_follows_the_labels_and_their_meaning(state, widget, tmp
     assert offered(state, widget)
 
 
-def test_a_single_file_is_read_first(state, widget, tmp_path, trained_run, qtbot):
-    state.new_annotation()
-    paint(state, 1, 2)
-    file = tmp_path / "mine.pt"
-    file.write_bytes((trained_run / "model.pt").read_bytes())
-    state.choose_model(file)
-    with pytest.raises(ValueError, match="still being read"):
-        widget.form.start_from(fine_tune=True)
-    qtbot.waitUntil(lambda: state.fine_tuning.possible, timeout=30_000)
-    assert offered(state, widget)
-    file.write_bytes(b"no model")
-    state.choose_model(file)
-    qtbot.waitUntil(lambda: bool(state.fine_tuning.mismatch), timeout=30_000)
-    assert not offered(state, widget)
-
-
 def test_a_training_learns_from_the_labels_that_it_was_asked_for(state, widget, qtbot):
     state.new_annotation()
     paint(state, 1, 2)
@@ -154,9 +138,12 @@ def test_the_list_numbers_pieces_apart_in_all_frames_that_have_them(state, widge
     state.new_annotation()
     for left in (0, 10):
         paint_at(state, 3, slice(0, 2), slice(20, 24), slice(left, left + 4))
-    (problem,) = (p for p in widget.check() if "pieces" in p.text)
+    widget.check()
+    (problem,) = (p for p in widget.problems.problems if "pieces" in p.text)
     widget.fix(problem)
-    qtbot.waitUntil(lambda: not [p for p in widget.check() if "pieces" in p.text])
+    state.frames.wait()
+    widget.check()
+    assert not [p for p in widget.problems.problems if "pieces" in p.text]
     for plane in state.annotation.data[:2]:
         assert plane.max() > 3
         assert (plane == 3).sum() == 16
@@ -173,26 +160,3 @@ def test_pieces_of_a_volume_are_numbered_apart_in_one_step(qapp):
     assert (layer.data[1] == 2).sum() == 3 * 4 * 3
     layer.undo()
     assert layer.data.max() == 1
-
-
-def test_another_network_that_is_chosen_in_the_form_is_said_by_the_words_of_the_form(
-    state, widget, tmp_path
-):
-    state.new_annotation()
-    paint(state, 1, 2)
-    state.choose_model(run_folder(tmp_path / "001"))
-    assert offered(state, widget)
-    widget.set_values(network="jnet")
-    assert not offered(state, widget)
-    with pytest.raises(ValueError, match=r"run 001 has another network .*Network.*from scratch"):
-        widget.form.start_from(fine_tune=True)
-    widget.set_values(network="unet")
-    assert offered(state, widget)
-    widget.set_values(changes={"targets.dt_bound": 9.0, "network.channels": 8})
-    assert (
-        "Truncation distance" in state.fine_tuning.mismatch
-        and "Channels" in state.fine_tuning.mismatch
-    )
-    assert not offered(state, widget)
-    widget.set_values(changes={})
-    assert offered(state, widget)

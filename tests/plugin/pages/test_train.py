@@ -7,7 +7,7 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QThreadPool
-from qtpy.QtWidgets import QFormLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QFormLayout, QWidget
 
 from napari_jnet.budgets import Hardware
 from napari_jnet.config import Config
@@ -22,18 +22,18 @@ TIMEOUT = 60_000
 
 
 @pytest.fixture
-def widget(viewer_model, qtbot, tmp_path, small):
+def widget(viewer_model, qtbot, small):
     widget = TrainWidget(viewer_model)
     qtbot.addWidget(widget)
-    widget.set_values(epochs=2, folder=tmp_path / "run", changes=small)
+    widget.set_values(epochs=2, changes=small)
     return widget
 
 
 @pytest.fixture
-def docked(viewer, tmp_path, small):
+def docked(viewer, small):
     """Return the widget in a dock of a window."""
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
-    widget.set_values(epochs=2, folder=tmp_path / "run", changes=small)
+    widget.set_values(epochs=2, changes=small)
     return widget
 
 
@@ -46,9 +46,9 @@ def buttons(widget):
     return widget.train_button.isEnabled(), widget.stop_button.isVisibleTo(widget)
 
 
-def fix_button(widget, title):
-    (button,) = (b for b in widget.problems.findChildren(QPushButton) if b.text() == title)
-    return button
+def runs(viewer):
+    """Return the folders of the runs of the project."""
+    return [run.path for run in open_workspace(viewer).project.runs()]
 
 
 def train(qtbot, widget):
@@ -78,22 +78,21 @@ def test_the_active_layers_are_chosen_and_held_by_reference(viewer_model, widget
     assert widget.image_combo.currentText() == "other"
 
 
-def test_two_epochs_train_and_hand_the_model_to_predict(qtbot, viewer_model, widget, tmp_path):
+def test_two_epochs_train_and_hand_the_model_to_predict(qtbot, viewer_model, widget):
     predict = PredictWidget(viewer_model)
     qtbot.addWidget(predict)
     assert train(qtbot, widget) == "done"
-    assert (tmp_path / "run" / "model.pt").is_file()
-    assert predict.form.value("model") == tmp_path / "run"
+    (run,) = runs(viewer_model)
+    assert (run / "model.pt").is_file()
+    assert predict.form.value("model") == run
     assert widget.plot.points("training")[0] == [1, 2]
     assert len(widget.plot.points("validation")[0]) == 2
     assert "epoch 2" in widget.score_line.text()
     assert "CPU" in widget.device_line.text()
     assert not widget.message.is_error
-    assert buttons(widget) == (False, False)  # the run folder is taken: nothing is overwritten
-    assert attempt(qtbot, widget) == "failed"
-    assert "another folder" in widget.message.text
-    click(qtbot, fix_button(widget, "Another folder"))
     assert buttons(widget) == (True, False)
+    assert train(qtbot, widget) == "done"
+    assert len(runs(viewer_model)) == 2  # nothing is overwritten
 
 
 def test_the_preview_lies_on_the_frame_that_is_shown(qtbot, viewer_model, widget):
@@ -107,10 +106,10 @@ def test_the_preview_lies_on_the_frame_that_is_shown(qtbot, viewer_model, widget
     assert widget.image_combo.currentText() == "movie"  # results are no input
 
 
-def test_stop_leaves_a_model_that_can_go_on(qtbot, viewer_model, widget, tmp_path):
+def test_stop_leaves_a_model_that_can_go_on(qtbot, viewer_model, widget):
     widget.set_values(epochs=1000)
     click(qtbot, widget.train_button)
-    assert buttons(widget) == (False, True)
+    qtbot.waitUntil(lambda: buttons(widget) == (False, True), timeout=TIMEOUT)
     assert widget.pause_button.isVisibleTo(widget)
     assert not widget.train_button.isVisibleTo(widget)
     qtbot.waitUntil(lambda: len(widget.plot.points("training")[0]) >= 1, timeout=TIMEOUT)
@@ -118,20 +117,34 @@ def test_stop_leaves_a_model_that_can_go_on(qtbot, viewer_model, widget, tmp_pat
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
         click(qtbot, widget.stop_button)
     assert signal.args == ["stopped"]
-    assert buttons(widget) == (False, False)  # the folder holds a model now
-    assert (tmp_path / "run" / "last.pt").is_file()
-    done = widget.plot.points("training")[0][-1]
-    widget.set_values(epochs=done + 2, start="resume")
-    assert train(qtbot, widget) == "done"
-    assert widget.plot.points("training")[0] == list(range(1, done + 3))
+    (run,) = runs(viewer_model)
+    assert (run / "last.pt").is_file()
+    done = len(widget.plot.points("training")[0])
+    qtbot.waitUntil(lambda: widget.resume_button.isVisibleTo(widget), timeout=TIMEOUT)
+    click(qtbot, widget.resume_button)
+    epochs = widget.plot.points("training")[0]
+    qtbot.waitUntil(lambda: len(epochs) > done, timeout=TIMEOUT)
+    assert epochs == list(range(1, len(epochs) + 1))  # those before are drawn again
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT):
+        click(qtbot, widget.stop_button)
+    assert runs(viewer_model) == [run]
 
 
-def test_fine_tuning_starts_from_a_model(qtbot, viewer_model, widget, trained_run, tmp_path):
-    widget.set_values(model=trained_run, changes={"training.patch_size": 16})
-    assert train(qtbot, widget) == "done"
-    widget.set_values(model=tmp_path / "none.pt", folder=tmp_path / "second")
-    assert attempt(qtbot, widget) == "failed"
-    assert "none.pt" in widget.message.text
+def test_fine_tuning_starts_from_the_model_that_predicts(
+    qtbot, viewer_model, widget, trained_run, tmp_path
+):
+    state = open_workspace(viewer_model)
+    state.choose_model(trained_run)
+    widget.set_values(changes={"training.patch_size": 16})
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        click(qtbot, widget.fine_tune_button)
+    assert signal.args == ["done"]
+    (tmp_path / "mine.pt").write_bytes(b"no model")
+    state.choose_model(tmp_path / "mine.pt")
+    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
+        click(qtbot, widget.fine_tune_button)
+    assert signal.args == ["failed"]
+    assert "mine.pt" in widget.message.text
 
 
 def empty(viewer_model):
@@ -181,13 +194,6 @@ def test_one_annotated_frame_trains_with_a_notice(qtbot, viewer_model, widget):
     assert "kept for validation" in widget.message.text
 
 
-def test_a_folder_that_cannot_be_written_is_said(qtbot, viewer_model, widget, tmp_path):
-    (tmp_path / "file").write_text("")
-    widget.set_values(folder=tmp_path / "file" / "run")
-    assert attempt(qtbot, widget) == "failed"
-    assert "Choose another folder" in widget.message.text
-
-
 def test_an_error_inside_torch_frees_the_buttons(qtbot, viewer_model, widget, monkeypatch):
     import napari_jnet.training.loop
 
@@ -202,17 +208,18 @@ def test_an_error_inside_torch_frees_the_buttons(qtbot, viewer_model, widget, mo
     assert train(qtbot, widget) == "done"
 
 
-def test_closing_the_viewer_while_training_leaves_no_thread(qtbot, viewer, docked, tmp_path):
+def test_closing_the_viewer_while_training_leaves_no_thread(qtbot, viewer, docked):
     widget = docked
     widget.set_values(epochs=1000)
     click(qtbot, widget.train_button)
     qtbot.waitUntil(lambda: len(widget.plot.points("training")[0]) >= 1, timeout=TIMEOUT)
+    (run,) = runs(viewer)
     viewer.close()
     assert QThreadPool.globalInstance().waitForDone(5000)
-    assert (tmp_path / "run" / "last.pt").is_file()
+    assert (run / "last.pt").is_file()
 
 
-def test_closing_the_dock_stops_the_training(qtbot, viewer, docked, tmp_path):
+def test_closing_the_dock_stops_the_training(qtbot, viewer, docked):
     widget = docked
     widget.set_values(epochs=1000)
     click(qtbot, widget.train_button)
@@ -220,7 +227,7 @@ def test_closing_the_dock_stops_the_training(qtbot, viewer, docked, tmp_path):
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
         viewer.window.remove_dock_widget(widget)
     assert signal.args == ["stopped"]
-    assert (tmp_path / "run" / "last.pt").is_file()
+    assert (runs(viewer)[0] / "last.pt").is_file()
 
 
 def test_the_kind_of_labels_is_explained(widget):
@@ -242,43 +249,38 @@ def test_the_network_form_gives_the_configuration(widget):
         widget.set_values(network="vgg")
 
 
-def test_a_run_or_a_model_keeps_what_nobody_chose(qtbot):
-    """What the form only proposes is not asked of a run that goes on, or of a model to fine-tune."""
+def test_a_model_keeps_what_nobody_chose(qtbot):
+    """What the form only proposes is not asked of a model to fine-tune."""
     holders = QWidget(), QWidget()
     for holder in holders:
         qtbot.addWidget(holder)
     viewer_model = ViewerModel()  # of which the session keeps a weak reference
     form = TrainForm(*map(QFormLayout, holders), open_workspace(viewer_model), Lifetime())
-    assert set(form.training_config(resume=True).given_settings()) == {"training.threads"}
     tuned = form.training_config(fine_tune=True)
     assert tuned.training.learning_rate == 0.5 * Config().training.learning_rate
     assert not [k for k in tuned.given_settings() if k.startswith(("network.", "targets."))]
     form.set({"network.channels": 32})
     form.set_values(minutes=5.0, changes={"training.seed": 0})
-    for config in (form.training_config(resume=True), form.training_config(fine_tune=True)):
-        given = config.given_settings()
-        assert (given["network.channels"], given["training.minutes"]) == (32, 5.0)
-        assert given["training.seed"] == 0 and "network.name" not in given
+    given = form.training_config(fine_tune=True).given_settings()
+    assert (given["network.channels"], given["training.minutes"]) == (32, 5.0)
+    assert given["training.seed"] == 0 and "network.name" not in given
     assert set(form.computer().given_settings()) == {"training.threads"}
     form.set_values(changes={"training.device": "cpu"})
     assert form.computer().training.device == "cpu"
     form.set_values(network="jnet")
     assert form.training_config(fine_tune=True).given_settings()["network.name"] == "jnet"
-    assert form.training_config(resume=True).given_settings()["network.name"] == "jnet"
 
 
 def test_options_follow_preset_and_time_until_somebody_chooses(qtbot, widget):
     form = widget.form
-    assert "jnet" not in form["preset"].choices
     form["training.batch_size"].value = 7
     form.set_hardware(Hardware(device="cuda", cores=4, memory_gb=24))
     widget.set_values(budget="long", changes={})
     config = form.training_config()
     assert (config.training.batch_size, config.network.channels) == (7, 64)
     form["network"].value = "jnet"
-    assert form["preset"].choices == ("jnet", "original")
     assert not form["network.channels"].native.isVisibleTo(widget)
-    form["preset"].value = "original"
+    form["network"].value = "original"
     config = form.training_config()
     assert (config.training.batch_size, config.targets.dt_bound) == (8, 9.0)
     assert config.training.learning_rate == 1e-4

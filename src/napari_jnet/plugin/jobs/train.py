@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import threading
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from psygnal import Signal
 from qtpy.QtCore import QObject
 from superqt.utils import qthrottled
 
 from napari_jnet.budgets import Hardware
 from napari_jnet.config import Config
 from napari_jnet.events import ComparisonResult, EpochEnd, Preview
-from napari_jnet.files import read_json, reading
 from napari_jnet.io.axes import size_text
 from napari_jnet.io.meaning import StoredLabels
-from napari_jnet.io.stack import (
-    AnnotatedFrame,
-    Stack,
-    frame_name,
-    mismatch,
-    plane_name,
-    section_of,
-)
+from napari_jnet.io.stack import AnnotatedFrame, Stack, frame_name, plane_name, section_of
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
-from napari_jnet.plugin.jobs.runner import JobMaker, TaskQueue, window_threads
+from napari_jnet.plugin.jobs.runner import JobMaker, window_threads
 from napari_jnet.plugin.jobs.torch_loading import load_torch
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
@@ -57,18 +46,11 @@ if TYPE_CHECKING:
     import napari
 
 
-@dataclass(frozen=True, eq=False)
-class PlacedPreview(Preview):
-    """A preview, and the leading indices of the plane that it is of."""
-
-    index: tuple[int, ...] = ()
-
-
 class PreviewLayer:
     """The layer "preview": where the network sees cells now, in the plane that the viewer shows.
 
     Made, empty, before the training begins: a new layer costs the window some tenths of a second.
-    `read` and `place` are called in the worker thread, the others in the window's.
+    `read` is called in the worker thread, the others in the window's.
 
     Parameters
     ----------
@@ -121,46 +103,12 @@ class PreviewLayer:
         self._read_index = self._index
         return np.asarray(self._plane(self._read_index))
 
-    def place(self, preview: Preview) -> PlacedPreview:
-        """Add to a preview which plane it is of: the one that was read last."""
-        return PlacedPreview(
-            preview.segmentation, preview.distance, preview.epoch, self._read_index
-        )
-
-    def show(self, preview: PlacedPreview) -> None:
-        """Show a preview, unless the user has deleted the layer."""
+    def show(self, preview: Preview) -> None:
+        """Show a preview of the plane that was read last, unless the user has deleted the layer."""
         layer = self.layer
         if layer is not None:
-            layer.data = preview.segmentation[(None,) * len(preview.index)]
-            place(layer, placement(self._image, preview.index))
-
-
-def read_history(run: Path) -> tuple[EpochEnd, ...]:
-    """Read the epochs of a run; none where its history is missing or damaged."""
-
-    def number(row: Mapping[str, str], name: str) -> float | None:
-        return float(row[name]) if row.get(name) else None
-
-    try:
-        path = run / "history.csv"
-        with reading(path, "a history"), path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row.get("epoch")]
-        return tuple(
-            EpochEnd(
-                epoch=int(float(row["epoch"])),
-                train_loss=float(row.get("train_loss") or "nan"),
-                validation_loss=number(row, "validation_loss"),
-                iou=number(row, "iou"),
-                seg=number(row, "seg"),
-                learning_rate=float(row.get("learning_rate") or "nan"),
-                images_per_s=0.0,
-                elapsed_s=float(row["elapsed_s"]),
-                best=False,
-            )
-            for row in rows
-        )
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):
-        return ()
+            layer.data = preview.segmentation[(None,) * len(self._read_index)]
+            place(layer, placement(self._image, self._read_index))
 
 
 @dataclass(frozen=True, eq=False)
@@ -377,189 +325,15 @@ class LiveAnnotations(QObject):
             self._copy_soon()
 
 
-# Set by the frames and the loss.
-_OF_DATA = {"network.in_channels", "network.distance_scale", "targets.classes"}
-_BY_DATA = {"resolution_levels", "dt_bound", "classes"}  # also, where they have their default
-_TITLES = {
-    "name": "Network",
-    "structure": "Network",
-    "resolution_levels": "Training resolution",
-    "dt_bound": "Truncation distance",
-}
-
-
-def words(name: str) -> str:
-    """Return a field name as a label: ``seed_threshold`` -> "Seed threshold"."""
-    return name.replace("_", " ").capitalize()
-
-
-class FineTuning:
-    """Whether the model of the workspace can be trained further with the annotation.
-
-    Attributes
-    ----------
-    changed
-        Emitted when another model is there, one is read, or other settings are chosen.
-    """
-
-    changed = Signal()
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-        self._config: Config | None = None
-        self._chosen: dict[str, Any] = {}
-        self._name = self._refused = ""
-        self._tasks = TaskQueue("napari-jnet start model")
-        workspace.model_changed.connect(self._read)
-
-    @property
-    def possible(self) -> bool:
-        """Whether Fine-tune can work now."""
-        return not self.why_not
-
-    @property
-    def why_not(self) -> str:
-        """Why Fine-tune cannot work now; "" if it can."""
-        if self._workspace.model is None:
-            return "There is no model to fine-tune yet; press Train first."
-        if self._config is None and not self._refused:
-            return f"{self._name} is still being read; press Fine-tune in a moment."
-        return self.mismatch
-
-    @property
-    def mismatch(self) -> str:
-        """Why the model cannot learn from the labels, and what to do; "" if it can, or none is known."""
-        workspace, config, frames = self._workspace, self._config, self._workspace.frames
-        if config is None or workspace.image is None or workspace.annotation is None:
-            return self._refused
-        cells = frames.kind is LabelKind.INSTANCES
-        painted = () if cells else (len(frames.info(p).pixels) for p in frames.annotated)
-        return self._other_network(config) or mismatch(
-            config.network,
-            self._name,
-            kind=LabelKind.INSTANCES if cells else LabelKind.CLASSES,
-            largest=max(painted, default=1) - 1,
-            channels=_channels(workspace.image),
-        )
-
-    def choose(self, settings: Mapping[str, Any]) -> None:
-        """Set what the user has chosen of the network and the targets, as ``section.field``."""
-        if settings != self._chosen:
-            self._chosen = dict(settings)
-            self.changed.emit()
-
-    def _other_network(self, config: Config) -> str:
-        """Name the chosen settings that the model does not have."""
-        others = []
-        for name, value in self._chosen.items():
-            field_of, key = attrgetter(name), name.partition(".")[2]
-            by_data = key in _BY_DATA and value == field_of(Config())
-            if name not in _OF_DATA and not by_data and value != field_of(config):
-                others.append(_TITLES.get(key) or words(key))
-        if not others:
-            return ""
-        return (
-            f"{self._name} has another network than is chosen above "
-            f"({', '.join(dict.fromkeys(others))}). Choose what it has, or train from scratch."
-        )
-
-    def _read(self, _path: str = "") -> None:
-        """Read what kind of network the model is: of a run at once, of a single file in a thread."""
-        path = self._workspace.model
-        self._config, self._refused = None, ""
-        if path is not None:
-            folder = path.parent if path.name == "model.pt" else path
-            self._name = f"run {folder.name}" if folder.name.isdigit() else folder.name
-            try:
-                if not (folder / "model.pt").is_file():
-                    raise FileNotFoundError(folder)
-                self._config = Config.from_saved(read_json(folder / "config.json"))
-            except (OSError, ValueError, TypeError, AttributeError):
-                self._read_file(path)
-        self.changed.emit()
-
-    def _read_file(self, path: Path) -> None:
-        def read() -> Config:
-            load_torch()
-            from napari_jnet.model import read_model_config
-
-            return read_model_config(path)
-
-        def done(found: Config | Exception) -> None:
-            if path == self._workspace.model:
-                if isinstance(found, Exception):
-                    self._refused = str(found)
-                else:
-                    self._config = found
-                self.changed.emit()
-
-        self._tasks.submit(read, done, done)
-
-
-def _channels(image: Any) -> int:
-    try:
-        stack = image_stack(image)
-    except ValueError:  # shown where it is trained on
-        return 1
-    return int(stack.shape[-1]) if stack.axes.endswith("C") else 1
-
-
 _SAMPLED = 12  # annotated frames that are measured before a training
 _SIZES = ("full", "half", "quarter", "1/8", "1/16")
 
 
-@dataclass(frozen=True)
-class EstimatedSettings:
-    """Settings that follow from the annotated objects, where the user chooses no others.
+class Estimate(NamedTuple):
+    """What follows from the annotated objects: in words, and the resolutions that may be chosen."""
 
-    Attributes
-    ----------
-    diameter
-        Of the typical object, in pixels of the full frame; the length of a stroke.
-    levels
-        Resolution levels, lowest first.
-    bound
-        Truncation distance in pixels.
-    min_size
-        Smallest object in pixels.
-    choices
-        Top level -> resolution levels: what may be chosen instead.
-    sparse
-        Whether labels are strokes, which show neither distances nor how small an object may be.
-    """
-
-    diameter: float
-    levels: tuple[int, ...]
-    bound: float
-    min_size: int
-    choices: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    sparse: bool = False
-
-    def describe(
-        self,
-        kind: LabelKind,
-        *,
-        top: int | None,
-        bound: float | None,
-        min_size: int,
-        distance: bool,
-    ) -> str:
-        """Describe at which size is trained; values that the user chose instead are shown as chosen."""
-        what = "Cells" if kind is LabelKind.INSTANCES else "Painted areas"
-        across = f"{what} are about {self.diameter:.0f} px across"
-        if self.sparse:
-            across = f"Strokes are about {self.diameter:.0f} px long"
-        parts = [f"trained at {size_title(self.levels[-1] if top is None else top)}"]
-        if distance and not self.sparse:
-            parts.append(f"distance truncated at {self.bound if bound is None else bound:g} px")
-        if smallest := min_size or self.min_size:
-            parts.append(f"objects of less than {smallest} pixels removed")
-        return f"{across}: {', '.join(parts)}."
-
-
-def size_title(top: int) -> str:
-    """Return the title of a resolution level: "half size"."""
-    return f"{_SIZES[-top] if -top < len(_SIZES) else f'1/{2**-top}'} size"
+    text: str
+    resolutions: dict[str, tuple[int, ...]]  # title -> levels, the full size first
 
 
 def sample(workspace: Workspace) -> TrainingInput | None:
@@ -575,20 +349,10 @@ def sample(workspace: Workspace) -> TrainingInput | None:
     return None
 
 
-def estimate_settings(data: TrainingInput, config: Config) -> EstimatedSettings | None:
-    """Measure the annotated objects; called in a worker thread, since it imports torch.
+def estimate(data: TrainingInput, config: Config) -> Estimate | None:
+    """Measure the annotated objects of a `sample`; None without any.
 
-    Parameters
-    ----------
-    data
-        A `sample`; only labels are read.
-    config
-        The preset; sizes that it gives are kept.
-
-    Returns
-    -------
-    EstimatedSettings or None
-        None without any object.
+    Called in a worker thread, since it imports torch.  What the configuration gives is described as it is.
     """
     from napari_jnet.training.estimate import (
         adapt,
@@ -603,37 +367,25 @@ def estimate_settings(data: TrainingInput, config: Config) -> EstimatedSettings 
     if not object_areas(frames).size:
         return None
     adapted = adapt(config, frames)
-    tops = {
-        top: resolution_levels(config.network, frames, top) for top in range(0, -len(_SIZES), -1)
-    }
-    return EstimatedSettings(
-        diameter=typical_diameter(frames) or 0.0,
-        levels=adapted.network.resolution_levels,
-        bound=float(adapted.targets.dt_bound or 0),
-        min_size=adapted.instances.min_size,
-        choices={top: levels for top, levels in tops.items() if levels[-1] == top},
-        sparse=all(is_sparse(frame) for frame in frames),
-    )
+    across = f"about {typical_diameter(frames) or 0:.0f} px"
+    if all(is_sparse(frame) for frame in frames):
+        text = f"Strokes are {across} long"
+    elif data.kind is LabelKind.INSTANCES:
+        text = f"Cells are {across} across"
+    else:
+        text = f"Painted areas are {across} across"
+    text += f": trained at {_size(adapted.network.resolution_levels[-1])}"
+    if adapted.network.distance:
+        text += f", distance truncated at {adapted.targets.dt_bound:g} px"
+    if smallest := adapted.instances.min_size:
+        text += f", objects of less than {smallest} pixels removed"
+    tops = range(0, -len(_SIZES), -1)
+    levels = {top: resolution_levels(config.network, frames, top) for top in tops}
+    return Estimate(f"{text}.", {_size(top): of for top, of in levels.items() if of[-1] == top})
 
 
-_EARLIER = 4  # runs that are drawn in grey
-
-
-@dataclass(frozen=True)
-class EarlierRuns:
-    """The epochs of a resumed run so far, and those of other runs by their names."""
-
-    own: tuple[EpochEnd, ...]
-    others: Mapping[str, tuple[EpochEnd, ...]]
-
-
-def read_others(runs: Path, present: Path | None) -> dict[str, tuple[EpochEnd, ...]]:
-    """Read the newest runs of a folder of runs that have an epoch, without the present one."""
-    if not runs.is_dir():
-        return {}
-    others = [run for run in runs.iterdir() if run != present and (run / "history.csv").is_file()]
-    newest = sorted(others, key=lambda run: (run / "history.csv").stat().st_mtime)[-_EARLIER:]
-    return {run.name: epochs for run in newest if (epochs := read_history(run))}
+def _size(top: int) -> str:
+    return f"{_SIZES[-top] if -top < len(_SIZES) else f'1/{2**-top}'} size"
 
 
 def training(
@@ -655,7 +407,7 @@ def training(
         from napari_jnet.training.loop import train
 
         if resume:
-            yield EarlierRuns(read_history(run), read_others(run.parent, run))
+            yield from _past(run)
         events = train(
             annotations.data.frames(),
             run,
@@ -666,14 +418,21 @@ def training(
             new_frames=annotations.take,
         )
         try:
-            with closing(events):
-                for event in events:
-                    yield preview.place(event) if isinstance(event, Preview) else event
+            yield from events
         finally:
             with suppress(OSError):  # an empty folder is one that could not begin
                 run.rmdir()
 
     return job
+
+
+def _past(run: Path) -> list[EpochEnd]:
+    """Return the epochs that a run has behind it; none where they cannot be read: the training says why."""
+    from napari_jnet.model import read_checkpoint
+
+    with suppress(OSError, ValueError, TypeError):
+        return [EpochEnd(**row) for row in read_checkpoint(run / "last.pt")["history"]]
+    return []
 
 
 def comparison(annotations: LiveAnnotations, old: Path, new: Path, device: str) -> JobMaker:

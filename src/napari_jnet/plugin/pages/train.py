@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,46 +11,48 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
-from superqt.utils import qdebounced, qthrottled
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from superqt.utils import qthrottled
 
 from napari_jnet.budgets import Hardware
+from napari_jnet.cli.console import duration
 from napari_jnet.config import Config
 from napari_jnet.events import (
     BatchEnd,
     EpochEnd,
     NewFrames,
     Notice,
+    Preview,
     TrainingEnd,
     TrainingStart,
 )
-from napari_jnet.labels import UNKNOWN
-from napari_jnet.plugin.guidance import Fix, Problem, assign_roles, check, fitting_labels
+from napari_jnet.plugin.guidance import (
+    Fix,
+    Problem,
+    assign_roles,
+    check,
+    fine_tune_problem,
+    fitting_labels,
+)
 from napari_jnet.plugin.jobs.runner import JobRunner, TaskQueue
 from napari_jnet.plugin.jobs.torch_loading import try_load_torch
 from napari_jnet.plugin.jobs.train import (
-    EarlierRuns,
-    EstimatedSettings,
+    Estimate,
     LiveAnnotations,
-    PlacedPreview,
     PreviewLayer,
     comparison,
-    estimate_settings,
+    estimate,
     find_device,
-    read_others,
     sample,
     short_name,
     training,
 )
-from napari_jnet.plugin.layers.edit import number_pieces_apart, read_plane, replace_plane
+from napari_jnet.plugin.layers.edit import (
+    number_pieces_apart,
+    read_plane,
+    replace_plane,
+    rest_is_unknown,
+)
 from napari_jnet.plugin.layers.read import pixels
 from napari_jnet.plugin.pages.train_form import TrainForm
 from napari_jnet.plugin.ui.page import JobWidget
@@ -65,19 +67,16 @@ if TYPE_CHECKING:
 
 
 class ProblemList(QWidget):
-    """Shows problems; takes no room where there is none, or while it is folded."""
+    """Shows problems, with a button beside each that can be fixed."""
 
     fix_requested = Signal(object)  # the Problem
-    changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self.problems: list[Problem] = []
-        self._folded = False
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(2, 0, 2, 0)
         self._column.setSpacing(5)
-        self.setVisible(False)
 
     @property
     def blocking(self) -> list[Problem]:
@@ -102,13 +101,6 @@ class ProblemList(QWidget):
                 row.deleteLater()
         for problem in problems:
             self._column.addWidget(self._row(problem))
-        self.fold(self._folded)
-
-    def fold(self, folded: bool) -> None:
-        """Hide the list, or show it again."""
-        self._folded = folded
-        self.setVisible(bool(self.problems) and not folded)
-        self.changed.emit()
 
     def _row(self, problem: Problem) -> QWidget:
         sign = QLabel("✕" if problem.blocking else "!")
@@ -121,7 +113,7 @@ class ProblemList(QWidget):
         inner.setSpacing(2)
         inner.addWidget(text)
         if problem.fix is not None:
-            button = QPushButton(problem.title or problem.fix.value)
+            button = QPushButton(problem.fix.value)
             button.clicked.connect(lambda *_: self.fix_requested.emit(problem))
             inner.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
         row = QWidget()
@@ -132,71 +124,18 @@ class ProblemList(QWidget):
         return row
 
 
-class ProblemLine(QPushButton):
-    """One line in place of the list of problems, while that is folded or scrolled out of sight.
-
-    Parameters
-    ----------
-    problems
-        The list.
-    area
-        What it lies in.
-    """
-
-    def __init__(self, problems: ProblemList, area: QScrollArea) -> None:
-        super().__init__()
-        self._problems, self._area = problems, area
-        self.setFlat(True)
-        set_style(self, "text-align: left; color: @warning; padding: 2px;")
-        self.setToolTip("Show problems.")
-        self.clicked.connect(self.show_list)
-        # places are known when the layout has settled
-        self._refresh_soon = qdebounced(self.refresh, timeout=0, parent=self)
-        self._scroll_soon = qdebounced(self._scroll, timeout=0, parent=self)
-        bar = area.verticalScrollBar()
-        assert bar is not None
-        for emitter in (problems.changed, bar.valueChanged, bar.rangeChanged):
-            emitter.connect(lambda *_: self._refresh_soon())
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Show the line where the list cannot be read."""
-        problems = self._problems
-        hidden = problems.isHidden()
-        if problems.isVisible():
-            hidden = problems.visibleRegion().boundingRect().height() < problems.height()
-        self.setText(f"{problems.summary} ›")
-        self.setVisible(bool(problems.problems) and hidden)
-
-    def show_list(self) -> None:
-        """Unfold the list, and scroll to it."""
-        self._problems.fold(False)
-        self._scroll_soon()
-
-    def _scroll(self) -> None:
-        self._area.ensureWidgetVisible(self._problems)
-
-
 class ModelComparison(QWidget):
     """Compares a new model with the one before, takes the better one and offers the other.
 
     The model belongs to the labels, and to their project, that the training began with, whichever are
     current when it ends.
-
-    Parameters
-    ----------
-    workspace
-        Its model is the one before the training.
-    runner
-        Of the training; free when it ends.
     """
 
     def __init__(self, workspace: Workspace, runner: JobRunner) -> None:
         super().__init__()
         self._workspace, self._runner = workspace, runner
-        self._model_before: Path | None = None
-        self._own_before: Path | None = None
         self._old: Path | None = None
+        self._own: Path | None = None
         self._new = self._kept = Path()
         self.labels: Callable[[], Any] = lambda: None  # weakly: those that the training began with
         self._project: Any = None
@@ -218,11 +157,8 @@ class ModelComparison(QWidget):
     def begin(self, new: Path) -> None:
         """Remember which model a training begins with."""
         workspace = self._workspace
-        self._model_before, self._own_before = workspace.model, workspace.own_model
+        self._new, self._old, self._own = new, workspace.model, workspace.own_model
         self.labels, self._project = weakref.ref(workspace.annotation), workspace.project
-        self._new, self._old = new, workspace.model
-        if self._old in (new, new / "model.pt"):
-            self._old = None
         self._text.clear()
         self.setVisible(False)
 
@@ -234,16 +170,10 @@ class ModelComparison(QWidget):
         compare: bool,
         then: Callable[[], None],
     ) -> None:
-        """Take the better model, then call ``then``.
+        """Take the better model, as the validation frames of the annotations say, then call ``then``.
 
-        Parameters
-        ----------
-        annotations
-            What was learned from; its validation frames decide.
-        device
-            Where to compute.
-        compare
-            False keeps the old model, where there is one: nobody waits, and the new one can be resumed.
+        ``compare=False`` keeps the old model, where there is one: nobody waits, and the new one can be
+        resumed.
         """
         new, old = self._new, self._old
 
@@ -258,13 +188,13 @@ class ModelComparison(QWidget):
 
         if not (new / "model.pt").is_file() or self._keep_chosen():
             then()
-        elif old is None or not old.exists():
+        elif old is None or old in (new, new / "model.pt") or not old.exists():
             self.use(new)
             self._show("The first model: there is none before it to compare it with.")
             self.button.setVisible(False)
             then()
         elif not compare:
-            if self._own_before is None:  # the one before is of other labels
+            if self._own is None:  # the one before is of other labels
                 self.use(new)
             then()
         elif not read_run(new).validation_frames:
@@ -288,7 +218,7 @@ class ModelComparison(QWidget):
     def _keep_chosen(self) -> bool:
         """Keep a model that the user chose by hand for these labels meanwhile; offer the new one."""
         workspace, chosen = self._workspace, self._workspace.model
-        meanwhile = workspace.model_by_hand and chosen != self._model_before
+        meanwhile = workspace.model_by_hand and chosen != self._old
         if chosen is None or not meanwhile or self.labels() is not workspace.annotation:
             return False
         self._old = chosen
@@ -317,13 +247,7 @@ class ModelComparison(QWidget):
 
 
 class TrainingMonitor(QWidget):
-    """Shows the events of a training: curves, scores, progress and messages.
-
-    Parameters
-    ----------
-    progress, message
-        Of the page.
-    """
+    """Shows the events of a training: curves, scores, progress and messages."""
 
     def __init__(self, progress: QProgressBar, message: MessageLine) -> None:
         super().__init__()
@@ -331,7 +255,6 @@ class TrainingMonitor(QWidget):
         self._messages: dict[str, str] = {}  # by topic
         self._frames = ""
         self._validated = False
-        self._added: list[str] = []
         self._batches = 1
         self.device = ""
         self.epoch = 0
@@ -346,7 +269,6 @@ class TrainingMonitor(QWidget):
     def begin(self) -> None:
         """Forget the last training."""
         self._messages, self._frames, self.epoch, self.part = {}, "", 0, 0.0
-        self._added = []
         self.score_line.clear()
         self.plot.clear()
 
@@ -365,15 +287,14 @@ class TrainingMonitor(QWidget):
                     f"{self._frames}; distance truncated at {event.dt_bound:g} px"
                 )
             case NewFrames():
-                self._new_frames(event)
+                self._count(event)
+                added = ", ".join(map(short_name, event.added)) or "what was painted meanwhile"
+                count = plural(len(event.training_frames), "frame")
+                self.say("frames", f"Learning from {count} now, with {added}.")
             case Notice():
                 self.say(event.text, event.text)
-            case EarlierRuns():
-                for epoch in event.own:
-                    self.plot.add_epoch(epoch)
-                self.plot.show_earlier(event.others)
             case TrainingEnd():
-                epochs, time = plural(event.epochs, "epoch"), _duration(event.elapsed_s)
+                epochs, time = plural(event.epochs, "epoch"), duration(event.elapsed_s)
                 best = f"the best is epoch {event.best_epoch}. Next: open Predict."
                 self.say("end", f"Trained {epochs} in {time}; {best}")
 
@@ -383,12 +304,6 @@ class TrainingMonitor(QWidget):
         self._messages[topic] = text
         self._message.say("\n".join(self._messages.values()))
 
-    def stopped(self, run: Path, project: Any | None) -> None:
-        """Show where a stopped training has left its model."""
-        inside = project is not None and run.is_relative_to(project.path)
-        where = f"as run {run.name}" if inside else f"in {run}"
-        self.say("end", f"Stopped. The model so far is kept {where}; it can be resumed later.")
-
     def _count(self, event: TrainingStart | NewFrames) -> None:
         self._validated = bool(event.validation_frames)
         frames = plural(len(event.training_frames), "frame")
@@ -397,10 +312,9 @@ class TrainingMonitor(QWidget):
     def _batch_end(self, event: BatchEnd) -> None:
         self.part = event.progress
         self._progress.setValue(round(1000 * event.progress))
-        left = _duration(event.remaining_s)
+        left = duration(event.remaining_s)
         self._progress.setFormat(f"epoch {event.epoch} · %p % · {left} left")
-        part = event.epoch - 1 + event.batch / self._batches
-        self.plot.add_batch(part, event.elapsed_s, event.loss)
+        self.plot.add_batch(event.epoch - 1 + event.batch / self._batches, event.loss)
 
     def _epoch_end(self, event: EpochEnd) -> None:
         self.epoch = event.epoch
@@ -412,35 +326,11 @@ class TrainingMonitor(QWidget):
         else:
             parts.append("not scored" if self._validated else "no validation frame")
         best = " · best so far" if event.best else ""
-        memory = "" if event.memory_mb is None else f" · {_memory(event.memory_mb)}"
+        memory = "" if event.memory_mb is None else f" · {event.memory_mb:.0f} MB"
         self.score_line.setText(
             f"epoch {event.epoch}: {' · '.join(parts)}{best}\n"
             f"{event.images_per_s:.1f} patches/s{memory} · {self._frames}"
         )
-
-    def _new_frames(self, event: NewFrames) -> None:
-        self._count(event)
-        self._added += [short_name(name) for name in event.added]
-        present = {short_name(n) for n in (*event.training_frames, *event.validation_frames)}
-        added = [name for name in dict.fromkeys(self._added) if name in present]
-        new = f"{' and '.join(added)} {'is' if len(added) == 1 else 'are'} new"
-        self.say(
-            "frames",
-            f"Learning from {plural(len(event.training_frames), 'frame')} now "
-            f"({new if added else 'with what was painted meanwhile'}).",
-        )
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration: "45 s", "3 min", "2 h 10 min"."""
-    if seconds < 90:
-        return f"{max(0, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _memory(megabytes: float) -> str:
-    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1024:.1f} GB"
 
 
 _NARROW = 60  # of a button, while the buttons of two states show for a moment
@@ -476,12 +366,7 @@ class TrainWidget(JobWidget):
         self._stopped_here = False  # by this widget, so that the user waits for the end
         self._project_requested = False  # a training begins when it is made
         self._resumable: RunSummary | None = None
-        self._shown_run: Path | None = None  # that the plots show
         self._prepared = self._measuring = False
-        self._edits: Iterator[Callable[[], Any]] = iter(())
-        self._edited: Any = None
-        self._edit_timer = QTimer(self)
-        self._edit_timer.timeout.connect(self._edit_next)
         self._tasks = TaskQueue("napari-jnet training form")
         self._check_soon = qthrottled(
             self.check, timeout=_CHECK_EVERY_MS, leading=False, parent=self
@@ -497,6 +382,11 @@ class TrainWidget(JobWidget):
         self.plot, self.score_line = self.monitor.plot, self.monitor.score_line
         self.problems = ProblemList()
         self.problems.fix_requested.connect(self.fix)
+        self.problems_button = QPushButton()
+        self.problems_button.setFlat(True)
+        self.problems_button.setToolTip("Show problems.")
+        set_style(self.problems_button, "text-align: left; color: @warning; padding: 2px;")
+        self.problems_button.clicked.connect(lambda: self.bring_into_sight(self.problems))
         self.comparison = ModelComparison(workspace, self._runner)
         self.device_line = small_label("Device: looking…")
         self.train_button = QPushButton()
@@ -511,7 +401,8 @@ class TrainWidget(JobWidget):
         self.copy_button = self._copy_button(self.command)
         self._lay_out()
         self._connect()
-        self._model_changed()
+        self.check()
+        self.read_last_run()
         self._set_running(False)
 
     def _lay_out(self) -> None:
@@ -523,7 +414,7 @@ class TrainWidget(JobWidget):
         column = QVBoxLayout(footer)
         column.setContentsMargins(6, 2, 6, 4)
         column.setSpacing(4)
-        column.addWidget(ProblemLine(self.problems, self._area))
+        column.addWidget(self.problems_button)
         row = QHBoxLayout()
         for button in (
             self.train_button,
@@ -550,11 +441,10 @@ class TrainWidget(JobWidget):
             lifetime.connect(emitter, self._check_later)
         lifetime.connect(self._viewer.dims.events.current_step, self._follow_viewer)
         lifetime.connect(workspace.annotation_changed, self._other_labels)
-        lifetime.connect(workspace.project_changed, self._project_changed)
-        lifetime.connect(workspace.training_changed, self._training_changed)
-        lifetime.connect(workspace.fine_tuning.changed, self._model_changed)
+        lifetime.connect(workspace.project_changed, self.read_last_run)
+        lifetime.connect(workspace.training_changed, self.read_last_run)
+        lifetime.connect(workspace.model_changed, lambda _: self.check())
         self.form.changed.connect(self._form_changed)
-        lifetime.at_end(lambda: workspace.fine_tuning.choose({}))
         lifetime.at_end(self._tasks.close)
         lifetime.at_end(self._leave)
         lifetime.connect(workspace.commands.changed, self._show_state)
@@ -583,45 +473,44 @@ class TrainWidget(JobWidget):
     def set_values(self, **values: Any) -> None:
         """Fill in the form; see `TrainForm.set_values`."""
         self.form.set_values(**values)
-        self._form_changed()
         self.check()
 
-    def start(self, *, fine_tune: bool = False) -> None:
+    def start(self, *, fine_tune: bool = False, run: Path | None = None) -> None:
         """Start training, as the buttons do; problems are shown in the widget.
 
         Parameters
         ----------
         fine_tune
             Whether to continue from the model of the workspace, with all that is painted now.
+        run
+            Folder to write, new or overwritten; None for the next one of the project.
         """
         if self.running:
             return
         try:
             start_from = self.form.start_from(fine_tune=fine_tune)
-            for problem in self.check():
-                if problem.blocking:
-                    raise ValueError(problem.text)
+            self.check()
+            for problem in self.problems.blocking:
+                raise ValueError(problem.text)
             self._refuse_second()
-            resume = self.form.resume and not fine_tune
-            config = self.form.training_config(fine_tune=start_from is not None, resume=resume)
-            self._find_run(partial(self._begin, config, resume=resume, start_from=start_from))
-        except (ValueError, OSError) as error:
-            self._refuse(error)
-
-    def resume(self, *_: Any) -> None:
-        """Resume the last training that was stopped, for the time it had left."""
-        if self.running or self._resumable is None:
-            return
-        try:
-            computer = self.form.computer()
+            config = self.form.training_config(fine_tune=fine_tune)
         except ValueError as error:
             self._refuse(error)
         else:
-            self._begin(computer, self._resumable.path, resume=True, start_from=None)
+            begin = partial(self._begin, config, start_from=start_from)
+            if run is None:
+                self._reserve_run(begin)
+            else:
+                begin(run)
+
+    def resume(self, *_: Any) -> None:
+        """Resume the last training of the project that was stopped, for the time it had left."""
+        if not self.running and self._resumable is not None:
+            self._begin(self.form.computer(), self._resumable.path, resume=True)
 
     def press(self) -> None:
         """Do what comes next, for the key: fine-tune where that can work, else train."""
-        self.start(fine_tune=self._workspace.fine_tuning.possible)
+        self.start(fine_tune=not fine_tune_problem(self._workspace))
 
     def toggle_pause(self, *_: Any) -> None:
         """Pause the training, or let it go on."""
@@ -660,11 +549,8 @@ class TrainWidget(JobWidget):
         if self._trains_elsewhere:
             raise ValueError(_ELSEWHERE)
 
-    def _find_run(self, found: Callable[[Path], None]) -> None:
-        """Call with the folder of the next run, at once or when its project is made."""
-        if (folder := self.form.value("folder")) is not None:
-            found(folder)
-            return
+    def _reserve_run(self, found: Callable[[Path], None]) -> None:
+        """Call with the folder of the next run, when the project is made."""
         labels = self._workspace.annotation
 
         def made(project: Any) -> None:
@@ -690,7 +576,9 @@ class TrainWidget(JobWidget):
         self._project_requested = True
         self._workspace.autosave.ensure_project(made, failed)
 
-    def _begin(self, config: Config, run: Path, *, resume: bool, start_from: Path | None) -> None:
+    def _begin(
+        self, config: Config, run: Path, *, resume: bool = False, start_from: Path | None = None
+    ) -> None:
         image = self._workspace.image
         try:
             self._refuse_second()
@@ -713,7 +601,7 @@ class TrainWidget(JobWidget):
         self.finished.emit("failed")
 
     def _on_event(self, event: Any) -> None:
-        if isinstance(event, PlacedPreview):
+        if isinstance(event, Preview):
             if self._preview is not None:
                 self._preview.show(event)
             return
@@ -730,7 +618,9 @@ class TrainWidget(JobWidget):
         if annotations is not None:
             annotations.end()
         if outcome == "stopped" and self._run is not None:
-            self.monitor.stopped(self._run, self._workspace.project)
+            name = self._run.name
+            text = f"Stopped. The model so far is kept as run {name}; it can be resumed later."
+            self.monitor.say("end", text)
         if outcome == "failed" or annotations is None:
             self._compared(outcome)
             return
@@ -744,8 +634,6 @@ class TrainWidget(JobWidget):
 
     def _compared(self, outcome: str) -> None:
         self._annotations = None
-        if self.comparison.labels() is self._workspace.annotation:
-            self._shown_run = self._run
         self._report("idle", outcome)
         self.check()
         super()._end(outcome)
@@ -770,25 +658,21 @@ class TrainWidget(JobWidget):
     def _set_running(self, running: bool) -> None:
         super()._set_running(running)
         self.pause_button.setEnabled(running)
-        for group in self._setup:  # the curves need the room, and nothing there acts now
-            group.setVisible(not running)
-        self.problems.fold(running)
         bar = self._area.verticalScrollBar()
         assert bar is not None
         bar.setValue(0)
         self._show_state()
 
     def _show_state(self) -> None:
-        """Show the buttons that can be pressed now, and what keeps the others from it."""
+        """Show what can be read and pressed now, and what keeps the other buttons from it."""
         workspace, running, run = self._workspace, self._runner.running, self._resumable
-        blocking = [problem.text for problem in self.problems.blocking]
         elsewhere = self._trains_elsewhere
+        blocking = [problem.text for problem in self.problems.blocking]
         reason = _ELSEWHERE if elsewhere else next(iter(blocking), "")
-        resumable = run is not None and not elsewhere
         for button, shown, tip in (
             (self.train_button, True, workspace.commands.tooltip("train")),
-            (self.fine_tune_button, workspace.fine_tuning.possible, _FINE_TUNE_TIP),
-            (self.resume_button, resumable, _RESUME_TIP),
+            (self.fine_tune_button, not fine_tune_problem(workspace), _FINE_TUNE_TIP),
+            (self.resume_button, run is not None and not elsewhere, _RESUME_TIP),
         ):
             button.setVisible(shown and not running)
             button.setEnabled(not running and not reason)
@@ -796,7 +680,11 @@ class TrainWidget(JobWidget):
         self.train_button.setText("Train" if workspace.model is None else "Train from scratch")
         if run is not None:
             self.resume_button.setText(f"Resume the training stopped at epoch {run.epochs}")
-        self.copy_button.setVisible(not running)
+        for part in (*self._setup, self.copy_button):  # the curves need the room
+            part.setVisible(not running)
+        self.problems_button.setText(f"{self.problems.summary} ›")
+        for part in (self.problems, self.problems_button):
+            part.setVisible(bool(self.problems.problems) and not running)
         self.pause_button.setVisible(running)
         self.pause_button.setText("Resume" if self.paused else "Pause")
 
@@ -810,32 +698,25 @@ class TrainWidget(JobWidget):
         if self._prepared:
             self._measure_soon()
 
-    def _form_changed(self, name: str = "") -> None:
-        self._workspace.fine_tuning.choose(self.form.network_settings())
-        self._check_soon()
-        if name in ("network", "preset") and self._prepared:
+    def _form_changed(self, _name: str) -> None:
+        if self._prepared:
             self._measure_soon()
 
-    def _model_changed(self, _event: Any = None) -> None:
-        self.check()
-        if self._workspace.model is not None:
-            self.form.offer_model(self._workspace.model)
-
-    def _project_changed(self, _project: Any) -> None:
+    def read_last_run(self, _event: Any = None) -> None:
+        """Read whether the last run of the project can be resumed; not while one trains."""
+        project = self._workspace.project
+        if not self.running and self._workspace.training.state == "idle":
+            last = None if project is None else project.last_run
+            self._resumable = last if last is not None and last.resumable else None
         self._check_soon()
-        self.read_runs()
+        self._show_state()
 
     def _other_labels(self, _layer: Any) -> None:
-        """Forget the runs of other labels; those of these labels' project are read then."""
-        self._shown_run = self._resumable = None
+        """Forget the run of other labels; that of these labels' project is read then."""
+        self._resumable = None
         self._show_state()
         panel = self.comparison  # what it shows and offers is of the labels that were learned from
         panel.setVisible(bool(panel.text) and panel.labels() is self._workspace.annotation)
-
-    def _training_changed(self, status: TrainingStatus) -> None:
-        self._show_state()
-        if status.state == "idle":
-            self.read_runs()
 
     def _follow_viewer(self, _event: Any = None) -> None:
         if self.running and self._preview is not None:
@@ -843,12 +724,11 @@ class TrainWidget(JobWidget):
 
     # problems and what fixes them
 
-    def check(self) -> list[Problem]:
-        """Check now what stands in the way of a training; returns what was found."""
+    def check(self) -> None:
+        """Check now what stands in the way of a training."""
         self._check_soon.cancel()
-        self.problems.show_problems(check(self.form.facts()))
+        self.problems.show_problems(check(self._workspace))
         self._show_state()
-        return self.problems.problems
 
     def fix(self, problem: Problem) -> None:
         """Do what the button beside a problem promises."""
@@ -868,37 +748,18 @@ class TrainWidget(JobWidget):
                 case Fix.ASSIGN_ROLES:
                     frames.set_roles(assign_roles(positions))
                 case Fix.MARK_UNKNOWN:
-                    shape = pixels(frames.layer).shape
-                    planes = [(p, *z) for p in positions for z in np.ndindex(shape[1:-2])]
-                    indices: list[tuple[int, ...]] = planes if len(shape) > 2 else [()]
-                    self._edit(partial(_mark_unknown, frames.layer, index) for index in indices)
+                    for index in _planes(frames.layer, positions):
+                        plane = read_plane(frames.layer, index)
+                        if (plane > 0).any():
+                            replace_plane(frames.layer, index, rest_is_unknown(plane, frames.kind))
                 case Fix.NUMBER_APART:
-                    self._edit(partial(number_pieces_apart, frames, p) for p in positions)
-                case Fix.OTHER_FOLDER:
-                    self.form.set({"folder": None})
-                case Fix.FEWER_CHANNELS:
-                    self.form.set({"network.channels": 16})
+                    for position in positions:
+                        number_pieces_apart(frames, position)
         except (ValueError, OSError) as error:
             self.show_error(error)
         self.check()
 
-    def _edit(self, edits: Iterable[Callable[[], Any]]) -> None:
-        """Edit the labels, one undo step each; the window has its turn between two."""
-        self._edits, self._edited = iter(list(edits)), self._workspace.frames.layer
-        self._edit_timer.start(0)
-
-    def _edit_next(self) -> None:
-        try:
-            same = self._edited is self._workspace.frames.layer
-            if same and (edit := next(self._edits, None)) is not None:
-                edit()
-                return
-        except ValueError as error:
-            self.show_error(error)
-        self._edit_timer.stop()
-        self._check_soon()
-
-    # what is known of the computer, the data and earlier runs
+    # what is known of the computer and the data
 
     def showEvent(self, event: QShowEvent) -> None:
         """Look the device up once the widget is on the screen."""
@@ -906,13 +767,12 @@ class TrainWidget(JobWidget):
         QTimer.singleShot(0, self.prepare)
 
     def prepare(self) -> None:
-        """Find the device, measure the cells and read earlier runs; this is the first use of torch."""
+        """Find the device and measure the cells; this is the first use of torch."""
         if self._prepared:
             return
         self._prepared = True
         self._tasks.submit(find_device, self._device_found, self._no_device)
         self.measure()
-        self.read_runs()
         # last: what the form shows comes first
         self._tasks.submit(partial(try_load_torch, optimizer=True))
 
@@ -932,46 +792,25 @@ class TrainWidget(JobWidget):
         if self._measuring:
             self._measure_soon()
             return
-        kind, data = self._workspace.frames.kind, sample(self._workspace)
-        if data is None:
-            self.form.set_estimate(None, kind)
-            return
         try:
-            config = self.form.plain_config()
+            data, config = sample(self._workspace), self.form.training_config()
         except ValueError:  # shown when training is requested
+            return
+        if data is None:
+            self.form.show_estimate(None)
             return
         self._measuring = True
 
-        def measured(estimate: EstimatedSettings | Exception | None) -> None:
+        def measured(found: Estimate | Exception | None) -> None:
             self._measuring = False
-            self.form.set_estimate(None if isinstance(estimate, Exception) else estimate, kind)
+            self.form.show_estimate(None if isinstance(found, Exception) else found)
 
-        self._tasks.submit(lambda: estimate_settings(data, config), measured, measured)
-
-    def read_runs(self) -> None:
-        """Read the runs of the project; while it trains this is done already."""
-        project, present = self._workspace.project, self._shown_run
-        if self.running or (project is None and present is None):
-            return
-
-        def read() -> tuple[Mapping[str, Sequence[EpochEnd]], RunSummary | None]:
-            if project is not None:
-                return read_others(project.path / "runs", present), project.last_run
-            assert present is not None
-            return read_others(present.parent, present), read_run(present)
-
-        def done(found: tuple[Mapping[str, Sequence[EpochEnd]], RunSummary | None]) -> None:
-            if self._workspace.project is project and not self.running:  # else of other labels
-                others, last = found
-                self.plot.show_earlier(others)
-                self._resumable = last if last is not None and last.resumable else None
-                self._show_state()
-
-        self._tasks.submit(read, done)
+        self._tasks.submit(lambda: estimate(data, config), measured, measured)
 
 
-def _mark_unknown(layer: Any, index: tuple[int, ...]) -> None:
-    """Mark what is not painted as unknown, in a plane that has cells."""
-    plane = read_plane(layer, index)
-    if plane.any():
-        replace_plane(layer, index, np.where(plane == 0, UNKNOWN, plane))
+def _planes(layer: Any, positions: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yield the indices of the planes of these frames."""
+    shape = pixels(layer).shape
+    for position in positions:
+        for plane in np.ndindex(shape[1:-2]):
+            yield (position, *plane) if len(shape) > 2 else ()

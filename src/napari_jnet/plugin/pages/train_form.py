@@ -1,4 +1,4 @@
-"""The form of the Train widget: what is learned from, for how long, by which network, and where to."""
+"""The form of the Train widget: what is learned from, for how long, and by which network."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from napari_jnet.cli.recipe import train_command
 from napari_jnet.config import PRESETS, Config
 from napari_jnet.config import preset as make_preset
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.guidance import TrainingFacts, training_facts
+from napari_jnet.plugin.guidance import fine_tune_problem
 from napari_jnet.plugin.jobs.runner import window_threads
-from napari_jnet.plugin.jobs.train import EstimatedSettings, size_title, words
+from napari_jnet.plugin.jobs.train import Estimate
 from napari_jnet.plugin.layers.read import describe_kind
-from napari_jnet.plugin.ui.form import EITHER, FOLDER, Form, PathEdit
+from napari_jnet.plugin.ui.form import Form
 from napari_jnet.plugin.ui.widgets import LayerCombo, small_label
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 
@@ -26,16 +26,19 @@ _KINDS = [
     ("classes (a class a pixel)", LabelKind.CLASSES.value),
     ("scribbles (sparse)", LabelKind.SCRIBBLES.value),
 ]
-_TITLES = {
+_NETWORKS = {  # titles of presets
     "unet": "U-Net",
     "jnet": "J-Net",
+    "unet-paper": "U-Net as published",
+    "unet-theano": "U-Net of the Theano tutorial",
+    "patches": "U-Net on patches",
     "fcn8": "FCN-8",
     "fcn16": "FCN-16",
     "fcn32": "FCN-32",
+    "original": "J-Net as published",
 }
 _BUDGET = ("budget", "minutes", "epochs")
 _AUTOMATIC = "auto"
-_SCRATCH, _MODEL, _RESUME = "scratch", "model", "resume"
 _OPTIONS = {
     "targets.dt_bound": "Truncation distance",
     "instances.min_size": "Smallest object",
@@ -52,22 +55,7 @@ _FINE_TUNE_RATE = 0.5  # of the preset's learning rate: the weights are good alr
 
 
 class TrainForm(Form):
-    """Image, labels and their kind, which all widgets share; the time; and, folded away, the rest.
-
-    Parameters
-    ----------
-    data_rows, rows
-        Get the rows of the data, and those of the training.
-    workspace
-        Of the viewer.
-    lifetime
-        Ends the listening.
-
-    Attributes
-    ----------
-    estimate
-        What the data suggest, or None.
-    """
+    """Image, labels and their kind, which all widgets share; the time; and, folded away, the rest."""
 
     def __init__(
         self, data_rows: QFormLayout, rows: QFormLayout, workspace: Workspace, lifetime: Lifetime
@@ -76,8 +64,7 @@ class TrainForm(Form):
         self._workspace, self._frames = workspace, workspace.frames
         self._changes: dict[str, Any] = {}
         self._hardware = Hardware(cores=window_threads())
-        self.estimate: EstimatedSettings | None = None
-        self._estimated_kind = LabelKind.INSTANCES
+        self._resolutions: dict[str, tuple[int, ...]] = {}  # title -> levels
         self._add_data(lifetime)
         self.rows = rows
         self._add_budget()
@@ -87,11 +74,11 @@ class TrainForm(Form):
         self._add_network()
         for name, title in _OPTIONS.items():
             self.add(name, title, hint="automatic" if name == "instances.min_size" else "")
-        self._add_run()
         self.changed.connect(self._follow)
-        self._list_presets()
+        self._show_preset()
         self._show_budget()
         self._show_kind()
+        self.show_estimate(None)
 
     def _add_data(self, lifetime: Lifetime) -> None:
         self.image_combo = LayerCombo(self._workspace, "image", lifetime)
@@ -126,7 +113,7 @@ class TrainForm(Form):
         self.more_button = QToolButton()
         self.more_button.setText("More options…")
         self.more_button.setCheckable(True)
-        self.more_button.setToolTip("Network, sizes, learning rate, run folder.")
+        self.more_button.setToolTip("Network, sizes, learning rate.")
         folded = QWidget()
         self.rows = QFormLayout(folded)
         self.rows.setContentsMargins(0, 0, 0, 0)
@@ -137,15 +124,12 @@ class TrainForm(Form):
         rows.addRow(folded)
 
     def _add_network(self) -> None:
-        names = dict.fromkeys(make_preset(name).network.name for name in PRESETS)
-        networks = [(_TITLES.get(name, name), name) for name in names]
+        networks = [(_NETWORKS.get(name, name), name) for name in PRESETS]
         tip = (
             "U-Net (default): more accurate in most cases. J-Net: nine times fewer weights. "
-            "FCN: the VGG16 family."
+            "FCN: the VGG16 family. As published: with the settings of the paper."
         )
         self.add("network", "Network", value="unet", choices=networks, tooltip=tip)
-        tip = "A set of defaults for this network, such as those of a paper."
-        self.add("preset", "Preset", value="unet", choices=[("default", "unet")], tooltip=tip)
         tip = (
             "At which size the network sees the frame. By default the one at which a cell is about "
             "30 px across; smaller is faster, larger sees finer detail."
@@ -153,61 +137,26 @@ class TrainForm(Form):
         sizes = [("automatic", _AUTOMATIC)]
         self.add("resolution", "Training resolution", value=_AUTOMATIC, choices=sizes, tooltip=tip)
 
-    def _add_run(self) -> None:
-        starts = [
-            ("from scratch", _SCRATCH),
-            ("from a model", _MODEL),
-            ("resume this run", _RESUME),
-        ]
-        tip = (
-            "What Train begins with (default: from scratch). From a model: fine-tune any trained "
-            "network. Resume: continue a stopped training of the run folder, exactly where it was."
-        )
-        self.add("start", "Start", value=_SCRATCH, choices=starts, tooltip=tip)
-        hint = "run folder or model.pt"
-        self.add("model", "Model", widget_type=PathEdit, mode=EITHER, placeholder=hint)
-        tip = "Models, losses and settings are written here. Left empty: into the project's folder."
-        self.add("folder", "Run folder", widget_type=PathEdit, mode=FOLDER, tooltip=tip)
-        self["folder"].line_edit.native.setPlaceholderText("in the project")
-        self.set_visible("model", False)
-
     # what follows from what
 
     def _follow(self, name: str) -> None:
         if name == "kind" and self._frames.layer is not None:
             self._frames.set_kind(LabelKind(self.value("kind")))
         elif name == "network":
-            self._list_presets()
-        elif name == "preset":
             self._show_preset()
         elif name in _BUDGET:
             self._show_budget()
         self.kind_line.setText(describe_kind(LabelKind(self.value("kind"))))
-        self.set_visible("model", self.value("start") == _MODEL)
-        self._show_estimate()
 
     def _show_kind(self, _kind: Any = None) -> None:
         self.show({"kind": self._frames.kind.value})
         self.kind_line.setText(describe_kind(self._frames.kind))
 
-    def _list_presets(self) -> None:
-        network = self.value("network")
-        self.set_choices(
-            "preset",
-            [
-                ("default" if name == network else words(name), name)
-                for name in PRESETS
-                if make_preset(name).network.name == network
-            ],
-        )
-        self._show_preset()
-
     def _show_preset(self) -> None:
         """Set all options to those of the preset, whatever was chosen before."""
         self.show(self._option_defaults())
         self.set_defaults(self._option_defaults())
-        self.set_visible("network.channels", self.value("network") == "unet")
-        self._show_estimate()
+        self.set_visible("network.channels", make_preset(self.preset).network.name == "unet")
 
     def _show_budget(self) -> None:
         for name in ("minutes", "epochs"):
@@ -216,31 +165,12 @@ class TrainForm(Form):
         self.set_defaults(self._option_defaults())
 
     def _option_defaults(self) -> dict[str, Any]:
-        config = make_preset(self.preset_name).replace(self._plan_values())
+        config = make_preset(self.preset).replace(self._plan_values())
         return {name: attrgetter(name)(config) for name in _OPTIONS}
 
     def _plan_values(self) -> dict[str, Any]:
-        changes = budget_settings(self.budget, self._hardware, self.preset_name)
+        changes = budget_settings(self.budget, self._hardware, self.preset)
         return {name: value for name, value in changes.items() if name != "training.minutes"}
-
-    def _show_estimate(self) -> None:
-        if self.estimate is None:
-            what = "cells" if self._estimated_kind is LabelKind.INSTANCES else "painted areas"
-            self.estimate_line.setText(f"Sizes come from the {what}, once there are some.")
-            return
-        try:
-            chosen = self.config
-        except ValueError:  # shown below the field
-            return
-        top = self.value("resolution")
-        text = self.estimate.describe(
-            self._estimated_kind,
-            top=None if top == _AUTOMATIC else top,
-            bound=chosen.targets.dt_bound,
-            min_size=chosen.instances.min_size,
-            distance=make_preset(self.preset_name).network.distance,
-        )
-        self.estimate_line.setText(text)
 
     # what is known of the computer and the data
 
@@ -252,18 +182,13 @@ class TrainForm(Form):
         self._show_budget()
         self.changed.emit("budget")
 
-    def set_estimate(self, estimate: EstimatedSettings | None, kind: LabelKind) -> None:
+    def show_estimate(self, estimate: Estimate | None) -> None:
         """Show what the data suggest; None where nothing is painted yet."""
-        self.estimate, self._estimated_kind = estimate, kind
-        automatic = f"auto ({size_title(estimate.levels[-1])})" if estimate else "automatic"
-        tops = [(size_title(top), top) for top in estimate.choices] if estimate else []
-        self.set_choices("resolution", [(automatic, _AUTOMATIC), *tops])
-        self.changed.emit("resolution")
-
-    def offer_model(self, run: Path) -> None:
-        """Offer a run as the model to start from, unless the user has typed another."""
-        if "model" not in self.touched:
-            self.show({"model": run})
+        nothing = "Sizes come from what is painted, once there is something."
+        self.estimate_line.setText(estimate.text if estimate else nothing)
+        self._resolutions = estimate.resolutions if estimate else {}
+        titles = [(title, title) for title in self._resolutions]
+        self.set_choices("resolution", [("automatic", _AUTOMATIC), *titles])
 
     # the values
 
@@ -275,8 +200,7 @@ class TrainForm(Form):
         changes
             More of the configuration, as ``{"section.field": value}``.
         **values
-            By the names of the fields: budget, or minutes or epochs in its place, network, preset,
-            kind, start ("scratch", "model" or "resume"), model (to start from), folder (of the run).
+            By the names of the fields: budget, or minutes or epochs in its place, network (a preset), kind.
 
         Raises
         ------
@@ -285,13 +209,9 @@ class TrainForm(Form):
         """
         if changes is not None:
             self._changes = dict(changes)
-        follows = {}
+        follows: dict[str, Any] = {}
         if amount := {"minutes", "epochs"}.intersection(values):
             follows["budget"] = min(amount)
-        if "preset" in values:
-            follows["network"] = make_preset(values["preset"]).network.name
-        if "model" in values:
-            follows["start"] = _MODEL
         self.set({**follows, **values})
 
     @property
@@ -314,25 +234,11 @@ class TrainForm(Form):
         }
 
     @property
-    def preset_name(self) -> str:
-        """Name of the chosen preset."""
-        return str(self.value("preset"))
+    def preset(self) -> str:
+        """Name of the preset of the chosen network."""
+        return str(self.value("network"))
 
-    @property
-    def chosen_preset(self) -> str | None:
-        """The same, if the user has chosen network or preset."""
-        return self.preset_name if self.touched & {"network", "preset"} else None
-
-    @property
-    def resume(self) -> bool:
-        """Whether a stopped training goes on."""
-        return bool(self.value("start") == _RESUME)
-
-    def plain_config(self) -> Config:
-        """Return the preset with the changes of scripts, without the sizes that the form shows."""
-        return make_preset(self.preset_name).replace(self._changes)
-
-    def training_config(self, *, fine_tune: bool = False, resume: bool = False) -> Config:
+    def training_config(self, *, fine_tune: bool = False) -> Config:
         """Return the checked configuration; raises `ValueError` where a value does not fit.
 
         Parameters
@@ -340,70 +246,33 @@ class TrainForm(Form):
         fine_tune
             With half the learning rate, unless the user chose one, and only what the user chose of the
             network and the targets: they are those of the model.
-        resume
-            Only what the user chose: the rest is as the run has it.
         """
-        values = {name: self.value(name) for name in _OPTIONS}
-        chosen = {name: value for name, value in self.chosen().items() if name in _OPTIONS}
-        top = self.value("resolution")
-        if top != _AUTOMATIC and self.estimate is not None:
-            chosen["network.resolution_levels"] = self.estimate.choices[top]
-        chosen |= {"training.threads": window_threads(), **self._changes}
-        start = make_preset(self.preset_name)
-        if (fine_tune or resume) and self.chosen_preset is None:
-            start = Config()
-        if resume:
-            budget = self._budget() if self.touched.intersection(_BUDGET) else {}
-            return start.replace({**budget, **chosen})
-        values = {**self._plan_values(), **values}
+        values = {**self._plan_values(), **{name: self.value(name) for name in _OPTIONS}}
+        start = make_preset(self.preset)
         if fine_tune:
+            if "network" not in self.touched:
+                start = Config()
             values["training.learning_rate"] = start.training.learning_rate * _FINE_TUNE_RATE
             values = {name: v for name, v in values.items() if not name.startswith(_OF_MODEL)}
+        chosen = {name: value for name, value in self.chosen().items() if name in _OPTIONS}
+        if levels := self._resolutions.get(self.value("resolution")):
+            chosen["network.resolution_levels"] = levels
+        chosen |= {"training.threads": window_threads(), **self._changes}
         return start.replace({**values, **self._budget(), **chosen})
 
     def computer(self) -> Config:
         """Return what is about this computer: threads, and a device that the user chose."""
-        given = self.training_config(resume=True).given_settings()
-        return Config().replace(
-            {name: given[name] for name in ("training.threads", "training.device") if name in given}
-        )
-
-    # what is asked for
+        chosen = {**self.chosen(), **self._changes}
+        settings = {"training.threads": window_threads()}
+        if "training.device" in chosen:
+            settings["training.device"] = chosen["training.device"]
+        return Config().replace(settings)
 
     def start_from(self, *, fine_tune: bool) -> Path | None:
-        """Return the model to begin with: that of the workspace, or the one in the form.
-
-        Raises
-        ------
-        ValueError
-            If there is no model to fine-tune, or it cannot learn from these labels.
-        """
-        if fine_tune:
-            if why_not := self._workspace.fine_tuning.why_not:
-                raise ValueError(why_not)
-            return self._workspace.model
-        if self.value("start") != _MODEL:
-            return None
-        if self.value("model") is None:
-            raise ValueError("There is no model to start from; choose one, or start from scratch.")
-        return Path(self.value("model"))
-
-    def network_settings(self) -> dict[str, Any]:
-        """Return what the user has chosen of the network and the targets, as ``section.field``."""
-        try:
-            given = self.training_config(fine_tune=True).given_settings()
-        except ValueError:  # shown when training is requested
-            return {}
-        return {name: value for name, value in given.items() if name.startswith(_OF_MODEL)}
-
-    def facts(self) -> TrainingFacts:
-        """Return what is known of the training that the form asks for."""
-        try:
-            config = self.training_config()
-        except ValueError:  # shown when training is requested
-            config = None
-        folder = self.value("folder")
-        return training_facts(self._workspace, config, self._hardware, folder, resume=self.resume)
+        """Return the model to fine-tune, that of the workspace; raises `ValueError` where that cannot be."""
+        if fine_tune and (why := fine_tune_problem(self._workspace)):
+            raise ValueError(why)
+        return self._workspace.model if fine_tune else None
 
     def command(self, *, fine_tune: bool) -> str:
         """Return the training that the form asks for as a command; see `TrainWidget.command`."""
@@ -411,6 +280,6 @@ class TrainForm(Form):
         if project is None:
             raise ValueError("The labels are saved in no project yet; paint a cell first.")
         start_from = self.start_from(fine_tune=fine_tune)
-        config = self.training_config(fine_tune=start_from is not None)
-        name = self.chosen_preset if start_from else self.preset_name
-        return train_command(project.path, project.new_run(), config, name, start_from)
+        config = self.training_config(fine_tune=fine_tune)
+        preset = None if fine_tune and "network" not in self.touched else self.preset
+        return train_command(project.path, project.new_run(), config, preset, start_from)
