@@ -31,27 +31,10 @@ class LabelKind(StrEnum):
 def known_labels(
     labels: NDArray[Any], kind: LabelKind, *, partial: bool = False
 ) -> NDArray[np.int32]:
-    """Turn stored labels into labels with `UNKNOWN` where nothing is annotated.
+    """Turn stored labels into int32 labels with `UNKNOWN` where nothing is annotated.
 
-    Parameters
-    ----------
-    labels
-        Integers, as stored or painted.
-    kind
-        What they mean.
-    partial
-        For instances: only some objects are annotated, so that 0 is unknown.
-
-    Returns
-    -------
-    ndarray of int32
-        Same shape; 0 = background, objects or classes from 1, `UNKNOWN` elsewhere.  Objects are
-        renumbered where a number is above 2^24.
-
-    Raises
-    ------
-    ValueError
-        If labels are not integers, negative below `UNKNOWN`, or classes above 2^24.
+    With `partial`, only some objects are annotated, so that 0 is unknown.  Objects are renumbered where a
+    number is above 2^24.  Raises `ValueError` for other types, labels below `UNKNOWN`, and such classes.
     """
     if not np.issubdtype(labels.dtype, np.integer) and labels.dtype != bool:
         raise ValueError(
@@ -88,16 +71,7 @@ def known_labels(
 def numbered_pieces(labels: NDArray[Any]) -> NDArray[np.int32]:
     """Return the connected pieces of all cells, numbered from 1; pixels that meet at a corner are connected.
 
-    Parameters
-    ----------
-    labels
-        (H, W) or (Z, H, W), integers: each cell its own number from 1; the rest is not a cell.
-
-    Returns
-    -------
-    ndarray of int32
-        Of the same shape; 0 where there is no cell, or a speck of less than 2 % of the largest piece
-        of its cell.
+    0 is where there is no cell, or a speck of less than 2 % of the largest piece of its cell.
     """
     return _pieces(labels)[0]
 
@@ -112,10 +86,7 @@ def cells_in_pieces(labels: NDArray[Any]) -> dict[int, int]:
 def number_apart(labels: NDArray[Any], first: int) -> NDArray[np.signedinteger[Any]]:
     """Renumber the pieces of each cell from `first` on; the largest piece keeps the number of the cell.
 
-    Returns
-    -------
-    ndarray of int32, or int64 where the numbers need it
-        Of the same shape; specks keep the number of their cell.
+    Specks keep it too.  The type is int32, or int64 where the numbers need it.
     """
     pieces, owners = _pieces(labels)
     areas = np.bincount(pieces.reshape(-1), minlength=owners.size)
@@ -157,14 +128,8 @@ def _pieces(labels: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]
 class Contingency:
     """The overlaps of two label images, one entry for each pair that shares a pixel.
 
-    Attributes
-    ----------
-    rows, columns
-        Labels of the reference and of the result, ascending, background included where it occurs.
-    row, column
-        For each pair: its position in `rows` and in `columns`.
-    pixels
-        For each pair: shared pixels.
+    `rows` and `columns` are the labels of the reference and of the result, ascending, background included
+    where it occurs; `row` and `column` are the positions of a pair in them, `pixels` its shared pixels.
     """
 
     rows: NDArray[np.int64]

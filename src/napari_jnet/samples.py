@@ -19,13 +19,7 @@ _TIMEOUT_S = 20
 
 
 def sample_path(name: str, folder: Path | str | None = None) -> Path:
-    """Return the path of a sample once it is downloaded; ``folder`` as for `download_sample`.
-
-    Raises
-    ------
-    ValueError
-        If the name is not in `SAMPLES`.
-    """
+    """Return the path of a sample, once it is downloaded; None as the folder is the user's cache."""
     if name not in SAMPLES:
         raise ValueError(f"{name!r} is not a sample; known are {', '.join(SAMPLES)}.")
     if folder is None:
@@ -42,32 +36,11 @@ def download_sample(
     base_url: str = SERVER,
     progress: Progress | None = None,
 ) -> Path:
-    """Download a sample, check it and unpack it, unless it is there already.
+    """Download a sample, check and unpack it, unless it is there already; return the folder of the dataset.
 
-    Parameters
-    ----------
-    name
-        One of `SAMPLES`.
-    folder
-        Where the dataset's folder goes; None takes the user's cache.
-    base_url
-        The server that holds NAME.zip.
-    progress
-        Called with the bytes received so far and in all (0 while unknown).  An exception raised in it
-        cancels the download and is passed on; no unfinished file stays.
-
-    Returns
-    -------
-    Path
-        The folder of the dataset, complete.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, the server cannot be reached, or the archive is not the
-        expected one.
-    OSError
-        If the folder cannot be written.
+    `progress` is called with the bytes received so far and in all (0 while unknown).  An exception raised in
+    it cancels the download and is passed on; no unfinished file stays.  Raises `ValueError` if the name is
+    unknown, the server cannot be reached, or the archive is not the expected one.
     """
     import pooch
     from requests.exceptions import RequestException

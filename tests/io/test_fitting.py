@@ -21,11 +21,11 @@ CELLS, CLASSES = LabelKind.INSTANCES, LabelKind.CLASSES
         ((1, 1), (CLASSES, 1, 1), ""),
         ((1, 3), (CLASSES, 1, 1), ""),  # one class is not painted yet
         ((3, 3), (CLASSES, 2, 3), ""),
-        ((1, 1), (CLASSES, 2, 1), "hold 3 classes, run 001 was trained with 1 class."),
-        ((1, 3), (CLASSES, 3, 1), "hold 4 classes, run 001 was trained with 3 classes."),
-        ((1, 3), (CELLS, 40, 1), "are cells, .* run 001 was trained with 3 classes."),
+        ((1, 1), (CLASSES, 2, 1), "have 3 classes, run 001 was trained on 1."),
+        ((1, 3), (CLASSES, 3, 1), "have 4 classes, run 001 was trained on 3."),
+        ((1, 3), (CELLS, 40, 1), "have 2 classes .cell or not., run 001 was trained on 3."),
         ((1, 1), (CELLS, 40, 3), "have 3 channels, run 001 was trained on 1."),
-        ((3, 1), (CELLS, 40, 1), "have 1 channel, run 001 was trained on 3."),
+        ((3, 1), (CELLS, 40, 1), "have 1 channels, run 001 was trained on 3."),
     ],
 )
 def test_a_misfit_is_said_in_words(network, labels, words) -> None:

@@ -855,7 +855,7 @@ class TestReferenceSystems:
 
     def test_a_start_model_of_other_classes(self, tmp_path: Path) -> None:
         list(train(cells(), tmp_path / "first", SOFTMAX))
-        with pytest.raises(ValueError, match=r"labels hold 3 classes.*was trained with 2"):
+        with pytest.raises(ValueError, match=r"labels have 3 classes.*was trained on 2"):
             next(train(coloured(), tmp_path / "run", SOFTMAX, start_from=tmp_path / "first"))
 
     def test_tensorboard_that_is_not_there(

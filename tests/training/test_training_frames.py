@@ -389,12 +389,12 @@ class TestModelsThatDoNotFit:
 
     @pytest.mark.parametrize("use", ["fine-tune", "resume", "compare"])
     def test_more_classes(self, grey: Path, tmp_path: Path, use: str) -> None:
-        with pytest.raises(ValueError, match=r"labels hold 3 classes.*trained with 1 class"):
+        with pytest.raises(ValueError, match=r"labels have 3 classes.*trained on 1"):
             self.use(use, grey, of_classes(3), tmp_path)
 
     @pytest.mark.parametrize("use", ["fine-tune", "resume", "compare"])
     def test_objects_for_a_network_of_classes(self, many: Path, tmp_path: Path, use: str) -> None:
-        with pytest.raises(ValueError, match=r"labels are cells.*trained with 3 classes"):
+        with pytest.raises(ValueError, match=r"labels have 2 classes.*trained on 3"):
             self.use(use, many, cells(), tmp_path)
 
     def use(self, use: str, run: Path, frames: list[AnnotatedFrame], tmp_path: Path) -> None:

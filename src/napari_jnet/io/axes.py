@@ -27,12 +27,8 @@ AXES = {
 class StackUnsure(FileError):
     """A file does not define which image is meant, or what its dimensions are: the user has to choose.
 
-    Attributes
-    ----------
-    parameter
-        Of `open_stack`, and with two dashes of the command line: "axes" or "series".
-    choices
-        Its possible values, as text.
+    `parameter` ("axes" or "series") is one of `open_stack`, and with two dashes of the command line, and has
+    these `choices`.
     """
 
     def __init__(self, text: str, parameter: str, choices: tuple[str, ...]) -> None:
@@ -149,8 +145,7 @@ def with_axes(
 ) -> Stack:
     """Return a stack of several files with given axes: these may be frames or sections.
 
-    Where it is `fixed`, only the axes and the image that the stack has already may be given; other ones
-    raise `ValueError`.
+    Where it is `fixed`, only the axes and the image that the stack has already may be given.
     """
     if series is not None and series != (stack.series or (1 if fixed else None)):
         raise ValueError(

@@ -30,10 +30,7 @@ def open_files(
     axes: str | None = None,
     series: int | None = None,
 ) -> Stack:
-    """Open a stack of image files; see `napari_jnet.open_stack`, which also knows projects.
-
-    Raises `UnknownFormat` if no format matches, and what that function raises.
-    """
+    """Open a stack of image files, see `napari_jnet.open_stack`; `UnknownFormat` if no format matches."""
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; check the path.")
     for known in FORMATS.values():
@@ -50,15 +47,7 @@ def with_labels(
     truth: str | None = None,
     unlabelled: str | None = None,
 ) -> Stack:
-    """Return a stack with its labels as the user specifies them; see `napari_jnet.open_stack`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If `truth` is neither an annotation nor a path.
-    ValueError
-        If the stack has no labels of this kind, or a value is unknown.
-    """
+    """Return a stack with its labels as the user specifies them; see `napari_jnet.open_stack`."""
     check_unlabelled(unlabelled)
     chosen_kind = None if kind is None else LabelKind(kind)
     found = dict(stack.annotations)

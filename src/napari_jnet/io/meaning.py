@@ -135,8 +135,6 @@ class StoredLabels:
 
     Attributes
     ----------
-    name
-        Of the annotation.
     path
         File or folder; a name for messages where the labels are in memory.
     find

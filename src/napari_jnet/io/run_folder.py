@@ -19,18 +19,9 @@ from napari_jnet.files import FolderLock, clean, write_file, writing
 class RunFolder:
     """``config.json``, ``split.json``, ``history.csv``, ``model.pt`` (best) and ``last.pt``.
 
-    It is locked until `close`: a run has one writer.
-
-    Raises
-    ------
-    OutputError
-        If the folder cannot be made or written.
-    FileExistsError
-        If a new training would overwrite an earlier one, or files of something else.
-    FileNotFoundError
-        If no training can be resumed.
-    FolderInUse
-        If the run is being trained already.
+    It is locked until `close`: a run has one writer.  Raises `OutputError`, `FolderInUse`,
+    `FileExistsError` if a new training would overwrite an earlier one, or files of something else, and
+    `FileNotFoundError` if no training can be resumed.
     """
 
     def __init__(self, path: Path | str, *, resume: bool) -> None:

@@ -19,14 +19,8 @@ _Value = TypeVar("_Value")
 class LabelsUnsure(ValueError):
     """The files do not define what the labels mean, so that the user has to choose.
 
-    Attributes
-    ----------
-    parameter
-        Of `open_stack`, and with two dashes of the command line: "kind", "truth" or "unlabelled".
-    choices
-        Its possible values.
-    fact
-        What the files hold; the message adds how to choose.
+    `parameter` is one of `open_stack`, and with two dashes of the command line, and has these `choices`;
+    `fact` is what the files hold, to which the message adds how to choose.
     """
 
     def __init__(self, fact: str, remedy: str, parameter: str, choices: tuple[str, ...]) -> None:
@@ -119,13 +113,7 @@ class Annotation:
     decide: Callable[[LabelKind | None, str | None], Annotation] | None = None
 
     def frame(self, number: int) -> NDArray[np.int32]:
-        """Read the labels of one frame.
-
-        Raises
-        ------
-        ValueError
-            If the frame is not annotated.
-        """
+        """Read the labels of one frame; raises `ValueError` if it is not annotated."""
         if number not in self.frame_numbers:
             where = f" ({self.path})" if self.path else ""
             known = ", ".join(str(n) for n in self.frame_numbers)
@@ -419,38 +407,18 @@ def mismatch(
 ) -> str:
     """Return why a trained network cannot learn from such frames, and what to do; "" where it can.
 
-    Parameters
-    ----------
-    network
-        That of the model, as it was trained.
-    name
-        Of the model, for the sentence.
-    kind
-        What the labels mean; scribbles count as classes.
-    largest
-        Largest class in the labels, 0 = background; ignored for instances.
-    channels
-        Of the images; 1 where they are grey.
+    `name` is that of the model, `largest` the largest class in the labels (ignored for instances), and
+    `channels` those of the images.
     """
-    instead = "or train from scratch"
     if channels != network.in_channels:
-        return (
-            f"The images have {_count(channels, 'channel')}, {name} was trained on "
-            f"{network.in_channels}. Start from a model of such images, {instead}."
-        )
-    if kind is LabelKind.INSTANCES and network.classes > 2:
-        return (
-            f"The labels are cells, each with its own number, {name} was trained with "
-            f"{network.classes} classes. Start from a model of cells, {instead}."
-        )
-    if kind is not LabelKind.INSTANCES and largest > 1 and largest >= network.classes:
-        return (
-            f"The labels hold {largest + 1} classes, {name} was trained with "
-            f"{_count(network.classes, 'class', 'classes')}. Start from a model of the same classes, "
-            f"{instead}."
-        )
-    return ""
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
+        what, unit, here, there = "images", "channels", channels, network.in_channels
+    elif kind is LabelKind.INSTANCES and network.classes > 2:
+        what, unit, here, there = "labels", "classes (cell or not)", 2, network.classes
+    elif kind is not LabelKind.INSTANCES and 1 < largest >= network.classes:
+        what, unit, here, there = "labels", "classes", largest + 1, network.classes
+    else:
+        return ""
+    return (
+        f"The {what} have {here} {unit}, {name} was trained on {there}. Start from a model of such {what}, "
+        "or train from scratch."
+    )

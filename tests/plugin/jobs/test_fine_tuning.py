@@ -84,10 +84,15 @@ def test_a_model_of_the_same_kind_may_go_on(state, widget, tmp_path):
 @pytest.mark.parametrize(
     ("network", "kind", "painted", "words"),
     [
-        ({"classes": 1}, LabelKind.SCRIBBLES, (1, 2, 3), "3 classes, run 001 was trained with 1"),
-        ({"classes": 1}, LabelKind.CLASSES, (1, 2), "3 classes, run 001 was trained with 1"),
-        ({"classes": 3}, LabelKind.INSTANCES, (1, 2), "are cells.*run 001 was trained with 3"),
-        ({"in_channels": 3}, LabelKind.INSTANCES, (1, 2), "1 channel, run 001 was trained on 3"),
+        ({"classes": 1}, LabelKind.SCRIBBLES, (1, 2, 3), "3 classes, run 001 was trained on 1"),
+        ({"classes": 1}, LabelKind.CLASSES, (1, 2), "3 classes, run 001 was trained on 1"),
+        (
+            {"classes": 3},
+            LabelKind.INSTANCES,
+            (1, 2),
+            "2 classes .cell or not., run 001 was trained on 3",
+        ),
+        ({"in_channels": 3}, LabelKind.INSTANCES, (1, 2), "1 channels, run 001 was trained on 3"),
     ],
 )
 def test_a_model_that_cannot_learn_from_the_labels_is_not_offered_and_why_is_said(
