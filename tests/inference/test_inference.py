@@ -324,7 +324,7 @@ class TestFramesThatDoNotFitIntoTheMemory:
     def test_all_planes_of_a_volume_count(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("napari_jnet.inference.predict.available_bytes", lambda: 1_000_000)
         assert next(predict(a_model(), array_stack(noise(1, 1, 64, 64), axes="TZYX")))
-        with pytest.raises(ValueError, match=r"9 x 64 x 64 pixels .* pixels a plane would fit"):
+        with pytest.raises(ValueError, match=r"9 x 64 x 64 pixels .* a plane would fit"):
             next(predict(a_model(), array_stack(noise(1, 9, 64, 64), axes="TZYX")))
 
 

@@ -74,11 +74,12 @@ def test_where_no_frame_can_be_read_that_is_said_once(model: Model) -> None:
         list(predict(model, a_stack(broken=tuple(range(6))), on_error="skip"))
 
 
-def test_frames_that_never_fit_end_it_soon(model: Model) -> None:
-    events = predict(model, a_stack(500, channels=3), on_error="skip")
-    with pytest.raises(ValueError, match=r"3 channel\(s\), the network takes 1"):
-        for count, _ in enumerate(events, start=1):
-            assert count < 5
+def test_frames_that_never_fit_are_said_once(model: Model) -> None:
+    events = predict(model, a_stack(5, channels=3), on_error="skip")
+    with pytest.raises(
+        ValueError, match=r"None of the 5 frames.*3 channel\(s\), the network takes 1"
+    ):
+        list(events)
 
 
 def test_words_name_each_reason_once_and_few_frames() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,11 +20,6 @@ from napari_jnet.cli.common import (
 )
 from napari_jnet.cli.console import console, fail, progress_bar, stop_signal
 from napari_jnet.config import NetworkConfig, read_literal
-
-if TYPE_CHECKING:
-    from napari_jnet.config import InstanceConfig, PredictionConfig
-    from napari_jnet.io.stack import Stack
-    from napari_jnet.model import Model
 
 
 def predict(
@@ -73,6 +69,9 @@ def predict(
     for number in set(numbers or ()) - set(opened.frame_numbers):
         opened.frame(number)  # raises
 
+    from napari_jnet.device import describe_device
+    from napari_jnet.events import FrameSkipped, Notice, summarize_skipped
+    from napari_jnet.inference.predict import predict_to_folder
     from napari_jnet.model import IncompleteCheckpoint, load_model
 
     try:
@@ -86,9 +85,42 @@ def predict(
         "min_size": min_size,
     }
     tiles = {"tile": tile, "overlap": overlap, "tta": tta}
-    separation = loaded.config.instances.changed(**_given(thresholds))
-    settings = loaded.config.prediction.changed(**_given(tiles))
-    _run(loaded, opened, output, numbers, separation, settings)
+    out = console()
+    out.print(f"Device: {describe_device(loaded.device)}")
+    frames, objects = 0, 0
+    skipped: list[FrameSkipped] = []
+    total = len(opened if numbers is None else numbers)
+    events = predict_to_folder(
+        loaded,
+        opened,
+        output,
+        frames=numbers,
+        instances=loaded.config.instances.changed(**_given(thresholds)),
+        prediction=loaded.config.prediction.changed(**_given(tiles)),
+    )
+    with stop_signal() as stop, closing(events), progress_bar(out) as bar:
+        task = bar.add_task("first frame", total=total)
+        for event in events:
+            if isinstance(event, Notice):
+                out.print(f"Note: {event.text}")
+                continue
+            if isinstance(event, FrameSkipped):
+                skipped.append(event)
+            else:
+                frames += 1
+                objects += int(event.instances.max(initial=0))
+            done = frames + len(skipped)
+            bar.update(task, completed=done, description=f"frame {event.number}")
+            if stop.requested and done < total:
+                break
+    if frames:
+        out.print(f"{objects} objects in {frames} of {total} frames: {output!s}")
+    else:
+        out.print(f"No frame was predicted; {output!s} is as it was.")
+    if stop.requested and frames + len(skipped) < total:
+        raise typer.Exit(stop.status)
+    if skipped:
+        fail(f"Error: {' '.join(summarize_skipped(skipped))}")
 
 
 def _given(values: dict[str, float | None]) -> dict[str, float]:
@@ -111,61 +143,3 @@ def _own_stack(model: Path) -> Path:
     raise ValueError(
         f"Name the stack to segment after the model; {model} does not belong to a project."
     )
-
-
-def _run(
-    model: Model,
-    stack: Stack,
-    output: Path,
-    numbers: tuple[int, ...] | None,
-    separation: InstanceConfig,
-    settings: PredictionConfig,
-) -> None:
-    from napari_jnet.device import describe_device
-    from napari_jnet.events import FrameSkipped, Notice, summarize_skipped
-    from napari_jnet.inference.predict import predict as prediction
-    from napari_jnet.io.results import ResultWriter
-
-    out = console()
-    out.print(f"Device: {describe_device(model.device)}")
-    frames, objects = 0, 0
-    skipped: list[FrameSkipped] = []
-    total = len(stack if numbers is None else numbers)
-    with (
-        stop_signal() as stop,
-        ResultWriter(output, stack, numbers) as writer,
-        progress_bar(out) as bar,
-    ):
-        task = bar.add_task("first frame", total=total)
-        events = prediction(
-            model,
-            stack,
-            frames=numbers,
-            instances=separation,
-            prediction=settings,
-            on_error="skip",
-        )
-        for event in events:
-            if isinstance(event, Notice):
-                out.print(f"Note: {event.text}")
-                continue
-            if isinstance(event, FrameSkipped):
-                skipped.append(event)
-            else:
-                writer.write(event)
-                frames += 1
-                objects += int(event.instances.max(initial=0))
-            done = frames + len(skipped)
-            bar.update(task, completed=done, description=f"frame {event.number}")
-            if stop.requested and done < total:
-                break
-    if writer.notice:
-        out.print(f"Note: {writer.notice}")
-    if frames:
-        out.print(f"{objects} objects in {frames} of {total} frames: {output!s}")
-    else:
-        out.print(f"No frame was predicted; {output!s} is as it was.")
-    if stop.requested and frames + len(skipped) < total:
-        raise typer.Exit(stop.status)
-    if skipped:
-        fail(f"Error: {' '.join(summarize_skipped(skipped))}")

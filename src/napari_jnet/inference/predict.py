@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from napari_jnet.inference.tiling import (
     predict_region,
     shape_of,
 )
+from napari_jnet.io.results import ResultWriter
 from napari_jnet.io.stack import Stack
 from napari_jnet.model import Model
 from napari_jnet.preprocess import frame_tensor, is_constant
@@ -30,7 +32,6 @@ from napari_jnet.preprocess import frame_tensor, is_constant
 # for each pixel that is separated into objects.
 _IMAGE_BYTES = 40
 _OBJECT_BYTES = 40
-_MISFITS = 3  # if so many first frames can be read but not predicted, the prediction stops
 _ENOUGH = 1 << 17  # pixels; the mean over a regular grid of these is as good as that over all
 
 
@@ -80,8 +81,7 @@ def predict(
     ValueError, OSError
         If a frame does not fit the network, or is damaged, or has no pixel in the region; if there is
         not enough memory for a frame of this size, before the first one is read; or if the network
-        gives maps that are not finite.  With "skip", if no frame can be predicted; where the first
-        three can be read but do not fit, as with a model for other channels, at once.
+        gives maps that are not finite.  With "skip", if no frame can be predicted.
 
     Notes
     -----
@@ -91,7 +91,7 @@ def predict(
     numbers = tuple(stack.frame_numbers if frames is None else frames)
     settings, separation = _settings(model, prediction, tile), instances or model.config.instances
     _check_memory(model, stack, settings, region)
-    done, misfits, first = 0, 0, None
+    done, first = 0, None
     for number in numbers:
         position = stack.frame_numbers.index(number)
         try:
@@ -101,9 +101,6 @@ def predict(
             if on_error == "raise" or len(numbers) == 1:
                 raise
             first = first or error
-            misfits += not done and _is_readable(stack, number)
-            if misfits == _MISFITS:
-                raise
             yield FrameSkipped(position, number, len(numbers), str(error))
             continue
         if empty:
@@ -129,12 +126,25 @@ def predict(
         ) from first
 
 
-def _is_readable(stack: Stack, number: int) -> bool:
-    try:
-        stack.frame(number)
-    except (ValueError, OSError):
-        return False
-    return True
+def predict_to_folder(
+    model: Model,
+    stack: Stack,
+    folder: Path,
+    *,
+    frames: Sequence[int] | None = None,
+    instances: InstanceConfig | None = None,
+    prediction: PredictionConfig | None = None,
+) -> Generator[FramePrediction | FrameSkipped | Notice, None, None]:
+    """Predict as `predict` does, skipping bad frames; each is in the `ResultWriter` when its event comes."""
+    with ResultWriter(folder, stack, frames) as writer:
+        for event in predict(
+            model, stack, frames=frames, instances=instances, prediction=prediction, on_error="skip"
+        ):
+            if isinstance(event, FramePrediction):
+                writer.write(event)
+            yield event
+    if writer.notice:
+        yield Notice(writer.notice)
 
 
 def _predict_planes(
@@ -175,12 +185,11 @@ def _check_memory(
     free = available_bytes()
     if needed > free:
         side = int(math.sqrt(free / (of_image + of_maps * planes))) // 64 * 64
-        lengths = (rows, columns) if planes == 1 else (planes, rows, columns)
         raise ValueError(
-            f"{stack.name}: segmenting {' x '.join(map(str, lengths))} pixels at once takes about "
-            f"{format_bytes(needed)} of memory, {format_bytes(free)} are free. About {side} x {side} pixels"
-            f"{'' if planes == 1 else ' a plane'} would fit: predict a region of that size, crop the frames "
-            "or scale them down, or free some memory."
+            f"{stack.name}: segmenting {planes} x {rows} x {columns} pixels at once takes about "
+            f"{format_bytes(needed)} of memory, {format_bytes(free)} are free. About {side} x {side} pixels "
+            "a plane would fit: predict a region of that size, crop the frames or scale them down, or free "
+            "some memory."
         )
 
 
@@ -212,36 +221,8 @@ def predict_maps(
     name: str = "The image",
     region: Region | None = None,
 ) -> Maps:
-    """Segment one image.
+    """Segment one image, (H, W) or (H, W, C), or a region of it; raises `ValueError` if it does not fit.
 
-    Parameters
-    ----------
-    model
-        From `load_model`.
-    image
-        (H, W) or (H, W, C), any real type, any size that has pixels at every level.
-    tile
-        Side of the tiles in pixels, 0 for the whole image; None takes that of ``prediction``.
-    prediction
-        Tiles, overlap and test-time augmentation; None takes the settings of the model.
-    name
-        For the error messages.
-    region
-        Rows and columns, slices in pixels; None takes the whole image.
-
-    Returns
-    -------
-    Maps
-        Each (H, W), or the size of the region.
-
-    Raises
-    ------
-    ValueError
-        If the image does not fit the network, is too small for its levels, is not finite, or
-        has no pixel in the region.
-
-    Notes
-    -----
     Statistics are those of the whole image, also for a region, whose maps are the same part of the
     maps of the whole.  Without overlap, tiles begin on the network's stride and
     are read with a halo that covers its receptive field: tiled equals untiled.  With overlap, the
@@ -277,31 +258,11 @@ def _settings(
 def frame_uncertainty(probability: NDArray[np.floating], *, pixels: int = _ENOUGH) -> float:
     """Return the mean entropy of a frame's pixels, in bits: which frame to annotate next.
 
-    Parameters
-    ----------
-    probability
-        Floating point (H, W) or (Z, H, W), 0 to 1: probability of cell.  NaN, where nothing is
-        predicted, is not counted.
-    pixels
-        About how many pixels to read, on a regular grid.
-
-    Returns
-    -------
-    float
-        0 (sure of every pixel) to 1 (every pixel is 0.5); NaN where nothing is predicted.
-
-    Raises
-    ------
-    ValueError
-        If the values are not floating point numbers, or below 0 or above 1.
-
-    Notes
-    -----
-    The entropy of a pixel is the information that its label would add on average, so the frame with the
-    largest mean is the most informative for the same number of pixels.  A pixel of 0.1 counts half a
-    bit: a network that is uncertain everywhere has a larger mean than one that is uncertain on borders
-    only.  The mean is over all pixels and not over objects, so that frames without objects compare too.
-    Neighbouring pixels are similar, so a grid of them is enough: 1 ms for any size of frame.
+    0 is sure of every pixel, 1 is 0.5 in every one; NaN, where nothing is predicted, is not counted.  The
+    entropy is the information that the label of a pixel would add on average, so the frame with the largest
+    mean is the most informative for the same number of pixels.  It is over all pixels and not over objects,
+    so that frames without objects compare too.  Neighbouring pixels are similar, so about `pixels` of them
+    on a regular grid are enough: 1 ms for any size of frame.
     """
     if not np.issubdtype(probability.dtype, np.floating):
         raise ValueError(

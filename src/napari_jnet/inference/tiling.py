@@ -58,13 +58,7 @@ def clipped(region: Region, area: Region) -> Region:
 
 
 def checked_region(region: Region | None, size: Sequence[int]) -> Region:
-    """Return a region with explicit limits; for None, the whole frame.
-
-    Raises
-    ------
-    ValueError
-        If it has no pixel of a frame of ``size`` (height, width), or a step other than 1.
-    """
+    """Return a region with explicit limits, for None the whole frame; raises `ValueError` without a pixel."""
     region = region or (slice(None), slice(None))
     sides = [slice(*side.indices(length)) for side, length in zip(region, size, strict=True)]
     if any(side.step != 1 or side.stop <= side.start for side in sides):
@@ -113,16 +107,8 @@ def tiles(
 def windows(size: Sequence[int], tile: int, overlap: float, stride: int) -> Iterator[Region]:
     """Yield windows of one size that cover a frame, each begin on the stride.
 
-    Parameters
-    ----------
-    size
-        Height and width of the frame.
-    tile
-        Side of a window; the last ones reach up to a stride further, to the edge.
-    overlap
-        Of neighbours, as a fraction of ``tile``; the last ones may overlap more.
-    stride
-        Of the network.
+    Neighbours share the fraction `overlap` of a window; the last ones may share more, and reach up to a
+    stride further, to the edge.
     """
 
     def spans(side: int) -> list[slice]:
