@@ -253,17 +253,6 @@ def load_model(
     return Model(network, config, file, place, original)
 
 
-def missing_parameters(path: Path | str) -> tuple[tuple[str, ...], int]:
-    """Return the arguments that `load_model` requires for a model file, and its number of levels.
-
-    Both are empty where the file holds all; ``path`` and errors as of `load_model`.
-    """
-    content = read_checkpoint(model_file(Path(path)))
-    if content.get("format") == FORMAT:
-        return (), 0
-    return ("resolution_levels", "dt_bound"), len(content["structure"])
-
-
 def move(network: SegmentationNetwork, device: torch.device) -> SegmentationNetwork:
     """Move a network to a device, its weights channels-last, which is faster for convolutions."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -135,15 +135,29 @@ class TestScopes:
         with pytest.raises(ValueError, match="lies in another frame"):
             asked(state, "region")
 
-    def test_shapes_of_the_user_are_a_region_too_cut_at_the_image(self, viewer, state):
-        viewer.add_shapes([[[-9, 17], [-9, 31], [25, 31], [25, 17]]], name="mine")  # µm, flat
-        found = asked(state, "region").region
-        assert found == (slice(0, 11), slice(5, 13))
+    def test_other_shapes_are_no_region(self, viewer, state):
+        viewer.add_shapes([[[-9, 17], [-9, 31], [25, 31], [25, 17]]], name="mine")
+        with pytest.raises(ValueError, match="press Draw a region"):
+            asked(state, "region")
+
+    def test_a_region_ends_at_the_image_and_lies_on_another_one_too(self, viewer, state):
+        layer = draw_region(viewer, state.image)
+        layer.add_rectangles([[[0, -9, 5], [0, -9, 12], [0, 10, 12], [0, 10, 5]]])
+        assert asked(state, "region").region == (slice(0, 11), slice(5, 13))
+        other = viewer.add_image(np.zeros((4, 9, 9)), scale=(1, 4, 4), translate=(0, 5, 7))
+        state.choose("image", other)
+        assert asked(state, "region").region == (slice(0, 6), slice(3, 7))
+        plane = viewer.add_image(np.zeros((9, 9)))
+        state.choose("image", plane)
+        with pytest.raises(ValueError, match="Nothing is drawn"):
+            asked(state, "region")
+        assert draw_region(viewer, plane) is not layer
 
     def test_drawing_again_uses_the_same_layer(self, viewer, state):
-        first = draw_region(viewer, state.image)
+        image = state.image
+        first = draw_region(viewer, image)
         viewer.add_image(np.zeros((SIZE, SIZE)), name="above")
-        assert draw_region(viewer, state.image) is first is region_layer(viewer)
+        assert draw_region(viewer, image) is first is region_layer(viewer)
         assert viewer.layers[-1] is first
         assert viewer.layers.selection.active is first
 
@@ -326,13 +340,10 @@ class TestOverlays:
 
     def test_nothing_that_was_predicted_lies_over_its_copy(self, viewer, state, overlays):
         results = results_of(state)
-        preview = viewer.add_image(
-            np.zeros((1, SIZE, SIZE)), metadata={"napari-jnet": {"result": "preview"}}
-        )
         eye(state, "distance")
         eye(state, "segmentation")
         overlays.hide_in(0)
-        everything = (*results.layers, preview)
+        everything = results.layers
         assert not any(layer.visible for layer in everything)
         viewer.dims.set_current_step(0, 1)
         assert all(layer.visible for layer in everything)
@@ -340,7 +351,8 @@ class TestOverlays:
         eye(state, "segmentation")
         viewer.dims.set_current_step(0, 1)
         viewer.dims.set_current_step(0, 0)
-        assert [layer.visible for layer in everything] == [True, False, False, False]
+        assert all(layer.visible for layer in everything)  # one is wanted: the frame is shown
+        overlays.hide_in(0)
         overlays.show_in([0])  # predicted anew
         assert all(layer.visible for layer in everything)
 
@@ -353,24 +365,18 @@ class TestOverlays:
         viewer.dims.set_current_step(0, 0)
         assert [layer.visible for layer in results.layers] == [False, False, True]
 
-    def test_the_preview_goes_when_a_prediction_comes_and_comes_with_the_next_training(
-        self, viewer, state, overlays
-    ):
-        preview = viewer.add_image(
-            np.zeros((1, SIZE, SIZE)), metadata={"napari-jnet": {"result": "preview"}}
-        )
+    def test_the_preview_goes_when_a_prediction_comes(self, viewer, state, overlays):
+        options = {"metadata": {"napari-jnet": {"result": "preview"}}}
+        preview = viewer.add_image(np.zeros((1, SIZE, SIZE)), **options)
         state.training = TrainingStatus("running")
-        overlays.hide_preview()
-        assert preview.visible  # the training goes on
-        state.training = TrainingStatus("idle", outcome="done")
-        overlays.hide_preview()
-        assert not preview.visible
-        state.training = TrainingStatus("running")
-        assert preview.visible
+        overlays.remove_preview()
+        assert preview in viewer.layers  # the training goes on
         eye(state, "preview")
         state.training = TrainingStatus("idle", outcome="done")
-        state.training = TrainingStatus("running")
-        assert not preview.visible
+        overlays.remove_preview()
+        assert preview not in viewer.layers
+        again = viewer.add_image(np.zeros((1, SIZE, SIZE)), **options)
+        assert not again.visible  # as it was chosen
 
     def test_taking_the_copy_back_shows_the_cells_again(self, viewer, state, overlays):
         results = results_of(state)
@@ -461,16 +467,12 @@ def test_a_model_in_words(trained_run, tmp_path):
     assert said.startswith("run, trained ")
     shutil.copytree(trained_run, tmp_path / "002")
     assert describe_model(tmp_path / "002").startswith("Run 002, trained ")
-    assert "frames." in said and "validation frame" in said
+    assert "min on " in said and "validation frame" in said
     assert "No model yet" in describe_model(None)
     assert "does not exist" in describe_model(tmp_path / "gone")
     assert "no model.pt yet" in describe_model(tmp_path)
     (tmp_path / "DIC_model").touch()
-    assert "single model file" in describe_model(tmp_path / "DIC_model")
-    (tmp_path / "001").mkdir()
-    for name in ("model.pt", "config.json"):
-        (tmp_path / "001" / name).write_text("{}")
-    assert "before its first epoch was over" in describe_model(tmp_path / "001")
+    assert "without the history" in describe_model(tmp_path / "DIC_model")
 
 
 def test_a_model_in_words_needs_nothing_that_only_some_systems_can_format(trained_run, monkeypatch):
@@ -543,7 +545,7 @@ class TestFoldersWithoutAWindow:
     def test_what_is_written_before_a_stop_is_kept(self, tmp_path, trained_run):
         import tifffile
 
-        from napari_jnet.plugin.jobs.predict import FrameSummary, ModelCache, predicting_folder
+        from napari_jnet.plugin.jobs.predict import ModelCache, predicting_folder
 
         movie = np.random.default_rng(0).random((3, 64, 64)).astype(np.float32)
         (tmp_path / "in").mkdir()
@@ -551,7 +553,7 @@ class TestFoldersWithoutAWindow:
         facts = {"resolution_levels": None, "dt_bound": None}
         out = tmp_path / "out"
         job = predicting_folder(ModelCache(), trained_run, facts, tmp_path / "in", out, None)()
-        while not isinstance(event := next(job), FrameSummary):
+        while not isinstance(event := next(job), FramePrediction):
             pass
         event = next(job)
         assert (event.done, event.count) == (1, 3)
@@ -603,6 +605,21 @@ class TestFoldersWithoutAWindow:
         (tmp_path / "empty").mkdir()
         with pytest.raises(ValueError, match="holds no stack"):
             stacks_in(tmp_path / "empty")
+
+    def test_stacks_of_one_name_have_folders_of_their_own(self, tmp_path):
+        import tifffile
+
+        from napari_jnet.plugin.jobs.predict import _named, stacks_in
+
+        (tmp_path / "a").mkdir()
+        tifffile.imwrite(tmp_path / "a" / "0.tif", np.zeros((9, 9), np.uint8))
+        for name in ("a.tif", "a.tiff", "b.tif"):
+            tifffile.imwrite(
+                tmp_path / name, np.zeros((3, 9, 9), np.uint8), photometric="minisblack"
+            )
+        named = _named(stacks_in(tmp_path)[0])
+        assert list(named) == ["a", "a.tif", "a.tiff", "b"]
+        assert [stack.path.name for stack in named.values()] == ["a", "a.tif", "a.tiff", "b.tif"]
 
 
 class TestVolumes:

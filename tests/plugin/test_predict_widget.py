@@ -55,7 +55,7 @@ def click(qtbot, widget, button):
 
 
 def predict(qtbot, widget, scope="all"):
-    widget.set_scope(scope)
+    widget.form.set({"scope": scope})
     return click(qtbot, widget, widget.predict_button)
 
 
@@ -82,14 +82,14 @@ def test_a_damaged_frame_is_skipped_and_said_at_the_end(qtbot, viewer, widget):
 
 def test_all_frames_become_three_layers_that_lie_on_the_image(qtbot, viewer, widget):
     assert predict(qtbot, widget) == "done"
-    segmentation, distance, cells = widget.layers
+    segmentation, distance, cells = widget.results.layers
     image = viewer.layers["movie"]
-    for layer in widget.layers:
+    for layer in widget.results.layers:
         assert layer.data.shape == (4, 64, 64)
         assert tuple(layer.scale) == tuple(image.scale)
         assert tuple(layer.axis_labels) == ("t", "y", "x")
         assert [str(u) for u in layer.units] == [str(u) for u in image.units]
-    assert [layer.name for layer in widget.layers] == ["segmentation", "distance", "cells"]
+    assert [layer.name for layer in widget.results.layers] == ["segmentation", "distance", "cells"]
     assert set(np.unique(segmentation.data)) <= {0, 1}
     assert distance.contrast_limits == [0, 6]
     assert distance.blending == "additive"
@@ -103,18 +103,18 @@ def test_this_frame_is_the_one_that_is_shown(qtbot, viewer, widget):
     viewer.dims.set_current_step(0, 3)
     assert predict(qtbot, widget, "frame") == "done"
     assert list(widget.results.done) == [3]
-    layers = widget.layers
+    layers = widget.results.layers
     viewer.dims.set_current_step(0, 1)
     assert predict(qtbot, widget, "frame") == "done"
     assert sorted(widget.results.done) == [1, 3]  # the same layers go on
-    assert all(a is b for a, b in zip(layers, widget.layers, strict=True))
+    assert all(a is b for a, b in zip(layers, widget.results.layers, strict=True))
 
 
 def test_a_plane_without_time_is_predicted(qtbot, viewer, widget):
     plane = viewer.add_image(np.asarray(viewer.layers["movie"].data[0]), name="plane")
     widget.set_image(plane)
     assert predict(qtbot, widget) == "done"
-    assert widget.layers[2].data.shape == (64, 64)
+    assert widget.results.layers[2].data.shape == (64, 64)
 
 
 def test_sliders_renew_the_cells_from_the_stored_maps(qtbot, viewer, widget):
@@ -129,22 +129,22 @@ def test_sliders_renew_the_cells_from_the_stored_maps(qtbot, viewer, widget):
     for position in range(4):
         maps = widget.results.maps(position)
         expected = separate(*maps, config, widget.results.dt_bound)
-        np.testing.assert_array_equal(widget.layers[2].data[position], expected)
-        np.testing.assert_array_equal(widget.layers[0].data[position], maps[0] > 0.31)
+        np.testing.assert_array_equal(widget.results.layers[2].data[position], expected)
+        np.testing.assert_array_equal(widget.results.layers[0].data[position], maps[0] > 0.31)
     move(qtbot, widget, "segmentation_threshold", 1.0)
-    assert not widget.layers[2].data.any()
+    assert not widget.results.layers[2].data.any()
 
 
 def test_what_was_painted_is_kept(qtbot, viewer, widget):
     assert predict(qtbot, widget) == "done"
-    cells = widget.layers[2]
+    cells = widget.results.layers[2]
     cells.data_setitem((np.array([2]), np.array([5]), np.array([5])), 77)
     painted = cells.data[2].copy()
     move(qtbot, widget, "segmentation_threshold", 1.0)
     np.testing.assert_array_equal(cells.data[2], painted)
     assert not cells.data[[0, 1, 3]].any()
     assert predict(qtbot, widget) == "done"
-    assert widget.layers[2] is not cells
+    assert widget.results.layers[2] is not cells
     assert cells.name == "cells (earlier)"
     np.testing.assert_array_equal(cells.data[2], painted)
     assert "kept" in widget.message.text
@@ -161,7 +161,7 @@ def test_stop_keeps_what_is_done(qtbot, viewer, widget):
     many = viewer.add_image(np.zeros((400, 64, 64), np.float32), name="many")
     many.data[:] = np.asarray(viewer.layers["movie"].data[0])
     widget.set_image(many)
-    widget.set_scope("all")
+    widget.form.set({"scope": "all"})
     qtbot.mouseClick(widget.predict_button, Qt.LeftButton)
     qtbot.waitUntil(lambda: bool(widget.results and widget.results.done), timeout=TIMEOUT)
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
@@ -178,7 +178,7 @@ def test_closing_the_viewer_while_predicting_leaves_no_thread(
     widget.set_model(trained_run)
     many = viewer.add_image(np.ones((400, 64, 64), np.float32), name="many")
     widget.set_image(many)
-    widget.set_scope("all")
+    widget.form.set({"scope": "all"})
     qtbot.mouseClick(widget.predict_button, Qt.LeftButton)
     assert widget.running
     viewer.close()
@@ -206,11 +206,14 @@ def test_no_model_and_no_image_are_said(qtbot, viewer, widget):
 def test_an_original_file_asks_for_what_it_does_not_hold(qtbot, viewer, widget, shared_data):
     levels, bound = widget.form[LEVELS].native, widget.form["targets.dt_bound"].native
     widget.set_model(shared_data / "jnet-original-model" / "DIC_model")
-    qtbot.waitUntil(lambda: levels.isVisibleTo(widget), timeout=TIMEOUT)  # before anything fails
-    assert bound.isVisibleTo(widget)
-    assert levels.placeholderText() == "3 levels, such as -2, -1, 0"
     assert predict(qtbot, widget, "frame") == "failed"
-    assert "Resolution levels and Truncation distance" in widget.message.text
+    assert "Give resolution_levels and dt_bound" in widget.message.text
+    assert "Resolution levels and Truncation distance" in widget.form.description.text()
+    assert levels.isVisibleTo(widget) and bound.isVisibleTo(widget)
+    assert levels.placeholderText() == "3 levels, such as -2, -1, 0"
+    levels.setText("-2, -1, 0")
+    bound.setText("6")
+    assert predict(qtbot, widget, "frame") == "done"
 
 
 def test_levels_that_are_no_numbers_are_said(qtbot, viewer, widget):
@@ -229,7 +232,7 @@ def test_results_are_written(qtbot, viewer, widget, tmp_path, monkeypatch):
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "out"))
     assert click(qtbot, widget, widget.export_button) == "done"
     written = tifffile.imread(tmp_path / "out" / "instances.tif")
-    np.testing.assert_array_equal(written, widget.layers[2].data)
+    np.testing.assert_array_equal(written, widget.results.layers[2].data)
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "file"))
     assert click(qtbot, widget, widget.export_button) == "failed"
@@ -240,9 +243,9 @@ def test_corrected_cells_can_be_learned_from(qtbot, shown, viewer, widget):
     assert predict(qtbot, widget) == "done"
     train = shown(TrainWidget(viewer))
     assert train.labels_combo.currentText() == "truth"  # not what is active, but what was painted
-    train.set_labels(widget.layers[2])
+    train.set_labels(widget.results.layers[2])
     assert train.labels_combo.currentText() == "cells"
-    for result in widget.layers[:2]:
+    for result in widget.results.layers[:2]:
         with pytest.raises(ValueError, match="add it to the viewer"):
             train.set_labels(result)
 
@@ -251,7 +254,7 @@ def test_many_notices_become_a_few_lines(qtbot, viewer, widget):
     flat = viewer.add_image(np.ones((9, 64, 64), np.float32), name="flat")
     widget.set_image(flat)
     assert predict(qtbot, widget) == "done"
-    assert not widget.layers[2].data.any()
+    assert not widget.results.layers[2].data.any()
     assert widget.message.text.count("\n") == 4
     assert widget.message.text.endswith("… and 6 more")
 
@@ -272,7 +275,7 @@ def test_the_original_network_gives_its_recorded_maps(qtbot, viewer, widget, sha
     reference = np.load(shared_data / "jnet-original-model" / "reference_01_t002.npz")
     for name, shown in zip(("seg", "dist"), widget.results.maps(2), strict=True):
         np.testing.assert_allclose(shown, reference[name], rtol=0, atol=1e-4)
-    assert widget.layers[1].contrast_limits == [0, 6]
+    assert widget.results.layers[1].contrast_limits == [0, 6]
 
 
 def test_a_drawn_region_is_predicted_and_grows_to_the_whole(qtbot, viewer, widget):
@@ -285,15 +288,14 @@ def test_a_drawn_region_is_predicted_and_grows_to_the_whole(qtbot, viewer, widge
     assert predict(qtbot, widget, "region") == "done"
     region = (slice(8, 40), slice(4, 40))
     assert widget.results.regions == {1: [region]}
-    assert "in a region" in widget.message.text
     probability = widget.results.probability[1].copy()
-    cells = widget.layers[2].data[1]
+    cells = widget.results.layers[2].data[1]
     assert not probability[:8].any() and not cells[:8].any()
     move(qtbot, widget, "segmentation_threshold", 0.3)
     expected = separate(
         *widget.results.maps(1), widget.separation.config.instances, widget.results.dt_bound
     )
-    np.testing.assert_array_equal(widget.layers[2].data[1][region], expected)
+    np.testing.assert_array_equal(widget.results.layers[2].data[1][region], expected)
     assert predict(qtbot, widget, "frame") == "done"
     assert widget.results.regions == {}
     np.testing.assert_allclose(
@@ -309,11 +311,11 @@ def test_regions_that_meet_are_separated_as_one(qtbot, viewer, widget):
         layer.add_rectangles([[[0, 0, left], [0, 0, right], [0, 63, right], [0, 63, left]]])
         assert predict(qtbot, widget, "region") == "done"
         qtbot.waitUntil(lambda: not widget.resegmentation.running, timeout=TIMEOUT)
-    in_parts = widget.layers[2].data[0].copy()
+    in_parts = widget.results.layers[2].data[0].copy()
     assert len(widget.results.regions[0]) == 2
     assert predict(qtbot, widget, "frame") == "done"
-    np.testing.assert_array_equal(in_parts > 0, widget.layers[2].data[0] > 0)
-    assert len(np.unique(in_parts)) == len(np.unique(widget.layers[2].data[0]))
+    np.testing.assert_array_equal(in_parts > 0, widget.results.layers[2].data[0] > 0)
+    assert len(np.unique(in_parts)) == len(np.unique(widget.results.layers[2].data[0]))
 
 
 def test_annotated_frames_only_and_how_unsure_the_network_is(qtbot, viewer, widget):
@@ -335,11 +337,11 @@ def test_the_keys_predict_copy_and_hide(qtbot, viewer, widget):
     widget.results.write_cells(widget.results.shown(), np.eye(64, dtype=np.int32) * 3, 0.5)
     assert keys.run("use_as_annotation")
     assert "into 'truth'" in widget.message.text
-    assert not any(layer.visible for layer in widget.layers)  # they would hide the copy
+    assert not any(layer.visible for layer in widget.results.layers)  # they would hide the copy
     assert keys.run("toggle_overlays")
-    assert any(layer.visible for layer in widget.layers)
+    assert any(layer.visible for layer in widget.results.layers)
     assert keys.run("toggle_overlays")
-    assert not any(layer.visible for layer in widget.layers)
+    assert not any(layer.visible for layer in widget.results.layers)
 
 
 def test_cells_that_are_not_copied_stay_to_be_seen(qtbot, viewer, widget):
@@ -359,6 +361,10 @@ def test_cells_are_used_only_when_there_are_some(qtbot, viewer, widget):
     widget.copy_to_annotation()
     assert "Nothing is predicted yet" in widget.message.text
     assert widget.message.is_error
+
+
+def choose(widget, folder, output):
+    widget.form.set({"scope": "folder", "folder": folder, "output": output})
 
 
 class TestFolders:
@@ -381,7 +387,7 @@ class TestFolders:
     ):
         import tifffile
 
-        widget.set_folders(folder, tmp_path / "out")
+        choose(widget, folder, tmp_path / "out")
         assert click(qtbot, widget, widget.predict_button) == "done"
         said = widget.message.text
         assert said.startswith("2 stacks predicted, ")
@@ -393,14 +399,14 @@ class TestFolders:
         assert widget.results is None  # files, not layers
 
     def test_what_cannot_be_is_said(self, qtbot, widget, folder, tmp_path):
-        widget.set_scope("folder")
+        widget.form.set({"scope": "folder"})
         assert click(qtbot, widget, widget.predict_button) == "failed"
         assert "no folder of the stacks" in widget.message.text
         for source, output, words in (
             (tmp_path / "gone", tmp_path / "out", "does not exist"),
             (folder, folder, "choose another folder"),
         ):
-            widget.set_folders(source, output)
+            choose(widget, source, output)
             assert click(qtbot, widget, widget.predict_button) == "failed"
             assert words in widget.message.text
 
@@ -420,7 +426,7 @@ def test_what_would_be_done_is_copied(qtbot, viewer, widget):
     copied = QApplication.clipboard().text()
     assert copied.startswith("napari-jnet predict ")
     assert "/data/movie.tif" in copied and "--frames" in copied
-    widget.set_scope("folder")
+    widget.form.set({"scope": "folder"})
     qtbot.mouseClick(button, Qt.LeftButton)
     assert widget.message.is_error
 
@@ -441,22 +447,12 @@ def run(qtbot, widget, scope):
     return signal.args[0]
 
 
-def test_a_file_of_the_original_is_known_before_predict_can_fail(qtbot, alone, tmp_path):
-    import torch
-
-    state = {"weight": torch.zeros(1)}
-    kept = {"batchnorm_momentum": 0.1, "structure": [[1, 2, 3], [1, 2, 3]], "state_dict": state}
-    torch.save(kept, tmp_path / "DIC_model")
-    alone.set_model(tmp_path / "DIC_model")
+def test_another_model_is_not_asked_for_what_the_original_lacks(qtbot, alone, tmp_path):
     form = alone.form
-    qtbot.waitUntil(lambda: form[LEVELS].native.isVisibleTo(alone), timeout=TIMEOUT)
-    assert "original J-Net" in form.description.text()
-    alone.run("frame")
-    assert not alone.running
-    assert alone.message.is_error
-    assert "fill in Resolution levels and Truncation distance" in alone.message.text
     alone.set_model(tmp_path / "DIC_model", resolution_levels=(-1, 0), dt_bound=6)
     assert form.model_options == {"resolution_levels": (-1, 0), "dt_bound": 6}
+    form.ask(2)
+    assert form[LEVELS].native.isVisibleTo(alone)
     alone.set_model(tmp_path / "another")
     assert not form[LEVELS].native.isVisibleTo(alone)
 

@@ -87,7 +87,7 @@ def predict(
     tiles = {"tile": tile, "overlap": overlap, "tta": tta}
     out = console()
     out.print(f"Device: {describe_device(loaded.device)}")
-    frames, objects = 0, 0
+    predicted, objects = 0, 0
     skipped: list[FrameSkipped] = []
     total = len(opened if numbers is None else numbers)
     events = predict_to_folder(
@@ -107,17 +107,17 @@ def predict(
             if isinstance(event, FrameSkipped):
                 skipped.append(event)
             else:
-                frames += 1
+                predicted += 1
                 objects += int(event.instances.max(initial=0))
-            done = frames + len(skipped)
+            done = predicted + len(skipped)
             bar.update(task, completed=done, description=f"frame {event.number}")
             if stop.requested and done < total:
                 break
-    if frames:
-        out.print(f"{objects} objects in {frames} of {total} frames: {output!s}")
+    if predicted:
+        out.print(f"{objects} objects in {predicted} of {total} frames: {output!s}")
     else:
         out.print(f"No frame was predicted; {output!s} is as it was.")
-    if stop.requested and frames + len(skipped) < total:
+    if stop.requested and predicted + len(skipped) < total:
         raise typer.Exit(stop.status)
     if skipped:
         fail(f"Error: {' '.join(summarize_skipped(skipped))}")

@@ -88,11 +88,11 @@ def _steps(
     predict.set_image(image)
     predict.set_model(run)
     print("Predicting every frame of sequence 02 ...", flush=True)
-    yield predict, partial(predict.run, all_frames=True)
+    yield predict, partial(predict.run, "all")
 
     predict.export(output)
     summary = _score(output, cells)
-    segmentation, distance, instances = predict.layers
+    segmentation, distance, instances = predict.results.layers
     segmentation.contour = 1
     distance.opacity, distance.visible = 0.4, True
     instances.opacity = 0.5

@@ -9,7 +9,6 @@ from napari.components import ViewerModel
 
 from napari_jnet.events import FramePrediction
 from napari_jnet.io.axes import array_stack
-from napari_jnet.plugin.jobs.predict import FrameSummary, class_pixels
 from napari_jnet.plugin.layers.add import ModelOutputs, add_results
 from napari_jnet.plugin.pages.predict import PredictionSummary
 
@@ -65,7 +64,7 @@ def test_the_layer_goes_with_the_others(viewer):
 def test_classes_are_seen_first_and_cells_do_not_lie_over_them(viewer):
     results = add(viewer, outputs=ModelOutputs(3, True, LEGEND))
     results.write(predicted(np.ones((8, 9), np.uint8)), 0.5)
-    seen = {layer.name: layer.visible for layer in results.all_layers}
+    seen = {layer.name: layer.visible for layer in results.layers}
     assert seen == {"segmentation": False, "distance": False, "cells": False, "classes": True}
 
 
@@ -74,29 +73,18 @@ def test_a_network_without_distance_has_no_layer_of_it(viewer):
     results = add(viewer, outputs=outputs)
     results.write(predicted(None), 0.5)
     assert [layer.name for layer in viewer.layers][1:] == ["segmentation", "cells"]
-    assert results.layers == results.all_layers == (results.segmentation, results.cells)
+    assert results.layers == (results.segmentation, results.cells)
     assert results.distance is None
     assert add(viewer, results, outputs) is results
     assert not results.prediction(1).distance.any()  # what is exported, as before
 
 
-def test_the_share_of_each_class_is_said_by_its_name():
-    outputs = ModelOutputs(3, True, LEGEND)
-    counted = class_pixels(
-        predicted(np.arange(72).reshape(8, 9).astype(np.uint8) % 3), outputs, 0.5
-    )
-    assert counted == {"background": 24, "line": 24, "ellipse": 24}
-    summary = PredictionSummary(device="CPU, 1 thread")
-    for pixels in (counted, {"background": 72, "line": 0, "ellipse": 0}):
-        summary.add(FrameSummary(1, pixels))
-    assert summary.text() == ("line 17 %, ellipse 17 %, background 67 % of 2 frames, on the CPU.")
+def test_what_was_found_is_said_in_cells_or_in_pieces():
+    summary = PredictionSummary(device="CPU", frames=2, cells=3)
+    assert summary.text() == "3 cells in 2 frames, on the CPU."
+    summary.objects, summary.cells = "separate piece", 1
+    assert summary.text() == "1 separate piece in 2 frames, on the CPU."
 
 
-def test_two_classes_have_shares_too_and_cells_have_none():
-    frame = predicted(None)
-    frame.segmentation[:2] = 0.7
-    vessels = ModelOutputs(classes=(("background", "#000000"), ("vessel", "#ff0000")))
-    assert class_pixels(frame, vessels, 0.5) == {"background": 54, "vessel": 18}
-    assert class_pixels(frame, vessels, 0.8)["vessel"] == 0
-    assert class_pixels(frame, ModelOutputs(), 0.5) == {}
+def test_classes_without_a_name_have_a_number():
     assert ModelOutputs(4).names == ("background", "class 1", "class 2", "class 3")

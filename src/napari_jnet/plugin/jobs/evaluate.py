@@ -97,7 +97,7 @@ def layer_labels(layer: Any, prediction: Prediction | None = None) -> LayerLabel
     kind = kind_of(layer) or (
         LabelKind.CLASSES if result_of(layer) == "classes" else LabelKind.INSTANCES
     )
-    if prediction is None or not any(layer is other for other in prediction.all_layers):
+    if prediction is None or not any(layer is other for other in prediction.layers):
         partial = metadata(layer).get("partial", ())
         return LayerLabels(layer.name, kind, pixels(layer), partial, marked_empty(layer))
     return LayerLabels(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from napari_jnet.config import InstanceConfig
 from napari_jnet.events import FramePrediction, FrameSkipped, Notice, summarize_skipped
+from napari_jnet.files import OutputError
 from napari_jnet.io.formats import FORMATS
-from napari_jnet.io.results import is_result
+from napari_jnet.io.results import ResultWriter, is_result
 from napari_jnet.io.stack import Stack
+from napari_jnet.io.tiff import TIFF_SUFFIXES
 from napari_jnet.plugin.jobs.runner import JobMaker, Progress, TaskQueue, window_threads
 from napari_jnet.plugin.jobs.torch_loading import load_torch
 from napari_jnet.plugin.layers.add import ModelOutputs, Prediction, Region
@@ -66,23 +69,9 @@ class PredictionRequest:
 
 
 def make_request(scope: str, workspace: Workspace, image: Any, stack: Stack) -> PredictionRequest:
-    """Return the frames and the region that a scope means now.
+    """Return the frames and the region that a scope of `SCOPES`, but "folder", means now.
 
-    Parameters
-    ----------
-    scope
-        A key of `SCOPES`, but "folder".
-    workspace
-        Of the viewer.
-    image
-        The layer that is predicted.
-    stack
-        `image_stack` of it.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing of that kind: nothing drawn, nothing annotated, nothing visible.
+    Raises `ValueError` if there is nothing of that kind: nothing drawn, annotated or visible.
     """
     if scope == "all":
         return PredictionRequest(None)
@@ -99,9 +88,7 @@ def make_request(scope: str, workspace: Workspace, image: Any, stack: Stack) -> 
         return PredictionRequest((number,), _visible_region(workspace.viewer, image))
     if scope == "region":
         return PredictionRequest((number,), _drawn_region(workspace.viewer, image, index, number))
-    if scope == "frame":
-        return PredictionRequest((number,))
-    raise ValueError(f"{scope!r} is not a scope; known are {', '.join(SCOPES)}.")
+    return PredictionRequest((number,))
 
 
 def _clipped(low: NDArray[Any], high: NDArray[Any], image: Any) -> Region:
@@ -129,19 +116,15 @@ def _visible_region(viewer: Any, image: Any) -> Region:
 
 
 def region_layer(viewer: Any) -> Any | None:
-    """Return the layer that a region is drawn in: ours, else the last one of shapes, or None."""
-    from napari.layers import Shapes
-
-    shapes = [layer for layer in viewer.layers if isinstance(layer, Shapes)]
-    ours = [layer for layer in shapes if metadata(layer).get("role") == "region"]
-    others = [layer for layer in shapes if not metadata(layer).get("role")]
-    return (ours or others or [None])[-1]
+    """Return the layer that a region is drawn in, or None."""
+    ours = [layer for layer in viewer.layers if metadata(layer).get("role") == "region"]
+    return ours[-1] if ours else None
 
 
 def draw_region(viewer: Any, image: Any) -> Any:
     """Prepare to draw a rectangle on an image, in a layer that is made where there is none."""
     layer = region_layer(viewer)
-    if layer is None or layer.ndim > viewer.dims.ndim:
+    if layer is None or layer.ndim != spatial_ndim(image):
         layer = viewer.add_shapes(
             ndim=spatial_ndim(image),
             name="region to predict",
@@ -160,8 +143,10 @@ def draw_region(viewer: Any, image: Any) -> Any:
 
 def _drawn_region(viewer: Any, image: Any, index: Sequence[int], number: int) -> Region:
     layer = region_layer(viewer)
-    corners = [] if layer is None else [_corners(layer, shape, image) for shape in layer.data]
-    here = [c[:, -2:] for c in corners if _lies_in(c, index)]
+    corners = []
+    if layer is not None and layer.ndim == spatial_ndim(image):
+        corners = [_corners(layer, shape, image) for shape in layer.data]
+    here = [c[:, -2:] for c in corners if np.array_equal(np.round(c[0, :-2]), index)]
     if not here:
         elsewhere = " What is drawn lies in another frame." if corners else ""
         raise ValueError(
@@ -177,23 +162,13 @@ def _drawn_region(viewer: Any, image: Any, index: Sequence[int], number: int) ->
 
 
 def _corners(layer: Any, shape: Any, image: Any) -> NDArray[Any]:
-    """Return the corners of a shape, (n, axes), in pixels of the image; a flat layer lacks axes."""
+    """Return the corners of a shape, (n, axes), in pixels of the image without its channels."""
     world = np.array([layer.data_to_world(point) for point in np.asarray(shape, float)])
-    axis, ndim = channel_axis(image), image.ndim
-    # a flat layer lies on every frame: its corners have no time, depth and channels
-    lead = np.zeros((len(world), max(ndim - world.shape[1], 0)))
-    full = np.hstack([lead, world])[:, -ndim:]
-    found = np.array([image.world_to_data(point) for point in full])
-    kept = np.arange(ndim) >= lead.shape[1]
-    if axis is not None:
-        kept[axis] = False
-    return found[:, kept]
-
-
-def _lies_in(corners: NDArray[Any], index: Sequence[int]) -> bool:
-    axes = corners.shape[1] - 2
-    plane = list(index)[len(index) - axes :] if axes else []
-    return [round(float(v)) for v in corners[0, :axes]] == plane
+    axis = channel_axis(image)
+    if axis is None:
+        return np.array([image.world_to_data(point) for point in world])
+    world = np.insert(world, axis, 0, axis=1)
+    return np.delete([image.world_to_data(point) for point in world], axis, axis=1)
 
 
 @dataclass(frozen=True)
@@ -207,16 +182,6 @@ class ModelReady:
     outputs: ModelOutputs
 
 
-@dataclass(frozen=True)
-class FrameSummary:
-    """What was found in one frame."""
-
-    cells: int
-    class_pixels: dict[str, int] = field(default_factory=dict)  # by name, background first
-    position: int = 0
-    uncertainty: float | None = None  # bits a pixel; None of a region
-
-
 class ModelCache:
     """The model that was opened last, so that the next frame does not open it again."""
 
@@ -225,17 +190,9 @@ class ModelCache:
         self._model: Model | None = None
 
     def open(self, path: Path, options: dict[str, Any]) -> tuple[ModelReady, Model]:
-        """Open a model in the worker thread, and leave a core to the window.
-
-        Parameters
-        ----------
-        path
-            A run folder or a model file; a file that has changed is opened again.
-        options
-            Further arguments of `load_model`.
-        """
+        """Open a model in the worker thread, one that has changed again, and leave a core to the window."""
         load_torch()
-        from napari_jnet.device import describe_device, use_threads
+        from napari_jnet.device import use_threads
         from napari_jnet.model import load_model, model_file
 
         use_threads(window_threads())
@@ -248,30 +205,8 @@ class ModelCache:
         model = self._model
         network = model.config.network
         outputs = ModelOutputs(network.classes, network.distance, model.config.targets.classes)
-        device = describe_device(model.device)
+        device = model.device.type.upper()
         return ModelReady(key, model.dt_bound, model.config.instances, device, outputs), model
-
-
-def missing_options(path: Path) -> tuple[tuple[str, ...], int]:
-    """Return what a file of the original J-Net does not hold, see `missing_parameters`; for a thread."""
-    load_torch()
-    from napari_jnet.model import missing_parameters
-
-    return missing_parameters(path)
-
-
-def class_pixels(
-    prediction: FramePrediction, outputs: ModelOutputs, threshold: float
-) -> dict[str, int]:
-    """Count the pixels of each class, by its name; nothing where single cells are meant."""
-    if not outputs.semantic:
-        return {}
-    if prediction.classes is not None:
-        counts = np.bincount(prediction.classes.ravel(), minlength=len(outputs.names))
-    else:
-        foreground = int((prediction.segmentation > threshold).sum())
-        counts = np.array([prediction.segmentation.size - foreground, foreground])
-    return {name: int(count) for name, count in zip(outputs.names, counts, strict=False)}
 
 
 def predicting(
@@ -289,10 +224,9 @@ def predicting(
 
     def job() -> Generator[Any, None, None]:
         load_torch()
-        from napari_jnet.inference.predict import frame_uncertainty, predict
+        from napari_jnet.inference.predict import predict
 
         ready, model = model_cache.open(path, options)
-        threshold = (instances or ready.instances).segmentation_threshold
         done, announced = 0, False
         events = predict(
             model,
@@ -307,25 +241,15 @@ def predicting(
                 yield ready
                 announced = True
             yield event
-            if isinstance(event, Notice):
-                continue
-            done += 1
-            yield Progress(done, event.count, f"frame {done} of {event.count}")
-            if isinstance(event, FramePrediction):
-                yield FrameSummary(
-                    int(event.instances.max(initial=0)),
-                    class_pixels(event, ready.outputs, threshold),
-                    event.position,
-                    frame_uncertainty(event.segmentation) if event.region is None else None,
-                )
+            if not isinstance(event, Notice):
+                done += 1
+                yield Progress(done, event.count, f"frame {done} of {event.count}")
 
     return job
 
 
 def exporting(results: Prediction, folder: Path) -> Generator[Progress | Notice, None, None]:
     """Write the predicted frames of some results to a folder."""
-    from napari_jnet.io.results import ResultWriter
-
     positions = sorted(results.done)
     numbers = [results.done[position] for position in positions]
     with ResultWriter(folder, results.stack, numbers) as writer:
@@ -395,74 +319,50 @@ class Resegmentation:
 
 
 def stacks_in(folder: Path, output: Path | None = None) -> tuple[list[Stack], list[str]]:
-    """Open the stacks of a folder, by headers only.
+    """Open the stacks of a folder, by headers only, and say why others cannot be opened.
 
-    Parameters
-    ----------
-    folder
-        A dataset, of which every sequence counts, or a folder of stacks.
-    output
-        A folder that is skipped, if it lies inside: results are not stacks.
-
-    Returns
-    -------
-    stacks, problems
-        In the order of their names; and what could not be opened, in words.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder.
-    ValueError
-        If it holds nothing that can be opened.
+    They are the sequences of a dataset, the one stack whose frames lie there, or every stack that does.
+    Results, as in `output`, are not stacks.
     """
     if not folder.exists():
         raise FileNotFoundError(f"{folder} does not exist; choose the folder of the stacks.")
-    problems: list[str] = []
-    stacks = _opened(folder, problems) if _known(folder) and not _holds_stacks(folder) else []
-    if not stacks and folder.is_dir():
-        problems = []
-        for path in sorted(folder.iterdir()):
-            ours = output is not None and path.resolve() == output.resolve()
-            ours = ours or (path.is_file() and is_result(path))
-            if not ours and not path.name.startswith(".") and _known(path):
-                stacks += _opened(path, problems)
+    inside = [
+        path
+        for path in (sorted(folder.iterdir()) if folder.is_dir() else ())
+        if not path.name.startswith(".")
+        and any(known.matches(path) for known in FORMATS.values())
+        and not (output is not None and path.resolve() == output.resolve())
+        and not (path.is_file() and is_result(path))
+    ]
+    stacks, problems = ([], []) if _first_has_pages(inside) else _opened([folder])
+    if not stacks and inside:
+        stacks, problems = _opened(inside)
     if not stacks:
-        why = f" {problems[0]}" if problems else ""
         raise ValueError(
             f"{folder} holds no stack that can be opened; choose a folder with TIFF stacks or with "
-            f"folders of images.{why}"
+            f"folders of images. {' '.join(problems[:1])}"
         )
     return stacks, problems
 
 
-def _holds_stacks(folder: Path) -> bool:
-    """Whether the TIFF files of a folder have several pages each: stacks, and not frames of one."""
-    if not folder.is_dir():
-        return False
-    for path in sorted(folder.glob("*.tif*")):
-        if is_result(path):
-            continue
-        try:
-            with tifffile.TiffFile(path) as file:
+def _first_has_pages(paths: Sequence[Path]) -> bool:
+    """Whether the first TIFF file that is not damaged has several pages: a stack, not a frame of one."""
+    for path in paths:
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            with suppress(OSError, ValueError), tifffile.TiffFile(path) as file:
                 return len(file.pages) > 1
-        except (tifffile.TiffFileError, OSError, ValueError):
-            continue  # damaged; the next one may tell
     return False
 
 
-def _known(path: Path) -> bool:
-    return any(known.matches(path) for known in FORMATS.values())
-
-
-def _opened(path: Path, problems: list[str]) -> list[Stack]:
-    found = []
-    for sequence in sequences(path) or (None,):
-        try:
-            found.append(open_stack(path, sequence=sequence))
-        except (ValueError, OSError) as error:
-            problems.append(f"{path.name} is skipped: {error}")
-    return found
+def _opened(paths: Sequence[Path]) -> tuple[list[Stack], list[str]]:
+    found, problems = [], []
+    for path in paths:
+        for sequence in sequences(path) or (None,):
+            try:
+                found.append(open_stack(path, sequence=sequence))
+            except (ValueError, OSError) as error:
+                problems.append(f"{path.name} is skipped: {error}")
+    return found, problems
 
 
 def predicting_folder(
@@ -488,66 +388,43 @@ def predicting_folder(
         for text in (*problems, *(note for stack in stacks for note in stack.notes)):
             yield Notice(text)
         ready, model = model_cache.open(path, options)
+        from napari_jnet.inference.predict import predict_to_folder
+
         yield ready
         count, done, skipped = sum(len(stack) for stack in stacks), 0, len(problems)
-        for stack, place in zip(stacks, _places(stacks, output), strict=True):
-            written = yield from _one_stack(model, ready, stack, place, instances, done, count)
-            skipped += not written
+        for name, stack in _named(stacks).items():
+            left: list[FrameSkipped] = []
+            try:
+                events = predict_to_folder(model, stack, output / name, instances=instances)
+                with closing(events):
+                    for event in events:
+                        if isinstance(event, FrameSkipped):
+                            left.append(event)
+                        elif isinstance(event, Notice):
+                            yield Notice(f"{stack.name}: {event.text}")
+                        else:
+                            yield event
+                            at = done + event.position + 1
+                            yield Progress(at, count, f"{stack.name}: frame {at} of {count}")
+            except OutputError:
+                raise  # the disk is full or the folder gone: no use in going on
+            except (ValueError, OSError) as error:
+                yield Notice(f"{stack.name} is skipped: {error}")
+                skipped += 1
+            else:
+                for text in summarize_skipped(left):
+                    yield Notice(f"{stack.name}: {text}")
             done += len(stack)
         return len(stacks) + len(problems), skipped
 
     return job
 
 
-def _places(stacks: Sequence[Stack], output: Path) -> list[Path]:
-    """Return a folder for every stack: named after its file, numbered where two have one name."""
-    names: list[str] = []
+def _named(stacks: Sequence[Stack]) -> dict[str, Stack]:
+    """Return a name of its own for every stack: that of its file, and its sequence."""
+    named: dict[str, Stack] = {}
     for stack in stacks:
-        path = stack.path
-        stem = stack.name if path is None else path.name if path.is_dir() else path.stem
-        name = stem if not stack.sequence else f"{stem} {stack.sequence}"
-        again = sum(other == name or other.startswith(f"{name} (") for other in names)
-        names.append(f"{name} ({again + 1})" if again else name)
-    return [output / name for name in names]
-
-
-def _one_stack(
-    model: Model,
-    ready: ModelReady,
-    stack: Stack,
-    place: Path,
-    instances: InstanceConfig | None,
-    done: int,
-    count: int,
-) -> Generator[Any, None, bool]:
-    """Predict a stack into a folder; return False where it was skipped."""
-    from napari_jnet.files import OutputError
-    from napari_jnet.inference.predict import predict
-    from napari_jnet.io.results import ResultWriter
-
-    try:
-        writer = ResultWriter(place, stack)
-    except OutputError as error:
-        yield Notice(f"{stack.name} is skipped: {error}")
-        return False
-    threshold = (instances or ready.instances).segmentation_threshold
-    skipped: list[FrameSkipped] = []
-    with writer:
-        try:
-            for event in predict(model, stack, instances=instances, on_error="skip"):
-                if isinstance(event, FrameSkipped):
-                    skipped.append(event)
-                elif isinstance(event, FramePrediction):
-                    writer.write(event)
-                    cells = int(event.instances.max(initial=0))
-                    yield FrameSummary(cells, class_pixels(event, ready.outputs, threshold))
-                    at = done + event.position + 1
-                    yield Progress(at, count, f"{stack.name}: frame {at} of {count}")
-        except OutputError:
-            raise  # the disk is full or the folder gone: no use in going on
-        except (ValueError, OSError) as error:
-            yield Notice(f"{stack.name} is skipped: {error}")
-            return False
-    for text in ([writer.notice] if writer.notice else []) + summarize_skipped(skipped):
-        yield Notice(f"{stack.name}: {text}")
-    return True
+        path = stack.path or Path(stack.name)
+        name = f"{path.stem if path.is_file() else path.name} {stack.sequence}".strip()
+        named[path.name if name in named else name] = stack
+    return named

@@ -41,26 +41,17 @@ if TYPE_CHECKING:
 
 
 Classes = Sequence[tuple[str, str]]  # (name, "#rrggbb") of each class from 0
+RESULTS = ("segmentation", "distance", "classes", "cells")  # names of the layers of a prediction
 _SEGMENTATION = "#35c6f4"
 
 
 @dataclass(frozen=True)
 class ModelOutputs:
-    """What a network predicts, as far as layers and texts depend on it.
+    """What a network predicts, as far as layers and texts depend on it."""
 
-    Attributes
-    ----------
-    channels
-        Segmentation channels of the network; its classes where there are more than two.
-    distance
-        Whether it predicts a distance.
-    classes
-        (name, "#rrggbb") of each class from background; empty for cells.
-    """
-
-    channels: int = 1
+    channels: int = 1  # of segmentation; the classes where there are more than two
     distance: bool = True
-    classes: tuple[tuple[str, str], ...] = ()
+    classes: tuple[tuple[str, str], ...] = ()  # (name, "#rrggbb") from background; empty for cells
 
     @property
     def semantic(self) -> bool:
@@ -196,14 +187,9 @@ class Prediction:
 
     @property
     def layers(self) -> tuple[Any, ...]:
-        """The layers segmentation, distance (where the network predicts it) and cells."""
-        made = (self.segmentation, self.distance, self.cells)
+        """The layers that there are, the cells last."""
+        made = (getattr(self, name) for name in RESULTS)
         return tuple(layer for layer in made if layer is not None)
-
-    @property
-    def all_layers(self) -> tuple[Any, ...]:
-        """All layers, with that of the classes where there is one."""
-        return self.layers if self.classes is None else (*self.layers, self.classes)
 
     def fits(self, image: Any, source: Any, positions: Collection[int] | None = None) -> bool:
         """Whether the viewer has all these layers and they can take a prediction by this model.
@@ -211,7 +197,7 @@ class Prediction:
         Not where cells at these positions (None = all) were painted on: they would be lost.
         """
         return (
-            all(layer in self._viewer.layers for layer in self.all_layers)
+            all(layer in self._viewer.layers for layer in self.layers)
             and image is self.image
             and spatial_shape(image) == self.probability.shape
             and source == self.source
@@ -256,7 +242,7 @@ class Prediction:
         if self.classes is not None and prediction.classes is not None:
             self._frame(pixels(self.classes), position)[box] = prediction.classes
         if self.visible(position):
-            for layer in self.all_layers:
+            for layer in self.layers:
                 layer.refresh()
 
     def _record(self, position: int, number: int, region: Region | None) -> None:
@@ -323,24 +309,13 @@ def add_results(
     positions: Collection[int] | None = None,
     outputs: ModelOutputs | None = None,
 ) -> Prediction:
-    """Return results for a prediction: the ones of before where they fit, else new ones.
+    """Return results for a prediction of positions (None = all): those before where they fit, else new ones.
 
     Layers that do not fit are removed, or renamed where somebody painted on them.
-
-    Parameters
-    ----------
-    viewer
-        Gets the layers.
-    before
-        The results of the last prediction.
-    image, stack, dt_bound, source, outputs
-        Of the prediction, see `Prediction`.
-    positions
-        That are predicted now; None = all.
     """
     if before is not None and before.fits(image, source, positions):
         return before
-    for layer in () if before is None else before.all_layers:
+    for layer in () if before is None else before.layers:
         if layer not in viewer.layers:
             continue
         if before is not None and before.edited:
@@ -405,12 +380,7 @@ def make_ready(layer: Any, kind: LabelKind, highest: int = 0) -> None:
 def annotation_options(kind: LabelKind | str, classes: Classes = ()) -> dict[str, Any]:
     """Return the options that colour a labels layer of this kind; unknown pixels are grey.
 
-    Parameters
-    ----------
-    kind
-        What the numbers mean.
-    classes
-        (name, "#rrggbb") of each number from 0; for classes and scribbles there is a default.
+    For classes and scribbles without `classes` there is a default.
     """
     kind = LabelKind(kind)
     if kind is LabelKind.INSTANCES:

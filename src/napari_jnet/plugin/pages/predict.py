@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,6 @@ from napari_jnet.io.stack import Stack, frame_label, plane_name
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.jobs.predict import (
     SCOPES,
-    FrameSummary,
     ModelCache,
     ModelReady,
     PredictionRequest,
@@ -35,13 +33,13 @@ from napari_jnet.plugin.jobs.predict import (
     draw_region,
     exporting,
     make_request,
-    missing_options,
     predicting,
     predicting_folder,
 )
-from napari_jnet.plugin.jobs.runner import JobMaker, Progress, TaskQueue
+from napari_jnet.plugin.jobs.runner import JobMaker, Progress
 from napari_jnet.plugin.jobs.torch_loading import load_torch_soon
 from napari_jnet.plugin.layers.add import (
+    RESULTS,
     Prediction,
     add_results,
     is_hidden,
@@ -63,7 +61,7 @@ from napari_jnet.plugin.layers.read import (
 from napari_jnet.plugin.pages.correct import CorrectionBar
 from napari_jnet.plugin.ui.form import EITHER, FOLDER, Form, PathEdit
 from napari_jnet.plugin.ui.page import JobWidget
-from napari_jnet.plugin.ui.widgets import LayerCombo, percent, plural, small_label
+from napari_jnet.plugin.ui.widgets import LayerCombo, plural, small_label
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 from napari_jnet.project.runs import read_run
 
@@ -72,66 +70,41 @@ if TYPE_CHECKING:
 
 
 def describe_model(path: Path | None) -> str:
-    """Describe the model of a path, for the line below it; reads small files only.
-
-    Parameters
-    ----------
-    path
-        A run folder or a model file; None where none is chosen.
-    """
+    """Describe the model of a path, for the line below it; reads small files only."""
     if path is None:
         return "No model yet: train one, or choose a run folder or a model file."
-    folder = path if path.is_dir() else path.parent
-    if path.is_dir() and not (path / "model.pt").is_file():
-        return f"{path.name} holds no model.pt yet; it is written after the first epoch."
     if not path.exists():
         return f"{path} does not exist; choose another one."
-    run = read_run(folder)
-    of_a_run = (folder / "config.json").is_file() and path.name in ("model.pt", run.name)
-    if not run.epochs and not of_a_run:
-        return f"{path.name}: a single model file, without the history of its training."
+    if path.is_dir() and not (path / "model.pt").is_file():
+        return f"{path.name} holds no model.pt yet; it is written after the first epoch."
+    run = read_run(path if path.is_dir() else path.parent)
+    if not run.epochs:
+        return f"{path.name}: a model without the history of its training."
     # %-d is unknown on Windows
     when = "" if run.when is None else f", trained {run.when.day} {run.when:%b %H:%M}"
     title = f"Run {run.name}" if run.name.isdigit() else run.name
-    if not run.epochs:
-        return f"{title}{when}, stopped before its first epoch was over: not scored yet."
-    time = f"{run.elapsed_s / 60:.0f} min" if run.elapsed_s >= 60 else f"{run.elapsed_s:.0f} s"
-    count = len(run.training_frames)
-    frames = f" on {plural(count, 'frame')}" if count else ""
+    frames = f"{run.elapsed_s / 60:.1f} min on {plural(len(run.training_frames), 'frame')}"
     known = {"SEG": run.seg, "IoU": run.iou}
     scores = ", ".join(f"{name} {score:.2f}" for name, score in known.items() if score is not None)
     if scores:
         scores += f" on {plural(len(run.validation_frames), 'validation frame')}."
-    scores = scores or "Never scored: no frame was kept for validation."
-    return f"{title}{when}, {time}{frames}. {scores}"
+    return f"{title}{when}, {frames}. {scores or 'Not scored: it had no validation frames.'}"
 
 
 _LEVELS, _BOUND = "network.resolution_levels", "targets.dt_bound"
-_OPTIONS = {"resolution_levels": "Resolution levels", "dt_bound": "Truncation distance"}
 _LARGEST_MIN_SIZE = 5000
 
 
 class PredictForm(Form):
     """The model of the workspace and what it predicts; what a file of the original J-Net does not hold.
 
-    Parameters
-    ----------
-    rows
-        Gets the rows.
-    workspace
-        Of the viewer.  A model that is typed or browsed for is chosen there.
-    lifetime
-        Ends the listening.
+    A model that is typed or browsed for is chosen in the workspace; `lifetime` ends the listening.
     """
 
     def __init__(self, rows: QFormLayout, workspace: Workspace, lifetime: Lifetime) -> None:
         super().__init__(rows)
         self._workspace = workspace
-        self._missing: tuple[str, ...] = ()
-        self._examined: tuple[Path, int] | None = None
         self._suggested: Path | None = None
-        self._tasks = TaskQueue("napari-jnet model")
-        lifetime.at_end(self._tasks.close)
         hint = "run folder or model file"
         self.add("model", "Model", widget_type=PathEdit, mode=EITHER, placeholder=hint)
         self.description = small_label()
@@ -142,11 +115,11 @@ class PredictForm(Form):
         rows.addRow(self.own_button)
         tip = "The resolution levels it was trained with, lowest first."
         hint = "such as -5, -4, -3, -2, -1, 0"
-        self.add(_LEVELS, _OPTIONS["resolution_levels"], tooltip=tip, hint=hint)
+        self.add(_LEVELS, "Resolution levels", tooltip=tip, hint=hint)
         tip = (
             "The distance in pixels at which its distance map was truncated in training, such as 6."
         )
-        self.add(_BOUND, _OPTIONS["dt_bound"], tooltip=tip, hint="not given")
+        self.add(_BOUND, "Truncation distance", tooltip=tip, hint="not given")
         titles = [(title, scope) for scope, (title, _) in SCOPES.items()]
         scopes = self.add("scope", "Region", value="frame", choices=titles).native
         for index, (_, tip) in enumerate(SCOPES.values()):
@@ -168,13 +141,11 @@ class PredictForm(Form):
             workspace.project_changed,
         ):
             lifetime.connect(emitter, self._show_model)
-        self.ask(())
         self._show_model()
         self._show_scope()
 
     def _on_field(self, name: str) -> None:
         if name == "model":
-            self.ask(())  # what an original file does not hold is asked for anew
             self._workspace.choose_model(self.value("model"))
         elif name == "scope":
             self._show_scope()
@@ -189,63 +160,32 @@ class PredictForm(Form):
     def _show_model(self, _what: Any = None) -> None:
         """Show the model that predicts, and offer that of the labels where it is another one."""
         model, own = self._workspace.model, self._workspace.own_model
-        if self.value("model") != model:
-            self.ask(())
-            self.show({"model": model})
-        self._describe()
-        self._examine(model)
+        self.show({"model": model})
+        self.description.setText(describe_model(model))
+        for name in (_LEVELS, _BOUND):
+            self.set_visible(name, False)
         self.own_button.setText("" if own is None else f"Use the model of these labels: {own.name}")
         self.own_button.setVisible(own is not None and own != model)
 
-    def _examine(self, model: Path | None) -> None:
-        """Ask at once for what a file of the original J-Net does not hold."""
-        file = (model, model.stat().st_mtime_ns) if model is not None and model.is_file() else None
-        if file == self._examined:
-            return
-        self._examined = file
-        if model is not None and file is not None:
-            self._tasks.submit(
-                lambda: missing_options(model),
-                lambda missing: self.ask(*missing) if self._examined == file else None,
-            )
-
-    def _describe(self) -> None:
-        original = f"A network of the original J-Net. {self._remedy()}"
+    def ask(self, levels: int) -> None:
+        """Show the fields for what a file of the original J-Net with so many levels does not hold."""
         self.description.setText(
-            original if self._missing else describe_model(self._workspace.model)
+            "A network of the original J-Net. Its file does not hold all that it was trained with: fill in "
+            "Resolution levels and Truncation distance."
         )
-
-    def _remedy(self) -> str:
-        titles = " and ".join(_OPTIONS[name] for name in self._missing)
-        return f"Its file does not hold all that it was trained with: fill in {titles}."
-
-    def ask(self, missing: tuple[str, ...], levels: int = 0) -> None:
-        """Show the fields for what a model file does not hold."""
-        self._missing = missing
-        self._describe()
-        self.set_visible(_LEVELS, "resolution_levels" in missing)
-        self.set_visible(_BOUND, "dt_bound" in missing)
-        if levels:
-            such = ", ".join(str(level) for level in range(1 - levels, 1))
-            self[_LEVELS].native.setPlaceholderText(f"{levels} levels, such as {such}")
+        for name in (_LEVELS, _BOUND):
+            self.set_visible(name, True)
+        such = ", ".join(str(level) for level in range(1 - levels, 1))
+        self[_LEVELS].native.setPlaceholderText(f"{levels} levels, such as {such}")
 
     @property
     def model_options(self) -> dict[str, Any]:
-        """Arguments of `load_model` beside the path.
-
-        Raises
-        ------
-        ValueError
-            If a value does not fit, or something is not filled in that the file does not hold.
-        """
+        """Arguments of `load_model` beside the path; raises `ValueError` where one does not fit."""
         given = Config().replace({_LEVELS: self.value(_LEVELS), _BOUND: self.value(_BOUND)})
-        found = {
+        return {
             "resolution_levels": given.network.resolution_levels or None,
             "dt_bound": given.targets.dt_bound,
         }
-        if any(not found[name] for name in self._missing):
-            raise ValueError(f"This is a network of the original J-Net. {self._remedy()}")
-        return found
 
     def _show_scope(self) -> None:
         scope = self.value("scope")
@@ -270,17 +210,6 @@ class PredictForm(Form):
         return folder, output
 
 
-def separation_form(rows: QFormLayout) -> Form:
-    """Return sliders for the thresholds; its `throttled` comes while they move."""
-    form = Form(rows)
-    slider: dict[str, Any] = {"widget_type": "FloatSlider", "step": 0.01}
-    form.add("instances.segmentation_threshold", "Segmentation", **slider)
-    form.add("instances.seed_threshold", "Seed threshold", **slider)
-    form.add("instances.min_size", "Minimum size", widget_type="Slider", max=_LARGEST_MIN_SIZE)
-    form.add("instances.fill_holes", "Fill holes")
-    return form
-
-
 _MOST_LINES = 4
 
 
@@ -291,37 +220,21 @@ class PredictionSummary:
     first: str = ""
     notices: list[str] = field(default_factory=list)
     device: str = ""
-    in_region: bool = False
+    objects: str = "cell"  # or, where classes are meant, "separate piece"
     frames: int = 0
     cells: int = 0
     skipped: list[FrameSkipped] = field(default_factory=list)
-    class_pixels: dict[str, int] = field(default_factory=dict)  # of each, background first
-
-    def add(self, frame: FrameSummary) -> None:
-        """Count a frame."""
-        self.frames += 1
-        self.cells += frame.cells
-        for name, count in frame.class_pixels.items():
-            self.class_pixels[name] = self.class_pixels.get(name, 0) + count
 
     @property
     def found(self) -> str:
-        """The cells, or the share of each class."""
-        if not self.class_pixels:
-            return plural(self.cells, "cell")
-        whole = sum(self.class_pixels.values())
-        background, *others = self.class_pixels
-        names = (*others, background)
-        return ", ".join(f"{name} {percent(self.class_pixels[name], whole)}" for name in names)
+        """What was found, and in how many frames."""
+        return f"{plural(self.cells, self.objects)} in {plural(self.frames, 'frame')}"
 
     def text(self, stopped: bool = False) -> str:
         """Return the first lines about the job, and how many more there are."""
         lines = [self.first] if self.first else []
         if not self.first and self.frames:
-            frames = plural(self.frames, "frame") + (" in a region" if self.in_region else "")
-            device = re.split(r"[,:(]", self.device)[0].strip()  # "CPU, 1 thread(s): ..." -> "CPU"
-            device = f", on the {device}" if device else ""
-            lines.append(f"{self.found} {'of' if self.class_pixels else 'in'} {frames}{device}.")
+            lines.append(f"{self.found}, on the {self.device}.")
         lines += summarize_skipped(self.skipped)
         lines += self.notices
         if stopped:
@@ -331,32 +244,19 @@ class PredictionSummary:
         return "\n".join([*lines[:_MOST_LINES], *more])
 
 
-_COVERING = ("cells", "segmentation", "distance", "classes", "preview")
-
-
 class Overlays:
-    """Which result layers are visible: as last chosen for their kind, and never over a copy of them.
-
-    Parameters
-    ----------
-    workspace
-        Of the viewer.
-    lifetime
-        Ends the listening.
-    """
+    """Which result layers are visible: as last chosen for their kind, and never over a copy of them."""
 
     def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
         self._workspace = workspace
         self._chosen: dict[str, bool] = {}  # kind -> visible, for the layers of the next prediction
-        # position that was copied to the annotation -> kinds that the user wants to see all the same
-        self._copied: dict[int, set[str]] = {}
+        self._copied: set[int] = set()  # positions that were copied to the annotation
         self._watched = Lifetime()
         lifetime.at_end(self._watched.end)
         viewer = workspace.viewer
         lifetime.connect(viewer.layers.events.inserted, self._on_inserted)
         lifetime.connect(viewer.dims.events.current_step, self._update)
         lifetime.connect(workspace.frames.changed, self._on_annotation)
-        lifetime.connect(workspace.training_changed, self._on_training)
 
     def layers(self) -> dict[str, Any]:
         """Return the result layers by their kind, the newest of each."""
@@ -369,59 +269,51 @@ class Overlays:
 
     def toggle(self) -> bool:
         """Hide all, or show again what was hidden; return whether they are visible."""
-        layers = self.layers()
-        visible = [layer for layer in layers.values() if layer.visible]
+        layers = list(self.layers().values())
+        visible = [layer for layer in layers if layer.visible]
         for layer in visible:
             set_hidden(layer, "toggled", True)
         if visible:
             return False
-        hidden = [
-            [kind for kind, layer in layers.items() if is_hidden(layer, reason)]
+        self._copied.discard(self._position())
+        toggled, copied = (
+            [layer for layer in layers if is_hidden(layer, reason)]
             for reason in ("toggled", "copied")
-        ]
-        for kind in hidden[0] or hidden[1] or layers:
-            self._copied.get(self._position(), set()).add(kind)
-            set_visible(layers[kind], True)
+        )
+        for layer in toggled or copied or layers:
+            set_visible(layer, True)
         return bool(layers)
 
     def hide_in(self, position: int) -> None:
         """Hide what is predicted in a frame that was copied to the annotation."""
-        self._copied[position] = set()
+        self._copied.add(position)
         self._update()
 
-    def show_in(self, positions: Sequence[int]) -> None:
+    def show_in(self, positions: Iterable[int]) -> None:
         """Show again what is predicted in these frames."""
-        for position in positions:
-            self._copied.pop(position, None)
+        self._copied.difference_update(positions)
         self._update()
 
-    def hide_preview(self) -> None:
-        """Hide the preview of the last training, until the next one begins."""
+    def remove_preview(self) -> None:
+        """Remove the preview of the last training, which would lie over a prediction."""
         preview = self.layers().get("preview")
         if preview is not None and self._workspace.training.state == "idle":
-            set_hidden(preview, "predicted", True)
+            self._workspace.viewer.layers.remove(preview)
 
     def _position(self) -> int:
         results = self._workspace.prediction
         return -1 if results is None else results.shown()
 
     def _update(self, _event: Any = None) -> None:
-        shown = self._copied.get(self._position()) if self._copied else None
-        training = self._workspace.training.state != "idle"
+        copied = self._position() in self._copied
         for kind, layer in self.layers().items():
-            if kind in _COVERING:
-                watched = kind == "preview" and training
-                set_hidden(layer, "copied", shown is not None and kind not in shown and not watched)
-
-    def _on_training(self, status: Any) -> None:
-        self._update()
-        if status.state != "idle" and (preview := self.layers().get("preview")) is not None:
-            set_hidden(preview, "predicted", False)
+            if kind in RESULTS:
+                set_hidden(layer, "copied", copied)
 
     def _on_annotation(self, positions: Sequence[int]) -> None:
         """Show the cells again where their copy was undone, so that the frame is not bare."""
         frames = self._workspace.frames
-        bare = [p for p in self._copied.keys() & set(positions) if not frames.info(p).annotated]
+        bare = [p for p in self._copied & set(positions) if not frames.info(p).annotated]
         if bare:
             self.show_in(bare)
 
@@ -432,7 +324,7 @@ class Overlays:
         if kind in self._chosen:
             layer.visible = self._chosen[kind]
         if kind == "cells":  # of a new prediction
-            self._copied = {}
+            self._copied = set()
             self._update()
         self._watched.connect(layer.events.visible, self._on_eye)
 
@@ -444,7 +336,7 @@ class Overlays:
         self._chosen[kind] = layer.visible
         set_visible(layer, layer.visible)
         if layer.visible:
-            self._copied.get(self._position(), set()).add(kind)
+            self._copied.discard(self._position())
 
 
 def legend_text(results: Prediction | None) -> str:
@@ -471,27 +363,9 @@ def copy_to_annotation(
 ) -> tuple[bool, str]:
     """Copy what is predicted in the frame that is shown to the annotation, as one undo step.
 
-    An annotation layer is made where there is none.  Nothing painted is changed unless asked.  A
-    frame without a role becomes a training frame.
-
-    Parameters
-    ----------
-    workspace
-        Of the viewer; has the annotation.
-    results
-        The prediction, with its cells as sliders and corrections left them.
-    overwrite
-        Also where something is painted.
-
-    Returns
-    -------
-    changed, text
-        Whether anything was copied, and a message about it.
-
-    Raises
-    ------
-    ValueError
-        If this frame is not predicted, or the annotation is of another image.
+    Nothing painted is changed but where `overwrite` says so; a frame without a role becomes a training frame.
+    Returns whether anything was copied, and a message; raises `ValueError` if this frame is not predicted,
+    or the annotation is of another image.
     """
     index = current_index(workspace.viewer, results.image)
     position = position_of(index)
@@ -507,7 +381,12 @@ def copy_to_annotation(
         copied = copy_cells(before, cells, overwrite=overwrite)
         after, what = copied.plane, plural(copied.copied, "cell")
         if copied.skipped:
-            note = _skipped_cells(copied.skipped, copied.unknown)
+            note = f"{copied.skipped} skipped: their place is painted already."
+        if copied.unknown:
+            note += (
+                f" {copied.unknown} of them as unknown: press Mark unpainted as background in Annotate "
+                "first, to copy those too."
+            )
     else:
         classes = cells > 0 if results.classes is None else read_plane(results.classes, index)
         after = copy_classes(before, classes.astype(np.int32), kind, overwrite=overwrite)
@@ -523,8 +402,7 @@ def copy_to_annotation(
     annotation.visible = True
     workspace.viewer.layers.selection.active = annotation
     if not changed:
-        reason = note if kind is LabelKind.INSTANCES else ""
-        return False, f"Nothing is copied ({name}). {reason or 'All of it is painted already.'}"
+        return False, f"Nothing is copied ({name}). {note or 'All of it is painted already.'}"
     if not workspace.frames.role(position):
         # on validation the score would be optimistic: it is copied from the model
         workspace.frames.set_role(position, "training")
@@ -532,19 +410,8 @@ def copy_to_annotation(
     return True, text.strip()
 
 
-def _skipped_cells(skipped: int, unknown: int) -> str:
-    why = "their place is painted already"
-    if not unknown:
-        return f"{skipped} skipped: {why}."
-    why += " (as unknown)" if unknown == skipped else f", {unknown} of them as unknown"
-    return (
-        f"{skipped} skipped: {why}. To copy those too, press Mark unpainted as background in "
-        "Annotate first."
-    )
-
-
 def _target_annotation(workspace: Workspace, results: Prediction) -> Any:
-    """Return the layer to copy into, which is never the predicted cells themselves."""
+    """Return the layer to copy into, which is never the predicted cells themselves; make one if needed."""
 
     def fits(layer: Any) -> bool:
         return tuple(pixels(layer).shape) == results.probability.shape
@@ -555,11 +422,11 @@ def _target_annotation(workspace: Workspace, results: Prediction) -> Any:
         if fitting:
             workspace.choose("annotation", fitting[-1])
             return fitting[-1]
-        if workspace.image is not results.image:
-            workspace.choose("image", results.image)
-        kind = LabelKind.INSTANCES if results.classes is None else LabelKind.CLASSES
-        legend = () if results.classes is None else results.outputs.classes
-        layer = workspace.new_annotation(kind, legend)
+        workspace.choose("image", results.image)
+        if results.classes is None:
+            layer = workspace.new_annotation()
+        else:
+            layer = workspace.new_annotation(LabelKind.CLASSES, results.outputs.classes)
         layer.mode = "pan_zoom"
         return layer
     if not fits(annotation):
@@ -584,13 +451,7 @@ _TORCH_DELAY_MS = 500  # first the widget itself appears
 
 
 class PredictWidget(JobWidget):
-    """Predicts part of a frame, frames or folders; sliders separate the cells again at once.
-
-    Parameters
-    ----------
-    napari_viewer
-        The viewer whose image is predicted; the result layers are added to it.
-    """
+    """Predicts part of a frame, frames or folders; sliders separate the cells again at once."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -612,7 +473,7 @@ class PredictWidget(JobWidget):
         actions: dict[str, Callable[[], Any]] = {
             "predict": self.predict_this_frame,
             "use_as_annotation": self.copy_to_annotation,
-            "toggle_overlays": self.toggle_overlays,
+            "toggle_overlays": self.overlays.toggle,
         }
         self._lifetime.at_end(self._workspace.commands.attach(actions))
 
@@ -639,7 +500,13 @@ class PredictWidget(JobWidget):
             self._workspace.prediction_changed, lambda r: self.legend.setText(legend_text(r))
         )
         rows = self._group("Separate cells")
-        self.separation = separation_form(rows)
+        self.separation = Form(rows)
+        slider: dict[str, Any] = {"widget_type": "FloatSlider", "step": 0.01}
+        self.separation.add("instances.segmentation_threshold", "Segmentation", **slider)
+        self.separation.add("instances.seed_threshold", "Seed threshold", **slider)
+        slider = {"widget_type": "Slider", "max": _LARGEST_MIN_SIZE}
+        self.separation.add("instances.min_size", "Minimum size", **slider)
+        self.separation.add("instances.fill_holes", "Fill holes")
         self.separation.throttled.connect(self._separate_again)
         rows.addRow(self.legend)
 
@@ -684,15 +551,6 @@ class PredictWidget(JobWidget):
         found: Prediction | None = self._workspace.prediction
         return found
 
-    @property
-    def layers(self) -> tuple[Any, ...] | None:
-        """The layers segmentation, distance and cells, or None before a prediction.
-
-        Distance is missing where the network predicts none, as one that learned from scribbles;
-        cells are always last.
-        """
-        return None if self.results is None else self.results.layers
-
     def set_image(self, layer: Any) -> None:
         """Choose the image layer."""
         self.image_combo.set_layer(layer)
@@ -708,14 +566,6 @@ class PredictWidget(JobWidget):
         self._workspace.choose_model(Path(path) if str(path) else None)
         self.form.set({_LEVELS: resolution_levels or (), _BOUND: dt_bound})
 
-    def set_scope(self, scope: str) -> None:
-        """Choose what to predict: a key of `SCOPES`."""
-        self.form.set({"scope": scope})
-
-    def set_folders(self, folder: Path | str, output: Path | str) -> None:
-        """Choose the folder of stacks to predict, and where the results go."""
-        self.form.set({"scope": "folder", "folder": folder, "output": output})
-
     def draw_region(self, *_: Any) -> Any:
         """Prepare to drag a rectangle over the part to predict; return its layer, or None."""
         if (image := self.image_combo.layer) is None:
@@ -724,20 +574,10 @@ class PredictWidget(JobWidget):
         self.form.set({"scope": "region"})
         return draw_region(self._viewer, image)
 
-    def run(self, scope: str | None = None, *, all_frames: bool | None = None) -> None:
-        """Predict, as the button does; problems are shown in the widget.
-
-        Parameters
-        ----------
-        scope
-            What: a key of `SCOPES`; None takes what is chosen.
-        all_frames
-            True for scope "all", False for "frame".
-        """
+    def run(self, scope: str | None = None) -> None:
+        """Predict a scope of `SCOPES`, or the one that is chosen; problems are shown in the widget."""
         if self.running:
             return
-        if all_frames is not None:
-            scope = "all" if all_frames else "frame"
         scope = scope or self.form.value("scope")
         self._expect()
         try:
@@ -752,34 +592,19 @@ class PredictWidget(JobWidget):
         """Predict the frame that is shown, as the key does."""
         self.run("frame")
 
-    def toggle_overlays(self) -> bool:
-        """Hide all result layers or show them again, as the key does; return whether they are shown."""
-        return self.overlays.toggle()
-
     def copy_to_annotation(self, *_: Any) -> None:
         """Copy the predicted cells of this frame to the annotation, as the button does."""
         self.attempt(self._copy_to_annotation)
 
     def export(self, folder: Path | str) -> None:
-        """Write the predicted frames to a folder, and return when they are written.
-
-        Raises
-        ------
-        ValueError
-            If nothing is predicted yet.
-        OutputError
-            If the folder cannot be written.
-        """
+        """Write the predicted frames to a folder, and return when they are written; raises `ValueError`."""
         for _ in exporting(self._predicted(), Path(folder)):
             pass
 
     def command(self) -> str:
         """Return the line for a terminal that predicts the same frames, whole, from files to files.
 
-        Raises
-        ------
-        ValueError
-            If there is no model or image, the image is in no file, or a folder of stacks is chosen.
+        Raises `ValueError` without a model or image, for an image in no file, and for a folder of stacks.
         """
         path, options = self.model()
         scope, project = self.form.value("scope"), self._workspace.project
@@ -841,7 +666,6 @@ class PredictWidget(JobWidget):
         image, stack = self._image()
         request = make_request(scope, self._workspace, image, stack)
         self._target = image, stack, request
-        self._summary.in_region = request.region is not None
         job = predicting(self._model_cache, path, options, stack, request, self._instances)
         return job, f"predicting {image.name}"
 
@@ -883,7 +707,6 @@ class PredictWidget(JobWidget):
         handlers: Mapping[type, Callable[[Any], None]] = {
             ModelReady: self._on_model,
             FramePrediction: self._on_frame,
-            FrameSummary: self._on_summary,
             FrameSkipped: self._summary.skipped.append,
             Notice: lambda notice: self._summary.notices.append(notice.text),
             Progress: self._show_progress,
@@ -895,6 +718,7 @@ class PredictWidget(JobWidget):
             self.separation.config = Config(instances=event.instances)
         self._threshold = (self._instances or event.instances).segmentation_threshold
         self._summary.device = event.device
+        self._summary.objects = "separate piece" if event.outputs.semantic else "cell"
         if self._target is None:
             return
         image, stack, request = self._target
@@ -912,35 +736,34 @@ class PredictWidget(JobWidget):
             event.outputs,
         )
         self.overlays.show_in(positions)
-        self.overlays.hide_preview()
+        self.overlays.remove_preview()
         if before is not None and before is not self._writing and before.edited:
             self._summary.notices.append(
                 "The cells that you painted on are kept in the earlier layers."
             )
 
     def _on_frame(self, event: FramePrediction) -> None:
+        self._summary.frames += 1
+        self._summary.cells += int(event.instances.max(initial=0))
         results = self._writing
-        assert results is not None
+        if results is None or self._target is None:
+            return
         results.write(event, self._threshold)
         self._workspace.prediction = results
         if event.position in results.edited:
             self._summary.notices.append(
                 "What you painted on while this ran is kept as it is, without new cells."
             )
+        frames = self._workspace.frames
+        of_the_table = results.image is self._workspace.image and event.position < len(frames)
+        if event.region is None and of_the_table:
+            from napari_jnet.inference.predict import frame_uncertainty
 
-    def _on_summary(self, event: FrameSummary) -> None:
-        self._summary.add(event)
-        frames, image = self._workspace.frames, self._workspace.image
-        if event.uncertainty is None or self._target is None or self._target[0] is not image:
-            return
-        if event.position < len(frames):
-            frames.set_uncertainty({event.position: event.uncertainty})
+            frames.set_uncertainty({event.position: frame_uncertainty(event.segmentation)})
 
     def _on_error(self, error: Exception) -> None:
-        missing = getattr(error, "missing", None)
-        if missing:
-            self.form.ask(tuple(missing), len(getattr(error, "structure", ())))
-            error = ValueError(self.form.description.text())
+        if structure := getattr(error, "structure", None):  # of a file of the original J-Net
+            self.form.ask(len(structure))
         super()._on_error(error)
 
     def _on_done(self, value: tuple[int, int] | None) -> None:
@@ -948,8 +771,7 @@ class PredictWidget(JobWidget):
             stacks, skipped = value
             left = f"; {plural(skipped, 'stack')} skipped" if skipped else ""
             self._summary.first = (
-                f"{plural(stacks - skipped, 'stack')} predicted, "
-                f"{plural(self._summary.frames, 'frame')}, {self._summary.found}{left}. "
+                f"{plural(stacks - skipped, 'stack')} predicted, {self._summary.found}{left}. "
                 f"The results are in {self.form.value('output')}."
             )
         super()._on_done(value)
