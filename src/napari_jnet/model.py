@@ -34,10 +34,10 @@ class ModelFileError(FileError):
 
 
 class IncompleteCheckpoint(ValueError):
-    """A file of the original J-Net lacks parameters: ``missing``, arguments of `load_model`."""
+    """A file of the original J-Net, of so many ``levels``, lacks ``missing`` arguments of `load_model`."""
 
     def __init__(self, path: Path, missing: tuple[str, ...], levels: int):
-        self.missing = missing
+        self.missing, self.levels = missing, levels
         described = {
             "resolution_levels": f"its {levels} resolution levels (such as "
             f"{list(range(1 - levels, 1))})",

@@ -762,8 +762,8 @@ class PredictWidget(JobWidget):
             frames.set_uncertainty({event.position: frame_uncertainty(event.segmentation)})
 
     def _on_error(self, error: Exception) -> None:
-        if structure := getattr(error, "structure", None):  # of a file of the original J-Net
-            self.form.ask(len(structure))
+        if levels := getattr(error, "levels", 0):  # of a file of the original J-Net
+            self.form.ask(levels)
         super()._on_error(error)
 
     def _on_done(self, value: tuple[int, int] | None) -> None:
