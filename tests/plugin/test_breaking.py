@@ -157,7 +157,8 @@ def test_why_loading_failed_stays_when_the_path_was_looked_at_meanwhile(qtbot, t
     widget.show_error(ValueError("labels/t001.tif is damaged."))  # as if Load had been quicker
     qtbot.waitUntil(lambda: widget.form.description.text() != "", timeout=TIMEOUT)
     assert widget.message.text == "labels/t001.tif is damaged."
-    widget.set_path(tmp_path / "nothing")  # what the look itself said goes with its reason
-    qtbot.waitUntil(lambda: "nothing" in widget.message.text, timeout=TIMEOUT)
+    widget.set_path(tmp_path / "nothing")
+    qtbot.waitUntil(lambda: "nothing" in widget.form.question.text(), timeout=TIMEOUT)
     widget.set_path(tmp_path)
-    qtbot.waitUntil(lambda: widget.message.text == "", timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: widget.form.question.text() == "", timeout=TIMEOUT)
+    assert widget.message.text == "labels/t001.tif is damaged."

@@ -59,27 +59,14 @@ def test_an_empty_project_hides_no_other(opened, projects):
     assert [one.path.name for one in state.projects] == ["movie-3", "movie-2", "movie"]
 
 
-def test_an_older_project_can_be_chosen(opened, projects, qtbot):
-    viewer, state = opened
-    load = LoadWidget(viewer)
-    qtbot.addWidget(load)
-    assert "2 projects" in load.offer.text.text()
-    assert [load.offers.itemData(n).name for n in range(2)] == ["movie-2", "movie"]
-    load.offers.setCurrentIndex(1)
-    load.resume()
-    state.autosave.wait()
-    assert state.project.path == projects / "movie"
-    assert state.frames.annotated == (0,)
-
-
 def test_what_was_declined_can_still_be_opened(opened, projects, qtbot):
     viewer, state = opened
     load = LoadWidget(viewer)
     qtbot.addWidget(load)
     part = load.project
-    assert "Resume" in part.saved.text()
-    load.fresh_button.click()
-    assert "first stroke" in part.saved.text()
+    assert "movie-2, 2 frames annotated" in load.offer.text.text()
+    state.autosave.offers.dismiss()
+    assert load.offer.isHidden()
     actions = {action.text().split(":")[0]: action for action in part.menu.actions()}
     assert sorted(actions) == ["movie", "movie-2", "movie-3"]
     assert "nothing painted" in actions["movie-3"].text()

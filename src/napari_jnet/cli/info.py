@@ -72,7 +72,7 @@ def describe(path: Path, **choices: Any) -> dict[str, str]:
     from napari_jnet.project.places import list_projects
 
     stack = open_stack(path, **choices)
-    lines = _describe_stack(path, stack)
+    lines = describe_stack(path, stack)
     for number, one in enumerate(list_projects(stack), start=1):  # of these images, newest first
         lines[f"project {number}"] = f"{one.path}: {one.problem or one.summary or 'no annotation'}"
     return lines
@@ -85,7 +85,7 @@ def _describe_project(project: Project) -> dict[str, str]:
 
     lines = {"project": f"{project.name} ({project.path})"}
     try:
-        lines |= _describe_stack(project.path, project.open_stack())
+        lines |= describe_stack(project.path, project.open_stack())
     except (OSError, ValueError) as error:
         lines["stack"] = message_of(error)
     images = project.path / STACK_FILE if project.stack.stored else project.stack.path
@@ -120,7 +120,8 @@ def _describe_run(run: RunSummary) -> str:
     return "; ".join(parts)
 
 
-def _describe_stack(path: Path, stack: Stack) -> dict[str, str]:
+def describe_stack(path: Path, stack: Stack, *, brief: bool = False) -> dict[str, str]:
+    """Return title and text of each line about a stack; `brief` reads no labels that it need not."""
     from napari_jnet.io.ctc import markers
     from napari_jnet.io.stack import format_numbers
     from napari_jnet.project.open import sequences
@@ -140,8 +141,8 @@ def _describe_stack(path: Path, stack: Stack) -> dict[str, str]:
     if others := sequences(path):
         lines["sequences"] = ", ".join(others)
     for name, annotation in stack.annotations.items():
-        lines[f"annotation {name}"] = _describe_annotation(annotation)
-    if stack.candidates and len(stack.annotations) > 1:
+        lines[f"annotation {name}"] = _describe_annotation(annotation, brief)
+    if stack.candidates and len(stack.annotations) > 1 and not brief:
         lines["annotation"] = f"one of these; choose with --truth {next(iter(stack.annotations))}"
     if not stack.annotations:
         lines["annotation"] = "none; the stack can be segmented, but not trained on"
@@ -165,8 +166,9 @@ def _size(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape))
 
 
-def _describe_annotation(annotation: Annotation) -> str:
+def _describe_annotation(annotation: Annotation, brief: bool) -> str:
     try:
-        return annotation.summary()
+        return annotation.summary(annotation.frame_numbers if brief else None)
     except (ValueError, OSError) as error:  # the images can be segmented all the same
-        return f"cannot be used: {message_of(error)}"
+        fact = getattr(error, "fact", "") if brief else ""  # the window asks for the choice itself
+        return f"cannot be used: {fact or message_of(error)}"

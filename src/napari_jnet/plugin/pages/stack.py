@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
-    QComboBox,
     QFormLayout,
     QFrame,
     QHBoxLayout,
@@ -21,22 +22,18 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import qdebounced
 
-from napari_jnet.io.axes import StackUnsure
-from napari_jnet.io.folder import frame_shapes, largest_frame
-from napari_jnet.io.stack import Annotation, LabelsUnsure, Stack
+from napari_jnet.io.axes import StackUnsure, size_text
+from napari_jnet.io.stack import LabelsUnsure, Stack
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import resume_project
 from napari_jnet.plugin.jobs.runner import TaskQueue
 from napari_jnet.plugin.layers.read import (
     choose_axes,
-    current_index,
     image_stack,
-    is_stack,
     layer_choices,
-    spatial_ndim,
     stored_axes,
 )
-from napari_jnet.plugin.layers.stack_layers import path_layers
+from napari_jnet.plugin.layers.stack_layers import LayerData, path_layers
 from napari_jnet.plugin.ui.form import EITHER, Form, PathEdit
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.theme import set_style
@@ -50,6 +47,7 @@ from napari_jnet.plugin.ui.widgets import (
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 from napari_jnet.project.manifest import project_folder
 from napari_jnet.project.open import images, open_stack, sequences
+from napari_jnet.project.places import ListedProject
 from napari_jnet.project.project import PAINTED, Project
 from napari_jnet.project.source import StackMissing
 
@@ -58,17 +56,10 @@ if TYPE_CHECKING:
 
 _TYPING_MS = 300
 _LONG = 90  # characters of a line in the menu of projects
-_NAMED = 12  # annotated frames that are listed
 _PATH_HINT = (
     "A Cell Tracking Challenge dataset, an ISBI or other TIFF volume with labels beside it, "
     "a folder of images with masks, or a project of yours."
 )
-_FORMATS = {
-    "array": "image",
-    "ctc": "Cell Tracking Challenge sequence",
-    "volume": "TIFF volume",
-    "folder": "folder of images",
-}
 _KINDS = [
     ("as in the labels", ""),
     ("cells: each number is one cell", LabelKind.INSTANCES.value),
@@ -90,7 +81,18 @@ _AXES = {
     "ZCYX": "sections with channels (Z, C, Y, X)",
     "CZYX": "channels, each with sections (C, Z, Y, X)",
 }
-_CHOOSE = ("choose…", "")
+_CHOOSE = [("choose…", "")]
+_AXES_TIP = "What the dimensions of the file are, in its order: T time, Z sections, C channels."
+_OF_FILES = (
+    ("sequence", "Sequence", "The sequence of the dataset.", _CHOOSE),
+    ("series", "Image", "The file holds several images (positions): one is opened.", _CHOOSE),
+    ("axes", "Axes", _AXES_TIP, _CHOOSE),
+)
+_OF_LABELS = (
+    ("truth", "Label file", "Of several label files, the one that is meant.", _CHOOSE),
+    ("kind", "Labels are", "What the numbers of the labels mean.", _KINDS),
+    ("unlabelled", "Not labelled", "What pixels without a label are.", _UNLABELLED),
+)
 
 
 class Banner(QFrame):
@@ -130,12 +132,7 @@ class DiskForm(Form):
         super().__init__(rows)
         hint = "dataset, .tif, folder or project"
         self.add("path", "Path", widget_type=PathEdit, mode=EITHER, placeholder=hint)
-        tip = "The sequence of the dataset."
-        self.add("sequence", "Sequence", value="", choices=[_CHOOSE], tooltip=tip)
-        tip = "The file holds several images, such as positions: one is opened."
-        self.add("series", "Image", value="", choices=[_CHOOSE], tooltip=tip)
-        tip = "What the dimensions of the file are, in its order: T time, Z sections, C channels."
-        self.add("axes", "Axes", value="", choices=[_CHOOSE], tooltip=tip)
+        self._add_choices(_OF_FILES)
         self.description = small_label()
         rows.addRow(self.description)
         tip = "On by default. Without them only the image is added, to paint your own."
@@ -144,27 +141,30 @@ class DiskForm(Form):
         self.question = WrappedLabel()
         self.question.setStyleSheet("font-weight: bold;")
         rows.addRow(self.question)
-        tip = "Of several label files, the one that is meant."
-        self.add("truth", "Label file", value="", choices=[_CHOOSE], tooltip=tip)
-        tip = "What the numbers of the labels mean."
-        self.add("kind", "Labels are", value="", choices=_KINDS, tooltip=tip)
-        tip = "What pixels without a label are."
-        self.add("unlabelled", "Not labelled", value="", choices=_UNLABELLED, tooltip=tip)
+        self._add_choices(_OF_LABELS)
         self.clear()
         self.description.setText(_PATH_HINT)
+
+    def _add_choices(self, rows: Iterable[tuple[str, str, str, list[tuple[str, str]]]]) -> None:
+        for name, title, tip, choices in rows:
+            self.add(name, title, value="", choices=choices, tooltip=tip)
 
     @property
     def choices(self) -> dict[str, Any]:
         """The keyword arguments of `open_stack`; None where the files decide."""
-        names = ("sequence", "series", "axes", "truth", "kind", "unlabelled")
-        return {name: self.value(name) or None for name in names}
+        return {name: self.value(name) or None for name, *_ in _OF_FILES + _OF_LABELS}
 
     def offer(self, name: str, choices: list[tuple[str, Any]], value: Any = "") -> None:
         """Offer choices, and show the row where there are several."""
-        self.set_choices(name, choices or [_CHOOSE])
+        self.set_choices(name, choices or _CHOOSE)
         if value in self[name].choices:
             self.show({name: value})
         self.set_visible(name, len(choices) > 1)
+
+    def ask(self, text: str) -> None:
+        """Show why the stack or its labels cannot be used, or what has to be chosen; "" hides it."""
+        self.question.setText(text)
+        self.question.setVisible(bool(text))
 
     def clear(self) -> None:
         """Reset the choices of another path."""
@@ -174,11 +174,14 @@ class DiskForm(Form):
         self.set_visible("labels", True)
         self._show_labels(None, None)
 
-    def offer_choices(self, error: StackUnsure) -> None:
-        """Offer the choices that a file leaves open."""
-        number = str if error.parameter == "axes" else int
-        choices = [(str(choice), number(choice)) for choice in error.choices]
-        self.offer("axes" if error.parameter == "axes" else "series", [_CHOOSE, *choices])
+    def show_error(self, error: Exception) -> None:
+        """Show why the path cannot be opened, and the choices that would open it."""
+        self.description.setText("")
+        self.ask(str(error))
+        if isinstance(error, StackUnsure):
+            number = str if error.parameter == "axes" else int
+            choices = [(str(choice), number(choice)) for choice in error.choices]
+            self.offer(error.parameter, [*_CHOOSE, *choices])
 
     def show_found(self, found: Found) -> None:
         """Offer the choices of a stack that was opened with the present ones."""
@@ -188,21 +191,18 @@ class DiskForm(Form):
         series = [(f"{n}: {text}", n) for n, text in enumerate(found.images, 1)]
         self.offer("series", series, stack.series or 1)
         self.set_visible("labels", not found.project)
-        if not found.project:
-            self._show_labels(stack, found.unsure)
+        self._show_labels(None if found.project else stack, found.unsure)
 
     def _show_labels(self, stack: Stack | None, unsure: LabelsUnsure | None) -> None:
         """Offer the choices of the labels, and ask for the one that is required."""
-        annotations = {} if stack is None else stack.annotations
+        labels = {} if stack is None else stack.annotations
         if unsure is not None and unsure.parameter == "truth":
-            self.offer("truth", [_CHOOSE, *((name, name) for name in unsure.choices)])
-        decided = any(found.decide is None for found in annotations.values())
-        open_choice = bool(annotations) and not decided
-        self.set_visible("truth", bool(annotations) and len(self["truth"].choices) > 1)
-        self.set_visible("kind", open_choice and (stack is None or stack.format != "ctc"))
+            self.offer("truth", [*_CHOOSE, *((name, name) for name in unsure.choices)])
+        self.set_visible("truth", bool(labels) and len(self["truth"].choices) > 1)
+        open_choice = bool(labels) and all(found.decide for found in labels.values())
+        self.set_visible("kind", open_choice and stack is not None and stack.format != "ctc")
         self.set_visible("unlabelled", open_choice)
-        self.question.setText("" if unsure is None else f"{unsure.fact} Choose below.")
-        self.question.setVisible(unsure is not None)
+        self.ask("" if unsure is None else f"{unsure.fact} Choose below.")
 
 
 class ImageSection(QWidget):
@@ -216,7 +216,7 @@ class ImageSection(QWidget):
         rows.setVerticalSpacing(4)
         combo = LayerCombo(workspace, "image", lifetime)
         combo.setToolTip("The image that all pages use.")
-        self.description, self.shown = small_label(), small_label()
+        self.description = small_label()
         rows.addRow("Image", combo)
         rows.addRow(self.description)
         self.form = Form(rows)
@@ -224,13 +224,9 @@ class ImageSection(QWidget):
             "The axis of the slider. It names the frames (t002 or z002); channels are parts of a "
             "frame and learned together. It is stored with the project and the results."
         )
-        self.form.add("axes", "First axis", value="", choices=[_CHOOSE], tooltip=tip)
+        self.form.add("axes", "First axis", value="", choices=_CHOOSE, tooltip=tip)
         self.form.changed.connect(self._set_axes)
-        rows.addRow(self.shown)
         lifetime.connect(workspace.image_changed, self.refresh)
-        dims = workspace.viewer.dims.events
-        for emitter in (dims.current_step, dims.order):
-            lifetime.connect(emitter, self._show_frame)
         self.refresh()
 
     def refresh(self, _image: Any = None) -> None:
@@ -248,20 +244,9 @@ class ImageSection(QWidget):
         self.description.setText(text)
         editable = bool(choices) and (stack is None or axes in choices)
         titles = [(_AXES[choice], choice) for choice in choices]
-        self.form.set_choices("axes", titles if editable and axes else [_CHOOSE, *titles])
+        self.form.set_choices("axes", titles if editable and axes else [*_CHOOSE, *titles])
         self.form.show({"axes": axes if editable else ""})
         self.form.set_visible("axes", editable)
-        self.shown.setVisible(stack is not None and len(stack) > 1)
-        self._show_frame()
-
-    def _show_frame(self, _event: Any = None) -> None:
-        image, viewer = self._workspace.image, self._workspace.viewer
-        if image is None or viewer is None or spatial_ndim(image) < 3:
-            return
-        frames, position = self._workspace.frames, current_index(viewer, image)[0]
-        if position < len(frames):
-            number = frames.numbers[position]
-            self.shown.setText(f"Shown: frame {number} ({position + 1} of {len(frames)})")
 
     def _set_axes(self, _name: str) -> None:
         axes, image = self.form.value("axes"), self._workspace.image
@@ -305,13 +290,8 @@ class ProjectSection(QWidget):
         column.addLayout(row)
         column.addWidget(self.projects_button)
         lifetime.connect(workspace.projects_changed, self._show_projects)
-        for changed in (
-            workspace.offer_changed,
-            workspace.frames.changed,
-            workspace.saving_changed,
-            workspace.project_changed,
-        ):
-            lifetime.connect(changed, self._show)
+        lifetime.connect(workspace.saving_changed, self._show)
+        lifetime.connect(workspace.project_changed, self._show)
         self._show_projects()
         self._show()
 
@@ -346,14 +326,10 @@ class ProjectSection(QWidget):
 
     def _show(self, _changed: Any = None) -> None:
         workspace, saving = self._workspace, self._workspace.saving
-        text = "Nothing painted yet: the first stroke starts a project."
-        if workspace.frames.totals.frames:
-            text = "Not in a project yet: the next stroke starts one, with all that is painted."
-        elif workspace.offer is not None:
-            text = "Resume what you painted before, above; or the first stroke starts a project."
-        if saving.text:
-            text = saving.text[:1].upper() + saving.text[1:]
-        self.saved.setText(text)
+        text = saving.text or (
+            "Not in a project yet: the next stroke starts one, with all that is painted."
+        )
+        self.saved.setText(text[:1].upper() + text[1:])
         self.saved.setVisible(not (self._embedded and saving.text))
         set_style(self.saved, "color: @error;" if saving.failed else "")
         path = None if workspace.project is None else workspace.project.path
@@ -364,7 +340,6 @@ class ProjectSection(QWidget):
             short = f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
             self.folder.setText(short)
             self.folder.setToolTip(str(path))
-            self.saved.setToolTip(str(path))
 
 
 class Found(NamedTuple):
@@ -392,7 +367,6 @@ class LoadWidget(JobWidget):
         self.setAcceptDrops(True)
         self._inspections = TaskQueue("napari-jnet inspecting")
         self._lifetime.at_end(self._inspections.close)
-        self._inspection_failed = False  # and the message shows why
         self._moved_project: Path | None = None
         self._add_banners()
         self.form = DiskForm(self._group("Stack on disk"))
@@ -406,20 +380,10 @@ class LoadWidget(JobWidget):
             self.column.addWidget(widget)
         self._starters.append(self.moved_button)
         self.image = ImageSection(self._workspace, self._lifetime)
-        self.annotate_button = QPushButton("New annotation")
-        self.annotate_button.setToolTip(
-            "Add an empty layer to number cells on, the size of the image. "
-            "The step Annotate has other kinds of labels."
-        )
-        self.annotate_button.clicked.connect(self.new_annotation)
-        rows = self._group("Image")
-        rows.addRow(self.image)
-        rows.addRow(self.annotate_button)
+        self._group("Image").addRow(self.image)
         self.project = ProjectSection(self._workspace, self._lifetime, self.show_error)
         self._group("Project").addRow(self.project)
         self.column.addStretch(1)
-        self._lifetime.connect(self._workspace.image_changed, self._allow_annotation)
-        self._allow_annotation(self._workspace.image)
         self._inspect_soon = qdebounced(self._inspect, timeout=_TYPING_MS)
         self._lifetime.at_end(self._inspect_soon.cancel)
         self.form.changed.connect(self._on_changed)
@@ -431,19 +395,11 @@ class LoadWidget(JobWidget):
         self.problem.add_button("Dismiss", tip, self.dismiss_problem)
         lifetime.connect(workspace.problem_changed, self.problem.show_text)
         self.problem.show_text(workspace.problem)
-        self.offers = QComboBox()
-        self.offers.setToolTip("The projects of this image, the newest first.")
-        self.offers.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.offers.setMinimumContentsLength(12)
-        self.offer = Banner("accent", self.offers)
+        self.offer = Banner("accent")
         tip = "Open its annotation, model and last training."
         self.resume_button = self.offer.add_button("Resume", tip, self.resume)
         tip = "Start without it. The project is unchanged and stays in the list Projects of this image."
-        self.fresh_button = self.offer.add_button(
-            "Start fresh", tip, workspace.autosave.offers.dismiss
-        )
+        self.offer.add_button("Start fresh", tip, workspace.autosave.offers.dismiss)
         lifetime.connect(workspace.offer_changed, self._show_offer)
         self.column.addWidget(self.problem)
         self.column.addWidget(self.offer)
@@ -483,36 +439,13 @@ class LoadWidget(JobWidget):
     def resume(self) -> None:
         """Resume the offered project, as the button does."""
         if self._workspace.offer is not None:  # else pressed twice
-            self.project.resume(self.offers.currentData())
+            self.project.resume(self._workspace.offer.path)
 
-    def _show_offer(self, offer: Any) -> None:
-        if offer is None:
-            self.offer.show_text("")
-            return
-        others = [one for one in self._workspace.projects if one.summary and not one.problem]
-        offers = [offer, *(one for one in others if one.path != offer.path)]
-        self.offers.clear()
-        for row, one in enumerate(offers):
-            self.offers.addItem(f"{one.path.name}: {one.summary}", one.path)
-            self.offers.setItemData(row, str(one.path), Qt.ItemDataRole.ToolTipRole)
-        several = len(offers) > 1
-        self.offers.setVisible(several)
-        text = f" in {len(offers)} projects. Which one?" if several else f": {offer.summary}."
-        self.offer.show_text(f"You have worked on this image before{text}")
-        self.offer.setToolTip("" if several else str(offer.path))
-
-    def new_annotation(self, *_: Any) -> None:
-        """Add an empty annotation for the image, as the button does, and go to the page Annotate."""
-        try:
-            self._workspace.new_annotation()
-        except ValueError as error:
-            self.show_error(error)
-            return
-        self.message.say("Paint on the new layer: each cell with a number of its own.")
-        self._workspace.page = "annotate"
-
-    def _allow_annotation(self, image: Any) -> None:
-        self.annotate_button.setEnabled(image is not None and is_stack(image))
+    def _show_offer(self, offer: ListedProject | None) -> None:
+        text = ""
+        if offer is not None:
+            text = f"You have worked on this image before: {offer.path.name}, {offer.summary}."
+        self.offer.show_text(text)
 
     # loading
 
@@ -537,9 +470,8 @@ class LoadWidget(JobWidget):
             )
             self.finished.emit("failed")
             return
-        self._inspection_failed = False
-        job = _job(lambda: path_layers(path, labels=labels, **choices))
-        self._start(job, f"loading {path.name}")
+        read = partial(path_layers, path, labels=labels, **choices)
+        self._start(partial(_loading, read), f"loading {path.name}")
         self.progress.setFormat("reading labels…")
 
     def relocate(self) -> None:
@@ -548,11 +480,11 @@ class LoadWidget(JobWidget):
         if self.running or project is None or path is None:
             return
 
-        def load() -> Any:
+        def read() -> list[LayerData]:
             Project.open(project).relocate(path)
             return path_layers(project)
 
-        self._start(_job(load), f"loading {path.name}")
+        self._start(partial(_loading, read), f"loading {path.name}")
 
     def _on_event(self, event: Any) -> None:
         """Ignore events: loading has none."""
@@ -600,93 +532,41 @@ class LoadWidget(JobWidget):
             return (path, choices) == (self.form.value("path"), self.form.choices)
 
         def inspect() -> Found:
-            stack = open_stack(path, **choices)
-            project = project_folder(path) is not None
-            description = describe_stack(stack, project=project)
+            from napari_jnet.cli.info import describe_stack
+
+            stack, project = open_stack(path, **choices), project_folder(path) is not None
+            if project:  # only what is painted in it is loaded
+                painted = {n: one for n, one in stack.annotations.items() if n == PAINTED}
+                stack = replace(stack, annotations=painted)
+            lines = describe_stack(path, stack, brief=True)
+            description = "\n".join(f"{title}: {text}" for title, text in lines.items())
             unsure = None if project else _find_unsure(stack)
             return Found(stack, sequences(path), images(path), description, project, unsure)
 
         def show(found: Found) -> None:
             if is_current():
                 self.form.show_found(found)
-                if self._inspection_failed:
-                    self.message.say("")
-                self._inspection_failed = False
 
         def show_error(error: Exception) -> None:
             if is_current():
-                self.form.description.setText("")
-                self.show_error(error)
-                if isinstance(error, StackUnsure):
-                    self.form.offer_choices(error)
-                self._inspection_failed = not self.running
+                self.form.show_error(error)
 
         self._inspections.submit(inspect, show, show_error)
 
 
-def _job(call: Callable[[], Any]) -> Callable[[], Generator[Any, None, Any]]:
-    """Return a job without events."""
-
-    def job() -> Generator[Any, None, Any]:
-        yield from ()
-        return call()
-
-    return job
+def _loading(read: Callable[[], list[LayerData]]) -> Generator[Any, None, list[LayerData]]:
+    """Run a job without events."""
+    yield from ()
+    return read()
 
 
 def describe_size(stack: Stack) -> str:
     """Describe how many frames of what size: "84 frames over time, each 512 × 512, uint8"."""
-    size = " × ".join(str(n) for n in stack.shape)
+    size = size_text(stack.shape)
     if len(stack) == 1:
         return f"a single image, {size}, {stack.dtype}"
     frames = {"T": "frames over time", "Z": "sections of a volume"}.get(stack.axes[0], "images")
     return f"{len(stack)} {frames}, each {size}, {stack.dtype}"
-
-
-def describe_stack(stack: Stack, *, project: bool = False) -> str:
-    """Describe what a stack holds; of a project, only what was painted in it."""
-    first, last = stack.frame_numbers[0], stack.frame_numbers[-1]
-    numbers = f" (numbered {first} to {last})" if len(stack) > 1 else ""
-    lines = [
-        f"{'project' if project else _FORMATS.get(stack.format, stack.format)}: {stack.name}",
-        f"{describe_size(stack)}{numbers}",
-        *_sizes_differ(stack),
-        *stack.notes,
-    ]
-    shown = {
-        name: found for name, found in stack.annotations.items() if not project or name == PAINTED
-    }
-    lines += [f"{name}: {_describe_annotation(found)}" for name, found in shown.items()]
-    return "\n".join(lines if shown else [*lines, "nothing painted" if project else "no labels"])
-
-
-def _sizes_differ(stack: Stack) -> list[str]:
-    """Return a line where the images of a folder differ in size."""
-    if stack.format != "folder":
-        return []
-    try:
-        if len(set(frame_shapes(stack))) < 2:
-            return []
-        size = " × ".join(str(n) for n in largest_frame(stack))
-    except (ValueError, OSError):
-        return []  # reported when the image that cannot be read is shown
-    return [
-        f"The images differ in size: smaller ones are padded to {size}; the padding is unknown."
-    ]
-
-
-def _describe_annotation(annotation: Annotation) -> str:
-    try:
-        numbers, kind = annotation.frame_numbers, annotation.kind
-        reason = f" ({annotation.reason})" if annotation.reason else ""
-    except LabelsUnsure:
-        return "what they mean is not known"
-    except (ValueError, OSError) as error:
-        return f"cannot be used: {error}"
-    listed = ", ".join(str(n) for n in numbers[:_NAMED]) + (", …" if len(numbers) > _NAMED else "")
-    text = f"{len(numbers)} annotated ({listed}), {kind.value}{reason}"
-    ignored = len(annotation.ignored)
-    return f"{text}; {ignored} without labels, not annotated" if ignored else text
 
 
 def _find_unsure(stack: Stack) -> LabelsUnsure | None:
