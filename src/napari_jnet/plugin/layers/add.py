@@ -28,6 +28,7 @@ from napari_jnet.plugin.layers.read import (
     placement,
     remember,
     result_of,
+    set_features,
     shown_position,
     spatial_ndim,
     spatial_shape,
@@ -386,6 +387,16 @@ def annotation_options(kind: LabelKind | str, classes: Classes = ()) -> dict[str
     if kind is LabelKind.INSTANCES:
         return {"colormap": _cell_colours()}
     return class_options(tuple(classes) or default_classes(kind), unknown=UNKNOWN_COLOUR)
+
+
+def color_labels(layer: Any, kind: LabelKind, classes: Classes = ()) -> None:
+    """Show labels in the colours of their kind, with the names of their classes."""
+    options = annotation_options(kind, classes)
+    if "features" in options:
+        set_features(layer, options["features"])
+    else:
+        layer.features = {}
+    layer.colormap = options["colormap"]
 
 
 def default_classes(kind: LabelKind | str) -> tuple[tuple[str, str], ...]:

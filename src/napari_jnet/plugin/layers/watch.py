@@ -18,6 +18,7 @@ from napari_jnet.io.stack import frame_label
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.frames import FrameCounts, FrameInfo, FrameTotals, checksum, count_labels
 from napari_jnet.plugin.jobs.runner import TaskQueue
+from napari_jnet.plugin.layers.add import color_labels
 from napari_jnet.plugin.layers.read import (
     first_axis,
     frame_count,
@@ -410,10 +411,12 @@ class FrameTable:
 
     def set_kind(self, kind: LabelKind | str) -> None:
         """Set what the numbers of the annotation mean; nothing painted is changed.  Raises `ValueError`."""
-        kind = LabelKind(kind)
+        kind, before = LabelKind(kind), self.kind
         layer = self._need_watch().layer
         if kind is not kind_of(layer):
             remember(layer, kind=kind.value)
+            if kind is not before:
+                color_labels(layer, kind)
             self.kind_changed.emit(kind)
             self._reset()
 
@@ -485,7 +488,7 @@ class FrameTable:
             whole=int(rows["whole"].sum()),
             sparse=int(rows["sparse"].sum()),
             score=float(rows["score"][scored].mean()) if scored.size else None,
-            score_name=self._read(positions[scored[0]]).score_name if scored.size else "",
+            score_name=self.score_name,
         )
 
     def _renew(self) -> None:
@@ -607,6 +610,16 @@ class FrameTable:
             self._forget(positions)
             self.roles_changed.emit(positions)
             self._emit_changed(positions)
+
+    @property
+    def score_name(self) -> str:
+        """What the last score of the image is, such as SEG; "" where there is none."""
+        return next((name for _, name in reversed(self._of_image(self._scores).values())), "")
+
+    @property
+    def has_uncertainty(self) -> bool:
+        """Whether a prediction has said of a frame of the image how uncertain it was."""
+        return bool(self._of_image(self._uncertainty))
 
     def set_scores(self, scores: Mapping[int, float], name: str = "SEG") -> None:
         """Keep the last score of frames, by position; it belongs to the image."""

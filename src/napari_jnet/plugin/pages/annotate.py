@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,6 +36,7 @@ from napari_jnet.plugin.layers.add import (
     CLASS_COLOURS,
     UNKNOWN_COLOUR,
     annotation_options,
+    color_labels,
     default_classes,
 )
 from napari_jnet.plugin.layers.edit import (
@@ -60,14 +60,13 @@ from napari_jnet.plugin.layers.read import (
     placement,
     plane,
     position_of,
-    set_features,
     shown_position,
 )
 from napari_jnet.plugin.pages.correct import CorrectionBar
 from napari_jnet.plugin.settings import plugin_settings
 from napari_jnet.plugin.ui.page import Page
 from napari_jnet.plugin.ui.theme import set_style
-from napari_jnet.plugin.ui.widgets import LayerCombo, RemedyButton, percent, small_label
+from napari_jnet.plugin.ui.widgets import LayerCombo, RemedyButton, percent, plural, small_label
 from napari_jnet.plugin.workspace import Lifetime
 
 if TYPE_CHECKING:
@@ -88,11 +87,6 @@ class Section(QWidget):
 
     A constructor ends with `_begin`; from then on `_listen` is called with each layer that becomes
     the annotation, and `_show` when the layer, its kind or its classes are new.
-
-    Parameters
-    ----------
-    page
-        Shows what was done, and errors that the user can mend.
     """
 
     def __init__(self, page: AnnotateWidget) -> None:
@@ -112,10 +106,7 @@ class Section(QWidget):
     def shown_plane(self) -> tuple[Any, tuple[int, ...]]:
         """Return the annotation layer and the leading indices of the plane that the viewer shows.
 
-        Raises
-        ------
-        ValueError
-            If there is no annotation, or the viewer shows it in 3-D.
+        Raises `ValueError` if there is no annotation, or the viewer shows it in 3-D.
         """
         layer, viewer = self._frames.layer, self._workspace.viewer
         if layer is None or viewer is None:
@@ -430,13 +421,7 @@ class ClassTable(Section):
         return self._frames.classes or default_classes(self._frames.kind)
 
     def set_classes(self, classes: Classes) -> None:
-        """Give the annotation these names and colours, of each number from 0.
-
-        Raises
-        ------
-        ValueError
-            If there is no annotation of classes or scribbles, or a name is empty or there twice.
-        """
+        """Give the annotation these names and colours, of each number from 0; raises `ValueError`."""
         layer, kind = self._frames.layer, self._frames.kind
         if layer is None or kind is LabelKind.INSTANCES:
             raise ValueError(
@@ -447,8 +432,9 @@ class ClassTable(Section):
             if not name or names.count(name) > 1:
                 problem = f"{name!r} is there twice" if name else "a name is empty"
                 raise ValueError(f"{problem}; each class needs a name of its own.")
-        colors = (color for _, color in classes)
-        _color_labels(layer, kind, tuple(zip(names, colors, strict=True)))
+        color_labels(
+            layer, kind, [(name, color) for name, (_, color) in zip(names, classes, strict=True)]
+        )
         self._frames.kind_changed.emit(kind)
 
     def add(self, name: str = "") -> int:
@@ -532,40 +518,19 @@ class ClassTable(Section):
             self._act(partial(self.change, self._background + item.row(), item.text()))
 
 
-def _color_labels(layer: Any, kind: LabelKind, classes: Classes = ()) -> None:
-    """Show labels in the colours of their kind, with the names of their classes."""
-    options = annotation_options(kind, classes)
-    if "features" in options:
-        set_features(layer, options["features"])
-    else:
-        layer.features = {}
-    layer.colormap = options["colormap"]
-
-
 # The shown frame
 
-_MASK_COLORS = {"cell": "#3ddc84", "background": "#4d7cff", "unknown": UNKNOWN_COLOUR}
-_DIMMED = 0.15  # opacity of the painted labels under the training mask: a stroke is still seen
+_MASK_COLORS = {"foreground": "#3ddc84", "background": "#4d7cff", "unknown": UNKNOWN_COLOUR}
 _DELAY = 60  # ms that the description and the mask may be behind the brush
 
 
 def training_mask(
     labels: NDArray[Any], kind: LabelKind, *, partial: bool = False, empty: bool = False
 ) -> NDArray[Any]:
-    """Return what each pixel counts as in training.
+    """Return what each pixel of a painted frame (`empty`: marked as without objects) counts as in training.
 
-    Parameters
-    ----------
-    labels, kind, partial
-        (H, W), as painted, and what they mean; see `known_labels`.
-    empty
-        Whether the frame is marked as without objects.
-
-    Returns
-    -------
-    ndarray of uint8
-        (H, W): 1 = cell (any class but background), 2 = background, 3 = unknown; all unknown
-        where nothing is painted, since such frames are not used.
+    (H, W) uint8: 1 = cell (any class but background), 2 = background, 3 = unknown; all unknown where
+    nothing is painted, since such frames are not used.
     """
     if not (empty or labels.any()):
         return np.full(labels.shape, 3, np.uint8)
@@ -597,8 +562,7 @@ def describe_frame(frames: FrameTable, info: FrameInfo) -> str:
         return f"{name}: marked as without {things}, all background; it is used for training."
     if cells:
         background, *painted = info.pixels or (0,)
-        count = "1 cell" if info.objects == 1 else f"{info.objects} cells"
-        parts = [f"{count} ({percent(sum(painted), info.size)})"]
+        parts = [f"{plural(info.objects, 'cell')} ({percent(sum(painted), info.size)})"]
         parts += [f"{percent(background, info.size)} background"]
     else:
         shares = class_shares(class_names(frames), info)
@@ -612,8 +576,8 @@ class FrameSection(Section):
     def __init__(self, page: AnnotateWidget) -> None:
         super().__init__(page)
         self._mask: Any = None  # the layer
-        self._dimmed: tuple[Any, float] | None = None  # the labels under it, and their opacity
-        self.line, self.legend = small_label(), small_label()
+        patches = [_patch(color, name) for name, color in _MASK_COLORS.items()]
+        self.line, self.legend = small_label(), small_label(" ".join(patches))
         self.mask_check = self._check(
             "Show training mask",
             "Colour each pixel by what it counts as in training: cell (or a class), background, or unknown.",
@@ -670,12 +634,7 @@ class FrameSection(Section):
         """Make all that is not painted background, and return how many pixels changed.
 
         A frame in which nothing is painted is marked as without cells: it is used for training,
-        saved and scored.
-
-        Raises
-        ------
-        ValueError
-            If there is no annotation, or this frame cannot be marked.
+        saved and scored.  Raises `ValueError` where it cannot be.
         """
         layer, index = self.shown_plane()
         position = self.position()
@@ -688,29 +647,17 @@ class FrameSection(Section):
                     "Unknown, and the rest of the section is background."
                 )
             return self._edit(rest_is_background, "background")
-        undo = "To undo that, press Mark unpainted as unknown."
-        if self._frames.info(position).empty:
-            self.say(f"{name} is marked as without cells already. {undo}")
-            return 0
         self._frames.mark_empty(position)
         count = replace_plane(layer, index[:1], np.zeros_like(frame)) if frame.any() else 0
         whole = ", in all its sections" if frame.ndim > 2 else ""
-        self.say(f"{name} has no cells{whole}: all of it is background. {undo}")
+        self.say(
+            f"{name} has no cells{whole}: all of it is background. To undo that, press Mark unpainted as "
+            "unknown."
+        )
         return count
 
     def copy_previous(self) -> int:
-        """Copy the nearest annotated frame before the shown one; see `copy_labels`.
-
-        Returns
-        -------
-        int
-            Cells, or for classes and scribbles pixels, that were copied.
-
-        Raises
-        ------
-        ValueError
-            If no frame before this one is annotated.
-        """
+        """Copy the nearest annotated frame before the shown one, and return how much; see `copy_labels`."""
         layer, index = self.shown_plane()
         frames, kind = self._frames, self._frames.kind
         before = [
@@ -723,28 +670,21 @@ class FrameSection(Section):
             read_plane(layer, index), there, kind, overwrite=self.overwrite_check.isChecked()
         )
         replace_plane(layer, index, new)
-        what = "pixels" if kind is not LabelKind.INSTANCES else "cell" if count == 1 else "cells"
+        what = plural(count, "cell" if kind is LabelKind.INSTANCES else "pixel")
         name = self._name(before[-1])
         self.say(
-            f"{count} {what} copied from {name}. Undo with Ctrl+Z."
+            f"{what} copied from {name}. Undo with Ctrl+Z."
             if count
             else f"Nothing copied: all that {name} has is painted over here."
         )
         return count
 
     def number_apart(self) -> int:
-        """Give each piece of the cells of the shown frame its own number, and return how many are new.
-
-        Raises
-        ------
-        ValueError
-            If there is no annotation, or it cannot be painted on.
-        """
+        """Give each piece of the cells of the shown frame its own number, and return how many are new."""
         if self._frames.layer is None:
             raise ValueError(_NO_ANNOTATION)
         count = number_pieces_apart(self._frames, self.position())
-        cells = "1 new cell" if count == 1 else f"{count} new cells"
-        self.say(f"{cells}. Undo with Ctrl+Z." if count else "No cell is in pieces here.")
+        self.say(f"{plural(count, 'new cell')}. Undo with Ctrl+Z.")
         return count
 
     def describe(self) -> None:
@@ -755,13 +695,6 @@ class FrameSection(Section):
             self.mask_check.setChecked(False)
             self._remove_mask()
             return
-        cells = frames.kind is LabelKind.INSTANCES
-        titles = {"cell": "cell" if cells else "class"}
-        patches = [_patch(color, titles.get(name, name)) for name, color in _MASK_COLORS.items()]
-        self.legend.setText(" ".join(patches))
-        if self._dimmed is not None and self._dimmed[0] is not layer:
-            self._remove_mask()  # another annotation, perhaps of another size
-            self._add_mask()
         index = current_index(viewer, layer)
         position = position_of(index)
         if position >= len(frames):
@@ -807,39 +740,33 @@ class FrameSection(Section):
         self._mask = viewer.add_labels(
             np.zeros(plane(painted)(index).shape, np.uint8),
             name="training mask",
-            opacity=0.5,
+            opacity=0.6,
             metadata={METADATA_KEY: {"result": "training mask"}},
             **placement(painted, index, (-2, -1)),
             **class_options((("", "#000000"), *_MASK_COLORS.items())),
         )
-        self._dimmed = (painted, painted.opacity)
-        painted.opacity = min(painted.opacity, _DIMMED)
         if active is not None:
             viewer.layers.selection.active = active
 
     def _remove_mask(self) -> None:
         mask, self._mask = self._mask, None
-        dimmed, self._dimmed = self._dimmed, None
         viewer = self._workspace.viewer
         if mask is not None and viewer is not None and mask in viewer.layers:
             viewer.layers.remove(mask)
-        if dimmed is not None:
-            dimmed[0].opacity = dimmed[1]
 
     def _on_removed(self, event: Any) -> None:
-        if self._mask is not None and event.value is self._mask:
+        if event.value is self._mask:
+            self._mask = None
             self.mask_check.setChecked(False)
-            self._remove_mask()
 
     def _show(self, _event: Any = None) -> None:
         position, frames = self.position(), self._frames
         shown = self._layer is not None and position < len(frames)
         found = frames.info(position).in_pieces if shown else ()
         if found:
-            (cell, count), *more = found
-            others = f", {len(more)} more cells in several" if more else ""
-            others = ", another cell in several" if len(more) == 1 else others
-            self.pieces_line.setText(f"Cell {cell} is in {count} pieces{others}.")
+            (cell, count), *others = found
+            more = f" ({plural(len(others), 'other cell')} too)" if others else ""
+            self.pieces_line.setText(f"Cell {cell} is in {count} pieces{more}.")
         self.pieces_line.setVisible(bool(found))
         self.apart_button.setVisible(bool(found))
         self.unknown_button.setVisible(frames.kind is not LabelKind.SCRIBBLES)
@@ -863,27 +790,14 @@ def _describe_painted(model: FramesModel, info: FrameInfo) -> str:
     return ", ".join(f"{name} {percent(count, info.size)}" for name, count in shares)
 
 
-@dataclass(frozen=True)
-class FrameColumn:
-    """One column of the table of frames.
-
-    Attributes
-    ----------
-    title, tooltip
-        On its head.
-    text
-        Returns what it shows of a frame.
-    widest
-        A text that has room in it; "" for the column that takes the room that is left.
-    has_value
-        Whether a frame has a value: the column is hidden until one has.  None for always shown.
-    """
+class FrameColumn(NamedTuple):
+    """One column of the table of frames."""
 
     title: str
     tooltip: str
-    text: Callable[[FramesModel, FrameInfo], str]
-    widest: str = ""
-    has_value: Callable[[FrameInfo], bool] | None = None
+    text: Callable[[FramesModel, FrameInfo], str]  # what it shows of a frame
+    widest: str = ""  # a text that has room; "" for the column that takes the room that is left
+    shown: Callable[[FrameTable], bool] = lambda _: True  # without a value it only takes room
 
 
 COLUMNS = {
@@ -901,7 +815,7 @@ COLUMNS = {
         "How much of the frame is unknown; it counts in no loss and no score.",
         lambda _, info: percent(info.unknown, info.size) if info.annotated else "",
         "Unknown",
-        lambda info: info.annotated and info.unknown > 0,
+        lambda frames: frames.totals.whole < frames.totals.frames,
     ),
     "role": FrameColumn(
         "Role",
@@ -914,14 +828,14 @@ COLUMNS = {
         "Score of the last evaluation or training, 0 to 1; higher is better.",
         lambda _, info: "" if info.score is None else f"{info.score:.2f}",
         "Score",
-        lambda info: info.score is not None,
+        lambda frames: bool(frames.score_name),
     ),
     "uncertainty": FrameColumn(
         "Uncertainty",
         "How uncertain the network was in the last prediction; the highest is worth annotating.",
         lambda _, info: "" if info.uncertainty is None else f"{info.uncertainty:.2f}",
         "Uncertainty",
-        lambda info: info.uncertainty is not None,
+        lambda frames: frames.has_uncertainty,
     ),
 }
 ROLE_MEANINGS = {
@@ -929,38 +843,21 @@ ROLE_MEANINGS = {
     "validation": "never learned from; tells how good the network is",
     "unused": "in neither",
 }
-_LOOKED_AT = 200  # frames that are searched for values of a hidden column at once
 _SHOWN = QColor(0, 122, 204, 110)
 
 
 class FramesModel(QAbstractTableModel):
-    """The rows of the table of frames; a frame is read when its row is shown.
-
-    Attributes
-    ----------
-    frames, class_names
-        What is read; the names of the classes from background.
-    rows
-        The position along the stack of each row.
-    visible
-        The columns that some frame has a value for.
-    shown
-        The position of the frame that the viewer shows.
-    """
+    """The rows of the table of frames; a frame is read when its row is shown."""
 
     def __init__(self, frames: FrameTable, lifetime: Lifetime) -> None:
         super().__init__()
         self.frames: FrameTable = frames
         self.class_names: list[str] = []
-        self._of: tuple[Any, ...] = ()  # what the rows are of
-        self._score_name = ""
+        self.rows: Sequence[int] = ()  # the position along the stack of each row
+        self.shown = -1  # the position of the frame that the viewer shows
         self._only_annotated = False
-        self.rows: Sequence[int] = ()
-        self.visible: set[str] = set()
-        self.shown = -1
         lifetime.connect(frames.changed, self.refresh)
-        lifetime.connect(frames.kind_changed, self._read_classes)
-        self._read_classes()
+        lifetime.connect(frames.kind_changed, self.refresh)
         self.refresh()
 
     def rowCount(self, _parent: QModelIndex | None = None) -> int:
@@ -979,8 +876,8 @@ class FramesModel(QAbstractTableModel):
     def show_position(self, position: int) -> None:
         """Highlight the frame that the viewer shows."""
         before, self.shown = self.shown, position
-        self._emit_changed([before])
-        self._emit_changed([position])
+        for row in [self.rows.index(at) for at in (before, position) if at in self.rows]:
+            self._emit_changed(row, row)
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
         """Return the title of a column and what it means."""
@@ -993,7 +890,7 @@ class FramesModel(QAbstractTableModel):
             return None
         if name == "painted" and self.frames.kind is not LabelKind.INSTANCES:
             return "Painted"
-        return self._score_name if name == "score" and self._score_name else column.title
+        return self.frames.score_name or column.title if name == "score" else column.title
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         """Return what a cell shows."""
@@ -1018,38 +915,22 @@ class FramesModel(QAbstractTableModel):
             return column.text(self, info) if name == "painted" else None
         return None
 
-    def refresh(self, positions: Sequence[int] = ()) -> None:
-        """Read the rows again, and these frames for values of columns that are hidden yet."""
+    def refresh(self, _event: Any = None) -> None:
+        """Read the rows again."""
         frames = self.frames
-        of = (id(frames.layer), len(frames), frames.kind)
         rows = frames.annotated if self._only_annotated else range(len(frames))
-        if of != self._of or rows != self.rows:
+        # once, since reading them for each cell of the table takes a while
+        self.class_names = class_names(frames)
+        if rows != self.rows:
             self.beginResetModel()
-            if of != self._of:
-                self.visible, self._score_name = set(), ""
-                positions = frames.annotated
-                self._read_classes()
-            self._of, self.rows = of, rows
+            self.rows = rows
             self.endResetModel()
-        else:
-            self._emit_changed(positions)
-        for position in positions[:_LOOKED_AT]:
-            info = frames.info(position)
-            self._score_name = info.score_name or self._score_name
-            self.visible |= {n for n, c in COLUMNS.items() if c.has_value and c.has_value(info)}
+        elif rows:  # only those that are seen are read
+            self._emit_changed(0, len(rows) - 1)
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(COLUMNS) - 1)
 
-    def _read_classes(self, _kind: Any = None) -> None:
-        # once, since reading them for each cell of the table takes a while
-        self.class_names = class_names(self.frames)
-        self._emit_changed(range(len(self.rows)))
-
-    def _emit_changed(self, positions: Sequence[int]) -> None:
-        rows = range(len(self.rows)) if self._only_annotated else positions
-        first, last = min(rows, default=-1), max(rows, default=-1)
-        if first >= 0 and last < len(self.rows):
-            end = self.index(last, len(COLUMNS) - 1)
-            self.dataChanged.emit(self.index(first, 0), end)
+    def _emit_changed(self, first: int, last: int) -> None:
+        self.dataChanged.emit(self.index(first, 0), self.index(last, len(COLUMNS) - 1))
 
 
 def choose_next(infos: Sequence[FrameInfo], shown: int) -> tuple[int, str]:
@@ -1113,7 +994,7 @@ class FramesSection(Section):
         )
         table.ensurePolished()
         table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        table.customContextMenuRequested.connect(self._on_right_click)
+        table.customContextMenuRequested.connect(self._open_role_menu)
         table.clicked.connect(self._on_click)
         rows, heads = table.verticalHeader(), table.horizontalHeader()
         assert rows is not None and heads is not None
@@ -1131,13 +1012,7 @@ class FramesSection(Section):
         return table
 
     def next_frame(self) -> int:
-        """Show the frame where annotating helps most, say why, and return its position.
-
-        Raises
-        ------
-        ValueError
-            If there is no image.
-        """
+        """Show the frame where annotating helps most, say why, and return its position."""
         frames = self._frames
         if not len(frames):
             raise ValueError("There is no image to annotate; open one first.")
@@ -1164,9 +1039,8 @@ class FramesSection(Section):
         return menu
 
     def _show(self, _event: Any = None) -> None:
-        for number, (name, column) in enumerate(COLUMNS.items()):
-            hidden = column.has_value is not None and name not in self.model.visible
-            self.table.setColumnHidden(number, hidden)
+        for number, column in enumerate(COLUMNS.values()):
+            self.table.setColumnHidden(number, not column.shown(self._frames))
 
     def _show_position(self, _event: Any = None) -> None:
         position = self.position()
@@ -1178,20 +1052,15 @@ class FramesSection(Section):
         position = self.model.rows[index.row()]
         self._workspace.go_to(position)
         if list(COLUMNS)[index.column()] == "role":
-            self._open_role_menu([position], self.table.visualRect(index).bottomLeft())
+            self._open_role_menu(self.table.visualRect(index).bottomLeft())
 
-    def _on_right_click(self, at: QPoint) -> None:
-        under, selection = self.table.indexAt(at), self.table.selectionModel()
-        assert selection is not None
+    def _open_role_menu(self, at: QPoint) -> None:
+        """Offer roles for the annotated frames of the selected rows; a click has selected its own."""
+        selection, viewport = self.table.selectionModel(), self.table.viewport()
+        assert selection is not None and viewport is not None
         positions = sorted(self.model.rows[index.row()] for index in selection.selectedRows())
-        if under.isValid() and self.model.rows[under.row()] not in positions:
-            positions = [self.model.rows[under.row()]]
-        self._open_role_menu(positions, at)
-
-    def _open_role_menu(self, positions: Sequence[int], at: QPoint) -> None:
         annotated = [position for position in positions if self._frames.info(position).annotated]
-        viewport = self.table.viewport()
-        if annotated and viewport is not None:
+        if annotated:
             self.role_menu(annotated).popup(viewport.mapToGlobal(at))
 
 
@@ -1199,13 +1068,7 @@ class FramesSection(Section):
 
 
 class AnnotateWidget(Page):
-    """Makes labels to paint on, and shows what is painted, frame by frame.
-
-    Parameters
-    ----------
-    napari_viewer
-        The viewer whose image is annotated.
-    """
+    """Makes labels to paint on, and shows what is painted, frame by frame."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -1283,25 +1146,13 @@ class AnnotateWidget(Page):
         return layer
 
     def set_kind(self, kind: LabelKind | str) -> None:
-        """Change what the numbers of the present labels mean; nothing painted changes.
-
-        Raises
-        ------
-        ValueError
-            If there is no annotation, or no such kind.
-        """
-        kind, before = LabelKind(kind), self._frames.kind
+        """Change what the numbers of the present labels mean; raises `ValueError`."""
         self._frames.set_kind(kind)
-        if kind is not before:
-            _color_labels(self._frames.layer, kind)
-            self._frames.kind_changed.emit(kind)
-            self.message.say(f"Nothing painted has changed. {_consequence(before, kind)}")
+        self.message.say(f"Nothing painted has changed. {describe_kind(self._frames.kind)}")
 
     @property
     def _chosen_kind(self) -> LabelKind:
-        if self.kind_combo.currentIndex() < 0:
-            self.kind_combo.setCurrentIndex(0)
-        return LabelKind(self.kind_combo.currentData())
+        return LabelKind(self.kind_combo.currentData() or LabelKind.INSTANCES)
 
     def _on_kind_chosen(self, index: int) -> None:
         if self._frames.layer is not None:
@@ -1333,14 +1184,3 @@ class AnnotateWidget(Page):
         self.saved_line.setVisible(bool(saving.text))
         role = "@error" if saving.failed else "@muted"
         set_style(self.saved_line, f"font-size: 8pt; color: {role};")
-
-
-def _consequence(before: LabelKind, now: LabelKind) -> str:
-    """Describe what another kind means for what is painted already."""
-    if now is LabelKind.SCRIBBLES:
-        return "Now 1 is background, 2 and up are classes, and what is not painted is unknown."
-    if before is LabelKind.SCRIBBLES:
-        return "Now what is not painted is background, and 1 is a cell or class as well."
-    if now is LabelKind.CLASSES:
-        return "Now each number is a class: all that is painted 1 is the same class."
-    return "Now each number is one cell: pixels of one number are the same cell."
