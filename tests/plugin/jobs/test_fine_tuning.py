@@ -13,7 +13,6 @@ from napari.components import ViewerModel
 from napari_jnet.config import preset
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.guidance import fine_tune_problem, next_step, workflow_state
-from napari_jnet.plugin.layers.edit import number_pieces_apart
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.train import TrainWidget
 
@@ -161,7 +160,7 @@ def test_pieces_of_a_volume_are_numbered_apart_in_one_step(qapp):
     layer = state.new_annotation()
     paint_at(state, 1, slice(1, 2), slice(0, 3), slice(2, 6), slice(2, 6))
     paint_at(state, 1, slice(1, 2), slice(0, 3), slice(2, 6), slice(10, 13))
-    assert number_pieces_apart(state.frames, 1) == 1
+    assert state.frames.number_apart(1) == 1
     assert (layer.data[1] == 2).sum() == 3 * 4 * 3
     layer.undo()
     assert layer.data.max() == 1

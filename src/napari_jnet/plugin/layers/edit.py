@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 
 from napari_jnet.editing import delete, fill, merge, smooth, split, under
-from napari_jnet.labels import UNKNOWN, LabelKind, number_apart
+from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.plugin.layers.read import kind_of, pixels, plane, switch
-
-if TYPE_CHECKING:
-    from napari_jnet.plugin.layers.watch import FrameTable
 
 Plane = NDArray[np.int32]
 _INT32 = np.iinfo(np.int32)
@@ -120,21 +117,6 @@ def rest_is_background(labels: Plane, kind: LabelKind) -> Plane:
     """Return a plane with background in place of `UNKNOWN` and, for scribbles, of what is not painted."""
     rest = labels <= 0 if kind is LabelKind.SCRIBBLES else labels == UNKNOWN
     return np.where(rest, background_label(kind), labels).astype(np.int32)
-
-
-def next_number(frames: FrameTable, index: tuple[int, ...]) -> int:
-    """Return a number for a new cell: one more than all painted ones, those of the shown plane first."""
-    return max(int(plane(frames.layer)(index).max(initial=0)), frames.highest, 0) + 1
-
-
-def number_pieces_apart(frames: FrameTable, position: int) -> int:
-    """Give each piece of the cells of a frame a number of its own; return how many cells are new."""
-    layer = frames.layer
-    index = (position,) if pixels(layer).ndim > 2 else ()
-    frame, first = read_plane(layer, index), next_number(frames, index)
-    apart = number_apart(frame, first)
-    replace_plane(layer, index, apart)
-    return max(int(apart.max(initial=0)) + 1 - first, 0)
 
 
 class PaintHooks:

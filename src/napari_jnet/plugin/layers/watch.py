@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import weakref
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_jnet.io.stack import frame_label
-from napari_jnet.labels import LabelKind
+from napari_jnet.labels import LabelKind, number_apart
 from napari_jnet.plugin.frames import FrameCounts, FrameInfo, FrameTotals, checksum, count_labels
 from napari_jnet.plugin.jobs.runner import TaskQueue
 from napari_jnet.plugin.layers.add import color_labels
+from napari_jnet.plugin.layers.edit import read_plane, replace_plane
 from napari_jnet.plugin.layers.read import (
     first_axis,
     frame_count,
@@ -28,6 +29,7 @@ from napari_jnet.plugin.layers.read import (
     marked_empty,
     metadata,
     pixels,
+    plane,
     remember,
     result_of,
     shown_position,
@@ -549,6 +551,20 @@ class FrameTable:
     def highest(self) -> int:
         """The highest number that is painted in the annotation, as far as frames are counted."""
         return 0 if self._watch is None else self._watch.highest
+
+    def next_number(self, index: Sequence[int]) -> int:
+        """Return a number for a new cell: one more than all that are painted, those of a plane first."""
+        layer = self._need_watch().layer
+        return max(int(plane(layer)(index).max(initial=0)), self.highest, 0) + 1
+
+    def number_apart(self, position: int) -> int:
+        """Give each piece of the cells of a frame a number of its own; return how many cells are new."""
+        layer = self._need_watch().layer
+        index = (position,) if pixels(layer).ndim > 2 else ()
+        first = self.next_number(index)
+        apart = number_apart(read_plane(layer, index), first)
+        replace_plane(layer, index, apart)
+        return max(int(apart.max(initial=0)) + 1 - first, 0)
 
     def filled(self, layer: Any) -> tuple[int, ...]:
         """Return where a watched layer is or may be painted or marked as without objects."""

@@ -43,8 +43,6 @@ from napari_jnet.plugin.layers.edit import (
     PaintHooks,
     background_label,
     hold_labels,
-    next_number,
-    number_pieces_apart,
     read_plane,
     replace_plane,
     rest_is_background,
@@ -280,7 +278,7 @@ class PaintTools(Section):
     def new_cell(self) -> int:
         """Choose a number that no cell has, and the brush; return the number."""
         layer = self._activate()
-        number = next_number(self._frames, current_index(self._workspace.viewer, layer))
+        number = self._frames.next_number(current_index(self._workspace.viewer, layer))
         self._choose(number)
         if layer.mode not in ("paint", "polygon", "fill"):
             layer.mode = "paint"
@@ -330,7 +328,7 @@ class PaintTools(Section):
         """Take the next number, so that the next outline is another cell."""
         layer, cells = self._layer, self._frames.kind is LabelKind.INSTANCES
         if cells and self.next_check.isChecked() and layer.selected_label > 0:
-            free = next_number(self._frames, current_index(self._workspace.viewer, layer))
+            free = self._frames.next_number(current_index(self._workspace.viewer, layer))
             self._choose(max(free, layer.selected_label + 1))
 
     def _show(self, _event: Any = None) -> None:
@@ -681,9 +679,7 @@ class FrameSection(Section):
 
     def number_apart(self) -> int:
         """Give each piece of the cells of the shown frame its own number, and return how many are new."""
-        if self._frames.layer is None:
-            raise ValueError(_NO_ANNOTATION)
-        count = number_pieces_apart(self._frames, self.position())
+        count = self._frames.number_apart(self.position())
         self.say(f"{plural(count, 'new cell')}. Undo with Ctrl+Z.")
         return count
 

@@ -48,7 +48,6 @@ from napari_jnet.plugin.jobs.train import (
     training,
 )
 from napari_jnet.plugin.layers.edit import (
-    number_pieces_apart,
     read_plane,
     replace_plane,
     rest_is_unknown,
@@ -754,7 +753,7 @@ class TrainWidget(JobWidget):
                             replace_plane(frames.layer, index, rest_is_unknown(plane, frames.kind))
                 case Fix.NUMBER_APART:
                     for position in positions:
-                        number_pieces_apart(frames, position)
+                        frames.number_apart(position)
         except (ValueError, OSError) as error:
             self.show_error(error)
         self.check()
