@@ -131,8 +131,8 @@ def evaluate(person: Person, data: Path, number: int) -> None:
     lies = placement(person.workspace.image)
     layer = person.viewer.add_labels(truth, name="truth", visible=False, **lies)
     page = person.go("evaluate")
-    page.set_result(person.workspace.prediction.cells)
-    page.set_truth(layer)
+    page.result_choice.set_layer(person.workspace.prediction.cells)
+    page.truth_choice.set_layer(layer)
     ends: list[str] = []
     page.finished.connect(ends.append)
     person.press("Evaluate")

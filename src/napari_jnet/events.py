@@ -120,42 +120,38 @@ class FrameSkipped:
     reason: str  # with the remedy
 
 
-@dataclass(frozen=True)
-class FrameScore:
-    """The scores of one frame, 0 to 1; None where a score does not apply."""
+@dataclass(frozen=True, kw_only=True)
+class _ScoreValues:
+    """Scores, 0 to 1; None where one does not apply."""
 
-    number: int
-    seg: float | None
-    det: float | None
-    iou: float | None  # of cell pixels
-    pixel_accuracy: float | None
+    seg: float | None = None
+    det: float | None = None
+    iou: float | None = None  # of cell pixels
+    mean_iou: float | None = None  # over background and cell, or over all classes
+    pixel_accuracy: float | None = None
     ap50: float | None = None  # TP / (TP + FP + FN) of objects, at IoU above 0.5
     ap75: float | None = None
     ap: float | None = None  # mean over IoU 0.5, 0.55 ... 0.95
-    mean_iou: float | None = None  # over background and cell, or over all classes
     v_rand: float | None = None
     v_info: float | None = None
 
 
-@dataclass(frozen=True)
-class Scores:
+@dataclass(frozen=True, kw_only=True)
+class FrameScore(_ScoreValues):
+    """The scores of one frame; None where a score does not apply."""
+
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores(_ScoreValues):
     """The scores of all evaluated frames together, and what they were computed from."""
 
-    seg: float | None
-    det: float | None
-    iou: float | None
-    mean_iou: float | None
-    pixel_accuracy: float | None
-    v_rand: float | None
-    v_info: float | None
     objects: int  # reference objects
     missed: int  # reference objects without a match
     frames: tuple[FrameScore, ...]
     result: str
     truth: str
-    ap50: float | None = None  # of all objects of all frames together
-    ap75: float | None = None
-    ap: float | None = None
     border: int = 0  # objects wholly within so many pixels of the sides do not count
 
 

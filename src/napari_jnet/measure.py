@@ -95,7 +95,7 @@ def measure_frame(
     if labels.dtype != bool and not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"Labels are of type {labels.dtype}; labels are integers. Convert them.")
     intensity = None if image is None else _grey(image, labels)
-    names = ["label", "area", "centroid"]
+    names = ["label", "area", "equivalent_diameter_area", "centroid"]
     names += ["perimeter"] if ndim == 2 else []
     names += [] if intensity is None else ["intensity_mean", "intensity_min", "intensity_max"]
     # renumbered, or the memory would grow with the largest number
@@ -108,15 +108,15 @@ def measure_frame(
     for values in zip(*table.values(), strict=True):
         row = {name: float(value) for name, value in zip(table, values, strict=True)}
         centroid = tuple(row[f"centroid-{axis}"] for axis in range(ndim))
-        perimeter = row.get("perimeter")
+        diameter, perimeter = row["equivalent_diameter_area"], row.get("perimeter")
         found.append(
             Measurement(
                 number=number,
                 label=int(values[0]),
                 area_px=row["area"],
                 area=row["area"] * volume,
-                diameter_px=_diameter(row["area"], ndim),
-                diameter=_diameter(row["area"] * volume, ndim),
+                diameter_px=diameter,
+                diameter=diameter * volume ** (1 / ndim),
                 perimeter_px=perimeter,
                 perimeter=perimeter * abs(scale[-1]) if perimeter is not None and square else None,
                 mean=row.get("intensity_mean"),
@@ -127,11 +127,6 @@ def measure_frame(
             )
         )
     return found
-
-
-def _diameter(size: float, ndim: int) -> float:
-    """Return the diameter of the disc of this area, or of the ball of this volume."""
-    return float((4 * size / np.pi) ** 0.5 if ndim == 2 else (6 * size / np.pi) ** (1 / 3))
 
 
 def _grey(image: NDArray[Any], labels: NDArray[np.integer]) -> NDArray[Any]:

@@ -69,7 +69,7 @@ def page_of(viewer):
     viewer.add_labels(wrong(truth), name="found", **LIES)
     open_workspace(viewer).choose("annotation", viewer.layers["truth"])
     page = EvaluateWidget(viewer)
-    page.set_result(viewer.layers["found"])
+    page.result_choice.set_layer(viewer.layers["found"])
     return page
 
 
@@ -188,16 +188,16 @@ def test_frames_by_their_role(qtbot, viewer, widget):
         "training", "validation", "unused", "training", "",
     ]  # fmt: skip
     for which, number in (("validation", 1), ("unused", 2)):
-        widget.set_frames(which)
+        widget.form.set({"frames": which})
         assert evaluate(qtbot, widget) == "done"
         assert [frame.number for frame in widget.scores.frames] == [number]
         assert "training" not in widget.message.text
     frames.set_role(1, "training")
-    widget.set_frames("validation")
+    widget.form.set({"frames": "validation"})
     assert evaluate(qtbot, widget) == "failed"
     assert "give frames the role validation" in widget.message.text
     with pytest.raises(ValueError, match="must be one of all, validation, unused"):
-        widget.set_frames("some")
+        widget.form.set({"frames": "some"})
 
 
 def test_what_is_missing_is_said_and_not_scored_as_0(qtbot, viewer, widget):
@@ -220,10 +220,10 @@ def test_what_is_missing_is_said_and_not_scored_as_0(qtbot, viewer, widget):
 
 def test_other_sizes_scribbles_and_nothing_are_refused_in_words(qtbot, viewer, widget):
     plane = viewer.add_labels(np.ones((64, 64), int), name="plane")
-    widget.set_truth(plane)
+    widget.truth_choice.set_layer(plane)
     assert evaluate(qtbot, widget) == "failed"
     assert "layer 'plane' has (64, 64) pixels, the layer 'found' (4, 64, 64)" in widget.message.text
-    widget.set_truth(viewer.layers["truth"])
+    widget.truth_choice.set_layer(viewer.layers["truth"])
     viewer.layers["found"].metadata["napari-jnet"] = {"kind": "scribbles"}
     assert evaluate(qtbot, widget) == "failed"
     assert "scribbles" in widget.message.text
@@ -231,7 +231,7 @@ def test_other_sizes_scribbles_and_nothing_are_refused_in_words(qtbot, viewer, w
     assert evaluate(qtbot, widget) == "failed"
     assert "no labels layer" in widget.message.text
     with pytest.raises(ValueError, match="cannot be compared against"):
-        widget.set_truth("gold")
+        widget.truth_choice.set_layer("gold")
 
 
 def test_classes_are_scored_by_pixels(qtbot, viewer, widget):
@@ -240,8 +240,8 @@ def test_classes_are_scored_by_pixels(qtbot, viewer, widget):
     said = {"napari-jnet": {"kind": "classes"}}
     viewer.add_labels(classes, name="classes", metadata=said, **LIES)
     viewer.add_labels(np.minimum(classes, 1), name="one class", metadata=said, **LIES)
-    widget.set_result(viewer.layers["one class"])
-    widget.set_truth(viewer.layers["classes"])
+    widget.result_choice.set_layer(viewer.layers["one class"])
+    widget.truth_choice.set_layer(viewer.layers["classes"])
     assert evaluate(qtbot, widget) == "done"
     assert widget.scores.seg is None and widget.scores.iou == 1.0
     assert widget.scores.pixel_accuracy == pytest.approx((classes < 2).mean())
@@ -263,8 +263,8 @@ def test_sections_of_membranes_have_v_rand(qtbot, shown, viewer):
     viewer.add_labels(inside, name="membranes", metadata=said, **lies)
     viewer.add_labels(np.ones_like(inside), name="one", metadata=said, **lies)
     widget = shown(EvaluateWidget(viewer))
-    widget.set_result(viewer.layers["one"])
-    widget.set_truth(viewer.layers["membranes"])
+    widget.result_choice.set_layer(viewer.layers["one"])
+    widget.truth_choice.set_layer(viewer.layers["membranes"])
     assert evaluate(qtbot, widget) == "done"
     v_rand, _ = best_scores(sum(section_sums(plane, np.ones_like(plane)) for plane in inside))
     assert widget.scores.v_rand == pytest.approx(v_rand)
@@ -304,7 +304,7 @@ def test_truth_on_disk(qtbot, shown, viewer, dataset):
     widget = shown(EvaluateWidget(viewer))
     qtbot.waitUntil(lambda: widget.truth_choice.count() == 1, timeout=TIMEOUT)
     assert widget.truth_choice.currentText() == "gold on disk"
-    widget.set_truth("gold on disk")
+    widget.truth_choice.set_layer("gold on disk")
     assert evaluate(qtbot, widget) == "done"
     assert [frame.number for frame in widget.scores.frames] == [6]
     assert widget.scores.seg == pytest.approx(seg_of(truth[1:2], wrong(truth)[1:2]))
@@ -378,8 +378,8 @@ def bordered(qapp, qtbot):
     viewer.add_labels(found, name="found")
     widget = EvaluateWidget(viewer)
     qtbot.addWidget(widget)
-    widget.set_result(viewer.layers["found"])
-    widget.set_truth(viewer.layers["truth"])
+    widget.result_choice.set_layer(viewer.layers["found"])
+    widget.truth_choice.set_layer(viewer.layers["truth"])
     return widget
 
 
@@ -421,12 +421,12 @@ def test_truth_that_is_loaded_comes_before_that_on_disk(qtbot, viewer, dataset):
     viewer.add_labels(wrong(np.asarray(layer.data)), name="found", **LIES)
     widget = EvaluateWidget(viewer)
     qtbot.addWidget(widget)
-    widget.set_result(viewer.layers["found"])
+    widget.result_choice.set_layer(viewer.layers["found"])
     combo = widget.truth_choice
     qtbot.waitUntil(lambda: combo.count() == 2, timeout=TIMEOUT)
     assert [combo.itemText(n) for n in range(combo.count())] == ["gold on disk", "truth"]
     layer.metadata["napari-jnet"] = {"path": str(dataset), "annotation": "gold"}
     layer.name = "loaded"
     assert [combo.itemText(n) for n in range(combo.count())] == ["loaded", "gold on disk"]
-    widget.set_truth("loaded")
+    widget.truth_choice.set_layer("loaded")
     assert combo.layer is layer

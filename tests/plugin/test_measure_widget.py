@@ -88,7 +88,7 @@ def test_a_row_selects_the_cell_and_a_cell_its_row(qtbot, viewer, widget):
 
 def test_pixels_where_there_is_no_unit(qtbot, viewer, widget):
     plane = viewer.add_labels(np.asarray(viewer.layers["truth"].data[0]).copy(), name="plane")
-    widget.set_cells(plane)
+    widget.cells_choice.set_layer(plane)
     measure(qtbot, widget, widget.all_button)
     assert titles(widget)[2] == "area (px)"
     assert "different sizes" in widget.message.text

@@ -68,26 +68,12 @@ class _Counts(NamedTuple):
 
 @dataclass(eq=False)
 class ScoreAccumulator:
-    """Scores frames, one by one and all together.
+    """Scores frames, one by one and all together."""
 
-    Attributes
-    ----------
-    kind
-        What the numbers of the reference mean: INSTANCES, or classes of pixels.
-    axes
-        Of the stack; sections of a volume ("ZYX") with binary labels are scored by V_rand too.
-    det_of_objects
-        Whether DET takes the reference objects for markers where there are none and every pixel of
-        the frame is known.
-    border
-        Objects that lie wholly within this many pixels of a side of the frame do not count; 0 for
-        classes.
-    """
-
-    kind: LabelKind
-    axes: str = "TYX"
-    det_of_objects: bool = False
-    border: int = 0
+    kind: LabelKind  # of the reference: INSTANCES, or classes of pixels
+    axes: str = "TYX"  # "ZYX": sections with binary labels are scored by V_rand too
+    det_of_objects: bool = False  # without markers, where every pixel of the frame is known
+    border: int = 0  # objects wholly within this many pixels of a side do not count; 0 for classes
     frames: list[FrameScore] = field(default_factory=list)
     _counts: list[_Counts] = field(default_factory=list)
 

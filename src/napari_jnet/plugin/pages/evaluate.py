@@ -381,20 +381,6 @@ class EvaluateWidget(JobWidget):
         rows.addRow(self.legend)
         rows.addRow(self.error_table)
 
-    # what scripts use
-
-    def set_result(self, layer: Any) -> None:
-        """Choose the labels layer that is scored."""
-        self.result_choice.set_layer(layer)
-
-    def set_truth(self, truth: Any) -> None:
-        """Choose a labels layer, or ground truth by the name that is shown ("gold on disk")."""
-        self.truth_choice.set_layer(truth)
-
-    def set_frames(self, which: str) -> None:
-        """Choose the frames: "all", "validation" or "unused"; raises `ValueError` for others."""
-        self.form.set({"frames": which})
-
     def evaluate(self) -> None:
         """Score, as the button does; problems are shown in the widget."""
         if self.running:
@@ -404,8 +390,7 @@ class EvaluateWidget(JobWidget):
         try:
             comparison = compare(self._workspace, layer, truth, which, border)
         except ValueError as error:
-            self.show_error(error)
-            self.finished.emit("failed")
+            self._on_error(error)
             return
         self._compared = layer, comparison
         self.scores, self.errors, self._scored = None, [], []

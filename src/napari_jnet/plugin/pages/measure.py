@@ -107,20 +107,13 @@ class MeasureWidget(JobWidget):
         self.column.addWidget(self.table, 1)
         self.column.addWidget(self.save_button)
 
-    # what scripts use
-
-    def set_cells(self, layer: Any) -> None:
-        """Choose the labels layer that is measured."""
-        self.cells_choice.set_layer(layer)
-
     def measure(self, all_frames: bool = True) -> None:
         """Measure, as the buttons do; problems are shown in the widget."""
         if self.running:
             return
         layer = self.cells_choice.layer
         if layer is None:
-            self.show_error(ValueError("There are no labels to measure; predict or paint some."))
-            self.finished.emit("failed")
+            self._on_error(ValueError("There are no labels to measure; predict or paint some."))
             return
         request = self._make_request(layer, all_frames)
         self.measured, self._layer, self._unit = [], layer, request.unit
