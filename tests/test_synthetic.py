@@ -9,7 +9,6 @@ from scipy import ndimage
 from napari_jnet.io.ctc import markers
 from napari_jnet.project.open import open_stack
 from napari_jnet.synthetic import (
-    em_membranes,
     touching_cells,
     write_cells_sequence,
 )
@@ -80,12 +79,3 @@ def test_written_sequence_is_a_ctc_dataset(tmp_path):
         lines = (root / f"{sequence}_GT/TRA/man_track.txt").read_text().splitlines()
         assert lines == [f"{cell} 0 {count - 1} 0" for cell in range(1, 5)]
     assert not np.array_equal(open_stack(root, sequence="02").frame(0), open_stack(root).frame(0))
-
-
-def test_membranes_are_dark_lines_between_cells():
-    image, labels = em_membranes(3, (96, 128), cells=20)
-    assert image.shape == labels.shape == (3, 96, 128)
-    assert set(np.unique(labels)) == {0, 1}
-    assert 0.15 < (labels == 0).mean() < 0.5
-    assert image[labels == 0].mean() < 0.75 * image[labels == 1].mean()
-    assert ndimage.label(labels[0])[1] > 8

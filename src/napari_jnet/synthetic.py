@@ -1,4 +1,4 @@
-"""Synthetic stacks with perfect ground truth, seeded and made in seconds: touching cells, EM membranes."""
+"""Synthetic frames of touching cells with perfect ground truth, seeded and made in seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import cKDTree
 
 _Array = NDArray[Any]
 _CLOSENESS = 0.82
@@ -185,46 +184,6 @@ def _grain(labels: NDArray[np.uint16], centers: _Array, appearance: _Appearance)
     side = appearance.texture.shape[0]
     rows, columns = y + start[labels, 0], x + start[labels, 1]
     return np.asarray(appearance.texture[rows % side, columns % side])
-
-
-def em_membranes(
-    sections: int = 8, shape: tuple[int, int] = (256, 256), *, cells: int = 60, seed: int = 0
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Make serial sections of packed cells with dark membranes, as in the ISBI-2012 volume.
-
-    `cells` are cut by an average section, roughly.  Returns image and labels, both (Z, H, W) uint8; 1 is
-    inside a cell, 0 membrane.
-    """
-    rng = np.random.default_rng(seed)
-    size = float(np.sqrt(shape[0] * shape[1] / cells))
-    depth = size / 6  # of a section, in pixels: cells reach over several sections
-    z, y, x = np.indices((sections, *shape), dtype=np.float32)
-    points = np.stack([z * depth, y, x], axis=-1)
-    for axis, strength in ((1, 0.2), (2, 0.2)):
-        smooth = _smooth_noise(rng, z.shape, (1.5, size / 2, size / 2))
-        points[..., axis] += strength * size * smooth
-    extent = np.array([sections * depth, *shape]) + 2 * size
-    count = int(np.prod(extent) / size**3)
-    seeds = rng.random((count, 3)) * extent - size
-    cell = np.asarray(cKDTree(seeds).query(points)[1])
-    gap = np.stack([edge_distance(section) for section in cell])
-    width = 2.0 + 0.5 * _smooth_noise(rng, z.shape, (1, 20, 20))
-    labels = (gap > width).astype(np.uint8)
-    brightness = rng.normal(170, 10, count)[cell]
-    image = np.where(labels, brightness, 65 + 12 * gap)
-    image += 12 * _smooth_noise(rng, z.shape, (0, 4, 4))
-    organelles = _smooth_noise(rng, z.shape, (0.7, 6, 6)) > 1.9
-    image = np.where(organelles & (gap > 6), 105.0, image)
-    image = ndimage.gaussian_filter(image, (0, 0.9, 0.9)) + rng.normal(0, 9, image.shape)
-    return np.clip(image, 0, 255).astype(np.uint8), labels
-
-
-def _smooth_noise(
-    rng: np.random.Generator, shape: tuple[int, ...], sigma: tuple[float, ...]
-) -> NDArray[np.float32]:
-    """Return Gaussian noise of a length scale, mean 0 and standard deviation 1."""
-    noise = ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), sigma, mode="wrap")
-    return np.asarray((noise - noise.mean()) / noise.std(), np.float32)
 
 
 def write_cells_sequence(

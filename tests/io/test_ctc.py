@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from napari_jnet.io.ctc import markers
-from napari_jnet.io.stack import LabelsUnsure, annotated_frames
+from napari_jnet.io.stack import annotated_frames
 from napari_jnet.labels import UNKNOWN
 from napari_jnet.project.open import open_stack, sequences
 
@@ -217,13 +217,13 @@ def test_chosen_frames_read_no_others(dataset):
     assert "silver" not in frames[0].origin and "2 (0, 1)" in frames[0].origin
 
 
-def test_minus_one_in_gold_is_asked(dataset):
+def test_minus_one_in_gold_is_refused(dataset):
     labels = cells().astype(np.int32)
-    write(dataset / "01_GT/SEG/man_seg000.tif", np.where(labels == 0, -1, labels))
-    with pytest.raises(LabelsUnsure, match="-1 may be background or unknown"):
+    path = write(dataset / "01_GT/SEG/man_seg000.tif", np.where(labels == 0, -1, labels))
+    with pytest.raises(ValueError, match=r"man_seg000\.tif holds -1; .* --truth FOLDER"):
         annotated_frames(open_stack(dataset))
-    said = open_stack(dataset, unlabelled="background")
-    assert np.array_equal(said.annotation().frame(0), labels)
+    truth = open_stack(dataset, truth=path.parent, unlabelled="unknown")
+    assert np.array_equal(truth.annotation().frame(0), np.where(labels == 0, -1, labels))
 
 
 def test_the_truth_of_a_dataset_is_instances(dataset):

@@ -14,7 +14,7 @@ from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.reader import get_reader
 from napari_jnet.project.open import open_stack
 from napari_jnet.project.project import Project
-from napari_jnet.synthetic import em_membranes, write_cells_sequence
+from napari_jnet.synthetic import write_cells_sequence
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,9 @@ def stacks(tmp_path_factory, color_classes):
         (root / part).mkdir()
         tifffile.imwrite(root / part / "mask000.tif", np.zeros((64, 80), np.uint16))
     (folder / "em").mkdir()
-    sections, inside = em_membranes(3, (64, 64), cells=12)
-    for name, array in (("train-volume", sections), ("train-labels", inside * np.uint8(255))):
+    sections = np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8)
+    inside = np.where(np.arange(64) % 9 > 1, np.uint8(255), np.uint8(0))
+    for name, array in (("train-volume", sections), ("train-labels", inside + 0 * sections)):
         tifffile.imwrite(folder / f"em/{name}.tif", array, photometric="minisblack")
     color_classes(folder / "shapes")
     tifffile.imwrite(folder / "plain.tif", np.zeros((5, 8, 8), np.uint8))

@@ -12,14 +12,13 @@ from napari_jnet.plugin import sample_data
 from napari_jnet.synthetic import write_cells_sequence
 
 
-@pytest.mark.parametrize("name", ["cells", "membranes"])
-def test_synthetic_samples_open_in_a_viewer(make_napari_viewer, name):
+def test_touching_cells_open_in_a_viewer(make_napari_viewer):
     viewer = make_napari_viewer(show=False)
-    image, labels = viewer.open_sample("napari-jnet", name)
+    image, labels = viewer.open_sample("napari-jnet", "cells")
     assert image.data.shape == labels.data.shape
     assert np.issubdtype(labels.data.dtype, np.integer)
     assert image.axis_labels == labels.axis_labels
-    assert labels.metadata["napari-jnet"]["kind"] == ("instances" if name == "cells" else "classes")
+    assert labels.metadata["napari-jnet"]["kind"] == "instances"
 
 
 @pytest.fixture

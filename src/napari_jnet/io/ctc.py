@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.io.axes import with_axes
-from napari_jnet.io.meaning import check_unlabelled, unsure_of_minus_one
 from napari_jnet.io.stack import Annotation, Stack
 from napari_jnet.io.tiff import read_header, read_tiff
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
@@ -219,6 +218,11 @@ def _masks(folder: Path, frames: Mapping[int, Path], shape: tuple[int, ...]) -> 
 
 def _read_labels(path: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
     labels = read_tiff(path)
+    if labels.min(initial=0) < 0:
+        raise ValueError(
+            f"{path} holds {labels.min()}; ground truth of a Cell Tracking Challenge dataset is 0 or "
+            "more. Save background as 0, or open it with --truth FOLDER."
+        )
     if labels.shape != shape:
         raise ValueError(
             f"{path} has shape {labels.shape}, its frame has {shape}; both must cover the same "
@@ -265,7 +269,6 @@ def _annotation(
     unlabelled: str | None = None,
 ) -> Annotation:
     """Return ground truth as the user specifies it; else `rule` decides which frames are partial."""
-    check_unlabelled(unlabelled)
     if kind not in (None, LabelKind.INSTANCES):
         raise ValueError(
             f"{folder} was given the kind {kind}, but ground truth of a Cell Tracking Challenge "
@@ -285,14 +288,7 @@ def _annotation(
         return empty(number) and is_partial(number)  # the first reads less
 
     def read_known(number: int) -> NDArray[np.int32]:
-        labels = read(number)
-        seen = labels[(labels != UNKNOWN).any(axis=(-2, -1))] if labels.ndim == 3 else labels
-        if (seen == UNKNOWN).any() and not (seen == 0).any():
-            if unlabelled is None:
-                raise unsure_of_minus_one(f"{folder} holds -1 but no 0 in frame {number}")
-            if unlabelled == "background":
-                labels = np.maximum(labels, 0)
-        return known_labels(labels, LabelKind.INSTANCES, partial=is_partial(number))
+        return known_labels(read(number), LabelKind.INSTANCES, partial=is_partial(number))
 
     complete = rule is None and unlabelled != "unknown"
     return Annotation(

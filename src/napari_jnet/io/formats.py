@@ -8,7 +8,7 @@ from types import ModuleType
 
 from napari_jnet.io import ctc, folder, volume
 from napari_jnet.io.folder import IMAGE_SUFFIXES, read_mask
-from napari_jnet.io.meaning import StoredLabels, check_unlabelled
+from napari_jnet.io.meaning import UNLABELLED, StoredLabels
 from napari_jnet.io.stack import Annotation, Stack
 from napari_jnet.io.tiff import TIFF_SUFFIXES
 from napari_jnet.labels import LabelKind
@@ -48,7 +48,10 @@ def with_labels(
     unlabelled: str | None = None,
 ) -> Stack:
     """Return a stack with its labels as the user specifies them; see `napari_jnet.open_stack`."""
-    check_unlabelled(unlabelled)
+    if unlabelled is not None and unlabelled not in UNLABELLED:
+        raise ValueError(
+            f"unlabelled is {unlabelled!r}; pixels without a label are {' or '.join(UNLABELLED)}."
+        )
     chosen_kind = None if kind is None else LabelKind(kind)
     found = dict(stack.annotations)
     if truth is not None:

@@ -40,24 +40,6 @@ _COLOR_NAMES = {
 }
 
 
-def check_unlabelled(unlabelled: str | None) -> None:
-    """Raise `ValueError` for a value that is not in `UNLABELLED`."""
-    if unlabelled is not None and unlabelled not in UNLABELLED:
-        raise ValueError(
-            f"unlabelled is {unlabelled!r}; pixels without a label are {' or '.join(UNLABELLED)}."
-        )
-
-
-def unsure_of_minus_one(where: str) -> LabelsUnsure:
-    """Return the error for labels with -1 and without 0."""
-    return LabelsUnsure(
-        f"{where}: -1 may be background or unknown.",
-        "Choose --unlabelled background or --unlabelled unknown.",
-        "unlabelled",
-        UNLABELLED,
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class _Content:
     """What one label image holds: its numbers above 0, with the pieces and pixels of each."""
@@ -166,7 +148,6 @@ class StoredLabels:
         self, kind: LabelKind | None = None, unlabelled: str | None = None
     ) -> Annotation:
         """Return the labels as an annotation, with the kind and `UNLABELLED` as the user specifies them."""
-        check_unlabelled(unlabelled)
         labels = replace(self, given=kind, unlabelled=unlabelled)
         return Annotation(
             self.name,
@@ -309,7 +290,12 @@ class StoredLabels:
             )
         scribbles = self.given is LabelKind.SCRIBBLES
         if self._unknown and not self._zero and self.unlabelled is None and not scribbles:
-            raise unsure_of_minus_one(f"{self.path} holds -1 but no 0 beside the labels")
+            raise LabelsUnsure(
+                f"{self.path} holds -1 but no 0 beside the labels: -1 may be background or unknown.",
+                "Choose --unlabelled background or --unlabelled unknown.",
+                "unlabelled",
+                UNLABELLED,
+            )
         if scribbles and (self._in_color or numbers.max(initial=0) > MOST_CLASSES):
             raise ValueError(
                 f"{self.path} holds {'colours' if self._in_color else int(numbers[-1])}; "

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from napari_jnet import synthetic
 from napari_jnet.plugin.layers.read import METADATA_KEY
 from napari_jnet.plugin.layers.stack_layers import LayerData, stack_layers
 from napari_jnet.project.open import open_stack
 from napari_jnet.samples import download_sample, sample_path
+from napari_jnet.synthetic import touching_cells
 
 
 def cells() -> list[LayerData]:
     """Make a sequence of touching cells with their ground truth."""
-    images, labels = synthetic.touching_cells()
-    return _pair("touching cells", images, labels, "tyx", "instances")
-
-
-def membranes() -> list[LayerData]:
-    """Make serial sections with cell membranes: 1 = inside a cell, 0 = membrane."""
-    image, labels = synthetic.em_membranes()
-    nanometers: dict[str, Any] = {"scale": (50.0, 4.0, 4.0), "units": ("nanometer",) * 3}
-    return _pair("EM membranes", image, labels, "zyx", "classes", **nanometers)
+    images, labels = touching_cells()
+    frames = list(range(len(images)))
+    stack = {"format": "array", "frame_numbers": frames, "kind": "instances"}
+    options = {"axis_labels": ("t", "y", "x")}
+    shown = {"name": "touching cells", "metadata": {METADATA_KEY: stack}, **options}
+    truth = {
+        "name": "touching cells ground truth",
+        "metadata": {METADATA_KEY: dict(stack)},
+        **options,
+    }
+    return [(images, shown, "image"), (labels.astype(np.int32), truth, "labels")]
 
 
 def hela() -> list[LayerData]:
@@ -35,18 +36,6 @@ def hela() -> list[LayerData]:
 def u373() -> list[LayerData]:
     """Download PhC-C2DH-U373 of the Cell Tracking Challenge, or open it if it is there."""
     return _public("PhC-C2DH-U373")
-
-
-def _pair(
-    name: str, image: Any, labels: Any, axes: str, kind: str, **options: Any
-) -> list[LayerData]:
-    stack = {"format": "array", "frame_numbers": list(range(len(image))), "kind": kind}
-    options["axis_labels"] = tuple(axes)
-    truth = {"name": f"{name} ground truth", "metadata": {METADATA_KEY: dict(stack)}, **options}
-    return [
-        (image, {"name": name, "metadata": {METADATA_KEY: stack}, **options}, "image"),
-        (labels.astype(np.int32), truth, "labels"),
-    ]
 
 
 def _public(name: str) -> list[LayerData]:
