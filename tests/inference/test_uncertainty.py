@@ -1,4 +1,4 @@
-"""How unsure a frame is: known entropies, what is left out, and that a grid is enough."""
+"""How unsure a frame is: known entropies, and that a grid is enough."""
 
 from __future__ import annotations
 
@@ -36,24 +36,3 @@ def test_a_grid_ranks_frames_as_all_pixels_do():
     every = [frame_uncertainty(frame, pixels=10**9) for frame in frames]
     assert few == sorted(few)
     np.testing.assert_allclose(few, every, rtol=0.03)
-
-
-def test_what_is_not_predicted_is_left_out():
-    frame = np.full((4, 4), np.nan, np.float32)
-    assert np.isnan(frame_uncertainty(frame))
-    frame[0] = 0.5
-    assert frame_uncertainty(frame) == 1.0
-    assert np.isnan(frame_uncertainty(np.zeros((0, 4), np.float32)))
-
-
-@pytest.mark.parametrize(
-    ("probability", "words"),
-    [
-        (np.ones((2, 2), np.int32), "floating point"),
-        (np.array([[1.5, 0.0]]), "between 0 and 1"),
-        (np.array([[-0.1, 0.0]]), "between 0 and 1"),
-    ],
-)
-def test_no_probability(probability, words):
-    with pytest.raises(ValueError, match=words):
-        frame_uncertainty(probability)

@@ -380,15 +380,15 @@ def test_a_full_disk_leaves_the_same_frames_in_all_files(
 def test_a_full_disk_at_the_tracks_leaves_no_half_file_and_tells_the_first_failure(
     tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stack, real = open_stack(dataset, sequence="01"), Path.write_text
+    stack, real = open_stack(dataset, sequence="01"), Path.write_bytes
 
-    def full(self: Path, text: str, **more: str) -> int:
-        if self.name == "res_track.txt":
-            real(self, text[:2], **more)
+    def full(self: Path, content: bytes) -> int:
+        if "res_track.txt" in self.name:
+            real(self, content[:2])
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(self, text, **more)
+        return real(self, content)
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OutputError, match=r"res_track\.txt cannot be written: the disk is full"):
         write(tmp_path, stack, 5)
     assert not (tmp_path / "01_RES/res_track.txt").exists()

@@ -455,6 +455,7 @@ def test_another_model_is_not_asked_for_what_the_original_lacks(qtbot, alone, tm
     assert form[LEVELS].native.isVisibleTo(alone)
     alone.set_model(tmp_path / "another")
     assert not form[LEVELS].native.isVisibleTo(alone)
+    assert form.model_options == {"resolution_levels": None, "dt_bound": None}
 
 
 def test_a_frame_that_cannot_be_predicted_makes_no_layers_and_leaves_those_before(

@@ -32,7 +32,6 @@ from napari_jnet.preprocess import frame_tensor, is_constant
 # for each pixel that is separated into objects.
 _IMAGE_BYTES = 40
 _OBJECT_BYTES = 40
-_ENOUGH = 1 << 17  # pixels; the mean over a regular grid of these is as good as that over all
 
 
 def predict(
@@ -255,31 +254,18 @@ def _settings(
     return settings if tile is None else settings.changed(tile=tile)
 
 
-def frame_uncertainty(probability: NDArray[np.floating], *, pixels: int = _ENOUGH) -> float:
+def frame_uncertainty(probability: NDArray[np.floating], *, pixels: int = 1 << 17) -> float:
     """Return the mean entropy of a frame's pixels, in bits: which frame to annotate next.
 
-    0 is sure of every pixel, 1 is 0.5 in every one; NaN, where nothing is predicted, is not counted.  The
-    entropy is the information that the label of a pixel would add on average, so the frame with the largest
-    mean is the most informative for the same number of pixels.  It is over all pixels and not over objects,
-    so that frames without objects compare too.  Neighbouring pixels are similar, so about `pixels` of them
-    on a regular grid are enough: 1 ms for any size of frame.
+    0 is sure of every pixel, 1 is 0.5 in every one.  The entropy is the information that the label of a
+    pixel would add on average, so the frame with the largest mean is the most informative for the same
+    number of pixels.  It is over all pixels and not over objects, so that frames without objects compare
+    too.  Neighbouring pixels are similar, so about `pixels` of them on a regular grid are enough: 1 ms for
+    any size of frame.
     """
-    if not np.issubdtype(probability.dtype, np.floating):
-        raise ValueError(
-            f"The probability is of type {probability.dtype}; it is floating point from 0 to 1. "
-            "Pass the probability map of the prediction, not its cells."
-        )
-    step = max(1, int((probability.size / max(1, pixels)) ** (1 / probability.ndim)))
-    grid = probability[(slice(None, None, step),) * probability.ndim]
-    known = grid[~np.isnan(grid)].astype(np.float32)
-    if not known.size:
-        return float("nan")
-    if known.min() < 0 or known.max() > 1:
-        raise ValueError(
-            f"The probability runs from {known.min():g} to {known.max():g}; it lies between 0 and 1. "
-            "Pass the probability map of the prediction, not its logits."
-        )
+    step = max(1, int((probability.size / pixels) ** (1 / probability.ndim)))
+    grid = probability[(slice(None, None, step),) * probability.ndim].astype(np.float32)
     # 0 log 0 is 0
-    inside, outside = np.maximum(known, 1e-30), np.maximum(1 - known, 1e-30)
-    entropy = -(known * np.log2(inside) + (1 - known) * np.log2(outside))
+    inside, outside = np.maximum(grid, 1e-30), np.maximum(1 - grid, 1e-30)
+    entropy = -(grid * np.log2(inside) + (1 - grid) * np.log2(outside))
     return float(np.clip(entropy.mean(dtype=np.float64), 0.0, 1.0))

@@ -28,6 +28,7 @@ from napari_jnet.files import (
     flush_folder,
     make_folder,
     reading,
+    write_file,
     writing,
 )
 from napari_jnet.io.stack import Stack
@@ -305,13 +306,12 @@ class ResultWriter:
 
     A result folder holds one prediction.  Files are written in a hidden folder in it until `close`; then
     they replace a former result, which is unchanged before, even if the process is killed.  However
-    the writing ends, the frames written so far are saved: on exit each file is finished and renamed,
-    also after an error, a full disk or a stop.
+    the writing ends, the frames written so far are saved: also after an error, a full disk or a stop.
 
     Parameters
     ----------
     folder
-        Made if it is not there.  It is locked until `close`.
+        Made if it is not there, and locked until `close`.
     stack
         What is predicted.  A CTC sequence gets a result folder ``NN_RES`` besides.
     frames
@@ -325,9 +325,8 @@ class ResultWriter:
     Raises
     ------
     OutputError
-        If the folder cannot be written or is in use; if a file would be overwritten that is not a
-        result of ours, or that the stack is read from; if the folder holds masks of frames that are not
-        to come, or the result of another sequence.
+        If the folder cannot be written or is in use, or if it holds what would be lost: a file that is not
+        ours or that the stack is read from, masks of other frames, the result of another sequence.
 
     Notes
     -----
@@ -335,8 +334,7 @@ class ResultWriter:
     (uint32) hold one page a section, compressed with zlib; the description of the first page lists the
     frames.  Axes, pixel size and interval of the stack are stored as OME-XML, and in the tags of
     resolution.  ``NN_RES`` holds ``maskTTT.tif`` (uint16, where more than 65,535 tracks need it uint32)
-    and ``res_track.txt``: objects that overlap in consecutive frames share a number.  The description
-    of each file names its prediction.
+    and ``res_track.txt``: objects that overlap in consecutive frames share a number.
     """
 
     def __init__(
@@ -465,14 +463,12 @@ class ResultWriter:
             return
         errors = []
         try:
-            for file in self._files.values():
+            for finish in (*[file.close for file in self._files.values()], self._write_tracks):
                 try:
-                    file.close()
-                except OutputError as error:
+                    finish()
+                except OutputError as error:  # the others are good without it
                     errors.append(error)
             if names := [name for name, file in self._files.items() if file.written]:
-                if self.masks is not None:
-                    self._write_tracks(self.masks, errors)
                 self._install(names)
             shutil.rmtree(self._part, ignore_errors=True)
         finally:
@@ -508,14 +504,10 @@ class ResultWriter:
                 "which programs of the Cell Tracking Challenge may not read; they take uint16."
             )
 
-    def _write_tracks(self, masks: Path, errors: list[OutputError]) -> None:
-        file = self._part / masks.name / _TRACKS
-        try:
-            with writing(masks / _TRACKS):
-                file.write_text(self._tracks.lines(), encoding="ascii")
-        except OutputError as error:  # the masks are good without it
-            errors.append(error)
-            file.unlink(missing_ok=True)
+    def _write_tracks(self) -> None:
+        folder = None if self.masks is None else self._part / self.masks.name
+        if folder is not None and folder.is_dir():
+            write_file(folder / _TRACKS, self._tracks.lines().encode("ascii"))
 
     def _install(self, names: Sequence[str]) -> None:
         """Put the files in the place of a former result, which goes first: the two are never mixed."""

@@ -92,6 +92,7 @@ def describe_model(path: Path | None) -> str:
 
 
 _LEVELS, _BOUND = "network.resolution_levels", "targets.dt_bound"
+_NOT_GIVEN: dict[str, Any] = {_LEVELS: (), _BOUND: None}
 _LARGEST_MIN_SIZE = 5000
 
 
@@ -146,6 +147,7 @@ class PredictForm(Form):
 
     def _on_field(self, name: str) -> None:
         if name == "model":
+            self.show(_NOT_GIVEN)
             self._workspace.choose_model(self.value("model"))
         elif name == "scope":
             self._show_scope()
@@ -160,9 +162,10 @@ class PredictForm(Form):
     def _show_model(self, _what: Any = None) -> None:
         """Show the model that predicts, and offer that of the labels where it is another one."""
         model, own = self._workspace.model, self._workspace.own_model
-        self.show({"model": model})
+        if self.value("model") != model:
+            self.show({"model": model, **_NOT_GIVEN})
         self.description.setText(describe_model(model))
-        for name in (_LEVELS, _BOUND):
+        for name in _NOT_GIVEN:
             self.set_visible(name, False)
         self.own_button.setText("" if own is None else f"Use the model of these labels: {own.name}")
         self.own_button.setVisible(own is not None and own != model)
@@ -173,7 +176,7 @@ class PredictForm(Form):
             "A network of the original J-Net. Its file does not hold all that it was trained with: fill in "
             "Resolution levels and Truncation distance."
         )
-        for name in (_LEVELS, _BOUND):
+        for name in _NOT_GIVEN:
             self.set_visible(name, True)
         such = ", ".join(str(level) for level in range(1 - levels, 1))
         self[_LEVELS].native.setPlaceholderText(f"{levels} levels, such as {such}")
@@ -312,10 +315,8 @@ class Overlays:
 
     def _on_annotation(self, positions: Sequence[int]) -> None:
         """Show the cells again where their copy was undone, so that the frame is not bare."""
-        frames = self._workspace.frames
-        bare = [p for p in self._copied & set(positions) if not frames.info(p).annotated]
-        if bare:
-            self.show_in(bare)
+        info = self._workspace.frames.info
+        self.show_in(p for p in self._copied & set(positions) if not info(p).annotated)
 
     def _on_inserted(self, event: Any) -> None:
         layer, kind = event.value, result_of(event.value)
@@ -422,7 +423,8 @@ def _target_annotation(workspace: Workspace, results: Prediction) -> Any:
         if fitting:
             workspace.choose("annotation", fitting[-1])
             return fitting[-1]
-        workspace.choose("image", results.image)
+        if workspace.image is not results.image:
+            workspace.choose("image", results.image)
         if results.classes is None:
             layer = workspace.new_annotation()
         else:
