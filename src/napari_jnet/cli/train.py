@@ -91,9 +91,11 @@ def train(
         open_with_notes(stack, **choices)
     start = None if model is None else find_model(model)
     run = output or _run_of_project(project, resume=resume)
+    if config is not None and not resume and config.parent.resolve() == run.resolve():
+        raise ValueError(
+            f"--config {config} would be overwritten by this run. Choose another --output."
+        )
     try:
-        if config is not None and not resume:
-            _refuse_overwriting(config, run)
         choices |= {"annotation": truth, "kind": kind, "unlabelled": unlabelled}
         annotated = _read_frames(stack, choices, numbers, run, resume)
 
@@ -118,25 +120,10 @@ def make_config(
     settings: Iterable[str] = (),
     **training: Any,
 ) -> Config:
-    """Make the configuration of a training.
+    """Make the configuration of a training; raises `ValueError`, or `FileNotFoundError` for the file.
 
-    Parameters
-    ----------
-    file
-        A ``config.json``.
-    preset
-        Name of a preset; if None, that of the network if there is one.
-    network
-        Name of the network.
-    settings
-        ``section.field=value``; these have precedence.
-    **training
-        Fields of the training section; None where not given.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        If anything is unknown, contradicts itself or is out of range.
+    It begins as the file, the preset, or the preset of the network; ``section.field=value`` of ``settings``
+    have precedence over ``training``, where None is not given.
     """
     if file is not None and preset is not None:
         raise ValueError("--config and --preset both define the start; give one of them.")
@@ -168,13 +155,7 @@ def _read_config(file: Path) -> Config:
 
 
 def _run_of_project(project: Project | None, *, resume: bool) -> Path:
-    """Return the run folder of a project to write: a new one, which is made, or its last.
-
-    Raises
-    ------
-    ValueError
-        If there is no project, or its last run cannot be resumed.
-    """
+    """Return the run folder of a project to write: a new one, which is made, or its last to resume."""
     if project is None:
         raise ValueError(
             "Name the folder of the run to write: --output RUN. (A project has its own runs.)"
@@ -189,14 +170,6 @@ def _run_of_project(project: Project | None, *, resume: bool) -> Path:
             "Start a new one: leave out --resume."
         )
     return last.path
-
-
-def _refuse_overwriting(config: Path, run: Path) -> None:
-    written = run / "config.json"
-    if written.exists() and written.samefile(config):
-        raise ValueError(
-            f"--config {config} would be overwritten: the run writes {written}. Choose another --output."
-        )
 
 
 def _read_frames(

@@ -230,10 +230,10 @@ def test_closing_the_dock_stops_the_training(qtbot, viewer, docked):
     assert (runs(viewer)[0] / "last.pt").is_file()
 
 
-def test_the_kind_of_labels_is_explained(widget):
+def test_the_kind_of_labels_is_explained(viewer_model, widget):
     said = set()
     for kind in LabelKind:
-        widget.set_values(kind=kind)
+        open_workspace(viewer_model).frames.set_kind(kind)
         said.add(widget.form.kind_line.text())
     assert len(said) == 3
 

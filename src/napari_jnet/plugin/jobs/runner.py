@@ -60,11 +60,6 @@ class TaskQueue(_Deliverer):
 
     Its thread ends when no task is left.  napari does not ask about tasks when its window closes:
     whoever submits a task that must not be lost waits for it.
-
-    Parameters
-    ----------
-    name
-        Of the thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -88,12 +83,7 @@ class TaskQueue(_Deliverer):
     ) -> None:
         """Run a task after those submitted before; after `close` it is not run.
 
-        Parameters
-        ----------
-        task
-            Called in the thread.
-        then, failed
-            Called in the window's thread with what the task returned or raised.
+        ``then`` or ``failed`` is called in the window's thread with what the task returned or raised.
         """
         if self._closed:
             return
@@ -104,13 +94,7 @@ class TaskQueue(_Deliverer):
             threading.Thread(target=self._work, name=self._name, daemon=False).start()
 
     def wait(self, timeout_s: float = 30.0) -> None:
-        """Wait for all tasks and deliver their results; called in the window's thread.
-
-        Raises
-        ------
-        TimeoutError
-            If they take longer.
-        """
+        """Wait for all tasks and deliver their results; raises `TimeoutError`; for the window's thread."""
         while self.busy:
             with self._change:
                 if not self._change.wait_for(lambda: not self._working, timeout_s):
@@ -230,7 +214,7 @@ def _merge(last: Any, event: Any) -> Any:
 
 
 class _Announced(FunctionWorker):
-    """A job as napari lists it while it runs; napari stops it when the window closes.
+    """A job as napari lists it while it runs, and stops it when the window closes.
 
     napari keeps this for as long as its window lives, so it keeps nothing of the job alive.
     """
@@ -246,12 +230,8 @@ class JobRunner(_Deliverer):
     """Runs one job at a time in a thread of its own and hands its events to the window's thread.
 
     Exactly one of ``on_done``, ``on_stopped`` and ``on_error`` is called for each job, after the
-    last event and when the runner is free again; none after `close`.
-
-    Attributes
-    ----------
-    on_wait
-        Called in the window's thread before it waits for a job whose step takes a moment.
+    last event and when the runner is free again; none after `close`.  ``on_wait`` is called before the
+    window waits for a job whose step takes a moment.
     """
 
     def __init__(self) -> None:
@@ -290,23 +270,11 @@ class JobRunner(_Deliverer):
         *,
         title: str | None = None,
     ) -> None:
-        """Start a job.
+        """Start a job; raises `ValueError` if one is under way.
 
-        Parameters
-        ----------
-        job
-            Makes the generator; called in the worker thread.
-        on_event, on_done, on_error, on_stopped
-            Called in the window's thread: with each event, the generator's return value, the
-            exception, nothing.
-        title
-            What napari shows when the window is closed meanwhile, such as "training on movie"; None
-            for a job so short that nobody is asked.
-
-        Raises
-        ------
-        ValueError
-            If a job is under way.
+        The functions are called in the window's thread: with each event, the generator's return value,
+        the exception, nothing.  ``title``, such as "training on movie", is what napari shows when the
+        window is closed meanwhile; None for a job so short that nobody is asked.
         """
         if self.running:
             raise ValueError("A job is still running; stop it or wait for its end.")

@@ -26,18 +26,7 @@ _loaded: set[str] = set()
 
 
 def load_torch(*, optimizer: bool = False) -> None:
-    """Import torch; return at once where that is done.
-
-    Parameters
-    ----------
-    optimizer
-        Whether to make an optimizer too: the first one imports half as much again.
-
-    Raises
-    ------
-    ImportError
-        If torch is not installed.
-    """
+    """Import torch; with ``optimizer`` make one too, since the first one imports half as much again."""
     with _lock:
         if "torch" not in _loaded:
             load_triton_apart()

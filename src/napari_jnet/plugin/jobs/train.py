@@ -49,13 +49,8 @@ if TYPE_CHECKING:
 class PreviewLayer:
     """The layer "preview": where the network sees cells now, in the plane that the viewer shows.
 
-    Made, empty, before the training begins: a new layer costs the window some tenths of a second.
-    `read` is called in the worker thread, the others in the window's.
-
-    Parameters
-    ----------
-    before
-        The preview of an earlier training, whose layer is used again.
+    Made, empty, before the training begins: a new layer costs the window some tenths of a second.  That
+    of the training ``before`` is used again.  `read` is called in the worker thread.
     """
 
     def __init__(
@@ -134,11 +129,8 @@ class TrainingInput:
     def frames(self) -> list[AnnotatedFrame]:
         """Read the annotated planes; called in the worker thread.
 
-        Raises
-        ------
-        ValueError
-            If nothing is annotated, labels are negative, or their meaning was not chosen and they do
-            not look like cells.
+        Raises `ValueError` if nothing is annotated, labels are negative, or their meaning was not chosen
+        and they do not look like cells.
         """
         found = list(self._annotated())
         if not found:
@@ -214,17 +206,9 @@ def training_input(image: Any, labels: Any, kind: LabelKind) -> TrainingInput:
 
 
 def labels_now(workspace: Workspace, positions: Iterable[int] | None = None) -> TrainingInput:
-    """Take the annotation of a workspace.
+    """Take the annotation of a workspace, of these frames or of all that are annotated.
 
-    Parameters
-    ----------
-    positions
-        Of the frames to take; None for all that are annotated.
-
-    Raises
-    ------
-    ValueError
-        If there is no image or annotation, or their sizes differ.
+    Raises `ValueError` if there is no image or annotation, or their sizes differ.
     """
     image, frames = workspace.image, workspace.frames
     if image is None or frames.layer is None:
@@ -243,18 +227,7 @@ _COPY_EVERY_MS = 1500  # a stroke seldom comes alone
 
 
 class LiveAnnotations(QObject):
-    """What a training learns from: the annotation, and what is painted on it while it runs.
-
-    Parameters
-    ----------
-    workspace
-        Labels that become its annotation later are not learned from.
-
-    Raises
-    ------
-    ValueError
-        As for `labels_now`.
-    """
+    """What a training learns from: the present annotation, and what is painted on it while it runs."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -406,19 +379,18 @@ def training(
         load_torch(optimizer=True)
         from napari_jnet.training.loop import train
 
-        if resume:
-            yield from _past(run)
-        events = train(
-            annotations.data.frames(),
-            run,
-            config,
-            resume=resume,
-            start_from=start_from,
-            preview=preview.read,
-            new_frames=annotations.take,
-        )
         try:
-            yield from events
+            if resume:
+                yield from _past(run)
+            yield from train(
+                annotations.data.frames(),
+                run,
+                config,
+                resume=resume,
+                start_from=start_from,
+                preview=preview.read,
+                new_frames=annotations.take,
+            )
         finally:
             with suppress(OSError):  # an empty folder is one that could not begin
                 run.rmdir()

@@ -12,7 +12,6 @@ from napari_jnet.budgets import BUDGETS, Hardware, budget_settings, default_budg
 from napari_jnet.cli.recipe import train_command
 from napari_jnet.config import PRESETS, Config
 from napari_jnet.config import preset as make_preset
-from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.guidance import fine_tune_problem
 from napari_jnet.plugin.jobs.runner import window_threads
 from napari_jnet.plugin.jobs.train import Estimate
@@ -21,11 +20,6 @@ from napari_jnet.plugin.ui.form import Form
 from napari_jnet.plugin.ui.widgets import LayerCombo, small_label
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 
-_KINDS = [
-    ("cells (each its own number)", LabelKind.INSTANCES.value),
-    ("classes (a class a pixel)", LabelKind.CLASSES.value),
-    ("scribbles (sparse)", LabelKind.SCRIBBLES.value),
-]
 _NETWORKS = {  # titles of presets
     "unet": "U-Net",
     "jnet": "J-Net",
@@ -55,7 +49,7 @@ _FINE_TUNE_RATE = 0.5  # of the preset's learning rate: the weights are good alr
 
 
 class TrainForm(Form):
-    """Image, labels and their kind, which all widgets share; the time; and, folded away, the rest."""
+    """Image and labels, which all widgets share; the time; and, folded away, the rest."""
 
     def __init__(
         self, data_rows: QFormLayout, rows: QFormLayout, workspace: Workspace, lifetime: Lifetime
@@ -89,9 +83,8 @@ class TrainForm(Form):
         )
         self.rows.addRow("Image", self.image_combo)
         self.rows.addRow("Labels", self.labels_combo)
-        tip = "What the numbers of the labels mean."
-        self.add("kind", "Labels are", value=_KINDS[0][1], choices=_KINDS, tooltip=tip)
         self.kind_line = small_label()
+        self.kind_line.setToolTip("What the labels mean is chosen in Annotate, under Meaning.")
         self.rows.addRow(self.kind_line)
         lifetime.connect(self._frames.kind_changed, self._show_kind)
         self.labels_combo.layer_changed.connect(self._show_kind)
@@ -140,16 +133,12 @@ class TrainForm(Form):
     # what follows from what
 
     def _follow(self, name: str) -> None:
-        if name == "kind" and self._frames.layer is not None:
-            self._frames.set_kind(LabelKind(self.value("kind")))
-        elif name == "network":
+        if name == "network":
             self._show_preset()
         elif name in _BUDGET:
             self._show_budget()
-        self.kind_line.setText(describe_kind(LabelKind(self.value("kind"))))
 
     def _show_kind(self, _kind: Any = None) -> None:
-        self.show({"kind": self._frames.kind.value})
         self.kind_line.setText(describe_kind(self._frames.kind))
 
     def _show_preset(self) -> None:
@@ -200,7 +189,7 @@ class TrainForm(Form):
         changes
             More of the configuration, as ``{"section.field": value}``.
         **values
-            By the names of the fields: budget, or minutes or epochs in its place, network (a preset), kind.
+            By the names of the fields: budget, or minutes or epochs in its place, network (a preset).
 
         Raises
         ------
