@@ -20,7 +20,7 @@ from napari_jnet.plugin.layers.read import image_stack
 from napari_jnet.plugin.layers.watch import free_number
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.correct import corrections_of
-from napari_jnet.plugin.ui.widgets import LayerCombo, RemedyButton
+from napari_jnet.plugin.ui.widgets import LayerCombo
 from napari_jnet.plugin.workspace import Lifetime
 from napari_jnet.project.project import Project
 
@@ -323,39 +323,6 @@ def test_what_fits_no_image_is_said_until_it_does(work):
     assert saved(state, small).annotated == (1,)
 
 
-def test_one_click_brings_labels_of_another_size_onto_the_image(work, qtbot):
-    """As napari makes them with its + button where two images lie side by side."""
-    state, _ = work
-    state.image.scale = (1, 2, 2)
-    state.viewer.add_image(np.zeros((8, 8), np.uint8), name="aside", translate=(-20, -20))
-    state.choose("image", state.viewer.layers["movie"])
-    union = np.zeros((4, 42, 42), np.int32)
-    layer = state.viewer.add_labels(union, name="all", scale=(1, 2, 2), translate=(0, -20, -20))
-    button = RemedyButton(state, Lifetime())
-    qtbot.addWidget(button)
-    assert button.isHidden()
-    layer.data_setitem((np.full(3, 2), np.array([20, 20, 20]), np.array([15, 16, 17])), 5)
-    assert button.text() in state.saving.text
-    button.click()
-    assert button.isHidden()
-    assert state.autosave.flush()
-    copied = state.annotation
-    assert copied is not layer
-    assert np.argwhere(copied.data).tolist() == [[2, 10, 5], [2, 10, 6], [2, 10, 7]]
-    assert saved(state, copied).annotated == (2,)
-
-
-def test_one_click_brings_a_plane_into_the_shown_frame(work):
-    state, _ = work
-    state.viewer.dims.set_point(0, 3)
-    layer = state.viewer.add_labels(np.zeros((32, 32), np.int32), name="plane")
-    layer.paint((5, 6), 2)
-    assert not state.saving.saved
-    state.autosave.save_unfit()
-    assert state.autosave.flush()
-    assert np.array_equal(saved(state, state.annotation).read_frame(3), layer.data)
-
-
 def test_labels_that_cannot_be_saved_keep_no_training_waiting(work):
     state, layer = work
     plane = state.viewer.add_labels(np.zeros((9, 9), np.int32), name="plane")
@@ -379,20 +346,6 @@ def test_labels_that_fit_no_image_and_are_removed_are_in_a_file(work, projects):
     assert str(file) in state.saving.text
 
 
-def test_one_click_writes_what_lies_on_no_image_into_a_file(work, projects):
-    state, _ = work
-    layer = state.viewer.add_labels(np.zeros((9, 9), np.int32), name="far/away", rotate=30)
-    layer.paint((5, 6), 2)
-    state.autosave.save_unfit()
-    state.autosave.wait()
-    (file,) = projects.glob("labels without an image/*.tif")
-    assert str(file) in state.saving.text
-    assert np.array_equal(tifffile.imread(file), layer.data)
-    assert state.autosave.flush()
-    layer.paint((2, 2), 2)
-    assert not state.saving.saved
-
-
 def test_numbers_that_no_project_takes_go_into_a_file(work, projects):
     state, _ = work
     layer = state.viewer.add_labels(np.zeros((4, 32, 32), np.uint64), name="ids")
@@ -400,7 +353,7 @@ def test_numbers_that_no_project_takes_go_into_a_file(work, projects):
     layer.data_setitem(at, np.array([2**40 + 3], np.uint64))
     assert not state.autosave.flush()
     assert str(2**40 + 3) in state.saving.text
-    state.autosave.save_unfit()
+    state.viewer.layers.remove(layer)
     assert state.autosave.flush(), state.saving.text
     (file,) = projects.glob("labels without an image/*.tif")
     assert np.array_equal(tifffile.imread(file), layer.data)
@@ -413,7 +366,7 @@ def test_labels_of_an_image_that_is_no_stack_go_into_a_file(work, projects):
     layer = state.viewer.add_labels(np.zeros((2, 2, 2, 8, 8), np.int32), name="odd labels")
     layer.paint((1, 1, 1, 4, 4), 3)
     assert not state.autosave.flush()
-    state.autosave.save_unfit()
+    state.viewer.layers.remove(layer)
     state.autosave.wait()
     (file,) = projects.glob("labels without an image/*.tif")
     assert np.array_equal(tifffile.imread(file), layer.data)

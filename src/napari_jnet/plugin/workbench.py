@@ -31,7 +31,7 @@ from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.settings import plugin_settings
 from napari_jnet.plugin.ui.page import Page
 from napari_jnet.plugin.ui.theme import color, set_style, when_themed
-from napari_jnet.plugin.ui.widgets import MessageLine, RemedyButton, WrappedLabel, dropped_path
+from napari_jnet.plugin.ui.widgets import MessageLine, WrappedLabel, dropped_path
 from napari_jnet.plugin.workspace import Lifetime, SaveStatus, TrainingStatus, Workspace
 
 if TYPE_CHECKING:
@@ -369,7 +369,7 @@ def _mark(number: int, state: str, ratio: float, size: int = 20) -> QIcon:
 class StatusRow(QWidget):
     """Whether everything is saved, and how the training stands."""
 
-    def __init__(self, go: Go, remedy: QWidget) -> None:
+    def __init__(self, go: Go) -> None:
         super().__init__()
         self._training, self._step = TrainingStatus(), ""
         self.saved = QElidingLabel()  # a long text must not widen the dock
@@ -383,7 +383,6 @@ class StatusRow(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(4, 0, 4, 0)
         row.addWidget(self.saved, 1)
-        row.addWidget(remedy)
         row.addWidget(self.training, 3)
         row.addWidget(self.show_button)
 
@@ -436,7 +435,7 @@ class Workbench(QWidget):
         self.hint_line = HintLine(self.show_step)
         self.steps_row = StepsRow(self.show_step)
         self._stack = QStackedWidget()
-        self.status_row = StatusRow(self.show_step, RemedyButton(workspace, lifetime))
+        self.status_row = StatusRow(self.show_step)
         self.guide = GuidePanel()
         self.guide.close_button.clicked.connect(lambda: self.show_guide(False))
         self.guide.sample_button.clicked.connect(self.open_sample)

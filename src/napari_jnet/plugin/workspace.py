@@ -55,7 +55,6 @@ class SaveStatus:
     text: str = ""
     saved: bool = True  # False while strokes are only in memory
     failed: bool = False
-    remedy: str = ""  # on the button that saves after all, see `AutoSave.save_unfit`
 
 
 class _Offers(Protocol):
@@ -80,8 +79,6 @@ class _Saves(Protocol):
     ) -> None: ...
 
     def layer_of(self, path: Path) -> Any | None: ...
-
-    def save_unfit(self) -> None: ...
 
     def wait(self) -> None: ...
 

@@ -36,14 +36,12 @@ from napari_jnet.plugin.jobs.runner import TaskQueue
 from napari_jnet.plugin.layers.add import make_ready
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
-    current_index,
     kind_of,
     layer_classes,
     marked_empty,
     pixels,
     result_of,
     spatial_shape,
-    world_matrix,
 )
 from napari_jnet.plugin.workspace import SaveStatus, Workspace
 from napari_jnet.project.manifest import next_role
@@ -91,7 +89,7 @@ class LayerStore:
             raise ValueError(
                 f"The labels {layer.name!r} have {sizes[0]} pixels, the image {image.name!r} "
                 f"{sizes[1]}: what is painted is not saved. Choose the image that the labels belong "
-                "to, or press Save these labels."
+                "to, or paint on a new annotation."
             )
         self.layer = layer
         self.stack = stack_of(image)
@@ -674,28 +672,6 @@ class AutoSave:
 
     # labels that fit no image
 
-    def save_unfit(self) -> None:
-        """Save the labels that cannot be saved as they are.
-
-        They are copied into a new annotation where they lie on the image, else written into a file
-        in the folder of projects.
-        """
-        for layer in list(self._unfit):
-            image = self._workspace.image
-            try:
-                labels = labels_on_image(layer, image, self._workspace.viewer)
-                annotation = self._workspace.new_annotation(kind_of(layer) or LabelKind.INSTANCES)
-            except ValueError:
-                self._write_unfit(layer)
-                continue
-            annotation.name = f"{layer.name} on {image.name}"
-            painted = np.nonzero(labels)
-            annotation.data_setitem(painted, labels[painted])
-            make_ready(annotation, self._frames.kind, int(labels.max()))
-            layer.visible = False
-            self._forget_unfit(layer)
-        self._show_status()
-
     def _write_unfit(self, layer: Any) -> None:
         """Write labels that cannot be saved as they are into a file, in the queue of the saves."""
         folder = chosen_folder() / _NO_IMAGE
@@ -742,13 +718,10 @@ class AutoSave:
     def _show_status(self) -> None:
         """Show the status of saving; unsaved labels come first."""
         unsaved = [store for store in self._stores if store.unsaved]
-        failures = [store.failure for store in unsaved if store.failure]
-        if self._unfit:
-            text = f"not saved: {next(iter(self._unfit.values()))}"
-            remedy = "Save these labels"
-            self._workspace.saving = SaveStatus(text, saved=False, failed=True, remedy=remedy)
-        elif failures:
-            self._show_failure(f"not saved: {failures[0]} Retrying every few seconds.")
+        failed = [f"{one.failure} Retrying every few seconds." for one in unsaved if one.failure]
+        reasons = [*self._unfit.values(), *failed]
+        if reasons:
+            self._show_failure(f"not saved: {reasons[0]}")
         else:
             saving = SaveStatus("saving…", saved=False)
             self._workspace.saving = saving if unsaved else self._saved
@@ -815,41 +788,6 @@ class _ClosingFilter(QObject):
 
     def _quit(self) -> None:
         self._closing(None)
-
-
-def labels_on_image(layer: Any, image: Any, viewer: Any) -> NDArray[np.int32]:
-    """Return the labels of a layer, resampled to an image by their world coordinates.
-
-    Labels with fewer axes are put into the frame that is shown; of labels with more axes, the frame that is
-    shown is used.  Raises `ValueError` where one is rotated or sheared, the image is not a stack, nothing
-    painted lies on it, or a number does not fit.
-    """
-    if image is None:
-        raise ValueError("No image is open.")
-    stack_of(image)  # raises where it is not a stack
-    shape, labels = spatial_shape(image), pixels(layer)
-    common = min(layer.ndim, len(shape))
-    matrices = [world_matrix(one, common) for one in (layer, image)]
-    for one, matrix in zip((layer, image), matrices, strict=True):
-        if not np.allclose(matrix[:, :-1], np.diag(np.diagonal(matrix))):
-            raise ValueError(
-                f"{one.name!r} is rotated or sheared; only upright labels can be copied."
-            )
-    pairs = []
-    for axis in range(-common, 0):
-        (own, start), (step, offset) = ((m[axis, axis - 1], m[axis, -1]) for m in matrices)
-        index = np.round((np.arange(shape[axis]) * step + offset - start) / own).astype(np.int64)
-        inside = (index >= 0) & (index < labels.shape[axis])
-        pairs.append((index[inside], np.flatnonzero(inside)))
-    sources, targets = (np.ix_(*indices) for indices in zip(*pairs, strict=True))
-    part = np.asarray(labels[current_index(viewer, layer)[: layer.ndim - common]])[sources]
-    if not part.any():
-        raise ValueError(f"Nothing painted in {layer.name!r} lies on {image.name!r}.")
-    if part.min() < UNKNOWN or part.max() > np.iinfo(np.int32).max:
-        raise ValueError(f"The numbers in {layer.name!r} are too large for a project.")
-    placed = np.zeros(shape, np.int32)
-    placed[current_index(viewer, image)[: len(shape) - common]][targets] = part
-    return placed
 
 
 def _write_labels(layer: Any, folder: Path) -> Path:

@@ -64,7 +64,7 @@ from napari_jnet.plugin.pages.correct import CorrectionBar
 from napari_jnet.plugin.settings import plugin_settings
 from napari_jnet.plugin.ui.page import Page
 from napari_jnet.plugin.ui.theme import set_style
-from napari_jnet.plugin.ui.widgets import LayerCombo, RemedyButton, percent, plural, small_label
+from napari_jnet.plugin.ui.widgets import LayerCombo, percent, plural, small_label
 from napari_jnet.plugin.workspace import Lifetime
 
 if TYPE_CHECKING:
@@ -1085,7 +1085,6 @@ class AnnotateWidget(Page):
         column = QVBoxLayout(self._saving)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.saved_line)
-        column.addWidget(RemedyButton(workspace, lifetime))
         outer = self.layout()
         assert outer is not None
         outer.addWidget(self.message)  # below what scrolls, so that it is always seen

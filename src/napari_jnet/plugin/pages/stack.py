@@ -39,7 +39,6 @@ from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.theme import set_style
 from napari_jnet.plugin.ui.widgets import (
     LayerCombo,
-    RemedyButton,
     WrappedLabel,
     dropped_path,
     small_label,
@@ -286,7 +285,6 @@ class ProjectSection(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.saved)
-        column.addWidget(RemedyButton(workspace, lifetime))
         column.addLayout(row)
         column.addWidget(self.projects_button)
         lifetime.connect(workspace.projects_changed, self._show_projects)

@@ -124,26 +124,6 @@ def dropped_path(event: QDropEvent) -> Path | None:
     return local[0] if len(urls) == len(local) == 1 else None
 
 
-class RemedyButton(QToolButton):
-    """Shown while the saving needs a click."""
-
-    def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
-        super().__init__()
-        self._workspace = workspace
-        self.setToolTip(
-            "Copy what you painted into a new annotation of the image; where it does not lie on the "
-            "image, into a file beside the projects."
-        )
-        self.clicked.connect(lambda: workspace.autosave.save_unfit())
-        lifetime.connect(workspace.saving_changed, self._show)
-        self._show()
-
-    def _show(self, _status: Any = None) -> None:
-        remedy = self._workspace.saving.remedy
-        self.setText(remedy)
-        self.setVisible(bool(remedy))
-
-
 class LayerChoice(QComboBox):
     """One of the layers that a function lists; at first, and when it is gone, the last of the list.
 
