@@ -561,18 +561,9 @@ _FARTHEST, _NEAREST = 8.0, 1.5  # how many times the object fits into the canvas
 
 
 def show_place(viewer: Any, layer: Any, at: Sequence[float], size: float) -> None:
-    """Show a place of a layer.
+    """Move the sliders and the camera to a place of a layer, in its pixels, where an object of a size lies.
 
-    Parameters
-    ----------
-    viewer
-        Its sliders and its camera are moved; where the zoom shows the object well, it is kept.
-    layer
-        Whose pixels `at` counts.
-    at
-        Data coordinates, one for each axis of the layer.
-    size
-        Of the object there, in pixels across.
+    The zoom is kept where it shows the object well.
     """
     world = np.asarray(layer.data_to_world(tuple(at)), float)
     displayed = viewer.dims.ndisplay

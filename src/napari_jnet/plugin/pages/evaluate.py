@@ -209,16 +209,6 @@ class GroundTruthChoice(LayerChoice):
         lifetime.connect(workspace.image_changed, self._look)
         self._look(workspace.image)
 
-    def set_layer(self, layer: Any) -> None:
-        """Choose a layer, or one of the list by its name; raises `ValueError`."""
-        truths = self._list()
-        named = [item for item in truths if item is layer or item.name == layer]
-        if not named:
-            known = ", ".join(repr(item.name) for item in truths) or "nothing"
-            raise ValueError(f"{layer!r} cannot be compared against; there is {known}.")
-        self._choice = named[0]
-        self._refresh()
-
     def _chosen(self) -> Any | None:
         known = any(item is self._choice for item in self._layers)
         return self._choice if known else next(iter(self._layers), None)
