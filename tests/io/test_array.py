@@ -45,8 +45,8 @@ def test_frames_are_read_one_by_one():
 @pytest.mark.parametrize(
     ("shape", "axes", "words"),
     [
-        ((5,), None, "two to four dimensions"),
-        ((2, 2, 2, 2, 2), None, "two to four dimensions"),
+        ((5,), None, "axes unknown and size 5;"),
+        ((2, 2, 2, 2, 2), None, "Save one channel, or one time point"),
         ((4, 4), "TYX", "do not fit"),
         ((4, 4, 4), "XYT", "do not fit"),
         ((0, 4, 4), None, "at least one pixel"),

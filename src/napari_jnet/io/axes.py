@@ -84,15 +84,22 @@ class Arrangement:
 def check_axes(axes: str, shape: tuple[int, ...], name: str) -> str:
     """Return given axes in capital letters, "S" as "C"; raises `ValueError` if they are impossible."""
     letters = axes.strip().upper().replace("S", "C")
-    known = AXES.get(len(shape), ())
-    plain = len(letters) == len(shape) == len({*letters}) and {*letters} <= {*"TZCYX"}
-    rows = "Y" in letters and letters.find("Y") < letters.find("X")
-    if plain and rows and not {*"TZC"} <= {*letters}:
+    if _are_possible(letters, len(shape)) and letters.index("Y") < letters.index("X"):
         return letters
+    known = AXES.get(len(shape), ())
     raise ValueError(
         f"The axes {axes!r} do not fit {name}, whose size is {size_text(shape)}; axes are {len(shape)} of "
         "the letters T, Z, C, Y and X, none twice, Y before X, and no channels where there are both T and Z"
         f"{', such as ' if known else ''}{', '.join(known)}. Give others."
+    )
+
+
+def _are_possible(letters: str, count: int) -> bool:
+    there = {*letters}
+    return (
+        len(letters) == len(there) == count
+        and {*"YX"} <= there <= {*"TZCYX"}
+        and not {*"TZC"} <= there
     )
 
 
@@ -106,8 +113,7 @@ def arrange(axes: str, shape: tuple[int, ...], name: str) -> Arrangement:
     letters = axes.upper().replace("S", "C")
     if letters[:1] in ("I", "Q") and "T" not in letters:
         letters = f"T{letters[1:]}"
-    unsure = len({*letters}) < len(letters) or bool(set(letters) - set("TZCYX"))
-    if unsure or not {*"YX"} <= {*letters} or {*"TZC"} <= {*letters}:
+    if not _are_possible(letters, len(shape)):
         choices = AXES.get(len(shape), ())
         what = (
             f"{name} has axes {axes or 'unknown'} and size {size_text(shape)}; a stack has rows and "
@@ -164,18 +170,6 @@ def with_axes(
     return replace(stack, axes=letters, given_axes=letters)
 
 
-def guess_axes(shape: tuple[int, ...]) -> str:
-    """Return the likely axes of an array: colours last if there are 3 or 4, frames first."""
-    color = len(shape) >= 3 and shape[-1] in (3, 4) and shape[-2] > 4
-    guessed = {2: "YX", 3: "YXC" if color else "TYX", 4: "TYXC" if color else "TZYX"}
-    if len(shape) not in guessed:
-        raise ValueError(
-            f"The array has shape {shape}; a stack has two to four dimensions. "
-            "Choose one channel or one time point first."
-        )
-    return guessed[len(shape)]
-
-
 def array_stack(
     array: Any,
     *,
@@ -193,8 +187,8 @@ def array_stack(
     name
         For messages and titles.
     axes
-        One letter for each dimension, of T, Z, C, Y and X, such as "TYX" or "TCYX"; None guesses
-        with `guess_axes`.
+        One letter for each dimension, of T, Z, C, Y and X, such as "TYX" or "TCYX"; None takes frames
+        first, and 3 or 4 colours last.
     labels
         Array of integers with the axes of the image except channels; it becomes the annotation "labels".
         0 is background in a frame where something is labelled, a frame without labels is not
@@ -210,8 +204,14 @@ def array_stack(
     """
     shape = tuple(int(n) for n in array.shape)
     what = f"the array {name!r}"
-    axes = guess_axes(shape) if axes is None else check_axes(axes, shape, what)
-    found = arrange(axes, shape, what)
+    if axes is None:
+        color = len(shape) >= 3 and shape[-1] in (3, 4) and shape[-2] > 4
+        axes = {2: "YX", 3: "YXC" if color else "TYX", 4: "TYXC" if color else "TZYX"}.get(
+            len(shape), ""
+        )
+        found = arrange(axes, shape, what)
+    else:
+        found = arrange(check_axes(axes, shape, what), shape, what)
     annotations = {}
     if labels is not None:
         size = tuple(int(n) for n in labels.shape)

@@ -71,11 +71,7 @@ def _names(folder: Path, pattern: re.Pattern[str]) -> list[str]:
 
 
 def _has_frames(folder: Path) -> bool:
-    try:
-        with os.scandir(folder) as entries:
-            return any(_FRAME.fullmatch(entry.name) for entry in entries)
-    except OSError:
-        return False
+    return bool(_names(folder, _FRAME))
 
 
 def _numbered(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
