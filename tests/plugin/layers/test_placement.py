@@ -8,9 +8,10 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from napari.layers import Image
 
+from napari_jnet.events import Preview
 from napari_jnet.plugin.jobs.measure import MeasureRequest, measuring
 from napari_jnet.plugin.jobs.predict import draw_region, make_request
-from napari_jnet.plugin.jobs.train import PlacedPreview, PreviewLayer
+from napari_jnet.plugin.jobs.train import PreviewLayer
 from napari_jnet.plugin.layers.add import (
     Prediction,
 )
@@ -58,7 +59,10 @@ def test_a_preview_lies_on_its_plane(image):
     viewer, layer = image
     preview = PreviewLayer(viewer, layer, None)
     shown = np.zeros((20, 24), np.float32)
-    preview.show(PlacedPreview(shown, None, 1, (2,)))
+    viewer.dims.set_point(0, layer.data_to_world((2, 10, 12))[0])
+    preview.follow()
+    preview.read()
+    preview.show(Preview(shown, shown, 1))
     for point in ((0, 3), (19, 0)):
         place = layer.data_to_world((2, *point))
         np.testing.assert_allclose(preview.layer.data_to_world((0, *point)), place, atol=1e-9)
