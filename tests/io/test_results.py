@@ -316,8 +316,8 @@ def test_the_system_refuses_more_bytes(tmp_path):
     assert "cannot be written" in text
     noise = np.random.default_rng(0).random((90, 90)).astype(np.float32)
     with tifffile.TiffFile(path) as tiff:
-        assert len(tiff.pages) == number
-        for n, page in enumerate(tiff.pages):
+        assert tiff.series[0].shape == (number, 90, 90)
+        for n, page in enumerate(tiff.series[0].pages):
             np.testing.assert_array_equal(page.asarray(), noise + n)
     with closing(FramePages(path)) as pages:
         assert pages.frame_numbers == tuple(range(number))

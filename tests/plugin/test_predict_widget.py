@@ -305,7 +305,8 @@ def test_a_drawn_region_is_predicted_and_grows_to_the_whole(qtbot, viewer, widge
 
 def test_regions_that_meet_are_separated_as_one(qtbot, viewer, widget):
     viewer.dims.set_current_step(0, 0)
-    layer = widget.draw_region()
+    widget.draw_region()
+    layer = viewer.layers["region to predict"]
     for left, right in ((0, 31), (31, 63)):
         layer.data = []
         layer.add_rectangles([[[0, 0, left], [0, 0, right], [0, 63, right], [0, 63, left]]])

@@ -179,7 +179,6 @@ class _PageWriter:
         self._shape: tuple[int, ...] = ()
         self._tiff: tifffile.TiffWriter | None = None
         self._tags: dict[str, Any] = {}
-        self._broken = False
 
     def write(self, number: int, frame: NDArray[Any]) -> None:
         """Append one frame; raises `OutputError` if the disk fails."""
@@ -194,7 +193,6 @@ class _PageWriter:
                     f"Frame {number} has shape {frame.shape}, those before it {self._shape}; all frames of "
                     "a result have one shape. Write it to another folder."
                 )
-            self._broken = True
             for plane in frame.reshape(-1, *frame.shape[-2:]).astype(self._dtype, copy=False):
                 self._tiff.write(
                     plane,
@@ -206,14 +204,12 @@ class _PageWriter:
                     **self._tags,
                 )
                 self._tags["description"] = None  # which the first page has
-            self._broken = False
         self.written.append(number)
 
     def forget(self, number: int) -> None:
         """Drop a frame if it was the last one written: it is missing in other files of the result."""
         if self.written[-1:] == [number]:
             self.written.pop()
-            self._broken = True
 
     def close(self) -> None:
         """Finish the file with the frames written so far; no frame, no file."""
@@ -225,8 +221,7 @@ class _PageWriter:
             if not self.written:
                 self._path.unlink()
                 return
-            if self._broken:
-                _end_after(self._path, len(self.written) * math.prod(self._shape[:-2]))
+            # pages of a frame that failed may follow; the description does not count them
             if self.written != self._expected:
                 tifffile.tiffcomment(self._path, self._options(self.written)["description"])
 
@@ -240,23 +235,6 @@ class _PageWriter:
         scale = (interval * (steps.pop() if len(steps) == 1 else 0), *sizes)
         units = self._stack.units
         return tiff_options(whole, self._dtype, self._axes, scale, units, json.dumps(text))
-
-
-def _end_after(path: Path, pages: int) -> None:
-    """Make a page the last one: what follows it was being written when the disk failed.
-
-    A copy of the good pages would be simpler, but needs space that a full disk does not have.
-    """
-    with tifffile.TiffFile(path) as tiff:
-        form = tiff.tiff
-        tiff.pages.useframes = False
-        page = tiff.pages[pages - 1]
-        assert isinstance(page, tifffile.TiffPage)
-        link = page.offset + form.tagnosize + len(page.tags) * form.tagsize
-        nothing = bytes(form.offsetsize)
-    with path.open("r+b") as file:
-        file.seek(link)
-        file.write(nothing)
 
 
 class FramePages:

@@ -84,7 +84,3 @@ def test_what_was_found_is_said_in_cells_or_in_pieces():
     assert summary.text() == "3 cells in 2 frames, on the CPU."
     summary.objects, summary.cells = "separate piece", 1
     assert summary.text() == "1 separate piece in 2 frames, on the CPU."
-
-
-def test_classes_without_a_name_have_a_number():
-    assert ModelOutputs(4).names == ("background", "class 1", "class 2", "class 3")

@@ -59,13 +59,6 @@ class ModelOutputs:
         """Whether the areas of classes are meant, not single cells."""
         return self.channels > 2 or bool(self.classes)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of its classes from background."""
-        known = tuple(name for name, _ in self.classes)
-        usual = ("background", *(f"class {n}" for n in range(1, max(self.channels, 2))))
-        return known + usual[len(known) :]
-
 
 _hidden_for: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 

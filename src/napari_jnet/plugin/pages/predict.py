@@ -22,7 +22,7 @@ from napari_jnet.cli.recipe import predict_command
 from napari_jnet.config import Config, InstanceConfig
 from napari_jnet.editing import copy_cells, copy_classes
 from napari_jnet.events import FramePrediction, FrameSkipped, Notice, summarize_skipped
-from napari_jnet.io.stack import Stack, frame_label, plane_name
+from napari_jnet.io.stack import Stack, plane_name
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.jobs.predict import (
     SCOPES,
@@ -352,8 +352,7 @@ def legend_text(results: Prediction | None) -> str:
         lines.append(f"classes: {' &nbsp; '.join(marks) or 'most probable class'}")
     each = "each separate piece" if outputs.semantic else "each cell"
     lines.append(f"cells: {each} its own colour")
-    areas = "all but background" if len(outputs.names) > 2 else outputs.names[1]
-    lines.append(f"segmentation: {areas if outputs.semantic else 'pixels of cells'}")
+    lines.append(f"segmentation: {'all but background' if outputs.semantic else 'pixels of cells'}")
     if results.distance is not None:
         lines.append(f"distance: to the nearest boundary, 0 to {results.dt_bound:g} px")
     return "<br>".join(lines)
@@ -370,7 +369,9 @@ def copy_to_annotation(
     """
     index = current_index(workspace.viewer, results.image)
     position = position_of(index)
-    name = _plane_name(results, index)
+    name = workspace.frames.frame_name(results.stack.frame_numbers[position])
+    if len(index) > 1:
+        name = plane_name(name, index[1], results.stack.shape[0])
     if position not in results.done:
         raise ValueError(f"{name} is not predicted yet; predict this frame first.")
     annotation = _target_annotation(workspace, results)
@@ -438,14 +439,6 @@ def _target_annotation(workspace: Workspace, results: Prediction) -> Any:
             "pixels. Choose the annotation of this image."
         )
     return annotation
-
-
-def _plane_name(results: Prediction, index: tuple[int, ...]) -> str:
-    if not index:
-        return str(results.image.name)
-    number = results.stack.frame_numbers[index[0]]
-    name = frame_label(results.stack.axes, number, results.stack.digits)
-    return name if len(index) < 2 else plane_name(name, index[1], results.stack.shape[0])
 
 
 _NARROW = 300
@@ -568,13 +561,10 @@ class PredictWidget(JobWidget):
         self._workspace.choose_model(Path(path) if str(path) else None)
         self.form.set({_LEVELS: resolution_levels or (), _BOUND: dt_bound})
 
-    def draw_region(self, *_: Any) -> Any:
-        """Prepare to drag a rectangle over the part to predict; return its layer, or None."""
-        if (image := self.image_combo.layer) is None:
-            self.show_error(ValueError("There is no image in the viewer; open one first."))
-            return None
+    def draw_region(self, *_: Any) -> None:
+        """Prepare to drag a rectangle over the part to predict, as the button does."""
         self.form.set({"scope": "region"})
-        return draw_region(self._viewer, image)
+        self.attempt(lambda: draw_region(self._viewer, self._image()[0]))
 
     def run(self, scope: str | None = None) -> None:
         """Predict a scope of `SCOPES`, or the one that is chosen; problems are shown in the widget."""
