@@ -10,6 +10,7 @@ import io
 import math
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -373,15 +374,24 @@ class Project:
 
     def assign_role(self, number: int) -> str:
         """Return the role of a frame; one without a role gets the `next_role`."""
+        self.assign_roles([number])
+        return self.role(number)
+
+    def assign_roles(self, numbers: Sequence[int]) -> None:
+        """Give the `next_role` to those of these frames that have no role."""
         with self._lock:
-            if not self.role(number):
+            annotated = self.annotated
+            given = Counter(self.role(n) for n in annotated if n not in numbers)
+            chosen = {}
+            for number in [n for n in numbers if not self.role(n)]:
                 labels = self.read_frame(number)
                 partial = self.kind is LabelKind.SCRIBBLES or number in self.partial
-                others = [self.role(n) for n in self.annotated if n != number]
-                role = next_role(others, complete=not partial and bool((labels != UNKNOWN).all()))
-                empty = number in self.annotated and not labels.any()
-                self.set_role(number, "training" if empty else role)  # its score means little
-            return self.role(number)
+                role = next_role(given, complete=not partial and bool((labels != UNKNOWN).all()))
+                if number in annotated and not labels.any():  # its score means little
+                    role = "training"
+                chosen[number] = role
+                given[role] += 1
+            self.set_roles(chosen)
 
     def numbers(self, role: str) -> tuple[int, ...]:
         """Return the annotated frames of a role, ascending."""

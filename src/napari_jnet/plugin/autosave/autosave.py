@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import shutil
-from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -20,7 +20,8 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_jnet.files import FolderLock, atomic_write
-from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.io.axes import size_text
+from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import (
     ResumeOffers,
     chosen_folder,
@@ -44,7 +45,6 @@ from napari_jnet.plugin.layers.read import (
     spatial_shape,
 )
 from napari_jnet.plugin.workspace import SaveStatus, Workspace
-from napari_jnet.project.manifest import next_role
 from napari_jnet.project.places import new_project_folder
 from napari_jnet.project.project import Project
 
@@ -67,15 +67,6 @@ class SaveRequest(NamedTuple):
     empty: Container[int]  # numbers of frames that are annotated without any object; may read files
 
 
-class SaveResult(NamedTuple):
-    """The frames on disk after a save, by number."""
-
-    annotated: set[int]
-    new: Mapping[
-        int, bool | None
-    ]  # without a role -> whether all pixels are known; None without any object
-
-
 class LayerStore:
     """A labels layer and the project that it is saved in, which the first save makes.
 
@@ -85,10 +76,9 @@ class LayerStore:
     def __init__(self, layer: Any, image: Any) -> None:
         painted, size = tuple(pixels(layer).shape), spatial_shape(image)
         if painted != size:
-            sizes = [" × ".join(map(str, shape)) for shape in (painted, size)]
             raise ValueError(
-                f"The labels {layer.name!r} have {sizes[0]} pixels, the image {image.name!r} "
-                f"{sizes[1]}: what is painted is not saved. Choose the image that the labels belong "
+                f"The labels {layer.name!r} have {size_text(painted)} pixels, the image {image.name!r} "
+                f"{size_text(size)}: what is painted is not saved. Choose the image that the labels belong "
                 "to, or paint on a new annotation."
             )
         self.layer = layer
@@ -192,14 +182,21 @@ class LayerStore:
         self.project, self._lock = project, lock
         return project, highest, damaged
 
-    def save(self, request: SaveRequest) -> SaveResult:
-        """Write what is requested; the first request makes the project.
+    def save(self, request: SaveRequest) -> None:
+        """Write what is requested; the first request makes the project, which gives roles to new frames.
 
         Raises `OSError` where the disk fails, and `ValueError` where these labels cannot be saved or
         another window has the project.
         """
         if self.project is None:
-            self.project = self._create(self._folder, request.kind, request.classes)
+            self.project = Project.create(
+                new_project_folder(self.stack, self._folder),
+                self.stack,
+                request.kind,
+                classes=request.classes,
+                partial=self._partial,
+                store=False,
+            )
         project = self.project
         if self._lock is None:
             self._lock = lock_project(project.path)
@@ -207,7 +204,9 @@ class LayerStore:
             project.set_partial(self._partial)
         if (project.kind, project.classes) != (request.kind, request.classes):
             project.set_kind(request.kind, request.classes)
-        numbers, annotated, new = self.stack.frame_numbers, set(project.annotated), {}
+        if not request.roles.items() <= project.roles.items():
+            project.set_roles(request.roles)
+        numbers, annotated, new = self.stack.frame_numbers, set(project.annotated), []
         removed = {p for p in self._sums if numbers[p] not in annotated}  # their files were removed
         for position in removed:
             del self._sums[position]
@@ -219,17 +218,16 @@ class LayerStore:
                 project.write_frame(number, labels.reshape(project.stack.spatial), empty=empty)
             if total is None:
                 self._sums.pop(position, None)
-                annotated.discard(number)
                 continue
             self._sums[position] = total
-            annotated.add(number)
-            if not (request.roles.get(number) or project.role(number)):
-                partial = request.kind is LabelKind.SCRIBBLES or number in self._partial
-                known = not partial and bool((labels != UNKNOWN).all())
-                new[number] = None if total == _EMPTY else known
-        if not request.roles.items() <= project.roles.items():
-            project.set_roles(request.roles)
-        return SaveResult(annotated, new)
+            if not project.role(number):
+                new.append(number)
+        if new and result_of(
+            self.layer
+        ):  # in validation a prediction would be compared with itself
+            project.set_roles(dict.fromkeys(new, "training"))
+        elif new:
+            project.assign_roles(new)
 
     def differing(self) -> set[int]:
         """Return the frames that differ from what is on disk: changed without an event."""
@@ -244,24 +242,18 @@ class LayerStore:
 
     def write_copy(self, roles: Mapping[int, str], root: Path) -> Path:
         """Write all that is painted into a new project below a folder; nothing is left if that fails."""
+        twin = copy.copy(self)
+        vars(twin).update(project=None, _lock=None, _sums={}, _folder=root)
+        positions = set(range(len(self.stack)))
         try:
-            copy = self._create(root, *self._kind())
-            for position, number in enumerate(self.stack.frame_numbers):
-                labels = self._frame(position).reshape(copy.stack.spatial)
-                total = self._checksum(number, labels, self._empty)
-                if total is not None:
-                    copy.write_frame(number, labels, empty=total == _EMPTY)
-            copy.set_roles(roles)
+            twin.save(SaveRequest(positions, roles, *self._kind(), self._empty))
         except (OSError, ValueError):
             shutil.rmtree(root, ignore_errors=True)
             raise
-        return copy.path
-
-    def _create(self, root: Path, kind: LabelKind, classes: Classes) -> Project:
-        folder = new_project_folder(self.stack, root)
-        return Project.create(
-            folder, self.stack, kind, classes=classes, partial=self._partial, store=False
-        )
+        finally:
+            twin.release()
+        assert twin.project is not None
+        return twin.project.path
 
     def release(self) -> None:
         """Unlock the project for other windows; the next save locks it again."""
@@ -585,9 +577,9 @@ class AutoSave:
         """Save the waiting changes of a layer; later strokes are for the next save."""
         request = store.take(self._roles_of(store))
 
-        def saved(result: SaveResult) -> None:
+        def saved(_: None) -> None:
             store.saving -= 1
-            self._on_saved(store, result)
+            self._on_saved(store)
             if then is not None and store.project is not None:
                 then(store.project)
 
@@ -605,7 +597,7 @@ class AutoSave:
         """Return the roles of the frames that a store saves."""
         return dict(store.roles if store.detached else self._frames.roles_of(store.layer))
 
-    def _on_saved(self, store: LayerStore, result: SaveResult) -> None:
+    def _on_saved(self, store: LayerStore) -> None:
         layer, project = store.layer, store.project
         assert project is not None
         self._projects[project.path] = project
@@ -616,34 +608,10 @@ class AutoSave:
             layer.metadata[METADATA_KEY] = metadata | {"project": str(project.path)}
             self._owned[layer] = str(project.path)
             self._frames.add_roles(layer, project.roles)
-        if result.new:
-            roles = self._next_roles(layer, result, self._roles_of(store))
-            if store.detached:
-                store.roles |= roles
-            else:
-                self._frames.add_roles(layer, roles)
-            store.changed = True
-            self._save(store)
         self._show_project(store, datetime.now())
         self._copy_image(store)
         self._drop_saved()
         self._show_status()
-
-    def _next_roles(
-        self, layer: Any, result: SaveResult, roles: Mapping[int, str]
-    ) -> dict[int, str]:
-        """Return the roles of newly annotated frames.
-
-        In validation a copied prediction would be compared with itself, and the score of a frame without
-        objects means little.
-        """
-        given = Counter(roles.get(n, "") for n in result.annotated - result.new.keys())
-        chosen = {}
-        for number, known in result.new.items():
-            training = known is None or result_of(layer)
-            chosen[number] = "training" if training else next_role(given, complete=bool(known))
-            given[chosen[number]] += 1
-        return chosen
 
     def _on_failed(self, store: LayerStore, error: Exception) -> None:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -19,7 +19,6 @@ from qtpy.QtWidgets import QMessageBox, QWidget
 from napari_jnet.files import FolderInUse, FolderLock
 from napari_jnet.io.stack import Stack, format_numbers
 from napari_jnet.plugin.jobs.runner import TaskQueue
-from napari_jnet.plugin.layers.add import make_ready
 from napari_jnet.plugin.layers.read import image_stack, placement, spatial_shape
 from napari_jnet.plugin.layers.stack_layers import annotation_layer_options, read_annotation
 from napari_jnet.plugin.settings import plugin_settings
@@ -196,18 +195,16 @@ def resume_project(
     offer, workspace.offer = workspace.offer, None  # a second press must not add it again
     shape, place = spatial_shape(image), placement(image)
 
-    def read() -> tuple[Project, Any, dict[str, Any], int]:
+    def read() -> tuple[Any, dict[str, Any]]:
         project = Project.open(path)
         labels, empty = read_annotation(project, shape)
-        options = annotation_layer_options(project, empty)
-        return project, labels, options, int(labels.max(initial=0))
+        return labels, annotation_layer_options(project, empty)
 
-    def show(found: tuple[Project, Any, dict[str, Any], int]) -> None:
-        project, labels, options, highest = found
+    def show(found: tuple[Any, dict[str, Any]]) -> None:
+        labels, options = found
         layer = viewer.add_labels(labels, **options | place)
-        workspace.choose("annotation", layer)
+        workspace.choose("annotation", layer)  # the autosave opens its project
         viewer.layers.selection.active = layer
-        make_ready(layer, project.kind, highest)
         layer.mode = "paint"
 
     def not_read(error: Exception) -> None:
