@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from napari_jnet import Project, array_stack
 from napari_jnet.cli import app
 from napari_jnet.cli.recipe import changed_settings, predict_command, train_command
-from napari_jnet.config import Config, InstanceConfig, preset
+from napari_jnet.config import InstanceConfig, preset
 
 CONFIG = preset("jnet").replace(
     {
@@ -23,7 +23,6 @@ CONFIG = preset("jnet").replace(
         "training.loss": "bce+mse",
     }
 )
-GIVEN = Config().replace({"training.epochs": 9, "training.batch_size": 4})  # 4 is the default
 UNET = preset("unet").replace({"training.epochs": 3})
 
 
@@ -41,18 +40,6 @@ def project(tmp_path):
     for name in ("model.pt", "last.pt", "config.json"):
         (run / name).write_text("{}")
     return project
-
-
-@pytest.fixture(params=["new", "fine-tune", "fine-tune as it is", "epochs"])
-def training(request, project):
-    """Return the arguments of a command that trains."""
-    path, runs = project.path, project.path / "runs"
-    return {
-        "new": (path, runs / "002", CONFIG, "jnet", None),
-        "fine-tune": (path, runs / "002", CONFIG, "jnet", runs / "001"),
-        "fine-tune as it is": (path, runs / "002", GIVEN, None, runs / "001"),
-        "epochs": (path, path.parent / "else where", UNET, "unet", None),
-    }[request.param]
 
 
 @pytest.fixture
@@ -73,22 +60,17 @@ def calls(monkeypatch):
     return calls
 
 
-def test_the_command_line_understands_the_command(training, calls):
-    words = shlex.split(train_command(*training))
+@pytest.mark.parametrize(("config", "name"), [(CONFIG, "jnet"), (UNET, "unet")])
+def test_the_command_line_understands_the_command(project, calls, config, name):
+    run = project.path.parent / "else where"
+    words = shlex.split(train_command(project.path, run, config, name))
     result = CliRunner().invoke(app, words[1:], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    _, run, config, preset_name, start_from = training
     (call,) = calls
     assert call["run"] == run
     assert len(call["frames"]) == 2
-    start = call.get("start_from")
-    assert start is None if start_from is None else start_from in (start, start.parent)
     # all but the threads, which are the window's
     assert call["config"] == config.replace({"training.threads": 0})
-    if preset_name is None:  # nothing else counts as asked for
-        assert {k for k, v in call["config"].given_settings().items() if v is not None} == {
-            "training.epochs", "training.batch_size"
-        }  # fmt: skip
 
 
 def test_only_what_differs_from_the_preset_is_said():

@@ -72,10 +72,6 @@ def test_layers_that_are_missing_or_do_not_fit_are_said_with_their_fix(qapp):
     viewer.add_labels(np.zeros((4, 32, 32), int), name="small")
     assert fix() is Fix.NEW_ANNOTATION
     assert "4 × 64 × 64" in check(workspace)[0].text and "4 × 32 × 32" in check(workspace)[0].text
-    small = workspace.annotation
-    viewer.add_labels(np.zeros((4, 64, 64), int), name="fits")
-    workspace.choose("annotation", small)
-    assert fix() is Fix.USE_FITTING_LABELS
 
 
 def test_frames_that_are_still_counted_are_not_called_empty():

@@ -15,48 +15,31 @@ _NOT_COPIED = ("training.minutes", "training.epochs", "training.threads")  # or 
 _THRESHOLDS = ("segmentation_threshold", "seed_threshold", "min_size")  # of the command line
 
 
-def changed_settings(config: Config, name: str | None) -> dict[str, Any]:
-    """Return the fields that differ from a preset, as ``section.field``; without one all that were given.
+def changed_settings(config: Config, name: str) -> dict[str, Any]:
+    """Return the fields that differ from a preset, as ``section.field``.
 
     Those that end the training, and the threads, which are the window's, are left out.
     """
-    theirs = (Config() if name is None else preset(name)).to_dict()
-    given = config.given_settings() if name is None else {}
+    theirs = preset(name).to_dict()
     return {
         f"{section}.{key}": value
         for section, values in config.to_dict().items()
         for key, value in values.items()
-        if (f"{section}.{key}" in given or value != theirs[section][key])
-        and f"{section}.{key}" not in _NOT_COPIED
+        if value != theirs[section][key] and f"{section}.{key}" not in _NOT_COPIED
     }
 
 
-def train_command(
-    project: Path,
-    run: Path,
-    config: Config,
-    preset_name: str | None = "unet",
-    start_from: Path | None = None,
-) -> str:
-    """Return the line that trains on a project; stack, labels and roles are in it.
-
-    Parameters
-    ----------
-    preset_name
-        What `config` began as; None where network and targets are those of a model.
-    start_from
-        Model to fine-tune.
-    """
+def train_command(project: Path, run: Path, config: Config, name: str) -> str:
+    """Return the line that trains on a project, which has stack, labels and roles, from a named preset."""
     options = {
         "output": run,
-        "model": start_from,
-        "preset": preset_name,
+        "preset": name,
         "minutes": config.training.minutes,
         "epochs": config.training.epochs,
     }
     words = ["train", str(project), *_options(options)]
-    for name, value in changed_settings(config, preset_name).items():
-        words += ["--set", f"{name}={json.dumps(value)}"]
+    for field, value in changed_settings(config, name).items():
+        words += ["--set", f"{field}={json.dumps(value)}"]
     return shlex.join(["napari-jnet", *words])
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,6 @@ class Fix(Enum):
 
     OPEN_STACK = "Open a stack"
     NEW_ANNOTATION = "New annotation"
-    USE_FITTING_LABELS = "Use other labels"
     PAINT = "Go and paint"
     ASSIGN_ROLES = "Reassign training and validation"
     MARK_UNKNOWN = "Mark unpainted as unknown"
@@ -70,10 +69,10 @@ def check(workspace: Workspace) -> list[Problem]:
     if spatial_shape(image) != tuple(pixels(labels).shape):
         text = (
             f"The image {image.name!r} has {size_text(spatial_shape(image))} pixels, the labels "
-            f"{labels.name!r} {size_text(pixels(labels).shape)}; both must cover the same pixels."
+            f"{labels.name!r} {size_text(pixels(labels).shape)}; both must cover the same pixels. "
+            "Choose other labels above, or make new ones."
         )
-        fits = fitting_labels(workspace) is not None
-        return [Problem(text, Fix.USE_FITTING_LABELS if fits else Fix.NEW_ANNOTATION)]
+        return [Problem(text, Fix.NEW_ANNOTATION)]
     found = check_frames(frames)
     if workspace.model is not None and (why := fine_tune_problem(workspace)):
         found.append(Problem(f"Fine-tune is not offered. {why}", blocking=False))
@@ -123,14 +122,6 @@ def _check_painting(frames: FrameTable, used: Sequence[FrameInfo]) -> Iterator[P
             tuple(frame.position for frame in broken),
             blocking=False,
         )
-
-
-def fitting_labels(workspace: Workspace) -> Any | None:
-    """Return the last labels layer of the image's size that is not the annotation, or None."""
-    size = spatial_shape(workspace.image)
-    fitting = [layer for layer in workspace.labels() if tuple(pixels(layer).shape) == size]
-    others = [layer for layer in fitting if layer is not workspace.annotation]
-    return others[-1] if others else None
 
 
 def assign_roles(positions: Sequence[int]) -> dict[int, str]:
@@ -323,27 +314,26 @@ def _before_training(state: WorkflowState) -> Hint:
 
 
 def _paint_more(state: WorkflowState) -> str:
-    which = "this image" if state.length == 1 else "one frame"
+    totals = state.totals
     if state.kind is LabelKind.SCRIBBLES:
         if not state.background and not state.foreground:
             return "Draw a few strokes: with 1 on background, with 2 on cells."
         missing = "background: label 1" if state.foreground else "cells: label 2"
         return f"Now a few strokes on {missing}."
-    if state.totals.frames and not state.background:
+    if totals.frames and not state.background:
         return "No background is known yet: paint a few strokes of it with the brush Background."
-    if state.kind is LabelKind.CLASSES and not state.totals.frames:
-        return f"Paint the classes in {which}; the table of classes says which is which."
     if state.kind is LabelKind.CLASSES:
-        return "Paint a second frame too; a third one will check what is learned."
-    if not state.totals.frames:
-        return f"Paint every cell of {which}. Each outline is another cell; with the brush, M takes the next."
-    so_far = _count(state.totals.objects, "cell", "cells")
-    if state.length == 1:
-        return f"Paint every cell, or some and press Mark unpainted as unknown ({so_far} so far)."
-    so_far = f"{so_far} in {_count(state.totals.frames, 'frame', 'frames')} so far"
-    return (
-        f"Paint every cell of two frames, or some and press Mark unpainted as unknown ({so_far})."
-    )
+        if totals.frames:
+            return "Paint a second frame too; a third one will check what is learned."
+        return "Paint the classes in one frame; the table of classes says which is which."
+    if not totals.frames:
+        return (
+            "Paint every cell of one frame. Each outline is another cell; with the brush, M takes the "
+            "next."
+        )
+    where = "" if state.length == 1 else " of two frames"
+    so_far = f"{_count(totals.objects, 'cell', 'cells')} so far"
+    return f"Paint every cell{where}, or some and press Mark unpainted as unknown ({so_far})."
 
 
 def step_states(state: WorkflowState) -> dict[str, str]:

@@ -32,7 +32,6 @@ from napari_jnet.plugin.guidance import (
     assign_roles,
     check,
     fine_tune_problem,
-    fitting_labels,
 )
 from napari_jnet.plugin.jobs.runner import JobRunner, TaskQueue
 from napari_jnet.plugin.jobs.torch_loading import try_load_torch
@@ -397,7 +396,7 @@ class TrainWidget(JobWidget):
         self.pause_button = QPushButton()
         self.pause_button.setToolTip(_PAUSE_TIP)
         self.pause_button.clicked.connect(self.toggle_pause)
-        self.copy_button = self._copy_button(self.command)
+        self.copy_button = self._copy_button(self.form.command)
         self._lay_out()
         self._connect()
         self.check()
@@ -487,7 +486,8 @@ class TrainWidget(JobWidget):
         if self.running:
             return
         try:
-            start_from = self.form.start_from(fine_tune=fine_tune)
+            if fine_tune and (why := fine_tune_problem(self._workspace)):
+                raise ValueError(why)
             self.check()
             for problem in self.problems.blocking:
                 raise ValueError(problem.text)
@@ -496,6 +496,7 @@ class TrainWidget(JobWidget):
         except ValueError as error:
             self._refuse(error)
         else:
+            start_from = self._workspace.model if fine_tune else None
             begin = partial(self._begin, config, start_from=start_from)
             if run is None:
                 self._reserve_run(begin)
@@ -527,16 +528,6 @@ class TrainWidget(JobWidget):
             self.pause_button.setEnabled(False)
             self._report("stopping")
         super().stop()
-
-    def command(self, *, fine_tune: bool = False) -> str:
-        """Return the line for a terminal that does what Train would do.
-
-        Raises
-        ------
-        ValueError
-            If there is no project that the labels are saved in, or no model to fine-tune.
-        """
-        return self.form.command(fine_tune=fine_tune)
 
     # a training from its start to its end
 
@@ -741,9 +732,6 @@ class TrainWidget(JobWidget):
                 case Fix.NEW_ANNOTATION:
                     workspace.new_annotation(frames.kind)
                     workspace.page = "annotate"
-                case Fix.USE_FITTING_LABELS:
-                    if (layer := fitting_labels(workspace)) is not None:
-                        workspace.choose("annotation", layer)
                 case Fix.ASSIGN_ROLES:
                     frames.set_roles(assign_roles(positions))
                 case Fix.MARK_UNKNOWN:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
 from qtpy.QtWidgets import QFormLayout, QToolButton, QWidget
@@ -12,7 +11,6 @@ from napari_jnet.budgets import BUDGETS, Hardware, budget_settings, default_budg
 from napari_jnet.cli.recipe import train_command
 from napari_jnet.config import PRESETS, Config
 from napari_jnet.config import preset as make_preset
-from napari_jnet.plugin.guidance import fine_tune_problem
 from napari_jnet.plugin.jobs.runner import window_threads
 from napari_jnet.plugin.jobs.train import Estimate
 from napari_jnet.plugin.layers.read import describe_kind
@@ -257,18 +255,13 @@ class TrainForm(Form):
             settings["training.device"] = chosen["training.device"]
         return Config().replace(settings)
 
-    def start_from(self, *, fine_tune: bool) -> Path | None:
-        """Return the model to fine-tune, that of the workspace; raises `ValueError` where that cannot be."""
-        if fine_tune and (why := fine_tune_problem(self._workspace)):
-            raise ValueError(why)
-        return self._workspace.model if fine_tune else None
+    def command(self) -> str:
+        """Return the line for a terminal that does what Train would do.
 
-    def command(self, *, fine_tune: bool) -> str:
-        """Return the training that the form asks for as a command; see `TrainWidget.command`."""
+        Raises `ValueError` where the labels are saved in no project yet.
+        """
         project = self._workspace.project
         if project is None:
             raise ValueError("The labels are saved in no project yet; paint a cell first.")
-        start_from = self.start_from(fine_tune=fine_tune)
-        config = self.training_config(fine_tune=fine_tune)
-        preset = None if fine_tune and "network" not in self.touched else self.preset
-        return train_command(project.path, project.new_run(), config, preset, start_from)
+        config = self.training_config()
+        return train_command(project.path, project.new_run(), config, self.preset)
