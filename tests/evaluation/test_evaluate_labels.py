@@ -94,13 +94,13 @@ def test_frames_are_taken_one_by_one():
 def test_bad_input():
     with pytest.raises(ValueError, match="No frame has both gold and cells"):
         list(evaluate_labels([], result="cells", truth="gold"))
-    with pytest.raises(ValueError, match=r"cells, frame 3: .*\(30, 40\).*\(30, 39\)"):
+    with pytest.raises(ValueError, match=r"Frame 3: .*\(30, 40\).*\(30, 39\)"):
         list(evaluate_labels([(3, cells(), cells()[:, 1:])], result="cells"))
     with pytest.raises(ValueError, match="holds label -2"):
         list(evaluate_labels([(3, cells(), cells() - 2)]))
     with pytest.raises(ValueError, match="Frame 3 is there twice"):
         list(evaluate_labels([(3, cells(), cells()), (3, cells(), cells())]))
-    with pytest.raises(ValueError, match=r"result, frame 0: The result is of type float64"):
+    with pytest.raises(ValueError, match=r"Frame 0: The result is of type float64"):
         list(evaluate_labels([(0, cells(), cells() + 0.5)]))
 
 

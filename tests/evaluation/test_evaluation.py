@@ -180,7 +180,7 @@ def test_no_result_and_no_truth(dataset, tmp_path):
 def test_result_of_another_size(dataset, tmp_path):
     stack = open_stack(dataset, sequence="01")
     write(tmp_path / "out", stack, lambda number: cells(number)[:, :-1])
-    with pytest.raises(ValueError, match=r"frame 0.*\(30, 40\).*\(30, 39\)"):
+    with pytest.raises(ValueError, match=r"Frame 0.*\(30, 40\).*\(30, 39\)"):
         list(evaluate(tmp_path / "out", stack))
 
 

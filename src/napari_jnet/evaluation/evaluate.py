@@ -83,6 +83,15 @@ class ScoreAccumulator:
 
     def add(self, frame: FrameLabels) -> FrameScore:
         """Score one frame and add it; raises `ValueError` where shapes or types do not fit."""
+        try:
+            counts = self._count(frame)
+        except ValueError as error:
+            raise ValueError(f"Frame {frame.number}: {error}") from error
+        self._counts.append(counts)
+        self.frames.append(FrameScore(number=frame.number, **_scores([counts])))
+        return self.frames[-1]
+
+    def _count(self, frame: FrameLabels) -> _Counts:
         reference, tracked = (
             None if labels is None else checked_labels(labels, "reference")
             for labels in (frame.reference, frame.markers)
@@ -105,9 +114,7 @@ class ScoreAccumulator:
             # result objects wholly on unknown pixels are not in the table, and so no false positives
             table = contingency(tracked, frame.objects)
             counts = counts._replace(detection=objects.det_frame(table))
-        self._counts.append(counts)
-        self.frames.append(FrameScore(number=frame.number, **_scores([counts])))
-        return self.frames[-1]
+        return counts
 
     def _count_classes(self, frame: FrameLabels, labels: NDArray[np.int32]) -> _Counts:
         if frame.classes is not None:
@@ -298,10 +305,7 @@ def evaluate(
         single, in_pieces = truth.kind is LabelKind.INSTANCES, False
         for number in sorted(numbers):
             frame = _frame(number, stored, truth, tracked)
-            try:
-                yield accumulator.add(frame)
-            except ValueError as error:
-                raise ValueError(f"{stack.name}, frame {number}: {error}") from error
+            yield accumulator.add(frame)
             single = single and len(np.unique(frame.objects[frame.objects > 0])) <= 1
             in_pieces = in_pieces or (single and numbered_pieces(frame.objects).max(initial=0) > 1)
         if single and in_pieces:
@@ -378,10 +382,7 @@ def evaluate_labels(
         if compared.number in seen:
             raise ValueError(f"Frame {compared.number} is there twice; each frame counts once.")
         seen.add(compared.number)
-        try:
-            yield accumulator.add(compared)
-        except ValueError as error:
-            raise ValueError(f"{result}, frame {compared.number}: {error}") from error
+        yield accumulator.add(compared)
     if not accumulator.frames:
         raise ValueError(
             f"No frame has both {truth} and {result}; choose other frames, or predict them."

@@ -139,10 +139,7 @@ def scoring(comparison: Comparison) -> JobMaker:
             if reference is not None and labels is None:
                 without_result.append(number)
             elif reference is not None and labels is not None:
-                try:
-                    yield _score(scores, comparison, position, number, reference, labels)
-                except ValueError as error:
-                    raise ValueError(f"Frame {number}: {error}") from error
+                yield _score(scores, comparison, position, number, reference, labels)
             yield Progress(done, count, f"frame {done} of {count}")
         if not scores.frames:
             raise ValueError(
@@ -166,9 +163,10 @@ def _score(
 
     objects, side = np.maximum(result, 0), comparison.result
     if comparison.kind is LabelKind.INSTANCES:
-        frame = in_field(FrameLabels(number, truth, objects), comparison.border)
+        frame = FrameLabels(number, truth, objects)
+        score, frame = scores.add(frame), in_field(frame, comparison.border)
         assert frame.reference is not None
-        return ScoredFrame(position, scores.add(frame), *error_map(frame.reference, frame.objects))
+        return ScoredFrame(position, score, *error_map(frame.reference, frame.objects))
     probability = None if side.probability is None else _frame_of(side.probability, position)
     classes = None if side.classes is None else _frame_of(side.classes, position)
     if side.kind is LabelKind.CLASSES:
