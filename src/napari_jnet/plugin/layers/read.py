@@ -11,7 +11,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
-from napari_jnet.io.axes import StackUnsure, check_axes, size_text
+from napari_jnet.io.axes import AXES, StackUnsure, check_axes, size_text
 from napari_jnet.io.stack import Stack
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.project.source import StackReference
@@ -79,15 +79,7 @@ _OTHER = "#a0a0a0"  # of a class without a name, such as one that the user has j
 
 
 def set_features(layer: Any, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Set columns of a labels layer's features; other columns, such as the names of classes, stay.
-
-    Parameters
-    ----------
-    layer
-        A labels layer.
-    columns
-        Values of each label; the column "index" has the labels.
-    """
+    """Set columns of a labels layer's features, with the labels in "index"; columns of other names stay."""
     before = layer.features
     new = type(before)(dict(columns))
     kept = before.drop(columns=[name for name in new if name != "index" and name in before])
@@ -100,19 +92,9 @@ def set_features(layer: Any, columns: Mapping[str, Sequence[Any]]) -> None:
 def class_options(
     classes: Sequence[tuple[str, str]], *, unknown: str = "transparent"
 ) -> dict[str, Any]:
-    """Return options of a labels layer that show a class by its colour and its name.
+    """Return options of a labels layer that show each class by its colour, and its name under the pointer.
 
-    Parameters
-    ----------
-    classes
-        (name, "#rrggbb") of each class from 0; without any, there is nothing to show.
-    unknown
-        The colour of `UNKNOWN` pixels.
-
-    Returns
-    -------
-    dict
-        ``colormap``, and ``features``, which napari shows in the status bar under the pointer.
+    `classes` has (name, "#rrggbb") of each from 0; `unknown` is the colour of `UNKNOWN` pixels.
     """
     if not classes:
         return {}
@@ -126,10 +108,7 @@ def class_options(
 
 
 def layer_classes(layer: Any) -> tuple[tuple[str, str], ...]:
-    """Return (name, "#rrggbb") of each class of a labels layer; nothing where it has no names.
-
-    What `class_options` put on a layer comes back, with the colours that it has now.
-    """
+    """Return (name, "#rrggbb") of each class of a labels layer, see `class_options`; () without names."""
     features = layer.features
     if "class" not in features or "index" not in features:
         return ()
@@ -140,10 +119,7 @@ def layer_classes(layer: Any) -> tuple[tuple[str, str], ...]:
 
 
 def network_classes(layer: Any, kind: LabelKind) -> tuple[tuple[str, str], ...]:
-    """Return (name, "#rrggbb") of each class from 0 = background, as networks count them.
-
-    Scribbles count one further, from 0 = not painted; cells have no classes.
-    """
+    """Return the `layer_classes` from 0 = background, as networks count them; cells have none."""
     if kind is LabelKind.INSTANCES:
         return ()
     return layer_classes(layer)[1 if kind is LabelKind.SCRIBBLES else 0 :]
@@ -174,10 +150,7 @@ def _letters(layer: Any) -> list[str]:
 
 
 def channel_axis(layer: Any) -> int | None:
-    """Return which dimension of an image layer holds channels, by its label; None without one.
-
-    The colours of an RGB layer are not a dimension of it.
-    """
+    """Return which dimension of an image layer holds channels, by its label; the colours of RGB are none."""
     if not hasattr(layer, "rgb") or layer.rgb or layer.ndim < 3:
         return None
     letters = _letters(layer)
@@ -185,7 +158,6 @@ def channel_axis(layer: Any) -> int | None:
 
 
 def _finest(layer: Any) -> Any:
-    """Return the array of a layer, the finest level of a pyramid."""
     return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
 
 
@@ -224,8 +196,7 @@ def frame_count(layer: Any) -> int:
 def channels_first(layer: Any) -> None:
     """Move the channels of an image layer to its first slider, in place.
 
-    The viewer lays layers upon each other by their last dimensions: only so can labels, which have
-    no channels, lie on the image.
+    The viewer lays layers upon each other by their last dimensions: only so do labels lie on the image.
     """
     axis = channel_axis(layer)
     if axis:
@@ -243,16 +214,10 @@ def _steps(layer: Any, index: Any = 0) -> tuple[NDArray[np.float64], NDArray[np.
 def placement(
     layer: Any, index: Sequence[int] = (), axes: Sequence[int] | None = None
 ) -> dict[str, Any]:
-    """Return how a layer lies in the world, as options of another one that lies on it.
+    """Return how an image or labels lie in the world, as options of another layer that lies on it.
 
-    Parameters
-    ----------
-    layer
-        An image or labels.
-    index
-        Leading indices of the first pixel, for a layer that shows a plane of this one only.
-    axes
-        The dimensions that the other layer has, in its order; all but channels without.
+    `index` is that of the first pixel, for a layer that shows a plane of this one only; `axes` are the
+    dimensions that the other layer has, in its order; all but channels without.
     """
     kept = [n for n in range(layer.ndim) if n != channel_axis(layer)]
     first = np.zeros(layer.ndim)
@@ -304,16 +269,10 @@ def first_axis(layer: Any) -> str:
 
 
 def layer_axes(layer: Any) -> str:
-    """Name the dimensions of an image layer, as they are stored; without the colours of RGB.
+    """Name the dimensions of an image layer, by their labels, as they are stored; without the colours of RGB.
 
-    By their labels.  A first one that has no such label is time; rows and columns are the last.
-
-    Raises
-    ------
-    StackUnsure
-        If a label does not tell enough.
-    ValueError
-        If the layer is not a stack.
+    A first one without such a label is time; rows and columns are the last.  Raises `StackUnsure` if
+    the labels do not tell enough, `ValueError` if the layer is not a stack.
     """
     letters = _letters(layer)
     for at, letter in ((-2, "Y"), (-1, "X")):
@@ -351,29 +310,12 @@ def _stored_shape(layer: Any) -> tuple[int, ...]:
 
 def layer_choices(layer: Any) -> tuple[str, ...]:
     """Return the axes that somebody may choose for an image layer, the likely one first."""
-    colours = bool(layer.rgb)
-    choices = {
-        3: ("TYX", "ZYX") if colours else ("TYX", "ZYX", "CYX"),
-        4: ("TZYX",) if colours else ("TZYX", "TCYX", "CTYX", "ZCYX", "CZYX"),
-    }
-    return choices.get(layer.ndim, ())
+    fit = (axes for axes in AXES.get(layer.ndim, ()) if axes[-1] == "X" and "ZT" not in axes)
+    return tuple(axes for axes in fit if not (layer.rgb and "C" in axes))
 
 
 def choose_axes(layer: Any, axes: str) -> None:
-    """Set what the dimensions of an image layer are; channels go to the first slider.
-
-    Parameters
-    ----------
-    layer
-        An image layer.
-    axes
-        One of `layer_choices`, in the order in which the image came, see `stored_axes`.
-
-    Raises
-    ------
-    ValueError
-        If these are not axes of this layer.
-    """
+    """Set what the dimensions of an image layer are, in the order of `stored_axes`; raises `ValueError`."""
     axes = check_axes(axes, _stored_shape(layer), f"the image {layer.name!r}")
     back = metadata(layer).get("channels_from")
     if back and channel_axis(layer) == 0:
@@ -384,25 +326,14 @@ def choose_axes(layer: Any, axes: str) -> None:
 
 
 def image_stack(layer: Any) -> Stack:
-    """See an image layer as a stack; a plane is a stack of one frame.
-
-    Raises
-    ------
-    StackUnsure
-        If nothing tells what its dimensions are.
-    ValueError
-        If the layer has more axes than time, depth, rows, columns and colours or channels.
-    """
+    """See an image layer as a stack; a plane is a stack of one frame.  Raises as `layer_axes` does."""
     stored, known = layer_axes(layer), metadata(layer)
     data = pixels(layer)
     if 0 in data.shape:
         raise ValueError(f"The image {layer.name!r} has shape {data.shape}: it has no pixels.")
     axes = stored.replace("C", "")
     single = len(axes) == 2
-    count = 1 if single else int(data.shape[0])
-    numbers = tuple(int(n) for n in known.get("frame_numbers") or ())
-    if len(numbers) != count:
-        numbers = tuple(range(count))
+    numbers = _own_numbers(layer)
     positions = {number: position for position, number in enumerate(numbers)}
 
     def read(number: int) -> NDArray[Any]:
@@ -456,13 +387,7 @@ def stack_metadata(stack: Stack | StackReference) -> dict[str, Any]:
 def pixel_size(layer: Any, unit: Any = None) -> tuple[float, ...]:
     """Return how far it is from one index to the next along each axis of a layer, in the world.
 
-    Parameters
-    ----------
-    layer
-        Its scale and whatever else turns or stretches it are counted; a flip has no negative size.
-    unit
-        Which unit the sizes are in, where an axis has one that can be changed into it; None takes
-        that of each axis.
+    Sizes are in the unit of each axis, or in `unit` where an axis has one that can be changed into it.
     """
     _, steps = _steps(layer)
     sizes = [float(f"{size:.12g}") or 1.0 for size in np.linalg.norm(steps, axis=1)]
@@ -474,10 +399,7 @@ def pixel_size(layer: Any, unit: Any = None) -> tuple[float, ...]:
 def world_matrix(layer: Any, axes: int) -> NDArray[np.float64]:
     """Return how the last axes of a layer lie in the world, in the unit of the last one.
 
-    Returns
-    -------
-    ndarray of float64
-        (axes, axes + 1): times the indices, and a 1 after them, it gives the place.
+    (axes, axes + 1): times the indices, and a 1 after them, it gives the place.
     """
     origin, steps = _steps(layer)
     matrix = np.column_stack([steps[-axes:, -axes:].T, origin[-axes:]])
@@ -530,21 +452,16 @@ def frame_numbers(layer: Any, image: Any) -> tuple[tuple[int, ...], str]:
     if image is not None and spatial_shape(image) == tuple(pixels(layer).shape):
         stack = image_stack(image)
         return stack.frame_numbers, stack.axes.removesuffix("C")
-    count = frame_count(layer)
-    known = metadata(layer).get("frame_numbers") or ()
-    return tuple(map(int, known)) if len(known) == count else tuple(range(count)), "TYX"
+    return _own_numbers(layer), "TYX"
+
+
+def _own_numbers(layer: Any) -> tuple[int, ...]:
+    count, known = frame_count(layer), metadata(layer).get("frame_numbers") or ()
+    return tuple(map(int, known)) if len(known) == count else tuple(range(count))
 
 
 def stroke_positions(atoms: Iterable[Any], frames: int) -> set[int]:
-    """Return the frames that a stroke fell on.
-
-    Parameters
-    ----------
-    atoms
-        The value of napari's ``events.paint`` of a labels layer: (indices or slices, ...) each.
-    frames
-        Of the layer; 1 for a single plane.
-    """
+    """Return which of so many frames a stroke fell on: the value of napari's ``paint`` of a labels layer."""
     if frames == 1:
         return {0}
     found: set[int] = set()
@@ -561,9 +478,9 @@ _FARTHEST, _NEAREST = 8.0, 1.5  # how many times the object fits into the canvas
 
 
 def show_place(viewer: Any, layer: Any, at: Sequence[float], size: float) -> None:
-    """Move the sliders and the camera to a place of a layer, in its pixels, where an object of a size lies.
+    """Show a place of a layer, in data coordinates, with an object of `size` pixels across in sight.
 
-    The zoom is kept where it shows the object well.
+    Where the zoom shows the object well, it is kept.
     """
     world = np.asarray(layer.data_to_world(tuple(at)), float)
     displayed = viewer.dims.ndisplay
