@@ -374,7 +374,6 @@ class FrameTable:
         # as a layer stores them, and as int
         self._numbers: tuple[Any, tuple[int, ...]] = (None, ())
         self._roles: WeakKeyDictionary[Any, dict[int, str]] = WeakKeyDictionary()
-        self._roles_alone: dict[int, str] = {}
         self._scores: WeakKeyDictionary[Any, dict[int, tuple[float, str]]] = WeakKeyDictionary()
         self._uncertainty: WeakKeyDictionary[Any, dict[int, float]] = WeakKeyDictionary()
         viewer.layers.events.inserted.connect(self._listen)
@@ -589,7 +588,7 @@ class FrameTable:
 
     def roles_of(self, layer: Any | None) -> dict[int, str]:
         """Return the `roles` that were given in this labels layer."""
-        own = self._roles_alone if layer is None else self._roles.get(layer, {})
+        own = {} if layer is None else self._roles.get(layer, {})
         return {number: role for number, role in own.items() if role}
 
     def role(self, position: int) -> str:
@@ -603,6 +602,7 @@ class FrameTable:
 
     def set_roles(self, roles: Mapping[int, str]) -> None:
         """Set what frames are used for, by position; see `set_role`."""
+        self._need_watch()
         for position, role in roles.items():
             self._check_position(position)
             if role not in (*ROLES, ""):
@@ -775,7 +775,7 @@ class FrameTable:
             )
 
     def _own_roles(self) -> dict[int, str]:
-        return self._roles_alone if self.layer is None else self._roles.setdefault(self.layer, {})
+        return {} if self.layer is None else self._roles.setdefault(self.layer, {})
 
     def _of_image(self, store: WeakKeyDictionary[Any, dict[int, Any]]) -> dict[int, Any]:
         return {} if self._image is None else store.get(self._image, {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -333,10 +333,7 @@ class PaintTools(Section):
 
     def _show(self, _event: Any = None) -> None:
         layer, kind = self._layer, self._frames.kind
-        self.setEnabled(layer is not None)
-        if layer is None:
-            self.patch.setText("")
-            self.hint.setText("New annotation makes labels to paint on.")
+        if layer is None:  # then the page hides this
             return
         mode, cells = str(layer.mode), kind is LabelKind.INSTANCES
         for name, button in self.mode_buttons.items():
@@ -386,7 +383,6 @@ class ClassTable(Section):
 
     def __init__(self, page: AnnotateWidget) -> None:
         super().__init__(page)
-        self._shown: tuple[int, Classes] = (0, ())  # first number and classes, as in the table
         self.table = table = QTableWidget(0, 3)
         table.setHorizontalHeaderLabels(["No.", "Colour", "Name (double click to change)"])
         table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
@@ -472,10 +468,8 @@ class ClassTable(Section):
     def _show(self, _event: Any = None) -> None:
         shown = self._layer is not None and self._frames.kind is not LabelKind.INSTANCES
         self.setVisible(shown)
-        state = self._background, self.classes
-        if not shown or state == self._shown:
+        if not shown:
             return
-        self._shown = state
         rows = self.classes[self._background :]
         with signals_blocked(self.table):
             self.table.setRowCount(len(rows))
@@ -512,7 +506,6 @@ class ClassTable(Section):
 
     def _on_item_changed(self, item: QTableWidgetItem) -> None:
         if item.column() == NAME:
-            self._shown = (0, ())  # where the name is refused, the one of before is shown again
             self._act(partial(self.change, self._background + item.row(), item.text()))
 
 
@@ -579,7 +572,7 @@ class FrameSection(Section):
         self.mask_check = self._check(
             "Show training mask",
             "Colour each pixel by what it counts as in training: cell (or a class), background, or unknown.",
-            self._toggle_mask,
+            lambda _: self.describe(),
         )
         self.pieces_line = small_label()
         self.apart_button = self._button(
@@ -697,14 +690,17 @@ class FrameSection(Section):
             return
         info = frames.info(position)
         self.line.setText(describe_frame(frames, info))
-        if self._mask is not None:
-            self._mask.data = training_mask(
-                plane(layer)(index),
-                frames.kind,
-                partial=frames.is_partial(position),
-                empty=info.empty,
-            )
-            place(self._mask, placement(layer, index, (-2, -1)))
+        if not self.mask_check.isChecked():
+            self._remove_mask()
+            return
+        labels, partial = plane(layer)(index), frames.is_partial(position)
+        mask = training_mask(labels, frames.kind, partial=partial, empty=info.empty)
+        lies = placement(layer, index, (-2, -1))
+        if self._mask is None:
+            self._add_mask(mask, lies)
+        else:
+            self._mask.data = mask
+            place(self._mask, lies)
 
     def _name(self, position: int) -> str:
         return self._frames.frame_name(self._frames.numbers[position])
@@ -722,27 +718,18 @@ class FrameSection(Section):
         )
         return count
 
-    def _toggle_mask(self, on: bool) -> None:
-        if not on:
-            self._remove_mask()
-        elif self._mask is None and self._layer is not None:
-            self._add_mask()
-        self.describe()
-
-    def _add_mask(self) -> None:
-        viewer, painted = self._workspace.viewer, self._layer
-        active = viewer.layers.selection.active
-        index = current_index(viewer, painted)
-        self._mask = viewer.add_labels(
-            np.zeros(plane(painted)(index).shape, np.uint8),
+    def _add_mask(self, mask: NDArray[Any], lies: Mapping[str, Any]) -> None:
+        layers = self._workspace.viewer.layers
+        active = layers.selection.active
+        self._mask = self._workspace.viewer.add_labels(
+            mask,
             name="training mask",
             opacity=0.6,
             metadata={METADATA_KEY: {"result": "training mask"}},
-            **placement(painted, index, (-2, -1)),
+            **lies,
             **class_options((("", "#000000"), *_MASK_COLORS.items())),
         )
-        if active is not None:
-            viewer.layers.selection.active = active
+        layers.selection.active = active
 
     def _remove_mask(self) -> None:
         mask, self._mask = self._mask, None
