@@ -103,6 +103,17 @@ def test_of_two_widgets_the_newer_one_acts_and_the_older_one_again_after_it(
     assert done == [2, 1]
 
 
+def test_methods_are_not_kept_alive(viewer, commands) -> None:
+    class Widget:
+        def train(self) -> None:
+            raise AssertionError("gone")
+
+    widget = Widget()
+    commands.attach({"train": widget.train})
+    del widget
+    assert press(viewer, "Shift+T")
+
+
 def test_a_changed_shortcut_acts_at_once(viewer, commands, settings) -> None:
     done: list[int] = []
     told: list[str] = []

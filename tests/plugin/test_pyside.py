@@ -28,7 +28,7 @@ workbench = Workbench(viewer)
 viewer.window.add_dock_widget(workbench)
 for data, options, kind in cells():
     getattr(viewer, f"add_{kind}")(data[:3, :96, :96].copy(), **options)
-pages = {step.name: workbench.show_step(step.name) for step in STEPS}
+pages = {step: workbench.show_step(step) for step in STEPS}
 small = {
     "network.channels": 2, "training.batches_per_epoch": 1, "training.batch_size": 1,
     "training.patch_size": 48, "training.minutes": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ class Commands:
 
     def __init__(self, viewer: Any) -> None:
         self._viewer = weakref.ref(viewer)
-        self._actions: list[tuple[str, Callable[[], Any]]] = []
+        self._actions: list[tuple[str, Callable[[], Callable[[], Any] | None]]] = []
         self._bound: dict[str, Callable[[Any], None]] = {}  # by shortcut
         self._settings = plugin_settings("keys")
         if hasattr(self._settings, "events"):
@@ -86,7 +87,7 @@ class Commands:
         Parameters
         ----------
         actions
-            What to call, by the id of a command.
+            What to call, by the id of a command; methods are not kept alive.
 
         Raises
         ------
@@ -96,7 +97,7 @@ class Commands:
         for name in actions:
             if name not in COMMANDS:
                 raise ValueError(f"{name!r} is not a command; commands are {', '.join(COMMANDS)}.")
-        mine = list(actions.items())
+        mine = [(name, _weak(action)) for name, action in actions.items()]
         self._actions += mine
         self._bind()
 
@@ -108,10 +109,12 @@ class Commands:
 
     def run(self, name: str) -> bool:
         """Do what a command does; False where no widget offers it now."""
-        action = dict(self._actions).get(name)  # of the newest widget
-        if action is not None:
-            action()
-        return action is not None
+        for known, find in reversed(self._actions):
+            action = find() if known == name else None
+            if action is not None:
+                action()
+                return True
+        return False
 
     def shortcut(self, name: str) -> str:
         """Return the shortcut of a command as napari writes it; "" for none, or one it cannot read."""
@@ -161,3 +164,8 @@ class Commands:
 
         pressed.__doc__ = COMMANDS[name].title
         return pressed
+
+
+def _weak(action: Callable[[], Any]) -> Callable[[], Callable[[], Any] | None]:
+    """Refer to a method without keeping its widget alive."""
+    return weakref.WeakMethod(action) if inspect.ismethod(action) else lambda: action

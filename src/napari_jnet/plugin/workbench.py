@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QRectF, QSize, Qt
@@ -31,14 +29,12 @@ from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.settings import plugin_settings
 from napari_jnet.plugin.ui.page import Page
 from napari_jnet.plugin.ui.theme import color, set_style, when_themed
-from napari_jnet.plugin.ui.widgets import MessageLine, WrappedLabel, dropped_path
-from napari_jnet.plugin.workspace import Lifetime, SaveStatus, TrainingStatus, Workspace
+from napari_jnet.plugin.ui.widgets import WrappedLabel, dropped_path
+from napari_jnet.plugin.workspace import Lifetime, TrainingStatus, Workspace
 
 if TYPE_CHECKING:
     import napari
 
-_TUTORIAL = "docs/tutorial.md"
-_PLUGIN = "napari-jnet"
 _REFRESH_MS = 100
 _WIDTH = 410  # the widest step needs that: below it scrolls sideways
 _ROLES = {"done": "success", "next": "accent", "open": "muted"}
@@ -53,96 +49,78 @@ Go = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the work, with a page of its own.
+    """One step of the work, with a page of its own."""
 
-    Attributes
-    ----------
-    name
-        As `Workspace.page` has it.
-    title
-        The text of its button.
-    purpose
-        What it is for, in two or three sentences.
-    widget
-        Module and class of its page, ``module:Class``; imported when it is first shown.
-    by_kind
-        What it is for where other labels than cells are painted.
-    """
-
-    name: str
+    name: str  # as `Workspace.page` has it
     title: str
-    purpose: str
-    widget: str
-    by_kind: Mapping[LabelKind, str] = field(default_factory=dict)
+    purpose: str  # in two or three sentences
+    widget: str  # module and class of its page, imported when it is first shown
+    by_kind: Mapping[LabelKind, str] = field(
+        default_factory=dict
+    )  # purpose for other labels than cells
 
 
-STEPS: tuple[Step, ...] = (
-    Step(
-        "stack",
-        "Stack",
-        "Open the images to work on: a folder, a TIFF volume or a Cell Tracking Challenge dataset. "
-        "Everything you do with them is kept in a project folder, saved by itself. "
-        "Opening the same images again offers to go on where you stopped.",
-        "pages.stack:LoadWidget",
-    ),
-    Step(
-        "annotate",
-        "Annotate",
-        "Paint every cell of two frames, or some cells and press Mark unpainted as unknown, with a few "
-        "strokes of Background: what is unpainted counts as background. "
-        "Each cell has its own number: an outline takes the next one by itself, with the brush M does. "
-        "The table says which frames are painted, and which are learned from or only checked against.",
-        "pages.annotate:AnnotateWidget",
-        {
-            LabelKind.CLASSES: "Paint the classes in two frames: each number is a class, and what is "
-            "unpainted counts as background. A click in the table of classes chooses what the brush paints. "
-            "The table of frames says which are learned from or only checked against.",
-            LabelKind.SCRIBBLES: "Draw a few strokes in one frame or more: 1 on background, 2 and up on "
-            "the classes; what is unpainted is unknown. Where the network errs, draw more strokes. "
-            "The table of frames says which are learned from or only checked against.",
-        },
-    ),
-    Step(
-        "train",
-        "Train",
-        "Let a network learn from the painted frames, in the background: painting goes on meanwhile. "
-        "The preview shows what it finds in the frame you look at. "
-        "Later, Fine-tune goes on from what it has learned, with your corrections.",
-        "pages.train:TrainWidget",
-    ),
-    Step(
-        "predict",
-        "Predict",
-        "Find the cells in this frame or in all, with the network that you trained. "
-        "The sliders separate the cells anew at once. "
-        "Use as annotation takes the cells of a frame over, to correct them and to learn from them.",
-        "pages.predict:PredictWidget",
-    ),
-    Step(
-        "evaluate",
-        "Evaluate",
-        "Measure how good the cells are, against a frame that you painted by hand. "
-        "Only frames that were not learned from say how it does on new images. "
-        "The colours show cells that are missed, false, split or merged; a click on a row goes there.",
-        "pages.evaluate:EvaluateWidget",
-    ),
-    Step(
-        "measure",
-        "Measure",
-        "Measure the cells one by one: area, perimeter, brightness and place, frame by frame. "
-        "A click on a row selects the cell in the image. The table can be saved as CSV.",
-        "pages.measure:MeasureWidget",
-    ),
-)
-
-
-def step_named(name: str) -> Step:
-    """Return a step by its name; raises `ValueError` where there is none."""
-    for step in STEPS:
-        if step.name == name:
-            return step
-    known = ", ".join(step.name for step in STEPS)
-    raise ValueError(f"There is no step {name!r}; the steps are {known}.")
+STEPS: dict[str, Step] = {
+    step.name: step
+    for step in (
+        Step(
+            "stack",
+            "Stack",
+            "Open the images to work on: a folder, a TIFF volume or a Cell Tracking Challenge dataset. "
+            "Everything you do with them is kept in a project folder, saved by itself. "
+            "Opening the same images again offers to go on where you stopped.",
+            "pages.stack:LoadWidget",
+        ),
+        Step(
+            "annotate",
+            "Annotate",
+            "Paint every cell of two frames, or some cells and press Mark unpainted as unknown, with a few "
+            "strokes of Background: what is unpainted counts as background. "
+            "Each cell has its own number: an outline takes the next one by itself, with the brush M does. "
+            "The table says which frames are painted, and which are learned from or only checked against.",
+            "pages.annotate:AnnotateWidget",
+            {
+                LabelKind.CLASSES: "Paint the classes in two frames: each number is a class, and what is "
+                "unpainted counts as background. A click in the table of classes chooses what is painted. "
+                "The table of frames says which are learned from or only checked against.",
+                LabelKind.SCRIBBLES: "Draw a few strokes in one frame or more: 1 on background, 2 and up on "
+                "the classes; what is unpainted is unknown. Where the network errs, draw more strokes. "
+                "The table of frames says which are learned from or only checked against.",
+            },
+        ),
+        Step(
+            "train",
+            "Train",
+            "Let a network learn from the painted frames, in the background: painting goes on meanwhile. "
+            "The preview shows what it finds in the frame you look at. "
+            "Later, Fine-tune goes on from what it has learned, with your corrections.",
+            "pages.train:TrainWidget",
+        ),
+        Step(
+            "predict",
+            "Predict",
+            "Find the cells in this frame or in all, with the network that you trained. "
+            "The sliders separate the cells anew at once. "
+            "Use as annotation takes the cells of a frame over, to correct them and to learn from them.",
+            "pages.predict:PredictWidget",
+        ),
+        Step(
+            "evaluate",
+            "Evaluate",
+            "Measure how good the cells are, against a frame that you painted by hand. "
+            "Only frames that were not learned from say how it does on new images. "
+            "The colours show cells that are missed, false, split or merged; a click on a row goes there.",
+            "pages.evaluate:EvaluateWidget",
+        ),
+        Step(
+            "measure",
+            "Measure",
+            "Measure the cells one by one: area, perimeter, brightness and place, frame by frame. "
+            "A click on a row selects the cell in the image. The table can be saved as CSV.",
+            "pages.measure:MeasureWidget",
+        ),
+    )
+}
 
 
 def make_widget(step: Step, viewer: napari.viewer.Viewer) -> Any:
@@ -154,8 +132,6 @@ def make_widget(step: Step, viewer: napari.viewer.Viewer) -> Any:
 class LearningProgress:
     """What is still to be learned: frames edited since the network learned from them, a stopped run.
 
-    What is painted in an epoch is picked up after it, unless that was the last.
-
     Attributes
     ----------
     unfinished
@@ -165,7 +141,7 @@ class LearningProgress:
     def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
         self._workspace = workspace
         self._edited: set[int] = set()  # positions, before the present epoch
-        self._recent: set[int] = set()  # and within it
+        self._recent: set[int] = set()  # within it: picked up after it, unless it was the last
         self._epoch: tuple[Any, int] = (None, -1)
         self.unfinished = 0
         lifetime.connect(workspace.training_changed, self._training_changed)
@@ -186,32 +162,19 @@ class LearningProgress:
         self._edited, self._recent = set(), set()
 
     def _training_changed(self, status: TrainingStatus) -> None:
-        labels = status.labels()
-        if labels is not None and labels is not self._workspace.annotation:
+        if status.labels() not in (None, self._workspace.annotation):
             return  # it learns from other labels
         now = (status.run, status.epoch)
-        if status.state != "idle" and now != self._epoch:
+        if status.state == "idle":
+            self._read_last_run()
+        elif now != self._epoch:
             begins = status.run != self._epoch[0] or status.epoch == 0
             self._edited, self._recent = set() if begins else self._recent, set()
             self._epoch = now
-        if status.state == "idle" and status.outcome == "done":
-            self.unfinished = 0
-        elif status.state == "idle":
-            self._read_last_run()
 
     def _read_last_run(self, _project: Any = None) -> None:
         run = None if self._workspace.project is None else self._workspace.project.last_run
         self.unfinished = run.epochs if run is not None and run.resumable else 0
-
-
-def wants_guide() -> bool:
-    """Whether the guide opens by itself: until it is closed for the first time."""
-    return bool(getattr(plugin_settings("guide"), "show", True))
-
-
-def remember_guide(show: bool) -> None:
-    """Remember in napari's settings whether the guide opens by itself."""
-    plugin_settings("guide").show = show
 
 
 class GuidePanel(QFrame):
@@ -225,7 +188,6 @@ class GuidePanel(QFrame):
         self._text = WrappedLabel()
         self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         set_style(self._text, "color: @text; background: transparent;")
-        self._text.setOpenExternalLinks(True)
         self.sample_button = QPushButton("Show me on sample cells")
         self.sample_button.setToolTip("Open a small synthetic film of touching cells to try it on.")
         self.close_button = QPushButton("Close the guide")
@@ -247,12 +209,8 @@ class GuidePanel(QFrame):
 
     def show_step(self, step: Step, kind: LabelKind) -> None:
         """Explain a step, where labels of this kind are painted."""
-        more, tutorial = "", Path(__file__).resolve().parents[3] / _TUTORIAL
-        if tutorial.is_file():  # beside the sources
-            style = f'style="color: {color("accent")}"'
-            more = f'<a {style} href="{tutorial.as_uri()}">More in the tutorial.</a>'
-        title = f"{STEPS.index(step) + 1}. {step.title}"
-        self._text.setText(f"<b>{title}</b><br>{step.by_kind.get(kind, step.purpose)} {more}")
+        title = f"{list(STEPS).index(step.name) + 1}. {step.title}"
+        self._text.setText(f"<b>{title}</b><br>{step.by_kind.get(kind, step.purpose)}")
 
 
 class HintLine(QWidget):
@@ -261,7 +219,6 @@ class HintLine(QWidget):
     def __init__(self, go: Go) -> None:
         super().__init__()
         self.hint = Hint("", "stack")
-        self._step = ""
         self.setObjectName("hint")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         style = "#hint { background: @card; border-left: 3px solid @accent; border-radius: 4px; }"
@@ -285,19 +242,14 @@ class HintLine(QWidget):
         """The text that is shown."""
         return self._text.text()
 
-    def show_hint(self, hint: Hint) -> None:
-        """Show what to do next."""
+    def show_hint(self, hint: Hint, page: str) -> None:
+        """Show what to do next; the button goes where the page that is shown is that of the hint."""
         self.hint = hint
         self._text.setText(hint.text)
-        title = step_named(hint.step).title
+        title = STEPS[hint.step].title
         self.go_button.setText(f"{title} ›")
         self.go_button.setToolTip(f"Go to the step {title}.")
-        self.at_step(self._step)
-
-    def at_step(self, name: str) -> None:
-        """Offer the way to the step only where another one is shown."""
-        self._step = name
-        self.go_button.setVisible(self.hint.step != name)
+        self.go_button.setVisible(hint.step != page)
 
 
 class StepsRow(QWidget):
@@ -306,12 +258,12 @@ class StepsRow(QWidget):
     def __init__(self, go: Go) -> None:
         super().__init__()
         self.buttons: dict[str, QToolButton] = {}
-        self._states = {step.name: "open" for step in STEPS}
+        self._states = dict.fromkeys(STEPS, "open")
         set_style(self, _STEP_STYLE)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(1)
-        for step in STEPS:
+        for step in STEPS.values():
             button = QToolButton()
             button.setText(step.title)
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
@@ -335,11 +287,11 @@ class StepsRow(QWidget):
     def show_states(self, states: dict[str, str]) -> None:
         """Mark each step."""
         if states != self._states:
-            self._states = dict(states)
+            self._states = states
             self._mark()
 
     def _mark(self) -> None:
-        for number, step in enumerate(STEPS, start=1):
+        for number, step in enumerate(STEPS.values(), start=1):
             button, state = self.buttons[step.name], self._states[step.name]
             button.setIcon(_mark(number, state, button.devicePixelRatioF()))
             button.setToolTip(f"{step.title} ({_WORDS[state]}): {step.purpose}")
@@ -369,9 +321,9 @@ def _mark(number: int, state: str, ratio: float, size: int = 20) -> QIcon:
 class StatusRow(QWidget):
     """Whether everything is saved, and how the training stands."""
 
-    def __init__(self, go: Go) -> None:
+    def __init__(self, workspace: Workspace, lifetime: Lifetime, go: Go) -> None:
         super().__init__()
-        self._training, self._step = TrainingStatus(), ""
+        self._workspace = workspace
         self.saved = QElidingLabel()  # a long text must not widen the dock
         self.training = QProgressBar()
         self.training.setRange(0, 1000)
@@ -385,24 +337,24 @@ class StatusRow(QWidget):
         row.addWidget(self.saved, 1)
         row.addWidget(self.training, 3)
         row.addWidget(self.show_button)
+        lifetime.connect(workspace.saving_changed, self._show_saving)
+        lifetime.connect(workspace.training_changed, self._show_training)
+        lifetime.connect(workspace.page_changed, self._show_training)
+        self._show_saving()
+        self._show_training()
 
-    def show_saving(self, status: SaveStatus) -> None:
-        """Show how the saving stands."""
+    def _show_saving(self, _status: Any = None) -> None:
+        status = self._workspace.saving
         hinted = status.failed and not status.saved  # the hint says why: that takes some lines
         self.saved.setText("not saved" if hinted else status.text)
         self.saved.setToolTip(status.text)
         self.saved.setVisible(bool(status.text))
         set_style(self.saved, "color: @error;" if status.failed else "color: @muted;")
 
-    def at_step(self, name: str) -> None:
-        """Remember which step is shown: Train shows its progress itself."""
-        self._step = name
-        self.show_training(self._training)
-
-    def show_training(self, status: TrainingStatus) -> None:
-        """Show how the training stands; nothing where there is none, or at the step Train."""
-        self._training = status
-        busy = status.state != "idle" and self._step != "train"
+    def _show_training(self, _status: Any = None) -> None:
+        """Show how the training stands; the step Train shows it itself."""
+        status = self._workspace.training
+        busy = status.state != "idle" and self._workspace.page != "train"
         self.training.setVisible(busy)
         self.show_button.setVisible(busy)
         if busy:
@@ -435,11 +387,11 @@ class Workbench(QWidget):
         self.hint_line = HintLine(self.show_step)
         self.steps_row = StepsRow(self.show_step)
         self._stack = QStackedWidget()
-        self.status_row = StatusRow(self.show_step)
+        self.status_row = StatusRow(workspace, lifetime, self.show_step)
         self.guide = GuidePanel()
         self.guide.close_button.clicked.connect(lambda: self.show_guide(False))
         self.guide.sample_button.clicked.connect(self.open_sample)
-        self.guide.setVisible(wants_guide())
+        self.guide.setVisible(getattr(plugin_settings("guide"), "show", True))
         self.hint_line.help_button.clicked.connect(lambda: self.show_guide(self.guide.isHidden()))
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
@@ -450,9 +402,6 @@ class Workbench(QWidget):
         column.addWidget(self.status_row)
         self._learning = LearningProgress(workspace, lifetime)
         self._watch(lifetime)
-        self.status_row.show_saving(workspace.saving)
-        self.status_row.show_training(workspace.training)
-        self.refresh()
         self.show_step(workspace.page)
 
     def _watch(self, lifetime: Lifetime) -> None:
@@ -479,8 +428,6 @@ class Workbench(QWidget):
         for emitter in watched:
             lifetime.connect(emitter, refresh_soon)
         lifetime.connect(workspace.page_changed, self.show_step)
-        lifetime.connect(workspace.saving_changed, self.status_row.show_saving)
-        lifetime.connect(workspace.training_changed, self.status_row.show_training)
 
     @property
     def hint(self) -> Hint:
@@ -495,18 +442,16 @@ class Workbench(QWidget):
     @property
     def page(self) -> QWidget:
         """The page of the step that is shown."""
-        page = self._stack.currentWidget()
-        assert page is not None
-        return page
+        return self._pages[self._workspace.page]
 
     def refresh(self) -> None:
         """Show what to do next and what is done, as it stands now."""
-        learning = self._learning
+        learning, page = self._learning, self._workspace.page
         state = workflow_state(self._workspace, learning.new_frames, learning.unfinished)
-        self.hint_line.show_hint(next_step(state))
+        self.hint_line.show_hint(next_step(state), page)
         self.steps_row.show_states(step_states(state))
         self.guide.sample_button.setVisible(not state.image)
-        self.guide.show_step(step_named(self._workspace.page), state.kind)
+        self.guide.show_step(STEPS[page], state.kind)
 
     def show_step(self, name: str) -> QWidget:
         """Show a step, and return its page; it is made when it is first shown.
@@ -516,22 +461,23 @@ class Workbench(QWidget):
         ValueError
             If there is no step of this name.
         """
-        step = step_named(name)
+        if name not in STEPS:
+            raise ValueError(f"There is no step {name!r}; the steps are {', '.join(STEPS)}.")
         if name not in self._pages:
-            self._pages[name] = self._make(step)
-            self._stack.addWidget(self._pages[name])
+            self._pages[name] = page = make_widget(STEPS[name], self._viewer)
+            if isinstance(page, Page):
+                page.embed()
+            self._stack.addWidget(page)
         self._stack.setCurrentWidget(self._pages[name])
         self._workspace.page = name
         self.steps_row.choose(name)
-        self.hint_line.at_step(name)
-        self.status_row.at_step(name)
-        self.guide.show_step(step, self._workspace.frames.kind)
+        self.refresh()
         return self._pages[name]
 
     def show_guide(self, shown: bool) -> None:
         """Open or close the guide; napari remembers whether it opens by itself next time."""
         self.guide.setVisible(shown)
-        remember_guide(shown)
+        plugin_settings("guide").show = shown
 
     def open_sample(self, *_: Any) -> None:
         """Open the touching cells of the sample data, without their truth, to try everything on."""
@@ -566,21 +512,3 @@ class Workbench(QWidget):
                 self.show_step(self._workspace.page)
             self._docked = docked
         return bool(super().event(event))
-
-    def _make(self, step: Step) -> QWidget:
-        try:
-            page: QWidget = make_widget(step, self._viewer)
-            if isinstance(page, Page):
-                page.embed()
-        except Exception as error:  # noqa: BLE001 - one broken step must not take the others along
-            page = QWidget()
-            column = QVBoxLayout(page)
-            message = MessageLine()
-            message.fail(
-                f"The step {step.title} could not be opened: {type(error).__name__}: {error}. "
-                "The other steps work on.",
-                "".join(traceback.format_exception(error)),
-            )
-            column.addWidget(message)
-            column.addStretch(1)
-        return page
