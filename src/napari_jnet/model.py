@@ -232,13 +232,14 @@ def load_model(
         config = _original_config(file, content, resolution_levels, dt_bound)
     else:
         config = _read_config(file, content)
-        given = {"network.resolution_levels": resolution_levels, "targets.dt_bound": dt_bound}
+        levels = None if resolution_levels is None else list(resolution_levels)
+        given = {"network.resolution_levels": levels, "targets.dt_bound": dt_bound}
         given = {name: value for name, value in given.items() if value is not None}
         if given and config.replace(given) != config:
             raise ValueError(
                 f"{path} was trained with resolution levels {list(config.network.resolution_levels)} "
-                f"and dt_bound {config.targets.dt_bound:g}; only files of the original J-Net lack "
-                "these. Leave both out."
+                f"and dt_bound {config.targets.dt_bound:g}, not {' and '.join(map(str, given.values()))}; "
+                "only files of the original J-Net lack these. Leave both out."
             )
     state = content["state_dict" if original else "network"]
     place = choose_device(device)

@@ -6,8 +6,7 @@ those of the third.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
@@ -29,7 +28,6 @@ _STRIDE = 32
 _CAFFE = [
     f"conv{group}_{n + 1}" for group, many in enumerate(_CONVOLUTIONS, 1) for n in range(many)
 ]
-_DENSE = {True: ["fc6", "fc7"], False: ["classifier.0", "classifier.3"]}  # of Caffe, of torchvision
 _DEVIATIONS = (0.229, 0.224, 0.225)  # of red, green and blue in ImageNet, where white is 1
 _UNIT = 3.0  # standard deviations of a frame in one unit of a network's input
 
@@ -37,16 +35,8 @@ _UNIT = 3.0  # standard deviations of a frame in one unit of a network's input
 class VGG16(nn.Module):
     """Five groups of convolutions, each pooled, then the two dense layers as convolutions.
 
-    Attributes
-    ----------
-    groups
-        Convolutions with ReLU (and batch normalisation where the configuration has it).
-    fc6, fc7
-        The dense layers with ReLU and dropout; fc6 is a 7x7 convolution that keeps the size.
-    channels
-        After each pooling, then of fc7.
-    radius
-        Pixels around one that influence fc7 at its position.
+    ``channels`` are those after each pooling and of fc7; ``radius`` counts the pixels around one that
+    influence fc7 at its position.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -62,11 +52,7 @@ class VGG16(nn.Module):
         self.radius = sum(reach) + 3 * 2 ** len(_CONVOLUTIONS)
 
     def forward(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return the outputs of the five poolings, and fc7, for (N, C, H, W).
-
-        The sides must be multiples of 32; the poolings halve them one after the other, fc7 has the
-        size of the last.
-        """
+        """Return the outputs of the five poolings, and fc7, for (N, C, H, W), H and W multiples of 32."""
         pooled = []
         for group in self.groups:
             image = F.max_pool2d(group(image), 2)
@@ -100,22 +86,11 @@ def _for_relu(*layers: nn.Module) -> nn.Sequential:
 
 
 def load_vgg16(vgg: VGG16, path: Path) -> None:
-    """Copy the weights of a file into a network.
+    """Copy the weights of a file into a network of width 1, for 3 channels (red, green, blue) or 1.
 
-    Parameters
-    ----------
-    vgg
-        Of width 1, for 3 channels (red, green, blue) or 1.
-    path
-        A torch file, or a NumPy archive (.npz), that maps names to arrays: ``features.0.weight``,
-        ``classifier.0.weight``, ... (torchvision) or ``conv1_1.weight``, ``fc6.weight``, ... (Caffe).
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is damaged, has more than plain arrays, or is not a VGG16 that fits.
+    The file, of torch or NumPy (.npz), maps names to arrays: ``features.0.weight``, ``classifier.0.weight``,
+    ... (torchvision) or ``conv1_1.weight``, ``fc6.weight``, ... (Caffe).  Raise `FileNotFoundError`;
+    `ValueError` if it is damaged, has more than plain arrays, or is not a VGG16 that fits.
 
     Notes
     -----
@@ -127,38 +102,17 @@ def load_vgg16(vgg: VGG16, path: Path) -> None:
     """
     stored = _read(path)
     caffe = "conv1_1.weight" in stored
-    numbers = [re.fullmatch(r"features\.(\d+)\.weight", name) for name in stored]
-    places = sorted(int(n[1]) for n in numbers if n and stored[n[0]].ndim == 4)
-    names = [*(_CAFFE if caffe else [f"features.{n}" for n in places]), *_DENSE[caffe]]
-    layers = [m for m in vgg.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
-    convolutions = sum(_CONVOLUTIONS)
-    if len(names) != convolutions + 2:
-        raise ValueError(
-            f"{path} is not a VGG16: it has {len(places)} convolutions named features.N instead of "
-            f"{convolutions}, and none named conv1_1. Choose a VGG16 file of torchvision or Caffe."
-        )
-    normalised = any(name.endswith("running_mean") for name in stored)
-    if normalised != isinstance(layers[1], nn.BatchNorm2d):
-        have = ("without", "with") if normalised else ("with", "without")
-        raise ValueError(
-            f"The network is {have[0]} batch normalisation, {path} is of a VGG16 {have[1]}. "
-            f"Set network.batch_norm to {str(normalised).lower()}."
-        )
-    name = ""
-    for layer in layers:
-        if isinstance(layer, nn.BatchNorm2d):  # torchvision's name is the number after
-            name = f"features.{int(name.split('.')[1]) + 1}"
-        else:
-            name = names.pop(0)
+    for name, layer in _named_layers(vgg, caffe):
         for key, kept in layer.state_dict(keep_vars=True).items():
             if key == "num_batches_tracked":
                 continue
             if f"{name}.{key}" not in stored:
                 raise ValueError(
-                    f"{path} has no {name}.{key}. Choose a complete VGG16, with its dense layers."
+                    f"{path} has no {name}.{key}. Choose a complete VGG16 of torchvision or Caffe, and set "
+                    "network.batch_norm as it has it: true for vgg16_bn, false for vgg16."
                 )
             found = stored[f"{name}.{key}"]
-            if layer is layers[0] and key == "weight":
+            if name in ("features.0", "conv1_1") and key == "weight":
                 if caffe:
                     found = found.flip(1) * (255 * torch.tensor(_DEVIATIONS)).view(-1, 1, 1)
                 found = _UNIT * (found if kept.shape[1] == 3 else found.sum(dim=1, keepdim=True))
@@ -171,6 +125,21 @@ def load_vgg16(vgg: VGG16, path: Path) -> None:
                 )
             with torch.no_grad():
                 kept.copy_(found)
+
+
+def _named_layers(vgg: VGG16, caffe: bool) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the layers that have weights, with the names that Caffe or torchvision gives them."""
+    names, number = iter(_CAFFE), 0
+    for group in vgg.groups:
+        for layer in group.children():
+            if isinstance(layer, nn.Conv2d) and caffe:
+                yield next(names), layer
+            elif isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
+                yield f"features.{number}", layer
+            number += 1
+        number += 1  # the pooling
+    yield "fc6" if caffe else "classifier.0", vgg.fc6[0]
+    yield "fc7" if caffe else "classifier.3", vgg.fc7[0]
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -259,10 +228,7 @@ class FCN8(FCN32):
 
 
 def bilinear_upsampling(channels: int, factor: int) -> nn.ConvTranspose2d:
-    """Return a transposed convolution initialized as bilinear interpolation, each channel by itself.
-
-    Its kernel is twice the factor wide; the output is ``factor`` times as large.
-    """
+    """Return a transposed convolution by a factor, initialized as bilinear interpolation of each channel."""
     layer = nn.ConvTranspose2d(
         channels, channels, 2 * factor, stride=factor, padding=factor // 2, bias=False
     )
