@@ -11,7 +11,6 @@ from napari_jnet.config import Config, OriginalAugmentation
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN
 from napari_jnet.training.augment import (
-    ORIGINAL,
     SYMMETRIES,
     augment_original,
     choose_entries,
@@ -44,7 +43,18 @@ def augment(values: torch.Tensor, seed: int = 0, **flags: object) -> torch.Tenso
 
 
 def test_the_order_is_the_original_s() -> None:
-    assert list(ORIGINAL) == ["rotation", "intensity", "elastic", "rotation_flip"]
+    flags = {
+        "aug_rotation": 1,
+        "aug_intensity_params": [[0.5, 0.5, 1]],
+        "aug_elastic_params": [[5, 2, 1]],
+        "aug_rotation_flip": 1,
+    }
+    values = torch.rand(2, 3, 16, 16)
+    together, generator = augment(values, 3, **flags), seeded(3)
+    for name, value in flags.items():
+        one = OriginalAugmentation.from_dict({name: value})
+        values = augment_original(values, 2, one, generator)
+    assert torch.equal(together, values)
 
 
 def test_off_changes_nothing() -> None:

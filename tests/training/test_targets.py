@@ -62,14 +62,6 @@ def test_a_batch_does_not_mix_its_images() -> None:
     torch.testing.assert_close(both[1:], alone)
 
 
-def test_bad_dt_bound_and_metric_are_refused() -> None:
-    seeds = torch.zeros(1, 4, 4, dtype=torch.bool)
-    with pytest.raises(ValueError, match=r"dt_bound is 0.*at least 1 pixel"):
-        truncated_distance(seeds, 0)
-    with pytest.raises(ValueError, match=r"cityblock or euclidean"):
-        truncated_distance(seeds, 3, "chessboard")
-
-
 def test_touching_cells_have_a_boundary_between_them() -> None:
     labels = np.ones((5, 8), np.int32)
     labels[:, 4:] = 2

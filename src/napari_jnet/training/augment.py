@@ -15,25 +15,11 @@ from napari_jnet.config import AugmentationConfig, OriginalAugmentation
 def sample_grid(
     centres: Tensor, matrix: Tensor, field: Tensor | None, size: int, sizes: Tensor
 ) -> Tensor:
-    """Return the positions in the frame of every pixel of a batch of patches.
+    """Return the positions in the frame of every pixel of a batch of patches: (N, size, size, 2), (y, x).
 
-    Parameters
-    ----------
-    centres
-        (N, 2), (y, x) of the patch centres in pixels of the frame.
-    matrix
-        (N, 2, 2), from offsets in the patch to offsets in the frame.
-    field
-        (N, 2, size, size) displacements in pixels, or None.
-    size
-        Side of the patch.
-    sizes
-        (N, 2), height and width of each frame.
-
-    Returns
-    -------
-    Tensor
-        (N, size, size, 2), (y, x) in pixels; positions beyond the frame are reflected back into it.
+    ``centres`` of the patches (N, 2) and displacements ``field`` (N, 2, size, size) are in pixels,
+    ``matrix`` (N, 2, 2) leads from offsets in the patch to offsets in the frame; ``sizes`` (N, 2) are those
+    of the frames.  Positions beyond the frame are reflected back into it.
     """
     offsets = torch.arange(size, dtype=torch.float32, device=centres.device) - (size - 1) / 2
     patch = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"))  # (2, size, size)
@@ -110,8 +96,8 @@ def _smooth(
 ) -> Tensor | None:
     """Noise from -1 to 1 smoothed by a Gaussian, times alpha (Simard, Steinkraus, Platt, 2003).
 
-    The Gaussian is applied to the spectrum, as if the patch were periodic: the field is as
-    strong at the edges as in the middle, and its cost does not depend on sigma.
+    The Gaussian is applied to the spectrum, as if the patch were periodic: its cost does not depend on
+    sigma, and the field is as strong at the edges as in the middle.
     """
     if max(config.smooth_alpha) == 0:
         return None
@@ -176,7 +162,6 @@ INTENSITY: dict[str, Callable[[Tensor, AugmentationConfig, Generator], Tensor]] 
     "brightness": _brightness,
     "noise": _noise,
 }
-AUGMENTATIONS = {**LINEAR, **FIELDS, **INTENSITY}
 
 
 def draw_matrix(count: int, config: AugmentationConfig, generator: Generator) -> Tensor:
@@ -201,19 +186,6 @@ def change_intensity(patches: Tensor, config: AugmentationConfig, generator: Gen
     for change in INTENSITY.values():
         patches = change(patches, config, generator)
     return patches
-
-
-def augment_original(
-    values: Tensor, channels: int, flags: OriginalAugmentation, generator: Generator
-) -> Tensor:
-    """Change a batch by every augmentation of the original J-Net that is on, after `crop`.
-
-    ``values`` are (N, channels + maps, H, W) float32: images with their own intensities, not
-    standardised, and maps that are warped with them; the first map is the segmentation.
-    """
-    for change in ORIGINAL.values():
-        values = change(values, channels, flags, generator)
-    return values
 
 
 def choose_entries(
@@ -251,9 +223,7 @@ def _positions(values: Tensor) -> tuple[Tensor, Tensor]:
     return rows[None, :, None].expand(1, height, width), columns.expand(1, height, width)
 
 
-def _original_rotation(
-    values: Tensor, channels: int, flags: OriginalAugmentation, generator: Generator
-) -> Tensor:
+def _original_rotation(values: Tensor, flags: OriginalAugmentation, generator: Generator) -> Tensor:
     """Roll around the borders, then rotate about the centre."""
     if not flags.aug_rotation:
         return values
@@ -287,9 +257,7 @@ def _original_intensity(
     return torch.cat([changed, values[:, channels:]], dim=1)
 
 
-def _original_elastic(
-    values: Tensor, channels: int, flags: OriginalAugmentation, generator: Generator
-) -> Tensor:
+def _original_elastic(values: Tensor, flags: OriginalAugmentation, generator: Generator) -> Tensor:
     """Displace every pixel by smoothed noise."""
     chosen = choose_entries(flags.aug_elastic_params, len(values), generator)
     if not any(chosen):
@@ -317,20 +285,12 @@ def gaussian_filter(noise: Tensor, sigma: float) -> Tensor:
 
 # Quarter turns, and whether rows are mirrored first; the original knows the first six.
 SYMMETRIES = (
-    (0, False),
-    (1, False),
-    (2, False),
-    (3, False),
-    (0, True),
-    (2, True),
-    (1, True),
-    (3, True),
+    *((turns, False) for turns in range(4)),
+    *((turns, True) for turns in (0, 2, 1, 3)),
 )
 
 
-def _original_symmetry(
-    values: Tensor, channels: int, flags: OriginalAugmentation, generator: Generator
-) -> Tensor:
+def _original_symmetry(values: Tensor, flags: OriginalAugmentation, generator: Generator) -> Tensor:
     """Flip and rotate by quarter turns; images that are not square keep their shape."""
     if not flags.aug_rotation_flip:
         return values
@@ -345,10 +305,15 @@ def _original_symmetry(
     return torch.stack(changed)
 
 
-# In the order of the original; its crop comes before, since it decides the size of the batch.
-ORIGINAL: dict[str, Callable[[Tensor, int, OriginalAugmentation, Generator], Tensor]] = {
-    "rotation": _original_rotation,
-    "intensity": _original_intensity,
-    "elastic": _original_elastic,
-    "rotation_flip": _original_symmetry,
-}
+def augment_original(
+    values: Tensor, channels: int, flags: OriginalAugmentation, generator: Generator
+) -> Tensor:
+    """Change a batch by every augmentation of the original J-Net that is on, in its order, after `crop`.
+
+    ``values`` are (N, channels + maps, H, W) float32: images with their own intensities, not
+    standardised, and maps that are warped with them; the first map is the segmentation.
+    """
+    values = _original_rotation(values, flags, generator)
+    values = _original_intensity(values, channels, flags, generator)
+    values = _original_elastic(values, flags, generator)
+    return _original_symmetry(values, flags, generator)

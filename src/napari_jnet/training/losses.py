@@ -32,12 +32,8 @@ def _weighted(values: Tensor, targets: Targets) -> Tensor:
 def segmentation_loss(logits: Tensor, targets: Targets) -> Tensor:
     """Return the cross-entropy: binary for logits (N, 1, H, W), over classes for (N, K, H, W).
 
-    It is the mean over the known pixels, each times its weight.
-
-    Notes
-    -----
-    The sum is divided by the number of pixels, not by the sum of their weights: a patch of a common
-    class is to count for less, as in the sum of U-Net's paper.
+    The sum of the known pixels, each times its weight, is divided by their number, not by the sum of their
+    weights: a patch of a common class is to count for less, as in the sum of U-Net's paper.
     """
     if logits.shape[1] == 1:
         values = F.binary_cross_entropy_with_logits(
@@ -52,11 +48,7 @@ def dice_loss(logits: Tensor, targets: Targets) -> Tensor:
     """Return 1 - Dice's coefficient of probabilities and ground truth, over known pixels of the batch.
 
     It is 0 to 1: the mean over the classes above background; the loss of one that is neither annotated
-    nor predicted is 0.
-
-    Notes
-    -----
-    Milletari, Navab, Ahmadi (2016), with probabilities and ground truth not squared.
+    nor predicted is 0.  Milletari, Navab, Ahmadi (2016), with probabilities and ground truth not squared.
     """
     if logits.shape[1] == 1:
         probability, expected = logits.sigmoid(), targets.segmentation[:, None] == 1
@@ -132,28 +124,13 @@ REACH_OF_SIGMA = 6.0
 def border_weights(
     labels: Tensor, weight: float, sigma: float, *, kind: LabelKind = LabelKind.INSTANCES
 ) -> Tensor:
-    """Return weights of the background between near objects.
+    """Return weights of the background between near objects, (H, W) float32.
 
-    Parameters
-    ----------
-    labels
-        (H, W) integers: 0 = background, objects or classes from 1, `UNKNOWN` where unknown.
-    weight
-        w0: the weight in the limit of two objects that touch.
-    sigma
-        How fast the weight falls with the width of the gap, in pixels.
-    kind
-        INSTANCES: an object is all pixels of one id.  Otherwise it is a 4-connected part of the pixels
-        above background.
+    They are ``weight * exp(-(d1 + d2)**2 / (2 * sigma**2))`` on the background, with the Euclidean
+    distances in pixels to the nearest pixels of the two nearest objects; 0 on objects and unknown pixels of
+    the ``labels`` (H, W).  An object of INSTANCES is all pixels of one id, otherwise a 4-connected part of
+    the pixels above background.
 
-    Returns
-    -------
-    Tensor of float32
-        (H, W), ``weight * exp(-(d1 + d2)**2 / (2 * sigma**2))`` on the background, with the Euclidean
-        distances to the nearest pixels of the two nearest objects; 0 on objects and unknown pixels.
-
-    Notes
-    -----
     Ronneberger, Fischer, Brox (2015), equation 2, without the class balance.  Objects that touch have no
     background between them, so their contact has no weight: only the distance map separates them.
     An object that is not annotated adds no weight.
@@ -174,8 +151,6 @@ def two_nearest_distances(objects: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     ``objects`` are (H, W) ids above 0.  Both distances are (H, W) float32, Euclidean, in pixels; exact
     up to ``reach``, from there on larger or infinite.
 
-    Notes
-    -----
     The two nearest objects of a pixel are among the two nearest along the row, of every row: an object
     that is third in a row has two before it there.  So they are found along one axis after the other, and
     the time depends on the reach, not on the number of objects.

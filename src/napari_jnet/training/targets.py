@@ -16,35 +16,19 @@ from napari_jnet.labels import UNKNOWN, LabelKind
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Targets of a batch, each (N, H, W).
+    """Targets of a batch, each (N, H, W)."""
 
-    Attributes
-    ----------
-    segmentation
-        int64; 0 = background, 1 = cell, or the class; 0 where unknown.
-    known
-        bool; where the segmentation is known.
-    distance
-        float32, pixels; distance to the nearest boundary, truncated at ``dt_bound``.
-    distance_known
-        bool; where unknown pixels cannot hide a nearer boundary.
-    weight
-        float32; how much each pixel counts in the loss of the segmentation.  None: all the same.
-    """
-
-    segmentation: Tensor
-    known: Tensor
-    distance: Tensor
-    distance_known: Tensor
-    weight: Tensor | None = None
+    segmentation: Tensor  # int64; 0 = background, 1 = cell, or the class; 0 where unknown
+    known: Tensor  # bool; where the segmentation is known
+    distance: Tensor  # float32, pixels to the nearest boundary, truncated at dt_bound
+    distance_known: Tensor  # bool; where unknown pixels cannot hide a nearer boundary
+    weight: Tensor | None = None  # float32, of each pixel in the loss of the segmentation
 
     def crop(self, margin: int) -> Targets:
         """Return the targets without ``margin`` pixels on each side."""
-        inner = (slice(None), slice(margin, -margin or None), slice(margin, -margin or None))
-        weight = None if self.weight is None else self.weight[inner]
-        known, distance_known = self.known[inner], self.distance_known[inner]
+        inner = (..., slice(margin, -margin or None), slice(margin, -margin or None))
         return Targets(
-            self.segmentation[inner], known, self.distance[inner], distance_known, weight
+            **{name: part[inner] for name, part in vars(self).items() if part is not None}
         )
 
 
@@ -67,41 +51,24 @@ def boundary_pixels(labels: Tensor, *, between_known: bool = False) -> Tensor:
 
 
 def truncated_distance(seeds: Tensor, dt_bound: float, metric: str = "cityblock") -> Tensor:
-    """Return the distance of every pixel to the nearest seed, truncated at ``dt_bound``.
+    """Return the distance of every pixel to the nearest seed, float32, from 0 to ``dt_bound``.
 
-    Parameters
-    ----------
-    seeds
-        (N, H, W) bool.
-    dt_bound
-        Truncation distance in pixels, at least 1.
-    metric
-        "cityblock" or "euclidean"; both are exact up to ``dt_bound``.
-
-    Returns
-    -------
-    Tensor of float32
-        (N, H, W), from 0 on a seed to ``dt_bound``.
-
-    Notes
-    -----
-    The city-block distance is separable: along one axis, the minimum over a window of radius
-    ``2**k - 1`` with a cone added comes from the one of radius ``2**(k-1) - 1`` and two shifts, so
-    that a ``dt_bound`` of 24 takes five steps an axis instead of 24 rounds of dilation.
+    ``seeds`` are (N, H, W) bool, the truncation distance ``dt_bound`` is at least 1 pixel, and ``metric`` is
+    "cityblock" or "euclidean"; both are exact up to ``dt_bound``.
     """
-    if not dt_bound >= 1:
-        raise ValueError(f"dt_bound is {dt_bound}; it must be at least 1 pixel.")
     distance = torch.where(seeds, 0.0, float(dt_bound))
     distance = _cone_minimum(distance, dt_bound, dim=-1)
     if metric == "cityblock":
         return _cone_minimum(distance, dt_bound, dim=-2)
-    if metric == "euclidean":
-        return _parabola_minimum(distance, dt_bound)
-    raise ValueError(f"Distance metric {metric!r} is unknown; use cityblock or euclidean.")
+    return _parabola_minimum(distance, dt_bound)
 
 
 def _cone_minimum(values: Tensor, dt_bound: float, dim: int) -> Tensor:
-    """``min over d of values[x + d] + |d|`` along one axis, exact for ``|d| < dt_bound``."""
+    """``min over d of values[x + d] + |d|`` along one axis, exact for ``|d| < dt_bound``.
+
+    The minimum over a window of radius ``2**k - 1`` comes from the one of radius ``2**(k-1) - 1`` and
+    two shifts, so that a ``dt_bound`` of 24 takes five steps an axis instead of 24 rounds of dilation.
+    """
     size = values.shape[dim]
     step = 1
     while step < min(dt_bound + 1, size):
@@ -132,42 +99,29 @@ def _parabola_minimum(rows: Tensor, dt_bound: float) -> Tensor:
 def make_targets(
     labels: Tensor, dt_bound: float, *, kind: LabelKind, classes: int = 1, metric: str = "cityblock"
 ) -> Targets:
-    """Turn label images into targets.
+    """Turn label images into targets, with distances in pixels of these labels.
 
-    Parameters
-    ----------
-    labels
-        (N, H, W) integers: 0 = background, objects or classes from 1, `UNKNOWN` where unknown.
-    dt_bound
-        Truncation distance, in pixels of these labels.
-    kind
-        INSTANCES: an object is complete, so its contact with an unknown pixel is a boundary.
-        Otherwise, and for background, such a contact is not a certain boundary.
-    classes
-        Of the network, as in `class_indices`.
-    metric
-        Of the distance.
+    ``labels`` are (N, H, W) integers: 0 = background, objects or classes from 1, `UNKNOWN` where unknown.
+    An object of INSTANCES is complete, so its contact with an unknown pixel is a boundary; otherwise, and
+    for background, such a contact is not a certain boundary.  ``classes`` as in `class_indices`.
 
-    Notes
-    -----
     A boundary that is not annotated may lie in the unknown pixels and in the known pixels beside
     them.  The distance of a pixel is certain when it (truncated at ``dt_bound``) is not larger than the
     distance to the nearest place where such a boundary could be.
     """
-    unknown = labels == UNKNOWN
+    known = labels != UNKNOWN
+    distance_known, complete = known, bool(known.all())
     boundary = boundary_pixels(labels)
-    if unknown.any():
+    if not complete:
         certain = boundary_pixels(labels, between_known=True)
         if kind is LabelKind.INSTANCES:
             certain |= boundary & (labels > 0)
         boundary = certain
-        to_unknown = truncated_distance(unknown, dt_bound + 1, metric) - 1
-        distance = truncated_distance(boundary, dt_bound, metric)
-        distance_known = ~unknown & (distance <= to_unknown)
-    else:
-        distance = truncated_distance(boundary, dt_bound, metric)
-        distance_known = ~unknown
-    return Targets(class_indices(labels, kind, classes), ~unknown, distance, distance_known)
+    distance = truncated_distance(boundary, dt_bound, metric)
+    if not complete:
+        to_unknown = truncated_distance(~known, dt_bound + 1, metric) - 1
+        distance_known = known & (distance <= to_unknown)
+    return Targets(class_indices(labels, kind, classes), known, distance, distance_known)
 
 
 def class_indices(labels: Tensor, kind: LabelKind, classes: int) -> Tensor:
