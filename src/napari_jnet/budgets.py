@@ -64,19 +64,7 @@ def describe_budget(name: str, hardware: Hardware) -> str:
 def budget_settings(name: str, hardware: Hardware, preset: str = "unet") -> dict[str, Any]:
     """Return the settings of a budget on this hardware, as ``{"section.field": value}``.
 
-    Parameters
-    ----------
-    name
-        One of `BUDGETS`.
-    hardware
-        The device of the training.
-    preset
-        The preset to change; presets that follow a paper only get the time.
-
-    Raises
-    ------
-    ValueError
-        If there is no such budget.
+    They change a preset; presets that follow a paper only get the time.
     """
     if name not in BUDGETS:
         raise unknown_key(name, list(BUDGETS), "The list of budgets")

@@ -13,14 +13,15 @@ from napari_jnet.hardware import available_cores
 def choose_device(name: str = "auto") -> torch.device:
     """Return the device of this name; "auto" takes a GPU if there is one.
 
-    Raises
-    ------
-    ValueError
-        If the device is not available, with the reason.
+    Raise `ValueError` with the reason if the device is not available.
     """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _mps_available()}
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
-        return torch.device(next(n for n in ("cuda", "mps", "cpu") if available[n]))
+        name = next(name for name, there in available.items() if there)
     if name not in available:
         raise ValueError(
             f"The device {name!r} is unknown; use one of auto, {', '.join(available)}."
@@ -28,10 +29,6 @@ def choose_device(name: str = "auto") -> torch.device:
     if not available[name]:
         raise ValueError(f"Device {name} cannot be used: {_why_not(name)}. Use auto or cpu.")
     return torch.device(name)
-
-
-def _mps_available() -> bool:
-    return torch.backends.mps.is_available()
 
 
 def _why_not(name: str) -> str:
@@ -52,7 +49,8 @@ def describe_device(device: torch.device) -> str:
         return f"{name} (cuda), {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
     if device.type == "mps":
         return "Apple GPU (mps)"
-    reason = "chosen" if torch.cuda.is_available() or _mps_available() else _why_not("cuda")
+    chosen = choose_device().type != "cpu"
+    reason = "chosen" if chosen else _why_not("cuda")
     return f"CPU, {torch.get_num_threads()} thread(s): {reason}"
 
 
@@ -62,10 +60,7 @@ def device_line() -> str:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Return whether this device computes in bfloat16 faster than in float32.
-
-    A CPU does where it has the instructions; elsewhere torch emulates them, slowly.
-    """
+    """Whether bfloat16 is faster than float32: a CPU without such instructions emulates it, slowly."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
@@ -78,22 +73,14 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def use_threads(threads: int) -> None:
-    """Set the number of CPU threads of torch.
-
-    0 takes ``OMP_NUM_THREADS``, or else the cores that this process may use.
-    """
+    """Set the CPU threads of torch; 0 takes ``OMP_NUM_THREADS``, or else the cores there are for us."""
     requested = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    if not threads:
-        valid = requested.isdecimal() and 0 < int(requested) <= 1024
-        threads = int(requested) if valid else available_cores()
-    torch.set_num_threads(threads)
+    valid = requested.isdecimal() and 0 < int(requested) <= 1024
+    torch.set_num_threads(threads or (int(requested) if valid else available_cores()))
 
 
 def memory_mb(device: torch.device) -> float | None:
-    """Return the memory in use, in MiB: on a GPU the peak so far, else that of the process now.
-
-    None where the system does not report it.
-    """
+    """Return the memory in use, in MiB: of a GPU the peak, else the process now; None if not known."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     try:

@@ -185,7 +185,8 @@ def summarize_skipped(skipped: Iterable[FrameSkipped]) -> list[str]:
     """Return which frames were skipped, a sentence for each reason: "2 frames skipped (3, 7): ..."."""
     reasons: dict[str, list[FrameSkipped]] = {}
     for frame in skipped:
-        reasons.setdefault(without_numbers(frame.reason), []).append(frame)
+        reason = re.sub(r"[\d.,]+", "#", frame.reason)  # what frames that fail alike have in common
+        reasons.setdefault(reason, []).append(frame)
     sentences = []
     for frames in reasons.values():
         ranges = number_ranges([frame.number for frame in frames])
@@ -193,11 +194,6 @@ def summarize_skipped(skipped: Iterable[FrameSkipped]) -> list[str]:
         count = f"{len(frames)} frame{'s' * (len(frames) != 1)}"
         sentences.append(f"{count} skipped ({shown}): {frames[0].reason}")
     return sentences
-
-
-def without_numbers(text: str) -> str:
-    """Return what the messages of several frames have in common, if they fail for one reason."""
-    return re.sub(r"[\d.,]+", "#", text)
 
 
 def number_ranges(numbers: Sequence[int]) -> list[str]:

@@ -24,31 +24,14 @@ _UNLIKE = 0.05  # padding lies farther than this fraction outside the range of t
 def frame_tensor(
     image: NDArray[Any], name: str, channels: int | None = None, *, standardization: str = "robust"
 ) -> Tensor:
-    """Turn a stored image into a float tensor.
+    """Turn a stored image, (H, W) or (H, W, C) of any real type, into float32 (C, H, W).
 
-    Parameters
-    ----------
-    image
-        (H, W) or (H, W, C), any real type.
-    name
-        For the error messages.
-    channels
-        Of the network; None accepts any number.
-    standardization
-        ``robust`` or ``plain``, as ``network.standardization``.
+    ``plain`` standardization keeps the values, or moves and scales them where float32 could not distinguish
+    them.  ``robust`` moves and scales each channel so that 0 and 1 are its lowest and highest block medians,
+    and clips it not far beyond these; a constant channel is 0.
 
-    Returns
-    -------
-    Tensor of float32
-        (C, H, W).  Plain: the values as they are, or moved and scaled where float32 could not
-        distinguish them.  Robust: each channel moved and scaled so that 0 and 1 are its lowest and highest
-        block medians, and clipped not far beyond these; a constant channel is 0.
-
-    Raises
-    ------
-    ValueError
-        If the image has another number of axes or channels, no pixels, or values that are complex or
-        not finite.
+    Raise `ValueError`, with the ``name`` of the image, if it has other ``channels`` than the network (None:
+    any), another number of axes, no pixels, or values that are complex or not finite.
 
     Notes
     -----
@@ -130,11 +113,10 @@ def _above(plane: NDArray[Any], lowest: Any) -> NDArray[np.float64]:
 
 
 def _padding(plane: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-    """Find padding around an image (H, W): one value, from a corner on, outside the range of the image.
+    """Mark padding around an image (H, W): one value, from a corner on, outside the range of the image.
 
-    Return True where there is padding; None without padding.  A corner whose value
-    lies within the range of the image, such as a background of 0, is image; so is all of a plane that
-    would have one value elsewhere.
+    A corner whose value lies within the range of the image, such as a background of 0, is image; so is all
+    of a plane that would have one value elsewhere.  Return None without padding.
     """
     found = None
     for value in {float(plane[row, column]) for row in (0, -1) for column in (0, -1)}:
@@ -187,10 +169,9 @@ def is_constant(frame: Tensor) -> bool:
 def level_statistics(
     frame: Tensor, levels: Sequence[int], *, standardization: str = "robust"
 ) -> tuple[Tensor, Tensor]:
-    """Return the means and unbiased standard deviations of a whole frame (C, H, W) at each level.
+    """Return means and unbiased standard deviations of a frame (C, H, W) pooled to levels: (levels, C).
 
-    Each is (levels, C), of the frame pooled to the level.  ``robust`` excludes padding around the
-    image; ``plain`` takes all pixels.
+    ``robust`` excludes padding around the image; ``plain`` takes all pixels.
     """
     padding = [None if standardization == "plain" else _padding(p.cpu().numpy()) for p in frame]
     means, deviations = [], []
@@ -213,8 +194,7 @@ def standardized_pyramid(
 ) -> list[Tensor]:
     """Pool whole frames (N, C, H, W) to each level and standardise each level on its own.
 
-    That is ``(x - mean) / (3 * std)`` as the original J-Net does, with the statistics of these frames, and
-    the unbiased standard deviation taken after pooling.
+    That is ``(x - mean) / (3 * std)`` after pooling, as the original J-Net does.
     """
     pooled = pyramid(frames, levels)
     statistics = [level_statistics(f, levels, standardization=standardization) for f in frames]
@@ -228,8 +208,6 @@ def standardized_pyramid(
 
 def pool(frames: Tensor, level: int) -> Tensor:
     """Average-pool ``(N, C, H, W)`` by ``2**-level``; rows and columns left over are dropped."""
-    if level > 0:
-        raise ValueError(f"Resolution level {level} is above 0; levels are 0 or negative.")
     return frames if level == 0 else F.avg_pool2d(frames, 2**-level)
 
 

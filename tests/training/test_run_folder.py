@@ -162,7 +162,7 @@ def test_weights_that_are_no_numbers_are_not_kept_within_an_epoch(
         pass
     before = (tmp_path / "run/last.pt").read_bytes()
     monkeypatch.setattr(torch.optim.AdamW, "step", spoil)
-    with pytest.raises(ArithmeticError, match=r"epoch 2; model\.pt is the best of the 1 epochs"):
+    with pytest.raises(ArithmeticError, match=r"epoch 2\. .*from the second epoch on, model\.pt is"):
         list(job)
     assert (tmp_path / "run/last.pt").read_bytes() == before
 
@@ -172,7 +172,7 @@ def test_a_loss_that_explodes_in_the_first_epoch_names_what_can_be_done(
 ) -> None:
     exploding = torch.tensor(float("nan"), requires_grad=True)
     monkeypatch.setattr("torch.nn.functional.smooth_l1_loss", lambda *_, **__: exploding)
-    with pytest.raises(ArithmeticError, match=r"no model yet.*another folder.*smaller learning"):
+    with pytest.raises(ArithmeticError, match=r"another folder, with a smaller learning"):
         list(train(cells(), tmp_path / "run", TINY))
     assert not (tmp_path / "run/model.pt").exists()
 

@@ -19,11 +19,11 @@ def jnet(context: typer.Context) -> None:
 
     --mode train|eval|vis, --dataset_root, --images_idx and so on; --help lists them all.
     """
-    from napari_jnet.legacy.flags import FlagParser, parse_flags
+    from napari_jnet.legacy.flags import help_text, parse_flags
 
     out = console()
     if "--help" in context.args or "-h" in context.args:
-        out.print(FlagParser().format_help())
+        out.print(help_text())
         return
     flags = parse_flags(context.args)
     from napari_jnet.legacy.script import evaluate, train

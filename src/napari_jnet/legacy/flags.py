@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
+import textwrap
 from collections.abc import Sequence
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
@@ -27,13 +27,7 @@ _REQUIRED = ("mode", "dataset_root", "images_idx", "output_dir", "resolution_lev
 
 
 class Flags(OriginalAugmentation):
-    """All flags, with the defaults of the original; the last four are our own.
-
-    Raises
-    ------
-    ValueError
-        If one is out of range, missing, or contradicts another.
-    """
+    """All flags, with the defaults of the original; seed, png_scaling and partial_truth are our own."""
 
     mode: Literal["train", "eval", "vis"] | None = option(
         None, "train, eval (scores and pictures) or vis."
@@ -159,61 +153,57 @@ def _text(value: Any) -> str:
     return shlex.quote(value if isinstance(value, str) else _json(value))
 
 
-class FlagParser(argparse.ArgumentParser):
-    """Parser of the flags; `format_help` lists them."""
+def help_text() -> str:
+    """List the flags, with what they mean and their defaults."""
+    lines = [f"{PROGRAM} --mode train|eval|vis FLAGS", ""]
+    for name, flag in options(Flags).items():
+        default = "" if flag.default in (None, "", ()) else f" (default: {flag.default})"
+        lines += textwrap.wrap(f"--{name}  {flag.help}{default}", 90, subsequent_indent="    ")
+    return "\n".join([*lines, "", "More: docs/original-jnet.md"])
 
-    def __init__(self) -> None:
-        super().__init__(
-            prog=PROGRAM,
-            usage=f"{PROGRAM} --mode train|eval|vis FLAGS",
-            epilog="More: docs/original-jnet.md",
-            argument_default=argparse.SUPPRESS,
-            add_help=False,
-            allow_abbrev=False,
-        )
-        for name, flag in options(Flags).items():
-            default = "" if flag.default in (None, "", ()) else f" (default: {flag.default})"
-            switch = flag.kind is int and (flag.minimum, flag.maximum) == (0, 1)
-            more: dict[str, Any] = {"nargs": "?", "const": 1} if switch else {}
-            self.add_argument(
-                f"--{name}",
-                type=_switch if switch else _type(flag),
-                metavar="VALUE",
-                help=f"{flag.help}{default}".replace("%", "%%"),
-                **more,
+
+def parse_flags(arguments: Sequence[str]) -> Flags:
+    """Parse a command line such as ``["--mode", "train", "--dt_bound", "3", "--cuda"]``.
+
+    ``--name=value`` is the same.  Flags of 0 or 1 may stand alone for 1.  If one is given twice, the last
+    counts.  Raise `ValueError` for a flag that is unknown, has no value, or a value that does not fit.
+    """
+    known, values, words = options(Flags), {}, [*arguments]
+    while words:
+        word, equals, text = words.pop(0).partition("=")
+        name = word.removeprefix("--")
+        if name == word:
+            raise ValueError(
+                f"{word[:200]!r} is not a flag; every value follows its flag, as --mode train."
             )
+        if name not in known:
+            raise unknown_key(word, [f"--{flag}" for flag in known], PROGRAM)
+        if not equals:
+            alone = not words or words[0].startswith("--")
+            if alone and not _is_switch(known[name]):
+                raise ValueError(f"{word} has no value; {known[name].help}")
+            text = "1" if alone else words.pop(0)
+        values[name] = _read(known[name], text)
+    return Flags.from_dict(values, "--")
 
-    def error(self, message: str) -> NoReturn:
-        """Raise the message as a `ValueError` instead of exiting."""
-        raise ValueError(f"{PROGRAM}: {message[:300]}.")
+
+def _is_switch(flag: Option) -> bool:
+    return flag.kind is int and (flag.minimum, flag.maximum) == (0, 1)
 
 
-def _switch(text: str) -> int:
-    return int({"true": "1", "false": "0"}.get(text.lower(), text))
-
-
-def _type(flag: Option) -> Any:
-    """Return the parser of a flag's text: lists and frames as JSON or Python literals."""
+def _read(flag: Option, text: str) -> Any:
+    """Return the value of a flag: lists, frames and numbers as JSON or Python literals."""
     if flag.kind is str or flag.choices:
-        return str
-    if flag.kind in (int, float):
-        return flag.kind
-
-    def read(text: str) -> Any:
-        value = read_literal(text)
-        if isinstance(value, str):
-            example = _text(flag.example)
-            raise argparse.ArgumentTypeError(
-                f"{text[:200]!r} cannot be read; write it as {example}"
-            )
-        if flag.name == "images_idx":
-            return _images(value)
-        return () if value is None else value
-
-    return read
+        return text
+    value = read_literal(text)
+    if flag.name == "images_idx":
+        return _images(value, text)
+    if isinstance(value, bool) and _is_switch(flag):
+        return int(value)
+    return () if value is None and isinstance(flag.default, tuple) else value
 
 
-def _images(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _images(value: Any, text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return the frames of each sequence; a frame may be a number or, as in file names, text."""
     fits = isinstance(value, dict) and all(
         isinstance(sequence, str)
@@ -222,30 +212,8 @@ def _images(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
         for sequence, frames in value.items()
     )
     if not fits:
-        raise argparse.ArgumentTypeError(
-            """it must name frames of sequences, as '{"01":["002","005"]}'"""
+        raise ValueError(
+            f"--images_idx is {text[:200]!r}; it must name frames of sequences, as "
+            """'{"01":["002","005"]}'."""
         )
     return tuple((sequence, tuple(map(str, frames))) for sequence, frames in value.items())
-
-
-def parse_flags(arguments: Sequence[str]) -> Flags:
-    """Parse the arguments of a command line.
-
-    Parameters
-    ----------
-    arguments
-        Such as ``["--mode", "train", "--dt_bound", "3", "--cuda"]``; ``--name=value`` is the same.
-        Flags of 0 or 1 may stand alone for 1.  If one is given twice, the last counts.
-
-    Raises
-    ------
-    ValueError
-        If a flag is unknown, has no value, or a value that does not fit.
-    """
-    values, unknown = FlagParser().parse_known_args(arguments)
-    if unknown:
-        name = unknown[0].partition("=")[0]
-        if name.startswith("--"):
-            raise unknown_key(name, [f"--{flag}" for flag in options(Flags)], PROGRAM)
-        raise ValueError(f"{name!r} is not a flag; every value follows its flag, as --mode train.")
-    return Flags.from_dict(vars(values), "--")

@@ -30,11 +30,8 @@ def network_class(name: str) -> type[SegmentationNetwork]:
 def build_network(config: NetworkConfig) -> SegmentationNetwork:
     """Make the network that a configuration names.
 
-    Raises
-    ------
-    ValueError
-        If there is no such network, it does not support the configuration, or its weights need more
-        memory than is free.
+    Raise `ValueError` if there is none, it does not support the configuration, or its weights need more
+    memory than is free.
     """
     needed, free = 4 * count_weights(config), available_bytes()
     if needed > free:

@@ -20,7 +20,7 @@ class SegmentationNetwork(nn.Module, ABC):
     """A network from a standardised pyramid to segmentation logits and boundary distance.
 
     A network is one file that subclasses this, fills in the attributes below and `features`, and is
-    listed in `NETWORKS`.
+    listed in `NETWORKS`.  `ValueError` refuses options that it does not have.
 
     Attributes
     ----------
@@ -32,11 +32,6 @@ class SegmentationNetwork(nn.Module, ABC):
         Tile origins must lie on multiples of this, in pixels of the full frame.
     halo
         Pixels of the full frame around a tile that influence its output, a multiple of the stride.
-
-    Raises
-    ------
-    ValueError
-        If the configuration has no resolution level, or sets an option that the network does not have.
     """
 
     takes: ClassVar[frozenset[str]] = frozenset()
@@ -76,18 +71,10 @@ class SegmentationNetwork(nn.Module, ABC):
         """Compute ``(N, outputs, H, W)`` at the top level, before the distance gets its unit."""
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
-        """Run the network on a batch.
+        """Run the network on a batch, one (N, C, h, w) for each of `levels`.
 
-        Parameters
-        ----------
-        pyramid
-            One (N, C, h, w) for each of `levels`.
-
-        Returns
-        -------
-        Tensor
-            (N, classes + distance, H, W) at the top level: segmentation logits, then the distance in
-            pixels of the full frame, where the network has that head.
+        Return (N, classes + distance, H, W) at the top level: segmentation logits, then the distance in
+        pixels of the full frame, where the network has that head.
         """
         output = self.features(pyramid)
         if self.config.distance and self.config.distance_scale != 1:

@@ -80,8 +80,6 @@ def is_sparse(frame: AnnotatedFrame) -> bool:
 def typical_diameter(frames: Sequence[AnnotatedFrame]) -> float | None:
     """Return the median diameter of the annotated objects, in pixels; None where there is none.
 
-    Notes
-    -----
     All frames with objects have the same weight, divided among their objects.  The diameter of an object
     is that of a disc of the same area, or less where areas of a class are long and thin.  The length of a
     stroke is more informative than its area: a stroke counts with the diagonal of its bounding box.
@@ -150,10 +148,7 @@ def frame_channels(frame: AnnotatedFrame) -> int:
 
 
 def check_fit(network: NetworkConfig, frames: Sequence[AnnotatedFrame], name: str) -> None:
-    """Raise `ValueError` for frames that do not fit a trained network; see `mismatch`.
-
-    ``network`` is that of the model as it was trained, ``name`` that of the model in the error.
-    """
+    """Raise `ValueError` for frames that do not fit the trained network of a model; see `mismatch`."""
     for frame in frames:
         largest = int(frame.labels.max(initial=0))
         channels = frame_channels(frame)
@@ -180,9 +175,6 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     """Fill in the settings that follow from the training frames; values that are given stay.
 
     These are the channels, the number of classes, resolution levels, ``dt_bound`` and minimum size.
-
-    Notes
-    -----
     The top level halves the frame until the typical diameter is near 30 pixels (40, and once at most,
     where labels are strokes); ``dt_bound`` is 0.4 diameters.  Strokes have no boundary, so a network that
     is trained on strokes alone predicts no distance, and the minimum size is left to the user.

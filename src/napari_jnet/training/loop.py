@@ -135,7 +135,7 @@ def _train(session: TrainingSession) -> Generator[TrainEvent, None, None]:
         raise
     finally:
         if state.step > session.saved_step:
-            session.save_last()
+            session.save()
         if session.logger is not None:
             session.logger.close()
     if session.out_of_patience:
@@ -158,7 +158,7 @@ def _train_epoch(session: TrainingSession, started: float) -> Generator[TrainEve
             if len(losses) == read_every or state.batch == batches:
                 loss = _read_losses(session, losses)
                 if time.monotonic() - session.saved_at >= SAVE_EVERY_S and _is_finite(session):
-                    session.save_last()
+                    session.save()
             progress, elapsed = session.progress(), state.elapsed_s
             remaining = elapsed / progress - elapsed if progress > 0 else float("inf")
             yield BatchEnd(state.epoch + 1, state.batch, loss, progress, elapsed, remaining)
@@ -187,13 +187,10 @@ def _read_losses(session: TrainingSession, losses: list[Tensor]) -> float:
     total, count = float(torch.stack(losses).sum()), len(losses)
     losses.clear()
     if not math.isfinite(total):
-        what = f"The loss is not finite in epoch {state.epoch + 1}"
-        rate = "with a smaller learning rate (training.learning_rate)"
         raise ArithmeticError(
-            f"{what}; model.pt is the best of the {state.epoch} epochs before. Start a new training from "
-            f"that model, {rate}."
-            if state.epoch
-            else f"{what}, the first, so there is no model yet. Start again in another folder, {rate}."
+            f"The loss is not finite in epoch {state.epoch + 1}. Start a new training in another folder, "
+            "with a smaller learning rate (training.learning_rate); from the second epoch on, model.pt is "
+            "the best of those before, and can be its start."
         )
     state.loss_sum += total
     return total / count
@@ -230,7 +227,7 @@ def _finish_epoch(session: TrainingSession) -> EpochEnd:
     state.end_epoch(train_loss)
     if best and score is not None:
         state.best_score, state.best_epoch = score, state.epoch
-    session.save_epoch()
+    session.save()
     return event
 
 

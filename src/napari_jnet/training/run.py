@@ -100,16 +100,7 @@ class _Saved(Counters):
 
 
 class TrainingState(Counters):
-    """Network, optimizer, schedule and random state: with the configuration, all of ``last.pt``.
-
-    Attributes
-    ----------
-    network
-        The weights that the optimizer changes.
-    averaged
-        The moving average of these weights, which is steadier than those of any one step, or a copy of
-        the last ones (``training.average_weights`` off); this network is validated and saved.
-    """
+    """Network, optimizer, schedule and random state: with the configuration, all of ``last.pt``."""
 
     def __init__(self, config: Config, device: torch.device) -> None:
         super().__init__()
@@ -128,7 +119,11 @@ class TrainingState(Counters):
 
     @property
     def averaged(self) -> SegmentationNetwork:
-        """The network with the averaged weights."""
+        """The network that is validated and saved.
+
+        Its weights are the moving average of those that the optimizer changes, which is steadier than those
+        of any one step, or the last ones (``training.average_weights`` off).
+        """
         module = self._average.module
         assert isinstance(module, SegmentationNetwork)
         return module
@@ -380,16 +375,11 @@ class TrainingSession:
         state.validation_s += time.monotonic() - started
         return scores
 
-    def save_epoch(self) -> None:
-        """Save everything after an epoch; ``last.pt`` comes first, see `complete_files`."""
-        self._save_state()
+    def save(self) -> None:
+        """Save everything; ``last.pt`` comes first, see `complete_files`."""
+        save_checkpoint(self.folder.last, self.state.full_content(self.config, self.split))
+        self.saved_step, self.saved_at = self.state.step, time.monotonic()
         self.complete_files()
-
-    def save_last(self) -> None:
-        """Save everything within an epoch; also the model, if no epoch has saved one yet."""
-        self._save_state()
-        if not self.folder.model.exists():
-            self._save_model()
 
     def complete_files(self) -> None:
         """Write ``model.pt`` and ``history.csv`` as they belong to ``last.pt``.
@@ -399,13 +389,6 @@ class TrainingSession:
         state = self.state
         best = state.epoch == state.best_epoch and not state.batch
         if best or not self.folder.model.exists():
-            self._save_model()
+            save_checkpoint(self.folder.model, state.model_content(self.config))
         if state.history:
             self.folder.write_history(state.history)
-
-    def _save_state(self) -> None:
-        save_checkpoint(self.folder.last, self.state.full_content(self.config, self.split))
-        self.saved_step, self.saved_at = self.state.step, time.monotonic()
-
-    def _save_model(self) -> None:
-        save_checkpoint(self.folder.model, self.state.model_content(self.config))
