@@ -162,7 +162,9 @@ def test_weights_that_are_no_numbers_are_not_kept_within_an_epoch(
         pass
     before = (tmp_path / "run/last.pt").read_bytes()
     monkeypatch.setattr(torch.optim.AdamW, "step", spoil)
-    with pytest.raises(ArithmeticError, match=r"epoch 2\. .*from the second epoch on, model\.pt is"):
+    with pytest.raises(
+        ArithmeticError, match=r"epoch 2\. .*from the second epoch on, model\.pt is"
+    ):
         list(job)
     assert (tmp_path / "run/last.pt").read_bytes() == before
 
