@@ -1,8 +1,6 @@
 """What Predict is made of, on a viewer without a window: scopes, layers, copies, texts, recipes."""
 
-import dataclasses
 import shutil
-from datetime import datetime
 
 import numpy as np
 import pytest
@@ -23,7 +21,6 @@ from napari_jnet.plugin.jobs.predict import (
 from napari_jnet.plugin.layers.add import ModelOutputs, add_results
 from napari_jnet.plugin.layers.read import image_stack, result_of
 from napari_jnet.plugin.open_workspace import open_workspace
-from napari_jnet.plugin.pages import predict as words
 from napari_jnet.plugin.pages.evaluate import ErrorLayer
 from napari_jnet.plugin.pages.predict import (
     Overlays,
@@ -464,27 +461,15 @@ class TestCopyToAnnotation:
 
 def test_a_model_in_words(trained_run, tmp_path):
     said = describe_model(trained_run)
-    assert said.startswith("run, trained ")
+    assert said.startswith("run: epochs: ")
     shutil.copytree(trained_run, tmp_path / "002")
-    assert describe_model(tmp_path / "002").startswith("Run 002, trained ")
-    assert "min on " in said and "validation frame" in said
+    assert describe_model(tmp_path / "002").startswith("002: epochs: ")
+    assert "training frames: " in said and "on validation" in said
     assert "No model yet" in describe_model(None)
     assert "does not exist" in describe_model(tmp_path / "gone")
     assert "no model.pt yet" in describe_model(tmp_path)
     (tmp_path / "DIC_model").touch()
     assert "without the history" in describe_model(tmp_path / "DIC_model")
-
-
-def test_a_model_in_words_needs_nothing_that_only_some_systems_can_format(trained_run, monkeypatch):
-    class Windows(datetime):
-        def __format__(self, how):
-            if "%-" in how or "%#" in how:
-                raise ValueError("Invalid format string")
-            return super().__format__(how)
-
-    run = dataclasses.replace(words.read_run(trained_run), when=Windows(2026, 3, 7, 9, 5))
-    monkeypatch.setattr(words, "read_run", lambda _folder: run)
-    assert words.describe_model(trained_run).startswith("run, trained 7 Mar 09:05,")
 
 
 class TestCopying:

@@ -207,8 +207,8 @@ def test_an_original_file_asks_for_what_it_does_not_hold(qtbot, viewer, widget, 
     levels, bound = widget.form[LEVELS].native, widget.form["targets.dt_bound"].native
     widget.set_model(shared_data / "jnet-original-model" / "DIC_model")
     assert predict(qtbot, widget, "frame") == "failed"
-    assert "Give resolution_levels and dt_bound" in widget.message.text
-    assert "Resolution levels and Truncation distance" in widget.form.description.text()
+    assert "fill in Resolution levels and Truncation distance" in widget.message.text
+    assert widget.form.description.text() == widget.message.text
     assert levels.isVisibleTo(widget) and bound.isVisibleTo(widget)
     assert levels.placeholderText() == "3 levels, such as -2, -1, 0"
     levels.setText("-2, -1, 0")

@@ -97,11 +97,12 @@ def _describe_project(project: Project) -> dict[str, str]:
         lines["last saved"] = f"{project.last_saved:%Y-%m-%d %H:%M}"
     lines["model"] = str(project.model or "none yet")
     for run in project.runs():
-        lines[f"run {run.name}"] = _describe_run(run)
+        lines[f"run {run.name}"] = describe_run(run)
     return lines
 
 
-def _describe_run(run: RunSummary) -> str:
+def describe_run(run: RunSummary) -> str:
+    """Return how a run stands, on one line."""
     state = "finished" if run.finished else "stopped"
     if run.resumable:
         state = "stopped, can be resumed"

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QPushButton,
 )
 
+from napari_jnet.cli.info import describe_run
 from napari_jnet.cli.recipe import predict_command
 from napari_jnet.config import Config, InstanceConfig
 from napari_jnet.editing import copy_cells, copy_classes
@@ -80,15 +81,7 @@ def describe_model(path: Path | None) -> str:
     run = read_run(path if path.is_dir() else path.parent)
     if not run.epochs:
         return f"{path.name}: a model without the history of its training."
-    # %-d is unknown on Windows
-    when = "" if run.when is None else f", trained {run.when.day} {run.when:%b %H:%M}"
-    title = f"Run {run.name}" if run.name.isdigit() else run.name
-    frames = f"{run.elapsed_s / 60:.1f} min on {plural(len(run.training_frames), 'frame')}"
-    known = {"SEG": run.seg, "IoU": run.iou}
-    scores = ", ".join(f"{name} {score:.2f}" for name, score in known.items() if score is not None)
-    if scores:
-        scores += f" on {plural(len(run.validation_frames), 'validation frame')}."
-    return f"{title}{when}, {frames}. {scores or 'Not scored: it had no validation frames.'}"
+    return f"{run.name}: {describe_run(run)}."
 
 
 _LEVELS, _BOUND = "network.resolution_levels", "targets.dt_bound"
@@ -756,6 +749,7 @@ class PredictWidget(JobWidget):
     def _on_error(self, error: Exception) -> None:
         if levels := getattr(error, "levels", 0):  # of a file of the original J-Net
             self.form.ask(levels)
+            error = ValueError(self.form.description.text())
         super()._on_error(error)
 
     def _on_done(self, value: tuple[int, int] | None) -> None:
