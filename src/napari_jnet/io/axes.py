@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_jnet.files import FileError
 from napari_jnet.io.meaning import StoredLabels
-from napari_jnet.io.stack import Stack
+from napari_jnet.io.stack import Stack, Unsure
 from napari_jnet.labels import LabelKind
 
 # Number of dimensions -> the axes that such an image may have.
@@ -22,19 +21,6 @@ AXES = {
     3: ("TYX", "ZYX", "CYX", "YXC"),
     4: ("TZYX", "TCYX", "CTYX", "ZCYX", "CZYX", "ZTYX", "TYXC", "ZYXC"),
 }
-
-
-class StackUnsure(FileError):
-    """A file does not define which image is meant, or what its dimensions are: the user has to choose.
-
-    `parameter` ("axes" or "series") is one of `open_stack`, and with two dashes of the command line, and has
-    these `choices`.
-    """
-
-    def __init__(self, text: str, parameter: str, choices: tuple[str, ...]) -> None:
-        super().__init__(text)
-        self.parameter = parameter
-        self.choices = choices
 
 
 @dataclass(frozen=True)
@@ -104,7 +90,7 @@ def _are_possible(letters: str, count: int) -> bool:
 
 
 def arrange(axes: str, shape: tuple[int, ...], name: str) -> Arrangement:
-    """Return how an image becomes frames; raises `ValueError`, also as `StackUnsure`.
+    """Return how an image becomes frames; raises `ValueError`, also as `Unsure`.
 
     Time runs through the frames; without it, the sections of a volume do.  Channels belong to a
     frame, and are never frames.  `axes` and `shape` are those stored, as tifffile names them; a first axis
@@ -121,8 +107,7 @@ def arrange(axes: str, shape: tuple[int, ...], name: str) -> Arrangement:
         )
         if not choices:
             raise ValueError(f"{what} Save one channel, or one time point, as a file of its own.")
-        remedy = f"Choose its axes with --axes: {', '.join(choices)}."
-        raise StackUnsure(f"{what} {remedy}", "axes", choices)
+        raise Unsure(what, f"Choose its axes with --axes: {', '.join(choices)}.", "axes", choices)
     if 0 in shape:
         raise ValueError(f"{name} has size {size_text(shape)}; a stack needs at least one pixel.")
     first = next((letter for letter in "TZ" if letter in letters), "")

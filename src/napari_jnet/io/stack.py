@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.config import NetworkConfig
+from napari_jnet.files import FileError
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
 
 _Value = TypeVar("_Value")
 
 
-class LabelsUnsure(ValueError):
-    """The files do not define what the labels mean, so that the user has to choose.
+class Unsure(FileError):
+    """The files do not define what a stack or its labels are, so that the user has to choose.
 
     `parameter` is one of `open_stack`, and with two dashes of the command line, and has these `choices`;
     `fact` is what the files hold, to which the message adds how to choose.
@@ -93,7 +94,7 @@ class Annotation:
 
     Raises
     ------
-    LabelsUnsure
+    Unsure
         By ``kind``, ``frame_numbers`` and `frame`, if the files do not define what the labels mean.
     ValueError, FileNotFoundError
         By the same, if the files are damaged, or not labels of this stack.
@@ -233,7 +234,7 @@ class Stack:
     def annotation(self, name: str | None = None) -> Annotation:
         """Return the annotation of this name (the first one if None); raises `ValueError`.
 
-        Of several `candidates` one must be named, else `LabelsUnsure` is raised.
+        Of several `candidates` one must be named, else `Unsure` is raised.
         """
         if not self.annotations:
             raise ValueError(
@@ -242,7 +243,7 @@ class Stack:
             )
         if name is None and self.candidates and len(self.annotations) > 1:
             names = tuple(self.annotations)
-            raise LabelsUnsure(
+            raise Unsure(
                 f"{self.name} has several labels: {', '.join(names)}.",
                 f"Choose one, such as --truth {names[0]}.",
                 "truth",

@@ -62,7 +62,7 @@ def open_stack(
     ValueError
         If no format matches the path, its files do not fit together, or the axes or the number of the
         image are impossible.  Errors in labels are raised on first use, also as
-        `LabelsUnsure`.
+        `Unsure`.
     """
     path = Path(path)
     if project_folder(path) is not None:
@@ -140,7 +140,7 @@ def training_frames(
 
     Raises
     ------
-    LabelsUnsure
+    Unsure
         If the files do not define what the labels mean.
     ValueError, FileNotFoundError
         As `open_stack` and `annotated_frames`.

@@ -11,8 +11,8 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
-from napari_jnet.io.axes import AXES, StackUnsure, check_axes, size_text
-from napari_jnet.io.stack import Stack
+from napari_jnet.io.axes import AXES, check_axes, size_text
+from napari_jnet.io.stack import Stack, Unsure
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.project.source import StackReference
 
@@ -271,7 +271,7 @@ def first_axis(layer: Any) -> str:
 def layer_axes(layer: Any) -> str:
     """Name the dimensions of an image layer, by their labels, as they are stored; without the colours of RGB.
 
-    A first one without such a label is time; rows and columns are the last.  Raises `StackUnsure` if
+    A first one without such a label is time; rows and columns are the last.  Raises `Unsure` if
     the labels do not tell enough, `ValueError` if the layer is not a stack.
     """
     letters = _letters(layer)
@@ -290,9 +290,9 @@ def layer_axes(layer: Any) -> str:
             "Show one position and take it out as a layer of its own, or choose another image."
         )
     if "?" in found and choices:
-        raise StackUnsure(
-            f"What are the dimensions of {layer.name!r}, {size}? Choose it below the image in the "
-            f"step Stack: {', '.join(choices)}.",
+        raise Unsure(
+            f"What are the dimensions of {layer.name!r}, {size}?",
+            f"Choose it below the image in the step Stack: {', '.join(choices)}.",
             "axes",
             choices,
         )

@@ -22,8 +22,8 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import qdebounced
 
-from napari_jnet.io.axes import StackUnsure, size_text
-from napari_jnet.io.stack import LabelsUnsure, Stack
+from napari_jnet.io.axes import size_text
+from napari_jnet.io.stack import Stack, Unsure
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import resume_project
 from napari_jnet.plugin.jobs.runner import TaskQueue
@@ -177,7 +177,7 @@ class DiskForm(Form):
         """Show why the path cannot be opened, and the choices that would open it."""
         self.description.setText("")
         self.ask(str(error))
-        if isinstance(error, StackUnsure):
+        if isinstance(error, Unsure) and error.parameter in ("axes", "series"):
             number = str if error.parameter == "axes" else int
             choices = [(str(choice), number(choice)) for choice in error.choices]
             self.offer(error.parameter, [*_CHOOSE, *choices])
@@ -192,7 +192,7 @@ class DiskForm(Form):
         self.set_visible("labels", not found.project)
         self._show_labels(None if found.project else stack, found.unsure)
 
-    def _show_labels(self, stack: Stack | None, unsure: LabelsUnsure | None) -> None:
+    def _show_labels(self, stack: Stack | None, unsure: Unsure | None) -> None:
         """Offer the choices of the labels, and ask for the one that is required."""
         labels = {} if stack is None else stack.annotations
         if unsure is not None and unsure.parameter == "truth":
@@ -348,7 +348,7 @@ class Found(NamedTuple):
     images: tuple[str, ...]
     description: str
     project: bool  # whether the path is a project
-    unsure: LabelsUnsure | None  # the choice that the labels leave open
+    unsure: Unsure | None  # the choice that the labels leave open
 
 
 class LoadWidget(JobWidget):
@@ -420,7 +420,7 @@ class LoadWidget(JobWidget):
 
     def show_error(self, error: Exception) -> None:
         """Show an error; where the images of a project are missing, ask for their path."""
-        if isinstance(error, LabelsUnsure):
+        if isinstance(error, Unsure):
             error = ValueError(f"{error.fact} Choose above.")
         super().show_error(error)
         path = self.form.value("path")
@@ -567,12 +567,12 @@ def describe_size(stack: Stack) -> str:
     return f"{len(stack)} {frames}, each {size}, {stack.dtype}"
 
 
-def _find_unsure(stack: Stack) -> LabelsUnsure | None:
+def _find_unsure(stack: Stack) -> Unsure | None:
     """Return the choice that the labels of a stack leave open, or None; may read them all."""
     try:
         if stack.annotations:
             _ = stack.annotation().kind
-    except LabelsUnsure as error:
+    except Unsure as error:
         return error
     except (ValueError, OSError):
         pass  # in the description of the stack
