@@ -129,7 +129,7 @@ class TestScopes:
         found = asked(state, "region")
         assert found == PredictionRequest((11,), (slice(4, 16), slice(6, 25)))
         viewer.dims.set_current_step(0, 3)
-        with pytest.raises(ValueError, match="lies in another frame"):
+        with pytest.raises(ValueError, match="Nothing is drawn in frame 13"):
             asked(state, "region")
 
     def test_other_shapes_are_no_region(self, viewer, state):

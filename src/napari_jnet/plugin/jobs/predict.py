@@ -143,15 +143,12 @@ def draw_region(viewer: Any, image: Any) -> Any:
 
 def _drawn_region(viewer: Any, image: Any, index: Sequence[int], number: int) -> Region:
     layer = region_layer(viewer)
-    corners = []
-    if layer is not None and layer.ndim == spatial_ndim(image):
-        corners = [_corners(layer, shape, image) for shape in layer.data]
+    drawn = layer.data if layer is not None and layer.ndim == spatial_ndim(image) else []
+    corners = [_corners(layer, shape, image) for shape in drawn]
     here = [c[:, -2:] for c in corners if np.array_equal(np.round(c[0, :-2]), index)]
     if not here:
-        elsewhere = " What is drawn lies in another frame." if corners else ""
         raise ValueError(
-            f"Nothing is drawn in frame {number}; press Draw a region and drag a rectangle over "
-            f"the cells.{elsewhere}"
+            f"Nothing is drawn in frame {number}; press Draw a region and drag a rectangle over the cells."
         )
     points = np.concatenate(here)
     low, high = np.floor(points.min(axis=0) + 0.5), np.ceil(points.max(axis=0) + 0.5)
