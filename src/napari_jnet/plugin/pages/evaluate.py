@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QLabel, QPushButton
+from qtpy.QtWidgets import QPushButton
 
 from napari_jnet.evaluation import BORDER_HELP, SCORES
 from napari_jnet.evaluation.errors import CellError, ErrorKind
@@ -42,7 +42,7 @@ from napari_jnet.plugin.layers.read import (
 from napari_jnet.plugin.ui.form import Form
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.table import ResultTable, SaveButton
-from napari_jnet.plugin.ui.widgets import LayerChoice, plural
+from napari_jnet.plugin.ui.widgets import LayerChoice, plural, small_label
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 
 if TYPE_CHECKING:
@@ -360,8 +360,8 @@ class EvaluateWidget(JobWidget):
 
     def _add_errors(self) -> None:
         rows = self._group("Errors")
-        marks = (f'<span style="color:{COLORS[k]}">■</span> {NAMES[k]}' for k in ErrorKind)
-        self.legend = QLabel(" &nbsp; ".join(marks))
+        marks = (f'<span style="color:{COLORS[k]}">■</span>&nbsp;{NAMES[k]}' for k in ErrorKind)
+        self.legend = small_label(" &nbsp;".join(marks))
         self.legend.setToolTip(
             "The colours of the layer errors; what is not marked is right. Other labels are hidden "
             "meanwhile: click the eye of the layer to see them."
