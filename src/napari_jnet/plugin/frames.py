@@ -71,10 +71,6 @@ class FrameCounts:
         """Whether there is anything but 0."""
         return any(label != 0 for label in self.labels)
 
-    def objects(self, kind: LabelKind) -> int:
-        """Return the number of cells; 0 for classes and scribbles."""
-        return sum(label > 0 for label in self.labels) if kind is LabelKind.INSTANCES else 0
-
     def pixels(self, kind: LabelKind, *, partial: bool = False) -> tuple[int, ...]:
         """Return the known pixels of each class from 0; for cells: background and cells."""
         if kind is LabelKind.INSTANCES:

@@ -50,26 +50,18 @@ _Look = tuple[int, int, FrameCounts | None, int]
 
 
 class LayerWatch:
-    """Counts the frames of one labels layer, and emits which of them change.
-
-    Attributes
-    ----------
-    painted
-        Positions that somebody has painted on.
-    partial
-        Positions where 0 is unknown.
-    marked_empty
-        Positions that are marked as without objects, by somebody or by the ground truth.
-    """
+    """Counts the frames of one labels layer, and emits which of them change."""
 
     counted = Signal(object)  # positions that were counted in the background
     edited = Signal(object)  # positions whose pixels are new: painted, undone, replaced
 
     def __init__(self, layer: Any, shown: Callable[[], int], queue: TaskQueue) -> None:
         self.layer = layer
-        self.painted: set[int] = set()
-        self.partial: frozenset[int] = frozenset()
-        self.marked_empty: frozenset[int] = frozenset()
+        self.painted: set[int] = set()  # positions that somebody has painted on
+        self.partial: frozenset[int] = frozenset()  # positions where 0 is unknown
+        self.marked_empty: frozenset[int] = (
+            frozenset()
+        )  # as without objects, by anybody or the truth
         self._shown, self._queue = shown, queue
         self._counts: dict[int, FrameCounts] = {}
         self._stale: set[int] = set()  # changed since they were counted
@@ -335,28 +327,15 @@ _ROW = np.dtype(
 
 
 class FrameTable:
-    """What is known of every frame of the annotation; one table a viewer.
+    """What is known of every frame of the annotation; one table a viewer."""
 
-    Attributes
-    ----------
-    changed
-        Emitted with the positions of which something is new.
-    edited
-        Emitted with the positions whose pixels are new: painted, undone, replaced.
-    painted
-        Emitted with a layer and such positions, of the annotation and of every other labels layer
-        that somebody has painted on.
-    roles_changed
-        Emitted with the positions whose roles are new.
-    kind_changed
-        Emitted with the kind of labels, or when its classes are new.
-    """
-
-    changed = Signal(object)
-    edited = Signal(object)
-    painted = Signal(object, object)
-    roles_changed = Signal(object)
-    kind_changed = Signal(object)
+    changed = Signal(object)  # positions of which something is new
+    edited = Signal(object)  # positions whose pixels are new: painted, undone, replaced
+    painted = Signal(
+        object, object
+    )  # a layer, the annotation or any other, and such positions of it
+    roles_changed = Signal(object)  # positions whose roles are new
+    kind_changed = Signal(object)  # the kind of labels; also where its classes are new
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         self._viewer = weakref.ref(viewer)
@@ -538,7 +517,7 @@ class FrameTable:
         return replace(
             known,
             annotated=empty or (counts.painted and sum(classes) > 0),
-            objects=counts.objects(kind),
+            objects=sum(label > 0 for label in counts.labels) if cells else 0,
             in_pieces=tuple(counts.in_pieces.items()) if cells else (),
             pixels=classes,
             unknown=counts.size - sum(classes),

@@ -185,43 +185,21 @@ class Section(QWidget):
 # The brush
 
 
-class PaintMode(NamedTuple):
-    """One of napari's modes of a labels layer, as a button shows it."""
-
-    title: str
-    tooltip: str
-    hint: str  # what to do with the mouse
-
-
+# napari's modes of a labels layer -> the title of a button, and what the mouse does
 PAINT_MODES = {
-    "paint": PaintMode(
+    "paint": (
         "Brush",
-        "Paint with the brush (key 2). [ and ] change its size.",
-        "Drag to paint; or right click, then circle a cell to fill it.",
+        "Drag to paint, or right click and circle a cell to fill it (key 2). [ and ] change the size.",
     ),
-    "polygon": PaintMode(
+    "polygon": (
         "Outline",
-        "Click around a cell, double click to close and fill it (key 3).",
-        "Click around it; a double click closes the outline, Esc gives it up.",
+        "Click around a cell; a double click closes and fills it, Esc gives it up (key 3).",
     ),
-    "fill": PaintMode(
-        "Fill",
-        "Fill what is clicked with the present cell or class (key 4).",
-        "Click where to fill.",
-    ),
-    "erase": PaintMode("Eraser", "Paint with nothing (key 1).", "Drag over what should go."),
-    "pick": PaintMode(
-        "Pick",
-        "Go on with the cell or class that is clicked (key 5).",
-        "Click the one to go on with.",
-    ),
-    "pan_zoom": PaintMode(
-        "Move",
-        "Drag to move the picture, without painting (key 6, or hold Space).",
-        "Dragging moves the picture; choose Brush to paint.",
-    ),
+    "fill": ("Fill", "Click to fill with the present cell or class (key 4)."),
+    "erase": ("Eraser", "Drag over what should go (key 1)."),
+    "pick": ("Pick", "Click the cell or class to go on with (key 5)."),
+    "pan_zoom": ("Move", "Drag to move the picture, without painting (key 6, or hold Space)."),
 }
-_OTHER_MODE = "Dragging moves the layer; choose Brush to paint."
 
 
 class PaintTools(Section):
@@ -297,7 +275,7 @@ class PaintTools(Section):
         layer.mode = "paint"
 
     def _mode_button(self, mode: str) -> QPushButton:
-        title, tooltip, _ = PAINT_MODES[mode]
+        title, tooltip = PAINT_MODES[mode]
         button = self._button(title, partial(self.set_mode, mode), tooltip)
         button.setCheckable(True)
         return button
@@ -347,10 +325,9 @@ class PaintTools(Section):
             button.setVisible(kind is not LabelKind.SCRIBBLES)
             button.setChecked(self._is_chosen(number))
         self.patch.setText(self._describe_brush(layer, mode))
-        hint = PAINT_MODES[mode].hint if mode in PAINT_MODES else _OTHER_MODE
+        _, hint = PAINT_MODES.get(mode, ("", "Drag to move the layer; choose Brush to paint."))
         next_one = " M: next cell." if cells and mode in ("paint", "polygon", "fill") else ""
-        undo = "" if mode in ("pick", "pan_zoom", "transform") else " Ctrl+Z: undo."
-        self.hint.setText(hint + next_one + undo)
+        self.hint.setText(hint + next_one)
 
     def _describe_brush(self, layer: Any, mode: str) -> str:
         if mode == "erase":

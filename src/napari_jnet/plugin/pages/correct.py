@@ -12,7 +12,6 @@ from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_jnet.plugin.command import COMMANDS
 from napari_jnet.plugin.layers.edit import correct, labels_under
 from napari_jnet.plugin.layers.read import result_of
 from napari_jnet.plugin.ui.widgets import MessageLine
@@ -75,24 +74,14 @@ class Corrections:
 
     They act on the active layer where it numbers cells, else on the annotation, else on predicted
     cells: the first of those that has a cell where the mouse is.
-
-    Attributes
-    ----------
-    tool
-        The tool that has the mouse, "" for none.
-    tool_changed
-        Emitted with it.
-    said
-        Emitted with a text, and whether it is about something that could not be done.
     """
 
-    tool_changed = Signal(str)
-    said = Signal(str, bool)
+    tool_changed = Signal(str)  # the tool that has the mouse, "" for none
+    said = Signal(str, bool)  # a text, and whether it is about something that could not be done
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace: Workspace = weakref.proxy(workspace)
         self._using = Lifetime()
-        self._switching = False
         self.tool = ""
 
     def correct_here(self, name: str) -> bool:
@@ -131,7 +120,7 @@ class Corrections:
 
     def leave(self, _event: Any = None) -> None:
         """Give the mouse back; painting goes on as before."""
-        if self.tool and not self._switching:
+        if self.tool:
             self.tool = ""
             self._using.end()
             self.tool_changed.emit("")
@@ -173,20 +162,7 @@ class Corrections:
             line.hide()
             line.deleteLater()
         if self.tool == name:  # Esc while the button was down: no stroke
-            self._finish(name, points if TOOLS[name].drag else points[:1])
-
-    def _finish(self, name: str, points: list[Any]) -> None:
-        selection = self._workspace.viewer.layers.selection
-        before = selection.active
-        # the stroke may lie in another layer than the one that has the mouse: go on there
-        self._switching = True
-        try:
-            self.correct(name, points)
-        finally:
-            self._switching = False
-        if before is not selection.active:
-            self._using.end()
-            self._take_mouse(selection.active, TOOLS[name])
+            self.correct(name, points if TOOLS[name].drag else points[:1])
 
     def _target(self, points: Sequence[Sequence[float]]) -> Any:
         """Return the layer to correct: the first one with a cell at the points."""
@@ -282,7 +258,6 @@ class CorrectionBar(QWidget):
 
     def _show_shortcuts(self) -> None:
         for name, button in self.buttons.items():
-            tool, key = TOOLS[name], self._commands.shortcut(name)
-            how = "press it, then drag" if tool.drag else "press it over a cell"
-            title = f"<b>{tool.title}</b>" + (f" – key {key}: {how}" if key else "")
-            button.setToolTip(f"{title}<br>{COMMANDS[name].tooltip}<br>{tool.hint}; Esc to leave.")
+            button.setToolTip(
+                f"{self._commands.tooltip(name)}<br>{TOOLS[name].hint}; Esc to leave."
+            )
