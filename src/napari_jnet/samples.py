@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 SERVER = "http://data.celltrackingchallenge.net/training-datasets"
 SAMPLES = {
@@ -14,7 +14,6 @@ SAMPLES = {
     "PhC-C2DH-U373": "b18185c18fce54e8eeb93e4bbb9b201d757add9409bbf2283b8114185a11bc9e",
 }
 """Training archives of the Cell Tracking Challenge: SHA-256 of NAME.zip, as torch-em records it."""
-Progress = Callable[[int, int], object]
 _TIMEOUT_S = 20
 
 
@@ -34,12 +33,12 @@ def download_sample(
     *,
     folder: Path | str | None = None,
     base_url: str = SERVER,
-    progress: Progress | None = None,
+    progressbar: Any = False,
 ) -> Path:
     """Download a sample, check and unpack it, unless it is there already; return the folder of the dataset.
 
-    `progress` is called with the bytes received so far and in all (0 while unknown).  An exception raised in
-    it cancels the download and is passed on; no unfinished file stays.  Raises `ValueError` if the name is
+    The `progressbar` is one as pooch takes it, such as tqdm's.  An exception that it raises cancels the
+    download and is passed on; no unfinished file stays.  Raises `ValueError` if the name is
     unknown, the server cannot be reached, or the archive is not the expected one.
     """
     import pooch
@@ -52,9 +51,7 @@ def download_sample(
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=target.parent))
     downloader = pooch.HTTPDownloader(
-        progressbar=_ProgressBar(progress) if progress else False,
-        timeout=_TIMEOUT_S,
-        chunk_size=1 << 16,
+        progressbar=progressbar, timeout=_TIMEOUT_S, chunk_size=1 << 16
     )
     try:
         pooch.retrieve(
@@ -78,21 +75,3 @@ def download_sample(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target
-
-
-class _ProgressBar:
-    """A progress bar for pooch, which sets ``total`` before the first update."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.total = self._received = 0
-        self._progress = progress
-
-    def update(self, size: int) -> None:
-        self._received += size
-        self._progress(min(self._received, self.total or self._received), self.total)
-
-    def reset(self) -> None:  # pooch then counts the whole file once more
-        pass
-
-    def close(self) -> None:
-        pass

@@ -25,9 +25,10 @@ def test_touching_cells_open_in_a_viewer(make_napari_viewer):
 def slow_download(tmp_path, monkeypatch):
     """Stands for the network: the download goes on when it is told to."""
 
-    def download(name, progress):
+    def download(name, progressbar):
+        progressbar.total = 4
         while not download.goes_on:  # bounded by the timeout of the test
-            progress(2, 4)
+            progressbar.update(0)
             time.sleep(0.01)
         return write_cells_sequence(
             tmp_path / name, frames=(2, 1), shape=(64, 64), cells=2, diameter=20
@@ -72,8 +73,8 @@ def test_cancel_button_ends_the_download(make_napari_viewer, slow_download, ever
 
 
 def test_failed_download_is_told(make_napari_viewer, monkeypatch, tmp_path):
-    def download(name, progress):
-        progress(1, 4)
+    def download(name, progressbar):
+        progressbar.update(1)
         raise ValueError("the checksum differs")
 
     monkeypatch.setattr(sample_data, "download_sample", download)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from napari.utils import cancelable_progress
 
 from napari_jnet.plugin.layers.read import METADATA_KEY
 from napari_jnet.plugin.layers.stack_layers import LayerData, stack_layers
@@ -44,23 +45,18 @@ def _public(name: str) -> list[LayerData]:
 
 
 def _download(name: str) -> Path:
-    """Download and show the progress: with each part, napari's bar lets the window react.
+    """Download and show the progress; raises `ValueError` if the user cancelled, or the download failed."""
+    try:
+        with _Bar(total=1, desc=f"Downloading {name}") as bar:  # pooch sets the total
+            return download_sample(name, progressbar=bar)
+    except InterruptedError:
+        raise ValueError(f"The download of {name} was cancelled; no part of it is kept.") from None
 
-    Raises `ValueError` if the user cancelled, or the download failed.
-    """
-    from napari.utils import cancelable_progress
 
-    with cancelable_progress(total=0, desc=f"Downloading {name}") as bar:
+class _Bar(cancelable_progress):
+    """napari's progress bar, which handles the events of the window at each update."""
 
-        def progress(received: int, total: int) -> None:
-            if bar.is_canceled:
-                raise InterruptedError
-            bar.total = total
-            bar.update(received - bar.n)
-
-        try:
-            return download_sample(name, progress=progress)
-        except InterruptedError:
-            raise ValueError(
-                f"The download of {name} was cancelled; no part of it is kept."
-            ) from None
+    def update(self, n: int = 1) -> None:
+        if self.is_canceled:
+            raise InterruptedError
+        super().update(n)
