@@ -62,7 +62,7 @@ def test_a_damaged_frame_is_said_and_the_others_come_back(painted, projects):
     assert str(file) in state.problem
     assert "paint the frame again" in load.problem.text.text()
     assert not load.problem.isHidden()
-    load.dismiss_problem()
+    state.problem = ""
     assert load.problem.isHidden()
 
     layer.paint((0, 40, 40), 9)

@@ -539,7 +539,7 @@ def test_the_window_closes_while_the_image_is_copied(monkeypatch, painting_windo
 
     def held(project, stack):
         go_on.wait(30)
-        yield from store(project, stack)
+        store(project, stack)
 
     monkeypatch.setattr(Project, "store_stack", held)
     layer.paint((1, 30, 30), 4)
@@ -558,7 +558,7 @@ def test_an_image_whose_copy_was_killed_is_copied_when_its_project_is_resumed(
 ):
     state, layer = painting
     with monkeypatch.context() as killed:
-        killed.setattr(Project, "store_stack", lambda *_: iter(()))
+        killed.setattr(Project, "store_stack", lambda *_: None)
         layer.paint((1, 30, 30), 4)
         movie, path = closed(state), state.project.path
     assert not (path / "stack.tif").exists()

@@ -490,8 +490,8 @@ def test_a_long_film_is_looked_over_as_a_short_one(qapp):
 
         def look():
             layer.paint((2, 12, 12), 3)
-            assert workflow_state(state).frames == frames
-            assert workflow_state(state).cells == 2 * frames + 1
+            assert workflow_state(state).totals.frames == frames
+            assert workflow_state(state).totals.objects == 2 * frames + 1
 
         return calls_of(look)
 

@@ -54,37 +54,19 @@ def check_role(role: str) -> str:
 
 
 class Manifest(BaseModel):
-    """The content of ``project.json``.
-
-    Attributes
-    ----------
-    name
-        Of the stack when the project was made.
-    stack
-        Where the images are, and their size and type.
-    kind
-        What painted numbers mean.
-    classes
-        (name, "#rrggbb") of each painted number from 0.
-    roles
-        Frame number -> role.
-    partial
-        Numbers of the frames in which an unpainted pixel is unknown.
-    model
-        Run folder or model file: within the project as a relative path, else absolute; "" for none.
-    settings
-        Plain values that earlier versions stored.
-    """
+    """The content of ``project.json``."""
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
+    name: str  # of the stack when the project was made
     stack: StackReference
-    kind: LabelKind
-    classes: tuple[tuple[str, str], ...] = ()
-    roles: dict[int, Annotated[str, AfterValidator(check_role)]] = {}
-    partial: frozenset[int] = frozenset()
+    kind: LabelKind  # what painted numbers mean
+    classes: tuple[tuple[str, str], ...] = ()  # (name, "#rrggbb") of each painted number from 0
+    roles: dict[int, Annotated[str, AfterValidator(check_role)]] = {}  # by frame number
+    partial: frozenset[int] = frozenset()  # frames in which an unpainted pixel is unknown
+    # a run folder or model file: within the project as a relative path, else absolute; "" for none
     model: Annotated[str, BeforeValidator(lambda value: value or "")] = ""
+    # plain values that earlier versions stored
     settings: Annotated[dict[str, Any], BeforeValidator(lambda value: value or {})] = {}
 
     def changed(self, **values: Any) -> Manifest:

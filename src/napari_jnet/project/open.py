@@ -120,30 +120,11 @@ def training_frames(
     axes: str | None = None,
     series: int | None = None,
 ) -> list[AnnotatedFrame]:
-    """Read the frames to train on; an existing split of the data is kept.
+    """Read the frames to train on, those of the arguments of `open_stack` and `annotated_frames`.
 
-    Parameters
-    ----------
-    path, sequence, kind, unlabelled, axes, series
-        See `open_stack`.
-    annotation
-        Which labels, as ``truth`` of `open_stack`.
-    frames
-        See `annotated_frames`.
-
-    Returns
-    -------
-    list of AnnotatedFrame
-        Of a folder with train and valid: the frames of train with the role "training", and all of
-        valid with the role "validation".  Of a project: with the roles given there, without
-        unused frames.  Else without a role.
-
-    Raises
-    ------
-    Unsure
-        If the files do not define what the labels mean.
-    ValueError, FileNotFoundError
-        As `open_stack` and `annotated_frames`.
+    An existing split of the data is kept: of a folder with train and valid, the frames of train have the role
+    "training" and all of valid the role "validation"; those of a project have their roles, without unused
+    ones.  Else they have none.
     """
     owner = project_folder(Path(path))
     options: dict[str, Any] = {"kind": kind, "truth": annotation, "unlabelled": unlabelled}

@@ -29,25 +29,14 @@ def projects_folder() -> Path:
 
 @dataclass(frozen=True)
 class ListedProject:
-    """A project of a stack on disk.
-
-    Attributes
-    ----------
-    path
-        The folder.
-    summary
-        Its content: "3 frames annotated, saved 20 Nov 12:03; training stopped at epoch 12 (of 15 min)";
-        "" if it is empty.
-    problem
-        Why it cannot be opened; "" if it can.
-    saved
-        When a frame was saved last, local time, or the project where none is annotated.
-    """
+    """A project of a stack on disk."""
 
     path: Path
-    summary: str = ""
-    problem: str = ""
-    saved: datetime | None = None
+    summary: str = (
+        ""  # "3 frames annotated, saved 20 Nov 12:03; training stopped at epoch 12 (of 15 min)"
+    )
+    problem: str = ""  # why it cannot be opened
+    saved: datetime | None = None  # a frame, local time, or the project where none is annotated
 
 
 def list_projects(stack: Stack, folder: Path | None = None) -> tuple[ListedProject, ...]:
@@ -101,7 +90,7 @@ def project_summary(project: Project) -> str:
     count, run, saved = len(project.annotated), project.last_run, project.last_saved
     parts = []
     if count:
-        when = f", saved {_day(saved)}" if saved is not None else ""
+        when = f", saved {saved:%d %b %H:%M}" if saved is not None else ""
         parts.append(f"{count} frame{'s' if count > 1 else ''} annotated{when}")
     if run is not None and run.trained_by:
         parts.append(f"being trained ({run.trained_by})")
@@ -112,11 +101,6 @@ def project_summary(project: Project) -> str:
         score = f", SEG {run.seg:.2f}" if run.seg is not None else ""
         parts.append(f"trained: run {run.name}, {run.epochs} epochs{score}")
     return "; ".join(parts)
-
-
-def _day(when: datetime) -> str:
-    today = datetime.now().astimezone().date()
-    return f"{when:%H:%M}" if when.date() == today else f"{when.day} {when:%b %H:%M}"
 
 
 def new_project_folder(stack: Stack, folder: Path | None = None) -> Path:

@@ -11,7 +11,7 @@ import math
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -30,6 +30,7 @@ from napari_jnet.files import (
     quarantine,
     remove_file,
     write_file,
+    writing,
 )
 from napari_jnet.io.stack import (
     AnnotatedFrame,
@@ -126,13 +127,8 @@ class Project:
         reference = StackReference.of(stack, path)
         if store and not reference.has_file:
             check_size(stack)
-        try:
+        with writing(path, "made"):
             (path / ANNOTATIONS).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise type(error)(
-                error.errno,
-                f"The project folder {path} cannot be made ({error.strerror}). Choose another folder.",
-            ) from error
         content = Manifest(
             name=stack.name,
             stack=reference,
@@ -149,8 +145,7 @@ class Project:
             raise
         made = cls(path, content)
         if store:
-            for _ in made.store_stack(stack):
-                pass
+            made.store_stack(stack)
         return made
 
     @classmethod
@@ -230,10 +225,12 @@ class Project:
 
     # painted frames
 
+    def _file_name(self, number: int) -> str:
+        """Return the name of the file of a frame: ``t002.tif``."""
+        return f"{frame_label(self.stack.axes, number, self.stack.digits)}.tif"
+
     def _file(self, number: int) -> Path:
-        """Return the file of a frame, ``t002.tif``, which may not exist."""
-        label = frame_label(self.stack.axes, number, self.stack.digits)
-        return self.path / ANNOTATIONS / f"{label}.tif"
+        return self.path / ANNOTATIONS / self._file_name(number)
 
     def _check_frame(self, number: int) -> None:
         numbers = self.stack.frame_numbers
@@ -250,7 +247,7 @@ class Project:
             names = set(os.listdir(self.path / ANNOTATIONS))
         except FileNotFoundError:
             return ()
-        return tuple(n for n in self.stack.frame_numbers if self._file(n).name in names)
+        return tuple(n for n in self.stack.frame_numbers if self._file_name(n) in names)
 
     @property
     def empty(self) -> frozenset[int]:
@@ -501,13 +498,8 @@ class Project:
         opened = self.stack.open_at(Path(path), sequence)
         self._change(lambda old: old.changed(stack=old.stack.with_path(opened, self.path)))
 
-    def store_stack(self, stack: Stack) -> Iterator[int]:
+    def store_stack(self, stack: Stack) -> None:
         """Copy an image that is in no file into the project; does nothing for others.
-
-        Yields
-        ------
-        int
-            How many frames are written.
 
         Raises
         ------
@@ -523,7 +515,7 @@ class Project:
                 f"The image {stack.name!r} is another one than that of the project {self.path}. "
                 "Make a project of its own for it."
             )
-        yield from write_copy(stack, self.path)
+        write_copy(stack, self.path)
         self._change(lambda old: old.changed(stack=old.stack.model_copy(update={"stored": True})))
 
     def frames(self, numbers: Sequence[int] | None = None) -> list[AnnotatedFrame]:

@@ -19,52 +19,22 @@ _UNUSED = 0.1  # part of the budget that may be left
 
 @dataclass(frozen=True)
 class RunSummary:
-    """The plain files of a run folder.
-
-    Attributes
-    ----------
-    path
-        Of the run folder.
-    epochs
-        Finished ones.
-    finished
-        Whether its time (but for less than an epoch), its epochs or its patience was used up; False
-        where it was stopped.
-    resumable
-        Whether it can be resumed: it is unfinished, has ``last.pt``, and is not being trained now.
-    trained_by
-        The process that trains it now; "" if none does.
-    has_model
-        Whether ``model.pt`` is there.
-    best_epoch
-        The epoch that ``model.pt`` holds; 0 before the first.
-    seg, iou, validation_loss
-        Of that epoch on the validation frames; None where there are none.
-    elapsed_s
-        Of training.
-    budget
-        "15 min" or "200 epochs".
-    training_frames, validation_frames
-        Names.
-    when
-        Of the last epoch, local time; None before the first file.
-    """
+    """The plain files of a run folder."""
 
     path: Path
-    epochs: int = 0
-    finished: bool = False
-    resumable: bool = False
-    trained_by: str = ""
+    epochs: int = 0  # finished ones
+    finished: bool = False  # its time (but for less than an epoch), epochs or patience was used up
+    resumable: bool = False  # unfinished, with ``last.pt``, and not being trained now
+    trained_by: str = ""  # the process that trains it now
     has_model: bool = False
-    best_epoch: int = 0
-    seg: float | None = None
+    best_epoch: int = 0  # that ``model.pt`` holds; 0 before the first
+    seg: float | None = None  # of that epoch on the validation frames, as `iou`; None without any
     iou: float | None = None
-    validation_loss: float | None = None
-    elapsed_s: float = 0.0
-    budget: str = ""
-    training_frames: tuple[str, ...] = ()
+    elapsed_s: float = 0.0  # of training
+    budget: str = ""  # "15 min" or "200 epochs"
+    training_frames: tuple[str, ...] = ()  # names
     validation_frames: tuple[str, ...] = ()
-    when: datetime | None = None
+    when: datetime | None = None  # of the last epoch, local time; None before the first file
 
     @property
     def name(self) -> str:
@@ -127,7 +97,6 @@ def read_run(path: Path) -> RunSummary:
         best_epoch=int(_number(best.get("epoch")) or 0),
         seg=_number(best.get("seg")),
         iou=_number(best.get("iou")),
-        validation_loss=_number(best.get("validation_loss")),
         elapsed_s=elapsed,
         budget=_budget(training),
         training_frames=_names(split.get("training")),

@@ -34,45 +34,25 @@ def _type_name(value: str) -> str:
 
 
 class StackReference(BaseModel):
-    """The stack that a project belongs to.
-
-    Attributes
-    ----------
-    name, format, axes, frame_numbers, digits, sequence, scale, units, given_axes, series
-        As those of the `Stack`.
-    shape
-        Of a frame as shown, (H, W), (H, W, C) or (Z, H, W).
-    dtype
-        Name of the type of the pixels.
-    path
-        Absolute; None where the image has no file with the same pixels.
-    relative
-        The same path from the project's folder, so that both can move together.
-    stored
-        Whether the image lies in the project, as ``stack.tif``.
-    fingerprint
-        Of the pixels of the middle frame; "" if unknown.
-    order
-        Of the frames of a folder, see `napari_jnet.io.folder.open_stack`; labels keep their frames.
-    """
+    """The stack that a project belongs to; what is not explained is as in `Stack`."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     format: str
     axes: str
-    shape: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    shape: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]  # of a frame as shown
     frame_numbers: Annotated[tuple[int, ...], Field(min_length=1)]
     dtype: Annotated[str, AfterValidator(_type_name)]
-    path: Path | None = None
-    relative: str | None = None
+    path: Path | None = None  # absolute; None where the image has no file with the same pixels
+    relative: str | None = None  # the path from the project's folder: both can move together
     sequence: str = ""
     digits: Annotated[int, Field(ge=1, le=100)] = 3  # names of files are not longer than 255
     scale: tuple[float, ...] = ()
     units: tuple[str, ...] = ()
-    stored: bool = False
-    fingerprint: str = ""
-    order: str = "natural"
+    stored: bool = False  # in the project, as ``stack.tif``
+    fingerprint: str = ""  # of the pixels of the middle frame; "" if unknown
+    order: str = "natural"  # see `io.folder.open_stack`; labels keep their frames
     given_axes: str = ""
     series: int | None = None
 
@@ -257,8 +237,8 @@ def check_size(stack: Stack) -> int:
     return size
 
 
-def write_copy(stack: Stack, project: Path) -> Iterator[int]:
-    """Write ``stack.tif``, frame by frame; yields how many are written.
+def write_copy(stack: Stack, project: Path) -> None:
+    """Write ``stack.tif``, frame by frame.
 
     Raises
     ------
@@ -275,12 +255,11 @@ def write_copy(stack: Stack, project: Path) -> Iterator[int]:
         atomic_write(project / STACK_FILE) as temporary,
         tifffile.TiffWriter(temporary, bigtiff=size > _BIG_TIFF) as writer,
     ):
-        for count, number in enumerate(stack.frame_numbers, 1):
+        for number in stack.frame_numbers:
             frame = np.ascontiguousarray(stack.frame(number))
             if frame.dtype == bool:  # which TIFF would pack to bits
                 frame = frame.astype(np.uint8)
             writer.write(frame, photometric=photometric, contiguous=True, **size_tags)
-            yield count
 
 
 def open_copy(reference: StackReference, project: Path) -> Stack:

@@ -222,9 +222,7 @@ class LayerStore:
             self._sums[position] = total
             if not project.role(number):
                 new.append(number)
-        if new and result_of(
-            self.layer
-        ):  # in validation a prediction would be compared with itself
+        if new and result_of(self.layer):  # validation would compare a prediction with itself
             project.set_roles(dict.fromkeys(new, "training"))
         elif new:
             project.assign_roles(new)
@@ -345,7 +343,8 @@ class AutoSave:
         for store in self._stores:
             self._find_changes(store)
         self.queue.wait(_CLOSING_S)
-        self._save_waiting()
+        self._timer.stop()
+        self._on_time()
         self.queue.wait(_CLOSING_S)
         return not self._unfit and not any(store.unsaved for store in self._stores)
 
@@ -562,12 +561,6 @@ class AutoSave:
             elif store.waiting:
                 self._save(store)
 
-    def _save_waiting(self) -> None:
-        self._timer.stop()
-        for store in self._stores:
-            if store.waiting:
-                self._save(store)
-
     def _save(
         self,
         store: LayerStore,
@@ -628,15 +621,11 @@ class AutoSave:
             return
         self._copied.add(project.path)
 
-        def copy() -> None:
-            for _ in project.store_stack(stack):
-                pass
-
         def failed(error: Exception) -> None:
             self._copied.discard(project.path)
             self._show_failure(f"The image is not saved: {error}")
 
-        self._copies.submit(copy, None, failed)
+        self._copies.submit(partial(project.store_stack, stack), None, failed)
 
     # labels that fit no image
 
@@ -645,7 +634,12 @@ class AutoSave:
         folder = chosen_folder() / _NO_IMAGE
 
         def written(path: Path) -> None:
-            self._forget_unfit(layer)
+            self._unfit.pop(layer, None)
+            store = self._store_of(layer)
+            if store is not None:  # its project cannot hold them
+                self._stores.remove(store)
+                store.release()
+                self._owned.pop(layer, None)
             self._show_status()
             if not self._unfit:
                 self._workspace.saving = SaveStatus(f"saved as a file, {path}")
@@ -654,15 +648,6 @@ class AutoSave:
             self._show_failure(f"not saved: {error}")
 
         self.queue.submit(lambda: _write_labels(layer, folder), written, failed)
-
-    def _forget_unfit(self, layer: Any) -> None:
-        """Drop labels that are saved elsewhere because their own project could not store them."""
-        self._unfit.pop(layer, None)
-        store = self._store_of(layer)
-        if store is not None:
-            self._stores.remove(store)
-            store.release()
-            self._owned.pop(layer, None)
 
     def _retry_unfit(self, _event: Any = None) -> None:
         """Save labels whose image has been added."""

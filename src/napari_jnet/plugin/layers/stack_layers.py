@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,8 @@ def _labels_layers(stack: Stack, shape: tuple[int, ...]) -> Iterator[LayerData]:
         options["metadata"][METADATA_KEY] |= {
             "annotation": annotation.name,
             "kind": annotation.kind.value,
-            "partial": _Frames(annotation, "partial"),
-            "empty": _Frames(annotation, "empty"),
+            "partial": _Frames(partial(getattr, annotation, "partial")),
+            "empty": _Frames(partial(getattr, annotation, "empty")),
         }
         labels = _labels(stack, annotation, spatial)
         if isinstance(labels, np.ndarray):  # its masks are read, so its classes are known
@@ -209,22 +210,14 @@ def _padded(frame: NDArray[Any], shape: tuple[int, ...], value: int) -> NDArray[
 class _Frames(Collection[int]):
     """The partial or empty frames of an annotation, found on first use, which reads its masks."""
 
-    def __init__(self, annotation: Annotation, which: str) -> None:
-        self._annotation, self._which = annotation, which
-
-    @property
-    def _numbers(self) -> frozenset[int]:
-        found: frozenset[int] = getattr(self._annotation, self._which)
-        return found
+    def __init__(self, find: Callable[[], frozenset[int]]) -> None:
+        self._find = find
 
     def __contains__(self, number: object) -> bool:
-        return number in self._numbers
+        return number in self._find()
 
     def __iter__(self) -> Iterator[int]:
-        return iter(sorted(self._numbers))
+        return iter(sorted(self._find()))
 
     def __len__(self) -> int:
-        return len(self._numbers)
-
-    def __repr__(self) -> str:
-        return f"{self._which} frames of {self._annotation.name!r}"
+        return len(self._find())

@@ -268,10 +268,9 @@ class ProjectSection(QWidget):
         super().__init__()
         self._workspace, self._show_error = workspace, show_error
         self._embedded = False
-        self.saved, self.folder = WrappedLabel(), small_label()
+        self.saved = WrappedLabel()
         self.folder_button, self.projects_button = QToolButton(), QToolButton()
         self.folder_button.setText("Open folder")
-        self.folder_button.setToolTip("Show the project's folder in the file manager.")
         self.folder_button.clicked.connect(self.open_folder)
         self.menu = QMenu(self.projects_button)
         self.menu.setToolTipsVisible(True)
@@ -279,13 +278,10 @@ class ProjectSection(QWidget):
         self.projects_button.setStyleSheet("QToolButton { padding-right: 12px; }")  # for the arrow
         self.projects_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.projects_button.setMenu(self.menu)
-        row = QHBoxLayout()
-        row.addWidget(self.folder, 1)
-        row.addWidget(self.folder_button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.saved)
-        column.addLayout(row)
+        column.addWidget(self.folder_button)
         column.addWidget(self.projects_button)
         lifetime.connect(workspace.projects_changed, self._show_projects)
         lifetime.connect(workspace.saving_changed, self._show)
@@ -330,14 +326,9 @@ class ProjectSection(QWidget):
         self.saved.setText(text[:1].upper() + text[1:])
         self.saved.setVisible(not (self._embedded and saving.text))
         set_style(self.saved, "color: @error;" if saving.failed else "")
-        path = None if workspace.project is None else workspace.project.path
-        for widget in (self.folder, self.folder_button):
-            widget.setVisible(path is not None)
-        if path is not None:
-            home = Path.home()
-            short = f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
-            self.folder.setText(short)
-            self.folder.setToolTip(str(path))
+        self.folder_button.setVisible(workspace.project is not None)
+        if workspace.project is not None:
+            self.folder_button.setToolTip(str(workspace.project.path))
 
 
 class Found(NamedTuple):
@@ -390,7 +381,7 @@ class LoadWidget(JobWidget):
         workspace, lifetime = self._workspace, self._lifetime
         self.problem = Banner("warning")
         tip = "Hide this; the files stay as they are."
-        self.problem.add_button("Dismiss", tip, self.dismiss_problem)
+        self.problem.add_button("Dismiss", tip, lambda: setattr(workspace, "problem", ""))
         lifetime.connect(workspace.problem_changed, self.problem.show_text)
         self.problem.show_text(workspace.problem)
         self.offer = Banner("accent")
@@ -429,10 +420,6 @@ class LoadWidget(JobWidget):
             self.moved.show_text("Where are the images now?" if self._moved_project else "")
 
     # projects of the image
-
-    def dismiss_problem(self) -> None:
-        """Hide the problem in all widgets, as the button does."""
-        self._workspace.problem = ""
 
     def resume(self) -> None:
         """Resume the offered project, as the button does."""
