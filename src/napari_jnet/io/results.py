@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -535,8 +535,9 @@ class StoredResult:
     path: Path  # where the objects are: a folder of masks or one file
     frame_numbers: tuple[int, ...]  # of the frames that are there, ascending
     read: Callable[[int], NDArray[Any]]  # frame number -> objects, as stored
-    maps: dict[str, FramePages] = field(default_factory=dict)  # beside the objects
-    notice: str = ""  # about predicted frames that are missing, if that is known
+    maps: dict[str, FramePages]  # beside the objects
+    notice: str  # about predicted frames that are missing, if that is known; else ""
+    close: Callable[[], None]  # closes the files
 
     def instances(self, number: int) -> NDArray[np.integer]:
         """Read the objects of a frame, integers, 0 = background."""
@@ -552,11 +553,6 @@ class StoredResult:
         """Return a map of one frame, or None if it was not written."""
         pages = self.maps.get(name)
         return pages.read(number) if pages and number in pages.frame_numbers else None
-
-    def close(self) -> None:
-        """Close the files."""
-        for pages in self.maps.values():
-            pages.close()
 
 
 def open_result(path: Path | str, stack: Stack) -> StoredResult:
@@ -578,8 +574,13 @@ def open_result(path: Path | str, stack: Stack) -> StoredResult:
             numbers, read = tuple(files), partial(_read_mask, files, folder, mark)
             beside = folder.parent if folder.name.endswith("_RES") else folder
         else:
-            source = _objects_file(path, stack)
-            maps["instances"] = pages = _open_pages(source, stack, opened)
+            source = path / "instances.tif" if path.is_dir() else path
+            if not source.is_file():
+                raise FileNotFoundError(
+                    f"{path} has neither masks nor instances.tif, or does not exist; choose a folder that "
+                    "predict has written."
+                )
+            pages = _open_pages(source, stack, opened)
             numbers, read, mark = pages.frame_numbers, pages.read, pages.mark
             beside = source.parent
         notice = _check_frames(source, numbers, stack, mark)
@@ -588,19 +589,7 @@ def open_result(path: Path | str, stack: Stack) -> StoredResult:
             if file.is_file() and (folder is not None or source.name == "instances.tif"):
                 maps[name] = _open_pages(file, stack, opened)
                 _check_same(file, maps[name].mark, source, mark)
-        opened.pop_all()
-    return StoredResult(source, numbers, read, maps, notice)
-
-
-def _objects_file(path: Path, stack: Stack) -> Path:
-    file = path / "instances.tif" if path.is_dir() else path
-    if file.is_file():
-        return file
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; choose a folder that predict has written.")
-    raise FileNotFoundError(
-        f"{path} has neither masks nor instances.tif; choose a folder that predict has written."
-    )
+        return StoredResult(source, numbers, read, maps, notice, opened.pop_all().close)
 
 
 def _read_mask(

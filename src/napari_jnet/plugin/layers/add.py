@@ -107,20 +107,8 @@ def _zeros(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
 class Prediction:
     """Segmentation, distance and cells of one image, as layers; frames are written as they come.
 
-    Attributes
-    ----------
-    probability, distance_map
-        What the network predicts, float32, as large as the image; the sliders threshold it again.
-    segmentation, distance, cells, classes
-        The layers; None for a distance, or more than two classes, that the network does not predict.
-    source
-        What identifies the model.
-    done
-        Positions along the stack that are predicted, with their frame numbers.
-    regions
-        Of positions that are predicted only in part: the rows and columns that are.
-    edited
-        Positions where somebody painted on a result; the sliders leave them alone.
+    `probability` and `distance_map` are what the network predicts, float32, as large as the image: the
+    sliders threshold them again.  `source` identifies the model.
     """
 
     def __init__(
@@ -140,9 +128,9 @@ class Prediction:
         shape = spatial_shape(image)
         self.probability = _zeros(shape, np.float32)
         self.distance_map = _zeros(shape, np.float32)
-        self.done: dict[int, int] = {}
-        self.regions: dict[int, list[Region]] = {}
-        self.edited: set[int] = set()
+        self.done: dict[int, int] = {}  # positions along the stack, with their frame numbers
+        self.regions: dict[int, list[Region]] = {}  # of positions that are predicted only in part
+        self.edited: set[int] = set()  # positions that were painted on: sliders leave them alone
         self.segmentation = self._add("segmentation", np.uint8)
         self.distance = self._add("distance", np.float32) if self.outputs.distance else None
         self.cells = self._add("cells", np.int32)
@@ -165,19 +153,21 @@ class Prediction:
 
     def _options(self, name: str) -> dict[str, Any]:
         outputs = self.outputs
-        if name == "classes":
-            return {"opacity": 0.5, **class_options(outputs.classes)}
+        areas = {None: _SEGMENTATION, 0: "transparent"}
+        looks: dict[str, dict[str, Any]] = {
+            "segmentation": {"opacity": 0.4, "colormap": DirectLabelColormap(color_dict=areas)},
+            "distance": {
+                "opacity": 0.5,
+                "colormap": "magma",
+                "blending": "additive",
+                "contrast_limits": (0.0, max(self.dt_bound, 1e-3)),
+            },
+            "classes": {"opacity": 0.5, **class_options(outputs.classes)},
+            "cells": {"opacity": 0.6},
+        }
         # one of them is visible at first: they would lie over each other, and their colours mix
-        areas = "classes" if outputs.channels > 2 else "segmentation"
-        options = {"visible": name == (areas if outputs.semantic else "cells")}
-        if name == "cells":
-            return {**options, "opacity": 0.6}
-        if name == "segmentation":
-            colors = {None: _SEGMENTATION, 0: "transparent"}
-            return {**options, "opacity": 0.4, "colormap": DirectLabelColormap(color_dict=colors)}
-        limits = (0.0, max(self.dt_bound, 1e-3))
-        look = {"opacity": 0.5, "colormap": "magma", "blending": "additive"}
-        return {**options, **look, "contrast_limits": limits}
+        several = "classes" if outputs.channels > 2 else "segmentation"
+        return {**looks[name], "visible": name == (several if outputs.semantic else "cells")}
 
     @property
     def layers(self) -> tuple[Any, ...]:
@@ -352,17 +342,7 @@ def add_annotation(
 
 
 def make_ready(layer: Any, kind: LabelKind, highest: int = 0) -> None:
-    """Choose a brush, and a number that the first stroke may paint: of no other cell.
-
-    Parameters
-    ----------
-    layer
-        The labels.
-    kind
-        What their numbers mean.
-    highest
-        The highest number that is painted.
-    """
+    """Choose a brush, and a number that the first stroke may paint: none up to `highest` of the cells."""
     layer.brush_size = brush_size(pixels(layer).shape)
     layer.preserve_labels = kind is LabelKind.INSTANCES
     first = 2 if kind is LabelKind.SCRIBBLES else 1
