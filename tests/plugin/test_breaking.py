@@ -67,7 +67,8 @@ def test_other_labels_put_into_the_layer_leave_what_was_painted_in_its_project(
     more_epochs(qtbot, widget)  # it goes on with the frames that it has
     state.frames.wait()
     assert state.frames.annotated == tuple(range(1 if len(shape) == 2 else shape[0]))
-    assert any("pixels" in problem.text for problem in widget.check())
+    widget.check()
+    assert any("pixels" in problem.text for problem in widget.problems.problems)
     layer.data_setitem(tuple(np.array([n]) for n in (0, 10, 10)[-len(shape) :]), 5)
     assert state.saving.failed
     assert "not saved: The labels 'truth' have" in state.saving.text

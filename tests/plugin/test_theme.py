@@ -12,6 +12,7 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 from napari.utils.theme import get_theme, register_theme, unregister_theme
+from pyqtgraph import PlotWidget
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel
 
@@ -104,7 +105,9 @@ def test_errors_curves_and_marks_follow(qtbot, themes):
     for theme in ("dark", "light"):
         use_theme(theme)
         assert color("error") in line.findChild(QLabel).styleSheet()
-        assert plots.curve("seg").opts["pen"].color().name() == color("seg")
+        curves = [c for view in plots.findChildren(PlotWidget) for c in view.listDataItems()]
+        (seg,) = (curve for curve in curves if curve.name() == "SEG")
+        assert seg.opts["pen"].color().name() == color("seg")
         button = workbench.steps_row.buttons["stack"]
         marks.append(button.icon().pixmap(20, 20).toImage())
     assert marks[0] != marks[1]

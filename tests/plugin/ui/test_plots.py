@@ -33,8 +33,14 @@ def test_what_has_no_value_is_left_out(plots):
     assert plots.points("batch") == ([], [])
 
 
+def curve(plots, title):
+    """Return what is drawn of a curve, by its name in the legend."""
+    items = [i for view in plots.findChildren(PlotWidget) for i in view.listDataItems()]
+    return next(item for item in items if item.name() == title)
+
+
 def drawn(plots, name):
-    return [[] if v is None else list(v) for v in plots._curves[name].getData()]
+    return [[] if v is None else list(v) for v in curve(plots, name).getData()]
 
 
 def test_it_is_drawn_later(qtbot, plots):
