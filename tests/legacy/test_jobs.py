@@ -241,7 +241,7 @@ def test_closing_keeps_the_last_weights(dataset: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ("--resolution_levels [-2,-1,0]", "one segment for each level"),
+        ("--resolution_levels [-2,-1,0]", "2 segments for 3 resolution levels"),
         ("--validation_percentage 1", "keeps all 3 image"),
         ("""--images_idx '{"01":["900"]}'""", "has no frame 900"),
         ("""--images_idx '{"07":["000"]}'""", "no sequence '07'"),

@@ -26,7 +26,6 @@ from napari_jnet.io.stack import AnnotatedFrame, Stack, annotated_frames
 from napari_jnet.legacy.flags import Flags
 from napari_jnet.model import ModelFileError, load_model, load_state, read_checkpoint, save_whole
 from napari_jnet.networks.base import SegmentationNetwork
-from napari_jnet.preprocess import frame_tensor, standardized_pyramid
 from napari_jnet.project.open import open_stack
 from napari_jnet.training.losses import loss_function, mean_known
 from napari_jnet.training.run import TrainingState
@@ -88,24 +87,17 @@ class NamedImage:
     stack: Stack
     number: int
     label: str  # in the names of files: "01_t002"
-    partial_truth: str
 
-    def annotated(self) -> AnnotatedFrame:
+    def annotated(self, partial_truth: str) -> AnnotatedFrame:
         """Read the image with its gold ground truth; raise `ValueError` without one."""
         frame = annotated_frames(self.stack, "gold", [self.number])[0]
-        if self.partial_truth == "background":
+        if partial_truth == "background":
             frame = dataclasses.replace(frame, labels=np.maximum(frame.labels, 0))
         return frame
 
 
 def named_images(flags: Flags) -> Iterator[NamedImage]:
-    """Yield the images, in the order of the flag, without reading pixels.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the dataset, a sequence or a frame does not exist, or frames are volumes.
-    """
+    """Yield the images, in the order of the flag; raise `ValueError` for those that are not there."""
     for sequence, frames in flags.images_idx:
         if not frames and flags.mode != "vis":
             continue
@@ -117,12 +109,8 @@ def named_images(flags: Flags) -> Iterator[NamedImage]:
             )
         for number in [int(frame) for frame in frames] or stack.frame_numbers:
             if number not in stack.frame_numbers:
-                raise ValueError(
-                    f"{stack.name} has no frame {number:0{stack.digits}d}; its frames run from "
-                    f"{stack.frame_numbers[0]} to {stack.frame_numbers[-1]}."
-                )
-            label = f"{sequence}_t{number:0{stack.digits}d}"
-            yield NamedImage(stack, number, label, flags.partial_truth)
+                stack.frame(number)  # raises
+            yield NamedImage(stack, number, f"{sequence}_t{number:0{stack.digits}d}")
 
 
 def compare(output: Tensor, targets: Targets, dt_bound: float) -> tuple[Tensor, Tensor]:
@@ -148,28 +136,13 @@ def _average(scores: Sequence[tuple[Tensor, int]]) -> OriginalScores:
 def train(flags: Flags) -> Generator[OriginalEvent, None, None]:
     """Train a J-Net: whole frames, the original's augmentations, schedule and checkpoints.
 
-    Parameters
-    ----------
-    flags
-        With ``mode="train"``.
-
-    Yields
-    ------
-    OriginalEvent
-        `TrainingStart`, then `BatchEnd` and `OriginalEpoch`, at last `Finished`.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError, OSError
-        Before anything is trained, if the flags, the images or the folder cannot be used.
-
-    Notes
-    -----
-    Closing the generator stops the training; ``model_last`` then has the weights of the last epoch.
+    Raise `ValueError` or `OSError` before anything is trained, if the flags, the images or the folder cannot
+    be used.  Closing the generator stops the training; ``model_last`` then has the weights of the last
+    epoch.
     """
     structure = choose_structure(flags)
     _refuse_overwriting(flags)
-    frames = [image.annotated() for image in named_images(flags)]
+    frames = [image.annotated(flags.partial_truth) for image in named_images(flags)]
     config = flags.config(structure, channels=1)
     device = choose_device(config.training.device)
     seed = flags.seed if flags.seed >= 0 else secrets.randbelow(2**31)
@@ -260,8 +233,8 @@ def _run(
     except BaseException:
         save_original(folder / LAST, state.network)
         raise
-    save_original(folder / LAST, state.network)
-    save_original(folder / FINAL, state.network)
+    for name in (LAST, FINAL):
+        save_original(folder / name, state.network)
     file = str(folder / BEST_TRAINING)
     yield Finished(
         suggestions=(
@@ -313,27 +286,11 @@ def validate(
 def evaluate(flags: Flags) -> Generator[OriginalEvent, None, None]:
     """Predict images and write the maps; in mode eval score them too.
 
-    Parameters
-    ----------
-    flags
-        With ``mode="eval"`` or ``mode="vis"``.
-
-    Yields
-    ------
-    OriginalEvent
-        A `Notice` of the device, an `ImageDone` for each image, `Finished`.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError, OSError
-        If the flags, an image or the folder cannot be used.
-
-    Notes
-    -----
-    Loss and L1s are means over the pixels of an image; the average is over images.
+    Loss and L1s are means over the pixels of an image; the average is over images.  Raise `ValueError` or
+    `OSError` if the flags, an image or the folder cannot be used.
     """
     choose_structure(flags)
-    images = list(named_images(flags))
+    images = [*named_images(flags)]
     model = load_model(
         flags.model_file,
         resolution_levels=flags.resolution_levels,
@@ -347,23 +304,17 @@ def evaluate(flags: Flags) -> Generator[OriginalEvent, None, None]:
     for image in images:
         scores = None
         if flags.mode == "eval":
-            levels = model.network.levels
-            frame = load_full_frames([image.annotated()], levels, device, model.config)
-            pyramid, targets = frame.without_augmentation(0)
-            output = run_network(model.network, pyramid)
+            frame = image.annotated(flags.partial_truth)
+        else:
+            pixels = image.stack.frame(image.number)
+            frame = AnnotatedFrame(image.label, pixels, np.zeros(pixels.shape[:2], np.int32))
+        dataset = load_full_frames([frame], model.network.levels, device, model.config)
+        pyramid, targets = dataset.without_augmentation(0)
+        output = run_network(model.network, pyramid)
+        if flags.mode == "eval":
             values = compare(output, targets, flags.dt_bound)[1]
             total.append((values, 1))
             scores = OriginalScores(*values.tolist())
-        else:
-            how = model.config.network.standardization
-            pixels = frame_tensor(
-                image.stack.frame(image.number),
-                image.label,
-                model.frame_channels,
-                standardization=how,
-            )
-            pyramid = standardized_pyramid(pixels[None], model.network.levels, standardization=how)
-            output = run_network(model.network, [level.to(device) for level in pyramid])
         _write_png(folder / f"seg_{image.label}.png", output[0, 0].sigmoid(), 1.0, flags)
         _write_png(folder / f"dist_{image.label}.png", output[0, 1].relu(), flags.dt_bound, flags)
         yield ImageDone(image.label, scores)
@@ -382,21 +333,16 @@ def _write_png(path: Path, values: Tensor, top: float, flags: Flags) -> None:
     scaled = (values - bottom) / max(top - bottom, 1e-12) * 255
     grey = scaled.clamp(0, 255).round().to(torch.uint8).cpu().numpy()
     mark = PngInfo()
-    mark.add_text(
-        MARK, "a map"
-    )  # marks it as a result, so that it is not read as an image of a folder
+    mark.add_text(MARK, "a map")  # a result, which is not read as an image of a folder
     with atomic_write(path) as partial:
         Image.fromarray(grey).save(partial, format="PNG", pnginfo=mark)
 
 
 def save_original(path: Path, network: SegmentationNetwork) -> None:
-    """Write a J-Net as the original does.
+    """Write a J-Net as the original does, with its keys.
 
-    Notes
-    -----
-    The file holds ``{"batchnorm_momentum", "structure", "state_dict"}`` with the original's keys.  The
-    counters of batches, which torch added later, are omitted: no version of torch
-    needs them, and those of 2018 refuse them.  For the same reason the file has torch's older format.
+    The counters of batches, which torch added later, are omitted: no version of torch needs them, and those
+    of 2018 refuse them.  For the same reason the file has torch's older format.
     """
     state = OrderedDict(
         (name, value.detach().cpu().contiguous())
@@ -433,36 +379,19 @@ def _refuse_overwriting(flags: Flags) -> None:
 
 
 def choose_structure(flags: Flags) -> tuple[tuple[int, ...], ...]:
-    """Return the structure of ``--model_file``, or of ``--structure`` without one.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is not a checkpoint in the original's format.
-    ValueError
-        If both are given and differ, or do not fit the resolution levels.
-    """
-    structure = flags.structure
-    if flags.model_file:
-        content = read_checkpoint(Path(flags.model_file))
-        if "structure" not in content:
-            raise ModelFileError(
-                f"{flags.model_file} is not a checkpoint in the format of the original J-Net. Choose "
-                f"{BEST_TRAINING} or another one of its kind, or use napari-jnet predict."
-            )
-        structure = tuple(tuple(part) for part in content["structure"])
-        if flags.structure and flags.structure != structure:
-            raise ValueError(
-                f"--structure is {_lists(flags.structure)}, the network of --model_file has "
-                f"{_lists(structure)}. Leave --structure out."
-            )
-    if len(structure) != len(flags.resolution_levels):
+    """Return the structure of ``--model_file``, or of ``--structure`` without one; they may not differ."""
+    if not flags.model_file:
+        return flags.structure
+    content = read_checkpoint(Path(flags.model_file))
+    if "structure" not in content:
+        raise ModelFileError(
+            f"{flags.model_file} is not a checkpoint in the format of the original J-Net. Choose "
+            f"{BEST_TRAINING} or another one of its kind, or use napari-jnet predict."
+        )
+    structure = tuple(tuple(part) for part in content["structure"])
+    if flags.structure and flags.structure != structure:
         raise ValueError(
-            f"--resolution_levels is {list(flags.resolution_levels)}, the structure "
-            f"{_lists(structure)} has {len(structure)} segments; there is one segment for each level."
+            f"--structure is {[list(part) for part in flags.structure]}, the network of --model_file has "
+            f"{[list(part) for part in structure]}. Leave --structure out."
         )
     return structure
-
-
-def _lists(structure: tuple[tuple[int, ...], ...]) -> list[list[int]]:
-    return [list(part) for part in structure]
