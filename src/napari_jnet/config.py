@@ -287,10 +287,10 @@ def _consecutive(levels: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _positive(structure: tuple[tuple[int, int, int], ...]) -> tuple[tuple[int, int, int], ...]:
-    if any(min(part) < 1 for part in structure):
+    if any(min(part) < 1 or part[2] % 2 == 0 for part in structure):
         raise ValueError(
             f"structure is {[list(part) for part in structure]}; each segment is "
-            "[layers, channels, kernel], all at least 1."
+            "[layers, channels, kernel], all at least 1, the kernel odd."
         )
     return structure
 
@@ -300,7 +300,8 @@ _Scale = Annotated[float, Field(ge=0.1, le=10)]
 _Alpha = Annotated[float, Field(ge=0, le=100000)]
 _Sigma = Annotated[float, Field(ge=0.5, le=10000)]
 Levels = Annotated[tuple[Annotated[int, Field(ge=-12, le=0)], ...], AfterValidator(_consecutive)]
-Structure = Annotated[tuple[tuple[_Size, _Size, _Size], ...], AfterValidator(_positive)]
+_Layers = Annotated[int, Field(le=1000)]
+Structure = Annotated[tuple[tuple[_Layers, _Size, _Size], ...], AfterValidator(_positive)]
 
 
 class NetworkConfig(Section):

@@ -312,19 +312,16 @@ def _original_config(
 
 def load_state(network: SegmentationNetwork, state: dict[str, Any], path: Path) -> None:
     """Load weights into a network; raises `ModelFileError` for weights of another network."""
+    # Files of 2018 have no batch counters, which prediction does not use.
+    own = network.state_dict()
+    counters = {name: own[name] for name in own if name.endswith("num_batches_tracked")}
     try:
-        # Files of 2018 have no batch counters, which prediction does not use.
-        missing, unexpected = network.load_state_dict(state, strict=False)
+        network.load_state_dict({**counters, **state})
     except (RuntimeError, AttributeError, TypeError) as error:
+        why = " ".join(str(error).split())[:400]
         raise ModelFileError(
-            f"The weights in {path} do not fit its configuration: {error}"
+            f"The weights in {path} do not fit its configuration: {why}"
         ) from error
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or unexpected:
-        raise ModelFileError(
-            f"{path} does not fit its network: {len(missing)} weights are missing "
-            f"({', '.join(missing[:2])}), {len(unexpected)} are unknown ({', '.join(unexpected[:2])})."
-        )
 
 
 def describe_model(path: Path | str) -> dict[str, str]:

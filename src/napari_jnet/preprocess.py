@@ -196,31 +196,25 @@ def standardized_pyramid(
 
     That is ``(x - mean) / (3 * std)`` after pooling, as the original J-Net does.
     """
-    pooled = pyramid(frames, levels)
+    height, width = frames.shape[-2:]
+    smallest = min(height, width) // 2 ** -min(levels)
+    if smallest < 2:
+        raise ValueError(
+            f"A frame of {height} x {width} pixels has {smallest} pixels left at level {min(levels)}; "
+            "at least 2 are needed. Use fewer resolution levels or larger frames."
+        )
     statistics = [level_statistics(f, levels, standardization=standardization) for f in frames]
     means = torch.stack([mean for mean, _ in statistics])[..., None, None]
     deviations = torch.stack([deviation for _, deviation in statistics])[..., None, None]
     return [
-        (values - means[:, index]) / (3 * deviations[:, index])
-        for index, values in enumerate(pooled)
+        (pool(frames, level) - means[:, index]) / (3 * deviations[:, index])
+        for index, level in enumerate(levels)
     ]
 
 
 def pool(frames: Tensor, level: int) -> Tensor:
     """Average-pool ``(N, C, H, W)`` by ``2**-level``; rows and columns left over are dropped."""
     return frames if level == 0 else F.avg_pool2d(frames, 2**-level)
-
-
-def pyramid(frames: Tensor, levels: Sequence[int]) -> list[Tensor]:
-    """Pool full frames (N, C, H, W) to each level, (N, C, H // 2**k, W // 2**k) for level -k."""
-    smallest = min(frames.shape[-2:]) // 2 ** -min(levels)
-    if smallest < 2:
-        height, width = frames.shape[-2:]
-        raise ValueError(
-            f"A frame of {height} x {width} pixels has {smallest} pixels left at level {min(levels)}; "
-            "at least 2 are needed. Use fewer resolution levels or larger frames."
-        )
-    return [pool(frames, level) for level in levels]
 
 
 def expand(maps: Tensor, level: int, size: tuple[int, int]) -> Tensor:

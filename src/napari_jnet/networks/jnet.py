@@ -16,8 +16,6 @@ from torch.nn import functional as F
 from napari_jnet.config import NetworkConfig
 from napari_jnet.networks.base import SegmentationNetwork
 
-_MOST_LAYERS = 1000
-
 
 def _layer(inputs: int, outputs: int, kernel: int, momentum: float) -> nn.Sequential:
     return nn.Sequential(
@@ -57,17 +55,6 @@ class JNet(SegmentationNetwork):
             raise ValueError(
                 f"structure has {len(structure)} segments for {len(levels)} resolution levels "
                 f"{list(levels)}; J-Net needs one [layers, channels, kernel] a level."
-            )
-        if any(len(part) != 3 or part[2] % 2 == 0 or min(part) < 1 for part in structure):
-            raise ValueError(
-                f"structure is {[list(part) for part in structure]}; each segment is "
-                "[layers, channels, kernel], all at least 1, the kernel odd."
-            )
-        layers = sum(part[0] for part in structure)
-        if layers > _MOST_LAYERS:
-            raise ValueError(
-                f"structure has {layers:,} layers; a network of more than {_MOST_LAYERS:,} cannot be "
-                "trained. Use fewer layers."
             )
         self.levels = levels
         self.stride = 2 ** -levels[0]

@@ -42,16 +42,6 @@ WARM_UP = 0.02  # fraction of the training in which the rate rises from zero (co
 AVERAGE_DECAY = 0.99  # of the moving average of the weights, once enough steps are done
 
 
-def learning_rate_factor(config: TrainingConfig, progress: float, epoch: int) -> float:
-    """Return the learning rate as a fraction of the initial one, for all schedules but plateau."""
-    if config.schedule == "cosine":
-        warm_up = max(min(progress / WARM_UP, 1.0), 0.01)
-        return warm_up * (0.5 * (1 + math.cos(math.pi * progress)))
-    if config.schedule == "step":
-        return config.step_factor ** (epoch // config.step_epochs)
-    return 1.0
-
-
 def make_optimizer(config: TrainingConfig, network: torch.nn.Module) -> torch.optim.Optimizer:
     """Return the optimizer of the weights of a network."""
     weights, rate, decay = network.parameters(), config.learning_rate, config.weight_decay
@@ -135,11 +125,16 @@ class TrainingState(Counters):
 
     def set_learning_rate(self, progress: float) -> None:
         """Set the learning rate for this fraction of the training; no effect with plateau."""
-        training = self.config.training
-        if training.schedule != "plateau":
-            factor = learning_rate_factor(training, progress, self.epoch)
-            for group in self.optimizer.param_groups:
-                group["lr"] = training.learning_rate * factor
+        training, factor = self.config.training, 1.0
+        if training.schedule == "plateau":
+            return
+        if training.schedule == "cosine":
+            warm_up = max(min(progress / WARM_UP, 1.0), 0.01)
+            factor = warm_up * (0.5 * (1 + math.cos(math.pi * progress)))
+        elif training.schedule == "step":
+            factor = training.step_factor ** (self.epoch // training.step_epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = training.learning_rate * factor
 
     def output(self, levels: Sequence[Tensor], *, bfloat16: bool = False) -> Tensor:
         """Run the network on a batch, (N, C, h, w) for each level; float32, with gradients."""

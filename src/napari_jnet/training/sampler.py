@@ -230,26 +230,18 @@ def _known_places(
     known = labels != UNKNOWN
     if known.all():
         return None
-    room = [max(side - patch, 0) for side in size]
-    counts = [max(-(-side * _CELLS_OF_PATCH // patch), 1) for side in room]
-    found = np.zeros(counts, bool)
-    pixels = (known.nonzero().cpu().numpy() // unit).T
+    room = np.maximum(np.array(size) - patch, 0)
+    counts = np.maximum(-(-room * _CELLS_OF_PATCH // patch), 1)
     # The patch for a pixel at the edge of the frame lies at that edge.
-    found[
-        tuple(
-            (((where - (patch - 1) / 2) / max(side, 1)).clip(0, 1) * count)
-            .astype(int)
-            .clip(max=count - 1)
-            for where, side, count in zip(pixels, room, counts, strict=True)
-        )
-    ] = True
-    reach = [int(_REACH * patch * n / max(side, 1)) for side, n in zip(room, counts, strict=True)]
-    found = ndimage.maximum_filter(
-        found, [2 * min(r, n) + 1 for r, n in zip(reach, counts, strict=True)]
-    )
+    corners = known.nonzero().cpu().numpy() // unit - (patch - 1) / 2
+    places = (corners / np.maximum(room, 1)).clip(0, 1) * counts
+    found = np.zeros(counts, bool)
+    found[tuple(places.astype(int).clip(max=counts - 1).T)] = True
+    reach = (_REACH * patch * counts / np.maximum(room, 1)).astype(int)
+    found = ndimage.maximum_filter(found, 2 * np.minimum(reach, counts) + 1)
     if found.all():
         return None
-    extent = 1 / torch.tensor(counts, dtype=torch.float32)
+    extent = 1 / torch.from_numpy(counts).float()
     return torch.from_numpy(np.argwhere(found)).float() * extent, extent
 
 
