@@ -21,7 +21,7 @@ from napari_jnet.io.stack import Stack
 from napari_jnet.io.tiff import TIFF_SUFFIXES
 from napari_jnet.plugin.jobs.runner import JobMaker, Progress, TaskQueue, window_threads
 from napari_jnet.plugin.jobs.torch_loading import load_torch
-from napari_jnet.plugin.layers.add import ModelOutputs, Prediction, Region
+from napari_jnet.plugin.layers.add import Prediction, Region
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
     channel_axis,
@@ -170,23 +170,19 @@ def _corners(layer: Any, shape: Any, image: Any) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class ModelReady:
-    """The model is open; its frames follow."""
+    """The model is open; its frames follow.  `key` identifies it, with the options it was opened with."""
 
     key: tuple[Any, ...]
-    dt_bound: float
-    instances: InstanceConfig
-    device: str
-    outputs: ModelOutputs
+    model: Model
 
 
 class ModelCache:
     """The model that was opened last, so that the next frame does not open it again."""
 
     def __init__(self) -> None:
-        self._key: tuple[Any, ...] | None = None
-        self._model: Model | None = None
+        self._ready: ModelReady | None = None
 
-    def open(self, path: Path, options: dict[str, Any]) -> tuple[ModelReady, Model]:
+    def open(self, path: Path, options: dict[str, Any]) -> ModelReady:
         """Open a model in the worker thread, one that has changed again, and leave a core to the window."""
         load_torch()
         from napari_jnet.device import use_threads
@@ -196,14 +192,10 @@ class ModelCache:
         file = model_file(path)
         changed = file.stat().st_mtime_ns if file.exists() else 0
         key = (str(file), changed, *options.values())
-        if self._model is None or key != self._key:
-            self._model = None
-            self._model, self._key = load_model(path, **options), key
-        model = self._model
-        network = model.config.network
-        outputs = ModelOutputs(network.classes, network.distance, model.config.targets.classes)
-        device = model.device.type.upper()
-        return ModelReady(key, model.dt_bound, model.config.instances, device, outputs), model
+        if self._ready is None or key != self._ready.key:
+            self._ready = None  # two would take twice the memory
+            self._ready = ModelReady(key, load_model(path, **options))
+        return self._ready
 
 
 def predicting(
@@ -223,10 +215,10 @@ def predicting(
         load_torch()
         from napari_jnet.inference.predict import predict
 
-        ready, model = model_cache.open(path, options)
+        ready = model_cache.open(path, options)
         done, announced = 0, False
         events = predict(
-            model,
+            ready.model,
             stack,
             frames=request.numbers,
             instances=instances,
@@ -384,7 +376,7 @@ def predicting_folder(
         stacks, problems = stacks_in(folder, output)
         for text in (*problems, *(note for stack in stacks for note in stack.notes)):
             yield Notice(text)
-        ready, model = model_cache.open(path, options)
+        ready = model_cache.open(path, options)
         from napari_jnet.inference.predict import predict_to_folder
 
         yield ready
@@ -392,7 +384,7 @@ def predicting_folder(
         for name, stack in _named(stacks).items():
             left: list[FrameSkipped] = []
             try:
-                events = predict_to_folder(model, stack, output / name, instances=instances)
+                events = predict_to_folder(ready.model, stack, output / name, instances=instances)
                 with closing(events):
                     for event in events:
                         if isinstance(event, FrameSkipped):

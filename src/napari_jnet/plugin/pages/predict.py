@@ -41,6 +41,7 @@ from napari_jnet.plugin.jobs.runner import JobMaker, Progress
 from napari_jnet.plugin.jobs.torch_loading import load_torch_soon
 from napari_jnet.plugin.layers.add import (
     RESULTS,
+    ModelOutputs,
     Prediction,
     add_results,
     is_hidden,
@@ -699,26 +700,23 @@ class PredictWidget(JobWidget):
         handlers[type(event)](event)
 
     def _on_model(self, event: ModelReady) -> None:
+        model = event.model
+        network, instances = model.config.network, model.config.instances
+        outputs = ModelOutputs(network.classes, network.distance, model.config.targets.classes)
         if not self.separation.touched:
-            self.separation.config = Config(instances=event.instances)
-        self._threshold = (self._instances or event.instances).segmentation_threshold
-        self._summary.device = event.device
-        self._summary.objects = "separate piece" if event.outputs.semantic else "cell"
+            self.separation.config = Config(instances=instances)
+        self._threshold = (self._instances or instances).segmentation_threshold
+        self._summary.device = model.device.type.upper()
+        self._summary.objects = "separate piece" if outputs.semantic else "cell"
         if self._target is None:
             return
         image, stack, request = self._target
         before, positions = self.results, request.positions(stack)
         if before is not None:  # who shows what was found in them learns that they change
             self._workspace.prediction_changed.emit(before)
+        viewer, bound = self._workspace.viewer, model.dt_bound
         self._writing = add_results(
-            self._workspace.viewer,
-            before,
-            image,
-            stack,
-            event.dt_bound,
-            event.key,
-            positions,
-            event.outputs,
+            viewer, before, image, stack, bound, event.key, positions, outputs
         )
         self.overlays.show_in(positions)
         self.overlays.remove_preview()
