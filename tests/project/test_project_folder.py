@@ -426,10 +426,10 @@ def test_other_images_are_refused(tmp_path, dataset, project):
     with pytest.raises(ValueError, match=r"another stack .* has other pixels"):
         project.relocate(others)
     (others / "01" / "t011.tif").unlink()
-    with pytest.raises(ValueError, match="it has 4 frames, not 5"):
+    with pytest.raises(ValueError, match=r"it has the frames 4 \(.*, not 5 \("):
         project.relocate(others)
     tifffile.imwrite(others / "01" / "t012.tif", image(12))
-    with pytest.raises(ValueError, match="numbered 0 to 12"):
+    with pytest.raises(ValueError, match=r"it has the frames 5 .*12\), not 5"):
         project.relocate(others)
     shutil.rmtree(dataset)
     for number in NUMBERS:

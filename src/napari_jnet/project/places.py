@@ -32,9 +32,7 @@ class ListedProject:
     """A project of a stack on disk."""
 
     path: Path
-    summary: str = (
-        ""  # "3 frames annotated, saved 20 Nov 12:03; training stopped at epoch 12 (of 15 min)"
-    )
+    summary: str = ""  # "3 frames annotated, saved 20 Nov 12:03; trained: run 001, 12 epochs"
     problem: str = ""  # why it cannot be opened
     saved: datetime | None = None  # a frame, local time, or the project where none is annotated
 

@@ -18,7 +18,7 @@ from napari_jnet.files import FileError, atomic_write
 from napari_jnet.io import folder
 from napari_jnet.io.axes import size_text
 from napari_jnet.io.formats import open_files
-from napari_jnet.io.stack import Stack
+from napari_jnet.io.stack import Stack, format_numbers
 from napari_jnet.io.tiff import read_part, tiff_options
 
 
@@ -154,14 +154,9 @@ class StackReference(BaseModel):
         shown = _shown_shape(opened, self.shape)
         if shown != self.shape:
             return f"its frames are {size_text(shown)}, not {size_text(self.shape)}"
-        if len(opened) != len(self.frame_numbers):
-            return f"it has {len(opened)} frames, not {len(self.frame_numbers)}"
         if opened.frame_numbers != self.frame_numbers:
-            first, last = opened.frame_numbers[0], opened.frame_numbers[-1]
-            return (
-                f"its frames are numbered {first} to {last}, not "
-                f"{self.frame_numbers[0]} to {self.frame_numbers[-1]}"
-            )
+            found, own = format_numbers(opened.frame_numbers), format_numbers(self.frame_numbers)
+            return f"it has the frames {found}, not {own}"
         if str(opened.dtype) != self.dtype:
             return f"its pixels are {opened.dtype}, not {self.dtype}"
         found = fingerprint(opened)
