@@ -120,50 +120,30 @@ def test_what_is_typed_is_the_model_at_once(state, predict, tmp_path, qtbot):
     assert one_model(state, predict) == chosen
 
 
-def test_a_model_chosen_by_hand_stays_with_another_annotation_and_without_any(
-    state, predict, viewer, tmp_path
-):
+def test_a_model_chosen_by_hand_is_that_of_its_annotation(state, predict, viewer, tmp_path):
     trained, chosen = (run_folder(tmp_path / name) for name in ("trained", "chosen"))
     first = state.new_annotation()
     state.set_model(trained, first, None)
     second = state.new_annotation()
     predict.set_model(chosen)
     state.choose("annotation", first)
+    assert one_model(state, predict) == trained
+    state.choose("annotation", second)
     assert one_model(state, predict) == chosen
-    viewer.layers.remove(second)
     viewer.layers.remove(first)
+    viewer.layers.remove(second)
     assert state.annotation is None
     assert one_model(state, predict) == chosen
 
 
-def test_the_model_of_the_labels_is_one_click_away(state, predict, tmp_path):
-    trained, chosen = (run_folder(tmp_path / name) for name in ("trained", "chosen"))
-    first = state.new_annotation()
-    state.set_model(trained, first, None)
-    button = predict.form.own_button
-    assert not button.isVisibleTo(predict)
-    state.new_annotation()
-    predict.set_model(chosen)
-    state.choose("annotation", first)
-    assert "trained" in button.text()
-    assert button.isVisibleTo(predict)
-    button.click()
-    assert one_model(state, predict) == trained
-    assert not button.isVisibleTo(predict)
-    other = run_folder(tmp_path / "other")
-    second = state.new_annotation()
-    state.set_model(other, second, None)
-    state.choose("annotation", first)
-    assert one_model(state, predict) == trained  # each labels' own again
-
-
-def test_a_mistyped_path_takes_the_model_of_no_labels(state, predict, tmp_path):
+def test_a_mistyped_path_is_the_model_of_no_labels(state, predict, tmp_path):
     trained = run_folder(tmp_path / "trained")
     first = state.new_annotation()
     state.set_model(trained, first, None)
     predict.form["model"].line_edit.native.setText(str(tmp_path / "traned"))
     assert one_model(state, predict) == tmp_path / "traned"  # as it is shown, and Predict says so
-    predict.form.own_button.click()
+    state.new_annotation()
+    state.choose("annotation", first)
     assert one_model(state, predict) == trained
 
 

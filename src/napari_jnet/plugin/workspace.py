@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -81,13 +81,6 @@ class _Saves(Protocol):
     def layer_of(self, path: Path) -> Any | None: ...
 
     def wait(self) -> None: ...
-
-
-class _OwnModel(NamedTuple):
-    """The model of an annotation, and whether somebody chose it rather than trained it."""
-
-    path: Path
-    by_hand: bool = False
 
 
 class Shared(Generic[T]):
@@ -179,8 +172,8 @@ class Workspace:
         self.frames = FrameTable(viewer)
         self.autosave: _Saves
         self._model: Path | None = None
-        self._model_by_hand = False
-        self._models: WeakKeyDictionary[Any, _OwnModel] = WeakKeyDictionary()
+        self._models: WeakKeyDictionary[Any, Path] = WeakKeyDictionary()  # of annotations
+        self._model_before: Path | None = None  # chosen before there was an annotation
         self._chosen: set[str] = set()  # "image" and "annotation", where the user chose them
         # before all others, so that they read the model and the frames of what is current
         self.annotation_changed.connect(self._follow_model)
@@ -308,36 +301,28 @@ class Workspace:
     def model(self) -> Path | None:
         """The run folder or model file that predicts and is fine-tuned.
 
-        One that was chosen by hand stays until somebody chooses another or trains one; else it is that of
-        the annotation, where this has one.
+        It is what was chosen or trained last for the annotation; where nothing was, it stays as it is.
         """
         return self._model
 
     @property
-    def model_by_hand(self) -> bool:
-        """Whether somebody chose the model, and has trained none since."""
-        return self._model_by_hand
-
-    @property
     def own_model(self) -> Path | None:
-        """The model of the annotation, also where another one was chosen by hand."""
-        own = self._own(self.annotation)
-        return None if own is None else own.path
+        """The model that was chosen or trained for the annotation, or None."""
+        return None if self.annotation is None else self._models.get(self.annotation)
 
     def choose_model(self, path: Path | None) -> None:
-        """Take the model that somebody chose; the project remembers it, and it stays until the next choice.
+        """Take the model that somebody chose for the annotation; the project remembers it.
 
         Parameters
         ----------
         path
             A run folder or a model file; None for no model.
         """
-        self._show_model(path, path is not None)
         if path is None or not _is_model(path):  # nothing, or a path that is half typed
-            return
-        if self.annotation is not None:
-            self._models[self.annotation] = _OwnModel(path, by_hand=True)
-        self._save_model(path, self.project)
+            self._show_model(path)
+        else:
+            self._model_before = path if self.annotation is None else None
+            self.set_model(path, self.annotation, self.project)
 
     def set_model(self, path: Path, annotation: Any, project: Project | None) -> None:
         """Set which model was trained for an annotation, which need not be the present one.
@@ -347,44 +332,37 @@ class Workspace:
         path
             A run folder or a model file.
         annotation
-            The labels layer that it has learned from.  Where another one is painted on now, that keeps
-            its own model, or the one that was chosen by hand.
+            The labels layer that it has learned from.  Another one that is painted on now keeps its own.
         project
             The project of that annotation, which remembers the model; None where there is none yet.
         """
         if annotation is not None:
-            self._models[annotation] = _OwnModel(path)
+            self._models[annotation] = path
         self._save_model(path, project)
-        if annotation is self.annotation or (self.own_model is None and not self.model_by_hand):
+        if annotation is self.annotation or self.own_model is None:
             self._show_model(path)
 
-    def _own(self, annotation: Any) -> _OwnModel | None:
-        return None if annotation is None else self._models.get(annotation)
-
-    def _show_model(self, path: Path | None, by_hand: bool = False) -> None:
+    def _show_model(self, path: Path | None) -> None:
         # also emitted where the path is the same: the file in it may be new
-        self._model, self._model_by_hand = path, by_hand
+        self._model = path
         self.model_changed.emit("" if path is None else str(path))
 
-    def _follow_model(self, annotation: Any) -> None:
-        """Take the model of the labels that are current now, unless another one was chosen by hand."""
-        own = self._own(annotation)
-        if own is not None and own.path != self.model and (own.by_hand or not self.model_by_hand):
-            self._show_model(*own)
+    def _follow_model(self, _annotation: Any) -> None:
+        """Take the model of the labels that are current now, where they have one."""
+        if self.own_model not in (None, self.model):
+            self._show_model(self.own_model)
 
     def _know_model(self, project: Project | None) -> None:
         """Take the model that a project remembers; one without any remembers that of its annotation."""
         if project is None or self.annotation is None:
             return
-        annotation, remembered = self.annotation, project.model
-        own = self._own(annotation)
-        if own is None and self.model_by_hand and self.model is not None and remembered is None:
-            own = self._models[annotation] = _OwnModel(self.model, by_hand=True)
-        if own is None and remembered is not None:
-            self._models[annotation] = _OwnModel(remembered)
-            self._follow_model(annotation)
-        elif own is not None and own.path != remembered and (own.by_hand or remembered is None):
-            self._save_model(own.path, project)
+        remembered = project.model
+        own = self.own_model or remembered or self._model_before
+        if own is not None:
+            self._models[self.annotation] = own
+            self._follow_model(self.annotation)
+            if own != remembered:
+                self._save_model(own, project)
 
     def _save_model(self, path: Path, project: Project | None) -> None:
         if project is not None and _is_model(path):

@@ -104,10 +104,6 @@ class PredictForm(Form):
         self.add("model", "Model", widget_type=PathEdit, mode=EITHER, placeholder=hint)
         self.description = small_label()
         rows.addRow(self.description)
-        self.own_button = QPushButton()
-        self.own_button.setToolTip("The labels that are painted on have a model of their own.")
-        self.own_button.clicked.connect(self._take_own)
-        rows.addRow(self.own_button)
         tip = "The resolution levels it was trained with, lowest first."
         hint = "such as -5, -4, -3, -2, -1, 0"
         self.add(_LEVELS, "Resolution levels", tooltip=tip, hint=hint)
@@ -130,12 +126,7 @@ class PredictForm(Form):
         ):
             self.add(name, title, widget_type=PathEdit, mode=FOLDER, placeholder=hint)
         self.changed.connect(self._on_field)
-        for emitter in (
-            workspace.model_changed,
-            workspace.annotation_changed,
-            workspace.project_changed,
-        ):
-            lifetime.connect(emitter, self._show_model)
+        lifetime.connect(workspace.model_changed, self._show_model)
         self._show_model()
         self._show_scope()
 
@@ -148,21 +139,14 @@ class PredictForm(Form):
         elif name == "folder":
             self._suggest_output()
 
-    def _take_own(self) -> None:
-        workspace = self._workspace
-        if workspace.own_model is not None:
-            workspace.set_model(workspace.own_model, workspace.annotation, workspace.project)
-
     def _show_model(self, _what: Any = None) -> None:
-        """Show the model that predicts, and offer that of the labels where it is another one."""
-        model, own = self._workspace.model, self._workspace.own_model
+        """Show the model that predicts."""
+        model = self._workspace.model
         if self.value("model") != model:
             self.show({"model": model, **_NOT_GIVEN})
         self.description.setText(describe_model(model))
         for name in _NOT_GIVEN:
             self.set_visible(name, False)
-        self.own_button.setText("" if own is None else f"Use the model of these labels: {own.name}")
-        self.own_button.setVisible(own is not None and own != model)
 
     def ask(self, levels: int) -> None:
         """Show the fields for what a file of the original J-Net with so many levels does not hold."""
