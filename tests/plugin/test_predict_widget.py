@@ -243,11 +243,11 @@ def test_corrected_cells_can_be_learned_from(qtbot, shown, viewer, widget):
     assert predict(qtbot, widget) == "done"
     train = shown(TrainWidget(viewer))
     assert train.labels_combo.currentText() == "truth"  # not what is active, but what was painted
-    train.set_labels(widget.results.layers[2])
+    train.labels_combo.set_layer(widget.results.layers[2])
     assert train.labels_combo.currentText() == "cells"
     for result in widget.results.layers[:2]:
         with pytest.raises(ValueError, match="add it to the viewer"):
-            train.set_labels(result)
+            train.labels_combo.set_layer(result)
 
 
 def test_many_notices_become_a_few_lines(qtbot, viewer, widget):

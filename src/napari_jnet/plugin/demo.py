@@ -73,8 +73,8 @@ def _steps(
     image, labels = _open(viewer, cells / "01")
     labels.contour = 1  # the preview appears inside the outlines
     _, train = viewer.window.add_plugin_dock_widget("napari-jnet", "Train")
-    train.set_image(image)
-    train.set_labels(labels)
+    train.image_combo.set_layer(image)
+    train.labels_combo.set_layer(labels)
     train.set_values(network="jnet", minutes=minutes, changes=dict(changes))
     print(f"Training a small J-Net for {minutes:g} min ...", flush=True)
     yield train, partial(train.start, run=run)

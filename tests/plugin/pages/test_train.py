@@ -69,7 +69,7 @@ def test_the_active_layers_are_chosen_and_held_by_reference(viewer_model, widget
     assert widget.image_combo.currentText() == "movie"
     viewer_model.add_image(np.zeros((4, 64, 64)), name="other")
     assert widget.image_combo.currentText() == "other"  # the new layer is the active one
-    widget.set_image(viewer_model.layers["movie"])
+    widget.image_combo.set_layer(viewer_model.layers["movie"])
     viewer_model.layers["movie"].name = "renamed"
     viewer_model.layers.move(0, 3)
     viewer_model.layers.selection.active = viewer_model.layers["other"]

@@ -333,7 +333,6 @@ class TrainingMonitor(QWidget):
 _NARROW = 60  # of a button, while the buttons of two states show for a moment
 _CHECK_EVERY_MS = 200
 _MEASURE_EVERY_MS = 1500  # a stroke seldom comes alone
-_ELSEWHERE = "A training runs in another Train window; stop it there first."
 _FINE_TUNE_TIP = (
     "Continue from the model that Predict shows with all that is painted now, old and new: fewer minutes "
     "do than for training from scratch. The better of both models is kept."
@@ -459,14 +458,6 @@ class TrainWidget(JobWidget):
         """Whether a training is paused."""
         return self._runner.paused
 
-    def set_image(self, layer: Any) -> None:
-        """Choose the image layer."""
-        self.image_combo.set_layer(layer)
-
-    def set_labels(self, layer: Any) -> None:
-        """Choose the labels layer."""
-        self.labels_combo.set_layer(layer)
-
     def set_values(self, **values: Any) -> None:
         """Fill in the form; see `TrainForm.set_values`."""
         self.form.set_values(**values)
@@ -485,12 +476,10 @@ class TrainWidget(JobWidget):
         if self.running:
             return
         try:
-            if fine_tune and (why := fine_tune_problem(self._workspace)):
-                raise ValueError(why)
             self.check()
-            for problem in self.problems.blocking:
-                raise ValueError(problem.text)
-            self._refuse_second()
+            why = fine_tune_problem(self._workspace) if fine_tune else ""
+            if why := why or self._why_not():
+                raise ValueError(why)
             config = self.form.training_config(fine_tune=fine_tune)
         except ValueError as error:
             self._refuse(error)
@@ -534,9 +523,11 @@ class TrainWidget(JobWidget):
     def _trains_elsewhere(self) -> bool:
         return self._workspace.training.state != "idle" and not self.running
 
-    def _refuse_second(self) -> None:
+    def _why_not(self) -> str:
+        """Return why no training can begin now; "" if one can."""
         if self._trains_elsewhere:
-            raise ValueError(_ELSEWHERE)
+            return "A training runs in another Train window; stop it there first."
+        return next((problem.text for problem in self.problems.blocking), "")
 
     def _reserve_run(self, found: Callable[[Path], None]) -> None:
         """Call with the folder of the next run, when the project is made."""
@@ -570,7 +561,8 @@ class TrainWidget(JobWidget):
     ) -> None:
         image = self._workspace.image
         try:
-            self._refuse_second()
+            if why := self._why_not():
+                raise ValueError(why)
             self._annotations = annotations = LiveAnnotations(self._workspace)
         except (ValueError, OSError) as error:
             self._refuse(error)
@@ -655,13 +647,11 @@ class TrainWidget(JobWidget):
     def _show_state(self) -> None:
         """Show what can be read and pressed now, and what keeps the other buttons from it."""
         workspace, running, run = self._workspace, self._runner.running, self._resumable
-        elsewhere = self._trains_elsewhere
-        blocking = [problem.text for problem in self.problems.blocking]
-        reason = _ELSEWHERE if elsewhere else next(iter(blocking), "")
+        reason, resumable = self._why_not(), run is not None and not self._trains_elsewhere
         for button, shown, tip in (
             (self.train_button, True, workspace.commands.tooltip("train")),
             (self.fine_tune_button, not fine_tune_problem(workspace), _FINE_TUNE_TIP),
-            (self.resume_button, run is not None and not elsewhere, _RESUME_TIP),
+            (self.resume_button, resumable, _RESUME_TIP),
         ):
             button.setVisible(shown and not running)
             button.setEnabled(not running and not reason)
@@ -721,29 +711,29 @@ class TrainWidget(JobWidget):
 
     def fix(self, problem: Problem) -> None:
         """Do what the button beside a problem promises."""
-        workspace, frames, positions = self._workspace, self._workspace.frames, problem.positions
-        try:
-            match problem.fix:
-                case Fix.OPEN_STACK:
-                    workspace.page = "stack"
-                case Fix.PAINT:
-                    workspace.page = "annotate"
-                case Fix.NEW_ANNOTATION:
-                    workspace.new_annotation(frames.kind)
-                    workspace.page = "annotate"
-                case Fix.ASSIGN_ROLES:
-                    frames.set_roles(assign_roles(positions))
-                case Fix.MARK_UNKNOWN:
-                    for index in _planes(frames.layer, positions):
-                        plane = read_plane(frames.layer, index)
-                        if (plane > 0).any():
-                            replace_plane(frames.layer, index, rest_is_unknown(plane, frames.kind))
-                case Fix.NUMBER_APART:
-                    for position in positions:
-                        frames.number_apart(position)
-        except (ValueError, OSError) as error:
-            self.show_error(error)
+        self.attempt(partial(self._fix, problem))
         self.check()
+
+    def _fix(self, problem: Problem) -> None:
+        workspace, frames, positions = self._workspace, self._workspace.frames, problem.positions
+        match problem.fix:
+            case Fix.OPEN_STACK:
+                workspace.page = "stack"
+            case Fix.PAINT:
+                workspace.page = "annotate"
+            case Fix.NEW_ANNOTATION:
+                workspace.new_annotation(frames.kind)
+                workspace.page = "annotate"
+            case Fix.ASSIGN_ROLES:
+                frames.set_roles(assign_roles(positions))
+            case Fix.MARK_UNKNOWN:
+                for index in _planes(frames.layer, positions):
+                    plane = read_plane(frames.layer, index)
+                    if (plane > 0).any():
+                        replace_plane(frames.layer, index, rest_is_unknown(plane, frames.kind))
+            case Fix.NUMBER_APART:
+                for position in positions:
+                    frames.number_apart(position)
 
     # what is known of the computer and the data
 

@@ -167,7 +167,6 @@ class TrainForm(Form):
         if not self.touched.intersection(_BUDGET):
             self.show({"budget": default_budget(hardware)})
         self._show_budget()
-        self.changed.emit("budget")
 
     def show_estimate(self, estimate: Estimate | None) -> None:
         """Show what the data suggest; None where nothing is painted yet."""
