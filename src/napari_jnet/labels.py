@@ -52,11 +52,8 @@ def known_labels(
                 f"Labels hold {largest}; classes are small numbers. Number the classes from 0, or use "
                 "the kind instances."
             )
-        values, ranks = np.unique(labels, return_inverse=True)
-        start = smallest if smallest <= 0 else 1  # unknown and background stay what they are
-        labels = ranks.reshape(labels.shape) + start
-        if smallest == UNKNOWN and 0 not in values:
-            labels = np.where(labels >= 0, labels + 1, labels)
+        numbers = np.unique(labels[labels > 0])
+        labels = np.where(labels > 0, np.searchsorted(numbers, labels) + 1, labels)
     known = labels.astype(np.int32)
     if kind is LabelKind.SCRIBBLES:
         return np.where(known <= 0, UNKNOWN, known - 1).astype(np.int32)

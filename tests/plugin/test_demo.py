@@ -57,14 +57,6 @@ def test_without_a_screen_it_runs_on_a_virtual_one(
     assert words[4:] == module  # and closes its window: nobody sees it
 
 
-def test_no_window_takes_a_virtual_screen_even_where_there_is_one(
-    commands: list[list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(command, "has_screen", lambda: True)
-    assert demo("--output", tmp_path / "out", "--no-window") == 7
-    assert commands[0][0] == "/usr/bin/xvfb-run"
-
-
 def test_without_xvfb_the_command_that_installs_it_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,7 +123,7 @@ def test_the_steps_in_a_real_window(make_napari_viewer, qtbot, tmp_path, capsys)
     assert "SEG" in said.out and "IoU" in said.out
     names = {path.name for path in tmp_path.iterdir()}
     assert {"screenshot.png", "history.csv", "metrics.json", "02_RES"} <= names
-    assert names - {"02_RES"} <= {*command.FOLDERS, *command.FILES, "screenshot.png"}
+    assert names - {"02_RES"} <= {*command.FOLDERS, *command.FILES}
     assert (tmp_path / "02_RES" / "res_track.txt").is_file()
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert 0 <= metrics["seg"] <= 1

@@ -15,7 +15,9 @@ import typer
 
 MARK = ".napari-jnet-demo"
 FOLDERS = ("cells", "run", "02_RES")
-FILES = ("probability.tif", "distance.tif", "instances.tif", "history.csv", "metrics.json")
+FILES = (
+    "probability.tif", "distance.tif", "instances.tif", "history.csv", "metrics.json", "screenshot.png",
+)  # fmt: skip
 
 
 def demo(
@@ -23,9 +25,6 @@ def demo(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")
     ] = Path("demo-output"),
     minutes: Annotated[float, typer.Option(help="Time for training.")] = 1.0,
-    window: Annotated[
-        bool, typer.Option(help="Use the screen if there is one; else a virtual one.")
-    ] = True,
     stay: Annotated[bool, typer.Option(help="Keep the window open at the end.")] = True,
 ) -> None:
     """Watch a small J-Net learn to separate touching cells, in napari, in about a minute."""
@@ -39,7 +38,7 @@ def demo(
     output = output.resolve()
     prepare_output(output)
     command = [sys.executable, "-m", "napari_jnet.plugin.demo", str(output), f"{minutes:g}"]
-    if window and has_screen():
+    if has_screen():
         raise typer.Exit(subprocess.call([*command, "stay"] if stay else command))
     raise typer.Exit(run_on_virtual_screen(command))
 
@@ -54,7 +53,7 @@ def prepare_output(folder: Path) -> None:
         )
     for name in FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in (*FILES, "screenshot.png"):
+    for name in FILES:
         (folder / name).unlink(missing_ok=True)
     (folder / MARK).write_text("written by napari-jnet demo; its next run clears this folder\n")
 

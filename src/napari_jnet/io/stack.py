@@ -204,10 +204,9 @@ class Stack:
 
     def __post_init__(self) -> None:
         if self.dtype.kind not in "buif":
-            what = "complex numbers" if self.dtype.kind == "c" else "values that are not numbers"
             raise ValueError(
-                f"{self.path or self.name} holds {what} ({self.dtype}); frames are integers or "
-                "floats. Save what is to be segmented, such as the magnitude, as an image of its own."
+                f"{self.path or self.name} holds values of type {self.dtype}; frames are integers or floats. "
+                "Save what is to be segmented, such as the magnitude of complex numbers, as an image."
             )
         axes = len(self.axes.replace("C", ""))  # frozen, but for these defaults
         object.__setattr__(self, "scale", self.scale or (1.0,) * axes)
