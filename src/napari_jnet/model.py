@@ -223,7 +223,7 @@ def load_model(
     IncompleteCheckpoint
         If a file of the original J-Net is opened without the parameters that it lacks.
     ValueError
-        If other parameters are given than the file holds.
+        If parameters are given that the file holds.
     """
     file = model_file(Path(path))
     content = read_checkpoint(file)
@@ -232,14 +232,11 @@ def load_model(
         config = _original_config(file, content, resolution_levels, dt_bound)
     else:
         config = _read_config(file, content)
-        levels = None if resolution_levels is None else list(resolution_levels)
-        given = {"network.resolution_levels": levels, "targets.dt_bound": dt_bound}
-        given = {name: value for name, value in given.items() if value is not None}
-        if given and config.replace(given) != config:
+        if resolution_levels is not None or dt_bound is not None:
             raise ValueError(
-                f"{path} was trained with resolution levels {list(config.network.resolution_levels)} "
-                f"and dt_bound {config.targets.dt_bound:g}, not {' and '.join(map(str, given.values()))}; "
-                "only files of the original J-Net lack these. Leave both out."
+                f"{path} holds its own resolution levels, {list(config.network.resolution_levels)}, and "
+                f"dt_bound, {config.targets.dt_bound:g}; only files of the original J-Net lack these. "
+                "Leave both out."
             )
     state = content["state_dict" if original else "network"]
     place = choose_device(device)

@@ -355,7 +355,9 @@ class TestWhatIsGiven:
 
     def test_settings_that_were_not_asked_for_by_name_are_counted(self, run: Path) -> None:
         paper = preset("unet-paper").replace({"training.threads": 1})
-        with pytest.raises(ValueError, match=r"\.\.\., not .*; a resumed run keeps"):
+        with pytest.raises(
+            ValueError, match=r"\.\.\., not .*; a training that continues from it keeps"
+        ):
             next(train(cells(), run, paper, resume=True))
 
     def test_the_whole_configuration_of_the_run_is_no_other(self, run: Path) -> None:
@@ -368,7 +370,7 @@ class TestWhatIsGiven:
             again = list(train(cells(), tmp_path / "run", config, resume=True))
             assert not of(BatchEnd, again)
             (notice,) = of(Notice, again)
-            assert "has used its budget of 2 epochs" in notice.text
+            assert "has used its budget after 2 epochs" in notice.text
         assert self.saved(tmp_path / "run").training.epochs == 2
 
     def test_a_run_of_a_gpu_resumes_without_one(

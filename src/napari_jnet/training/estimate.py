@@ -26,21 +26,6 @@ DT_BOUND_OF_DIAMETER = 0.4
 SMALLEST_OBJECT = 0.25  # minimum size as a fraction of the small (5th percentile) annotated objects
 
 
-def object_areas(frames: Sequence[AnnotatedFrame]) -> NDArray[np.int64]:
-    """Return the areas of all annotated objects in pixels, ascending.
-
-    Objects are the separate pieces of each number (see `numbered_pieces`), and of class labels the
-    4-connected parts of each class above background.
-    """
-    return np.sort(np.concatenate([np.zeros(0, np.int64), *map(_areas, frames)]))
-
-
-def _areas(frame: AnnotatedFrame) -> NDArray[np.int64]:
-    counts = [np.bincount(objects.ravel())[1:] for objects in _objects(frame)]
-    together = np.concatenate([np.zeros(0, np.int64), *counts])
-    return together[together > 0]
-
-
 def _sizes(frames: Sequence[AnnotatedFrame]) -> Iterator[NDArray[np.int64]]:
     """Yield the sizes of the objects of each frame in pixels, and of each volume in voxels.
 
@@ -52,18 +37,23 @@ def _sizes(frames: Sequence[AnnotatedFrame]) -> Iterator[NDArray[np.int64]]:
         if frame.kind is LabelKind.INSTANCES and is_plane(frame):
             volumes.setdefault(frame.volume, {})[frame.section] = frame
         else:
-            yield _areas(frame)
+            yield np.concatenate([np.zeros(0, np.int64), *map(_counts, _objects(frame))])
     for planes in volumes.values():
         first = min(planes)
         volume = np.zeros((max(planes) + 1 - first, *planes[first].labels.shape), np.int32)
         for section, plane in planes.items():
             volume[section - first] = plane.labels
-        counts = np.bincount(numbered_pieces(volume).ravel())[1:]
-        yield counts[counts > 0]
+        yield _counts(numbered_pieces(volume))
+
+
+def _counts(objects: NDArray[np.signedinteger[Any]]) -> NDArray[np.int64]:
+    """Return the pixels of each object."""
+    counts = np.bincount(objects.ravel())[1:]
+    return counts[counts > 0]
 
 
 def _objects(frame: AnnotatedFrame) -> Iterator[NDArray[np.signedinteger[Any]]]:
-    """Yield numbered objects, integers (H, W): all of a frame, or those of a class at a time."""
+    """Yield numbered objects, integers (H, W): all pieces of a frame, or the parts of a class at a time."""
     if frame.kind is LabelKind.INSTANCES:
         yield numbered_pieces(frame.labels)  # a number that two cells share is two objects
         return

@@ -97,11 +97,9 @@ def prepare(
         *scoring.messages(),
     ]
     if session.progress() >= 1:
-        parts = {"minutes": config.training.minutes, "epochs": config.training.epochs}
-        budget = " or ".join(f"{value:g} {name}" for name, value in parts.items() if value)
         session.messages.append(
-            f"The training has used its budget of {budget}. To continue, give it more epochs or "
-            "minutes."
+            f"The training has used its budget after {state.epoch} epochs and "
+            f"{state.elapsed_s / 60:.1f} minutes. To continue, give it more."
         )
     return session
 
@@ -334,7 +332,6 @@ def resumed_config(
         saved,
         frames,
         f"The run {name}",
-        "a resumed run keeps its settings. Leave them out, or start a new training from its model.",
     )
     changes = {key: value for key, value in given.items() if key in _SESSION}
     if any(given.get(key) is not None for key in _BUDGET):
@@ -365,7 +362,6 @@ def _refuse_others(
     saved: Config,
     frames: Sequence[AnnotatedFrame],
     name: str,
-    rule: str,
 ) -> None:
     """Raise `ValueError` for given settings that differ from the saved ones, unless the frames decide."""
     default, others = Config(), []
@@ -383,7 +379,10 @@ def _refuse_others(
     if others:
         trained = _listed(f"{key}={_as_set(_value(saved, key))}" for key in others)
         wanted = _listed(f"{key}={_as_set(given[key])}" for key in others)
-        raise ValueError(f"{name} was trained with {trained}, not {wanted}; {rule}")
+        raise ValueError(
+            f"{name} was trained with {trained}, not {wanted}; a training that continues from it keeps "
+            "these settings. Leave them out, or start a new training."
+        )
 
 
 def _as_set(value: Any) -> str:
@@ -422,8 +421,6 @@ def settle_config(
             saved,
             training,
             str(start_from),
-            "a training that starts from it keeps its network and targets. Leave them out, or start "
-            "without a model.",
         )
         config = config.changed(network=saved.network, targets=saved.targets)
     classes = class_count(config, frames)

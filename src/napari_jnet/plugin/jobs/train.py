@@ -330,17 +330,16 @@ def estimate(data: TrainingInput, config: Config) -> Estimate | None:
     from napari_jnet.training.estimate import (
         adapt,
         is_sparse,
-        object_areas,
         resolution_levels,
         typical_diameter,
     )
 
     blank = np.broadcast_to(np.float32(0), data.image.shape)  # reading images would take long
     frames = dataclasses.replace(data, image=blank, empty=(), known=True).frames()
-    if not object_areas(frames).size:
+    diameter = typical_diameter(frames)
+    if diameter is None:
         return None
-    adapted = adapt(config, frames)
-    across = f"about {typical_diameter(frames) or 0:.0f} px"
+    adapted, across = adapt(config, frames), f"about {diameter:.0f} px"
     if all(is_sparse(frame) for frame in frames):
         text = f"Strokes are {across} long"
     elif data.kind is LabelKind.INSTANCES:
