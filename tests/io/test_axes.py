@@ -264,9 +264,9 @@ def test_the_project_of_one_position_is_not_that_of_another(tmp_path):
             writer.write(grey((2, 16, 20)) + k, metadata={"axes": "TYX"})
     root = tmp_path / "projects"
     project = Project.create(root / "m", open_stack(tmp_path / "m.ome.tif"), "instances")
-    (listed,) = list_projects(open_stack(tmp_path / "m.ome.tif", series=1), root)
+    (listed,) = list_projects(open_stack(tmp_path / "m.ome.tif", series=1), [root])
     assert listed.path == project.path
-    assert list_projects(open_stack(tmp_path / "m.ome.tif", series=2), root) == ()
+    assert list_projects(open_stack(tmp_path / "m.ome.tif", series=2), [root]) == ()
 
 
 def test_pages_that_differ_are_not_dropped(tmp_path):

@@ -554,7 +554,9 @@ def test_images_of_different_sizes_keep_their_own(tmp_path):
 
 def find_project(stack, folder=None) -> Path | None:
     """Return the newest project of a stack that can be opened."""
-    return next((one.path for one in list_projects(stack, folder) if not one.problem), None)
+    return next(
+        (one.path for one in list_projects(stack, folder and [folder]) if not one.problem), None
+    )
 
 
 def test_the_newest_project_of_a_stack_is_found(tmp_path, dataset, monkeypatch):
@@ -695,18 +697,18 @@ def test_a_project_that_cannot_be_read_is_told_with_the_stack(tmp_path, dataset)
     named = Project.create(new_project_folder(stack, root), stack, "instances")
     moved = Project.create(new_project_folder(stack, root), stack, "instances")
     moved.write_frame(7, painted())
-    assert not any(one.problem for one in list_projects(stack, root))
+    assert not any(one.problem for one in list_projects(stack, [root]))
     for path in (named.path, moved.path):
         (path / "project.json").write_text("")
     assert find_project(stack, root) is None
-    told = [one.problem for one in list_projects(stack, root)]
+    told = [one.problem for one in list_projects(stack, [root])]
     assert [str(p.path) in words for p, words in zip((named, moved), told, strict=True)] == [
         True
     ] * 2
     assert all("put back a copy" in words for words in told)
-    assert list_projects(other, root) == ()
+    assert list_projects(other, [root]) == ()
     (moved.path / "project.json").unlink()
-    assert "has no project.json. The painted frames" in list_projects(stack, root)[1].problem
+    assert "has no project.json. The painted frames" in list_projects(stack, [root])[1].problem
 
 
 def test_a_lost_project_file_is_written_again_by_who_knows_it(project):

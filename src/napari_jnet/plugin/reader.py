@@ -15,10 +15,7 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None
     Only projects are claimed from napari: datasets, volumes and folders of images look like what
     other readers open, so they are opened on the page Stack, by its button or by dropping them on it.
     """
-    try:
-        ours = isinstance(path, str) and project_folder(Path(path)) is not None
-    except (OSError, ValueError):
-        return None
+    ours = isinstance(path, str) and project_folder(Path(path)) is not None
     return _read_project if ours else None
 
 

@@ -85,7 +85,7 @@ def project_folder(path: Path) -> Path | None:
             return folder
         with file.open("rb") as content:  # programs that copy may skip an empty folder
             return folder if FORMAT.encode() in content.read(200) else None
-    except OSError:
+    except (OSError, ValueError):  # of a name with a null character
         return None
 
 

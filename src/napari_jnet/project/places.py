@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,17 +37,17 @@ class ListedProject:
     saved: datetime | None = None  # a frame, local time, or the project where none is annotated
 
 
-def list_projects(stack: Stack, folder: Path | None = None) -> tuple[ListedProject, ...]:
+def list_projects(stack: Stack, folders: Iterable[Path] | None = None) -> tuple[ListedProject, ...]:
     """List the projects of this very stack, the last saved first, damaged ones of its name at the end.
 
     A stack is the same if its size and type are, and its path or the pixels of its middle frame.
-    `folder` is where projects lie; None is `projects_folder`.
+    `folders` are where projects lie; None is `projects_folder`.
     """
-    root = projects_folder() if folder is None else folder
     pixels = cache(lambda: fingerprint(stack))
     listed = []
-    with suppress(OSError):
-        listed = [_listed(path, stack, pixels) for path in sorted(root.iterdir())]
+    for root in (projects_folder(),) if folders is None else folders:
+        with suppress(OSError):
+            listed += [_listed(path, stack, pixels) for path in sorted(root.iterdir())]
     found = [one for one in listed if one is not None]
     found.sort(key=lambda one: one.saved.timestamp() if one.saved else 0.0, reverse=True)
     return tuple(found)

@@ -149,7 +149,7 @@ class ResumeOffers:
             stack = stack_of(image)
         except ValueError:
             return
-        folders = dict.fromkeys((chosen_folder(), projects_folder()))
+        folders = (chosen_folder(), projects_folder())
 
         def show(found: tuple[ListedProject, ...]) -> None:
             if workspace.image is not image:
@@ -164,18 +164,15 @@ class ResumeOffers:
 
 
 def _list_offers(stack: Stack, folders: Iterable[Path]) -> tuple[ListedProject, ...]:
-    """List the projects of a stack in these folders and its recovery copies, the newest first."""
-    found = [one for folder in folders for one in list_projects(stack, folder)]
-    for folder in _recovery_folders():
-        copies = (one for one in list_projects(stack, folder) if one.summary)
-        found += [replace(one, summary=f"{one.summary}, recovery copy") for one in copies]
+    """List the projects of a stack, also recovery copies; being open elsewhere is a problem too."""
+    found = list(list_projects(stack, dict.fromkeys((*folders, *_recovery_folders()))))
     for at, one in enumerate(found):
+        if one.summary and one.path.parent.name.startswith(_RECOVERY):
+            found[at] = one = replace(one, summary=f"{one.summary}, recovery copy")
         owner = "" if one.problem else FolderLock(one.path, LOCK_FILE).holder
         if owner:
             found[at] = replace(one, problem=f"open in another window ({owner})")
-    return tuple(
-        sorted(found, key=lambda one: one.saved.timestamp() if one.saved else 0.0, reverse=True)
-    )
+    return tuple(found)
 
 
 def resume_project(
