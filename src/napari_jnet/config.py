@@ -94,17 +94,8 @@ def unknown_key(key: object, known: list[str], where: str) -> ValueError:
 class Section(BaseModel):
     """One group of parameters, frozen; each is checked against its type, its limits and choices.
 
-    Parameters
-    ----------
-    where
-        What to write before the name of a field in an error; by default the class and a dot.
-    **values
-        Fields; a list counts as a tuple, nothing else is converted.
-
-    Raises
-    ------
-    ValueError
-        If a value does not fit, in one sentence.
+    A list counts as a tuple, nothing else is converted.  What does not fit raises `ValueError`, in one
+    sentence that begins with ``where``, by default the class and a dot, and the name of the field.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
@@ -189,17 +180,10 @@ def read_literal(text: str) -> Any:
 
 
 def read_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """Read settings of a command line, for `Config.replace`.
+    """Read settings of a command line, ``section.field=value``, for `Config.replace`.
 
-    Parameters
-    ----------
-    settings
-        Each ``section.field=value``, the value as JSON or Python write it; text as it is.
-
-    Raises
-    ------
-    ValueError
-        If one has another form; a value that cannot be read stays text, which the field refuses.
+    A value is as JSON or Python write it, or text as it is; what cannot be read stays text, which the
+    field refuses.  A setting of another form raises `ValueError`.
     """
     found: dict[str, Any] = {}
     for setting in settings:

@@ -131,7 +131,7 @@ def test_a_run_folder_that_is_gone_is_said_as_such(qtbot, viewer_model, widget):
 def test_a_layer_that_is_gone_is_called_by_its_name(viewer_model):
     image = viewer_model.layers["movie"]
     viewer_model.layers.remove(image)
-    with pytest.raises(ValueError, match="no image layer 'movie'"):
+    with pytest.raises(ValueError, match="'movie' cannot be the image"):
         open_workspace(viewer_model).choose("image", image)
 
 

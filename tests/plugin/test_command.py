@@ -179,11 +179,6 @@ def test_of_two_commands_with_one_shortcut_the_first_of_the_list_has_it(
     assert not press(viewer, "Shift+D")
 
 
-def test_unknown_commands_are_refused(commands) -> None:
-    with pytest.raises(ValueError, match=r"'dance' is not a command.* are next_frame"):
-        commands.attach({"dance": print})
-
-
 def test_tooltips_name_the_shortcut(commands, settings) -> None:
     assert commands.tooltip("train") == "Train a network on what is annotated. (Shift+T)"
     settings.train = ""

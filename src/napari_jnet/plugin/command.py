@@ -62,12 +62,7 @@ class Commands:
     """The commands of one viewer: what they do there, and which shortcuts they have now.
 
     A shortcut is bound only while it is free: what napari, the user or a script has bound stays theirs.
-    Of two widgets with the same command, the newer one acts.
-
-    Parameters
-    ----------
-    viewer
-        Gets the shortcuts; it is not kept alive.
+    Of two widgets with the same command, the newer one acts.  The viewer is not kept alive.
     """
 
     changed = Signal()  # the user has changed a shortcut
@@ -82,21 +77,10 @@ class Commands:
         get_settings().shortcuts.events.shortcuts.connect(self._bind)
 
     def attach(self, actions: Mapping[str, Callable[[], Any]]) -> Callable[[], None]:
-        """Set what commands do; return what takes it away again.
+        """Set what to call, by the id of a command; return what takes it away again.
 
-        Parameters
-        ----------
-        actions
-            What to call, by the id of a command; methods are not kept alive.
-
-        Raises
-        ------
-        ValueError
-            If there is no such command.
+        Methods are not kept alive.
         """
-        for name in actions:
-            if name not in COMMANDS:
-                raise ValueError(f"{name!r} is not a command; commands are {', '.join(COMMANDS)}.")
         mine = [(name, _weak(action)) for name, action in actions.items()]
         self._actions += mine
         self._bind()

@@ -130,20 +130,14 @@ def make_widget(step: Step, viewer: napari.viewer.Viewer) -> Any:
 
 
 class LearningProgress:
-    """What is still to be learned: frames edited since the network learned from them, a stopped run.
-
-    Attributes
-    ----------
-    unfinished
-        Epochs of the last run of the project, where it was stopped before its end.
-    """
+    """What is still to be learned: frames edited since the network learned from them, a stopped run."""
 
     def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
         self._workspace = workspace
         self._edited: set[int] = set()  # positions, before the present epoch
         self._recent: set[int] = set()  # within it: picked up after it, unless it was the last
         self._epoch: tuple[Any, int] = (None, -1)
-        self.unfinished = 0
+        self.unfinished = 0  # epochs of the last run of the project, where it was stopped
         lifetime.connect(workspace.training_changed, self._training_changed)
         lifetime.connect(workspace.frames.edited, self._add)
         lifetime.connect(workspace.annotation_changed, self._clear)
@@ -365,13 +359,7 @@ class StatusRow(QWidget):
 
 
 class Workbench(QWidget):
-    """Stack, Annotate, Train, Predict, Evaluate and Measure, one shown at a time.
-
-    Parameters
-    ----------
-    napari_viewer
-        The viewer that all steps work on.
-    """
+    """Stack, Annotate, Train, Predict, Evaluate and Measure in one dock, one shown at a time."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -454,13 +442,7 @@ class Workbench(QWidget):
         self.guide.show_step(STEPS[page], state.kind)
 
     def show_step(self, name: str) -> QWidget:
-        """Show a step, and return its page; it is made when it is first shown.
-
-        Raises
-        ------
-        ValueError
-            If there is no step of this name.
-        """
+        """Show a step, and return its page, which is made when it is first shown; raises `ValueError`."""
         if name not in STEPS:
             raise ValueError(f"There is no step {name!r}; the steps are {', '.join(STEPS)}.")
         if name not in self._pages:

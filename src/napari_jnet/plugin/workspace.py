@@ -106,39 +106,7 @@ class Shared(Generic[T]):
 
 
 class Workspace:
-    """What is true in one viewer.
-
-    Attributes
-    ----------
-    image
-        The image layer one works on: the last image that was active, until one is chosen.
-    annotation
-        The labels layer that is painted on and learned from; chosen in the same way.
-    project
-        The project that remembers this work, or None before there is one.
-    prediction
-        The layers of the last prediction.
-    training
-        How the training stands.
-    saving
-        How the saving of annotations stands.
-    offer
-        An offer to resume the newest project of the image that holds something, or None.
-    projects
-        An offer of every project of the image, the newest first, and damaged ones at the end.
-    measured
-        How many cells the table of Measure has.
-    problem
-        What is damaged in the files of this work, and what to do; "" if nothing is known.
-    page
-        The page of the workbench that is wanted: stack, annotate, train, predict, evaluate or measure.
-    commands
-        What a person can do, with its shortcuts.
-    frames
-        What is annotated, frame by frame.
-    autosave
-        The `AutoSave`, which saves it.
-    """
+    """What is true in one viewer; setting what is `Shared` emits its signal."""
 
     image_changed = Signal(object)
     annotation_changed = Signal(object)
@@ -154,17 +122,19 @@ class Workspace:
     problem_changed = Signal(str)
     page_changed = Signal(str)
 
+    # the active image and labels layer, until one is chosen: shown, painted on and learned from
     image: Shared[Any] = Shared(None)
     annotation: Shared[Any] = Shared(None)
-    project: Shared[Project | None] = Shared(None)
-    prediction: Shared[Prediction | None] = Shared(None)
+    project: Shared[Project | None] = Shared(None)  # that remembers this work
+    prediction: Shared[Prediction | None] = Shared(None)  # the layers of the last one
     training: Shared[TrainingStatus] = Shared(TrainingStatus())
     saving: Shared[SaveStatus] = Shared(SaveStatus())
+    # to resume the newest project of the image that holds something; and all, the damaged ones last
     offer: Shared[ListedProject | None] = Shared(None)
     projects: Shared[tuple[ListedProject, ...]] = Shared(())
-    measured: Shared[int] = Shared(0)
-    problem: Shared[str] = Shared("")
-    page: Shared[str] = Shared("stack")
+    measured: Shared[int] = Shared(0)  # cells in the table of Measure
+    problem: Shared[str] = Shared("")  # what is damaged in the files of this work, and what to do
+    page: Shared[str] = Shared("stack")  # a step of the workbench, by its name
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         self._viewer = weakref.ref(viewer)
@@ -202,27 +172,14 @@ class Workspace:
         return [layer for layer in self._layers(Labels) if result_of(layer) in ("", "cells")]
 
     def choose(self, role: str, layer: Any) -> None:
-        """Choose the image or the annotation; it stays chosen as long as the viewer has it.
+        """Choose the "image" or the "annotation"; it stays chosen as long as the viewer has it.
 
-        Parameters
-        ----------
-        role
-            "image" or "annotation".
-        layer
-            One of `images` or `labels`.
-
-        Raises
-        ------
-        ValueError
-            If the viewer has no such layer.
+        A layer that the viewer does not have raises `ValueError`.
         """
         layer = getattr(layer, "__wrapped__", layer)  # a script may hold napari's proxy
         if not any(layer is candidate for candidate in self._candidates(role)):
-            kind = {"image": "image", "annotation": "labels"}[role]
             name = getattr(layer, "name", layer)
-            raise ValueError(
-                f"The viewer has no {kind} layer {name!r}; add it to the viewer first."
-            )
+            raise ValueError(f"{name!r} cannot be the {role}; add it to the viewer first.")
         self._chosen.add(role)
         setattr(self, role, layer)
 
@@ -233,23 +190,8 @@ class Workspace:
     ) -> Labels:
         """Add an empty labels layer for the image, choose it, and make it ready to paint.
 
-        Parameters
-        ----------
-        kind
-            What the numbers will mean.
-        classes
-            (name, "#rrggbb") of each number from 0; for classes and scribbles there is a default.
-
-        Returns
-        -------
-        napari.layers.Labels
-            int32, selected, in paint mode.
-
-        Raises
-        ------
-        ValueError
-            If there is no image, it is not a stack or does not say which, or there is no memory for
-            labels of its size.
+        ``classes`` are (name, "#rrggbb") of each number from 0; for classes and scribbles there is a default.
+        Without an image of frames, or memory for labels of its size, this raises `ValueError`.
         """
         if self.image is None or self.viewer is None:
             raise ValueError("There is no image to annotate; open one first.")
@@ -311,13 +253,7 @@ class Workspace:
         return None if self.annotation is None else self._models.get(self.annotation)
 
     def choose_model(self, path: Path | None) -> None:
-        """Take the model that somebody chose for the annotation; the project remembers it.
-
-        Parameters
-        ----------
-        path
-            A run folder or a model file; None for no model.
-        """
+        """Take the model that somebody chose for the annotation, or none; the project remembers it."""
         if path is None or not _is_model(path):  # nothing, or a path that is half typed
             self._show_model(path)
         else:
@@ -327,14 +263,8 @@ class Workspace:
     def set_model(self, path: Path, annotation: Any, project: Project | None) -> None:
         """Set which model was trained for an annotation, which need not be the present one.
 
-        Parameters
-        ----------
-        path
-            A run folder or a model file.
-        annotation
-            The labels layer that it has learned from.  Another one that is painted on now keeps its own.
-        project
-            The project of that annotation, which remembers the model; None where there is none yet.
+        The project of that annotation, where there is one yet, remembers it.  Another annotation that is
+        painted on now keeps its own.
         """
         if annotation is not None:
             self._models[annotation] = path

@@ -109,16 +109,6 @@ def test_one_click_makes_labels_and_shows_the_tools(qtbot, viewer, widget):
     assert "M: next cell" in widget.tools.hint.text()
 
 
-def test_the_first_stroke_answers_what_was_said_of_the_new_labels(viewer, widget):
-    layer = widget.new_annotation("classes")
-    assert "is ready" in widget.message.text
-    paint(layer, 0, 1)
-    assert widget.message.text == ""
-    widget.message.say("Copied.")
-    paint(layer, 1, 1)
-    assert widget.message.text == "Copied."
-
-
 def test_without_an_image_the_button_says_so(qtbot, viewer, widget):
     viewer.layers.clear()
     click(qtbot, widget.new_button)

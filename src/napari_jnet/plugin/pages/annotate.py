@@ -1099,9 +1099,7 @@ class AnnotateWidget(Page):
         """Add labels to paint on and return the layer; see `Workspace.new_annotation`."""
         layer = self._workspace.new_annotation(kind)
         meaning = KIND_TITLES[LabelKind(kind)].split(":")[0]
-        self.message.say(
-            f"{layer.name!r} is ready: paint {meaning} with the brush.", until=layer.events.paint
-        )
+        self.message.say(f"{layer.name!r} is ready: paint {meaning} with the brush.")
         return layer
 
     def set_kind(self, kind: LabelKind | str) -> None:

@@ -83,36 +83,19 @@ class PathEdit(FileEdit):
 
 
 class Form:
-    """Rows of fields with names, such as ``training.seed``.
+    """Rows of fields with names, such as ``training.seed``, in a layout of Qt."""
 
-    Parameters
-    ----------
-    rows
-        Gets the rows, until `rows` is set to another layout.
-
-    Attributes
-    ----------
-    changed
-        Emitted with the name of a field that somebody changed or a script `set`.
-    throttled
-        Emitted after changes, at most forty times a second.
-    touched
-        Names of the fields for which it was emitted.
-    start
-        The configuration that `config` changes: what the form does not show is as it is there.
-    """
-
-    changed = Signal(str)
-    throttled = Signal()
+    changed = Signal(str)  # the name of a field that somebody changed or a script `set`
+    throttled = Signal()  # after changes, at most forty times a second
 
     def __init__(self, rows: QFormLayout) -> None:
-        self.rows = rows
+        self.rows = rows  # get the rows, until it is set to another layout
         self._widgets: dict[str, Any] = {}
         self._defaults: dict[str, Any] = {}
         self._shown: dict[str, tuple[Any, Any]] = {}  # what is read, of what was set
         self._errors: dict[str, WrappedLabel] = {}
-        self.touched: set[str] = set()
-        self.start = Config()
+        self.touched: set[str] = set()  # names of the fields that were changed
+        self.start = Config()  # what the form does not show is as it is there
         self._throttle = qthrottled(
             self.throttled.emit, timeout=_THROTTLE_MS, parent=rows.parentWidget()
         )
@@ -122,19 +105,11 @@ class Form:
         return self._widgets[name]
 
     def add(self, name: str, title: str, *, hint: str = "", **given: Any) -> Any:
-        """Add a row and return its magicgui widget.
+        """Add a row for a field of the configuration, ``section.field``, or any other; return its widget.
 
-        Parameters
-        ----------
-        name
-            A field of the configuration as ``section.field``, or any other name.
-        title
-            The label of the row.
-        hint
-            Makes the field a `LiteralEdit` that shows this where it is empty.
-        **given
-            For `magicgui.widgets.create_widget`: ``annotation``, ``value``, ``widget_type`` and the
-            options of that widget, in place of what follows from the configuration.
+        ``given`` is for `magicgui.widgets.create_widget`: ``annotation``, ``value``, ``widget_type`` and the
+        options of that widget, in place of what follows from the configuration.  A ``hint`` makes the field
+        a `LiteralEdit`, which shows it where it is empty.
         """
         if "." in name:
             section, field = name.split(".")

@@ -43,12 +43,7 @@ class _Column(QScrollArea):
 class Page(QWidget):
     """A dock widget of one step of the work: boxes in a column that scrolls, and a message.
 
-    Attributes
-    ----------
-    column
-        Gets the boxes.
-    message
-        Shows what was done, or what is wrong; subclasses put it where it is seen.
+    Subclasses put the message, which says what was done or is wrong, where it is seen.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -84,8 +79,7 @@ class Page(QWidget):
         """Say what is wrong; the whole report can be copied."""
         details = "".join(traceback.format_exception(error))
         text = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
-        expected = isinstance(error, (ValueError, OSError))
-        if not expected:
+        if not isinstance(error, (ValueError, OSError)):
             text = f"{type(error).__name__}: {text or 'no further explanation'}"
         self.message.fail(text, details)
 

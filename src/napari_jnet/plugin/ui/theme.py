@@ -73,12 +73,7 @@ def color(role: str) -> str:
 def set_style(widget: QWidget, template: str) -> None:
     """Give a widget a style sheet, and again whenever the theme changes.
 
-    Parameters
-    ----------
-    widget
-        The widget.
-    template
-        A style sheet with ``@error`` and the like for the colours of `palette`; "" takes it away.
+    In it ``@error`` and the like stand for the colours of `palette`; "" takes the style away.
     """
     _styled[widget] = template
     widget.setStyleSheet(_filled(template))

@@ -77,8 +77,6 @@ class MessageLine(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._details, self.is_error = "", False
-        self._until = until = Lifetime()
-        self.destroyed.connect(lambda *_: until.end())
         self._text = WrappedLabel()
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
@@ -97,18 +95,15 @@ class MessageLine(QWidget):
         """The text that is shown."""
         return self._text.text()
 
-    def say(self, text: str, until: Any = None) -> None:
-        """Show a message, until an event is emitted or there is another one; "" hides the line."""
+    def say(self, text: str) -> None:
+        """Show a message; "" hides the line."""
         self._show(text, "", is_error=False)
-        if until is not None:
-            self._until.connect(until, lambda _=None: self.say(""))
 
     def fail(self, text: str, details: str = "") -> None:
         """Show what is wrong and what to do, with details to copy."""
         self._show(text, details, is_error=True)
 
     def _show(self, text: str, details: str, *, is_error: bool) -> None:
-        self._until.end()
         self._details, self.is_error = details, is_error
         self._text.setText(text)
         set_style(self._text, "color: @error;" if is_error else "")
@@ -125,15 +120,7 @@ def dropped_path(event: QDropEvent) -> Path | None:
 
 
 class LayerChoice(QComboBox):
-    """One of the layers that a function lists; at first, and when it is gone, the last of the list.
-
-    Parameters
-    ----------
-    workspace
-        Of the viewer.
-    list_layers
-        Returns the layers to choose from.
-    """
+    """One of the layers that a function lists; at first, and when it is gone, the last of the list."""
 
     layer_changed = Signal()
 
@@ -185,15 +172,7 @@ class LayerChoice(QComboBox):
 
 
 class LayerCombo(LayerChoice):
-    """The image or the annotation that all widgets of a viewer share.
-
-    Parameters
-    ----------
-    workspace
-        Of the viewer; has the chosen layer.
-    role
-        "image" or "annotation".
-    """
+    """The "image" or the "annotation" that all widgets of a viewer share."""
 
     def __init__(self, workspace: Workspace, role: str, lifetime: Lifetime) -> None:
         self._role = role
