@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from napari_jnet.labels import LabelKind
+from napari_jnet.plugin.command import COMMANDS
 from napari_jnet.plugin.frames import FrameTotals
 from napari_jnet.plugin.guidance import WorkflowState, next_step, step_states
 from napari_jnet.plugin.workbench import STEPS
@@ -30,10 +31,10 @@ BRANCHES = [
     (
         dataclasses.replace(LOADED, offer=True),
         "stack",
-        "resume_project",
+        "",
         "worked on this stack before",
     ),
-    (LOADED, "annotate", "new_annotation", "layer to paint on"),
+    (LOADED, "annotate", "", "layer to paint on"),
     (LAYER, "annotate", "", "Paint every cell of one frame"),
     (
         dataclasses.replace(LAYER, totals=FrameTotals(1, 1, (9, 9))),
@@ -64,7 +65,7 @@ BRANCHES = [
     (
         training("paused"),
         "train",
-        "pause",
+        "",
         "paused",
     ),
     (
@@ -78,7 +79,7 @@ BRANCHES = [
     (
         dataclasses.replace(PREDICTED, new_frames=1),
         "train",
-        "fine_tune",
+        "train",
         "1 frame is new or corrected",
     ),
     (dataclasses.replace(PREDICTED, totals=SCORED), "predict", "use_as_annotation", "SEG 0.74"),
@@ -91,7 +92,7 @@ BRANCHES = [
     (
         dataclasses.replace(TRAINED, unfinished=12),
         "train",
-        "resume_training",
+        "",
         "stopped at epoch 12",
     ),
     (
@@ -125,14 +126,11 @@ def test_the_hint_names_the_next_step(state, step, command, said):
 
 
 @pytest.mark.parametrize(("state", "step", "command", "said"), BRANCHES)
-def test_hints_are_short_and_name_a_real_step(state, step, command, said):
+def test_hints_are_short_and_name_a_real_step_and_command(state, step, command, said):
     hint = next_step(state)
     assert len(hint.text) <= 120
     assert STEPS[hint.step].title
-
-
-def scribbled(**values):
-    return dataclasses.replace(LAYER, kind=LabelKind.SCRIBBLES, **values)
+    assert hint.command in ("", *COMMANDS)
 
 
 def painted(frames, cells, *pixels, **values):

@@ -192,14 +192,15 @@ def test_frames_painted_since_the_last_epoch_are_to_be_learned(
         shared.training = TrainingStatus("running", run, epoch, 0.3 * epoch)
     shared.training = TrainingStatus("idle", run, 2, 1.0, "done")
     qtbot.waitUntil(lambda: workbench.hint.command == "predict", timeout=LATER)
+    assert "Shift+R" in workbench.hint_line.toolTip()
     paint(2)
-    qtbot.waitUntil(lambda: workbench.hint.command == "fine_tune", timeout=LATER)
+    qtbot.waitUntil(lambda: "Fine-tune" in workbench.hint.text, timeout=LATER)
     other = viewer.layers["movie"]  # any layer that is not painted on
     for epoch in (0, 1, 2):
         shared.training = TrainingStatus("running", run, epoch, labels=lambda: other)
     shared.training = TrainingStatus("idle", run, 2, 1.0, "done", labels=lambda: other)
     workbench.refresh()
-    assert workbench.hint.command == "fine_tune"  # another training has not learned it
+    assert "Fine-tune" in workbench.hint.text  # another training has not learned it
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=lambda step: step.name)

@@ -239,7 +239,10 @@ def workflow_state(workspace: Workspace, new_frames: int = 0, unfinished: int = 
 
 
 class Hint(NamedTuple):
-    """What to do next: one or two sentences, the step where it is done, and the command that does it."""
+    """What to do next: one or two sentences, the step where it is done, and the command that does it.
+
+    ``command`` is one of `COMMANDS`, or "" where a button alone does it.
+    """
 
     text: str
     step: str
@@ -255,19 +258,17 @@ def next_step(state: WorkflowState) -> Hint:
     if state.unfit:
         return Hint("Choose below what the dimensions of the image are, or open another.", "stack")
     if state.training.state != "idle":
-        return Hint(
-            _while_training(state), "train", "pause" if state.training.state == "paused" else ""
-        )
+        return Hint(_while_training(state), "train")
     if state.offer:
-        return Hint("You have worked on this stack before. Resume it?", "stack", "resume_project")
+        return Hint("You have worked on this stack before. Resume it?", "stack")
     if state.unfinished and not state.predicted:
         text = f"Training was stopped at epoch {state.unfinished}: resume it, or see it in Predict."
-        return Hint(text, "train", "resume_training")
+        return Hint(text, "train")
     if not state.model or (state.new_frames and not state.fine_tune):
         return _before_training(state)
     if state.new_frames:
         frames = _count(state.new_frames, "frame is", "frames are")
-        return Hint(f"{frames} new or corrected: press Fine-tune.", "train", "fine_tune")
+        return Hint(f"{frames} new or corrected: press Fine-tune.", "train", "train")
     if not state.predicted:
         found = "what" if state.kind is LabelKind.CLASSES else "which cells"
         return Hint(f"Press Predict to see {found} it finds in this frame.", "predict", "predict")
@@ -295,7 +296,7 @@ def _while_training(state: WorkflowState) -> str:
 
 def _before_training(state: WorkflowState) -> Hint:
     if not state.annotation:
-        return Hint("Make a layer to paint on: New annotation.", "annotate", "new_annotation")
+        return Hint("Make a layer to paint on: New annotation.", "annotate")
     if not state.enough:
         return Hint(_paint_more(state), "annotate")
     if state.training.outcome == "failed":

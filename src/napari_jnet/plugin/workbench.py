@@ -436,7 +436,10 @@ class Workbench(QWidget):
         """Show what to do next and what is done, as it stands now."""
         learning, page = self._learning, self._workspace.page
         state = workflow_state(self._workspace, learning.new_frames, learning.unfinished)
-        self.hint_line.show_hint(next_step(state), page)
+        hint = next_step(state)
+        self.hint_line.show_hint(hint, page)
+        command = hint.command and self._workspace.commands.tooltip(hint.command)
+        self.hint_line.setToolTip(command)
         self.steps_row.show_states(step_states(state))
         self.guide.sample_button.setVisible(not state.image)
         self.guide.show_step(STEPS[page], state.kind)

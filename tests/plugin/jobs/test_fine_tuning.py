@@ -68,7 +68,7 @@ def offered(state, widget):
     widget.check()
     shown = widget.fine_tune_button.isVisibleTo(widget)
     possible = not fine_tune_problem(state)
-    hinted = next_step(workflow_state(state, new_frames=1)).command == "fine_tune"
+    hinted = "Fine-tune" in next_step(workflow_state(state, new_frames=1)).text
     assert shown == possible == hinted
     return shown
 
