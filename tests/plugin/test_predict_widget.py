@@ -411,9 +411,11 @@ class TestFolders:
             assert click(qtbot, widget, widget.predict_button) == "failed"
             assert words in widget.message.text
 
-    def test_a_folder_for_the_results_is_suggested(self, widget, folder):
+    def test_results_lie_beside_the_stacks_unless_a_folder_is_chosen(self, widget, folder):
         widget.form["folder"].value = folder
-        assert widget.form.value("output") == folder.with_name("plate cells")
+        assert widget.form.folders() == (folder, folder.with_name("plate cells"))
+        widget.form["output"].value = folder / "mine"
+        assert widget.form.folders() == (folder, folder / "mine")
 
 
 def test_what_would_be_done_is_copied(qtbot, viewer, widget):

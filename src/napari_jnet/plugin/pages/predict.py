@@ -99,7 +99,6 @@ class PredictForm(Form):
     def __init__(self, rows: QFormLayout, workspace: Workspace, lifetime: Lifetime) -> None:
         super().__init__(rows)
         self._workspace = workspace
-        self._suggested: Path | None = None
         hint = "run folder or model file"
         self.add("model", "Model", widget_type=PathEdit, mode=EITHER, placeholder=hint)
         self.description = small_label()
@@ -122,7 +121,7 @@ class PredictForm(Form):
         rows.addRow(self.draw_button)
         for name, title, hint in (
             ("folder", "Input folder", "folder of stacks"),
-            ("output", "Output folder", "folder for the results"),
+            ("output", "Output folder", 'beside it: "NAME cells"'),
         ):
             self.add(name, title, widget_type=PathEdit, mode=FOLDER, placeholder=hint)
         self.changed.connect(self._on_field)
@@ -136,8 +135,6 @@ class PredictForm(Form):
             self._workspace.choose_model(self.value("model"))
         elif name == "scope":
             self._show_scope()
-        elif name == "folder":
-            self._suggest_output()
 
     def _show_model(self, _what: Any = None) -> None:
         """Show the model that predicts."""
@@ -175,20 +172,12 @@ class PredictForm(Form):
         for name in ("folder", "output"):
             self.set_visible(name, scope == "folder")
 
-    def _suggest_output(self) -> None:
-        """Suggest a folder for the results beside that of the stacks, unless one was chosen."""
-        folder = self.value("folder")
-        if folder is not None and self.value("output") in (None, self._suggested):
-            self._suggested = folder.with_name(f"{folder.name} cells")
-            self.show({"output": self._suggested})
-
     def folders(self) -> tuple[Path, Path]:
         """Return the folder of the stacks and that of the results; raises `ValueError`."""
-        folder, output = self.value("folder"), self.value("output")
-        if folder is None or output is None:
-            what = "of the stacks" if folder is None else "for the results"
-            raise ValueError(f"There is no folder {what}; choose one.")
-        return folder, output
+        folder = self.value("folder")
+        if folder is None:
+            raise ValueError("There is no folder of the stacks; choose one.")
+        return folder, self.value("output") or folder.with_name(f"{folder.name} cells")
 
 
 _MOST_LINES = 4
@@ -740,7 +729,7 @@ class PredictWidget(JobWidget):
             left = f"; {plural(skipped, 'stack')} skipped" if skipped else ""
             self._summary.first = (
                 f"{plural(stacks - skipped, 'stack')} predicted, {self._summary.found}{left}. "
-                f"The results are in {self.form.value('output')}."
+                f"The results are in {self.form.folders()[1]}."
             )
         super()._on_done(value)
 
