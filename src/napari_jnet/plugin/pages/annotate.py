@@ -817,8 +817,8 @@ class FramesModel(QAbstractTableModel):
         self.shown = -1  # the position of the frame that the viewer shows
         self._only_annotated = False
         lifetime.connect(frames.changed, self.refresh)
-        lifetime.connect(frames.kind_changed, self.refresh)
-        self.refresh()
+        lifetime.connect(frames.kind_changed, self.read_classes)
+        self.read_classes()
 
     def rowCount(self, _parent: QModelIndex | None = None) -> int:
         """Return the number of frames in the table."""
@@ -831,13 +831,13 @@ class FramesModel(QAbstractTableModel):
     def set_only_annotated(self, only: bool) -> None:
         """List annotated frames only."""
         self._only_annotated = only
-        self.refresh()
+        self.refresh(())
 
     def show_position(self, position: int) -> None:
         """Highlight the frame that the viewer shows."""
         before, self.shown = self.shown, position
-        for row in [self.rows.index(at) for at in (before, position) if at in self.rows]:
-            self._emit_changed(row, row)
+        self._emit_changed([before])
+        self._emit_changed([position])
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
         """Return the title of a column and what it means."""
@@ -853,21 +853,21 @@ class FramesModel(QAbstractTableModel):
         return self.frames.score_name or column.title if name == "score" else column.title
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
-        """Return what a cell shows."""
+        """Return what a cell shows; only what depends on its frame asks for that."""
         position = self.rows[index.row()]
         name, column = list(COLUMNS.items())[index.column()]
-        info = self.frames.info(position)
         if role == Qt.ItemDataRole.DisplayRole:
-            return column.text(self, info)
-        if role == Qt.ItemDataRole.BackgroundRole and position == self.shown:
-            return _SHOWN
+            return column.text(self, self.frames.info(position))
+        if role == Qt.ItemDataRole.BackgroundRole:
+            return _SHOWN if position == self.shown else None
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return None if name in ("painted", "role") else Qt.AlignmentFlag.AlignCenter
         if role == Qt.ItemDataRole.FontRole and name == "frame":
             font = QFont()
-            font.setBold(info.annotated)
+            font.setBold(self.frames.info(position).annotated)
             return font
-        if role == Qt.ItemDataRole.TextAlignmentRole and name not in ("painted", "role"):
-            return Qt.AlignmentFlag.AlignCenter
         if role == Qt.ItemDataRole.ToolTipRole:
+            info = self.frames.info(position)
             if name == "role" and info.annotated:
                 return ROLE_MEANINGS.get(info.role, "the split decides when training starts")
             if name == "score" and info.score is not None:
@@ -875,22 +875,27 @@ class FramesModel(QAbstractTableModel):
             return column.text(self, info) if name == "painted" else None
         return None
 
-    def refresh(self, _event: Any = None) -> None:
-        """Read the rows again."""
-        frames = self.frames
-        rows = frames.annotated if self._only_annotated else range(len(frames))
-        # once, since reading them for each cell of the table takes a while
-        self.class_names = class_names(frames)
+    def refresh(self, positions: Sequence[int]) -> None:
+        """Show these frames anew, and rows that came or went."""
+        rows = self.frames.annotated if self._only_annotated else range(len(self.frames))
         if rows != self.rows:
             self.beginResetModel()
             self.rows = rows
             self.endResetModel()
-        elif rows:  # only those that are seen are read
-            self._emit_changed(0, len(rows) - 1)
+        else:
+            self._emit_changed(positions)
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(COLUMNS) - 1)
 
-    def _emit_changed(self, first: int, last: int) -> None:
-        self.dataChanged.emit(self.index(first, 0), self.index(last, len(COLUMNS) - 1))
+    def read_classes(self, _kind: Any = None) -> None:
+        """Read the names of the classes; reading them for each cell of the table would take a while."""
+        self.class_names = class_names(self.frames)
+        self.refresh(range(len(self.frames)))
+
+    def _emit_changed(self, positions: Sequence[int]) -> None:
+        rows = range(len(self.rows)) if self._only_annotated else positions
+        first, last = min(rows, default=-1), max(rows, default=-1)
+        if first >= 0 and last < len(self.rows):
+            self.dataChanged.emit(self.index(first, 0), self.index(last, len(COLUMNS) - 1))
 
 
 def choose_next(infos: Sequence[FrameInfo], shown: int) -> tuple[int, str]:
@@ -1001,6 +1006,9 @@ class FramesSection(Section):
     def _show(self, _event: Any = None) -> None:
         for number, column in enumerate(COLUMNS.values()):
             self.table.setColumnHidden(number, not column.shown(self._frames))
+
+    def _listen(self, _layer: Any) -> None:
+        self.model.read_classes()
 
     def _show_position(self, _event: Any = None) -> None:
         position = self.position()
