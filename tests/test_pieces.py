@@ -89,7 +89,7 @@ def test_a_training_names_the_frames_where_one_number_is_on_several_pieces() -> 
         text for text in annotation_warnings([frame(APART)], [whole], Config()) if "pieces" in text
     ]
     assert len(said) == 1
-    assert "01/t005 (such as cell 2, in 3 pieces)" in said[0]
+    assert "cell 2 of 01/t005" in said[0]
     assert "01/t006" not in said[0]
     classes = frame(np.minimum(APART, 1), LabelKind.CLASSES)
     assert not [

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from napari_jnet.config import unknown_key
-
 _ADAPTABLE = ("unet", "jnet")  # presets that follow a paper stay as published
 
 
@@ -66,8 +64,6 @@ def budget_settings(name: str, hardware: Hardware, preset: str = "unet") -> dict
 
     They change a preset; presets that follow a paper only get the time.
     """
-    if name not in BUDGETS:
-        raise unknown_key(name, list(BUDGETS), "The list of budgets")
     minutes = BUDGETS[name].minutes
     settings: dict[str, Any] = {"training.minutes": minutes}
     if preset not in _ADAPTABLE:

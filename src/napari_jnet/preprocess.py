@@ -104,8 +104,6 @@ def _above(plane: NDArray[Any], lowest: Any) -> NDArray[np.float64]:
             lowest = float(lowest) / largest
         values -= float(lowest)
         return values
-    if plane.dtype.kind == "b":
-        return plane.astype(np.float64)
     wide = np.dtype(np.int64 if plane.dtype.kind == "i" else np.uint64)
     whole = plane.astype(wide).view(np.uint64)  # differences are right modulo 2**64
     above: NDArray[np.float64] = (whole - wide.type(lowest).view(np.uint64)).astype(np.float64)

@@ -150,6 +150,11 @@ def usable_frames(
         raise ValueError(
             "There is no annotated frame; training needs at least one. Annotate a frame."
         )
+    (name, count), *_ = Counter(frame.name for frame in frames).most_common(1)
+    if count > 1:
+        raise ValueError(
+            f"Two frames are called {name!r}; each frame needs a name of its own. Rename one."
+        )
     usable: list[AnnotatedFrame] = []
     skipped: dict[str, list[AnnotatedFrame]] = {}
     for frame in frames:
@@ -255,7 +260,6 @@ def _earlier_subset(
 
 def _draw_validation(frames: Sequence[AnnotatedFrame], fraction: float, seed: int) -> set[str]:
     """Draw frames for validation by the seed; volumes whole, of a single volume one end."""
-    split_frames([frame.name for frame in frames], fraction, seed)  # refuses equal names
     groups: dict[str, list[AnnotatedFrame]] = {}
     for frame in frames:
         groups.setdefault(frame.volume or frame.name, []).append(frame)
@@ -267,7 +271,7 @@ def _draw_validation(frames: Sequence[AnnotatedFrame], fraction: float, seed: in
         return {frame.name for frame in frames if frame.section in kept}
     complete = [n for n, part in groups.items() if not any(f.name in partial for f in part)]
     names = complete if len(complete) > 1 else list(groups)
-    drawn = set(split_frames(names, fraction, seed)[1])
+    drawn = draw_names(names, fraction, seed)
     informative = [name for name, part in groups.items() if any(map(_has_object, part))]
     if informative and drawn.issuperset(informative):
         drawn.remove(informative[0])
@@ -275,23 +279,10 @@ def _draw_validation(frames: Sequence[AnnotatedFrame], fraction: float, seed: in
     return {frame.name for name in drawn for frame in groups[name]}
 
 
-def split_frames(
-    names: Sequence[str], fraction: float, seed: int
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Split unique frame names into training and validation, each in the given order.
-
-    The same names and seed give the same split, whatever the order of `names`.  With two names or
-    more and a fraction above 0 there is at least one of each; a single frame is always training.
-    """
-    (name, count), *_ = Counter(names).most_common(1)
-    if count > 1:
-        raise ValueError(
-            f"Two frames are called {name!r}; each frame needs a name of its own. Rename one."
-        )
+def draw_names(names: Collection[str], fraction: float, seed: int) -> set[str]:
+    """Draw names for validation by the seed, whatever their order."""
     order = np.random.default_rng(seed).permutation(len(names))
-    validation = {sorted(names)[index] for index in order[: _validation_count(names, fraction)]}
-    training = tuple(name for name in names if name not in validation)
-    return training, tuple(name for name in names if name in validation)
+    return {sorted(names)[index] for index in order[: _validation_count(names, fraction)]}
 
 
 def _end_of_volume(
@@ -512,15 +503,12 @@ def annotation_warnings(
                 f"classes from 0 to {network.classes - 1}, so the network cannot learn that. Label some, or "
                 "look for a wrong number in the labels."
             )
-    in_pieces = []
-    for frame in frames:
-        found = cells_in_pieces(frame.labels) if frame.kind is LabelKind.INSTANCES else {}
-        for cell, count in [*found.items()][:1]:
-            in_pieces.append(f"{frame.name} (such as cell {cell}, in {count} pieces)")
+    pieces = {f.name: cells_in_pieces(f.labels) for f in frames if f.kind is LabelKind.INSTANCES}
+    in_pieces = [f"cell {next(iter(cells))} of {name}" for name, cells in pieces.items() if cells]
     if in_pieces:
         yield (
-            f"One number is on separate pieces in {_listed(in_pieces)}. If these are several cells, give "
-            "each its own number: cells that touch are learned as one where they share a number."
+            f"One number is on separate pieces, such as {_listed(in_pieces)}. If these are several cells, "
+            "give each its own number: cells that touch are learned as one where they share a number."
         )
 
 
