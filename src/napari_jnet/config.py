@@ -127,11 +127,7 @@ class Section(BaseModel):
 
     def given(self) -> dict[str, Any]:
         """Return the values that were given when this was made, also those that equal the default."""
-        return {
-            name: getattr(self, name)
-            for name in type(self).model_fields
-            if name in self.model_fields_set
-        }
+        return {name: value for name, value in self if name in self.model_fields_set}
 
     def changed(self, **changes: Any) -> Self:
         """Return a checked copy with other values."""

@@ -91,11 +91,9 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
     except BrokenPipeError:  # the reader, such as head, has closed the pipe
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         sys.exit(1)
-    except MemoryError:
-        fail(f"Error: {MEMORY_FULL}")
     except (ValueError, OSError, ArithmeticError) as error:
         fail(f"Error: {message_of(error)}")
-    except RuntimeError as error:
+    except (MemoryError, RuntimeError) as error:
         if not is_memory_full(error):
             raise
         fail(f"Error: {MEMORY_FULL}")
