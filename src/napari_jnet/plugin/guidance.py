@@ -13,11 +13,10 @@ import numpy as np
 
 from napari_jnet.config import Config
 from napari_jnet.files import read_json
-from napari_jnet.io.axes import size_text
 from napari_jnet.io.stack import mismatch
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.frames import FrameInfo, FrameTotals
-from napari_jnet.plugin.layers.read import is_stack, pixels, spatial_shape
+from napari_jnet.plugin.layers.read import check_same_size, is_stack, pixels, spatial_shape
 from napari_jnet.plugin.layers.watch import FrameTable
 from napari_jnet.plugin.workspace import TrainingStatus, Workspace
 
@@ -66,13 +65,10 @@ def check(workspace: Workspace) -> list[Problem]:
     if labels is None:
         text = "There are no labels in the viewer; add a labels layer and paint some cells."
         return [Problem(text, Fix.NEW_ANNOTATION)]
-    if spatial_shape(image) != tuple(pixels(labels).shape):
-        text = (
-            f"The image {image.name!r} has {size_text(spatial_shape(image))} pixels, the labels "
-            f"{labels.name!r} {size_text(pixels(labels).shape)}; both must cover the same pixels. "
-            "Choose other labels above, or make new ones."
-        )
-        return [Problem(text, Fix.NEW_ANNOTATION)]
+    try:
+        check_same_size(labels, image)
+    except ValueError as error:
+        return [Problem(str(error), Fix.NEW_ANNOTATION)]
     found = check_frames(frames)
     if workspace.model is not None and (why := fine_tune_problem(workspace)):
         found.append(Problem(f"Fine-tune is not offered. {why}", blocking=False))

@@ -118,7 +118,7 @@ def test_layers_that_do_not_fit_are_refused_in_words():
     image, labels = pair()
     with pytest.raises(ValueError, match="are empty; paint at least one cell"):
         training_input(image, labels, LabelKind.INSTANCES).frames()
-    with pytest.raises(ValueError, match=r"3 × 8 × 9.*8 × 9.*same pixels"):
+    with pytest.raises(ValueError, match=r"8 × 9.*3 × 8 × 9.*same pixels"):
         training_input(image, Labels(np.ones((8, 9), int)), LabelKind.INSTANCES)
     labels.data[0, 0, 0] = -3
     with pytest.raises(ValueError, match=r"movie/t000.*-3.*Repaint"):

@@ -20,7 +20,6 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_jnet.files import FolderLock, atomic_write
-from napari_jnet.io.axes import size_text
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import (
     ResumeOffers,
@@ -37,6 +36,7 @@ from napari_jnet.plugin.jobs.runner import TaskQueue
 from napari_jnet.plugin.layers.add import make_ready
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
+    check_same_size,
     kind_of,
     layer_classes,
     marked_empty,
@@ -74,13 +74,7 @@ class LayerStore:
     """
 
     def __init__(self, layer: Any, image: Any) -> None:
-        painted, size = tuple(pixels(layer).shape), spatial_shape(image)
-        if painted != size:
-            raise ValueError(
-                f"The labels {layer.name!r} have {size_text(painted)} pixels, the image {image.name!r} "
-                f"{size_text(size)}: what is painted is not saved. Choose the image that the labels belong "
-                "to, or paint on a new annotation."
-            )
+        check_same_size(layer, image)
         self.layer = layer
         self.stack = stack_of(image)
         self.project: Project | None = None

@@ -19,7 +19,6 @@ from superqt.utils import qthrottled
 from napari_jnet.budgets import Hardware
 from napari_jnet.config import Config
 from napari_jnet.events import ComparisonResult, EpochEnd, Preview
-from napari_jnet.io.axes import size_text
 from napari_jnet.io.meaning import StoredLabels
 from napari_jnet.io.stack import AnnotatedFrame, Stack, frame_name, plane_name, section_of
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
@@ -27,6 +26,7 @@ from napari_jnet.plugin.jobs.runner import JobMaker, window_threads
 from napari_jnet.plugin.jobs.torch_loading import load_torch
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
+    check_same_size,
     current_index,
     image_stack,
     kind_of,
@@ -37,7 +37,6 @@ from napari_jnet.plugin.layers.read import (
     place,
     placement,
     plane,
-    spatial_shape,
 )
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 from napari_jnet.project.runs import read_run
@@ -186,17 +185,11 @@ class TrainingInput:
 
 def training_input(image: Any, labels: Any, kind: LabelKind) -> TrainingInput:
     """Take an image layer and a labels layer for training; raises `ValueError` where sizes differ."""
-    array, size = pixels(labels), spatial_shape(image)
-    if tuple(array.shape) != tuple(size):
-        raise ValueError(
-            f"The image {image.name!r} has {size_text(size)} pixels, the labels {labels.name!r} "
-            f"{size_text(array.shape)}; both must cover the same pixels. Choose the labels of this "
-            "image, or add a new labels layer with the + button above the layer list."
-        )
+    check_same_size(labels, image)
     return TrainingInput(
         stack=image_stack(image),
         image=pixels(image),
-        labels=array,
+        labels=pixels(labels),
         kind=kind,
         known=kind_of(labels) is kind,
         partial=metadata(labels).get("partial", ()),

@@ -183,6 +183,17 @@ def spatial_shape(layer: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in pixels(layer).shape[: spatial_ndim(layer)])
 
 
+def check_same_size(labels: Any, image: Any) -> None:
+    """Raise `ValueError` for a labels layer that does not cover the pixels of an image layer."""
+    painted, size = tuple(pixels(labels).shape), spatial_shape(image)
+    if painted != size:
+        raise ValueError(
+            f"The labels {labels.name!r} have {size_text(painted)} pixels, the image {image.name!r} "
+            f"{size_text(size)}; both must cover the same pixels. Choose the labels of this image, or paint "
+            "on a new annotation."
+        )
+
+
 def spatial_ndim(layer: Any) -> int:
     """Return the dimensions of labels for a layer: time, depth, rows and columns."""
     return int(layer.ndim) - (channel_axis(layer) is not None)
