@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_jnet.plugin.ui.theme import use_theme
 from napari_jnet.plugin.workspace import Workspace
-from napari_jnet.project.project import Project
 
 if TYPE_CHECKING:
     import napari
@@ -26,7 +24,6 @@ def open_workspace(viewer: napari.viewer.Viewer) -> Workspace:
 
         _workspaces[key] = workspace = Workspace(viewer)
         workspace.autosave = AutoSave(workspace)
-        workspace.model_to_save.connect(lambda project, path: _save_model(workspace, project, path))
         use_theme(viewer.theme)
         viewer.events.theme.connect(_follow_theme)
         weakref.finalize(viewer, _workspaces.pop, key, None)
@@ -35,11 +32,3 @@ def open_workspace(viewer: napari.viewer.Viewer) -> Workspace:
 
 def _follow_theme(event: Any) -> None:
     use_theme(event.value)
-
-
-def _save_model(workspace: Workspace, project: Project, path: Path) -> None:
-    def failed(error: Exception) -> None:
-        words = f"The project could not remember the model: {error}"
-        workspace.problem = f"{workspace.problem}\n\n{words}".strip()
-
-    workspace.autosave.queue.submit(lambda: project.set_model(path), failed=failed)

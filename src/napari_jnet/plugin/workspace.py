@@ -80,8 +80,6 @@ class _Saves(Protocol):
 
     def layer_of(self, path: Path) -> Any | None: ...
 
-    def wait(self) -> None: ...
-
 
 class Shared(Generic[T]):
     """A value of a workspace; setting another one emits ``<name>_changed`` with it."""
@@ -112,7 +110,6 @@ class Workspace:
     annotation_changed = Signal(object)
     project_changed = Signal(object)
     model_changed = Signal(str)
-    model_to_save = Signal(object, object)  # a project, and the model that it is to remember
     prediction_changed = Signal(object)
     training_changed = Signal(object)
     saving_changed = Signal(object)
@@ -296,7 +293,12 @@ class Workspace:
 
     def _save_model(self, path: Path, project: Project | None) -> None:
         if project is not None and _is_model(path):
-            self.model_to_save.emit(project, path)
+            save = self.autosave.queue.submit
+            save(lambda: project.set_model(path), failed=self._model_not_saved)
+
+    def _model_not_saved(self, error: Exception) -> None:
+        text = f"The project could not remember the model: {error}"
+        self.problem = f"{self.problem}\n\n{text}".strip()
 
 
 def _is_model(path: Path) -> bool:
