@@ -22,9 +22,7 @@ LOCK_FILE = ".napari-jnet.lock"
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f-]+\.part")
 _OLD_S = 3600.0
 _LONGEST = 100  # characters of a name kept in that of its unfinished file; the limit is 255
-_PATIENCE_S = (
-    0.5  # a program that only checks whether a folder is locked holds the lock for a moment
-)
+_PATIENCE_S = 0.5  # who only checks whether a folder is locked holds the lock for a moment
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
