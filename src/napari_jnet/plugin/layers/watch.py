@@ -102,11 +102,8 @@ class LayerWatch:
     @property
     def filled(self) -> tuple[int, ...]:
         """The positions that are or may be painted or marked as without objects."""
-        counted = self._counts.items()
-        bare = {
-            p for p, c in counted if not (c.painted or p in self._stale or p in self.marked_empty)
-        }
-        return tuple(position for position in range(len(self)) if position not in bare)
+        frames = range(len(self))
+        return tuple(p for p in frames if p not in self._counts or self.may_be_annotated(p))
 
     @property
     def highest(self) -> int:
