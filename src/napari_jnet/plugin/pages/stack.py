@@ -71,6 +71,7 @@ _UNLABELLED = [
     ("unknown: only some is labelled", "unknown"),
 ]
 _AXES = {
+    "YX": "one image",
     "TYX": "frames over time",
     "ZYX": "sections of a volume",
     "CYX": "channels of one image",
@@ -241,7 +242,7 @@ class ImageSection(QWidget):
             except ValueError as error:
                 text = str(error)
         self.description.setText(text)
-        editable = bool(choices) and (stack is None or axes in choices)
+        editable = len(choices) > 1 and (stack is None or axes in choices)
         titles = [(_AXES[choice], choice) for choice in choices]
         self.form.set_choices("axes", titles if editable and axes else [*_CHOOSE, *titles])
         self.form.show({"axes": axes if editable else ""})
