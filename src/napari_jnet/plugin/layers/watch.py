@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import weakref
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 _FRAME_AT_ONCE = 8 * 2**20  # bytes of a frame that the window may count itself: a few milliseconds
 _LAYER_AT_ONCE = 16 * 2**20  # bytes of a layer that are counted as soon as it is watched
 _CHUNK = 16  # frames that are counted before listeners hear of them
-_UNDONE = 200  # strokes whose frames are compared after an undo; napari keeps 100
 
 # position, revision, counts (None where nothing changed) and checksum of a frame that was read
 _Look = tuple[int, int, FrameCounts | None, int]
@@ -68,7 +67,6 @@ class LayerWatch:
         self._checksums: dict[int, int] = {}
         self._revision: Counter[int] = Counter()  # what was read of an earlier one is out of date
         self._waiting: set[int] = set()  # to be read in the background
-        self._strokes: deque[set[int]] = deque(maxlen=_UNDONE)  # that undo can reach
         self._last_shown = shown()
         self._shape = tuple(pixels(layer).shape)
         self._open = True
@@ -146,8 +144,6 @@ class LayerWatch:
         positions = stroke_positions(event.value, len(self))
         if positions:
             self.painted |= positions
-            if not self._strokes or self._strokes[-1] != positions:
-                self._strokes.append(positions)
             self._forget(positions)
             self._queue.submit(lambda: None, lambda _: self._after_stroke(positions))
             self.edited.emit(tuple(sorted(positions)))
@@ -171,10 +167,10 @@ class LayerWatch:
             self._checksums.pop(position, None)
 
     def _on_refresh(self, _event: Any = None) -> None:
-        """Compare the shown frame; where the slider did not move, an undo may be in any frame."""
+        """Compare the shown frame; where the slider did not move, an undo may be in any painted one."""
         shown = self._shown()
         moved, self._last_shown = shown != self._last_shown, shown
-        doubtful = set() if moved else set().union(*self._strokes)
+        doubtful = set() if moved else set(self.painted)
         if self._is_quick():
             doubtful.discard(shown)
             self._revision[shown] += 1
@@ -193,7 +189,6 @@ class LayerWatch:
             self._shape = shape
             self._revision.update(set(self._revision) | set(self._counts))
             self._counts, self._checksums, self.painted = {}, {}, set()
-            self._strokes.clear()
             remember(self.layer, empty=None)
         self._waiting = set()  # what waits to be read is in an array of before
         self._stale = set(range(len(self)))
