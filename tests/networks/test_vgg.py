@@ -199,17 +199,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_vgg16(narrow(), tmp_path / "vgg.pth")
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"name": "fcn8", "width": 0.5}, r"this fcn8 has width 0\.5 and 1 channels.*fit width 1"),
-        ({"name": "fcn16", "in_channels": 4}, r"this fcn16 has width 1 and 4 channels"),
-        ({"name": "unet"}, r"the network unet does not start from weights of another"),
-    ],
-)
-def test_networks_that_the_weights_do_not_fit(changes: dict[str, object], message: str) -> None:
-    config = NetworkConfig(resolution_levels=(0,), **changes)  # type: ignore[arg-type]
-    with torch.device("meta"):
-        network = build_network(config)
-    with pytest.raises(ValueError, match=message):
-        network.load_pretrained(Path("vgg16.pth"))
+def test_networks_that_the_weights_do_not_fit(tmp_path: Path) -> None:
+    torch.save(published().state_dict(), tmp_path / "vgg16.pth")
+    with pytest.raises(ValueError, match=r"\(1, 3, 3, 3\).*needs \(1, 4, 3, 3\).*1 or 3 channels"):
+        load_vgg16(narrow(channels=4), tmp_path / "vgg16.pth")
+    with pytest.raises(
+        ValueError, match=r"the network unet does not start from weights of another"
+    ):
+        build_network(NetworkConfig(resolution_levels=(0,))).load_pretrained(Path("vgg16.pth"))

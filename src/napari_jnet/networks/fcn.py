@@ -115,13 +115,13 @@ def load_vgg16(vgg: VGG16, path: Path) -> None:
             if name in ("features.0", "conv1_1") and key == "weight":
                 if caffe:
                     found = found.flip(1) * (255 * torch.tensor(_DEVIATIONS)).view(-1, 1, 1)
-                found = _UNIT * (found if kept.shape[1] == 3 else found.sum(dim=1, keepdim=True))
+                found = _UNIT * (found.sum(dim=1, keepdim=True) if kept.shape[1] == 1 else found)
             if found.ndim == 2 and found.numel() == kept.numel():  # a dense layer
                 found = found.reshape(kept.shape)
             if found.shape != kept.shape:
                 raise ValueError(
                     f"{path} is not a VGG16 that fits: {name} has shape {tuple(found.shape)}, the network "
-                    f"needs {tuple(kept.shape)}."
+                    f"needs {tuple(kept.shape)}. VGG16 needs network.width=1 and frames of 1 or 3 channels."
                 )
             with torch.no_grad():
                 kept.copy_(found)
@@ -206,12 +206,6 @@ class FCN32(SegmentationNetwork):
 
     def load_pretrained(self, path: Path) -> None:
         """Load the weights of a VGG16 trained on ImageNet from a local file; see `load_vgg16`."""
-        if self.config.width != 1 or self.config.in_channels not in (1, 3):
-            raise ValueError(
-                f"pretrained is {path}, but this {self.config.name} has width {self.config.width:g} and "
-                f"{self.config.in_channels} channels; the weights of VGG16 fit width 1 and frames of 3 "
-                "channels (red, green, blue) or 1. Change the width, or leave pretrained empty."
-            )
         load_vgg16(self.vgg, path)
 
 

@@ -440,12 +440,10 @@ def settle_config(
 def _check_contrast(training: Sequence[AnnotatedFrame]) -> None:
     """Raise `ValueError` for labels that one value everywhere would fit."""
     objects = training[0].kind is LabelKind.INSTANCES
-    values = 2 if objects else 3  # of objects all are class 1
-    known = set().union(*(known_classes(frame, values) for frame in training))
+    known = set().union(*(known_classes(frame, MOST_CLASSES) for frame in training))
     # where cells cover a whole frame, there are still boundaries to learn
-    if objects and (0 in known or any((f.labels != UNKNOWN).all() for f in training)):
-        return
-    if not objects and len(known) > 1:
+    covered = objects and any((frame.labels != UNKNOWN).all() for frame in training)
+    if len(known) > 1 or covered:
         return
     what = "cell" if objects else f"class {min(known)}"
     raise ValueError(
