@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
-from napari_jnet.config import Config, NetworkConfig
+from napari_jnet.config import Config, NetworkConfig, preset
 from napari_jnet.device import choose_device
 from napari_jnet.files import FileError, atomic_write
 from napari_jnet.networks import build_network, count_weights
@@ -294,15 +294,12 @@ def _original_config(
     missing = tuple(name for name, value in given.items() if value is None)
     if missing:
         raise IncompleteCheckpoint(path, missing, len(content["structure"]))
-    return Config().replace(
+    return preset("original").replace(
         {
-            "network.name": "jnet",
             "network.structure": content["structure"],
             "network.resolution_levels": levels,
             "network.batchnorm_momentum": content.get("batchnorm_momentum", 0.1),
-            "network.standardization": "plain",
             "targets.dt_bound": dt_bound,
-            "training.loss": "bce+mse",
         }
     )
 

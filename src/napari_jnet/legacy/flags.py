@@ -18,6 +18,7 @@ from napari_jnet.config import (
     Structure,
     option,
     options,
+    preset,
     read_literal,
     unknown_key,
 )
@@ -104,31 +105,22 @@ class Flags(OriginalAugmentation):
             )
         return self
 
-    def config(self, structure: Sequence[Sequence[int]], channels: int = 1) -> Config:
+    def config(self, structure: Sequence[Sequence[int]]) -> Config:
         """Return these flags as a configuration, for a network of this structure."""
-        return Config().replace(
+        return preset("original").replace(
             {
-                "network.name": "jnet",
-                "network.in_channels": channels,
                 "network.structure": structure,
                 "network.resolution_levels": self.resolution_levels,
                 "network.batchnorm_momentum": self.batchnorm_momentum,
-                "network.standardization": "plain",
                 "targets.dt_bound": self.dt_bound,
                 "augmentation.original": {
                     name: getattr(self, name) for name in OriginalAugmentation.model_fields
                 },
                 "training.epochs": self.num_epochs,
                 "training.batch_size": self.batch_size,
-                "training.loss": "bce+mse",
-                "training.optimizer": "adam",
                 "training.learning_rate": self.learning_rate,
-                "training.weight_decay": 0.0,
-                "training.schedule": "plateau",
-                "training.average_weights": False,
                 "training.seed": max(self.seed, 0),
                 "training.device": "cuda" if self.cuda else "cpu",
-                "training.precision": "float32",
             }
         )
 

@@ -143,7 +143,7 @@ def train(flags: Flags) -> Generator[OriginalEvent, None, None]:
     structure = choose_structure(flags)
     _refuse_overwriting(flags)
     frames = [image.annotated(flags.partial_truth) for image in named_images(flags)]
-    config = flags.config(structure, channels=1)
+    config = flags.config(structure)
     device = choose_device(config.training.device)
     seed = flags.seed if flags.seed >= 0 else secrets.randbelow(2**31)
     state = TrainingState(config.replace({"training.seed": seed}), device)
