@@ -227,19 +227,15 @@ def test_more_tracks_than_ctc_masks_hold(tmp_path):
         np.testing.assert_array_equal(np.unique(mask[mask > 0]), there)
 
 
-def test_frames_of_different_sizes_are_refused_and_those_before_stay(tmp_path):
-    with ResultWriter(tmp_path, make_stack(frames=2, sequence="")) as writer:
+def test_frames_of_different_sizes(tmp_path):
+    with ResultWriter(tmp_path, make_stack(frames=3, sequence="")) as writer:
         for number, shape in enumerate([(4, 5), (7, 3)]):
             maps = np.ones(shape, np.float32), np.ones(shape, np.float32), np.ones(shape, np.int32)
-            prediction = FramePrediction(number, number, 2, *maps)
-            if number:
-                with pytest.raises(ValueError, match=r"Frame 1 has shape \(7, 3\), .*\(4, 5\)"):
-                    writer.write(prediction)
-            else:
-                writer.write(prediction)
+            writer.write(FramePrediction(number, number, 3, *maps))
     with closing(FramePages(tmp_path / "distance.tif")) as pages:
-        assert pages.frame_numbers == (0,)
+        assert pages.frame_numbers == (0, 1) and pages.mark.count == 3
         assert pages.read(0).shape == (4, 5)
+        assert pages.read(1).shape == (7, 3)
 
 
 def test_a_file_in_place_of_the_folder(tmp_path):

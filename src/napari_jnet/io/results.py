@@ -176,23 +176,18 @@ class _PageWriter:
         self._stack, self._axes = stack, stack.axes.replace("C", "")
         self._expected, self._mark = frames, mark
         self.written: list[int] = []  # frame numbers
-        self._shape: tuple[int, ...] = ()
+        self._shapes: set[tuple[int, ...]] = set()  # several for images of a folder that differ in size
         self._tiff: tifffile.TiffWriter | None = None
         self._tags: dict[str, Any] = {}
 
     def write(self, number: int, frame: NDArray[Any]) -> None:
         """Append one frame; raises `OutputError` if the disk fails."""
         with writing(self._shown):
+            self._shapes.add(frame.shape)
             if self._tiff is None:
-                self._shape = frame.shape
                 self._tags = self._options(self._expected)
                 size = frame.size * self._dtype.itemsize * len(self._expected)
                 self._tiff = tifffile.TiffWriter(self._path, bigtiff=size >= _LARGE)
-            if frame.shape != self._shape:
-                raise ValueError(
-                    f"Frame {number} has shape {frame.shape}, those before it {self._shape}; all frames of "
-                    "a result have one shape. Write it to another folder."
-                )
             for plane in frame.reshape(-1, *frame.shape[-2:]).astype(self._dtype, copy=False):
                 self._tiff.write(
                     plane,
@@ -222,13 +217,16 @@ class _PageWriter:
                 self._path.unlink()
                 return
             # pages of a frame that failed may follow; the description does not count them
-            if self.written != self._expected:
+            if self.written != self._expected or len(self._shapes) > 1:
                 tifffile.tiffcomment(self._path, self._options(self.written)["description"])
 
     def _options(self, frames: list[int]) -> dict[str, Any]:
-        """Return the tags of axes, pixel size, interval and frames."""
-        whole = (len(frames), *self._shape)
-        text = {"shape": whole, "axes": self._axes, "frames": frames, MARK: asdict(self._mark)}
+        """Return the tags of frames, and of their axes, pixel size and interval if they have one shape."""
+        text: dict[str, Any] = {"frames": frames, MARK: asdict(self._mark)}
+        if len(self._shapes) > 1:
+            return {"description": json.dumps(text).encode()}
+        whole = (len(frames), *next(iter(self._shapes)))
+        text = {"shape": whole, "axes": self._axes, **text}
         steps = set(np.diff(frames).tolist()) or {1}
         interval, *sizes = self._stack.scale
         # skipped frames make the interval longer
