@@ -230,7 +230,7 @@ class TestSettings:
             config = make_config(settings=[f"{field}={text}"])
             assert getattr(getattr(config, section), name) is value
         for text in ("", "1", "None", "[true]", "no", "0.0", "falsch"):
-            with pytest.raises(ValueError, match=rf"{field} is .*; it should be a valid boolean"):
+            with pytest.raises(ValueError, match=rf"{field} is .*; it should be true or false"):
                 make_config(settings=[f"{field}={text}"])
 
     @pytest.mark.parametrize(
@@ -263,13 +263,13 @@ class TestSettings:
             ("training.batch_size=2.5", "training.batch_size is 2.5; it should be a valid integer"),
             ("training.seed=true", "training.seed is True; it should be a valid integer"),
             ("training.seed=None", "training.seed is None; it should be a valid integer"),
-            ("training.epochs=inf", "training.epochs is 'inf'; it should be a valid integer"),
+            ("training.epochs=inf", "training.epochs is 'inf'; it should be a valid integer, or null for none"),
             ("training.minutes=Infinity", "training.minutes is inf; it should be a finite number"),
             ("training.minutes=1e30", "it should be less than or equal to 10000000"),
-            ("network.structure=99", "network.structure is 99; it should be a valid tuple: write it as [["),
+            ("network.structure=99", "network.structure is 99; it should be a list: write it as [["),
             ("network.structure=[[8,32]]", "network.structure is [[8, 32]]; it is too short: write it as [["),
-            ("network.distance=[1]", "it should be a valid boolean"),
-            ("targets.classes=[1]", "targets.classes is [1]; it should be a valid tuple: write it as"),
+            ("network.distance=[1]", "it should be true or false"),
+            ("targets.classes=[1]", "targets.classes is [1]; it should be a list: write it as"),
             ("augmentation.elastic_alpha=-1", "it should be greater than or equal to 0"),
             ("augmentation.original={'aug_rotation': 3}", "it should be less than or equal to 1"),
             ("training.epochs=" + "9" * 5000, "it should be a valid integer"),
@@ -286,7 +286,7 @@ def test_a_file_names_the_key_that_does_not_fit(tmp_path: Path) -> None:
     for text, said in (
         (
             '{"augmentation": {"flip": "no"}}',
-            "augmentation.flip is 'no'; it should be a valid boolean",
+            "augmentation.flip is 'no'; it should be true or false",
         ),
         (
             '{"training": {"batch_size": 2.0}}',

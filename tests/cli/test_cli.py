@@ -309,7 +309,7 @@ def test_errors_are_one_line_and_status_2(words, said, dataset, run, tmp_path, c
     ("settings", "said"),
     [
         (["training.batch_size=2.5"], "it should be a valid integer"),
-        (["augmentation.flip=maybe"], "it should be a valid boolean"),
+        (["augmentation.flip=maybe"], "it should be true or false"),
         (["training.loss=xyz"], "xyz"),
         (["network.name=jnet", "network.structure=[[1,2,3]]", "network.resolution_levels=[-1,0]"],
          "1 segments for 2 resolution levels"),

@@ -176,7 +176,7 @@ class _PageWriter:
         self._stack, self._axes = stack, stack.axes.replace("C", "")
         self._expected, self._mark = frames, mark
         self.written: list[int] = []  # frame numbers
-        self._shapes: set[tuple[int, ...]] = set()  # several for images of a folder that differ in size
+        self._shapes: set[tuple[int, ...]] = set()  # images of a folder may differ
         self._tiff: tifffile.TiffWriter | None = None
         self._tags: dict[str, Any] = {}
 
