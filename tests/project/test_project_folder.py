@@ -626,6 +626,21 @@ def test_a_project_of_other_images_is_not_found(tmp_path, dataset):
     assert find_project(open_stack(tmp_path / "moved"), root) == project.path
 
 
+def test_a_blank_middle_frame_does_not_make_two_stacks_one(tmp_path):
+    array = np.stack([image(n) for n in range(3)])
+    array[1] = 0
+    Project.create(tmp_path / "p", array_stack(array, name="one"), "instances")
+    assert find_project(array_stack(array + (array > 0), name="two"), tmp_path) is None
+    assert find_project(array_stack(array, name="one"), tmp_path) == tmp_path / "p"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read anywhere")
+def test_a_folder_without_permission_hides_no_project(tmp_path, dataset):
+    project = Project.create(tmp_path / "root" / "one", open_stack(dataset), "instances")
+    (tmp_path / "root" / "secret").mkdir(mode=0)
+    assert find_project(open_stack(dataset), tmp_path / "root") == project.path
+
+
 def test_a_project_of_an_image_in_memory_is_found_by_its_pixels(tmp_path):
     array = np.stack([image(n) for n in range(3)])
     for name, store in (("stored", True), ("waiting", False)):

@@ -14,7 +14,7 @@ from pathlib import Path
 from napari_jnet.io.stack import Stack
 from napari_jnet.project.manifest import ANNOTATIONS, PROJECT_FILE, read_project
 from napari_jnet.project.project import Project
-from napari_jnet.project.source import StackReference, fingerprint
+from napari_jnet.project.source import StackReference, fingerprint, is_blank
 
 VARIABLE = "NAPARI_JNET_PROJECTS"
 """Environment variable that names the folder of projects."""
@@ -63,8 +63,9 @@ def _listed(path: Path, stack: Stack, pixels: Callable[[], str]) -> ListedProjec
         return ListedProject(path, project_summary(project), saved=project.last_saved or made)
     except (OSError, ValueError) as error:
         own = re.fullmatch(rf"{re.escape(_name(stack))}(-\d+)?", path.name)
-        painted = any((path / ANNOTATIONS).glob("*.tif"))
-        if not own or (isinstance(error, FileNotFoundError) and not painted):
+        if not own:
+            return None
+        if isinstance(error, FileNotFoundError) and not any((path / ANNOTATIONS).glob("*.tif")):
             return None
         return ListedProject(path, problem=str(error))
 
@@ -80,7 +81,9 @@ def _is_same(
         here = os.path.realpath(stack.path)
         if not reference.stored and here in map(os.path.realpath, reference.paths(project)):
             return True
-    return reference.fingerprint in {pixels()} - {""}
+    equal = reference.fingerprint in {pixels()} - {""}
+    # a frame of one value is the same in many stacks
+    return equal and (reference.name == stack.name or not is_blank(stack))
 
 
 def project_summary(project: Project) -> str:

@@ -181,6 +181,12 @@ def fingerprint(stack: Stack) -> str:
     return f"{zlib.crc32(frame.astype(frame.dtype.newbyteorder('<'), copy=False).data):08x}"
 
 
+def is_blank(stack: Stack) -> bool:
+    """Whether the middle frame has one value everywhere."""
+    frame = stack.frame(_middle(stack))
+    return bool(frame.min() == frame.max())
+
+
 def _middle(stack: Stack) -> int:
     return stack.frame_numbers[len(stack) // 2]
 
