@@ -39,6 +39,7 @@ def test_readers_and_samples_are_declared(manifest):
 def test_opening_the_docks_imports_no_torch():
     code = """
 import sys
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 app = QApplication([])
 from napari.components import ViewerModel
@@ -48,6 +49,9 @@ from napari_jnet.plugin.pages.train import TrainWidget
 viewer = ViewerModel()
 widgets = [kind(viewer) for kind in (LoadWidget, TrainWidget, PredictWidget)]
 assert "torch" not in sys.modules
+for widget in widgets:  # before the application, as napari does: Qt may crash at the end
+    widget.deleteLater()
+app.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
 """
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     ended = subprocess.run(
