@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QPushButton
 
 from napari_jnet.evaluation import BORDER_HELP, SCORES
 from napari_jnet.evaluation.errors import CellError, ErrorKind
@@ -41,8 +40,8 @@ from napari_jnet.plugin.layers.read import (
 )
 from napari_jnet.plugin.ui.form import Form
 from napari_jnet.plugin.ui.page import JobWidget
-from napari_jnet.plugin.ui.table import ResultTable, SaveButton
-from napari_jnet.plugin.ui.widgets import LayerChoice, plural, small_label
+from napari_jnet.plugin.ui.table import ResultTable, save_button
+from napari_jnet.plugin.ui.widgets import LayerChoice, plural, push_button, small_label
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 
 if TYPE_CHECKING:
@@ -187,16 +186,9 @@ def compare(
 
 
 class GroundTruthChoice(LayerChoice):
-    """Ground truth to compare with: other labels layers, and that beside the stack on disk.
+    """Ground truth to compare with: labels layers but the `result`, and that beside the stack on disk.
 
     Loaded ground truth comes first; where nobody has chosen, the first is taken.
-
-    Parameters
-    ----------
-    workspace
-        Of the viewer.
-    result
-        The choice of the layer that is scored, which is not listed.
     """
 
     def __init__(self, workspace: Workspace, result: LayerChoice, lifetime: Lifetime) -> None:
@@ -301,13 +293,7 @@ def summary(
 
 
 class EvaluateWidget(JobWidget):
-    """Scores a labels layer frame by frame, marks its errors, and jumps to them.
-
-    Parameters
-    ----------
-    napari_viewer
-        The viewer whose layers are compared; a layer "errors" is added to it.
-    """
+    """Scores a labels layer frame by frame, marks its errors in a layer, and jumps to them."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -341,20 +327,18 @@ class EvaluateWidget(JobWidget):
         self.form.add("frames", "Frames", value="all", choices=frames, tooltip=tip)
         tip = f"{BORDER_HELP} Classes of pixels have no border."
         self.form.add("border", "Border (px)", value=0, max=999, tooltip=tip)
-        self.evaluate_button = QPushButton("Evaluate")
-        self.evaluate_button.setToolTip("Score every chosen frame, in the background.")
-        self.evaluate_button.clicked.connect(lambda: self.evaluate())
-        self.column.addLayout(self._buttons(self.evaluate_button))
-        self.column.addWidget(self.progress)
-        self.column.addWidget(self.message)
+        tip = "Score every chosen frame, in the background."
+        self.evaluate_button = push_button("Evaluate", tip, self.evaluate)
+        self._add_starters(self.evaluate_button)
 
     def _add_scores(self) -> None:
         rows = self._group("Scores")
         self.score_table = ResultTable(digits=3)
         self.score_table.row_chosen.connect(self._to_frame)
-        self.save_button = SaveButton(self.score_table, "scores.csv")
-        self.save_button.setToolTip("Write the scores to a file, and the errors beside it.")
-        self.save_button.file_chosen.connect(lambda path: self.attempt(partial(self.save, path)))
+        tip = "Write the scores to a file, and the errors beside it."
+        self.save_button = save_button(
+            self.score_table, "scores.csv", tip, lambda path: self.attempt(partial(self.save, path))
+        )
         rows.addRow(self.score_table)
         rows.addRow(self.save_button)
 
@@ -391,12 +375,8 @@ class EvaluateWidget(JobWidget):
         self._start(scoring(comparison), f"scoring {comparison.result.name}")
 
     def save(self, path: Path | str) -> None:
-        """Write the scores as CSV, and the errors beside them as NAME_errors.csv.
-
-        Raises `OutputError` if a file cannot be written.
-        """
-        path = Path(path)
-        self.score_table.save(path)
+        """Write the scores as CSV, and the errors beside them as NAME_errors.csv; raises `OutputError`."""
+        path = self.score_table.save(Path(path))
         self.error_table.save(path.with_name(f"{path.stem}_errors.csv"))
         self.message.say(f"Written: {path}.")
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtWidgets import QPushButton
 
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.jobs.measure import (
@@ -30,8 +29,8 @@ from napari_jnet.plugin.layers.read import (
     world_matrix,
 )
 from napari_jnet.plugin.ui.page import JobWidget
-from napari_jnet.plugin.ui.table import ResultTable, SaveButton
-from napari_jnet.plugin.ui.widgets import LayerChoice, LayerCombo, plural
+from napari_jnet.plugin.ui.table import ResultTable, save_button
+from napari_jnet.plugin.ui.widgets import LayerChoice, LayerCombo, plural, push_button
 from napari_jnet.plugin.workspace import Lifetime
 
 if TYPE_CHECKING:
@@ -59,11 +58,6 @@ class MeasureWidget(JobWidget):
 
     The measurements of the frame that is shown are also the features of the layer, one row for each label:
     for napari's own *Features table widget*, and in the status bar under the pointer.
-
-    Parameters
-    ----------
-    napari_viewer
-        The viewer whose labels are measured.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
@@ -87,23 +81,20 @@ class MeasureWidget(JobWidget):
         self.image_combo.setToolTip("The image whose values inside the cells are averaged.")
         form.addRow("Cells", self.cells_choice)
         form.addRow("Intensity of", self.image_combo)
-        self.frame_button = QPushButton("This frame")
-        self.frame_button.setToolTip("Measure the cells of the frame that the viewer shows.")
-        self.all_button = QPushButton("All frames")
-        self.all_button.setToolTip("Measure the cells of every frame, in the background.")
-        self.frame_button.clicked.connect(lambda: self.measure(all_frames=False))
-        self.all_button.clicked.connect(lambda: self.measure(all_frames=True))
-        self.column.addLayout(self._buttons(self.frame_button, self.all_button))
-        self.column.addWidget(self.progress)
-        self.column.addWidget(self.message)
+        tip = "Measure the cells of the frame that the viewer shows."
+        self.frame_button = push_button("This frame", tip, partial(self.measure, all_frames=False))
+        tip = "Measure the cells of every frame, in the background."
+        self.all_button = push_button("All frames", tip, self.measure)
+        self._add_starters(self.frame_button, self.all_button)
 
     def _add_table(self) -> None:
         self.table = ResultTable(digits=2)
         self.table.setMinimumHeight(220)
         self.table.row_chosen.connect(self._to_cell)
-        self.save_button = SaveButton(self.table, "cells.csv")
-        self.save_button.setToolTip("Write the table to a file, one line a cell.")
-        self.save_button.file_chosen.connect(lambda path: self.attempt(partial(self.save, path)))
+        tip = "Write the table to a file, one line a cell."
+        self.save_button = save_button(
+            self.table, "cells.csv", tip, lambda path: self.attempt(partial(self.save, path))
+        )
         self.column.addWidget(self.table, 1)
         self.column.addWidget(self.save_button)
 
@@ -126,8 +117,7 @@ class MeasureWidget(JobWidget):
 
     def save(self, path: Path | str) -> None:
         """Write the table as CSV; raises `OutputError` if the file cannot be written."""
-        self.table.save(Path(path))
-        self.message.say(f"Written: {path}.")
+        self.message.say(f"Written: {self.table.save(Path(path))}.")
 
     # from the layers to a request
 

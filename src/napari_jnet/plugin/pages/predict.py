@@ -451,9 +451,7 @@ class PredictWidget(JobWidget):
             "Run the network in the background; Stop keeps what is done."
         )
         self.predict_button.clicked.connect(lambda: self.run())
-        self.column.addLayout(self._buttons(self.predict_button))
-        self.column.addWidget(self.progress)
-        self.column.addWidget(self.message)
+        self._add_starters(self.predict_button)
 
     def _add_sliders(self) -> None:
         self.legend = small_label(legend_text(None))

@@ -41,6 +41,7 @@ from napari_jnet.plugin.ui.widgets import (
     LayerCombo,
     WrappedLabel,
     dropped_path,
+    push_button,
     small_label,
 )
 from napari_jnet.plugin.workspace import Lifetime, Workspace
@@ -113,9 +114,7 @@ class Banner(QFrame):
 
     def add_button(self, title: str, tooltip: str, call: Callable[[], Any]) -> QPushButton:
         """Add a button and return it."""
-        button = QPushButton(title)
-        button.setToolTip(tooltip)
-        button.clicked.connect(lambda _checked: call())
+        button = push_button(title, tooltip, call)
         self._buttons.addWidget(button)
         return button
 
@@ -344,13 +343,7 @@ class Found(NamedTuple):
 
 
 class LoadWidget(JobWidget):
-    """Describe a stack on disk before it is loaded, the chosen image, and its project.
-
-    Parameters
-    ----------
-    napari_viewer
-        The viewer that the layers are added to.
-    """
+    """Describe a stack on disk before it is loaded, the chosen image, and its project."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -360,14 +353,10 @@ class LoadWidget(JobWidget):
         self._moved_project: Path | None = None
         self._add_banners()
         self.form = DiskForm(self._group("Stack on disk"))
-        self.load_button = QPushButton("Load")
-        self.load_button.setToolTip(
-            "Add the image and its labels as layers; images are read lazily."
-        )
-        self.load_button.clicked.connect(self.load)
-        self.column.addLayout(self._buttons(self.load_button))
-        for widget in (self.progress, self.message, self.moved):
-            self.column.addWidget(widget)
+        tip = "Add the image and its labels as layers; images are read lazily."
+        self.load_button = push_button("Load", tip, self.load)
+        self._add_starters(self.load_button)
+        self.column.addWidget(self.moved)
         self._starters.append(self.moved_button)
         self.image = ImageSection(self._workspace, self._lifetime)
         self._group("Image").addRow(self.image)
@@ -444,7 +433,7 @@ class LoadWidget(JobWidget):
         if sequence is not None:
             self.form.offer("sequence", [(sequence, sequence)])
 
-    def load(self, *_: Any) -> None:
+    def load(self) -> None:
         """Add the layers, as the button does; problems are shown in the widget."""
         path, choices = self.form.value("path"), self.form.choices
         labels = self.form.value("labels")

@@ -23,7 +23,7 @@ from superqt.utils import qdebounced
 
 from napari_jnet.plugin.jobs.runner import JobMaker, JobRunner, Progress
 from napari_jnet.plugin.open_workspace import open_workspace
-from napari_jnet.plugin.ui.widgets import MessageLine
+from napari_jnet.plugin.ui.widgets import MessageLine, push_button
 from napari_jnet.plugin.workspace import Lifetime
 
 if TYPE_CHECKING:
@@ -128,9 +128,8 @@ class JobWidget(Page):
         self._docked = False
         self.left = False  # the dock was closed: nobody sees the end
         self._starters: list[QPushButton] = []
-        self.stop_button = QPushButton("Stop")
-        self.stop_button.setToolTip("Stop at the next step; what is done so far is kept.")
-        self.stop_button.clicked.connect(self.stop)
+        tip = "Stop at the next step; what is done so far is kept."
+        self.stop_button = push_button("Stop", tip, self.stop)
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
         self.stop_button.hide()
@@ -157,12 +156,15 @@ class JobWidget(Page):
             self._docked = self.parent() is not None
         return bool(super().event(event))
 
-    def _buttons(self, *starters: QPushButton) -> QHBoxLayout:
+    def _add_starters(self, *starters: QPushButton) -> None:
+        """Add a row of buttons that start a job, with Stop; below them progress and message."""
         self._starters = list(starters)
         row = QHBoxLayout()
         for button in (*starters, self.stop_button):
             row.addWidget(button)
-        return row
+        self.column.addLayout(row)
+        self.column.addWidget(self.progress)
+        self.column.addWidget(self.message)
 
     def _copy_button(self, command: Callable[[], str]) -> QPushButton:
         """Return a button that copies what the page would do, as a line for a terminal."""
@@ -171,10 +173,8 @@ class JobWidget(Page):
             QApplication.clipboard().setText(command())
             self.message.say("Command copied.")
 
-        button = QPushButton("Copy as command")
-        button.setToolTip("Copy what this page would do now, to run it without the window.")
-        button.clicked.connect(lambda: self.attempt(copy))
-        return button
+        tip = "Copy what this page would do now, to run it without the window."
+        return push_button("Copy as command", tip, lambda: self.attempt(copy))
 
     def _start(self, job: JobMaker, title: str) -> None:
         self.message.say("")

@@ -4,43 +4,40 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QColor, QKeyEvent, QKeySequence
-from qtpy.QtWidgets import QAbstractItemView, QApplication, QFileDialog, QPushButton, QTableView
+from qtpy.QtWidgets import QApplication, QFileDialog, QPushButton, QTableView
 
-from napari_jnet.files import OutputError, atomic_write, make_folder
+from napari_jnet.files import atomic_write, make_folder
+from napari_jnet.plugin.ui.widgets import push_button
 
 Row = tuple[Any, ...]
-_ROOT = QModelIndex()
 _NUMBERS = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _WORDS = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-_TABLES = (".csv", ".tsv", ".txt")
 
 
 class _Model(QAbstractTableModel):
     """Rows in the order in which they came, and the order in which they are shown."""
 
-    def __init__(self, digits: int, parent: QObject) -> None:
-        super().__init__(parent)
+    def __init__(self, digits: int) -> None:
+        super().__init__()
         self._digits = digits
         self.columns: dict[str, str] = {}  # title -> tip
         self.rows: list[Row] = []
+        self.colors: Sequence[str] = ()  # of rows
         self.order: list[int] = []  # line -> row
-        self._colors: Sequence[str] = ()  # of rows
 
-    def rowCount(self, parent: QModelIndex = _ROOT) -> int:
-        return 0 if parent.isValid() else len(self.rows)
+    def rowCount(self, _parent: QModelIndex | None = None) -> int:
+        return len(self.rows)
 
-    def columnCount(self, parent: QModelIndex = _ROOT) -> int:
-        return 0 if parent.isValid() else len(self.columns)
+    def columnCount(self, _parent: QModelIndex | None = None) -> int:
+        return len(self.columns)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if not index.isValid():
-            return None
         row = self.order[index.row()]
         value = self.rows[row][index.column()]
         if role == Qt.ItemDataRole.DisplayRole:
@@ -48,8 +45,8 @@ class _Model(QAbstractTableModel):
             return "–" if value is None else text
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _WORDS if isinstance(value, str) else _NUMBERS
-        if role == Qt.ItemDataRole.ForegroundRole and index.column() == 0 and self._colors:
-            return QColor(self._colors[row])
+        if role == Qt.ItemDataRole.ForegroundRole and index.column() == 0 and self.colors:
+            return QColor(self.colors[row])
         return None
 
     def headerData(
@@ -61,14 +58,6 @@ class _Model(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return title
         return self.columns[title] if role == Qt.ItemDataRole.ToolTipRole else None
-
-    def fill(
-        self, columns: Mapping[str, str], rows: Iterable[Row], colors: Sequence[str] = ()
-    ) -> None:
-        self.beginResetModel()
-        self.columns, self.rows, self._colors = dict(columns), list(rows), colors
-        self.order = list(range(len(self.rows)))
-        self.endResetModel()
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by a column, with what is not known last either way; -1: as the rows came."""
@@ -92,40 +81,39 @@ class _Model(QAbstractTableModel):
         self.layoutChanged.emit()
 
 
+def make_compact(table: QTableView) -> None:
+    """Choose whole rows, and show as many columns as can be read in a dock."""
+    table.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
+    table.setHorizontalScrollMode(QTableView.ScrollMode.ScrollPerPixel)
+    table.setWordWrap(False)
+    table.setStyleSheet("QTableView { font-size: 9pt; } QHeaderView::section { padding: 2px 3px; }")
+    table.ensurePolished()
+    numbers, titles = table.verticalHeader(), table.horizontalHeader()
+    assert numbers is not None and titles is not None
+    numbers.hide()
+    numbers.setDefaultSectionSize(table.fontMetrics().height() + 6)
+    titles.setMinimumSectionSize(28)
+
+
 class ResultTable(QTableView):
-    """A table of results.
+    """A table of results; numbers with a point have so many digits after it.
 
     Rows are identified by the position in which they were given, however they are sorted.  A click or a
     key that moves to another row emits `row_chosen`; `show_row` selects without emitting, so that both
     sides of a link can follow each other.
-
-    Parameters
-    ----------
-    digits
-        After the point, of floating point numbers.
     """
 
     row_chosen = Signal(int)
 
     def __init__(self, digits: int) -> None:
         super().__init__()
-        self._model = _Model(digits, self)
+        self._model = _Model(digits)
         self.setModel(self._model)
         self.setSortingEnabled(True)
-        self.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setWordWrap(False)
-        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        numbers, titles = self.verticalHeader(), self.horizontalHeader()
-        assert numbers is not None and titles is not None
-        numbers.hide()
-        numbers.setDefaultSectionSize(self.fontMetrics().height() + 6)
-        # as many columns as can be read in a dock
-        self.setStyleSheet(
-            "QTableView { font-size: 9pt; } QHeaderView::section { padding: 2px 3px; }"
-        )
-        titles.setMinimumSectionSize(28)
+        self.setEditTriggers(QTableView.EditTrigger.NoEditTriggers)
+        make_compact(self)
+        titles = self.horizontalHeader()
+        assert titles is not None
         titles.setMaximumSectionSize(150)
         titles.setResizeContentsPrecision(40)  # lines that are looked at; all of them take a while
         titles.setHighlightSections(False)
@@ -152,23 +140,20 @@ class ResultTable(QTableView):
     def set_rows(
         self, columns: Mapping[str, str], rows: Iterable[Row], colors: Sequence[str] = ()
     ) -> None:
-        """Show rows, in this order; columns without any value are hidden.
+        """Show rows of numbers, strings and None, in this order; columns without any value are hidden.
 
-        Parameters
-        ----------
-        columns
-            The explanation of each title.
-        rows
-            A value for each column: a number, a string, or None where nothing is known.
-        colors
-            Of the text in the first column, row by row.
+        `columns` has the explanation of each title, `colors` that of the first text of each row.
         """
-        self._model.fill(columns, rows, colors)
+        model = self._model
+        model.beginResetModel()
+        model.columns, model.rows, model.colors = dict(columns), list(rows), colors
+        model.order = list(range(len(model.rows)))
+        model.endResetModel()
         self.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
         self.resizeColumnsToContents()
         for column in range(len(columns)):
-            empty = all(row[column] in (None, "") for row in self._model.rows)
-            self.setColumnHidden(column, empty and bool(self._model.rows))
+            empty = all(row[column] in (None, "") for row in model.rows)
+            self.setColumnHidden(column, empty and bool(model.rows))
 
     def show_row(self, row: int | None) -> None:
         """Select a row and scroll to it; None, or one that there is not, selects nothing."""
@@ -195,23 +180,20 @@ class ResultTable(QTableView):
         self._write(out, [self._model.rows[self._model.order[line]] for line in lines], "\t")
         clipboard.setText(out.getvalue())
 
-    def save(self, path: Path) -> None:
-        """Write all rows as a CSV file that spreadsheets open; raises `OutputError`.
+    def save(self, path: Path) -> Path:
+        """Write all rows as a CSV file that spreadsheets open, and return its path; raises `OutputError`.
 
-        A file that exists is replaced if it is a table by its name; another one is refused.
+        Another ending than .csv gets that added, so that no image is overwritten.
         """
-        path = path if path.suffix else path.with_suffix(".csv")
-        if path.exists() and path.suffix.lower() not in _TABLES:
-            raise OutputError(
-                f"{path} exists already and is not a table; it would be overwritten. Choose a name that "
-                "ends with .csv."
-            )
+        if path.suffix.lower() != ".csv":
+            path = path.with_name(f"{path.name}.csv")
         make_folder(path.parent)
         with (
             atomic_write(path) as partial,
             partial.open("w", newline="", encoding="utf-8-sig") as file,
         ):
             self._write(file, self._model.rows, ",")
+        return path
 
     def _write(self, file: Any, rows: Iterable[Row], delimiter: str) -> None:
         writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
@@ -230,19 +212,17 @@ class ResultTable(QTableView):
             self.row_chosen.emit(self.row)
 
 
-class SaveButton(QPushButton):
-    """Asks where the rows of a table, once it has some, are to be saved; `name` is proposed."""
+def save_button(
+    table: ResultTable, name: str, tooltip: str, save: Callable[[Path], Any]
+) -> QPushButton:
+    """Return a button that asks where the rows of a table, once it has some, are to be saved."""
 
-    file_chosen = Signal(str)
-
-    def __init__(self, table: ResultTable, name: str) -> None:
-        super().__init__("Save as CSV…")
-        self._name = name
-        self.setEnabled(False)
-        table.model().modelReset.connect(lambda: self.setEnabled(bool(table.rows)))
-        self.clicked.connect(self._ask)
-
-    def _ask(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save as CSV", self._name, "CSV (*.csv)")
+    def ask() -> None:
+        path, _ = QFileDialog.getSaveFileName(button, "Save as CSV", name, "CSV (*.csv)")
         if path:
-            self.file_chosen.emit(path)
+            save(Path(path))
+
+    button = push_button("Save as CSV…", tooltip, ask)
+    button.setEnabled(False)
+    table.model().modelReset.connect(lambda: button.setEnabled(bool(table.rows)))
+    return button

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
     QLabel,
+    QPushButton,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -58,6 +59,14 @@ def small_label(text: str = "") -> QLabel:
     label = WrappedLabel(text)
     set_style(label, "font-size: 8pt; color: @muted;")
     return label
+
+
+def push_button(title: str, tooltip: str, call: Callable[[], Any]) -> QPushButton:
+    """Return a button that calls a function without arguments."""
+    button = QPushButton(title)
+    button.setToolTip(tooltip)
+    button.clicked.connect(lambda: call())
+    return button
 
 
 def plural(number: int, what: str) -> str:
