@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,15 @@ def known_labels(
     if partial:
         return np.where(known == 0, UNKNOWN, known).astype(np.int32)
     return known
+
+
+def check_covers(labels: tuple[int, ...], image: tuple[int, ...], name: Path | str) -> None:
+    """Raise `ValueError` unless labels have the shape of their image; the name is for the message."""
+    if labels != image:
+        raise ValueError(
+            f"{name}: the labels have shape {labels}, the image has {image}; both must cover the same "
+            "pixels. Check that the labels belong to this image."
+        )
 
 
 # connected pieces

@@ -99,7 +99,7 @@ def test_what_labels_of_an_array_mean_is_decided_or_given():
 
 def test_labels_of_another_size_or_type_are_refused():
     images, labels = labelled_movie()
-    with pytest.raises(ValueError, match=r"4 × 20 × 29.*4 × 20 × 30"):
+    with pytest.raises(ValueError, match=r"\(4, 20, 29\).*\(4, 20, 30\)"):
         array_stack(images, labels=labels[:, :, 1:], kind="instances")
     wrong = array_stack(images, labels=labels + 0.5, kind="instances")
     with pytest.raises(ValueError, match="frame 0: Labels are of type float64"):

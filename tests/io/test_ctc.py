@@ -107,7 +107,9 @@ def test_frames_of_different_shapes_are_refused(dataset):
 
 def test_truth_of_another_size_is_refused(dataset):
     write(dataset / "01_GT/SEG/man_seg002.tif", np.zeros((9, 9), np.uint16))
-    with pytest.raises(ValueError, match=r"man_seg002\.tif has shape \(9, 9\), its frame has \(24"):
+    with pytest.raises(
+        ValueError, match=r"man_seg002\.tif: the labels have shape \(9, 9\), the image has \(24"
+    ):
         open_stack(dataset).annotation("gold").frame(2)
 
 

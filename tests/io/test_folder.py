@@ -267,7 +267,7 @@ def test_sizes_may_differ_from_frame_to_frame(tmp_path):
 def test_mask_of_another_size_is_named(tmp_path):
     save(tmp_path / "images/a.png", GREY)
     save(tmp_path / "masks/a.png", halves(0, 255)[:9])
-    with pytest.raises(ValueError, match=r"the image has \(24, 32\) pixels, its labels \(9, 32\)"):
+    with pytest.raises(ValueError, match=r"labels have shape \(9, 32\), the image has \(24, 32\)"):
         annotated_frames(open_stack(tmp_path))
 
 

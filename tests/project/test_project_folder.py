@@ -123,8 +123,8 @@ def test_labels_are_compressed_in_one_strip(project):
         (3, painted(), "has no frame 3"),
         (2, painted(shape=(24, 30)), "must cover the same pixels"),
         (2, painted().astype(float), "labels are integers"),
-        (2, painted() - 1, "run from -2"),
-        (2, painted().astype(np.int64) + 2**31, "run from"),
+        (2, painted() - 1, "from -2 to"),
+        (2, painted().astype(np.int64) + 2**31, "labels are integers from"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(project, number, labels, words):

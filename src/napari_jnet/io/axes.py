@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.io.meaning import StoredLabels
 from napari_jnet.io.stack import Stack, Unsure
-from napari_jnet.labels import LabelKind
+from napari_jnet.labels import LabelKind, check_covers
 
 # Number of dimensions -> the axes that such an image may have.
 AXES = {
@@ -25,26 +25,14 @@ AXES = {
 
 @dataclass(frozen=True)
 class Arrangement:
-    """How the dimensions of a stored image become frames.
+    """How the dimensions of a stored image become frames."""
 
-    Attributes
-    ----------
-    axes
-        Of the stack, frames first, channels last: "TYX", "ZYX", "TYXC", "ZYXC" or "TZYX".
-    along
-        The stored dimension that runs through the frames; None where there is one frame only.
-    order
-        How the other dimensions are transposed into a frame, which has this `shape`.
-    spatial, spatial_shape
-        The stored axes without channels, and their sizes: those of labels that lie beside the image.
-    """
-
-    axes: str
-    along: int | None
-    order: tuple[int, ...]
-    shape: tuple[int, ...]
-    count: int
-    spatial: str
+    axes: str  # of the stack, frames first, channels last: "TYX", "ZYX", "TYXC", "ZYXC" or "TZYX"
+    along: int | None  # the stored dimension that runs through the frames; None for a single frame
+    order: tuple[int, ...]  # how the other dimensions are transposed into a frame
+    shape: tuple[int, ...]  # of a frame
+    count: int  # of frames
+    spatial: str  # the stored axes without channels: those of labels that lie beside the image
     spatial_shape: tuple[int, ...]
 
     @property
@@ -200,11 +188,7 @@ def array_stack(
     annotations = {}
     if labels is not None:
         size = tuple(int(n) for n in labels.shape)
-        if size != found.spatial_shape:
-            raise ValueError(
-                f"The labels of {name!r} have size {size_text(size)}, the image "
-                f"{size_text(found.spatial_shape)}; both must cover the same pixels."
-            )
+        check_covers(size, found.spatial_shape, repr(name))
         read = _reader(labels, arrange(found.spatial, size, f"the labels of {name!r}"))
         stored = StoredLabels(
             "labels",

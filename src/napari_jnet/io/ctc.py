@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from napari_jnet.io.axes import with_axes
 from napari_jnet.io.stack import Annotation, Stack
 from napari_jnet.io.tiff import read_header, read_tiff
-from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
+from napari_jnet.labels import UNKNOWN, LabelKind, check_covers, known_labels
 
 DESCRIPTION = "a Cell Tracking Challenge dataset (01/t000.tif, 01_GT/SEG/man_seg000.tif)"
 _Labels = Callable[[int], NDArray[np.int32]]
@@ -219,11 +219,7 @@ def _read_labels(path: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
             f"{path} holds {labels.min()}; ground truth of a Cell Tracking Challenge dataset is 0 or "
             "more. Save background as 0, or open it with --truth FOLDER."
         )
-    if labels.shape != shape:
-        raise ValueError(
-            f"{path} has shape {labels.shape}, its frame has {shape}; both must cover the same "
-            "pixels. Check that the ground truth belongs to this sequence."
-        )
+    check_covers(labels.shape, shape, path)
     try:
         return known_labels(labels, LabelKind.INSTANCES)
     except ValueError as error:

@@ -114,35 +114,20 @@ class StoredLabels:
     """The label images of a stack as they are stored, and what they mean.
 
     Each fact is found on first use, from all label images, which are read one at a time.
-
-    Attributes
-    ----------
-    path
-        File or folder; a name for messages where the labels are in memory.
-    find
-        Returns frame number -> function that reads the stored image; called once, and may raise.
-    where
-        Frame number -> file, or a name, for messages.
-    ndim
-        Axes of a frame without colours; an image with one more is in colours.
-    pages
-        Whether frames are pages of one file.  A page without labels means that its frame
-        is not annotated; an image file of its own without labels means that there are no objects.
-    others
-        Returns functions that read other images of the same meaning, such as those of valid.
-    given, unlabelled
-        What the user specifies: the kind, and what pixels without a label are, see `UNLABELLED`.
     """
 
     name: str
-    path: Path | str
+    path: Path | str  # file or folder; a name for messages where the labels are in memory
+    # Returns frame number -> function that reads the stored image; called once, and may raise.
     find: Callable[[], Mapping[int, Callable[[], NDArray[Any]]]]
-    where: Callable[[int], Path | str]
-    ndim: int = 2
+    where: Callable[[int], Path | str]  # frame number -> file, or a name, for messages
+    ndim: int = 2  # axes of a frame without colours; an image with one more is in colours
+    # Frames are pages of one file: a page without labels is not annotated, a file without has no objects.
     pages: bool = False
+    # Returns functions that read other images of the same meaning, such as those of valid.
     others: Callable[[], Iterable[Callable[[], NDArray[Any]]]] = tuple
-    given: LabelKind | None = None
-    unlabelled: str | None = None
+    given: LabelKind | None = None  # as the user specifies it
+    unlabelled: str | None = None  # of `UNLABELLED`, as the user specifies it
 
     def annotation(
         self, kind: LabelKind | None = None, unlabelled: str | None = None

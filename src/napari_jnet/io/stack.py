@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.config import NetworkConfig
 from napari_jnet.files import FileError
-from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
+from napari_jnet.labels import UNKNOWN, LabelKind, check_covers, known_labels
 
 _Value = TypeVar("_Value")
 
@@ -59,58 +59,29 @@ class Annotation:
     """The labels of some frames of a stack, read on first use.
 
     Where the meaning of labels is decided from the labels, ``kind``, ``frame_numbers`` and what follows
-    from them are given as functions: they are called, and may read all labels, at the first use.
-
-    Attributes
-    ----------
-    name
-        "gold", "silver", "labels", ...
-    kind
-        What the numbers mean, before `read` (which gives unknown pixels as `UNKNOWN`).
-    frame_numbers
-        Annotated frames, ascending.
-    read
-        Frame number -> labels, int32, (H, W) or (Z, H, W); 0 = background, objects or classes from 1,
-        `UNKNOWN` elsewhere.
-    partial
-        Annotated frames where only some objects are annotated: the rest of the frame is unknown.
-    path
-        The file or folder of the labels.
-    classes
-        (name, "#rrggbb") of each class from 0, where the files define it.
-    empty
-        Annotated frames without any object: all of the frame is background.
-    ignored
-        Frames that have labels in the file, but none that count: they are not annotated.
-    by_plane
-        Frames of a volume annotated by a file for each plane, whose objects are planar: a number in two
-        planes is two objects.
-    reason
-        Why the labels are of this kind, a part of a sentence; "" where the format defines it.
-    decide
-        Return the same annotation with the kind, and with what pixels without a label are
-        ("background" or "unknown"), as the user specifies them; an argument of None leaves it to the
-        files.  None: the meaning is fixed.
-
-    Raises
-    ------
-    Unsure
-        By ``kind``, ``frame_numbers`` and `frame`, if the files do not define what the labels mean.
-    ValueError, FileNotFoundError
-        By the same, if the files are damaged, or not labels of this stack.
+    from them are given as functions: they are called, and may read all labels, at the first use.  They and
+    `frame` raise `ValueError` or `FileNotFoundError` for files that are damaged or not labels of this stack,
+    and `Unsure` where the files do not define what the labels mean.
     """
 
-    name: str
-    kind: Deferred[LabelKind] = Deferred()
-    frame_numbers: Deferred[tuple[int, ...]] = Deferred()
+    name: str  # "gold", "silver", "labels", ...
+    kind: Deferred[LabelKind] = Deferred()  # of the numbers as stored, before `read`
+    frame_numbers: Deferred[tuple[int, ...]] = Deferred()  # annotated frames, ascending
+    # Frame number -> labels, (H, W) or (Z, H, W): 0 = background, objects or classes from 1, or `UNKNOWN`.
     read: Callable[[int], NDArray[np.int32]]  # type: ignore[misc]  # the fields before have no default
-    partial: Deferred[frozenset[int]] = Deferred(frozenset())
-    path: Path | None = None
+    partial: Deferred[frozenset[int]] = Deferred(
+        frozenset()
+    )  # where what is not labelled is unknown
+    path: Path | None = None  # the file or folder of the labels
+    # (name, "#rrggbb") of each class from 0, where the files define it
     classes: Deferred[tuple[tuple[str, str], ...]] = Deferred(())
-    empty: Deferred[frozenset[int]] = Deferred(frozenset())
-    ignored: Deferred[tuple[int, ...]] = Deferred(())
+    empty: Deferred[frozenset[int]] = Deferred(frozenset())  # annotated, all background
+    ignored: Deferred[tuple[int, ...]] = Deferred(())  # not annotated: no label in them counts
+    # Volumes annotated by a file for each plane: a number in two planes is two objects.
     by_plane: Deferred[frozenset[int]] = Deferred(frozenset())
-    reason: Deferred[str] = Deferred("")
+    reason: Deferred[str] = Deferred("")  # of the kind, a part of a sentence; "" if not decided
+    # Returns the annotation with the kind, and `meaning.UNLABELLED`, as the user specifies them; an argument
+    # of None leaves it to the files.  None: the meaning is fixed.
     decide: Callable[[LabelKind | None, str | None], Annotation] | None = None
 
     def frame(self, number: int) -> NDArray[np.int32]:
@@ -296,11 +267,7 @@ class AnnotatedFrame:
     section: int = 0
 
     def __post_init__(self) -> None:
-        if self.image.shape[:2] != self.labels.shape:
-            raise ValueError(
-                f"{self.name}: the image has {self.image.shape[:2]} pixels, its labels {self.labels.shape}; "
-                "both must cover the same pixels. Check that the labels belong to this image."
-            )
+        check_covers(self.labels.shape, self.image.shape[:2], self.name)
         if self.labels.dtype != np.int32 or self.labels.min(initial=0) < UNKNOWN:
             try:
                 labels = known_labels(self.labels, self.kind)
@@ -378,12 +345,7 @@ def _planes(stack: Stack, annotation: Annotation, number: int, origin: str) -> l
     labels = annotation.frame(number)
     image = stack.frame(number)
     name = frame_name(stack, number)
-    spatial = image.shape[: labels.ndim]
-    if spatial != labels.shape:
-        raise ValueError(
-            f"{name}: the image has {spatial} pixels, its labels {labels.shape}; "
-            "both must cover the same pixels. Check that the labels belong to this image."
-        )
+    check_covers(labels.shape, image.shape[: labels.ndim], name)
     kind = LabelKind.CLASSES if annotation.kind is LabelKind.SCRIBBLES else annotation.kind
     planes: Sequence[int | None] = (None,) if labels.ndim == 2 else range(labels.shape[0])
     return [

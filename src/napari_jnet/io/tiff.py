@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,33 +42,19 @@ _SECONDS = {
 _LENGTHS = {name: size for size, names in _MICROMETERS.items() for name in names.split()}
 _TIMES = {name: size for size, names in _SECONDS.items() for name in names.split()}
 
-Step = tuple[float, str]
+Step = tuple[float, str]  # size, and "second" or "micrometer"
 
 
 @dataclass(frozen=True, eq=False)
 class TiffHeader:
-    """An image of a TIFF file, as its header describes it.
-
-    Attributes
-    ----------
-    axes
-        One letter a dimension, as tifffile names them ("I" and "Q" are unknown, "S" are samples).
-    steps
-        "T", "Z", "Y", "X" -> how far it is from one to the next, and the unit ("second" or
-        "micrometer"); no entry where the file does not state it.
-    images
-        A description of each image of the file, such as of several positions.
-    missing
-        Whether planes are missing that the header lists, for each index of the leading
-        dimensions; None where all are there.
-    """
+    """An image of a TIFF file, as its header describes it."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    axes: str
-    steps: Mapping[str, Step] = field(default_factory=dict)
-    images: tuple[str, ...] = ("",)
-    missing: NDArray[np.bool_] | None = None
+    axes: str  # as tifffile names them: "I" and "Q" are unknown, "S" are samples
+    steps: Mapping[str, Step]  # from one to the next along T, Z, Y and X, where the file states it
+    images: tuple[str, ...]  # a description of each image of the file, such as of several positions
+    missing: NDArray[np.bool_] | None  # planes that the header lists, by leading index; None: none
 
     def step(self, axis: str) -> Step:
         """Return the step along an axis; (1, "pixel") where the file does not state it."""

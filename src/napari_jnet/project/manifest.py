@@ -92,12 +92,7 @@ def project_folder(path: Path) -> Path | None:
 def read_project(folder: Path) -> Manifest:
     """Read ``project.json`` of a folder.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ValueError
-        If it is damaged, of a newer version, or of another program.
+    Raises `FileNotFoundError` if there is none, `ValueError` if it is damaged, newer or of another program.
     """
     path = folder / PROJECT_FILE
     if not path.exists():

@@ -41,7 +41,7 @@ from napari_jnet.io.stack import (
     frame_name,
 )
 from napari_jnet.io.tiff import read_tiff, tiff_options
-from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
+from napari_jnet.labels import UNKNOWN, LabelKind, check_covers, known_labels
 from napari_jnet.project.manifest import (
     ANNOTATIONS,
     PROJECT_FILE,
@@ -553,21 +553,14 @@ class Project:
 
 def _checked(labels: NDArray[Any], stack: StackReference, number: int) -> NDArray[np.int32]:
     """Return labels as they are stored; raises `ValueError` where they do not fit the stack."""
-    shape, largest = stack.spatial, np.iinfo(np.int32).max
-    if labels.shape != shape:
+    check_covers(labels.shape, stack.spatial, f"Frame {number} of {stack.name}")
+    largest = np.iinfo(np.int32).max
+    integers = np.issubdtype(labels.dtype, np.integer)
+    if not integers or labels.min() < UNKNOWN or labels.max() > largest:
         raise ValueError(
-            f"The labels of frame {number} have shape {labels.shape}, frames of {stack.name} "
-            f"{shape}; both must cover the same pixels. Annotate a layer made for this image."
-        )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"The labels of frame {number} are {labels.dtype}; labels are integers. Convert the "
-            "layer to labels."
-        )
-    if labels.min() < UNKNOWN or labels.max() > largest:
-        raise ValueError(
-            f"The labels of frame {number} run from {labels.min()} to {labels.max()}; labels are "
-            f"{UNKNOWN} (unknown) to {largest}. Repaint these pixels."
+            f"The labels of frame {number} are {labels.dtype} from {labels.min()} to {labels.max()}; "
+            f"labels are integers from {UNKNOWN} (unknown) to {largest}. Convert the layer to labels, or "
+            "repaint these pixels."
         )
     return labels.astype(np.int32, copy=False)
 

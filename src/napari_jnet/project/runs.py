@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from napari_jnet.config import Config, TrainingConfig
 from napari_jnet.files import FolderLock, check_no_link, read_json, reading, writing
 
 _NUMBER = re.compile(r"\d+")
+_SPLIT = TypeAdapter(dict[str, tuple[str, ...]])
 _UNUSED = 0.1  # part of the budget that may be left
 
 
@@ -34,7 +37,7 @@ class RunSummary:
     budget: str = ""  # "15 min" or "200 epochs"
     training_frames: tuple[str, ...] = ()  # names
     validation_frames: tuple[str, ...] = ()
-    when: datetime | None = None  # of the last epoch, local time; None before the first file
+    when: datetime | None = None  # of the last epoch, local time; None before the first
 
     @property
     def name(self) -> str:
@@ -78,15 +81,21 @@ def _numbered(folder: Path) -> list[Path]:
 
 def read_run(path: Path) -> RunSummary:
     """Read a run folder; missing and damaged files are ignored."""
-    rows = _history(path / "history.csv")
-    training = _json(path / "config.json").get("training")
-    training = training if isinstance(training, dict) else {}
-    split = _json(path / "split.json")
+    history, rows = path / "history.csv", list[dict[str, str]]()
+    training, split = TrainingConfig(), dict[str, tuple[str, ...]]()
+    when = None
+    with suppress(OSError, ValueError), reading(history, "a history"):
+        rows = list(csv.DictReader(history.read_text(encoding="utf-8").splitlines()))
+        when = datetime.fromtimestamp(history.stat().st_mtime).astimezone()
+    with suppress(OSError, ValueError):
+        training = Config.from_dict(read_json(path / "config.json")).training
+    with suppress(OSError, ValueError):
+        split = _SPLIT.validate_python(read_json(path / "split.json"))
     best = next((row for row in reversed(rows) if row.get("best") == "True"), {})
-    last = rows[-1] if rows else {}
-    elapsed = _number(last.get("elapsed_s")) or 0.0
+    best_epoch = int(_number(best.get("epoch")) or 0)
+    elapsed = _number(rows[-1].get("elapsed_s")) or 0.0 if rows else 0.0
     trained_by = FolderLock(path).holder
-    finished = _finished(training, rows, best, elapsed)
+    finished = _is_finished(training, len(rows), best_epoch, elapsed)
     return RunSummary(
         path=path,
         epochs=len(rows),
@@ -94,63 +103,34 @@ def read_run(path: Path) -> RunSummary:
         resumable=not finished and not trained_by and (path / "last.pt").is_file(),
         trained_by=trained_by,
         has_model=(path / "model.pt").is_file(),
-        best_epoch=int(_number(best.get("epoch")) or 0),
+        best_epoch=best_epoch,
         seg=_number(best.get("seg")),
         iou=_number(best.get("iou")),
         elapsed_s=elapsed,
         budget=_budget(training),
-        training_frames=_names(split.get("training")),
-        validation_frames=_names(split.get("validation")),
-        when=_when(path),
+        training_frames=split.get("training", ()),
+        validation_frames=split.get("validation", ()),
+        when=when,
     )
 
 
-def _finished(
-    training: Mapping[str, Any],
-    rows: list[dict[str, str]],
-    best: Mapping[str, str],
-    elapsed: float,
-) -> bool:
-    if not rows:
+def _is_finished(training: TrainingConfig, epochs: int, best_epoch: int, elapsed: float) -> bool:
+    if not epochs:
         return False
-    minutes, epochs = _number(training.get("minutes")), _number(training.get("epochs"))
-    if minutes is not None:
+    if training.minutes is not None:
         # training ends between two epochs: less than a mean epoch and a tenth of the budget, may be left
-        left, least = 60 * minutes - elapsed, min(elapsed / len(rows), _UNUSED * 60 * minutes)
-        if left < least:
+        budget = 60 * training.minutes
+        if budget - elapsed < min(elapsed / epochs, _UNUSED * budget):
             return True
-    if epochs is not None and len(rows) >= epochs:
+    if training.epochs is not None and epochs >= training.epochs:
         return True
-    patience = _number(training.get("patience")) or 0
-    return 0 < patience <= len(rows) - int(_number(best.get("epoch")) or 0)
+    return 0 < training.patience <= epochs - best_epoch
 
 
-def _budget(training: Mapping[str, Any]) -> str:
-    for key, unit in (("epochs", "epochs"), ("minutes", "min")):
-        number = _number(training.get(key))
-        if number is not None:
-            return f"{number:g} {unit}"
-    return ""
-
-
-def _history(path: Path) -> list[dict[str, str]]:
-    try:
-        with reading(path, "a history"), path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except (OSError, ValueError):
-        return []
-
-
-def _json(path: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        content = read_json(path)
-        if isinstance(content, dict):
-            return content
-    return {}
-
-
-def _names(values: Any) -> tuple[str, ...]:
-    return tuple(str(value) for value in values) if isinstance(values, list) else ()
+def _budget(training: TrainingConfig) -> str:
+    if training.epochs is not None:
+        return f"{training.epochs} epochs"
+    return "" if training.minutes is None else f"{training.minutes:g} min"
 
 
 def _number(value: Any) -> float | None:
@@ -158,10 +138,3 @@ def _number(value: Any) -> float | None:
         return float(value)
     except (TypeError, ValueError):
         return None
-
-
-def _when(path: Path) -> datetime | None:
-    for name in ("history.csv", "last.pt", "config.json"):
-        with suppress(OSError):
-            return datetime.fromtimestamp((path / name).stat().st_mtime).astimezone()
-    return None

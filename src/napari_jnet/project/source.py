@@ -101,12 +101,7 @@ class StackReference(BaseModel):
     def open(self, project: Path) -> Stack:
         """Open the images where they are now; reads one frame to check that they are the same.
 
-        Raises
-        ------
-        StackMissing
-            If they cannot be found.
-        ValueError
-            If other images are at their path.
+        Raises `StackMissing` if they cannot be found, `ValueError` if other images are at their path.
         """
         if self.stored:
             return open_copy(self, project)
@@ -239,15 +234,7 @@ def check_size(stack: Stack) -> int:
 
 
 def write_copy(stack: Stack, project: Path) -> None:
-    """Write ``stack.tif``, frame by frame.
-
-    Raises
-    ------
-    ValueError
-        If the stack is too large.
-    OSError
-        If the disk is full or the folder cannot be written.
-    """
+    """Write ``stack.tif``, frame by frame; raises `OSError`, and `ValueError` for one too large."""
     size = check_size(stack)
     photometric = "rgb" if stack.axes.endswith("C") and stack.shape[-1] in (3, 4) else "minisblack"
     options = tiff_options((1, 1), stack.dtype, "YX", stack.scale[-2:], stack.units[-2:])
