@@ -46,7 +46,7 @@ def rounds(state, qtbot):
 
 def run_folder(path: Path) -> Path:
     """Return a run folder with a file in place of a model."""
-    path.mkdir(parents=True)
+    path.mkdir(parents=True, exist_ok=True)
     (path / "model.pt").write_text("a model")
     return path
 
@@ -202,6 +202,33 @@ def test_a_model_chosen_while_it_trains_is_kept_and_the_trained_one_offered(
     assert "chosen" in rounds.text
     rounds.button.click()
     assert one_model(state, predict) == project.path / "runs/001"
+
+
+def test_a_model_chosen_before_the_first_annotation_is_not_that_of_the_second(
+    state, predict, rounds, tmp_path
+):
+    predict.set_model(run_folder(tmp_path / "chosen"))
+    state.new_annotation()
+    paint(state)
+    project = saved(state)
+    train(rounds, state, project.new_run())(compare=True)
+    state.new_annotation()
+    paint(state)
+    saved(state)
+    assert one_model(state, predict) == project.path / "runs/001"
+
+
+def test_the_model_under_training_is_not_one_that_somebody_chose(state, predict, rounds, tmp_path):
+    first = state.new_annotation()
+    paint(state)
+    run = saved(state).new_run()
+    end = train(rounds, state, run)
+    run_folder(run)  # it has its first epoch: the project names it as its newest model
+    state.new_annotation()
+    state.choose("annotation", first)
+    end(compare=True)
+    assert one_model(state, predict) == run
+    assert "You chose" not in rounds.text
 
 
 def test_a_training_takes_the_place_of_a_model_chosen_before_it(state, predict, rounds, tmp_path):

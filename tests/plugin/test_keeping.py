@@ -26,6 +26,7 @@ from napari_jnet.plugin.autosave.resume import (
     lock_project,
     resume_project,
 )
+from napari_jnet.plugin.layers import watch as watch_module
 from napari_jnet.plugin.layers.add import add_results
 from napari_jnet.plugin.layers.read import class_options, image_stack
 from napari_jnet.plugin.open_workspace import open_workspace
@@ -219,6 +220,7 @@ def test_a_window_that_stays_open_keeps_its_project(monkeypatch, painting_window
         assert not window.close()
     path = state.project.path
     assert state.project.annotated == (2,), "saved before the answer"
+    assert locked_by(path)
     layer.paint((1, 20, 20), 3)
     assert state.autosave.flush()
     assert Project.open(path).annotated == (1, 2)
@@ -470,6 +472,23 @@ def test_going_on_protects_the_cells_and_paints_a_new_one(painting):
     other.autosave.wait()
     assert other.annotation.selected_label == 6
     assert other.annotation.preserve_labels
+
+
+def test_the_first_stroke_after_resuming_falls_on_no_cell_of_a_long_film(painting, monkeypatch):
+    state, layer = painting
+    layer.paint((2, 20, 20), 5)
+    assert state.autosave.flush()
+    _viewer, again = opened(closed(state))
+    monkeypatch.setattr(
+        watch_module, "_LAYER_AT_ONCE", 0
+    )  # its highest number is found in a thread
+    chosen = []
+    again.annotation_changed.connect(
+        lambda layer: layer.events.mode.connect(lambda _: chosen.append(layer.selected_label))
+    )
+    resume_project(again, again.offer.path)
+    again.autosave.wait()
+    assert chosen == [6]
 
 
 def refuse(self, number, labels, **said):

@@ -399,6 +399,16 @@ class TestFolders:
         assert tifffile.imread(tmp_path / "out" / "series" / "instances.tif").shape == (2, 64, 64)
         assert widget.results is None  # files, not layers
 
+    def test_the_folder_of_the_results_is_named_though_the_form_is_changed_meanwhile(
+        self, qtbot, widget, folder, tmp_path
+    ):
+        choose(widget, folder, tmp_path / "out")
+        with qtbot.waitSignal(widget.finished, timeout=TIMEOUT):
+            widget.run()
+            widget.form.set({"folder": None, "output": None})
+        assert f"The results are in {tmp_path / 'out'}." in widget.message.text
+        assert not widget.running
+
     def test_what_cannot_be_is_said(self, qtbot, widget, folder, tmp_path):
         widget.form.set({"scope": "folder"})
         assert click(qtbot, widget, widget.predict_button) == "failed"

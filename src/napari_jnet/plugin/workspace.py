@@ -285,6 +285,7 @@ class Workspace:
             return
         remembered = project.model
         own = self.own_model or remembered or self._model_before
+        self._model_before = None  # the next annotation is not the first
         if own is not None:
             self._models[self.annotation] = own
             self._follow_model(self.annotation)

@@ -292,7 +292,7 @@ class AutoSave:
             workspace.viewer.layers.events.inserted.connect(self._retry_unfit)
             workspace.viewer.layers.events.removed.connect(self._on_removed)
         self.offers = ResumeOffers(workspace)
-        self._closing_filter = _ClosingFilter(workspace.viewer, self._on_closing)
+        self._closing_filter = _ClosingFilter(workspace.viewer, self._on_closing, self.release)
         self._on_annotation(workspace.annotation)
 
     # for widgets and scripts
@@ -679,10 +679,7 @@ class AutoSave:
     # closing
 
     def _on_closing(self, window: QWidget | None) -> None:
-        """Save before the window closes; write recovery copies of what cannot be saved.
-
-        napari may still keep the window open: the next save locks the projects again.
-        """
+        """Save before the window closes; write recovery copies of what cannot be saved."""
         for layer in list(self._unfit):
             self._write_unfit(layer)
         try:
@@ -698,7 +695,6 @@ class AutoSave:
                 "The image is in no file: it is still being copied into its project, and the program "
                 "ends when that is done."
             )
-        self.release()
 
     def _write_recovery_copy(self, store: LayerStore, window: QWidget | None) -> None:
         text = f"What you painted is not saved: {store.failure or 'The disk does not respond.'}"
@@ -716,25 +712,39 @@ class AutoSave:
 
 
 class _ClosingFilter(QObject):
-    """Call a function before the window of a viewer closes, with it, or napari quits, with None."""
+    """Call ``before`` with the window of a viewer that closes, None where napari quits; then ``closed``.
 
-    def __init__(self, viewer: Any, closing: Callable[[QWidget | None], Any]) -> None:
+    napari may ask the user in between, and keep the window open.
+    """
+
+    def __init__(
+        self, viewer: Any, before: Callable[[QWidget | None], Any], closed: Callable[[], Any]
+    ) -> None:
         super().__init__()
-        self._closing = closing
+        self._before, self._closed = before, closed
         window = getattr(viewer, "window", None)
         if window is not None:
             window.main_menu.window().installEventFilter(self)
             QApplication.instance().aboutToQuit.connect(self._quit)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Save before the window is asked to close."""
-        closes = event is not None and event.type() == QEvent.Type.Close
-        if closes and isinstance(watched, QWidget):
-            self._closing(watched)
+        """Call before the window is asked to close, and when it is hidden, as a closed one is."""
+        if event is None or not isinstance(watched, QWidget):
+            return False
+        if event.type() == QEvent.Type.Close:
+            self._before(watched)
+            if watched.isHidden():  # no event of hiding will come
+                watched.event(event)
+                if event.isAccepted():
+                    self._closed()
+                return True
+        elif event.type() == QEvent.Type.Hide and not event.spontaneous():
+            self._closed()
         return False
 
     def _quit(self) -> None:
-        self._closing(None)
+        self._before(None)
+        self._closed()
 
 
 def _write_labels(layer: Any, folder: Path) -> Path:

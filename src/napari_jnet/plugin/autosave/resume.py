@@ -18,7 +18,9 @@ from qtpy.QtWidgets import QMessageBox, QWidget
 
 from napari_jnet.files import FolderInUse, FolderLock
 from napari_jnet.io.stack import Stack, format_numbers
+from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.jobs.runner import TaskQueue
+from napari_jnet.plugin.layers.add import make_ready
 from napari_jnet.plugin.layers.read import image_stack, placement, spatial_shape
 from napari_jnet.plugin.layers.stack_layers import annotation_layer_options, read_annotation
 from napari_jnet.plugin.settings import plugin_settings
@@ -192,14 +194,16 @@ def resume_project(
     offer, workspace.offer = workspace.offer, None  # a second press must not add it again
     shape, place = spatial_shape(image), placement(image)
 
-    def read() -> tuple[Any, dict[str, Any]]:
+    def read() -> tuple[Any, dict[str, Any], LabelKind, int]:
         project = Project.open(path)
         labels, empty = read_annotation(project, shape)
-        return labels, annotation_layer_options(project, empty)
+        options = annotation_layer_options(project, empty)
+        return labels, options, project.kind, int(labels.max(initial=0))
 
-    def show(found: tuple[Any, dict[str, Any]]) -> None:
-        labels, options = found
+    def show(found: tuple[Any, dict[str, Any], LabelKind, int]) -> None:
+        labels, options, kind, highest = found
         layer = viewer.add_labels(labels, **options | place)
+        make_ready(layer, kind, highest)  # now: a first stroke must not fall on cell 1
         workspace.choose("annotation", layer)  # the autosave opens its project
         viewer.layers.selection.active = layer
         layer.mode = "paint"

@@ -422,6 +422,7 @@ class PredictWidget(JobWidget):
         self._summary = PredictionSummary()
         self._target: tuple[Any, Stack, PredictionRequest] | None = None  # None: no layer changes
         self._writing: Prediction | None = None  # of the job under way
+        self._output = Path()  # of a folder of stacks
         self._instances: InstanceConfig | None = None  # of the job; None = those of the model
         self._threshold = InstanceConfig().segmentation_threshold
         self.resegmentation = Resegmentation(self.show_error)
@@ -615,9 +616,9 @@ class PredictWidget(JobWidget):
     def _job(self, scope: str) -> tuple[JobMaker, str]:
         path, options = self.model()
         if scope == "folder":
-            folder, output = self.form.folders()
+            folder, self._output = self.form.folders()
             job = predicting_folder(
-                self._model_cache, path, options, folder, output, self._instances
+                self._model_cache, path, options, folder, self._output, self._instances
             )
             return job, f"predicting the stacks in {folder}"
         image, stack = self._image()
@@ -727,7 +728,7 @@ class PredictWidget(JobWidget):
             left = f"; {plural(skipped, 'stack')} skipped" if skipped else ""
             self._summary.first = (
                 f"{plural(stacks - skipped, 'stack')} predicted, {self._summary.found}{left}. "
-                f"The results are in {self.form.folders()[1]}."
+                f"The results are in {self._output}."
             )
         super()._on_done(value)
 

@@ -216,7 +216,7 @@ class ModelComparison(QWidget):
     def _keep_chosen(self) -> bool:
         """Keep a model that the user chose by hand for these labels meanwhile; offer the new one."""
         workspace, chosen = self._workspace, self._workspace.own_model
-        if chosen in (None, self._own) or self.labels() is not workspace.annotation:
+        if chosen in (None, self._own, self._new) or self.labels() is not workspace.annotation:
             return False
         self._old = chosen
         self._offer(f"You chose {chosen.name} for these labels while this was trained.", chosen)
