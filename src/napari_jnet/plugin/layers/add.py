@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -90,6 +90,25 @@ def set_visible(layer: Any, visible: bool) -> None:
     """Show or hide a layer whatever reasons there are."""
     _hidden_for.pop(layer, None)
     switch(layer, visible)
+
+
+def add_marks(
+    viewer: Any,
+    name: str,
+    marks: NDArray[np.uint8],
+    classes: Classes,
+    lies: Mapping[str, Any],
+) -> Any:
+    """Add labels that show each class of pixels by its colour; who paints keeps the layer under the brush."""
+    selection = viewer.layers.selection
+    active = selection.active
+    stored = {METADATA_KEY: {"result": name}}
+    layer = viewer.add_labels(
+        marks, name=name, opacity=0.6, metadata=stored, **lies, **class_options(classes)
+    )
+    layer.editable = False
+    selection.active = active
+    return layer
 
 
 Region = tuple[slice, slice]

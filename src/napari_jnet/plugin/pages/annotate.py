@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,6 +35,7 @@ from napari_jnet.plugin.frames import FrameInfo
 from napari_jnet.plugin.layers.add import (
     CLASS_COLOURS,
     UNKNOWN_COLOUR,
+    add_marks,
     annotation_options,
     color_labels,
     default_classes,
@@ -49,8 +50,6 @@ from napari_jnet.plugin.layers.edit import (
     rest_is_unknown,
 )
 from napari_jnet.plugin.layers.read import (
-    METADATA_KEY,
-    class_options,
     current_index,
     describe_kind,
     pixels,
@@ -63,8 +62,9 @@ from napari_jnet.plugin.layers.read import (
 from napari_jnet.plugin.pages.correct import CorrectionBar
 from napari_jnet.plugin.settings import plugin_settings
 from napari_jnet.plugin.ui.page import Page
+from napari_jnet.plugin.ui.table import make_compact
 from napari_jnet.plugin.ui.theme import set_style
-from napari_jnet.plugin.ui.widgets import LayerCombo, percent, plural, small_label
+from napari_jnet.plugin.ui.widgets import LayerCombo, percent, plural, push_button, small_label
 from napari_jnet.plugin.workspace import Lifetime
 
 if TYPE_CHECKING:
@@ -154,12 +154,10 @@ class Section(QWidget):
         return row
 
     def _button(self, text: str, action: Callable[[], Any], tooltip: str) -> QPushButton:
-        button = QPushButton(text)
-        button.setToolTip(tooltip)
+        button = push_button(text, tooltip, lambda: self._act(action))
         # as narrow as its text: several share a row of the dock
         button.setMinimumWidth(button.fontMetrics().horizontalAdvance(text) + 10)
         button.setStyleSheet("padding: 3px 2px;")
-        button.clicked.connect(lambda: self._act(action))
         return button
 
     def _check(self, text: str, tooltip: str, slot: Callable[[bool], Any]) -> QCheckBox:
@@ -408,14 +406,12 @@ class ClassTable(Section):
         )
         self._frames.kind_changed.emit(kind)
 
-    def add(self, name: str = "") -> int:
+    def add(self) -> int:
         """Add a class and return its number; it is what the brush paints next."""
         classes = self.classes
         number = len(classes)
-        taken = {known for known, _ in classes}
-        free = (f"class {n}" for n in range(number, 10_000) if f"class {n}" not in taken)
         color = CLASS_COLOURS[(number - self._background - 1) % len(CLASS_COLOURS)]
-        self.set_classes((*classes, (name or next(free), color)))
+        self.set_classes((*classes, (f"class {number}", color)))
         self._choose(number)
         return number
 
@@ -696,17 +692,8 @@ class FrameSection(Section):
         return count
 
     def _add_mask(self, mask: NDArray[Any], lies: Mapping[str, Any]) -> None:
-        layers = self._workspace.viewer.layers
-        active = layers.selection.active
-        self._mask = self._workspace.viewer.add_labels(
-            mask,
-            name="training mask",
-            opacity=0.6,
-            metadata={METADATA_KEY: {"result": "training mask"}},
-            **lies,
-            **class_options((("", "#000000"), *_MASK_COLORS.items())),
-        )
-        layers.selection.active = active
+        legend = (("", "#000000"), *_MASK_COLORS.items())
+        self._mask = add_marks(self._workspace.viewer, "training mask", mask, legend, lies)
 
     def _remove_mask(self) -> None:
         mask, self._mask = self._mask, None
@@ -738,7 +725,7 @@ class FrameSection(Section):
 # The table of frames
 
 
-def _describe_painted(model: FramesModel, info: FrameInfo) -> str:
+def _describe_painted(model: _FramesModel, info: FrameInfo) -> str:
     if not info.counted:
         return "…"
     if not info.annotated:
@@ -755,7 +742,7 @@ class FrameColumn(NamedTuple):
 
     title: str
     tooltip: str
-    text: Callable[[FramesModel, FrameInfo], str]  # what it shows of a frame
+    text: Callable[[_FramesModel, FrameInfo], str]  # what it shows of a frame
     widest: str = ""  # a text that has room; "" for the column that takes the room that is left
     shown: Callable[[FrameTable], bool] = lambda _: True  # without a value it only takes room
 
@@ -806,32 +793,24 @@ ROLE_MEANINGS = {
 _SHOWN = QColor(0, 122, 204, 110)
 
 
-class FramesModel(QAbstractTableModel):
-    """The rows of the table of frames; a frame is read when its row is shown."""
+class _FramesModel(QAbstractTableModel):
+    """The rows of the table of frames, by position; a frame is read when its row is shown."""
 
     def __init__(self, frames: FrameTable, lifetime: Lifetime) -> None:
         super().__init__()
         self.frames: FrameTable = frames
         self.class_names: list[str] = []
-        self.rows: Sequence[int] = ()  # the position along the stack of each row
         self.shown = -1  # the position of the frame that the viewer shows
-        self._only_annotated = False
+        self._count = 0
         lifetime.connect(frames.changed, self.refresh)
         lifetime.connect(frames.kind_changed, self.read_classes)
         self.read_classes()
 
     def rowCount(self, _parent: QModelIndex | None = None) -> int:
-        """Return the number of frames in the table."""
-        return len(self.rows)
+        return self._count
 
     def columnCount(self, _parent: QModelIndex | None = None) -> int:
-        """Return the number of columns."""
         return len(COLUMNS)
-
-    def set_only_annotated(self, only: bool) -> None:
-        """List annotated frames only."""
-        self._only_annotated = only
-        self.refresh(())
 
     def show_position(self, position: int) -> None:
         """Highlight the frame that the viewer shows."""
@@ -840,7 +819,6 @@ class FramesModel(QAbstractTableModel):
         self._emit_changed([position])
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
-        """Return the title of a column and what it means."""
         if orientation != Qt.Orientation.Horizontal:
             return None
         name, column = list(COLUMNS.items())[section]
@@ -853,8 +831,7 @@ class FramesModel(QAbstractTableModel):
         return self.frames.score_name or column.title if name == "score" else column.title
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
-        """Return what a cell shows; only what depends on its frame asks for that."""
-        position = self.rows[index.row()]
+        position = index.row()  # only what depends on the frame asks for it
         name, column = list(COLUMNS.items())[index.column()]
         if role == Qt.ItemDataRole.DisplayRole:
             return column.text(self, self.frames.info(position))
@@ -877,10 +854,9 @@ class FramesModel(QAbstractTableModel):
 
     def refresh(self, positions: Sequence[int]) -> None:
         """Show these frames anew, and rows that came or went."""
-        rows = self.frames.annotated if self._only_annotated else range(len(self.frames))
-        if rows != self.rows:
+        if self._count != len(self.frames):
             self.beginResetModel()
-            self.rows = rows
+            self._count = len(self.frames)
             self.endResetModel()
         else:
             self._emit_changed(positions)
@@ -892,9 +868,8 @@ class FramesModel(QAbstractTableModel):
         self.refresh(range(len(self.frames)))
 
     def _emit_changed(self, positions: Sequence[int]) -> None:
-        rows = range(len(self.rows)) if self._only_annotated else positions
-        first, last = min(rows, default=-1), max(rows, default=-1)
-        if first >= 0 and last < len(self.rows):
+        first, last = min(positions, default=-1), max(positions, default=-1)
+        if first >= 0 and last < self._count:
             self.dataChanged.emit(self.index(first, 0), self.index(last, len(COLUMNS) - 1))
 
 
@@ -930,11 +905,13 @@ class FramesSection(Section):
 
     def __init__(self, page: AnnotateWidget) -> None:
         super().__init__(page)
-        self.model = FramesModel(self._frames, self._lifetime)
+        self.model = _FramesModel(self._frames, self._lifetime)
         self.table = self._make_table()
         self.next_button = self._command_button("next_frame", self.next_frame)
         self.only_check = self._check(
-            "Only annotated", "List annotated frames only.", self.model.set_only_annotated
+            "Only annotated",
+            "List annotated frames only.",
+            lambda _: self._filter(range(len(self._frames))),
         )
         self._column.addWidget(self.table)
         self._row(self.next_button, self.only_check)
@@ -942,35 +919,23 @@ class FramesSection(Section):
         self._lifetime.connect(self._workspace.image_changed, self._show_position)
         self._begin()
         self._lifetime.connect(self._frames.changed, self._show)
+        self._lifetime.connect(self._frames.changed, self._filter)
         self._show_position()
 
     def _make_table(self) -> QTableView:
         table = QTableView()
         table.setModel(self.model)
-        table.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
+        make_compact(table)
         table.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the keys belong to the brush
-        table.setHorizontalScrollMode(QTableView.ScrollMode.ScrollPerPixel)
         table.setShowGrid(False)
-        table.setWordWrap(False)
         table.setMinimumHeight(150)
-        # so that all columns have room in a dock
-        table.setStyleSheet(
-            "QTableView { font-size: 9pt; } QHeaderView::section { padding: 2px 3px; }"
-        )
-        table.ensurePolished()
         table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         table.customContextMenuRequested.connect(self._open_role_menu)
         table.clicked.connect(self._on_click)
-        rows, heads = table.verticalHeader(), table.horizontalHeader()
-        assert rows is not None and heads is not None
-        rows.hide()
-        rows.setDefaultSectionSize(table.fontMetrics().height() + 6)
-        heads.setMinimumSectionSize(30)
+        heads, modes = table.horizontalHeader(), QHeaderView.ResizeMode
+        assert heads is not None
         for number, column in enumerate(COLUMNS.values()):
-            fixed = (
-                QHeaderView.ResizeMode.Fixed if column.widest else QHeaderView.ResizeMode.Stretch
-            )
-            heads.setSectionResizeMode(number, fixed)
+            heads.setSectionResizeMode(number, modes.Fixed if column.widest else modes.Stretch)
             if column.widest:
                 width = table.fontMetrics().horizontalAdvance(column.widest)
                 heads.resizeSection(number, width + 7)
@@ -1007,18 +972,22 @@ class FramesSection(Section):
         for number, column in enumerate(COLUMNS.values()):
             self.table.setColumnHidden(number, not column.shown(self._frames))
 
+    def _filter(self, positions: Iterable[int]) -> None:
+        """Hide frames without annotation, where only annotated ones are asked for."""
+        only = self.only_check.isChecked()
+        for position in positions:
+            self.table.setRowHidden(position, only and not self._frames.info(position).annotated)
+
     def _listen(self, _layer: Any) -> None:
         self.model.read_classes()
 
     def _show_position(self, _event: Any = None) -> None:
         position = self.position()
         self.model.show_position(position)
-        if position in self.model.rows:
-            self.table.scrollTo(self.model.index(self.model.rows.index(position), 0))
+        self.table.scrollTo(self.model.index(position, 0))
 
     def _on_click(self, index: QModelIndex) -> None:
-        position = self.model.rows[index.row()]
-        self._workspace.go_to(position)
+        self._workspace.go_to(index.row())
         if list(COLUMNS)[index.column()] == "role":
             self._open_role_menu(self.table.visualRect(index).bottomLeft())
 
@@ -1026,7 +995,7 @@ class FramesSection(Section):
         """Offer roles for the annotated frames of the selected rows; a click has selected its own."""
         selection, viewport = self.table.selectionModel(), self.table.viewport()
         assert selection is not None and viewport is not None
-        positions = sorted(self.model.rows[index.row()] for index in selection.selectedRows())
+        positions = sorted(index.row() for index in selection.selectedRows())
         annotated = [position for position in positions if self._frames.info(position).annotated]
         if annotated:
             self.role_menu(annotated).popup(viewport.mapToGlobal(at))
@@ -1053,14 +1022,11 @@ class AnnotateWidget(Page):
         self._this_frame = self._box("This frame", self.frame)
         self._box("Frames", self.frames)
         self.saved_line = small_label()
-        self._saving = QWidget()
-        column = QVBoxLayout(self._saving)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.saved_line)
+        self._embedded = False
         outer = self.layout()
         assert outer is not None
         outer.addWidget(self.message)  # below what scrolls, so that it is always seen
-        outer.addWidget(self._saving)
+        outer.addWidget(self.saved_line)
         lifetime.connect(self._frames.changed, self._show_layer)
         lifetime.connect(self._frames.kind_changed, self._show_layer)
         lifetime.connect(workspace.saving_changed, self._show_saved)
@@ -1078,10 +1044,10 @@ class AnnotateWidget(Page):
         self.kind_combo.setToolTip("What the numbers of the labels mean; nothing painted changes.")
         self.kind_combo.activated.connect(self._on_kind_chosen)
         self.kind_line = small_label()
-        self.new_button = QPushButton("New annotation")
-        self.new_button.setToolTip("Empty labels as large as the image, ready to paint on.")
-        self.new_button.clicked.connect(
-            lambda: self.attempt(lambda: self.new_annotation(self._chosen_kind))
+        self.new_button = push_button(
+            "New annotation",
+            "Empty labels as large as the image, ready to paint on.",
+            lambda: self.attempt(lambda: self.new_annotation(self._chosen_kind)),
         )
         form.addRow("Meaning", self.kind_combo)
         form.addRow(self.kind_line)
@@ -1101,7 +1067,8 @@ class AnnotateWidget(Page):
 
     def embed(self) -> None:
         """Leave the line about saving to the workbench."""
-        self._saving.hide()
+        self._embedded = True
+        self.saved_line.hide()
 
     def new_annotation(self, kind: LabelKind | str = LabelKind.INSTANCES) -> Any:
         """Add labels to paint on and return the layer; see `Workspace.new_annotation`."""
@@ -1146,6 +1113,6 @@ class AnnotateWidget(Page):
     def _show_saved(self, _event: Any = None) -> None:
         saving = self._workspace.saving
         self.saved_line.setText(saving.text)
-        self.saved_line.setVisible(bool(saving.text))
+        self.saved_line.setVisible(bool(saving.text) and not self._embedded)
         role = "@error" if saving.failed else "@muted"
         set_style(self.saved_line, f"font-size: 8pt; color: {role};")

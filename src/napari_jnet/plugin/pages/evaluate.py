@@ -24,10 +24,8 @@ from napari_jnet.plugin.jobs.evaluate import (
     stored_truth,
 )
 from napari_jnet.plugin.jobs.runner import Progress, TaskQueue
-from napari_jnet.plugin.layers.add import set_hidden
+from napari_jnet.plugin.layers.add import add_marks, set_hidden
 from napari_jnet.plugin.layers.read import (
-    METADATA_KEY,
-    class_options,
     frame_numbers,
     is_labels,
     metadata,
@@ -77,21 +75,10 @@ class ErrorLayer:
     def begin(self, like: Any) -> None:
         """Begin a layer without errors, which lies on this layer."""
         self.remove()
-        data = like.data[0] if getattr(like, "multiscale", False) else like.data
-        selection = self._viewer.layers.selection
-        active = selection.active
         legend = [("right", "#000000"), *((NAMES[k], COLORS[k]) for k in ErrorKind)]
-        self.layer = self._viewer.add_labels(
-            np.zeros(tuple(data.shape), np.uint8),  # takes no memory before it is written
-            name="errors",
-            opacity=0.6,
-            metadata={METADATA_KEY: {"result": "errors"}},
-            **placement(like),
-            **class_options(legend),
-        )
-        self.layer.editable = False
+        marks = np.zeros(pixels(like).shape, np.uint8)  # takes no memory before it is written
+        self.layer = add_marks(self._viewer, "errors", marks, legend, placement(like))
         self.layer.events.visible.connect(self._on_eye)
-        selection.active = active  # whoever was painting goes on painting where they did
         self._hide_others(True)
 
     def write(self, position: int, plane: NDArray[np.uint8]) -> None:
@@ -300,7 +287,8 @@ class EvaluateWidget(JobWidget):
         self.scores: Scores | None = None  # of the last evaluation
         self.errors: list[tuple[int, CellError]] = []  # position and error
         self._scored: list[tuple[int, FrameScore]] = []  # position and score
-        self._compared: tuple[Any, Comparison] | None = None  # with the layer that is scored
+        self._layer: Any = None  # that is scored
+        self._comparison: Comparison  # once something is scored
         self._overlay = ErrorLayer(self._workspace, self._lifetime)
         self._add_choices()
         self._add_scores()
@@ -366,7 +354,7 @@ class EvaluateWidget(JobWidget):
         except ValueError as error:
             self._on_error(error)
             return
-        self._compared = layer, comparison
+        self._layer, self._comparison = layer, comparison
         self.scores, self.errors, self._scored = None, [], []
         self.score_table.set_rows({}, ())
         self.error_table.set_rows({}, ())
@@ -393,11 +381,10 @@ class EvaluateWidget(JobWidget):
             self._workspace.go_to(self._scored[row][0])
 
     def _to_error(self, row: int) -> None:
-        assert self._compared is not None
-        layer = self._compared[0]
         position, error = self.errors[row]
-        at = (position, *error.centroid)[-layer.ndim :]
-        show_place(self._viewer, layer, at, (error.pixels ** (1 / len(error.centroid))) * 1.2)
+        at = (position, *error.centroid)[-self._layer.ndim :]
+        size = error.pixels ** (1 / len(error.centroid)) * 1.2
+        show_place(self._viewer, self._layer, at, size)
 
     # what the job yields
 
@@ -410,20 +397,18 @@ class EvaluateWidget(JobWidget):
         self.errors += [(event.position, error) for error in event.errors]
 
     def _on_done(self, value: Outcome) -> None:
-        assert self._compared is not None
         self.scores = value.scores
         self._show_tables()
         errors = Counter(error.kind for _, error in self.errors)
         roles = {score.number: role_of(self._workspace, p) for p, score in self._scored}
         seen = [number for number, role in roles.items() if role in ("training", "annotated")]
-        self.message.say(summary(value, self._compared[1], errors, seen))
+        self.message.say(summary(value, self._comparison, errors, seen))
         self._lead()
         super()._on_done(value)
 
     def _lead(self) -> None:
         """Show the worst frame, unless one that was scored is shown: unmarked looks right."""
-        assert self._compared is not None
-        shown = shown_position(self._viewer, self._compared[0])
+        shown = shown_position(self._viewer, self._layer)
         positions = [position for position, _ in self._scored]
         if shown in positions:
             self.score_table.show_row(positions.index(shown))
@@ -439,8 +424,7 @@ class EvaluateWidget(JobWidget):
 
     def _show_tables(self) -> None:
         """Show what is scored, also in the table of frames if the layers belong to the image."""
-        assert self._compared is not None
-        layer, comparison = self._compared
+        comparison = self._comparison
         border = comparison.border if comparison.kind is LabelKind.INSTANCES else 0
         rows = [score_row(s, role_of(self._workspace, p), border) for p, s in self._scored]
         if self.scores is not None:
@@ -453,7 +437,7 @@ class EvaluateWidget(JobWidget):
             [COLORS[error.kind] for _, error in self.errors],
         )
         image, frames = self._workspace.image, self._workspace.frames
-        if image is not None and pixels(layer).shape == spatial_shape(image):
+        if image is not None and pixels(self._layer).shape == spatial_shape(image):
             name = "seg" if comparison.kind is LabelKind.INSTANCES else "iou"
             found = {position: getattr(score, name) for position, score in self._scored}
             known = {position: score for position, score in found.items() if score is not None}
