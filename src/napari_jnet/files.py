@@ -105,15 +105,13 @@ def quarantine(path: Path) -> Path:
     return aside
 
 
-def make_folder(folder: Path) -> bool:
-    """Make a folder that files can be made in; returns whether it is new, raises `OutputError`."""
+def make_folder(folder: Path) -> None:
+    """Make a folder that files can be made in, unless it is there; raises `OutputError`."""
     with writing(folder):
-        made = not folder.is_dir()
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".napari-jnet-{os.getpid()}-{secrets.token_hex(4)}.part"
         os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         probe.unlink()
-    return made
 
 
 def check_no_link(folder: Path) -> None:

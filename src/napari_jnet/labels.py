@@ -37,15 +37,11 @@ def known_labels(
     With `partial`, only some objects are annotated, so that 0 is unknown.  Objects are renumbered where a
     number is above 2^24.  Raises `ValueError` for other types, labels below `UNKNOWN`, and such classes.
     """
-    if not np.issubdtype(labels.dtype, np.integer) and labels.dtype != bool:
+    smallest, largest = labels.min(initial=0), labels.max(initial=0)
+    if labels.dtype.kind not in "iub" or smallest < UNKNOWN:
         raise ValueError(
-            f"Labels are of type {labels.dtype}; labels are integers. "
-            "Convert the layer to labels, or save the mask as uint8 or uint16."
-        )
-    smallest, largest = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
-    if smallest < UNKNOWN:
-        raise ValueError(
-            f"Labels hold {smallest}; labels are 0 or more ({UNKNOWN} = unknown). Repaint these pixels."
+            f"Labels are {labels.dtype} from {smallest}; labels are integers, {UNKNOWN} (unknown) or more. "
+            "Convert the layer to labels, save the mask as uint8 or uint16, or repaint these pixels."
         )
     if largest > _LARGEST:
         if kind is not LabelKind.INSTANCES:
@@ -195,13 +191,14 @@ def _ranks(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.i
 def checked_labels(labels: NDArray[Any], name: str) -> NDArray[Any]:
     """Return labels as integers that int64 holds; true is 1, false is 0.
 
-    Others raise `ValueError`; `name` is "reference" or "result", for the message.
+    Others raise `ValueError`; `name` is for the message, such as "reference".
     """
     if labels.dtype == bool:
         return labels.astype(np.uint8)
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
-            f"The {name} is of type {labels.dtype}; objects are integers, 0 = background. Convert it."
+            f"The {name} is of type {labels.dtype}; objects are integers, 0 = background. Convert it, or "
+            "choose the objects, such as instances.tif."
         )
     if labels.dtype == np.uint64 and labels.max(initial=0) > np.iinfo(np.int64).max:
         raise ValueError(

@@ -223,10 +223,9 @@ def _write_sequence(
         }
         for path, array in files.items():
             tifffile.imwrite(path, array, compression="zlib", photometric="minisblack")
-    cells_of = {t: set(np.unique(frame).tolist()) - {0} for t, frame in enumerate(labels)}
     lines = []
-    for cell in sorted(set().union(*cells_of.values())):
-        present = [t for t, cells in cells_of.items() if cell in cells]
+    for cell in np.unique(labels[labels > 0]):
+        present = np.flatnonzero((labels == cell).any(axis=(1, 2)))
         lines.append(f"{cell} {present[0]} {present[-1]} 0\n")
     (ground_truth / "TRA" / "man_track.txt").write_text("".join(lines), encoding="ascii")
 

@@ -191,7 +191,7 @@ def test_damaged_and_unfit_files(dataset, tmp_path):
     mask.write_bytes(mask.read_bytes()[:40])
     with pytest.raises(ValueError, match=r"mask001\.tif cannot be read as a TIFF image"):
         list(evaluate(out, stack))
-    with pytest.raises(ValueError, match="holds float32; objects are integers"):
+    with pytest.raises(ValueError, match="of type float32; objects are integers"):
         list(evaluate(out / "probability.tif", stack))
 
 

@@ -102,7 +102,7 @@ def test_labels_of_another_size_or_type_are_refused():
     with pytest.raises(ValueError, match=r"\(4, 20, 29\).*\(4, 20, 30\)"):
         array_stack(images, labels=labels[:, :, 1:], kind="instances")
     wrong = array_stack(images, labels=labels + 0.5, kind="instances")
-    with pytest.raises(ValueError, match="frame 0: Labels are of type float64"):
+    with pytest.raises(ValueError, match="frame 0: Labels are float64"):
         annotated_frames(wrong)
     none = array_stack(images, labels=labels * 0, kind="instances")
     with pytest.raises(ValueError, match="no label in any frame"):

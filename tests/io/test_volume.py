@@ -102,7 +102,7 @@ def test_sequence_makes_no_sense(isbi):
 def test_float_labels_are_refused(tmp_path):
     write(tmp_path / "a.tif", volume())
     write(tmp_path / "a_labels.tif", np.linspace(0, 1, 4 * 24 * 32).reshape(4, 24, 32))
-    with pytest.raises(ValueError, match=r"a_labels\.tif: Labels are of type float64; .* integers"):
+    with pytest.raises(ValueError, match=r"a_labels\.tif: Labels are float64 .* integers"):
         open_stack(tmp_path).annotation().frame(0)
 
 

@@ -446,7 +446,7 @@ def test_ids_of_many_digits_do_not_become_others_and_what_labels_cannot_be_is_re
     numbers = np.array([[0, 2**32, 2**40]])
     image = np.zeros((1, 3))
     assert np.array_equal(AnnotatedFrame("a", image, numbers).labels, [[0, 1, 2]])  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="a: Labels are of type float64"):
+    with pytest.raises(ValueError, match="a: Labels are float64"):
         AnnotatedFrame("a", image, numbers + 0.5)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="a: Labels hold -7"):
+    with pytest.raises(ValueError, match="a: Labels are int32 from -7"):
         AnnotatedFrame("a", image, np.array([[0, -7, 1]], np.int32))

@@ -325,7 +325,7 @@ def _frame(
     return FrameLabels(
         number,
         truth.frame(number) if annotated else None,
-        stored.instances(number),
+        checked_labels(stored.instances(number), f"result {stored.path}"),
         classes=stored.map("classes", number) if with_maps else None,
         probability=stored.map("probability", number) if with_maps else None,
         markers=tracked.frame(number) if tracked and number in tracked.frame_numbers else None,

@@ -54,9 +54,11 @@ class _Content:
     size: int
 
 
-def _content(image: NDArray[Any], in_color: bool, top: int) -> _Content:
+def _content(stored: NDArray[Any], where: Path | str, ndim: int) -> _Content:
     from skimage.measure import label
 
+    image, in_color = _integers(stored, where, ndim)
+    top = int(np.iinfo(stored.dtype if stored.dtype.kind in "iu" else image.dtype).max)
     zero, unknown = bool((image == 0).any()), bool((image == UNKNOWN).any())
     image = np.maximum(image, 0)
     values = np.zeros(0, image.dtype)
@@ -92,21 +94,13 @@ def _integers(image: NDArray[Any], where: Path | str, ndim: int) -> tuple[NDArra
     if np.issubdtype(image.dtype, np.floating):
         whole = (image == np.rint(image)) & (np.abs(image) < 2**53)
         image = image.astype(np.int64) if whole.all() else image
-    if not np.issubdtype(image.dtype, np.integer):
+    low, high, largest = image.min(initial=0), image.max(initial=0), np.iinfo(np.int64).max
+    if not np.issubdtype(image.dtype, np.integer) or low < UNKNOWN or high > largest:
         raise ValueError(
-            f"{where}: Labels are of type {image.dtype}; labels are integers. "
-            "Save them as uint8 or uint16."
+            f"{where}: Labels are {image.dtype} from {low} to {high}; labels are integers from {UNKNOWN} "
+            f"(unknown) to {largest}. Save them as uint8 or uint16, or repaint these pixels."
         )
-    low, high = int(image.min(initial=0)), int(image.max(initial=0))
-    largest = np.iinfo(np.int64).max
-    if low < UNKNOWN or high > largest:
-        raise ValueError(
-            f"{where}: Labels hold {low if low < UNKNOWN else high}; labels are 0 to {largest} ({UNKNOWN} = "
-            "unknown). Renumber the labels, or repaint these pixels."
-        )
-    if image.dtype == np.uint64:
-        image = image.astype(np.int64)
-    return image, False
+    return image.astype(np.int64) if image.dtype == np.uint64 else image, False
 
 
 @dataclass(eq=False)
@@ -215,17 +209,12 @@ class StoredLabels:
 
     @cached_property
     def _frames(self) -> dict[int, _Content]:
-        return {n: self._inspect(read, self.where(n)) for n, read in self._files.items()}
+        return {n: _content(read(), self.where(n), self.ndim) for n, read in self._files.items()}
 
     @cached_property
     def _all(self) -> list[_Content]:
-        return [*self._frames.values(), *(self._inspect(read, self.path) for read in self.others())]
-
-    def _inspect(self, read: Callable[[], NDArray[Any]], where: Path | str) -> _Content:
-        stored = read()
-        image, in_color = _integers(stored, where, self.ndim)
-        top = np.iinfo(stored.dtype if stored.dtype.kind in "iu" else image.dtype).max
-        return _content(image, in_color, int(top))
+        others = [_content(read(), self.path, self.ndim) for read in self.others()]
+        return [*self._frames.values(), *others]
 
     @cached_property
     def _labelled(self) -> list[_Content]:

@@ -165,16 +165,13 @@ class OverlapTracks:
 class _PageWriter:
     """One TIFF file of a result: compressed pages, of which no more than a frame is in memory.
 
-    Errors name `shown`, where the file will be.
+    Errors name the path where the file will be, outside of the hidden folder.
     """
 
-    def __init__(
-        self, path: Path, dtype: Any, stack: Stack, frames: list[int], mark: ResultMark, shown: Path
-    ) -> None:
-        self._path, self._shown = path, shown
-        self._dtype = np.dtype(dtype)
-        self._stack, self._axes = stack, stack.axes.replace("C", "")
-        self._expected, self._mark = frames, mark
+    def __init__(self, path: Path, stack: Stack, frames: list[int], mark: ResultMark) -> None:
+        self._path, self._shown = path, path.parent.parent / path.name
+        self._dtype = np.dtype(MAPS[path.stem])
+        self._stack, self._expected, self._mark = stack, frames, mark
         self.written: list[int] = []  # frame numbers
         self._shapes: set[tuple[int, ...]] = set()  # images of a folder may differ
         self._tiff: tifffile.TiffWriter | None = None
@@ -226,13 +223,13 @@ class _PageWriter:
         if len(self._shapes) > 1:
             return {"description": json.dumps(text).encode()}
         whole = (len(frames), *next(iter(self._shapes)))
-        text = {"shape": whole, "axes": self._axes, **text}
+        axes, units = self._stack.axes.replace("C", ""), self._stack.units
+        text = {"shape": whole, "axes": axes, **text}
         steps = set(np.diff(frames).tolist()) or {1}
         interval, *sizes = self._stack.scale
         # skipped frames make the interval longer
         scale = (interval * (steps.pop() if len(steps) == 1 else 0), *sizes)
-        units = self._stack.units
-        return tiff_options(whole, self._dtype, self._axes, scale, units, json.dumps(text))
+        return tiff_options(whole, self._dtype, axes, scale, units, json.dumps(text))
 
 
 class FramePages:
@@ -355,15 +352,8 @@ class ResultWriter:
                 )
         self._part = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.folder))
         self._files = {
-            name: _PageWriter(
-                self._part / f"{name}.tif",
-                dtype,
-                self._stack,
-                self._expected,
-                self._mark,
-                self.folder / f"{name}.tif",
-            )
-            for name, dtype in MAPS.items()
+            name: _PageWriter(self._part / f"{name}.tif", self._stack, self._expected, self._mark)
+            for name in MAPS
         }
 
     def _check_replaceable(self, path: Path) -> None:
@@ -532,20 +522,10 @@ class StoredResult:
 
     path: Path  # where the objects are: a folder of masks or one file
     frame_numbers: tuple[int, ...]  # of the frames that are there, ascending
-    read: Callable[[int], NDArray[Any]]  # frame number -> objects, as stored
+    instances: Callable[[int], NDArray[Any]]  # frame number -> objects, as stored
     maps: dict[str, FramePages]  # beside the objects
     notice: str  # about predicted frames that are missing, if that is known; else ""
     close: Callable[[], None]  # closes the files
-
-    def instances(self, number: int) -> NDArray[np.integer]:
-        """Read the objects of a frame, integers, 0 = background."""
-        labels = self.read(number)
-        if not np.issubdtype(labels.dtype, np.integer):
-            raise ValueError(
-                f"{self.path} holds {labels.dtype}; objects are integers, 0 = background. "
-                "Use instances.tif or a folder of masks."
-            )
-        return labels
 
     def map(self, name: str, number: int) -> NDArray[Any] | None:
         """Return a map of one frame, or None if it was not written."""

@@ -252,14 +252,12 @@ class Project:
     @property
     def empty(self) -> frozenset[int]:
         """Numbers of the annotated frames without any object, all background; reads their files."""
-
-        def is_empty(number: int) -> bool:
-            try:
-                return not self.read_frame(number).any()
-            except (ValueError, OSError):
-                return False  # reported where the frame is read
-
-        return frozenset(n for n in self.annotated if is_empty(n))
+        found = set()
+        for number in self.annotated:
+            with suppress(ValueError, OSError):  # reported where the frame is read
+                if not self.read_frame(number).any():
+                    found.add(number)
+        return frozenset(found)
 
     def write_frame(self, number: int, labels: NDArray[Any], *, empty: bool = False) -> None:
         """Save a frame as painted; zeros only remove its file, unless it is `empty`.
