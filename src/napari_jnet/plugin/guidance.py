@@ -197,15 +197,10 @@ class WorkflowState:
         return bool(totals.pixels) and totals.pixels[0] > 0
 
     @property
-    def foreground(self) -> bool:
-        """Whether anything but background is painted."""
-        return any(self.totals.pixels[1:])
-
-    @property
     def enough(self) -> bool:
         """Whether there is enough to learn from."""
         if self.kind is LabelKind.SCRIBBLES:
-            return self.background and self.foreground
+            return self.background and any(self.totals.pixels[1:])
         needed = 1 if self.length == 1 else _ENOUGH_FRAMES
         cells = self.kind is LabelKind.CLASSES or self.totals.objects >= _ENOUGH_CELLS
         return self.background and self.totals.frames >= needed and cells
@@ -285,8 +280,6 @@ def _while_training(state: WorkflowState) -> str:
         return "Training stops; what it has learned so far is kept."
     if not state.learning:
         return "Training on other labels than these: it does not learn what you paint here."
-    if not state.training.epoch:
-        return "Training: the first preview comes within half a minute. You can go on painting meanwhile."
     return "Training: look at the preview. You can go on painting; it learns new frames too."
 
 
@@ -311,26 +304,15 @@ def _before_training(state: WorkflowState) -> Hint:
 
 
 def _paint_more(state: WorkflowState) -> str:
-    totals = state.totals
     if state.kind is LabelKind.SCRIBBLES:
-        if not state.background and not state.foreground:
-            return "Draw a few strokes: with 1 on background, with 2 on cells."
-        missing = "background: label 1" if state.foreground else "cells: label 2"
-        return f"Now a few strokes on {missing}."
-    if totals.frames and not state.background:
+        return "Draw a few strokes: with 1 on background, with 2 on cells."
+    if state.totals.frames and not state.background:
         return "No background is known yet: paint a few strokes of it with the brush Background."
+    frames = "the frame" if state.length == 1 else "two frames"
     if state.kind is LabelKind.CLASSES:
-        if totals.frames:
-            return "Paint a second frame too; a third one will check what is learned."
-        return "Paint the classes in one frame; the table of classes says which is which."
-    if not totals.frames:
-        return (
-            "Paint every cell of one frame. Each outline is another cell; with the brush, M takes the "
-            "next."
-        )
-    where = "" if state.length == 1 else " of two frames"
-    so_far = f"{_count(totals.objects, 'cell', 'cells')} so far"
-    return f"Paint every cell{where}, or some and press Mark unpainted as unknown ({so_far})."
+        return f"Paint the classes in {frames}; the table of classes says which is which."
+    so_far = f"{_count(state.totals.objects, 'cell', 'cells')} so far"
+    return f"Paint every cell of {frames}, or some and press Mark unpainted as unknown ({so_far})."
 
 
 def step_states(state: WorkflowState) -> dict[str, str]:

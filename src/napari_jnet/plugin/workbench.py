@@ -396,10 +396,6 @@ class Workbench(QWidget):
         workspace, frames = self._workspace, self._workspace.frames
         soon = qthrottled(self.refresh, timeout=_REFRESH_MS, leading=False, parent=self)
         lifetime.at_end(soon.cancel)
-
-        def refresh_soon(*_: Any) -> None:
-            soon()
-
         watched = (
             workspace.image_changed,
             workspace.annotation_changed,
@@ -414,7 +410,7 @@ class Workbench(QWidget):
             frames.kind_changed,
         )
         for emitter in watched:
-            lifetime.connect(emitter, refresh_soon)
+            lifetime.connect(emitter, soon)
         lifetime.connect(workspace.page_changed, self.show_step)
 
     @property

@@ -12,7 +12,7 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from qtpy.QtCore import QRunnable, QThreadPool
 
-from napari_jnet.events import BatchEnd, EpochEnd, FramePrediction, Preview
+from napari_jnet.events import BatchEnd, FramePrediction
 from napari_jnet.plugin.jobs.runner import JobRunner
 
 
@@ -128,34 +128,6 @@ def test_close_waits_and_calls_nothing(qtbot, runner):
     assert closed == [True]
     qtbot.waitUntil(lambda: not runner.running, timeout=5000)
     assert record.ends == []
-
-
-def test_batches_are_merged_but_the_loss_and_the_epochs_are_kept(qtbot, runner):
-    epoch = EpochEnd(1, 0.5, None, None, None, 1e-3, 1.0, 1.0, True)
-    release = threading.Event()
-
-    def job():
-        yield batch(1, 0.9)
-        for number in range(2, 500):
-            yield batch(number)
-        yield epoch
-        release.set()
-        yield batch(500, 0.4)
-
-    record = Record()
-    runner.start(job, **record.calls())
-    assert release.wait(5)  # the window has not looked yet: all of it waits in the queue
-    qtbot.waitUntil(lambda: bool(record.ends), timeout=5000)
-    batches = [event for event in record.events if isinstance(event, BatchEnd)]
-    assert [(b.batch, b.loss) for b in batches] == [(499, 0.9), (500, 0.4)]
-    assert epoch in record.events
-
-
-def test_only_the_last_of_waiting_previews_is_shown(qtbot, runner):
-    blank = np.zeros((2, 2), np.float32)
-    record = run(qtbot, runner, lambda: iter_of(*(Preview(blank, blank, n) for n in range(9))))
-    assert [event.epoch for event in record.events][-1] == 8
-    assert len(record.events) < 9
 
 
 def test_whole_frames_wait_for_the_window(qtbot, runner):

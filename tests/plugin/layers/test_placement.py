@@ -57,7 +57,7 @@ def test_annotation_and_results_lie_on_the_image(image):
 
 def test_a_preview_lies_on_its_plane(image):
     viewer, layer = image
-    preview = PreviewLayer(viewer, layer, None)
+    preview = PreviewLayer(viewer, layer)
     shown = np.zeros((20, 24), np.float32)
     viewer.dims.set_point(0, layer.data_to_world((2, 10, 12))[0])
     preview.follow()
@@ -65,9 +65,11 @@ def test_a_preview_lies_on_its_plane(image):
     preview.show(Preview(shown, shown, 1))
     for point in ((0, 3), (19, 0)):
         place = layer.data_to_world((2, *point))
-        np.testing.assert_allclose(preview.layer.data_to_world((0, *point)), place, atol=1e-9)
-    again = PreviewLayer(viewer, viewer.add_image(np.zeros((3, 20, 24))), preview)
-    assert np.allclose(again.layer.affine.affine_matrix, np.eye(4))
+        np.testing.assert_allclose(
+            viewer.layers["preview"].data_to_world((0, *point)), place, atol=1e-9
+        )
+    PreviewLayer(viewer, viewer.add_image(np.zeros((3, 20, 24))))
+    assert np.allclose(viewer.layers["preview"].affine.affine_matrix, np.eye(4))
 
 
 def test_a_plane_lies_where_the_layer_shows_it(image):

@@ -64,9 +64,8 @@ def end(qtbot, state, monkeypatch):
 def test_the_first_model_is_used_and_not_compared(end, state, runs):
     panel = end(runs[0], "new")
     assert state.model == runs[0]
-    assert "first model" in panel.text
+    assert panel.isHidden()
     assert not end.asked
-    assert not panel.button.isVisibleTo(panel)
 
 
 @pytest.mark.parametrize(("better", "kept"), [("new", 1), ("old", 0)])

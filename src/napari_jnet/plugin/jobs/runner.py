@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import weakref
 from collections import deque
@@ -14,7 +13,7 @@ from typing import Any
 from napari.qt.threading import FunctionWorker, create_worker
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
-from napari_jnet.events import BatchEnd, FramePrediction, Preview
+from napari_jnet.events import FramePrediction
 from napari_jnet.hardware import available_cores
 
 JobMaker = Callable[[], Generator[Any, None, Any]]
@@ -178,11 +177,7 @@ class _Job:
 
     def _put(self, event: Any) -> None:
         with self._lock:
-            merged = _merge(self._events[-1], event) if self._events else None
-            if merged is not None:
-                self._events[-1] = merged
-            else:
-                self._events.append(event)
+            self._events.append(event)
             crowded = isinstance(event, FramePrediction) and len(self._events) > _FRAMES_WAITING
             self._emptied.clear()
         # wait for the window, so that memory stays bounded
@@ -201,16 +196,6 @@ class _Job:
         """Ask for the end; a paused job ends too."""
         self.stop_requested.set()
         self.unpaused.set()
-
-
-def _merge(last: Any, event: Any) -> Any:
-    """Return one event that stands for both, or None where both are needed."""
-    if isinstance(last, BatchEnd) and isinstance(event, BatchEnd):
-        loss = last.loss if event.loss is None else event.loss
-        return dataclasses.replace(event, loss=loss)
-    if isinstance(last, Preview) and isinstance(event, Preview):
-        return event
-    return None
 
 
 class _Announced(FunctionWorker):

@@ -37,6 +37,7 @@ from napari_jnet.plugin.layers.read import (
     place,
     placement,
     plane,
+    result_of,
 )
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 from napari_jnet.project.runs import read_run
@@ -48,45 +49,29 @@ if TYPE_CHECKING:
 class PreviewLayer:
     """The layer "preview": where the network sees cells now, in the plane that the viewer shows.
 
-    Made, empty, before the training begins: a new layer costs the window some tenths of a second.  That
-    of the training ``before`` is used again.  `read` is called in the worker thread.
+    Made, empty, before the training begins: a new layer costs the window some tenths of a second.  One of
+    an earlier training goes.  `read` is called in the worker thread.
     """
 
-    def __init__(
-        self, viewer: napari.viewer.Viewer, image: Any, before: PreviewLayer | None
-    ) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, image: Any) -> None:
         self._viewer, self._image, self._plane = viewer, image, plane(image)
         self._index = self._read_index = index = current_index(viewer, image)
-        self._layer: Any = None if before is None else before.layer
         rows_columns = tuple(pixels(image).shape[len(index) : len(index) + 2])
-        empty = np.zeros((1,) * len(index) + rows_columns, np.float32)
-        lies = placement(image, index)
-        earlier = self.layer
-        if earlier is not None and earlier.ndim == empty.ndim:
-            earlier.data = empty
-            place(earlier, lies)
-            return
-        if earlier is not None:
+        for earlier in [layer for layer in viewer.layers if result_of(layer) == "preview"]:
             viewer.layers.remove(earlier)
         active = viewer.layers.selection.active
         self._layer = viewer.add_image(
-            empty,
+            np.zeros((1,) * len(index) + rows_columns, np.float32),
             name="preview",
             colormap="green",
             blending="additive",
             opacity=0.45,
             contrast_limits=(0.3, 1.0),  # an untrained network says one half everywhere
             metadata={METADATA_KEY: {"result": "preview"}},
-            **lies,
+            **placement(image, index),
         )
         if active is not None:
             viewer.layers.selection.active = active
-
-    @property
-    def layer(self) -> Any:
-        """The layer, or None where the user has deleted it."""
-        there = any(self._layer is other for other in self._viewer.layers)
-        return self._layer if there else None
 
     def follow(self, _event: Any = None) -> None:
         """Preview the plane that the viewer shows now."""
@@ -99,8 +84,8 @@ class PreviewLayer:
 
     def show(self, preview: Preview) -> None:
         """Show a preview of the plane that was read last, unless the user has deleted the layer."""
-        layer = self.layer
-        if layer is not None:
+        layer = self._layer
+        if layer in self._viewer.layers:
             layer.data = preview.segmentation[(None,) * len(self._read_index)]
             place(layer, placement(self._image, self._read_index))
 

@@ -34,7 +34,6 @@ from napari_jnet.plugin.layers.read import (
     spatial_shape,
     stack_metadata,
     stroke_positions,
-    switch,
 )
 
 if TYPE_CHECKING:
@@ -74,11 +73,11 @@ def set_hidden(layer: Any, reason: str, hidden: bool) -> None:
         reasons.clear()
     if hidden and (layer.visible or reasons):
         reasons.add(reason)
-        switch(layer, False)
+        layer.visible = False
     elif not hidden and reason in reasons:
         reasons.remove(reason)
         if not reasons:
-            switch(layer, True)
+            layer.visible = True
 
 
 def is_hidden(layer: Any, reason: str) -> bool:
@@ -89,7 +88,7 @@ def is_hidden(layer: Any, reason: str) -> bool:
 def set_visible(layer: Any, visible: bool) -> None:
     """Show or hide a layer whatever reasons there are."""
     _hidden_for.pop(layer, None)
-    switch(layer, visible)
+    layer.visible = visible
 
 
 def add_marks(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.editing import delete, fill, merge, smooth, split, under
 from napari_jnet.labels import UNKNOWN, LabelKind
-from napari_jnet.plugin.layers.read import kind_of, pixels, plane, switch
+from napari_jnet.plugin.layers.read import kind_of, pixels, plane
 
 Plane = NDArray[np.int32]
 _INT32 = np.iinfo(np.int32)
@@ -41,8 +41,8 @@ def hold_labels(layer: Any, lowest: int, highest: int) -> None:
     visible = layer.visible
     layer.data = data.astype(np.int32)
     if not visible:  # napari reads the type of hidden layers when they are shown
-        switch(layer, True)
-        switch(layer, False)
+        layer.visible = True
+        layer.visible = False
     show_info(
         f"The labels {layer.name!r} are int32 now, not {limits.dtype}, so that they can hold {wanted}. "
         "Nothing painted has changed."

@@ -56,23 +56,6 @@ def marked_empty(layer: Any) -> Collection[int]:
     return () if kind_of(layer) is LabelKind.SCRIBBLES else metadata(layer).get("empty", ())
 
 
-_switched: list[Any] = []
-
-
-def switch(layer: Any, visible: bool) -> None:
-    """Show or hide a layer for the program's reasons, which are not the wish of the user."""
-    _switched.append(layer)
-    try:
-        layer.visible = visible
-    finally:
-        _switched.pop()
-
-
-def switching(layer: Any) -> bool:
-    """Whether the program is showing or hiding this layer now, by `switch`."""
-    return any(layer is one for one in _switched)
-
-
 # classes
 
 _OTHER = "#a0a0a0"  # of a class without a name, such as one that the user has just begun to paint

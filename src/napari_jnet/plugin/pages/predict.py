@@ -58,7 +58,6 @@ from napari_jnet.plugin.layers.read import (
     pixels,
     position_of,
     result_of,
-    switching,
 )
 from napari_jnet.plugin.pages.correct import CorrectionBar
 from napari_jnet.plugin.ui.form import EITHER, FOLDER, Form, PathEdit
@@ -215,17 +214,12 @@ class PredictionSummary:
 
 
 class Overlays:
-    """Which result layers are visible: as last chosen for their kind, and never over a copy of them."""
+    """Which result layers are visible: never over a copy of them in the annotation."""
 
     def __init__(self, workspace: Workspace, lifetime: Lifetime) -> None:
         self._workspace = workspace
-        self._chosen: dict[str, bool] = {}  # kind -> visible, for the layers of the next prediction
         self._copied: set[int] = set()  # positions that were copied to the annotation
-        self._watched = Lifetime()
-        lifetime.at_end(self._watched.end)
-        viewer = workspace.viewer
-        lifetime.connect(viewer.layers.events.inserted, self._on_inserted)
-        lifetime.connect(viewer.dims.events.current_step, self._update)
+        lifetime.connect(workspace.viewer.dims.events.current_step, self._update)
         lifetime.connect(workspace.frames.changed, self._on_annotation)
 
     def layers(self) -> dict[str, Any]:
@@ -283,28 +277,8 @@ class Overlays:
     def _on_annotation(self, positions: Sequence[int]) -> None:
         """Show the cells again where their copy was undone, so that the frame is not bare."""
         info = self._workspace.frames.info
-        self.show_in(p for p in self._copied & set(positions) if not info(p).annotated)
-
-    def _on_inserted(self, event: Any) -> None:
-        layer, kind = event.value, result_of(event.value)
-        if not kind:
-            return
-        if kind in self._chosen:
-            layer.visible = self._chosen[kind]
-        if kind == "cells":  # of a new prediction
-            self._copied = set()
-            self._update()
-        self._watched.connect(layer.events.visible, self._on_eye)
-
-    def _on_eye(self, event: Any) -> None:
-        """Remember what the user shows or hides by the eye in the list of layers."""
-        layer, kind = event.source, result_of(event.source)
-        if switching(layer) or metadata(layer).get("earlier"):
-            return
-        self._chosen[kind] = layer.visible
-        set_visible(layer, layer.visible)
-        if layer.visible:
-            self._copied.discard(self._position())
+        if bare := [p for p in self._copied & set(positions) if not info(p).annotated]:
+            self.show_in(bare)
 
 
 def legend_text(results: Prediction | None) -> str:

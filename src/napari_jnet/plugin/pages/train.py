@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 from superqt.utils import qthrottled
@@ -67,10 +67,9 @@ if TYPE_CHECKING:
 class ProblemList(QWidget):
     """Shows problems, with a button beside each that can be fixed."""
 
-    fix_requested = Signal(object)  # the Problem
-
-    def __init__(self) -> None:
+    def __init__(self, fix: Callable[[Problem], None]) -> None:
         super().__init__()
+        self._fix = fix
         self.problems: list[Problem] = []
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(2, 0, 2, 0)
@@ -112,7 +111,7 @@ class ProblemList(QWidget):
         inner.addWidget(text)
         if problem.fix is not None:
             button = QPushButton(problem.fix.value)
-            button.clicked.connect(lambda *_: self.fix_requested.emit(problem))
+            button.clicked.connect(lambda *_: self._fix(problem))
             inner.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
         row = QWidget()
         layout = QHBoxLayout(row)
@@ -175,10 +174,10 @@ class ModelComparison(QWidget):
         """
         new, old = self._new, self._old
 
-        def show(text: str, kept: Path, better: bool | None = None) -> None:
+        def show(text: str, kept: Path) -> None:
             if not self._keep_chosen():
                 self.use(kept)
-                self._offer(text, kept, better)
+                self._offer(text, kept)
             then()
 
         def fail(why: str) -> None:
@@ -188,8 +187,6 @@ class ModelComparison(QWidget):
             then()
         elif old is None or old in (new, new / "model.pt") or not old.exists():
             self.use(new)
-            self._show("The first model: there is none before it to compare it with.")
-            self.button.setVisible(False)
             then()
         elif not compare:
             if self._own is None:  # the one before is of other labels
@@ -200,7 +197,7 @@ class ModelComparison(QWidget):
         else:
             self._runner.start(
                 comparison(annotations, old, new, device),
-                on_done=lambda end: show(end.summary, end.kept, end.better),
+                on_done=lambda end: show(end.summary, end.kept),
                 on_error=lambda error: fail(str(error)),
                 on_stopped=lambda: fail("the comparison was stopped."),
                 title="comparing two models",
@@ -222,24 +219,18 @@ class ModelComparison(QWidget):
         self._offer(f"You chose {chosen.name} for these labels while this was trained.", chosen)
         return True
 
-    def _offer(self, text: str, kept: Path, better: bool | None = None) -> None:
-        self._summary, self._kept, self._better = text, kept, better
+    def _offer(self, text: str, kept: Path) -> None:
+        self._summary, self._kept = text, kept
         new = kept == self._new
-        self._show(
-            f"{text} {'The new model is used.' if new else 'The old model is kept.'}", better
+        self._text.setText(
+            f"{text} {'The new model is used.' if new else 'The old model is kept.'}"
         )
         self.button.setText("Keep the old one" if new else "Use the new one")
-        self.button.setVisible(True)
-
-    def _show(self, text: str, better: bool | None = None) -> None:
-        self._text.setText(text)
-        colour = {True: "@success", False: "@warning", None: "@muted"}[better]
-        set_style(self._text, f"color: {colour};")
         self.setVisible(True)
 
     def _swap(self) -> None:
         other = self._old if self._old and self._kept == self._new else self._new
-        self._offer(self._summary, other, self._better)
+        self._offer(self._summary, other)
         self.use(other)
 
 
@@ -251,7 +242,6 @@ class TrainingMonitor(QWidget):
         self._progress, self._message = progress, message
         self._messages: dict[str, str] = {}  # by topic
         self._frames = ""
-        self._validated = False
         self._batches = 1
         self.device = ""
         self.epoch = 0
@@ -302,7 +292,6 @@ class TrainingMonitor(QWidget):
         self._message.say("\n".join(self._messages.values()))
 
     def _count(self, event: TrainingStart | NewFrames) -> None:
-        self._validated = bool(event.validation_frames)
         frames = plural(len(event.training_frames), "frame")
         self._frames = f"{frames} to learn from, {len(event.validation_frames)} kept for validation"
 
@@ -318,15 +307,11 @@ class TrainingMonitor(QWidget):
         self.plot.add_epoch(event)
         scores = {"IoU": event.iou, "SEG": event.seg}
         parts = [f"{name} {score:.3f}" for name, score in scores.items() if score is not None]
-        if event.validation_loss is not None:
-            parts = [*(parts or ["IoU -"]), "on validation"]  # none that could be wrong
-        else:
-            parts.append("not scored" if self._validated else "no validation frame")
+        parts.append("not scored" if event.validation_loss is None else "on validation")
         best = " · best so far" if event.best else ""
-        memory = "" if event.memory_mb is None else f" · {event.memory_mb:.0f} MB"
         self.score_line.setText(
             f"epoch {event.epoch}: {' · '.join(parts)}{best}\n"
-            f"{event.images_per_s:.1f} patches/s{memory} · {self._frames}"
+            f"{event.images_per_s:.1f} patches/s · {self._frames}"
         )
 
 
@@ -376,8 +361,7 @@ class TrainWidget(JobWidget):
         self.image_combo, self.labels_combo = self.form.image_combo, self.form.labels_combo
         self.monitor = TrainingMonitor(self.progress, self.message)
         self.plot, self.score_line = self.monitor.plot, self.monitor.score_line
-        self.problems = ProblemList()
-        self.problems.fix_requested.connect(self.fix)
+        self.problems = ProblemList(self.fix)
         self.problems_button = QPushButton()
         self.problems_button.setFlat(True)
         self.problems_button.setToolTip("Show problems.")
@@ -430,17 +414,18 @@ class TrainWidget(JobWidget):
 
     def _connect(self) -> None:
         workspace, lifetime, frames = self._workspace, self._lifetime, self._workspace.frames
-        for emitter in (frames.changed, frames.kind_changed, workspace.image_changed):
-            lifetime.connect(emitter, self._data_changed)
+        data = (frames.changed, frames.kind_changed, workspace.image_changed)
         layers = self._viewer.layers.events
-        for emitter in (workspace.annotation_changed, layers.inserted, layers.removed):
-            lifetime.connect(emitter, self._check_later)
+        for emitter in data:
+            lifetime.connect(emitter, self._measure_soon)
+        for emitter in (*data, workspace.annotation_changed, layers.inserted, layers.removed):
+            lifetime.connect(emitter, self._check_soon)
         lifetime.connect(self._viewer.dims.events.current_step, self._follow_viewer)
         lifetime.connect(workspace.annotation_changed, self._other_labels)
         lifetime.connect(workspace.project_changed, self.read_last_run)
         lifetime.connect(workspace.training_changed, self.read_last_run)
         lifetime.connect(workspace.model_changed, lambda _: self.check())
-        self.form.changed.connect(self._form_changed)
+        self.form.changed.connect(self._measure_soon)
         lifetime.at_end(self._tasks.close)
         lifetime.at_end(self._leave)
         lifetime.connect(workspace.commands.changed, self._show_state)
@@ -568,7 +553,7 @@ class TrainWidget(JobWidget):
             self._refuse(error)
             return
         self._run, self._device, self._stopped_here = run, config.training.device, False
-        self._preview = preview = PreviewLayer(self._viewer, image, self._preview)
+        self._preview = preview = PreviewLayer(self._viewer, image)
         self.monitor.begin()
         self.comparison.begin(run)
         job = training(annotations, run, config, preview, resume=resume, start_from=start_from)
@@ -669,18 +654,6 @@ class TrainWidget(JobWidget):
 
     # what changes around it
 
-    def _check_later(self, _event: Any = None) -> None:
-        self._check_soon()
-
-    def _data_changed(self, _event: Any = None) -> None:
-        self._check_soon()
-        if self._prepared:
-            self._measure_soon()
-
-    def _form_changed(self, _name: str) -> None:
-        if self._prepared:
-            self._measure_soon()
-
     def read_last_run(self, _event: Any = None) -> None:
         """Read whether the last run of the project can be resumed; not while one trains."""
         project = self._workspace.project
@@ -747,7 +720,7 @@ class TrainWidget(JobWidget):
         if self._prepared:
             return
         self._prepared = True
-        self._tasks.submit(find_device, self._device_found, self._no_device)
+        self._tasks.submit(find_device, self._device_found, self.show_error)
         self.measure()
         # last: what the form shows comes first
         self._tasks.submit(partial(try_load_torch, optimizer=True))
@@ -757,9 +730,6 @@ class TrainWidget(JobWidget):
         if not self.running:
             self.device_line.setText(f"Device: {line}")
         self.form.set_hardware(hardware)
-
-    def _no_device(self, error: Exception) -> None:
-        self.device_line.setText(f"Device: unknown ({error})")
 
     def measure(self) -> None:
         """Measure the painted cells; a measurement under way is followed by another."""
