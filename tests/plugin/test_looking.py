@@ -1,6 +1,7 @@
 """What Predict is made of, on a viewer without a window: scopes, layers, copies, texts, recipes."""
 
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -521,9 +522,9 @@ class TestFoldersWithoutAWindow:
         movie = np.random.default_rng(0).random((3, 64, 64)).astype(np.float32)
         (tmp_path / "in").mkdir()
         tifffile.imwrite(tmp_path / "in" / "a.tif", movie, photometric="minisblack")
-        facts = {"resolution_levels": None, "dt_bound": None}
         out = tmp_path / "out"
-        job = predicting_folder(ModelCache(), trained_run, facts, tmp_path / "in", out, None)()
+        open_model = partial(ModelCache().open, trained_run, {})
+        job = predicting_folder(open_model, tmp_path / "in", out, None)()
         while not isinstance(event := next(job), FramePrediction):
             pass
         event = next(job)
@@ -553,14 +554,8 @@ class TestFoldersWithoutAWindow:
         with tifffile.TiffWriter(tmp_path / "in.tif", ome=True) as writer:
             for _ in range(2):
                 writer.write(np.zeros((1, 64, 64), np.uint8), metadata={"axes": "TYX"})
-        job = predicting_folder(
-            ModelCache(),
-            trained_run,
-            {"resolution_levels": None, "dt_bound": None},
-            tmp_path / "in.tif",
-            tmp_path / "out",
-            None,
-        )()
+        open_model = partial(ModelCache().open, trained_run, {})
+        job = predicting_folder(open_model, tmp_path / "in.tif", tmp_path / "out", None)()
         assert any("1 of 2" in getattr(event, "text", "") for event in job)
 
     def test_results_inside_the_folder_are_no_stacks(self, tmp_path):

@@ -40,7 +40,7 @@ def shown(qtbot):
 @pytest.fixture
 def widget(shown, viewer, trained_run):
     widget = shown(PredictWidget(viewer))
-    widget.set_image(viewer.layers["movie"])
+    widget.image_combo.set_layer(viewer.layers["movie"])
     widget.set_model(trained_run)
     return widget
 
@@ -71,7 +71,7 @@ def move(qtbot, widget, name, value):
 def test_a_damaged_frame_is_skipped_and_said_at_the_end(qtbot, viewer, widget):
     movie = np.array(viewer.layers["movie"].data)
     movie[2] = np.nan
-    widget.set_image(viewer.add_image(movie, name="torn"))
+    widget.image_combo.set_layer(viewer.add_image(movie, name="torn"))
     assert predict(qtbot, widget) == "done"
     assert sorted(widget.results.done) == [0, 1, 3]
     assert "in 3 frames" in widget.message.text
@@ -112,7 +112,7 @@ def test_this_frame_is_the_one_that_is_shown(qtbot, viewer, widget):
 
 def test_a_plane_without_time_is_predicted(qtbot, viewer, widget):
     plane = viewer.add_image(np.asarray(viewer.layers["movie"].data[0]), name="plane")
-    widget.set_image(plane)
+    widget.image_combo.set_layer(plane)
     assert predict(qtbot, widget) == "done"
     assert widget.results.layers[2].data.shape == (64, 64)
 
@@ -160,7 +160,7 @@ def test_the_thresholds_of_the_training_are_the_first(qtbot, viewer, widget, tra
 def test_stop_keeps_what_is_done(qtbot, viewer, widget):
     many = viewer.add_image(np.zeros((400, 64, 64), np.float32), name="many")
     many.data[:] = np.asarray(viewer.layers["movie"].data[0])
-    widget.set_image(many)
+    widget.image_combo.set_layer(many)
     widget.form.set({"scope": "all"})
     qtbot.mouseClick(widget.predict_button, Qt.LeftButton)
     qtbot.waitUntil(lambda: bool(widget.results and widget.results.done), timeout=TIMEOUT)
@@ -177,7 +177,7 @@ def test_closing_the_viewer_while_predicting_leaves_no_thread(
     _, widget = viewer.window.add_plugin_dock_widget("napari-jnet", "Predict")
     widget.set_model(trained_run)
     many = viewer.add_image(np.ones((400, 64, 64), np.float32), name="many")
-    widget.set_image(many)
+    widget.image_combo.set_layer(many)
     widget.form.set({"scope": "all"})
     qtbot.mouseClick(widget.predict_button, Qt.LeftButton)
     assert widget.running
@@ -252,7 +252,7 @@ def test_corrected_cells_can_be_learned_from(qtbot, shown, viewer, widget):
 
 def test_many_notices_become_a_few_lines(qtbot, viewer, widget):
     flat = viewer.add_image(np.ones((9, 64, 64), np.float32), name="flat")
-    widget.set_image(flat)
+    widget.image_combo.set_layer(flat)
     assert predict(qtbot, widget) == "done"
     assert not widget.results.layers[2].data.any()
     assert widget.message.text.count("\n") == 4
@@ -265,7 +265,7 @@ def test_the_original_network_gives_its_recorded_maps(qtbot, viewer, widget, sha
 
     stack = open_stack(shared_data / "DIC-C2DH-HeLa", sequence="01")
     data, options, _ = stack_layers(stack)[0]
-    widget.set_image(viewer.add_image(data, **options))
+    widget.image_combo.set_layer(viewer.add_image(data, **options))
     widget.set_model(
         shared_data / "jnet-original-model" / "DIC_model", resolution_levels=(-2, -1, 0), dt_bound=6
     )

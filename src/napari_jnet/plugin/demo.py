@@ -85,7 +85,7 @@ def _steps(
     image, labels = _open(viewer, cells / "02")
     labels.visible = False
     _, predict = viewer.window.add_plugin_dock_widget("napari-jnet", "Predict", tabify=True)
-    predict.set_image(image)
+    predict.image_combo.set_layer(image)
     predict.set_model(run)
     print("Predicting every frame of sequence 02 ...", flush=True)
     yield predict, partial(predict.run, "all")

@@ -36,29 +36,16 @@ class Fix(Enum):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to know before training.
+    """One thing to know before training."""
 
-    Attributes
-    ----------
-    text
-        What is the case and what to do.
-    fix, positions
-        What its button does, in which frames; None where only the user can fix it.
-    blocking
-        Whether training cannot work.
-    """
-
-    text: str
-    fix: Fix | None = None
-    positions: tuple[int, ...] = ()
-    blocking: bool = True
+    text: str  # what is the case and what to do
+    fix: Fix | None = None  # what its button does; None where only the user can fix it
+    positions: tuple[int, ...] = ()  # of the frames to fix
+    blocking: bool = True  # training cannot work
 
 
 def check(workspace: Workspace) -> list[Problem]:
-    """List what stands in the way of a training, as far as it can be told without reading images.
-
-    The training itself checks the rest when it begins.
-    """
+    """List what stands in the way of a training; what is told by the images it checks itself."""
     image, labels, frames = workspace.image, workspace.annotation, workspace.frames
     if image is None:
         return [Problem("There is no image in the viewer; open one first.", Fix.OPEN_STACK)]

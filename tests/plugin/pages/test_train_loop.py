@@ -173,7 +173,7 @@ def test_the_form_shows_what_the_cells_suggest(qtbot, widget):
     assert 8 <= diameter <= 14  # discs of 13 px, some overlap
     assert "trained at full size" in line.text()
     widget.form["resolution"].native.setCurrentIndex(2)
-    qtbot.waitUntil(lambda: "trained at half size" in line.text(), timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: "trained at 1/2 size" in line.text(), timeout=TIMEOUT)
     assert widget.form.training_config().network.resolution_levels[-1] == -1
 
 

@@ -21,25 +21,15 @@ from napari_jnet.plugin.layers.read import kind_of, marked_empty, metadata, pixe
 
 @dataclass(frozen=True, eq=False)
 class LayerLabels:
-    """A labels layer as it was when scoring was asked for; read in the worker thread.
-
-    Attributes
-    ----------
-    partial, empty
-        Numbers of frames of which not all is annotated, and of those that hold no object.
-    done
-        Positions that are predicted as a whole; None where a frame of zeros counts only if it is `empty`.
-    probability, classes
-        Maps that belong to the cells of a prediction, or None.
-    """
+    """A labels layer as it was when scoring was asked for; read in the worker thread."""
 
     name: str
     kind: LabelKind
     data: Any
-    partial: Any = ()
-    empty: Any = ()
-    done: frozenset[int] | None = None
-    probability: Any = None
+    partial: Any = ()  # numbers of frames of which not all is annotated
+    empty: Any = ()  # numbers of frames that hold no object
+    done: frozenset[int] | None = None  # positions predicted whole; None for what is painted
+    probability: Any = None  # maps that belong to the cells of a prediction
     classes: Any = None
 
     def read(self, position: int, number: int) -> NDArray[np.int32] | None:

@@ -199,9 +199,7 @@ class ModelCache:
 
 
 def predicting(
-    model_cache: ModelCache,
-    path: Path,
-    options: dict[str, Any],
+    open_model: Callable[[], ModelReady],
     stack: Stack,
     request: PredictionRequest,
     instances: InstanceConfig | None,
@@ -212,10 +210,9 @@ def predicting(
     """
 
     def job() -> Generator[Any, None, None]:
-        load_torch()
+        ready = open_model()
         from napari_jnet.inference.predict import predict
 
-        ready = model_cache.open(path, options)
         done, announced = 0, False
         events = predict(
             ready.model,
@@ -355,9 +352,7 @@ def _opened(paths: Sequence[Path]) -> tuple[list[Stack], list[str]]:
 
 
 def predicting_folder(
-    model_cache: ModelCache,
-    path: Path,
-    options: dict[str, Any],
+    open_model: Callable[[], ModelReady],
     folder: Path,
     output: Path,
     instances: InstanceConfig | None,
@@ -376,10 +371,9 @@ def predicting_folder(
         stacks, problems = stacks_in(folder, output)
         for text in (*problems, *(note for stack in stacks for note in stack.notes)):
             yield Notice(text)
-        ready = model_cache.open(path, options)
+        yield (ready := open_model())
         from napari_jnet.inference.predict import predict_to_folder
 
-        yield ready
         count, done, skipped = sum(len(stack) for stack in stacks), 0, len(problems)
         for name, stack in _named(stacks).items():
             left: list[FrameSkipped] = []

@@ -277,7 +277,7 @@ class LiveAnnotations(QObject):
 
 
 _SAMPLED = 12  # annotated frames that are measured before a training
-_SIZES = ("full", "half", "quarter", "1/8", "1/16")
+_SMALLEST = -4  # resolution level to choose
 
 
 class Estimate(NamedTuple):
@@ -305,37 +305,28 @@ def estimate(data: TrainingInput, config: Config) -> Estimate | None:
 
     Called in a worker thread, since it imports torch.  What the configuration gives is described as it is.
     """
-    from napari_jnet.training.estimate import (
-        adapt,
-        is_sparse,
-        resolution_levels,
-        typical_diameter,
-    )
+    from napari_jnet.training.estimate import adapt, resolution_levels, typical_diameter
 
     blank = np.broadcast_to(np.float32(0), data.image.shape)  # reading images would take long
     frames = dataclasses.replace(data, image=blank, empty=(), known=True).frames()
     diameter = typical_diameter(frames)
     if diameter is None:
         return None
-    adapted, across = adapt(config, frames), f"about {diameter:.0f} px"
-    if all(is_sparse(frame) for frame in frames):
-        text = f"Strokes are {across} long"
-    elif data.kind is LabelKind.INSTANCES:
-        text = f"Cells are {across} across"
-    else:
-        text = f"Painted areas are {across} across"
-    text += f": trained at {_size(adapted.network.resolution_levels[-1])}"
+    adapted = adapt(config, frames)
+    what = "Cells" if data.kind is LabelKind.INSTANCES else "Painted areas"
+    size = _size(adapted.network.resolution_levels[-1])
+    text = f"{what} are about {diameter:.0f} px across: trained at {size}"
     if adapted.network.distance:
         text += f", distance truncated at {adapted.targets.dt_bound:g} px"
     if smallest := adapted.instances.min_size:
         text += f", objects of less than {smallest} pixels removed"
-    tops = range(0, -len(_SIZES), -1)
+    tops = range(0, _SMALLEST - 1, -1)
     levels = {top: resolution_levels(config.network, frames, top) for top in tops}
     return Estimate(f"{text}.", {_size(top): of for top, of in levels.items() if of[-1] == top})
 
 
 def _size(top: int) -> str:
-    return f"{_SIZES[-top] if -top < len(_SIZES) else f'1/{2**-top}'} size"
+    return f"1/{2**-top} size" if top else "full size"
 
 
 def training(
@@ -398,8 +389,7 @@ def comparison(annotations: LiveAnnotations, old: Path, new: Path, device: str) 
         known = [short_name(frame.name) for frame in frames if frame.name in trained]
         if not known:
             return end
-        optimistic = "their scores are" if len(known) > 1 else "its score is"
-        words = f"{end.summary} The old model was trained on {' and '.join(known)}: {optimistic} optimistic."
+        words = f"{end.summary} The old model was trained on {' and '.join(known)}: its score is optimistic."
         return dataclasses.replace(end, summary=words)
 
     return job

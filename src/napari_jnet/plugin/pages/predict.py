@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -483,12 +484,7 @@ class PredictWidget(JobWidget):
     @property
     def results(self) -> Prediction | None:
         """The results of the last prediction into layers, or None."""
-        found: Prediction | None = self._workspace.prediction
-        return found
-
-    def set_image(self, layer: Any) -> None:
-        """Choose the image layer."""
-        self.image_combo.set_layer(layer)
+        return self._workspace.prediction
 
     def set_model(
         self,
@@ -588,17 +584,15 @@ class PredictWidget(JobWidget):
         return self.separation.config.instances if self.separation.touched else None
 
     def _job(self, scope: str) -> tuple[JobMaker, str]:
-        path, options = self.model()
+        open_model = partial(self._model_cache.open, *self.model())
         if scope == "folder":
             folder, self._output = self.form.folders()
-            job = predicting_folder(
-                self._model_cache, path, options, folder, self._output, self._instances
-            )
+            job = predicting_folder(open_model, folder, self._output, self._instances)
             return job, f"predicting the stacks in {folder}"
         image, stack = self._image()
         request = make_request(scope, self._workspace, image, stack)
         self._target = image, stack, request
-        job = predicting(self._model_cache, path, options, stack, request, self._instances)
+        job = predicting(open_model, stack, request, self._instances)
         return job, f"predicting {image.name}"
 
     def _image(self) -> tuple[Any, Stack]:

@@ -329,13 +329,7 @@ _PAUSE_TIP = (
 
 
 class TrainWidget(JobWidget):
-    """Trains a network in the background; the window stays alive.
-
-    Parameters
-    ----------
-    napari_viewer
-        The viewer whose layers are learned from.
-    """
+    """Trains a network in the background on the layers of a viewer; the window stays alive."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -451,12 +445,8 @@ class TrainWidget(JobWidget):
     def start(self, *, fine_tune: bool = False, run: Path | None = None) -> None:
         """Start training, as the buttons do; problems are shown in the widget.
 
-        Parameters
-        ----------
-        fine_tune
-            Whether to continue from the model of the workspace, with all that is painted now.
-        run
-            Folder to write, new or overwritten; None for the next one of the project.
+        ``fine_tune`` continues from the model of the workspace.  ``run`` is the folder to write, new or
+        overwritten; None for the next one of the project.
         """
         if self.running:
             return

@@ -30,7 +30,7 @@ _NETWORKS = {  # titles of presets
     "original": "J-Net as published",
 }
 _BUDGET = ("budget", "minutes", "epochs")
-_AUTOMATIC = "auto"
+_AUTOMATIC = "automatic"
 _OPTIONS = {
     "targets.dt_bound": "Truncation distance",
     "instances.min_size": "Smallest object",
@@ -125,8 +125,7 @@ class TrainForm(Form):
             "At which size the network sees the frame. By default the one at which a cell is about "
             "30 px across; smaller is faster, larger sees finer detail."
         )
-        sizes = [("automatic", _AUTOMATIC)]
-        self.add("resolution", "Training resolution", value=_AUTOMATIC, choices=sizes, tooltip=tip)
+        self.add("resolution", "Training resolution", choices=[_AUTOMATIC], tooltip=tip)
 
     # what follows from what
 
@@ -173,32 +172,22 @@ class TrainForm(Form):
         nothing = "Sizes come from what is painted, once there is something."
         self.estimate_line.setText(estimate.text if estimate else nothing)
         self._resolutions = estimate.resolutions if estimate else {}
-        titles = [(title, title) for title in self._resolutions]
-        self.set_choices("resolution", [("automatic", _AUTOMATIC), *titles])
+        titles = (_AUTOMATIC, *self._resolutions)
+        self.set_choices("resolution", [(title, title) for title in titles])
 
     # the values
 
     def set_values(self, changes: dict[str, Any] | None = None, **values: Any) -> None:
-        """Fill in the form, as a script does.
+        """Fill in the form, as a script does; raises `ValueError` if a value is not one of the choices.
 
-        Parameters
-        ----------
-        changes
-            More of the configuration, as ``{"section.field": value}``.
-        **values
-            By the names of the fields: budget, or minutes or epochs in its place, network (a preset).
-
-        Raises
-        ------
-        ValueError
-            If a value is not one of the choices.
+        ``values`` are by the names of the fields: budget, or minutes or epochs in its place, network (a
+        preset).  ``changes`` are more of the configuration, as ``{"section.field": value}``.
         """
         if changes is not None:
             self._changes = dict(changes)
-        follows: dict[str, Any] = {}
         if amount := {"minutes", "epochs"}.intersection(values):
-            follows["budget"] = min(amount)
-        self.set({**follows, **values})
+            values = {"budget": min(amount), **values}
+        self.set(values)
 
     @property
     def budget(self) -> str:
@@ -227,11 +216,8 @@ class TrainForm(Form):
     def training_config(self, *, fine_tune: bool = False) -> Config:
         """Return the checked configuration; raises `ValueError` where a value does not fit.
 
-        Parameters
-        ----------
-        fine_tune
-            With half the learning rate, unless the user chose one, and only what the user chose of the
-            network and the targets: they are those of the model.
+        ``fine_tune`` halves the learning rate, unless the user chose one, and leaves network and targets,
+        but for what the user chose, to the model.
         """
         values = {**self._plan_values(), **{name: self.value(name) for name in _OPTIONS}}
         start = make_preset(self.preset)
@@ -248,11 +234,9 @@ class TrainForm(Form):
 
     def computer(self) -> Config:
         """Return what is about this computer: threads, and a device that the user chose."""
-        chosen = {**self.chosen(), **self._changes}
-        settings = {"training.threads": window_threads()}
-        if "training.device" in chosen:
-            settings["training.device"] = chosen["training.device"]
-        return Config().replace(settings)
+        chosen = {**self.chosen(), "training.threads": window_threads(), **self._changes}
+        names = ("training.threads", "training.device")
+        return Config().replace({name: chosen[name] for name in names if name in chosen})
 
     def command(self) -> str:
         """Return the line for a terminal that does what Train would do.
