@@ -126,12 +126,14 @@ def test_a_click_leads_to_the_frame_and_to_the_place(qtbot, viewer, widget):
     assert viewer.scene.camera.zoom >= 600 / (8 * 6 * 3)
 
 
-def test_who_paints_goes_on_painting(qtbot, viewer, widget):
+def test_the_annotation_stays_chosen_and_is_not_painted_on_unseen(qtbot, viewer, widget):
     viewer.layers.selection.active = viewer.layers["truth"]
     viewer.layers["truth"].mode = "paint"
     evaluate(qtbot, widget)
     assert viewer.layers.selection.active.name == "truth"
     assert open_workspace(viewer).annotation.name == "truth"
+    assert not viewer.layers["truth"].visible
+    assert viewer.layers["truth"].mode == "pan_zoom"
     assert not viewer.layers["errors"].editable
     names = [widget.result_choice.itemText(n) for n in range(widget.result_choice.count())]
     assert "errors" not in names

@@ -370,7 +370,7 @@ def _past(run: Path) -> list[EpochEnd]:
     """Return the epochs that a run has behind it; none where they cannot be read: the training says why."""
     from napari_jnet.model import read_checkpoint
 
-    with suppress(OSError, ValueError, TypeError):
+    with suppress(OSError, ValueError, TypeError, KeyError):
         return [EpochEnd(**row) for row in read_checkpoint(run / "last.pt")["history"]]
     return []
 

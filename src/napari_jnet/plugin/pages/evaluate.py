@@ -97,6 +97,8 @@ class ErrorLayer:
         for layer in self._viewer.layers:
             if layer is not self.layer and (is_labels(layer) or result_of(layer)):
                 set_hidden(layer, "errors", hidden)
+                if hidden and is_labels(layer):
+                    layer.mode = "pan_zoom"  # napari would paint on hidden labels
 
     def _on_eye(self, event: Any) -> None:
         self._hide_others(event.source.visible)
