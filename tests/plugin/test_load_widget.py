@@ -86,13 +86,13 @@ def test_an_image_is_said_in_words_and_its_axis_corrected(widget):
     part = widget.image
     assert "No image yet" in part.description.text()
     layer = widget.viewer.add_image(np.zeros((7, 32, 48), np.uint8), name="movie")
-    assert part.description.text() == "7 frames over time, each 32 × 48, uint8"
+    assert part.description.text() == "time, rows, columns: 7 frames of 32 × 48, uint8"
     part.form.set({"axes": "ZYX"})
-    assert part.description.text() == "7 sections of a volume, each 32 × 48, uint8"
+    assert part.description.text() == "sections, rows, columns: 7 frames of 32 × 48, uint8"
     assert layer.axis_labels == ("z", *layer.axis_labels[1:])
     widget.viewer.layers.clear()
     widget.viewer.add_image(np.zeros((32, 48), np.uint8), name="still")
-    assert part.description.text() == "a single image, 32 × 48, uint8"
+    assert part.description.text() == "time, rows, columns: 1 frame of 32 × 48, uint8"
 
 
 def test_axes_and_images_of_a_file_are_asked_for(qtbot, widget, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from napari_jnet.project.project import Project
     from napari_jnet.project.runs import RunSummary
 
-_AXES = {"T": "time", "Z": "sections", "Y": "rows", "X": "columns", "C": "channels"}
 _IMAGES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
 
@@ -123,6 +121,7 @@ def describe_run(run: RunSummary) -> str:
 
 def describe_stack(path: Path, stack: Stack, *, brief: bool = False) -> dict[str, str]:
     """Return title and text of each line about a stack; `brief` reads no labels that it need not."""
+    from napari_jnet.io.axes import axes_text
     from napari_jnet.io.ctc import markers
     from napari_jnet.io.stack import format_numbers
     from napari_jnet.project.open import sequences
@@ -130,7 +129,7 @@ def describe_stack(path: Path, stack: Stack, *, brief: bool = False) -> dict[str
     lines = {
         "stack": stack.name,
         "format": stack.format,
-        "axes": ", ".join(_AXES.get(axis, axis) for axis in stack.axes),
+        "axes": axes_text(stack.axes),
         "frames": format_numbers(stack.frame_numbers),
         "size of a frame": f"{_describe_sizes(stack)}, {stack.dtype}",
     }
@@ -154,17 +153,14 @@ def describe_stack(path: Path, stack: Stack, *, brief: bool = False) -> dict[str
 
 def _describe_sizes(stack: Stack) -> str:
     """Return the size of a frame, "512 × 600 × 3"; of images that differ, the smallest and largest."""
+    from napari_jnet.io.axes import size_text
     from napari_jnet.io.folder import frame_shapes
 
     shapes = set(frame_shapes(stack)) if stack.format == "folder" else {stack.shape}
     if len(shapes) == 1:
-        return _size(stack.shape)
+        return size_text(stack.shape)
     ordered = sorted(shapes, key=math.prod)
-    return f"{_size(ordered[0])} to {_size(ordered[-1])}"
-
-
-def _size(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape))
+    return f"{size_text(ordered[0])} to {size_text(ordered[-1])}"
 
 
 def _describe_annotation(annotation: Annotation, brief: bool) -> str:

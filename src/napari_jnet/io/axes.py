@@ -21,6 +21,7 @@ AXES = {
     3: ("TYX", "ZYX", "CYX", "YXC"),
     4: ("TZYX", "TCYX", "CTYX", "ZCYX", "CZYX", "ZTYX", "TYXC", "ZYXC"),
 }
+_NAMES = {"T": "time", "Z": "sections", "Y": "rows", "X": "columns", "C": "channels"}
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,11 @@ def arrange(axes: str, shape: tuple[int, ...], name: str) -> Arrangement:
 def size_text(shape: tuple[int, ...]) -> str:
     """Write a size: "5 × 96 × 96"."""
     return " × ".join(str(n) for n in shape)
+
+
+def axes_text(axes: str) -> str:
+    """Name axes in their order: "time, rows, columns"."""
+    return ", ".join(_NAMES.get(axis, axis) for axis in axes)
 
 
 def with_axes(

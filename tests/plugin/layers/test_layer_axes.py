@@ -179,7 +179,9 @@ def test_the_step_stack_asks_what_it_is(qtbot, make_napari_viewer):
         state.new_annotation()
     assert len(viewer.layers) == 1
     part.form.set({"axes": "TCYX"})
-    assert part.description.text() == "3 frames over time, each 16 × 20 × 2, uint8"
+    assert (
+        part.description.text() == "time, rows, columns, channels: 3 frames of 16 × 20 × 2, uint8"
+    )
     assert step_states(workflow_state(state))["stack"] == "done"
     assert len(state.frames) == 3
     assert state.new_annotation().data.shape == (3, 16, 20)

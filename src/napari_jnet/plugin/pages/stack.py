@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import qdebounced
 
-from napari_jnet.io.axes import size_text
+from napari_jnet.io.axes import axes_text, size_text
 from napari_jnet.io.stack import Stack, Unsure
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import resume_project
@@ -41,6 +41,7 @@ from napari_jnet.plugin.ui.widgets import (
     LayerCombo,
     WrappedLabel,
     dropped_path,
+    plural,
     push_button,
     small_label,
 )
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     import napari
 
 _TYPING_MS = 300
-_LONG = 90  # characters of a line in the menu of projects
 _PATH_HINT = (
     "A Cell Tracking Challenge dataset, an ISBI or other TIFF volume with labels beside it, "
     "a folder of images with masks, or a project of yours."
@@ -71,17 +71,6 @@ _UNLABELLED = [
     ("background: frames are complete", "background"),
     ("unknown: only some is labelled", "unknown"),
 ]
-_AXES = {
-    "YX": "one image",
-    "TYX": "frames over time",
-    "ZYX": "sections of a volume",
-    "CYX": "channels of one image",
-    "TZYX": "volumes over time (T, Z, Y, X)",
-    "TCYX": "frames over time with channels (T, C, Y, X)",
-    "CTYX": "channels, each with frames over time (C, T, Y, X)",
-    "ZCYX": "sections with channels (Z, C, Y, X)",
-    "CZYX": "channels, each with sections (C, Z, Y, X)",
-}
 _CHOOSE = [("choose…", "")]
 _AXES_TIP = "What the dimensions of the file are, in its order: T time, Z sections, C channels."
 _OF_FILES = (
@@ -237,12 +226,12 @@ class ImageSection(QWidget):
             choices = layer_choices(image)
             try:
                 stack = image_stack(image)
-                text, axes = describe_size(stack), stored_axes(image)
+                text, axes = describe_image(stack), stored_axes(image)
             except ValueError as error:
                 text = str(error)
         self.description.setText(text)
         editable = len(choices) > 1 and (stack is None or axes in choices)
-        titles = [(_AXES[choice], choice) for choice in choices]
+        titles = [(axes_text(choice), choice) for choice in choices]
         self.form.set_choices("axes", titles if editable and axes else [*_CHOOSE, *titles])
         self.form.show({"axes": axes if editable else ""})
         self.form.set_visible("axes", editable)
@@ -267,7 +256,6 @@ class ProjectSection(QWidget):
     ) -> None:
         super().__init__()
         self._workspace, self._show_error = workspace, show_error
-        self._embedded = False
         self.saved = WrappedLabel()
         self.folder_button, self.projects_button = QToolButton(), QToolButton()
         self.folder_button.setText("Open folder")
@@ -289,17 +277,12 @@ class ProjectSection(QWidget):
         self._show_projects()
         self._show()
 
-    def embed(self) -> None:
-        """Hide the status of saving, which the workbench shows."""
-        self._embedded = True
-        self._show()
-
     def open_folder(self, *_: Any) -> None:
         """Show the project's folder in the file manager."""
         if self._workspace.project is not None:
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._workspace.project.path)))
 
-    def resume(self, path: Path) -> None:
+    def resume(self, path: Path, *_: Any) -> None:
         """Resume a project of the image."""
         resume_project(self._workspace, path, failed=self._show_error)
 
@@ -307,16 +290,15 @@ class ProjectSection(QWidget):
         self.menu.clear()
         for one in self._workspace.projects:
             here = self._workspace.autosave.layer_of(one.path) is not None
-            problem = "open here" if here else one.problem
-            state = " ".join(filter(None, (one.summary, f"({problem})" if problem else "")))
-            title = f"{one.path.name}: {state or 'nothing painted'}"
-            action = self.menu.addAction(title if len(title) < _LONG else f"{title[:_LONG]}…")
+            state = "cannot be opened" if one.problem else one.summary or "nothing painted"
+            action = self.menu.addAction(f"{one.path.name}: {'open here' if here else state}")
             assert action is not None
             action.setToolTip(f"{one.path}\n{one.problem}".strip())
             action.setEnabled(here or not one.problem)
-            action.triggered.connect(lambda _=False, path=one.path: self.resume(path))
-        self.projects_button.setText(f"Projects of this image: {len(self._workspace.projects)}")
-        self.projects_button.setVisible(bool(self._workspace.projects))
+            action.triggered.connect(partial(self.resume, one.path))
+        count = len(self._workspace.projects)
+        self.projects_button.setText(f"Projects of this image: {count}")
+        self.projects_button.setVisible(count > 0)
 
     def _show(self, _changed: Any = None) -> None:
         workspace, saving = self._workspace, self._workspace.saving
@@ -324,7 +306,6 @@ class ProjectSection(QWidget):
             "Not in a project yet: the next stroke starts one, with all that is painted."
         )
         self.saved.setText(text[:1].upper() + text[1:])
-        self.saved.setVisible(not (self._embedded and saving.text))
         set_style(self.saved, "color: @error;" if saving.failed else "")
         self.folder_button.setVisible(workspace.project is not None)
         if workspace.project is not None:
@@ -394,10 +375,6 @@ class LoadWidget(JobWidget):
         self.moved_button.setEnabled(False)
         self.moved_path.changed.connect(lambda path: self.moved_button.setEnabled(path is not None))
         self._show_offer(workspace.offer)
-
-    def embed(self) -> None:
-        """Hide the status of saving, which the workbench shows."""
-        self.project.embed()
 
     def show_error(self, error: Exception) -> None:
         """Show an error; where the images of a project are missing, ask for their path."""
@@ -535,13 +512,10 @@ def _loading(read: Callable[[], list[LayerData]]) -> Generator[Any, None, list[L
     return read()
 
 
-def describe_size(stack: Stack) -> str:
-    """Describe how many frames of what size: "84 frames over time, each 512 × 512, uint8"."""
-    size = size_text(stack.shape)
-    if len(stack) == 1:
-        return f"a single image, {size}, {stack.dtype}"
-    frames = {"T": "frames over time", "Z": "sections of a volume"}.get(stack.axes[0], "images")
-    return f"{len(stack)} {frames}, each {size}, {stack.dtype}"
+def describe_image(stack: Stack) -> str:
+    """Describe axes, frames and their size: "time, rows, columns: 84 frames of 512 × 512, uint8"."""
+    frames = f"{plural(len(stack), 'frame')} of {size_text(stack.shape)}, {stack.dtype}"
+    return f"{axes_text(stack.axes)}: {frames}"
 
 
 def _find_unsure(stack: Stack) -> Unsure | None:
