@@ -198,11 +198,6 @@ class Project:
         """Numbers of the frames in which unpainted pixels are unknown."""
         return self._content.partial
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Plain values that earlier versions stored; a copy."""
-        return dict(self._content.settings)
-
     def set_kind(self, kind: LabelKind | str, classes: Sequence[tuple[str, str]] = ()) -> None:
         """Set what painted numbers mean, and names and colours of classes."""
         self._change(lambda old: old.changed(kind=LabelKind(kind), classes=tuple(classes)))
