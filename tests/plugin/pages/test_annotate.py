@@ -135,8 +135,6 @@ def test_tools_are_those_of_the_layer(qtbot, viewer, widget):
     assert viewer.layers.selection.active == layer
     layer.mode = "fill"
     assert widget.tools.mode_buttons["fill"].isChecked()
-    tick(qtbot, widget.tools.outline_check)
-    assert layer.contour == 2
     layer.preserve_labels = False
     assert not widget.tools.keep_check.isChecked()
     with pytest.raises(ValueError, match="lasso"):

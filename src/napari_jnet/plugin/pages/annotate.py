@@ -206,7 +206,10 @@ class PaintTools(Section):
     def __init__(self, page: AnnotateWidget) -> None:
         super().__init__(page)
         self._before = 1  # the number that was painted before unknown or background
-        self.mode_buttons = {mode: self._mode_button(mode) for mode in PAINT_MODES}
+        self.mode_buttons = {
+            mode: self._button(title, partial(self.set_mode, mode), tooltip)
+            for mode, (title, tooltip) in PAINT_MODES.items()
+        }
         self.patch = QLabel()
         self.new_button = self._button(
             "New cell", self.new_cell, "Paint the next cell, with a number of its own (key M)."
@@ -224,11 +227,6 @@ class PaintTools(Section):
             "The brush does not paint over what is painted already (key P).",
             lambda on: setattr(self._layer, "preserve_labels", on),
         )
-        self.outline_check = self._check(
-            "Show outlines only",
-            "See the image under the labels.",
-            lambda on: setattr(self._layer, "contour", 2 * on),
-        )
         self.next_check = self._check(
             "Next number after each outline",
             "Each closed outline, and each circle with the right button, is another cell. Off: one cell may "
@@ -237,12 +235,12 @@ class PaintTools(Section):
         )
         self.next_check.setChecked(getattr(plugin_settings("annotate"), "next_number", True))
         self.hint = small_label()
-        self.background_button.setCheckable(True)
-        self.unknown_button.setCheckable(True)
+        for button in (*self.mode_buttons.values(), self.background_button, self.unknown_button):
+            button.setCheckable(True)
         self._row(*self.mode_buttons.values()).setSpacing(3)
         row = self._row(self.patch, self.new_button, self.background_button, self.unknown_button)
         row.setStretch(0, 1)
-        self._row(self.keep_check, self.outline_check).addStretch(1)
+        self._row(self.keep_check)
         self._row(self.next_check)
         self._column.addWidget(self.hint)
         self._begin()
@@ -272,12 +270,6 @@ class PaintTools(Section):
         layer.selected_label = self._before if again else number
         layer.mode = "paint"
 
-    def _mode_button(self, mode: str) -> QPushButton:
-        title, tooltip = PAINT_MODES[mode]
-        button = self._button(title, partial(self.set_mode, mode), tooltip)
-        button.setCheckable(True)
-        return button
-
     def _activate(self) -> Any:
         layer, viewer = self._layer, self._workspace.viewer
         if layer is None or viewer is None:
@@ -296,7 +288,7 @@ class PaintTools(Section):
         return chosen and (number == UNKNOWN or self._layer.mode == "paint")
 
     def _listen(self, layer: Any) -> None:
-        for name in ("mode", "selected_label", "preserve_labels", "contour"):
+        for name in ("mode", "selected_label", "preserve_labels"):
             self._of_layer.connect(getattr(layer.events, name), self._show)
         self._of_layer.at_end(PaintHooks(layer, lambda: self._act(self._after_outline)).close)
 
@@ -316,7 +308,6 @@ class PaintTools(Section):
             button.setChecked(name == mode)
         self.keep_check.setChecked(bool(layer.preserve_labels))
         self.keep_check.setText("Keep other cells" if cells else "Keep what is painted")
-        self.outline_check.setChecked(layer.contour > 0)
         self.new_button.setVisible(cells)
         self.next_check.setVisible(cells)
         for number, button in ((UNKNOWN, self.unknown_button), (0, self.background_button)):
@@ -396,14 +387,13 @@ class ClassTable(Section):
             raise ValueError(
                 "Cells have no classes; choose classes or scribbles as the kind first."
             )
-        names = [name.strip() for name, _ in classes]
+        classes = tuple((name.strip(), color) for name, color in classes)
+        names = [name for name, _ in classes]
         for name in names:
             if not name or names.count(name) > 1:
                 problem = f"{name!r} is there twice" if name else "a name is empty"
                 raise ValueError(f"{problem}; each class needs a name of its own.")
-        color_labels(
-            layer, kind, [(name, color) for name, (_, color) in zip(names, classes, strict=True)]
-        )
+        color_labels(layer, kind, classes)
         self._frames.kind_changed.emit(kind)
 
     def add(self) -> int:
@@ -502,13 +492,9 @@ def training_mask(
     return np.select([known > 0, known == 0], [1, 2], default=3).astype(np.uint8)
 
 
-def class_names(frames: FrameTable) -> list[str]:
-    """Return the names of the classes, from background."""
-    return [name for name, _ in frames.classes[background_label(frames.kind) :]] or ["background"]
-
-
-def class_shares(names: Sequence[str], info: FrameInfo) -> list[tuple[str, int]]:
+def class_shares(frames: FrameTable, info: FrameInfo) -> list[tuple[str, int]]:
     """Return name and pixels of each class of a frame, background first."""
+    names = [name for name, _ in frames.classes[background_label(frames.kind) :]] or ["background"]
     return [
         (names[n] if n < len(names) else f"class {n}", count) for n, count in enumerate(info.pixels)
     ]
@@ -529,8 +515,7 @@ def describe_frame(frames: FrameTable, info: FrameInfo) -> str:
         parts = [f"{plural(info.objects, 'cell')} ({percent(sum(painted), info.size)})"]
         parts += [f"{percent(background, info.size)} background"]
     else:
-        shares = class_shares(class_names(frames), info)
-        parts = [f"{percent(n, info.size)} {title}" for title, n in shares]
+        parts = [f"{percent(n, info.size)} {title}" for title, n in class_shares(frames, info)]
     return f"{name}: {', '.join([*parts, f'{percent(info.unknown, info.size)} unknown'])}."
 
 
@@ -696,10 +681,9 @@ class FrameSection(Section):
         self._mask = add_marks(self._workspace.viewer, "training mask", mask, legend, lies)
 
     def _remove_mask(self) -> None:
-        mask, self._mask = self._mask, None
         viewer = self._workspace.viewer
-        if mask is not None and viewer is not None and mask in viewer.layers:
-            viewer.layers.remove(mask)
+        if self._mask is not None and viewer is not None:
+            viewer.layers.remove(self._mask)
 
     def _on_removed(self, event: Any) -> None:
         if event.value is self._mask:
@@ -725,14 +709,14 @@ class FrameSection(Section):
 # The table of frames
 
 
-def _describe_painted(model: _FramesModel, info: FrameInfo) -> str:
+def _describe_painted(frames: FrameTable, info: FrameInfo) -> str:
     if not info.counted:
         return "…"
     if not info.annotated:
         return ""
-    if model.frames.kind is LabelKind.INSTANCES:
+    if frames.kind is LabelKind.INSTANCES:
         return "no cells" if info.empty else str(info.objects)
-    background, *classes = class_shares(model.class_names, info)
+    background, *classes = class_shares(frames, info)
     shares = [(name, count) for name, count in (*classes, background) if count]
     return ", ".join(f"{name} {percent(count, info.size)}" for name, count in shares)
 
@@ -742,7 +726,7 @@ class FrameColumn(NamedTuple):
 
     title: str
     tooltip: str
-    text: Callable[[_FramesModel, FrameInfo], str]  # what it shows of a frame
+    text: Callable[[FrameTable, FrameInfo], str]  # what it shows of a frame
     widest: str = ""  # a text that has room; "" for the column that takes the room that is left
     shown: Callable[[FrameTable], bool] = lambda _: True  # without a value it only takes room
 
@@ -751,7 +735,7 @@ COLUMNS = {
     "frame": FrameColumn(
         "Frame",
         "Frame number as in the file names. Click to show the frame.",
-        lambda model, info: model.frames.frame_name(info.number),
+        lambda frames, info: frames.frame_name(info.number),
         "t0000",
     ),
     "painted": FrameColumn(
@@ -799,12 +783,11 @@ class _FramesModel(QAbstractTableModel):
     def __init__(self, frames: FrameTable, lifetime: Lifetime) -> None:
         super().__init__()
         self.frames: FrameTable = frames
-        self.class_names: list[str] = []
         self.shown = -1  # the position of the frame that the viewer shows
         self._count = 0
         lifetime.connect(frames.changed, self.refresh)
-        lifetime.connect(frames.kind_changed, self.read_classes)
-        self.read_classes()
+        lifetime.connect(frames.kind_changed, lambda _: self.refresh(range(len(frames))))
+        self.refresh(())
 
     def rowCount(self, _parent: QModelIndex | None = None) -> int:
         return self._count
@@ -834,7 +817,7 @@ class _FramesModel(QAbstractTableModel):
         position = index.row()  # only what depends on the frame asks for it
         name, column = list(COLUMNS.items())[index.column()]
         if role == Qt.ItemDataRole.DisplayRole:
-            return column.text(self, self.frames.info(position))
+            return column.text(self.frames, self.frames.info(position))
         if role == Qt.ItemDataRole.BackgroundRole:
             return _SHOWN if position == self.shown else None
         if role == Qt.ItemDataRole.TextAlignmentRole:
@@ -849,7 +832,7 @@ class _FramesModel(QAbstractTableModel):
                 return ROLE_MEANINGS.get(info.role, "the split decides when training starts")
             if name == "score" and info.score is not None:
                 return f"{info.score_name} {info.score:.3f}"
-            return column.text(self, info) if name == "painted" else None
+            return column.text(self.frames, info) if name == "painted" else None
         return None
 
     def refresh(self, positions: Sequence[int]) -> None:
@@ -861,11 +844,6 @@ class _FramesModel(QAbstractTableModel):
         else:
             self._emit_changed(positions)
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(COLUMNS) - 1)
-
-    def read_classes(self, _kind: Any = None) -> None:
-        """Read the names of the classes; reading them for each cell of the table would take a while."""
-        self.class_names = class_names(self.frames)
-        self.refresh(range(len(self.frames)))
 
     def _emit_changed(self, positions: Sequence[int]) -> None:
         first, last = min(positions, default=-1), max(positions, default=-1)
@@ -977,9 +955,6 @@ class FramesSection(Section):
         only = self.only_check.isChecked()
         for position in positions:
             self.table.setRowHidden(position, only and not self._frames.info(position).annotated)
-
-    def _listen(self, _layer: Any) -> None:
-        self.model.read_classes()
 
     def _show_position(self, _event: Any = None) -> None:
         position = self.position()

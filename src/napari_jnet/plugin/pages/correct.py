@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton, QSizePolicy, 
 
 from napari_jnet.plugin.layers.edit import correct, labels_under
 from napari_jnet.plugin.layers.read import result_of
-from napari_jnet.plugin.ui.widgets import MessageLine
+from napari_jnet.plugin.ui.widgets import MessageLine, push_button
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 
 
@@ -237,12 +237,11 @@ class CorrectionBar(QWidget):
 
     def _button(self, name: str) -> QPushButton:
         title = TOOLS[name].title
-        button = QPushButton(title)
+        button = push_button(title, "", lambda: self._use(name))
         button.setCheckable(True)
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # so that Esc stays the canvas'
         # as wide as its word, so that five share one row of a dock; wider where there is room
         button.setMinimumWidth(button.fontMetrics().horizontalAdvance(title) + 12)
-        button.clicked.connect(lambda: self._use(name))
         return button
 
     def _use(self, name: str) -> None:

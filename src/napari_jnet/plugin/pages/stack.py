@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QMenu,
     QPushButton,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -219,18 +218,17 @@ class ImageSection(QWidget):
 
     def refresh(self, _image: Any = None) -> None:
         """Describe the image again."""
-        image, stack, axes = self._workspace.image, None, ""
+        image, axes = self._workspace.image, ""
         choices: tuple[str, ...] = ()
         text = "No image yet: choose a path above, or drop it here."
         if image is not None:
             choices = layer_choices(image)
             try:
-                stack = image_stack(image)
-                text, axes = describe_image(stack), stored_axes(image)
+                text, axes = describe_image(image_stack(image)), stored_axes(image)
             except ValueError as error:
                 text = str(error)
         self.description.setText(text)
-        editable = len(choices) > 1 and (stack is None or axes in choices)
+        editable = len(choices) > 1 and axes in ("", *choices)
         titles = [(axes_text(choice), choice) for choice in choices]
         self.form.set_choices("axes", titles if editable and axes else [*_CHOOSE, *titles])
         self.form.show({"axes": axes if editable else ""})
@@ -257,14 +255,11 @@ class ProjectSection(QWidget):
         super().__init__()
         self._workspace, self._show_error = workspace, show_error
         self.saved = WrappedLabel()
-        self.folder_button, self.projects_button = QToolButton(), QToolButton()
-        self.folder_button.setText("Open folder")
-        self.folder_button.clicked.connect(self.open_folder)
+        self.folder_button = push_button("Open folder", "", self.open_folder)
+        self.projects_button = QPushButton()
         self.menu = QMenu(self.projects_button)
         self.menu.setToolTipsVisible(True)
         self.projects_button.setToolTip("The projects of this image: choose one to open.")
-        self.projects_button.setStyleSheet("QToolButton { padding-right: 12px; }")  # for the arrow
-        self.projects_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.projects_button.setMenu(self.menu)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -277,7 +272,7 @@ class ProjectSection(QWidget):
         self._show_projects()
         self._show()
 
-    def open_folder(self, *_: Any) -> None:
+    def open_folder(self) -> None:
         """Show the project's folder in the file manager."""
         if self._workspace.project is not None:
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._workspace.project.path)))
@@ -417,10 +412,7 @@ class LoadWidget(JobWidget):
         if self.running:
             return
         if path is None:
-            self.show_error(
-                ValueError("No path is chosen. Choose a dataset, a volume or a folder.")
-            )
-            self.finished.emit("failed")
+            self._on_error(ValueError("No path is chosen. Choose a dataset, a volume or a folder."))
             return
         read = partial(path_layers, path, labels=labels, **choices)
         self._start(partial(_loading, read), f"loading {path.name}")
@@ -437,9 +429,6 @@ class LoadWidget(JobWidget):
             return path_layers(project)
 
         self._start(partial(_loading, read), f"loading {path.name}")
-
-    def _on_event(self, event: Any) -> None:
-        """Ignore events: loading has none."""
 
     def _on_done(self, value: Any) -> None:
         try:
