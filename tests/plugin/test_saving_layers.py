@@ -422,11 +422,11 @@ def test_a_number_that_was_chosen_stays(work):
     assert (other.selected_label, other.preserve_labels) == (5, False)
 
 
-def test_classes_and_scribbles_keep_their_brush(work):
+def test_classes_and_scribbles_are_painted_over(work):
     state, _ = work
-    for kind in ("classes", "scribbles"):
+    for kind, number in (("classes", 1), ("scribbles", 2)):
         layer = state.viewer.add_labels(cells(), metadata={"napari-jnet": {"kind": kind}})
-        assert (layer.selected_label, layer.preserve_labels) == (1, False)
+        assert (layer.selected_label, layer.preserve_labels) == (number, False)
 
 
 @pytest.mark.parametrize(("highest", "free"), [(7, 8), (255, 2)])

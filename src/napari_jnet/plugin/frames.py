@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -62,9 +62,7 @@ class FrameCounts:
 
     labels: dict[int, int]  # label -> pixels, ascending; only those that are there
     size: int  # pixels
-    in_pieces: dict[int, int] = field(
-        default_factory=dict
-    )  # label -> its pieces, where two or more
+    in_pieces: dict[int, int]  # label -> its pieces, where two or more
 
     @property
     def painted(self) -> bool:
@@ -83,11 +81,9 @@ class FrameCounts:
 
 def count_labels(labels: NDArray[Any]) -> FrameCounts:
     """Count the labels of a frame, (H, W) or (Z, H, W), of any integer type."""
-    flat = np.asarray(labels).reshape(-1)
-    if flat.dtype == bool:
-        flat = flat.view(np.uint8)
-    if not flat.size or (flat.dtype.itemsize <= 4 and not flat.any()):
-        return FrameCounts({0: flat.size} if flat.size else {}, flat.size)
+    flat = labels.reshape(-1)
+    if not flat.any():
+        return FrameCounts({0: flat.size}, flat.size, {})
     low, high = int(flat.min()), int(flat.max())
     if high - low > _DENSE:
         values, counts = np.unique(flat, return_counts=True)

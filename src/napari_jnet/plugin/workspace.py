@@ -188,7 +188,7 @@ class Workspace:
         """Add an empty labels layer for the image, choose it, and make it ready to paint.
 
         ``classes`` are (name, "#rrggbb") of each number from 0; for classes and scribbles there is a default.
-        Without an image of frames, or memory for labels of its size, this raises `ValueError`.
+        Without an image of frames this raises `ValueError`.
         """
         if self.image is None or self.viewer is None:
             raise ValueError("There is no image to annotate; open one first.")

@@ -14,7 +14,6 @@ from napari_jnet.plugin.layers.add import (
     UNKNOWN_COLOUR,
     annotation_options,
     brush_size,
-    empty_labels,
 )
 from napari_jnet.plugin.layers.edit import rest_is_background, rest_is_unknown
 from napari_jnet.plugin.layers.read import layer_classes, network_classes
@@ -64,11 +63,6 @@ def test_a_colour_image_gets_labels_without_colours(qapp):
 def test_without_an_image_there_is_nothing_to_annotate(qapp):
     with pytest.raises(ValueError, match="no image to annotate; open one"):
         open_workspace(ViewerModel()).new_annotation()
-
-
-def test_labels_that_no_memory_holds_are_refused_in_words():
-    with pytest.raises(ValueError, match=r"pixels need 1048576 GiB.*Open fewer frames"):
-        empty_labels((2**36, 64, 64))
 
 
 def test_unknown_has_one_colour_in_every_kind_and_no_cell_nearby_has_it(viewer):

@@ -46,20 +46,6 @@ def test_planes_of_volumes() -> None:
     assert read_plane(layer, (1, 2)).dtype == np.int32
 
 
-@pytest.mark.parametrize(
-    ("shape", "dtype", "index", "plane", "words"),
-    [
-        ((2, 8, 8), np.int32, (), np.zeros((8, 8), int), "one index for each axis"),
-        ((2, 8, 8), np.int32, (1,), np.zeros((8, 9), int), r"\(8, 9\).*does not fit"),
-    ],
-)
-def test_what_does_not_fit_is_refused(shape, dtype, index, plane, words) -> None:
-    layer = Labels(np.zeros(shape, dtype))
-    with pytest.raises(ValueError, match=words):
-        replace_plane(layer, index, plane)
-    assert not layer.data.any()
-
-
 def test_pyramids_are_refused() -> None:
     layer = Labels([np.zeros((16, 16), np.int32), np.zeros((8, 8), np.int32)], multiscale=True)
     with pytest.raises(ValueError, match="pyramid"):

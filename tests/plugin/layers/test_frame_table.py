@@ -35,10 +35,10 @@ def heard(signal):
     return calls
 
 
-@pytest.mark.parametrize("dtype", [np.int32, np.uint8, bool, np.int64])
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.int64])
 def test_counts_are_those_of_numpy(dtype):
     random = np.random.default_rng(1)
-    labels = random.integers(0, 2 if dtype is bool else 7, (20, 30)).astype(dtype)
+    labels = random.integers(0, 7, (20, 30)).astype(dtype)
     values, counts = np.unique(labels, return_counts=True)
     found = count_labels(labels)
     assert found.labels == {int(v): int(n) for v, n in zip(values, counts, strict=True)}

@@ -93,7 +93,7 @@ def test_fill_and_smooth_under_the_pointer() -> None:
     assert here.tools.correct_here("fill")
     assert here.layer.data[AT, 54, 14] == 3
     assert not here.tools.correct_here("fill")
-    assert here.told[-1] == ("Nothing to fill: cell 3 has no holes.", True)
+    assert here.told[-1] == ("Nothing to fill: cell 3 has no holes already.", True)
     assert here.tools.correct_here("smooth")
     assert (here.layer.data == 3).sum() < 100
     here.layer.undo()

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import tifffile
+from napari.layers import Labels
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication, QWidget
@@ -33,14 +34,15 @@ from napari_jnet.plugin.autosave.resume import (
 )
 from napari_jnet.plugin.frames import checksum
 from napari_jnet.plugin.jobs.runner import TaskQueue
-from napari_jnet.plugin.layers.add import make_ready
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
     check_same_size,
     kind_of,
     layer_classes,
     marked_empty,
+    metadata,
     pixels,
+    remember,
     result_of,
     spatial_shape,
 )
@@ -49,7 +51,6 @@ from napari_jnet.project.places import new_project_folder
 from napari_jnet.project.project import Project
 
 _WAIT_MS = 2000  # after the first unsaved stroke
-_BUSY_MS = 500
 _RETRY_MS = 5000
 _CLOSING_S = 60.0  # what is not saved then is written into a recovery copy
 _EMPTY = -1  # in place of the checksum of an empty frame that has a file
@@ -82,8 +83,6 @@ class LayerStore:
         self.changed = False  # kind, classes or roles
         self.whole = False  # all its painted frames are saved, not only corrected ones
         self.saving = 0  # running saves
-        self.detached = False  # the layer holds other labels now
-        self.roles: dict[int, str] = {}  # of what it held before, by frame number
         self.failure = ""  # why the last save failed
         self.recovered = False  # what is unsaved is in a recovery copy
         self._folder = chosen_folder()
@@ -110,9 +109,19 @@ class LayerStore:
         """Hold the present labels of the layer: these are saved, even if it is given others."""
         self._data, self._empty = pixels(self.layer), marked_empty(self.layer)
 
+    def detach(self) -> None:
+        """Go on with a layer of the former labels, which no viewer has: the layer was given others."""
+        self.layer = Labels(
+            self._data,
+            name=self.layer.name,
+            metadata={METADATA_KEY: metadata(self.layer) | {"empty": self._empty}},
+            features=self.layer.features,
+            colormap=self.layer.colormap,
+        )
+
     def take(self, roles: Mapping[int, str]) -> SaveRequest:
         """Return what is to be saved; later strokes on these frames are for the next save."""
-        if not (self.detached or self.replaced):
+        if not self.replaced:
             self.renew()
         positions, self.dirty, self.changed = self.dirty, set(), False
         self.saving += 1
@@ -142,7 +151,7 @@ class LayerStore:
     @cached_property
     def _partial(self) -> list[int]:
         """Numbers of the frames where 0 is unknown; may read files."""
-        some = self.layer.metadata.get(METADATA_KEY, {}).get("partial", ())
+        some = metadata(self.layer).get("partial", ())
         return sorted(n for n in self.stack.frame_numbers if n in some)
 
     def _checksum(self, number: int, labels: NDArray[Any], empty: Container[int]) -> int | None:
@@ -151,17 +160,17 @@ class LayerStore:
             return checksum(labels)
         return _EMPTY if number in empty else None
 
-    def open(self, path: Path) -> tuple[Project, int, dict[int, str]]:
+    def open(self, path: Path) -> tuple[Project, dict[int, str]]:
         """Open the project that the layer was restored from; see `differing` for what is new in it.
 
-        Returns the project, its highest number, and why frames, by number, cannot be read: these are
-        blank in the layer, which is not a change.  Raises `ValueError` where another window has it open.
+        Returns the project, and why frames, by number, cannot be read: these are blank in the layer,
+        which is not a change.  Raises `ValueError` where another window has it open.
         """
         lock = lock_project(path)
         try:
             project = Project.open(path)
             positions = {n: p for p, n in enumerate(self.stack.frame_numbers)}
-            damaged, highest, like = {}, 0, self._frame(0)
+            damaged, like = {}, self._frame(0)
             for number in filter(positions.__contains__, project.annotated):
                 try:
                     stored = project.read_frame(number).astype(like.dtype).reshape(like.shape)
@@ -169,12 +178,11 @@ class LayerStore:
                     damaged[number] = str(error)
                     continue
                 self._sums[positions[number]] = checksum(stored) if stored.any() else _EMPTY
-                highest = max(highest, int(stored.max(initial=0)))
         except Exception:
             lock.release()
             raise
         self.project, self._lock = project, lock
-        return project, highest, damaged
+        return project, damaged
 
     def save(self, request: SaveRequest) -> None:
         """Write what is requested; the first request makes the project, which gives roles to new frames.
@@ -259,14 +267,7 @@ class AutoSave:
 
     The first stroke makes the project.  Every stroke is on disk within three seconds, unless the
     disk fails: then the window shows the error, and saving is retried.  The `project` and
-    `saving` of the workspace are set here.
-
-    Attributes
-    ----------
-    queue
-        The `TaskQueue` of the saves, for other work with files of the projects.
-    offers
-        The `ResumeOffers` of the viewer.
+    `saving` of the workspace are set here.  Other work with files of the projects goes into `queue`.
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -326,11 +327,9 @@ class AutoSave:
     def layer_of(self, path: Path) -> Any | None:
         """Return the layer of the viewer that is saved in the project of this folder, or None."""
         viewer = self._workspace.viewer
-        for store in self._stores:
-            mine = store.project is not None and store.project.path == path
-            if mine and not store.detached and viewer is not None and store.layer in viewer.layers:
-                return store.layer
-        return None
+        there = () if viewer is None else viewer.layers
+        saved = (s.layer for s in self._stores if s.project is not None and s.project.path == path)
+        return next((layer for layer in saved if layer in there), None)
 
     def flush(self) -> bool:
         """Wait until all is on disk; return False where something could not be saved."""
@@ -377,7 +376,12 @@ class AutoSave:
             self._save_soon()
 
     def _on_annotation(self, layer: Any | None) -> None:
-        self._listen(layer)
+        before, self._listened = self._listened, layer
+        for one, verb in ((before, "disconnect"), (layer, "connect")):
+            if one is not None:
+                getattr(one.events.colormap, verb)(self._on_changed)
+                getattr(one.events.features, verb)(self._on_changed)
+                getattr(one.events.data, verb)(self._on_data)
         store = self._current
         if store is not None:
             self._find_changes(store)
@@ -387,15 +391,6 @@ class AutoSave:
             self._saved = SaveStatus()
             self._show_status()
             self._reopen(layer)
-
-    def _listen(self, layer: Any | None) -> None:
-        """Listen to the annotation, and no longer to the one before."""
-        before, self._listened = self._listened, layer
-        for one, verb in ((before, "disconnect"), (layer, "connect")):
-            if one is not None:
-                getattr(one.events.colormap, verb)(self._on_changed)
-                getattr(one.events.features, verb)(self._on_changed)
-                getattr(one.events.data, verb)(self._on_data)
 
     def _on_data(self, _event: Any = None) -> None:
         store = self._current
@@ -434,8 +429,7 @@ class AutoSave:
         return self._store_of(self._workspace.annotation)
 
     def _store_of(self, layer: Any | None) -> LayerStore | None:
-        mine = (one for one in self._stores if one.layer is layer and not one.detached)
-        return next(mine, None)
+        return next((store for store in self._stores if store.layer is layer), None)
 
     def _need_store(self, layer: Any) -> LayerStore:
         store = self._store_of(layer)
@@ -451,13 +445,7 @@ class AutoSave:
         return store
 
     def _image_of(self, layer: Any) -> Any:
-        """Return the image that labels belong to: the chosen one, else one of their size.
-
-        Raises
-        ------
-        ValueError
-            If no image is open.
-        """
+        """Return the image that labels belong to: the chosen one, else one of their size."""
         images = self._workspace.images()
         if not images:
             raise ValueError(
@@ -473,8 +461,8 @@ class AutoSave:
         """Open the project of a layer that was read from one, or added again, unless another layer has it."""
         if layer is None or self._workspace.image is None:
             return
-        path = self._owned.get(layer) or layer.metadata.get(METADATA_KEY, {}).get("opened")
-        open_paths = [str(s.project.path) for s in self._stores if s.project and not s.detached]
+        path = self._owned.get(layer) or metadata(layer).get("opened")
+        open_paths = [str(store.project.path) for store in self._stores if store.project]
         if not path or path in open_paths:
             return
         try:
@@ -488,15 +476,12 @@ class AutoSave:
         store.whole = True
         self._stores.append(store)
         self._owned[layer] = path
-        # a copy of the layer gets a project of its own
-        layer.metadata.get(METADATA_KEY, {}).pop("opened", None)
+        remember(layer, opened=None)  # a copy of the layer gets a project of its own
 
-        def opened(found: tuple[Project, int, dict[int, str]]) -> None:
-            project, highest, damaged = found
+        def opened(found: tuple[Project, dict[int, str]]) -> None:
+            project, damaged = found
             self._projects[project.path] = project
             self._frames.add_roles(layer, project.roles)
-            if layer.selected_label in (1, highest + 1):  # else the user has chosen a number
-                make_ready(layer, project.kind, highest)
             self._show_project(store, project.last_saved)
             self._copy_image(store)  # a killed program may not have finished
             self._show_status()
@@ -517,21 +502,23 @@ class AutoSave:
 
     def _detach(self, store: LayerStore) -> None:
         """Save the former labels of the layer; the present ones are a new annotation."""
-        store.detached, store.roles = True, dict(self._frames.roles_of(store.layer))
-        self._owned.pop(store.layer, None)
+        layer, roles = store.layer, self._frames.roles_of(store.layer)
+        store.detach()
+        self._frames.add_roles(store.layer, roles)
+        self._owned.pop(layer, None)
         if store.waiting:
             self._save(store)
         self._drop_saved()
-        if store.layer is self._workspace.annotation:
+        if layer is self._workspace.annotation:
             self._workspace.project = None
             self._workspace.saving = SaveStatus()
 
     def _drop_saved(self) -> None:
-        """Remove stores that are saved and whose layer holds other labels or is not in the viewer."""
+        """Remove stores that are saved and whose layer is not in the viewer."""
         viewer = self._workspace.viewer
         there = [] if viewer is None else [id(layer) for layer in viewer.layers]
         for store in list(self._stores):
-            if not store.unsaved and (store.detached or id(store.layer) not in there):
+            if not store.unsaved and id(store.layer) not in there:
                 self._stores.remove(store)
                 store.release()
 
@@ -550,9 +537,7 @@ class AutoSave:
 
     def _on_time(self) -> None:
         for store in self._stores:
-            if store.waiting and store.saving:
-                self._timer.start(_BUSY_MS)
-            elif store.waiting:
+            if store.waiting:
                 self._save(store)
 
     def _save(
@@ -562,7 +547,7 @@ class AutoSave:
         failed: Callable[[Exception], Any] | None = None,
     ) -> None:
         """Save the waiting changes of a layer; later strokes are for the next save."""
-        request = store.take(self._roles_of(store))
+        request = store.take(self._frames.roles_of(store.layer))
 
         def saved(_: None) -> None:
             store.saving -= 1
@@ -580,21 +565,14 @@ class AutoSave:
 
         self.queue.submit(lambda: store.save(request), saved, not_saved)
 
-    def _roles_of(self, store: LayerStore) -> dict[int, str]:
-        """Return the roles of the frames that a store saves."""
-        return dict(store.roles if store.detached else self._frames.roles_of(store.layer))
-
     def _on_saved(self, store: LayerStore) -> None:
         layer, project = store.layer, store.project
         assert project is not None
         self._projects[project.path] = project
         store.failure = ""
         self._unfit.pop(layer, None)
-        if not store.detached:
-            metadata = layer.metadata.get(METADATA_KEY, {})
-            layer.metadata[METADATA_KEY] = metadata | {"project": str(project.path)}
-            self._owned[layer] = str(project.path)
-            self._frames.add_roles(layer, project.roles)
+        self._owned[layer] = str(project.path)
+        self._frames.add_roles(layer, project.roles)
         self._show_project(store, datetime.now())
         self._copy_image(store)
         self._drop_saved()
@@ -699,7 +677,8 @@ class AutoSave:
     def _write_recovery_copy(self, store: LayerStore, window: QWidget | None) -> None:
         text = f"What you painted is not saved: {store.failure or 'The disk does not respond.'}"
         try:
-            path = write_recovery_copy(partial(store.write_copy, self._roles_of(store)))
+            roles = self._frames.roles_of(store.layer)
+            path = write_recovery_copy(partial(store.write_copy, roles))
             store.recovered = True
         except (OSError, ValueError) as error:
             show_box(f"{text}\n\nA recovery copy could not be written either: {error}", window)
@@ -754,9 +733,7 @@ def _write_labels(layer: Any, folder: Path) -> Path:
     path, count = folder / f"{name}.tif", 2
     while path.exists():
         path, count = folder / f"{name}-{count}.tif", count + 1
-    labels = np.asarray(pixels(layer))
-    if labels.dtype == bool:
-        labels = labels.astype(np.uint8)
     with atomic_write(path) as temporary:
+        labels = np.asarray(pixels(layer))
         tifffile.imwrite(temporary, labels, photometric="minisblack", compression="zlib")
     return path

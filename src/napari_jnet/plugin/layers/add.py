@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from napari_jnet.events import FramePrediction
 from napari_jnet.io.stack import Stack
 from napari_jnet.labels import UNKNOWN, LabelKind
-from napari_jnet.plugin.layers.edit import hold_labels
 from napari_jnet.plugin.layers.read import (
     METADATA_KEY,
     channels_first,
@@ -233,7 +232,13 @@ class Prediction:
         box: Any = ... if region is None else (..., *region)
         self._frame(self.probability, position)[box] = prediction.segmentation
         self._frame(self.distance_map, position)[box] = prediction.distance
-        self._record(position, prediction.number, region)
+        whole = self.whole(position)
+        self.done[position] = prediction.number
+        height, width = self.probability.shape[-2:]
+        if whole or region is None or region == (slice(0, height), slice(0, width)):
+            self.regions.pop(position, None)
+        else:
+            self.regions.setdefault(position, []).append(region)
         if position in self.edited:
             return
         self._frame(pixels(self.segmentation), position)[box] = prediction.segmentation > threshold
@@ -246,15 +251,6 @@ class Prediction:
         if self.visible(position):
             for layer in self.layers:
                 layer.refresh()
-
-    def _record(self, position: int, number: int, region: Region | None) -> None:
-        whole = self.whole(position)
-        self.done[position] = number
-        height, width = self.probability.shape[-2:]
-        if whole or region is None or region == (slice(0, height), slice(0, width)):
-            self.regions.pop(position, None)
-        else:
-            self.regions.setdefault(position, []).append(region)
 
     def write_cells(self, position: int, cells: NDArray[np.int32], threshold: float) -> None:
         """Write the cells that other thresholds give for the `box` of a predicted frame."""
@@ -315,16 +311,15 @@ def add_results(
 
     Layers that do not fit are removed, or renamed where somebody painted on them.
     """
-    if before is not None and before.fits(image, source, positions):
-        return before
-    for layer in () if before is None else before.layers:
-        if layer not in viewer.layers:
-            continue
-        if before is not None and before.edited:
-            layer.name = f"{layer.name} (earlier)"
-            remember(layer, earlier=True)
-        else:
-            viewer.layers.remove(layer)
+    if before is not None:
+        if before.fits(image, source, positions):
+            return before
+        for layer in (one for one in before.layers if one in viewer.layers):
+            if before.edited:
+                layer.name = f"{layer.name} (earlier)"
+                remember(layer, earlier=True)
+            else:
+                viewer.layers.remove(layer)
     return Prediction(viewer, image, stack, dt_bound, source, outputs)
 
 
@@ -337,16 +332,13 @@ _CYCLE, _ROUNDS = 49, 20  # napari's colours, repeated: one number in a thousand
 def add_annotation(
     viewer: napari.viewer.Viewer, image: Any, kind: LabelKind, classes: Classes = ()
 ) -> Any:
-    """Add an empty labels layer for an image to the viewer, selected and ready to paint.
-
-    Channels of the image go to the first slider; see `Workspace.new_annotation`.
-    """
+    """Add an empty labels layer for an image, whose channels go to the first slider, and choose its brush."""
     stack = image_stack(image)  # what it is must be known before anything is painted
     channels_first(image)
     stored = metadata(image)
     ours = {name: stored[name] for name in stack_metadata(stack) if name in stored}
     layer = viewer.add_labels(
-        empty_labels(spatial_shape(image)),
+        np.zeros(spatial_shape(image), np.int32),  # takes memory where it is painted on
         name="annotation",
         opacity=0.5,
         metadata={METADATA_KEY: {**ours, "kind": kind.value}},
@@ -354,26 +346,12 @@ def add_annotation(
         **annotation_options(kind, classes),
     )
     viewer.layers.selection.active = layer
-    make_ready(layer, kind)
     layer.mode = "paint"
     return layer
 
 
-def make_ready(layer: Any, kind: LabelKind, highest: int = 0) -> None:
-    """Choose a brush, and a number that the first stroke may paint: none up to `highest` of the cells."""
-    layer.brush_size = brush_size(pixels(layer).shape)
-    layer.preserve_labels = kind is LabelKind.INSTANCES
-    first = 2 if kind is LabelKind.SCRIBBLES else 1
-    number = max(highest, 0) + 1 if kind is LabelKind.INSTANCES else first
-    hold_labels(layer, 0, number)
-    layer.selected_label = number
-
-
 def annotation_options(kind: LabelKind | str, classes: Classes = ()) -> dict[str, Any]:
-    """Return the options that colour a labels layer of this kind; unknown pixels are grey.
-
-    For classes and scribbles without `classes` there is a default.
-    """
+    """Return the options that colour a labels layer of this kind, by default in its `default_classes`."""
     kind = LabelKind(kind)
     if kind is LabelKind.INSTANCES:
         return {"colormap": _cell_colours()}
@@ -423,15 +401,3 @@ def _cell_colours() -> CyclicLabelColormap:
         controls=np.linspace(0, 1, len(repeated) + 1),
         background_value=0,
     )
-
-
-def empty_labels(shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Return labels of this shape with nothing painted; raises `ValueError` without the memory."""
-    try:
-        return np.zeros(shape, np.int32)  # takes memory where it is painted on
-    except MemoryError as error:
-        size = 4 * np.prod(shape, dtype=float) / 2**30
-        raise ValueError(
-            f"Labels of {' × '.join(str(n) for n in shape)} pixels need {size:.0f} GiB, more than "
-            "this computer gives. Open fewer frames, or a smaller part of the image."
-        ) from error

@@ -55,7 +55,7 @@ def read_plane(layer: Any, index: tuple[int, ...]) -> Plane:
     Raises `ValueError` if there are labels that int32 does not hold.
     """
     labels = plane(layer)(index)
-    low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
+    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
     if low < _INT32.min or high > _INT32.max:
         raise ValueError(
             f"The labels {layer.name!r} hold the number {high if high > _INT32.max else low}; cells have "
@@ -65,17 +65,10 @@ def read_plane(layer: Any, index: tuple[int, ...]) -> Plane:
 
 
 def replace_plane(layer: Any, index: tuple[int, ...], new_plane: NDArray[np.integer]) -> int:
-    """Write a plane into a labels layer as one undo step; return how many pixels differ and were touched.
+    """Write a plane, or a whole volume, into a labels layer as one undo step; return how many pixels differ.
 
     The layer emits ``paint`` as for a brush stroke, unless nothing differs.  Where its type is too small
     it becomes int32, see `hold_labels`.  Raises `ValueError` where it cannot be painted on.
-
-    Parameters
-    ----------
-    index
-        Leading indices of the plane (time, depth), or of a whole volume (time); () for a layer of one.
-    new_plane
-        (H, W), or (Z, H, W), labels.
     """
     data = pixels(layer)
     lazy = hasattr(data, "compute") or not getattr(getattr(data, "flags", None), "writeable", True)
@@ -83,11 +76,6 @@ def replace_plane(layer: Any, index: tuple[int, ...], new_plane: NDArray[np.inte
         raise ValueError(
             f"The labels {layer.name!r} can only be read (they lie in a file, are computed, or are a "
             "pyramid); work on a new annotation instead."
-        )
-    if new_plane.shape != data.shape[len(index) :]:
-        raise ValueError(
-            f"A plane of shape {new_plane.shape} at {tuple(index)} does not fit the labels "
-            f"{layer.name!r} of shape {data.shape}; give one index for each axis before rows and columns."
         )
     hold_labels(layer, int(new_plane.min(initial=0)), int(new_plane.max(initial=0)))
     changed = np.nonzero(plane(layer)(index) != new_plane)
@@ -123,14 +111,8 @@ class PaintHooks:
     """How one labels layer is painted: what may be painted over, and what follows an outline.
 
     While "preserve labels" is on, unknown pixels are painted over as background is (to napari they are a
-    label like any other), and the eraser erases all.
-
-    Parameters
-    ----------
-    layer
-        The labels layer.
-    outlined
-        Called when a closed outline, or a circle of the right button, is filled with the chosen number.
+    label like any other), and the eraser erases all.  ``outlined`` is called when a closed outline, or a
+    circle of the right button, is filled with the chosen number.
     """
 
     def __init__(self, layer: Any, outlined: Callable[[], None]) -> None:
@@ -180,11 +162,11 @@ class PaintHooks:
 
 Points = Sequence[Sequence[float]]  # in world coordinates, one value for each axis of the viewer
 Stroke = list[tuple[float, float]]  # row and column of pixels
-# what it does to a cell, what is then said of it, and what is where it does nothing
+# what it does to a cell, and what is true of it then
 _AT_POINT = {
-    "delete": (delete, "is deleted", "is not there"),
-    "fill": (fill, "has no holes any more", "has no holes"),
-    "smooth": (smooth, "is smoother", "is smooth already"),
+    "delete": (delete, "is deleted"),
+    "fill": (fill, "has no holes"),
+    "smooth": (smooth, "is smooth"),
 }
 
 
@@ -212,12 +194,8 @@ def labels_under(layer: Any, points: Points) -> list[int]:
 def correct(layer: Any, tool: str, points: Points) -> str:
     """Correct a cell in the plane that a point or a stroke lies in; return what was done.
 
-    Parameters
-    ----------
-    tool
-        "delete", "fill" or "smooth" (at the first point), "merge" or "split" (along the stroke).
-    points
-        In world coordinates.  `ValueError` is raised where nothing can be done there.
+    The tools "delete", "fill" and "smooth" need one point, "merge" and "split" a stroke.  Raises
+    `ValueError` where nothing can be done there.
     """
     kind = kind_of(layer) or LabelKind.INSTANCES
     if kind is not LabelKind.INSTANCES:
@@ -239,10 +217,10 @@ def _at_point(labels: Plane, tool: str, point: tuple[float, float]) -> tuple[Pla
     cells = under(labels, [point])
     if not cells:
         raise ValueError(f"There is nothing to {tool} under the pointer; point at a cell.")
-    change, done, nothing = _AT_POINT[tool]
+    change, done = _AT_POINT[tool]
     new = change(labels, cells[0])
     if (new == labels).all():
-        raise ValueError(f"Nothing to {tool}: cell {cells[0]} {nothing}.")
+        raise ValueError(f"Nothing to {tool}: cell {cells[0]} {done} already.")
     return new, f"Cell {cells[0]} {done}"
 
 
@@ -257,10 +235,8 @@ def _merge(labels: Plane, stroke: Stroke) -> tuple[Plane, str]:
 def _split(labels: Plane, stroke: Stroke) -> tuple[Plane, str]:
     new = split(labels, stroke)
     changed = new != labels
-    return (
-        new,
-        f"Split: {_listed(np.unique(labels[changed]))}; new: {_listed(np.unique(new[changed]))}",
-    )
+    before, added = np.unique(labels[changed]), np.unique(new[changed])
+    return new, f"Split: {_listed(before)}; new: {_listed(added)}"
 
 
 def _listed(numbers: Sequence[int] | NDArray[np.integer]) -> str:

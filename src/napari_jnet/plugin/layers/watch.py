@@ -18,7 +18,7 @@ from napari_jnet.io.stack import frame_label
 from napari_jnet.labels import LabelKind, number_apart
 from napari_jnet.plugin.frames import FrameCounts, FrameInfo, FrameTotals, checksum, count_labels
 from napari_jnet.plugin.jobs.runner import TaskQueue
-from napari_jnet.plugin.layers.add import color_labels
+from napari_jnet.plugin.layers.add import brush_size, color_labels
 from napari_jnet.plugin.layers.edit import read_plane, replace_plane
 from napari_jnet.plugin.layers.read import (
     first_axis,
@@ -58,9 +58,7 @@ class LayerWatch:
         self.layer = layer
         self.painted: set[int] = set()  # positions that somebody has painted on
         self.partial: frozenset[int] = frozenset()  # positions where 0 is unknown
-        self.marked_empty: frozenset[int] = (
-            frozenset()
-        )  # as without objects, by anybody or the truth
+        self.marked_empty: frozenset[int] = frozenset()  # as without objects
         self._shown, self._queue = shown, queue
         self._counts: dict[int, FrameCounts] = {}
         self._stale: set[int] = set()  # changed since they were counted
@@ -267,9 +265,9 @@ _DEFAULT = 1  # napari's number of a labels layer that nobody has chosen one for
 
 
 class ReadyBrush:
-    """Readies the brush of each labels layer of cells when it is first chosen or activated.
+    """Readies the brush of each labels layer when it is first chosen or activated.
 
-    A number that the user has chosen stays, as does the protection once it was set.
+    A number that the user has chosen stays, as does the protection of cells once it was set.
     """
 
     def __init__(self, queue: TaskQueue) -> None:
@@ -280,14 +278,18 @@ class ReadyBrush:
         """Choose a number that no cell of the layer has, unless the user has chosen one."""
         if not is_labels(layer) or not isinstance(pixels(layer), np.ndarray):
             return
-        result = result_of(layer)
-        if kind_of(layer) not in (None, LabelKind.INSTANCES) or result not in ("", "cells"):
-            return
-        if layer in self._given and not result:  # predicted cells may be new ones
-            return
+        result, kind, data = result_of(layer), kind_of(layer), pixels(layer)
+        if result not in ("", "cells") or (layer in self._given and not result):
+            return  # but predicted cells may be new ones
         if layer.selected_label != self._given.setdefault(layer, _DEFAULT):
             return
-        data = pixels(layer)
+        if kind is not None:
+            layer.brush_size = brush_size(data.shape)
+            layer.preserve_labels = kind is LabelKind.INSTANCES
+        if kind is LabelKind.SCRIBBLES:
+            layer.selected_label = 2  # 1 is background
+        if kind not in (None, LabelKind.INSTANCES):
+            return
         if data.nbytes <= _LAYER_AT_ONCE:
             self._choose(layer, free_number(data))
         else:
@@ -304,8 +306,6 @@ class ReadyBrush:
 
 def free_number(labels: NDArray[Any]) -> int:
     """Return a number that no pixel has: one more than the highest, else one in a gap, else 0."""
-    if labels.dtype == bool:
-        return 0
     highest, limit = max(int(labels.max(initial=0)), 0), int(np.iinfo(labels.dtype).max)
     if highest < limit:
         return highest + 1
@@ -323,9 +323,7 @@ class FrameTable:
 
     changed = Signal(object)  # positions of which something is new
     edited = Signal(object)  # positions whose pixels are new: painted, undone, replaced
-    painted = Signal(
-        object, object
-    )  # a layer, the annotation or any other, and such positions of it
+    painted = Signal(object, object)  # a layer, also others than the annotation, and such positions
     roles_changed = Signal(object)  # positions whose roles are new
     kind_changed = Signal(object)  # the kind of labels; also where its classes are new
 
