@@ -183,7 +183,7 @@ def test_hidden_labels_come_back(qtbot, viewer):
 def test_frames_by_their_role(qtbot, viewer, widget):
     frames = open_workspace(viewer).frames
     for position, role in enumerate(("training", "validation", "unused", "training")):
-        frames.set_role(position, role)
+        frames.set_roles({position: role})
     evaluate(qtbot, widget)
     assert "for training: 0, 3." in widget.message.text
     assert [row[-1] for row in widget.score_table.rows] == [
@@ -194,7 +194,7 @@ def test_frames_by_their_role(qtbot, viewer, widget):
         assert evaluate(qtbot, widget) == "done"
         assert [frame.number for frame in widget.scores.frames] == [number]
         assert "training" not in widget.message.text
-    frames.set_role(1, "training")
+    frames.set_roles({1: "training"})
     widget.form.set({"frames": "validation"})
     assert evaluate(qtbot, widget) == "failed"
     assert "give frames the role validation" in widget.message.text

@@ -163,7 +163,7 @@ def test_a_role_that_was_chosen_outlives_the_copy(painting):
     state, _ = painting
     results = predicted(state)
     state.viewer.dims.set_point(0, 2)
-    state.frames.set_role(2, "unused")
+    state.frames.set_roles({2: "unused"})
     copy_to_annotation(state, results)
     assert state.autosave.flush()
     assert state.project.role(2) == "unused"
@@ -177,7 +177,7 @@ def test_kind_classes_and_roles_are_kept(painting):
     names = (("not painted", "#000000"), ("background", "#0000ff"), ("nucleus", "#ff0000"))
     options = class_options(names)
     layer.features, layer.colormap = options["features"], options["colormap"]
-    state.frames.set_role(1, "unused")
+    state.frames.set_roles({1: "unused"})
     assert state.autosave.flush()
     kept = Project.open(state.project.path)
     assert kept.kind is LabelKind.SCRIBBLES
@@ -308,7 +308,7 @@ def test_going_on_brings_everything_back(painting, tmp_path):
     layer.features = {"index": [0, 1], "class": ["none", "cell"]}
     layer.paint((2, 20, 20), 1)
     layer.paint((3, 20, 20), UNKNOWN)
-    state.frames.set_role(2, "validation")
+    state.frames.set_roles({2: "validation"})
     assert state.autosave.flush()
     run = state.project.new_run()
     run.mkdir(parents=True)
@@ -511,7 +511,7 @@ def test_what_the_disk_refuses_at_the_end_is_rescued_and_offered(
     if before:
         layer.paint((0, 20, 20), 1)
         assert state.autosave.flush()
-    state.frames.set_role(1, "unused")
+    state.frames.set_roles({1: "unused"})
     movie, full = state.image.data, Project.write_frame
     with monkeypatch.context() as patch:
         patch.setattr(

@@ -177,7 +177,7 @@ def test_a_backup_of_a_layer_never_writes_over_its_project(work):
 def test_roles_go_with_their_layer(work):
     state, layer = work
     layer.paint((0, 9, 9), 1)
-    state.frames.set_role(0, "validation")
+    state.frames.set_roles({0: "validation"})
     other = state.viewer.add_labels(np.zeros((4, 32, 32), np.int32), name="next")
     state.choose("annotation", other)
     layer.paint((1, 9, 9), 1)

@@ -17,16 +17,13 @@ from napari_jnet.synthetic import touching_cells
 def cells() -> list[LayerData]:
     """Make a sequence of touching cells with their ground truth."""
     images, labels = touching_cells()
-    frames = list(range(len(images)))
-    stack = {"format": "array", "frame_numbers": frames, "kind": "instances"}
-    options = {"axis_labels": ("t", "y", "x")}
-    shown = {"name": "touching cells", "metadata": {METADATA_KEY: stack}, **options}
+    image = {"name": "touching cells", "axis_labels": ("t", "y", "x")}
     truth = {
+        **image,
         "name": "touching cells ground truth",
-        "metadata": {METADATA_KEY: dict(stack)},
-        **options,
+        "metadata": {METADATA_KEY: {"kind": "instances"}},
     }
-    return [(images, shown, "image"), (labels.astype(np.int32), truth, "labels")]
+    return [(images, image, "image"), (labels.astype(np.int32), truth, "labels")]
 
 
 def hela() -> list[LayerData]:

@@ -139,7 +139,7 @@ def test_scores_and_roles_are_facts(painted):
     changed = heard(frames.changed)
     frames.set_scores({1: 0.75}, name="AP50")
     frames.set_uncertainty({1: 0.25, 2: 0.5})
-    frames.set_role(1, "validation")
+    frames.set_roles({1: "validation"})
     assert changed == [(1,), (1, 2), (1,)]
     facts = frames.info(1)
     assert (facts.score, facts.score_name, facts.uncertainty) == (0.75, "AP50", 0.25)
@@ -151,9 +151,9 @@ def test_scores_and_roles_are_facts(painted):
     viewer.layers.remove(other)
     assert frames.role(1) == "validation"
     with pytest.raises(ValueError, match="spectator"):
-        frames.set_role(1, "spectator")
+        frames.set_roles({1: "spectator"})
     with pytest.raises(ValueError, match="4 frames"):
-        frames.set_role(4, "training")
+        frames.set_roles({4: "training"})
 
 
 def test_numbers_are_those_of_the_files(viewer):

@@ -521,7 +521,7 @@ def test_the_table_follows_strokes_roles_scores_and_the_slider(qtbot, viewer, wi
     layer.undo()
     qtbot.waitUntil(lambda: texts(model, 1)[PAINTED] == "1")
     frames = open_workspace(viewer).frames
-    frames.set_role(1, "validation")
+    frames.set_roles({1: "validation"})
     frames.set_scores({1: 0.456})
     frames.set_uncertainty({1: 0.25})
     assert texts(model, 1)[ROLE:] == ["validation ▾", "0.46", "0.25"]

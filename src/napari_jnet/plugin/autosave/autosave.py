@@ -516,9 +516,9 @@ class AutoSave:
     def _drop_saved(self) -> None:
         """Remove stores that are saved and whose layer is not in the viewer."""
         viewer = self._workspace.viewer
-        there = [] if viewer is None else [id(layer) for layer in viewer.layers]
+        there = () if viewer is None else viewer.layers
         for store in list(self._stores):
-            if not store.unsaved and id(store.layer) not in there:
+            if not store.unsaved and store.layer not in there:
                 self._stores.remove(store)
                 store.release()
 

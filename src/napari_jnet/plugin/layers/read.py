@@ -188,10 +188,7 @@ def frame_count(layer: Any) -> int:
 
 
 def channels_first(layer: Any) -> None:
-    """Move the channels of an image layer to its first slider, in place.
-
-    The viewer lays layers upon each other by their last dimensions: only so do labels lie on the image.
-    """
+    """Move the channels of an image to its first slider: layers lie on each other by their last axes."""
     axis = channel_axis(layer)
     if axis:
         _reorder(layer, [axis, *(n for n in range(layer.ndim) if n != axis)])
@@ -218,14 +215,13 @@ def placement(
     first[kept[: len(index)]] = index
     origin, steps = _steps(layer, first)
     chosen = np.asarray(kept if axes is None else axes)
-    scale, matrix = np.asarray(layer.scale, float)[chosen], np.eye(len(chosen) + 1)
-    turned = steps[np.ix_(chosen, chosen)].T / scale
-    straight = np.allclose(turned, np.eye(len(chosen)))
-    if not straight:
-        matrix[:-1, :-1], matrix[:-1, -1] = turned, origin[chosen]
+    scale, translate = np.asarray(layer.scale, float)[chosen], origin[chosen]
+    matrix, turned = np.eye(len(chosen) + 1), steps[np.ix_(chosen, chosen)].T / scale
+    if not np.allclose(turned, np.eye(len(chosen))):
+        matrix[:-1, :-1], matrix[:-1, -1], translate = turned, translate, np.zeros(len(chosen))
     return {
         "scale": tuple(scale),
-        "translate": tuple(origin[chosen] if straight else np.zeros(len(chosen))),
+        "translate": tuple(translate),
         "affine": matrix,
         "units": tuple(str(layer.units[n]) for n in chosen),
         "axis_labels": tuple(layer.axis_labels[n] for n in chosen),
@@ -278,11 +274,6 @@ def layer_axes(layer: Any) -> str:
     if found.replace("C", "", 1) in ("YX", "TYX", "ZYX", "TZYX") and found != "TZCYX":
         return found
     choices = layer_choices(layer)
-    if "P" in found:
-        raise ValueError(
-            f"The image {layer.name!r} of {size} has a dimension of positions, which are not frames. "
-            "Show one position and take it out as a layer of its own, or choose another image."
-        )
     if "?" in found and choices:
         raise Unsure(
             f"What are the dimensions of {layer.name!r}, {size}?",
@@ -292,8 +283,8 @@ def layer_axes(layer: Any) -> str:
         )
     raise ValueError(
         f"The image {layer.name!r} has size {size}; an image has rows and columns, and "
-        "at most time and depth before them, in this order, or channels. Split its channels into "
-        "layers (right click)."
+        "at most time and depth before them, in this order, or channels. Split its channels or positions "
+        "into layers (right click)."
     )
 
 

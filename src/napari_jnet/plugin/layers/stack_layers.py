@@ -52,11 +52,10 @@ def project_layers(project: Project) -> list[LayerData]:
 def read_annotation(
     project: Project, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.int32], frozenset[int]]:
-    """Return the painted labels of a project, and the numbers of the frames without any object.
+    """Return the painted labels of a project, in the shape of the layer, and which frames have no object.
 
-    Call it outside the window's thread.  The labels have the shape of the layer; only painted frames take
-    memory.  A frame whose file is damaged stays blank, so that the others are not lost with it; the
-    autosave reports it when it opens the project.
+    A frame whose file is damaged stays blank, so that the others are not lost with it; the autosave
+    reports it when it opens the project.
     """
     labels, empty = np.zeros(shape, np.int32), set()
     positions = {number: p for p, number in enumerate(project.stack.frame_numbers)}

@@ -101,12 +101,6 @@ class LayerWatch:
         frames = range(len(self))
         return tuple(p for p in frames if p not in self._counts or self.may_be_annotated(p))
 
-    @property
-    def highest(self) -> int:
-        """The highest number that is painted, as far as frames are counted."""
-        counts = (self.counts(position) for position in range(len(self)))
-        return max((max(one.labels, default=0) for one in counts if one is not None), default=0)
-
     def may_be_annotated(self, position: int) -> bool:
         """Whether a frame is painted, marked as without objects, or changed since it was counted."""
         if position in self._stale or position in self.marked_empty:
@@ -345,11 +339,13 @@ class FrameTable:
         self._roles: WeakKeyDictionary[Any, dict[int, str]] = WeakKeyDictionary()
         self._scores: WeakKeyDictionary[Any, dict[int, tuple[float, str]]] = WeakKeyDictionary()
         self._uncertainty: WeakKeyDictionary[Any, dict[int, float]] = WeakKeyDictionary()
-        viewer.layers.events.inserted.connect(self._listen)
+        viewer.layers.events.inserted.connect(lambda event: self._listen(event.value))
         viewer.layers.events.removed.connect(self._drop_idle)
-        viewer.layers.selection.events.active.connect(self._ready_brush)
-        self._listen()
-        self._ready_brush()
+        active = viewer.layers.selection.events.active
+        active.connect(lambda event: self._brush.ready(event.value))
+        for layer in viewer.layers:
+            self._listen(layer)
+        self._brush.ready(viewer.layers.selection.active)
 
     # which layers
 
@@ -515,15 +511,12 @@ class FrameTable:
             empty=empty,
         )
 
-    @property
-    def highest(self) -> int:
-        """The highest number that is painted in the annotation, as far as frames are counted."""
-        return 0 if self._watch is None else self._watch.highest
-
     def next_number(self, index: Sequence[int]) -> int:
-        """Return a number for a new cell: one more than all that are painted, those of a plane first."""
-        layer = self._need_watch().layer
-        return max(int(plane(layer)(index).max(initial=0)), self.highest, 0) + 1
+        """Return a number for a new cell: above all of this plane and of the frames that are counted."""
+        watch = self._need_watch()
+        counted = filter(None, map(watch.counts, range(len(watch))))
+        highest = max((max(counts.labels, default=0) for counts in counted), default=0)
+        return max(int(plane(watch.layer)(index).max(initial=0)), highest, 0) + 1
 
     def number_apart(self, position: int) -> int:
         """Give each piece of the cells of a frame a number of its own; return how many cells are new."""
@@ -565,12 +558,8 @@ class FrameTable:
         self._check_position(position)
         return self._own_roles().get(self.numbers[position], "")
 
-    def set_role(self, position: int, role: str) -> None:
-        """Set what a frame is used for; raises `ValueError` for other roles than `ROLES` and ""."""
-        self.set_roles({position: role})
-
     def set_roles(self, roles: Mapping[int, str]) -> None:
-        """Set what frames are used for, by position; see `set_role`."""
+        """Set what frames are used for, by position: one of `ROLES`, or "". Raises `ValueError`."""
         self._need_watch()
         for position, role in roles.items():
             self._check_position(position)
@@ -669,13 +658,10 @@ class FrameTable:
         watches = [watch for watch in (self._watch, *self._others) if watch is not None]
         return next((watch for watch in watches if watch.layer is layer), None)
 
-    def _listen(self, _event: Any = None) -> None:
-        """Listen to all labels layers: a stroke is saved, whichever it falls on."""
-        viewer = self._viewer()
-        for layer in () if viewer is None else viewer.layers:
-            if is_labels(layer):
-                layer.events.paint.disconnect(self._on_stroke)
-                layer.events.paint.connect(self._on_stroke)
+    def _listen(self, layer: Any) -> None:
+        """Listen to each labels layer: a stroke is saved, whichever it falls on."""
+        if is_labels(layer):
+            layer.events.paint.connect(self._on_stroke)
 
     def _on_stroke(self, event: Any) -> None:
         layer = event.source
@@ -687,16 +673,11 @@ class FrameTable:
     def _drop_idle(self, _event: Any = None) -> None:
         """Watch only the annotation and layers that were painted on and are still there."""
         viewer = self._viewer()
-        there = set() if viewer is None else {id(layer) for layer in viewer.layers}
+        there = () if viewer is None else viewer.layers
         for watch in list(self._others):
-            if not watch.painted or id(watch.layer) not in there:
+            if not watch.painted or watch.layer not in there:
                 self._others.remove(watch)
                 watch.close()
-
-    def _ready_brush(self, _event: Any = None) -> None:
-        viewer = self._viewer()
-        if viewer is not None:
-            self._brush.ready(viewer.layers.selection.active)
 
     def _shown(self, layer: Any) -> int:
         viewer = self._viewer()

@@ -349,7 +349,7 @@ def copy_to_annotation(
         return False, f"Nothing is copied ({name}). {note or 'All of it is painted already.'}"
     if not workspace.frames.role(position):
         # on validation the score would be optimistic: it is copied from the model
-        workspace.frames.set_role(position, "training")
+        workspace.frames.set_roles({position: "training"})
     text = f"{what} copied into {annotation.name!r} ({name}); undo with Ctrl+Z. {note}"
     return True, text.strip()
 
