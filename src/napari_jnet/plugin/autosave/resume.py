@@ -20,7 +20,6 @@ from napari_jnet.files import FolderInUse, FolderLock
 from napari_jnet.io.stack import Stack, format_numbers
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.jobs.runner import TaskQueue
-from napari_jnet.plugin.layers.add import make_ready
 from napari_jnet.plugin.layers.read import image_stack, placement, spatial_shape
 from napari_jnet.plugin.layers.stack_layers import annotation_layer_options, read_annotation
 from napari_jnet.plugin.settings import plugin_settings
@@ -203,10 +202,11 @@ def resume_project(
     def show(found: tuple[Any, dict[str, Any], LabelKind, int]) -> None:
         labels, options, kind, highest = found
         layer = viewer.add_labels(labels, **options | place)
-        make_ready(layer, kind, highest)  # now: a first stroke must not fall on cell 1
         workspace.choose("annotation", layer)  # the autosave opens its project
         viewer.layers.selection.active = layer
         layer.mode = "paint"
+        if kind is LabelKind.INSTANCES:  # at once: a first stroke must not fall on cell 1
+            layer.selected_label = highest + 1
 
     def not_read(error: Exception) -> None:
         workspace.offer = offer
