@@ -55,6 +55,7 @@ _RETRY_MS = 5000
 _CLOSING_S = 60.0  # what is not saved then is written into a recovery copy
 _EMPTY = -1  # in place of the checksum of an empty frame that has a file
 _NO_IMAGE = "labels without an image"  # folder, beside the projects
+_SAVING = SaveStatus("saving…", saved=False)
 Classes = tuple[tuple[str, str], ...]
 
 
@@ -289,9 +290,8 @@ class AutoSave:
         self._frames.kind_changed.connect(self._on_changed)
         workspace.annotation_changed.connect(self._on_annotation)
         workspace.image_changed.connect(self._on_image)
-        if workspace.viewer is not None:
-            workspace.viewer.layers.events.inserted.connect(self._retry_unfit)
-            workspace.viewer.layers.events.removed.connect(self._on_removed)
+        workspace.viewer.layers.events.inserted.connect(self._retry_unfit)
+        workspace.viewer.layers.events.removed.connect(self._on_removed)
         self.offers = ResumeOffers(workspace)
         self._closing_filter = _ClosingFilter(workspace.viewer, self._on_closing, self.release)
         self._on_annotation(workspace.annotation)
@@ -314,7 +314,7 @@ class AutoSave:
         store = self._need_store(self._workspace.annotation)
         if store.project is None or self._workspace.project is None or not store.whole:
             self._mark_all(store)
-            self._workspace.saving = SaveStatus("saving…", saved=False)
+            self._workspace.saving = _SAVING
             self._save(store, then, failed)
         elif then is not None:
             then(store.project)
@@ -458,21 +458,20 @@ class AutoSave:
         return next(fitting, own)
 
     def _reopen(self, layer: Any | None) -> None:
-        """Open the project of a layer that was read from one, or added again, unless another layer has it."""
+        """Open the project of a layer that was read from one, or added again, unless another layer has it.
+
+        Where they differ, the layer is saved.
+        """
         if layer is None or self._workspace.image is None:
             return
         path = self._owned.get(layer) or metadata(layer).get("opened")
-        open_paths = [str(store.project.path) for store in self._stores if store.project]
-        if not path or path in open_paths:
+        if not path or path in [str(store.project.path) for store in self._stores if store.project]:
             return
         try:
-            self._restore(layer, path)
+            store = LayerStore(layer, self._image_of(layer))
         except ValueError as error:
             self._show_failure(f"not saved: {error}")
-
-    def _restore(self, layer: Any, path: str) -> None:
-        """Open the project that a layer was read from; where they differ, the layer is saved."""
-        store = LayerStore(layer, self._image_of(layer))
+            return
         store.whole = True
         self._stores.append(store)
         self._owned[layer] = path
@@ -531,7 +530,7 @@ class AutoSave:
 
     def _save_soon(self) -> None:
         if not self._workspace.saving.failed:
-            self._workspace.saving = SaveStatus("saving…", saved=False)
+            self._workspace.saving = _SAVING
         if not self._timer.isActive():
             self._timer.start(_WAIT_MS)
 
@@ -648,8 +647,7 @@ class AutoSave:
         if reasons:
             self._show_failure(f"not saved: {reasons[0]}")
         else:
-            saving = SaveStatus("saving…", saved=False)
-            self._workspace.saving = saving if unsaved else self._saved
+            self._workspace.saving = _SAVING if unsaved else self._saved
 
     def _show_failure(self, text: str, saved: bool = False) -> None:
         self._workspace.saving = SaveStatus(text, saved=saved, failed=True)
@@ -680,14 +678,12 @@ class AutoSave:
             roles = self._frames.roles_of(store.layer)
             path = write_recovery_copy(partial(store.write_copy, roles))
             store.recovered = True
+            text += (
+                f"\n\nA recovery copy is in {path}. It is offered when you open the image again."
+            )
         except (OSError, ValueError) as error:
-            show_box(f"{text}\n\nA recovery copy could not be written either: {error}", window)
-            return
-        show_box(
-            f"{text}\n\nA recovery copy is in {path}. When you open the image again, it is offered "
-            "among the projects of the image.",
-            window,
-        )
+            text += f"\n\nA recovery copy could not be written either: {error}"
+        show_box(text, window)
 
 
 class _ClosingFilter(QObject):

@@ -202,11 +202,11 @@ def resume_project(
     def show(found: tuple[Any, dict[str, Any], LabelKind, int]) -> None:
         labels, options, kind, highest = found
         layer = viewer.add_labels(labels, **options | place)
+        if kind is LabelKind.INSTANCES:  # now: a first stroke must not fall on cell 1
+            layer.selected_label = highest + 1
         workspace.choose("annotation", layer)  # the autosave opens its project
         viewer.layers.selection.active = layer
         layer.mode = "paint"
-        if kind is LabelKind.INSTANCES:  # at once: a first stroke must not fall on cell 1
-            layer.selected_label = highest + 1
 
     def not_read(error: Exception) -> None:
         workspace.offer = offer
