@@ -13,7 +13,6 @@ from napari_jnet.plugin.frames import FrameInfo
 from napari_jnet.plugin.layers.add import (
     UNKNOWN_COLOUR,
     annotation_options,
-    brush_size,
 )
 from napari_jnet.plugin.layers.edit import rest_is_background, rest_is_unknown
 from napari_jnet.plugin.layers.read import layer_classes, network_classes
@@ -88,8 +87,10 @@ def test_the_names_of_classes_come_back_from_the_layer(viewer):
 
 
 @pytest.mark.parametrize(("side", "expected"), [(64, 3), (512, 10), (10_000, 40)])
-def test_the_brush_suits_the_image(side, expected):
-    assert brush_size((5, side, side + 7)) == expected
+def test_the_brush_suits_the_image(viewer, side, expected):
+    open_workspace(viewer)
+    labels, told = np.zeros((1, side, side + 7), np.uint8), {"napari-jnet": {"kind": "classes"}}
+    assert viewer.add_labels(labels, metadata=told).brush_size == expected
 
 
 def test_the_rest_becomes_unknown_or_background():

@@ -381,11 +381,6 @@ def default_classes(kind: LabelKind | str) -> tuple[tuple[str, str], ...]:
     }[LabelKind(kind)]
 
 
-def brush_size(shape: tuple[int, ...]) -> int:
-    """Return a brush for frames of this size, in pixels: about a fiftieth of the shorter side."""
-    return int(np.clip(round(min(shape[-2:]) / 50), 3, 40))
-
-
 def _cell_colours() -> CyclicLabelColormap:
     """Return napari's colours of cells, with the place that `UNKNOWN` falls on in grey.
 

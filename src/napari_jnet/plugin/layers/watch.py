@@ -18,7 +18,7 @@ from napari_jnet.io.stack import frame_label
 from napari_jnet.labels import LabelKind, number_apart
 from napari_jnet.plugin.frames import FrameCounts, FrameInfo, FrameTotals, checksum, count_labels
 from napari_jnet.plugin.jobs.runner import TaskQueue
-from napari_jnet.plugin.layers.add import brush_size, color_labels
+from napari_jnet.plugin.layers.add import color_labels
 from napari_jnet.plugin.layers.edit import read_plane, replace_plane
 from napari_jnet.plugin.layers.read import (
     first_axis,
@@ -145,11 +145,7 @@ class LayerWatch:
         if not self._open or not positions:
             return
         self._forget(positions)
-        if self._is_quick():
-            self._checksums |= {p: checksum(self.frame(p)) for p in positions}
-            self.counted.emit(tuple(sorted(positions)))
-        else:
-            self._read_later(positions)
+        (self._read_now if self._is_quick() else self._read_later)(sorted(positions))
 
     def _forget(self, positions: set[int]) -> None:
         """Forget what is known of these frames, or is just being read."""
@@ -166,11 +162,7 @@ class LayerWatch:
         if self._is_quick():
             doubtful.discard(shown)
             self._revision[shown] += 1
-            before, now = self._checksums.get(shown), checksum(self.frame(shown))
-            self._checksums[shown] = now
-            if before not in (None, now):
-                self._stale.add(shown)
-                self.edited.emit((shown,))
+            self._read_now([shown])
         elif self._in_memory():
             doubtful.add(shown)
         self._read_later(doubtful)
@@ -194,11 +186,14 @@ class LayerWatch:
         """Count all frames and their checksums, at once where that takes no time."""
         frames = range(len(self))
         if self._in_memory() and pixels(self.layer).nbytes <= _LAYER_AT_ONCE:
-            self._take([self._look(p, self._revision[p], self.frame(p)) for p in frames])
+            self._read_now(frames)
         else:
             for start in frames[::_CHUNK]:
                 self._read_later(frames[start : start + _CHUNK])
         self.find_marked()
+
+    def _read_now(self, positions: Iterable[int]) -> None:
+        self._take([self._look(p, self._revision[p], self.frame(p)) for p in positions])
 
     def _read_later(self, positions: Iterable[int]) -> None:
         """Read frames in the background: count those that changed."""
@@ -278,7 +273,7 @@ class ReadyBrush:
         if layer.selected_label != self._given.setdefault(layer, _DEFAULT):
             return
         if kind is not None:
-            layer.brush_size = brush_size(data.shape)
+            layer.brush_size = int(np.clip(round(min(data.shape[-2:]) / 50), 3, 40))
             layer.preserve_labels = kind is LabelKind.INSTANCES
         if kind is LabelKind.SCRIBBLES:
             layer.selected_label = 2  # 1 is background
