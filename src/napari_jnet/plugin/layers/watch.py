@@ -230,10 +230,11 @@ class LayerWatch:
             if counts is not None:
                 self._counts[position] = counts
                 self._stale.discard(position)
-                counted.append(position)
-            if self._checksums.get(position) not in (None, total):
+            before, self._checksums[position] = self._checksums.get(position), total
+            if before not in (None, total):
                 edited.append(position)
-            self._checksums[position] = total
+            elif counts is not None:
+                counted.append(position)
         if edited:
             self.edited.emit(tuple(edited))
         if counted:
