@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
 from numpy.typing import NDArray
 
@@ -21,7 +22,6 @@ from napari_jnet.plugin.layers.read import (
     channels_first,
     class_options,
     image_stack,
-    is_labels,
     metadata,
     pixels,
     placement,
@@ -164,7 +164,7 @@ class Prediction:
         layer = add(data, name=name, metadata=stored, **options, **placement(self.image))
         if name != "distance":
             layer.events.paint.connect(self._on_paint)
-        if is_labels(active) and not result_of(active):
+        if isinstance(active, Labels) and not result_of(active):
             layers.selection.active = active
         return layer
 

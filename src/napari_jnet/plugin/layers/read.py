@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
@@ -35,11 +34,6 @@ def remember(layer: Any, **values: Any) -> None:
 def result_of(layer: Any) -> str:
     """Return which result of a prediction or training a layer is, "" for any other layer."""
     return str(metadata(layer).get("result", ""))
-
-
-def is_labels(layer: Any) -> bool:
-    """Whether this is a labels layer; None is not."""
-    return isinstance(layer, Labels)
 
 
 def kind_of(layer: Any) -> LabelKind | None:

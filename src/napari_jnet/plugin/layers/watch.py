@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from napari.layers import Labels
 from numpy.typing import NDArray
 from psygnal import Signal
 
@@ -23,7 +24,6 @@ from napari_jnet.plugin.layers.edit import read_plane, replace_plane
 from napari_jnet.plugin.layers.read import (
     first_axis,
     frame_count,
-    is_labels,
     kind_of,
     layer_classes,
     marked_empty,
@@ -266,7 +266,7 @@ class ReadyBrush:
 
     def ready(self, layer: Any) -> None:
         """Choose a number that no cell of the layer has, unless the user has chosen one."""
-        if not is_labels(layer) or not isinstance(pixels(layer), np.ndarray):
+        if not isinstance(layer, Labels) or not isinstance(pixels(layer), np.ndarray):
             return
         result, kind, data = result_of(layer), kind_of(layer), pixels(layer)
         if result not in ("", "cells") or (layer in self._given and not result):
@@ -656,7 +656,7 @@ class FrameTable:
 
     def _listen(self, layer: Any) -> None:
         """Listen to each labels layer: a stroke is saved, whichever it falls on."""
-        if is_labels(layer):
+        if isinstance(layer, Labels):
             layer.events.paint.connect(self._on_stroke)
 
     def _on_stroke(self, event: Any) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_jnet.evaluation import BORDER_HELP, SCORES
@@ -27,7 +28,6 @@ from napari_jnet.plugin.jobs.runner import Progress, TaskQueue
 from napari_jnet.plugin.layers.add import add_marks, set_hidden
 from napari_jnet.plugin.layers.read import (
     frame_numbers,
-    is_labels,
     metadata,
     pixels,
     placement,
@@ -95,7 +95,7 @@ class ErrorLayer:
 
     def _hide_others(self, hidden: bool) -> None:
         for layer in self._viewer.layers:
-            if layer is not self.layer and (is_labels(layer) or result_of(layer)):
+            if layer is not self.layer and (isinstance(layer, Labels) or result_of(layer)):
                 set_hidden(layer, "errors", hidden)
                 if hidden and is_labels(layer):
                     layer.mode = "pan_zoom"  # napari would paint on hidden labels
@@ -123,7 +123,7 @@ FRAMES = {
 def compared_layers(workspace: Workspace) -> list[Any]:
     """Return the labels layers that can be scored: painted, loaded or predicted ones."""
     layers = [] if workspace.viewer is None else workspace.viewer.layers
-    labels = [layer for layer in layers if is_labels(layer)]
+    labels = [layer for layer in layers if isinstance(layer, Labels)]
     return [layer for layer in labels if result_of(layer) in ("", "cells", "classes")]
 
 
