@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from napari.utils import cancelable_progress
 
@@ -37,17 +35,16 @@ def u373() -> list[LayerData]:
 
 
 def _public(name: str) -> list[LayerData]:
+    """Open a dataset; raises `ValueError` if the user cancels the download, or it fails."""
     path = sample_path(name)
-    return stack_layers(open_stack(path if path.is_dir() else _download(name)))
-
-
-def _download(name: str) -> Path:
-    """Download and show the progress; raises `ValueError` if the user cancelled, or the download failed."""
-    try:
-        with _Bar(total=1, desc=f"Downloading {name}") as bar:  # pooch sets the total
-            return download_sample(name, progressbar=bar)
-    except InterruptedError:
-        raise ValueError(f"The download of {name} was cancelled; no part of it is kept.") from None
+    if not path.is_dir():
+        try:
+            with _Bar(total=1, desc=f"Downloading {name}") as bar:  # pooch sets the total
+                path = download_sample(name, progressbar=bar)
+        except InterruptedError:
+            text = f"The download of {name} was cancelled; no part of it is kept."
+            raise ValueError(text) from None
+    return stack_layers(open_stack(path))
 
 
 class _Bar(cancelable_progress):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -103,10 +103,10 @@ class TrainingInput:
     labels: Any  # (..., H, W), of the layer
     kind: LabelKind
     known: bool = True  # whether the user, or a file, gives this kind
-    partial: Collection[int] = ()  # frame numbers; looked at in the worker: it may read files
+    partial: Container[int] = ()  # frame numbers; looked at in the worker: it may read files
     classes: tuple[tuple[str, str], ...] = ()  # name and colour of each class, where known
     roles: Mapping[int, str] = field(default_factory=dict)  # by frame number
-    empty: Collection[int] = ()  # frame numbers that are annotated without any object
+    empty: Container[int] = ()  # frame numbers that are annotated without any object
     unpainted: frozenset[int] = frozenset()  # positions that are not read
     copied: Mapping[int, NDArray[Any]] = field(default_factory=dict)  # by position, edited since
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def kind_of(layer: Any) -> LabelKind | None:
     return LabelKind(kind) if kind else None
 
 
-def marked_empty(layer: Any) -> Collection[int]:
+def marked_empty(layer: Any) -> Container[int]:
     """Return the numbers of the frames that are marked as without objects; asking may read files.
 
     Of scribbles there are none: their 0 is unknown.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -206,7 +206,7 @@ def _padded(frame: NDArray[Any], shape: tuple[int, ...], value: int) -> NDArray[
     return np.pad(frame, margins, constant_values=value)
 
 
-class _Frames(Collection[int]):
+class _Frames(Container[int]):
     """The partial or empty frames of an annotation, found on first use, which reads its masks."""
 
     def __init__(self, find: Callable[[], frozenset[int]]) -> None:
@@ -214,9 +214,3 @@ class _Frames(Collection[int]):
 
     def __contains__(self, number: object) -> bool:
         return number in self._find()
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(sorted(self._find()))
-
-    def __len__(self) -> int:
-        return len(self._find())
