@@ -99,7 +99,7 @@ def test_the_first_stroke_makes_a_project_and_is_saved_by_itself(qtbot, projects
     assert project.path == projects / "movie"
     assert project.annotated == (2,)
     assert np.array_equal(project.read_frame(2), layer.data[2])
-    assert project.role(2) == state.frames.role(2) == "training"
+    assert project.role(2) == state.frames.info(2).role == "training"
     state.autosave.wait()
     assert np.array_equal(Project.open(project.path).frames()[0].image, state.image.data[2])
 
@@ -127,7 +127,7 @@ def test_labels_that_were_there_are_kept_with_the_first_stroke(viewer_model):
     assert state.project.annotated == (0, 1, 2, 3)
     for number in range(4):
         assert np.array_equal(state.project.read_frame(number), truth.data[number])
-    roles = [state.frames.role(p) for p in range(4)]
+    roles = [state.frames.info(p).role for p in range(4)]
     assert roles == ["training", "training", "validation", "training"]
     assert roles == [state.project.role(n) for n in range(4)]
 
@@ -329,7 +329,7 @@ def test_going_on_brings_everything_back(painting, tmp_path):
     assert again.annotation.data.dtype == np.int32
     assert again.frames.kind is LabelKind.CLASSES
     assert again.frames.classes == (("none", "#000000"), ("cell", "#ff8800"))
-    assert again.frames.role(2) == "validation"
+    assert again.frames.info(2).role == "validation"
     assert again.model == run
     assert again.project.last_run.resumable
     again.annotation.paint((0, 30, 30), 1)
@@ -535,7 +535,7 @@ def test_what_the_disk_refuses_at_the_end_is_rescued_and_offered(
     resume_project(again, again.offer.path)
     again.autosave.wait()
     assert again.project.path.parent == root
-    assert again.frames.role(1) == "unused"
+    assert again.frames.info(1).role == "unused"
     assert np.array_equal(again.annotation.data, layer.data)
     assert again.annotation.selected_label == 5
     again.annotation.paint((2, 30, 30), 5)

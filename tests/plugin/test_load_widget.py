@@ -171,7 +171,7 @@ def test_a_project_is_loaded_by_its_folder(qtbot, widget, dataset, tmp_path):
     assert state.project.path == project.path
     assert np.array_equal(state.annotation.data[1], labels)
     assert (state.frames.kind, state.frames.classes) == ("classes", LEGEND)
-    assert state.frames.role(1) == "validation"
+    assert state.frames.info(1).role == "validation"
     assert state.offer is None
     state.annotation.paint((0, 20, 20), 1)
     assert state.autosave.flush()

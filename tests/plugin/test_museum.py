@@ -65,7 +65,7 @@ def test_a_project_is_offered_painted_on_trained_and_opened_again(film, make_nap
         np.testing.assert_array_equal(layer.data[number], then.get(number, 0))
     assert state.frames.kind == "instances"
     assert layer.selected_label == 21 and layer.preserve_labels
-    roles = [state.frames.role(position) for position in range(5)]
+    roles = [state.frames.info(position).role for position in range(5)]
     assert roles == ["training", "training", "validation", "", "unused"]
     assert state.model == film / "projects/film/runs/001"
     project = Project.open(film / "projects/film")

@@ -147,9 +147,9 @@ def test_scores_and_roles_are_facts(painted):
     other = viewer.add_labels(np.zeros((4, 64, 64), np.int32), name="other")
     assert frames.layer is not layer
     assert frames.info(1).score == 0.75, "scores belong to the image"
-    assert frames.role(1) == "", "roles belong to the annotation"
+    assert frames.info(1).role == "", "roles belong to the annotation"
     viewer.layers.remove(other)
-    assert frames.role(1) == "validation"
+    assert frames.info(1).role == "validation"
     with pytest.raises(ValueError, match="spectator"):
         frames.set_roles({1: "spectator"})
     with pytest.raises(ValueError, match="4 frames"):

@@ -546,7 +546,7 @@ def test_the_menu_changes_what_frames_are_used_for(viewer, widget):
     menu = widget.frames.role_menu([0, 2])
     next(a for a in menu.actions() if a.text().startswith("unused")).trigger()
     frames = open_workspace(viewer).frames
-    assert [frames.role(p) for p in range(4)] == ["unused", "", "unused", ""]
+    assert [frames.info(p).role for p in range(4)] == ["unused", "", "unused", ""]
 
 
 def test_a_right_click_without_annotation_offers_nothing(qtbot, widget):

@@ -104,7 +104,7 @@ def test_it_is_saved_comes_back_and_is_taken_back(qtbot, work):
     project = saved(state)
     assert project.annotated == (0, 2)
     assert project.empty == {2}
-    assert project.role(2) == state.frames.role(2) == "training"
+    assert project.role(2) == state.frames.info(2).role == "training"
     assert [frame.labels.any() for frame in project.frames()] == [True, False]
     state.autosave.release()
 

@@ -153,7 +153,7 @@ def test_the_list_fixes_roles_and_missing_labels(qtbot, viewer_model, widget):
     assert not widget.train_button.isEnabled()
     click(qtbot, fix_button(widget, "Reassign training and validation"))
     assert widget.train_button.isEnabled()
-    assert sorted(frames.role(p) for p in (0, 1, 2)) == ["training", "training", "validation"]
+    assert sorted(frames.info(p).role for p in (0, 1, 2)) == ["training", "training", "validation"]
     viewer_model.layers.remove("truth")
     widget.check()
     click(qtbot, fix_button(widget, "New annotation"))

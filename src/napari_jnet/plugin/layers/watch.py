@@ -549,11 +549,6 @@ class FrameTable:
         own = {} if layer is None else self._roles.get(layer, {})
         return {number: role for number, role in own.items() if role}
 
-    def role(self, position: int) -> str:
-        """Return "training", "validation", "unused" or "" (the split decides)."""
-        self._check_position(position)
-        return self._own_roles().get(self.numbers[position], "")
-
     def set_roles(self, roles: Mapping[int, str]) -> None:
         """Set what frames are used for, by position: one of `ROLES`, or "". Raises `ValueError`."""
         self._need_watch()

@@ -935,7 +935,7 @@ class FramesSection(Section):
         """Return the menu that changes the role of these frames."""
         menu = QMenu(self.table)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        present = {self._frames.role(position) for position in positions}
+        present = {self._frames.info(position).role for position in positions}
         for role, meaning in ROLE_MEANINGS.items():
             action = menu.addAction(
                 f"{role}: {meaning}",

@@ -135,7 +135,7 @@ def role_of(workspace: Workspace, position: int) -> str:
     # predicted cells count as the annotation only as long as nobody has painted one
     painted = frames.layer is not None and not result_of(frames.layer)
     annotated = painted and frames.info(position).annotated
-    return str(frames.role(position)) or ("annotated" if annotated else "")
+    return frames.info(position).role or ("annotated" if annotated else "")
 
 
 def compare(

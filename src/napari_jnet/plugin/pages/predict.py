@@ -347,7 +347,7 @@ def copy_to_annotation(
     workspace.viewer.layers.selection.active = annotation
     if not changed:
         return False, f"Nothing is copied ({name}). {note or 'All of it is painted already.'}"
-    if not workspace.frames.role(position):
+    if not workspace.frames.info(position).role:
         # on validation the score would be optimistic: it is copied from the model
         workspace.frames.set_roles({position: "training"})
     text = f"{what} copied into {annotation.name!r} ({name}); undo with Ctrl+Z. {note}"
