@@ -97,7 +97,7 @@ class ErrorLayer:
         for layer in self._viewer.layers:
             if layer is not self.layer and (isinstance(layer, Labels) or result_of(layer)):
                 set_hidden(layer, "errors", hidden)
-                if hidden and is_labels(layer):
+                if hidden and isinstance(layer, Labels):
                     layer.mode = "pan_zoom"  # napari would paint on hidden labels
 
     def _on_eye(self, event: Any) -> None:
