@@ -58,9 +58,9 @@ def test_a_guide_closed_once_stays_closed_next_time(make_napari_viewer, settings
 
 
 def test_it_says_what_each_step_is_for(workbench):
-    assert "Open the images" in workbench.guide.text
+    assert "Open the images" in workbench.guide.label.text()
     workbench.show_step("train")
-    assert "3. Train" in workbench.guide.text
+    assert "3. Train" in workbench.guide.label.text()
 
 
 def test_show_me_brings_cells_without_their_truth(workbench, qtbot):
@@ -92,21 +92,21 @@ def test_the_guide_explains_the_kind_that_is_painted(settings, qtbot):
     workbench = Workbench(viewer)
     qtbot.addWidget(workbench)
     workbench.show_step("annotate")
-    assert "own number" in workbench.guide.text
+    assert "own number" in workbench.guide.label.text()
     open_workspace(viewer).new_annotation("scribbles")
-    qtbot.waitUntil(lambda: "Draw a few strokes" in workbench.guide.text, timeout=LATER)
-    assert "own number" not in workbench.guide.text
+    qtbot.waitUntil(lambda: "Draw a few strokes" in workbench.guide.label.text(), timeout=LATER)
+    assert "own number" not in workbench.guide.label.text()
     open_workspace(viewer).new_annotation("classes")
-    qtbot.waitUntil(lambda: "classes in two frames" in workbench.guide.text, timeout=LATER)
+    qtbot.waitUntil(lambda: "classes in two frames" in workbench.guide.label.text(), timeout=LATER)
 
 
 def test_measure_is_ticked_when_cells_are_measured(settings, qtbot):
     viewer = ViewerModel()
     workbench = Workbench(viewer)
     qtbot.addWidget(workbench)
-    assert workbench.steps_row.state("measure") == "open"
+    assert workbench.steps_row.states["measure"] == "open"
     open_workspace(viewer).measured = 3
-    qtbot.waitUntil(lambda: workbench.steps_row.state("measure") == "done", timeout=LATER)
+    qtbot.waitUntil(lambda: workbench.steps_row.states["measure"] == "done", timeout=LATER)
 
 
 def test_the_steps_take_all_the_height_of_the_dock(workbench, qtbot):

@@ -112,7 +112,8 @@ def own_file(frame: FrameType) -> str:
 
 def window_files(frame: FrameType | None) -> Iterator[str]:
     while frame is not None:
-        if (file := own_file(frame)).startswith("plugin/"):
+        passes_on = frame.f_code.co_qualname.startswith("push_button.")  # a click
+        if (file := own_file(frame)).startswith("plugin/") and not passes_on:
             yield file
         frame = frame.f_back
 

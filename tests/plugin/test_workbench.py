@@ -61,7 +61,7 @@ def workbench(viewer, pages, qtbot):
 def test_a_step_is_made_when_it_is_first_shown_and_once_only(workbench, pages):
     assert pages.made == ["stack"]
     workbench.steps_row.buttons["train"].click()
-    assert workbench.current == "train"
+    assert open_workspace(workbench._viewer).page == "train"
     assert workbench.page.name == "train"
     workbench.steps_row.buttons["stack"].click()
     workbench.steps_row.buttons["train"].click()
@@ -70,7 +70,7 @@ def test_a_step_is_made_when_it_is_first_shown_and_once_only(workbench, pages):
 
 def test_the_session_and_the_workbench_say_the_same_step(workbench, viewer):
     open_workspace(viewer).page = "predict"
-    assert workbench.current == "predict"
+    assert open_workspace(workbench._viewer).page == "predict"
     assert workbench.steps_row.buttons["predict"].isChecked()
     workbench.steps_row.buttons["annotate"].click()
     assert open_workspace(viewer).page == "annotate"
@@ -79,18 +79,18 @@ def test_the_session_and_the_workbench_say_the_same_step(workbench, viewer):
 def test_the_hint_leads_to_its_step_and_its_button_goes_when_one_is_there(workbench, viewer, qtbot):
     assert not workbench.hint_line.go_button.isHidden()
     workbench.hint_line.go_button.click()
-    assert workbench.current == workbench.hint.step
+    assert open_workspace(workbench._viewer).page == workbench.hint_line.hint.step
     assert workbench.hint_line.go_button.isHidden()
 
 
 def test_the_hint_follows_the_session(workbench, viewer, qtbot):
     open_workspace(viewer).training = TrainingStatus("running", Path("run"), 3, 0.25)
-    qtbot.waitUntil(lambda: "preview" in workbench.hint_line.text, timeout=LATER)
-    assert workbench.steps_row.state("train") == "next"
+    qtbot.waitUntil(lambda: "preview" in workbench.hint_line.label.text(), timeout=LATER)
+    assert workbench.steps_row.states["train"] == "next"
     open_workspace(viewer).training = TrainingStatus("idle", outcome="stopped")
     viewer.layers.clear()
-    qtbot.waitUntil(lambda: "Open a stack" in workbench.hint_line.text, timeout=LATER)
-    assert workbench.steps_row.state("stack") == "next"
+    qtbot.waitUntil(lambda: "Open a stack" in workbench.hint_line.label.text(), timeout=LATER)
+    assert workbench.steps_row.states["stack"] == "next"
 
 
 def test_training_and_saving_are_seen_from_every_step(workbench, viewer, qtbot):
@@ -101,7 +101,7 @@ def test_training_and_saving_are_seen_from_every_step(workbench, viewer, qtbot):
     assert row.training.value() == 250
     assert "epoch 3" in row.training.format()
     row.show_button.click()
-    assert workbench.current == "train"
+    assert open_workspace(workbench._viewer).page == "train"
     assert row.training.isHidden()  # the step has a bar of its own
     workbench.show_step("annotate")
     assert not row.training.isHidden()
@@ -112,7 +112,9 @@ def test_training_and_saving_are_seen_from_every_step(workbench, viewer, qtbot):
     shared.saving = SaveStatus("not saved: the disk is full", saved=False, failed=True)
     assert row.saved.text() == "not saved"
     assert "disk is full" in row.saved.toolTip()
-    qtbot.waitUntil(lambda: "Not saved: the disk" in workbench.hint_line.text, timeout=LATER)
+    qtbot.waitUntil(
+        lambda: "Not saved: the disk" in workbench.hint_line.label.text(), timeout=LATER
+    )
 
 
 def job_that_lasts(stop_asked):
@@ -164,14 +166,14 @@ def test_a_broken_step_raises_and_the_others_work_on(viewer, qtbot, monkeypatch)
     qtbot.addWidget(workbench)
     with pytest.raises(RuntimeError, match="no such thing"):
         workbench.show_step("train")
-    assert workbench.current == "stack"
+    assert open_workspace(workbench._viewer).page == "stack"
     assert workbench.show_step("predict").name == "predict"
 
 
 def test_an_unknown_step_is_refused_in_words(workbench):
     with pytest.raises(ValueError, match="the steps are stack"):
         workbench.show_step("paint")
-    assert workbench.current == "stack"
+    assert open_workspace(workbench._viewer).page == "stack"
 
 
 def test_frames_painted_since_the_last_epoch_are_to_be_learned(
@@ -185,22 +187,22 @@ def test_frames_painted_since_the_last_epoch_are_to_be_learned(
             layer.data_setitem((np.array([frame]), np.array([1]), np.array([1])), 77)
 
     shared.set_model(run, shared.annotation, shared.project)
-    qtbot.waitUntil(lambda: workbench.hint.step == "predict", timeout=LATER)
+    qtbot.waitUntil(lambda: workbench.hint_line.hint.step == "predict", timeout=LATER)
     paint(1)
-    qtbot.waitUntil(lambda: "1 frame is new" in workbench.hint_line.text, timeout=LATER)
+    qtbot.waitUntil(lambda: "1 frame is new" in workbench.hint_line.label.text(), timeout=LATER)
     for epoch in (0, 1, 2):
         shared.training = TrainingStatus("running", run, epoch, 0.3 * epoch)
     shared.training = TrainingStatus("idle", run, 2, 1.0, "done")
-    qtbot.waitUntil(lambda: workbench.hint.command == "predict", timeout=LATER)
+    qtbot.waitUntil(lambda: workbench.hint_line.hint.command == "predict", timeout=LATER)
     assert "Shift+R" in workbench.hint_line.toolTip()
     paint(2)
-    qtbot.waitUntil(lambda: "Fine-tune" in workbench.hint.text, timeout=LATER)
+    qtbot.waitUntil(lambda: "Fine-tune" in workbench.hint_line.hint.text, timeout=LATER)
     other = viewer.layers["movie"]  # any layer that is not painted on
     for epoch in (0, 1, 2):
         shared.training = TrainingStatus("running", run, epoch, labels=lambda: other)
     shared.training = TrainingStatus("idle", run, 2, 1.0, "done", labels=lambda: other)
     workbench.refresh()
-    assert "Fine-tune" in workbench.hint.text  # another training has not learned it
+    assert "Fine-tune" in workbench.hint_line.hint.text  # another training has not learned it
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=lambda step: step.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QRectF, QSize, Qt
@@ -13,7 +14,6 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QProgressBar,
-    QPushButton,
     QSizePolicy,
     QStackedWidget,
     QToolButton,
@@ -29,7 +29,7 @@ from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.settings import plugin_settings
 from napari_jnet.plugin.ui.page import Page
 from napari_jnet.plugin.ui.theme import color, set_style, when_themed
-from napari_jnet.plugin.ui.widgets import WrappedLabel, dropped_path
+from napari_jnet.plugin.ui.widgets import WrappedLabel, dropped_path, push_button
 from napari_jnet.plugin.workspace import Lifetime, TrainingStatus, Workspace
 
 if TYPE_CHECKING:
@@ -174,18 +174,18 @@ class LearningProgress:
 class GuidePanel(QFrame):
     """What the shown step is for, with buttons for sample data and to close it."""
 
-    def __init__(self) -> None:
+    def __init__(self, open_sample: Callable[[], None], close: Callable[[], None]) -> None:
         super().__init__()
         self.setObjectName("guide")
         style = "#guide { background: @card; border-left: 3px solid @pointer; border-radius: 3px; }"
         set_style(self, style)
-        self._text = WrappedLabel()
-        self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        set_style(self._text, "color: @text; background: transparent;")
-        self.sample_button = QPushButton("Show me on sample cells")
-        self.sample_button.setToolTip("Open a small synthetic film of touching cells to try it on.")
-        self.close_button = QPushButton("Close the guide")
-        self.close_button.setToolTip("It comes back with the button ? above.")
+        self.label = WrappedLabel()
+        self.label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        set_style(self.label, "color: @text; background: transparent;")
+        tip = "Open a small synthetic film of touching cells to try it on."
+        self.sample_button = push_button("Show me on sample cells", tip, open_sample)
+        tip = "It comes back with the button ? above."
+        self.close_button = push_button("Close the guide", tip, close)
         row = QHBoxLayout()
         row.addWidget(self.sample_button)
         row.addStretch(1)
@@ -193,18 +193,13 @@ class GuidePanel(QFrame):
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 6, 6, 6)
         column.setSpacing(4)
-        column.addWidget(self._text)
+        column.addWidget(self.label)
         column.addLayout(row)
-
-    @property
-    def text(self) -> str:
-        """The text that is shown."""
-        return self._text.text()
 
     def show_step(self, step: Step, kind: LabelKind) -> None:
         """Explain a step, where labels of this kind are painted."""
         title = f"{list(STEPS).index(step.name) + 1}. {step.title}"
-        self._text.setText(f"<b>{title}</b><br>{step.by_kind.get(kind, step.purpose)}")
+        self.label.setText(f"<b>{title}</b><br>{step.by_kind.get(kind, step.purpose)}")
 
 
 class HintLine(QWidget):
@@ -217,9 +212,9 @@ class HintLine(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         style = "#hint { background: @card; border-left: 3px solid @accent; border-radius: 4px; }"
         set_style(self, style)
-        self._text = WrappedLabel()
-        set_style(self._text, "color: @text; background: transparent;")
-        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        self.label = WrappedLabel()
+        set_style(self.label, "color: @text; background: transparent;")
+        self.label.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
         self.go_button = QToolButton()
         self.go_button.clicked.connect(lambda: go(self.hint.step))
         self.help_button = QToolButton()
@@ -227,19 +222,14 @@ class HintLine(QWidget):
         self.help_button.setToolTip("What this step is for: the guide.")
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 4, 4, 4)
-        row.addWidget(self._text, 1)
+        row.addWidget(self.label, 1)
         row.addWidget(self.go_button)
         row.addWidget(self.help_button)
-
-    @property
-    def text(self) -> str:
-        """The text that is shown."""
-        return self._text.text()
 
     def show_hint(self, hint: Hint, page: str) -> None:
         """Show what to do next; the button goes where the page that is shown is that of the hint."""
         self.hint = hint
-        self._text.setText(hint.text)
+        self.label.setText(hint.text)
         title = STEPS[hint.step].title
         self.go_button.setText(f"{title} ›")
         self.go_button.setToolTip(f"Go to the step {title}.")
@@ -252,7 +242,7 @@ class StepsRow(QWidget):
     def __init__(self, go: Go) -> None:
         super().__init__()
         self.buttons: dict[str, QToolButton] = {}
-        self._states = dict.fromkeys(STEPS, "open")
+        self.states = dict.fromkeys(STEPS, "open")  # each done, next or open
         set_style(self, _STEP_STYLE)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -270,23 +260,15 @@ class StepsRow(QWidget):
             row.addWidget(button)
         when_themed(self, self._mark)
 
-    def choose(self, name: str) -> None:
-        """Mark which step is shown."""
-        self.buttons[name].setChecked(True)
-
-    def state(self, name: str) -> str:
-        """Return the mark of a step: done, next or open."""
-        return self._states[name]
-
     def show_states(self, states: dict[str, str]) -> None:
         """Mark each step."""
-        if states != self._states:
-            self._states = states
+        if states != self.states:
+            self.states = states
             self._mark()
 
     def _mark(self) -> None:
         for number, step in enumerate(STEPS.values(), start=1):
-            button, state = self.buttons[step.name], self._states[step.name]
+            button, state = self.buttons[step.name], self.states[step.name]
             button.setIcon(_mark(number, state, button.devicePixelRatioF()))
             button.setToolTip(f"{step.title} ({_WORDS[state]}): {step.purpose}")
 
@@ -376,9 +358,7 @@ class Workbench(QWidget):
         self.steps_row = StepsRow(self.show_step)
         self._stack = QStackedWidget()
         self.status_row = StatusRow(workspace, lifetime, self.show_step)
-        self.guide = GuidePanel()
-        self.guide.close_button.clicked.connect(lambda: self.show_guide(False))
-        self.guide.sample_button.clicked.connect(self.open_sample)
+        self.guide = GuidePanel(self.open_sample, partial(self.show_guide, False))
         self.guide.setVisible(getattr(plugin_settings("guide"), "show", True))
         self.hint_line.help_button.clicked.connect(lambda: self.show_guide(self.guide.isHidden()))
         column = QVBoxLayout(self)
@@ -414,16 +394,6 @@ class Workbench(QWidget):
         lifetime.connect(workspace.page_changed, self.show_step)
 
     @property
-    def hint(self) -> Hint:
-        """What to do next."""
-        return self.hint_line.hint
-
-    @property
-    def current(self) -> str:
-        """The name of the step that is shown."""
-        return self._workspace.page
-
-    @property
     def page(self) -> QWidget:
         """The page of the step that is shown."""
         return self._pages[self._workspace.page]
@@ -451,7 +421,7 @@ class Workbench(QWidget):
             self._stack.addWidget(page)
         self._stack.setCurrentWidget(self._pages[name])
         self._workspace.page = name
-        self.steps_row.choose(name)
+        self.steps_row.buttons[name].setChecked(True)
         self.refresh()
         return self._pages[name]
 
@@ -460,7 +430,7 @@ class Workbench(QWidget):
         self.guide.setVisible(shown)
         plugin_settings("guide").show = shown
 
-    def open_sample(self, *_: Any) -> None:
+    def open_sample(self) -> None:
         """Open the touching cells of the sample data, without their truth, to try everything on."""
         from napari_jnet.plugin.sample_data import cells
 

@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_jnet.events import Preview
-from napari_jnet.plugin.jobs.measure import MeasureRequest, measuring
+from napari_jnet.plugin.jobs.measure import measuring
 from napari_jnet.plugin.jobs.predict import draw_region, make_request
 from napari_jnet.plugin.jobs.train import PreviewLayer
 from napari_jnet.plugin.layers.add import (
@@ -107,10 +107,8 @@ def test_measured_cells_lie_where_they_are_shown():
     labels = np.zeros((20, 24), int)
     labels[4:7, 8:11] = 1
     layer = Image(labels, scale=(0.5, 0.5), rotate=90, affine=MOVED[1:, 1:])
-    request = MeasureRequest(
-        labels, None, ((0, 0),), pixel_size(layer), world_matrix(layer, 2), "micrometer"
-    )
-    frame, _ = measuring(request)()
+    job = measuring(labels, None, ((0, 0),), pixel_size(layer), world_matrix(layer, 2))
+    frame, _ = job()
     (cell,) = frame.objects
     assert cell.area == pytest.approx(9 / 4)
     np.testing.assert_allclose(cell.centroid, layer.data_to_world((5, 9)), atol=1e-9)

@@ -173,7 +173,7 @@ def no_image(viewer_model):
     ("spoil", "words"),
     [
         (empty, "empty; paint at least one cell"),
-        (negative, "Repaint"),
+        (negative, "repaint these pixels"),
         (another_size, "4 × 32 × 32"),
         (no_labels, "add a labels layer"),
         (no_image, "no image"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +16,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class MeasureRequest:
-    """What is measured."""
-
-    labels: Any  # array as large as the layer
-    image: Any | None  # likewise; None = no intensities
-    frames: tuple[tuple[int, int], ...]  # position and number of each
-    scale: tuple[float, ...]  # of the axes of one frame
-    # (axes, axes + 1): pixels of a frame, and a 1 after them -> where they lie, in the unit
-    world: NDArray[np.float64]
-    unit: str  # "" for pixels
-
-
-@dataclass(frozen=True, eq=False)
 class MeasuredFrame:
     """The objects of one frame."""
 
@@ -36,25 +23,33 @@ class MeasuredFrame:
     objects: list[Measurement]
 
 
-def measuring(request: MeasureRequest) -> JobMaker:
-    """Return the job that measures frame by frame."""
-    single = request.labels.ndim == 2
+def measuring(
+    labels: Any,
+    image: Any | None,
+    frames: Sequence[tuple[int, int]],
+    scale: tuple[float, ...],
+    world: NDArray[np.float64],
+) -> JobMaker:
+    """Return the job that measures labels and image, None for no intensities, frame by frame.
+
+    ``frames`` are position and number of each.  ``world``, (axes, axes + 1), takes pixels of a frame, and a 1
+    after them, to where they lie, in the unit of ``scale``.
+    """
 
     def job() -> Generator[MeasuredFrame | Progress, None, None]:
         from napari_jnet.measure import measure_frame
 
-        for done, (position, number) in enumerate(request.frames, start=1):
-            labels, image = (
-                None if data is None else np.asarray(data if single else data[position])
-                for data in (request.labels, request.image)
-            )
-            assert labels is not None
+        for done, (position, number) in enumerate(frames, start=1):
+            at = ... if labels.ndim == 2 else position
+            shown = None if image is None else np.asarray(image[at])
             objects = [
-                replace(found, centroid=tuple(map(float, request.world @ (*found.centroid_px, 1))))
-                for found in measure_frame(labels, image, number=number, scale=request.scale)
+                replace(found, centroid=tuple(map(float, world @ (*found.centroid_px, 1))))
+                for found in measure_frame(
+                    np.asarray(labels[at]), shown, number=number, scale=scale
+                )
             ]
             yield MeasuredFrame(position, objects)
-            yield Progress(done, len(request.frames), f"frame {done} of {len(request.frames)}")
+            yield Progress(done, len(frames), f"frame {done} of {len(frames)}")
 
     return job
 

@@ -212,7 +212,7 @@ class LiveAnnotations(QObject):
         self._frames = frames = workspace.frames
         self._layer = frames.layer
         self._lock = threading.Lock()
-        self._data, self._new = labels_now(workspace), False
+        self.data, self._new = labels_now(workspace), False  # the frames as they were copied last
         self._positions: set[int] = set()
         self._copy_soon = qthrottled(self.copy, timeout=_COPY_EVERY_MS, leading=False, parent=self)
         self._lifetime = Lifetime()
@@ -225,12 +225,6 @@ class LiveAnnotations(QObject):
         self._lifetime.end()
         self._copy_soon.cancel()
 
-    @property
-    def data(self) -> TrainingInput:
-        """The frames as they were copied last."""
-        with self._lock:
-            return self._data
-
     def take(self) -> list[AnnotatedFrame] | None:
         """Read all frames where something is new; called in the worker thread.
 
@@ -238,14 +232,14 @@ class LiveAnnotations(QObject):
         the frames it has.
         """
         with self._lock:
-            data, new, self._new = self._data, self._new, False
+            data, new, self._new = self.data, self._new, False
         with suppress(ValueError):
             return data.frames() if new else None
         return None
 
     def copy(self) -> None:
         """Copy the edited frames, all roles and the kind; called in the window's thread."""
-        frames, data = self._frames, self._data
+        frames, data = self._frames, self.data
         if not self._is_annotation or pixels(self._layer).shape != data.labels.shape:
             return  # other labels were put into the layer: they do not cover the image
         new = {position: np.array(frames.frame(position)) for position in sorted(self._positions)}
@@ -260,7 +254,7 @@ class LiveAnnotations(QObject):
             classes=network_classes(self._layer, frames.kind),
         )
         with self._lock:
-            self._data, self._new = data, True
+            self.data, self._new = data, True
 
     @property
     def _is_annotation(self) -> bool:
@@ -272,7 +266,7 @@ class LiveAnnotations(QObject):
             self._copy_soon()
 
     def _changed(self, new: Any) -> None:
-        if self._is_annotation and new is not self._data.kind:  # only class names are new
+        if self._is_annotation and new is not self.data.kind:  # only class names are new
             self._copy_soon()
 
 

@@ -11,11 +11,10 @@ import numpy as np
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.jobs.measure import (
     MeasuredFrame,
-    MeasureRequest,
     measurement_row,
     measuring,
 )
-from napari_jnet.plugin.jobs.runner import Progress
+from napari_jnet.plugin.jobs.runner import JobMaker, Progress
 from napari_jnet.plugin.layers.add import set_visible
 from napari_jnet.plugin.layers.read import (
     frame_numbers,
@@ -106,22 +105,22 @@ class MeasureWidget(JobWidget):
         if layer is None:
             self._on_error(ValueError("There are no labels to measure; predict or paint some."))
             return
-        request = self._make_request(layer, all_frames)
-        self.measured, self._layer, self._unit = [], layer, request.unit
+        job = self._job(layer, all_frames)
+        self.measured, self._layer = [], layer
         self.table.set_rows({}, ())
         self._link.end()
         self._link.connect(layer.events.selected_label, self._on_label)
         self._link.connect(layer.events.paint, self._on_paint)
         self._link.connect(self._viewer.dims.events.current_step, self._show_features)
-        self._start(measuring(request), f"measuring {layer.name}")
+        self._start(job, f"measuring {layer.name}")
 
     def save(self, path: Path | str) -> None:
         """Write the table as CSV; raises `OutputError` if the file cannot be written."""
         self.message.say(f"Written: {self.table.save(Path(path))}.")
 
-    # from the layers to a request
+    # from the layers to a job
 
-    def _make_request(self, layer: Any, all_frames: bool) -> MeasureRequest:
+    def _job(self, layer: Any, all_frames: bool) -> JobMaker:
         self._notes = []
         image = self._workspace.image
         frames = tuple(enumerate(frame_numbers(layer, image)[0]))
@@ -136,13 +135,13 @@ class MeasureWidget(JobWidget):
             image = None
         space = 2 if layer.ndim < 4 else 3
         unit = f"{layer.units[-1]:~P}"  # as people write it: "µm"
-        return MeasureRequest(
+        self._unit = "" if unit == "pixel" else unit
+        return measuring(
             pixels(layer),
             None if image is None else pixels(image),
             frames,
             pixel_size(layer, layer.units[-1])[-space:],
             world_matrix(layer, space),
-            "" if unit == "pixel" else unit,
         )
 
     # the links between the table and the layer

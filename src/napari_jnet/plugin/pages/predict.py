@@ -63,7 +63,7 @@ from napari_jnet.plugin.layers.read import (
 from napari_jnet.plugin.pages.correct import CorrectionBar
 from napari_jnet.plugin.ui.form import EITHER, FOLDER, Form, PathEdit
 from napari_jnet.plugin.ui.page import JobWidget
-from napari_jnet.plugin.ui.widgets import LayerCombo, plural, small_label
+from napari_jnet.plugin.ui.widgets import LayerCombo, plural, push_button, small_label
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 from napari_jnet.project.runs import read_run
 
@@ -422,11 +422,8 @@ class PredictWidget(JobWidget):
         rows.addRow("Image", self.image_combo)
         self.form = PredictForm(rows, self._workspace, self._lifetime)
         self.form.draw_button.clicked.connect(self.draw_region)
-        self.predict_button = QPushButton("Predict")
-        self.predict_button.setToolTip(
-            "Run the network in the background; Stop keeps what is done."
-        )
-        self.predict_button.clicked.connect(lambda: self.run())
+        tip = "Run the network in the background; Stop keeps what is done."
+        self.predict_button = push_button("Predict", tip, self.run)
         self._add_starters(self.predict_button)
 
     def _add_sliders(self) -> None:
@@ -448,9 +445,8 @@ class PredictWidget(JobWidget):
 
     def _add_corrections(self) -> None:
         rows = self._group("Use and correct")
-        self.use_button = QPushButton("Use as annotation")
-        self.use_button.setToolTip(self._workspace.commands.tooltip("use_as_annotation"))
-        self.use_button.clicked.connect(self.copy_to_annotation)
+        tip = self._workspace.commands.tooltip("use_as_annotation")
+        self.use_button = push_button("Use as annotation", tip, self.copy_to_annotation)
         self.overwrite = QCheckBox("Overwrite existing labels")
         self.overwrite.setToolTip(
             "Off by default: what you painted stays, and predicted cells in its place are skipped."
@@ -464,12 +460,12 @@ class PredictWidget(JobWidget):
         rows.addRow(corrections)
 
     def _add_outputs(self) -> None:
-        self.export_button = QPushButton("Save results…")
-        self.export_button.setToolTip(
+        tip = (
             "Write the predicted frames to a folder: probability, distance and cells as TIFF, and "
             "for a Cell Tracking Challenge sequence its result folder."
         )
-        self.export_button.clicked.connect(lambda: self.attempt(self._choose_export))
+        export = partial(self.attempt, self._choose_export)
+        self.export_button = push_button("Save results…", tip, export)
         self._starters.append(self.export_button)
         self.column.addWidget(self.export_button)
         self.column.addWidget(self._copy_button(self.command))
@@ -520,7 +516,7 @@ class PredictWidget(JobWidget):
         """Predict the frame that is shown, as the key does."""
         self.run("frame")
 
-    def copy_to_annotation(self, *_: Any) -> None:
+    def copy_to_annotation(self) -> None:
         """Copy the predicted cells of this frame to the annotation, as the button does."""
         self.attempt(self._copy_to_annotation)
 

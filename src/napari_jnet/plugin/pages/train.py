@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 from superqt.utils import qthrottled
 
 from napari_jnet.budgets import Hardware
@@ -56,7 +56,13 @@ from napari_jnet.plugin.pages.train_form import TrainForm
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.plots import TrainingPlots
 from napari_jnet.plugin.ui.theme import set_style
-from napari_jnet.plugin.ui.widgets import MessageLine, WrappedLabel, plural, small_label
+from napari_jnet.plugin.ui.widgets import (
+    MessageLine,
+    WrappedLabel,
+    plural,
+    push_button,
+    small_label,
+)
 from napari_jnet.plugin.workspace import TrainingStatus, Workspace
 from napari_jnet.project.runs import RunSummary, read_run
 
@@ -110,8 +116,7 @@ class ProblemList(QWidget):
         inner.setSpacing(2)
         inner.addWidget(text)
         if problem.fix is not None:
-            button = QPushButton(problem.fix.value)
-            button.clicked.connect(lambda *_: self._fix(problem))
+            button = push_button(problem.fix.value, "", partial(self._fix, problem))
             inner.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
         row = QWidget()
         layout = QHBoxLayout(row)
@@ -137,9 +142,8 @@ class ModelComparison(QWidget):
         self.labels: Callable[[], Any] = lambda: None  # weakly: those that the training began with
         self._project: Any = None
         self._text = WrappedLabel()
-        self.button = QPushButton()
-        self.button.setToolTip("Predict, and the next fine-tuning, use the model that is kept.")
-        self.button.clicked.connect(self._swap)
+        tip = "Predict, and the next fine-tuning, use the model that is kept."
+        self.button = push_button("", tip, self._swap)
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 6, 8, 6)
         column.addWidget(self._text)
@@ -356,22 +360,16 @@ class TrainWidget(JobWidget):
         self.monitor = TrainingMonitor(self.progress, self.message)
         self.plot, self.score_line = self.monitor.plot, self.monitor.score_line
         self.problems = ProblemList(self.fix)
-        self.problems_button = QPushButton()
+        show = partial(self.bring_into_sight, self.problems)
+        self.problems_button = push_button("", "Show problems.", show)
         self.problems_button.setFlat(True)
-        self.problems_button.setToolTip("Show problems.")
         set_style(self.problems_button, "text-align: left; color: @warning; padding: 2px;")
-        self.problems_button.clicked.connect(lambda: self.bring_into_sight(self.problems))
         self.comparison = ModelComparison(workspace, self._runner)
         self.device_line = small_label("Device: looking…")
-        self.train_button = QPushButton()
-        self.train_button.clicked.connect(lambda: self.start())
-        self.fine_tune_button = QPushButton("Fine-tune")
-        self.fine_tune_button.clicked.connect(lambda: self.start(fine_tune=True))
-        self.resume_button = QPushButton()
-        self.resume_button.clicked.connect(self.resume)
-        self.pause_button = QPushButton()
-        self.pause_button.setToolTip(_PAUSE_TIP)
-        self.pause_button.clicked.connect(self.toggle_pause)
+        self.train_button = push_button("", "", self.start)
+        self.fine_tune_button = push_button("Fine-tune", "", partial(self.start, fine_tune=True))
+        self.resume_button = push_button("", "", self.resume)
+        self.pause_button = push_button("", _PAUSE_TIP, self.toggle_pause)
         self.copy_button = self._copy_button(self.form.command)
         self._lay_out()
         self._connect()
@@ -466,7 +464,7 @@ class TrainWidget(JobWidget):
             else:
                 begin(run)
 
-    def resume(self, *_: Any) -> None:
+    def resume(self) -> None:
         """Resume the last training of the project that was stopped, for the time it had left."""
         if not self.running and self._resumable is not None:
             self._begin(self.form.computer(), self._resumable.path, resume=True)
@@ -475,7 +473,7 @@ class TrainWidget(JobWidget):
         """Do what comes next, for the key: fine-tune where that can work, else train."""
         self.start(fine_tune=not fine_tune_problem(self._workspace))
 
-    def toggle_pause(self, *_: Any) -> None:
+    def toggle_pause(self) -> None:
         """Pause the training, or let it go on."""
         if not self._runner.running or self._runner.stopping:
             return

@@ -151,12 +151,11 @@ class TrainForm(Form):
         self.set_defaults(self._option_defaults())
 
     def _option_defaults(self) -> dict[str, Any]:
-        config = make_preset(self.preset).replace(self._plan_values())
+        config = make_preset(self.preset).replace(self._budget_settings())
         return {name: attrgetter(name)(config) for name in _OPTIONS}
 
-    def _plan_values(self) -> dict[str, Any]:
-        changes = budget_settings(self.budget, self._hardware, self.preset)
-        return {name: value for name, value in changes.items() if name != "training.minutes"}
+    def _budget_settings(self) -> dict[str, Any]:
+        return budget_settings(self.budget, self._hardware, self.preset)
 
     # what is known of the computer and the data
 
@@ -219,7 +218,7 @@ class TrainForm(Form):
         ``fine_tune`` halves the learning rate, unless the user chose one, and leaves network and targets,
         but for what the user chose, to the model.
         """
-        values = {**self._plan_values(), **{name: self.value(name) for name in _OPTIONS}}
+        values = {**self._budget_settings(), **{name: self.value(name) for name in _OPTIONS}}
         start = make_preset(self.preset)
         if fine_tune:
             if "network" not in self.touched:
