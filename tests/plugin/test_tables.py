@@ -114,6 +114,8 @@ def test_saved_whole_or_refused_in_words(tmp_path, table):
         rows = list(csv.reader(file))
     assert rows[0] == ["frame", "SEG", "role", "empty"]
     assert rows[1:3] == [["2", "0.5", "training", ""], ["5", "", "", ""]]
+    with pytest.raises(OutputError, match=r"scores\.csv exists already"):
+        table.save(tmp_path / "new" / "scores")  # the dialog asked about "scores"
     table.save(tmp_path / "new" / "scores.csv")
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="a file is where"):

@@ -12,7 +12,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QColor, QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QApplication, QFileDialog, QPushButton, QTableView
 
-from napari_jnet.files import atomic_write, make_folder
+from napari_jnet.files import OutputError, atomic_write, make_folder
 from napari_jnet.plugin.ui.widgets import push_button
 
 Row = tuple[Any, ...]
@@ -183,10 +183,15 @@ class ResultTable(QTableView):
     def save(self, path: Path) -> Path:
         """Write all rows as a CSV file that spreadsheets open, and return its path; raises `OutputError`.
 
-        Another ending than .csv gets that added, so that no image is overwritten.
+        Another ending than .csv gets that added, so that no image is overwritten, and no table that the
+        dialog has not asked about.
         """
         if path.suffix.lower() != ".csv":
             path = path.with_name(f"{path.name}.csv")
+            if path.exists():
+                raise OutputError(
+                    f"{path} exists already. Choose it to replace it, or another name."
+                )
         make_folder(path.parent)
         with (
             atomic_write(path) as partial,
