@@ -69,7 +69,6 @@ def split(plane: NDArray[np.integer], stroke: Sequence[tuple[float, float]]) -> 
     if not numbers:
         raise ValueError("The stroke crosses no cell; drag across the cell from side to side.")
     new = plane.astype(np.int32)
-    found = False
     for number in numbers:
         box = _box(plane == number)
         sides, count = _sides(plane[box] == number, cut[box])
@@ -77,8 +76,7 @@ def split(plane: NDArray[np.integer], stroke: Sequence[tuple[float, float]]) -> 
         part = new[box]
         for side in range(2, count + 1):
             part[sides == side] = first + side - 2
-        found |= count > 1
-    if not found:
+    if (new == plane).all():
         cells = ", ".join(map(str, numbers))
         raise ValueError(
             f"The stroke does not separate cell {cells}; begin and end it outside of the cell."
@@ -103,7 +101,7 @@ def _sides(cell: NDArray[np.bool_], cut: NDArray[np.bool_]) -> tuple[Plane, int]
     sizes[0] = 0
     sizes[sizes < max(4.0, _SLIVER * cell.sum())] = 0
     sides = np.where(cell, 1, 0).astype(np.int32)
-    found: list[tuple[int, NDArray[np.bool_]]] = []
+    found: list[NDArray[np.bool_]] = []
     for number in range(1, wholes + 1):  # a cell may have been in pieces before
         piece = whole == number
         mine = [p for p in np.unique(parts[piece]) if p and sizes[p]]
@@ -112,10 +110,9 @@ def _sides(cell: NDArray[np.bool_], cut: NDArray[np.bool_]) -> tuple[Plane, int]
         kept = np.where(piece & np.isin(parts, mine), parts, 0)
         # grows within the cell, so that no side gets what lies beyond another one
         grown = watershed(np.zeros(cell.shape, np.uint8), kept, connectivity=2, mask=piece)  # type: ignore[no-untyped-call]
-        masks = sorted((grown == p for p in mine), key=lambda mask: -int(mask.sum()))
-        found += [(int(mask.sum()), mask) for mask in masks[1:]]
-    found.sort(key=lambda side: -side[0])
-    for number, (_, mask) in enumerate(found, start=2):
+        found += sorted((grown == p for p in mine), key=np.count_nonzero, reverse=True)[1:]
+    found.sort(key=np.count_nonzero, reverse=True)
+    for number, mask in enumerate(found, start=2):
         sides[mask] = number
     return sides, len(found) + 1
 
@@ -233,10 +230,7 @@ def under(plane: NDArray[np.integer], stroke: Sequence[tuple[float, float]]) -> 
 
 def delete(plane: NDArray[np.integer], label: int) -> Plane:
     """Delete a cell; its pixels become background.  Raises `ValueError` if there is no such cell."""
-    mask = _mask(plane, label)
-    new = plane.astype(np.int32)
-    new[mask] = 0
-    return new
+    return np.where(_mask(plane, label), 0, plane).astype(np.int32)
 
 
 def merge(plane: NDArray[np.integer], labels: Sequence[int], *, gap: int = 2) -> Plane:

@@ -213,9 +213,7 @@ class FolderLock:
 
     @property
     def holder(self) -> str:
-        """Holder of the lock of this folder, for messages; "" if it is free."""
-        if self._lock.is_locked:
-            return self._owner() or "this program"
+        """Who else holds the lock of this folder, for messages; "" if it is free."""
         if self.file.exists():
             try:
                 FolderLock(self._folder, self.file.name).acquire(0).release()

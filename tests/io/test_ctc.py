@@ -116,7 +116,7 @@ def test_truth_of_another_size_is_refused(dataset):
 @pytest.mark.parametrize("folder", ["01_GT/SEG", "01_ST/SEG"])
 def test_truth_without_a_frame_is_named(dataset, folder):
     write(dataset / folder / "man_seg099.tif", cells())
-    expected = rf"{folder} has man_seg099\.tif but 01 has no t099\.tif"
+    expected = rf"{folder} has man_seg099\.tif but 01 has no frame 99"
     stack = open_stack(dataset)
     assert stack.frame(0).shape == (24, 32), "truth is no reason not to segment the frames"
     with pytest.raises(ValueError, match=expected):
@@ -287,7 +287,7 @@ def test_two_slices_of_one_plane_are_refused(volumes):
 
 def test_slice_without_a_frame_is_named(volumes):
     write(volumes / "01_GT/SEG/man_seg_007_001.tif", cells())
-    with pytest.raises(ValueError, match=r"man_seg_007_001\.tif but 01 has no t007\.tif"):
+    with pytest.raises(ValueError, match=r"man_seg_007_001\.tif but 01 has no frame 7"):
         annotated_frames(open_stack(volumes))
 
 

@@ -78,8 +78,7 @@ def _numbered(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
     """Return the files of a folder by the number in their name, ascending."""
     files: dict[int, Path] = {}
     for name in _names(folder, pattern):
-        match = pattern.fullmatch(name)
-        number = int(match[1]) if match else 0
+        number = int(re.findall(r"\d+", name)[0])
         if number in files:
             raise ValueError(
                 f"{folder} has {files[number].name} and {name} for the same frame {number}; "
@@ -87,11 +86,6 @@ def _numbered(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
             )
         files[number] = folder / name
     return dict(sorted(files.items()))
-
-
-def _digits(path: Path) -> int:
-    match = _FRAME.fullmatch(path.name)
-    return len(match[1]) if match else 3
 
 
 def open_stack(
@@ -107,12 +101,8 @@ def open_stack(
     Ground truth is read on first use; files without a frame, or two of one frame, are refused then.  A
     sequence of None takes the one that `path` names, else the first with gold masks, else the first.
     """
-    found = locate(Path(path))
-    if found is None:
-        raise ValueError(
-            f"{path} is not a Cell Tracking Challenge dataset; it needs a folder such as 01 "
-            "with frames t000.tif, t001.tif, ..."
-        )
+    found = locate(path)
+    assert found is not None  # the path matches
     root, named = found
     name, known = sequence or named, sequences(root)
     if name is None:
@@ -162,7 +152,7 @@ def open_stack(
         annotations=annotations,
         scale=(1.0, *(size for size, _ in steps)),
         units=("pixel", *(unit for _, unit in steps)),
-        digits=_digits(first),
+        digits=len(first.stem) - 1,  # t000
         sequence=name,
     )
     return with_axes(path, stack, axes, series)
@@ -205,9 +195,9 @@ def _masks(folder: Path, frames: Mapping[int, Path], shape: tuple[int, ...]) -> 
     if extra:
         first, name = next(iter(frames.values())), next(iter(found[extra[0]].values())).name
         raise ValueError(
-            f"{folder.relative_to(first.parent.parent)} has {name} but "
-            f"{first.parent.name} has no t{extra[0]:0{_digits(first)}d}.tif; "
-            "every file of the ground truth belongs to a frame. Restore the frame, or move that file away."
+            f"{folder.relative_to(first.parent.parent)} has {name} but {first.parent.name} has no frame "
+            f"{extra[0]}; every file of the ground truth belongs to a frame. Restore the frame, or move that "
+            "file away."
         )
     return dict(sorted(found.items()))
 

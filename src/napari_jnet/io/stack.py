@@ -112,6 +112,15 @@ class Annotation:
         return "; ".join(parts)
 
 
+def check_frame(number: int, numbers: Sequence[int], stack: str) -> None:
+    """Raise `ValueError` for a frame that a stack does not have; its name is for the message."""
+    if number not in numbers:
+        raise ValueError(
+            f"{stack} has no frame {number}; its {len(numbers)} frames run from {numbers[0]} to "
+            f"{numbers[-1]}."
+        )
+
+
 def format_numbers(numbers: Sequence[int]) -> str:
     """Write frame numbers as "9 (2, 5, 21, ...)" or "84 (0 to 83)"."""
     if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[0] + len(numbers))):
@@ -194,11 +203,7 @@ class Stack:
 
     def frame(self, number: int) -> NDArray[Any]:
         """Read one frame; a number that the stack does not have raises `ValueError`."""
-        if number not in self.frame_numbers:
-            first, last = self.frame_numbers[0], self.frame_numbers[-1]
-            raise ValueError(
-                f"{self.name} has no frame {number}; its {len(self)} frames run from {first} to {last}."
-            )
+        check_frame(number, self.frame_numbers, self.name)
         return self.read(number)
 
     def annotation(self, name: str | None = None) -> Annotation:
@@ -347,20 +352,15 @@ def _planes(stack: Stack, annotation: Annotation, number: int, origin: str) -> l
     name = frame_name(stack, number)
     check_covers(labels.shape, image.shape[: labels.ndim], name)
     kind = LabelKind.CLASSES if annotation.kind is LabelKind.SCRIBBLES else annotation.kind
-    planes: Sequence[int | None] = (None,) if labels.ndim == 2 else range(labels.shape[0])
+    parts: list[tuple[str, Any, Any, int | None]] = [(name, image, labels, None)]
+    if labels.ndim == 3:
+        count = len(labels)
+        parts = [(plane_name(name, z, count), image[z], labels[z], z) for z in range(count)]
+    facts = (kind, "", annotation.classes, origin)
     return [
-        AnnotatedFrame(
-            name if z is None else plane_name(name, z, len(planes)),
-            image if z is None else image[z],
-            labels if z is None else labels[z],
-            kind,
-            "",
-            annotation.classes,
-            origin,
-            *section_of(stack, number, z),
-        )
-        for z in planes
-        if ((labels if z is None else labels[z]) != UNKNOWN).any()
+        AnnotatedFrame(title, pixels, known, *facts, *section_of(stack, number, z))
+        for title, pixels, known, z in parts
+        if (known != UNKNOWN).any()
     ]
 
 

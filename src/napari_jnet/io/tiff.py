@@ -76,6 +76,7 @@ class _Image:
         self.shape = tuple(int(n) for n in series.shape)
         self.axes = str(series.axes)
         self.dtype = np.dtype(series.dtype)
+        self.derived = bool(series.keyframe.is_reduced or series.keyframe.is_mask)
         # tifffile gives the place of the pixels within the file that holds them
         self.offset = None if series.keyframe.parent is not file else series.dataoffset
 
@@ -147,18 +148,13 @@ def _opened(
     """Open a file; yields the chosen image, and all its images."""
     with reading(path, "a TIFF image"), _tiff_file(path, multifile=multifile) as file:
         found = [_Image(path, file, s) for s in file.series if {*"YX"} <= {*s.axes}]
-        whole = [i for i in found if not _is_derived(i.series.keyframe)]
-        images = whole or found
+        images = [image for image in found if not image.derived] or found
         if not images:
             raise ValueError("it has no image")
         image = _choose(path, images, series)
         if 0 in image.shape:
             raise ValueError(f"its image has no pixels: {image}")
         yield image, images
-
-
-def _is_derived(page: Any) -> bool:
-    return bool(page.is_reduced or page.is_mask)
 
 
 def _tiff_file(path: Path, *, multifile: bool) -> tifffile.TiffFile:

@@ -34,15 +34,11 @@ def _tiffs(folder: Path) -> list[Path]:
     return [path for path in image_files(folder) if path.suffix.lower() in TIFF_SUFFIXES]
 
 
-def _same_core(path: Path, *, labels: bool) -> list[Path]:
-    """Return the label files, or the other ones, of the same name beside a file."""
-    wanted = core_name(_stem(path))
-    found = [p for p in _tiffs(path.parent) if p != path and core_name(_stem(p)) == wanted]
-    return [p for p in found if _is_label(p) is labels]
-
-
-def _label_files(path: Path) -> list[Path]:
-    return [] if _is_label(path) else _same_core(path, labels=True)
+def _counterparts(path: Path) -> list[Path]:
+    """Return the label files of the same name beside an image, or the images beside a label file."""
+    core, is_label = core_name(_stem(path)), _is_label(path)
+    found = [p for p in _tiffs(path.parent) if core_name(_stem(p)) == core]
+    return [p for p in found if _is_label(p) is not is_label]
 
 
 def find_volume(path: Path) -> Path | None:
@@ -53,7 +49,7 @@ def find_volume(path: Path) -> Path | None:
     """
     path = Path(os.path.abspath(path))
     if path.is_file() and path.suffix.lower() in TIFF_SUFFIXES:
-        images = _same_core(path, labels=False) if _is_label(path) else []
+        images = _counterparts(path) if _is_label(path) else []
         return images[0] if images else path
     if not path.is_dir():
         return None
@@ -63,7 +59,7 @@ def find_volume(path: Path) -> Path | None:
             if file.stem.lower() == name:
                 return file
     images = [p for p in files if not _is_label(p)]
-    return images[0] if len(images) == 1 and _label_files(images[0]) else None
+    return images[0] if len(images) == 1 and _counterparts(images[0]) else None
 
 
 def matches(path: Path) -> bool:
@@ -84,9 +80,8 @@ def open_stack(
     the annotation "labels"; of several, each is an annotation by its file's name.  The volumes of ISBI-2012,
     which state no axes, have sections.
     """
-    file = find_volume(Path(path))
-    if file is None:
-        raise ValueError(f"{path} is not a TIFF volume; choose a .tif file.")
+    file = find_volume(path)
+    assert file is not None  # the path matches
     if sequence is not None:
         raise ValueError(
             f"{path} has no sequences, but sequence {sequence!r} was requested; omit it."
@@ -104,7 +99,7 @@ def open_stack(
         )
     steps = [header.step(axis) for axis in found.axes.replace("C", "")]
     given = Path(os.path.abspath(path))
-    labels = [given] if given.is_file() and given != file else _label_files(file)
+    labels = [given] if given.is_file() and given != file else _counterparts(file)
     names = ["labels"] if len(labels) == 1 else [label.name for label in labels]
     # Labels of a single image are those of the first one.
     image = None if len(header.images) == 1 else series or 1

@@ -110,8 +110,10 @@ def read_project(folder: Path) -> Manifest:
             f"{path} is of version {values.get('version')}, this program reads version {VERSION}. "
             "Update napari-jnet."
         )
-    if isinstance(values.get("stack"), dict):
-        values["stack"] = _with_former_defaults(values["stack"])
+    if isinstance(stack := values.get("stack"), dict):
+        # older projects had one order of files, and read the first image of a file
+        series = 1 if stack.get("format") == "isbi" else None
+        values["stack"] = {"order": "first number", "series": series, **stack}
     values["classes"] = values.pop("legend", ())  # the key in files of version 1
     try:
         return Manifest.model_validate(values)
@@ -120,12 +122,6 @@ def read_project(folder: Path) -> Manifest:
         key = ".".join(str(part) for part in first["loc"])
         problem = "is missing" if first["type"] == "missing" else first["msg"]
         raise ValueError(f"{path} is damaged ({key}: {problem}). {_UNTOUCHED}") from error
-
-
-def _with_former_defaults(stack: dict[str, Any]) -> dict[str, Any]:
-    """Add fields of older projects, which had one order of files and read the first image of a file."""
-    series = 1 if stack.get("format") == "isbi" else None
-    return {"order": "first number", "series": series, **stack}
 
 
 def write_project(folder: Path, content: Manifest) -> None:

@@ -37,6 +37,7 @@ from napari_jnet.io.stack import (
     Annotation,
     Stack,
     annotated_frames,
+    check_frame,
     frame_label,
     frame_name,
 )
@@ -227,14 +228,6 @@ class Project:
     def _file(self, number: int) -> Path:
         return self.path / ANNOTATIONS / self._file_name(number)
 
-    def _check_frame(self, number: int) -> None:
-        numbers = self.stack.frame_numbers
-        if number not in numbers:
-            raise ValueError(
-                f"{self.stack.name} has no frame {number}; its {len(numbers)} frames run from "
-                f"{numbers[0]} to {numbers[-1]}."
-            )
-
     @property
     def annotated(self) -> tuple[int, ...]:
         """Numbers of the frames that have a file, ascending: painted ones, and `empty` ones."""
@@ -276,7 +269,7 @@ class Project:
         OSError
             If it cannot be written; the file saved before stays.
         """
-        self._check_frame(number)
+        check_frame(number, self.stack.frame_numbers, self.name)
         painted, path = _checked(np.asarray(labels), self.stack, number), self._file(number)
         if empty and self.kind is LabelKind.SCRIBBLES and not painted.any():
             raise ValueError(
@@ -303,7 +296,7 @@ class Project:
         ValueError
             If the stack has no such frame, or the file is damaged or of another size.
         """
-        self._check_frame(number)
+        check_frame(number, self.stack.frame_numbers, self.name)
         path, shape = self._file(number), self.stack.spatial
         if not path.is_file():
             check_memory(self.path, 4 * math.prod(shape))
@@ -354,7 +347,7 @@ class Project:
         """Set the roles of several frames at once, as `set_role`; other frames keep theirs."""
         given = {int(number): check_role(role) for number, role in roles.items()}
         for number in given:
-            self._check_frame(number)
+            check_frame(number, self.stack.frame_numbers, self.name)
 
         def change(old: Manifest) -> Manifest:
             merged = {**old.roles, **given}
