@@ -217,12 +217,25 @@ def _read_labels(path: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
 
 
 def _ground_truth(
-    name: str, folder: Path, find: Callable[[], _Files], shape: tuple[int, ...]
+    name: str,
+    folder: Path,
+    find: Callable[[], _Files],
+    shape: tuple[int, ...],
+    kind: LabelKind | None = None,
+    unlabelled: str | None = None,
 ) -> Annotation:
-    """Return ground truth; gold may have only some of the cells of a frame."""
+    """Return ground truth as the user specifies it; gold may have only some of the cells of a frame."""
+    if kind not in (None, LabelKind.INSTANCES):
+        raise ValueError(
+            f"{folder} was given the kind {kind}, but ground truth of a Cell Tracking Challenge "
+            "dataset is instances. Omit --kind, or choose other labels with --truth FILE."
+        )
     files = cache(find)
 
-    def read(number: int) -> NDArray[np.int32]:
+    def by_plane() -> frozenset[int]:
+        return frozenset(number for number, planes in files().items() if None not in planes)
+
+    def stored(number: int) -> NDArray[np.int32]:
         planes = files()[number]
         if None in planes:
             return _read_labels(planes[None], shape)
@@ -231,58 +244,34 @@ def _ground_truth(
             volume[plane] = _read_labels(path, shape[1:])
         return volume
 
-    def by_plane() -> frozenset[int]:
-        return frozenset(number for number, planes in files().items() if None not in planes)
-
-    rule = None
-    if name == "gold":
-        rule = _partial_rule(folder, read, lambda: frozenset(files()) - by_plane(), shape)
-    return _annotation(name, folder, lambda: tuple(files()), read, rule, by_plane)
-
-
-def _annotation(
-    name: str,
-    folder: Path,
-    numbers: Callable[[], tuple[int, ...]],
-    read: _Labels,
-    rule: Callable[[int], bool] | None = None,
-    by_plane: Callable[[], frozenset[int]] = frozenset,
-    kind: LabelKind | None = None,
-    unlabelled: str | None = None,
-) -> Annotation:
-    """Return ground truth as the user specifies it; else `rule` decides which frames are partial."""
-    if kind not in (None, LabelKind.INSTANCES):
-        raise ValueError(
-            f"{folder} was given the kind {kind}, but ground truth of a Cell Tracking Challenge "
-            "dataset is instances. Omit --kind, or choose other labels with --truth FILE."
-        )
-
-    @cache
-    def empty(number: int) -> bool:
-        return not (read(number) > 0).any()
+    rule: Callable[[int], bool] | None = None
+    if name == "gold" and unlabelled is None:
+        rule = _partial_rule(folder, stored, lambda: frozenset(files()) - by_plane(), shape)
+    complete = rule is None and unlabelled != "unknown"
 
     def is_partial(number: int) -> bool:
-        if unlabelled is not None:
-            return unlabelled == "unknown"
-        return rule is not None and rule(number)
+        return not complete if rule is None else rule(number)
+
+    @cache
+    def is_empty(number: int) -> bool:
+        return not (stored(number) > 0).any()
 
     def is_ignored(number: int) -> bool:
-        return empty(number) and is_partial(number)  # the first reads less
+        return not complete and is_empty(number) and is_partial(number)
 
-    def read_known(number: int) -> NDArray[np.int32]:
-        return known_labels(read(number), LabelKind.INSTANCES, partial=is_partial(number))
+    def read(number: int) -> NDArray[np.int32]:
+        return known_labels(stored(number), LabelKind.INSTANCES, partial=is_partial(number))
 
-    complete = rule is None and unlabelled != "unknown"
     return Annotation(
         name,
         LabelKind.INSTANCES,
-        numbers if complete else lambda: tuple(n for n in numbers() if not is_ignored(n)),
-        read_known,
-        partial=lambda: frozenset(n for n in numbers() if is_partial(n) and not empty(n)),
+        lambda: tuple(n for n in files() if not is_ignored(n)),
+        read,
+        partial=lambda: frozenset(n for n in files() if is_partial(n) and not is_empty(n)),
         path=folder,
-        empty=lambda: frozenset(n for n in numbers() if empty(n) and not is_partial(n)),
-        ignored=lambda: tuple(n for n in numbers() if is_ignored(n)),
-        decide=partial(_annotation, name, folder, numbers, read, rule, by_plane),
+        empty=lambda: frozenset(n for n in files() if is_empty(n) and not is_partial(n)),
+        ignored=lambda: tuple(n for n in files() if is_ignored(n)),
+        decide=partial(_ground_truth, name, folder, files, shape),
         by_plane=by_plane,
     )
 
