@@ -13,7 +13,7 @@ from napari_jnet.labels import same_shape
 def confusion(reference: NDArray[Any], result: NDArray[Any], classes: int = 2) -> NDArray[np.int64]:
     """Count pixels by their class, 0 to ``classes - 1``, in the reference (rows) and in the result.
 
-    Negative pixels of the reference are unknown and left out.  Tables of frames add up.  Raises
+    Negative pixels of the reference are unknown and do not count.  Tables of frames add up.  Raises
     `ValueError` if the shapes differ or a class is out of range.
     """
     same_shape(reference, result)
