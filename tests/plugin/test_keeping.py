@@ -343,7 +343,7 @@ def test_starting_anew_leaves_the_project_alone(painting):
     assert state.autosave.flush()
     path, before, movie = state.project.path, state.project.read_frame(2), closed(state)
     viewer, again = opened(movie)
-    again.autosave.offers.dismiss()
+    again.dismiss_offer()
     assert again.offer is None
     new = viewer.add_labels(np.zeros((4, 64, 64), np.int32))
     new.paint((2, 50, 50), 4)

@@ -65,7 +65,7 @@ def test_what_was_declined_can_still_be_opened(opened, projects, qtbot):
     qtbot.addWidget(load)
     part = load.project
     assert "movie-2, 2 frames annotated" in load.offer.text.text()
-    state.autosave.offers.dismiss()
+    state.dismiss_offer()
     assert load.offer.isHidden()
     actions = {action.text().split(":")[0]: action for action in part.menu.actions()}
     assert sorted(actions) == ["movie", "movie-2", "movie-3"]

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -57,20 +57,11 @@ class SaveStatus:
     failed: bool = False
 
 
-class _Offers(Protocol):
-    """What pages ask of `ResumeOffers`."""
-
-    def dismiss(self) -> None: ...
-
-
 class _Saves(Protocol):
     """What pages ask of `AutoSave`, which stands above the workspace."""
 
     @property
     def queue(self) -> TaskQueue: ...
-
-    @property
-    def offers(self) -> _Offers: ...
 
     def ensure_project(
         self,
@@ -142,6 +133,7 @@ class Workspace:
         self._models: WeakKeyDictionary[Any, Path] = WeakKeyDictionary()  # of annotations
         self._model_before: Path | None = None  # chosen before there was an annotation
         self._chosen: set[str] = set()  # "image" and "annotation", where the user chose them
+        self.dismissed: WeakSet[Any] = WeakSet()  # images that were started afresh
         # before all others, so that they read the model and the frames of what is current
         self.annotation_changed.connect(self._follow_model)
         self.annotation_changed.connect(self.frames.follow_annotation)
@@ -195,6 +187,12 @@ class Workspace:
         layer = add_annotation(self.viewer, self.image, LabelKind(kind), classes)
         self.choose("annotation", layer)
         return layer
+
+    def dismiss_offer(self) -> None:
+        """Start fresh with this image: the project stays as it is, and is not offered again."""
+        if self.image is not None:
+            self.dismissed.add(self.image)
+        self.offer = None
 
     def go_to(self, position: int) -> None:
         """Show a frame of the image, by its position along the stack."""

@@ -292,7 +292,7 @@ class AutoSave:
         workspace.image_changed.connect(self._on_image)
         workspace.viewer.layers.events.inserted.connect(self._retry_unfit)
         workspace.viewer.layers.events.removed.connect(self._on_removed)
-        self.offers = ResumeOffers(workspace)
+        self._offers = ResumeOffers(workspace)
         self._closing_filter = _ClosingFilter(workspace.viewer, self._on_closing, self.release)
         self._on_annotation(workspace.annotation)
 
@@ -345,7 +345,7 @@ class AutoSave:
         """Wait for running tasks, such as resuming a project; for scripts."""
         self.queue.wait()
         self._copies.wait()
-        self.offers.wait()
+        self._offers.wait()
 
     def release(self) -> None:
         """Unlock the projects for other windows; the next save locks them again."""

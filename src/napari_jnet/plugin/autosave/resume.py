@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 from napari.utils.notifications import show_warning
 from qtpy.QtWidgets import QMessageBox, QWidget
@@ -124,16 +123,9 @@ class ResumeOffers:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._queue = TaskQueue("napari-jnet projects")
-        self._dismissed: WeakSet[Any] = WeakSet()  # images
         workspace.image_changed.connect(self._search)
         workspace.project_changed.connect(self._search)
         self._search()
-
-    def dismiss(self) -> None:
-        """Start fresh with this image: the project stays as it is, and is not offered again."""
-        if self._workspace.image is not None:
-            self._dismissed.add(self._workspace.image)
-        self._workspace.offer = None
 
     def wait(self) -> None:
         """Wait for the running search; for scripts."""
@@ -145,7 +137,7 @@ class ResumeOffers:
         if image is None:
             return
         if workspace.project is not None:  # no offer once something is painted
-            self._dismissed.add(image)
+            workspace.dismissed.add(image)
         try:
             stack = stack_of(image)
         except ValueError:
@@ -156,7 +148,7 @@ class ResumeOffers:
             if workspace.image is not image:
                 return
             workspace.projects = found
-            if workspace.project is None and image not in self._dismissed:
+            if workspace.project is None and image not in workspace.dismissed:
                 resumable = (one for one in found if one.summary and not one.problem)
                 workspace.offer = next(resumable, None)
                 report_damage(workspace, *(one.problem for one in found if one.saved is None))

@@ -354,7 +354,7 @@ class LoadWidget(JobWidget):
         tip = "Open its annotation, model and last training."
         self.resume_button = self.offer.add_button("Resume", tip, self.resume)
         tip = "Start without it. The project is unchanged and stays in the list Projects of this image."
-        self.offer.add_button("Start fresh", tip, workspace.autosave.offers.dismiss)
+        self.offer.add_button("Start fresh", tip, workspace.dismiss_offer)
         lifetime.connect(workspace.offer_changed, self._show_offer)
         self.column.addWidget(self.problem)
         self.column.addWidget(self.offer)
