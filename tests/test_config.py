@@ -263,7 +263,7 @@ class TestSettings:
             ("training.batch_size=2.5", "training.batch_size is 2.5; it should be a valid integer"),
             ("training.seed=true", "training.seed is True; it should be a valid integer"),
             ("training.seed=None", "training.seed is None; it should be a valid integer"),
-            ("training.epochs=inf", "training.epochs is 'inf'; it should be a valid integer, or null"),
+            ("training.epochs=inf", "training.epochs is 'inf'; it should be a valid integer"),
             ("training.minutes=Infinity", "training.minutes is inf; it should be a finite number"),
             ("training.minutes=1e30", "it should be less than or equal to 10000000"),
             ("network.structure=99", "network.structure is 99; it should be a list: write it as [["),

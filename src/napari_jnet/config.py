@@ -157,9 +157,7 @@ def _sentence(section: type[Section], values: dict[str, Any], error: ValidationE
     name = str(first["loc"][0])
     rule = "it is too short" if first["type"] == "missing" else first["msg"].replace("Input", "it")
     rule = rule.replace("a valid boolean", "true or false").replace("a valid tuple", "a list")
-    field = section.model_fields[name]
-    rule += ", or null for none" if type(None) in get_args(field.annotation) else ""
-    if isinstance(field.default, tuple):
+    if isinstance(section.model_fields[name].default, tuple):
         rule += f": write it as {json.dumps(options(section)[name].example)}"
     return f"{name} is {_shown(values[name])}; {rule}."
 
