@@ -467,7 +467,7 @@ def test_a_long_epoch_is_previewed_before_its_end(
 
 def test_one_frame_trains_and_says_what_that_means(tmp_path: Path) -> None:
     events = list(train(cells(1), tmp_path / "run", TINY))
-    assert "Annotate a second frame" in of(Notice, events)[0].text
+    assert "Annotate another frame" in of(Notice, events)[0].text
     assert of(EpochEnd, events)[0].validation_loss is None
     assert isinstance(events[-1], TrainingEnd)
 

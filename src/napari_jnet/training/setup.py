@@ -465,7 +465,7 @@ def annotation_warnings(
     if not validation:
         yield (
             "No annotated frame is kept for validation, so there are no scores on other frames. Annotate "
-            "a second frame, or give one the role validation."
+            "another frame, or give one the role validation."
         )
     yield from _volume_warning(training, validation)
     side = smallest_side(levels)

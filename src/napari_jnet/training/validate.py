@@ -139,7 +139,7 @@ class Validation:
                 often = f"one epoch in {self.interval}, and the last,"
             yield (
                 f"To keep scoring to a tenth of the time, {often} is scored on {len(self.frames)} of "
-                f"the {self.given} validation frames, always the same."
+                f"{self.given} validation frames, always the same."
             )
         if self.frames and self.best_by != self.config.training.best_by:
             yield (

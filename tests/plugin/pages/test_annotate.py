@@ -539,6 +539,16 @@ def test_a_click_on_a_row_shows_the_frame(qtbot, viewer, widget):
     assert viewer.dims.current_step[0] == 2
 
 
+def test_the_shown_frame_stays_in_sight_where_the_table_becomes_lower(qtbot, viewer, widget):
+    widget.new_annotation()
+    table, model = widget.frames.table, widget.frames.model
+    viewer.dims.set_current_step(0, 3)
+    table.setMinimumHeight(0)
+    table.setFixedHeight(70)  # a message below takes its room
+    last = model.index(3, 0)
+    qtbot.waitUntil(lambda: table.viewport().rect().contains(table.visualRect(last)))
+
+
 def test_the_menu_changes_what_frames_are_used_for(viewer, widget):
     layer = widget.new_annotation()
     for position in (0, 2):

@@ -898,6 +898,9 @@ class FramesSection(Section):
         self._begin()
         self._lifetime.connect(self._frames.changed, self._show)
         self._lifetime.connect(self._frames.changed, self._filter)
+        bar = self.table.verticalScrollBar()
+        assert bar is not None
+        bar.rangeChanged.connect(self._scroll)  # a message below makes the table less high
         self._show_position()
 
     def _make_table(self) -> QTableView:
@@ -959,7 +962,10 @@ class FramesSection(Section):
     def _show_position(self, _event: Any = None) -> None:
         position = self.position()
         self.model.show_position(position)
-        self.table.scrollTo(self.model.index(position, 0))
+        self._scroll()
+
+    def _scroll(self, *_range: int) -> None:
+        self.table.scrollTo(self.model.index(self.position(), 0))
 
     def _on_click(self, index: QModelIndex) -> None:
         self._workspace.go_to(index.row())

@@ -143,7 +143,7 @@ def _plot(name: str) -> pg.PlotWidget:
     plot.setMouseEnabled(x=False, y=False)
     plot.hideButtons()
     plot.setLabel("left", name)
-    plot.getAxis("left").setWidth(46)  # one above the other, so that times agree
+    plot.getAxis("left").setWidth(54)  # one above the other, so that times agree
     for side in ("left", "bottom"):
         plot.getAxis(side).enableAutoSIPrefix(False)
     plot.showGrid(x=True, y=True, alpha=0.12)
