@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import napari
 
 from napari_jnet.plugin.ui.theme import use_theme
 from napari_jnet.plugin.workspace import Workspace
-
-if TYPE_CHECKING:
-    import napari
-
 
 _workspaces: dict[int, Workspace] = {}
 

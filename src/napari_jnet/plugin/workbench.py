@@ -6,8 +6,9 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 from qtpy.QtCore import QEvent, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent, QFont, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
@@ -31,9 +32,6 @@ from napari_jnet.plugin.ui.page import Page
 from napari_jnet.plugin.ui.theme import color, set_style, when_themed
 from napari_jnet.plugin.ui.widgets import WrappedLabel, dropped_path, push_button
 from napari_jnet.plugin.workspace import Lifetime, TrainingStatus, Workspace
-
-if TYPE_CHECKING:
-    import napari
 
 _REFRESH_MS = 100
 _WIDTH = 410  # the widest step needs that: below it scrolls sideways

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
+import napari
 import numpy as np
 from napari.layers import Image, Labels
 from psygnal import Signal
@@ -27,8 +28,6 @@ from napari_jnet.project.places import ListedProject
 from napari_jnet.project.project import Project
 
 if TYPE_CHECKING:
-    import napari
-
     from napari_jnet.plugin.jobs.runner import TaskQueue
 
 T = TypeVar("T")

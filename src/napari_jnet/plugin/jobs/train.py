@@ -9,8 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import napari
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject
@@ -41,9 +42,6 @@ from napari_jnet.plugin.layers.read import (
 )
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 from napari_jnet.project.runs import read_run
-
-if TYPE_CHECKING:
-    import napari
 
 
 class PreviewLayer:

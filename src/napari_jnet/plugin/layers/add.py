@@ -6,9 +6,10 @@ import math
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
+import napari
 import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
@@ -34,10 +35,6 @@ from napari_jnet.plugin.layers.read import (
     stack_metadata,
     stroke_positions,
 )
-
-if TYPE_CHECKING:
-    import napari
-
 
 Classes = Sequence[tuple[str, str]]  # (name, "#rrggbb") of each class from 0
 RESULTS = ("segmentation", "distance", "classes", "cells")  # names of the layers of a prediction

@@ -7,9 +7,10 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
+import napari
 import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
@@ -36,9 +37,6 @@ from napari_jnet.plugin.layers.read import (
     stroke_positions,
 )
 from napari_jnet.project.manifest import ROLES
-
-if TYPE_CHECKING:
-    import napari
 
 _FRAME_AT_ONCE = 8 * 2**20  # bytes of a frame that the window may count itself: a few milliseconds
 _LAYER_AT_ONCE = 16 * 2**20  # bytes of a layer that are counted as soon as it is watched

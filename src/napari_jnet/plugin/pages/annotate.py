@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import napari
 import numpy as np
 from napari.utils.colormaps import CyclicLabelColormap
 from numpy.typing import NDArray
@@ -68,8 +69,6 @@ from napari_jnet.plugin.ui.widgets import LayerCombo, percent, plural, push_butt
 from napari_jnet.plugin.workspace import Lifetime
 
 if TYPE_CHECKING:
-    import napari
-
     from napari_jnet.plugin.layers.watch import FrameTable
 
 KIND_TITLES = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
@@ -41,10 +42,6 @@ from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.table import ResultTable, save_button
 from napari_jnet.plugin.ui.widgets import LayerChoice, plural, push_button, small_label
 from napari_jnet.plugin.workspace import Lifetime, Workspace
-
-if TYPE_CHECKING:
-    import napari
-
 
 NAMES = {kind: kind.name.lower().replace("_", " ") for kind in ErrorKind}
 COLORS = {  # distinguishable for people who see red and green alike (Okabe and Ito)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import napari
 import numpy as np
 
 from napari_jnet.labels import LabelKind
@@ -33,8 +34,6 @@ from napari_jnet.plugin.ui.widgets import LayerChoice, LayerCombo, plural, push_
 from napari_jnet.plugin.workspace import Lifetime
 
 if TYPE_CHECKING:
-    import napari
-
     from napari_jnet.measure import Measurement
 
 

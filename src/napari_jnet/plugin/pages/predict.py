@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QShowEvent
@@ -66,9 +67,6 @@ from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.widgets import LayerCombo, plural, push_button, small_label
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 from napari_jnet.project.runs import read_run
-
-if TYPE_CHECKING:
-    import napari
 
 
 def describe_model(path: Path | None) -> str:

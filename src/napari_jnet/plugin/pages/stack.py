@@ -6,8 +6,9 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import napari
 from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
@@ -50,9 +51,6 @@ from napari_jnet.project.open import images, open_stack, sequences
 from napari_jnet.project.places import ListedProject
 from napari_jnet.project.project import PAINTED, Project
 from napari_jnet.project.source import StackMissing
-
-if TYPE_CHECKING:
-    import napari
 
 _TYPING_MS = 300
 _PATH_HINT = (

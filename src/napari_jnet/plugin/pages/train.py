@@ -6,8 +6,9 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QShowEvent
@@ -65,9 +66,6 @@ from napari_jnet.plugin.ui.widgets import (
 )
 from napari_jnet.plugin.workspace import TrainingStatus, Workspace
 from napari_jnet.project.runs import RunSummary, read_run
-
-if TYPE_CHECKING:
-    import napari
 
 
 class ProblemList(QWidget):

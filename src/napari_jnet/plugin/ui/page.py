@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 from qtpy.QtCore import QEvent, QSize, Signal
 from qtpy.QtWidgets import (
     QApplication,
@@ -25,10 +26,6 @@ from napari_jnet.plugin.jobs.runner import JobMaker, JobRunner, Progress
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.ui.widgets import MessageLine, push_button
 from napari_jnet.plugin.workspace import Lifetime
-
-if TYPE_CHECKING:
-    import napari
-
 
 _MINIMUM_WIDTH, _MINIMUM_HEIGHT = 360, 100  # low: a message below takes room from it first
 
