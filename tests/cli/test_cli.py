@@ -375,7 +375,7 @@ def test_the_first_ctrl_c_keeps_everything(dataset, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_what_else_ends_a_program_keeps_everything_too(dataset, tmp_path, monkeypatch, name):
     run, number = tmp_path / "run", getattr(signal, name)
     train = loop.train

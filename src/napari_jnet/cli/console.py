@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -69,18 +70,24 @@ class Stop:
 
 @contextmanager
 def stop_signal() -> Iterator[Stop]:
-    """Make the first Ctrl-C or SIGTERM request a stop at the next good moment; the second one interrupts.
+    """Make the first signal request a stop at the next good moment; the second one interrupts.
 
-    A signal that this program was told to ignore, as in the background of a script, stays ignored.
+    The signals are Ctrl-C, SIGTERM (a batch system ends the job) and SIGHUP (the terminal is closed); one
+    that this program was told to ignore, as by nohup, stays ignored.
     """
     stop = Stop()
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    hang_up = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
+    numbers = (signal.SIGINT, signal.SIGTERM, hang_up)
+    former = {number: signal.getsignal(number) for number in numbers}
     former = {n: handler for n, handler in former.items() if handler not in (signal.SIG_IGN, None)}
 
     def request(number: int, frame: object) -> None:
         stop.requested, stop.status = True, 128 + number
         for other in former:
             signal.signal(other, signal.default_int_handler)
+        for stream in ("stdout", "stderr"):  # printing to a closed terminal would be an error
+            if number == hang_up != signal.SIGTERM and getattr(sys, stream).isatty():
+                setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         print("\nStopping; press Ctrl-C again to stop at once.", file=sys.stderr)
 
     for number in former:
