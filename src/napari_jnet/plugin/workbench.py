@@ -66,7 +66,7 @@ STEPS: dict[str, Step] = {
             "Stack",
             "Open the images to work on: a folder, a TIFF volume or a Cell Tracking Challenge dataset. "
             "Everything you do with them is kept in a project folder, saved by itself. "
-            "Opening the same images again offers to go on where you stopped.",
+            "Opening the same images again offers to resume where you stopped.",
             "pages.stack:LoadWidget",
         ),
         Step(
@@ -98,8 +98,8 @@ STEPS: dict[str, Step] = {
             "predict",
             "Predict",
             "Find the cells in this frame or in all, with the network that you trained. "
-            "The sliders separate the cells anew at once. "
-            "Use as annotation takes the cells of a frame over, to correct them and to learn from them.",
+            "The sliders separate the cells again at once. "
+            "Use as annotation copies the cells of a frame, to correct them and to learn from them.",
             "pages.predict:PredictWidget",
         ),
         Step(
