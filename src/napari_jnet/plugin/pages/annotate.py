@@ -751,7 +751,7 @@ COLUMNS = {
         "Role",
         "What the frame is used for. Click to change; right click for several frames.",
         lambda _, info: f"{info.role or 'automatic'} ▾" if info.annotated else "",
-        "validation ▾",
+        "automatic ▾",
     ),
     "score": FrameColumn(
         "Score",
@@ -918,7 +918,7 @@ class FramesSection(Section):
             heads.setSectionResizeMode(number, modes.Fixed if column.widest else modes.Stretch)
             if column.widest:
                 width = table.fontMetrics().horizontalAdvance(column.widest)
-                heads.resizeSection(number, width + 7)
+                heads.resizeSection(number, width + 10)
         return table
 
     def next_frame(self) -> int:

@@ -206,10 +206,10 @@ class ImageSection(QWidget):
         rows.addRow(self.description)
         self.form = Form(rows)
         tip = (
-            "The axis of the slider. It names the frames (t002 or z002); channels are parts of a "
-            "frame and learned together. It is stored with the project and the results."
+            "The first one is that of the slider and names the frames (t002 or z002); channels are parts "
+            "of a frame and learned together. Axes are stored with the project and the results."
         )
-        self.form.add("axes", "First axis", value="", choices=_CHOOSE, tooltip=tip)
+        self.form.add("axes", "Axes", value="", choices=_CHOOSE, tooltip=tip)
         self.form.changed.connect(self._set_axes)
         lifetime.connect(workspace.image_changed, self.refresh)
         self.refresh()

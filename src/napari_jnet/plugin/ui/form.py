@@ -134,7 +134,7 @@ class Form:
             native.setSizeAdjustPolicy(
                 native.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
             )
-            native.setMinimumContentsLength(12)  # a long title widens no dock
+            native.setMinimumContentsLength(8)  # a long title widens no dock
         self.rows.addRow(title, native)
         if isinstance(widget, LiteralEdit):  # other widgets hold only what fits
             self._errors[name] = error = WrappedLabel()
