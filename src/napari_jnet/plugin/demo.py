@@ -99,6 +99,7 @@ def _steps(
     viewer.dims.set_current_step(0, 0)
     overlay = viewer.canvas.overlays.text
     overlay.text, overlay.position, overlay.visible = summary, "top_left", True
+    QGuiApplication.processEvents()  # the page is laid out again after its job
     viewer.screenshot(str(output / "screenshot.png"), canvas_only=False, flash=False)
     print(f"{summary}\nEverything is in {output}.", flush=True)
 

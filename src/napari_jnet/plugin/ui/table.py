@@ -45,7 +45,7 @@ class _Model(QAbstractTableModel):
             return "–" if value is None else text
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _WORDS if isinstance(value, str) else _NUMBERS
-        if role == Qt.ItemDataRole.ForegroundRole and index.column() == 0 and self.colors:
+        if role == Qt.ItemDataRole.DecorationRole and index.column() == 0 and self.colors:
             return QColor(self.colors[row])
         return None
 
@@ -142,7 +142,7 @@ class ResultTable(QTableView):
     ) -> None:
         """Show rows of numbers, strings and None, in this order; columns without any value are hidden.
 
-        `columns` has the explanation of each title, `colors` that of the first text of each row.
+        `columns` has the explanation of each title, `colors` the square before each row.
         """
         model = self._model
         model.beginResetModel()
