@@ -259,7 +259,9 @@ def test_a_project_of_instances_is_all_there(museum: Path) -> None:
         4: "unused",
     }
     assert project.partial == frozenset({3})
-    assert project.settings == {"brush": 7, "names": ["a", "b"], "nested": {"on": True}}
+    project.set_roles(project.roles)
+    values = json.loads((project.path / "project.json").read_text(encoding="utf-8"))
+    assert values["settings"] == {"brush": 7, "names": ["a", "b"], "nested": {"on": True}}
     assert project.annotated == (0, 1, 2, 3, 4)
     stack = project.open_stack()
     for number in project.annotated:

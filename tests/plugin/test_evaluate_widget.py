@@ -1,6 +1,7 @@
 """Evaluate: scores, errors and where a click leads, truth on disk, every refusal."""
 
 import csv
+import threading
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from napari_jnet.evaluation.errors import ErrorKind
 from napari_jnet.evaluation.evaluate import evaluate_labels
 from napari_jnet.evaluation.rand import best_scores, section_sums
 from napari_jnet.events import FramePrediction
+from napari_jnet.plugin.jobs.evaluate import LayerLabels
 from napari_jnet.plugin.layers.add import Prediction
 from napari_jnet.plugin.layers.read import image_stack
 from napari_jnet.plugin.open_workspace import open_workspace
@@ -273,10 +275,15 @@ def test_sections_of_membranes_have_v_rand(qtbot, shown, viewer):
     assert not widget.score_table.isColumnHidden(widget.score_table.columns.index("V_rand"))
 
 
-def test_stopped_keeps_what_is_scored(qtbot, viewer, widget):
+def test_stopped_keeps_what_is_scored(qtbot, viewer, widget, monkeypatch):
+    stopped, read = threading.Event(), LayerLabels.read
+    monkeypatch.setattr(
+        LayerLabels, "read", lambda labels, *frame: stopped.wait(9) and read(labels, *frame)
+    )
     with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
         widget.evaluate()
         widget.stop()
+        stopped.set()
     assert signal.args == ["stopped"]
     assert "Stopped after" in widget.message.text and not widget.message.is_error
     assert "all" not in [row[0] for row in widget.score_table.rows]

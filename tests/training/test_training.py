@@ -592,7 +592,7 @@ class TestBadInput:
             next(train([frame], tmp_path / "run", TINY))
 
     def test_sizes_differ(self) -> None:
-        with pytest.raises(ValueError, match=r"t0.*\(48, 48\).*\(40, 48\)"):
+        with pytest.raises(ValueError, match=r"t0.*\(40, 48\).*\(48, 48\)"):
             AnnotatedFrame("t0", np.zeros((48, 48)), np.zeros((40, 48), np.int32))
 
     def test_nan(self, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_training_says_how_it_is_scored(tmp_path: Path) -> None:
     frames = [*cells(2, 48, "training"), *cells(20, 48, "validation")]
     events = list(train(frames, tmp_path / "run", TINY.replace({"training.epochs": 1})))
     said = [event.text for event in events if isinstance(event, Notice)]
-    assert any("each epoch is scored on 1 of the 20 validation frames" in text for text in said)
+    assert any("each epoch is scored on 1 of 20 validation frames" in text for text in said)
     assert events[-2].validation_loss is not None
 
 

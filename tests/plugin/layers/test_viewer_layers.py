@@ -121,7 +121,7 @@ def test_layers_that_do_not_fit_are_refused_in_words():
     with pytest.raises(ValueError, match=r"8 × 9.*3 × 8 × 9.*same pixels"):
         training_input(image, Labels(np.ones((8, 9), int)), LabelKind.INSTANCES)
     labels.data[0, 0, 0] = -3
-    with pytest.raises(ValueError, match=r"movie/t000.*-3.*Repaint"):
+    with pytest.raises(ValueError, match=r"movie/t000.*-3.*repaint"):
         training_input(image, labels, LabelKind.INSTANCES).frames()
     with pytest.raises(ValueError, match="at most time and depth"):
         image_stack(Image(np.zeros((2, 2, 2, 8, 9))))

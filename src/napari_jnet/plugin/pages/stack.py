@@ -253,6 +253,7 @@ class ProjectSection(QWidget):
         super().__init__()
         self._workspace, self._show_error = workspace, show_error
         self.saved = WrappedLabel()
+        self.embedded = False  # the workbench says what is saved
         self.folder_button = push_button("Open folder", "", self.open_folder)
         self.projects_button = QPushButton()
         self.menu = QMenu(self.projects_button)
@@ -299,6 +300,7 @@ class ProjectSection(QWidget):
             "Not in a project yet: the next stroke starts one, with all that is painted."
         )
         self.saved.setText(text[:1].upper() + text[1:])
+        self.saved.setHidden(self.embedded and bool(saving.text))
         set_style(self.saved, "color: @error;" if saving.failed else "")
         self.folder_button.setVisible(workspace.project is not None)
         if workspace.project is not None:
@@ -380,6 +382,10 @@ class LoadWidget(JobWidget):
             self.moved.show_text("Where are the images now?" if self._moved_project else "")
 
     # projects of the image
+
+    def embed(self) -> None:
+        """Leave the line about saving to the workbench."""
+        self.project.embedded = True
 
     def resume(self) -> None:
         """Resume the offered project, as the button does."""
