@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 pytest.importorskip("napari")
 
@@ -550,6 +551,30 @@ def test_where_nothing_can_be_written_that_is_said(monkeypatch, painting_window,
     state.viewer.close()
     assert "A recovery copy could not be written either" in told[0]
     assert not list(Path.home().glob("napari-jnet-rescued-*"))
+
+
+@pytest.mark.parametrize("removed", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "dtype", "number"), [((2, 30, 30), np.int32, 5), ((4, 64, 64), np.int64, 2**40)]
+)
+def test_labels_that_fit_nothing_are_rescued_where_their_file_cannot_be_written(
+    painting_window, projects, told, shape, dtype, number, removed
+):
+    state, _ = painting_window
+    projects.mkdir()
+    (projects / "labels without an image").write_text("a file in the way")
+    state.viewer.add_labels(np.zeros(shape, dtype), name="odd")
+    state.viewer.layers["odd"].data_setitem((np.array([1]), np.array([9]), np.array([9])), number)
+    if removed:
+        state.autosave.flush()
+        del state.viewer.layers["odd"]
+        state.autosave.flush()
+        assert state.saving.failed
+    state.viewer.close()
+    (said,) = told
+    (file,) = Path.home().glob("napari-jnet-rescued-*/odd.tif")
+    assert str(file) in said
+    assert tifffile.imread(file)[1, 9, 9] == number
 
 
 def test_the_window_closes_while_the_image_is_copied(monkeypatch, painting_window, caplog):

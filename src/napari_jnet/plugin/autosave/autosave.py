@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_jnet.files import FolderLock, atomic_write
+from napari_jnet.files import FolderLock, atomic_write, make_folder
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import (
     ResumeOffers,
@@ -279,7 +279,9 @@ class AutoSave:
         self._stores: list[LayerStore] = []
         self._projects: dict[Path, Project] = {}
         self._owned: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # layer -> its project
-        self._unfit: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # layer -> why not saved
+        self._unfit: dict[
+            Any, str
+        ] = {}  # layer -> why not saved; also removed ones, until they are
         self._saved = SaveStatus()  # the last save
         self._listened: Any = None
         self._timer = QTimer()
@@ -605,12 +607,7 @@ class AutoSave:
         folder = chosen_folder() / _NO_IMAGE
 
         def written(path: Path) -> None:
-            self._unfit.pop(layer, None)
-            store = self._store_of(layer)
-            if store is not None:  # its project cannot hold them
-                self._stores.remove(store)
-                store.release()
-                self._owned.pop(layer, None)
+            self._forget_unfit(layer)
             self._show_status()
             if not self._unfit:
                 self._workspace.saving = SaveStatus(f"saved as a file, {path}")
@@ -619,6 +616,15 @@ class AutoSave:
             self._show_failure(f"not saved: {error}")
 
         self.queue.submit(lambda: _write_labels(layer, folder), written, failed)
+
+    def _forget_unfit(self, layer: Any) -> None:
+        """Drop labels that are saved elsewhere, since their project cannot hold them."""
+        self._unfit.pop(layer, None)
+        store = self._store_of(layer)
+        if store is not None:
+            self._stores.remove(store)
+            store.release()
+            self._owned.pop(layer, None)
 
     def _retry_unfit(self, _event: Any = None) -> None:
         """Save labels whose image has been added."""
@@ -663,27 +669,33 @@ class AutoSave:
         except TimeoutError:
             self._show_failure("not saved: the disk does not respond.")
         self._timer.stop()
+        for layer, why in list(self._unfit.items()):  # their file cannot be written either
+            if self._write_recovery_copy(partial(_write_labels, layer), why, window):
+                self._forget_unfit(layer)
         for store in self._stores:
-            if store.unsaved and not store.recovered:
-                self._write_recovery_copy(store, window)
+            if store.unsaved and not store.recovered and store.layer not in self._unfit:
+                write = partial(store.write_copy, self._frames.roles_of(store.layer))
+                why = store.failure or "The disk does not respond."
+                store.recovered = self._write_recovery_copy(write, why, window)
         if window is not None and self._copies.busy:  # in a thread that Python waits for
             logging.getLogger("napari_jnet").warning(
                 "The image is in no file: it is still being copied into its project, and the program "
                 "ends when that is done."
             )
 
-    def _write_recovery_copy(self, store: LayerStore, window: QWidget | None) -> None:
-        text = f"What you painted is not saved: {store.failure or 'The disk does not respond.'}"
+    def _write_recovery_copy(
+        self, write: Callable[[Path], Path], why: str, window: QWidget | None
+    ) -> bool:
+        """Write what is not saved to another disk, and say where it is; return whether that worked."""
+        text, written = f"What you painted is not saved: {why}", True
         try:
-            roles = self._frames.roles_of(store.layer)
-            path = write_recovery_copy(partial(store.write_copy, roles))
-            store.recovered = True
-            text += (
-                f"\n\nA recovery copy is in {path}. It is offered when you open the image again."
-            )
+            path = write_recovery_copy(write)
+            text += f"\n\nA recovery copy is in {path}. A project is offered when you open its image again."
         except (OSError, ValueError) as error:
             text += f"\n\nA recovery copy could not be written either: {error}"
+            written = False
         show_box(text, window)
+        return written
 
 
 class _ClosingFilter(QObject):
@@ -724,7 +736,7 @@ class _ClosingFilter(QObject):
 
 def _write_labels(layer: Any, folder: Path) -> Path:
     """Write the labels of a layer into a TIFF file of a new name in this folder, and return it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     name = "".join(c if c.isalnum() or c in "-_ " else "-" for c in layer.name).strip() or "labels"
     path, count = folder / f"{name}.tif", 2
     while path.exists():

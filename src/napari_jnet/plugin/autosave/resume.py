@@ -100,6 +100,8 @@ def write_recovery_copy(write: Callable[[Path], Path]) -> Path:
             return write(place / name)
         except (OSError, ValueError) as error:
             failure = error
+            with suppress(OSError):
+                (place / name).rmdir()
     raise failure
 
 
