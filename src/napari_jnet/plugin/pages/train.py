@@ -392,7 +392,7 @@ class TrainWidget(JobWidget):
             self.pause_button,
             self.stop_button,
         ):
-            row.addWidget(button, 1)
+            row.addWidget(button, 3 if button is self.train_button else 2)  # "Train from scratch"
             button.setMinimumWidth(_NARROW)
         row.addWidget(self.copy_button)
         column.addLayout(row)
