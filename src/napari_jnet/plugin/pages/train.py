@@ -588,9 +588,9 @@ class TrainWidget(JobWidget):
         self._annotations = None
         self._report("idle", outcome)
         self.check()
-        super()._end(outcome)
         if outcome != "failed" and self.comparison.isHidden():  # else that is the news
             self.bring_into_sight(self.plot)
+        super()._end(outcome)  # last: who hears of it may close the window
 
     def _leave(self) -> None:
         """Leave no training behind in the workspace when the widget is gone."""
