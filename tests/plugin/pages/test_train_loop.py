@@ -80,6 +80,18 @@ def test_a_training_is_paused_resumed_and_stopped_while_paused(qtbot, viewer_mod
     assert not widget.pause_button.isVisibleTo(widget)
 
 
+def test_a_script_may_close_the_window_when_a_training_ends(qtbot, viewer, docked):
+    ends = []
+
+    def close(outcome):
+        viewer.close()
+        ends.append(outcome)
+
+    docked.finished.connect(close)
+    click(qtbot, docked.train_button)
+    qtbot.waitUntil(lambda: ends == ["done"], timeout=TIMEOUT)
+
+
 def test_what_is_painted_meanwhile_is_learned_from(qtbot, viewer_model, widget):
     begin(qtbot, widget)
     layer = viewer_model.layers["truth"]
