@@ -30,7 +30,7 @@ from napari_jnet.config import PredictionConfig
 from napari_jnet.evaluation.objects import seg_frame
 from napari_jnet.evaluation.pixels import confusion, iou, mean_iou, pixel_accuracy
 from napari_jnet.evaluation.rand import best_scores, section_sums
-from napari_jnet.events import EpochEnd, FramePrediction, Notice, TrainingEnd, TrainingStart
+from napari_jnet.events import EpochEnd, FramePrediction, Message, TrainingEnd, TrainingStart
 from napari_jnet.inference.predict import predict_maps
 from napari_jnet.inference.tiling import windows
 from napari_jnet.io.stack import AnnotatedFrame
@@ -220,7 +220,7 @@ def follow(events: Any) -> tuple[TrainingStart, TrainingEnd]:
             print(f"  {event.device}; {event.parameters:,} parameters", flush=True)
         elif isinstance(event, EpochEnd) and event.best:
             print(f"  epoch {event.epoch}: mean IoU {event.mean_iou}", flush=True)
-        elif isinstance(event, Notice):
+        elif isinstance(event, Message):
             print(f"  {event.text}", flush=True)
         elif isinstance(event, TrainingEnd):
             return start, event

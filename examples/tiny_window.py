@@ -138,7 +138,7 @@ class TinyWindow(mw.Container):
                     layer.data.reshape(event.count, *array.shape)[event.position] = array
                     layer.refresh()
                 self.progress.value = round(1000 * (event.position + 1) / event.count)
-            case nj.Notice():
+            case nj.Message():
                 show_info(event.text)
 
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from napari_jnet.events import FramePrediction as FramePrediction
     from napari_jnet.events import FrameScore as FrameScore
     from napari_jnet.events import FrameSkipped as FrameSkipped
+    from napari_jnet.events import Message as Message
     from napari_jnet.events import ModelScore as ModelScore
     from napari_jnet.events import NewFrames as NewFrames
-    from napari_jnet.events import Notice as Notice
     from napari_jnet.events import Preview as Preview
     from napari_jnet.events import Scores as Scores
     from napari_jnet.events import TrainingEnd as TrainingEnd
@@ -54,7 +54,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "FrameSkipped",
         "ModelScore",
         "NewFrames",
-        "Notice",
+        "Message",
         "Preview",
         "Scores",
         "TrainingEnd",

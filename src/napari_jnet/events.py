@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Notice:
+class Message:
     """A message for the user, in one sentence; the job goes on."""
 
     text: str
@@ -177,7 +177,7 @@ class ComparisonResult:
     scores: tuple[ModelScore, ...]
 
 
-TrainEvent = Notice | TrainingStart | NewFrames | BatchEnd | EpochEnd | Preview | TrainingEnd
+TrainEvent = Message | TrainingStart | NewFrames | BatchEnd | EpochEnd | Preview | TrainingEnd
 _MOST = 8  # ranges of frames that are named
 
 

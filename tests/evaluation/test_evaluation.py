@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from napari_jnet.evaluation.evaluate import FrameLabels, evaluate, evaluate_labels
-from napari_jnet.events import FramePrediction, FrameScore, Notice, Scores
+from napari_jnet.events import FramePrediction, FrameScore, Message, Scores
 from napari_jnet.io.results import ResultWriter
 from napari_jnet.io.stack import Annotation, Stack
 from napari_jnet.labels import LabelKind, known_labels
@@ -398,6 +398,6 @@ def test_a_mask_of_cell_and_background_is_said_to_be_one_object(dataset, tmp_pat
         stack_of = np.stack(frames).astype(np.uint16)
         tifffile.imwrite(tmp_path / name, stack_of, photometric="minisblack")
     *_, notice, scores = evaluate(tmp_path / "mask.tif", stack)
-    assert isinstance(notice, Notice) and "one number a frame, in several pieces" in notice.text
+    assert isinstance(notice, Message) and "one number a frame, in several pieces" in notice.text
     assert isinstance(scores, Scores)
-    assert not any(isinstance(e, Notice) for e in evaluate(tmp_path / "objects.tif", stack))
+    assert not any(isinstance(e, Message) for e in evaluate(tmp_path / "objects.tif", stack))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from napari_jnet.config import Config, InstanceConfig, PredictionConfig
-from napari_jnet.events import FramePrediction, Notice
+from napari_jnet.events import FramePrediction, Message
 from napari_jnet.inference.predict import predict, predict_image, predict_maps
 from napari_jnet.inference.tiling import run_network, windows
 from napari_jnet.io.axes import array_stack
@@ -91,7 +91,7 @@ def test_a_constant_frame_is_reported_and_stays_empty() -> None:
     data = noise(2, 20, 20)
     data[0] = 9
     notice, first, second = predict(a_model(), array_stack(data))
-    assert isinstance(notice, Notice) and "frame 0" in notice.text
+    assert isinstance(notice, Message) and "frame 0" in notice.text
     assert isinstance(first, FramePrediction) and first.instances.max() == 0
     assert first.segmentation.max() == 0
     assert isinstance(second, FramePrediction) and second.segmentation.max() > 0
@@ -281,7 +281,7 @@ class TestRegions:
         notice, frame = predict(
             a_model(), array_stack(np.ones((1, 20, 24))), region=(slice(5, 9), slice(0, 8))
         )
-        assert isinstance(notice, Notice) and isinstance(frame, FramePrediction)
+        assert isinstance(notice, Message) and isinstance(frame, FramePrediction)
         assert frame.segmentation.shape == (4, 8)
 
     @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_jnet.io.axes import array_stack
-from napari_jnet.io.stack import Unsure, annotated_frames
+from napari_jnet.io.stack import AmbiguousInput, annotated_frames
 from napari_jnet.labels import UNKNOWN, LabelKind
 
 
@@ -88,7 +88,7 @@ def test_unknown_pixels_and_unlabelled_planes_of_an_array_stay_unknown():
 
 def test_what_labels_of_an_array_mean_is_decided_or_given():
     images, labels = labelled_movie()
-    with pytest.raises(Unsure, match=r"labels of 'movie'.*--kind"):
+    with pytest.raises(AmbiguousInput, match=r"labels of 'movie'.*--kind"):
         _ = array_stack(images, name="movie", labels=labels).annotation().kind
     with pytest.raises(ValueError, match=r"kind is 'cells'; labels are instances, classes"):
         array_stack(images, labels=labels, kind="cells")

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from napari_jnet.io.axes import array_stack
-from napari_jnet.io.stack import Unsure
+from napari_jnet.io.stack import AmbiguousInput
 from napari_jnet.project.open import open_stack
 from napari_jnet.project.places import list_projects
 from napari_jnet.project.project import Project
@@ -234,7 +234,7 @@ def test_several_images_are_said_and_chosen(positions):
 
 def test_positions_are_no_frames(tmp_path):
     path = write(tmp_path / "a.tif", grey((2, 3, 16, 20)), metadata={"axes": "RTYX"})
-    with pytest.raises(Unsure, match=r"axes RTYX and size 2 × 3 × 16 × 20.*--axes"):
+    with pytest.raises(AmbiguousInput, match=r"axes RTYX and size 2 × 3 × 16 × 20.*--axes"):
         open_stack(path)
 
 

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_jnet.io.stack import Unsure, annotated_frames
+from napari_jnet.io.stack import AmbiguousInput, annotated_frames
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.project.open import open_stack, sequences, training_frames
 from napari_jnet.project.project import Project
@@ -112,7 +112,7 @@ class TestOneFolder:
         assert (stack.frame_numbers, stack.axes) == ((0, 1, 2), "TYX")
         assert np.array_equal(stack.annotation("masks").frame(1), ids)
         save(tmp_path / "im1_cp_masks.tif", ids)
-        with pytest.raises(Unsure, match="cp_masks"):
+        with pytest.raises(AmbiguousInput, match="cp_masks"):
             open_stack(tmp_path).annotation()
 
     def test_of_nnunet(self, tmp_path):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_jnet.io.meaning import StoredLabels
-from napari_jnet.io.stack import Unsure, annotated_frames
+from napari_jnet.io.stack import AmbiguousInput, annotated_frames
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
 from napari_jnet.project.open import open_stack, training_frames
 from napari_jnet.project.project import Project
@@ -94,7 +94,7 @@ def test_decided(tmp_path, place, labels, kind, values):
 @pytest.mark.parametrize("labels", [[cells(1)] * 3, [cells(3)] * 2, [7 * cells(1)]])
 def test_unsure_is_asked_and_answered(tmp_path, place, labels):
     path = place(tmp_path, labels)
-    with pytest.raises(Unsure, match=r"masks.* --kind: instances .* or classes") as caught:
+    with pytest.raises(AmbiguousInput, match=r"masks.* --kind: instances .* or classes") as caught:
         annotated_frames(open_stack(path))
     assert caught.value.parameter == "kind"
     for choice in caught.value.choices:
@@ -109,7 +109,7 @@ def test_strokes_may_be_scribbles(tmp_path):
     strokes = EMPTY.copy()
     strokes[10:40:8, 3:12], strokes[12:40:8, 30:40] = 1, 2
     path = volume(tmp_path, [strokes])
-    with pytest.raises(Unsure, match="scribbles") as caught:
+    with pytest.raises(AmbiguousInput, match="scribbles") as caught:
         annotated_frames(open_stack(path))
     assert "scribbles" in caught.value.choices
     labels = open_stack(path, kind="scribbles").annotation().frame(0)
@@ -118,7 +118,7 @@ def test_strokes_may_be_scribbles(tmp_path):
 
 def test_one_number_a_mask_in_two_conventions_is_asked(tmp_path):
     path = masks(tmp_path, [areas(1), areas(255)])
-    with pytest.raises(Unsure, match="one of the numbers 1, 255 in each frame"):
+    with pytest.raises(AmbiguousInput, match="one of the numbers 1, 255 in each frame"):
         annotated_frames(open_stack(path))
 
 
@@ -137,7 +137,7 @@ def test_one_number_a_mask_in_two_conventions_is_asked(tmp_path):
 )
 def test_background_or_unknown_may_have_a_number(tmp_path, place, labels, said):
     path = place(tmp_path, [labels])
-    with pytest.raises(Unsure, match=said):
+    with pytest.raises(AmbiguousInput, match=said):
         annotated_frames(open_stack(path))
     assert open_stack(path, kind="classes").annotation().frame(0).min() == 0
 
@@ -203,7 +203,7 @@ class TestNumbers:
     def test_minus_one_is_background_or_unknown_by_the_word_of_somebody(self, tmp_path):
         labels = np.where(cells() == 0, -1, cells().astype(np.int32))
         path = volume(tmp_path, [labels])
-        with pytest.raises(Unsure, match="-1 may be background or unknown") as caught:
+        with pytest.raises(AmbiguousInput, match="-1 may be background or unknown") as caught:
             annotated_frames(open_stack(path))
         assert caught.value.parameter == "unlabelled"
         background = open_stack(path, unlabelled="background").annotation().frame(0)
@@ -281,7 +281,7 @@ class TestColours:
     def test_few_colours_in_one_piece_are_asked(self, tmp_path):
         colours = np.array([(0, 0, 0), (255, 0, 0), (0, 255, 0)], np.uint8)
         masks(tmp_path, [colours[cells(2)]], ".png")
-        with pytest.raises(Unsure, match="2 colours"):
+        with pytest.raises(AmbiguousInput, match="2 colours"):
             annotated_frames(open_stack(tmp_path))
         assert open_stack(tmp_path, kind="classes").annotation().kind is LabelKind.CLASSES
 
@@ -342,7 +342,7 @@ class TestFiles:
         write(tmp_path / "w_cp_masks.tif", other[None])
         stack = open_stack(path)
         assert set(stack.annotations) == {"w_masks.tif", "w_cp_masks.tif"}
-        with pytest.raises(Unsure, match=r"several labels: .*--truth w_") as caught:
+        with pytest.raises(AmbiguousInput, match=r"several labels: .*--truth w_") as caught:
             annotated_frames(stack)
         assert caught.value.parameter == "truth"
         for truth, labels in (("w_cp_masks.tif", other), ("w_masks.tif", cells())):
@@ -353,7 +353,7 @@ class TestFiles:
     def test_folders_of_masks_are_asked_for_too(self, tmp_path):
         masks(tmp_path, [cells()])
         write(tmp_path / "labels/a0.tif", cells(7))
-        with pytest.raises(Unsure, match="--truth"):
+        with pytest.raises(AmbiguousInput, match="--truth"):
             open_stack(tmp_path).annotation()
         assert open_stack(tmp_path, truth="labels").annotation().frame(0).max() == 7
         assert open_stack(tmp_path / "labels").annotation().frame(0).max() == 7

@@ -17,7 +17,7 @@ import tifffile
 
 from napari_jnet.cli import main
 from napari_jnet.evaluation.evaluate import evaluate
-from napari_jnet.events import FramePrediction, Notice, Scores
+from napari_jnet.events import FramePrediction, Message, Scores
 from napari_jnet.files import FolderLock, OutputError
 from napari_jnet.io import results as results_module
 from napari_jnet.io.axes import array_stack
@@ -238,10 +238,10 @@ def test_a_prediction_that_is_stopped_leaves_nothing_of_the_one_before(
         list(evaluate(tmp_path, stack))
     for result in (tmp_path, tmp_path / "01_RES", tmp_path / "instances.tif"):
         notice, *_, scores = evaluate(result, stack, frames=[0, 1])
-        assert isinstance(notice, Notice) and "2 of the 4 frames" in notice.text
+        assert isinstance(notice, Message) and "2 of the 4 frames" in notice.text
         assert isinstance(scores, Scores)
     write(tmp_path, stack, 3)
-    assert not [event for event in evaluate(tmp_path, stack) if isinstance(event, Notice)]
+    assert not [event for event in evaluate(tmp_path, stack) if isinstance(event, Message)]
 
 
 def test_without_a_frame_the_result_before_stays(tmp_path: Path, dataset: Path) -> None:

@@ -215,7 +215,7 @@ def test_more_tracks_than_ctc_masks_hold(tmp_path):
     with ResultWriter(tmp_path, stack) as writer:
         for prediction in make_predictions(stack, labels=alone):
             writer.write(prediction)
-    assert "01_RES has more than 65535 tracks" in writer.notice
+    assert "01_RES has more than 65535 tracks" in writer.message
     masks = [tifffile.imread(tmp_path / "01_RES" / f"mask00{number}.tif") for number in range(3)]
     assert masks[0].dtype == np.uint16 and masks[1].dtype == np.uint32
     instances = tifffile.imread(tmp_path / "instances.tif")

@@ -23,8 +23,8 @@ from napari_jnet.evaluation.evaluate import evaluate_labels
 from napari_jnet.events import (
     BatchEnd,
     EpochEnd,
+    Message,
     NewFrames,
-    Notice,
     Preview,
     TrainEvent,
     TrainingEnd,
@@ -307,7 +307,7 @@ class TestWhatIsGiven:
     ) -> None:
         before = self.saved(run)
         rest = list(train(cells(), run, Config().replace(given), resume=True))
-        assert len(of(BatchEnd, rest)) == 4 * 3 and not of(Notice, rest)
+        assert len(of(BatchEnd, rest)) == 4 * 3 and not of(Message, rest)
         decided = ("network.in_channels", "network.distance_scale")  # by frames and loss
         taken = {key: v for key, v in given.items() if v and key not in decided}
         assert self.saved(run) == before.replace(taken)
@@ -369,7 +369,7 @@ class TestWhatIsGiven:
         for config in (None, TINY, Config().replace({"training.threads": 1})):
             again = list(train(cells(), tmp_path / "run", config, resume=True))
             assert not of(BatchEnd, again)
-            (notice,) = of(Notice, again)
+            (notice,) = of(Message, again)
             assert "has used its budget after 2 epochs" in notice.text
         assert self.saved(tmp_path / "run").training.epochs == 2
 
@@ -467,7 +467,7 @@ def test_a_long_epoch_is_previewed_before_its_end(
 
 def test_one_frame_trains_and_says_what_that_means(tmp_path: Path) -> None:
     events = list(train(cells(1), tmp_path / "run", TINY))
-    assert "Annotate another frame" in of(Notice, events)[0].text
+    assert "Annotate another frame" in of(Message, events)[0].text
     assert of(EpochEnd, events)[0].validation_loss is None
     assert isinstance(events[-1], TrainingEnd)
 
@@ -559,7 +559,7 @@ class TestNewFrames:
         events = list(train(cells(3), tmp_path / "run", TINY, new_frames=self.given(more)))
         (update,) = of(NewFrames, events)
         assert update.added == ("t004",)
-        assert any("t003 (the value 7 in every pixel" in n.text for n in of(Notice, events))
+        assert any("t003 (the value 7 in every pixel" in n.text for n in of(Message, events))
 
     @pytest.mark.parametrize("fault", ["empty", "class"])
     def test_annotations_that_cannot_be_used_end_no_training(
@@ -578,7 +578,7 @@ class TestNewFrames:
         assert isinstance(events[-1], TrainingEnd)
         assert not of(NewFrames, events)
         said = {"empty": "no annotated frame", "class": "4 classes"}
-        assert any(said[fault] in notice.text for notice in of(Notice, events))
+        assert any(said[fault] in notice.text for notice in of(Message, events))
 
 
 class TestBadInput:
@@ -747,7 +747,7 @@ class TestReferenceSystems:
         events = list(train(cells(), tmp_path / "run", config))
         end = events[-1]
         assert isinstance(end, TrainingEnd) and end.epochs == end.best_epoch + 2 < 50
-        assert "not improved since epoch" in of(Notice, events)[-1].text
+        assert "not improved since epoch" in of(Message, events)[-1].text
         again = list(train(cells(), tmp_path / "run", config, resume=True))
         assert not of(BatchEnd, again), "resumed as if never stopped: it is over"
 
@@ -846,7 +846,7 @@ class TestReferenceSystems:
     ) -> None:
         config = SOFTMAX.replace({"training.best_by": best_by, "training.epochs": 3})
         events = list(train(coloured(), tmp_path / "run", config))
-        said = [notice.text for notice in of(Notice, events)]
+        said = [notice.text for notice in of(Message, events)]
         assert any(f"best_by is {best_by}" in text and "the loss decides" in text for text in said)
         losses = [epoch.validation_loss for epoch in of(EpochEnd, events)]
         assert events[-1].best_epoch == 1 + int(np.argmin(losses))

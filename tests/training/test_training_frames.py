@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from napari_jnet.config import Config
-from napari_jnet.events import BatchEnd, EpochEnd, Notice, TrainEvent, TrainingEnd, TrainingStart
+from napari_jnet.events import BatchEnd, EpochEnd, Message, TrainEvent, TrainingEnd, TrainingStart
 from napari_jnet.io.stack import AnnotatedFrame, annotated_frames
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.project.open import open_stack
@@ -64,7 +64,7 @@ def of(kind: type, events: Sequence[TrainEvent]) -> list:
 
 
 def notices(events: Sequence[TrainEvent]) -> str:
-    return "\n".join(notice.text for notice in of(Notice, events))
+    return "\n".join(notice.text for notice in of(Message, events))
 
 
 def begun(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_jnet.config import Config
-from napari_jnet.events import EpochEnd, Notice
+from napari_jnet.events import EpochEnd, Message
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.model import load_model, read_checkpoint, save_checkpoint
@@ -80,7 +80,7 @@ def test_a_frame_with_objects_and_every_class_are_among_them() -> None:
 def test_a_training_says_how_it_is_scored(tmp_path: Path) -> None:
     frames = [*cells(2, 48, "training"), *cells(20, 48, "validation")]
     events = list(train(frames, tmp_path / "run", TINY.replace({"training.epochs": 1})))
-    said = [event.text for event in events if isinstance(event, Notice)]
+    said = [event.text for event in events if isinstance(event, Message)]
     assert any("each epoch is scored on 1 of 20 validation frames" in text for text in said)
     assert events[-2].validation_loss is not None
 

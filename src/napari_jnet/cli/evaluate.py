@@ -52,7 +52,7 @@ def evaluate(
     numbers = choose_frames(frames, stack)
 
     from napari_jnet.evaluation.evaluate import evaluate as evaluating
-    from napari_jnet.events import FrameScore, Notice, Scores
+    from napari_jnet.events import FrameScore, Message, Scores
 
     file = output or (result if result.is_dir() else result.parent)
     file = file if output is not None and output.suffix == ".json" else file / "metrics.json"
@@ -74,7 +74,7 @@ def evaluate(
             match event:
                 case FrameScore():
                     bar.advance(task)
-                case Notice(text):
+                case Message(text):
                     out.print(f"Note: {text}")
                 case Scores():
                     scores = event

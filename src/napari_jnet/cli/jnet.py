@@ -39,11 +39,11 @@ def jnet(context: typer.Context) -> None:
 
 
 def _show(event: OriginalEvent, out: Console) -> None:
-    from napari_jnet.events import Notice, TrainingStart
+    from napari_jnet.events import Message, TrainingStart
     from napari_jnet.legacy.script import Finished, ImageDone, OriginalEpoch
 
     match event:
-        case Notice():
+        case Message():
             out.print(event.text)
         case TrainingStart():
             out.print(f"Device: {event.device}")

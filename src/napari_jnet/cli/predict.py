@@ -70,7 +70,7 @@ def predict(
         opened.frame(number)  # raises
 
     from napari_jnet.device import describe_device
-    from napari_jnet.events import FrameSkipped, Notice, summarize_skipped
+    from napari_jnet.events import FrameSkipped, Message, summarize_skipped
     from napari_jnet.inference.predict import predict_to_folder
     from napari_jnet.model import IncompleteCheckpoint, load_model
 
@@ -101,7 +101,7 @@ def predict(
     with stop_signal() as stop, closing(events), progress_bar(out) as bar:
         task = bar.add_task("first frame", total=total)
         for event in events:
-            if isinstance(event, Notice):
+            if isinstance(event, Message):
                 out.print(f"Note: {event.text}")
                 continue
             if isinstance(event, FrameSkipped):

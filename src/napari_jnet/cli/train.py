@@ -193,7 +193,7 @@ def _read_frames(
 
 def _follow(events: Generator[TrainEvent, None, None], run: Path) -> None:
     """Print a training, one line an epoch, until it ends or the user stops it."""
-    from napari_jnet.events import BatchEnd, EpochEnd, Notice, TrainingEnd, TrainingStart
+    from napari_jnet.events import BatchEnd, EpochEnd, Message, TrainingEnd, TrainingStart
 
     out = console()
     bar = progress_bar(out)
@@ -221,7 +221,7 @@ def _follow(events: Generator[TrainEvent, None, None], run: Path) -> None:
                     case EpochEnd():
                         best = event if event.best else best
                         out.print(_epoch_line(event))
-                    case Notice(text):
+                    case Message(text):
                         out.print(f"Note: {text}")
                     case TrainingEnd():
                         out.print(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.evaluation import SCORES, objects, pixels, rand
-from napari_jnet.events import FrameScore, Notice, Scores, number_ranges
+from napari_jnet.events import FrameScore, Message, Scores, number_ranges
 from napari_jnet.io.ctc import markers
 from napari_jnet.io.results import StoredResult, open_result
 from napari_jnet.io.stack import Annotation, Stack
@@ -237,7 +237,7 @@ def evaluate(
     annotation: str | None = None,
     frames: Sequence[int] | None = None,
     border: int = 0,
-) -> Iterator[FrameScore | Scores | Notice]:
+) -> Iterator[FrameScore | Scores | Message]:
     """Score a result, one frame after the other.
 
     Parameters
@@ -258,7 +258,7 @@ def evaluate(
 
     Yields
     ------
-    Notice
+    Message
         First, where the result lacks frames that were to be predicted.
     FrameScore
         For each frame that has an annotation, or markers if DET can be had.
@@ -298,8 +298,8 @@ def evaluate(
         _check_frames(stored, truth)
         if tracked is not None and not set(tracked.frame_numbers) <= set(stored.frame_numbers):
             tracked = None
-        if stored.notice:
-            yield Notice(stored.notice)
+        if stored.message:
+            yield Message(stored.message)
         accumulator = ScoreAccumulator(truth.kind, stack.axes, border=border)
         numbers = {*truth.frame_numbers, *(tracked.frame_numbers if tracked else ())}
         single, in_pieces = truth.kind is LabelKind.INSTANCES, False
@@ -309,7 +309,7 @@ def evaluate(
             single = single and len(np.unique(frame.objects[frame.objects > 0])) <= 1
             in_pieces = in_pieces or (single and numbered_pieces(frame.objects).max(initial=0) > 1)
         if single and in_pieces:
-            yield Notice(
+            yield Message(
                 f"{stored.path} holds one number a frame, in several pieces: it looks like a mask of cell "
                 "and background, but each number is scored as one object. Number the pieces, or score "
                 "the instances.tif that predict writes."
@@ -393,7 +393,7 @@ def evaluate_labels(
 def _check_frames(stored: StoredResult, truth: Annotation) -> None:
     missing = [n for n in truth.frame_numbers if n not in stored.frame_numbers]
     if missing:
-        why = f"{stored.notice} " if stored.notice else ""
+        why = f"{stored.message} " if stored.message else ""
         raise FileNotFoundError(
             f"{why}{stored.path} has no result for frames {', '.join(number_ranges(missing))}, which "
             f"{truth.name!r} annotates. Predict these frames too, or choose the frames to score."

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.config import InstanceConfig, PredictionConfig
-from napari_jnet.events import FramePrediction, FrameSkipped, Notice
+from napari_jnet.events import FramePrediction, FrameSkipped, Message
 from napari_jnet.hardware import available_bytes, format_bytes
 from napari_jnet.inference.instances import separate
 from napari_jnet.inference.tiling import (
@@ -44,7 +44,7 @@ def predict(
     prediction: PredictionConfig | None = None,
     region: Region | None = None,
     on_error: Literal["raise", "skip"] = "raise",
-) -> Generator[FramePrediction | FrameSkipped | Notice, None, None]:
+) -> Generator[FramePrediction | FrameSkipped | Message, None, None]:
     """Segment a stack, one frame at a time.
 
     Parameters
@@ -72,7 +72,7 @@ def predict(
         For each frame, in order.
     FrameSkipped
         In the place of a frame that is skipped.
-    Notice
+    Message
         For a constant frame: it is not predicted, and its maps are empty.
 
     Raises
@@ -103,7 +103,7 @@ def predict(
             yield FrameSkipped(position, number, len(numbers), str(error))
             continue
         if empty:
-            yield Notice(
+            yield Message(
                 f"{stack.name}, frame {number}: {empty} plane(s) have one value in every pixel; "
                 "they are not segmented and stay empty."
             )
@@ -133,7 +133,7 @@ def predict_to_folder(
     frames: Sequence[int] | None = None,
     instances: InstanceConfig | None = None,
     prediction: PredictionConfig | None = None,
-) -> Generator[FramePrediction | FrameSkipped | Notice, None, None]:
+) -> Generator[FramePrediction | FrameSkipped | Message, None, None]:
     """Predict as `predict` does, skipping bad frames; each is in the `ResultWriter` when its event comes."""
     with ResultWriter(folder, stack, frames) as writer:
         for event in predict(
@@ -142,8 +142,8 @@ def predict_to_folder(
             if isinstance(event, FramePrediction):
                 writer.write(event)
             yield event
-    if writer.notice:
-        yield Notice(writer.notice)
+    if writer.message:
+        yield Message(writer.message)
 
 
 def _predict_planes(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.io.meaning import StoredLabels
-from napari_jnet.io.stack import Stack, Unsure
+from napari_jnet.io.stack import AmbiguousInput, Stack
 from napari_jnet.labels import LabelKind, check_covers
 
 # Number of dimensions -> the axes that such an image may have.
@@ -79,7 +79,7 @@ def _are_possible(letters: str, count: int) -> bool:
 
 
 def arrange(axes: str, shape: tuple[int, ...], name: str) -> Arrangement:
-    """Return how an image becomes frames; raises `ValueError`, also as `Unsure`.
+    """Return how an image becomes frames; raises `ValueError`, also as `AmbiguousInput`.
 
     Time runs through the frames; without it, the sections of a volume do.  Channels belong to a
     frame, and are never frames.  `axes` and `shape` are those stored, as tifffile names them; a first axis
@@ -96,7 +96,9 @@ def arrange(axes: str, shape: tuple[int, ...], name: str) -> Arrangement:
         )
         if not choices:
             raise ValueError(f"{what} Save one channel, or one time point, as a file of its own.")
-        raise Unsure(what, f"Choose its axes with --axes: {', '.join(choices)}.", "axes", choices)
+        raise AmbiguousInput(
+            what, f"Choose its axes with --axes: {', '.join(choices)}.", "axes", choices
+        )
     if 0 in shape:
         raise ValueError(f"{name} has size {size_text(shape)}; a stack needs at least one pixel.")
     first = next((letter for letter in "TZ" if letter in letters), "")

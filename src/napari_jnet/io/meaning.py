@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_jnet.io.stack import Annotation, Unsure
+from napari_jnet.io.stack import AmbiguousInput, Annotation
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
 
 MOST_CLASSES = 64
@@ -264,7 +264,7 @@ class StoredLabels:
             )
         scribbles = self.given is LabelKind.SCRIBBLES
         if self._unknown and not self._zero and self.unlabelled is None and not scribbles:
-            raise Unsure(
+            raise AmbiguousInput(
                 f"{self.path} holds -1 but no 0 beside the labels: -1 may be background or unknown.",
                 "Choose --unlabelled background or --unlabelled unknown.",
                 "unlabelled",
@@ -363,14 +363,14 @@ class StoredLabels:
         labelled = sum(int(at.pixels.sum()) for at in self._labelled)
         return labelled < _THIN * sum(at.size for at in self._labelled)
 
-    def _unsure(self, what: str, remedy: str = "Choose") -> Unsure:
+    def _unsure(self, what: str, remedy: str = "Choose") -> AmbiguousInput:
         choices = {
             "instances": "instances (each number is one object)",
             "classes": "classes (each number is a class of pixels)",
         }
         if self._could_be_scribbles():
             choices["scribbles"] = "scribbles (0 is not labelled, 1 is background)"
-        return Unsure(
+        return AmbiguousInput(
             f"{self.path} {what}; what the labels mean cannot be decided from that.",
             f"{remedy} with --kind: {' or '.join(choices.values())}.",
             "kind",

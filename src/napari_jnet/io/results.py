@@ -292,7 +292,7 @@ class ResultWriter:
 
     Attributes
     ----------
-    notice
+    message
         A message about the written files; "" if there is none.
 
     Raises
@@ -314,7 +314,7 @@ class ResultWriter:
         self, folder: Path | str, stack: Stack, frames: Sequence[int] | None = None
     ) -> None:
         self.folder = Path(folder)
-        self.notice = ""
+        self.message = ""
         self._failed = ""
         self._stack = stack
         self._expected = list(stack.frame_numbers if frames is None else frames)
@@ -465,7 +465,7 @@ class ResultWriter:
             self._tracks.undo()
             raise
         if self._tracks.count > _MOST_TRACKS:
-            self.notice = (
+            self.message = (
                 f"{masks.name} has more than {_MOST_TRACKS} tracks. Its masks from some frame on are uint32, "
                 "which programs of the Cell Tracking Challenge may not read; they take uint16."
             )
@@ -524,7 +524,7 @@ class StoredResult:
     frame_numbers: tuple[int, ...]  # of the frames that are there, ascending
     instances: Callable[[int], NDArray[Any]]  # frame number -> objects, as stored
     maps: dict[str, FramePages]  # beside the objects
-    notice: str  # about predicted frames that are missing, if that is known; else ""
+    message: str  # about predicted frames that are missing, if that is known; else ""
     close: Callable[[], None]  # closes the files
 
     def map(self, name: str, number: int) -> NDArray[Any] | None:
@@ -561,13 +561,13 @@ def open_result(path: Path | str, stack: Stack) -> StoredResult:
             pages = _open_pages(source, stack, opened)
             numbers, read, mark = pages.frame_numbers, pages.read, pages.mark
             beside = source.parent
-        notice = _check_frames(source, numbers, stack, mark)
+        message = _check_frames(source, numbers, stack, mark)
         for name in ("probability", "distance", "classes"):
             file = beside / f"{name}.tif"
             if file.is_file() and (folder is not None or source.name == "instances.tif"):
                 maps[name] = _open_pages(file, stack, opened)
                 _check_same(file, maps[name].mark, source, mark)
-        return StoredResult(source, numbers, read, maps, notice, opened.pop_all().close)
+        return StoredResult(source, numbers, read, maps, message, opened.pop_all().close)
 
 
 def _read_mask(

@@ -17,7 +17,7 @@ from napari_jnet.labels import UNKNOWN, LabelKind, check_covers, known_labels
 _Value = TypeVar("_Value")
 
 
-class Unsure(FileError):
+class AmbiguousInput(FileError):
     """The files do not define what a stack or its labels are, so that the user has to choose.
 
     `parameter` is one of `open_stack`, and with two dashes of the command line, and has these `choices`;
@@ -61,7 +61,7 @@ class Annotation:
     Where the meaning of labels is decided from the labels, ``kind``, ``frame_numbers`` and what follows
     from them are given as functions: they are called, and may read all labels, at the first use.  They and
     `frame` raise `ValueError` or `FileNotFoundError` for files that are damaged or not labels of this stack,
-    and `Unsure` where the files do not define what the labels mean.
+    and `AmbiguousInput` where the files do not define what the labels mean.
     """
 
     name: str  # "gold", "silver", "labels", ...
@@ -209,7 +209,7 @@ class Stack:
     def annotation(self, name: str | None = None) -> Annotation:
         """Return the annotation of this name (the first one if None); raises `ValueError`.
 
-        Of several `candidates` one must be named, else `Unsure` is raised.
+        Of several `candidates` one must be named, else `AmbiguousInput` is raised.
         """
         if not self.annotations:
             raise ValueError(
@@ -218,7 +218,7 @@ class Stack:
             )
         if name is None and self.candidates and len(self.annotations) > 1:
             names = tuple(self.annotations)
-            raise Unsure(
+            raise AmbiguousInput(
                 f"{self.name} has several labels: {', '.join(names)}.",
                 f"Choose one, such as --truth {names[0]}.",
                 "truth",

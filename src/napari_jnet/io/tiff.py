@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.files import FileError, check_memory, reading
 from napari_jnet.io.axes import size_text
-from napari_jnet.io.stack import Unsure
+from napari_jnet.io.stack import AmbiguousInput
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 _LEAST_PER_CM = 200  # pixels; coarser ones are resolutions of drawing programs, and mean nothing
@@ -177,7 +177,7 @@ def _choose(path: Path, images: list[_Image], series: int | None) -> _Image:
             )
         return images[series - 1]
     if len(images) > 1 and images[0].series.kind in ("generic", "uniform"):
-        raise Unsure(
+        raise AmbiguousInput(
             f"{path} holds pages of different size or type, and does not state that they are separate "
             f"images: {listed}.",
             "Choose one (--series), or save all pages with one size and type.",

@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from napari_jnet.device import choose_device, describe_device
-from napari_jnet.events import BatchEnd, Notice, TrainingStart
+from napari_jnet.events import BatchEnd, Message, TrainingStart
 from napari_jnet.files import FolderLock, atomic_write, clean, make_folder
 from napari_jnet.inference.tiling import run_network
 from napari_jnet.io.results import MARK
@@ -77,7 +77,7 @@ class Finished:
     suggestions: tuple[tuple[str, str], ...] = ()  # purpose and command line
 
 
-OriginalEvent = Notice | TrainingStart | BatchEnd | OriginalEpoch | ImageDone | Finished
+OriginalEvent = Message | TrainingStart | BatchEnd | OriginalEpoch | ImageDone | Finished
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +226,7 @@ def _run(
                 )
                 with atomic_write(Path(flags.non_decreasing_output_file)) as partial:
                     partial.write_text(note + "\n", encoding="utf-8")
-                yield Notice(note)
+                yield Message(note)
                 break
     except ArithmeticError:
         raise  # keep the last saved weights: these are not finite
@@ -299,7 +299,7 @@ def evaluate(flags: Flags) -> Generator[OriginalEvent, None, None]:
     )
     folder, device = Path(flags.output_dir), model.device
     make_folder(folder)
-    yield Notice(f"Device: {describe_device(device)}")
+    yield Message(f"Device: {describe_device(device)}")
     total = []
     for image in images:
         scores = None

@@ -62,7 +62,7 @@ def open_stack(
     ValueError
         If no format matches the path, its files do not fit together, or the axes or the number of the
         image are impossible.  Errors in labels are raised on first use, also as
-        `Unsure`.
+        `AmbiguousInput`.
     """
     path = Path(path)
     if project_folder(path) is not None:

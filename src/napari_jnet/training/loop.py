@@ -19,7 +19,7 @@ from napari_jnet.device import describe_device, memory_mb
 from napari_jnet.events import (
     BatchEnd,
     EpochEnd,
-    Notice,
+    Message,
     Preview,
     TrainEvent,
     TrainingEnd,
@@ -117,7 +117,7 @@ def _train(session: TrainingSession) -> Generator[TrainEvent, None, None]:
         start_epoch=state.epoch,
         batches_per_epoch=session.config.training.batches_per_epoch,
     )
-    yield from map(Notice, session.messages)
+    yield from map(Message, session.messages)
     session.start_clock()
     started = time.monotonic()
     try:
@@ -139,7 +139,7 @@ def _train(session: TrainingSession) -> Generator[TrainEvent, None, None]:
         if session.logger is not None:
             session.logger.close()
     if session.out_of_patience:
-        yield Notice(
+        yield Message(
             f"Stopped early: {session.validation.best_by} has not improved since epoch "
             f"{state.best_epoch}, {session.config.training.patience} epochs ago."
         )

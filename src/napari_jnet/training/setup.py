@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_jnet.config import Config
 from napari_jnet.device import use_threads
-from napari_jnet.events import NewFrames, Notice
+from napari_jnet.events import Message, NewFrames
 from napari_jnet.io.meaning import MOST_CLASSES
 from napari_jnet.io.run_folder import RunFolder
 from napari_jnet.io.stack import AnnotatedFrame
@@ -116,10 +116,10 @@ def _require_frames(frames: Sequence[AnnotatedFrame], known: Sequence[str]) -> N
 
 def update_frames(
     session: TrainingSession, frames: Sequence[AnnotatedFrame]
-) -> Iterator[NewFrames | Notice]:
+) -> Iterator[NewFrames | Message]:
     """Continue on new annotations: all annotated frames; network, dt_bound and schedule stay.
 
-    A notice names the frames that are skipped, or the reason why the previous frames stay: an annotation
+    A message names the frames that are skipped, or the reason why the previous frames stay: an annotation
     never stops a training.
     """
     config, known = session.config, {*session.split["training"], *session.split["validation"]}
@@ -131,11 +131,11 @@ def update_frames(
         session.folder.write_start(config, session.split)
         session.rescore_best()
     except ValueError as error:
-        yield Notice(f"Training continues with the previous annotations. {error}")
+        yield Message(f"Training continues with the previous annotations. {error}")
         return
     added = tuple(frame.name for frame in frames if frame.name not in known)
     yield NewFrames(tuple(session.split["training"]), tuple(session.split["validation"]), added)
-    yield from map(Notice, skipped)
+    yield from map(Message, skipped)
 
 
 def usable_frames(

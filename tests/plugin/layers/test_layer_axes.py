@@ -10,7 +10,7 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from napari_jnet.io.stack import Unsure
+from napari_jnet.io.stack import AmbiguousInput
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import stack_of
 from napari_jnet.plugin.guidance import step_states, workflow_state
@@ -66,7 +66,7 @@ def test_labels_of_axes_are_believed(labels, shape, axes, frames, frame, lazy):
 
 def test_four_dimensions_without_labels_are_asked_for():
     layer = Image(film((3, 2, 16, 20)), name="a")
-    with pytest.raises(Unsure, match=r"3 × 2 × 16 × 20.*step Stack.*TZYX, TCYX") as caught:
+    with pytest.raises(AmbiguousInput, match=r"3 × 2 × 16 × 20.*step Stack.*TZYX, TCYX") as caught:
         image_stack(layer)
     assert caught.value.choices == layer_choices(layer)
     with pytest.raises(ValueError, match="positions"):

@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_jnet.config import InstanceConfig
-from napari_jnet.events import FramePrediction, FrameSkipped, Notice, summarize_skipped
+from napari_jnet.events import FramePrediction, FrameSkipped, Message, summarize_skipped
 from napari_jnet.files import OutputError
 from napari_jnet.io.formats import FORMATS
 from napari_jnet.io.results import ResultWriter, is_result
@@ -227,14 +227,14 @@ def predicting(
                 yield ready
                 announced = True
             yield event
-            if not isinstance(event, Notice):
+            if not isinstance(event, Message):
                 done += 1
                 yield Progress(done, event.count, f"frame {done} of {event.count}")
 
     return job
 
 
-def exporting(results: Prediction, folder: Path) -> Generator[Progress | Notice, None, None]:
+def exporting(results: Prediction, folder: Path) -> Generator[Progress | Message, None, None]:
     """Write the predicted frames of some results to a folder."""
     positions = sorted(results.done)
     numbers = [results.done[position] for position in positions]
@@ -242,8 +242,8 @@ def exporting(results: Prediction, folder: Path) -> Generator[Progress | Notice,
         for written, position in enumerate(positions, start=1):
             writer.write(results.prediction(position))
             yield Progress(written, len(positions), f"written {written} of {len(positions)}")
-    if writer.notice:
-        yield Notice(writer.notice)
+    if writer.message:
+        yield Message(writer.message)
 
 
 class Resegmentation:
@@ -359,7 +359,7 @@ def predicting_folder(
 ) -> JobMaker:
     """Return the job that predicts every stack of a folder into a folder of its own in ``output``.
 
-    A damaged frame or stack is skipped with a notice.  The job returns how many stacks there were, and
+    A damaged frame or stack is skipped with a message.  The job returns how many stacks there were, and
     how many of them were skipped.
     """
 
@@ -370,7 +370,7 @@ def predicting_folder(
             )
         stacks, problems = stacks_in(folder, output)
         for text in (*problems, *(note for stack in stacks for note in stack.notes)):
-            yield Notice(text)
+            yield Message(text)
         yield (ready := open_model())
         from napari_jnet.inference.predict import predict_to_folder
 
@@ -383,8 +383,8 @@ def predicting_folder(
                     for event in events:
                         if isinstance(event, FrameSkipped):
                             left.append(event)
-                        elif isinstance(event, Notice):
-                            yield Notice(f"{stack.name}: {event.text}")
+                        elif isinstance(event, Message):
+                            yield Message(f"{stack.name}: {event.text}")
                         else:
                             yield event
                             at = done + event.position + 1
@@ -392,11 +392,11 @@ def predicting_folder(
             except OutputError:
                 raise  # the disk is full or the folder gone: no use in going on
             except (ValueError, OSError) as error:
-                yield Notice(f"{stack.name} is skipped: {error}")
+                yield Message(f"{stack.name} is skipped: {error}")
                 skipped += 1
             else:
                 for text in summarize_skipped(left):
-                    yield Notice(f"{stack.name}: {text}")
+                    yield Message(f"{stack.name}: {text}")
             done += len(stack)
         return len(stacks) + len(problems), skipped
 

@@ -11,7 +11,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_jnet.io.axes import AXES, check_axes, size_text
-from napari_jnet.io.stack import Stack, Unsure
+from napari_jnet.io.stack import AmbiguousInput, Stack
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.project.source import StackReference
 
@@ -255,7 +255,7 @@ def first_axis(layer: Any) -> str:
 def layer_axes(layer: Any) -> str:
     """Name the dimensions of an image layer, by their labels, as they are stored; without the colours of RGB.
 
-    A first one without such a label is time; rows and columns are the last.  Raises `Unsure` if
+    A first one without such a label is time; rows and columns are the last.  Raises `AmbiguousInput` if
     the labels do not tell enough, `ValueError` if the layer is not a stack.
     """
     letters = _letters(layer)
@@ -269,7 +269,7 @@ def layer_axes(layer: Any) -> str:
         return found
     choices = layer_choices(layer)
     if "?" in found and choices:
-        raise Unsure(
+        raise AmbiguousInput(
             f"What are the dimensions of {layer.name!r}, {size}?",
             f"Choose it below the image in the step Stack: {', '.join(choices)}.",
             "axes",

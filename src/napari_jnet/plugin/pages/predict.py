@@ -24,7 +24,7 @@ from napari_jnet.cli.info import describe_run
 from napari_jnet.cli.recipe import predict_command
 from napari_jnet.config import Config, InstanceConfig
 from napari_jnet.editing import copy_cells, copy_classes
-from napari_jnet.events import FramePrediction, FrameSkipped, Notice, summarize_skipped
+from napari_jnet.events import FramePrediction, FrameSkipped, Message, summarize_skipped
 from napari_jnet.io.stack import Stack, plane_name
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.jobs.predict import (
@@ -183,10 +183,10 @@ _MOST_LINES = 4
 
 @dataclass
 class PredictionSummary:
-    """Counts and notices of one job, and the text about them."""
+    """Counts and messages of one job, and the text about them."""
 
     first: str = ""
-    notices: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     device: str = ""
     objects: str = "cell"  # or, where classes are meant, "separate piece"
     frames: int = 0
@@ -204,7 +204,7 @@ class PredictionSummary:
         if not self.first and self.frames:
             lines.append(f"{self.found}, on the {self.device}.")
         lines += summarize_skipped(self.skipped)
-        lines += self.notices
+        lines += self.messages
         if stopped:
             lines.insert(min(len(lines), 1), "Stopped; what is done so far is kept.")
         lines = list(dict.fromkeys(lines))
@@ -628,7 +628,7 @@ class PredictWidget(JobWidget):
             ModelReady: self._on_model,
             FramePrediction: self._on_frame,
             FrameSkipped: self._summary.skipped.append,
-            Notice: lambda notice: self._summary.notices.append(notice.text),
+            Message: lambda notice: self._summary.messages.append(notice.text),
             Progress: self._show_progress,
         }
         handlers[type(event)](event)
@@ -655,7 +655,7 @@ class PredictWidget(JobWidget):
         self.overlays.show_in(positions)
         self.overlays.remove_preview()
         if before is not None and before is not self._writing and before.edited:
-            self._summary.notices.append(
+            self._summary.messages.append(
                 "The cells that you painted on are kept in the earlier layers."
             )
 
@@ -668,7 +668,7 @@ class PredictWidget(JobWidget):
         results.write(event, self._threshold)
         self._workspace.prediction = results
         if event.position in results.edited:
-            self._summary.notices.append(
+            self._summary.messages.append(
                 "What you painted on while this ran is kept as it is, without new cells."
             )
         frames = self._workspace.frames

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import qdebounced
 
 from napari_jnet.io.axes import axes_text, size_text
-from napari_jnet.io.stack import Stack, Unsure
+from napari_jnet.io.stack import AmbiguousInput, Stack
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import resume_project
 from napari_jnet.plugin.jobs.runner import TaskQueue
@@ -163,7 +163,7 @@ class DiskForm(Form):
         """Show why the path cannot be opened, and the choices that would open it."""
         self.description.setText("")
         self.ask(str(error))
-        if isinstance(error, Unsure) and error.parameter in ("axes", "series"):
+        if isinstance(error, AmbiguousInput) and error.parameter in ("axes", "series"):
             number = str if error.parameter == "axes" else int
             choices = [(str(choice), number(choice)) for choice in error.choices]
             self.offer(error.parameter, [*_CHOOSE, *choices])
@@ -178,7 +178,7 @@ class DiskForm(Form):
         self.set_visible("labels", not found.project)
         self._show_labels(None if found.project else stack, found.unsure)
 
-    def _show_labels(self, stack: Stack | None, unsure: Unsure | None) -> None:
+    def _show_labels(self, stack: Stack | None, unsure: AmbiguousInput | None) -> None:
         """Offer the choices of the labels, and ask for the one that is required."""
         labels = {} if stack is None else stack.annotations
         if unsure is not None and unsure.parameter == "truth":
@@ -315,7 +315,7 @@ class Found(NamedTuple):
     images: tuple[str, ...]
     description: str
     project: bool  # whether the path is a project
-    unsure: Unsure | None  # the choice that the labels leave open
+    unsure: AmbiguousInput | None  # the choice that the labels leave open
 
 
 class LoadWidget(JobWidget):
@@ -373,7 +373,7 @@ class LoadWidget(JobWidget):
 
     def show_error(self, error: Exception) -> None:
         """Show an error; where the images of a project are missing, ask for their path."""
-        if isinstance(error, Unsure):
+        if isinstance(error, AmbiguousInput):
             error = ValueError(f"{error.fact} Choose above.")
         super().show_error(error)
         path = self.form.value("path")
@@ -511,12 +511,12 @@ def describe_image(stack: Stack) -> str:
     return f"{axes_text(stack.axes)}: {frames}"
 
 
-def _find_unsure(stack: Stack) -> Unsure | None:
+def _find_unsure(stack: Stack) -> AmbiguousInput | None:
     """Return the choice that the labels of a stack leave open, or None; may read them all."""
     try:
         if stack.annotations:
             _ = stack.annotation().kind
-    except Unsure as error:
+    except AmbiguousInput as error:
         return error
     except (ValueError, OSError):
         pass  # in the description of the stack

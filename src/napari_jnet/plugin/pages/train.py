@@ -21,8 +21,8 @@ from napari_jnet.config import Config
 from napari_jnet.events import (
     BatchEnd,
     EpochEnd,
+    Message,
     NewFrames,
-    Notice,
     Preview,
     TrainingEnd,
     TrainingStart,
@@ -280,7 +280,7 @@ class TrainingMonitor(QWidget):
                 added = ", ".join(map(short_name, event.added)) or "what was painted meanwhile"
                 count = plural(len(event.training_frames), "frame")
                 self.say("frames", f"Learning from {count} now, with {added}.")
-            case Notice():
+            case Message():
                 self.say(event.text, event.text)
             case TrainingEnd():
                 epochs, time = plural(event.epochs, "epoch"), duration(event.elapsed_s)
