@@ -22,24 +22,12 @@ _NO_SHORTCUT = " Empty for no shortcut."  # for the preferences only
 
 @dataclass(frozen=True)
 class Command:
-    """Something that a person can do: its button, shortcut, hint and guide refer to this object.
+    """Something that a person can do: its button, shortcut, hint and guide refer to this object."""
 
-    Attributes
-    ----------
-    id
-        Its name in napari's settings; it stays, or users lose the shortcut that they chose.
-    title
-        In the preferences, and on the button where there is room.
-    tooltip
-        What it does, in one sentence.
-    shortcut
-        The default.
-    """
-
-    id: str
-    title: str
-    tooltip: str
-    shortcut: str
+    id: str  # in napari's settings; it stays, or users lose the shortcut that they chose
+    title: str  # in the preferences, and on the button where there is room
+    tooltip: str  # what it does, in one sentence
+    shortcut: str  # the default
 
 
 def _read_commands() -> dict[str, Command]:
@@ -128,7 +116,6 @@ class Commands:
         self.changed.emit()
 
     def _bind(self, _event: Any = None) -> None:
-        """Bind the shortcuts as they are now."""
         viewer = self._viewer()
         if viewer is None:
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
 
 import napari
 
@@ -23,10 +22,6 @@ def open_workspace(viewer: napari.viewer.Viewer) -> Workspace:
         _workspaces[key] = workspace = Workspace(viewer)
         workspace.autosave = AutoSave(workspace)
         use_theme(viewer.theme)
-        viewer.events.theme.connect(_follow_theme)
+        viewer.events.theme.connect(lambda event: use_theme(event.value))
         weakref.finalize(viewer, _workspaces.pop, key, None)
     return _workspaces[key]
-
-
-def _follow_theme(event: Any) -> None:
-    use_theme(event.value)

@@ -30,7 +30,7 @@ from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.settings import plugin_settings
 from napari_jnet.plugin.ui.page import Page
 from napari_jnet.plugin.ui.theme import color, set_style, when_themed
-from napari_jnet.plugin.ui.widgets import WrappedLabel, dropped_path, push_button
+from napari_jnet.plugin.ui.widgets import WrappedLabel, dropped_path, lay_out, push_button
 from napari_jnet.plugin.workspace import Lifetime, TrainingStatus, Workspace
 
 _REFRESH_MS = 100
@@ -53,9 +53,8 @@ class Step:
     title: str
     purpose: str  # in two or three sentences
     widget: str  # module and class of its page, imported when it is first shown
-    by_kind: Mapping[LabelKind, str] = field(
-        default_factory=dict
-    )  # purpose for other labels than cells
+    # purpose for other labels than cells
+    by_kind: Mapping[LabelKind, str] = field(default_factory=dict)
 
 
 STEPS: dict[str, Step] = {
@@ -184,15 +183,9 @@ class GuidePanel(QFrame):
         self.sample_button = push_button("Show me on sample cells", tip, open_sample)
         tip = "It comes back with the button ? above."
         self.close_button = push_button("Close the guide", tip, close)
-        row = QHBoxLayout()
-        row.addWidget(self.sample_button)
-        row.addStretch(1)
-        row.addWidget(self.close_button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(8, 6, 6, 6)
-        column.setSpacing(4)
-        column.addWidget(self.label)
-        column.addLayout(row)
+        row = lay_out(QHBoxLayout(), self.sample_button, self.close_button)
+        row.insertStretch(1, 1)
+        lay_out(QVBoxLayout(self), self.label, row, margins=(8, 6, 6, 6), spacing=4)
 
     def show_step(self, step: Step, kind: LabelKind) -> None:
         """Explain a step, where labels of this kind are painted."""
@@ -218,11 +211,8 @@ class HintLine(QWidget):
         self.help_button = QToolButton()
         self.help_button.setText("?")
         self.help_button.setToolTip("What this step is for: the guide.")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(8, 4, 4, 4)
-        row.addWidget(self.label, 1)
-        row.addWidget(self.go_button)
-        row.addWidget(self.help_button)
+        parts = self.label, self.go_button, self.help_button
+        lay_out(QHBoxLayout(self), *parts, margins=(8, 4, 4, 4)).setStretch(0, 1)
 
     def show_hint(self, hint: Hint, page: str) -> None:
         """Show what to do next; the button goes where the page that is shown is that of the hint."""
@@ -242,9 +232,7 @@ class StepsRow(QWidget):
         self.buttons: dict[str, QToolButton] = {}
         self.states = dict.fromkeys(STEPS, "open")  # each done, next or open
         set_style(self, _STEP_STYLE)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(1)
+        row = lay_out(QHBoxLayout(self), spacing=1)
         for step in STEPS.values():
             button = QToolButton()
             button.setText(step.title)
@@ -306,11 +294,10 @@ class StatusRow(QWidget):
         self.show_button.setText("Show")
         self.show_button.setToolTip("Go to the step Train, to watch, pause or stop it.")
         self.show_button.clicked.connect(lambda: go("train"))
-        row = QHBoxLayout(self)
-        row.setContentsMargins(4, 0, 4, 0)
-        row.addWidget(self.saved, 1)
-        row.addWidget(self.training, 3)
-        row.addWidget(self.show_button)
+        parts = self.saved, self.training, self.show_button
+        row = lay_out(QHBoxLayout(self), *parts, margins=(4, 0, 4, 0))
+        row.setStretch(0, 1)
+        row.setStretch(1, 3)
         lifetime.connect(workspace.saving_changed, self._show_saving)
         lifetime.connect(workspace.training_changed, self._show_training)
         lifetime.connect(workspace.page_changed, self._show_training)
@@ -359,13 +346,9 @@ class Workbench(QWidget):
         self.guide = GuidePanel(self.open_sample, partial(self.show_guide, False))
         self.guide.setVisible(getattr(plugin_settings("guide"), "show", True))
         self.hint_line.help_button.clicked.connect(lambda: self.show_guide(self.guide.isHidden()))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(4, 4, 4, 4)
-        column.setSpacing(4)
-        for part in (self.hint_line, self.guide, self.steps_row):
-            column.addWidget(part)
-        column.addWidget(self._stack, 1)
-        column.addWidget(self.status_row)
+        parts = self.hint_line, self.guide, self.steps_row, self._stack, self.status_row
+        column = lay_out(QVBoxLayout(self), *parts, margins=(4, 4, 4, 4), spacing=4)
+        column.setStretchFactor(self._stack, 1)
         self._learning = LearningProgress(workspace, lifetime)
         self._watch(lifetime)
         self.show_step(workspace.page)
@@ -435,12 +418,12 @@ class Workbench(QWidget):
         data, options = next((data, options) for data, options, kind in cells() if kind == "image")
         self._viewer.add_image(data, **options)
 
-    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Take one file or folder that is dropped, whichever step is shown."""
-        if event is not None and dropped_path(event) is not None:
+        if dropped_path(event) is not None:
             event.acceptProposedAction()
 
-    def dropEvent(self, event: QDropEvent | None) -> None:
+    def dropEvent(self, event: QDropEvent) -> None:
         """Load what is dropped, in the step Stack."""
         self.show_step("stack").dropEvent(event)
 

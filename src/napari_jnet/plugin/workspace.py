@@ -42,9 +42,8 @@ class TrainingStatus:
     epoch: int = 0
     progress: float = 0.0  # of the whole training, 0 to 1
     outcome: str = ""  # how the last one ended: done, stopped or failed
-    labels: Callable[[], Any] = field(
-        default=lambda: None, compare=False
-    )  # weakly: what it learns from
+    # weakly: what it learns from
+    labels: Callable[[], Any] = field(default=lambda: None, compare=False)
 
 
 @dataclass(frozen=True)

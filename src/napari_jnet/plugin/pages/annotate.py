@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,7 +65,14 @@ from napari_jnet.plugin.settings import plugin_settings
 from napari_jnet.plugin.ui.page import Page
 from napari_jnet.plugin.ui.table import make_compact
 from napari_jnet.plugin.ui.theme import set_style
-from napari_jnet.plugin.ui.widgets import LayerCombo, percent, plural, push_button, small_label
+from napari_jnet.plugin.ui.widgets import (
+    LayerCombo,
+    lay_out,
+    percent,
+    plural,
+    push_button,
+    small_label,
+)
 from napari_jnet.plugin.workspace import Lifetime
 
 if TYPE_CHECKING:
@@ -90,15 +97,10 @@ class Section(QWidget):
         super().__init__()
         self._page, self._workspace, self._lifetime = page, page._workspace, page._lifetime
         self._frames: FrameTable = page._workspace.frames
+        self.say = page.message.say  # shows what was done
         self._layer: Any = None
         self._of_layer = Lifetime()
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(4)
-
-    def say(self, text: str) -> None:
-        """Show what was done."""
-        self._page.message.say(text)
+        self._column = lay_out(QVBoxLayout(self), spacing=4)
 
     def shown_plane(self) -> tuple[Any, tuple[int, ...]]:
         """Return the annotation layer and the leading indices of the plane that the viewer shows.
@@ -144,11 +146,9 @@ class Section(QWidget):
 
     def _row(self, *widgets: QWidget) -> QHBoxLayout:
         """Add a row of widgets that leave the keyboard to the brush."""
-        row = QHBoxLayout()
-        row.setSpacing(4)
         for widget in widgets:
             widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            row.addWidget(widget)
+        row = lay_out(QHBoxLayout(), *widgets, spacing=4)
         self._column.addLayout(row)
         return row
 
@@ -354,7 +354,6 @@ class ClassTable(Section):
         table.setSelectionMode(QTableWidget.SelectionMode.SingleSelection)
         table.setMaximumHeight(130)
         rows, columns = table.verticalHeader(), table.horizontalHeader()
-        assert rows is not None and columns is not None
         rows.hide()
         columns.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         columns.resizeSection(NUMBER, 40)
@@ -654,7 +653,8 @@ class FrameSection(Section):
         mask = training_mask(labels, frames.kind, partial=partial, empty=info.empty)
         lies = placement(layer, index, (-2, -1))
         if self._mask is None:
-            self._add_mask(mask, lies)
+            legend = (("", "#000000"), *_MASK_COLORS.items())
+            self._mask = add_marks(viewer, "training mask", mask, legend, lies)
         else:
             self._mask.data = mask
             place(self._mask, lies)
@@ -674,10 +674,6 @@ class FrameSection(Section):
             f"{share}. Undo with Ctrl+Z.{advice}" if count else f"All the rest is {name} already."
         )
         return count
-
-    def _add_mask(self, mask: NDArray[Any], lies: Mapping[str, Any]) -> None:
-        legend = (("", "#000000"), *_MASK_COLORS.items())
-        self._mask = add_marks(self._workspace.viewer, "training mask", mask, legend, lies)
 
     def _remove_mask(self) -> None:
         viewer = self._workspace.viewer
@@ -897,9 +893,8 @@ class FramesSection(Section):
         self._begin()
         self._lifetime.connect(self._frames.changed, self._show)
         self._lifetime.connect(self._frames.changed, self._filter)
-        bar = self.table.verticalScrollBar()
-        assert bar is not None
-        bar.rangeChanged.connect(self._scroll)  # a message below makes the table less high
+        # a message below makes the table less high
+        self.table.verticalScrollBar().rangeChanged.connect(self._scroll)
         self._show_position()
 
     def _make_table(self) -> QTableView:
@@ -913,7 +908,6 @@ class FramesSection(Section):
         table.customContextMenuRequested.connect(self._open_role_menu)
         table.clicked.connect(self._on_click)
         heads, modes = table.horizontalHeader(), QHeaderView.ResizeMode
-        assert heads is not None
         for number, column in enumerate(COLUMNS.values()):
             heads.setSectionResizeMode(number, modes.Fixed if column.widest else modes.Stretch)
             if column.widest:
@@ -943,7 +937,6 @@ class FramesSection(Section):
                 f"{role}: {meaning}",
                 partial(self._act, partial(self._frames.set_roles, dict.fromkeys(positions, role))),
             )
-            assert action is not None
             action.setCheckable(True)
             action.setChecked(present == {role})
         return menu
@@ -959,8 +952,7 @@ class FramesSection(Section):
             self.table.setRowHidden(position, only and not self._frames.info(position).annotated)
 
     def _show_position(self, _event: Any = None) -> None:
-        position = self.position()
-        self.model.show_position(position)
+        self.model.show_position(self.position())
         self._scroll()
 
     def _scroll(self, *_range: int) -> None:
@@ -973,12 +965,11 @@ class FramesSection(Section):
 
     def _open_role_menu(self, at: QPoint) -> None:
         """Offer roles for the annotated frames of the selected rows; a click has selected its own."""
-        selection, viewport = self.table.selectionModel(), self.table.viewport()
-        assert selection is not None and viewport is not None
-        positions = sorted(index.row() for index in selection.selectedRows())
+        selected = self.table.selectionModel().selectedRows()
+        positions = sorted(index.row() for index in selected)
         annotated = [position for position in positions if self._frames.info(position).annotated]
         if annotated:
-            self.role_menu(annotated).popup(viewport.mapToGlobal(at))
+            self.role_menu(annotated).popup(self.table.viewport().mapToGlobal(at))
 
 
 # The page
@@ -1003,10 +994,8 @@ class AnnotateWidget(Page):
         self._box("Frames", self.frames)
         self.saved_line = small_label()
         self._embedded = False
-        outer = self.layout()
-        assert outer is not None
-        outer.addWidget(self.message)  # below what scrolls, so that it is always seen
-        outer.addWidget(self.saved_line)
+        self.layout().addWidget(self.message)  # below what scrolls, so that it is always seen
+        self.layout().addWidget(self.saved_line)
         lifetime.connect(self._frames.changed, self._show_layer)
         lifetime.connect(self._frames.kind_changed, self._show_layer)
         lifetime.connect(workspace.saving_changed, self._show_saved)
@@ -1031,19 +1020,16 @@ class AnnotateWidget(Page):
         )
         form.addRow("Meaning", self.kind_combo)
         form.addRow(self.kind_line)
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        row.addWidget(self.labels_combo, 1)
-        row.addWidget(self.new_button, 1)
+        row = lay_out(QHBoxLayout(), self.labels_combo, self.new_button, spacing=4)
+        row.setStretch(0, 1)
+        row.setStretch(1, 1)
         form.addRow("Paint on", row)
 
     def _box(self, title: str, *parts: QWidget) -> QWidget:
         form = self._group(title)
         for part in parts:
             form.addRow(part)
-        box = form.parentWidget()
-        assert box is not None
-        return box
+        return form.parentWidget()
 
     def embed(self) -> None:
         """Leave the line about saving to the workbench."""

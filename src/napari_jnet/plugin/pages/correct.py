@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton, QSizePolicy, 
 
 from napari_jnet.plugin.layers.edit import correct, labels_under
 from napari_jnet.plugin.layers.read import result_of
-from napari_jnet.plugin.ui.widgets import MessageLine, push_button
+from napari_jnet.plugin.ui.widgets import MessageLine, lay_out, push_button
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 
 
@@ -211,15 +211,9 @@ class CorrectionBar(QWidget):
         self._commands = workspace.commands
         self.corrections = corrections = corrections_of(workspace)
         self.message = MessageLine()
-        column, row = QVBoxLayout(self), QHBoxLayout()
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(3)
-        row.setSpacing(2)
         self.buttons = {name: self._button(name) for name in TOOLS}
-        for button in self.buttons.values():
-            row.addWidget(button)
-        column.addLayout(row)
-        column.addWidget(self.message)
+        row = lay_out(QHBoxLayout(), *self.buttons.values(), spacing=2)
+        lay_out(QVBoxLayout(self), row, self.message, spacing=3)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         lifetime = Lifetime()
         self.destroyed.connect(lambda *_: lifetime.end())

@@ -10,11 +10,7 @@ import napari
 import numpy as np
 
 from napari_jnet.labels import LabelKind
-from napari_jnet.plugin.jobs.measure import (
-    MeasuredFrame,
-    measurement_row,
-    measuring,
-)
+from napari_jnet.plugin.jobs.measure import MeasuredFrame, measurement_row, measuring
 from napari_jnet.plugin.jobs.runner import JobMaker, Progress
 from napari_jnet.plugin.layers.add import set_visible
 from napari_jnet.plugin.layers.read import (

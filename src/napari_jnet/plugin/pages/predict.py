@@ -12,13 +12,7 @@ import napari
 import numpy as np
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QPushButton,
-)
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QHBoxLayout, QPushButton
 
 from napari_jnet.cli.info import describe_run
 from napari_jnet.cli.recipe import predict_command
@@ -64,7 +58,7 @@ from napari_jnet.plugin.layers.read import (
 from napari_jnet.plugin.pages.correct import CorrectionBar
 from napari_jnet.plugin.ui.form import EITHER, FOLDER, Form, PathEdit
 from napari_jnet.plugin.ui.page import JobWidget
-from napari_jnet.plugin.ui.widgets import LayerCombo, plural, push_button, small_label
+from napari_jnet.plugin.ui.widgets import LayerCombo, lay_out, plural, push_button, small_label
 from napari_jnet.plugin.workspace import Lifetime, Workspace
 from napari_jnet.project.runs import read_run
 
@@ -135,7 +129,6 @@ class PredictForm(Form):
             self._show_scope()
 
     def _show_model(self, _what: Any = None) -> None:
-        """Show the model that predicts."""
         model = self._workspace.model
         if self.value("model") != model:
             self.show({"model": model, **_NOT_GIVEN})
@@ -449,10 +442,7 @@ class PredictWidget(JobWidget):
         self.overwrite.setToolTip(
             "Off by default: what you painted stays, and predicted cells in its place are skipped."
         )
-        row = QHBoxLayout()
-        row.addWidget(self.use_button)
-        row.addWidget(self.overwrite)
-        rows.addRow(row)
+        rows.addRow(lay_out(QHBoxLayout(), self.use_button, self.overwrite))
         corrections = CorrectionBar(self._workspace)
         corrections.setMinimumWidth(_NARROW)  # its buttons may be narrower than they ask for
         rows.addRow(corrections)

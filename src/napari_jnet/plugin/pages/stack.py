@@ -27,12 +27,7 @@ from napari_jnet.io.stack import AmbiguousInput, Stack
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import resume_project
 from napari_jnet.plugin.jobs.runner import TaskQueue
-from napari_jnet.plugin.layers.read import (
-    choose_axes,
-    image_stack,
-    layer_choices,
-    stored_axes,
-)
+from napari_jnet.plugin.layers.read import choose_axes, image_stack, layer_choices, stored_axes
 from napari_jnet.plugin.layers.stack_layers import LayerData, path_layers
 from napari_jnet.plugin.ui.form import EITHER, Form, PathEdit
 from napari_jnet.plugin.ui.page import JobWidget
@@ -445,15 +440,15 @@ class LoadWidget(JobWidget):
         self.message.say("Loaded the image." if len(value) == 1 else "Loaded image and labels.")
         super()._on_done(value)
 
-    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept one dropped file or folder."""
-        if event is not None and dropped_path(event) is not None:
+        if dropped_path(event) is not None:
             event.acceptProposedAction()
 
-    def dropEvent(self, event: QDropEvent | None) -> None:
+    def dropEvent(self, event: QDropEvent) -> None:
         """Load the dropped file or folder."""
-        path = None if event is None else dropped_path(event)
-        if event is not None and path is not None:
+        path = dropped_path(event)
+        if path is not None:
             event.acceptProposedAction()
             self.set_path(path)
             self.load()

@@ -27,13 +27,7 @@ from napari_jnet.events import (
     TrainingEnd,
     TrainingStart,
 )
-from napari_jnet.plugin.guidance import (
-    Fix,
-    Problem,
-    assign_roles,
-    check,
-    fine_tune_problem,
-)
+from napari_jnet.plugin.guidance import Fix, Problem, assign_roles, check, fine_tune_problem
 from napari_jnet.plugin.jobs.runner import JobRunner, TaskQueue
 from napari_jnet.plugin.jobs.torch_loading import try_load_torch
 from napari_jnet.plugin.jobs.train import (
@@ -47,11 +41,7 @@ from napari_jnet.plugin.jobs.train import (
     short_name,
     training,
 )
-from napari_jnet.plugin.layers.edit import (
-    read_plane,
-    replace_plane,
-    rest_is_unknown,
-)
+from napari_jnet.plugin.layers.edit import read_plane, replace_plane, rest_is_unknown
 from napari_jnet.plugin.layers.read import pixels
 from napari_jnet.plugin.pages.train_form import TrainForm
 from napari_jnet.plugin.ui.page import JobWidget
@@ -60,6 +50,7 @@ from napari_jnet.plugin.ui.theme import set_style
 from napari_jnet.plugin.ui.widgets import (
     MessageLine,
     WrappedLabel,
+    lay_out,
     plural,
     push_button,
     small_label,
@@ -75,9 +66,7 @@ class ProblemList(QWidget):
         super().__init__()
         self._fix = fix
         self.problems: list[Problem] = []
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(2, 0, 2, 0)
-        self._column.setSpacing(5)
+        self._column = lay_out(QVBoxLayout(self), margins=(2, 0, 2, 0), spacing=5)
 
     @property
     def blocking(self) -> list[Problem]:
@@ -110,17 +99,14 @@ class ProblemList(QWidget):
         sign.setToolTip("Must be fixed before training." if problem.blocking else "Warning")
         text = WrappedLabel(problem.text)
         text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        inner = QVBoxLayout()
-        inner.setSpacing(2)
-        inner.addWidget(text)
+        inner = lay_out(QVBoxLayout(), text, spacing=2)
         if problem.fix is not None:
             button = push_button(problem.fix.value, "", partial(self._fix, problem))
             inner.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
         row = QWidget()
-        layout = QHBoxLayout(row)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(sign, 0, Qt.AlignmentFlag.AlignTop)
-        layout.addLayout(inner, 1)
+        layout = lay_out(QHBoxLayout(row), sign, inner)
+        layout.setAlignment(sign, Qt.AlignmentFlag.AlignTop)
+        layout.setStretch(1, 1)
         return row
 
 
@@ -142,10 +128,7 @@ class ModelComparison(QWidget):
         self._text = WrappedLabel()
         tip = "Predict, and the next fine-tuning, use the model that is kept."
         self.button = push_button("", tip, self._swap)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(8, 6, 8, 6)
-        column.addWidget(self._text)
-        column.addWidget(self.button)
+        lay_out(QVBoxLayout(self), self._text, self.button, margins=(8, 6, 8, 6))
         self.setVisible(False)
 
     @property
@@ -250,10 +233,7 @@ class TrainingMonitor(QWidget):
         self.part = 0.0  # of the whole training
         self.score_line = small_label()
         self.plot = TrainingPlots()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.score_line)
-        column.addWidget(self.plot)
+        lay_out(QVBoxLayout(self), self.score_line, self.plot)
 
     def begin(self) -> None:
         """Forget the last training."""
@@ -381,26 +361,15 @@ class TrainWidget(JobWidget):
             self.column.addWidget(part)
         self.column.addStretch(1)
         footer = QWidget()  # stays in sight however small the window is
-        column = QVBoxLayout(footer)
-        column.setContentsMargins(6, 2, 6, 4)
-        column.setSpacing(4)
-        column.addWidget(self.problems_button)
-        row = QHBoxLayout()
-        for button in (
-            self.train_button,
-            self.fine_tune_button,
-            self.pause_button,
-            self.stop_button,
-        ):
-            row.addWidget(button, 3 if button is self.train_button else 2)  # "Train from scratch"
+        buttons = self.train_button, self.fine_tune_button, self.pause_button, self.stop_button
+        row = lay_out(QHBoxLayout(), *buttons, self.copy_button)
+        for button in buttons:
+            # "Train from scratch"
+            row.setStretchFactor(button, 3 if button is self.train_button else 2)
             button.setMinimumWidth(_NARROW)
-        row.addWidget(self.copy_button)
-        column.addLayout(row)
-        for part in (self.resume_button, self.progress, self.message):
-            column.addWidget(part)
-        outer = self.layout()
-        assert outer is not None
-        outer.addWidget(footer)
+        parts = self.problems_button, row, self.resume_button, self.progress, self.message
+        lay_out(QVBoxLayout(footer), *parts, margins=(6, 2, 6, 4), spacing=4)
+        self.layout().addWidget(footer)
 
     def _connect(self) -> None:
         workspace, lifetime, frames = self._workspace, self._lifetime, self._workspace.frames
@@ -610,9 +579,7 @@ class TrainWidget(JobWidget):
     def _set_running(self, running: bool) -> None:
         super()._set_running(running)
         self.pause_button.setEnabled(running)
-        bar = self._area.verticalScrollBar()
-        assert bar is not None
-        bar.setValue(0)
+        self._area.verticalScrollBar().setValue(0)
         self._show_state()
 
     def _show_state(self) -> None:

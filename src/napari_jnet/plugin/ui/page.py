@@ -24,7 +24,7 @@ from superqt.utils import qdebounced
 
 from napari_jnet.plugin.jobs.runner import JobMaker, JobRunner, Progress
 from napari_jnet.plugin.open_workspace import open_workspace
-from napari_jnet.plugin.ui.widgets import MessageLine, push_button
+from napari_jnet.plugin.ui.widgets import MessageLine, lay_out, push_button
 from napari_jnet.plugin.workspace import Lifetime
 
 _MINIMUM_WIDTH, _MINIMUM_HEIGHT = 360, 100  # low: a message below takes room from it first
@@ -82,16 +82,12 @@ class Page(QWidget):
 
     def _scrolling_column(self) -> QVBoxLayout:
         content = QWidget()
-        column = QVBoxLayout(content)
-        column.setContentsMargins(6, 4, 6, 4)
-        column.setSpacing(6)
+        column = lay_out(QVBoxLayout(content), margins=(6, 4, 6, 4), spacing=6)
         area = self._area
         area.setWidget(content)
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
+        lay_out(QVBoxLayout(self), area)
         return column
 
     def _group(self, title: str) -> QFormLayout:
@@ -156,10 +152,7 @@ class JobWidget(Page):
     def _add_starters(self, *starters: QPushButton) -> None:
         """Add a row of buttons that start a job, with Stop; below them progress and message."""
         self._starters = list(starters)
-        row = QHBoxLayout()
-        for button in (*starters, self.stop_button):
-            row.addWidget(button)
-        self.column.addLayout(row)
+        self.column.addLayout(lay_out(QHBoxLayout(), *starters, self.stop_button))
         self.column.addWidget(self.progress)
         self.column.addWidget(self.message)
 

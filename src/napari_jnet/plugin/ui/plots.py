@@ -11,6 +11,7 @@ from superqt.utils import qdebounced, qthrottled
 
 from napari_jnet.events import EpochEnd
 from napari_jnet.plugin.ui.theme import palette, when_themed
+from napari_jnet.plugin.ui.widgets import lay_out
 
 _DRAW_EVERY_MS = 1000  # each drawing makes Qt compose the whole window again, canvas included
 _SETTLED_MS = 30
@@ -42,11 +43,7 @@ class TrainingPlots(QWidget):
         self._curves = {name: self._curve(name) for name in _CURVES}
         self._draw_soon = qthrottled(self.draw, timeout=_DRAW_EVERY_MS, leading=False, parent=self)
         self._paint_soon = qdebounced(self._paint, timeout=_SETTLED_MS, parent=self)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        for plot in self._plots.values():
-            column.addWidget(plot)
+        lay_out(QVBoxLayout(self), *self._plots.values(), spacing=2)
         when_themed(self, self._take_colours)
         self.clear()
         self.setVisible(False)  # until there is something to see

@@ -89,7 +89,6 @@ def make_compact(table: QTableView) -> None:
     table.setStyleSheet("QTableView { font-size: 9pt; } QHeaderView::section { padding: 2px 3px; }")
     table.ensurePolished()
     numbers, titles = table.verticalHeader(), table.horizontalHeader()
-    assert numbers is not None and titles is not None
     numbers.hide()
     numbers.setDefaultSectionSize(table.fontMetrics().height() + 6)
     titles.setMinimumSectionSize(28)
@@ -113,7 +112,6 @@ class ResultTable(QTableView):
         self.setEditTriggers(QTableView.EditTrigger.NoEditTriggers)
         make_compact(self)
         titles = self.horizontalHeader()
-        assert titles is not None
         titles.setMaximumSectionSize(150)
         titles.setResizeContentsPrecision(40)  # lines that are looked at; all of them take a while
         titles.setHighlightSections(False)
@@ -173,7 +171,6 @@ class ResultTable(QTableView):
     def copy(self) -> None:
         """Copy the selected rows (all where one or none is) with the titles, for a spreadsheet."""
         selection, clipboard = self.selectionModel(), QApplication.clipboard()
-        assert selection is not None and clipboard is not None
         chosen = sorted(index.row() for index in selection.selectedRows())
         lines = chosen if len(chosen) > 1 else range(len(self._model.order))
         out = io.StringIO()

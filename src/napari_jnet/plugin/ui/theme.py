@@ -12,33 +12,20 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QWidget
 
 # readable on background and card of napari's own themes: contrast 4.5 for text, 3 for lines (WCAG 2, AA)
-_ON_DARK = {
-    "muted": "#9e9fa2",
-    "error": "#ff6b5e",
-    "warning": "#ffb347",
-    "success": "#6fd08c",
-    "accent": "#689cff",
-    "pointer": "#f2c14e",
-    "batch": "#6f8096",
-    "training": "#4fb3ff",
-    "validation": "#ffb347",
-    "iou": "#6fd08c",
-    "seg": "#e58bd6",
-    "rate": "#c9cf6a",
-}
-_ON_LIGHT = {
-    "muted": "#5f5e5f",
-    "error": "#994038",
-    "warning": "#735120",
-    "success": "#386846",
-    "accent": "#325aa6",
-    "pointer": "#91742f",
-    "batch": "#697a8f",
-    "training": "#377db3",
-    "validation": "#996b2b",
-    "iou": "#48875b",
-    "seg": "#a06196",
-    "rate": "#797c40",
+# role -> on a dark and on a light theme
+_COLORS = {
+    "muted": ("#9e9fa2", "#5f5e5f"),
+    "error": ("#ff6b5e", "#994038"),
+    "warning": ("#ffb347", "#735120"),
+    "success": ("#6fd08c", "#386846"),
+    "accent": ("#689cff", "#325aa6"),
+    "pointer": ("#f2c14e", "#91742f"),
+    "batch": ("#6f8096", "#697a8f"),
+    "training": ("#4fb3ff", "#377db3"),
+    "validation": ("#ffb347", "#996b2b"),
+    "iou": ("#6fd08c", "#48875b"),
+    "seg": ("#e58bd6", "#a06196"),
+    "rate": ("#c9cf6a", "#797c40"),
 }
 
 _theme = ""  # of the viewer; before there is one, that of napari's settings
@@ -62,7 +49,9 @@ def palette() -> dict[str, str]:
     }
     colors = {role: str(value.as_hex(format="long")) for role, value in own.items()}
     dark = QColor(colors["background"]).lightnessF() < 0.5
-    return {**colors, **(_ON_DARK if dark else _ON_LIGHT)}
+    return colors | {
+        role: on_dark if dark else on_light for role, (on_dark, on_light) in _COLORS.items()
+    }
 
 
 def color(role: str) -> str:

@@ -11,8 +11,10 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QDropEvent, QKeyEvent, QKeySequence
 from qtpy.QtWidgets import (
     QApplication,
+    QBoxLayout,
     QComboBox,
     QLabel,
+    QLayout,
     QPushButton,
     QSizePolicy,
     QToolButton,
@@ -80,6 +82,21 @@ def percent(part: int, whole: int) -> str:
     return "<1 %" if 0 < share < 0.5 else f"{share:.0f} %"
 
 
+def lay_out(
+    layout: QBoxLayout,
+    *parts: QWidget | QLayout,
+    margins: tuple[int, int, int, int] = (0, 0, 0, 0),
+    spacing: int | None = None,
+) -> QBoxLayout:
+    """Put widgets and layouts into a row or column, and return it."""
+    layout.setContentsMargins(*margins)
+    if spacing is not None:
+        layout.setSpacing(spacing)
+    for part in parts:
+        (layout.addLayout if isinstance(part, QLayout) else layout.addWidget)(part)
+    return layout
+
+
 class MessageLine(QWidget):
     """One or two sentences for the user; an error in another colour, with its details to copy."""
 
@@ -93,10 +110,7 @@ class MessageLine(QWidget):
         self._copy.setText("Copy details")
         self._copy.setToolTip("Copy the whole report, to send it to somebody who can help.")
         self._copy.clicked.connect(lambda: QApplication.clipboard().setText(self._details))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._text)
-        column.addWidget(self._copy)
+        lay_out(QVBoxLayout(self), self._text, self._copy)
         self.say("")
 
     @property
@@ -104,15 +118,12 @@ class MessageLine(QWidget):
         """The text that is shown."""
         return self._text.text()
 
-    def say(self, text: str) -> None:
-        """Show a message; "" hides the line."""
-        self._show(text, "", is_error=False)
-
     def fail(self, text: str, details: str = "") -> None:
         """Show what is wrong and what to do, with details to copy."""
-        self._show(text, details, is_error=True)
+        self.say(text, details, is_error=True)
 
-    def _show(self, text: str, details: str, *, is_error: bool) -> None:
+    def say(self, text: str, details: str = "", *, is_error: bool = False) -> None:
+        """Show a message; "" hides the line."""
         self._details, self.is_error = details, is_error
         self._text.setText(text)
         set_style(self._text, "color: @error;" if is_error else "")
