@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -136,7 +136,7 @@ class LearningProgress:
         self._epoch: tuple[Any, int] = (None, -1)
         self.unfinished = 0  # epochs of the last run of the project, where it was stopped
         lifetime.connect(workspace.training_changed, self._training_changed)
-        lifetime.connect(workspace.frames.edited, self._add)
+        lifetime.connect(workspace.frames.edited, lambda frames: self._recent.update(frames))
         lifetime.connect(workspace.annotation_changed, self._clear)
         lifetime.connect(workspace.project_changed, self._read_last_run)
         self._read_last_run()
@@ -145,9 +145,6 @@ class LearningProgress:
     def new_frames(self) -> int:
         """Annotated frames that were edited since they were last learned from."""
         return len((self._edited | self._recent).intersection(self._workspace.frames.annotated))
-
-    def _add(self, positions: Iterable[int]) -> None:
-        self._recent.update(positions)
 
     def _clear(self, _layer: Any = None) -> None:
         self._edited, self._recent = set(), set()

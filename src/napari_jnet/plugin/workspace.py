@@ -171,9 +171,7 @@ class Workspace:
         setattr(self, role, layer)
 
     def new_annotation(
-        self,
-        kind: LabelKind | str = LabelKind.INSTANCES,
-        classes: Sequence[tuple[str, str]] = (),
+        self, kind: LabelKind | str = LabelKind.INSTANCES, classes: Sequence[tuple[str, str]] = ()
     ) -> Labels:
         """Add an empty labels layer for the image, choose it, and make it ready to paint.
 

@@ -61,13 +61,11 @@ def measurement_row(found: Measurement, unit: str) -> dict[str, Any]:
     """
     volume = len(found.centroid) == 3
     size, power, axes = ("volume", "³", "zyx") if volume else ("area", "²", "yx")
-    length = unit or "px"
+    length, area = unit or "px", found.area if unit else found.area_px
     row = {
         "frame": found.number,
         "cell": found.label,
-        f"{size} ({unit}{power})" if unit else f"{size} (px)": found.area
-        if unit
-        else found.area_px,
+        f"{size} ({unit}{power})" if unit else f"{size} (px)": area,
         f"diameter ({length})": found.diameter if unit else found.diameter_px,
         f"perimeter ({length})": found.perimeter if unit else found.perimeter_px,
         "mean": found.mean,

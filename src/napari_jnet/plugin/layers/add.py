@@ -88,11 +88,7 @@ def set_visible(layer: Any, visible: bool) -> None:
 
 
 def add_marks(
-    viewer: Any,
-    name: str,
-    marks: NDArray[np.uint8],
-    classes: Classes,
-    lies: Mapping[str, Any],
+    viewer: Any, name: str, marks: NDArray[np.uint8], classes: Classes, lies: Mapping[str, Any]
 ) -> Any:
     """Add labels that show each class of pixels by its colour; who paints keeps the layer under the brush."""
     selection = viewer.layers.selection

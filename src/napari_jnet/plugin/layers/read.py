@@ -478,10 +478,8 @@ def show_place(viewer: Any, layer: Any, at: Sequence[float], size: float) -> Non
 
 def describe_kind(kind: LabelKind) -> str:
     """Return one line about what counts as what."""
-    return {
-        LabelKind.INSTANCES: "1, 2, 3 … = one cell each; 0 = background. "
-        "Frames without any label are not used, unless marked as background.",
-        LabelKind.CLASSES: "1, 2 … = a class each; 0 = background. "
-        "Frames without any label are not used, unless marked as background.",
-        LabelKind.SCRIBBLES: "1 = background, 2, 3 … = classes; 0 = not painted, so unknown.",
-    }[kind]
+    if kind is LabelKind.SCRIBBLES:
+        return "1 = background, 2, 3 … = classes; 0 = not painted, so unknown."
+    what = "1, 2, 3 … = one cell each" if kind is LabelKind.INSTANCES else "1, 2 … = a class each"
+    unused = "Frames without any label are not used, unless marked as background."
+    return f"{what}; 0 = background. {unused}"

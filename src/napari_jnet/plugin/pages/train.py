@@ -145,12 +145,7 @@ class ModelComparison(QWidget):
         self.setVisible(False)
 
     def end(
-        self,
-        annotations: LiveAnnotations,
-        device: str,
-        *,
-        compare: bool,
-        then: Callable[[], None],
+        self, annotations: LiveAnnotations, device: str, *, compare: bool, then: Callable[[], None]
     ) -> None:
         """Take the better model, as the validation frames of the annotations say, then call ``then``.
 

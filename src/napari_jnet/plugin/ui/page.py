@@ -50,11 +50,16 @@ class Page(QWidget):
         self._viewer = self._workspace.viewer
         self._lifetime = lifetime = Lifetime()
         self.destroyed.connect(lambda *_: lifetime.end())
+        content = QWidget()
+        self.column = lay_out(QVBoxLayout(content), margins=(6, 4, 6, 4), spacing=6)
         self._area = _Column()
+        self._area.setWidget(content)
+        self._area.setWidgetResizable(True)
+        self._area.setFrameShape(QFrame.Shape.NoFrame)
+        lay_out(QVBoxLayout(self), self._area)
         self._wanted: QWidget | None = None
         # places are known when the layout has settled
         self._scroll = qdebounced(self._scroll_to_wanted, timeout=0, parent=self)
-        self.column = self._scrolling_column()
         self.message = MessageLine()
 
     def embed(self) -> None:
@@ -79,16 +84,6 @@ class Page(QWidget):
         if not isinstance(error, (ValueError, OSError)):
             text = f"{type(error).__name__}: {text or 'no further explanation'}"
         self.message.fail(text, details)
-
-    def _scrolling_column(self) -> QVBoxLayout:
-        content = QWidget()
-        column = lay_out(QVBoxLayout(content), margins=(6, 4, 6, 4), spacing=6)
-        area = self._area
-        area.setWidget(content)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        lay_out(QVBoxLayout(self), area)
-        return column
 
     def _group(self, title: str) -> QFormLayout:
         box = QGroupBox(title)

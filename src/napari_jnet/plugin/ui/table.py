@@ -170,12 +170,11 @@ class ResultTable(QTableView):
 
     def copy(self) -> None:
         """Copy the selected rows (all where one or none is) with the titles, for a spreadsheet."""
-        selection, clipboard = self.selectionModel(), QApplication.clipboard()
-        chosen = sorted(index.row() for index in selection.selectedRows())
+        chosen = sorted(index.row() for index in self.selectionModel().selectedRows())
         lines = chosen if len(chosen) > 1 else range(len(self._model.order))
         out = io.StringIO()
         self._write(out, [self._model.rows[self._model.order[line]] for line in lines], "\t")
-        clipboard.setText(out.getvalue())
+        QApplication.clipboard().setText(out.getvalue())
 
     def save(self, path: Path) -> Path:
         """Write all rows as a CSV file that spreadsheets open, and return its path; raises `OutputError`.

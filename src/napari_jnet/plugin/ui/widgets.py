@@ -133,8 +133,7 @@ class MessageLine(QWidget):
 
 def dropped_path(event: QDropEvent) -> Path | None:
     """Return the one file or folder of this machine that is dropped; None for anything else."""
-    data = event.mimeData()
-    urls = data.urls() if data is not None else []
+    urls = event.mimeData().urls()
     local = [Path(url.toLocalFile()) for url in urls if url.isLocalFile()]
     return local[0] if len(urls) == len(local) == 1 else None
 
