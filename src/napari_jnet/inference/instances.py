@@ -71,13 +71,13 @@ def separate(
     sigmas = (0.0,) * (distance.ndim - 2) + (sigma, sigma)  # planes of a volume may be far apart
     relief = ndimage.gaussian_filter(distance, sigmas, truncate=3)
     markers = _markers(cells, relief > config.seed_threshold * dt_bound)
-    objects = watershed(-relief, markers, mask=cells)  # type: ignore[no-untyped-call]
+    objects = _flood(relief, markers, cells)
     sizes = np.bincount(objects.ravel())
     small = (sizes > 0) & (sizes < config.min_size)
     if small[1:].any():
         small[0] = False
         markers = np.where(small[markers], 0, markers)
-        objects = watershed(-relief, markers, mask=cells)  # type: ignore[no-untyped-call]
+        objects = _flood(relief, markers, cells)
     if config.fill_holes:
         objects = _fill_holes(objects)
     keep = np.bincount(objects.ravel()) >= max(config.min_size, 1)
@@ -98,12 +98,40 @@ def _markers(cells: NDArray[np.bool_], deep: NDArray[np.bool_]) -> NDArray[np.in
     return markers
 
 
-def _fill_holes(objects: NDArray[np.integer]) -> NDArray[np.integer]:
-    filled = objects.copy()
-    boxes: list[tuple[slice, ...] | None] = [*ndimage.find_objects(objects)]
-    for index, box in enumerate(boxes, start=1):
-        if box is None:  # no object has this number
+def _flood(
+    relief: NDArray[np.floating], markers: NDArray[np.int32], cells: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """Grow the markers downhill inside the cells, by a watershed.
+
+    The inside of a marker floods nothing: leaving it out gives the same objects in a third of the time.
+    """
+    inside = markers > 0
+    for axis in range(markers.ndim):
+        along = np.moveaxis(markers, axis, 0)
+        same = along[1:] == along[:-1]
+        kept = np.moveaxis(inside, axis, 0)
+        kept[1:] &= same
+        kept[:-1] &= same
+    rims, open_cells = np.where(inside, 0, markers), cells & ~inside
+    flooded = watershed(-relief, rims, mask=open_cells)  # type: ignore[no-untyped-call]
+    objects: NDArray[np.int32] = np.where(inside, markers, flooded)
+    return objects
+
+
+def _fill_holes(objects: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Fill the background that an object encloses, also where other objects lie in it."""
+    empty, count = ndimage.label(objects == 0)
+    closed = np.ones(count + 1, bool)
+    closed[0] = False
+    for axis in range(objects.ndim):
+        closed[np.take(empty, [0, -1], axis)] = False
+    if not closed.any():
+        return objects
+    filled, boxes = objects.copy(), ndimage.find_objects(objects)
+    for index in np.unique(objects[ndimage.binary_dilation(closed[empty])]):
+        if not index:
             continue
+        box = boxes[index - 1]
         # Parts of the complement, the one around the object first.  (`binary_fill_holes` returns the
         # same but does not release the GIL, which would block the window.)
         apart, _ = ndimage.label(np.pad(objects[box] != index, 1, constant_values=True))
