@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +34,7 @@ from napari_jnet.preprocess import frame_tensor, is_constant
 # for each pixel that is separated into objects.
 _IMAGE_BYTES = 40
 _OBJECT_BYTES = 40
+_AHEAD = 2  # frames that are predicted while the caller has one, if there is memory for them
 
 
 def predict(
@@ -89,13 +92,23 @@ def predict(
     """
     numbers = tuple(stack.frame_numbers if frames is None else frames)
     settings, separation = _settings(model, prediction, tile), instances or model.config.instances
-    _check_memory(model, stack, settings, region)
+    ahead = _AHEAD if _check_memory(model, stack, settings, region) else 0
+
+    def read(number: int) -> tuple[int, NDArray[Any]]:
+        return number, stack.frame(number)
+
+    def segment(frame: tuple[int, NDArray[Any]]) -> tuple[Maps, int]:
+        return _predict_planes(model, stack, *frame, settings, region)
+
+    def separated(made: tuple[Maps, int]) -> tuple[Maps, int, NDArray[np.int32]]:
+        cells = separate(made[0].segmentation, made[0].distance, separation, model.dt_bound)
+        return *made, cells
+
     done, first = 0, None
-    for number in numbers:
+    for number, result in _in_stages(numbers, (read, segment, separated), ahead):
         position = stack.frame_numbers.index(number)
         try:
-            maps, empty = _predict_planes(model, stack, number, settings, region)
-            cells = separate(maps.segmentation, maps.distance, separation, model.dt_bound)
+            maps, empty, cells = result()
         except (ValueError, OSError) as error:
             if on_error == "raise" or len(numbers) == 1:
                 raise
@@ -146,15 +159,42 @@ def predict_to_folder(
         yield Message(writer.message)
 
 
+def _in_stages(
+    numbers: Iterable[int], stages: Sequence[Callable[[Any], Any]], ahead: int
+) -> Iterator[tuple[int, Callable[[], Any]]]:
+    """Put each number through the stages, each of which has a thread of its own.
+
+    Yields, in order, the number and a function that waits for the result of the last stage, or raises
+    its error.  So many numbers more are on their way while the caller has one.
+    """
+    pools = [ThreadPoolExecutor(1, f"napari-jnet {stage.__name__}") for stage in stages]
+    pending: deque[tuple[int, Future[Any]]] = deque()
+    try:
+        for number in numbers:
+            future: Future[Any] = Future()
+            future.set_result(number)
+            for pool, stage in zip(pools, stages, strict=True):
+                future = pool.submit(lambda run, before: run(before.result()), stage, future)
+            pending.append((number, future))
+            if len(pending) > ahead:
+                yield pending[0][0], pending.popleft()[1].result
+        while pending:
+            yield pending[0][0], pending.popleft()[1].result
+    finally:
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
+
+
 def _predict_planes(
     model: Model,
     stack: Stack,
     number: int,
+    frame: NDArray[Any],
     settings: PredictionConfig,
     region: Region | None,
 ) -> tuple[Maps, int]:
     """Predict the plane or planes of a frame; also return how many were constant."""
-    frame, name = stack.frame(number), f"{stack.name}, frame {number}"
+    name = f"{stack.name}, frame {number}"
     volume = "Z" in stack.axes[1:]
     made, empty = [], 0
     for plane in frame if volume else frame[None]:
@@ -173,8 +213,11 @@ def _predict_planes(
 
 def _check_memory(
     model: Model, stack: Stack, settings: PredictionConfig, region: Region | None
-) -> None:
-    """Raise `ValueError` if image, maps and objects of a frame need more than the free memory."""
+) -> bool:
+    """Return whether there is memory for several frames at once.
+
+    Raises `ValueError` if image, maps and objects of one need more than the free memory.
+    """
     height, width = _size(stack)
     rows, columns = shape_of(checked_region(region, (height, width)))
     planes = stack.shape[stack.axes.index("Z") - 1] if "Z" in stack.axes[1:] else 1
@@ -190,6 +233,7 @@ def _check_memory(
             "a plane would fit: predict a region of that size, crop the frames or scale them down, or free "
             "some memory."
         )
+    return 2 * (1 + _AHEAD) * needed < free
 
 
 def _size(stack: Stack) -> tuple[int, int]:

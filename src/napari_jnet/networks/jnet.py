@@ -53,6 +53,10 @@ class _Reflection(torch.autograd.Function):
         return inner, None
 
 
+def _dense(grad: Tensor) -> Tensor:
+    return grad.contiguous(memory_format=torch.channels_last)
+
+
 class ReflectionPad(nn.ReflectionPad2d):
     """`torch.nn.ReflectionPad2d` that is as fast in bfloat16 and channels-last on the CPU.
 
@@ -62,7 +66,12 @@ class ReflectionPad(nn.ReflectionPad2d):
     def forward(self, image: Tensor) -> Tensor:
         """Pad (N, C, H, W)."""
         side = self.padding[0]
-        if side and image.requires_grad and image.device.type == "cpu" and side < min(image.shape[-2:]):
+        if (
+            side
+            and image.requires_grad
+            and image.device.type == "cpu"
+            and side < min(image.shape[-2:])
+        ):
             return _Reflection.apply(image, side)  # type: ignore[no-any-return, no-untyped-call]
         return super().forward(image)
 
@@ -150,9 +159,7 @@ class JNet(SegmentationNetwork):
             if below or right:
                 output = F.pad(output, (0, right, 0, below))
             if output.requires_grad:  # the gradient of a part of the channels is not dense: slow
-                output.register_hook(
-                    lambda grad: grad.contiguous(memory_format=torch.channels_last)
-                )
+                output.register_hook(_dense)  # type: ignore[no-untyped-call]
             copies = image.to(output.dtype).repeat(1, self.config.structure[index][1], 1, 1)
             output = self.segments[index](torch.cat([output, copies], dim=1))
         return output
