@@ -18,28 +18,34 @@ from napari_jnet.config import NetworkConfig
 from napari_jnet.networks.base import SegmentationNetwork
 
 
-class _Reflection(torch.autograd.Function):
-    """Reflection padding that keeps type and memory layout, and so does its gradient."""
+class _JoinedReflection(torch.autograd.Function):
+    """Concatenation of channels and reflection padding in one pass.
+
+    Type and memory layout are kept, and the gradients are dense, which batch normalisation needs to be fast.
+    """
 
     @staticmethod
-    def forward(ctx: Any, image: Tensor, side: int) -> Tensor:
-        ctx.side = side
-        count, channels, height, width = image.shape
-        shape = (count, channels, height + 2 * side, width + 2 * side)
+    def forward(ctx: Any, side: int, *parts: Tensor) -> Tensor:
+        ctx.side, ctx.channels = side, [part.shape[1] for part in parts]
+        count, _, height, width = parts[0].shape
         padded = torch.empty(
-            shape, dtype=image.dtype, device=image.device, memory_format=torch.channels_last
+            (count, sum(ctx.channels), height + 2 * side, width + 2 * side),
+            dtype=parts[0].dtype,
+            device=parts[0].device,
+            memory_format=torch.channels_last,
         )
         inner = slice(side, -side)
-        padded[..., inner, inner] = image
-        padded[..., :side, inner] = image[..., 1 : side + 1, :].flip(-2)
-        padded[..., -side:, inner] = image[..., -side - 1 : -1, :].flip(-2)
+        for target, part in zip(torch.split(padded, ctx.channels, dim=1), parts, strict=True):
+            target[..., inner, inner] = part
+        padded[..., :side, inner] = padded[..., side + 1 : 2 * side + 1, inner].flip(-2)
+        padded[..., -side:, inner] = padded[..., -2 * side - 1 : -side - 1, inner].flip(-2)
         padded[..., :side] = padded[..., side + 1 : 2 * side + 1].flip(-1)
         padded[..., -side:] = padded[..., -2 * side - 1 : -side - 1].flip(-1)
         return padded
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (grad,), side = grads, ctx.side
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        side = ctx.side
 
         def fold_rows(part: Tensor) -> Tensor:
             folded = part[..., side:-side, :].clone(memory_format=torch.channels_last)
@@ -47,33 +53,32 @@ class _Reflection(torch.autograd.Function):
             folded[..., -side - 1 : -1, :] += part[..., -side:, :].flip(-2)
             return folded
 
-        inner = fold_rows(grad[..., side:-side])
-        inner[..., 1 : side + 1] += fold_rows(grad[..., :side]).flip(-1)
-        inner[..., -side - 1 : -1] += fold_rows(grad[..., -side:]).flip(-1)
-        return inner, None
+        def folded(grad: Tensor) -> Tensor:
+            inner = fold_rows(grad[..., side:-side])
+            inner[..., 1 : side + 1] += fold_rows(grad[..., :side]).flip(-1)
+            inner[..., -side - 1 : -1] += fold_rows(grad[..., -side:]).flip(-1)
+            return inner
 
-
-def _dense(grad: Tensor) -> Tensor:
-    return grad.contiguous(memory_format=torch.channels_last)
+        parts = torch.split(grads[0], ctx.channels, dim=1)
+        needed = ctx.needs_input_grad[1:]
+        return None, *(
+            folded(part) if need else None for part, need in zip(parts, needed, strict=True)
+        )
 
 
 class ReflectionPad(nn.ReflectionPad2d):
-    """`torch.nn.ReflectionPad2d` that is as fast in bfloat16 and channels-last on the CPU.
+    """`torch.nn.ReflectionPad2d` of images that are joined by their channels.
 
-    Under autocast, torch pads on the CPU in float32, so that each activation is converted twice.
+    On the CPU torch's own pads in float32 under autocast, so that each activation is converted twice.
     """
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Pad (N, C, H, W)."""
-        side = self.padding[0]
-        if (
-            side
-            and image.requires_grad
-            and image.device.type == "cpu"
-            and side < min(image.shape[-2:])
-        ):
-            return _Reflection.apply(image, side)  # type: ignore[no-any-return, no-untyped-call]
-        return super().forward(image)
+    def forward(self, *parts: Tensor) -> Tensor:
+        """Pad each (N, C, H, W) and return (N, sum of C, H + 2 * side, W + 2 * side)."""
+        side: int = self.padding[0]
+        parts = tuple(part.to(parts[0].dtype) for part in parts)
+        if parts[0].device.type == "cpu" and 0 < side < min(parts[0].shape[-2:]):
+            return _JoinedReflection.apply(side, *parts)  # type: ignore[no-any-return, no-untyped-call]
+        return super().forward(torch.cat(parts, dim=1))
 
 
 def _layer(inputs: int, outputs: int, kernel: int, momentum: float) -> nn.Sequential:
@@ -158,8 +163,10 @@ class JNet(SegmentationNetwork):
             below, right = height - output.shape[-2], width - output.shape[-1]
             if below or right:
                 output = F.pad(output, (0, right, 0, below))
-            if output.requires_grad:  # the gradient of a part of the channels is not dense: slow
-                output.register_hook(_dense)  # type: ignore[no-untyped-call]
-            copies = image.to(output.dtype).repeat(1, self.config.structure[index][1], 1, 1)
-            output = self.segments[index](torch.cat([output, copies], dim=1))
+            copies = image.repeat(1, self.config.structure[index][1], 1, 1)
+            parts = self.segments[index].children()
+            pad, *layers = (layer for part in parts for layer in part.children())
+            output = pad(output, copies)
+            for layer in layers:
+                output = layer(output)
         return output
