@@ -534,6 +534,12 @@ class PredictionConfig(Section):
         "Test-time augmentation: average over 1, 4 (flips) or 8 (flips and quarter turns) frames.",
     )
 
+    backend: Literal["auto", "torch", "torch-bfloat16", "openvino", "openvino-bfloat16"] = option(
+        "auto",
+        "How the network runs: torch is float32; auto measures on the first frame of a long prediction which "
+        "of the installed ways is the fastest with the same cells.",
+    )
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.overlap and self.tile == 0:

@@ -6,7 +6,7 @@ Files are read with ``weights_only=True``: a file with code is refused.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,6 +59,8 @@ class Model:
     path: Path
     device: torch.device
     original: bool = False  # a file of the original J-Net, whose distance is not truncated
+    run: Callable[[list[torch.Tensor]], torch.Tensor] | None = None  # None: torch in float32
+    measured: bool = False  # `run` is the fastest of some ways
 
     @property
     def dt_bound(self) -> float:

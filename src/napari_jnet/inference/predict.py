@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from napari_jnet.config import InstanceConfig, PredictionConfig
 from napari_jnet.events import FramePrediction, FrameSkipped, Message
 from napari_jnet.hardware import available_bytes, format_bytes
+from napari_jnet.inference.backend import available_backends, choose_backend, use_backend
 from napari_jnet.inference.instances import separate
 from napari_jnet.inference.tiling import (
     TRANSFORMS,
@@ -34,6 +35,7 @@ from napari_jnet.preprocess import frame_tensor, is_constant
 # for each pixel that is separated into objects.
 _IMAGE_BYTES = 40
 _OBJECT_BYTES = 40
+_FEW = 8  # frames of which one is not predicted twice to measure
 _AHEAD = 2  # frames that are predicted while the caller has one, if there is memory for them
 
 
@@ -104,6 +106,10 @@ def predict(
         cells = separate(made[0].segmentation, made[0].distance, separation, model.dt_bound)
         return *made, cells
 
+    if settings.backend != "auto":
+        use_backend(model, settings.backend)
+    elif chosen := _choose_backend(model, stack, numbers, settings, separation, region):
+        yield Message(chosen)
     done, first = 0, None
     for number, result in _in_stages(numbers, (read, segment, separated), ahead):
         position = stack.frame_numbers.index(number)
@@ -157,6 +163,31 @@ def predict_to_folder(
             yield event
     if writer.message:
         yield Message(writer.message)
+
+
+def _choose_backend(
+    model: Model,
+    stack: Stack,
+    numbers: Sequence[int],
+    settings: PredictionConfig,
+    separation: InstanceConfig,
+    region: Region | None,
+) -> str:
+    """Choose by the first frame, unless this model has been asked for that or has few frames to come."""
+    if model.measured or len(numbers) < _FEW or not available_backends(model):
+        return ""
+
+    def first() -> tuple[Maps, NDArray[np.int32]]:
+        maps, _ = _predict_planes(model, stack, numbers[0], frame, settings, region)
+        return maps, separate(maps.segmentation, maps.distance, separation, model.dt_bound)
+
+    try:
+        frame = stack.frame(numbers[0])
+        chosen = choose_backend(model, first, len(numbers))
+    except (ValueError, OSError):
+        return ""  # that frame is predicted again, and its error is reported then
+    model.measured = bool(chosen)
+    return chosen
 
 
 def _in_stages(

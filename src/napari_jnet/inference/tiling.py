@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import product
 from typing import NamedTuple
 
@@ -186,6 +187,7 @@ def _assemble(
         if tile is None:
             tile = DEFAULT_TILE if height * width > TILED_FROM else 0
         parts = tiles(size, tile, network.stride, network.halo, area)
+    run = model.run or partial(run_network, network)
     begin = at_level(area, top)
     total = levels[-1].new_zeros((1, network.outputs, *shape_of(begin)))
     count = total.new_zeros(total.shape[-2:])
@@ -196,7 +198,7 @@ def _assemble(
             level[(..., *at_level(outer, k))].to(model.device)
             for level, k in zip(levels, network.levels, strict=True)
         ]
-        output = run_network(network, cut).cpu()
+        output = run(cut).cpu()
         kept, read = at_level(inner, top), at_level(outer, top)
         output = output[(..., *within(kept, read))]
         total[(..., *within(kept, begin))] += probabilities(output, model) if overlap else output

@@ -76,7 +76,9 @@ class ReflectionPad(nn.ReflectionPad2d):
         """Pad each (N, C, H, W) and return (N, sum of C, H + 2 * side, W + 2 * side)."""
         side: int = self.padding[0]
         parts = tuple(part.to(parts[0].dtype) for part in parts)
-        if parts[0].device.type == "cpu" and 0 < side < min(parts[0].shape[-2:]):
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        ours = parts[0].device.type == "cpu" and not tracing
+        if ours and 0 < side < min(parts[0].shape[-2:]):
             return _JoinedReflection.apply(side, *parts)  # type: ignore[no-any-return, no-untyped-call]
         return super().forward(torch.cat(parts, dim=1))
 

@@ -1,0 +1,192 @@
+"""How the network runs: torch in float32, or a faster way that gives the same cells."""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_jnet.device import has_bfloat16
+from napari_jnet.evaluation.objects import seg_frame
+from napari_jnet.inference.tiling import Maps, run_network
+from napari_jnet.labels import contingency
+from napari_jnet.model import Model
+
+Run = Callable[[list[Tensor]], Tensor]
+_WORTH_S = 40.0  # a shorter prediction does not pay for a comparison
+_FASTER = 1.1
+_AGREEMENT = 0.998  # of cells and of pixels with those of float32
+_MOST_SHAPES = 2  # that OpenVINO compiles: whole frames, or tiles without those at the edges
+
+
+def torch_bfloat16(network: nn.Module) -> Run:
+    """Return a function that runs the network in bfloat16, with weights in float32."""
+
+    def run(levels: list[Tensor]) -> Tensor:
+        with torch.autocast(levels[0].device.type, torch.bfloat16):
+            return run_network(network, levels)
+
+    return run
+
+
+def openvino(network: nn.Module, precision: Literal["f32", "bf16"]) -> Run:
+    """Return a function that runs the network by OpenVINO on the CPU.
+
+    It compiles the network for the first shapes that come; others run by torch.
+    """
+    compiled: dict[tuple[torch.Size, ...], Any] = {}
+
+    def run(levels: list[Tensor]) -> Tensor:
+        key = tuple(level.shape for level in levels)
+        if key not in compiled:
+            if len(compiled) == _MOST_SHAPES:
+                return run_network(network, levels)
+            compiled[key] = _compile(network, levels, precision)
+        result = compiled[key]([level.contiguous().numpy() for level in levels])
+        return torch.from_numpy(result[0].copy())
+
+    return run
+
+
+class _Arguments(nn.Module):
+    """A network whose levels are arguments, as tracing needs them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *levels: Tensor) -> Tensor:
+        """Run on one (N, C, h, w) a level."""
+        output: Tensor = self.network(list(levels))
+        return output
+
+
+def _compile(network: nn.Module, levels: list[Tensor], precision: str) -> Any:
+    from openvino import Core, PartialShape
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    plain = _Arguments(copy.deepcopy(network).to(memory_format=torch.contiguous_format)).eval()  # type: ignore[call-overload]
+    example = tuple(level.contiguous() for level in levels)
+    # `openvino.convert_model` does the same, and reports its use over the network.
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(plain, example, check_trace=False)  # type: ignore[no-untyped-call]
+        decoder = TorchScriptPythonDecoder(traced)  # held, as the frontend does not
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        model = frontend.convert(frontend.load(decoder))
+    model.reshape(
+        {
+            given: PartialShape(list(level.shape))
+            for given, level in zip(model.inputs, levels, strict=True)
+        }
+    )
+    settings = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    return Core().compile_model(model, "CPU", settings)
+
+
+BACKENDS: dict[str, Callable[[nn.Module], Run]] = {
+    "torch-bfloat16": torch_bfloat16,
+    "openvino": lambda network: openvino(network, "f32"),
+    "openvino-bfloat16": lambda network: openvino(network, "bf16"),
+}
+
+
+def use_backend(model: Model, name: str) -> None:
+    """Let a model run in this way from now on; raises `ValueError` where that is not possible."""
+    if name.startswith("openvino"):
+        if find_spec("openvino") is None:
+            raise ValueError(
+                f"prediction.backend is {name}, but OpenVINO is not installed. Run pip install "
+                "'napari-jnet[openvino]', or choose auto or torch."
+            )
+        if model.device.type != "cpu":
+            raise ValueError(
+                f"prediction.backend is {name}, which runs on the CPU; the device is {model.device.type}. "
+                "Choose auto or torch, or the device cpu."
+            )
+    model.run = None if name == "torch" else BACKENDS[name](model.network)
+
+
+def available_backends(model: Model) -> list[str]:
+    """Return the ways besides torch in float32 that may be faster here."""
+    if model.device.type != "cpu":
+        return []
+    half = has_bfloat16(model.device)
+    names = ["openvino"] if find_spec("openvino") is not None else []
+    return [*names, *(f"{name}-bfloat16" for name in ("torch", *names) if half)]
+
+
+def choose_backend(
+    model: Model, predict: Callable[[], tuple[Maps, NDArray[np.integer]]], frames: int
+) -> str:
+    """Measure on one frame which way is the fastest, and use it for this model.
+
+    Parameters
+    ----------
+    model
+        Its `run` is set.
+    predict
+        Predicts the frame, by `model.run`, and separates its cells.
+    frames
+        To come; the measurement is left out where they take less than 40 s.
+
+    Returns
+    -------
+    str
+        What was chosen and how it agrees, for the user; "" for torch in float32.
+
+    Notes
+    -----
+    A way is refused where the cells of the frame have a SEG below 0.998, or its pixels an IoU below that,
+    with those of float32 as the reference; so it is on a frame without cells, which shows nothing.
+    """
+    model.run = None
+    expected, base = _timed(predict)
+    if base * frames < _WORTH_S or not expected[1].any():
+        return ""
+    best, text = base / _FASTER, ""
+    chosen: Run | None = None
+    for name in available_backends(model):
+        use_backend(model, name)
+        predict()  # compiles
+        found, seconds = _timed(predict)
+        seg, iou = agreement(expected, found)
+        if min(seg, iou) >= _AGREEMENT and seconds < best:
+            best, chosen = seconds, model.run
+            text = (
+                f"Predicts with {name}, {base / seconds:.1f} times as fast as torch in float32; cells "
+                f"and pixels of the first frame agree with a SEG of {seg:.4f} and an IoU of {iou:.4f}."
+            )
+    model.run = chosen
+    return text
+
+
+def agreement(
+    expected: tuple[Maps, NDArray[np.integer]], found: tuple[Maps, NDArray[np.integer]]
+) -> tuple[float, float]:
+    """Return the SEG of the cells and the IoU of the pixels of a prediction, with another as reference."""
+    seg = float(seg_frame(contingency(expected[1], found[1])).mean())
+    first, second = (maps.segmentation > 0.5 for maps, _ in (expected, found))
+    if expected[0].classes is not None and found[0].classes is not None:
+        return seg, float((expected[0].classes == found[0].classes).mean())
+    union = int((first | second).sum())
+    return seg, int((first & second).sum()) / union if union else 1.0
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started
