@@ -476,7 +476,7 @@ class TrainingConfig(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "Where to compute.")
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto",
-        "Arithmetic of the forward pass in training; auto takes bfloat16 where the hardware has it.",
+        "Arithmetic of the forward pass in training; auto measures which is faster on this computer.",
     )
     threads: int = option(0, "Threads of the CPU; 0 takes the cores it may use.", (0, 1024))
 

@@ -36,6 +36,7 @@ from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.model import load_model, read_checkpoint, save_checkpoint
 from napari_jnet.synthetic import touching_cells
+from napari_jnet.training import run
 from napari_jnet.training.loop import train
 
 TINY = Config().replace(
@@ -150,6 +151,62 @@ def test_bfloat16_learns_and_says_what_it_computed_in(tmp_path: Path) -> None:
     assert any(not torch.equal(exact[name], coarse[name]) for name in exact)
     for name, value in exact.items():
         torch.testing.assert_close(coarse[name], value, atol=0.05, rtol=0.05, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("exact_s", "coarse_s", "chosen"),
+    [
+        (0.4, 0.2, "bfloat16"),
+        (0.4, 0.38, "float32"),
+        (0.2, 0.4, "float32"),
+        (0.01, 0.001, "float32"),
+    ],
+)
+def test_the_faster_precision_is_measured_said_recorded_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exact_s: float, coarse_s: float, chosen: str
+) -> None:
+    """Bfloat16 has to be a tenth faster, and a step long enough to be measured."""
+    now = [0.0]
+
+    def timed(network: torch.nn.Module, levels: Sequence[torch.Tensor], *, bfloat16: bool):
+        now[0] += coarse_s if bfloat16 else exact_s
+        return real(network, levels, bfloat16=bfloat16)
+
+    real = run.run_step
+    monkeypatch.setattr(run, "run_step", timed)
+    monkeypatch.setattr(run.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(run, "has_bfloat16", lambda device: True)
+    events = list(train(cells(), tmp_path / "run", TINY))
+    said = [notice.text for notice in of(Message, events) if "Trains in" in notice.text]
+    assert said == (
+        []
+        if exact_s < 0.02
+        else [f"Trains in {chosen}: bfloat16 is {exact_s / coarse_s:.1f} times as fast here."]
+    )
+    for file in ("config.json", "last.pt"):
+        config = (
+            json.loads((tmp_path / "run/config.json").read_text())
+            if file == "config.json"
+            else read_checkpoint(tmp_path / "run/last.pt")["config"]
+        )
+        assert config["training"]["precision"] == chosen
+    exact_s, coarse_s = coarse_s, exact_s  # another computer
+    more = TINY.replace({"training.epochs": 3})
+    events = list(train(cells(), tmp_path / "run", more, resume=True))
+    assert not [notice for notice in of(Message, events) if "Trains in" in notice.text]
+    kept = json.loads((tmp_path / "run/config.json").read_text())["training"]["precision"]
+    assert kept == chosen
+
+
+def test_measuring_the_precision_changes_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "has_bfloat16", lambda device: True)
+    dropout = TINY.replace({"network.dropout": 0.3})
+    list(train(cells(), tmp_path / "measured", dropout))
+    precision = json.loads((tmp_path / "measured/config.json").read_text())["training"]["precision"]
+    list(train(cells(), tmp_path / "told", dropout.replace({"training.precision": precision})))
+    assert_same_weights(tmp_path / "measured/last.pt", tmp_path / "told/last.pt")
 
 
 def test_the_kept_weights_are_the_moving_average_of_all_steps(tmp_path: Path) -> None:

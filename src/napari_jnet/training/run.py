@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import time
@@ -35,11 +36,27 @@ from napari_jnet.model import (
 from napari_jnet.networks import build_network
 from napari_jnet.networks.base import SegmentationNetwork
 from napari_jnet.training.losses import loss_function
-from napari_jnet.training.sampler import FrameStore, FullFrameDataset, epoch_pixels, load_frames
+from napari_jnet.training.sampler import (
+    FrameStore,
+    FullFrameDataset,
+    draw_batch,
+    epoch_pixels,
+    load_frames,
+)
 from napari_jnet.training.validate import SCORING_SHARE, Validation, ValidationScores
 
 WARM_UP = 0.02  # fraction of the training in which the rate rises from zero (cosine only)
+_SHORT_STEP_S = 0.02  # below this float32 is fast enough, and a measurement uncertain
+_WORTHWHILE = 1.1  # bfloat16 must be so many times as fast
 AVERAGE_DECAY = 0.99  # of the moving average of the weights, once enough steps are done
+
+
+def run_step(network: torch.nn.Module, levels: Sequence[Tensor], *, bfloat16: bool) -> Tensor:
+    """Run a network on a batch, (N, C, h, w) for each level; float32, with gradients."""
+    levels = [level.contiguous(memory_format=torch.channels_last) for level in levels]
+    with torch.autocast(levels[0].device.type, torch.bfloat16, enabled=bfloat16):
+        output: Tensor = network(levels)
+    return output.float()
 
 
 def make_optimizer(config: TrainingConfig, network: torch.nn.Module) -> torch.optim.Optimizer:
@@ -138,11 +155,8 @@ class TrainingState(Counters):
 
     def output(self, levels: Sequence[Tensor], *, bfloat16: bool = False) -> Tensor:
         """Run the network on a batch, (N, C, h, w) for each level; float32, with gradients."""
-        levels = [level.contiguous(memory_format=torch.channels_last) for level in levels]
-        device = levels[0].device.type
-        with self._seeded_dropout(), torch.autocast(device, torch.bfloat16, enabled=bfloat16):
-            output: Tensor = self.network(levels)
-        return output.float()
+        with self._seeded_dropout():
+            return run_step(self.network, levels, bfloat16=bfloat16)
 
     def optimize(self, loss: Tensor) -> None:
         """Do one optimizer step, and move the averaged weights a little towards the new ones."""
@@ -285,9 +299,6 @@ class TrainingSession:
         self.device = choose_device(training.device)
         self.state = TrainingState(config, self.device)
         self.loss = loss_function(training.loss)
-        self.bfloat16 = training.precision == "bfloat16" or (
-            training.precision == "auto" and has_bfloat16(self.device)
-        )
         self.messages: list[str] = []  # about the data, for the user
         self.start_clock()
 
@@ -306,6 +317,48 @@ class TrainingSession:
             "training": [frame.name for frame in training],
             "validation": [frame.name for frame in validation],
         }
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether the forward pass is in bfloat16."""
+        return self.config.training.precision == "bfloat16"
+
+    def choose_precision(self) -> str:
+        """Decide between float32 and bfloat16 by a few steps, where the configuration leaves it open.
+
+        The configuration has the choice then, so that a resumed training keeps it; weights and random
+        state do not change.  Returns what was measured, for the user; "" where nothing was.
+        """
+        if self.config.training.precision != "auto":
+            return ""
+        chosen, text = "float32", ""
+        if has_bfloat16(self.device):
+            seconds = self._step_seconds()
+            if seconds["float32"] >= _SHORT_STEP_S:
+                gain = seconds["float32"] / seconds["bfloat16"]
+                chosen = "bfloat16" if gain > _WORTHWHILE else "float32"
+                text = f"Trains in {chosen}: bfloat16 is {gain:.1f} times as fast here."
+        self.config = self.state.config = self.config.replace({"training.precision": chosen})
+        return text
+
+    def _step_seconds(self) -> dict[str, float]:
+        """Measure a step of one patch in each precision, on a copy of the network."""
+        network = copy.deepcopy(self.state.network)
+        one = self.config.replace({"training.batch_size": 1})
+        batch = draw_batch(self.store, one, self.dt_bound, torch.Generator().manual_seed(0))
+        seconds = dict.fromkeys(("float32", "bfloat16"), float("inf"))
+        for turn in range(3):
+            for precision in seconds:
+                started = time.perf_counter()
+                with torch.random.fork_rng(devices=[]):
+                    output = run_step(network, batch[0], bfloat16=precision == "bfloat16")
+                loss = self.loss(output, batch[1], one.network.classes, self.dt_bound)
+                loss.backward()  # type: ignore[no-untyped-call]
+                if self.device.type == "cuda":
+                    torch.cuda.synchronize(self.device)
+                if turn:  # the first one prepares
+                    seconds[precision] = min(seconds[precision], time.perf_counter() - started)
+        return seconds
 
     def start_clock(self) -> None:
         """Count the time of this session from now on, after that of earlier ones."""

@@ -81,6 +81,7 @@ def prepare(
         state.start_from(model_file(Path(start_from)))
     elif config.training.pretrained:
         state.start_pretrained(Path(config.training.pretrained))
+    measured, config = session.choose_precision(), session.config
     session.start_clock()
     if config.training.tensorboard:
         session.logger = TensorBoardLogger(folder.path)
@@ -95,6 +96,7 @@ def prepare(
         *skipped,
         *annotation_warnings(training, validation, config, state.network.levels),
         *scoring.messages(),
+        *([measured] if measured else []),
     ]
     if session.progress() >= 1:
         session.messages.append(
