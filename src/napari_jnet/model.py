@@ -60,7 +60,7 @@ class Model:
     device: torch.device
     original: bool = False  # a file of the original J-Net, whose distance is not truncated
     run: Callable[[list[torch.Tensor]], torch.Tensor] | None = None  # None: torch in float32
-    measured: bool = False  # `run` is the fastest of some ways
+    measured: bool = False  # whether `run` was chosen by a measurement
 
     @property
     def dt_bound(self) -> float:

@@ -132,6 +132,19 @@ def test_a_way_that_changes_cells_or_saves_little_is_refused(
     offer(clock, "other", seconds, change)
     assert notices(film_model, bright_squares(9)) == []
     assert film_model.run is None
+    before = clock.now
+    assert notices(film_model, bright_squares(9)) == []  # it is measured once for a model
+    assert clock.now - before == pytest.approx(9 * 10)
+
+
+def test_a_way_that_fails_is_refused(film_model: Model, clock: Clock) -> None:
+    def fail(output: Tensor) -> Tensor:
+        raise RuntimeError("no such layer")
+
+    offer(clock, "fast", 4.0, lambda output: output)
+    offer(clock, "broken", 1.0, fail)
+    (text,) = notices(film_model, bright_squares(9))
+    assert "fast, 2.5 times as fast" in text
 
 
 def test_few_frames_and_frames_without_cells_are_not_measured(

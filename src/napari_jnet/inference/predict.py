@@ -183,11 +183,9 @@ def _choose_backend(
 
     try:
         frame = stack.frame(numbers[0])
-        chosen = choose_backend(model, first, len(numbers))
+        return choose_backend(model, first, len(numbers))
     except (ValueError, OSError):
         return ""  # that frame is predicted again, and its error is reported then
-    model.measured = bool(chosen)
-    return chosen
 
 
 def _in_stages(
