@@ -54,7 +54,7 @@ class BatchEnd:
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """One epoch and its validation; ``last.pt`` and perhaps ``model.pt`` are already written."""
+    """One epoch and its validation."""
 
     epoch: int  # from 1
     train_loss: float
@@ -64,7 +64,7 @@ class EpochEnd:
     learning_rate: float
     images_per_s: float
     elapsed_s: float
-    best: bool  # whether ``model.pt`` is now this epoch
+    best: bool  # whether it is the best so far, which ``model.pt`` will be
     pixel_accuracy: float | None = None  # known pixels of the validation frames
     mean_iou: float | None = None  # over background and cell, or over all classes
     # Of each class from 0 (background, cell where they are two); None where it does not occur.

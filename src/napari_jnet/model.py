@@ -135,6 +135,7 @@ class _Split(_Content):
 class _TrainingContent(_Content):
     network: _Weights
     history: list[_Epoch]
+    best: _Weights | None = None  # where the best epoch is not the present one, nor in model.pt yet
 
 
 class _LastContent(_ModelContent):

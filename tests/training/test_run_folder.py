@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.model import read_checkpoint
 from napari_jnet.project.runs import read_run
 from napari_jnet.training import loop as training_module
+from napari_jnet.training import run as run_module
 from napari_jnet.training.loop import train
 
 TINY = Config().replace(
@@ -33,6 +35,7 @@ TINY = Config().replace(
         "training.best_by": "loss",
         "training.learning_rate": 0.01,  # so that both epochs are the best so far
         "training.device": "cpu",
+        "training.precision": "float32",
         "training.threads": 1,
         "targets.dt_bound": 5.0,
     }
@@ -134,6 +137,7 @@ def test_a_long_epoch_is_saved_in_between_and_resumes_as_if_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
 ) -> None:
     monkeypatch.setattr(training_module, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(run_module, "SAVE_SHARE", float("inf"))
     job = train(cells(), tmp_path / "run", TINY)
     for event in job:
         if isinstance(event, BatchEnd) and (event.epoch, event.batch) == (2, 2):
@@ -147,10 +151,84 @@ def test_a_long_epoch_is_saved_in_between_and_resumes_as_if_never_stopped(
         assert_same_weights(tmp_path / "killed" / name, whole / name)
 
 
+class Clock:
+    """A clock on which only steps and checkpoints take time, so many seconds each."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, step_s: float, save_s: float) -> None:
+        self.now = 0.0
+        self.saves: list[tuple[str, float]] = []  # file, end
+        run_step, save = run_module.run_step, run_module.save_checkpoint
+
+        def step(*arguments: Any, **named: Any) -> torch.Tensor:
+            self.now += step_s
+            return run_step(*arguments, **named)
+
+        def saving(path: Path, content: dict[str, Any]) -> None:
+            self.now += save_s
+            save(path, content)
+            self.saves.append((path.name, self.now))
+
+        patch.setattr(run_module, "run_step", step)
+        patch.setattr(run_module, "save_checkpoint", saving)
+        patch.setattr("time.monotonic", lambda: self.now)
+
+
+@pytest.mark.parametrize(
+    ("step_s", "save_s", "expected"),
+    [
+        (10.0, 0.1, 40),  # cheap: after each epoch
+        (1.0, 1.0, 2),  # short epochs: each save costs as much as a step
+        (1000.0, 0.1, 120),  # long epochs: after each step
+        (1000.0, 25.0, 45),  # a network so large that 2 % allow more than two minutes
+    ],
+)
+def test_saving_takes_a_fiftieth_of_the_time_and_a_kill_loses_two_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step_s: float, save_s: float, expected: int
+) -> None:
+    clock = Clock(monkeypatch, step_s, save_s)
+    list(train(cells(), tmp_path / "run", TINY.replace({"training.epochs": 40})))
+    times = [at for name, at in clock.saves if name == "last.pt"]
+    assert clock.saves[1][0] == "model.pt", "there is a model after the first epoch"
+    on_the_way = [at for _, at in clock.saves if at < times[-1]]
+    assert save_s * len(on_the_way) <= 0.021 * clock.now + 2 * save_s
+    longest = max(120.0, 2 * save_s / 0.02) + step_s + 2 * save_s
+    assert max(np.diff([0.0, *times])) <= longest
+    assert len(times) == pytest.approx(expected, rel=0.2, abs=1)
+
+
+def test_killed_at_any_time_it_resumes_as_if_never_stopped_and_has_the_best_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the best epoch is neither the last one nor saved when it ended."""
+    config = TINY.replace(
+        {"training.epochs": 6, "training.learning_rate": 1.0, "training.optimizer": "sgd"}
+        | {"training.schedule": "constant", "training.momentum": 0.0}
+    )
+    list(train(cells(), tmp_path / "whole", config))
+    history = read_checkpoint(tmp_path / "whole/last.pt")["history"]
+    assert not history[3]["best"], "after four epochs the best is an earlier one"
+    killed: list[Path] = []  # copies of the folder
+    with monkeypatch.context() as patch:
+        clock = Clock(patch, 5.0, 0.5)
+        patch.setattr(training_module, "SAVE_EVERY_S", 40.0)
+        for _ in train(cells(), tmp_path / "run", config):
+            if sum(name == "last.pt" for name, _ in clock.saves) > len(killed):
+                killed.append(Path(shutil.copytree(tmp_path / "run", tmp_path / str(len(killed)))))
+    saved = [read_checkpoint(run / "last.pt")["training"] for run in killed]
+    assert [(state["epoch"], state["batch"]) for state in saved] == [(1, 0), (4, 1), (6, 0)]
+    assert ["best" in state for state in saved] == [False, True, False]
+    (killed[1] / "model.pt").unlink()  # killed before it was written, which resuming does
+    for run in killed[:2]:
+        list(train(cells(), run, config, resume=True))
+        for name in ("model.pt", "last.pt"):
+            assert_same_weights(run / name, tmp_path / "whole" / name)
+
+
 def test_weights_that_are_no_numbers_are_not_kept_within_an_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training_module, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(run_module, "SAVE_SHARE", float("inf"))
     real = torch.optim.AdamW.step
 
     def spoil(self: torch.optim.Optimizer, *arguments: object) -> None:

@@ -209,8 +209,11 @@ def test_measuring_the_precision_changes_no_number(
     assert_same_weights(tmp_path / "measured/last.pt", tmp_path / "told/last.pt")
 
 
-def test_the_kept_weights_are_the_moving_average_of_all_steps(tmp_path: Path) -> None:
+def test_the_kept_weights_are_the_moving_average_of_all_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After step n the average moves by 9 / (n + 9) of the way, at first, towards the present weights."""
+    monkeypatch.setattr(run, "SAVE_SHARE", float("inf"))
     config = TINY.replace(
         {"training.batches_per_epoch": 1, "training.epochs": 4, "training.learning_rate": 0.05}
     )

@@ -34,7 +34,7 @@ from napari_jnet.training.setup import prepare, update_frames
 
 PREVIEW_EVERY_S = 3.0
 PREVIEW_WITHIN_EPOCH_S = 20.0  # in long epochs, to show a preview before their end
-SAVE_EVERY_S = 120.0  # a killed training loses at most this and the present batch
+SAVE_EVERY_S = 120.0  # within an epoch
 READ_LOSS_EVERY = 8  # batches on a GPU: reading a loss waits for the device
 
 
@@ -85,10 +85,12 @@ def train(
     Notes
     -----
     Closing the generator stops the training at that batch; ``last.pt`` then holds everything, so
-    that a resumed training draws the same batches as one that was never stopped.  It is also written
-    after every epoch, and within a long epoch every two minutes, so that no more is lost when the
-    process is killed.  Only the time that the generator itself runs counts as training time, not the time
-    that its caller takes between two events.
+    that a resumed training draws the same batches as one that was never stopped, and ``model.pt`` the best
+    epoch.  On the way both are written after the first epoch, then where an epoch ends or two minutes have
+    passed, but only when the last save took at most 2 % of the time since.  So a process that is killed
+    loses two minutes, or 50 times what a save takes if that is longer, and the present batch.  Only the
+    time that the generator itself runs counts as training time, not the time that its caller takes between
+    two events.
     """
     folder = RunFolder(run, resume=resume)
     try:
@@ -131,11 +133,10 @@ def _train(session: TrainingSession) -> Generator[TrainEvent, None, None]:
             if session.new_frames is not None and (frames := session.new_frames()) is not None:
                 yield from update_frames(session, frames)
     except ArithmeticError:
-        session.saved_step = state.step  # keep the earlier file: these weights are not finite
+        session.keep_saved()
         raise
     finally:
-        if state.step > session.saved_step:
-            session.save()
+        session.save()
         if session.logger is not None:
             session.logger.close()
     if session.out_of_patience:
@@ -157,8 +158,7 @@ def _train_epoch(session: TrainingSession, started: float) -> Generator[TrainEve
             loss = None
             if len(losses) == read_every or state.batch == batches:
                 loss = _read_losses(session, losses)
-                if time.monotonic() - session.saved_at >= SAVE_EVERY_S and _is_finite(session):
-                    session.save()
+                session.save_if_due(SAVE_EVERY_S)
             progress, elapsed = session.progress(), state.elapsed_s
             remaining = elapsed / progress - elapsed if progress > 0 else float("inf")
             yield BatchEnd(state.epoch + 1, state.batch, loss, progress, elapsed, remaining)
@@ -196,13 +196,8 @@ def _read_losses(session: TrainingSession, losses: list[Tensor]) -> float:
     return total / count
 
 
-def _is_finite(session: TrainingSession) -> bool:
-    """Whether the weights are finite: a loss is that of the step before."""
-    return all(bool(torch.isfinite(value).all()) for value in session.state.network.parameters())
-
-
 def _finish_epoch(session: TrainingSession) -> EpochEnd:
-    """Validate, save the best and the last model, and return the event."""
+    """Validate, save if that is due, and return the event."""
     state, batches = session.state, session.state.batch
     train_loss = state.loss_sum / max(batches, 1)
     scores = session.validate()
@@ -227,7 +222,8 @@ def _finish_epoch(session: TrainingSession) -> EpochEnd:
     state.end_epoch(train_loss)
     if best and score is not None:
         state.best_score, state.best_epoch = score, state.epoch
-    session.save()
+        state.keep_best()
+    session.save_if_due()
     return event
 
 

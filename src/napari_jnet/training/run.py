@@ -49,6 +49,7 @@ WARM_UP = 0.02  # fraction of the training in which the rate rises from zero (co
 _SHORT_STEP_S = 0.02  # below this float32 is fast enough, and a measurement uncertain
 _WORTHWHILE = 1.1  # bfloat16 must be so many times as fast
 AVERAGE_DECAY = 0.99  # of the moving average of the weights, once enough steps are done
+SAVE_SHARE = 0.02  # of the time that saving may take, without the save at the end
 
 
 def run_step(network: torch.nn.Module, levels: Sequence[Tensor], *, bfloat16: bool) -> Tensor:
@@ -123,6 +124,7 @@ class TrainingState(Counters):
         # as the original J-Net
         self.plateau = ReduceLROnPlateau(self.optimizer, factor=0.75, patience=20, cooldown=10)
         self.generator = torch.Generator().manual_seed(training.seed)
+        self.best: dict[str, Tensor] | None = None  # weights that ``model.pt`` has not yet
 
     @property
     def averaged(self) -> SegmentationNetwork:
@@ -186,12 +188,16 @@ class TrainingState(Counters):
         if self.config.training.schedule == "plateau":
             self.plateau.step(train_loss)
 
-    def model_content(self, config: Config) -> dict[str, Any]:
-        """Return the content of ``model.pt``: all that prediction needs."""
+    def keep_best(self) -> None:
+        """Copy the present averaged weights: they are the best so far."""
+        self.best = {name: value.clone() for name, value in self.averaged.state_dict().items()}
+
+    def model_content(self, config: Config, *, best: bool = False) -> dict[str, Any]:
+        """Return all that prediction needs, of the present network or of the best one."""
         return {
             "config": config.to_dict(),
-            "network": self.averaged.state_dict(),
-            "history": self.history,
+            "network": self.best if best else self.averaged.state_dict(),
+            "history": self.history[: self.best_epoch] if best else self.history,
         }
 
     def full_content(self, config: Config, split: dict[str, list[str]]) -> dict[str, Any]:
@@ -205,6 +211,7 @@ class TrainingState(Counters):
                 "schedule": {"epochs": self.epoch}
                 | {f.name: getattr(self.plateau, f.name) for f in dataclasses.fields(_Schedule)},
                 "generator": self.generator.get_state(),
+                **({"best": self.best} if self.best and not self._is_best else {}),
                 **{name: getattr(self, name) for name in vars(Counters())},
             },
         }
@@ -212,6 +219,9 @@ class TrainingState(Counters):
     def restore(self, content: dict[str, Any], path: Path) -> None:
         """Restore the state in the content of ``last.pt``."""
         saved = content["training"]
+        if "best" in saved:
+            load_state(self.averaged, saved["best"], path)
+            self.keep_best()
         load_state(self.averaged, content["network"], path)
         load_state(self.network, saved["network"], path)
         # torch raises nearly anything for a state of another shape
@@ -225,6 +235,13 @@ class TrainingState(Counters):
             self.generator.set_state(saved["generator"])
             _check_optimizer(self.optimizer, saved["optimizer"])
             self.optimizer.load_state_dict(saved["optimizer"])
+        if self._is_best:
+            self.keep_best()
+
+    @property
+    def _is_best(self) -> bool:
+        """Whether the present averaged weights are those of the best epoch."""
+        return self.epoch == self.best_epoch and not self.batch
 
     def start_from(self, path: Path) -> None:
         """Start from the weights of another model."""
@@ -363,14 +380,18 @@ class TrainingSession:
     def start_clock(self) -> None:
         """Count the time of this session from now on, after that of earlier ones."""
         self.started = time.monotonic() - self.state.elapsed_s
-        self.saved_step, self.saved_at = self.state.step, time.monotonic()
+        self.saved, self.saved_at, self._saving_s = self._position, time.monotonic(), 0.0
 
     def rescore_best(self) -> None:
         """Score the best model so far on the present frames, so that later epochs compare with it."""
         state, validation = self.state, self.validation
         state.scored = validation.names
         if state.best_epoch:
-            best = load_model(self.folder.model, device=self.device.type)
+            if state.best is None:
+                best = load_model(self.folder.model, device=self.device.type)
+            else:
+                best = dataclasses.replace(self.model, network=copy.deepcopy(state.averaged))
+                best.network.load_state_dict(state.best)
             score = validation.run(best).by(validation.best_by)
             state.best_score = float("-inf") if score is None else score
 
@@ -423,20 +444,51 @@ class TrainingSession:
         state.validation_s += time.monotonic() - started
         return scores
 
+    @property
+    def _position(self) -> tuple[int, int]:
+        return self.state.step, self.state.epoch
+
+    def save_if_due(self, every_s: float = 0.0) -> None:
+        """Save if the last save is so many seconds ago, and what it took is `SAVE_SHARE` of these.
+
+        Weights that are not finite are not saved: a loss is that of the step before.
+        """
+        since = time.monotonic() - self.saved_at
+        if since >= max(every_s, self._saving_s / SAVE_SHARE) and all(
+            bool(weight.isfinite().all()) for weight in self.state.network.parameters()
+        ):
+            self.save()
+
     def save(self) -> None:
-        """Save everything; ``last.pt`` comes first, see `complete_files`."""
+        """Save everything that is not saved yet; ``last.pt`` comes first, see `complete_files`."""
+        if self.saved == self._position:
+            return
+        started = time.monotonic()
         save_checkpoint(self.folder.last, self.state.full_content(self.config, self.split))
-        self.saved_step, self.saved_at = self.state.step, time.monotonic()
         self.complete_files()
+        self.saved, self.saved_at = self._position, time.monotonic()
+        self._saving_s = self.saved_at - started
+
+    def keep_saved(self) -> None:
+        """Save only the best model: the present weights are not finite."""
+        self.save_best()
+        self.saved = self._position
+
+    def save_best(self) -> None:
+        """Write ``model.pt`` if there are better weights."""
+        if self.state.best is not None:
+            content = self.state.model_content(self.config, best=True)
+            save_checkpoint(self.folder.model, content)
+            self.state.best = None
 
     def complete_files(self) -> None:
         """Write ``model.pt`` and ``history.csv`` as they belong to ``last.pt``.
 
-        A process that was killed between the three may have left the others an epoch behind.
+        A process that was killed between the three may have left the others behind.
         """
         state = self.state
-        best = state.epoch == state.best_epoch and not state.batch
-        if best or not self.folder.model.exists():
+        self.save_best()
+        if not self.folder.model.exists():
             save_checkpoint(self.folder.model, state.model_content(self.config))
         if state.history:
             self.folder.write_history(state.history)
