@@ -43,6 +43,12 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
 
 
+def test_a_frame_that_the_stack_does_not_have_is_refused_before_any_is_read() -> None:
+    stack = array_stack(noise(3, 21, 30), name="cells")
+    with pytest.raises(ValueError, match="cells has no frame 7; its 3 frames run from 0 to 2"):
+        next(predict(a_model(), stack, frames=[0, 7]))
+
+
 def test_each_frame_comes_with_its_number_and_maps() -> None:
     stack = array_stack(noise(3, 21, 30))
     found = list(predict(a_model(), stack))

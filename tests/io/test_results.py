@@ -351,3 +351,28 @@ def test_tracks_follow_the_best_overlap():
     assert tracks.add(4, halves).tolist() == [[3, 1, 1, 1, 0, 0, 2, 2]]
     assert tracks.add(6, halves).tolist() == [[4, 5, 5, 5, 0, 0, 6, 6]]
     assert tracks.lines() == "1 3 4 0\n2 3 4 0\n3 4 4 0\n4 6 6 0\n5 6 6 0\n6 6 6 0\n"
+
+
+def test_a_frame_that_could_not_be_written_leaves_no_trace_in_the_tracks():
+    tracks, cells = OverlapTracks(), np.array([[5, 5, 0, 7, 7]])
+    tracks.add(3, cells)
+    before = tracks.lines()
+    assert tracks.add(
+        4,
+        np.array(
+            [
+                [
+                    1,
+                    1,
+                    0,
+                    0,
+                    0,
+                ]
+            ]
+        ),
+    ).tolist() == [[1, 1, 0, 0, 0]]
+    tracks.undo()
+    assert tracks.lines() == before == "1 3 3 0\n2 3 3 0\n"
+    tracks.add(5, cells)
+    tracks.undo()
+    assert (tracks.lines(), tracks.count) == (before, 2)

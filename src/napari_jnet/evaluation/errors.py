@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -116,10 +117,15 @@ def pixel_error_map(reference: NDArray[Any], result: NDArray[Any]) -> NDArray[np
 
 def _groups(
     whole: NDArray[np.intp], shared: NDArray[np.int64], lies_in: NDArray[np.bool_]
-) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-    """Yield each object that several others lie in, and which pairs are those."""
-    for position in np.unique(whole[lies_in]).tolist():
-        parts = lies_in & (whole == position)
-        parts &= shared >= _SPECK * shared[parts].max()
-        if np.count_nonzero(parts) > 1:
+) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Yield each object that several others lie in, and which pairs are those, ascending."""
+    inside = np.flatnonzero(lies_in)
+    inside = inside[np.argsort(whole[inside], kind="stable")]
+    positions, starts = np.unique(whole[inside], return_index=True)
+    bounds = pairwise([*starts, inside.size])
+    for position, (start, end) in zip(positions.tolist(), bounds, strict=True):
+        parts = inside[start:end]
+        if parts.size > 1:
+            parts = parts[shared[parts] >= _SPECK * shared[parts].max()]
+        if parts.size > 1:
             yield position, parts

@@ -15,7 +15,7 @@ from napari_jnet.evaluation import SCORES, objects, pixels, rand
 from napari_jnet.events import FrameScore, Message, Scores, number_ranges
 from napari_jnet.io.ctc import markers
 from napari_jnet.io.results import StoredResult, open_result
-from napari_jnet.io.stack import Annotation, Stack
+from napari_jnet.io.stack import Annotation, Stack, position_of
 from napari_jnet.labels import (
     UNKNOWN,
     LabelKind,
@@ -284,10 +284,11 @@ def evaluate(
     """
     truth, tracked = stack.annotation(annotation), markers(stack)
     if frames is not None:
-        for number in set(frames) - set(truth.frame_numbers):
+        chosen = set(frames)
+        for number in chosen - set(truth.frame_numbers):
             truth.frame(number)  # says that it is not annotated
-        truth = replace(truth, frame_numbers=tuple(sorted(set(frames))))
-        kept = tuple(n for n in tracked.frame_numbers if n in frames) if tracked else ()
+        truth = replace(truth, frame_numbers=tuple(sorted(chosen)))
+        kept = tuple(n for n in tracked.frame_numbers if n in chosen) if tracked else ()
         tracked = replace(tracked, frame_numbers=kept) if tracked and kept else None
     with closing(open_result(result, stack)) as stored:
         if truth.path is not None and truth.path.exists() and stored.path.samefile(truth.path):
@@ -320,7 +321,7 @@ def evaluate(
 def _frame(
     number: int, stored: StoredResult, truth: Annotation, tracked: Annotation | None
 ) -> FrameLabels:
-    annotated = number in truth.frame_numbers
+    annotated = position_of(number, truth.frame_numbers) is not None
     with_maps = annotated and truth.kind is not LabelKind.INSTANCES
     return FrameLabels(
         number,
@@ -328,7 +329,9 @@ def _frame(
         checked_labels(stored.instances(number), f"result {stored.path}"),
         classes=stored.map("classes", number) if with_maps else None,
         probability=stored.map("probability", number) if with_maps else None,
-        markers=tracked.frame(number) if tracked and number in tracked.frame_numbers else None,
+        markers=tracked.frame(number)
+        if tracked and position_of(number, tracked.frame_numbers) is not None
+        else None,
         by_plane=number in truth.by_plane,
     )
 

@@ -27,7 +27,7 @@ from napari_jnet.inference.tiling import (
     shape_of,
 )
 from napari_jnet.io.results import ResultWriter
-from napari_jnet.io.stack import Stack
+from napari_jnet.io.stack import Stack, check_frame
 from napari_jnet.model import Model
 from napari_jnet.preprocess import frame_tensor, is_constant
 
@@ -93,6 +93,8 @@ def predict(
     Cells are separated within the region, so one on its edge is truncated.
     """
     numbers = tuple(stack.frame_numbers if frames is None else frames)
+    for number in numbers:
+        check_frame(number, stack.frame_numbers, stack.name)
     settings, separation = _settings(model, prediction, tile), instances or model.config.instances
     ahead = _AHEAD if _check_memory(model, stack, settings, region) else 0
 
@@ -111,8 +113,9 @@ def predict(
     elif chosen := _choose_backend(model, stack, numbers, settings, separation, region):
         yield Message(chosen)
     done, first = 0, None
+    positions = {number: position for position, number in enumerate(stack.frame_numbers)}
     for number, result in _in_stages(numbers, (read, segment, separated), ahead):
-        position = stack.frame_numbers.index(number)
+        position = positions[number]
         try:
             maps, empty, cells = result()
         except (ValueError, OSError) as error:

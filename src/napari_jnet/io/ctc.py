@@ -232,6 +232,7 @@ def _ground_truth(
         )
     files = cache(find)
 
+    @cache
     def by_plane() -> frozenset[int]:
         return frozenset(number for number, planes in files().items() if None not in planes)
 
@@ -246,7 +247,7 @@ def _ground_truth(
 
     rule: Callable[[int], bool] | None = None
     if name == "gold" and unlabelled is None:
-        rule = _partial_rule(folder, stored, lambda: frozenset(files()) - by_plane(), shape)
+        rule = _partial_rule(folder, stored, cache(lambda: frozenset(files()) - by_plane()), shape)
     complete = rule is None and unlabelled != "unknown"
 
     def is_partial(number: int) -> bool:
@@ -306,6 +307,10 @@ def _partial_rule(
         return {n: count for n, count in found.items() if count}
 
     @cache
+    def usual() -> float:
+        return float(np.median(list(counts().values())))
+
+    @cache
     def is_partial(number: int) -> bool:
         compared = [(files[number], least) for files, least in references() if number in files]
         labels = gold(number)
@@ -319,7 +324,7 @@ def _partial_rule(
             return True
         if len(whole()) < 3:
             return False
-        return 2 * counts()[number] < float(np.median(list(counts().values())))
+        return 2 * counts()[number] < usual()
 
     return is_partial
 

@@ -292,7 +292,7 @@ def _plain(folder: Path) -> FolderFiles | None:
     files = image_files(folder)
     images = {p for p in files if not (label_word(p.stem) or _DERIVED.search(p.stem))}
     named = {bare(path.stem) for path in images}
-    masks: dict[str, tuple[Path, ...]] = {}
+    masks: dict[str, list[Path]] = {}
     for path in files:
         if path in images:
             continue
@@ -302,8 +302,10 @@ def _plain(folder: Path) -> FolderFiles | None:
         if not named & {bare(stem), bare(stem) + word.removeprefix(plain)}:
             images.add(path)
         elif stem == path.stem:
-            masks[plain] = (*masks.get(plain, ()), path)
-    return FolderFiles(folder, tuple(p for p in files if p in images), masks) if images else None
+            masks.setdefault(plain, []).append(path)
+    own = tuple(p for p in files if p in images)
+    by_word = {word: tuple(paths) for word, paths in masks.items()}
+    return FolderFiles(folder, own, by_word) if images else None
 
 
 def _subfolders(folder: Path) -> dict[str, Path]:

@@ -109,7 +109,7 @@ class OverlapTracks:
         self._last_number: int | None = None
         self._last: NDArray[np.int32] | None = None
         self._spans: dict[int, tuple[int, int]] = {}  # track -> its first and last frame
-        self._before = self._spans
+        self._before: dict[int, tuple[int, int] | None] = {}  # those of the last frame, before it
 
     @property
     def count(self) -> int:
@@ -119,14 +119,14 @@ class OverlapTracks:
     def add(self, number: int, instances: NDArray[np.integer]) -> NDArray[np.int32]:
         """Return the instances of a frame, numbered by track; one that follows at once continues tracks."""
         links = self._links(number, instances)
-        self._before, self._spans = self._spans, dict(self._spans)
+        self._before = {}
         found = np.unique(instances)
         found = found[found > 0]
         tracks = np.zeros(len(found), dtype=np.int32)
         for position, label in enumerate(found):
             track = tracks[position] = links.get(int(label), self.count + 1)
-            first, _ = self._spans.get(track, (number, number))
-            self._spans[track] = first, number
+            span = self._before[track] = self._spans.get(track)
+            self._spans[track] = number if span is None else span[0], number
         numbered = np.zeros(instances.shape, dtype=np.int32)
         inside = instances > 0
         numbered[inside] = tracks[np.searchsorted(found, instances[inside])]
@@ -135,7 +135,12 @@ class OverlapTracks:
 
     def undo(self) -> None:
         """Forget the last frame: it could not be written."""
-        self._spans, self._last = self._before, None
+        for track, span in self._before.items():
+            if span is None:
+                del self._spans[track]
+            else:
+                self._spans[track] = span
+        self._before, self._last = {}, None
 
     def lines(self) -> str:
         """Return the tracks as ``res_track.txt`` holds them: label, first, last, parent 0."""
@@ -257,17 +262,21 @@ class FramePages:
                 frame_numbers = range(frames)
             numbers = text.get("frames", frame_numbers)
             self.frame_numbers = tuple(int(n) for n in numbers[:frames])
+            self._positions = {n: position for position, n in enumerate(self.frame_numbers)}
             self.mark = ResultMark.of(text) or ResultMark()
             opened.pop_all()
 
     def read(self, number: int) -> NDArray[Any]:
         """Read one frame, (H, W) or (Z, H, W); raises `ValueError` for another number."""
-        if number not in self.frame_numbers:
+        if number not in self:
             raise ValueError(f"{self.path} has no frame {number}; it has {self.frame_numbers}.")
-        first = self.frame_numbers.index(number) * self._planes
+        first = self._positions[number] * self._planes
         with reading(self.path, "a TIFF image", _REMEDY):
             pages = [self._pages[first + n].asarray() for n in range(self._planes)]
             return np.stack(pages) if self._volumes else np.asarray(pages[0])
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._positions
 
     def close(self) -> None:
         """Close the file."""
@@ -530,7 +539,7 @@ class StoredResult:
     def map(self, name: str, number: int) -> NDArray[Any] | None:
         """Return a map of one frame, or None if it was not written."""
         pages = self.maps.get(name)
-        return pages.read(number) if pages and number in pages.frame_numbers else None
+        return pages.read(number) if pages and number in pages else None
 
 
 def open_result(path: Path | str, stack: Stack) -> StoredResult:

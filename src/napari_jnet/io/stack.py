@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +87,7 @@ class Annotation:
 
     def frame(self, number: int) -> NDArray[np.int32]:
         """Read the labels of one frame; raises `ValueError` if it is not annotated."""
-        if number not in self.frame_numbers:
+        if position_of(number, self.frame_numbers) is None:
             where = f" ({self.path})" if self.path else ""
             known = ", ".join(str(n) for n in self.frame_numbers)
             raise ValueError(
@@ -112,9 +113,15 @@ class Annotation:
         return "; ".join(parts)
 
 
+def position_of(number: int, numbers: Sequence[int]) -> int | None:
+    """Return the position of a frame number among ascending ones; None if it is not among them."""
+    position = bisect_left(numbers, number)
+    return position if position < len(numbers) and numbers[position] == number else None
+
+
 def check_frame(number: int, numbers: Sequence[int], stack: str) -> None:
     """Raise `ValueError` for a frame that a stack does not have; its name is for the message."""
-    if number not in numbers:
+    if position_of(number, numbers) is None:
         raise ValueError(
             f"{stack} has no frame {number}; its {len(numbers)} frames run from {numbers[0]} to "
             f"{numbers[-1]}."

@@ -363,8 +363,8 @@ class Project:
     def assign_roles(self, numbers: Sequence[int]) -> None:
         """Give the `next_role` to those of these frames that have no role."""
         with self._lock:
-            annotated = self.annotated
-            given = Counter(self.role(n) for n in annotated if n not in numbers)
+            annotated, asked = set(self.annotated), set(numbers)
+            given = Counter(self.role(n) for n in annotated - asked)
             chosen = {}
             for number in [n for n in numbers if not self.role(n)]:
                 labels = self.read_frame(number)

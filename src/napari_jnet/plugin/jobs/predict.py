@@ -64,8 +64,10 @@ class PredictionRequest:
 
     def positions(self, stack: Stack) -> tuple[int, ...]:
         """Return the positions along the stack."""
-        numbers = stack.frame_numbers if self.numbers is None else self.numbers
-        return tuple(stack.frame_numbers.index(number) for number in numbers)
+        if self.numbers is None:
+            return tuple(range(len(stack)))
+        positions = {number: position for position, number in enumerate(stack.frame_numbers)}
+        return tuple(positions[number] for number in self.numbers)
 
 
 def make_request(scope: str, workspace: Workspace, image: Any, stack: Stack) -> PredictionRequest:
