@@ -16,6 +16,13 @@ MEMORY_FULL = (
     "training.batch_size=1 or a smaller training.patch_size to train, or --device cpu."
 )
 
+_MEMORY_ERRORS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "ALLOC_FAILED",
+)
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -37,10 +44,7 @@ def available_bytes() -> int:
 def is_memory_full(error: Exception) -> bool:
     """Return whether an error means that the memory is full; torch has several messages for it."""
     message = str(error)
-    return isinstance(error, MemoryError) or any(
-        part in message
-        for part in ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc")
-    )
+    return isinstance(error, MemoryError) or any(part in message for part in _MEMORY_ERRORS)
 
 
 def format_bytes(size: float) -> str:

@@ -153,8 +153,14 @@ def _train_epoch(session: TrainingSession, started: float) -> Generator[TrainEve
     losses: list[Tensor] = []  # on the device
     try:
         while state.batch < batches and session.progress() < 1:
+            at_once = state.patches_at_once
             losses.append(_train_batch(session))
             state.batch += 1
+            if state.patches_at_once != at_once:
+                yield Message(
+                    f"The memory does not hold a batch of {session.config.training.batch_size} patches; "
+                    f"from now on {state.patches_at_once} are computed at a time, and their gradients added."
+                )
             loss = None
             if len(losses) == read_every or state.batch == batches:
                 loss = _read_losses(session, losses)
@@ -175,10 +181,9 @@ def _train_batch(session: TrainingSession) -> Tensor:
     state, config = session.state, session.config
     state.set_learning_rate(session.progress())
     levels, targets = draw_batch(session.store, config, session.dt_bound, state.generator)
-    output = state.output(levels, bfloat16=session.bfloat16)
-    loss = session.loss(output, targets, config.network.classes, session.dt_bound)
-    state.optimize(loss)
-    return loss.detach()
+    loss = session.compute_gradients(levels, targets)
+    state.apply_gradients()
+    return loss
 
 
 def _read_losses(session: TrainingSession, losses: list[Tensor]) -> float:

@@ -20,9 +20,12 @@ from napari_jnet.training.targets import Targets, class_indices
 Loss = Callable[[Tensor, Targets, int, float], Tensor]
 
 
-def mean_known(values: Tensor, known: Tensor) -> Tensor:
-    """Return the mean over the known pixels; 0 where there are none."""
-    return (values * known).sum() / known.sum().clamp(min=1)
+def mean_known(values: Tensor, known: Tensor, total: Tensor | None = None) -> Tensor:
+    """Return the mean over the known pixels, 0 where there are none; of a part, its share in that.
+
+    ``total`` are the known pixels of the whole, see `Targets.totals`.
+    """
+    return (values * known).sum() / (known.sum() if total is None else total).clamp(min=1)
 
 
 def _weighted(values: Tensor, targets: Targets) -> Tensor:
@@ -41,14 +44,15 @@ def segmentation_loss(logits: Tensor, targets: Targets) -> Tensor:
         )
     else:
         values = F.cross_entropy(logits, targets.segmentation, reduction="none")
-    return mean_known(_weighted(values, targets), targets.known)
+    return mean_known(_weighted(values, targets), targets.known, targets.totals[0])
 
 
 def dice_loss(logits: Tensor, targets: Targets) -> Tensor:
     """Return 1 - Dice's coefficient of probabilities and ground truth, over known pixels of the batch.
 
     It is 0 to 1: the mean over the classes above background; the loss of one that is neither annotated
-    nor predicted is 0.  Milletari, Navab, Ahmadi (2016), with probabilities and ground truth not squared.
+    nor predicted is 0.  A part of a batch has its own coefficient, which counts as its known pixels do.
+    Milletari, Navab, Ahmadi (2016), with probabilities and ground truth not squared.
     """
     if logits.shape[1] == 1:
         probability, expected = logits.sigmoid(), targets.segmentation[:, None] == 1
@@ -59,12 +63,15 @@ def dice_loss(logits: Tensor, targets: Targets) -> Tensor:
     counted = _weighted(targets.known.to(logits.dtype), targets)[:, None]
     both = (probability * expected * counted).sum(dim=(0, 2, 3))
     either = ((probability + expected) * counted).sum(dim=(0, 2, 3))
-    return (1 - (2 * both + 1) / (either + 1)).mean()
+    loss = (1 - (2 * both + 1) / (either + 1)).mean()
+    total = targets.totals[0]
+    return loss if total is None else loss * targets.known.sum() / total.clamp(min=1)
 
 
 def _distance_mse(distance: Tensor, targets: Targets, dt_bound: float) -> Tensor:
     """Square error in pixels, after ReLU, as the original J-Net has it."""
-    return mean_known((distance.relu() - targets.distance).square(), targets.distance_known)
+    error = (distance.relu() - targets.distance).square()
+    return mean_known(error, targets.distance_known, targets.totals[1])
 
 
 def _distance_smooth_l1(distance: Tensor, targets: Targets, dt_bound: float) -> Tensor:
@@ -72,7 +79,7 @@ def _distance_smooth_l1(distance: Tensor, targets: Targets, dt_bound: float) -> 
     error = F.smooth_l1_loss(
         distance / dt_bound, targets.distance / dt_bound, reduction="none", beta=0.1
     )
-    return mean_known(error, targets.distance_known)
+    return mean_known(error, targets.distance_known, targets.totals[1])
 
 
 def _sum(

@@ -22,6 +22,7 @@ from napari_jnet.config import Config, TrainingConfig
 from napari_jnet.device import choose_device, has_bfloat16
 from napari_jnet.events import EpochEnd
 from napari_jnet.files import reading
+from napari_jnet.hardware import is_memory_full
 from napari_jnet.io.run_folder import RunFolder
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.model import (
@@ -43,6 +44,7 @@ from napari_jnet.training.sampler import (
     epoch_pixels,
     load_frames,
 )
+from napari_jnet.training.targets import Targets
 from napari_jnet.training.validate import SCORING_SHARE, Validation, ValidationScores
 
 WARM_UP = 0.02  # fraction of the training in which the rate rises from zero (cosine only)
@@ -81,6 +83,7 @@ class Counters:
     step: _Count = 0  # optimizer steps
     epoch: _Count = 0  # finished ones
     batch: _Count = 0  # finished ones of the present epoch
+    patches_at_once: _Count = 0  # that fit into the memory; 0 for a whole batch
     loss_sum: _Seconds = 0.0  # of the present epoch
     elapsed_s: _Seconds = 0.0
     validation_s: _Seconds = 0.0  # of these
@@ -161,9 +164,13 @@ class TrainingState(Counters):
             return run_step(self.network, levels, bfloat16=bfloat16)
 
     def optimize(self, loss: Tensor) -> None:
-        """Do one optimizer step, and move the averaged weights a little towards the new ones."""
+        """Do one optimizer step on the loss of a whole batch."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.apply_gradients()
+
+    def apply_gradients(self) -> None:
+        """Do one optimizer step, and move the averaged weights a little towards the new ones."""
         self.optimizer.step()
         self.step += 1
         most = AVERAGE_DECAY if self.config.training.average_weights else 0.0
@@ -376,6 +383,46 @@ class TrainingSession:
                 if turn:  # the first one prepares
                     seconds[precision] = min(seconds[precision], time.perf_counter() - started)
         return seconds
+
+    def compute_gradients(self, levels: Sequence[Tensor], targets: Targets) -> Tensor:
+        """Set the gradients of a batch; return its loss, still on the device.
+
+        Where the memory does not hold the batch, half as many patches are computed at once, from now on:
+        their gradients add up to the same, but the batch normalization sees less.  Raises `ValueError`
+        where it does not hold one.
+        """
+        state, count = self.state, len(targets.known)
+        drawn = state.generator.get_state()
+        while True:
+            at_once = state.patches_at_once or count
+            parts = [slice(first, first + at_once) for first in range(0, count, at_once)]
+            state.optimizer.zero_grad(set_to_none=True)
+            try:
+                return torch.stack([self._add_gradients(levels, targets, p) for p in parts]).sum()
+            except (MemoryError, RuntimeError) as error:
+                if not is_memory_full(error):
+                    raise
+            # outside of the handler, as the error holds what was computed
+            if at_once == 1:
+                side = levels[-1].shape[-1]
+                raise ValueError(
+                    f"A single patch of {side} x {side} pixels does not fit into the memory of the device "
+                    f"({self.device.type}). Choose a smaller training.patch_size, such as {side // 2}, a "
+                    "network with fewer network.channels, or another training.device."
+                )
+            state.patches_at_once = at_once // 2
+            state.generator.set_state(drawn)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _add_gradients(self, levels: Sequence[Tensor], targets: Targets, part: slice) -> Tensor:
+        """Add the gradients of a part of a batch; return its share of the loss."""
+        output = self.state.output([level[part] for level in levels], bfloat16=self.bfloat16)
+        if len(output) < len(targets.known):
+            targets = targets.part(part)
+        loss = self.loss(output, targets, self.config.network.classes, self.dt_bound)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     def start_clock(self) -> None:
         """Count the time of this session from now on, after that of earlier ones."""

@@ -6,7 +6,8 @@ Everything works on batches of label tensors on any device, so that targets are 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,13 +24,23 @@ class Targets:
     distance: Tensor  # float32, pixels to the nearest boundary, truncated at dt_bound
     distance_known: Tensor  # bool; where unknown pixels cannot hide a nearer boundary
     weight: Tensor | None = None  # float32, of each pixel in the loss of the segmentation
+    # Known pixels of the segmentation and of the distance in the whole batch, where this is a part of it:
+    # the losses of the parts add up to that of the batch.
+    totals: tuple[Tensor | None, Tensor | None] = (None, None)
 
     def crop(self, margin: int) -> Targets:
         """Return the targets without ``margin`` pixels on each side."""
-        inner = (..., slice(margin, -margin or None), slice(margin, -margin or None))
-        return Targets(
-            **{name: part[inner] for name, part in vars(self).items() if part is not None}
-        )
+        inner = slice(margin, -margin or None)
+        return self._cut((..., inner, inner))
+
+    def part(self, images: slice) -> Targets:
+        """Return these images as a part of the batch."""
+        totals = (self.known.sum(), self.distance_known.sum())
+        return replace(self._cut(images), totals=totals)
+
+    def _cut(self, index: Any) -> Targets:
+        maps: dict[str, Any] = {k: v[index] for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **maps)
 
 
 def boundary_pixels(labels: Tensor, *, between_known: bool = False) -> Tensor:
