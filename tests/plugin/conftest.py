@@ -45,6 +45,14 @@ def _own_home(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def projects(tmp_path, monkeypatch):
+    """Return the folder of projects of this test."""
+    folder = tmp_path / "projects"
+    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
 def touched_elsewhere(monkeypatch):
     """Fail where a thread of ours changes a layer, a viewer or another model of napari.
 

@@ -15,14 +15,6 @@ from napari_jnet.plugin.workspace import Lifetime
 TIMEOUT = 60_000
 
 
-@pytest.fixture(autouse=True)
-def projects(tmp_path, monkeypatch):
-    """Return the folder of projects."""
-    folder = tmp_path / "projects"
-    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(folder))
-    return folder
-
-
 @pytest.fixture
 def widget(viewer_model, qtbot, small):
     """Return the Train widget on four annotated frames."""

@@ -15,14 +15,6 @@ from napari_jnet.project.open import open_stack
 from napari_jnet.project.project import Project
 
 
-@pytest.fixture(autouse=True)
-def projects(tmp_path, monkeypatch):
-    """Return the folder of projects."""
-    folder = tmp_path / "projects"
-    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(folder))
-    return folder
-
-
 @pytest.fixture
 def painted(viewer_model):
     """Return the project of three painted frames, whose window is closed, and its image."""

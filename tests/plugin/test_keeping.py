@@ -38,14 +38,6 @@ from napari_jnet.project.project import Project
 TIMEOUT = 30_000
 
 
-@pytest.fixture(autouse=True)
-def projects(tmp_path, monkeypatch):
-    """Return the folder of projects."""
-    folder = tmp_path / "projects"
-    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(folder))
-    return folder
-
-
 def paint_on(viewer):
     """Return the workspace of a viewer and an empty annotation layer."""
     del viewer.layers["truth"]

@@ -1,6 +1,7 @@
 """All work that exists on an image is offered again, the newest first."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,15 +19,6 @@ from napari_jnet.project.places import list_projects
 from napari_jnet.project.project import Project
 
 MOVIE = np.random.default_rng(0).integers(0, 99, (4, 32, 32), np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def projects(tmp_path, monkeypatch):
-    """Return the folder of projects."""
-    folder = tmp_path / "projects"
-    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(folder))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return folder
 
 
 def make(folder, *numbers, age=0):
@@ -127,9 +119,9 @@ def test_what_cannot_be_opened_is_listed_with_the_reason(qapp, projects, qtbot):
     assert enabled.count(True) == 1
 
 
-def test_rescued_work_is_listed_although_newer_work_is_there(qapp, projects, tmp_path):
-    make(tmp_path / "napari-jnet-rescued-1" / "movie", 0, 1, age=40)
-    make(tmp_path / "napari-jnet-rescued-2" / "movie", 2, age=30)
+def test_rescued_work_is_listed_although_newer_work_is_there(qapp, projects):
+    make(Path.home() / "napari-jnet-rescued-1" / "movie", 0, 1, age=40)
+    make(Path.home() / "napari-jnet-rescued-2" / "movie", 2, age=30)
     make(projects / "movie", 3, age=10)
     viewer = ViewerModel()
     viewer.add_image(MOVIE, name="movie")

@@ -25,14 +25,6 @@ from napari_jnet.plugin.workspace import Lifetime
 from napari_jnet.project.project import Project
 
 
-@pytest.fixture(autouse=True)
-def projects(tmp_path, monkeypatch):
-    """Return the folder of projects."""
-    folder = tmp_path / "projects"
-    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(folder))
-    return folder
-
-
 @pytest.fixture
 def work(qapp):
     """Return a session with an image of four frames, and its annotation, which is chosen."""

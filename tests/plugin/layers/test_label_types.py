@@ -19,14 +19,6 @@ from napari_jnet.project.project import Project
 SIZE = 48
 
 
-@pytest.fixture(autouse=True)
-def projects(tmp_path, monkeypatch):
-    """Return the folder of projects."""
-    folder = tmp_path / "projects"
-    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(folder))
-    return folder
-
-
 @pytest.fixture
 def painting(qapp, qtbot):
     """Return what makes Annotate for labels of a type; all cells that it holds are in frame 0."""

@@ -19,11 +19,8 @@ from napari_jnet.training.loop import train
 
 
 @pytest.fixture(autouse=True)
-def projects(tmp_path, monkeypatch):
-    """Keep projects in a folder of the test."""
-    folder = tmp_path / "projects"
-    monkeypatch.setenv("NAPARI_JNET_PROJECTS", str(folder))
-    yield folder
+def _forget_viewers():
+    yield
     _viewers.clear()
 
 
