@@ -233,6 +233,12 @@ class TestSettings:
             with pytest.raises(ValueError, match=rf"{field} is .*; it should be true or false"):
                 make_config(settings=[f"{field}={text}"])
 
+    @pytest.mark.parametrize("field", ["training.minutes", "targets.dt_bound", "prediction.tile"])
+    def test_a_word_for_no_value_is_refused_with_the_right_one(self, field: str) -> None:
+        with pytest.raises(ValueError, match=rf"{field} is 'none'; .*, or null for none\."):
+            make_config(settings=[f"{field}=none"])
+        assert make_config(settings=[f"{field}=null"])
+
     @pytest.mark.parametrize(
         ("setting", "value"),
         [

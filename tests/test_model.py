@@ -56,6 +56,8 @@ def test_a_model_comes_back(tmp_path: Path) -> None:
         assert model.config == CONFIG and not model.network.training
     words = describe_model(tmp_path)
     assert words["network"] == "jnet" and words["dt_bound"].startswith("5 px")
+    weights = build_network(CONFIG.network).parameters()
+    assert words["parameters"] == f"{sum(weight.numel() for weight in weights):,}"
 
 
 def test_the_original_format_asks_for_what_it_lacks(tmp_path: Path) -> None:

@@ -157,7 +157,10 @@ def _sentence(section: type[Section], values: dict[str, Any], error: ValidationE
     name = str(first["loc"][0])
     rule = "it is too short" if first["type"] == "missing" else first["msg"].replace("Input", "it")
     rule = rule.replace("a valid boolean", "true or false").replace("a valid tuple", "a list")
-    if isinstance(section.model_fields[name].default, tuple):
+    field = section.model_fields[name]
+    if type(None) in get_args(field.annotation) and first["type"].endswith("_type"):
+        rule += ", or null for none"
+    if isinstance(field.default, tuple):
         rule += f": write it as {json.dumps(options(section)[name].example)}"
     return f"{name} is {_shown(values[name])}; {rule}."
 

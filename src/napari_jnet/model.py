@@ -342,7 +342,7 @@ def describe_model(path: Path | str) -> dict[str, str]:
         "channels of a frame": str(network.in_channels),
         "classes": "cell and background" if network.classes == 1 else str(network.classes),
         "dt_bound": f"{config.targets.dt_bound:g} px ({config.targets.distance_metric})",
-        "parameters": f"{sum(value.numel() for value in content['network'].values()):,}",
+        "parameters": f"{count_weights(network):,}",
     }
     history = content.get("history") or []
     if history:

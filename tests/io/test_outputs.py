@@ -126,6 +126,17 @@ def test_a_result_that_a_stack_is_read_from_is_not_overwritten(tmp_path: Path) -
     assert content(tmp_path) == before
 
 
+def test_a_result_that_frames_of_a_folder_link_to_is_not_overwritten(tmp_path: Path) -> None:
+    write(tmp_path / "out", open_stack(images(tmp_path / "images")), 3, [0])
+    frames = images(tmp_path / "frames", 2)
+    (frames / "img2.tif").symlink_to(tmp_path / "out/distance.tif")
+    (frames / "gone.txt").symlink_to(tmp_path / "nowhere")
+    before = content(tmp_path)
+    with pytest.raises(OutputError, match=r"distance\.tif would be overwritten.*is read from"):
+        ResultWriter(tmp_path / "out", open_stack(frames))
+    assert content(tmp_path) == before
+
+
 def test_a_result_without_the_name_of_its_prediction_is_not_overwritten(tmp_path: Path) -> None:
     museum = Path(__file__).parents[1] / "museum/files/3c8f135"
     for name, frames in (("volume", 3), ("cells", 5)):

@@ -49,9 +49,13 @@ def test_it_is_a_process_of_its_own_in_a_window_that_stays(
 def test_without_a_screen_it_runs_on_a_virtual_one(
     commands: list[list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    words = ["--output", tmp_path / "out", "--minutes", "0.5"]
+    monkeypatch.setattr(command, "has_screen", lambda: True)
+    assert demo(*words, "--no-window") == 7
     monkeypatch.setattr(command, "has_screen", lambda: False)
-    assert demo("--output", tmp_path / "out", "--minutes", "0.5") == 7
-    (words,) = commands
+    assert demo(*words) == 7
+    words, again = commands
+    assert words == again
     assert words[:4] == ["/usr/bin/xvfb-run", "-a", "-s", "-screen 0 1600x1000x24"]
     module = [sys.executable, "-m", "napari_jnet.plugin.demo", str(tmp_path / "out"), "0.5"]
     assert words[4:] == module  # and closes its window: nobody sees it

@@ -26,6 +26,9 @@ def demo(
     ] = Path("demo-output"),
     minutes: Annotated[float, typer.Option(help="Time for training.")] = 1.0,
     stay: Annotated[bool, typer.Option(help="Keep the window open at the end.")] = True,
+    window: Annotated[
+        bool, typer.Option(help="Without a window: on a virtual screen, with an end of its own.")
+    ] = True,
 ) -> None:
     """Watch a small J-Net learn to separate touching cells, in napari, in about a minute."""
     if find_spec("napari") is None:
@@ -38,7 +41,7 @@ def demo(
     output = output.resolve()
     prepare_output(output)
     command = [sys.executable, "-m", "napari_jnet.plugin.demo", str(output), f"{minutes:g}"]
-    if has_screen():
+    if window and has_screen():
         raise typer.Exit(subprocess.call([*command, "stay"] if stay else command))
     raise typer.Exit(run_on_virtual_screen(command))
 

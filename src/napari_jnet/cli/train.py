@@ -224,8 +224,9 @@ def _follow(events: Generator[TrainEvent, None, None], run: Path) -> None:
                     case Message(text):
                         out.print(f"Note: {text}")
                     case TrainingEnd():
+                        epochs = "1 epoch" if event.epochs == 1 else f"{event.epochs} epochs"
                         out.print(
-                            f"Trained {event.epochs} epochs in {duration(event.elapsed_s)}; the best is "
+                            f"Trained {epochs} in {duration(event.elapsed_s)}; the best is "
                             f"epoch {event.best_epoch}: {event.model}"
                         )
                         if best is not None and best.validation_loss is not None:

@@ -351,10 +351,14 @@ class ResultWriter:
         former = [path for name in MAPS if (path := self.folder / f"{name}.tif").exists()]
         if self.masks is not None:
             former += self._former_masks(self.masks)
-        inputs = [self._stack.path, *(one.path for one in self._stack.annotations.values())]
+        places = [self._stack.path, *(one.path for one in self._stack.annotations.values())]
+        inputs = [place for place in places if place and place.exists()]
+        for place in inputs.copy():  # frames may be links to a former result
+            inside = [*place.glob("*"), *place.glob("*/*")] if place.is_dir() else []
+            inputs += [path for path in inside if path.is_symlink() and path.exists()]
         for path in former:
             self._check_replaceable(path)
-            if any(place and place.exists() and place.samefile(path) for place in inputs):
+            if any(place.samefile(path) for place in inputs):
                 raise OutputError(
                     f"{path} would be overwritten, but {self._stack.name} is read from it. Choose another "
                     "output folder."
