@@ -162,13 +162,11 @@ def two_nearest_distances(objects: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     that is third in a row has two before it there.  So they are found along one axis after the other, and
     the time depends on the reach, not on the number of objects.
     """
-    ids, compact = torch.unique(objects.clamp(min=0), return_inverse=True)
-    background = int(ids[0] == 0)
-    count = max(len(ids), 1)
+    count = max(int(objects.max()), 0) + 1
     far = 4 * (reach**2 + 1) * count
     whole = torch.int32 if 2 * far < torch.iinfo(torch.int32).max else torch.int64
     # A key is (squared distance) * count + id: the smallest key is the nearest object.
-    first = torch.where(compact >= background, compact, far).to(whole)
+    first = torch.where(objects > 0, objects.to(whole), far)
     second = torch.full_like(first, far)
     for dim in (-1, -2):
         first, second = _two_smallest(first, second, count, reach, dim)
