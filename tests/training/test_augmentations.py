@@ -268,16 +268,16 @@ def known_patches(frame: AnnotatedFrame, levels: tuple[int, ...], patch: int) ->
 @pytest.mark.parametrize(
     ("boxes", "levels", "least"),
     [
-        ([(400, 300, 4, 40), (90, 700, 40, 4)], (0,), 0.9),
-        ([(500, 500, 3, 3)], (-2, -1), 0.9),
-        ([(797, 100, 3, 40)], (-1,), 0.3),  # at the edge, which a turned patch may miss
+        ([(400, 300, 4, 40), (90, 700, 40, 4)], (0,), 1.0),
+        ([(500, 500, 3, 3)], (-2, -1), 1.0),
+        ([(797, 100, 3, 40)], (-1,), 0.95),  # at the edge, where a turned patch is drawn again
     ],
 )
 def test_patches_are_drawn_where_something_is_known(
     boxes: list[tuple[int, int, int, int]], levels: tuple[int, ...], least: float
 ) -> None:
     """By chance, one patch in twenty would hold a stroke."""
-    assert np.mean(known_patches(stroked((800, 900), boxes), levels, 64)) > least
+    assert np.mean(known_patches(stroked((800, 900), boxes), levels, 64)) >= least
 
 
 def test_every_stroke_is_equally_likely() -> None:

@@ -32,6 +32,7 @@ from napari_jnet.training.targets import Targets, make_targets
 
 _CERTAIN = 0.999  # a warped or pooled pixel is known where this much of its origin is
 _CELLS_OF_PATCH = 16  # places of a patch differ by this fraction of its side
+_REDRAWN = 8  # times that a patch without known pixels is drawn again
 # A pixel this near to the centre, as a fraction of the side, stays in a rotated and scaled patch.
 _REACH = 0.3
 
@@ -276,7 +277,8 @@ def draw_batch(
 
     Labels are sampled with a margin of ``dt_bound`` around the patch, so that a boundary just outside
     is known and the distances inside are exact.  All positions in a frame are equally likely, except
-    those without known pixels in the patch, which are not drawn.
+    those without known pixels in the patch: these are not drawn, and a patch that its warp leaves without
+    is drawn again.
     """
     count = config.training.batch_size
     rounds = -(-count // len(store))  # no frame is repeated in a batch before all are in it
@@ -286,26 +288,24 @@ def draw_batch(
     if isinstance(store, FullFrameDataset):
         flags = config.augmentation.original or OriginalAugmentation()
         return store.draw(frames, flags, generator)
-    device, margin = store.sizes.device, math.ceil(dt_bound / store.unit)
-    size = _patch_side(store, config)
-    field = draw_field(count, size + 2 * margin, config.augmentation, generator)
-    grid = sample_grid(
-        _draw_centres(store, chosen, size, generator),
-        draw_matrix(count, config.augmentation, generator).to(device),
-        None if field is None else field.to(device),
-        size + 2 * margin,
-        store.sizes[chosen.to(device)],
-    )
+    margin, size = math.ceil(dt_bound / store.unit), _patch_side(store, config)
     inner = slice(margin, margin + size)
+    grid, full, labels = _draw_labels(store, chosen, size, margin, config, generator)
+    if any(store.places(size)):
+        for _ in range(_REDRAWN):
+            empty = (labels[:, inner, inner] == UNKNOWN).flatten(1).all(1).cpu()
+            if not empty.any():
+                break
+            again = _draw_labels(store, chosen[empty], size, margin, config, generator)
+            for kept, fresh in zip((grid, full, labels), again, strict=True):
+                kept[empty.to(kept.device)] = fresh
     patches = _sampled(sample_images, store.images, frames, grid[:, inner, inner])
     patches = change_intensity(patches, config.augmentation, generator)
-    gains = store.gains[chosen.to(device)][..., None, None]
+    gains = store.gains[chosen.to(store.gains.device)][..., None, None]
     levels = [
         pool(patches, level - store.levels[-1]) * gains[:, index]
         for index, level in enumerate(store.levels)
     ]
-    full = (grid + 0.5) * store.unit - 0.5
-    labels = _sampled(sample_labels, store.labels, frames, full)
     borders = None
     if store.borders is not None:
         borders = _sampled(sample_labels, store.borders, frames, full)
@@ -349,6 +349,28 @@ def _sampled(
     return torch.cat(
         [sample(maps[frame][None], part[None]) for frame, part in zip(frames, grid, strict=True)]
     )
+
+
+def _draw_labels(
+    store: FrameStore,
+    chosen: Tensor,
+    size: int,
+    margin: int,
+    config: Config,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw patches with a margin: their grids at the top level and in the full frame, and labels."""
+    device, count, side = store.sizes.device, len(chosen), size + 2 * margin
+    field = draw_field(count, side, config.augmentation, generator)
+    grid = sample_grid(
+        _draw_centres(store, chosen, size, generator),
+        draw_matrix(count, config.augmentation, generator).to(device),
+        None if field is None else field.to(device),
+        side,
+        store.sizes[chosen.to(device)],
+    )
+    full = (grid + 0.5) * store.unit - 0.5
+    return grid, full, _sampled(sample_labels, store.labels, chosen.tolist(), full)
 
 
 def _draw_centres(
