@@ -1,20 +1,12 @@
-"""Speed beside the original J-Net's ways, and beside eager torch with scipy and scikit-image.
+"""The baselines: the original J-Net's ways, and eager torch in float32 with scipy and scikit-image.
 
-    python benchmarks/baseline.py [--threads 2] [--repeats 7] [--only predict,step] [--json FILE]
-
-Each row runs the baseline and napari-jnet in turn, `--repeats` times after one time that does not
-count, and prints the median of each, their ratio and the spread of the ratios.  The data are made: a
-frame of 512 x 512 with 100 cells; a speed does not depend on what the weights have learned.
+`rows` sets each beside ours, for `bench.py`.  The data are made: a frame with 100 cells; a speed does
+not depend on what the weights have learned.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,16 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_jnet.config import Config
-from napari_jnet.device import has_bfloat16
-from napari_jnet.inference.instances import separate
-from napari_jnet.inference.predict import predict_maps
-from napari_jnet.io.stack import AnnotatedFrame
-from napari_jnet.labels import LabelKind
 from napari_jnet.model import Model, move
 from napari_jnet.networks import build_network
-from napari_jnet.training.losses import loss_function
-from napari_jnet.training.run import TrainingState
-from napari_jnet.training.sampler import draw_batch, load_frames
 
 STRUCTURE = ((16, 64, 3), (2, 8, 3), (2, 8, 3))
 LEVELS = (-2, -1, 0)
@@ -89,17 +73,17 @@ class OriginalNetwork(nn.Module):
         return out[:, :1].sigmoid(), out[:, 1:].relu()
 
 
-def original_levels(image: np.ndarray) -> list[Tensor]:
+def original_levels(image: np.ndarray, device: torch.device) -> list[Tensor]:
     """Pool an image to each level and standardise each on its own."""
-    whole = torch.from_numpy(image.astype(np.float32))[None, None]
+    whole = torch.from_numpy(image.astype(np.float32))[None, None].to(device)
     pooled = [F.avg_pool2d(whole, 2**-level) if level else whole for level in LEVELS]
     return [(values - values.mean()) / (3 * values.std()) for values in pooled]
 
 
 def original_predict(network: OriginalNetwork, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Predict one image as the original's script does: gradients are recorded."""
-    cell, distance = network(original_levels(image))
-    return cell.detach().numpy()[0, 0], distance.detach().numpy()[0, 0]
+    cell, distance = network(original_levels(image, next(network.parameters()).device))
+    return cell.detach().cpu().numpy()[0, 0], distance.detach().cpu().numpy()[0, 0]
 
 
 def original_targets(labels: np.ndarray, bound: float = DT_BOUND) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +98,9 @@ def original_targets(labels: np.ndarray, bound: float = DT_BOUND) -> tuple[np.nd
     return (labels > 0).astype(np.float32), np.minimum(distance, bound).astype(np.float32)
 
 
-def original_sample(image: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> Any:
+def original_sample(
+    image: np.ndarray, labels: np.ndarray, random: np.random.Generator, device: torch.device
+) -> Any:
     """Make the targets, then warp image and targets three times: rotation, elastic, flip and turn."""
     planes = np.stack([image.astype(np.float32), *original_targets(labels)])
     shift = random.integers(0, planes.shape[1:])
@@ -133,7 +119,8 @@ def original_sample(image: np.ndarray, labels: np.ndarray, random: np.random.Gen
     )
     planes = np.rot90(planes, int(random.integers(4)), axes=(1, 2))
     image, cells, distance = planes[:, ::-1].copy()
-    return original_levels(image), torch.from_numpy(cells), torch.from_numpy(distance)
+    maps = (torch.from_numpy(part).to(device) for part in (cells, distance))
+    return original_levels(image, device), *maps
 
 
 def original_step(network: nn.Module, optimizer: torch.optim.Optimizer, sample: Any) -> float:
@@ -188,6 +175,13 @@ class PlainUNet(nn.Module):
         return out[:, :1].sigmoid(), out[:, 1:].relu()
 
 
+def plain_predict(network: PlainUNet, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Predict one image, without gradients."""
+    with torch.no_grad():
+        cell, distance = network(original_levels(image, next(network.parameters()).device))
+    return cell.cpu().numpy()[0, 0], distance.cpu().numpy()[0, 0]
+
+
 def plain_targets(labels: np.ndarray, bound: float = DT_BOUND) -> tuple[np.ndarray, np.ndarray]:
     """The targets by scikit-image and scipy, for labels that are warped already."""
     boundary = find_boundaries(labels, connectivity=1, mode="thick")
@@ -195,7 +189,9 @@ def plain_targets(labels: np.ndarray, bound: float = DT_BOUND) -> tuple[np.ndarr
     return (labels > 0).astype(np.float32), np.minimum(distance, bound).astype(np.float32)
 
 
-def plain_sample(image: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> Any:
+def plain_sample(
+    image: np.ndarray, labels: np.ndarray, random: np.random.Generator, device: torch.device
+) -> Any:
     """Warp image and labels once, then make the targets; all by scipy and scikit-image."""
     alpha, sigma = ELASTIC
     angle = random.uniform(0, 2 * np.pi)
@@ -209,7 +205,8 @@ def plain_sample(image: np.ndarray, labels: np.ndarray, random: np.random.Genera
     image = ndimage.map_coordinates(image.astype(np.float32), where, order=1, mode="reflect")
     labels = ndimage.map_coordinates(labels, where, order=0, mode="reflect")
     cells, distance = plain_targets(labels)
-    return original_levels(image), torch.from_numpy(cells), torch.from_numpy(distance)
+    maps = (torch.from_numpy(part).to(device) for part in (cells, distance))
+    return original_levels(image, device), *maps
 
 
 def plain_instances(cells: np.ndarray, distance: np.ndarray, bound: float) -> np.ndarray:
@@ -226,7 +223,18 @@ def plain_instances(cells: np.ndarray, distance: np.ndarray, bound: float) -> np
     return kept
 
 
-# Data and measurement
+def one_map_an_object(labels: np.ndarray, w0: float, sigma: float) -> np.ndarray:
+    """Border weights as they are usually made: every object's distance map, then the two least."""
+    nearest = np.full(labels.shape, np.inf)
+    second = nearest.copy()
+    for number in np.unique(labels[labels > 0]):
+        distance = ndimage.distance_transform_edt(labels != number)
+        second = np.minimum(second, np.maximum(nearest, distance))
+        nearest = np.minimum(nearest, distance)
+    return np.where(labels == 0, w0 * np.exp(-((nearest + second) ** 2) / (2 * sigma**2)), 0)
+
+
+# Data and our configurations
 
 
 def frame(size: int, cells: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -249,10 +257,9 @@ def frame(size: int, cells: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]
     return light.clip(0, 255).astype(np.uint8), labels
 
 
-def model_of(config: Config, size: int) -> Model:
+def model_of(config: Config, device: torch.device) -> Model:
     """Return an untrained model, in evaluation mode."""
     torch.manual_seed(0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = move(build_network(config.network), device).eval()
     return Model(network, config, Path("untrained"), device)
 
@@ -283,170 +290,3 @@ def unet_config() -> Config:
             "training.epochs": 1,
         }
     )
-
-
-def our_steps(config: Config, image: np.ndarray, labels: np.ndarray) -> tuple[Any, Any, Any]:
-    """Return our functions for one sample, one step on a sample that is made, and both."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    state = TrainingState(config, device)
-    bound = float(DT_BOUND)
-    loss_of = loss_function(config.training.loss)
-    frames = [AnnotatedFrame("frame", image, labels, LabelKind.INSTANCES)]
-    store = load_frames(frames, state.network.levels, device, config)
-
-    def sample() -> Any:
-        return draw_batch(store, config, bound, state.generator)
-
-    half = has_bfloat16(device)
-
-    def step(made: Any) -> float:
-        levels, targets = made
-        loss = loss_of(state.output(levels, bfloat16=half), targets, 1, bound)
-        state.optimize(loss)
-        return float(loss.detach())
-
-    return sample, step, lambda: step(sample())
-
-
-Row = tuple[str, Callable[[], Any], Callable[[], Any]]
-
-
-def rows(size: int) -> dict[str, list[Row]]:
-    """Return for each topic its rows: title, baseline, ours."""
-    image, labels = frame(size, 100)
-    random = np.random.default_rng(0)
-    jnet, unet = jnet_config(), unet_config()
-    original = OriginalNetwork().eval()
-    trained = OriginalNetwork().train()
-    adam = torch.optim.Adam(trained.parameters(), lr=1e-4)
-    ours, our_unet = model_of(jnet, size), model_of(unet, size)
-    plain = PlainUNet(unet.network.channels).eval()
-    plain_trained = PlainUNet(unet.network.channels).train()
-    plain_adam = torch.optim.Adam(plain_trained.parameters(), lr=1e-4)
-    ready = original_sample(image, labels, random)
-    sample, step, both = our_steps(jnet, image, labels)
-    unet_sample, unet_step, unet_both = our_steps(unet, image, labels)
-    made, unet_made = sample(), unet_sample()
-    cells, distance = original_targets(labels)
-
-    def plain_maps() -> Any:
-        with torch.no_grad():
-            return [part.numpy() for part in plain(original_levels(image))]
-
-    def separated(model: Model) -> Any:
-        maps = predict_maps(model, image)
-        return separate(maps.segmentation, maps.distance, model.config.instances, DT_BOUND)
-
-    return {
-        "predict": [
-            (
-                "J-Net, image to instances; the original's maps",
-                lambda: original_predict(original, image),
-                lambda: separated(ours),
-            ),
-            (
-                "J-Net, image to maps; the original's",
-                lambda: original_predict(original, image),
-                lambda: predict_maps(ours, image),
-            ),
-            (
-                "U-Net, image to maps; eager float32",
-                plain_maps,
-                lambda: predict_maps(our_unet, image),
-            ),
-        ],
-        "sample": [
-            (
-                "augmentation and targets; the original's",
-                lambda: original_sample(image, labels, random),
-                sample,
-            ),
-            (
-                "augmentation and targets; scipy and scikit-image",
-                lambda: plain_sample(image, labels, random),
-                sample,
-            ),
-        ],
-        "step": [
-            (
-                "J-Net, training step without the sample; the original's",
-                lambda: original_step(trained, adam, ready),
-                lambda: step(made),
-            ),
-            (
-                "J-Net, training step with the sample; the original's",
-                lambda: original_step(trained, adam, original_sample(image, labels, random)),
-                both,
-            ),
-            (
-                "U-Net, training step without the sample; eager float32",
-                lambda: original_step(plain_trained, plain_adam, ready),
-                lambda: unet_step(unet_made),
-            ),
-            (
-                "U-Net, training step with the sample; eager, scipy, scikit-image",
-                lambda: original_step(
-                    plain_trained, plain_adam, plain_sample(image, labels, random)
-                ),
-                unet_both,
-            ),
-        ],
-        "instances": [
-            (
-                "instances from maps, 100 cells; scipy, scikit-image, a loop over objects",
-                lambda: plain_instances(cells, distance, DT_BOUND),
-                lambda: separate(cells, distance, jnet.instances, DT_BOUND),
-            ),
-        ],
-    }
-
-
-def compare(baseline: Callable[[], Any], ours: Callable[[], Any], repeats: int) -> dict[str, float]:
-    """Run both in turn; return the medians in milliseconds and the ratio with its spread."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for turn in range(repeats + 1):
-        for kept, work in zip(times, (baseline, ours), strict=True):
-            start = time.perf_counter()
-            work()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            if turn:
-                kept.append(1000 * (time.perf_counter() - start))
-    ratios = sorted(a / b for a, b in zip(*times, strict=True))
-    return {
-        "baseline_ms": statistics.median(times[0]),
-        "ours_ms": statistics.median(times[1]),
-        "ratio": statistics.median(ratios),
-        "lowest": ratios[0],
-        "highest": ratios[-1],
-    }
-
-
-def main() -> None:
-    """Measure, print and store."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--only", default="predict,sample,step,instances")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    print(f"{platform.processor()}, torch {torch.__version__}, {arguments.threads} thread(s)")
-    found: dict[str, Any] = {}
-    for topic, entries in rows(arguments.size).items():
-        if topic not in arguments.only.split(","):
-            continue
-        for title, baseline, ours in entries:
-            result = found[title] = compare(baseline, ours, arguments.repeats)
-            print(
-                f"{title}: baseline {result['baseline_ms']:.1f} ms, ours {result['ours_ms']:.1f} ms, "
-                f"{result['ratio']:.2f} times as fast ({result['lowest']:.2f} to {result['highest']:.2f})",
-                flush=True,
-            )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
