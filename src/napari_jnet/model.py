@@ -61,6 +61,7 @@ class Model:
     original: bool = False  # a file of the original J-Net, whose distance is not truncated
     run: Callable[[list[torch.Tensor]], torch.Tensor] | None = None  # None: torch in float32
     measured: bool = False  # whether `run` was chosen by a measurement
+    largest_tile: int | None = None  # pixels a side, where larger ones did not fit into the memory
 
     @property
     def dt_bound(self) -> float:

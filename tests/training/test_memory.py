@@ -1,8 +1,11 @@
-"""Training in little memory: a batch that does not fit is computed in parts."""
+"""Memory of a training: no frame is held twice, and a batch that does not fit is computed in parts."""
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +13,13 @@ import pytest
 import torch
 
 from napari_jnet.config import Config
-from napari_jnet.events import BatchEnd, Message, TrainEvent, TrainingEnd
+from napari_jnet.events import BatchEnd, Message, TrainEvent, TrainingEnd, TrainingStart
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN
 from napari_jnet.model import read_checkpoint
 from napari_jnet.training import run as run_module
 from napari_jnet.training.loop import train
+from napari_jnet.training.sampler import FrameStore, load_frames
 
 BATCH = 5
 CONFIG = Config().replace(
@@ -46,6 +50,29 @@ def cells() -> list[AnnotatedFrame]:
         labels[30 + 8 * index :, : 30 - 9 * index] = UNKNOWN
         frames.append(AnnotatedFrame(f"t{index}", image.astype(np.float32), labels))
     return frames
+
+
+def test_no_frame_is_held_twice_or_padded(tmp_path: Path) -> None:
+    """Images of training frames are let go once they are on the device; labels are shared."""
+    frames = [
+        replace(frame, image=frame.image[: 64 - n], labels=frame.labels[: 64 - n], role=role)
+        for n, (frame, role) in enumerate(
+            zip(cells(), ["training", "training", "validation"], strict=True)
+        )
+    ]
+    store = load_frames(frames[:2], (-1, 0), torch.device("cpu"))
+    assert isinstance(store, FrameStore)
+    assert [tuple(image.shape) for image in store.images] == [(1, 64, 48), (1, 63, 48)]
+    for labels, frame in zip(store.labels, frames[:2], strict=True):
+        assert np.shares_memory(labels.numpy(), frame.labels)
+    del store, labels, frame
+    images = [weakref.ref(frame.image) for frame in frames]
+    job = train(frames, tmp_path / "run", CONFIG)
+    del frames
+    assert isinstance(next(job), TrainingStart)
+    gc.collect()
+    assert [image() is None for image in images] == [True, True, False]
+    job.close()
 
 
 def limit(patch: pytest.MonkeyPatch, most: int, error: Exception, sizes: list[int]) -> None:

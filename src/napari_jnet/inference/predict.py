@@ -112,7 +112,7 @@ def predict(
         use_backend(model, settings.backend)
     elif chosen := _choose_backend(model, stack, numbers, settings, separation, region):
         yield Message(chosen)
-    done, first = 0, None
+    done, first, largest = 0, None, model.largest_tile
     positions = {number: position for position, number in enumerate(stack.frame_numbers)}
     for number, result in _in_stages(numbers, (read, segment, separated), ahead):
         position = positions[number]
@@ -124,6 +124,12 @@ def predict(
             first = first or error
             yield FrameSkipped(position, number, len(numbers), str(error))
             continue
+        if model.largest_tile != largest:
+            largest = model.largest_tile
+            yield Message(
+                f"The memory does not hold larger tiles: {stack.name} is predicted in tiles of {largest} x "
+                f"{largest} pixels from now on, with the same maps."
+            )
         if empty:
             yield Message(
                 f"{stack.name}, frame {number}: {empty} plane(s) have one value in every pixel; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import product
@@ -13,12 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_jnet.config import PredictionConfig
+from napari_jnet.hardware import is_memory_full
 from napari_jnet.model import Model
 from napari_jnet.preprocess import expand, standardized_pyramid
 
 Region = tuple[slice, slice]  # rows and columns, in pixels of the full frame
 TILED_FROM = 2048 * 2048  # regions with more pixels are predicted in tiles by default
 DEFAULT_TILE = 1024
+SMALLEST_TILE = 64  # that a full memory leads to
 
 
 class Maps(NamedTuple):
@@ -173,19 +176,35 @@ def _assemble(
     """Return an area of a frame at the top level, on the CPU, from parts that are predicted one by one.
 
     Without overlap these are logits and distance of tiles that fit together exactly, else probabilities
-    and distance, averaged over windows.
+    and distance, averaged over windows.  Tiles that do not fit into the memory are halved, for this model
+    from now on.
     """
+    if overlap:  # smaller windows would have other maps
+        return _assemble_parts(model, frame, tile or DEFAULT_TILE, overlap, area)
+    longest = max(shape_of(area))
+    if tile is None:
+        tile = DEFAULT_TILE if math.prod(shape_of(area)) > TILED_FROM else 0
+    while True:
+        side = min(tile or longest, longest, model.largest_tile or longest)
+        try:
+            return _assemble_parts(model, frame, side, 0.0, area)
+        except (MemoryError, RuntimeError) as error:
+            if side < 2 * SMALLEST_TILE or not is_memory_full(error):
+                raise
+        model.largest_tile = side // 2
+        torch.cuda.empty_cache()  # outside of the handler, as the error holds what was computed
+
+
+def _assemble_parts(model: Model, frame: Tensor, tile: int, overlap: float, area: Region) -> Tensor:
     network, top = model.network, model.network.top_level
     how = model.config.network.standardization
     levels = standardized_pyramid(frame, network.levels, standardization=how)
-    size, (height, width) = frame.shape[-2:], shape_of(area)
+    size = frame.shape[-2:]
     parts: Iterator[tuple[Region, Region]]  # output to keep, input
     if overlap:
-        seen = windows(size, tile or DEFAULT_TILE, overlap, network.stride)
+        seen = windows(size, tile, overlap, network.stride)
         parts = ((clipped(window, area), window) for window in seen)
     else:
-        if tile is None:
-            tile = DEFAULT_TILE if height * width > TILED_FROM else 0
         parts = tiles(size, tile, network.stride, network.halo, area)
     run = model.run or partial(run_network, network)
     begin = at_level(area, top)

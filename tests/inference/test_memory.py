@@ -1,0 +1,101 @@
+"""Prediction in little memory: tiles that do not fit are halved, with the same maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_jnet.config import Config, PredictionConfig
+from napari_jnet.events import FramePrediction, Message
+from napari_jnet.inference.predict import predict
+from napari_jnet.io.axes import array_stack
+from napari_jnet.model import Model
+from napari_jnet.networks import build_network
+
+
+@pytest.fixture
+def model() -> Model:
+    torch.manual_seed(0)
+    config = Config().replace(
+        {
+            "network.channels": 4,
+            "network.resolution_levels": (-1, 0),
+            "targets.dt_bound": 5.0,
+            "prediction.backend": "torch",
+        }
+    )
+    network = build_network(config.network).eval()
+    return Model(network, config, Path("model.pt"), torch.device("cpu"))
+
+
+def limit(patch: pytest.MonkeyPatch, most: int, error: Exception) -> None:
+    """Let each convolution fail for an image of more pixels than these."""
+    real = torch.nn.Conv2d.forward
+
+    def forward(self: torch.nn.Conv2d, images: torch.Tensor) -> torch.Tensor:
+        if images.shape[-2] * images.shape[-1] > most:
+            raise error
+        return real(self, images)
+
+    patch.setattr(torch.nn.Conv2d, "forward", forward)
+
+
+STACK = array_stack(
+    np.random.default_rng(0).integers(0, 255, (2, 160, 240)).astype(np.uint8), name="cells"
+)
+
+
+def results(model: Model, **changes: Any) -> tuple[list[FramePrediction], list[str]]:
+    settings = model.config.prediction.changed(**changes)
+    events = list(predict(model, STACK, prediction=settings))
+    return (
+        [event for event in events if isinstance(event, FramePrediction)],
+        [event.text for event in events if isinstance(event, Message)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "tta"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), 8),
+        (MemoryError(), 1),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1),
+    ],
+    ids=["cuda", "python", "cpu"],
+)
+def test_tiles_that_do_not_fit_are_halved_and_that_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, model: Model, error: Exception, tta: int
+) -> None:
+    expected, _ = results(model, tta=tta)
+    limit(monkeypatch, 160 * 160, error)
+    found, said = results(model, tta=tta)
+    assert said == [
+        "The memory does not hold larger tiles: cells is predicted in tiles of 120 x 120 pixels from now "
+        "on, with the same maps."
+    ]
+    for before, after in zip(expected, found, strict=True):
+        np.testing.assert_allclose(after.segmentation, before.segmentation, atol=1e-5)
+        np.testing.assert_allclose(after.distance, before.distance, atol=1e-4)
+    assert results(model, tta=tta)[1] == [], "the model keeps it"
+
+
+@pytest.mark.parametrize("changes", [{}, {"overlap": 0.5, "tile": 256}], ids=["tiles", "windows"])
+def test_where_no_tile_fits_or_smaller_windows_would_differ_the_error_stays(
+    monkeypatch: pytest.MonkeyPatch, model: Model, changes: dict[str, Any]
+) -> None:
+    limit(monkeypatch, 50 * 50, MemoryError("no memory"))
+    with pytest.raises(MemoryError, match="no memory"):
+        results(model, **changes)
+
+
+def test_another_error_is_not_taken_for_a_full_memory(
+    monkeypatch: pytest.MonkeyPatch, model: Model
+) -> None:
+    limit(monkeypatch, 50 * 50, RuntimeError("shapes differ"))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(predict(model, STACK, prediction=PredictionConfig()))
+    assert model.largest_tile is None
