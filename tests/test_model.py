@@ -202,6 +202,15 @@ def test_a_compressed_file_is_refused_before_it_fills_the_memory(tmp_path: Path)
         load_model(file)
 
 
+def test_a_file_with_two_parts_of_one_name_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "model.pt"
+    save_checkpoint(file, content())
+    with zipfile.ZipFile(file, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr(archive.namelist()[0], b"other")
+    with pytest.raises(ModelFileError, match=r"two parts of one name"):
+        load_model(file)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

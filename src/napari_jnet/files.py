@@ -94,11 +94,17 @@ def remove_file(path: Path) -> None:
         flush_folder(path.parent)
 
 
+def free_path(folder: Path, name: str, suffix: str = "") -> Path:
+    """Return a path in a folder that does not exist: the name, or ``NAME-2``, ..., with a suffix."""
+    path, count = folder / f"{name}{suffix}", 2
+    while path.exists():
+        path, count = folder / f"{name}-{count}{suffix}", count + 1
+    return path
+
+
 def quarantine(path: Path) -> Path:
     """Rename a damaged file to ``NAME.damaged`` (or ``-2``, ...), and return its new path."""
-    aside, count = path.with_name(f"{path.name}.damaged"), 2
-    while aside.exists():
-        aside, count = path.with_name(f"{path.name}.damaged-{count}"), count + 1
+    aside = free_path(path.parent, f"{path.name}.damaged")
     with writing(path, "renamed"):
         os.rename(path, aside)
         flush_folder(path.parent)

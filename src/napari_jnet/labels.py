@@ -93,11 +93,9 @@ def number_apart(labels: NDArray[Any], first: int) -> NDArray[np.signedinteger[A
     """
     pieces, owners = _pieces(labels)
     areas = np.bincount(pieces.reshape(-1), minlength=owners.size)
-    largest: dict[int, int] = {}
-    for piece, cell in enumerate(owners.tolist()):
-        if cell and (cell not in largest or areas[piece] > areas[largest[cell]]):
-            largest[cell] = piece
-    apart = [p for p, cell in enumerate(owners.tolist()) if cell and largest[cell] != p]
+    order = np.lexsort((-areas, owners))  # of each cell the largest piece first
+    _, largest = np.unique(owners[order], return_index=True)
+    apart = np.setdiff1d(np.flatnonzero(owners), order[largest])
     numbers = owners.copy()
     numbers[apart] = np.arange(first, first + len(apart))
     apart_labels = np.where(pieces > 0, numbers[pieces], labels)

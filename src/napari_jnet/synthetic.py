@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.measure import regionprops
+from skimage.segmentation import find_boundaries
 
 _Array = NDArray[Any]
 _CLOSENESS = 0.82
@@ -121,22 +122,13 @@ def _outlines(
     return _connected(labels)
 
 
-def boxes(labels: NDArray[Any]) -> Iterator[tuple[int, tuple[slice, ...]]]:
-    """Yield each label above 0 with its bounding box."""
-    found: list[Any] = ndimage.find_objects(labels)
-    for label, box in enumerate(found, start=1):
-        if box is not None:
-            yield label, box
-
-
 def _connected(labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """Keep the largest piece of each cell; the rest becomes background."""
     kept = np.zeros_like(labels)
-    for cell, window in boxes(labels):
-        pieces, _ = ndimage.label(labels[window] == cell)
-        sizes = np.bincount(pieces.ravel())
-        sizes[0] = 0
-        kept[window][pieces == sizes.argmax()] = cell
+    for cell in regionprops(labels):  # type: ignore[no-untyped-call]
+        pieces, _ = ndimage.label(cell.image)
+        largest = np.bincount(pieces[pieces > 0]).argmax()
+        kept[cell.slice][pieces == largest] = cell.label
     return kept
 
 
@@ -153,7 +145,8 @@ def _render(
     appearance: _Appearance,
     illumination: _Array,
 ) -> NDArray[np.uint8]:
-    depth = np.where(labels > 0, edge_distance(labels), 0.0)
+    edge = find_boundaries(labels)  # type: ignore[no-untyped-call]
+    depth = np.where(labels > 0, ndimage.distance_transform_edt(~edge), 0.0)
     brightness = np.concatenate([[0.0], appearance.brightness])[labels]
     dome = 0.42 + 0.58 * np.minimum(depth / 8.0, 1.0)
     grain = _grain(labels, centers, appearance)
@@ -163,18 +156,6 @@ def _render(
     signal = illumination * (28 + signal + haze)
     signal = signal + rng.standard_normal(labels.shape) * (2.0 + 0.5 * np.sqrt(signal))
     return np.asarray(np.clip(signal, 0, 255), np.uint8)
-
-
-def edge_distance(labels: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the distance, in pixels, to the nearest pixel beside another label; 2-D."""
-    edge = np.zeros(labels.shape, bool)
-    down = labels[1:] != labels[:-1]
-    right = labels[:, 1:] != labels[:, :-1]
-    edge[1:] |= down
-    edge[:-1] |= down
-    edge[:, 1:] |= right
-    edge[:, :-1] |= right
-    return np.asarray(ndimage.distance_transform_edt(~edge))
 
 
 def _grain(labels: NDArray[np.uint16], centers: _Array, appearance: _Appearance) -> _Array:
@@ -202,10 +183,10 @@ def write_cells_sequence(
     """
     root = Path(folder)
     for number, count in enumerate(frames, start=1):
-        images, labels = touching_cells(
+        made = touching_cells(
             count, shape, cells=cells, diameter=diameter, seed=1000 * seed + number
         )
-        _write_sequence(root, f"{number:02d}", images, labels)
+        _write_sequence(root, f"{number:02d}", *made)
     return root
 
 
@@ -233,12 +214,10 @@ def _write_sequence(
 def _markers(labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """Return a marker for each cell: the pixels within 4 pixels of its innermost one."""
     markers = np.zeros_like(labels)
-    y, x = np.indices(labels.shape)
-    for cell, window in boxes(labels):
-        inside = np.pad(labels[window] == cell, 1)
-        depth = ndimage.distance_transform_edt(inside)[1:-1, 1:-1]
+    for cell in regionprops(labels):  # type: ignore[no-untyped-call]
+        depth = ndimage.distance_transform_edt(np.pad(cell.image, 1))[1:-1, 1:-1]
         row, column = np.unravel_index(depth.argmax(), depth.shape)
-        center = (row + window[0].start, column + window[1].start)
-        disk = (y - center[0]) ** 2 + (x - center[1]) ** 2 <= 16
-        markers[disk & (labels == cell)] = cell
+        y, x = np.indices(depth.shape)
+        near = (y - row) ** 2 + (x - column) ** 2 <= 16
+        markers[cell.slice][near & cell.image] = cell.label
     return markers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +237,23 @@ def test_closing_keeps_the_last_weights(dataset: Path, tmp_path: Path) -> None:
     next(event for event in events if isinstance(event, BatchEnd))
     events.close()
     assert {path.name for path in tmp_path.iterdir()} == {"model_last"}
+
+
+def test_weights_that_are_not_finite_replace_none(
+    dataset: Path, results: Path, tmp_path: Path
+) -> None:
+    content = torch.load(results / "model_last", weights_only=True)
+    for name, value in content["state_dict"].items():
+        if name.endswith("weight"):
+            value *= 1e30
+    torch.save(content, tmp_path / "huge")
+    output = tmp_path / "out"
+    output.mkdir()
+    last = shutil.copyfile(results / "model_last", output / "model_last")
+    line = words(dataset, output, f" --model_file {tmp_path / 'huge'}")
+    with pytest.raises(ArithmeticError, match=r"not finite in epoch 1.*smaller --learning_rate"):
+        list(train(parse_flags(line)))
+    assert last.read_bytes() == (results / "model_last").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from napari_jnet import files as storing_module
 from napari_jnet.files import FolderLock
 from napari_jnet.io.axes import array_stack
 from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.project.manifest import project_folder
 from napari_jnet.project.open import open_stack, training_frames
 from napari_jnet.project.places import (
     list_projects,
@@ -63,6 +64,19 @@ def project(tmp_path: Path, dataset: Path) -> Project:
 
 
 # what is saved comes back
+
+
+def test_a_copy_without_the_empty_folder_is_a_project_and_another_program_s_file_is_none(project):
+    (project.path / "annotations").rmdir()
+    assert project_folder(project.path) == project.path
+    opened = Project.open(project.path)
+    opened.write_frame(2, painted())
+    assert Project.open(project.path).annotated == (2,)
+    other = project.path.parent / "other"
+    other.mkdir()
+    (other / "project.json").write_text('{"format": "a game"}')
+    assert project_folder(other) is None
+    assert project_folder(Path("a\0b")) is None
 
 
 def test_a_frame_comes_back_as_painted(project):

@@ -56,8 +56,6 @@ def describe(path: Path, **choices: Any) -> dict[str, str]:
     FileNotFoundError, ValueError
         If the path does not exist, or is neither stack nor model.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; check the path.")
     project = find_project(path)
     if project is not None:
         return _describe_project(project)

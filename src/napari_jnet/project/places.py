@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
+from napari_jnet.files import free_path
 from napari_jnet.io.stack import Stack
 from napari_jnet.project.manifest import ANNOTATIONS, PROJECT_FILE, read_project
 from napari_jnet.project.project import Project
@@ -106,12 +107,7 @@ def project_summary(project: Project) -> str:
 
 def new_project_folder(stack: Stack, folder: Path | None = None) -> Path:
     """Return a free folder for a project of this stack, named after it; makes nothing."""
-    root = projects_folder() if folder is None else folder
-    name = _name(stack)
-    folder, count = root / name, 2
-    while folder.exists():
-        folder, count = root / f"{name}-{count}", count + 1
-    return folder
+    return free_path(projects_folder() if folder is None else folder, _name(stack))
 
 
 def _name(stack: Stack) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_jnet.files import FolderLock, atomic_write, make_folder
+from napari_jnet.files import FolderLock, atomic_write, free_path, make_folder
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import (
     ResumeOffers,
@@ -738,9 +738,7 @@ def _write_labels(layer: Any, folder: Path) -> Path:
     """Write the labels of a layer into a TIFF file of a new name in this folder, and return it."""
     make_folder(folder)
     name = "".join(c if c.isalnum() or c in "-_ " else "-" for c in layer.name).strip() or "labels"
-    path, count = folder / f"{name}.tif", 2
-    while path.exists():
-        path, count = folder / f"{name}-{count}.tif", count + 1
+    path = free_path(folder, name, ".tif")
     with atomic_write(path) as temporary:
         labels = np.asarray(pixels(layer))
         tifffile.imwrite(temporary, labels, photometric="minisblack", compression="zlib")

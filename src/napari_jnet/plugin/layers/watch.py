@@ -36,7 +36,7 @@ from napari_jnet.plugin.layers.read import (
     shown_position,
     stroke_positions,
 )
-from napari_jnet.project.manifest import ROLES
+from napari_jnet.project.manifest import check_role
 
 _FRAME_AT_ONCE = 8 * 2**20  # bytes of a frame that the window may count itself: a few milliseconds
 _LAYER_AT_ONCE = 16 * 2**20  # bytes of a layer that are counted as soon as it is watched
@@ -548,12 +548,11 @@ class FrameTable:
         return {number: role for number, role in own.items() if role}
 
     def set_roles(self, roles: Mapping[int, str]) -> None:
-        """Set what frames are used for, by position: one of `ROLES`, or "". Raises `ValueError`."""
+        """Set what frames are used for, by position, or "" for nothing; raises as `check_role`."""
         self._need_watch()
         for position, role in roles.items():
             self._check_position(position)
-            if role not in (*ROLES, ""):
-                raise ValueError(f"{role!r} is not a role; roles are {', '.join(ROLES)}.")
+            check_role(role)
         numbers, own = self.numbers, self._own_roles()
         new = {numbers[p]: r for p, r in roles.items() if own.get(numbers[p], "") != r}
         own.update(new)

@@ -210,7 +210,7 @@ class CorrectionBar(QWidget):
         super().__init__()
         self._commands = workspace.commands
         self.corrections = corrections = corrections_of(workspace)
-        self.message = MessageLine()
+        self.message = message = MessageLine()
         self.buttons = {name: self._button(name) for name in TOOLS}
         row = lay_out(QHBoxLayout(), *self.buttons.values(), spacing=2)
         lay_out(QVBoxLayout(self), row, self.message, spacing=3)
@@ -219,7 +219,7 @@ class CorrectionBar(QWidget):
         self.destroyed.connect(lambda *_: lifetime.end())
         lifetime.at_end(corrections.leave)
         lifetime.connect(corrections.tool_changed, self._show_tool)
-        lifetime.connect(corrections.said, self._say)
+        lifetime.connect(corrections.said, lambda t, failed: message.say(t, is_error=failed))
         lifetime.connect(self._commands.changed, self._show_shortcuts)
         actions = {
             name: partial(corrections.use if tool.drag else corrections.correct_here, name)
@@ -245,9 +245,6 @@ class CorrectionBar(QWidget):
     def _show_tool(self, name: str) -> None:
         for key, button in self.buttons.items():
             button.setChecked(key == name)
-
-    def _say(self, text: str, failed: bool) -> None:
-        (self.message.fail if failed else self.message.say)(text)
 
     def _show_shortcuts(self) -> None:
         for name, button in self.buttons.items():

@@ -83,7 +83,7 @@ class Page(QWidget):
         text = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
         if not isinstance(error, (ValueError, OSError)):
             text = f"{type(error).__name__}: {text or 'no further explanation'}"
-        self.message.fail(text, details)
+        self.message.say(text, details, is_error=True)
 
     def _group(self, title: str) -> QFormLayout:
         box = QGroupBox(title)

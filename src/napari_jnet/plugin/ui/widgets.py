@@ -118,12 +118,8 @@ class MessageLine(QWidget):
         """The text that is shown."""
         return self._text.text()
 
-    def fail(self, text: str, details: str = "") -> None:
-        """Show what is wrong and what to do, with details to copy."""
-        self.say(text, details, is_error=True)
-
     def say(self, text: str, details: str = "", *, is_error: bool = False) -> None:
-        """Show a message; "" hides the line."""
+        """Show a message, or what is wrong and what to do, with details to copy; "" hides the line."""
         self._details, self.is_error = details, is_error
         self._text.setText(text)
         set_style(self._text, "color: @error;" if is_error else "")
