@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from contextlib import closing, suppress
+import io
+import os
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -87,29 +89,50 @@ def train(
     project = find_project(stack)
     numbers = choose_frames(frames, stack)
     choices: dict[str, Any] = {"sequence": sequence, "axes": axes, "series": series}
-    if project is None:
-        open_with_notes(stack, **choices)
     start = None if model is None else find_model(model)
-    run = output or _run_of_project(project, resume=resume)
-    if config is not None and not resume and config.parent.resolve() == run.resolve():
-        raise ValueError(
-            f"--config {config} would be overwritten by this run. Choose another --output."
-        )
-    try:
-        choices |= {"annotation": truth, "kind": kind, "unlabelled": unlabelled}
-        annotated = _read_frames(stack, choices, numbers, run, resume)
+    with _processes() as first:
+        if project is None:
+            open_with_notes(stack, **choices)
+        run = output or _run_of_project(project, resume=resume)
+        if config is not None and not resume and config.parent.resolve() == run.resolve():
+            raise ValueError(
+                f"--config {config} would be overwritten by this run. Choose another --output."
+            )
+        try:
+            choices |= {"annotation": truth, "kind": kind, "unlabelled": unlabelled}
+            annotated = _read_frames(stack, choices, numbers, run, resume)
 
-        from napari_jnet.training.loop import train as training
+            from napari_jnet.training.loop import train as training
 
-        events = training(annotated, run, settings, resume=resume, start_from=start)
-        del annotated  # the training keeps what it needs of them
-        _follow(events, run)
-    finally:  # also after a stop
-        if project is not None and output is None:
-            with suppress(OSError):  # which is not empty once the training has begun
-                run.rmdir()
-        if project is not None and project.model in (None, run) and (run / "model.pt").is_file():
-            project.set_model(run)
+            events = training(annotated, run, settings, resume=resume, start_from=start)
+            del annotated  # the training keeps what it needs of them
+            _follow(events, run)
+        finally:  # also after a stop
+            if project is not None and first:
+                _finish_project(project, run, chosen=output is not None)
+
+
+@contextmanager
+def _processes() -> Iterator[bool]:
+    """Join the other processes where torchrun starts several; whether this one prints and decides."""
+    if "WORLD_SIZE" not in os.environ:
+        yield True
+        return
+    from napari_jnet.training.distributed import process_group
+
+    with process_group() as rank, ExitStack() as silent:
+        if rank:
+            silent.enter_context(redirect_stdout(io.StringIO()))
+        yield rank == 0
+
+
+def _finish_project(project: Project, run: Path, *, chosen: bool) -> None:
+    """Let the project use its first model; remove the folder of a run that has not begun."""
+    if not chosen:
+        with suppress(OSError):  # which is not empty once the training has begun
+            run.rmdir()
+    if project.model in (None, run) and (run / "model.pt").is_file():
+        project.set_model(run)
 
 
 def make_config(
@@ -161,7 +184,11 @@ def _run_of_project(project: Project | None, *, resume: bool) -> Path:
             "Name the folder of the run to write: --output RUN. (A project has its own runs.)"
         )
     if not resume:
-        return project.reserve_run()
+        if "WORLD_SIZE" not in os.environ:
+            return project.reserve_run()
+        from napari_jnet.training.distributed import from_first
+
+        return Path(from_first(project.reserve_run))
     last = project.last_run
     if last is None or not (last.path / "last.pt").is_file():
         found = "no run yet" if last is None else f"no last.pt in its last run, {last.name}"

@@ -19,12 +19,13 @@ from napari_jnet.files import FolderLock, clean, write_file, writing
 class RunFolder:
     """``config.json``, ``split.json``, ``history.csv``, ``model.pt`` (best) and ``last.pt``.
 
-    It is locked until `close`: a run has one writer.  Raises `OutputError`, `FolderInUse`,
+    It is locked until `close`: a run has one writer; the other processes of a training only read
+    (``writes`` off).  Raises `OutputError`, `FolderInUse`,
     `FileExistsError` if a new training would overwrite an earlier one, or files of something else, and
     `FileNotFoundError` if no training can be resumed.
     """
 
-    def __init__(self, path: Path | str, *, resume: bool) -> None:
+    def __init__(self, path: Path | str, *, resume: bool, writes: bool = True) -> None:
         self.path = Path(path)
         self.model = self.path / "model.pt"
         self.last = self.path / "last.pt"
@@ -34,6 +35,9 @@ class RunFolder:
                 f"{self.path} has no last.pt, so there is no training to resume. "
                 "Start a new one, or choose the folder of the run."
             )
+        self._writes, self._made = writes, False
+        if not writes:
+            return
         with writing(self.path):
             self._made = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
@@ -64,7 +68,8 @@ class RunFolder:
 
     def close(self) -> None:
         """Release the lock of the run."""
-        self._lock.release()
+        if self._writes:
+            self._lock.release()
 
     def remove_unused(self) -> None:
         """Close, and remove the folder if it was made for this training and nothing was written."""
@@ -75,6 +80,8 @@ class RunFolder:
 
     def write_start(self, config: Config, split: Mapping[str, Sequence[str]]) -> None:
         """Write configuration and split."""
+        if not self._writes:
+            return
         for name, content in (("config.json", config.to_dict()), ("split.json", dict(split))):
             write_file(self.path / name, (json.dumps(content, indent=2) + "\n").encode())
 

@@ -28,6 +28,7 @@ from napari_jnet.events import (
 from napari_jnet.inference.predict import predict_maps
 from napari_jnet.io.run_folder import RunFolder
 from napari_jnet.io.stack import AnnotatedFrame
+from napari_jnet.training.distributed import agree, is_first, share, together
 from napari_jnet.training.run import TrainingSession
 from napari_jnet.training.sampler import draw_batch
 from napari_jnet.training.setup import prepare, update_frames
@@ -92,19 +93,20 @@ def train(
     time that the generator itself runs counts as training time, not the time that its caller takes between
     two events.
     """
-    folder = RunFolder(run, resume=resume)
-    try:
-        session = prepare(folder, frames, config or Config(), resume, start_from)
-    except BaseException:
-        folder.remove_unused()
-        raise
-    del frames  # their data is on the device now
-    session.preview, session.new_frames = preview, new_frames
-    with closing(folder), closing(_train(session)) as events:
-        for event in events:
-            left = time.monotonic()
-            yield event
-            session.started += time.monotonic() - left  # the caller's time
+    folder = RunFolder(run, resume=resume, writes=is_first())
+    with closing(folder), together():
+        try:
+            session = prepare(folder, frames, config or Config(), resume, start_from)
+        except BaseException:
+            folder.remove_unused()
+            raise
+        del frames  # their data is on the device now
+        session.preview, session.new_frames = preview, new_frames
+        with closing(_train(session)) as events:
+            for event in events:
+                left = time.monotonic()
+                yield event
+                session.started += time.monotonic() - left  # the caller's time
 
 
 def _train(session: TrainingSession) -> Generator[TrainEvent, None, None]:
@@ -181,7 +183,8 @@ def _train_batch(session: TrainingSession) -> Tensor:
     state, config = session.state, session.config
     state.set_learning_rate(session.progress())
     levels, targets = draw_batch(session.store, config, session.dt_bound, state.generator)
-    loss = session.compute_gradients(levels, targets)
+    images = share(config.training.batch_size)  # all of them, but where several processes train
+    loss = session.compute_gradients([level[images] for level in levels], targets.cut(images))
     state.apply_gradients()
     return loss
 
@@ -209,7 +212,7 @@ def _finish_epoch(session: TrainingSession) -> EpochEnd:
     session.progress()  # reads the clock
     before = state.history[-1]["elapsed_s"] if state.history else 0.0
     score = scores.by(session.validation.best_by) if session.validation.frames else -train_loss
-    best = score is not None and score > state.best_score
+    best = bool(agree(score is not None and score > state.best_score))
     event = EpochEnd(
         epoch=state.epoch + 1,
         train_loss=train_loss,

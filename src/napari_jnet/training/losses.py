@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from napari_jnet.config import Config, TrainingConfig
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.training.distributed import summed
 from napari_jnet.training.targets import Targets, class_indices
 
 # (network output (N, C, H, W), targets, classes, dt_bound in pixels) -> scalar
@@ -25,7 +26,8 @@ def mean_known(values: Tensor, known: Tensor, total: Tensor | None = None) -> Te
 
     ``total`` are the known pixels of the whole, see `Targets.totals`.
     """
-    return (values * known).sum() / (known.sum() if total is None else total).clamp(min=1)
+    count = summed(known.sum()) if total is None else total
+    return summed((values * known).sum()) / count.clamp(min=1)
 
 
 def _weighted(values: Tensor, targets: Targets) -> Tensor:
@@ -61,8 +63,8 @@ def dice_loss(logits: Tensor, targets: Targets) -> Tensor:
         probability = logits.softmax(dim=1)[:, 1:]
         expected = targets.segmentation[:, None] == classes
     counted = _weighted(targets.known.to(logits.dtype), targets)[:, None]
-    both = (probability * expected * counted).sum(dim=(0, 2, 3))
-    either = ((probability + expected) * counted).sum(dim=(0, 2, 3))
+    both = summed((probability * expected * counted).sum(dim=(0, 2, 3)))
+    either = summed(((probability + expected) * counted).sum(dim=(0, 2, 3)))
     loss = (1 - (2 * both + 1) / (either + 1)).mean()
     total = targets.totals[0]
     return loss if total is None else loss * targets.known.sum() / total.clamp(min=1)

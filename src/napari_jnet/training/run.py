@@ -36,6 +36,7 @@ from napari_jnet.model import (
 )
 from napari_jnet.networks import build_network
 from napari_jnet.networks.base import SegmentationNetwork
+from napari_jnet.training.distributed import agree, distribute, is_first, processes
 from napari_jnet.training.losses import loss_function
 from napari_jnet.training.sampler import (
     FrameStore,
@@ -128,6 +129,7 @@ class TrainingState(Counters):
         self.plateau = ReduceLROnPlateau(self.optimizer, factor=0.75, patience=20, cooldown=10)
         self.generator = torch.Generator().manual_seed(training.seed)
         self.best: dict[str, Tensor] | None = None  # weights that ``model.pt`` has not yet
+        self._trained: torch.nn.Module = self.network
 
     @property
     def averaged(self) -> SegmentationNetwork:
@@ -161,7 +163,11 @@ class TrainingState(Counters):
     def output(self, levels: Sequence[Tensor], *, bfloat16: bool = False) -> Tensor:
         """Run the network on a batch, (N, C, h, w) for each level; float32, with gradients."""
         with self._seeded_dropout():
-            return run_step(self.network, levels, bfloat16=bfloat16)
+            return run_step(self._trained, levels, bfloat16=bfloat16)
+
+    def distribute(self) -> None:
+        """Train the network in all processes that torchrun has started."""
+        self._trained = distribute(self.network)
 
     def optimize(self, loss: Tensor) -> None:
         """Do one optimizer step on the loss of a whole batch."""
@@ -356,10 +362,10 @@ class TrainingSession:
         if self.config.training.precision != "auto":
             return ""
         chosen, text = "float32", ""
-        if has_bfloat16(self.device):
+        if agree(has_bfloat16(self.device)):
             seconds = self._step_seconds()
-            if seconds["float32"] >= _SHORT_STEP_S:
-                gain = seconds["float32"] / seconds["bfloat16"]
+            if agree(seconds["float32"] >= _SHORT_STEP_S):
+                gain = agree(seconds["float32"] / seconds["bfloat16"])
                 chosen = "bfloat16" if gain > _WORTHWHILE else "float32"
                 text = f"Trains in {chosen}: bfloat16 is {gain:.1f} times as fast here."
         self.config = self.state.config = self.config.replace({"training.precision": chosen})
@@ -400,7 +406,7 @@ class TrainingSession:
             try:
                 return torch.stack([self._add_gradients(levels, targets, p) for p in parts]).sum()
             except (MemoryError, RuntimeError) as error:
-                if not is_memory_full(error):
+                if not is_memory_full(error) or processes() > 1:
                     raise
             # outside of the handler, as the error holds what was computed
             if at_once == 1:
@@ -456,7 +462,7 @@ class TrainingSession:
     def progress(self) -> float:
         """Return the fraction of the budget that is used, 0 to 1."""
         training, state = self.config.training, self.state
-        state.elapsed_s = time.monotonic() - self.started
+        state.elapsed_s = agree(time.monotonic() - self.started)
         used = []
         if training.epochs is not None:
             used.append((state.epoch + state.batch / training.batches_per_epoch) / training.epochs)
@@ -488,7 +494,7 @@ class TrainingSession:
             return ValidationScores()
         started = time.monotonic()
         scores = self.validation.run(self.model)
-        state.validation_s += time.monotonic() - started
+        state.validation_s += agree(time.monotonic() - started)
         return scores
 
     @property
@@ -508,7 +514,7 @@ class TrainingSession:
 
     def save(self) -> None:
         """Save everything that is not saved yet; ``last.pt`` comes first, see `complete_files`."""
-        if self.saved == self._position:
+        if self.saved == self._position or not is_first():
             return
         started = time.monotonic()
         save_checkpoint(self.folder.last, self.state.full_content(self.config, self.split))
@@ -523,7 +529,7 @@ class TrainingSession:
 
     def save_best(self) -> None:
         """Write ``model.pt`` if there are better weights."""
-        if self.state.best is not None:
+        if self.state.best is not None and is_first():
             content = self.state.model_content(self.config, best=True)
             save_checkpoint(self.folder.model, content)
             self.state.best = None
@@ -533,6 +539,8 @@ class TrainingSession:
 
         A process that was killed between the three may have left the others behind.
         """
+        if not is_first():
+            return
         state = self.state
         self.save_best()
         if not self.folder.model.exists():

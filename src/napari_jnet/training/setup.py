@@ -19,6 +19,7 @@ from napari_jnet.io.run_folder import RunFolder
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind, cells_in_pieces
 from napari_jnet.model import model_file, read_model_config, read_training
+from napari_jnet.training.distributed import is_first, processes
 from napari_jnet.training.estimate import adapt, check_fit, class_count, frame_channels, is_sparse
 from napari_jnet.training.losses import check_loss
 from napari_jnet.training.run import TensorBoardLogger, TrainingSession
@@ -71,6 +72,11 @@ def prepare(
         network = Config.from_saved(checkpoint["config"]).network
         check_fit(network, [*training, *validation], f"the run {folder.path}")
         config = resumed_config(config, checkpoint, training, str(folder.path))
+    if config.training.batch_size < processes():
+        raise ValueError(
+            f"training.batch_size is {config.training.batch_size}, and {processes()} processes train: each "
+            f"needs an image of every batch. Choose at least {processes()}, or start fewer processes."
+        )
     use_threads(config.training.threads)
     session = TrainingSession(folder, config)
     session.use_frames(training, validation)
@@ -82,8 +88,9 @@ def prepare(
     elif config.training.pretrained:
         state.start_pretrained(Path(config.training.pretrained))
     measured, config = session.choose_precision(), session.config
+    state.distribute()
     session.start_clock()
-    if config.training.tensorboard:
+    if config.training.tensorboard and is_first():
         session.logger = TensorBoardLogger(folder.path)
     folder.write_start(config, session.split)
     if checkpoint is not None:
@@ -97,6 +104,7 @@ def prepare(
         *annotation_warnings(training, validation, config, state.network.levels),
         *scoring.messages(),
         *([measured] if measured else []),
+        *([f"{processes()} processes share each batch."] if processes() > 1 else []),
     ]
     if session.progress() >= 1:
         session.messages.append(

@@ -31,14 +31,15 @@ class Targets:
     def crop(self, margin: int) -> Targets:
         """Return the targets without ``margin`` pixels on each side."""
         inner = slice(margin, -margin or None)
-        return self._cut((..., inner, inner))
+        return self.cut((..., inner, inner))
 
     def part(self, images: slice) -> Targets:
         """Return these images as a part of the batch."""
         totals = (self.known.sum(), self.distance_known.sum())
-        return replace(self._cut(images), totals=totals)
+        return replace(self.cut(images), totals=totals)
 
-    def _cut(self, index: Any) -> Targets:
+    def cut(self, index: Any) -> Targets:
+        """Return the targets at an index of (N, H, W)."""
         maps: dict[str, Any] = {k: v[index] for k, v in vars(self).items() if isinstance(v, Tensor)}
         return replace(self, **maps)
 

@@ -1,0 +1,159 @@
+"""Training by several processes, as torchrun starts them: the same steps, and no process waits for ever."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import tifffile
+import torch
+
+from napari_jnet.config import Config
+from napari_jnet.io.stack import AnnotatedFrame
+from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.synthetic import touching_cells
+from napari_jnet.training.distributed import process_group
+from napari_jnet.training.loop import train
+
+BASE = {
+    "network.channels": 4,
+    "network.resolution_levels": (-2, -1, 0),
+    "training.patch_size": 32,
+    "training.batch_size": 3,  # which two processes cannot halve
+    "training.batches_per_epoch": 1,
+    "training.epochs": 1,
+    "training.optimizer": "sgd",
+    "training.schedule": "constant",
+    "training.learning_rate": 0.1,
+    "training.precision": "float32",
+    "training.device": "cpu",
+    "training.threads": 1,
+    "targets.dt_bound": 5.0,
+}
+CASES: dict[str, dict[str, Any]] = {
+    "unet": {},
+    "jnet": {"network.name": "jnet", "network.structure": [[4, 8, 3], [2, 4, 3], [2, 4, 3]]},
+    "dice": {"training.loss": "dice+smooth_l1"},
+    "weighted": {"training.class_balance": True, "training.border_weight": 2.0},
+    "three steps": {"training.batches_per_epoch": 3, "training.epochs": 2},
+}
+
+
+def frames() -> list[AnnotatedFrame]:
+    """Touching cells; one frame is half unknown, so that shares differ in their known pixels."""
+    stack, labels = touching_cells(3, (64, 64), cells=6, diameter=16.0)
+    labels = labels.astype(np.int32)
+    labels[0, :, 20:] = UNKNOWN
+    return [
+        AnnotatedFrame(f"t{n}", stack[n], labels[n], LabelKind.INSTANCES) for n in range(len(stack))
+    ]
+
+
+def run_all(folder: Path) -> None:
+    """Train every case in this process, and in those that torchrun started with it."""
+    with process_group():
+        for name, changes in CASES.items():
+            list(train(frames(), folder / name, Config().replace(BASE | changes)))
+
+
+if __name__ == "__main__":
+    run_all(Path(sys.argv[1]))
+
+
+def torchrun(*command: str) -> subprocess.Popen[str]:
+    """Start two processes of a module or file, with one thread each."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", *command],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The runs of one process, and those of two."""
+    folder = tmp_path_factory.mktemp("runs")
+    with torchrun(__file__, str(folder / "two")) as process:
+        run_all(folder / "one")
+        output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return folder / "one", folder / "two"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_step_as_one_does(both: tuple[Path, Path], case: str) -> None:
+    one, two = (torch.load(folder / case / "last.pt") for folder in both)
+    for part in ("network", "training"):
+        weights, others = (saved[part].get("network", saved[part]) for saved in (one, two))
+        assert weights.keys() == others.keys()
+        for name, weight in weights.items():
+            assert torch.allclose(weight.float(), others[name].float(), rtol=1e-5, atol=1e-5), name
+    losses = [[epoch["train_loss"] for epoch in saved["history"]] for saved in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    """An annotated sequence of the Cell Tracking Challenge."""
+    images, labels = touching_cells(3, (64, 64), cells=6, diameter=16.0)
+    for number in range(len(images)):
+        for name, frame in (
+            (f"01/t{number:03d}.tif", images[number]),
+            (f"01_GT/SEG/man_seg{number:03d}.tif", labels[number].astype(np.uint16)),
+        ):
+            (tmp_path / "cells" / name).parent.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(tmp_path / "cells" / name, frame)
+    return tmp_path / "cells"
+
+
+def options(stack: Path, run: Path, *more: str) -> list[str]:
+    """The command line of a training of tiny epochs."""
+    settings = ("network.channels=4", "training.patch_size=32", "training.batches_per_epoch=2")
+    return [
+        *("-m", "napari_jnet", "train", str(stack), "-o", str(run), "--device", "cpu", *more),
+        *(word for setting in settings for word in ("--set", setting)),
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
+def test_a_process_that_ends_ends_all_and_the_training_resumes(
+    stack: Path, tmp_path: Path, number: int
+) -> None:
+    with torchrun(*options(stack, tmp_path / "run", "--epochs", "100000")) as process:
+        assert process.stdout is not None
+        before = list(itertools.takewhile(lambda line: "epoch    2" not in line, process.stdout))
+        children = psutil.Process(process.pid).children()
+        second = next(child for child in children if child.environ().get("RANK") == "1")
+        second.send_signal(number)
+        output = "".join(before) + process.communicate()[0]
+    assert process.returncode != 0
+    assert "--resume" in output
+    assert not any(child.is_running() for child in children)
+
+    done = torch.load(tmp_path / "run" / "last.pt")["training"]["epoch"]
+    assert done >= 1
+    more = ["--resume", "--epochs", str(done + 1)]
+    resumed = subprocess.run(
+        [sys.executable, *options(stack, tmp_path / "run", *more)], check=False
+    )
+    assert resumed.returncode == 0
+    assert torch.load(tmp_path / "run" / "last.pt")["training"]["epoch"] == done + 1
+
+
+def test_more_processes_than_images_in_a_batch(stack: Path, tmp_path: Path) -> None:
+    more = ["--set", "training.batch_size=1", "--epochs", "1"]
+    with torchrun(*options(stack, tmp_path / "run", *more)) as process:
+        output, _ = process.communicate()
+    assert process.returncode != 0
+    assert "training.batch_size is 1, and 2 processes train" in output
+    assert not (tmp_path / "run").exists()
