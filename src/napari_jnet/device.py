@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from napari_jnet.hardware import available_cores
 
@@ -77,6 +78,11 @@ def use_threads(threads: int) -> None:
     requested = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     valid = requested.isdecimal() and 0 < int(requested) <= 1024
     torch.set_num_threads(threads or (int(requested) if valid else available_cores()))
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Copy values of the CPU to a device, without waiting until its earlier work is done."""
+    return values.to(device, non_blocking=device.type == "cuda")
 
 
 def memory_mb(device: torch.device) -> float | None:

@@ -23,7 +23,7 @@ from napari_jnet.training.augment import (
     sample_images,
     sample_labels,
 )
-from napari_jnet.training.losses import class_weights
+from napari_jnet.training.losses import class_weights, loss_function
 from napari_jnet.training.sampler import FrameStore, draw_batch, load_frames
 from napari_jnet.training.targets import make_targets
 
@@ -113,6 +113,27 @@ def test_image_and_labels_stay_aligned(levels: tuple[int, ...]) -> None:
             same = patch[deep & (classes == value)]
             if len(same):
                 assert same.max() - same.min() < 1e-3
+
+
+def test_a_batch_is_drawn_without_waiting_for_the_device() -> None:
+    """The device "meta" computes shapes only: nothing can be read back from it."""
+    config = Config().replace(
+        {"training.patch_size": 32, "training.border_weight": 5.0, "training.class_balance": True}
+    )
+    store = load_frames(frames((64, 64)), (-2, -1, 0), torch.device("cpu"), config)
+    assert isinstance(store, FrameStore) and store.borders and store.class_weights is not None
+    draw_batch(store, config, 8.0, seeded())  # the first one looks where labels are known
+    away = dataclasses.replace(
+        store,
+        images=tuple(image.to("meta") for image in store.images),
+        labels=tuple(labels.to("meta") for labels in store.labels),
+        borders=tuple(weights.to("meta") for weights in store.borders),
+        class_weights=store.class_weights.to("meta"),
+    )
+    levels, targets = draw_batch(away, config, 8.0, seeded())
+    assert [level.shape[-1] for level in levels] == [8, 16, 32]
+    output = torch.zeros(4, 2, 32, 32, device="meta", requires_grad=True)
+    loss_function("bce+smooth_l1")(output, targets, 1, 8.0).backward()
 
 
 def test_targets_are_exact_up_to_the_edge_of_the_patch() -> None:

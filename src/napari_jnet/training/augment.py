@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from napari_jnet.config import AugmentationConfig, OriginalAugmentation
+from napari_jnet.device import send
 
 
 def sample_grid(
@@ -34,7 +35,8 @@ def sample_grid(
 def sample_images(frames: Tensor, grid: Tensor) -> Tensor:
     """Sample (N, C, H, W) bilinearly at a grid of pixel positions; float32, (N, C, size, size)."""
     height, width = frames.shape[-2:]
-    scale = torch.tensor([2 / width, 2 / height], device=grid.device)
+    scale = grid.new_empty(2)
+    scale[0], scale[1] = 2 / width, 2 / height  # without a copy that waits for the device
     positions = (grid.flip(-1) + 0.5) * scale - 1  # x first, -1 to 1
     return F.grid_sample(frames, positions, padding_mode="border", align_corners=False)
 
@@ -129,12 +131,12 @@ def _signed(count: int, generator: Generator) -> Tensor:
 
 def _contrast(patches: Tensor, config: AugmentationConfig, generator: Generator) -> Tensor:
     gain = 1 + config.contrast * _signed(len(patches), generator)
-    return patches * gain.to(patches.device)
+    return patches * send(gain, patches.device)
 
 
 def _brightness(patches: Tensor, config: AugmentationConfig, generator: Generator) -> Tensor:
     offset = config.brightness * _UNIT * _signed(len(patches), generator)
-    return patches + offset.to(patches.device)
+    return patches + send(offset, patches.device)
 
 
 def _noise(patches: Tensor, config: AugmentationConfig, generator: Generator) -> Tensor:
@@ -142,7 +144,7 @@ def _noise(patches: Tensor, config: AugmentationConfig, generator: Generator) ->
         return patches
     strength = config.noise * _UNIT * torch.rand(len(patches), 1, 1, 1, generator=generator)
     noise = torch.randn(patches.shape, generator=generator)
-    return patches + (strength * noise).to(patches.device)
+    return patches + send(strength * noise, patches.device)
 
 
 LINEAR: dict[str, Callable[[int, AugmentationConfig, Generator], Tensor]] = {

@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_jnet.config import Config, OriginalAugmentation
+from napari_jnet.device import send
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.preprocess import frame_tensor, level_statistics, pool, standardized_pyramid
@@ -120,10 +121,13 @@ class FrameStore:
 
     images: tuple[Tensor, ...]  # (C, h, w) float32 each, standardised at the top level
     labels: tuple[Tensor, ...]  # (h * unit, w * unit) int32 each, at full resolution
-    sizes: Tensor  # (F, 2), height and width at the top level
-    gains: Tensor  # (F, levels, C): factors that standardise each pooled level on its own
+    sizes: Tensor  # (F, 2), height and width at the top level; on the CPU
+    gains: (
+        Tensor  # (F, levels, C): factors that standardise each pooled level on its own; on the CPU
+    )
     levels: tuple[int, ...]  # of the network, lowest first
     kind: LabelKind
+    complete: bool = False  # whether every pixel is known
     class_weights: Tensor | None = None  # (K,) float32, where classes are balanced
     borders: tuple[Tensor, ...] | None = None  # border weights, float32, each as its labels
     _places: dict[int, list[tuple[Tensor, Tensor] | None]] = field(default_factory=dict)
@@ -210,10 +214,11 @@ def load_frames(
     return FrameStore(
         images=tuple(images),
         labels=tuple(labels),
-        sizes=sizes.to(device),
-        gains=torch.stack(gains).to(device),
+        sizes=sizes,
+        gains=torch.stack(gains),
         levels=levels,
         kind=frames[0].kind,
+        complete=not any((frame.labels == UNKNOWN).any() for frame in frames),
         class_weights=class_weights(frames, config.network.classes).to(device) if balance else None,
         borders=tuple(
             part[: known.shape[0], : known.shape[1]]
@@ -301,7 +306,7 @@ def draw_batch(
                 kept[empty.to(kept.device)] = fresh
     patches = _sampled(sample_images, store.images, frames, grid[:, inner, inner])
     patches = change_intensity(patches, config.augmentation, generator)
-    gains = store.gains[chosen.to(store.gains.device)][..., None, None]
+    gains = send(store.gains[chosen], patches.device)[..., None, None]
     levels = [
         pool(patches, level - store.levels[-1]) * gains[:, index]
         for index, level in enumerate(store.levels)
@@ -310,7 +315,14 @@ def draw_batch(
     if store.borders is not None:
         borders = _sampled(sample_labels, store.borders, frames, full)
     targets = pooled_targets(
-        labels, store.unit, dt_bound, store.kind, config, store.class_weights, borders
+        labels,
+        store.unit,
+        dt_bound,
+        store.kind,
+        config,
+        store.class_weights,
+        borders,
+        complete=store.complete,
     )
     return levels, targets.crop(margin)
 
@@ -323,6 +335,8 @@ def pooled_targets(
     config: Config,
     class_weights: Tensor | None,
     borders: Tensor | None,
+    *,
+    complete: bool | None = None,
 ) -> Targets:
     """Make weighted targets of labels (N, H, W) with pixels of ``unit`` full-frame pixels a side."""
     made = make_targets(
@@ -331,6 +345,7 @@ def pooled_targets(
         kind=kind,
         classes=config.network.classes,
         metric=config.targets.distance_metric,
+        complete=complete,
     )
     return dataclasses.replace(
         made,
@@ -360,14 +375,14 @@ def _draw_labels(
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draw patches with a margin: their grids at the top level and in the full frame, and labels."""
-    device, count, side = store.sizes.device, len(chosen), size + 2 * margin
+    device, count, side = store.images[0].device, len(chosen), size + 2 * margin
     field = draw_field(count, side, config.augmentation, generator)
     grid = sample_grid(
-        _draw_centres(store, chosen, size, generator),
-        draw_matrix(count, config.augmentation, generator).to(device),
-        None if field is None else field.to(device),
+        send(_draw_centres(store, chosen, size, generator), device),
+        send(draw_matrix(count, config.augmentation, generator), device),
+        None if field is None else send(field, device),
         side,
-        store.sizes[chosen.to(device)],
+        send(store.sizes[chosen], device),
     )
     full = (grid + 0.5) * store.unit - 0.5
     return grid, full, _sampled(sample_labels, store.labels, chosen.tolist(), full)
@@ -385,6 +400,6 @@ def _draw_centres(
             place, within = divmod(float(row[0]) * len(corners), 1)
             row[0] = within
             row.mul_(extent).add_(corners[int(place)])
-    sizes = store.sizes[chosen.to(store.sizes.device)]
+    sizes = store.sizes[chosen]
     room = (sizes - patch).clamp(min=0)
-    return (sizes - 1) / 2 + (position.to(sizes.device) - 0.5) * room
+    return (sizes - 1) / 2 + (position - 0.5) * room

@@ -109,20 +109,29 @@ def _parabola_minimum(rows: Tensor, dt_bound: float) -> Tensor:
 
 
 def make_targets(
-    labels: Tensor, dt_bound: float, *, kind: LabelKind, classes: int = 1, metric: str = "cityblock"
+    labels: Tensor,
+    dt_bound: float,
+    *,
+    kind: LabelKind,
+    classes: int = 1,
+    metric: str = "cityblock",
+    complete: bool | None = None,
 ) -> Targets:
     """Turn label images into targets, with distances in pixels of these labels.
 
     ``labels`` are (N, H, W) integers: 0 = background, objects or classes from 1, `UNKNOWN` where unknown.
     An object of INSTANCES is complete, so its contact with an unknown pixel is a boundary; otherwise, and
     for background, such a contact is not a certain boundary.  ``classes`` as in `class_indices`.
+    ``complete`` says whether all pixels are known; None looks, for which a GPU has to be waited for.
 
     A boundary that is not annotated may lie in the unknown pixels and in the known pixels beside
     them.  The distance of a pixel is certain when it (truncated at ``dt_bound``) is not larger than the
     distance to the nearest place where such a boundary could be.
     """
     known = labels != UNKNOWN
-    distance_known, complete = known, bool(known.all())
+    distance_known = known
+    if complete is None:
+        complete = bool(known.all())
     boundary = boundary_pixels(labels)
     if not complete:
         certain = boundary_pixels(labels, between_known=True)
