@@ -12,6 +12,7 @@ import torch
 
 from napari_jnet.config import Config
 from napari_jnet.events import FramePrediction, FrameSkipped, summarize_skipped
+from napari_jnet.inference.blocks import predict_blocks, split_blocks
 from napari_jnet.inference.predict import predict
 from napari_jnet.io.axes import array_stack
 from napari_jnet.io.stack import Stack
@@ -89,3 +90,15 @@ def test_words_name_each_reason_once_and_few_frames() -> None:
     assert first == "20 frames skipped (0, 2, 4, 6, 8, 10, 12, 14, …): t0.tif is gone."
     assert second == "1 frame skipped (50): t50.tif is of another size."
     assert summarize_skipped([]) == []
+
+
+@pytest.mark.parametrize("numbers", [(1,), (1, 3)])
+def test_blocks_of_damaged_frames_alone_are_reported(
+    model: Model, numbers: tuple[int, ...]
+) -> None:
+    stack = a_stack(broken=numbers)
+    blocks = split_blocks(stack, numbers)
+    settings = {"instances": model.config.instances, "prediction": model.config.prediction}
+    events = list(predict_blocks(model, stack, blocks, **settings))
+    assert [event.number for event in events if isinstance(event, FrameSkipped)] == [*numbers]
+    assert len(events) == len(numbers)

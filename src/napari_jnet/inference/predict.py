@@ -48,7 +48,7 @@ def predict(
     tile: int | None = None,
     prediction: PredictionConfig | None = None,
     region: Region | None = None,
-    on_error: Literal["raise", "skip"] = "raise",
+    on_error: Literal["raise", "skip", "report"] = "raise",
 ) -> Generator[FramePrediction | FrameSkipped | Message, None, None]:
     """Segment a stack, one frame at a time.
 
@@ -69,7 +69,8 @@ def predict(
     region
         Rows and columns, slices in pixels; None takes whole frames.
     on_error
-        "skip" continues with the other frames where one of several cannot be read or does not fit.
+        "skip" continues with the other frames where one of several cannot be read or does not fit;
+        "report" does so too where it is the only one, or none can be predicted.
 
     Yields
     ------
@@ -119,7 +120,7 @@ def predict(
         try:
             maps, empty, cells = result()
         except (ValueError, OSError) as error:
-            if on_error == "raise" or len(numbers) == 1:
+            if on_error == "raise" or (on_error == "skip" and len(numbers) == 1):
                 raise
             first = first or error
             yield FrameSkipped(position, number, len(numbers), str(error))
@@ -147,7 +148,7 @@ def predict(
             class_names=model.config.targets.classes,
             region=None if region is None else checked_region(region, _size(stack)),
         )
-    if first is not None and not done:
+    if on_error == "skip" and first is not None and not done:
         raise ValueError(
             f"None of the {len(numbers)} frames of {stack.name} could be predicted. The first: {first}"
         ) from first
