@@ -529,6 +529,25 @@ def batches(bench: Bench) -> Iterator[Row]:
         yield row
 
 
+def preview(bench: Bench) -> Iterator[Row]:
+    """From Train to the first useful preview, by `first_preview.py`; minutes on a CPU."""
+    data = Path(os.environ.get("NAPARI_JNET_DATA", "")) / "DIC-C2DH-HeLa"
+    for network, result in script("first_preview.py", str(data)).items():
+        if network != "device":
+            title = f"{network}, from Train to SEG 0.6 on a frame that is held out"
+            asked = "15 s" if bench.device.type == "cuda" else "180 s"
+            yield Row("preview", title, result["seconds"] or float("nan"), "s", asked=asked)
+
+
+def script(name: str, *arguments: str) -> Any:
+    """Run another benchmark in a process of its own, and return its results."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "results.json"
+        command = [sys.executable, str(Path(__file__).with_name(name)), *arguments]
+        subprocess.run([*command, "--json", str(target)], check=True)
+        return json.loads(target.read_text(encoding="utf-8"))
+
+
 TOPICS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "predict": predict,
     "step": step,
@@ -536,14 +555,18 @@ TOPICS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "save": save,
     "startup": startup,
     "batches": batches,
+    "preview": preview,
 }
-DEFAULT = {"cpu": "predict,step,objects,save,startup", "cuda": "predict,step,objects,batches"}
+DEFAULT = {
+    "cpu": "predict,step,objects,save,startup",
+    "cuda": "predict,step,objects,batches,preview",
+}
 
 
 # The table
 
 
-def number(value: float | None, unit: str = "") -> str:
+def digits(value: float | None, unit: str = "") -> str:
     """Write three digits, and the unit."""
     if value is None:
         return ""
@@ -557,10 +580,10 @@ def line(row: Row) -> list[str]:
     return [
         row.title,
         row.versus,
-        number(row.baseline, row.unit),
-        number(row.ours, row.unit) + (f" ({row.note})" if row.note else ""),
+        digits(row.baseline, row.unit),
+        digits(row.ours, row.unit) + (f" ({row.note})" if row.note else ""),
         "" if row.ratio is None else f"{row.ratio:.1f}{spread}",
-        f"{number(row.limit, row.unit)} ({row.limited_by})" if row.limit else "",
+        f"{digits(row.limit, row.unit)} ({row.limited_by})" if row.limit else "",
         "" if row.share is None else f"{row.share:.2g}",
         row.asked,
     ]
@@ -639,13 +662,11 @@ def tables(results: list[dict[str, Any]]) -> str:
     return "\n".join(text)
 
 
-def write_page(files: list[Path]) -> None:
-    """Put the tables of these results into the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, rest = text.split(MARKS[0])
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    page = f"{before}{MARKS[0]}\n\n{tables(found)}\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
-    PAGE.write_text(page, encoding="utf-8")
+def fill(page: Path, marks: tuple[str, str], text: str) -> None:
+    """Put a text between two marks of a page."""
+    before, rest = page.read_text(encoding="utf-8").split(marks[0])
+    after = rest.split(marks[1])[1]
+    page.write_text(f"{before}{marks[0]}\n\n{text.strip()}\n\n{marks[1]}{after}", encoding="utf-8")
 
 
 def main() -> None:
@@ -659,7 +680,8 @@ def main() -> None:
     parser.add_argument("--page", type=Path, nargs="+")
     options = parser.parse_args()
     if options.page:
-        write_page(options.page)
+        found = [json.loads(file.read_text(encoding="utf-8")) for file in options.page]
+        fill(PAGE, MARKS, tables(found))
         return
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch finds no NVIDIA GPU; omit --device, or install torch for CUDA")

@@ -25,7 +25,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
     return module
 
 
-def test_rows_and_page(bench: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_rows_and_page(bench: Any, tmp_path: Path):
     measured = bench.Bench(torch.device("cpu"), repeats=1)
     rows = [
         row for topic in ("predict", "step", "objects") for row in bench.TOPICS[topic](measured)
@@ -38,10 +38,8 @@ def test_rows_and_page(bench: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
     page = tmp_path / "benchmarks.md"
     page.write_text("before\n" + "\nold\n".join(bench.MARKS) + "\nafter\n", encoding="utf-8")
-    monkeypatch.setattr(bench, "PAGE", page)
     result = {"machine": bench.machine(measured, 1), "rows": [asdict(row) for row in rows]}
-    (tmp_path / "bench.json").write_text(json.dumps(result), encoding="utf-8")
-    bench.write_page([tmp_path / "bench.json"])
+    bench.fill(page, bench.MARKS, bench.tables([json.loads(json.dumps(result))]))
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before") and text.endswith("after\n") and "old" not in text
     assert all(f"| {row.title} |" in text for row in rows)

@@ -509,7 +509,8 @@ class FrameTable:
         """Return a number for a new cell: above all of this plane and of the frames that are counted."""
         watch = self._need_watch()
         counted = filter(None, map(watch.counts, range(len(watch))))
-        highest = max((max(counts.labels, default=0) for counts in counted), default=0)
+        # the labels of a frame are ascending
+        highest = max((next(reversed(counts.labels), 0) for counts in counted), default=0)
         return max(int(plane(watch.layer)(index).max(initial=0)), highest, 0) + 1
 
     def number_apart(self, position: int) -> int:
