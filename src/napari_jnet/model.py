@@ -59,7 +59,7 @@ class Model:
     path: Path
     device: torch.device
     original: bool = False  # a file of the original J-Net, whose distance is not truncated
-    run: Callable[[list[torch.Tensor]], torch.Tensor] | None = None  # None: torch in float32
+    run: Callable[[list[torch.Tensor]], torch.Tensor] | None = None  # None: not chosen
     measured: bool = False  # whether `run` was chosen by a measurement
     largest_tile: int | None = None  # pixels a side, where larger ones did not fit into the memory
 

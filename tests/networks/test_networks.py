@@ -385,3 +385,29 @@ class TestOriginalNetwork:
         ) as info:
             load_model(shared_data / "jnet-original-model" / "DIC_model", dt_bound=6)
         assert info.value.missing == ("resolution_levels",)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("size", [(64, 96), (67, 101)], ids=["even", "odd"])
+def test_a_folded_network_gives_the_same(name: str, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    network = build_network(small(name))
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for values in (module.weight, module.bias, module.running_mean):
+                values.data.normal_()
+            module.running_var.uniform_(0.1, 3)
+    network.eval()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    pyramid = [torch.randn(2, 1, *(side // 2**-level for side in size)) for level in network.levels]
+    with torch.no_grad():
+        expected, folded = network(pyramid), network.folded()
+        torch.testing.assert_close(
+            folded(pyramid), expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item()
+        )
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    norms, left = (
+        sum(isinstance(module, torch.nn.BatchNorm2d) for module in made.modules())
+        for made in (network, folded)
+    )
+    assert left < norms or not norms

@@ -6,6 +6,7 @@ import copy
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -98,6 +99,7 @@ def _compile(network: nn.Module, levels: list[Tensor], precision: str) -> Any:
 
 
 BACKENDS: dict[str, Callable[[nn.Module], Run]] = {
+    "torch": lambda network: partial(run_network, network),
     "torch-bfloat16": torch_bfloat16,
     "openvino": lambda network: openvino(network, "f32"),
     "openvino-bfloat16": lambda network: openvino(network, "bf16"),
@@ -105,7 +107,10 @@ BACKENDS: dict[str, Callable[[nn.Module], Run]] = {
 
 
 def use_backend(model: Model, name: str) -> None:
-    """Let a model run in this way from now on; raises `ValueError` where that is not possible."""
+    """Let a model, whose weights stay as they are, run in this way from now on.
+
+    Raises `ValueError` where that is not possible.
+    """
     if name.startswith("openvino"):
         if find_spec("openvino") is None:
             raise ValueError(
@@ -117,7 +122,7 @@ def use_backend(model: Model, name: str) -> None:
                 f"prediction.backend is {name}, which runs on the CPU; the device is {model.device.type}. "
                 "Choose auto or torch, or the device cpu."
             )
-    model.run = None if name == "torch" else BACKENDS[name](model.network)
+    model.run = BACKENDS[name](model.network.folded())
 
 
 def available_backends(model: Model) -> list[str]:
@@ -154,12 +159,12 @@ def choose_backend(
     with those of float32 as the reference; so it is where it fails, and on a frame without cells, which
     shows nothing.
     """
-    model.run = None
+    use_backend(model, "torch")
     expected, base = _timed(predict)
     if base * frames < _WORTH_S or not expected[1].any():
         return ""
     best, text = base / _FASTER, ""
-    chosen: Run | None = None
+    chosen = model.run
     for name in available_backends(model):
         try:
             use_backend(model, name)

@@ -113,6 +113,8 @@ def predict(
         use_backend(model, settings.backend)
     elif chosen := _choose_backend(model, stack, numbers, settings, separation, region):
         yield Message(chosen)
+    if model.run is None:
+        use_backend(model, "torch")
     done, first, largest = 0, None, model.largest_tile
     positions = {number: position for position, number in enumerate(stack.frame_numbers)}
     for number, result in _in_stages(numbers, (read, segment, separated), ahead):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_jnet.config import NetworkConfig, options
 
@@ -81,6 +84,20 @@ class SegmentationNetwork(nn.Module, ABC):
             logits, distance = torch.split(output, [self.config.classes, 1], dim=1)
             output = torch.cat([logits, distance * self.config.distance_scale], dim=1)
         return output
+
+    def folded(self) -> Self:
+        """Return a copy to predict with, whose batch normalization is in the weights of its convolutions.
+
+        Its outputs are the same up to rounding.
+        """
+        network = copy.deepcopy(self).eval()
+        for block in network.modules():
+            if not isinstance(block, nn.Sequential):
+                continue
+            for index, (layer, norm) in enumerate(pairwise(block)):
+                if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    block[index], block[index + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
+        return network
 
     def load_pretrained(self, path: Path) -> None:
         """Load weights of a network trained on other images; `ValueError` if not supported."""

@@ -7,8 +7,10 @@ the names of the original's checkpoints.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -126,6 +128,8 @@ class JNet(SegmentationNetwork):
         self.stride = 2 ** -levels[0]
         self.segments = nn.ModuleList(self._segments(config))
         self.halo = self._receptive_radius()
+        # What to pad the output of a segment with: 0, but before a normalization that `folded` has moved.
+        self._fill: list[Tensor | None] = [None] * len(levels)
 
     @classmethod
     def depth(cls, config: NetworkConfig, most: int) -> int:
@@ -149,6 +153,34 @@ class JNet(SegmentationNetwork):
             segments.append(nn.Sequential(*parts))
         return segments
 
+    def folded(self) -> Self:
+        """Return a copy to predict with, whose batch normalization is in the convolutions that follow it.
+
+        That is exact, as these are padded by reflection; before an upsampling it would not be.
+        """
+        network = copy.deepcopy(self).eval()
+        ends = {}
+        segments: list[Any] = [*network.segments]
+        parts = [part for segment in segments for part in segment]
+        for part, following in pairwise(parts):
+            norm, convolution = part[-1], following[1]
+            if not isinstance(norm, nn.BatchNorm2d) or not isinstance(convolution, nn.Conv2d):
+                continue
+            assert norm.running_var is not None and norm.running_mean is not None
+            assert convolution.bias is not None
+            with torch.no_grad():
+                scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+                shift = norm.bias - norm.running_mean * scale
+                if not scale.all():
+                    continue
+                weights = convolution.weight[:, : len(scale)]
+                convolution.bias += (weights.sum((2, 3)) * shift).sum(1)
+                weights *= scale[:, None, None]
+            part[-1] = nn.Identity()
+            ends[part] = -shift / scale
+        network._fill = [ends.get(segment[-1]) for segment in segments]
+        return network
+
     def _receptive_radius(self) -> int:
         levels = zip(self.levels, self.config.structure, strict=True)
         radius = sum(
@@ -164,7 +196,9 @@ class JNet(SegmentationNetwork):
             height, width = image.shape[-2:]
             below, right = height - output.shape[-2], width - output.shape[-1]
             if below or right:
-                output = F.pad(output, (0, right, 0, below))
+                output, size = F.pad(output, (0, right, 0, below)), output.shape[-2:]
+                if (fill := self._fill[index - 1]) is not None:
+                    output[..., size[0] :, :] = output[..., size[1] :] = fill[:, None, None]
             copies = image.repeat(1, self.config.structure[index][1], 1, 1)
             parts = self.segments[index].children()
             pad, *layers = (layer for part in parts for layer in part.children())
