@@ -196,6 +196,15 @@ def test_saving_takes_a_fiftieth_of_the_time_and_a_kill_loses_two_minutes(
     assert len(times) == pytest.approx(expected, rel=0.2, abs=1)
 
 
+def test_a_network_that_takes_long_to_save_is_not_saved_after_a_short_first_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch, 1.0, 0.5)
+    monkeypatch.setattr(run_module, "WRITING_SPEED", 2e3)  # this network in tens of seconds
+    list(train(cells(), tmp_path / "run", TINY))
+    assert [name for name, _ in clock.saves] == ["last.pt", "model.pt"]
+
+
 def test_killed_at_any_time_it_resumes_as_if_never_stopped_and_has_the_best_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

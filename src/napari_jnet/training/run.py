@@ -53,6 +53,7 @@ _SHORT_STEP_S = 0.02  # below this float32 is fast enough, and a measurement unc
 _WORTHWHILE = 1.1  # bfloat16 must be so many times as fast
 AVERAGE_DECAY = 0.99  # of the moving average of the weights, once enough steps are done
 SAVE_SHARE = 0.02  # of the time that saving may take, without the save at the end
+WRITING_SPEED = 2e8  # bytes a second, assumed until the first save is measured
 
 
 def run_step(network: torch.nn.Module, levels: Sequence[Tensor], *, bfloat16: bool) -> Tensor:
@@ -398,15 +399,16 @@ class TrainingSession:
         where it does not hold one.
         """
         state, count = self.state, len(targets.known)
+        alone = processes() == 1  # of several, each would have parts of its own
         drawn = state.generator.get_state()
         while True:
-            at_once = state.patches_at_once or count
+            at_once = (alone and state.patches_at_once) or count
             parts = [slice(first, first + at_once) for first in range(0, count, at_once)]
             state.optimizer.zero_grad(set_to_none=True)
             try:
                 return torch.stack([self._add_gradients(levels, targets, p) for p in parts]).sum()
             except (MemoryError, RuntimeError) as error:
-                if not is_memory_full(error) or processes() > 1:
+                if not is_memory_full(error) or not alone:
                     raise
             # outside of the handler, as the error holds what was computed
             if at_once == 1:
@@ -433,7 +435,10 @@ class TrainingSession:
     def start_clock(self) -> None:
         """Count the time of this session from now on, after that of earlier ones."""
         self.started = time.monotonic() - self.state.elapsed_s
-        self.saved, self.saved_at, self._saving_s = self._position, time.monotonic(), 0.0
+        self.saved, self.saved_at = self._position, time.monotonic()
+        # weights, average and two moments, and model.pt; a tenth of a second does not matter
+        size = 5 * 4 * self.state.network.parameter_count()
+        self._saving_s = max(size / WRITING_SPEED - 0.1, 0.0)
 
     def rescore_best(self) -> None:
         """Score the best model so far on the present frames, so that later epochs compare with it."""

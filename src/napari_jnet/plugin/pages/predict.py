@@ -70,7 +70,7 @@ def describe_model(path: Path | None) -> str:
     if not path.exists():
         return f"{path} does not exist; choose another one."
     if path.is_dir() and not (path / "model.pt").is_file():
-        return f"{path.name} holds no model.pt yet; it is written after the first epoch."
+        return f"{path.name} holds no model.pt yet; it is written after the first epochs."
     run = read_run(path if path.is_dir() else path.parent)
     if not run.epochs:
         return f"{path.name}: a model without the history of its training."
