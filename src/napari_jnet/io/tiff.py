@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -83,29 +84,31 @@ class _Image:
     def __str__(self) -> str:
         return f"{self.axes} {size_text(self.shape)} {self.dtype}"
 
-    @property
-    def pages(self) -> NDArray[np.intp] | None:
-        """The numbers of the pages, in the shape of the dimensions that run through them.
+    def pages(self, shape: tuple[int, ...]) -> NDArray[np.intp] | None:
+        """Return the numbers of the pages, in the shape of the dimensions that run through them.
 
         None where that is not plain.
         """
         count = len(self.series.pages)
-        for n in range(len(self.shape) + 1):
-            pages, pixels = math.prod(self.shape[:n]), math.prod(self.shape[n:])
+        for n in range(len(shape) + 1):
+            pages, pixels = math.prod(shape[:n]), math.prod(shape[n:])
             if pages == count and pixels == self.series.keyframe.size:
-                return np.arange(count).reshape(self.shape[:n])
+                return np.arange(count).reshape(shape[:n])
         return None
 
     def missing(self) -> NDArray[np.bool_] | None:
-        pages = self.pages
+        pages = self.pages(self.shape)
         if pages is None or self.offset is not None:
             return None
         lost = np.array([self.series.pages[int(n)] is None for n in pages.ravel()], bool)
         return lost.reshape(pages.shape) if lost.any() else None
 
-    def read(self, along: int | None = None, index: int = 0) -> NDArray[Any]:
-        """Read all, or one index along a dimension and no other page."""
-        whole, pages = self.shape, self.pages
+    def read(
+        self, along: int | None = None, index: int = 0, shape: tuple[int, ...] | None = None
+    ) -> NDArray[Any]:
+        """Read all, or one index along a dimension and no other page; `shape` replaces the stored one."""
+        whole = shape or self.shape
+        pages = self.pages(whole)
         if pages is not None and along is not None and along >= pages.ndim:
             pages = None  # it runs through the pixels of a page
         rest = whole if along is None else whole[:along] + whole[along + 1 :]
@@ -141,30 +144,69 @@ def _pixels(page: Any) -> NDArray[Any]:
             handle.close()
 
 
+@dataclass(frozen=True, eq=False)
+class _Parsed:
+    """A file whose header was read; it is open while `lock` is held, and closed between two readings."""
+
+    file: tifffile.TiffFile
+    images: list[_Image]
+    others: list[Path]  # files of the same image
+    states: list[tuple[int, ...]]  # of all the files, as they were read
+    lock: Lock
+
+
+_MOST_PARSED = 8
+_parsed: dict[tuple[Path, bool], _Parsed] = {}  # the last ones
+
+
 @contextmanager
 def _opened(
     path: Path, series: int | None, multifile: bool
 ) -> Iterator[tuple[_Image, list[_Image]]]:
-    """Open a file; yields the chosen image, and all its images."""
-    with reading(path, "a TIFF image"), _tiff_file(path, multifile=multifile) as file:
+    """Open a file; yields the chosen image, and all its images.
+
+    The header of a file that has not changed is not read again: that takes longer than a page.
+    """
+    with reading(path, "a TIFF image"):
+        known = _parsed.get((path, multifile))
+        if known is None or _states([path, *known.others]) != known.states:
+            known = _parsed[path, multifile] = _parse(path, multifile)
+            for oldest in [*_parsed][:-_MOST_PARSED]:
+                _parsed.pop(oldest, None)
+        image = _choose(path, known.images, series)
+        if 0 in image.shape:
+            raise ValueError(f"its image has no pixels: {image}")
+        with known.lock:
+            known.file.filehandle.open()
+            try:
+                yield image, known.images
+            finally:
+                known.file.close()
+
+
+def _states(paths: Sequence[Path]) -> list[tuple[int, ...]]:
+    """Return what changes when a file is written or replaced; of a lost one, nothing."""
+    infos = [path.stat() for path in paths if path.exists()]
+    return [(info.st_mtime_ns, info.st_size, info.st_ino) for info in infos]
+
+
+def _parse(path: Path, multifile: bool) -> _Parsed:
+    states = _states([path])
+    file = tifffile.TiffFile(path, _multifile=False)
+    names = _FILE_NAME.findall(file.ome_metadata or "") if multifile and file.is_ome else []
+    # Other files are read from the folder of this one only.
+    inside = all(os.path.basename(name.replace("\\", "/")) == name for name in names)
+    others = [other for name in {*names} if inside and (other := path.parent / name).is_file()]
+    if others:
+        file.close()
+        states += _states(others)
+        file = tifffile.TiffFile(path)
+    with file:
         found = [_Image(path, file, s) for s in file.series if {*"YX"} <= {*s.axes}]
         images = [image for image in found if not image.derived] or found
         if not images:
             raise ValueError("it has no image")
-        image = _choose(path, images, series)
-        if 0 in image.shape:
-            raise ValueError(f"its image has no pixels: {image}")
-        yield image, images
-
-
-def _tiff_file(path: Path, *, multifile: bool) -> tifffile.TiffFile:
-    file = tifffile.TiffFile(path, _multifile=False)
-    names = _FILE_NAME.findall(file.ome_metadata or "") if multifile and file.is_ome else []
-    # Other files are read from the folder of this one only.
-    if not names or any(os.path.basename(n.replace("\\", "/")) != n for n in names):
-        return file
-    file.close()
-    return tifffile.TiffFile(path)
+        return _Parsed(file, images, others, states, Lock())
 
 
 def _choose(path: Path, images: list[_Image], series: int | None) -> _Image:
@@ -218,8 +260,7 @@ def read_part(
     A `shape` of the same number of pixels replaces the one in the file.
     """
     with _opened(path, series, multifile) as (image, _):
-        image.shape = image.shape if shape is None else shape
-        return image.read(along, index)
+        return image.read(along, index, shape)
 
 
 # pixel size and interval
