@@ -2,8 +2,9 @@
 
 import pytest
 
-from napari_jnet.budgets import BUDGETS, Hardware, budget_settings, default_budget, describe_budget
+from napari_jnet.budgets import BUDGETS, budget_settings, default_budget, describe_budget
 from napari_jnet.config import PRESETS, preset
+from napari_jnet.hardware import Hardware
 
 CPU, SMALL, LARGE = Hardware("cpu", 2), Hardware("cuda", 8, 4.0), Hardware("cuda", 16, 80.0)
 

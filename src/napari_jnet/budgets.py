@@ -5,16 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from napari_jnet.hardware import Hardware
+
+DEFAULT_MINUTES = 15.0  # where neither minutes nor epochs are given
 _ADAPTABLE = ("unet", "jnet")  # presets that follow a paper stay as published
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """The device of a training."""
-
-    device: str = "cpu"  # cpu, cuda or mps
-    cores: int = 1  # that the training may use
-    memory_gb: float = 0.0  # of the GPU that is free, in GiB
 
 
 @dataclass(frozen=True)
@@ -52,6 +46,12 @@ BUDGETS: dict[str, Budget] = {  # shortest first
 def default_budget(hardware: Hardware) -> str:
     """Return the budget to propose: a GPU makes many times the steps in the same minutes."""
     return "quick" if hardware.device == "cuda" else "standard"
+
+
+def budget_of(minutes: float) -> str:
+    """Return the longest budget that is no longer than this, else the shortest."""
+    fitting = [name for name, budget in BUDGETS.items() if budget.minutes <= minutes]
+    return fitting[-1] if fitting else next(iter(BUDGETS))
 
 
 def describe_budget(name: str, hardware: Hardware) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from napari_jnet.hardware import available_cores
+from napari_jnet.hardware import Hardware, available_cores
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -53,6 +53,13 @@ def describe_device(device: torch.device) -> str:
     chosen = choose_device().type != "cpu"
     reason = "chosen" if chosen else _why_not("cuda")
     return f"CPU, {torch.get_num_threads()} thread(s): {reason}"
+
+
+def find_hardware(device: str = "auto", cores: int = 0) -> Hardware:
+    """Return the device of this name with its free memory, and the cores, 0 for all that there are for us."""
+    kind = choose_device(device).type
+    free = torch.cuda.mem_get_info()[0] / 2**30 if kind == "cuda" else 0.0
+    return Hardware(kind, cores or available_cores(), free)
 
 
 def device_line() -> str:

@@ -7,9 +7,20 @@ import math
 import os
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The device of a training."""
+
+    device: str = "cpu"  # cpu, cuda or mps
+    cores: int = 1  # that the training may use
+    memory_gb: float = 0.0  # of the GPU that is free, in GiB
+
 
 MEMORY_FULL = (
     "The memory of the computer or its GPU is full. Use --tile to predict in smaller tiles, --set "

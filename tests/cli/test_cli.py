@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_jnet import device
 from napari_jnet.cli import main
 from napari_jnet.cli.common import parse_frames
 from napari_jnet.cli.console import duration, message_of
@@ -25,6 +26,7 @@ from napari_jnet.cli.train import make_config
 from napari_jnet.config import read_settings
 from napari_jnet.events import BatchEnd
 from napari_jnet.files import FolderLock
+from napari_jnet.hardware import Hardware
 from napari_jnet.synthetic import write_cells_sequence
 from napari_jnet.training import loop
 
@@ -547,3 +549,32 @@ def test_a_start_model_keeps_its_network(dataset, run, tmp_path, capfd):
     assert call("train", dataset, *words, "--set", "network.structure=[[1,2,3]]") == 2
     assert "not network.structure=[[1, 2, 3]]" in capfd.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), (16, 32, 96)),
+        (("--set", "training.batch_size=2"), (2, 32, 96)),
+        (("--network", "jnet"), (16, 16, 96)),
+        (("--preset", "unet-paper"), (2, 64, 24)),  # as published
+        (("--epochs", "3"), (16, 32, 96)),
+    ],
+)
+def test_sizes_follow_from_the_hardware_unless_they_are_given(
+    words, expected, dataset, tmp_path, monkeypatch, capsys
+):
+    seen = []
+    monkeypatch.setattr(device, "find_hardware", lambda *_: Hardware("cuda", 16, 24.0))
+
+    def nothing(frames, run, config, **_):
+        seen.append(config)
+        yield from ()
+
+    monkeypatch.setattr(loop, "train", nothing)
+    assert call("train", dataset, "--output", tmp_path / "run", *words) == 0
+    (config,) = seen
+    training = config.training
+    sizes = (training.batch_size, config.network.channels, training.batches_per_epoch)
+    assert sizes == expected
+    assert ("Sizes for this hardware: " in capsys.readouterr().out) == ("unet-paper" not in words)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from napari_jnet.budgets import DEFAULT_MINUTES, budget_of, budget_settings
 from napari_jnet.cli.common import (
     AxesOption,
     KindOption,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from napari_jnet.events import EpochEnd, TrainEvent
     from napari_jnet.io.stack import AnnotatedFrame
     from napari_jnet.project.project import Project
+
+_Made = TypeVar("_Made")
 
 
 def train(
@@ -98,6 +101,9 @@ def train(
             raise ValueError(
                 f"--config {config} would be overwritten by this run. Choose another --output."
             )
+        if config is None and not resume:  # which have their sizes
+            chosen = {*read_settings(setting or ())} | ({"network.channels"} if model else set())
+            settings = _fit_hardware(settings, preset or settings.network.name, chosen)
         try:
             choices |= {"annotation": truth, "kind": kind, "unlabelled": unlabelled}
             annotated = _read_frames(stack, choices, numbers, run, resume)
@@ -124,6 +130,38 @@ def _processes() -> Iterator[bool]:
         if rank:
             silent.enter_context(redirect_stdout(io.StringIO()))
         yield rank == 0
+
+
+def _of_first(make: Callable[[], _Made]) -> _Made:
+    """Return what this makes, where torchrun starts several processes in the first of them."""
+    if "WORLD_SIZE" not in os.environ:
+        return make()
+    from napari_jnet.training.distributed import from_first
+
+    made: _Made = from_first(make)
+    return made
+
+
+def _fit_hardware(config: Config, preset: str, chosen: Collection[str]) -> Config:
+    """Return a configuration with the sizes that suit the hardware, as in the window, but the chosen ones."""
+    from napari_jnet.device import find_hardware
+
+    training = config.training
+    minutes = 0.0 if training.epochs else training.minutes or DEFAULT_MINUTES
+
+    def sizes() -> dict[str, Any]:
+        hardware = find_hardware(training.device, training.threads)
+        return budget_settings(budget_of(minutes), hardware, preset)
+
+    fitting = {
+        name: value
+        for name, value in _of_first(sizes).items()
+        if name != "training.minutes" and name not in chosen
+    }
+    if fitting:
+        words = ", ".join(f"{name}={value}" for name, value in fitting.items())
+        console().print(f"Note: Sizes for this hardware: {words}")
+    return config.replace(fitting)
 
 
 def _finish_project(project: Project, run: Path, *, chosen: bool) -> None:
@@ -184,11 +222,7 @@ def _run_of_project(project: Project | None, *, resume: bool) -> Path:
             "Name the folder of the run to write: --output RUN. (A project has its own runs.)"
         )
     if not resume:
-        if "WORLD_SIZE" not in os.environ:
-            return project.reserve_run()
-        from napari_jnet.training.distributed import from_first
-
-        return Path(from_first(project.reserve_run))
+        return _of_first(project.reserve_run)
     last = project.last_run
     if last is None or not (last.path / "last.pt").is_file():
         found = "no run yet" if last is None else f"no last.pt in its last run, {last.name}"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_jnet.budgets import DEFAULT_MINUTES
 from napari_jnet.config import Config
 from napari_jnet.device import use_threads
 from napari_jnet.events import Message, NewFrames
@@ -26,7 +27,6 @@ from napari_jnet.training.run import TensorBoardLogger, TrainingSession
 from napari_jnet.training.sampler import smallest_side
 from napari_jnet.training.validate import known_classes
 
-DEFAULT_MINUTES = 15.0
 _NAMED = 4  # frames or settings named in a sentence
 _BUDGET = ("training.minutes", "training.epochs")
 # Settings that may differ between two sessions of a training: when it stops, and the computer.

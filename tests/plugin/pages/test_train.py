@@ -9,8 +9,8 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QFormLayout, QWidget
 
-from napari_jnet.budgets import Hardware
 from napari_jnet.config import Config
+from napari_jnet.hardware import Hardware
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.pages.predict import PredictWidget

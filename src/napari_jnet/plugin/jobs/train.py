@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject
 from superqt.utils import qthrottled
 
-from napari_jnet.budgets import Hardware
 from napari_jnet.config import Config
 from napari_jnet.events import ComparisonResult, EpochEnd, Preview
+from napari_jnet.hardware import Hardware
 from napari_jnet.io.meaning import StoredLabels
 from napari_jnet.io.stack import AnnotatedFrame, Stack, frame_name, plane_name, section_of
 from napari_jnet.labels import UNKNOWN, LabelKind, known_labels
@@ -395,10 +395,6 @@ def short_name(name: str) -> str:
 def find_device() -> tuple[str, Hardware]:
     """Return where torch would compute, in words and for the budgets; this imports torch."""
     load_torch()
-    import torch
+    from napari_jnet.device import device_line, find_hardware
 
-    from napari_jnet.device import choose_device, device_line
-
-    kind = choose_device().type
-    free = torch.cuda.mem_get_info()[0] / 2**30 if kind == "cuda" else 0.0
-    return device_line(), Hardware(kind, window_threads(), free)
+    return device_line(), find_hardware(cores=window_threads())

@@ -15,7 +15,6 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 from superqt.utils import qthrottled
 
-from napari_jnet.budgets import Hardware
 from napari_jnet.cli.console import duration
 from napari_jnet.config import Config
 from napari_jnet.events import (
@@ -27,6 +26,7 @@ from napari_jnet.events import (
     TrainingEnd,
     TrainingStart,
 )
+from napari_jnet.hardware import Hardware
 from napari_jnet.plugin.guidance import Fix, Problem, assign_roles, check, fine_tune_problem
 from napari_jnet.plugin.jobs.runner import JobRunner, TaskQueue
 from napari_jnet.plugin.jobs.torch_loading import try_load_torch

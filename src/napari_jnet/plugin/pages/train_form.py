@@ -7,10 +7,11 @@ from typing import Any
 
 from qtpy.QtWidgets import QFormLayout, QToolButton, QWidget
 
-from napari_jnet.budgets import BUDGETS, Hardware, budget_settings, default_budget, describe_budget
+from napari_jnet.budgets import BUDGETS, budget_of, budget_settings, default_budget, describe_budget
 from napari_jnet.cli.recipe import train_command
 from napari_jnet.config import PRESETS, Config
 from napari_jnet.config import preset as make_preset
+from napari_jnet.hardware import Hardware
 from napari_jnet.plugin.jobs.runner import window_threads
 from napari_jnet.plugin.jobs.train import Estimate
 from napari_jnet.plugin.layers.read import describe_kind
@@ -194,8 +195,7 @@ class TrainForm(Form):
         if self.value("budget") in BUDGETS:
             return str(self.value("budget"))
         minutes = self.value("minutes") if self.value("budget") == "minutes" else 0.0
-        fitting = [name for name, budget in BUDGETS.items() if budget.minutes <= minutes]
-        return fitting[-1] if fitting else next(iter(BUDGETS))
+        return budget_of(minutes)
 
     def _budget(self) -> dict[str, Any]:
         """Return minutes and epochs, one of them None."""
