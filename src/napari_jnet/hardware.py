@@ -33,6 +33,7 @@ _MEMORY_ERRORS = (
     "not enough memory",
     "bad_alloc",
     "ALLOC_FAILED",
+    "could not create a primitive",  # oneDNN on the CPU
 )
 _CGROUP = Path("/sys/fs/cgroup")
 

@@ -102,8 +102,9 @@ def said(events: Sequence[TrainEvent]) -> list[str]:
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
         MemoryError(),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        RuntimeError("could not create a primitive"),
     ],
-    ids=["cuda", "python", "cpu"],
+    ids=["cuda", "python", "cpu", "onednn"],
 )
 def test_a_batch_that_does_not_fit_is_computed_in_parts_and_learns_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, loss: str
