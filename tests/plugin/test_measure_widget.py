@@ -86,6 +86,23 @@ def test_a_row_selects_the_cell_and_a_cell_its_row(qtbot, viewer, widget):
     assert viewer.dims.current_step[0] == 1
 
 
+class Unsearched(list):
+    """A list that is not gone through."""
+
+    def __iter__(self):
+        raise AssertionError("all cells of the film are looked at for those of one frame")
+
+
+def test_a_frame_and_a_cell_are_found_without_a_search(qtbot, viewer, widget):
+    measure(qtbot, widget, widget.all_button)
+    layer, widget.measured = viewer.layers["truth"], Unsearched(widget.measured)
+    viewer.dims.set_current_step(0, 2)
+    first = next(n for n, row in enumerate(widget.table.rows) if row[0] == 2)
+    assert list(layer.features["area (µm²)"][1:2]) == [widget.table.rows[first][2]]
+    layer.selected_label = 2
+    assert widget.table.row == first + 1
+
+
 def test_pixels_where_there_is_no_unit(qtbot, viewer, widget):
     plane = viewer.add_labels(np.asarray(viewer.layers["truth"].data[0]).copy(), name="plane")
     widget.cells_choice.set_layer(plane)

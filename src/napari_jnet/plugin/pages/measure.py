@@ -57,6 +57,7 @@ class MeasureWidget(JobWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
         self.measured: list[tuple[int, Measurement]] = []  # position and object, a row each
+        self._rows: dict[int, dict[int, int]] = {}  # position -> label -> row
         self._layer: Any | None = None
         self._unit = ""
         self._notes: list[str] = []
@@ -101,7 +102,7 @@ class MeasureWidget(JobWidget):
             self._on_error(ValueError("There are no labels to measure; predict or paint some."))
             return
         job = self._job(layer, all_frames)
-        self.measured, self._layer = [], layer
+        self.measured, self._rows, self._layer = [], {}, layer
         self.table.set_rows({}, ())
         self._link.end()
         self._link.connect(layer.events.selected_label, self._on_label)
@@ -159,7 +160,8 @@ class MeasureWidget(JobWidget):
             return
         position = shown_position(self._viewer, layer)
         rows = {
-            m.label: measurement_row(m, self._unit) for at, m in self.measured if at == position
+            label: measurement_row(self.measured[row][1], self._unit)
+            for label, row in self._rows.get(position, {}).items()
         }
         if not rows or max(rows) > _MOST_FEATURES:
             return
@@ -172,9 +174,8 @@ class MeasureWidget(JobWidget):
 
     def _on_label(self, _event: Any = None) -> None:
         if self._layer is not None:
-            at = shown_position(self._viewer, self._layer), int(self._layer.selected_label)
-            rows = {(p, m.label): row for row, (p, m) in enumerate(self.measured)}
-            self.table.show_row(rows.get(at))
+            rows = self._rows.get(shown_position(self._viewer, self._layer), {})
+            self.table.show_row(rows.get(int(self._layer.selected_label)))
 
     def _on_paint(self, _event: Any = None) -> None:
         if not self.running and self.measured:
@@ -190,7 +191,10 @@ class MeasureWidget(JobWidget):
         if isinstance(event, Progress):
             self._show_progress(event)
         else:
+            first = len(self.measured)
             self.measured += [(event.position, found) for found in event.objects]
+            labels = (found.label for found in event.objects)
+            self._rows[event.position] = {label: first + n for n, label in enumerate(labels)}
 
     def _end(self, outcome: str) -> None:
         rows = [measurement_row(found, self._unit) for _, found in self.measured]
