@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import errno
 import json
+import math
+import mmap
 import os
 import platform
 import re
 import secrets
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from napari_jnet.hardware import available_bytes, format_bytes
 
@@ -297,6 +302,28 @@ def reading(
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         why = " ".join(why.split())[:300] or type(error).__name__
         raise error_type(f"{path} cannot be read as {what} ({why}); {remedy}") from error
+
+
+def scratch_array(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
+    """Return zeros in a memory-mapped temporary file, which goes with them; `OSError` if the disk is full."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    with tempfile.TemporaryFile(prefix="napari-jnet-") as file:
+        try:
+            if hasattr(os, "posix_fallocate"):  # else a full disk would kill the process later
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, dtype, "w+", shape=shape)
+        except OSError as error:
+            raise OSError(
+                f"{format_bytes(size)} do not fit into the folder of temporary files, "
+                f"{tempfile.gettempdir()}: {error.strerror}. Free some space, or set TMPDIR."
+            ) from error
+
+
+def release_pages(array: NDArray[Any]) -> None:
+    """Take the pages of a memory-mapped file, of which the array is a part, out of the memory."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def check_memory(path: Path, size: int) -> None:

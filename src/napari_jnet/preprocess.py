@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch.nn import functional as F
+
+Convert = Callable[[NDArray[Any]], NDArray[np.float32]]
+Parts = Callable[[], Iterator[NDArray[np.float32]]]  # strips of a plane, or the whole
 
 _SMALLEST_DEVIATION = 1e-6
 _BLOCK = 8  # side in pixels of the blocks whose medians limit the values of a frame
@@ -18,6 +25,7 @@ _BLOCK = 8  # side in pixels of the blocks whose medians limit the values of a f
 # of the median difference between neighbouring pixels, if that is more.
 _ROOM = 0.5
 _NOISE_ROOM = 8.0
+_STRIP = 1 << 21  # pixels of the strips that a large frame is read in
 _UNLIKE = 0.05  # padding lies farther than this fraction outside the range of the image
 
 
@@ -39,6 +47,13 @@ def frame_tensor(
     the image do not change the rest: the limits are medians of blocks of 8 x 8, without the padding.  A
     small bright object stays above the noise, because values are clipped and not replaced.
     """
+    planes = _checked_planes(image, name, channels)
+    convert = _plain if standardization == "plain" else _robust
+    return torch.from_numpy(np.stack([convert(plane) for plane in planes]))
+
+
+def _checked_planes(image: NDArray[Any], name: str, channels: int | None) -> NDArray[Any]:
+    """Return an image as (C, H, W), without a copy; raises as `frame_tensor`."""
     if image.ndim not in (2, 3) or image.size == 0:
         raise ValueError(
             f"{name} has shape {image.shape}; an image is (height, width) or (height, width, channels) "
@@ -55,50 +70,83 @@ def frame_tensor(
             f"{name} has {len(planes)} channel(s), the network takes {channels}. "
             "Choose a model trained on such images, or convert the image."
         )
-    bad = image.size - int(np.count_nonzero(np.isfinite(image)))
+    bad = 0
+    if image.dtype.kind == "f":
+        bad = sum(int(np.count_nonzero(~np.isfinite(part))) for part in _strips(image, _BLOCK))
     if bad:
         raise ValueError(
             f"{name} has {bad} pixel(s) that are NaN or infinite; every pixel needs a value. "
             "Replace them (for example by the median of the frame)."
         )
-    convert = _plain if standardization == "plain" else _robust
-    return torch.from_numpy(np.stack([convert(plane) for plane in planes]))
+    return planes
+
+
+def _strips(plane: NDArray[Any], step: int) -> Iterator[NDArray[Any]]:
+    """Yield strips of rows, a multiple of `step` in each but the last, which has at least so many."""
+    rows = max(_STRIP // math.prod(plane.shape[1:]) // step, 1) * step
+    begin = 0
+    while begin < len(plane):
+        end = begin + rows if len(plane) - begin >= rows + step else len(plane)
+        yield plane[begin:end]
+        begin = end
 
 
 def _plain(plane: NDArray[Any]) -> NDArray[np.float32]:
     """Return the values as they are; moved and scaled where float32 could not distinguish them."""
+    return _plain_values(plane)(plane)
+
+
+def _plain_values(plane: NDArray[Any]) -> Convert:
+    """Return what `_plain` does to any part of a plane."""
     lowest, highest = plane.min(), plane.max()
-    size = max(abs(float(lowest)), abs(float(highest)))
-    spread = _above(plane, lowest).max() if lowest < highest else 0.0
+    ends = np.array([lowest, highest])
+    size = float(np.abs(ends.astype(np.float64)).max())
+    spread = _above(ends, lowest, size).max() if lowest < highest else 0.0
     if size < 2**24 and size < 1e4 * spread and spread > 1e-2:
-        return np.ascontiguousarray(plane, dtype=np.float32)
+        return lambda part: np.ascontiguousarray(part, dtype=np.float32)
     if not spread:
-        return np.full(plane.shape, np.float32(lowest) if size < 1e30 else 0, dtype=np.float32)
-    return (_above(plane, lowest) / spread).astype(np.float32)
+        level = np.float32(lowest) if size < 1e30 else np.float32(0)
+        return lambda part: np.full(part.shape, level, dtype=np.float32)
+    return lambda part: (_above(part, lowest, size) / spread).astype(np.float32)
 
 
 def _robust(plane: NDArray[Any]) -> NDArray[np.float32]:
     """Move, scale and clip the values as `frame_tensor` describes."""
-    exact = _above(plane, plane.min())
-    highest = exact.max()
+    scaled = _scaled_values(plane)
+    values = scaled(plane)
+    return _within_limits(*_block_limits(lambda: iter([values]), _padding(lambda: iter([values]))))(
+        values
+    )
+
+
+def _scaled_values(plane: NDArray[Any]) -> Convert:
+    """Return what maps any part of a plane to 0 to 1 by the extremes of the plane."""
+    ends = np.array([plane.min(), plane.max()])
+    size = float(np.abs(ends.astype(np.float64)).max())
+    highest = _above(ends, ends[0], size).max()
     if not highest:
-        return np.zeros(plane.shape, np.float32)
-    values: NDArray[np.float32] = (exact / highest).astype(np.float32)
-    padded = _padding(values)
-    low, high, noise = _block_limits(values, padded)
-    if high > low:
-        room = max(_ROOM * (high - low), _NOISE_ROOM * noise)
-        np.clip(values, low - room, high + room, out=values)
-        values -= low
-        values /= high - low
-    return values
+        return lambda part: np.zeros(part.shape, np.float32)
+    return lambda part: (_above(part, ends[0], size) / highest).astype(np.float32)
 
 
-def _above(plane: NDArray[Any], lowest: Any) -> NDArray[np.float64]:
-    """Return ``plane - lowest`` at the full precision of the plane's type."""
+def _within_limits(low: float, high: float, noise: float) -> Convert:
+    """Return what clips, moves and scales values, in place, by the limits of `_block_limits`."""
+    room = max(_ROOM * (high - low), _NOISE_ROOM * noise)
+
+    def convert(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        if high > low:
+            np.clip(values, low - room, high + room, out=values)
+            values -= low
+            values /= high - low
+        return values
+
+    return convert
+
+
+def _above(plane: NDArray[Any], lowest: Any, largest: float) -> NDArray[np.float64]:
+    """Return ``plane - lowest`` at the full precision of the plane's type; `largest` is a size."""
     if plane.dtype.kind == "f":
         values: NDArray[np.float64] = plane.astype(np.float64)
-        largest = np.abs(values).max()
         if largest > 1e300:  # the difference would overflow
             values /= largest
             lowest = float(lowest) / largest
@@ -110,53 +158,128 @@ def _above(plane: NDArray[Any], lowest: Any) -> NDArray[np.float64]:
     return above
 
 
-def _padding(plane: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+def _padding(source: Parts) -> NDArray[np.bool_] | None:
     """Mark padding around an image (H, W): one value, from a corner on, outside the range of the image.
 
     A corner whose value lies within the range of the image, such as a background of 0, is image; so is all
     of a plane that would have one value elsewhere.  Return None without padding.
     """
+    ends = [(part.min(), part.max(), part[0, [0, -1]], part[-1, [0, -1]]) for part in source()]
+    extremes = {float(min(low for low, *_ in ends)), float(max(high for _, high, *_ in ends))}
     found = None
-    for value in {float(plane[row, column]) for row in (0, -1) for column in (0, -1)}:
-        if value not in (plane.min(), plane.max()):
+    for value in {*map(float, [*ends[0][2], *ends[-1][3]])} & extremes:
+        padded = _from_corners(_open(np.concatenate([part == value for part in source()])))
+        if padded is None:
             continue
-        same = np.pad(plane == value, _BLOCK, mode="edge")
-        wide = ndimage.binary_opening(same, np.ones((_BLOCK, _BLOCK), bool))
-        wide = wide[_BLOCK:-_BLOCK, _BLOCK:-_BLOCK]
-        parts, _ = ndimage.label(wide)
-        corners = {int(parts[row, column]) for row in (0, -1) for column in (0, -1)} - {0}
-        padded = np.isin(parts, [*corners])
-        if not corners or padded.all():
-            continue
-        low, high, _ = _block_limits(plane, padded)
+        low, high, _ = _block_limits(source, padded)
         room = _UNLIKE * (high - low)
         if low < high and not low - room <= value <= high + room:
             found = padded if found is None else found | padded
     return found
 
 
-def _block_limits(
-    plane: NDArray[np.float32], padded: NDArray[np.bool_] | None
-) -> tuple[float, float, float]:
+def _open(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Remove from a mask, in place, where no block fits; strip by strip."""
+    reach, end, before = 2 * _BLOCK, 0, mask[:0]
+    for strip in _strips(mask, reach):
+        begin, end = end, end + len(strip)
+        part = np.concatenate([before, mask[begin : end + reach]])
+        before = mask[end - reach : end].copy() if end > reach else mask[:end].copy()
+        beyond = (0 if begin else _BLOCK, 0 if end < len(mask) else _BLOCK)
+        wide = ndimage.binary_opening(
+            np.pad(part, (beyond, (_BLOCK, _BLOCK)), mode="edge"), np.ones((_BLOCK, _BLOCK), bool)
+        )
+        top = reach if begin else _BLOCK
+        strip[:] = wide[top : top + len(strip), _BLOCK:-_BLOCK]
+    return mask
+
+
+def _from_corners(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Keep, in place, the connected parts of a mask with a corner; None for no pixel, or all."""
+    count, links, above, corners = 0, [np.zeros((2, 0), np.intp)], None, set()
+    for strip in _strips(mask, _BLOCK):
+        parts, number = ndimage.label(strip)
+        parts = np.where(strip, parts + count, 0)
+        if above is None:
+            corners |= {int(parts[0, 0]), int(parts[0, -1])}
+        else:
+            links.append(np.stack([above, parts[0]])[:, (above > 0) & (parts[0] > 0)])
+        above, count = parts[-1], count + number
+    assert above is not None
+    corners = (corners | {int(above[0]), int(above[-1])}) - {0}
+    if not corners:
+        return None
+    rows, columns = np.concatenate(links, axis=1)
+    graph = coo_array((np.ones(len(rows), bool), (rows, columns)), (count + 1, count + 1))
+    _, group = connected_components(graph, directed=False)
+    kept = np.isin(group, group[[*corners]])
+    kept[0], count = False, 0
+    for strip in _strips(mask, _BLOCK):
+        parts, number = ndimage.label(strip)
+        strip[:] = kept[np.where(strip, parts + count, 0)]
+        count += number
+    return None if mask.all() else mask
+
+
+def _block_limits(source: Parts, padded: NDArray[np.bool_] | None) -> tuple[float, float, float]:
     """Return the lowest and the highest block median, and the median difference of neighbours."""
-    values = plane
-    noise = np.abs(np.diff(plane, axis=1))
+
+    def parts() -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_] | None]]:
+        end = 0
+        for part in source():
+            begin, end = end, end + len(part)
+            yield part, None if padded is None else padded[begin:end]
+
+    def noise() -> Iterator[NDArray[np.float32]]:
+        for part, beside in parts():
+            steps = np.abs(np.diff(part, axis=1))
+            yield steps if beside is None else steps[~beside[:, 1:] & ~beside[:, :-1]]
+
+    fill = 0.0
     if padded is not None:
-        values = np.where(padded, np.median(plane[~padded]), plane)
-        noise = noise[~padded[:, 1:] & ~padded[:, :-1]]
-    side = min(_BLOCK, *plane.shape)
-    beyond = [(0, -length % side) for length in plane.shape]
-    whole = np.pad(values, beyond, mode="symmetric") if np.any(beyond) else values
-    height, width = whole.shape[0] // side, whole.shape[1] // side
-    blocks = whole.reshape(height, side, width, side).swapaxes(1, 2).reshape(-1, side * side)
-    # Nearly half a block may be wrong on either side.
-    lower, upper = (side * side - 1) // 2, side * side // 2
-    ordered = np.partition(blocks, (lower, upper), axis=1)
-    return (
-        float(ordered[:, upper].min()),
-        float(ordered[:, lower].max()),
-        float(np.median(noise)) if noise.size else 0.0,
-    )
+        fill = _median(lambda: (part[~beside] for part, beside in parts() if beside is not None))
+    lows, highs = [], []
+    for part, beside in parts():
+        values = part if beside is None else np.where(beside, np.float32(fill), part)
+        side = min(_BLOCK, *values.shape)
+        beyond = [(0, -length % side) for length in values.shape]
+        whole = np.pad(values, beyond, mode="symmetric") if np.any(beyond) else values
+        height, width = whole.shape[0] // side, whole.shape[1] // side
+        blocks = whole.reshape(height, side, width, side).swapaxes(1, 2).reshape(-1, side * side)
+        # Nearly half a block may be wrong on either side.
+        lower, upper = (side * side - 1) // 2, side * side // 2
+        ordered = np.partition(blocks, (lower, upper), axis=1)
+        lows.append(float(ordered[:, upper].min()))
+        highs.append(float(ordered[:, lower].max()))
+    return min(lows), max(highs), _median(noise)
+
+
+def _median(source: Parts) -> float:
+    """Return the median of all values, 0 of none; of several parts by two rounds of counting."""
+    first = list(islice(source(), 2))
+    if len(first) == 1:
+        return float(np.median(first[0])) if first[0].size else 0.0
+
+    def keys() -> Iterator[NDArray[np.uint32]]:  # in the order of the values
+        for part in source():
+            bits = np.ascontiguousarray(part).ravel().view(np.uint32)
+            yield np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+
+    coarse = sum(np.bincount(part >> 16, minlength=1 << 16) for part in keys())
+    count = int(np.sum(coarse))
+    if not count:
+        return 0.0
+    middle = []
+    for rank in ((count - 1) // 2, count // 2):
+        upper = int(np.searchsorted(np.cumsum(coarse), rank, side="right"))
+        fine = sum(
+            np.bincount(part[part >> 16 == upper] & 0xFFFF, minlength=1 << 16) for part in keys()
+        )
+        rank -= int(np.sum(coarse[:upper]))  # type: ignore[index]
+        key = (upper << 16) + int(np.searchsorted(np.cumsum(fine), rank, side="right"))
+        bits = key ^ (1 << 31) if key >> 31 else key ^ 0xFFFFFFFF
+        middle.append(np.array(bits, np.uint32).view(np.float32))
+    return float(np.mean(middle))
 
 
 def is_constant(frame: Tensor) -> bool:
@@ -171,7 +294,10 @@ def level_statistics(
 
     ``robust`` excludes padding around the image; ``plain`` takes all pixels.
     """
-    padding = [None if standardization == "plain" else _padding(p.cpu().numpy()) for p in frame]
+    padding = [
+        None if standardization == "plain" else _padding(lambda p=p: iter([p.cpu().numpy()]))  # type: ignore[misc]
+        for p in frame
+    ]
     means, deviations = [], []
     for level in levels:
         chosen = []
@@ -208,6 +334,85 @@ def standardized_pyramid(
         (pool(frames, level) - means[:, index]) / (3 * deviations[:, index])
         for index, level in enumerate(levels)
     ]
+
+
+class LargeFrame:
+    """A stored image that the network sees a region at a time, of which nothing is made as a whole.
+
+    Values and statistics are those of `frame_tensor` and `standardized_pyramid` but for the rounding of sums,
+    which are in float64 here.  Arguments and errors are those of `frame_tensor`.
+    """
+
+    def __init__(
+        self,
+        image: NDArray[Any],
+        name: str,
+        channels: int | None,
+        levels: Sequence[int],
+        standardization: str,
+    ) -> None:
+        self._planes, self._levels = _checked_planes(image, name, channels), levels
+        self.size = (self._planes.shape[1], self._planes.shape[2])
+        self._step = max(_BLOCK, 2 ** -min(levels))
+        self._statistics: dict[tuple[int, int, int], Tensor] = {}
+        plain = standardization == "plain"
+        self._converts = [_plain_values(p) if plain else self._robust(p) for p in self._planes]
+        self._padding = [
+            None if plain else _padding(self._parts(c)) for c in range(len(self._planes))
+        ]
+
+    def _robust(self, plane: NDArray[Any]) -> Convert:
+        scaled = _scaled_values(plane)
+
+        def parts() -> Iterator[NDArray[np.float32]]:
+            return map(scaled, _strips(plane, self._step))
+
+        within = _within_limits(*_block_limits(parts, _padding(parts)))
+        return lambda part: within(scaled(part))
+
+    def _parts(self, channel: int) -> Parts:
+        return lambda: map(self._converts[channel], _strips(self._planes[channel], self._step))
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all pixels have the same value."""
+        ends = [_plain(np.array([plane.min(), plane.max()])[None]) for plane in self._planes]
+        return bool((np.array(ends) == ends[0][0, 0]).all())
+
+    def read(self, region: tuple[slice, slice]) -> Tensor:
+        """Return a region as `frame_tensor` does the whole, (1, C, h, w)."""
+        pairs = zip(self._converts, self._planes, strict=True)
+        return torch.from_numpy(np.stack([convert(plane[region]) for convert, plane in pairs]))[
+            None
+        ]
+
+    def statistics(self, level: int, top: int, left: int) -> Tensor:
+        """Return means and deviations at a level that is pooled from this pixel on: (2, 1, C, 1, 1)."""
+        key = (level, top, left)
+        if key not in self._statistics:
+            found = [self._moments(channel, *key) for channel in range(len(self._planes))]
+            self._statistics[key] = torch.tensor(found, dtype=torch.float32).T[
+                :, None, :, None, None
+            ]
+        return self._statistics[key]
+
+    def _moments(self, channel: int, level: int, top: int, left: int) -> tuple[float, float]:
+        padded, plane = self._padding[channel], self._planes[channel][top:, left:]
+        sums = np.zeros((2, 3))  # of all pixels, and of those of the image: number, sum, squares
+        end = 0
+        for strip in _strips(plane, self._step):
+            begin, end = end, end + len(strip)
+            values = torch.from_numpy(self._converts[channel](strip))[None, None]
+            pooled = pool(values, level)[0, 0].double().numpy()
+            chosen = [pooled]
+            if padded is not None:
+                image = torch.from_numpy(~padded[top:, left:][begin:end]).float()[None, None]
+                chosen.append(pooled[(pool(image, level)[0, 0] == 1).numpy()])
+            for row, pixels in zip(sums, chosen, strict=False):
+                row += pixels.size, pixels.sum(), np.square(pixels).sum()
+        count, total, squares = sums[1] if sums[1, 0] > 1 else sums[0]
+        variance = max(squares - total**2 / count, 0.0) / (count - 1)
+        return total / count, max(math.sqrt(variance), _SMALLEST_DEVIATION)
 
 
 def pool(frames: Tensor, level: int) -> Tensor:

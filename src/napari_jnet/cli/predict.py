@@ -71,6 +71,7 @@ def predict(
 
     from napari_jnet.device import describe_device
     from napari_jnet.events import FrameSkipped, Message, summarize_skipped
+    from napari_jnet.inference.instances import count_objects
     from napari_jnet.inference.predict import predict_to_folder
     from napari_jnet.model import IncompleteCheckpoint, load_model
 
@@ -108,7 +109,7 @@ def predict(
                 skipped.append(event)
             else:
                 predicted += 1
-                objects += int(event.instances.max(initial=0))
+                objects += count_objects(event.instances)
             done = predicted + len(skipped)
             bar.update(task, completed=done, description=f"frame {event.number}")
             if stop.requested and done < total:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from skimage.segmentation import watershed
 
 from napari_jnet.config import InstanceConfig
+from napari_jnet.files import release_pages
+from napari_jnet.labels import contingency
+
+_ROWS = 512  # that are read at a time to count
+_SAME = 0.5  # Jaccard index from which on two blocks see one object
 
 
 def separate(
@@ -85,6 +94,117 @@ def separate(
     numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
     kept: NDArray[np.int32] = numbers[objects]
     return kept
+
+
+def separate_blocks(
+    segmentation: NDArray[np.floating],
+    distance: NDArray[np.floating],
+    config: InstanceConfig,
+    dt_bound: float,
+    out: NDArray[np.int32],
+    *,
+    side: int,
+    halo: int,
+) -> None:
+    """Separate objects as `separate` does, block by block, into `out`.
+
+    Parameters
+    ----------
+    segmentation, distance, config, dt_bound
+        As of `separate`; arrays may be memory-mapped files.
+    out
+        Zeros of the same shape.
+    side
+        Of the blocks in pixels; a volume has all planes in each.
+    halo
+        Pixels around a block that are separated with it.
+
+    Notes
+    -----
+    An object is that of `separate` where it and those that it touches lie within a block and its halo.
+    What two neighbouring blocks see in the half of the halo beside their seam is joined where it overlaps
+    with a Jaccard index above 0.5; else an object larger than the halo ends at the seam.  Objects are
+    numbered by their first pixel.
+    """
+    height, width = out.shape[-2:]
+    links, count = [np.zeros((2, 0), np.intp)], 0
+    for top, left in product(range(0, height, side), range(0, width, side)):
+        rows, columns = (
+            slice(max(top - halo, 0), top + side + halo),
+            slice(max(left - halo, 0), left + side + halo),
+        )
+        window = (..., rows, columns)
+        found = separate(segmentation[window], distance[window], config, dt_bound)
+        found[found > 0] += count
+        bottom, right, near = top + side, left + side, halo // 2
+        for (
+            band
+        ) in (  # of the blocks before: above on the left, above, above on the right, on the left
+            (slice(top - near, top), slice(left - near, left)),
+            (slice(top - near, top), slice(left, right)),
+            (slice(top - near, top), slice(right, right + near)),
+            (slice(top, bottom), slice(left - near, left)),
+        ):
+            if min(band[0].start, band[1].start) < 0 or band[1].start >= width:
+                continue
+            seen = found[
+                ...,
+                band[0].start - rows.start : band[0].stop - rows.start,
+                band[1].start - columns.start : band[1].stop - columns.start,
+            ]
+            links.append(_same_objects(out[(..., *band)], seen))
+        core = (
+            slice(top - rows.start, bottom - rows.start),
+            slice(left - columns.start, right - columns.start),
+        )
+        out[..., top:bottom, left:right] = found[(..., *core)]
+        count = max(count, int(found.max(initial=0)))
+        for array in (segmentation, distance, out):
+            release_pages(array)
+    _number(out, np.concatenate(links, axis=1), count, max(config.min_size, 1), side)
+
+
+def count_objects(instances: NDArray[np.int32]) -> int:
+    """Return the largest number, which is that of the objects; of a memory-mapped file a strip at a time."""
+    most = 0
+    for top in range(0, instances.shape[-2], _ROWS):
+        most = max(most, int(instances[..., top : top + _ROWS, :].max(initial=0)))
+        release_pages(instances)
+    return most
+
+
+def _same_objects(before: NDArray[np.int32], now: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Return pairs of numbers of objects that overlap with a Jaccard index above `_SAME`, as two rows."""
+    table = contingency(before, now)
+    union = table.row_sizes[table.row] + table.column_sizes[table.column] - table.pixels
+    pairs = np.stack([table.rows[table.row], table.columns[table.column]])
+    return pairs[:, (pairs > 0).all(axis=0) & (table.pixels > _SAME * union)].astype(np.intp)
+
+
+def _number(
+    out: NDArray[np.int32], links: NDArray[np.intp], count: int, min_size: int, side: int
+) -> None:
+    """Join linked objects, drop pieces below the smallest size, and number by the first pixel."""
+    graph = coo_array((np.ones(links.shape[1], bool), (links[0], links[1])), (count + 1, count + 1))
+    groups, group = connected_components(graph, directed=False)
+    planes = out.reshape(-1, *out.shape[-2:])
+    strips = [plane[top : top + side] for plane in planes for top in range(0, len(plane), side)]
+    sizes, order = np.zeros(groups, np.int64), []
+    for strip in strips:
+        seen = group[strip]
+        sizes += np.bincount(seen.ravel(), minlength=groups)
+        numbers, first = np.unique(seen, return_index=True)
+        order.append(numbers[np.argsort(first)])
+        release_pages(out)
+    listed = np.concatenate(order)
+    numbers, first = np.unique(listed, return_index=True)
+    in_order = numbers[np.argsort(first)]
+    kept = in_order[(in_order != group[0]) & (sizes[in_order] >= min_size)]
+    final = np.zeros(groups, np.int32)
+    final[kept] = np.arange(1, len(kept) + 1)
+    for strip in strips:
+        strip[:] = final[group[strip]]
+        release_pages(out)
 
 
 def _markers(cells: NDArray[np.bool_], deep: NDArray[np.bool_]) -> NDArray[np.int32]:

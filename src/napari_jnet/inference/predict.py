@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,28 +15,37 @@ from numpy.typing import NDArray
 
 from napari_jnet.config import InstanceConfig, PredictionConfig
 from napari_jnet.events import FramePrediction, FrameSkipped, Message
+from napari_jnet.files import release_pages, scratch_array
 from napari_jnet.hardware import available_bytes, format_bytes
 from napari_jnet.inference.backend import available_backends, choose_backend, use_backend
-from napari_jnet.inference.instances import separate
+from napari_jnet.inference.instances import separate, separate_blocks
 from napari_jnet.inference.tiling import (
     TRANSFORMS,
+    Cut,
     Maps,
     Region,
+    Transform,
     average_maps,
     checked_region,
+    cut_large,
+    cut_whole,
     predict_region,
     shape_of,
+    within,
 )
 from napari_jnet.io.results import ResultWriter
 from napari_jnet.io.stack import Stack, check_frame
 from napari_jnet.model import Model
-from napari_jnet.preprocess import frame_tensor, is_constant
+from napari_jnet.preprocess import LargeFrame, frame_tensor, is_constant
 
 # Measured: bytes of memory for each pixel and channel of a frame, from the file to the network, and
 # for each pixel that is separated into objects.
 _IMAGE_BYTES = 40
 _OBJECT_BYTES = 40
 _FEW = 8  # frames of which one is not predicted twice to measure
+_AT_ONCE = 1 << 30  # bytes from which on a frame is predicted and separated block by block
+_BLOCK_BYTES = 1 << 29  # of a block with its halo
+_HALO = 256  # pixels around a block that are separated with it
 _AHEAD = 2  # frames that are predicted while the caller has one, if there is memory for them
 
 
@@ -92,26 +102,35 @@ def predict(
     -----
     The maps of a region equal those of the whole frame there; only the tiles that it needs are computed.
     Cells are separated within the region, so one on its edge is truncated.
+    A frame that would take more than 1 GB goes block by block: its maps are the same but for the
+    rounding of sums, its cells those of `separate_blocks`, and its arrays memory-mapped temporary files.
     """
     numbers = tuple(stack.frame_numbers if frames is None else frames)
     for number in numbers:
         check_frame(number, stack.frame_numbers, stack.name)
     settings, separation = _settings(model, prediction, tile), instances or model.config.instances
-    ahead = _AHEAD if _check_memory(model, stack, settings, region) else 0
+    side, ahead = _fit_memory(model, stack, settings, region)
 
     def read(number: int) -> tuple[int, NDArray[Any]]:
         return number, stack.frame(number)
 
     def segment(frame: tuple[int, NDArray[Any]]) -> tuple[Maps, int]:
-        return _predict_planes(model, stack, *frame, settings, region)
+        return _predict_planes(model, stack, *frame, settings, region, side)
 
     def separated(made: tuple[Maps, int]) -> tuple[Maps, int, NDArray[np.int32]]:
-        cells = separate(made[0].segmentation, made[0].distance, separation, model.dt_bound)
-        return *made, cells
+        maps, empty = made
+        facts = (maps.segmentation, maps.distance, separation, model.dt_bound)
+        if not side:
+            return maps, empty, separate(*facts)
+        cells = scratch_array(maps.segmentation.shape, np.int32)
+        separate_blocks(*facts, cells, side=side, halo=_HALO)
+        return maps, empty, cells
 
     if settings.backend != "auto":
         use_backend(model, settings.backend)
-    elif chosen := _choose_backend(model, stack, numbers, settings, separation, region):
+    elif not side and (
+        chosen := _choose_backend(model, stack, numbers, settings, separation, region)
+    ):
         yield Message(chosen)
     if model.run is None:
         use_backend(model, "torch")
@@ -233,10 +252,13 @@ def _predict_planes(
     frame: NDArray[Any],
     settings: PredictionConfig,
     region: Region | None,
+    side: int = 0,
 ) -> tuple[Maps, int]:
-    """Predict the plane or planes of a frame; also return how many were constant."""
+    """Predict the plane or planes of a frame, in blocks of this side; also return how many were constant."""
     name = f"{stack.name}, frame {number}"
     volume = "Z" in stack.axes[1:]
+    if side:
+        return _predict_blocks(model, frame, volume, settings, name, region, side)
     made, empty = [], 0
     for plane in frame if volume else frame[None]:
         if is_constant(frame_tensor(plane, name, model.frame_channels, standardization="plain")):
@@ -252,12 +274,57 @@ def _predict_planes(
     return Maps(*(np.stack(parts) if parts else None for parts in together)), empty  # type: ignore[arg-type]
 
 
-def _check_memory(
-    model: Model, stack: Stack, settings: PredictionConfig, region: Region | None
-) -> bool:
-    """Return whether there is memory for several frames at once.
+def _predict_blocks(
+    model: Model,
+    frame: NDArray[Any],
+    volume: bool,
+    settings: PredictionConfig,
+    name: str,
+    region: Region | None,
+    side: int,
+) -> tuple[Maps, int]:
+    """Predict as `_predict_planes`, block by block, into memory-mapped files."""
+    planes = frame if volume else frame[None]
+    rows, columns = checked_region(region, planes.shape[1:3])
+    shape = (len(planes), *shape_of((rows, columns)))
+    several = model.config.network.classes > 2
+    maps = Maps(
+        scratch_array(shape, np.float32),
+        scratch_array(shape, np.float32),
+        scratch_array(shape, np.uint8) if several else None,
+    )
+    step = -(-side // model.network.stride) * model.network.stride
+    empty = 0
+    for number, plane in enumerate(planes):
+        how = (model.frame_channels, model.network.levels, model.config.network.standardization)
+        large = LargeFrame(plane, name, *how)
+        if large.is_constant:
+            empty += 1
+            continue
 
-    Raises `ValueError` if image, maps and objects of one need more than the free memory.
+        def cut(transform: Transform, large: LargeFrame = large) -> Cut:
+            return cut_large(model, large, transform)
+
+        for top, left in product(*(range(axis.start, axis.stop, step) for axis in (rows, columns))):
+            block = (
+                slice(top, min(top + step, rows.stop)),
+                slice(left, min(left + step, columns.stop)),
+            )
+            made = _average(model, cut, large.size, settings, block, name)
+            target = (number, *within(block, (rows, columns)))
+            for whole, part in zip(maps, made, strict=True):
+                if whole is not None and part is not None:
+                    whole[target] = part
+                    release_pages(whole)
+    return (maps if volume else Maps(*(None if m is None else m[0] for m in maps))), empty  # type: ignore[arg-type]
+
+
+def _fit_memory(
+    model: Model, stack: Stack, settings: PredictionConfig, region: Region | None
+) -> tuple[int, int]:
+    """Return the side of the blocks, 0 for whole frames, and how many frames may be on their way.
+
+    Raises `ValueError` if a frame as stored and a block need more than the free memory.
     """
     height, width = _size(stack)
     rows, columns = shape_of(checked_region(region, (height, width)))
@@ -266,7 +333,13 @@ def _check_memory(
     of_maps = _OBJECT_BYTES + 4 * model.network.outputs * (2 + settings.tta)
     needed = height * width * of_image + rows * columns * planes * of_maps
     free = available_bytes()
-    if needed > free:
+    if needed <= min(free, _AT_ONCE):
+        fits = 2 * (1 + _AHEAD) * needed < free
+        return 0, min(_AHEAD, _AT_ONCE // needed - 1) if fits else 0
+    stored = math.prod(stack.shape) * stack.dtype.itemsize
+    of_block = min(_BLOCK_BYTES, (free - stored) // 2)
+    side = int(math.sqrt(max(of_block, 0) / (of_image + of_maps * planes))) - 2 * _HALO
+    if side < _HALO:
         side = int(math.sqrt(free / (of_image + of_maps * planes))) // 64 * 64
         raise ValueError(
             f"{stack.name}: segmenting {planes} x {rows} x {columns} pixels at once takes about "
@@ -274,7 +347,7 @@ def _check_memory(
             "a plane would fit: predict a region of that size, crop the frames or scale them down, or free "
             "some memory."
         )
-    return 2 * (1 + _AHEAD) * needed < free
+    return side // _HALO * _HALO, 0
 
 
 def _size(stack: Stack) -> tuple[int, int]:
@@ -317,11 +390,27 @@ def predict_maps(
     how = model.config.network.standardization
     frame = frame_tensor(image, name, model.frame_channels, standardization=how)[None]
     size = (frame.shape[-2], frame.shape[-1])
-    area = checked_region(region, size)
+
+    def cut(transform: Transform) -> Cut:
+        return cut_whole(model, transform.apply(frame))
+
+    return _average(model, cut, size, settings, checked_region(region, size), name)
+
+
+def _average(
+    model: Model,
+    cut: Callable[[Transform], Cut],
+    size: tuple[int, int],
+    settings: PredictionConfig,
+    area: Region,
+    name: str,
+) -> Maps:
+    """Average the maps of an area over the transforms of test-time augmentation."""
     predicted = []
     for transform in TRANSFORMS[: settings.tta]:
+        shape = (size[1], size[0]) if transform.transposed else size
         part = transform.region(area, size)
-        changed = predict_region(model, transform.apply(frame), settings, part)
+        changed = predict_region(model, cut(transform), shape, settings, part)
         predicted.append(transform.invert(changed))
     maps = average_maps(predicted, model)
     if not (np.isfinite(maps.segmentation).all() and np.isfinite(maps.distance).all()):

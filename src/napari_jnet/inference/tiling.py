@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
 from typing import NamedTuple
@@ -16,9 +16,10 @@ from torch import Tensor
 from napari_jnet.config import PredictionConfig
 from napari_jnet.hardware import is_memory_full
 from napari_jnet.model import Model
-from napari_jnet.preprocess import expand, standardized_pyramid
+from napari_jnet.preprocess import LargeFrame, expand, pool, standardized_pyramid
 
 Region = tuple[slice, slice]  # rows and columns, in pixels of the full frame
+Cut = Callable[[Region], list[Tensor]]  # the standardised levels of a region of a frame
 TILED_FROM = 2048 * 2048  # regions with more pixels are predicted in tiles by default
 DEFAULT_TILE = 1024
 SMALLEST_TILE = 64  # that a full memory leads to
@@ -153,11 +154,11 @@ def average_maps(predicted: Sequence[Tensor], model: Model) -> Maps:
 
 
 def predict_region(
-    model: Model, frame: Tensor, settings: PredictionConfig, region: Region
+    model: Model, cut: Cut, size: tuple[int, int], settings: PredictionConfig, region: Region
 ) -> Tensor:
-    """Return probabilities and distance of a region of a frame (1, C, H, W): (1, outputs, h, w)."""
-    area = around(region, frame.shape[-2:], model.network.stride)
-    output = _assemble(model, frame, settings.tile, settings.overlap, area)
+    """Return probabilities and distance of a region of a frame of this size: (1, outputs, h, w)."""
+    area = around(region, size, model.network.stride)
+    output = _assemble(model, cut, size, settings.tile, settings.overlap, area)
     full = expand(output, model.network.top_level, shape_of(area))
     if not settings.overlap:
         full = probabilities(full, model)
@@ -166,12 +167,44 @@ def predict_region(
 
 def frame_logits(model: Model, frame: Tensor) -> Tensor:
     """Return logits and distance of a frame (1, C, H, W) at the top level, on the CPU, in tiles if large."""
-    whole = checked_region(None, frame.shape[-2:])
-    return _assemble(model, frame, model.config.prediction.tile, 0.0, whole)
+    size = (frame.shape[-2], frame.shape[-1])
+    cut, tile = cut_whole(model, frame), model.config.prediction.tile
+    return _assemble(model, cut, size, tile, 0.0, checked_region(None, size))
+
+
+def cut_whole(model: Model, frame: Tensor) -> Cut:
+    """Return what cuts regions out of the levels of a frame (1, C, H, W), which are made at once."""
+    levels, how = model.network.levels, model.config.network.standardization
+    pyramid = standardized_pyramid(frame, levels, standardization=how)
+    pairs = list(zip(pyramid, levels, strict=True))
+    return lambda region: [whole[(..., *at_level(region, level))] for whole, level in pairs]
+
+
+def cut_large(model: Model, frame: LargeFrame, transform: Transform) -> Cut:
+    """Return what makes the levels of regions of a transformed large frame, each when it is asked for."""
+    # pixels that pooling drops at the end, transformed, are at the begin of the frame
+    height, width = frame.size
+
+    def cut(region: Region) -> list[Tensor]:
+        part = transform.apply(frame.read(transform.inverse_region(region, frame.size)))
+        made = []
+        for level in model.network.levels:
+            top = height % 2**-level if -2 in transform.mirrored else 0
+            left = width % 2**-level if -1 in transform.mirrored else 0
+            mean, deviation = frame.statistics(level, top, left)
+            made.append((pool(part, level) - mean) / (3 * deviation))
+        return made
+
+    return cut
 
 
 def _assemble(
-    model: Model, frame: Tensor, tile: int | None, overlap: float, area: Region
+    model: Model,
+    cut: Cut,
+    size: tuple[int, int],
+    tile: int | None,
+    overlap: float,
+    area: Region,
 ) -> Tensor:
     """Return an area of a frame at the top level, on the CPU, from parts that are predicted one by one.
 
@@ -180,14 +213,14 @@ def _assemble(
     from now on.
     """
     if overlap:  # smaller windows would have other maps
-        return _assemble_parts(model, frame, tile or DEFAULT_TILE, overlap, area)
+        return _assemble_parts(model, cut, size, tile or DEFAULT_TILE, overlap, area)
     longest = max(shape_of(area))
     if tile is None:
         tile = DEFAULT_TILE if math.prod(shape_of(area)) > TILED_FROM else 0
     while True:
         side = min(tile or longest, longest, model.largest_tile or longest)
         try:
-            return _assemble_parts(model, frame, side, 0.0, area)
+            return _assemble_parts(model, cut, size, side, 0.0, area)
         except (MemoryError, RuntimeError) as error:
             if side < 2 * SMALLEST_TILE or not is_memory_full(error):
                 raise
@@ -195,11 +228,10 @@ def _assemble(
         torch.cuda.empty_cache()  # outside of the handler, as the error holds what was computed
 
 
-def _assemble_parts(model: Model, frame: Tensor, tile: int, overlap: float, area: Region) -> Tensor:
+def _assemble_parts(
+    model: Model, cut: Cut, size: tuple[int, int], tile: int, overlap: float, area: Region
+) -> Tensor:
     network, top = model.network, model.network.top_level
-    how = model.config.network.standardization
-    levels = standardized_pyramid(frame, network.levels, standardization=how)
-    size = frame.shape[-2:]
     parts: Iterator[tuple[Region, Region]]  # output to keep, input
     if overlap:
         seen = windows(size, tile, overlap, network.stride)
@@ -208,16 +240,12 @@ def _assemble_parts(model: Model, frame: Tensor, tile: int, overlap: float, area
         parts = tiles(size, tile, network.stride, network.halo, area)
     run = model.run or partial(run_network, network)
     begin = at_level(area, top)
-    total = levels[-1].new_zeros((1, network.outputs, *shape_of(begin)))
+    total = torch.zeros((1, network.outputs, *shape_of(begin)))
     count = total.new_zeros(total.shape[-2:])
     for inner, outer in parts:
         if min(shape_of(inner)) <= 0:
             continue
-        cut = [
-            level[(..., *at_level(outer, k))].to(model.device)
-            for level, k in zip(levels, network.levels, strict=True)
-        ]
-        output = run(cut).cpu()
+        output = run([level.to(model.device) for level in cut(outer)]).cpu()
         kept, read = at_level(inner, top), at_level(outer, top)
         output = output[(..., *within(kept, read))]
         total[(..., *within(kept, begin))] += probabilities(output, model) if overlap else output
@@ -251,6 +279,11 @@ class Transform(NamedTuple):
             for axis, cut, side in zip((-2, -1), region, size, strict=True)
         ]
         return (sides[1], sides[0]) if self.transposed else (sides[0], sides[1])
+
+    def inverse_region(self, region: Region, size: tuple[int, int]) -> Region:
+        """Return where a region after `apply` lies in the image before, of (height, width)."""
+        before = (region[1], region[0]) if self.transposed else region
+        return Transform(self.mirrored, transposed=False).region(before, size)
 
     def invert(self, maps: Tensor) -> Tensor:
         """Return maps of transformed images as maps of the images before `apply`."""

@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -28,6 +28,7 @@ from napari_jnet.files import (
     flush_folder,
     make_folder,
     reading,
+    release_pages,
     write_file,
     writing,
 )
@@ -50,6 +51,7 @@ _UNFINISHED = ".napari-jnet-result-"
 _LINKED = 0.3  # Jaccard index from which on an object is linked to one in the previous frame
 _MOST_TRACKS = 65535  # CTC masks are uint16
 _LARGE = 2**31  # bytes from which on a file must be able to grow beyond 4 GB
+_TILE = 512  # side in pixels of the tiles of large frames
 _REMEDY = "write it again with predict."
 
 
@@ -190,9 +192,9 @@ class _PageWriter:
                 self._tags = self._options(self._expected)
                 size = frame.size * self._dtype.itemsize * len(self._expected)
                 self._tiff = tifffile.TiffWriter(self._path, bigtiff=size >= _LARGE)
-            for plane in frame.reshape(-1, *frame.shape[-2:]).astype(self._dtype, copy=False):
+            for plane in frame.reshape(-1, *frame.shape[-2:]):
                 self._tiff.write(
-                    plane,
+                    **self._data(plane),
                     compression="zlib",
                     compressionargs={"level": 1},
                     photometric="minisblack",
@@ -202,6 +204,20 @@ class _PageWriter:
                 )
                 self._tags["description"] = None  # which the first page has
         self.written.append(number)
+
+    def _data(self, plane: NDArray[Any]) -> dict[str, Any]:
+        """Return the pixels of a page; of a memory-mapped file in tiles, each read when it is its turn."""
+        if not isinstance(plane, np.memmap):
+            return {"data": plane.astype(self._dtype, copy=False)}
+
+        def tiles() -> Iterator[NDArray[Any]]:
+            for top in range(0, plane.shape[0], _TILE):
+                for left in range(0, plane.shape[1], _TILE):
+                    yield plane[top : top + _TILE, left : left + _TILE].astype(self._dtype)
+                release_pages(plane)
+
+        form = {"shape": plane.shape, "dtype": self._dtype, "tile": (_TILE, _TILE)}
+        return {"data": tiles(), **form}
 
     def forget(self, number: int) -> None:
         """Drop a frame if it was the last one written: it is missing in other files of the result."""
