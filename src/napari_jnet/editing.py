@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy
+import skimage
 from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.draw import line
-from skimage.morphology import disk
-from skimage.segmentation import watershed
 
 from napari_jnet.labels import LabelKind, contingency, same_shape
 
@@ -36,7 +34,7 @@ def _mask(plane: NDArray[np.integer], label: int) -> NDArray[np.bool_]:
 
 def _box(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice]:
     """Return the rows and columns of what is set, with a margin where the plane has room."""
-    rows, columns = ndimage.find_objects(mask.astype(np.uint8))[0]
+    rows, columns = scipy.ndimage.find_objects(mask.astype(np.uint8))[0]
     return (
         slice(max(rows.start - margin, 0), rows.stop + margin),
         slice(max(columns.start - margin, 0), columns.stop + margin),
@@ -48,7 +46,7 @@ def _stroke_pixels(
 ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
     """Return the pixels of a stroke that lie in the plane, in its order."""
     points = [(round(float(row)), round(float(column))) for row, column in stroke]
-    pieces = [line(*a, *b) for a, b in zip(points, points[1:] or points, strict=False)]  # type: ignore[no-untyped-call]
+    pieces = [skimage.draw.line(*a, *b) for a, b in zip(points, points[1:] or points, strict=False)]  # type: ignore[no-untyped-call]
     rows = np.concatenate([piece[0] for piece in pieces])
     columns = np.concatenate([piece[1] for piece in pieces])
     inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
@@ -95,8 +93,8 @@ def _cut(stroke: Sequence[tuple[float, float]], shape: tuple[int, ...]) -> NDArr
 
 def _sides(cell: NDArray[np.bool_], cut: NDArray[np.bool_]) -> tuple[Plane, int]:
     """Give each side of a cell that a cut separates its number, from 1, the largest first."""
-    whole, wholes = ndimage.label(cell, _EIGHT)
-    parts, count = ndimage.label(cell & ~cut, _EIGHT)
+    whole, wholes = scipy.ndimage.label(cell, _EIGHT)
+    parts, count = scipy.ndimage.label(cell & ~cut, _EIGHT)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     sizes[0] = 0
     sizes[sizes < max(4.0, _SLIVER * cell.sum())] = 0
@@ -109,7 +107,9 @@ def _sides(cell: NDArray[np.bool_], cut: NDArray[np.bool_]) -> tuple[Plane, int]
             continue
         kept = np.where(piece & np.isin(parts, mine), parts, 0)
         # grows within the cell, so that no side gets what lies beyond another one
-        grown = watershed(np.zeros(cell.shape, np.uint8), kept, connectivity=2, mask=piece)  # type: ignore[no-untyped-call]
+        grown = skimage.segmentation.watershed(
+            np.zeros(cell.shape, np.uint8), kept, connectivity=2, mask=piece
+        )  # type: ignore[no-untyped-call]
         found += sorted((grown == p for p in mine), key=np.count_nonzero, reverse=True)[1:]
     found.sort(key=np.count_nonzero, reverse=True)
     for number, mask in enumerate(found, start=2):
@@ -164,7 +164,7 @@ def copy_cells(
         max(next_label(annotation), next_label(numbers) if keep_numbers else 0)
     )
     copied = 0
-    for number, box in enumerate(ndimage.find_objects(cells), start=1):
+    for number, box in enumerate(scipy.ndimage.find_objects(cells), start=1):
         part, cell = plane[box], cells[box] == number
         free = cell if overwrite else _largest(cell & (part == 0))
         if not taken[number] and free.any():
@@ -217,7 +217,7 @@ def copy_classes(
 
 def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the largest connected part."""
-    parts, _ = ndimage.label(mask, _EIGHT)
+    parts, _ = scipy.ndimage.label(mask, _EIGHT)
     return np.asarray(parts == np.argmax(np.bincount(parts[mask], minlength=1)), bool) & mask
 
 
@@ -265,7 +265,7 @@ def fill(plane: NDArray[np.integer], label: int) -> Plane:
     box = _box(_mask(plane, label))
     new = plane.astype(np.int32)
     part = new[box]
-    part[ndimage.binary_fill_holes(part == label) & (part <= 0)] = label
+    part[scipy.ndimage.binary_fill_holes(part == label) & (part <= 0)] = label
     return new
 
 
@@ -282,7 +282,9 @@ def smooth(plane: NDArray[np.integer], label: int, radius: float = 3) -> Plane:
     before = part == label
     free = part <= 0
     after = _smoothed(before, before | free, radius)
-    around = ndimage.distance_transform_edt(~free, return_distances=False, return_indices=True)
+    around = scipy.ndimage.distance_transform_edt(
+        ~free, return_distances=False, return_indices=True
+    )
     lost = before & ~after
     if lost.any() and free.any():
         part[lost] = part[tuple(around)][lost]
@@ -293,18 +295,19 @@ def smooth(plane: NDArray[np.integer], label: int, radius: float = 3) -> Plane:
 def _closed(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     padded = np.pad(mask, radius + 1)
     inner = (slice(radius + 1, -radius - 1),) * 2
-    closed: NDArray[np.bool_] = ndimage.binary_closing(padded, disk(radius))[inner]  # type: ignore[no-untyped-call]
+    disk = skimage.morphology.disk(radius)  # type: ignore[no-untyped-call]
+    closed: NDArray[np.bool_] = scipy.ndimage.binary_closing(padded, disk)[inner]
     return closed
 
 
 def _smoothed(cell: NDArray[np.bool_], own: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
     """Smooth a mask among the pixels that are its own or free; the others count neither way."""
-    _, pieces = ndimage.label(cell, _EIGHT)
+    _, pieces = scipy.ndimage.label(cell, _EIGHT)
     while radius >= 0.5:
-        weight = ndimage.gaussian_filter(own.astype(np.float32), radius, mode="constant")
-        share = ndimage.gaussian_filter(cell.astype(np.float32), radius, mode="constant")
+        weight = scipy.ndimage.gaussian_filter(own.astype(np.float32), radius, mode="constant")
+        share = scipy.ndimage.gaussian_filter(cell.astype(np.float32), radius, mode="constant")
         after: NDArray[np.bool_] = own & (share > 0.5 * weight)
-        if after.any() and ndimage.label(after, _EIGHT)[1] <= pieces:
+        if after.any() and scipy.ndimage.label(after, _EIGHT)[1] <= pieces:
             return after
         radius /= 2
     return cell

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import skimage
 from numpy.typing import NDArray
-from skimage.measure import regionprops_table
-from skimage.segmentation import relabel_sequential
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,8 @@ def measure_frame(
     names += ["perimeter"] if ndim == 2 else []
     names += [] if intensity is None else ["intensity_mean", "intensity_min", "intensity_max"]
     # renumbered, or the memory would grow with the largest number
-    known, _, originals = relabel_sequential(np.maximum(labels, 0))  # type: ignore[no-untyped-call]
-    table = regionprops_table(known, intensity, properties=names)  # type: ignore[no-untyped-call]
+    known, _, originals = skimage.segmentation.relabel_sequential(np.maximum(labels, 0))  # type: ignore[no-untyped-call]
+    table = skimage.measure.regionprops_table(known, intensity, properties=names)  # type: ignore[no-untyped-call]
     table["label"] = originals[table["label"]]
     square = len({round(s, 9) for s in scale}) == 1
     volume = float(np.prod(np.abs(scale)))

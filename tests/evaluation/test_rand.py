@@ -6,6 +6,7 @@ from collections import deque
 
 import numpy as np
 import pytest
+import skimage
 
 from napari_jnet.evaluation import rand
 from napari_jnet.evaluation.rand import best_scores, section_sums
@@ -101,7 +102,7 @@ def test_thick_membranes_are_thinned_to_lines():
     thick[:, 7:14] = 0
     assert v_rand(reference, thick) == 1
     assert v_info(reference, thick) == pytest.approx(1)
-    assert (rand.thin(rand.label(thick > 0, connectivity=1)) == 0).sum() == 6
+    assert (rand.thin(skimage.measure.label(thick > 0, connectivity=1)) == 0).sum() == 6
 
 
 def test_a_hole_in_the_membrane_merges_two_cells():

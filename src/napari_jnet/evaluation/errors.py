@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import center_of_mass
 
 from napari_jnet.evaluation.objects import object_pairs, unknown_share
 from napari_jnet.labels import contingency, same_shape
@@ -85,7 +85,11 @@ def error_map(reference: Labels, result: Labels) -> tuple[NDArray[np.uint8], lis
         np.maximum(plane, kinds[ranks], out=plane)  # a split or merge is seen where others lie too
         sizes = np.bincount(ranks.reshape(-1), minlength=len(labels))
         wrong = np.flatnonzero(kinds).tolist()
-        centroids = center_of_mass(np.ones(image.shape, np.uint8), ranks, wrong) if wrong else []
+        centroids = (
+            scipy.ndimage.center_of_mass(np.ones(image.shape, np.uint8), ranks, wrong)
+            if wrong
+            else []
+        )
         for position, centroid in zip(wrong, centroids, strict=True):
             own, partner = (int(labels[position]),), others[partners.get(position, [])].tolist()
             in_reference, in_result = (own, partner) if image is known else (partner, own)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import skimage
 from numpy.typing import NDArray
-from skimage.measure import label
-from skimage.segmentation import watershed
 
 from napari_jnet.labels import contingency, same_shape
 
@@ -25,7 +24,7 @@ def thin(objects: NDArray[np.integer]) -> NDArray[np.int32]:
         return np.zeros(objects.shape, dtype=np.int32)
     border = (objects == 0).astype(np.uint8)
     seeds = objects.astype(np.int32)
-    grown = watershed(border, seeds, connectivity=1, watershed_line=True)  # type: ignore[no-untyped-call]
+    grown = skimage.segmentation.watershed(border, seeds, connectivity=1, watershed_line=True)  # type: ignore[no-untyped-call]
     return np.asarray(grown, dtype=np.int32)
 
 
@@ -68,7 +67,7 @@ def best_scores(sums: NDArray[np.float64]) -> tuple[float, float]:
 
 def _connected(labels: NDArray[Any]) -> NDArray[np.integer]:
     """Give each 4-connected region of one value its own number; 0 stays 0."""
-    found: NDArray[np.integer] = label(labels, connectivity=1)  # type: ignore[no-untyped-call]
+    found: NDArray[np.integer] = skimage.measure.label(labels, connectivity=1)  # type: ignore[no-untyped-call]
     return found
 
 
