@@ -290,3 +290,9 @@ def unet_config() -> Config:
             "training.epochs": 1,
         }
     )
+
+
+def tiny_config() -> Config:
+    """Return a U-Net of about a thousand weights."""
+    levels = {"network.channels": 3, "network.resolution_levels": (-1, 0)}
+    return unet_config().replace(levels)

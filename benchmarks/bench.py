@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 import torch
 from scipy import ndimage
 from torch import Tensor
@@ -55,6 +56,7 @@ from baseline import (
     plain_instances,
     plain_predict,
     plain_sample,
+    tiny_config,
     unet_config,
 )
 from napari_jnet.cli.demo import has_screen
@@ -65,6 +67,7 @@ from napari_jnet.inference.instances import separate
 from napari_jnet.inference.predict import predict_maps
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import LabelKind
+from napari_jnet.project.open import training_frames
 from napari_jnet.training import loop, run
 from napari_jnet.training.losses import border_weights, loss_function
 from napari_jnet.training.run import TrainingState
@@ -76,7 +79,11 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 MARKS = ("<!-- table: benchmarks/bench.py -->", "<!-- end of table -->")
 TIMES = 10  # that the limits of the machine are measured
 SAMPLES, BATCH, TOGETHER = 224, 8, 16  # an epoch of the original, and frames in a batch
+LARGE = 16384  # side of the image whose memory is measured
 SIDE, CELLS, BORDER_WEIGHT, BORDER_SIGMA = 512, 100, 10.0, 5.0
+
+DATA = Path(os.environ.get("NAPARI_JNET_DATA", "")) / "DIC-C2DH-HeLa"
+GOLD = (2, 5, 21, 31, 33, 34, 39, 54)  # its completely annotated frames of sequence 01
 
 Work = Callable[[], Any]
 
@@ -529,10 +536,66 @@ def batches(bench: Bench) -> Iterator[Row]:
         yield row
 
 
+_PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=sys.stderr)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+"""
+
+
+def memory(bench: Bench) -> Iterator[Row]:
+    """The peak of `napari-jnet predict` on one large image, with a network of a thousand weights."""
+    config = tiny_config()
+    with tempfile.TemporaryDirectory() as folder:
+        model, image = Path(folder) / "model.pt", Path(folder) / "large.tif"
+        run.save_checkpoint(model, TrainingState(config, torch.device("cpu")).model_content(config))
+        small = frame(512, CELLS)[0].astype(np.uint16)
+        tifffile.imwrite(image, np.tile(small, (LARGE // 512, LARGE // 512)), tile=(512, 512))
+        program = [sys.executable, "-m", "napari_jnet", "predict", str(model), str(image)]
+        command = [sys.executable, "-c", _PEAK, *program, "--output", str(Path(folder) / "result")]
+        start = time.perf_counter()
+        found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        title = f"memory to predict {LARGE} x {LARGE}, uint16, 1,000 weights"
+        note = f"in {time.perf_counter() - start:.0f} s"
+        yield Row("memory", title, float(found), "MiB", asked="1500 MB", note=note)
+
+
+def film(bench: Bench) -> Iterator[Row]:
+    """A film from files to files by `film.py`, with a U-Net that is trained for a minute."""
+    gpu = bench.device.type == "cuda"
+    given = ("--data", str(DATA)) if DATA.is_dir() else ()
+    image, labels = frame(SIDE, CELLS)
+    frames = (
+        training_frames(DATA, sequence="01", frames=GOLD)
+        if given
+        else [AnnotatedFrame(f"t{n}", image, labels) for n in range(3)]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        config = Config().replace({"training.minutes": 1.0, "training.device": bench.device.type})
+        for _ in loop.train(frames, Path(folder) / "run", config):
+            pass
+        for symmetries, asked, repeats in ((1, "12 s", 3), (8, "40 s", 1)):
+            options = ("--tta", str(symmetries), "--repeats", str(repeats))
+            found = script("film.py", str(Path(folder) / "run"), *options, *given)
+            apart, seconds = found["one after the other"], found["seconds"]
+            yield Row(
+                "film",
+                f"a film of {found['frames']} frames, files to files, {symmetries} symmetries",
+                seconds,
+                "s",
+                versus="one stage after the other",
+                baseline=apart,
+                ratio=apart / seconds,
+                limit=max(found["slowest"], found["cpu over cores"]),
+                limited_by=found["limited by"],
+                asked=f"{3e-3 * found['frames']:.2g} s" if gpu else asked,
+                note=f"{found['share of the slowest stage']:.2f} of the slowest stage's rate",
+            )
+
+
 def preview(bench: Bench) -> Iterator[Row]:
     """From Train to the first useful preview, by `first_preview.py`; minutes on a CPU."""
-    data = Path(os.environ.get("NAPARI_JNET_DATA", "")) / "DIC-C2DH-HeLa"
-    for network, result in script("first_preview.py", str(data)).items():
+    for network, result in script("first_preview.py", str(DATA)).items():
         if network != "device":
             title = f"{network}, from Train to SEG 0.6 on a frame that is held out"
             asked = "15 s" if bench.device.type == "cuda" else "180 s"
@@ -555,6 +618,8 @@ TOPICS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "save": save,
     "startup": startup,
     "batches": batches,
+    "memory": memory,
+    "film": film,
     "preview": preview,
 }
 DEFAULT = {

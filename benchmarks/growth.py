@@ -30,7 +30,7 @@ import tifffile
 import torch
 from scipy import ndimage
 
-from baseline import DT_BOUND, model_of, unet_config
+from baseline import DT_BOUND, model_of, tiny_config, unet_config
 from bench import PAGE, digits, fill
 from napari_jnet import (
     AnnotatedFrame,
@@ -89,12 +89,6 @@ def image_of(labels: np.ndarray) -> np.ndarray:
 
 
 # area
-
-
-def tiny_config() -> Config:
-    """Return a U-Net of about a thousand weights."""
-    levels = {"network.channels": 3, "network.resolution_levels": (-1, 0)}
-    return unet_config().replace(levels)
 
 
 def segmented(config: Callable[[], Config]) -> Callable[[int, Path], Work]:
