@@ -44,7 +44,8 @@ _IMAGE_BYTES = 40
 _OBJECT_BYTES = 40
 _FEW = 8  # frames of which one is not predicted twice to measure
 _AT_ONCE = 1 << 30  # bytes from which on a frame is predicted and separated block by block
-_BLOCK_BYTES = 1 << 29  # of a block with its halo
+_TOGETHER = 3 << 28  # that frames on their way may take
+_BLOCK_BYTES = 3 << 27  # of a block with its halo
 _HALO = 256  # pixels around a block that are separated with it
 _AHEAD = 2  # frames that are predicted while the caller has one, if there is memory for them
 
@@ -335,7 +336,7 @@ def _fit_memory(
     free = available_bytes()
     if needed <= min(free, _AT_ONCE):
         fits = 2 * (1 + _AHEAD) * needed < free
-        return 0, min(_AHEAD, _AT_ONCE // needed - 1) if fits else 0
+        return 0, max(min(_AHEAD, _TOGETHER // needed - 1), 0) if fits else 0
     stored = math.prod(stack.shape) * stack.dtype.itemsize
     of_block = min(_BLOCK_BYTES, (free - stored) // 2)
     side = int(math.sqrt(max(of_block, 0) / (of_image + of_maps * planes))) - 2 * _HALO

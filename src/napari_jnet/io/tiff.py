@@ -118,6 +118,9 @@ class _Image:
         check_memory(self.path, math.prod(taken) * self.dtype.itemsize)
         if offset is not None:
             order, handle = self.dtype.newbyteorder(self.file.byteorder), self.file.filehandle
+            if math.prod(rest) == math.prod(whole):  # a mapped file would count beside its copy
+                read = handle.read_array(order, math.prod(whole), offset)
+                return np.asarray(read.reshape(rest), dtype=self.dtype)
             stored = handle.memmap_array(order, self.series.shape, offset=offset)
         elif pages is None:
             stored = np.asarray(self.series.asarray())
@@ -128,6 +131,8 @@ class _Image:
                     f"The header of {self.path} lists a plane that is not in the file; the acquisition or "
                     "the export was stopped. Choose other frames, or export it again."
                 )
+            if len(planes) == 1:
+                return _pixels(planes[0]).reshape(rest)
             return np.stack([_pixels(plane) for plane in planes]).reshape(rest)
         return np.array(stored.reshape(whole)[chosen], dtype=self.dtype)
 
