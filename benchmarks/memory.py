@@ -42,8 +42,11 @@ CHILD = (
 
 def write_model(path: Path, tiny: bool) -> int:
     """Write an untrained model; return the number of its weights."""
-    levels = {"network.channels": 3, "network.resolution_levels": (-1, 0)} if tiny else {}
-    config = Config().replace({"targets.dt_bound": 5.0, **levels})
+    levels = (-1, 0) if tiny else (-4, -3, -2, -1, 0)
+    smaller = {"network.channels": 3} if tiny else {}
+    config = Config().replace(
+        {"targets.dt_bound": 5.0, "network.resolution_levels": levels, **smaller}
+    )
     torch.manual_seed(0)
     network = build_network(config.network)
     content = {"config": config.to_dict(), "network": network.state_dict()}
