@@ -334,6 +334,10 @@ def test_a_film_lacks_the_files_that_are_gone(tmp_path):
     assert stack.frame_numbers == (0, 1)
     assert any("missing in the file: 1 skipped" in note for note in stack.notes)
     assert int(stack.frame(1)[0, 0]) == 1000
+    members(tmp_path / "copy", [f"t00{k}.tif" for k in range(3)])
+    (tmp_path / "copy" / "t002.tif").rename(folder / "t002.tif")
+    stack = open_stack(folder / "t000.tif")  # the acquisition went on
+    assert [int(stack.frame(n)[0, 0]) for n in range(len(stack))] == [0, 1000, 2000]
 
 
 def test_files_of_another_folder_are_not_read(tmp_path):

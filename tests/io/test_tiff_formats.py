@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -88,6 +89,17 @@ def test_a_file_that_changed_is_parsed_again(tmp_path):
     tifffile.imwrite(other, expected, compression="zlib", photometric="minisblack")
     other.replace(path)
     assert np.array_equal(stack.frame(2), expected[2])
+
+
+def test_a_file_that_changed_and_kept_its_time_and_size_is_parsed_again(tmp_path):
+    path, image = tmp_path / "a.tif", np.arange(600, dtype=np.uint16).reshape(20, 30)
+    tifffile.imwrite(path, image)
+    assert open_stack(path).shape == image.shape
+    before = path.stat()
+    tifffile.imwrite(path, image.T)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as cp -p and rsync do
+    assert path.stat().st_size == before.st_size
+    assert np.array_equal(open_stack(path).frame(0), image.T)
 
 
 def test_no_file_stays_open_and_threads_may_read_it(tmp_path):

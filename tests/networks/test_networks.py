@@ -411,3 +411,14 @@ def test_a_folded_network_gives_the_same(name: str, size: tuple[int, int]) -> No
         for made in (network, folded)
     )
     assert left < norms or not norms
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-42])
+def test_a_channel_that_training_has_switched_off_is_not_folded(scale: float) -> None:
+    network = build_network(small("jnet")).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data[0], module.bias.data[0] = scale, 2.0
+    pyramid = [torch.randn(1, 1, *(side // 2**-n for side in (67, 101))) for n in network.levels]
+    with torch.no_grad():
+        torch.testing.assert_close(network.folded()(pyramid), network(pyramid))

@@ -155,7 +155,7 @@ class _Parsed:
 
     file: tifffile.TiffFile
     images: list[_Image]
-    others: list[Path]  # files of the same image
+    others: list[Path]  # files of the same image, also lost ones, which may come
     states: list[tuple[int, ...]]  # of all the files, as they were read
     lock: Lock
 
@@ -192,7 +192,8 @@ def _opened(
 def _states(paths: Sequence[Path]) -> list[tuple[int, ...]]:
     """Return what changes when a file is written or replaced; of a lost one, nothing."""
     infos = [path.stat() for path in paths if path.exists()]
-    return [(info.st_mtime_ns, info.st_size, info.st_ino) for info in infos]
+    # the last one, which no program sets, changes where a copy keeps the time of its original
+    return [(info.st_mtime_ns, info.st_size, info.st_ino, info.st_ctime_ns) for info in infos]
 
 
 def _parse(path: Path, multifile: bool) -> _Parsed:
@@ -201,8 +202,8 @@ def _parse(path: Path, multifile: bool) -> _Parsed:
     names = _FILE_NAME.findall(file.ome_metadata or "") if multifile and file.is_ome else []
     # Other files are read from the folder of this one only.
     inside = all(os.path.basename(name.replace("\\", "/")) == name for name in names)
-    others = [other for name in {*names} if inside and (other := path.parent / name).is_file()]
-    if others:
+    others = [path.parent / name for name in {*names}] if inside else []
+    if any(other.is_file() for other in others):
         file.close()
         states += _states(others)
         file = tifffile.TiffFile(path)

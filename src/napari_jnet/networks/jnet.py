@@ -171,13 +171,14 @@ class JNet(SegmentationNetwork):
             with torch.no_grad():
                 scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
                 shift = norm.bias - norm.running_mean * scale
-                if not scale.all():
+                end = -shift / scale
+                if not end.isfinite().all():  # a channel is switched off, or nearly
                     continue
                 weights = convolution.weight[:, : len(scale)]
                 convolution.bias += (weights.sum((2, 3)) * shift).sum(1)
                 weights *= scale[:, None, None]
             part[-1] = nn.Identity()
-            ends[part] = -shift / scale
+            ends[part] = end
         network._fill = [ends.get(segment[-1]) for segment in segments]
         return network
 
