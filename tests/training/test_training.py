@@ -304,6 +304,28 @@ def test_a_loss_that_explodes_leaves_the_last_good_epoch(tmp_path: Path) -> None
     assert (tmp_path / "run/last.pt").read_bytes() == before
 
 
+def test_weights_that_explode_at_the_end_of_an_epoch_are_never_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, step = [0], torch.optim.AdamW.step
+
+    def exploding(optimizer: torch.optim.AdamW) -> None:
+        step(optimizer)
+        steps[0] += 1
+        if steps[0] == 6:  # the last one of epoch 2, whose loss is finite and the best
+            with torch.no_grad():
+                optimizer.param_groups[0]["params"][0].fill_(np.inf)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", exploding)
+    # without validation frames the loss decides
+    job = train(cells(1), tmp_path / "run", TINY.replace({"training.epochs": 9}))
+    with pytest.raises(ArithmeticError, match="not finite in epoch 3"):
+        list(job)
+    assert len(load_model(tmp_path / "run/model.pt").config.network.resolution_levels) == 3
+    with (tmp_path / "run/history.csv").open() as file:
+        assert [row["best"] for row in csv.DictReader(file)] == ["True", "False"]
+
+
 def test_more_epochs_can_be_added(tmp_path: Path) -> None:
     list(train(cells(), tmp_path / "run", TINY))
     more = list(train(cells(), tmp_path / "run", TINY.replace({"training.epochs": 3}), resume=True))

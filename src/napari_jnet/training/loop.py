@@ -212,7 +212,7 @@ def _finish_epoch(session: TrainingSession) -> EpochEnd:
     session.progress()  # reads the clock
     before = state.history[-1]["elapsed_s"] if state.history else 0.0
     score = scores.by(session.validation.best_by) if session.validation.frames else -train_loss
-    best = bool(agree(score is not None and score > state.best_score))
+    best = bool(agree(score is not None and score > state.best_score)) and state.is_finite
     event = EpochEnd(
         epoch=state.epoch + 1,
         train_loss=train_loss,

@@ -202,6 +202,11 @@ class TrainingState(Counters):
         if self.config.training.schedule == "plateau":
             self.plateau.step(train_loss)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all weights are finite: a finite loss is that of the step before."""
+        return all(bool(weight.isfinite().all()) for weight in self.network.parameters())
+
     def keep_best(self) -> None:
         """Copy the present averaged weights: they are the best so far."""
         self.best = {name: value.clone() for name, value in self.averaged.state_dict().items()}
@@ -509,12 +514,10 @@ class TrainingSession:
     def save_if_due(self, every_s: float = 0.0) -> None:
         """Save if the last save is so many seconds ago, and what it took is `SAVE_SHARE` of these.
 
-        Weights that are not finite are not saved: a loss is that of the step before.
+        Weights that are not finite are not saved.
         """
         since = time.monotonic() - self.saved_at
-        if since >= max(every_s, self._saving_s / SAVE_SHARE) and all(
-            bool(weight.isfinite().all()) for weight in self.state.network.parameters()
-        ):
+        if since >= max(every_s, self._saving_s / SAVE_SHARE) and self.state.is_finite:
             self.save()
 
     def save(self) -> None:
@@ -528,9 +531,11 @@ class TrainingSession:
         self._saving_s = self.saved_at - started
 
     def keep_saved(self) -> None:
-        """Save only the best model: the present weights are not finite."""
+        """Save only the best model and the history: the present weights are not finite."""
         self.save_best()
         self.saved = self._position
+        if self.state.history and is_first():
+            self.folder.write_history(self.state.history)
 
     def save_best(self) -> None:
         """Write ``model.pt`` if there are better weights."""
