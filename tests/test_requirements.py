@@ -13,9 +13,9 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "src" / "napari_jnet"
-# napari (app-model and PyYAML come with it) and a Qt binding are the user's choice; TensorBoard and
-# OpenVINO are extras
-CHOSEN = {"app-model", "napari", "openvino", "pyqt6", "pyyaml", "tensorboard"}
+# napari (app-model and PyYAML come with it) and a Qt binding are the user's choice; TensorBoard,
+# OpenVINO and dask.distributed are extras
+CHOSEN = {"app-model", "distributed", "napari", "openvino", "pyqt6", "pyyaml", "tensorboard"}
 # not imported by name: tifffile takes its codecs from imagecodecs
 UNSEEN = {"imagecodecs"}
 

@@ -120,6 +120,14 @@ class FrameSkipped:
     reason: str  # with the remedy
 
 
+@dataclass(frozen=True)
+class ClusterProgress:
+    """A worker of a cluster has predicted a frame and written it into its file."""
+
+    done: int
+    count: int  # frames that were missing
+
+
 @dataclass(frozen=True, kw_only=True)
 class _ScoreValues:
     """Scores, 0 to 1; None where one does not apply."""

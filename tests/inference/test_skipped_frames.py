@@ -12,7 +12,6 @@ import torch
 
 from napari_jnet.config import Config
 from napari_jnet.events import FramePrediction, FrameSkipped, summarize_skipped
-from napari_jnet.inference.blocks import predict_blocks, split_blocks
 from napari_jnet.inference.predict import predict
 from napari_jnet.io.axes import array_stack
 from napari_jnet.io.stack import Stack
@@ -93,12 +92,9 @@ def test_words_name_each_reason_once_and_few_frames() -> None:
 
 
 @pytest.mark.parametrize("numbers", [(1,), (1, 3)])
-def test_blocks_of_damaged_frames_alone_are_reported(
+def test_damaged_frames_alone_are_reported_on_demand(
     model: Model, numbers: tuple[int, ...]
 ) -> None:
-    stack = a_stack(broken=numbers)
-    blocks = split_blocks(stack, numbers)
-    settings = {"instances": model.config.instances, "prediction": model.config.prediction}
-    events = list(predict_blocks(model, stack, blocks, **settings))
+    events = list(predict(model, a_stack(broken=numbers), frames=numbers, on_error="report"))
     assert [event.number for event in events if isinstance(event, FrameSkipped)] == [*numbers]
     assert len(events) == len(numbers)

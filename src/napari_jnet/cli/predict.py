@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Generator
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +23,10 @@ from napari_jnet.cli.common import (
 )
 from napari_jnet.cli.console import console, fail, progress_bar, stop_signal
 from napari_jnet.config import NetworkConfig, read_literal
+from napari_jnet.events import ClusterProgress, FrameSkipped, Message, summarize_skipped
+
+if TYPE_CHECKING:
+    from napari_jnet.model import Model
 
 
 def predict(
@@ -44,6 +51,7 @@ def predict(
     tile: Annotated[int | None, config_option("prediction.tile")] = None,
     overlap: Annotated[float | None, config_option("prediction.overlap")] = None,
     tta: Annotated[int | None, config_option("prediction.tta")] = None,
+    backend: Annotated[str | None, config_option("prediction.backend")] = None,
     device: Annotated[str, config_option("training.device")] = "auto",
     resolution_levels: Annotated[
         str | None,
@@ -52,14 +60,31 @@ def predict(
     dt_bound: Annotated[
         float | None, typer.Option(help="Of an original J-Net file, which lacks it, in pixels.")
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Predict only this part, such as 2/8; --join follows."),
+    ] = None,
+    join: Annotated[
+        bool, typer.Option("--join", help="Write the result of all parts; no network runs.")
+    ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Predict by the workers of a dask.distributed cluster."
+        ),
+    ] = None,
 ) -> None:
     """Segment a stack with a trained network and separate its objects.
 
     Writes probability.tif, distance.tif and instances.tif into DIR, and for a CTC sequence a result
     folder such as 02_RES with masks and res_track.txt.  Ctrl-C stops after the frame; what is
     written stays.  A frame that cannot be read is skipped; the others are written, and the exit
-    status is 2.
+    status is 2.  --part 1/8 to --part 8/8 on several machines, then --join with the same other
+    options, give the same result; a part that runs again does what is missing.
     """
+    if (part is not None) + join + (scheduler is not None) > 1:
+        raise ValueError("--part, --join and --scheduler exclude each other; give one of them.")
+    place = None if part is None else _read_part(part)
     levels = _read_levels(resolution_levels)
     stack = _own_stack(model) if stack is None else stack
     numbers = choose_frames(frames, stack)
@@ -70,62 +95,123 @@ def predict(
         opened.frame(number)  # raises
 
     from napari_jnet.device import describe_device
-    from napari_jnet.events import FrameSkipped, Message, summarize_skipped
-    from napari_jnet.inference.instances import count_objects
+    from napari_jnet.inference.parts import join_parts, predict_part, predict_scheduled
     from napari_jnet.inference.predict import predict_to_folder
-    from napari_jnet.model import IncompleteCheckpoint, load_model
 
-    try:
-        loaded = load_model(model, resolution_levels=levels, dt_bound=dt_bound, device=device)
-    except IncompleteCheckpoint as error:
-        names = " and ".join(f"--{name.replace('_', '-')}" for name in error.missing)
-        raise ValueError(f"{error} The options are {names}.") from error
+    here = not join and scheduler is None  # where the network runs
+    loaded = _open_model(model, levels, dt_bound, device if here else "cpu")
     thresholds = {
         "segmentation_threshold": segmentation_threshold,
         "seed_threshold": seed_threshold,
         "min_size": min_size,
     }
-    tiles = {"tile": tile, "overlap": overlap, "tta": tta}
-    out = console()
-    out.print(f"Device: {describe_device(loaded.device)}")
-    predicted, objects = 0, 0
-    skipped: list[FrameSkipped] = []
-    total = len(opened if numbers is None else numbers)
-    events = predict_to_folder(
-        loaded,
-        opened,
-        output,
-        frames=numbers,
-        instances=loaded.config.instances.changed(**_given(thresholds)),
-        prediction=loaded.config.prediction.changed(**_given(tiles)),
-    )
+    tiles = {"tile": tile, "overlap": overlap, "tta": tta, "backend": backend}
+    job: dict[str, Any] = {
+        "model": loaded,
+        "stack": opened,
+        "folder": output,
+        "frames": numbers,
+        "instances": loaded.config.instances.changed(**_given(thresholds)),
+        "prediction": loaded.config.prediction.changed(**_given(tiles)),
+    }
+    if here:
+        console().print(f"Device: {describe_device(loaded.device)}")
+    if place is not None:
+        _follow_part(predict_part(**job, part=place[0], parts=place[1]), str(part))
+    elif scheduler is not None:
+        _follow_result(predict_scheduled(scheduler, **job, device=device), output)
+    else:
+        _follow_result(join_parts(**job) if join else predict_to_folder(**job), output)
+
+
+def _follow_result(events: Generator[Any, None, None], output: Path) -> None:
+    """Show a prediction, and say at its end what is in the folder; exits if it is incomplete."""
+    seen = _follow(events)
+    if seen.predicted:
+        console().print(
+            f"{seen.objects} objects in {seen.predicted} of {seen.count} frames: {output!s}"
+        )
+    else:
+        console().print(f"No frame was predicted; {output!s} is as it was.")
+    if seen.status:
+        raise typer.Exit(seen.status)
+    if seen.skipped:
+        fail(f"Error: {' '.join(summarize_skipped(seen.skipped))}")
+
+
+def _follow_part(events: Generator[Any, None, None], part: str) -> None:
+    """Show a part; frames that it skips are an error of --join, which a batch system shall not leave out."""
+    seen = _follow(events)
+    for sentence in summarize_skipped(seen.skipped):
+        console().print(f"Note: {sentence}")
+    state = "was stopped" if seen.status else "is done; --join follows when all are"
+    console().print(f"{seen.predicted} frames predicted now: part {part} {state}.")
+    if seen.status:
+        raise typer.Exit(seen.status)
+
+
+@dataclass
+class _Seen:
+    """What a prediction has told, and the exit status if it was stopped."""
+
+    predicted: int = 0
+    objects: int = 0
+    count: int = 0
+    skipped: list[FrameSkipped] = field(default_factory=list)
+    status: int = 0
+
+
+def _follow(events: Generator[Any, None, None]) -> _Seen:
+    """Show the events of a prediction until its end, or until a stop is requested."""
+    from napari_jnet.inference.instances import count_objects
+
+    seen, out = _Seen(), console()
     with stop_signal() as stop, closing(events), progress_bar(out) as bar:
-        task = bar.add_task("first frame", total=total)
+        task = bar.add_task("first frame", total=None)
         for event in events:
             if isinstance(event, Message):
                 out.print(f"Note: {event.text}")
                 continue
-            if isinstance(event, FrameSkipped):
-                skipped.append(event)
+            if isinstance(event, ClusterProgress):
+                done, what, more = event.done, "on the cluster", True
             else:
-                predicted += 1
-                objects += count_objects(event.instances)
-            done = predicted + len(skipped)
-            bar.update(task, completed=done, description=f"frame {event.number}")
-            if stop.requested and done < total:
+                if isinstance(event, FrameSkipped):
+                    seen.skipped.append(event)
+                else:
+                    seen.predicted += 1
+                    seen.objects += count_objects(event.instances)
+                seen.count = event.count
+                done, what = seen.predicted + len(seen.skipped), f"frame {event.number}"
+                more = done < event.count
+            bar.update(task, completed=done, total=event.count, description=what)
+            if stop.requested and more:
+                seen.status = stop.status
                 break
-    if predicted:
-        out.print(f"{objects} objects in {predicted} of {total} frames: {output!s}")
-    else:
-        out.print(f"No frame was predicted; {output!s} is as it was.")
-    if stop.requested and predicted + len(skipped) < total:
-        raise typer.Exit(stop.status)
-    if skipped:
-        fail(f"Error: {' '.join(summarize_skipped(skipped))}")
+    return seen
 
 
-def _given(values: dict[str, float | None]) -> dict[str, float]:
+def _open_model(
+    path: Path, levels: tuple[int, ...] | None, dt_bound: float | None, device: str
+) -> Model:
+    from napari_jnet.model import IncompleteCheckpoint, load_model
+
+    try:
+        return load_model(path, resolution_levels=levels, dt_bound=dt_bound, device=device)
+    except IncompleteCheckpoint as error:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in error.missing)
+        raise ValueError(f"{error} The options are {names}.") from error
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _read_part(text: str) -> tuple[int, int]:
+    """Read "2/8"; raises `ValueError`."""
+    match = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", text)
+    if match is None:
+        raise ValueError(f"--part is {text!r}; parts are written as 2/8, the second of eight.")
+    return int(match[1]), int(match[2])
 
 
 def _read_levels(text: str | None) -> tuple[int, ...] | None:
