@@ -42,7 +42,7 @@ def process_group() -> Iterator[int]:
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend)
     try:
-        yield dist.get_rank()
+        yield process()
     finally:
         dist.destroy_process_group()
 
@@ -52,17 +52,20 @@ def processes() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def process() -> int:
+    """Return the number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
 def is_first() -> bool:
     """Whether this process decides, writes and prints."""
-    return not dist.is_initialized() or dist.get_rank() == 0
+    return process() == 0
 
 
 def share(count: int) -> slice:
     """Return which images of a batch this process computes."""
-    if processes() == 1:
-        return slice(0, count)
-    rank, size = dist.get_rank(), processes()
-    return slice(rank * count // size, (rank + 1) * count // size)
+    number, size = process(), processes()
+    return slice(number * count // size, (number + 1) * count // size)
 
 
 def agree(value: float, *, leaving: bool = False) -> float:
@@ -145,8 +148,10 @@ class _BatchNorm(nn.BatchNorm2d):
             return super().forward(image)
         assert self.weight is not None
         values, axes = image.float(), (0, 2, 3)
-        count = summed(torch.tensor(float(values[:, 0].numel()), device=values.device))
-        mean = summed(values.sum(axes)) / count
+        count = values.new_full((1,), values[:, 0].numel())
+        sums = summed(torch.cat([values.sum(axes), count]))
+        count = sums[-1]
+        mean = sums[:-1] / count
         centred = values - mean[:, None, None]
         variance = summed(centred.square().sum(axes)) / count
         with torch.no_grad():

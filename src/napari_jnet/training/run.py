@@ -36,7 +36,7 @@ from napari_jnet.model import (
 )
 from napari_jnet.networks import build_network
 from napari_jnet.networks.base import SegmentationNetwork
-from napari_jnet.training.distributed import agree, distribute, is_first, processes
+from napari_jnet.training.distributed import agree, distribute, is_first, process, processes
 from napari_jnet.training.losses import loss_function
 from napari_jnet.training.sampler import (
     FrameStore,
@@ -193,7 +193,8 @@ class TrainingState(Counters):
             return
         device = next(self.network.parameters()).device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(int(torch.randint(2**31, (1,), generator=self.generator)))
+            seed = int(torch.randint(2**31, (1,), generator=self.generator))
+            torch.manual_seed(seed + process())
             yield
 
     def end_epoch(self, train_loss: float) -> None:
@@ -517,7 +518,8 @@ class TrainingSession:
         Weights that are not finite are not saved.
         """
         since = time.monotonic() - self.saved_at
-        if since >= max(every_s, self._saving_s / SAVE_SHARE) and self.state.is_finite:
+        due = since >= max(every_s, self._saving_s / SAVE_SHARE)
+        if due and is_first() and self.state.is_finite:
             self.save()
 
     def save(self) -> None:
