@@ -100,7 +100,7 @@ def test_errors_curves_and_marks_follow(qtbot, themes):
     line, plots, workbench = MessageLine(), TrainingPlots(), Workbench(ViewerModel())
     for widget in (line, plots, workbench):
         qtbot.addWidget(widget)
-    line.fail("wrong")
+    line.say("wrong", is_error=True)
     marks = []
     for theme in ("dark", "light"):
         use_theme(theme)

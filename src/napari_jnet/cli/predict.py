@@ -23,9 +23,9 @@ from napari_jnet.cli.common import (
 )
 from napari_jnet.cli.console import console, fail, progress_bar, stop_signal
 from napari_jnet.config import NetworkConfig, read_literal
-from napari_jnet.events import ClusterProgress, FrameSkipped, Message, summarize_skipped
 
 if TYPE_CHECKING:
+    from napari_jnet.events import FrameSkipped
     from napari_jnet.model import Model
 
 
@@ -126,6 +126,8 @@ def predict(
 
 def _follow_result(events: Generator[Any, None, None], output: Path) -> None:
     """Show a prediction, and say at its end what is in the folder; exits if it is incomplete."""
+    from napari_jnet.events import summarize_skipped
+
     seen = _follow(events)
     if seen.predicted:
         console().print(
@@ -141,6 +143,8 @@ def _follow_result(events: Generator[Any, None, None], output: Path) -> None:
 
 def _follow_part(events: Generator[Any, None, None], part: str) -> None:
     """Show a part; frames that it skips are an error of --join, which a batch system shall not leave out."""
+    from napari_jnet.events import summarize_skipped
+
     seen = _follow(events)
     for sentence in summarize_skipped(seen.skipped):
         console().print(f"Note: {sentence}")
@@ -163,6 +167,7 @@ class _Seen:
 
 def _follow(events: Generator[Any, None, None]) -> _Seen:
     """Show the events of a prediction until its end, or until a stop is requested."""
+    from napari_jnet.events import ClusterProgress, FrameSkipped, Message
     from napari_jnet.inference.instances import count_objects
 
     seen, out = _Seen(), console()
