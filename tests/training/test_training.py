@@ -326,6 +326,26 @@ def test_weights_that_explode_at_the_end_of_an_epoch_are_never_the_best(
         assert [row["best"] for row in csv.DictReader(file)] == ["True", "False"]
 
 
+def test_stopping_with_weights_that_exploded_keeps_the_earlier_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = torch.optim.AdamW.step
+
+    def exploding(optimizer: torch.optim.AdamW) -> None:
+        step(optimizer)
+        with torch.no_grad():
+            optimizer.param_groups[0]["params"][0].fill_(np.inf)
+
+    job = train(cells(), tmp_path / "run", TINY.replace({"training.epochs": 9}))
+    while not isinstance(next(job), EpochEnd):
+        pass
+    before = (tmp_path / "run/last.pt").read_bytes()
+    monkeypatch.setattr(torch.optim.AdamW, "step", exploding)
+    next(job)  # the loss is that of the step before
+    job.close()
+    assert (tmp_path / "run/last.pt").read_bytes() == before
+
+
 def test_more_epochs_can_be_added(tmp_path: Path) -> None:
     list(train(cells(), tmp_path / "run", TINY))
     more = list(train(cells(), tmp_path / "run", TINY.replace({"training.epochs": 3}), resume=True))

@@ -27,7 +27,7 @@ def process_group() -> Iterator[int]:
     They talk by gloo, and on NVIDIA GPUs by nccl; each takes the GPU of its number on its machine.  Raises
     `ValueError` where a machine has fewer GPUs than processes.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "RANK" not in os.environ:
+    if int(os.environ.get("WORLD_SIZE") or 1) < 2 or "RANK" not in os.environ:
         yield 0
         return
     backend, local = "gloo", int(os.environ.get("LOCAL_RANK", "0"))

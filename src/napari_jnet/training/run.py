@@ -526,6 +526,9 @@ class TrainingSession:
         """Save everything that is not saved yet; ``last.pt`` comes first, see `complete_files`."""
         if self.saved == self._position or not is_first():
             return
+        if not self.state.is_finite:
+            self.keep_saved()
+            return
         started = time.monotonic()
         save_checkpoint(self.folder.last, self.state.full_content(self.config, self.split))
         self.complete_files()
