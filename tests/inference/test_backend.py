@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -207,3 +210,31 @@ def test_bfloat16_is_near_to_float32(changes: dict[str, Any]) -> None:
     found = predict_maps(model, image)
     assert not np.array_equal(found.segmentation, expected.segmentation)
     np.testing.assert_allclose(found.segmentation, expected.segmentation, atol=0.02)
+
+
+INTERRUPTED = """
+import os, signal, sys
+sys.path.insert(0, os.path.dirname(sys.argv[1]))
+import torch
+from test_backend import UNET, a_model
+from napari_jnet.inference.backend import use_backend
+
+models = [a_model(UNET), a_model(UNET)]
+for model in models:
+    use_backend(model, "openvino")
+    for height in (32, 64):
+        model.run([torch.zeros(1, 1, height, 32)])
+del models[0], models, model
+received = []
+signal.signal(signal.SIGTERM, lambda *_: received.append(1))
+os.kill(os.getpid(), signal.SIGTERM)
+assert received
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_signal_after_openvino_does_not_crash() -> None:
+    pytest.importorskip("openvino")
+    command = [sys.executable, "-c", INTERRUPTED, __file__]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -6,6 +6,7 @@ import copy
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -41,11 +42,13 @@ def torch_bfloat16(network: nn.Module) -> Run:
 def openvino(network: nn.Module, precision: Literal["f32", "bf16"]) -> Run:
     """Return a function that runs the network by OpenVINO on the CPU.
 
-    It compiles the network for the first shapes that come; others run by torch.
+    It compiles the network for the first shapes that come; others run by torch.  All that is in a thread of
+    its own: OpenVINO leaves its thread with a stack for signals that is freed, so that Ctrl-C would crash.
     """
     compiled: dict[tuple[torch.Size, ...], Any] = {}
+    thread = ThreadPoolExecutor(1, "napari-jnet OpenVINO")
 
-    def run(levels: list[Tensor]) -> Tensor:
+    def compute(levels: list[Tensor]) -> Tensor:
         key = tuple(level.shape for level in levels)
         if key not in compiled:
             if len(compiled) == _MOST_SHAPES:
@@ -54,7 +57,7 @@ def openvino(network: nn.Module, precision: Literal["f32", "bf16"]) -> Run:
         result = compiled[key]([level.contiguous().numpy() for level in levels])
         return torch.from_numpy(result[0].copy())
 
-    return run
+    return lambda levels: thread.submit(compute, levels).result()
 
 
 class _Arguments(nn.Module):
