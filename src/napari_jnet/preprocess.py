@@ -112,11 +112,12 @@ def _plain_values(plane: NDArray[Any]) -> Convert:
 
 def _robust(plane: NDArray[Any]) -> NDArray[np.float32]:
     """Move, scale and clip the values as `frame_tensor` describes."""
-    scaled = _scaled_values(plane)
-    values = scaled(plane)
-    return _within_limits(*_block_limits(lambda: iter([values]), _padding(lambda: iter([values]))))(
-        values
-    )
+    values = _scaled_values(plane)(plane)
+
+    def parts() -> Iterator[NDArray[np.float32]]:
+        return iter([values])
+
+    return _within_limits(*_block_limits(parts, _padding(parts)))(values)
 
 
 def _scaled_values(plane: NDArray[Any]) -> Convert:
@@ -382,9 +383,8 @@ class LargeFrame:
     def read(self, region: tuple[slice, slice]) -> Tensor:
         """Return a region as `frame_tensor` does the whole, (1, C, h, w)."""
         pairs = zip(self._converts, self._planes, strict=True)
-        return torch.from_numpy(np.stack([convert(plane[region]) for convert, plane in pairs]))[
-            None
-        ]
+        planes = [convert(plane[region]) for convert, plane in pairs]
+        return torch.from_numpy(np.stack(planes)[None])
 
     def statistics(self, level: int, top: int, left: int) -> Tensor:
         """Return means and deviations at a level that is pooled from this pixel on: (2, 1, C, 1, 1)."""

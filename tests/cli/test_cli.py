@@ -558,6 +558,7 @@ def test_a_start_model_keeps_its_network(dataset, run, tmp_path, capfd):
         (("--set", "training.batch_size=2"), (2, 32, 96)),
         (("--network", "jnet"), (16, 16, 96)),
         (("--preset", "unet-paper"), (2, 64, 24)),  # as published
+        (("--preset", "unet", "--network", "jnet"), (16, 16, 96)),
         (("--epochs", "3"), (16, 32, 96)),
     ],
 )

@@ -103,7 +103,7 @@ def train(
             )
         if config is None and not resume:  # which have their sizes
             chosen = {*read_settings(setting or ())} | ({"network.channels"} if model else set())
-            settings = _fit_hardware(settings, preset or settings.network.name, chosen)
+            settings = _fit_hardware(settings, preset, chosen)
         try:
             choices |= {"annotation": truth, "kind": kind, "unlabelled": unlabelled}
             annotated = _read_frames(stack, choices, numbers, run, resume)
@@ -142,24 +142,26 @@ def _of_first(make: Callable[[], _Made]) -> _Made:
     return made
 
 
-def _fit_hardware(config: Config, preset: str, chosen: Collection[str]) -> Config:
+def _fit_hardware(config: Config, preset: str | None, chosen: Collection[str]) -> Config:
     """Return a configuration with the sizes that suit the hardware, as in the window, but the chosen ones."""
     from napari_jnet.device import find_hardware
 
-    training = config.training
+    training, name = config.training, config.network.name
+    if preset is not None and make_preset(preset).network.name == name:
+        name = preset  # else the network is another one than the preset's
     minutes = 0.0 if training.epochs else training.minutes or DEFAULT_MINUTES
 
     def sizes() -> dict[str, Any]:
         hardware = find_hardware(training.device, training.threads)
-        return budget_settings(budget_of(minutes), hardware, preset)
+        return budget_settings(budget_of(minutes), hardware, name)
 
     fitting = {
-        name: value
-        for name, value in _of_first(sizes).items()
-        if name != "training.minutes" and name not in chosen
+        field: value
+        for field, value in _of_first(sizes).items()
+        if field not in {"training.minutes", *chosen}
     }
     if fitting:
-        words = ", ".join(f"{name}={value}" for name, value in fitting.items())
+        words = ", ".join(f"{field}={value}" for field, value in fitting.items())
         console().print(f"Note: Sizes for this hardware: {words}")
     return config.replace(fitting)
 

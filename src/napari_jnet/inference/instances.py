@@ -137,14 +137,9 @@ def separate_blocks(
         found = separate(segmentation[window], distance[window], config, dt_bound)
         found[found > 0] += count
         bottom, right, near = top + side, left + side, halo // 2
-        for (
-            band
-        ) in (  # of the blocks before: above on the left, above, above on the right, on the left
-            (slice(top - near, top), slice(left - near, left)),
-            (slice(top - near, top), slice(left, right)),
-            (slice(top - near, top), slice(right, right + near)),
-            (slice(top, bottom), slice(left - near, left)),
-        ):
+        above, before = slice(top - near, top), slice(left - near, left)
+        beside = (before, slice(left, right), slice(right, right + near))
+        for band in (*((above, place) for place in beside), (slice(top, bottom), before)):
             if min(band[0].start, band[1].start) < 0 or band[1].start >= width:
                 continue
             seen = found[

@@ -123,7 +123,7 @@ class FrameStore:
     labels: tuple[Tensor, ...]  # (h * unit, w * unit) int32 each, at full resolution
     sizes: Tensor  # (F, 2), height and width at the top level; on the CPU
     gains: (
-        Tensor  # (F, levels, C): factors that standardise each pooled level on its own; on the CPU
+        Tensor  # (F, levels, C), on the CPU: factors that standardise each pooled level on its own
     )
     levels: tuple[int, ...]  # of the network, lowest first
     kind: LabelKind
