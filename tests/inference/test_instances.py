@@ -91,6 +91,47 @@ def test_holes_are_those_of_scipy() -> None:
     np.testing.assert_array_equal(found, expected)
 
 
+def nested_rings() -> np.ndarray:
+    """Return numbers: a ring in a gap of a ring, and two cells with a gap between them in that."""
+    numbers = np.zeros((40, 40), np.int32)
+    for value, begin in ((2, 3), (0, 6), (1, 9), (0, 12)):
+        numbers[begin : 40 - begin, begin : 40 - begin] = value
+    numbers[14:26, 14:20], numbers[14:26, 20:26] = 3, 4
+    numbers[18:22, 18:22] = 0
+    return numbers
+
+
+def test_a_hole_within_several_cells_goes_to_the_innermost() -> None:
+    numbers = nested_rings()
+    outer = (slice(6, 34), slice(6, 34))
+    expected = numbers.copy()
+    expected[outer] = np.where(numbers[outer] == 0, 2, numbers[outer])
+    expected[12:28, 12:28] = np.where(numbers[12:28, 12:28] == 0, 1, numbers[12:28, 12:28])
+    distance = np.where(np.isin(numbers, [3, 4]) & (np.abs(np.arange(40) - 19.5) < 1), 1, 10)
+    settings = InstanceConfig(smoothing=0)
+    found = separate((numbers > 0).astype(np.float32), distance.astype(np.float32), settings, 10)
+    assert found.max() == 4, "test invalid: the two cells in the middle must come apart"
+    names = dict(zip(found[numbers > 0].tolist(), numbers[numbers > 0].tolist(), strict=True))
+    np.testing.assert_array_equal(np.vectorize(names.get)(found, 0), expected)
+
+
+def test_the_work_on_holes_does_not_grow_with_the_number_of_cells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+    label = ndimage.label
+    monkeypatch.setattr(ndimage, "label", lambda *a, **k: calls.append(1) or label(*a, **k))
+
+    def work(cells: int) -> int:
+        ring = np.pad(np.pad(np.zeros((2, 2)), 2, constant_values=1), 2)
+        segmentation = np.tile(ring, (cells, cells)).astype(np.float32)
+        calls.clear()
+        assert separate(segmentation, segmentation, InstanceConfig(), 10).max() == cells**2
+        return len(calls)
+
+    assert work(2) == work(8)
+
+
 def test_a_hole_that_is_another_cell_stays_one() -> None:
     segmentation = np.ones((30, 30), np.float32)
     distance = np.full((30, 30), 10, np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, depth_first_order
 from skimage.segmentation import watershed
 
 from napari_jnet.config import InstanceConfig
@@ -234,22 +234,51 @@ def _flood(
 
 
 def _fill_holes(objects: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Fill the background that an object encloses, also where other objects lie in it."""
-    empty, count = ndimage.label(objects == 0)
-    closed = np.ones(count + 1, bool)
-    closed[0] = False
-    for axis in range(objects.ndim):
-        closed[np.take(empty, [0, -1], axis)] = False
-    if not closed.any():
+    """Give the background that an object encloses to it, also where other objects lie in it.
+
+    Background within several objects goes to the innermost.
+    """
+    # Parts of the background: 0 is around the image, and those that touch the border are one with it.
+    parts, count = ndimage.label(np.pad(objects == 0, 1, constant_values=True))
+    if count == 1:
         return objects
-    filled, boxes = objects.copy(), ndimage.find_objects(objects)
-    for index in np.unique(objects[ndimage.binary_dilation(closed[empty])]):
-        if not index:
-            continue
-        box = boxes[index - 1]
-        # Parts of the complement, the one around the object first.  (`binary_fill_holes` returns the
-        # same but does not release the GIL, which would block the window.)
-        apart, _ = ndimage.label(np.pad(objects[box] != index, 1, constant_values=True))
-        enclosed = apart[(slice(1, -1),) * objects.ndim] > 1
-        filled[box][enclosed & (objects[box] == 0)] = index
-    return filled
+    nodes = np.where(parts > 0, parts - 1, np.pad(objects, 1) + (count - 1))
+    pairs = []
+    for axis in range(nodes.ndim):
+        along = np.moveaxis(nodes, axis, 0)
+        differ = along[1:] != along[:-1]
+        pairs.append(np.stack([along[1:][differ], along[:-1][differ]]))
+    ends = np.concatenate(pairs, axis=1)
+    size = int(nodes.max()) + 1
+    beside = coo_array((np.ones(ends.shape[1]), (ends[0], ends[1])), (size, size)).tocsr()
+    beside = (beside + beside.T).tocoo()
+    owner = _enclosing(beside, np.arange(size) >= count)[:count] - (count - 1)
+    if not (owner > 0).any():
+        return objects
+    inner = parts[(slice(1, -1),) * objects.ndim]
+    return np.where(inner > 0, owner.clip(0)[inner - 1], objects).astype(np.int32)
+
+
+def _enclosing(beside: coo_array, may: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the nearest node through which all ways from node 0 lead, of those that may; else 0.
+
+    Hopcroft and Tarjan (1973): no edge leads past a node of a depth-first tree to one before it, so a
+    child of `v` is cut off by `v` if no edge from the child and those below it leads above `v`.  The
+    least place that such edges reach, and the nearest node that cuts off, are found by doubling the steps.
+    """
+    order, parent = depth_first_order(beside, 0)
+    parent = parent.clip(0)  # of node 0, and of numbers that no pixel has
+    place = np.zeros(len(parent), np.intp)
+    place[order] = np.arange(len(order))
+    least = place.copy()
+    np.minimum.at(least, beside.row, place[beside.col])
+    above = parent
+    while above.any():
+        np.minimum.at(least, above, least.copy())
+        above = above[above]
+    cut_off = (least >= place[parent]) & may[parent]
+    nearest = np.where(cut_off, np.arange(len(parent)), parent)
+    while (nearest != nearest[nearest]).any():
+        nearest = nearest[nearest]
+    enclosing: NDArray[np.intp] = parent[nearest]
+    return enclosing
