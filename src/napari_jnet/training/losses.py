@@ -158,45 +158,67 @@ def two_nearest_distances(objects: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     """Return the distances of every pixel to the nearest and to the second nearest object.
 
     ``objects`` are (H, W) ids above 0.  Both distances are (H, W) float32, Euclidean, in pixels; exact
-    up to ``reach``, from there on larger or infinite.
+    where they add up to at most ``reach``, elsewhere they add up to more, or are infinite.
 
     The two nearest objects of a pixel are among the two nearest along the row, of every row: an object
     that is third in a row has two before it there.  So they are found along one axis after the other, and
     the time depends on the reach, not on the number of objects.
     """
-    count = max(int(objects.max()), 0) + 1
-    far = 4 * (reach**2 + 1) * count
-    whole = torch.int32 if 2 * far < torch.iinfo(torch.int32).max else torch.int64
-    # A key is (squared distance) * count + id: the smallest key is the nearest object.
-    first = torch.where(objects > 0, objects.to(whole), far)
-    second = torch.full_like(first, far)
-    for dim in (-1, -2):
-        first, second = _two_smallest(first, second, count, reach, dim)
-    distances = [
-        torch.where(keys < far, keys // count, math.inf).sqrt() for keys in (first, second)
-    ]
-    return distances[0], distances[1]
-
-
-def _two_smallest(
-    first: Tensor, second: Tensor, count: int, reach: int, dim: int
-) -> tuple[Tensor, Tensor]:
-    """Return the two smallest keys of different objects over the neighbours along one axis."""
-    size = first.shape[dim]
-    nearest, runner_up = first.clone(), second.clone()
-    reached = range(-min(reach, size - 1), min(reach, size - 1) + 1)
-    windows = [(max(0, -step), max(0, step), size - abs(step), step**2 * count) for step in reached]
-    for here, there, kept, cost in windows:
-        seen = nearest.narrow(dim, here, kept)
-        torch.minimum(seen, first.narrow(dim, there, kept) + cost, out=seen)
-    ids, nearest_id, gap = first % count, nearest % count, second - first
-    for here, there, kept, cost in windows:
-        # 1 where the nearest there is also the nearest here: integers are quicker than a mask and `where`.
-        same = ids.narrow(dim, there, kept).clone().eq_(nearest_id.narrow(dim, here, kept))
-        other = same.mul_(gap.narrow(dim, there, kept)).add_(first.narrow(dim, there, kept))
-        seen = runner_up.narrow(dim, here, kept)
-        torch.minimum(seen, other.add_(cost), out=seen)
+    bits = max(int(objects.max()), 1).bit_length()
+    far = 2 * reach**2 + 1
+    whole = torch.int32 if (far + reach**2) << bits < torch.iinfo(torch.int32).max else torch.int64
+    # A key is a distance, or its square, with the id in the lowest bits: the smallest is the nearest.
+    first, second = _two_nearest_in_row(objects.clamp(min=0).to(whole), bits, reach)
+    ids = first & ((1 << bits) - 1)
+    first, second = ((keys >> bits).square_().clamp_(max=far) for keys in (first, second))
+    height = len(objects)
+    nearest = first << bits | ids
+    keys = nearest.clone()
+    for here, there, cost in _windows(height, reach // 2):
+        torch.minimum(nearest[here], keys[there] + (cost << bits), out=nearest[here])
+    nearest_ids, nearest = nearest & ((1 << bits) - 1), nearest >> bits
+    # Of each row, the nearest if that is another object than the nearest of all, else the second.
+    small = torch.int16 if max(far + reach**2, 1 << bits) < torch.iinfo(torch.int16).max else whole
+    first, ids, nearest_ids = (part.to(small) for part in (first, ids, nearest_ids))
+    more = second.to(small) - first
+    runner_up = torch.full_like(first, far)
+    for here, there, cost in _windows(height, reach):
+        same = ids[there].clone().eq_(nearest_ids[here])  # as in a row
+        other = same.mul_(more[there]).add_(first[there]).add_(cost)
+        torch.minimum(runner_up[here], other, out=runner_up[here])
+    nearest, runner_up = (
+        torch.where(squared < far, squared, math.inf).sqrt() for squared in (nearest, runner_up)
+    )
     return nearest, runner_up
+
+
+def _two_nearest_in_row(ids: Tensor, bits: int, reach: int) -> tuple[Tensor, Tensor]:
+    """Return keys of the two nearest objects along the row, exact up to the reach; see `_cone_minimum`."""
+    width, mask, far = ids.shape[1], (1 << bits) - 1, (2 * reach + 1) << bits
+    first = torch.where(ids > 0, ids, far)
+    second = torch.full_like(first, far)
+    step = 1
+    while step < min(reach + 1, width):
+        near, next_near = first.clone(), second.clone()
+        for here, there in ((slice(step, None), slice(-step)), (slice(-step), slice(step, None))):
+            a, b = near[:, here], first[:, there] + (step << bits)
+            same = (a ^ b).bitwise_and_(mask).eq_(0)  # 0 or 1: quicker than a mask and `where`
+            other = same.mul_(far).add_(torch.maximum(a, b))
+            torch.minimum(other, second[:, there] + (step << bits), out=other)
+            torch.minimum(next_near[:, here], other, out=next_near[:, here])
+            torch.minimum(a, b, out=a)
+        first, second = near, next_near
+        step *= 2
+    return first, second
+
+
+def _windows(size: int, reach: int) -> list[tuple[slice, slice, int]]:
+    """Return where rows see others within reach, where those are, and the squared distance."""
+    steps = range(-min(reach, size - 1), min(reach, size - 1) + 1)
+    return [
+        (slice(max(0, -n), size - max(0, n)), slice(max(0, n), size - max(0, -n)), n**2)
+        for n in steps
+    ]
 
 
 def class_weights(frames: Sequence[AnnotatedFrame], classes: int) -> Tensor:
