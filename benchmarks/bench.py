@@ -60,7 +60,7 @@ from baseline import (
     unet_config,
 )
 from napari_jnet.cli.demo import has_screen
-from napari_jnet.config import Config
+from napari_jnet.config import Config, PredictionConfig
 from napari_jnet.device import has_bfloat16
 from napari_jnet.inference.backend import available_backends, use_backend
 from napari_jnet.inference.instances import separate
@@ -224,6 +224,8 @@ class Bench:
         )
 
 
+ONCE = PredictionConfig(tta=1)  # the network runs once a frame, as that of the baselines
+
 # The rows
 
 
@@ -240,10 +242,10 @@ def predict(bench: Bench) -> Iterator[Row]:
     for name, model, versus, baseline, asked in cases:
 
         def maps(model: Any = model) -> Any:
-            return predict_maps(model, image)
+            return predict_maps(model, image, prediction=ONCE)
 
         def instances(model: Any = model) -> Any:
-            found = predict_maps(model, image)
+            found = predict_maps(model, image, prediction=ONCE)
             return separate(found.segmentation, found.distance, model.config.instances, DT_BOUND)
 
         use_backend(model, "torch")

@@ -43,7 +43,7 @@ from napari_jnet import (
     open_stack,
     separate,
 )
-from napari_jnet.config import Config
+from napari_jnet.config import Config, PredictionConfig
 from napari_jnet.editing import copy_cells
 from napari_jnet.evaluation.errors import error_map
 from napari_jnet.inference.predict import predict, predict_maps
@@ -97,7 +97,7 @@ def segmented(config: Callable[[], Config]) -> Callable[[int, Path], Work]:
         tile = image_of(cells(64))
         image = np.tile(tile, (-(-side // len(tile)),) * 2)[:side, :side]
         model = model_of(config(), CPU)
-        return lambda: predict_maps(model, image)
+        return lambda: predict_maps(model, image, prediction=PredictionConfig(tta=1))
 
     return make
 

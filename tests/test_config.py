@@ -324,7 +324,7 @@ def test_earlier_names_are_read_everywhere(tmp_path: Path) -> None:
         section, _, old = name.partition(".")
         field = options(SECTIONS[section])[key]
         assert old not in options(SECTIONS[section])
-        value = field.choices[-1] if field.choices else field.example
+        value = field.choices[0] if field.choices else field.example
         expected = Config().replace({f"{section}.{key}": value})
         assert expected != Config()
         assert Config().replace({name: value}) == expected

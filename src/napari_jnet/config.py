@@ -533,8 +533,9 @@ class PredictionConfig(Section):
         (0, 0.9),
     )
     tta: Literal[1, 4, 8] = option(
-        1,
-        "Test-time augmentation: average over 1, 4 (flips) or 8 (flips and quarter turns) frames.",
+        8,
+        "Test-time augmentation: average over 1, 4 (flips) or 8 (flips and quarter turns) frames; previews "
+        "of a training take 1.",
     )
 
     backend: Literal["auto", "torch", "torch-bfloat16", "openvino", "openvino-bfloat16"] = option(
@@ -762,6 +763,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.batch_size": 8,
         "training.average_weights": False,
         "training.precision": "float32",
+        "prediction.tta": 1,
     },
 }
 """Changes to the default configuration, by the name of the preset.

@@ -33,7 +33,7 @@ UNET = {"network.channels": 4, "network.resolution_levels": (-2, -1, 0)}
 
 def a_model(changes: dict[str, Any]) -> Model:
     torch.manual_seed(0)
-    config = Config().replace({"targets.dt_bound": 5.0, **changes})
+    config = Config().replace({"targets.dt_bound": 5.0, "prediction.tta": 1, **changes})
     network = build_network(config.network).eval()
     return Model(network, config, Path("model.pt"), torch.device("cpu"))
 
@@ -160,10 +160,10 @@ def test_a_way_that_is_asked_for_is_used_without_a_measurement(
     film_model: Model, clock: Clock
 ) -> None:
     offer(clock, "torch-bfloat16", 1.0, lambda output: output)
-    settings = PredictionConfig(backend="torch-bfloat16")
+    settings = PredictionConfig(backend="torch-bfloat16", tta=1)
     list(predict(film_model, array_stack(bright_squares(2)), prediction=settings))
     assert clock.now == 2
-    settings = PredictionConfig(backend="torch")
+    settings = PredictionConfig(backend="torch", tta=1)
     list(predict(film_model, array_stack(bright_squares(2)), prediction=settings))
     assert clock.now == 22
 

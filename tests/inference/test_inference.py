@@ -32,6 +32,7 @@ def a_model(**changes: object) -> Model:
             "network.structure": ((2, 4, 3), (1, 2, 3)),
             "network.resolution_levels": (-1, 0),
             "targets.dt_bound": 5.0,
+            "prediction.tta": 1,
             **changes,
         }
     )
@@ -131,9 +132,15 @@ class TestSettings:
     def test_the_model_has_them_and_the_caller_wins(self) -> None:
         image = noise(40, 40)
         trained = a_model(**{"prediction.tta": 8})
-        plain = predict_maps(trained, image, prediction=PredictionConfig())
+        plain = predict_maps(trained, image, prediction=PredictionConfig(tta=1))
         np.testing.assert_array_equal(plain.segmentation, predict_maps(a_model(), image)[0])
         assert not np.allclose(plain.segmentation, predict_maps(trained, image)[0])
+
+    def test_results_are_averaged_over_all_transforms_by_default(self) -> None:
+        image, model = noise(24, 32), a_model()
+        expected = predict_maps(model, image, prediction=PredictionConfig(tta=8))
+        found = predict_maps(model, image, prediction=PredictionConfig())
+        np.testing.assert_array_equal(found.segmentation, expected.segmentation)
 
     @pytest.mark.parametrize("count", [4, 8])
     def test_transforms_of_a_frame_give_transforms_of_its_maps(self, count: int) -> None:
@@ -183,7 +190,7 @@ class TestSettings:
             logits = run_network(model.network, [levels[0][..., half], levels[1][..., part]])
             total[:, part] += logits[0, 0].sigmoid().numpy()
             count[:, part] += 1
-        found = predict_maps(model, image, prediction=PredictionConfig(tile=16, overlap=0.5))
+        found = predict_maps(model, image, prediction=PredictionConfig(tile=16, overlap=0.5, tta=1))
         np.testing.assert_allclose(found.segmentation, total / count, atol=1e-6)
 
     @pytest.mark.parametrize("side", [16, 17, 31, 32, 33, 50])

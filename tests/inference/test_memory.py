@@ -97,5 +97,5 @@ def test_another_error_is_not_taken_for_a_full_memory(
 ) -> None:
     limit(monkeypatch, 50 * 50, RuntimeError("shapes differ"))
     with pytest.raises(RuntimeError, match="shapes differ"):
-        list(predict(model, STACK, prediction=PredictionConfig()))
+        list(predict(model, STACK, prediction=PredictionConfig(tta=1)))
     assert model.largest_tile is None

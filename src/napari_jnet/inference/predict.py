@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_jnet.config import InstanceConfig, PredictionConfig
 from napari_jnet.events import FramePrediction, FrameSkipped, Message
@@ -25,12 +26,12 @@ from napari_jnet.inference.tiling import (
     Maps,
     Region,
     Transform,
-    average_maps,
     checked_region,
     cut_large,
     cut_whole,
     predict_region,
     shape_of,
+    split_maps,
     within,
 )
 from napari_jnet.io.results import ResultWriter
@@ -331,7 +332,7 @@ def _fit_memory(
     rows, columns = shape_of(checked_region(region, (height, width)))
     planes = stack.shape[stack.axes.index("Z") - 1] if "Z" in stack.axes[1:] else 1
     of_image = (_IMAGE_BYTES + stack.dtype.itemsize) * model.frame_channels
-    of_maps = _OBJECT_BYTES + 4 * model.network.outputs * (2 + settings.tta)
+    of_maps = _OBJECT_BYTES + 4 * model.network.outputs * (2 + min(settings.tta, 2))
     needed = height * width * of_image + rows * columns * planes * of_maps
     free = available_bytes()
     if needed <= min(free, _AT_ONCE):
@@ -407,13 +408,15 @@ def _average(
     name: str,
 ) -> Maps:
     """Average the maps of an area over the transforms of test-time augmentation."""
-    predicted = []
+    total: Tensor | None = None
     for transform in TRANSFORMS[: settings.tta]:
         shape = (size[1], size[0]) if transform.transposed else size
         part = transform.region(area, size)
         changed = predict_region(model, cut(transform), shape, settings, part)
-        predicted.append(transform.invert(changed))
-    maps = average_maps(predicted, model)
+        one = transform.invert(changed)[0]
+        total = one if total is None else total.add_(one)
+    assert total is not None
+    maps = split_maps(total / settings.tta if settings.tta > 1 else total, model)
     if not (np.isfinite(maps.segmentation).all() and np.isfinite(maps.distance).all()):
         raise ValueError(
             f"{name}: {model.path.name} predicts values that are NaN or infinite. Its weights are "

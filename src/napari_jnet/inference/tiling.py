@@ -129,7 +129,7 @@ def windows(size: Sequence[int], tile: int, overlap: float, stride: int) -> Iter
 
 def output_maps(output: Tensor, model: Model) -> Maps:
     """Turn the output of the network (1, outputs, H, W) into maps of (H, W)."""
-    return average_maps([probabilities(output, model)], model)
+    return split_maps(probabilities(output, model)[0], model)
 
 
 def probabilities(output: Tensor, model: Model) -> Tensor:
@@ -143,13 +143,12 @@ def probabilities(output: Tensor, model: Model) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def average_maps(predicted: Sequence[Tensor], model: Model) -> Maps:
-    """Average `probabilities`, each (1, outputs, H, W); then take the most probable class."""
-    mean = predicted[0][0] if len(predicted) == 1 else torch.cat(list(predicted)).mean(dim=0)
+def split_maps(outputs: Tensor, model: Model) -> Maps:
+    """Return the maps in `probabilities` of one frame, (outputs, H, W), with the most probable class."""
     classes = model.config.network.classes
-    cell = mean[0] if classes == 1 else 1 - mean[0]
-    most_probable = mean[:classes].argmax(dim=0).to(torch.uint8).numpy() if classes > 2 else None
-    distance = mean[classes] if len(mean) > classes else torch.zeros_like(cell)
+    cell = outputs[0] if classes == 1 else 1 - outputs[0]
+    most_probable = outputs[:classes].argmax(dim=0).to(torch.uint8).numpy() if classes > 2 else None
+    distance = outputs[classes] if len(outputs) > classes else torch.zeros_like(cell)
     return Maps(cell.numpy(), distance.numpy(), most_probable)
 
 

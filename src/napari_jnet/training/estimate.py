@@ -23,7 +23,7 @@ SPARSE_DIAMETER = 40
 SPARSE_TOP = -1  # lowest top level where labels are strokes
 # dt_bound as a fraction of the typical diameter; the middle of a cell is 0.5 away from its boundary.
 DT_BOUND_OF_DIAMETER = 0.4
-SMALLEST_OBJECT = 0.25  # minimum size as a fraction of the small (5th percentile) annotated objects
+SMALLEST_OBJECT = 0.5  # minimum size as a fraction of the small (5th percentile) annotated objects
 
 
 def _sizes(frames: Sequence[AnnotatedFrame]) -> Iterator[NDArray[np.int64]]:

@@ -242,7 +242,7 @@ def _preview(session: TrainingSession, *, since: float, wait: float) -> Iterator
     image = session.preview()
     if image is None:
         return
-    plain = PredictionConfig()  # quick: without overlap and test-time augmentation
+    plain = PredictionConfig(tta=1)  # quick: without overlap and test-time augmentation
     maps = predict_maps(session.model, image, prediction=plain, name="The preview image")
     yield Preview(maps.segmentation, maps.distance, session.state.epoch)
     session.previewed_at = time.monotonic()

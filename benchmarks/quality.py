@@ -1,0 +1,244 @@
+"""What a training gives on held-out frames, at a fixed number of epochs: docs/experiments.md.
+
+    python benchmarks/quality.py ROW [ROW ...] [--network unet] [--seeds 0,1,2] [--epochs 60 | --minutes 15]
+        [--set section.field=value ...] [--name NAME] [--output DIR] [--data DIR] [--table]
+
+A row is a data set and its split (`--list`).  Each training has its own folder in the output, is resumed
+where it was interrupted, and leaves its scores in `scores.json`; `--table` prints all that are there.
+The number of epochs is fixed, so that two runs on one computer with one thread are equal to the bit, and
+the seconds a step stand beside the scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_jnet import annotated_frames, load_model, open_stack, preset, separate, train
+from napari_jnet.config import PredictionConfig, read_settings
+from napari_jnet.evaluation.objects import ap_frame, average_precision, seg_frame, unknown_share
+from napari_jnet.evaluation.pixels import confusion, mean_iou, pixel_accuracy
+from napari_jnet.evaluation.rand import best_scores, section_sums
+from napari_jnet.events import EpochEnd, Message
+from napari_jnet.inference.predict import predict_maps
+from napari_jnet.io.stack import AnnotatedFrame
+from napari_jnet.labels import contingency
+from napari_jnet.model import Model
+
+Frames = list[AnnotatedFrame]
+Scores = dict[str, float]
+GOLD = (2, 5, 21, 31, 33, 34, 39, 54)  # complete gold frames of HeLa 01
+
+
+@dataclass(frozen=True)
+class Row:
+    """A data set, its split, and what is scored."""
+
+    about: str
+    read: Callable[[Path], tuple[Frames, Frames]]  # to train on, held out
+    score: Callable[[Model, Frames, int], Scores]
+
+
+def _hela(root: Path, train_on: Sequence[int], score_on: Sequence[int]) -> tuple[Frames, Frames]:
+    stack = open_stack(root / "DIC-C2DH-HeLa", sequence="01")
+    return annotated_frames(stack, frames=list(train_on)), annotated_frames(
+        stack, frames=list(score_on)
+    )
+
+
+def _hela_02(root: Path) -> tuple[Frames, Frames]:
+    train_on, _ = _hela(root, GOLD, ())
+    stack = open_stack(root / "DIC-C2DH-HeLa", sequence="02")
+    return train_on, annotated_frames(stack, frames=[6, 7, 14])
+
+
+def _dsb(root: Path, few: int | None) -> tuple[Frames, Frames]:
+    """All fluorescence images but a tenth, or a few of them and 60 others of them; drawn by the seed 0."""
+    stack = open_stack(root / "dsb2018" / "fluorescence")
+    order = np.random.default_rng(0).permutation(len(stack)).tolist()
+    tenth = len(stack) // 10
+    kept = order[tenth:]
+    chosen = (kept, order[:tenth]) if few is None else (kept[:few], kept[few : few + 60])
+    train_on, score_on = (annotated_frames(stack, frames=sorted(numbers)) for numbers in chosen)
+    return train_on, score_on
+
+
+def _isbi(root: Path) -> tuple[Frames, Frames]:
+    stack = open_stack(root / "isbi2012" / "train-volume.tif")
+    return annotated_frames(stack, frames=list(range(21))), annotated_frames(
+        stack, frames=[21, 22, 23]
+    )
+
+
+def _lines(root: Path) -> tuple[Frames, Frames]:
+    stack = open_stack(root / "lines-ellipses")
+    first, last = (annotated_frames(stack, frames=[*n]) for n in (range(90), range(90, 100)))
+    return first, last
+
+
+def score_cells(model: Model, frames: Frames, tta: int) -> Scores:
+    """Return SEG over all cells, and AP at IoU 0.5 and from 0.5 to 0.9, the mean over images."""
+    ious, precisions = [], []
+    for frame in frames:
+        maps = predict_maps(model, frame.image, prediction=PredictionConfig(tta=tta))
+        found = separate(maps.segmentation, maps.distance, model.config.instances, model.dt_bound)
+        known = np.maximum(frame.labels, 0)
+        table = contingency(known, found)
+        ious.append(seg_frame(table))
+        share = unknown_share(frame.labels, found, table)
+        precisions.append(average_precision(ap_frame(table, share)))
+    means = np.nanmean(precisions, axis=0)
+    return {
+        "SEG": float(np.concatenate(ious).mean()),
+        "AP50": float(means[0]),
+        "AP50-90": float(means[:9].mean()),
+        "missed": float(sum((iou == 0).sum() for iou in ious)),
+    }
+
+
+def score_classes(model: Model, frames: Frames, tta: int) -> Scores:
+    """Return accuracy and mean IoU of all pixels."""
+    classes = max(model.config.network.classes, 2)
+    counts = np.zeros((classes, classes), np.int64)
+    for frame in frames:
+        maps = predict_maps(model, frame.image, prediction=PredictionConfig(tta=tta))
+        found: NDArray[Any] = maps.segmentation > 0.5 if maps.classes is None else maps.classes
+        counts += confusion(np.minimum(frame.labels, classes - 1), found, classes)
+    return {"accuracy": pixel_accuracy(counts), "mean IoU": mean_iou(counts)}
+
+
+def score_membranes(model: Model, frames: Frames, tta: int) -> Scores:
+    """Return the scores of pixels, and V_rand and V_info after thinning."""
+    scores = score_classes(model, frames, tta)
+    maps = [predict_maps(model, f.image, prediction=PredictionConfig(tta=tta)) for f in frames]
+    sums = sum(section_sums(f.labels, m.segmentation) for f, m in zip(frames, maps, strict=True))
+    scores["V_rand"], scores["V_info"] = best_scores(sums)
+    return scores
+
+
+def _fold(*left_out: int) -> Row:
+    kept = [n for n in GOLD if n not in left_out]
+    about = f"HeLa 01, gold frames but {left_out}, which are scored"
+    return Row(about, lambda root: _hela(root, kept, left_out), score_cells)
+
+
+ROWS = {
+    "hela-1": _fold(2, 33),
+    "hela-2": _fold(5, 34),
+    "hela-3": _fold(21, 39),
+    "hela-4": _fold(31, 54),
+    "hela-few": Row(
+        "HeLa 01, three frames (2, 21, 39); the five others are scored",
+        lambda root: _hela(root, (2, 21, 39), (5, 31, 33, 34, 54)),
+        score_cells,
+    ),
+    "hela-02": Row("HeLa 01, 8 gold frames; 02/006, 007, 014 are scored", _hela_02, score_cells),
+    "dsb-few": Row("8 fluorescence images, 60 others", lambda r: _dsb(r, 8), score_cells),
+    "dsb-all": Row("all fluorescence but a tenth", lambda r: _dsb(r, None), score_cells),
+    "isbi": Row("ISBI-2012, sections 0 to 20; 21 to 23 are scored", _isbi, score_membranes),
+    "lines": Row("lines and ellipses; the last 10 are scored", _lines, score_classes),
+}
+
+
+def run(row: str, network: str, seed: int, changes: dict[str, Any], args: Any) -> None:
+    """Train one row, or resume it, and score it with and without test-time augmentation."""
+    folder = args.output / args.name / f"{row}-{network}-{seed}"
+    if (folder / "scores.json").exists():
+        return
+    training, held_out = ROWS[row].read(args.data)
+    config = preset(network).replace({**changes, "training.seed": seed, "training.threads": 1})
+    started, spent = time.monotonic(), time.process_time()
+    best = 0
+    steps, seconds = 0, 0.0
+    resume = (folder / "run" / "last.pt").exists()
+    for event in train(training, folder / "run", config, resume=resume):
+        if isinstance(event, Message):
+            print(event.text, flush=True)
+        if isinstance(event, EpochEnd):
+            best = event.epoch if event.best else best
+            steps, seconds = event.epoch * config.training.batches_per_epoch, event.elapsed_s
+            if event.epoch % 10 == 0:
+                print(f"{folder.name} epoch {event.epoch}: {event.train_loss:.4f}", flush=True)
+    result: dict[str, Any] = {
+        "row": row,
+        "name": args.name,
+        "network": network,
+        "seed": seed,
+        "changes": changes,
+        "wall_s": time.monotonic() - started,
+        "cpu_s": time.process_time() - spent,
+        "s_per_step": seconds / max(steps, 1),
+        "best_epoch": best,
+        "scores": {},
+    }
+    for file in ("model", "last"):
+        model = load_model(folder / "run" / f"{file}.pt", device="cpu")
+        for tta in (1, 8):
+            result["scores"][f"{file}, tta {tta}"] = ROWS[row].score(model, held_out, tta)
+    (folder / "scores.json").write_text(json.dumps(result, indent=1))
+    print(json.dumps(result), flush=True)
+
+
+def table(output: Path) -> str:
+    """Return the scores that are there, the median over rows of one kind and seeds, and their range."""
+    groups: dict[tuple[str, ...], list[Any]] = defaultdict(list)
+    for path in sorted(output.glob("*/*/scores.json")):
+        result = json.loads(path.read_text())
+        kind = result["row"].rstrip("-1234")
+        for way, scores in result["scores"].items():
+            groups[(kind, result["network"], result["name"], way)].append((result, scores))
+    lines = ["| data | network | name | weights | runs | s a step | scores: median (range) |"]
+    lines.append("| --- " * 7 + "|")
+    for key, found in sorted(groups.items()):
+        cells = []
+        for score in found[0][1]:
+            values = [scores[score] for _, scores in found]
+            spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
+            cells.append(f"{score} {statistics.median(values):.3f}{spread}")
+        step = statistics.median(result["s_per_step"] for result, _ in found)
+        lines.append(f"| {' | '.join(key)} | {len(found)} | {step:.2f} | {'; '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("rows", nargs="*", choices=[*ROWS, []])
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--network", default="unet")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
+    parser.add_argument("--name", default="default", help="of these settings")
+    parser.add_argument("--output", type=Path, default=Path("quality-runs"))
+    parser.add_argument(
+        "--data", type=Path, default=Path(os.environ.get("NAPARI_JNET_DATA", "../shared/data"))
+    )
+    args = parser.parse_args()
+    if args.list:
+        print("\n".join(f"{name}: {row.about}" for name, row in ROWS.items()))
+    changes = read_settings(args.set)
+    changes |= {"training.minutes": args.minutes} if args.minutes else {}
+    changes |= {"training.epochs": args.epochs} if args.epochs else {}
+    for seed in args.seeds.split(","):
+        for row in args.rows:
+            run(row, args.network, int(seed), changes, args)
+    if args.table:
+        print(table(args.output))
+
+
+if __name__ == "__main__":
+    main()
