@@ -346,6 +346,11 @@ class TargetConfig(Section):
     distance_metric: Literal["cityblock", "euclidean"] = option(
         "cityblock", "Metric of the boundary distance."
     )
+    relative: bool = option(
+        False,
+        "Learn how deep a pixel lies in its own object, as a fraction of the object's deepest, times "
+        "dt_bound, and 0 outside: for objects of very different sizes.",
+    )
     classes: tuple[tuple[str, str], ...] = option(
         (),
         "Set by the training. [name, colour] of each class from 0, such as [line, #ff0000].",
@@ -574,6 +579,11 @@ class Config(Section):
                 "augmentation.original warps maps of cell and distance, so it knows neither classes nor "
                 "weights of pixels. Use it with network.classes=1, a loss that begins with bce, "
                 "training.class_balance=false and training.border_weight=0, or leave it empty."
+            )
+        if self.augmentation.original and self.targets.relative:
+            raise ValueError(
+                "targets.relative is true, but augmentation.original warps distances in pixels. Leave one of "
+                "them out."
             )
         return self
 

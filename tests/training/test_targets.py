@@ -103,3 +103,41 @@ def test_classes_keep_their_numbers() -> None:
     targets = make_targets(tensor(labels), 2, kind=LabelKind.CLASSES, classes=3)
     np.testing.assert_array_equal(targets.segmentation[0], [[0, 1, 2, 0]])
     np.testing.assert_array_equal(targets.known[0], [[True, True, True, False]])
+
+
+class TestRelativeDepth:
+    """With ``relative``, each object has its own unit."""
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_it_is_the_distance_over_the_largest_of_each_object(self, seed: int) -> None:
+        labels = random_labels(seed)
+        boundary = find_boundaries(labels, connectivity=1, mode="thick")
+        distance = ndimage.distance_transform_cdt(~boundary, metric="taxicab").astype(float)
+        expected = np.zeros(labels.shape)
+        for number in np.unique(labels[labels > 0]):
+            here = labels == number
+            expected[here] = 9 * distance[here] / max(distance[here].max(), 1)
+        found = make_targets(tensor(labels), 9, kind=LabelKind.INSTANCES, relative=True)
+        assert expected.max() == 9
+        np.testing.assert_allclose(found.distance[0].numpy(), expected, atol=1e-5)
+
+    def test_small_and_large_objects_have_the_same_peak_and_images_do_not_mix(self) -> None:
+        labels = torch.zeros(2, 60, 60, dtype=torch.int32)
+        labels[0, 5:10, 5:10], labels[0, 20:51, 20:51] = 1, 2
+        labels[1, 10:21, 10:21] = 1
+        found = make_targets(labels, 4, kind=LabelKind.INSTANCES, relative=True).distance
+        peaks = [found[0, 7, 7], found[0, 35, 35], found[1, 15, 15]]
+        assert peaks == [4.0, 4.0, 4.0] and found[0, 35, 21] < 1
+
+    def test_a_pixel_that_unknown_ones_may_be_near_to_is_not_certain(self) -> None:
+        labels = np.full((20, 40), UNKNOWN, np.int32)
+        labels[4:15, 4:15] = 1
+        labels[:, 30:] = 0
+        plain = make_targets(tensor(labels), 8, kind=LabelKind.INSTANCES)
+        found = make_targets(tensor(labels), 8, kind=LabelKind.INSTANCES, relative=True)
+        assert torch.equal(found.distance_known, plain.distance_known)
+
+    def test_classes_have_none(self) -> None:
+        labels = tensor(random_labels(0).clip(max=1))
+        found = make_targets(labels, 8, kind=LabelKind.CLASSES, relative=True)
+        assert not found.distance_known.any()

@@ -958,6 +958,21 @@ class TestReferenceSystems:
         with pytest.raises(ValueError, match=r"classes is 4, but the labels are objects"):
             next(train(cells(), tmp_path / "run", TINY.replace({"network.classes": 4})))
 
+    def test_relative_depth_needs_objects(self, tmp_path: Path) -> None:
+        classes = [
+            dataclasses.replace(f, kind=LabelKind.CLASSES, labels=np.minimum(f.labels, 1))
+            for f in cells()
+        ]
+        relative = TINY.replace({"targets.relative": True})
+        with pytest.raises(
+            ValueError, match=r"targets\.relative is true, but the labels are classes"
+        ):
+            next(train(classes, tmp_path / "run", relative))
+        list(train(cells(), tmp_path / "objects", relative))
+        model = load_model(tmp_path / "objects")
+        assert model.config.targets.relative
+        list(train(classes, tmp_path / "finer", TINY, start_from=tmp_path / "objects"))  # no error
+
     def test_a_start_model_of_other_classes(self, tmp_path: Path) -> None:
         list(train(cells(), tmp_path / "first", SOFTMAX))
         with pytest.raises(ValueError, match=r"labels have 3 classes.*was trained on 2"):

@@ -346,6 +346,7 @@ def pooled_targets(
         classes=config.network.classes,
         metric=config.targets.distance_metric,
         complete=complete,
+        relative=config.targets.relative,
     )
     return dataclasses.replace(
         made,

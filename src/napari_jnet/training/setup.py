@@ -444,6 +444,11 @@ def settle_config(
             f"network.classes is {classes}, but the labels are objects: they are background and cell. "
             "Choose 1 or 2 classes, or label classes."
         )
+    if config.targets.relative and saved is None and frames[0].kind is not LabelKind.INSTANCES:
+        raise ValueError(
+            "targets.relative is true, but the labels are classes, which do not say where an object ends. "
+            "Leave it out, or label objects."
+        )
     return config
 
 

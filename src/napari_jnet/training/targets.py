@@ -14,6 +14,8 @@ from torch import Tensor
 
 from napari_jnet.labels import UNKNOWN, LabelKind
 
+_DEEPEST = 4  # depths in units of dt_bound that count apart, where they are relative to each object
+
 
 @dataclass(frozen=True, eq=False)
 class Targets:
@@ -21,7 +23,9 @@ class Targets:
 
     segmentation: Tensor  # int64; 0 = background, 1 = cell, or the class; 0 where unknown
     known: Tensor  # bool; where the segmentation is known
-    distance: Tensor  # float32, pixels to the nearest boundary, truncated at dt_bound
+    distance: (
+        Tensor  # float32, pixels to the nearest boundary, truncated at dt_bound; or relative depth
+    )
     distance_known: Tensor  # bool; where unknown pixels cannot hide a nearer boundary
     weight: Tensor | None = None  # float32, of each pixel in the loss of the segmentation
     # Known pixels of the segmentation and of the distance in the whole batch, where this is a part of it:
@@ -116,6 +120,7 @@ def make_targets(
     classes: int = 1,
     metric: str = "cityblock",
     complete: bool | None = None,
+    relative: bool = False,
 ) -> Targets:
     """Turn label images into targets, with distances in pixels of these labels.
 
@@ -127,6 +132,9 @@ def make_targets(
     A boundary that is not annotated may lie in the unknown pixels and in the known pixels beside
     them.  The distance of a pixel is certain when it (truncated at ``dt_bound``) is not larger than the
     distance to the nearest place where such a boundary could be.
+
+    With ``relative`` the distance is `relative_depth` times ``dt_bound``, certain as the one up to there,
+    and nowhere if the labels are not INSTANCES.
     """
     known = labels != UNKNOWN
     distance_known = known
@@ -142,7 +150,26 @@ def make_targets(
     if not complete:
         to_unknown = truncated_distance(~known, dt_bound + 1, metric) - 1
         distance_known = known & (distance <= to_unknown)
+    if relative:
+        depth = truncated_distance(boundary, _DEEPEST * dt_bound, metric)
+        distance = relative_depth(depth, labels) * dt_bound
+        if kind is not LabelKind.INSTANCES:  # which object a pixel is of is not annotated
+            distance_known = torch.zeros_like(known)
     return Targets(class_indices(labels, kind, classes), known, distance, distance_known)
+
+
+def relative_depth(distance: Tensor, labels: Tensor) -> Tensor:
+    """Divide the distances (N, H, W) in each object by the largest one there: 0 to 1, 0 outside of objects.
+
+    ``labels`` are (N, H, W) with the numbers of objects from 1.
+    """
+    count = int(labels.max().clamp(min=0)) + 1
+    first = torch.arange(len(labels), device=labels.device)[:, None, None] * count
+    objects = (labels.clamp(min=0).long() + first).flatten()
+    deepest = torch.zeros(len(labels) * count, device=labels.device)
+    deepest.scatter_reduce_(0, objects, distance.flatten(), "amax")
+    depth = distance / deepest[objects].view_as(distance).clamp(min=1)
+    return torch.where(labels > 0, depth, 0.0)
 
 
 def class_indices(labels: Tensor, kind: LabelKind, classes: int) -> Tensor:
