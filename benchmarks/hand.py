@@ -8,25 +8,23 @@ window's own process and thread, between two turns of the event loop.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QEventLoop, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QApplication, QWidget
 
-__all__ = ["Hand", "outlines"]
+from eyes import Point
+
+__all__ = ["Hand"]
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 PLAIN = Qt.KeyboardModifier.NoModifier
 SHIFT = Qt.KeyboardModifier.ShiftModifier
-
-Point = tuple[float, float]
 
 
 class Hand:
@@ -219,23 +217,3 @@ class Hand:
         """Paint brush strokes, each with the button held down."""
         for path in paths:
             self.drag(path)
-
-
-def outlines(mask: NDArray[np.bool_], tolerance: float = 0.7) -> Iterator[list[Point]]:
-    """Yield the corners to click around each part of a mask, in (row, column).
-
-    Parameters
-    ----------
-    mask
-        bool, (H, W).
-    tolerance
-        How far the polygon may leave the border, in pixels.
-    """
-    from skimage.measure import approximate_polygon, find_contours
-
-    padded = np.pad(mask, 1)
-    for contour in find_contours(padded.astype(float), 0.5):
-        corners = approximate_polygon(contour - 1, tolerance)[:-1]
-        if len(corners) > 2:
-            limit = np.array(mask.shape) - 0.51
-            yield [(float(r), float(c)) for r, c in np.clip(corners, -0.49, limit)]

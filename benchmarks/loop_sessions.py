@@ -12,10 +12,10 @@ import tifffile
 from qtpy.QtCore import Qt
 from scipy.ndimage import distance_transform_edt
 
-from hand import Point
+from eyes import Point, inside
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.layers.read import placement
-from person import Person, inside
+from person import Person
 
 __all__ = ["run", "tell", "truth_of"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLineEdit
-from scipy.ndimage import distance_transform_edt
 
-from hand import SHIFT, Hand, Point, outlines
+from eyes import GOOD, Labels, Point, agreement, best_iou, cut, inside, line, outlines
+from hand import SHIFT, Hand
 from napari_jnet.plugin.open_workspace import open_workspace
 
-__all__ = ["Person", "agreement", "inside"]
-
-Labels = NDArray[np.int32]
-GOOD = 0.8  # IoU from which a person leaves a cell as it is
-
-
-def agreement(painted: Labels, truth: Labels) -> dict[str, float]:
-    """Return the IoU of all that is painted, and the mean of the best IoU of each true cell."""
-    both, either = (painted > 0) & (truth > 0), (painted > 0) | (truth > 0)
-    each = [_best(truth == number, painted) for number in np.unique(truth[truth > 0])]
-    return {
-        "iou": round(float(both.sum() / max(either.sum(), 1)), 4),
-        "mean_cell_iou": round(float(np.mean(each)) if each else 1.0, 4),
-        "cells": len(each),
-    }
-
-
-def inside(mask: NDArray[np.bool_]) -> Point:
-    """Return the point deepest in a mask, (row, column)."""
-    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    row, column = np.unravel_index(depth.argmax(), depth.shape)
-    return float(row), float(column)
+__all__ = ["Person"]
 
 
 class Person:
@@ -262,11 +240,11 @@ class Person:
                 if (cell & (truth == t)).sum() > 0.5 * (truth == t).sum()
             ]
             for other in covered[1:]:
-                cut = _cut(cell, truth == covered[0], truth == other)
-                if cut is not None:
+                stroke = cut(cell, truth == covered[0], truth == other)
+                if stroke is not None:
                     self.hand.key("x", SHIFT)
                     self.hand.wait(0.1)
-                    self.hand.drag(cut)
+                    self.hand.drag(stroke)
                     self.hand.wait(0.2)
                     count += 1
         return count
@@ -285,7 +263,7 @@ class Person:
                 ends = [inside(plane == label) for label in pieces]
                 self.hand.key("m", SHIFT)
                 self.hand.wait(0.1)
-                self.hand.drag(_line(ends))
+                self.hand.drag(line(ends))
                 self.hand.wait(0.2)
                 count += len(pieces) - 1
         return count
@@ -296,7 +274,7 @@ class Person:
         plane = self.frame(number).copy()
         for label in np.unique(plane[plane > 0]):
             cell = plane == label
-            if _best(cell, truth) < GOOD:
+            if best_iou(cell, truth) < GOOD:
                 self._hover(inside(cell), "d")
                 count += 1
         return count
@@ -307,45 +285,9 @@ class Person:
         plane = self.frame(number).copy()
         self.press("Outline")
         for t in np.unique(truth[truth > 0]):
-            if _best(truth == t, plane) < GOOD:
+            if best_iou(truth == t, plane) < GOOD:
                 self.new_cell()
                 self.outline(truth == t)
                 count += 1
         self.press("Move")
         return count
-
-
-def _best(cell: NDArray[np.bool_], labels: Labels) -> float:
-    """Return the IoU of a cell with the one that overlaps it most."""
-    there = labels[cell]
-    there = there[there > 0]
-    if not there.size:
-        return 0.0
-    other = labels == np.bincount(there).argmax()
-    return float((cell & other).sum() / (cell | other).sum())
-
-
-def _line(ends: list[Point], steps: int = 12) -> list[Point]:
-    path: list[Point] = []
-    for a, b in pairwise(ends):
-        for f in np.linspace(0, 1, steps):
-            path.append((a[0] + f * (b[0] - a[0]), a[1] + f * (b[1] - a[1])))
-    return path
-
-
-def _cut(
-    cell: NDArray[np.bool_], one: NDArray[np.bool_], other: NDArray[np.bool_]
-) -> list[Point] | None:
-    """Return a straight stroke through a cell, between two parts of it, or None."""
-    a, b = np.array(inside(one)), np.array(inside(other))
-    middle, along = (a + b) / 2, b - a
-    length = float(np.hypot(*along))
-    if length < 1:
-        return None
-    across = np.array([-along[1], along[0]]) / length
-    rows, columns = np.nonzero(cell)
-    reach = (rows - middle[0]) * across[0] + (columns - middle[1]) * across[1]
-    low, high = middle + (reach.min() - 4) * across, middle + (reach.max() + 4) * across
-    limit = np.array(cell.shape) - 1.0
-    low, high = np.clip(low, 0, limit), np.clip(high, 0, limit)
-    return _line([(float(low[0]), float(low[1])), (float(high[0]), float(high[1]))], 24)
