@@ -95,6 +95,63 @@ def test_undo_in_a_frame_out_of_sight_is_seen(painted):
     assert frames.annotated == (1,)
 
 
+@pytest.fixture
+def read(painted, monkeypatch):
+    """Return a viewer, its annotation with all frames painted, the table, and which frames are read then."""
+    viewer, layer, frames = painted
+    for position in range(4):
+        layer.paint((position, 20, 20), position + 1)
+    frames.wait()
+    positions = set()
+
+    def counted(labels):
+        positions.update(p for p in range(4) if np.shares_memory(labels, layer.data[p]))
+        return checksum(labels)
+
+    monkeypatch.setattr(watch, "checksum", counted)
+    return viewer, layer, frames, positions
+
+
+def test_after_a_stroke_only_its_frames_are_read(read):
+    viewer, layer, frames, positions = read
+    layer.paint((viewer.dims.current_step[0], 40, 40), 9)
+    layer.refresh()
+    frames.wait()
+    assert positions == {viewer.dims.current_step[0]}
+    viewer.dims.set_point(0, 3)
+    frames.wait()
+    positions.clear()
+    layer.paint((1, 50, 50), 9)
+    layer.refresh()
+    frames.wait()
+    assert positions == {1, 3}, "and the shown one: scripts write into it"
+
+
+def test_after_an_undo_only_the_frames_of_its_strokes_are_read(read):
+    viewer, layer, frames, positions = read
+    viewer.dims.set_point(0, 0)
+    frames.wait()
+    positions.clear()
+    edited = heard(frames.edited)
+    layer.undo()
+    frames.wait()
+    assert (positions, edited, frames.annotated) == ({0, 3}, [(3,)], (0, 1, 2))
+    layer.redo()
+    frames.wait()
+    assert (positions, edited, frames.annotated) == ({0, 3}, [(3,), (3,)], (0, 1, 2, 3))
+
+
+def test_what_is_undone_in_a_hidden_layer_is_seen_when_it_is_shown(read):
+    _, layer, frames, _ = read
+    layer.visible = False
+    layer.undo()
+    layer.undo()
+    layer.paint((0, 5, 5), 7)  # nothing can be redone now
+    layer.visible = True
+    frames.wait()
+    assert frames.annotated == (0, 1)
+
+
 def test_moving_the_slider_changes_nothing(painted):
     viewer, layer, frames = painted
     layer.paint((1, 20, 20), 1)

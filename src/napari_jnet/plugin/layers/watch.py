@@ -63,7 +63,7 @@ class LayerWatch:
         self._checksums: dict[int, int] = {}
         self._revision: Counter[int] = Counter()  # what was read of an earlier one is out of date
         self._waiting: set[int] = set()  # to be read in the background
-        self._last_shown = shown()
+        self._history = _history(layer)
         self._shape = tuple(pixels(layer).shape)
         self._open = True
         layer.events.paint.connect(self.add_stroke)
@@ -131,7 +131,8 @@ class LayerWatch:
     def add_stroke(self, event: Any) -> None:
         """Take a stroke, by napari's event."""
         # outside of `block_history`, napari emits a stroke before it is in the data
-        positions = stroke_positions(event.value, len(self))
+        positions = self._positions(event.value)
+        self._history[id(event.value)] = event.value
         if positions:
             self.painted |= positions
             self._forget(positions)
@@ -145,6 +146,10 @@ class LayerWatch:
         self._forget(positions)
         (self._read_now if self._is_quick() else self._read_later)(sorted(positions))
 
+    def _positions(self, stroke: Any) -> set[int]:
+        """Return the frames of a stroke; one of other labels before may reach further."""
+        return {p for p in stroke_positions(stroke, len(self)) if p < len(self)}
+
     def _forget(self, positions: set[int]) -> None:
         """Forget what is known of these frames, or is just being read."""
         self._stale |= positions
@@ -153,10 +158,10 @@ class LayerWatch:
             self._checksums.pop(position, None)
 
     def _on_refresh(self, _event: Any = None) -> None:
-        """Compare the shown frame; where the slider did not move, an undo may be in any painted one."""
-        shown = self._shown()
-        moved, self._last_shown = shown != self._last_shown, shown
-        doubtful = set() if moved else set(self.painted)
+        """Compare the shown frame, and those of strokes that were undone or redone."""
+        shown, before, self._history = self._shown(), self._history, _history(self.layer)
+        moved = [before.get(key, self._history.get(key)) for key in before.keys() ^ self._history]
+        doubtful = {p for stroke in moved for p in self._positions(stroke)}
         if self._is_quick():
             doubtful.discard(shown)
             self._revision[shown] += 1
@@ -175,7 +180,7 @@ class LayerWatch:
         self._waiting = set()  # what waits to be read is in an array of before
         self._stale = set(range(len(self)))
         self._revision.update(self._stale)
-        self._last_shown = self._shown()
+        self._history = _history(self.layer)
         self._count_all()
 
     # reading
@@ -243,6 +248,11 @@ class LayerWatch:
 
     def _is_quick(self) -> bool:
         return self._in_memory() and pixels(self.layer).nbytes <= _FRAME_AT_ONCE * len(self)
+
+
+def _history(layer: Any) -> dict[int, Any]:
+    """Return the strokes that can be undone or redone, by identity: one that is undone is another object."""
+    return {id(stroke): stroke for stroke in (*layer._undo_history, *layer._redo_history)}
 
 
 def _frame(data: Any, position: int) -> NDArray[Any]:
