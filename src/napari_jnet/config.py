@@ -91,10 +91,18 @@ def unknown_key(key: object, known: list[str], where: str) -> ValueError:
     return ValueError(f"{where} has no {_shown(key)}: {hint}")
 
 
+class FieldError(ValueError):
+    """A value does not fit its field; ``in_form`` says so where an empty field, not null, is none."""
+
+    def __init__(self, text: str, in_form: str = "") -> None:
+        super().__init__(text)
+        self.in_form = in_form
+
+
 class Section(BaseModel):
     """One group of parameters, frozen; each is checked against its type, its limits and choices.
 
-    A list counts as a tuple, nothing else is converted.  What does not fit raises `ValueError`, in one
+    A list counts as a tuple, nothing else is converted.  What does not fit raises `FieldError`, in one
     sentence that begins with ``where``, by default the class and a dot, and the name of the field.
     """
 
@@ -109,7 +117,11 @@ class Section(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ValueError(where + _sentence(type(self), values, error)) from None
+            sentences = (
+                where + _sentence(type(self), values, error, none)
+                for none in ("null for none", "leave it empty")
+            )
+            raise FieldError(*sentences) from None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str | None = None) -> Self:
@@ -149,8 +161,13 @@ def _shown(value: Any) -> str:
         return f"a value of type {type(value).__name__} that is too long to show"
 
 
-def _sentence(section: type[Section], values: dict[str, Any], error: ValidationError) -> str:
-    """Return the first error as value, rule and remedy, beginning with the name of the field."""
+def _sentence(
+    section: type[Section], values: dict[str, Any], error: ValidationError, none: str
+) -> str:
+    """Return the first error as value, rule and remedy, beginning with the name of the field.
+
+    ``none`` says how to give no value to a field that can do without one.
+    """
     first = error.errors(include_url=False)[0]
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
@@ -159,7 +176,7 @@ def _sentence(section: type[Section], values: dict[str, Any], error: ValidationE
     rule = rule.replace("a valid boolean", "true or false").replace("a valid tuple", "a list")
     field = section.model_fields[name]
     if type(None) in get_args(field.annotation) and first["type"].endswith("_type"):
-        rule += ", or null for none"
+        rule += f", or {none}"
     if isinstance(field.default, tuple):
         rule += f": write it as {json.dumps(options(section)[name].example)}"
     return f"{name} is {_shown(values[name])}; {rule}."

@@ -98,9 +98,10 @@ def test_what_does_not_fit_is_written_below_the_field_and_taken_away(rows, qtbot
     with pytest.raises(ValueError, match="dt_bound is 0"):
         _ = form.config
     type_in(qtbot, form, "targets.dt_bound", "low")
-    assert "targets.dt_bound is 'low'; it should be a valid number, or null for none." in labels(
-        rows
-    )
+    said = "targets.dt_bound is 'low'; it should be a valid number, or leave it empty."
+    assert said in labels(rows)
+    with pytest.raises(ValueError, match="or leave it empty"):
+        _ = form.config
     type_in(qtbot, form, "targets.dt_bound", "7")
     assert labels(rows) == ["targets.dt_bound (px)", "training.seed"]
 

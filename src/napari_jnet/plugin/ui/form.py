@@ -15,7 +15,7 @@ from psygnal import Signal
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDoubleSpinBox, QFormLayout, QMenu, QSlider
 from superqt.utils import qthrottled
 
-from napari_jnet.config import SECTIONS, Config, Option, options, read_literal
+from napari_jnet.config import SECTIONS, Config, FieldError, Option, options, read_literal
 from napari_jnet.plugin.ui.theme import set_style
 from napari_jnet.plugin.ui.widgets import WrappedLabel
 
@@ -162,7 +162,7 @@ class Form:
     @property
     def config(self) -> Config:
         """`start` with the values of the form; reading raises `ValueError` where one does not fit."""
-        return self.start.replace({n: v for n, v in self.values().items() if "." in n})
+        return _replace(self.start, {n: v for n, v in self.values().items() if "." in n})
 
     @config.setter
     def config(self, config: Config) -> None:
@@ -222,12 +222,19 @@ class Form:
         self.touched.add(name)
         if name in self._errors:
             try:
-                Config().replace({name: self.value(name)})
+                _replace(Config(), {name: self.value(name)})
                 self._show_error(name, "")
             except ValueError as error:
                 self._show_error(name, str(error))
         self.changed.emit(name)
         self._throttle()
+
+
+def _replace(config: Config, values: Mapping[str, Any]) -> Config:
+    try:
+        return config.replace(values)
+    except FieldError as error:
+        raise ValueError(error.in_form) from error
 
 
 def _widget_options(option: Option, hint: str) -> dict[str, Any]:
