@@ -151,6 +151,32 @@ def test_a_long_epoch_is_saved_in_between_and_resumes_as_if_never_stopped(
         assert_same_weights(tmp_path / "killed" / name, whole / name)
 
 
+@pytest.mark.parametrize("step", [1, 2, 5])
+def test_interrupted_inside_a_step_it_resumes_as_if_never_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """The batch was drawn, and the network has seen it."""
+    config = TINY.replace({"network.dropout": 0.3})
+    list(train(cells(), tmp_path / "whole", config))
+    real, seen = torch.nn.functional.smooth_l1_loss, 0
+
+    def interrupted(*arguments: Any, **named: Any) -> torch.Tensor:
+        nonlocal seen
+        seen += torch.is_grad_enabled()
+        if seen == step:
+            raise KeyboardInterrupt
+        return real(*arguments, **named)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("torch.nn.functional.smooth_l1_loss", interrupted)
+        list(train(cells(), tmp_path / "run", config))
+    saved = (tmp_path / "run/last.pt").is_file()
+    assert saved == (step > 1), "nothing is saved before the first step"
+    list(train(cells(), tmp_path / "run", config, resume=saved))
+    for name in ("model.pt", "last.pt"):
+        assert_same_weights(tmp_path / "run" / name, tmp_path / "whole" / name)
+
+
 class Clock:
     """A clock on which only steps and checkpoints take time, so many seconds each."""
 

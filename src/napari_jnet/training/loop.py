@@ -182,9 +182,10 @@ def _train_batch(session: TrainingSession) -> Tensor:
     """Do one optimizer step; return the loss, still on the device."""
     state, config = session.state, session.config
     state.set_learning_rate(session.progress())
-    levels, targets = draw_batch(session.store, config, session.dt_bound, state.generator)
-    images = share(config.training.batch_size)  # all of them, but where several processes train
-    loss = session.compute_gradients([level[images] for level in levels], targets.cut(images))
+    with state.all_or_nothing():
+        levels, targets = draw_batch(session.store, config, session.dt_bound, state.generator)
+        images = share(config.training.batch_size)  # all of them, but where several processes train
+        loss = session.compute_gradients([level[images] for level in levels], targets.cut(images))
     state.apply_gradients()
     return loss
 

@@ -186,6 +186,25 @@ class TrainingState(Counters):
         self._average.update_parameters(self.network)
 
     @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Put back what drawing and computing a batch changes, if that fails: a resumed training repeats it.
+
+        These are the random state and the statistics of batch normalization, which the averaged network has
+        as they were after the last step.
+        """
+        drawn = self.generator.get_state()
+        try:
+            yield
+        except BaseException:
+            self.generator.set_state(drawn)
+            with torch.no_grad():
+                for changed, before in zip(
+                    self.network.buffers(), self.averaged.buffers(), strict=True
+                ):
+                    changed.copy_(before)
+            raise
+
+    @contextmanager
     def _seeded_dropout(self) -> Iterator[None]:
         """Draw dropout from the generator, so that a resumed training is reproducible."""
         if not self.network.config.dropout:
@@ -406,13 +425,14 @@ class TrainingSession:
         """
         state, count = self.state, len(targets.known)
         alone = processes() == 1  # of several, each would have parts of its own
-        drawn = state.generator.get_state()
         while True:
             at_once = (alone and state.patches_at_once) or count
             parts = [slice(first, first + at_once) for first in range(0, count, at_once)]
             state.optimizer.zero_grad(set_to_none=True)
             try:
-                return torch.stack([self._add_gradients(levels, targets, p) for p in parts]).sum()
+                with state.all_or_nothing():
+                    losses = [self._add_gradients(levels, targets, part) for part in parts]
+                return torch.stack(losses).sum()
             except (MemoryError, RuntimeError) as error:
                 if not is_memory_full(error) or not alone:
                     raise
