@@ -16,6 +16,8 @@ class Message:
     """A message for the user, in one sentence; the job goes on."""
 
     text: str
+    topic: str = ""  # a later message on the same one replaces it
+    is_problem: bool = False  # which lasts until a message on its topic says otherwise
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from napari_jnet.hardware import available_bytes, format_bytes
 
 LOCK_FILE = ".napari-jnet.lock"
+RECOVERY = "napari-jnet-rescued-"  # folders of recovery copies
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f-]+\.part")
 _OLD_S = 3600.0
 _LONGEST = 100  # characters of a name kept in that of its unfinished file; the limit is 255
@@ -145,6 +147,31 @@ def clean(folder: Path, *, locked: bool = False) -> None:
             old = locked or time.time() - path.stat().st_mtime > _OLD_S
             if old and _UNFINISHED.fullmatch(path.name):
                 path.unlink()
+
+
+def recovery_places() -> Iterator[Path]:
+    """Yield where recovery copies are written: the home folder, and the temporary folder."""
+    for find in (Path.home, tempfile.gettempdir):
+        with suppress(OSError, RuntimeError):  # there is none
+            yield Path(find())
+
+
+def write_recovery_copy(write: Callable[[Path], Path]) -> Path:
+    """Write into a new folder in the home, else in the temporary folder; return what ``write`` does.
+
+    Raises the error of ``write`` where both are full.
+    """
+    name = f"{RECOVERY}{datetime.now():%Y-%m-%d-%H%M%S-%f}"
+    failure: Exception = OSError("neither the home folder nor a temporary folder exists")
+    for place in recovery_places():
+        try:
+            (place / name).mkdir(mode=0o700)  # others may read in the temporary folder
+            return write(place / name)
+        except (OSError, ValueError) as error:
+            failure = error
+            with suppress(OSError):
+                (place / name).rmdir()
+    raise failure
 
 
 def flush(path: Path) -> None:

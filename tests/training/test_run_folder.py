@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import torch
 
 from napari_jnet import files as storing_module
 from napari_jnet.config import Config
-from napari_jnet.events import BatchEnd, EpochEnd
+from napari_jnet.events import BatchEnd, EpochEnd, Message
 from napari_jnet.files import FolderInUse
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.model import read_checkpoint
@@ -257,6 +258,113 @@ def test_killed_at_any_time_it_resumes_as_if_never_stopped_and_has_the_best_mode
         list(train(cells(), run, config, resume=True))
         for name in ("model.pt", "last.pt"):
             assert_same_weights(run / name, tmp_path / "whole" / name)
+
+
+class FullDisk:
+    """A disk on which no file takes its name while it is full, below a folder; the home is elsewhere."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.full = self.home_full = False
+        self.home = folder / "home"
+        self.home.mkdir()
+        for name in ("HOME", "USERPROFILE"):
+            patch.setenv(name, str(self.home))
+        patch.setattr("tempfile.tempdir", str(self.home))
+        patch.setattr(training_module, "SAVE_EVERY_S", 0.0)
+        patch.setattr(run_module, "SAVE_SHARE", float("inf"))
+        replace = os.replace
+
+        def replacing(source: Path, target: Path) -> None:
+            at_home = Path(target).is_relative_to(self.home)
+            if self.home_full if at_home else self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            replace(source, target)
+
+        patch.setattr(storing_module.os, "replace", replacing)
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FullDisk:
+    """A disk that can be full."""
+    return FullDisk(monkeypatch, tmp_path)
+
+
+def test_a_disk_that_is_full_for_a_while_costs_nothing(
+    tmp_path: Path, whole: Path, disk: FullDisk
+) -> None:
+    """It is said once, and once that it is over; with new annotations too, whose split is saved then."""
+    told = []
+    job = train(cells(), tmp_path / "run", TINY, new_frames=lambda: cells() if disk.full else None)
+    for event in job:
+        match event:
+            case BatchEnd(epoch=1, batch=2):
+                disk.full = True
+                (tmp_path / "run/split.json").unlink()
+            case BatchEnd(epoch=2, batch=2):
+                disk.full = False
+            case Message(topic="saving"):
+                told.append(event)
+    assert [event.is_problem for event in told] == [True, False]
+    assert "last.pt cannot be written: the disk is full. Free some space" in told[0].text
+    for name in ("model.pt", "last.pt"):
+        assert_same_weights(tmp_path / "run" / name, whole / name)
+    assert read_run(tmp_path / "run").finished
+    assert read_run(tmp_path / "run").training_frames == read_run(whole).training_frames
+    assert not list(disk.home.iterdir())
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["at its end", "stopped"])
+def test_a_disk_that_stays_full_has_the_training_saved_elsewhere(
+    tmp_path: Path, whole: Path, disk: FullDisk, stopped: bool
+) -> None:
+    job = train(cells(), tmp_path / "run", TINY)
+    while not isinstance(next(job), EpochEnd):
+        pass
+    disk.full = True
+    where = (
+        r"disk is full.*saved before is unchanged.*saved in .*home.napari-jnet-rescued-.* instead"
+    )
+    with pytest.raises(OSError, match=where):
+        if stopped:
+            next(job)
+            job.close()
+        list(job)
+    assert read_checkpoint(tmp_path / "run/last.pt")["training"]["epoch"] == 1
+    (saved,) = disk.home.iterdir()
+    expected = ["config.json", "history.csv", "last.pt", "model.pt", "split.json"]
+    assert sorted(path.name for path in saved.iterdir()) == expected
+    if stopped:
+        list(train(cells(), saved, TINY, resume=True))
+    for name in ("model.pt", "last.pt"):
+        assert_same_weights(saved / name, whole / name)
+
+
+def test_without_any_room_the_error_is_that_of_the_run(tmp_path: Path, disk: FullDisk) -> None:
+    job = train(cells(), tmp_path / "run", TINY)
+    while not isinstance(next(job), EpochEnd):
+        pass
+    disk.full = disk.home_full = True
+    before = (tmp_path / "run/last.pt").read_bytes()
+    with pytest.raises(OSError, match=r"last\.pt cannot be written.*saved before is unchanged\.$"):
+        list(job)
+    assert (tmp_path / "run/last.pt").read_bytes() == before
+    assert not list(disk.home.iterdir())
+
+
+def test_where_only_the_small_model_fits_it_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, disk: FullDisk
+) -> None:
+    replace = os.replace
+
+    def little_room(source: Path, target: Path) -> None:
+        if Path(target).name == "last.pt":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(storing_module.os, "replace", little_room)
+    with pytest.raises(OSError, match=r"last\.pt cannot be written: the disk is full"):
+        list(train(cells(), tmp_path / "run", TINY))
+    assert_same_weights(tmp_path / "run/model.pt", whole / "model.pt")
 
 
 def test_weights_that_are_no_numbers_are_not_kept_within_an_epoch(

@@ -89,8 +89,10 @@ def train(
     that a resumed training draws the same batches as one that was never stopped, and ``model.pt`` the best
     epoch.  On the way both are written where an epoch ends or two minutes have passed, but only when the last
     save (at first, what is expected of one) took at most 2 % of the time since.  So a process that is killed
-    loses two minutes, or 50 times what a save takes if that is longer, and the present batch.  Only the
-    time that the generator itself runs counts as training time, not the time that its caller takes between
+    loses two minutes, or 50 times what a save takes if that is longer, and the present batch.  Where the disk
+    is full, a `Message` says so once, and later saves try again; where the last one fails too, everything is
+    saved in a recovery copy in the home or temporary folder, and `OutputError` names it.  Only the time that
+    the generator itself runs counts as training time, not the time that its caller takes between
     two events.
     """
     folder = RunFolder(run, resume=resume, writes=is_first())
@@ -121,32 +123,37 @@ def _train(session: TrainingSession) -> Generator[TrainEvent, None, None]:
         start_epoch=state.epoch,
         batches_per_epoch=session.config.training.batches_per_epoch,
     )
-    yield from map(Message, session.messages)
+    yield from _messages(session)
     session.start_clock()
     started = time.monotonic()
     try:
         while session.progress() < 1 and not session.out_of_patience:
             yield from _train_epoch(session, started)
             event = _finish_epoch(session)
-            if session.logger is not None:
-                session.logger.write(event)
+            session.log(event)
             yield event
+            yield from _messages(session)
             yield from _preview(session, since=session.previewed_at, wait=PREVIEW_EVERY_S)
             if session.new_frames is not None and (frames := session.new_frames()) is not None:
                 yield from update_frames(session, frames)
     except ArithmeticError:
-        session.keep_saved()
+        session.diverged = True
         raise
     finally:
-        session.save()
-        if session.logger is not None:
-            session.logger.close()
+        session.finish()
+    yield from _messages(session)
     if session.out_of_patience:
         yield Message(
             f"Stopped early: {session.validation.best_by} has not improved since epoch "
             f"{state.best_epoch}, {session.config.training.patience} epochs ago."
         )
     yield TrainingEnd(session.folder.model, state.epoch, state.best_epoch, state.elapsed_s)
+
+
+def _messages(session: TrainingSession) -> Iterator[Message]:
+    """Yield the messages that wait."""
+    while session.messages:
+        yield session.messages.pop(0)
 
 
 def _train_epoch(session: TrainingSession, started: float) -> Generator[TrainEvent, None, None]:
@@ -167,6 +174,7 @@ def _train_epoch(session: TrainingSession, started: float) -> Generator[TrainEve
             if len(losses) == read_every or state.batch == batches:
                 loss = _read_losses(session, losses)
                 session.save_if_due(SAVE_EVERY_S)
+                yield from _messages(session)
             progress, elapsed = session.progress(), state.elapsed_s
             remaining = elapsed / progress - elapsed if progress > 0 else float("inf")
             yield BatchEnd(state.epoch + 1, state.batch, loss, progress, elapsed, remaining)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,8 +21,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from napari_jnet.config import Config, TrainingConfig
 from napari_jnet.device import choose_device, has_bfloat16
-from napari_jnet.events import EpochEnd
-from napari_jnet.files import reading
+from napari_jnet.events import EpochEnd, Message
+from napari_jnet.files import OutputError, reading, write_recovery_copy
 from napari_jnet.hardware import is_memory_full
 from napari_jnet.io.run_folder import RunFolder
 from napari_jnet.io.stack import AnnotatedFrame
@@ -53,6 +54,7 @@ _SHORT_STEP_S = 0.02  # below this float32 is fast enough, and a measurement unc
 _WORTHWHILE = 1.1  # bfloat16 must be so many times as fast
 AVERAGE_DECAY = 0.99  # of the moving average of the weights, once enough steps are done
 SAVE_SHARE = 0.02  # of the time that saving may take, without the save at the end
+_SAVING = "saving"  # the topic of messages
 WRITING_SPEED = 2e8  # bytes a second, assumed until the first save is measured
 
 
@@ -355,8 +357,20 @@ class TrainingSession:
         self.device = choose_device(training.device)
         self.state = TrainingState(config, self.device)
         self.loss = loss_function(training.loss)
-        self.messages: list[str] = []  # about the data, for the user
+        self.messages: list[Message] = []  # for the user, not yielded yet
+        self.save_failed = self.diverged = False
         self.start_clock()
+
+    def log(self, event: EpochEnd) -> None:
+        """Write an epoch for TensorBoard, for as long as its file can be written."""
+        if self.logger is None:
+            return
+        try:
+            self.logger.write(event)
+        except OSError as error:
+            self.logger = None
+            text = f"TensorBoard gets no more numbers: {error}. They are in history.csv too."
+            self.messages.append(Message(text))
 
     def use_frames(
         self, training: Sequence[AnnotatedFrame], validation: Sequence[AnnotatedFrame]
@@ -445,7 +459,6 @@ class TrainingSession:
                     "network with fewer network.channels, or another training.device."
                 )
             state.patches_at_once = at_once // 2
-            state.generator.set_state(drawn)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -540,27 +553,81 @@ class TrainingSession:
         since = time.monotonic() - self.saved_at
         due = since >= max(every_s, self._saving_s / SAVE_SHARE)
         if due and is_first() and self.state.is_finite:
-            self.save()
+            with self.surviving_full_disk():
+                self.save()
+
+    @contextmanager
+    def surviving_full_disk(self) -> Iterator[None]:
+        """Go on where files cannot be written, which is said once; a later save writes all of them."""
+        try:
+            yield
+        except OSError as error:
+            if not self.save_failed:
+                text = f"{error} The training goes on, and tries again at its next save."
+                self.messages.append(Message(text, _SAVING, is_problem=True))
+            self.save_failed = True
 
     def save(self) -> None:
         """Save everything that is not saved yet; ``last.pt`` comes first, see `complete_files`."""
-        if self.saved == self._position or not is_first():
-            return
-        if not self.state.is_finite:
-            self.keep_saved()
+        if (self.saved == self._position and not self.save_failed) or not is_first():
             return
         started = time.monotonic()
-        save_checkpoint(self.folder.last, self.state.full_content(self.config, self.split))
-        self.complete_files()
-        self.saved, self.saved_at = self._position, time.monotonic()
-        self._saving_s = self.saved_at - started
-
-    def keep_saved(self) -> None:
-        """Save only the best model and the history: the present weights are not finite."""
-        self.save_best()
+        try:
+            if self.diverged or not self.state.is_finite:
+                self.save_best()
+                if self.state.history:
+                    self.folder.write_history(self.state.history)
+            else:
+                content = self.state.full_content(self.config, self.split)
+                save_checkpoint(self.folder.last, content)
+                self.complete_files()
+            if self.save_failed:
+                self.folder.write_start(self.config, self.split)
+        finally:  # what failed took its time too
+            self.saved_at = time.monotonic()
+            self._saving_s = self.saved_at - started
         self.saved = self._position
-        if self.state.history and is_first():
-            self.folder.write_history(self.state.history)
+        if self.save_failed:
+            self.messages.append(Message(f"{self.folder.path} is saved again.", _SAVING))
+        self.save_failed = False
+
+    def finish(self) -> None:
+        """Save at the end; raises `OutputError`, which says where else everything is, if there is a place."""
+        if self.logger is not None:
+            with suppress(OSError):
+                self.logger.close()
+        try:
+            self.save()
+        except OSError as error:
+            raise OutputError(f"{error} {self._save_elsewhere()}".rstrip()) from error
+
+    def _save_elsewhere(self) -> str:
+        """Save a recovery copy, and say where; where there is no room for it, only the best model."""
+        own = self.folder
+
+        def write(path: Path) -> Path:
+            self.folder, self.save_failed = RunFolder(path, resume=False), True  # writes all files
+            try:
+                with closing(self.folder):
+                    if self.state.best is None and own.model.is_file():
+                        shutil.copyfile(own.model, self.folder.model)
+                    self.save()
+            except OSError:
+                shutil.rmtree(path, ignore_errors=True)
+                raise
+            return path
+
+        try:
+            path = write_recovery_copy(write)
+        except OSError:
+            self.folder = own
+            with suppress(OSError):
+                self.save_best()  # needs a quarter of the space
+            return ""
+        return (
+            f"The training is saved in {path} instead: use it there, or free some space and move its files "
+            f"into {own.path}."
+        )
 
     def save_best(self) -> None:
         """Write ``model.pt`` if there are better weights."""

@@ -98,7 +98,7 @@ def prepare(
         if state.scored != scoring.names:
             session.rescore_best()
     state.scored = scoring.names
-    session.messages = [
+    texts = [
         *dict.fromkeys(f"Labels: {frame.origin}" for frame in frames if frame.origin),
         *skipped,
         *annotation_warnings(training, validation, config, state.network.levels),
@@ -107,10 +107,11 @@ def prepare(
         *([f"{processes()} processes share each batch."] if processes() > 1 else []),
     ]
     if session.progress() >= 1:
-        session.messages.append(
+        texts.append(
             f"The training has used its budget after {state.epoch} epochs and "
             f"{state.elapsed_s / 60:.1f} minutes. To continue, give it more."
         )
+    session.messages = [Message(text) for text in texts]
     return session
 
 
@@ -138,7 +139,8 @@ def update_frames(
         training, validation = split_annotated(frames, config, session.split)
         check_fit(config.network, frames, "the network in training")
         session.use_frames(training, validation)
-        session.folder.write_start(config, session.split)
+        with session.surviving_full_disk():
+            session.folder.write_start(config, session.split)
         session.rescore_best()
     except ValueError as error:
         yield Message(f"Training continues with the previous annotations. {error}")

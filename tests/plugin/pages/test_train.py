@@ -10,6 +10,7 @@ from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QFormLayout, QWidget
 
 from napari_jnet.config import Config
+from napari_jnet.events import Message
 from napari_jnet.hardware import Hardware
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.open_workspace import open_workspace
@@ -206,6 +207,16 @@ def test_an_error_inside_torch_frees_the_buttons(qtbot, viewer_model, widget, mo
     assert "out of luck" in widget.message.text
     monkeypatch.undo()
     assert train(qtbot, widget) == "done"
+
+
+def test_a_problem_while_training_is_shown_as_an_error_until_it_is_over(widget):
+    widget.monitor.take(Message("One frame is skipped."))
+    widget.monitor.take(Message("last.pt cannot be written.", "saving", is_problem=True))
+    assert widget.message.is_error
+    assert widget.message.text == "One frame is skipped.\nlast.pt cannot be written."
+    widget.monitor.take(Message("It is saved again.", "saving"))
+    assert not widget.message.is_error
+    assert widget.message.text == "One frame is skipped.\nIt is saved again."
 
 
 def test_closing_the_viewer_while_training_leaves_no_thread(qtbot, viewer, docked):

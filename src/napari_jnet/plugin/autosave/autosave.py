@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_jnet.files import FolderLock, atomic_write, free_path, make_folder
+from napari_jnet.files import FolderLock, atomic_write, free_path, make_folder, write_recovery_copy
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.autosave.resume import (
     ResumeOffers,
@@ -30,7 +30,6 @@ from napari_jnet.plugin.autosave.resume import (
     report_damage,
     show_box,
     stack_of,
-    write_recovery_copy,
 )
 from napari_jnet.plugin.frames import checksum
 from napari_jnet.plugin.jobs.runner import TaskQueue

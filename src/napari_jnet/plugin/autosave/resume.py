@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_warning
 from qtpy.QtWidgets import QMessageBox, QWidget
 
-from napari_jnet.files import FolderInUse, FolderLock
+from napari_jnet.files import RECOVERY, FolderInUse, FolderLock, recovery_places
 from napari_jnet.io.stack import Stack, format_numbers
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.jobs.runner import TaskQueue
@@ -27,7 +25,6 @@ from napari_jnet.project.places import VARIABLE, ListedProject, list_projects, p
 from napari_jnet.project.project import Project
 
 LOCK_FILE = ".open"
-_RECOVERY = "napari-jnet-rescued-"  # folders of recovery copies
 
 
 def chosen_folder() -> Path:
@@ -87,30 +84,12 @@ def show_box(text: str, window: QWidget | None) -> None:
 # recovery copies: projects outside the folder of projects, of what could not be saved there
 
 
-def write_recovery_copy(write: Callable[[Path], Path]) -> Path:
-    """Write a project below a new folder in the home, else in the temporary folder; return it.
-
-    Raises the error of ``write`` where both are full.
-    """
-    name = f"{_RECOVERY}{datetime.now():%Y-%m-%d-%H%M%S-%f}"
-    failure: Exception = OSError("neither the home folder nor a temporary folder exists")
-    for place in (Path.home(), Path(tempfile.gettempdir())):
-        try:
-            (place / name).mkdir(mode=0o700)  # others may read in the temporary folder
-            return write(place / name)
-        except (OSError, ValueError) as error:
-            failure = error
-            with suppress(OSError):
-                (place / name).rmdir()
-    raise failure
-
-
 def _recovery_folders() -> list[Path]:
     """Return the folders of the user's own recovery copies: others may write into the temporary folder."""
     found: list[Path] = []
-    for place in (Path.home(), Path(tempfile.gettempdir())):
+    for place in recovery_places():
         with suppress(OSError):
-            roots = list(place.glob(f"{_RECOVERY}*"))
+            roots = list(place.glob(f"{RECOVERY}*"))
             own = os.getuid() if hasattr(os, "getuid") else None
             found += [root for root in roots if own in (None, root.lstat().st_uid)]
     return found
@@ -162,7 +141,7 @@ def _list_offers(stack: Stack, folders: Iterable[Path]) -> tuple[ListedProject, 
     """List the projects of a stack, also recovery copies; being open elsewhere is a problem too."""
     found = list(list_projects(stack, dict.fromkeys((*folders, *_recovery_folders()))))
     for at, one in enumerate(found):
-        if one.summary and one.path.parent.name.startswith(_RECOVERY):
+        if one.summary and one.path.parent.name.startswith(RECOVERY):
             found[at] = one = replace(one, summary=f"{one.summary}, recovery copy")
         owner = "" if one.problem else FolderLock(one.path, LOCK_FILE).holder
         if owner:

@@ -221,6 +221,7 @@ class TrainingMonitor(QWidget):
         super().__init__()
         self._progress, self._message = progress, message
         self._messages: dict[str, str] = {}  # by topic
+        self._problems: set[str] = set()  # their topics
         self._frames = ""
         self._batches = 1
         self.device = ""
@@ -233,6 +234,7 @@ class TrainingMonitor(QWidget):
     def begin(self) -> None:
         """Forget the last training."""
         self._messages, self._frames, self.epoch, self.part = {}, "", 0, 0.0
+        self._problems.clear()
         self.score_line.clear()
         self.plot.clear()
 
@@ -256,17 +258,18 @@ class TrainingMonitor(QWidget):
                 count = plural(len(event.training_frames), "frame")
                 self.say("frames", f"Learning from {count} now, with {added}.")
             case Message():
-                self.say(event.text, event.text)
+                self.say(event.topic or event.text, event.text, is_problem=event.is_problem)
             case TrainingEnd():
                 epochs, time = plural(event.epochs, "epoch"), duration(event.elapsed_s)
                 best = f"the best is epoch {event.best_epoch}. Next: open Predict."
                 self.say("end", f"Trained {epochs} in {time}; {best}")
 
-    def say(self, topic: str, text: str) -> None:
+    def say(self, topic: str, text: str, *, is_problem: bool = False) -> None:
         """Add a message; on the same topic, it takes the place of the one before."""
         self._messages.pop(topic, None)
         self._messages[topic] = text
-        self._message.say("\n".join(self._messages.values()))
+        (self._problems.add if is_problem else self._problems.discard)(topic)
+        self._message.say("\n".join(self._messages.values()), is_error=bool(self._problems))
 
     def _count(self, event: TrainingStart | NewFrames) -> None:
         frames = plural(len(event.training_frames), "frame")
