@@ -110,6 +110,8 @@ class FramePrediction:
     classes: NDArray[np.uint8] | None = None  # most probable ones, of more than two
     class_names: tuple[tuple[str, str], ...] = ()  # (name, "#rrggbb") of each class, where known
     region: tuple[slice, slice] | None = None  # rows and columns of the arrays; None = all
+    # where neighbouring blocks of a large frame saw other objects beside their seam
+    seam_pixels: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,15 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_jnet.config import Config, InstanceConfig
-from napari_jnet.events import FramePrediction
+from napari_jnet.events import FramePrediction, Message
 from napari_jnet.inference import predict as module
 from napari_jnet.inference.instances import count_objects, separate, separate_blocks
+from napari_jnet.inference.parts import join_parts, predict_part
 from napari_jnet.inference.predict import predict, predict_to_folder
 from napari_jnet.io.axes import array_stack
 from napari_jnet.io.results import open_result
 from napari_jnet.io.stack import Stack
+from napari_jnet.io.tiff import tiff_text
 from napari_jnet.labels import contingency
 from napari_jnet.model import Model
 from napari_jnet.networks import build_network
@@ -82,8 +85,8 @@ def test_objects_that_fit_a_block_with_its_halo_are_those_of_the_whole(
     config = InstanceConfig(min_size=min_size)
     whole = separate(probability, distance, config, 6.0)
     found = np.zeros_like(whole)
-    separate_blocks(probability, distance, config, 6.0, found, side=side, halo=60)
-    assert same_objects(whole, found)
+    apart = separate_blocks(probability, distance, config, 6.0, found, side=side, halo=60)
+    assert same_objects(whole, found) and apart == 0
     first = np.unique(found[found > 0], return_index=True)[1]
     assert (np.diff(first) > 0).all(), "numbered by the first pixel"
     assert count_objects(found) == whole.max()
@@ -96,6 +99,45 @@ def test_an_object_that_is_larger_than_the_halo_is_joined_at_the_seams() -> None
     found = np.zeros(probability.shape, np.int32)
     separate_blocks(probability, distance, InstanceConfig(), 6.0, found, side=64, halo=32)
     assert np.array_equal(found, separate(probability, distance, InstanceConfig(), 6.0))
+
+
+def test_pixels_that_blocks_see_differently_beside_their_seam_are_counted() -> None:
+    """A bar of which the second block sees too little to keep it."""
+    probability = np.zeros((64, 128), np.float32)
+    probability[20:24, 10:70] = 1
+    distance, config = np.zeros_like(probability), InstanceConfig(min_size=100)
+    found = np.zeros(probability.shape, np.int32)
+    apart = separate_blocks(probability, distance, config, 6.0, found, side=64, halo=16)
+    assert np.array_equal(
+        found[:, 60:68] > 0, (probability > 0)[:, 60:68] & (np.arange(60, 68) < 64)
+    )
+    assert apart == 4 * 8, "in the half of the halo before the seam"
+
+
+def test_what_blocks_see_differently_is_said_and_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model, stack = a_model(), array_stack(padded_image(200, 173)[None])
+    model.path = tmp_path / "model.pt"
+    model.path.touch()
+    (whole,) = predict(model, stack)
+    assert isinstance(whole, FramePrediction)
+    among = InstanceConfig(segmentation_threshold=float(np.median(whole.segmentation)), min_size=40)
+    go_by_blocks(monkeypatch, 48, halo=6)  # smaller than what is separated
+    message, event = predict_to_folder(model, stack, tmp_path, instances=among)
+    assert isinstance(message, Message) and isinstance(event, FramePrediction)
+    assert 0 < event.seam_pixels < event.instances.size
+    assert f"differ in {event.seam_pixels} pixel(s) beside their seams" in message.text
+    with tifffile.TiffFile(tmp_path / "instances.tif") as file:
+        written = json.loads(tiff_text(file.pages.first.description))
+    assert written["seam_pixels"] == {"0": event.seam_pixels}
+    list(predict_part(model, stack, tmp_path / "parts", 1, 1, instances=among))
+    said, joined = join_parts(model, stack, tmp_path / "parts", instances=among)
+    assert isinstance(joined, FramePrediction)
+    assert (said, joined.seam_pixels) == (message, event.seam_pixels)
+    result = open_result(tmp_path, stack)
+    np.testing.assert_array_equal(result.instances(0), event.instances)
+    result.close()
 
 
 def test_a_volume_is_separated_in_three_dimensions() -> None:

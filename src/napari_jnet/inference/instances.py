@@ -105,7 +105,7 @@ def separate_blocks(
     *,
     side: int,
     halo: int,
-) -> None:
+) -> int:
     """Separate objects as `separate` does, block by block, into `out`.
 
     Parameters
@@ -119,6 +119,12 @@ def separate_blocks(
     halo
         Pixels around a block that are separated with it.
 
+    Returns
+    -------
+    int
+        Pixels of which two neighbouring blocks do not see the same object, or only one sees an object, of
+        those that are compared; summed over the pairs of blocks.
+
     Notes
     -----
     An object is that of `separate` where it and those that it touches lie within a block and its halo.
@@ -127,7 +133,7 @@ def separate_blocks(
     numbered by their first pixel.
     """
     height, width = out.shape[-2:]
-    links, count = [np.zeros((2, 0), np.intp)], 0
+    links, count, differing = [np.zeros((2, 0), np.intp)], 0, 0
     for top, left in product(range(0, height, side), range(0, width, side)):
         rows, columns = (
             slice(max(top - halo, 0), top + side + halo),
@@ -147,7 +153,9 @@ def separate_blocks(
                 band[0].start - rows.start : band[0].stop - rows.start,
                 band[1].start - columns.start : band[1].stop - columns.start,
             ]
-            links.append(_same_objects(out[(..., *band)], seen))
+            pairs, apart = _compare_objects(out[(..., *band)], seen)
+            links.append(pairs)
+            differing += apart
         core = (
             slice(top - rows.start, bottom - rows.start),
             slice(left - columns.start, right - columns.start),
@@ -157,6 +165,7 @@ def separate_blocks(
         for array in (segmentation, distance, out):
             release_pages(array)
     _number(out, np.concatenate(links, axis=1), count, max(config.min_size, 1), side)
+    return differing
 
 
 def count_objects(instances: NDArray[np.int32]) -> int:
@@ -168,12 +177,19 @@ def count_objects(instances: NDArray[np.int32]) -> int:
     return most
 
 
-def _same_objects(before: NDArray[np.int32], now: NDArray[np.int32]) -> NDArray[np.intp]:
-    """Return pairs of numbers of objects that overlap with a Jaccard index above `_SAME`, as two rows."""
+def _compare_objects(
+    before: NDArray[np.int32], now: NDArray[np.int32]
+) -> tuple[NDArray[np.intp], int]:
+    """Return pairs of objects that overlap with a Jaccard index above `_SAME`, as two rows of numbers.
+
+    Also return how many pixels are neither of such a pair nor twice background.
+    """
     table = contingency(before, now)
     union = table.row_sizes[table.row] + table.column_sizes[table.column] - table.pixels
     pairs = np.stack([table.rows[table.row], table.columns[table.column]])
-    return pairs[:, (pairs > 0).all(axis=0) & (table.pixels > _SAME * union)].astype(np.intp)
+    same = (pairs > 0).all(axis=0) & (table.pixels > _SAME * union)
+    apart = table.pixels[~same & (pairs > 0).any(axis=0)].sum()
+    return pairs[:, same].astype(np.intp), int(apart)
 
 
 def _number(

@@ -24,7 +24,7 @@ from napari_jnet import __version__
 from napari_jnet.config import InstanceConfig, PredictionConfig
 from napari_jnet.events import ClusterProgress, FramePrediction, FrameSkipped, Message
 from napari_jnet.files import atomic_write, make_folder, write_file
-from napari_jnet.inference.predict import predict
+from napari_jnet.inference.predict import predict, seam_message
 from napari_jnet.io.results import ResultWriter
 from napari_jnet.io.stack import Stack, check_frame, format_numbers
 from napari_jnet.model import Model, load_model
@@ -36,6 +36,7 @@ _MARK = "mark.json"
 _DEVICE = "device"  # of the mark; who joins may have another
 _PIXELS = "checksum of the middle frame"  # of the mark; "" while it cannot be read
 _MAPS = ("segmentation", "distance", "instances", "classes")
+_SEAMS = "seam_pixels"
 
 
 def predict_part(
@@ -89,7 +90,13 @@ def predict_part(
             "Parts are predicted by torch in float32, which is the same on all machines; "
             "prediction.backend names another way."
         )
-    yield from work.predict(work.numbers[part - 1 :: parts])
+    numbers = work.numbers[part - 1 :: parts]
+    if not numbers:
+        yield Message(
+            f"Part {part}/{parts} has nothing to do: a part is of whole frames, and there are "
+            f"{len(work.numbers)}."
+        )
+    yield from work.predict(numbers)
 
 
 def join_parts(
@@ -132,6 +139,8 @@ def join_parts(
             if isinstance(event, FramePrediction):
                 writer.write(event)
                 done += 1
+                if event.seam_pixels:
+                    yield seam_message(stack, number, event.seam_pixels)
             else:
                 first = first or event.reason
             yield event
@@ -300,7 +309,8 @@ class _Work:
         )
         for event in events if missing else ():
             if isinstance(event, FramePrediction):
-                self._write(event.number, {name: getattr(event, name) for name in _MAPS})
+                maps = {name: getattr(event, name) for name in _MAPS}
+                self._write(event.number, {**maps, _SEAMS: np.array(event.seam_pixels)})
             elif isinstance(event, FrameSkipped):
                 self._write(event.number, {"reason": np.array(event.reason)})
             yield event
@@ -323,8 +333,11 @@ class _Work:
             if "reason" in found:
                 return FrameSkipped(position, number, count, str(found["reason"]))
             maps = {name: found[name] for name in _MAPS if name in found}
+            seams = int(found[_SEAMS]) if _SEAMS in found else 0  # of an earlier version
         names = self.model.config.targets.classes
-        return FramePrediction(position, number, count, **maps, class_names=names)
+        return FramePrediction(
+            position, number, count, **maps, class_names=names, seam_pixels=seams
+        )
 
     def lacks(self, missing: Sequence[int]) -> str:
         """Say which frames are missing, and which parts to run again."""

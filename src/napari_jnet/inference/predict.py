@@ -91,7 +91,8 @@ def predict(
     FrameSkipped
         In the place of a frame that is skipped.
     Message
-        For a constant frame: it is not predicted, and its maps are empty.
+        For a constant frame: it is not predicted, and its maps are empty.  For a large frame where blocks
+        differ beside their seams.
 
     Raises
     ------
@@ -119,14 +120,13 @@ def predict(
     def segment(frame: tuple[int, NDArray[Any]]) -> tuple[Maps, int]:
         return _predict_planes(model, stack, *frame, settings, region, side)
 
-    def separated(made: tuple[Maps, int]) -> tuple[Maps, int, NDArray[np.int32]]:
+    def separated(made: tuple[Maps, int]) -> tuple[Maps, int, NDArray[np.int32], int]:
         maps, empty = made
         facts = (maps.segmentation, maps.distance, separation, model.dt_bound)
         if not side:
-            return maps, empty, separate(*facts)
+            return maps, empty, separate(*facts), 0
         cells = scratch_array(maps.segmentation.shape, np.int32)
-        separate_blocks(*facts, cells, side=side, halo=_HALO)
-        return maps, empty, cells
+        return maps, empty, cells, separate_blocks(*facts, cells, side=side, halo=_HALO)
 
     if settings.backend != "auto":
         use_backend(model, settings.backend)
@@ -141,7 +141,7 @@ def predict(
     for number, result in _in_stages(numbers, (read, segment, separated), ahead):
         position = positions[number]
         try:
-            maps, empty, cells = result()
+            maps, empty, cells, seam_pixels = result()
         except (ValueError, OSError) as error:
             if on_error == "raise" or (on_error == "skip" and len(numbers) == 1):
                 raise
@@ -159,6 +159,8 @@ def predict(
                 f"{stack.name}, frame {number}: {empty} plane(s) have one value in every pixel; "
                 "they are not segmented and stay empty."
             )
+        if seam_pixels:
+            yield seam_message(stack, number, seam_pixels)
         done += 1
         yield FramePrediction(
             position=position,
@@ -170,11 +172,20 @@ def predict(
             classes=maps.classes,
             class_names=model.config.targets.classes,
             region=None if region is None else checked_region(region, _size(stack)),
+            seam_pixels=seam_pixels,
         )
     if on_error == "skip" and first is not None and not done:
         raise ValueError(
             f"None of the {len(numbers)} frames of {stack.name} could be predicted. The first: {first}"
         ) from first
+
+
+def seam_message(stack: Stack, number: int, pixels: int) -> Message:
+    """Say that blocks of a frame saw other objects beside their seams."""
+    return Message(
+        f"{stack.name}, frame {number}: the frame was separated in blocks, which differ in {pixels} pixel(s) "
+        f"beside their seams. An object there that is larger than {_HALO} pixels may be cut; look at it."
+    )
 
 
 def predict_to_folder(

@@ -180,6 +180,7 @@ class _PageWriter:
         self._dtype = np.dtype(MAPS[path.stem])
         self._stack, self._expected, self._mark = stack, frames, mark
         self.written: list[int] = []  # frame numbers
+        self.seam_pixels: dict[int, int] = {}  # of frames that have some, see `FramePrediction`
         self._shapes: set[tuple[int, ...]] = set()  # images of a folder may differ
         self._tiff: tifffile.TiffWriter | None = None
         self._tags: dict[str, Any] = {}
@@ -223,6 +224,7 @@ class _PageWriter:
         """Drop a frame if it was the last one written: it is missing in other files of the result."""
         if self.written[-1:] == [number]:
             self.written.pop()
+            self.seam_pixels.pop(number, None)
 
     def close(self) -> None:
         """Finish the file with the frames written so far; no frame, no file."""
@@ -235,12 +237,14 @@ class _PageWriter:
                 self._path.unlink()
                 return
             # pages of a frame that failed may follow; the description does not count them
-            if self.written != self._expected or len(self._shapes) > 1:
+            if self.written != self._expected or len(self._shapes) > 1 or self.seam_pixels:
                 tifffile.tiffcomment(self._path, self._options(self.written)["description"])
 
     def _options(self, frames: list[int]) -> dict[str, Any]:
         """Return the tags of frames, and of their axes, pixel size and interval if they have one shape."""
         text: dict[str, Any] = {"frames": frames, MARK: asdict(self._mark)}
+        if self.seam_pixels:
+            text["seam_pixels"] = self.seam_pixels
         if len(self._shapes) > 1:
             return {"description": json.dumps(text).encode()}
         whole = (len(frames), *next(iter(self._shapes)))
@@ -330,9 +334,10 @@ class ResultWriter:
     -----
     ``probability.tif`` (float32, 0 to 1), ``distance.tif`` (float32, pixels) and ``instances.tif``
     (uint32) hold one page a section, compressed with zlib; the description of the first page lists the
-    frames.  Axes, pixel size and interval of the stack are stored as OME-XML, and in the tags of
-    resolution.  ``NN_RES`` holds ``maskTTT.tif`` (uint16, where more than 65,535 tracks need it uint32)
-    and ``res_track.txt``: objects that overlap in consecutive frames share a number.
+    frames, and that of the objects ``seam_pixels`` of frames that have some.  Axes, pixel size and
+    interval of the stack are stored as OME-XML, and in the tags of resolution.  ``NN_RES`` holds
+    ``maskTTT.tif`` (uint16, where more than 65,535 tracks need it uint32) and ``res_track.txt``: objects
+    that overlap in consecutive frames share a number.
     """
 
     def __init__(
@@ -444,6 +449,8 @@ class ResultWriter:
             for name, frame in maps.items():
                 if frame is not None:
                     self._files[name].write(number, frame)
+            if prediction.seam_pixels:
+                self._files["instances"].seam_pixels[number] = prediction.seam_pixels
             if self.masks is not None:
                 self._write_mask(self.masks, number, prediction.instances)
         except BaseException:  # all files have the same frames
