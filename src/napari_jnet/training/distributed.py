@@ -6,6 +6,8 @@ of batch normalization) are taken over all processes, so that a step equals that
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -40,11 +42,15 @@ def process_group() -> Iterator[int]:
             )
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl"
+    # Its functions have the present group as a default argument: imported later, they would keep it, and its
+    # threads beyond the end of Python, where these may abort the process.
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group(backend)
     try:
         yield process()
     finally:
         dist.destroy_process_group()
+        gc.collect()  # DistributedDataParallel has the group, and refers to itself
 
 
 def processes() -> int:
