@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from napari_jnet.config import Config, PredictionConfig
 from napari_jnet.events import FramePrediction, Message
-from napari_jnet.inference.predict import predict
+from napari_jnet.inference.predict import predict, predict_maps
 from napari_jnet.io.axes import array_stack
 from napari_jnet.model import Model
 from napari_jnet.networks import build_network
@@ -99,3 +102,50 @@ def test_another_error_is_not_taken_for_a_full_memory(
     with pytest.raises(RuntimeError, match="shapes differ"):
         list(predict(model, STACK, prediction=PredictionConfig(tta=1)))
     assert model.largest_tile is None
+
+
+class Held(TorchDispatchMode):
+    """The most bytes that the results of torch's operations held at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: dict[int, tuple[Any, int]] = {}
+        self.most = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for part in tree_leaves(result):
+            if isinstance(part, torch.Tensor):
+                storage = part.untyped_storage()
+                self.alive[storage.data_ptr()] = weakref.ref(part), storage.nbytes()
+        self.alive = {place: held for place, held in self.alive.items() if held[0]() is not None}
+        self.most = max(self.most, sum(size for _, size in self.alive.values()))
+        return result
+
+
+def test_a_unet_holds_its_maps_no_longer_than_it_needs_them() -> None:
+    config = Config().replace({"network.resolution_levels": (-4, -3, -2, -1, 0)})
+    network = build_network(config.network).folded()
+    with torch.inference_mode(), Held() as held:
+        network([torch.zeros(1, 1, 128, 128)])
+    one_map = 128 * 128 * 4 * config.network.channels
+    # where the encoder's map and the decoder's are joined: these two, and both once more
+    assert held.most < 4.2 * one_map
+
+
+def test_a_frame_of_2048_pixels_is_predicted_in_tiles_by_default(
+    monkeypatch: pytest.MonkeyPatch, model: Model
+) -> None:
+    seen = []
+
+    def run(levels: list[torch.Tensor]) -> torch.Tensor:
+        seen.append(levels[-1].shape[-2:].numel())
+        return torch.zeros(1, 2, *levels[-1].shape[-2:])
+
+    monkeypatch.setattr(model, "run", run)
+    for side, most in ((2048, 1100**2), (1024, 1024**2)):
+        seen.clear()
+        predict_maps(model, np.random.default_rng(0).random((side, side), np.float32))
+        assert max(seen) <= most

@@ -20,7 +20,7 @@ from napari_jnet.preprocess import LargeFrame, expand, pool, standardized_pyrami
 
 Region = tuple[slice, slice]  # rows and columns, in pixels of the full frame
 Cut = Callable[[Region], list[Tensor]]  # the standardised levels of a region of a frame
-TILED_FROM = 2048 * 2048  # regions with more pixels are predicted in tiles by default
+TILED_FROM = 1536 * 1536  # regions with more pixels are predicted in tiles by default
 DEFAULT_TILE = 1024
 SMALLEST_TILE = 64  # that a full memory leads to
 

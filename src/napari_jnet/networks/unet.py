@@ -115,14 +115,17 @@ class UNet(SegmentationNetwork):
         for level, convolutions in enumerate(self.down):
             image = convolutions(F.max_pool2d(image, 2) if level else image)
             skips.append(image)
-        image = self.dropout(image)
+        image = self.dropout(skips.pop())
         for level in reversed(range(len(self.up))):
-            above = self.up[level](image)
-            height, width = above.shape[-2:]
+            image, skip = self.up[level](image), skips.pop(level)
+            height, width = image.shape[-2:]
             top, left = (
-                (a - b) // 2 for a, b in zip(skips[level].shape[-2:], above.shape[-2:], strict=True)
+                (a - b) // 2 for a, b in zip(skip.shape[-2:], image.shape[-2:], strict=True)
             )
-            skip = skips[level][..., top : top + height, left : left + width]
-            image = self.merge[level](torch.cat([skip, above], dim=1))
+            image = torch.cat([skip[..., top : top + height, left : left + width], image], dim=1)
+            del skip
+            # called as a whole, it would hold its input to the end
+            for layer in self.merge[level].children():
+                image = layer(image)
         output: Tensor = self.head(image)
         return output
