@@ -24,12 +24,12 @@ def sample_grid(
     """
     offsets = torch.arange(size, dtype=torch.float32, device=centres.device) - (size - 1) / 2
     patch = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"))  # (2, size, size)
-    grid = torch.einsum("nij,jhw->nihw", matrix, patch) + centres[:, :, None, None]
+    grid = torch.einsum("nij,jhw->nihw", matrix, patch).add_(centres[:, :, None, None])
     if field is not None:
-        grid = grid + field
-    sides = sizes[:, :, None, None]
-    folded = torch.remainder(grid + 0.5, 2 * sides)  # mirrored at the outer edges, repeatedly
-    return (torch.minimum(folded, 2 * sides - folded) - 0.5).permute(0, 2, 3, 1)
+        grid += field
+    period = 2 * sizes[:, :, None, None]
+    folded = grid.add_(0.5).remainder_(period)  # mirrored at the outer edges, repeatedly
+    return torch.minimum(folded, period - folded).sub_(0.5).permute(0, 2, 3, 1)
 
 
 def sample_images(frames: Tensor, grid: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def sample_images(frames: Tensor, grid: Tensor) -> Tensor:
     height, width = frames.shape[-2:]
     scale = grid.new_empty(2)
     scale[0], scale[1] = 2 / width, 2 / height  # without a copy that waits for the device
-    positions = (grid.flip(-1) + 0.5) * scale - 1  # x first, -1 to 1
+    positions = grid.flip(-1).add_(0.5).mul_(scale).sub_(1)  # x first, -1 to 1
     return F.grid_sample(frames, positions, padding_mode="border", align_corners=False)
 
 
@@ -47,9 +47,10 @@ def sample_labels(labels: Tensor, grid: Tensor) -> Tensor:
     The grid, (N, size, size, 2), has pixel positions in those labels.
     """
     height, width = labels.shape[-2:]
-    rows = grid[..., 0].round().long().clamp_(0, height - 1)
-    columns = grid[..., 1].round().long().clamp_(0, width - 1)
-    return labels[torch.arange(len(labels), device=labels.device)[:, None, None], rows, columns]
+    rows = grid[..., 0].round().clamp_(0, height - 1).long()
+    columns = grid[..., 1].round().clamp_(0, width - 1).long()
+    places = rows.mul_(width).add_(columns)
+    return labels.flatten(1).gather(1, places.flatten(1)).view(places.shape)
 
 
 def _uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
@@ -81,6 +82,18 @@ def _shear(count: int, config: AugmentationConfig, generator: Generator) -> Tens
     return matrix
 
 
+def _joined(knots: Tensor, size: int) -> Tensor:
+    """Join the values at knots (N, C, k, k) by cubic interpolation: (N, C, size, size).
+
+    The weights of the knots are what each alone is interpolated to: two products of matrices with them
+    take a fifth of the time of interpolating all pixels.
+    """
+    side = knots.shape[-1]
+    alone = torch.eye(side)[None, None]
+    weights = F.interpolate(alone, (size, side), mode="bicubic", align_corners=True)[0, 0]
+    return weights @ knots @ weights.T
+
+
 def _elastic(
     count: int, size: int, config: AugmentationConfig, generator: Generator
 ) -> Tensor | None:
@@ -90,7 +103,7 @@ def _elastic(
     knots = max(4, round(size / config.elastic_sigma) + 1)
     coarse = torch.rand(count, 2, knots, knots, generator=generator) * 2 - 1
     coarse *= config.elastic_alpha * torch.rand(count, 1, 1, 1, generator=generator)
-    return F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=True)
+    return _joined(coarse, size)
 
 
 def _smooth(
@@ -119,7 +132,7 @@ def _spline(
     if config.spline_sigma == 0:
         return None
     coarse = config.spline_sigma * torch.randn(count, 2, 3, 3, generator=generator)
-    return F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=True)
+    return _joined(coarse, size)
 
 
 _UNIT = 1 / 3  # one standard deviation of a frame: standardised frames are divided by three of them
@@ -144,7 +157,7 @@ def _noise(patches: Tensor, config: AugmentationConfig, generator: Generator) ->
         return patches
     strength = config.noise * _UNIT * torch.rand(len(patches), 1, 1, 1, generator=generator)
     noise = torch.randn(patches.shape, generator=generator)
-    return patches + send(strength * noise, patches.device)
+    return patches + send(noise.mul_(strength), patches.device)
 
 
 LINEAR: dict[str, Callable[[int, AugmentationConfig, Generator], Tensor]] = {

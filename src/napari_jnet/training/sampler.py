@@ -385,7 +385,7 @@ def _draw_labels(
         side,
         send(store.sizes[chosen], device),
     )
-    full = (grid + 0.5) * store.unit - 0.5
+    full = (grid + 0.5).mul_(store.unit).sub_(0.5)
     return grid, full, _sampled(sample_labels, store.labels, chosen.tolist(), full)
 
 
