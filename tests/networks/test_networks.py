@@ -126,6 +126,16 @@ class TestEveryNetwork:
         logits, distance = plain(levels).split(1, dim=1)
         torch.testing.assert_close(scaled(levels), torch.cat([logits, 24 * distance], dim=1))
 
+    def test_it_begins_with_the_logits_it_is_given(self, name: str) -> None:
+        network = build_network(small(name, classes=3)).eval()
+        levels = standardized_pyramid(torch.rand(1, 1, 96, 96), network.levels)
+        outputs = []
+        for logits in ([0.0, 0.0, 0.0], [2.0, -1.0, -3.0]):
+            network.set_initial_logits(torch.tensor(logits))
+            outputs.append(network(levels)[..., 32:64, 32:64])
+        shift = torch.tensor([2.0, -1.0, -3.0, 0.0])[:, None, None].expand(1, 4, 32, 32)
+        torch.testing.assert_close(outputs[1] - outputs[0], shift, atol=1e-4, rtol=0)
+
     @pytest.mark.parametrize("across", [True, False])
     @pytest.mark.parametrize("top", [0, -1])
     def test_tiled_equals_untiled(self, name: str, top: int, across: bool) -> None:

@@ -17,6 +17,7 @@ from napari_jnet.training.losses import (
     check_loss,
     class_weights,
     dice_loss,
+    initial_logits,
     loss_function,
     pixel_weights,
 )
@@ -165,6 +166,27 @@ def test_classes_count_the_same_whatever_their_size() -> None:
 def test_objects_are_one_class_in_the_balance(classes: int) -> None:
     frames = [frame([[0, 0, 0, 9, 0, 0, 700, UNKNOWN]], LabelKind.INSTANCES)]
     torch.testing.assert_close(class_weights(frames, classes), torch.tensor([7 / 10, 7 / 4]))
+
+
+@pytest.mark.parametrize("balance", [False, True])
+def test_a_network_begins_with_the_classes_as_often_as_they_are_annotated(balance: bool) -> None:
+    changes = {"network.classes": 3, "training.class_balance": balance}
+    pixels = [[0] * 6 + [1, 1], [2, 2, UNKNOWN, UNKNOWN, 0, 0, 0, 0]]
+    logits = initial_logits([frame(pixels)], Config().replace(changes))
+    expected = [1 / 3, 1 / 3, 1 / 3] if balance else [10 / 14, 2 / 14, 2 / 14]
+    torch.testing.assert_close(logits.softmax(dim=0), torch.tensor(expected))
+    cells = frame([[0, 0, 0, 9, 0, 0, 700, UNKNOWN]], LabelKind.INSTANCES)
+    of_cell = initial_logits([cells], Config().replace({"training.class_balance": balance}))
+    torch.testing.assert_close(of_cell.sigmoid(), torch.tensor([0.5 if balance else 2 / 7]))
+
+
+def test_no_class_is_so_rare_at_the_beginning_that_it_is_not_learned() -> None:
+    whole = np.zeros((1200, 1000), np.int32)
+    whole[0, 0] = 1
+    logits = initial_logits([AnnotatedFrame("t0", whole, whole, LabelKind.CLASSES)], Config())
+    torch.testing.assert_close(logits.sigmoid(), torch.tensor([0.01]), atol=1e-3, rtol=0)
+    only_cell = initial_logits([frame([[1, 1, UNKNOWN]])], Config())
+    assert 0.9 < float(only_cell.sigmoid()) < 0.995
 
 
 def test_weights_of_class_and_border_are_added() -> None:

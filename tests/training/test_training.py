@@ -30,7 +30,7 @@ from napari_jnet.events import (
     TrainingEnd,
     TrainingStart,
 )
-from napari_jnet.inference.predict import predict
+from napari_jnet.inference.predict import predict, predict_image
 from napari_jnet.io.axes import array_stack
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind
@@ -110,6 +110,18 @@ def test_it_learns(tmp_path: Path) -> None:
     epochs = of(EpochEnd, list(train(cells(4), tmp_path / "run", config)))
     assert epochs[-1].iou > 0.8
     assert epochs[-1].validation_loss < 0.75 * epochs[0].validation_loss
+
+
+def test_before_the_first_step_cells_are_as_rare_as_they_are_annotated(tmp_path: Path) -> None:
+    """From even odds, a training first forgets what is rare, such as thin lines."""
+    labels = np.zeros((64, 64), np.int32)
+    labels[30:33] = 1  # a line, 5 % of the pixels
+    image = labels + np.random.default_rng(0).normal(0, 0.5, labels.shape)
+    frame = AnnotatedFrame("t000", image.astype(np.float32), labels, LabelKind.CLASSES)
+    slow = TINY.replace({"training.learning_rate": 1e-8, "training.epochs": 1})
+    list(train([frame], tmp_path / "run", slow))
+    predicted, _ = predict_image(load_model(tmp_path / "run"), image)
+    assert 0.01 < predicted.mean() < 0.15
 
 
 def test_it_separates_cells_that_touch(tmp_path: Path) -> None:

@@ -106,6 +106,13 @@ class SegmentationNetwork(nn.Module, ABC):
             "another network. Leave pretrained empty, or choose fcn8, fcn16 or fcn32."
         )
 
+    def set_initial_logits(self, logits: Tensor) -> None:
+        """Make these, (classes,), the bias of the segmentation in the last convolution."""
+        *_, head = (layer for layer in self.modules() if isinstance(layer, nn.Conv2d))
+        assert head.bias is not None and len(head.bias) == self.outputs
+        with torch.no_grad():
+            head.bias[: len(logits)] = logits
+
     def parameter_count(self) -> int:
         """Return the number of trainable weights."""
         return sum(p.numel() for p in self.parameters())

@@ -21,6 +21,10 @@ from napari_jnet.training.targets import Targets, class_indices
 Loss = Callable[[Tensor, Targets, int, float], Tensor]
 
 
+_PIXELS_AT_ONCE = 1 << 20  # whose classes are counted
+_RAREST = 0.01  # fraction of the pixels that a class has at least, in the initial logits
+
+
 def mean_known(values: Tensor, known: Tensor, total: Tensor | None = None) -> Tensor:
     """Return the mean over the known pixels, 0 where there are none; of a part, its share in that.
 
@@ -221,17 +225,43 @@ def _windows(size: int, reach: int) -> list[tuple[slice, slice, int]]:
     ]
 
 
+def class_pixels(frames: Sequence[AnnotatedFrame], classes: int) -> Tensor:
+    """Return the known pixels of each class in all frames: int64 (K,), of at least two classes."""
+    counts = torch.zeros(max(classes, 2), dtype=torch.int64)
+    for frame in frames:
+        labels = torch.from_numpy(np.ascontiguousarray(frame.labels))
+        for part in torch.split(labels.flatten(), _PIXELS_AT_ONCE):
+            indices = class_indices(part[part != UNKNOWN], frame.kind, classes)
+            counts += torch.bincount(indices, minlength=len(counts))
+    return counts
+
+
+def initial_logits(frames: Sequence[AnnotatedFrame], config: Config) -> Tensor:
+    """Return the logits of a network that has learned nothing but how often each class is annotated.
+
+    They are float32, (K,) for K classes and (1,) for one; the weights of the classes in the loss count, and
+    no class is rarer than `_RAREST`.
+
+    Notes
+    -----
+    As Lin, Goyal, Girshick, He, Dollár (2017), section 3.3.  From logits near 0, a training first learns
+    that nearly all is background, and its outputs then hardly change for rare classes, such as thin lines.
+    """
+    classes = config.network.classes
+    pixels = class_pixels(frames, classes).float()
+    if config.training.class_balance:
+        pixels *= class_weights(frames, classes)
+    logits = (pixels / pixels.sum().clamp(min=1)).clamp(min=_RAREST).log()
+    return logits if classes > 1 else logits[1:] - logits[:1]
+
+
 def class_weights(frames: Sequence[AnnotatedFrame], classes: int) -> Tensor:
     """Return weights that balance the classes: all count the same in the sum.
 
     They are float32 (K,), at least two: known pixels / (classes that occur * pixels of the class), so
     that the mean over all known pixels is 1; 1 for a class that does not occur.
     """
-    counts = torch.zeros(max(classes, 2), dtype=torch.int64)
-    for frame in frames:
-        labels = torch.from_numpy(np.ascontiguousarray(frame.labels))
-        known = labels[labels != UNKNOWN]
-        counts += torch.bincount(class_indices(known, frame.kind, classes), minlength=len(counts))
+    counts = class_pixels(frames, classes)
     occurs = counts > 0
     weights = counts.sum() / (occurs.sum() * counts.clamp(min=1))
     return torch.where(occurs, weights, 1.0).float()

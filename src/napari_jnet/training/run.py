@@ -290,9 +290,11 @@ class TrainingState(Counters):
         load_state(self.network, content["network"], path)
         load_state(self.averaged, content["network"], path)
 
-    def start_pretrained(self, path: Path) -> None:
-        """Start from published weights of a part of the network."""
-        self.network.load_pretrained(path)
+    def start(self, logits: Tensor) -> None:
+        """Start from these initial logits, and from published weights of a part where these are given."""
+        self.network.set_initial_logits(logits)
+        if pretrained := self.config.training.pretrained:
+            self.network.load_pretrained(Path(pretrained))
         self.averaged.load_state_dict(self.network.state_dict())
 
 

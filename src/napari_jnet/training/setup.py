@@ -22,7 +22,7 @@ from napari_jnet.labels import UNKNOWN, LabelKind, cells_in_pieces
 from napari_jnet.model import model_file, read_model_config, read_training
 from napari_jnet.training.distributed import is_first, processes
 from napari_jnet.training.estimate import adapt, check_fit, class_count, frame_channels, is_sparse
-from napari_jnet.training.losses import check_loss
+from napari_jnet.training.losses import check_loss, initial_logits
 from napari_jnet.training.run import TensorBoardLogger, TrainingSession
 from napari_jnet.training.sampler import smallest_side
 from napari_jnet.training.validate import known_classes
@@ -85,8 +85,8 @@ def prepare(
         state.restore(checkpoint, folder.last)
     elif start_from is not None:
         state.start_from(model_file(Path(start_from)))
-    elif config.training.pretrained:
-        state.start_pretrained(Path(config.training.pretrained))
+    else:
+        state.start(initial_logits(training, config))
     measured, config = session.choose_precision(), session.config
     state.distribute()
     session.start_clock()
