@@ -111,6 +111,11 @@ class Painter:
         """Look whether the frame is right."""
         self._done("judge", self._pace.judge, 0)
 
+    def drag_diameter(self, diameter: float) -> None:
+        """Drag the circle that says how large cells are."""
+        row, column = self._at
+        self._drag("diameter", [(row, column), (row, column + diameter)], self._pace.fastest)
+
     def circle(self, mask: Mask) -> int:
         """Go around a cell and fill it; return its number, the next one that is free."""
         number = next_label(self.plane)

@@ -51,12 +51,11 @@ from napari_jnet import (
     Scores,
     evaluate_labels,
     load_model,
-    predict_image,
     separate,
     train,
 )
-from napari_jnet.config import read_settings
-from napari_jnet.inference.predict import frame_uncertainty
+from napari_jnet.config import PredictionConfig, read_settings
+from napari_jnet.inference.predict import frame_uncertainty, predict_maps
 from napari_jnet.model import Model
 from napari_jnet.project.manifest import next_role
 from painter import Action, Painter, annotate
@@ -68,6 +67,7 @@ WAYS = ("scratch", "starter", "proposals")
 ASKED = 0.75  # SEG
 AT = (2, 5, 10, 15)  # minutes of the table
 STEPS_MEASURED = 48
+ONCE = PredictionConfig(tta=1)  # averages over transforms are for final results
 
 
 class Frame(NamedTuple):
@@ -86,6 +86,14 @@ class Data:
     pool: tuple[Frame, ...]
     scored: tuple[Frame, ...]
     most: int  # frames that a person annotates
+
+    @property
+    def diameter(self) -> float:
+        """Median diameter of the cells to annotate, in pixels."""
+        sizes = [np.bincount(frame.truth.ravel())[1:] for frame in self.pool]
+        return float(
+            np.sqrt(np.median([4 / math.pi * size for of in sizes for size in of if size]))
+        )
 
 
 def read_hela(shared: Path) -> Data:
@@ -177,9 +185,15 @@ def _annotated(frame: Frame, labels: Labels, role: str) -> AnnotatedFrame:
 
 def predict_cells(model: Model, image: NDArray[Any]) -> tuple[Labels, float]:
     """Return the cells that a model finds in an image, and how uncertain it is."""
-    segmentation, distance = predict_image(model, image)
-    cells = separate(segmentation, distance, model.config.instances, model.dt_bound)
-    return cells, frame_uncertainty(segmentation)
+    maps = predict_maps(model, image, prediction=ONCE)
+    cells = separate(maps.segmentation, maps.distance, model.config.instances, model.dt_bound)
+    return cells, frame_uncertainty(maps.segmentation)
+
+
+def _of_size(model: Model, diameter: float) -> Model:
+    """Return a model for cells of this diameter, where it is for cells of any size."""
+    any_size = model.config.prediction.to_dict().get("diameter") == 0
+    return model.at_diameter(diameter) if any_size else model
 
 
 class Training:
@@ -195,6 +209,8 @@ class Training:
         When the clock stops, in seconds; the schedule is stretched until then.
     starter
         A model to start from, or None.
+    diameter
+        Of the cells in pixels, for a starter that is for cells of any size.
     settings
         Of the configuration, ``section.field``.
 
@@ -206,11 +222,17 @@ class Training:
     """
 
     def __init__(
-        self, folder: Path, rates: Rates, end: float, starter: Path | None, settings: dict[str, Any]
+        self,
+        folder: Path,
+        rates: Rates,
+        end: float,
+        starter: Path | None,
+        diameter: float,
+        settings: dict[str, Any],
     ) -> None:
         self.frames: list[AnnotatedFrame] = []
         self.steps = 0
-        self.model = None if starter is None else load_model(starter)
+        self.model = starter and _of_size(load_model(starter), diameter)
         self._folder, self._rates, self._end = folder, rates, end
         self._starter, self._settings = starter, settings
         self._first = self.model
@@ -330,7 +352,7 @@ def simulate(
         "training.precision": rates.precision,
         **(settings or {}),
     }
-    training = Training(folder, rates, 60 * minutes, starter, settings)
+    training = Training(folder, rates, 60 * minutes, starter, data.diameter, settings)
     scores: list[dict[str, Any]] = []
     shown: Model | None = None
     found = score_model(shown, data.scored)
@@ -373,6 +395,10 @@ def _work(
 ) -> Iterator[Action]:
     """Yield what the person does, until no frame is left; finished frames go to the training."""
     left = [data.pool[at] for at in np.random.default_rng(seed).permutation(len(data.pool))]
+    if training.model is not None:
+        sizing = Painter(np.zeros_like(left[0].truth), np.random.default_rng(seed))
+        sizing.drag_diameter(data.diameter)
+        yield from sizing.actions
     while left and len(training.frames) < data.most:
         training.until(clock.now)
         model = training.model
