@@ -29,6 +29,15 @@ def test_by_hand():
     assert small.perimeter_px == pytest.approx(perimeter(labels() == 4))
 
 
+def test_confidence_is_that_of_the_number():
+    sure = np.full(5, np.nan)
+    sure[3] = 0.25
+    small, large = measure_frame(labels(), confidence=sure)
+    assert (small.label, small.confidence) == (4, 0.25)
+    assert large.confidence is None
+    assert measure_frame(labels())[0].confidence is None
+
+
 def test_in_units():
     _, cell = measure_frame(labels(), scale=(0.5, 0.5))
     assert cell.area == 16

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_jnet.events import Scores as Scores
     from napari_jnet.events import TrainingEnd as TrainingEnd
     from napari_jnet.events import TrainingStart as TrainingStart
+    from napari_jnet.inference.confidence import cell_confidence as cell_confidence
     from napari_jnet.inference.instances import separate as separate
     from napari_jnet.inference.predict import predict as predict
     from napari_jnet.inference.predict import predict_image as predict_image
@@ -60,6 +61,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "TrainingEnd",
         "TrainingStart",
     ),
+    "inference.confidence": ("cell_confidence",),
     "inference.instances": ("separate",),
     "inference.predict": ("predict", "predict_image"),
     "io.axes": ("array_stack",),

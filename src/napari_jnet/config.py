@@ -538,6 +538,11 @@ class InstanceConfig(Section):
         unit="px",
     )
     fill_holes: bool = option(True, "Fill the holes of each object.")
+    min_confidence: float = option(
+        0.0,
+        "Lowest confidence of an object that is kept: how sure its probability and distance are, 0 to 1.",
+        (0, 1),
+    )
 
 
 class PredictionConfig(Section):

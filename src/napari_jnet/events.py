@@ -112,6 +112,7 @@ class FramePrediction:
     region: tuple[slice, slice] | None = None  # rows and columns of the arrays; None = all
     # where neighbouring blocks of a large frame saw other objects beside their seam
     seam_pixels: int = 0
+    confidence: NDArray[np.float32] | None = None  # of objects 1, 2 ..., 0 to 1; None if unknown
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,8 @@ class Measurement:
         Of the image's values inside; None without an image.
     centroid_px, centroid
         (row, column), or (plane, row, column); in pixels, and in units from the middle of the first one.
+    confidence
+        How sure the prediction is of it, 0 to 1; None where that is not known.
     """
 
     number: int
@@ -45,6 +48,7 @@ class Measurement:
     maximum: float | None
     centroid_px: tuple[float, ...]
     centroid: tuple[float, ...]
+    confidence: float | None = None
 
 
 def measure_frame(
@@ -53,6 +57,7 @@ def measure_frame(
     *,
     number: int = 0,
     scale: Sequence[float] = (),
+    confidence: NDArray[np.floating] | None = None,
 ) -> list[Measurement]:
     """Measure the objects of one frame.
 
@@ -66,6 +71,8 @@ def measure_frame(
         Of the frame.
     scale
         Units a pixel for each axis of `labels`; 1 where not given.
+    confidence
+        Of the objects 1, 2 ..., as `FramePrediction` has it; NaN, and objects beyond, are not known.
 
     Returns
     -------
@@ -104,6 +111,7 @@ def measure_frame(
     square = len({round(s, 9) for s in scale}) == 1
     volume = float(np.prod(np.abs(scale)))
     found = []
+    sure = {n: float(c) for n, c in enumerate(() if confidence is None else confidence, start=1)}
     for values in zip(*table.values(), strict=True):
         row = {name: float(value) for name, value in zip(table, values, strict=True)}
         centroid = tuple(row[f"centroid-{axis}"] for axis in range(ndim))
@@ -123,6 +131,7 @@ def measure_frame(
                 maximum=row.get("intensity_max"),
                 centroid_px=centroid,
                 centroid=tuple(s * c for s, c in zip(scale, centroid, strict=True)),
+                confidence=None if math.isnan(c := sure.get(int(values[0]), math.nan)) else c,
             )
         )
     return found

@@ -161,6 +161,14 @@ def test_predict_takes_frames_and_thresholds(dataset, run, tmp_path):
     ]
     assert tifffile.imread(tmp_path / "a" / "instances.tif").any()
     assert not tifffile.imread(tmp_path / "b" / "instances.tif").any()
+    lines = (tmp_path / "a" / "confidence.csv").read_text().splitlines()
+    assert lines[0] == "frame,cell,confidence" and {n.split(",")[0] for n in lines[1:]} == {
+        "1",
+        "3",
+    }
+    low = (*common, "--output", tmp_path / "c", "--segmentation-threshold", 0)
+    assert call(*low, "--min-confidence", 1) == 0
+    assert not tifffile.imread(tmp_path / "c" / "instances.tif").any()
 
 
 def test_what_the_model_holds_is_not_overridden(dataset, run, tmp_path, capsys):

@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 from napari_jnet.config import InstanceConfig
+from napari_jnet.inference.confidence import cell_confidence
 from napari_jnet.inference.instances import separate
 
 
@@ -68,6 +69,21 @@ def test_minimum_size_and_numbers_without_gaps() -> None:
     objects = separate(segmentation, segmentation, InstanceConfig(min_size=5), 10)
     assert sorted(np.unique(objects)) == [0, 1, 2]
     assert separate(segmentation, segmentation, InstanceConfig(), 10).max() == 3
+
+
+def test_cells_of_low_confidence_are_left_out() -> None:
+    segmentation = np.zeros((20, 40), np.float32)
+    segmentation[2:12, 10:20], segmentation[2:12, 25:35] = 0.6, 0.9
+    distance = np.zeros_like(segmentation)
+    (kept,) = cell_confidence(
+        segmentation,
+        distance,
+        separate(segmentation, distance, InstanceConfig(min_confidence=0.7), 10),
+        10,
+    )
+    assert kept == pytest.approx(0.9)
+    assert not separate(segmentation, distance, InstanceConfig(min_confidence=1), 10).any()
+    assert separate(segmentation, distance, InstanceConfig(min_confidence=0.5), 10).max() == 2
 
 
 @pytest.mark.parametrize("fill", [True, False])

@@ -86,6 +86,31 @@ def test_ctc_result_is_valid_and_keeps_numbers(tmp_path, capsys):
     assert validate(folder, capsys) == 1
 
 
+def write_confident(folder: Path, stack: Stack) -> None:
+    sure = np.array([0.25, np.nan, 0.9875], np.float32)
+    with ResultWriter(folder, stack) as writer:
+        for prediction in make_predictions(stack):
+            writer.write(replace(prediction, confidence=sure if prediction.number else sure[:1]))
+
+
+def test_the_confidence_of_each_cell_is_a_table(tmp_path):
+    table, stack = tmp_path / "confidence.csv", make_stack(frames=2)
+    for _ in range(2):  # the second replaces the first
+        write_confident(tmp_path, stack)
+        lines = ["frame,cell,confidence", "0,1,0.2500", "1,1,0.2500", "1,3,0.9875"]
+        assert table.read_text().splitlines() == lines
+    write_all(tmp_path, stack)  # where it is unknown there is no table of a former result
+    assert not table.exists()
+
+
+def test_a_table_of_somebody_else_is_not_overwritten(tmp_path):
+    table = tmp_path / "confidence.csv"
+    table.write_text("mine")
+    with pytest.raises(OutputError, match=r"confidence\.csv is there already .*another output"):
+        write_confident(tmp_path, make_stack())
+    assert table.read_text() == "mine" and os.listdir(tmp_path) == ["confidence.csv"]
+
+
 def test_any_stack_gets_three_files_that_tifffile_reads(tmp_path):
     stack = make_stack(sequence="", axes="ZYX")
     write_all(tmp_path, stack)

@@ -468,7 +468,8 @@ class TestCopying:
         page.set_model("runs/001")
         with pytest.raises(ValueError, match="'movie' is in no file"):
             page.command()
-        state.project = SimpleNamespace(path=tmp_path / "my project", model=None)
+        facts = {"model": None, "instances": None, "looked_at": ()}
+        state.project = SimpleNamespace(path=tmp_path / "my project", **facts)
         project = tmp_path / "my project"
         assert f"'{project}' --output '{project / 'predictions'}'" in page.command()
 

@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QPushButton
 
 from napari_jnet.config import InstanceConfig
+from napari_jnet.inference.confidence import cell_confidence
 from napari_jnet.inference.instances import separate
 from napari_jnet.plugin.pages.predict import PredictWidget
 from napari_jnet.plugin.pages.train import TrainWidget
@@ -122,14 +123,21 @@ def test_sliders_renew_the_cells_from_the_stored_maps(qtbot, viewer, widget):
     move(qtbot, widget, "segmentation_threshold", 0.31)
     move(qtbot, widget, "seed_threshold", 0.25)
     move(qtbot, widget, "min_size", 12)
+    move(qtbot, widget, "min_confidence", 0.2)
     config = widget.separation.config.instances
     assert config == InstanceConfig(
-        segmentation_threshold=0.31, seed_threshold=0.25, min_size=12, fill_holes=True
+        segmentation_threshold=0.31,
+        seed_threshold=0.25,
+        min_size=12,
+        fill_holes=True,
+        min_confidence=0.2,
     )
     for position in range(4):
         maps = widget.results.maps(position)
         expected = separate(*maps, config, widget.results.dt_bound)
         np.testing.assert_array_equal(widget.results.layers[2].data[position], expected)
+        sure = cell_confidence(*maps, expected, widget.results.dt_bound)
+        np.testing.assert_array_equal(widget.results.confidence[position], sure)
         np.testing.assert_array_equal(widget.results.layers[0].data[position], maps[0] > 0.31)
     move(qtbot, widget, "segmentation_threshold", 1.0)
     assert not widget.results.layers[2].data.any()

@@ -48,6 +48,7 @@ def predict(
     ] = None,
     seed_threshold: Annotated[float | None, config_option("instances.seed_threshold")] = None,
     min_size: Annotated[int | None, config_option("instances.min_size")] = None,
+    min_confidence: Annotated[float | None, config_option("instances.min_confidence")] = None,
     tile: Annotated[int | None, config_option("prediction.tile")] = None,
     overlap: Annotated[float | None, config_option("prediction.overlap")] = None,
     tta: Annotated[int | None, config_option("prediction.tta")] = None,
@@ -76,11 +77,11 @@ def predict(
 ) -> None:
     """Segment a stack with a trained network and separate its objects.
 
-    Writes probability.tif, distance.tif and instances.tif into DIR, and for a CTC sequence a result
-    folder such as 02_RES with masks and res_track.txt.  Ctrl-C stops after the frame; what is
-    written stays.  A frame that cannot be read is skipped; the others are written, and the exit
-    status is 2.  --part 1/8 to --part 8/8 on several machines, then --join with the same other
-    options, give the same result; a part that runs again does what is missing.
+    Writes probability.tif, distance.tif, instances.tif and confidence.csv (how sure each object is) into
+    DIR, and for a CTC sequence a result folder such as 02_RES with masks and res_track.txt.  Ctrl-C
+    stops after the frame; what is written stays.  A frame that cannot be read is skipped; the others
+    are written, and the exit status is 2.  --part 1/8 to --part 8/8 on several machines, then --join
+    with the same other options, give the same result; a part that runs again does what is missing.
     """
     if (part is not None) + join + (scheduler is not None) > 1:
         raise ValueError("--part, --join and --scheduler exclude each other; give one of them.")
@@ -104,6 +105,7 @@ def predict(
         "segmentation_threshold": segmentation_threshold,
         "seed_threshold": seed_threshold,
         "min_size": min_size,
+        "min_confidence": min_confidence,
     }
     tiles = {"tile": tile, "overlap": overlap, "tta": tta, "backend": backend}
     job: dict[str, Any] = {

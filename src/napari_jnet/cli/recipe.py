@@ -12,7 +12,12 @@ from napari_jnet.config import Config, InstanceConfig, preset
 from napari_jnet.events import number_ranges
 
 _NOT_COPIED = ("training.minutes", "training.epochs", "training.threads")  # or by their options
-_THRESHOLDS = ("segmentation_threshold", "seed_threshold", "min_size")  # of the command line
+_THRESHOLDS = (
+    "segmentation_threshold",
+    "seed_threshold",
+    "min_size",
+    "min_confidence",
+)  # of the command line
 
 
 def changed_settings(config: Config, name: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from skimage.segmentation import watershed
 
 from napari_jnet.config import InstanceConfig
 from napari_jnet.files import release_pages
+from napari_jnet.inference.confidence import cell_confidence
 from napari_jnet.labels import contingency
 
 _ROWS = 512  # that are read at a time to count
@@ -34,7 +35,7 @@ def separate(
     distance
         Same shape, pixels to the nearest boundary, truncated at ``dt_bound``.
     config
-        Thresholds, minimum size, holes.
+        Thresholds, minimum size, holes, lowest confidence.
     dt_bound
         Truncation distance, in pixels; ``seed_threshold`` is a fraction of it.
 
@@ -55,7 +56,8 @@ def separate(
     ``smoothing * dt_bound`` pixels.  A watershed on the negative distance grows the seeds inside the
     segmentation.  A connected part of the segmentation without a seed is one object of its own: a
     cell too small to reach the threshold is not lost.  An object smaller than the minimum size goes
-    to the neighbours that it touches; without any it is background.
+    to the neighbours that it touches; without any it is background.  So is an object whose
+    `cell_confidence` is below the lowest one to keep.
     """
     if segmentation.shape != distance.shape:
         raise ValueError(
@@ -91,6 +93,9 @@ def separate(
         objects = _fill_holes(objects)
     keep = np.bincount(objects.ravel()) >= max(config.min_size, 1)
     keep[0] = False
+    if config.min_confidence:
+        sure = cell_confidence(segmentation, distance, objects, dt_bound)
+        keep[1:] &= sure >= config.min_confidence
     numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
     kept: NDArray[np.int32] = numbers[objects]
     return kept

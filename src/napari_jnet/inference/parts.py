@@ -35,7 +35,7 @@ _FOLDER = ".napari-jnet-parts-"
 _MARK = "mark.json"
 _DEVICE = "device"  # of the mark; who joins may have another
 _PIXELS = "checksum of the middle frame"  # of the mark; "" while it cannot be read
-_MAPS = ("segmentation", "distance", "instances", "classes")
+_MAPS = ("segmentation", "distance", "instances", "classes", "confidence")
 _SEAMS = "seam_pixels"
 
 

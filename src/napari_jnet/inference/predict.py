@@ -19,6 +19,7 @@ from napari_jnet.events import FramePrediction, FrameSkipped, Message
 from napari_jnet.files import release_pages, scratch_array
 from napari_jnet.hardware import available_bytes, format_bytes
 from napari_jnet.inference.backend import available_backends, choose_backend, use_backend
+from napari_jnet.inference.confidence import cell_confidence
 from napari_jnet.inference.instances import separate, separate_blocks
 from napari_jnet.inference.tiling import (
     TRANSFORMS,
@@ -120,13 +121,18 @@ def predict(
     def segment(frame: tuple[int, NDArray[Any]]) -> tuple[Maps, int]:
         return _predict_planes(model, stack, *frame, settings, region, side)
 
-    def separated(made: tuple[Maps, int]) -> tuple[Maps, int, NDArray[np.int32], int]:
+    def separated(
+        made: tuple[Maps, int],
+    ) -> tuple[Maps, int, NDArray[np.int32], int, NDArray[np.float32]]:
         maps, empty = made
         facts = (maps.segmentation, maps.distance, separation, model.dt_bound)
-        if not side:
-            return maps, empty, separate(*facts), 0
-        cells = scratch_array(maps.segmentation.shape, np.int32)
-        return maps, empty, cells, separate_blocks(*facts, cells, side=side, halo=_HALO)
+        if side:
+            cells = scratch_array(maps.segmentation.shape, np.int32)
+            seam_pixels = separate_blocks(*facts, cells, side=side, halo=_HALO)
+        else:
+            cells, seam_pixels = separate(*facts), 0
+        sure = cell_confidence(maps.segmentation, maps.distance, cells, model.dt_bound)
+        return maps, empty, cells, seam_pixels, sure
 
     if settings.backend != "auto":
         use_backend(model, settings.backend)
@@ -141,7 +147,7 @@ def predict(
     for number, result in _in_stages(numbers, (read, segment, separated), ahead):
         position = positions[number]
         try:
-            maps, empty, cells, seam_pixels = result()
+            maps, empty, cells, seam_pixels, confidence = result()
         except (ValueError, OSError) as error:
             if on_error == "raise" or (on_error == "skip" and len(numbers) == 1):
                 raise
@@ -173,6 +179,7 @@ def predict(
             class_names=model.config.targets.classes,
             region=None if region is None else checked_region(region, _size(stack)),
             seam_pixels=seam_pixels,
+            confidence=confidence,
         )
     if on_error == "skip" and first is not None and not done:
         raise ValueError(

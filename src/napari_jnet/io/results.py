@@ -47,6 +47,8 @@ _TIFF_NAMES = re.compile(rf"(?:{'|'.join(MAPS)})\.tiff?", re.IGNORECASE)
 _MASK_NAME = re.compile(r"mask(\d+)\.tiff?")
 _PNG_NAMES = re.compile(r"(?:seg|dist)_.+\.png", re.IGNORECASE)
 _TRACKS = "res_track.txt"
+_CONFIDENCE = "confidence.csv"
+_COLUMNS = b"frame,cell,confidence\n"  # its first line
 _UNFINISHED = ".napari-jnet-result-"
 _LINKED = 0.3  # Jaccard index from which on an object is linked to one in the previous frame
 _MOST_TRACKS = 65535  # CTC masks are uint16
@@ -337,7 +339,8 @@ class ResultWriter:
     frames, and that of the objects ``seam_pixels`` of frames that have some.  Axes, pixel size and
     interval of the stack are stored as OME-XML, and in the tags of resolution.  ``NN_RES`` holds
     ``maskTTT.tif`` (uint16, where more than 65,535 tracks need it uint32) and ``res_track.txt``: objects
-    that overlap in consecutive frames share a number.
+    that overlap in consecutive frames share a number.  ``confidence.csv`` has a line for each object of
+    ``instances.tif`` whose confidence is known: frame, number, and 0 to 1.
     """
 
     def __init__(
@@ -350,6 +353,7 @@ class ResultWriter:
         self._expected = list(stack.frame_numbers if frames is None else frames)
         self._mark = ResultMark(secrets.token_hex(8), len(self._expected), stack.sequence)
         self._tracks = OverlapTracks()
+        self._confidence: dict[int, NDArray[np.float32]] = {}  # of the objects of a frame
         # a sequence of the Cell Tracking Challenge: 01, not train
         ctc = re.fullmatch(r"\d{2,3}", stack.sequence)
         self.masks = self.folder / f"{stack.sequence}_RES" if ctc else None
@@ -384,6 +388,12 @@ class ResultWriter:
                     f"{path} would be overwritten, but {self._stack.name} is read from it. Choose another "
                     "output folder."
                 )
+        table = self.folder / _CONFIDENCE
+        if table.exists() and not _has_columns(table):
+            raise OutputError(
+                f"{table} is there already and is not a result of napari-jnet; it would be overwritten. "
+                "Choose another output folder, or move the file away."
+            )
         self._part = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.folder))
         self._files = {
             name: _PageWriter(self._part / f"{name}.tif", self._stack, self._expected, self._mark)
@@ -458,6 +468,8 @@ class ResultWriter:
             for file in self._files.values():
                 file.forget(number)
             raise
+        if prediction.confidence is not None:
+            self._confidence[number] = prediction.confidence
 
     def close(self) -> None:
         """Finish and rename all files; raises `OutputError` for the first failure."""
@@ -465,7 +477,8 @@ class ResultWriter:
             return
         errors = []
         try:
-            for finish in (*[file.close for file in self._files.values()], self._write_tracks):
+            files = [file.close for file in self._files.values()]
+            for finish in (*files, self._write_tracks, self._write_confidence):
                 try:
                     finish()
                 except OutputError as error:  # the others are good without it
@@ -511,18 +524,33 @@ class ResultWriter:
         if folder is not None and folder.is_dir():
             write_file(folder / _TRACKS, self._tracks.lines().encode("ascii"))
 
+    def _write_confidence(self) -> None:
+        lines = (
+            f"{number},{cell},{sure:.4f}\n"
+            for number, confidence in self._confidence.items()
+            for cell, sure in enumerate(confidence.tolist(), start=1)
+            if not math.isnan(sure)
+        )
+        if self._confidence:
+            with writing(self.folder / _CONFIDENCE), (self._part / _CONFIDENCE).open("wb") as file:
+                file.write(_COLUMNS)
+                file.writelines(line.encode("ascii") for line in lines)
+
     def _install(self, names: Sequence[str]) -> None:
         """Put the files in the place of a former result, which goes first: the two are never mixed."""
         try:
             with writing(self.folder):
-                for path in self._part.rglob("*.t*"):
+                for path in (*self._part.rglob("*.t*"), *self._part.glob(_CONFIDENCE)):
                     flush(path)
+                (self.folder / _CONFIDENCE).unlink(missing_ok=True)
                 for name in reversed(MAPS):
                     (self.folder / f"{name}.tif").unlink(missing_ok=True)
                 if self.masks is not None:
                     self._install_masks(self.masks)
                 for name in names:
                     os.rename(self._part / f"{name}.tif", self.folder / f"{name}.tif")
+                if (self._part / _CONFIDENCE).exists():
+                    os.rename(self._part / _CONFIDENCE, self.folder / _CONFIDENCE)
                 flush_folder(self.folder)
         except OutputError as error:
             raise OutputError(f"{error} The predicted frames are in {self._part}.") from error
@@ -534,6 +562,12 @@ class ResultWriter:
         for path in sorted((self._part / masks.name).iterdir()):
             os.rename(path, masks / path.name)
         flush_folder(masks)
+
+
+def _has_columns(path: Path) -> bool:
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(len(_COLUMNS)) == _COLUMNS
+    return False
 
 
 def _masks_in(folder: Path) -> dict[int, Path]:

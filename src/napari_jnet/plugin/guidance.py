@@ -250,7 +250,10 @@ def next_step(state: WorkflowState) -> Hint:
     if not state.predicted:
         found = "what" if state.kind is LabelKind.CLASSES else "which cells"
         return Hint(f"Press Predict to see {found} it finds in this frame.", "predict", "predict")
-    text = "Good? Go on to Evaluate and Measure. Not yet? In a bad frame, press Use as annotation."
+    text = (
+        "Good? Go on to Evaluate and Measure. Next cell shows the least sure ones; in a bad frame, press Use "
+        "as annotation."
+    )
     if state.totals.score is not None:
         score = f"{state.totals.score_name} {state.totals.score:.2f}"
         again = "Fine-tune" if state.fine_tune else "Train"

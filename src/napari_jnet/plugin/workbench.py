@@ -97,7 +97,7 @@ STEPS: dict[str, Step] = {
             "predict",
             "Predict",
             "Find the cells in this frame or in all, with the network that you trained. "
-            "The sliders separate the cells again at once. "
+            "The sliders separate the cells again at once, and Next cell shows the least sure one. "
             "Use as annotation copies the cells of a frame, to correct them and to learn from them.",
             "pages.predict:PredictWidget",
         ),

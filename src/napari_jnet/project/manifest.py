@@ -66,6 +66,10 @@ class Manifest(BaseModel):
     partial: frozenset[int] = frozenset()  # frames in which an unpainted pixel is unknown
     # a run folder or model file: within the project as a relative path, else absolute; "" for none
     model: Annotated[str, BeforeValidator(lambda value: value or "")] = ""
+    # how predicted cells are separated, where somebody has moved a slider; by the fields of `InstanceConfig`
+    instances: dict[str, Any] = {}
+    # predicted cells that somebody has looked at, in order: frame number and a pixel of each
+    looked_at: tuple[tuple[int, ...], ...] = ()
     # plain values that earlier versions stored
     settings: Annotated[dict[str, Any], BeforeValidator(lambda value: value or {})] = {}
 

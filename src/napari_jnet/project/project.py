@@ -22,6 +22,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_jnet.config import InstanceConfig
 from napari_jnet.files import (
     check_memory,
     check_no_link,
@@ -403,7 +404,40 @@ class Project:
             absolute = Path(os.path.abspath(path))
             inside = absolute.is_relative_to(self.path)
             text = absolute.relative_to(self.path).as_posix() if inside else str(absolute)
-        self._change(lambda old: old.changed(model=text))
+
+        def change(old: Manifest) -> Manifest:
+            looked_at = old.looked_at if old.model in ("", text) else ()  # its cells are others
+            return old.changed(model=text, looked_at=looked_at)
+
+        self._change(change)
+
+    @property
+    def instances(self) -> InstanceConfig | None:
+        """How predicted cells are separated, as somebody chose it; None where nobody did.
+
+        Also None where a newer version has stored settings that this one does not know.
+        """
+        stored = self._content.instances
+        try:
+            return InstanceConfig.from_dict(stored) if stored else None
+        except ValueError:
+            return None
+
+    def set_instances(self, instances: InstanceConfig) -> None:
+        """Set how predicted cells are separated."""
+        self._change(lambda old: old.changed(instances=instances.to_dict()))
+
+    @property
+    def looked_at(self) -> tuple[tuple[int, ...], ...]:
+        """The predicted cells that somebody has looked at, in order: frame number and a pixel of each.
+
+        Another model has other cells: `set_model` forgets them.
+        """
+        return self._content.looked_at
+
+    def set_looked_at(self, cells: Sequence[tuple[int, ...]]) -> None:
+        """Set which predicted cells somebody has looked at: frame number, then row and column of a pixel."""
+        self._change(lambda old: old.changed(looked_at=tuple(cells)))
 
     def new_run(self) -> Path:
         """Return the folder of the next run, ``runs/001`` first; it is not made yet."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +29,13 @@ def measuring(
     frames: Sequence[tuple[int, int]],
     scale: tuple[float, ...],
     world: NDArray[np.float64],
+    confidence: Mapping[int, NDArray[np.float32]],
 ) -> JobMaker:
     """Return the job that measures labels and image, None for no intensities, frame by frame.
 
     ``frames`` are position and number of each.  ``world``, (axes, axes + 1), takes pixels of a frame, and a 1
-    after them, to where they lie, in the unit of ``scale``.
+    after them, to where they lie, in the unit of ``scale``.  ``confidence`` is that of predicted cells, by
+    position.
     """
 
     def job() -> Generator[MeasuredFrame | Progress, None, None]:
@@ -42,11 +44,16 @@ def measuring(
         for done, (position, number) in enumerate(frames, start=1):
             at = ... if labels.ndim == 2 else position
             shown = None if image is None else np.asarray(image[at])
+            measured = measure_frame(
+                np.asarray(labels[at]),
+                shown,
+                number=number,
+                scale=scale,
+                confidence=confidence.get(position),
+            )
             objects = [
                 replace(found, centroid=tuple(map(float, world @ (*found.centroid_px, 1))))
-                for found in measure_frame(
-                    np.asarray(labels[at]), shown, number=number, scale=scale
-                )
+                for found in measured
             ]
             yield MeasuredFrame(position, objects)
             yield Progress(done, len(frames), f"frame {done} of {len(frames)}")
@@ -71,6 +78,7 @@ def measurement_row(found: Measurement, unit: str) -> dict[str, Any]:
         "mean": found.mean,
         "min": found.minimum,
         "max": found.maximum,
+        "confidence": found.confidence,
         **{f"{axis} (px)": at for axis, at in zip(axes, found.centroid_px, strict=True)},
     }
     if unit:

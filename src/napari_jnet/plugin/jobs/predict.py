@@ -289,14 +289,18 @@ class Resegmentation:
         position = shown if shown in self._positions else min(self._positions)
         self._positions.remove(position)
 
-        def separated() -> NDArray[np.int32]:
+        def separated() -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+            from napari_jnet.inference.confidence import cell_confidence
             from napari_jnet.inference.instances import separate
 
-            return separate(*results.maps(position), config, results.dt_bound)
+            maps, dt_bound = results.maps(position), results.dt_bound
+            cells = separate(*maps, config, dt_bound)
+            return cells, cell_confidence(*maps, cells, dt_bound)
 
-        def write(cells: NDArray[np.int32]) -> None:
+        def write(made: tuple[NDArray[np.int32], NDArray[np.float32]]) -> None:
             if position not in results.edited:  # painted on meanwhile
-                results.write_cells(position, cells, config.segmentation_threshold)
+                cells, confidence = made
+                results.write_cells(position, cells, config.segmentation_threshold, confidence)
             self._next()
 
         def failed(error: Exception) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
 from numpy.typing import NDArray
+from psygnal import Signal
 
 from napari_jnet.events import FramePrediction
 from napari_jnet.io.stack import Stack
@@ -121,6 +122,8 @@ class Prediction:
     sliders threshold them again.  `source` identifies the model.
     """
 
+    renewed = Signal(int)  # the position of a frame with other cells
+
     def __init__(
         self,
         viewer: napari.viewer.Viewer,
@@ -141,9 +144,11 @@ class Prediction:
         self.done: dict[int, int] = {}  # positions along the stack, with their frame numbers
         self.regions: dict[int, list[Region]] = {}  # of positions that are predicted only in part
         self.edited: set[int] = set()  # positions that were painted on: sliders leave them alone
+        self.confidence: dict[int, NDArray[np.float32]] = {}  # position -> of its cells 1, 2 ...
         self.segmentation = self._add("segmentation", np.uint8)
         self.distance = self._add("distance", np.float32) if self.outputs.distance else None
         self.cells = self._add("cells", np.int32)
+        self._own_colors = self.cells.colormap
         self.classes = self._add("classes", np.uint8) if self.outputs.channels > 2 else None
 
     def _add(self, name: str, dtype: type) -> Any:
@@ -239,21 +244,35 @@ class Prediction:
         cells[box] = 0
         first = 0 if region is None else int(cells.max(initial=0))
         cells[box] = np.where(prediction.instances > 0, prediction.instances + first, 0)
+        before, new = self.confidence.get(position, _NO_CELLS)[:first], prediction.confidence
+        unknown = np.full(first - len(before), np.nan, np.float32)
+        self.confidence[position] = np.concatenate(
+            [before, unknown, _NO_CELLS if new is None else new]
+        )
         if self.classes is not None and prediction.classes is not None:
             self._frame(pixels(self.classes), position)[box] = prediction.classes
         if self.visible(position):
             for layer in self.layers:
                 layer.refresh()
+        self.renewed.emit(position)
 
-    def write_cells(self, position: int, cells: NDArray[np.int32], threshold: float) -> None:
+    def write_cells(
+        self,
+        position: int,
+        cells: NDArray[np.int32],
+        threshold: float,
+        confidence: NDArray[np.float32] | None = None,
+    ) -> None:
         """Write the cells that other thresholds give for the `box` of a predicted frame."""
         box = self.box(position)
         probability = self._frame(self.probability, position)[box]
         self._frame(pixels(self.segmentation), position)[box] = probability > threshold
         self._frame(pixels(self.cells), position)[box] = cells
+        self.confidence[position] = _NO_CELLS if confidence is None else confidence
         if self.visible(position):
             for layer in (self.cells, self.segmentation):  # while a slider is dragged
                 layer.refresh(thumbnail=False, highlight=False, extent=False)
+        self.renewed.emit(position)
 
     def maps(self, position: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return probability and distance of one frame, the `box` of it that is predicted."""
@@ -275,7 +294,24 @@ class Prediction:
             self._frame(self.distance_map, position),
             np.asarray(self._frame(pixels(self.cells), position), np.int32),
             classes,
+            confidence=self.confidence.get(position),
         )
+
+    def cells_at(self, position: int) -> NDArray[Any]:
+        """Return the cells of a frame, (H, W) or (Z, H, W), as they are in the layer."""
+        return self._frame(pixels(self.cells), position)
+
+    def color_by_confidence(self, colored: bool) -> None:
+        """Colour the cells of the shown frame by their confidence, or each in its own colour again.
+
+        Not in 3-D, where cells of several frames with one number are seen at once.
+        """
+        flat = self._single or self._viewer.dims.ndisplay == 2
+        if colored and flat:
+            sure = self.confidence.get(self.shown(), _NO_CELLS)
+            self.cells.colormap = confidence_colors(sure)
+        elif self.cells.colormap.name == _CONFIDENCE:
+            self.cells.colormap = self._own_colors
 
     def shown(self) -> int:
         """Return the position along the stack that the viewer shows."""
@@ -314,6 +350,35 @@ def add_results(
             else:
                 viewer.layers.remove(layer)
     return Prediction(viewer, image, stack, dt_bound, source, outputs)
+
+
+_NO_CELLS = np.zeros(0, np.float32)
+_CONFIDENCE = "confidence"  # the name of the colours
+CONFIDENCE_COLOURS = (  # between them mixed
+    (0.3, "#e8383a"), (0.6, "#ffd34d"), (0.75, "#3fbf8f"), (0.9, "#3a86ff"),
+)  # fmt: skip
+_SHADES = (1.0, 0.87, 0.75)  # of neighbours: a cell that touches one as sure is seen apart
+_PAINTED = 256  # cells painted beside the predicted ones that have a colour of their own
+
+
+def confidence_colors(confidence: NDArray[np.float32]) -> CyclicLabelColormap:
+    """Return the colours of the labels 1, 2 ... by their confidence; a label beyond, or NaN, is sure."""
+    sure = np.concatenate([confidence, np.ones(_PAINTED)])
+    places = [place for place, _ in CONFIDENCE_COLOURS]
+    stops = np.array([_rgb(color) for _, color in CONFIDENCE_COLOURS])
+    colors = np.ones((len(sure) + 1, 4), np.float32)
+    for channel, values in enumerate(stops.T):
+        colors[1:, channel] = np.interp(np.nan_to_num(sure, nan=1.0), places, values)
+    colors[1:, :3] *= np.resize(_SHADES, len(sure))[:, np.newaxis]
+    colors[0] = 0
+    controls = np.linspace(0, 1, len(colors) + 1)
+    return CyclicLabelColormap(
+        name=_CONFIDENCE, colors=colors, controls=controls, background_value=0
+    )
+
+
+def _rgb(color: str) -> list[float]:
+    return [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
 
 
 UNKNOWN_COLOUR = "#dcdcdc"  # a light veil: seen on grey and on black images
@@ -381,8 +446,7 @@ def _cell_colours() -> CyclicLabelColormap:
     """
     colours = label_colormap(_CYCLE).colors
     repeated = np.concatenate([colours[:1], *[colours[1:]] * _ROUNDS]).astype(np.float32)
-    grey = [int(UNKNOWN_COLOUR[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    repeated[len(repeated) - 1 + UNKNOWN] = (*grey, 1.0)
+    repeated[len(repeated) - 1 + UNKNOWN] = (*_rgb(UNKNOWN_COLOUR), 1.0)
     return CyclicLabelColormap(
         name="cells and unknown",
         colors=repeated,

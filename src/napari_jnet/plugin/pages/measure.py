@@ -43,6 +43,7 @@ _TIPS = {
     "mean": "Mean of the image inside the cell.",
     "min": "Smallest value of the image inside the cell.",
     "max": "Largest value of the image inside the cell.",
+    "confidence": "How sure the prediction is of the cell, 0 to 1; – for cells that are not predicted.",
 }
 _MOST_FEATURES = 100_000  # rows; one for each number up to the largest
 
@@ -129,6 +130,8 @@ class MeasureWidget(JobWidget):
                 f"Without intensities: {image.name!r} and {layer.name!r} have different sizes."
             )
             image = None
+        predicted = self._workspace.prediction
+        own = predicted if predicted is not None and layer is predicted.cells else None
         space = 2 if layer.ndim < 4 else 3
         unit = f"{layer.units[-1]:~P}"  # as people write it: "µm"
         self._unit = "" if unit == "pixel" else unit
@@ -138,6 +141,7 @@ class MeasureWidget(JobWidget):
             frames,
             pixel_size(layer, layer.units[-1])[-space:],
             world_matrix(layer, space),
+            {} if own is None else own.confidence,
         )
 
     # the links between the table and the layer

@@ -36,6 +36,7 @@ from napari_jnet.plugin.jobs.predict import (
 from napari_jnet.plugin.jobs.runner import JobMaker, Progress
 from napari_jnet.plugin.jobs.torch_loading import load_torch_soon
 from napari_jnet.plugin.layers.add import (
+    CONFIDENCE_COLOURS,
     RESULTS,
     ModelOutputs,
     Prediction,
@@ -56,6 +57,7 @@ from napari_jnet.plugin.layers.read import (
     result_of,
 )
 from napari_jnet.plugin.pages.correct import CorrectionBar
+from napari_jnet.plugin.pages.review import ReviewBar
 from napari_jnet.plugin.ui.form import EITHER, FOLDER, Form, PathEdit
 from napari_jnet.plugin.ui.page import JobWidget
 from napari_jnet.plugin.ui.widgets import LayerCombo, lay_out, plural, push_button, small_label
@@ -273,7 +275,7 @@ class Overlays:
             self.show_in(bare)
 
 
-def legend_text(results: Prediction | None) -> str:
+def legend_text(results: Prediction | None, by_confidence: bool = False) -> str:
     """Explain the colours of the result layers, as rich text."""
     if results is None:
         return "The layers segmentation, distance and cells appear when predicted."
@@ -284,7 +286,11 @@ def legend_text(results: Prediction | None) -> str:
         marks = (f'<span style="color:{color}">■</span> {name}' for name, color in classes)
         lines.append(f"classes: {' &nbsp; '.join(marks) or 'most probable class'}")
     each = "each separate piece" if outputs.semantic else "each cell"
-    lines.append(f"cells: {each} its own colour")
+    if by_confidence:
+        marks = (f'<span style="color:{c}">■</span> {sure:g}' for sure, c in CONFIDENCE_COLOURS)
+        lines.append(f"cells: their confidence &nbsp; {' &nbsp; '.join(marks)}")
+    else:
+        lines.append(f"cells: {each} its own colour")
     lines.append(f"segmentation: {'all but background' if outputs.semantic else 'pixels of cells'}")
     if results.distance is not None:
         lines.append(f"distance: to the nearest boundary, 0 to {results.dt_bound:g} px")
@@ -420,9 +426,7 @@ class PredictWidget(JobWidget):
     def _add_sliders(self) -> None:
         self.legend = small_label(legend_text(None))
         self.legend.setToolTip(self._workspace.commands.tooltip("toggle_overlays"))
-        self._lifetime.connect(
-            self._workspace.prediction_changed, lambda r: self.legend.setText(legend_text(r))
-        )
+        self._lifetime.connect(self._workspace.prediction_changed, self._show_legend)
         rows = self._group("Separate cells")
         self.separation = Form(rows)
         slider: dict[str, Any] = {"widget_type": "FloatSlider", "step": 0.01}
@@ -430,12 +434,19 @@ class PredictWidget(JobWidget):
         self.separation.add("instances.seed_threshold", "Seed threshold", **slider)
         slider = {"widget_type": "Slider", "max": _LARGEST_MIN_SIZE}
         self.separation.add("instances.min_size", "Minimum size", **slider)
+        slider = {"widget_type": "FloatSlider", "step": 0.01}
+        self.separation.add("instances.min_confidence", "Lowest confidence", **slider)
         self.separation.add("instances.fill_holes", "Fill holes")
-        self.separation.throttled.connect(self._separate_again)
+        self.separation.throttled.connect(self._on_sliders)
+        self._lifetime.connect(self._workspace.project_changed, self._on_project)
+        self._on_project(self._workspace.project)
         rows.addRow(self.legend)
 
     def _add_corrections(self) -> None:
-        rows = self._group("Use and correct")
+        rows = self._group("Look through, use and correct")
+        self.review_bar = ReviewBar(self._workspace, self.attempt, self.message.say)
+        self.review_bar.color_check.toggled.connect(self._show_legend)
+        rows.addRow(self.review_bar)
         tip = self._workspace.commands.tooltip("use_as_annotation")
         self.use_button = push_button("Use as annotation", tip, self.copy_to_annotation)
         self.overwrite = QCheckBox("Overwrite existing labels")
@@ -446,6 +457,10 @@ class PredictWidget(JobWidget):
         corrections = CorrectionBar(self._workspace)
         corrections.setMinimumWidth(_NARROW)  # its buttons may be narrower than they ask for
         rows.addRow(corrections)
+
+    def _show_legend(self, _change: Any = None) -> None:
+        by_confidence = self.review_bar.color_check.isChecked()
+        self.legend.setText(legend_text(self.results, by_confidence))
 
     def _add_outputs(self) -> None:
         tip = (
@@ -606,6 +621,26 @@ class PredictWidget(JobWidget):
         if self.results is None or not self.results.done:
             raise ValueError("Nothing is predicted yet; press Predict first.")
         return self.results
+
+    def _on_sliders(self) -> None:
+        self._save_sliders()
+        self._separate_again()
+
+    def _save_sliders(self) -> None:
+        project, chosen = self._workspace.project, self.separation.config.instances
+        if project is not None and project.instances != chosen:
+            self._workspace.autosave.queue.submit(lambda: project.set_instances(chosen))
+
+    def _on_project(self, project: Any) -> None:
+        """Set the sliders as the project remembers them; one that does not remembers these."""
+        if project is None:
+            return
+        if project.instances is not None:
+            self.separation.config = Config(instances=project.instances)
+            self.separation.touched.add("instances")
+            self._separate_again()
+        elif self.separation.touched:
+            self._save_sliders()
 
     def _separate_again(self) -> None:
         if self.results is not None and self.results.done:
