@@ -8,7 +8,15 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_jnet.preprocess import frame_tensor, is_constant, standardized_pyramid
+from napari_jnet.preprocess import (
+    frame_tensor,
+    is_constant,
+    rescale_plane,
+    rescaled_region,
+    rescaled_size,
+    restore,
+    standardized_pyramid,
+)
 
 LEVELS = (-2, -1, 0)
 ROBUST, PLAIN = "robust", "plain"
@@ -169,3 +177,40 @@ def test_one_value_that_is_not_finite_is_refused(value: float) -> None:
     image[3, 4] = value
     with pytest.raises(ValueError, match=r"frame 3 has 1 pixel\(s\) that are NaN or infinite"):
         frame_tensor(image, "frame 3")
+
+
+@pytest.mark.parametrize("scale", [0.218, 0.5, 0.97, 1.7, 3.0])
+def test_a_plane_is_rescaled_as_torch_does_with_antialiasing(scale: float) -> None:
+    plane = cells(90)[:, :77]
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(plane[None, None].astype(np.float32)),
+        scale_factor=scale,
+        mode="bilinear",
+        antialias=True,
+    )
+    found = rescale_plane(plane, scale)
+    assert found.shape == expected.shape[2:] == rescaled_size(plane.shape, scale)
+    np.testing.assert_allclose(found, expected[0, 0].numpy(), atol=2e-3)
+
+
+def test_rescaling_keeps_values_that_float32_cannot_distinguish() -> None:
+    plane = 2**40 + np.arange(64, dtype=np.int64).reshape(8, 8)
+    steps = np.diff(rescale_plane(plane, 2.0), axis=1)[:, 2:-2]
+    assert (steps > 0).all() and steps.max() < 1.01 * steps.min()
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.77, 1.9])
+def test_restored_maps_lie_where_the_pixels_were_and_regions_are_parts_of_the_whole(
+    scale: float,
+) -> None:
+    rows, columns = np.mgrid[:61, :83].astype(np.float32)
+    whole = slice(0, 61), slice(0, 83)
+    maps = np.stack([rescale_plane(plane, scale) for plane in (rows, columns)])
+    restored = restore(torch.from_numpy(maps), whole, scale, (61, 83)).numpy()
+    inner = slice(8, -8), slice(8, -8)
+    np.testing.assert_allclose(restored[0][inner], rows[inner], atol=0.1)
+    np.testing.assert_allclose(restored[1][inner], columns[inner], atol=0.1)
+    region = slice(11, 30), slice(40, 83)
+    part = rescaled_region(region, scale, (61, 83))
+    found = restore(torch.from_numpy(maps[:, part[0], part[1]]), region, scale, (61, 83))
+    assert np.array_equal(found.numpy(), restored[:, region[0], region[1]])

@@ -9,7 +9,9 @@ from scipy import ndimage
 from napari_jnet.io.ctc import markers
 from napari_jnet.project.open import open_stack
 from napari_jnet.synthetic import (
+    LOOKS,
     touching_cells,
+    varied_cells,
     write_cells_sequence,
 )
 
@@ -79,3 +81,25 @@ def test_written_sequence_is_a_ctc_dataset(tmp_path):
         lines = (root / f"{sequence}_GT/TRA/man_track.txt").read_text().splitlines()
         assert lines == [f"{cell} 0 {count - 1} 0" for cell in range(1, 5)]
     assert not np.array_equal(open_stack(root, sequence="02").frame(0), open_stack(root).frame(0))
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_varied_cells_have_the_size_that_was_asked_for_and_touch(look: str) -> None:
+    image, labels = varied_cells((200, 260), diameter=22.0, look=look, seed=3)
+    assert image.shape == labels.shape == (200, 260) and image.dtype == labels.dtype == np.uint16
+    sizes = np.bincount(labels.ravel())[1:]
+    assert (sizes > 0).all()  # numbers without gaps
+    diameters = np.sqrt(4 * sizes / np.pi)
+    assert 16 < np.median(diameters) < 28 and diameters.max() > 1.5 * diameters.min()
+    beside = (labels[:, 1:] != labels[:, :-1]) & (labels[:, 1:] > 0) & (labels[:, :-1] > 0)
+    assert beside.any()
+    inside, outside = image[labels > 0].mean(), image[labels == 0].mean()
+    assert (inside < outside) == (look == "halo") or look == "relief"
+
+
+def test_varied_cells_are_seeded_and_know_their_looks() -> None:
+    first, again = (varied_cells((64, 64), diameter=12.0, seed=5) for _ in range(2))
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+    assert not np.array_equal(first[0], varied_cells((64, 64), diameter=12.0, seed=6)[0])
+    with pytest.raises(ValueError, match="look is 'flat'; it is one of nuclei, membrane"):
+        varied_cells((64, 64), look="flat")

@@ -349,6 +349,18 @@ class NetworkConfig(Section):
         (1e-6, 1e6),
         unit="px",
     )
+    diameter: float | None = option(
+        None,
+        "Typical diameter of the objects in the full frame; by default from the annotation.",
+        (3, 10000),
+        unit="px",
+    )
+    scale: float = option(
+        1.0,
+        "Factor by which frames are rescaled before the network sees them; a training that starts from a "
+        "model for cells of any size sets it.",
+        (1e-3, 1e3),
+    )
 
 
 class TargetConfig(Section):
@@ -415,8 +427,23 @@ class AugmentationConfig(Section):
     )
     contrast: float = option(0.25, "Random gain: up to this much more or less.", (0, 1))
     noise: float = option(0.1, "Random noise, in standard deviations of the frame.", (0, 1000))
+    blur: float = option(
+        0.0,
+        "Largest deviation of a Gaussian that blurs a patch; 0 is off.",
+        (0, 100),
+        unit="px",
+    )
+    gamma: tuple[_Scale, _Scale] = option(
+        (1.0, 1.0), "Range of a random gamma; mean and contrast of the patch stay."
+    )
+    shading: float = option(
+        0.0, "Uneven light: up to this much brighter or darker at places; 0 is off.", (0, 1)
+    )
+    inversion: float = option(
+        0.0, "Probability that bright and dark change places; 0 is off.", (0, 1)
+    )
 
-    @field_validator("scale", "smooth_alpha", "smooth_sigma")
+    @field_validator("scale", "smooth_alpha", "smooth_sigma", "gamma")
     @classmethod
     def _range(cls, value: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
         if value[0] > value[1]:
@@ -565,6 +592,13 @@ class PredictionConfig(Section):
         "of a training take 1.",
     )
 
+    diameter: float | None = option(
+        None,
+        "Diameter of the cells in these frames, which are rescaled for the network; 0 estimates it from "
+        "the frames. By default frames stay as they are.",
+        (0, 10000),
+        unit="px",
+    )
     backend: Literal["auto", "torch", "torch-bfloat16", "openvino", "openvino-bfloat16"] = option(
         "auto",
         "How the network runs: torch is float32; auto measures on the first frame of a long prediction which "
@@ -607,6 +641,11 @@ class Config(Section):
                 "targets.relative is true, but augmentation.original warps distances in pixels. Leave one of "
                 "them out."
             )
+        if self.augmentation.original and self.network.scale != 1:
+            raise ValueError(
+                f"network.scale is {self.network.scale:g}, but augmentation.original warps maps of the full "
+                "frame. Leave one of them out."
+            )
         return self
 
     @classmethod
@@ -648,6 +687,33 @@ class Config(Section):
         if isinstance(values, Mapping) and isinstance(values.get("network"), Mapping):
             values = {**values, "network": {"standardization": "plain", **values["network"]}}
         return cls.from_dict(values)
+
+    def at_diameter(self, diameter: float) -> Self:
+        """Return the configuration of the same network for objects of another diameter in pixels.
+
+        Frames are rescaled, so that the network sees objects as large as in its training.  Raises
+        `ValueError` if the diameter of its objects is not known, or if this one is out of range.
+        """
+        if self.network.diameter is None:
+            raise ValueError(
+                f"The diameter is {diameter:g} px, but the model does not know that of the objects it was "
+                "trained on, so that frames cannot be rescaled for it. Leave the diameter out, or train "
+                "the model again."
+            )
+        if diameter == self.network.diameter:
+            return self
+        NetworkConfig(diameter=diameter)  # checks it
+        zoom = self.network.diameter / diameter
+        assert self.targets.dt_bound is not None
+        return self.replace(
+            {
+                "network.diameter": diameter,
+                "network.scale": self.network.scale * zoom,
+                "network.distance_scale": self.network.distance_scale / zoom,
+                "targets.dt_bound": max(self.targets.dt_bound / zoom, 1.0),
+                "instances.min_size": round(self.instances.min_size / zoom**2),
+            }
+        )
 
     def given_settings(self) -> dict[str, Any]:
         """Return what was given, as ``section.field``, also where it equals the default."""

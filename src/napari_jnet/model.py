@@ -5,9 +5,10 @@ Files are read with ``weights_only=True``: a file with code is refused.
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, Va
 from napari_jnet.config import Config, NetworkConfig, preset
 from napari_jnet.device import choose_device
 from napari_jnet.files import FileError, atomic_write
+from napari_jnet.io.run_folder import model_file
 from napari_jnet.networks import build_network, count_weights
 from napari_jnet.networks.base import SegmentationNetwork
 from napari_jnet.safe_load import read_plain
@@ -68,6 +70,23 @@ class Model:
         """Truncation distance, in pixels of the full frame."""
         assert self.config.targets.dt_bound is not None
         return self.config.targets.dt_bound
+
+    @property
+    def scale(self) -> float:
+        """Factor by which frames are rescaled before the network sees them."""
+        return self.config.network.scale
+
+    def at_diameter(self, diameter: float) -> Model:
+        """Return the model for cells of another diameter, in pixels of the frame; it shares the weights.
+
+        Raises `ValueError` as `Config.at_diameter`.
+        """
+        config = self.config.at_diameter(diameter)
+        if config is self.config:
+            return self
+        network = copy.copy(self.network)
+        network.config = config.network  # which has the unit of the distance
+        return replace(self, network=network, config=config, run=None, measured=False)
 
     @property
     def frame_channels(self) -> int:
@@ -208,7 +227,8 @@ def load_model(
     Parameters
     ----------
     path
-        A run folder, its ``model.pt`` or ``last.pt``, or a file of the original J-Net.
+        A run folder, its ``model.pt`` or ``last.pt``, a file of the original J-Net, or "starter", the model
+        for cells of any size that comes with the package.
     resolution_levels, dt_bound
         Only for files of the original J-Net, which lack them.
     device
@@ -258,11 +278,6 @@ def load_model(
 def move(network: SegmentationNetwork, device: torch.device) -> SegmentationNetwork:
     """Move a network to a device, its weights channels-last, which is faster for convolutions."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def model_file(path: Path) -> Path:
-    """Return the model file of a path: of a run folder, its ``model.pt``."""
-    return path / "model.pt" if path.is_dir() else path
 
 
 def read_model_config(path: Path) -> Config:
@@ -345,6 +360,10 @@ def describe_model(path: Path | str) -> dict[str, str]:
         "dt_bound": f"{config.targets.dt_bound:g} px ({config.targets.distance_metric})",
         "parameters": f"{count_weights(network):,}",
     }
+    if network.diameter is not None:
+        described["diameter"] = f"{network.diameter:g} px, typical of its objects"
+    if network.scale != 1:
+        described["scale"] = f"{network.scale:.3g}, by which frames are rescaled"
     history = content.get("history") or []
     if history:
         last = history[-1]

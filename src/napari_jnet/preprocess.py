@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch.nn import functional as F
+
+from napari_jnet.files import scratch_array
 
 Convert = Callable[[NDArray[Any]], NDArray[np.float32]]
 Parts = Callable[[], Iterator[NDArray[np.float32]]]  # strips of a plane, or the whole
@@ -29,11 +31,84 @@ _STRIP = 1 << 21  # pixels of the strips that a large frame is read in
 _UNLIKE = 0.05  # padding lies farther than this fraction outside the range of the image
 
 
+def resampling(size: int, scale: float, count: int) -> csr_array:
+    """Return the matrix (count, size) that takes values of so many pixels to pixels of another size.
+
+    ``scale`` is the number of new pixels for each old one.  New pixel ``i`` lies at ``(i + 0.5) / scale -
+    0.5``; it is interpolated linearly, and averaged over as many old pixels as it covers.  New pixels beyond
+    the last old one repeat it.
+    """
+    reach = max(1.0, 1 / scale)
+    centres = ((np.arange(count) + 0.5) / scale - 0.5).clip(0, size - 1)
+    near = np.floor(centres)[:, None] + np.arange(-math.ceil(reach), math.ceil(reach) + 2)
+    weights = np.clip(1 - np.abs(near - centres[:, None]) / reach, 0, None)
+    weights *= (near >= 0) & (near < size)
+    weights /= weights.sum(axis=1, keepdims=True)
+    row, column = np.nonzero(weights)
+    values = weights[row, column].astype(np.float32)
+    return csr_array((values, (row, near[row, column].astype(np.intp))), (count, size))
+
+
+def rescaled_size(size: Sequence[int], scale: float) -> tuple[int, int]:
+    """Return the height and width of a frame of this size once it is rescaled: rounded down."""
+    height, width = (max(int(side * scale + 1e-6), 1) for side in size)
+    return height, width
+
+
+def rescale_plane(
+    plane: NDArray[Any], scale: float, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Resample a plane (H, W) of any real type to `rescaled_size`, strip by strip, into ``out`` if given.
+
+    Values that float32 could not distinguish are moved and scaled first.
+    """
+    size = rescaled_size(plane.shape, scale)
+    rows, columns = (resampling(plane.shape[axis], scale, size[axis]) for axis in (0, 1))
+    made = np.empty(size, np.float32) if out is None else out
+    convert, step = _plain_values(plane), max(_STRIP // size[1], 1)
+    for begin in range(0, size[0], step):
+        strip = rows[begin : begin + step]
+        first, last = int(strip.indices.min()), int(strip.indices.max()) + 1
+        values = convert(plane[first:last])
+        made[begin : begin + step] = (columns @ (strip[:, first:last] @ values).T).T
+    return made
+
+
+def rescaled_region(
+    region: tuple[slice, slice], scale: float, size: Sequence[int]
+) -> tuple[slice, slice]:
+    """Return the part of a rescaled frame that `restore` needs for a region of the frame of this size."""
+    sides = []
+    for side, length, count in zip(region, size, rescaled_size(size, scale), strict=True):
+        used = resampling(count, 1 / scale, length)[side].indices
+        sides.append(slice(int(used.min()), int(used.max()) + 1))
+    return sides[0], sides[1]
+
+
+def restore(maps: Tensor, region: tuple[slice, slice], scale: float, size: Sequence[int]) -> Tensor:
+    """Bring maps (C, h, w) of the `rescaled_region` of a region back to that region of the full frame."""
+    within = rescaled_region(region, scale, size)
+    rows, columns = (
+        resampling(count, 1 / scale, length)[side, part]
+        for side, part, length, count in zip(
+            region, within, size, rescaled_size(size, scale), strict=True
+        )
+    )
+    planes = [(columns @ (rows @ plane).T).T for plane in maps.numpy()]
+    return torch.from_numpy(np.ascontiguousarray(np.stack(planes)))
+
+
 def frame_tensor(
-    image: NDArray[Any], name: str, channels: int | None = None, *, standardization: str = "robust"
+    image: NDArray[Any],
+    name: str,
+    channels: int | None = None,
+    *,
+    standardization: str = "robust",
+    scale: float = 1.0,
 ) -> Tensor:
     """Turn a stored image, (H, W) or (H, W, C) of any real type, into float32 (C, H, W).
 
+    With another ``scale`` than 1 it is resampled first, to `rescaled_size`.
     ``plain`` standardization keeps the values, or moves and scales them where float32 could not distinguish
     them.  ``robust`` moves and scales each channel so that 0 and 1 are its lowest and highest block medians,
     and clips it not far beyond these; a constant channel is 0.
@@ -47,7 +122,9 @@ def frame_tensor(
     the image do not change the rest: the limits are medians of blocks of 8 x 8, without the padding.  A
     small bright object stays above the noise, because values are clipped and not replaced.
     """
-    planes = _checked_planes(image, name, channels)
+    planes: Iterable[NDArray[Any]] = _checked_planes(image, name, channels)
+    if scale != 1:
+        planes = [rescale_plane(plane, scale) for plane in planes]
     convert = _plain if standardization == "plain" else _robust
     return torch.from_numpy(np.stack([convert(plane) for plane in planes]))
 
@@ -351,8 +428,15 @@ class LargeFrame:
         channels: int | None,
         levels: Sequence[int],
         standardization: str,
+        scale: float = 1.0,
     ) -> None:
         self._planes, self._levels = _checked_planes(image, name, channels), levels
+        if scale != 1:
+            size = rescaled_size(self._planes.shape[1:], scale)
+            planes = scratch_array((len(self._planes), *size), np.float32)
+            for plane, out in zip(self._planes, planes, strict=True):
+                rescale_plane(plane, scale, out)
+            self._planes = planes
         self.size = (self._planes.shape[1], self._planes.shape[2])
         self._step = max(_BLOCK, 2 ** -min(levels))
         self._statistics: dict[tuple[int, int, int], Tensor] = {}

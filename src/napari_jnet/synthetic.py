@@ -145,8 +145,7 @@ def _render(
     appearance: _Appearance,
     illumination: _Array,
 ) -> NDArray[np.uint8]:
-    edge = find_boundaries(labels)  # type: ignore[no-untyped-call]
-    depth = np.where(labels > 0, ndimage.distance_transform_edt(~edge), 0.0)
+    depth = _depth(labels)
     brightness = np.concatenate([[0.0], appearance.brightness])[labels]
     dome = 0.42 + 0.58 * np.minimum(depth / 8.0, 1.0)
     grain = _grain(labels, centers, appearance)
@@ -165,6 +164,112 @@ def _grain(labels: NDArray[np.uint16], centers: _Array, appearance: _Appearance)
     side = appearance.texture.shape[0]
     rows, columns = y + start[labels, 0], x + start[labels, 1]
     return np.asarray(appearance.texture[rows % side, columns % side])
+
+
+LOOKS = ("nuclei", "membrane", "relief", "halo")
+
+
+def varied_cells(
+    shape: tuple[int, int] = (256, 256),
+    *,
+    diameter: float = 24.0,
+    look: str = "nuclei",
+    seed: int = 0,
+) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Make one frame of cells of mixed sizes and shapes, some of them touching, with ground truth.
+
+    Parameters
+    ----------
+    shape
+        Height and width in pixels.
+    diameter
+        Median diameter of the cells in pixels; theirs are 0.5 to 1.7 times as large.
+    look
+        One of `LOOKS`: "nuclei" (blurred, textured, few photons), "membrane" (bright rims), "relief"
+        (lit from one side, as by differential interference contrast), "halo" (dark in a bright
+        rim, as by phase contrast).
+    seed
+        Of every random choice.
+
+    Returns
+    -------
+    image, labels
+        (H, W) uint16 each; labels have 0 = background and cells from 1 without gaps.
+
+    Raises
+    ------
+    ValueError
+        If the look is unknown.
+    """
+    if look not in LOOKS:
+        raise ValueError(f"look is {look!r}; it is one of {', '.join(LOOKS)}.")
+    rng = np.random.default_rng(seed)
+    labels = _varied_outlines(rng, shape, diameter)
+    depth = _depth(labels)
+    light = _illumination(rng, shape)
+    blur = 0.04 * diameter
+    bright = np.concatenate([[0.0], rng.uniform(0.35, 1.0, int(labels.max()))])[labels]
+    grain = ndimage.gaussian_filter(rng.standard_normal(shape), 0.08 * diameter)
+    grain /= max(float(grain.std()), 1e-9)
+    dome = np.minimum(depth / (0.3 * diameter), 1.0)
+    if look == "nuclei":
+        signal = 0.05 + bright * (0.5 + 0.5 * dome) * (1 + 0.2 * grain)
+    elif look == "membrane":
+        rim = np.exp(-((depth / (0.08 * diameter)) ** 2)) * (labels > 0)
+        signal = 0.1 + 0.25 * bright * (1 + 0.3 * grain) + (0.4 + bright) * rim
+    elif look == "relief":
+        height = ndimage.gaussian_filter(np.sqrt(dome), 0.06 * diameter) + 0.05 * grain
+        angle = rng.uniform(0, 2 * np.pi)
+        rows, columns = np.gradient(height)
+        steep = np.cos(angle) * rows + np.sin(angle) * columns
+        signal = 0.5 + 0.12 * steep / max(float(steep.std()), 1e-9)
+    else:
+        around = ndimage.gaussian_filter((labels > 0).astype(float), 0.12 * diameter)
+        signal = 0.5 + 0.6 * np.where(labels > 0, 0.0, around) - 0.3 * bright * dome + 0.03 * grain
+    signal = light * ndimage.gaussian_filter(signal, blur)
+    photons = 10 ** rng.uniform(1.5, 3.0)
+    counts = rng.poisson(np.clip(signal, 0, None) * photons) + rng.normal(0, 2, shape)
+    image = np.clip(100 + counts * (20000 / photons), 0, 65535)
+    return image.astype(np.uint16), labels
+
+
+def _varied_outlines(
+    rng: np.random.Generator, shape: tuple[int, int], diameter: float
+) -> NDArray[np.uint16]:
+    """Place wavy ellipses in clusters; each pixel belongs to the nearest in units of its radius."""
+    area = np.pi * (diameter / 2) ** 2
+    count = max(2, round(rng.uniform(0.15, 0.6) * shape[0] * shape[1] / area))
+    radii = diameter / 2 * np.clip(np.exp(rng.normal(0, 0.3, count)), 0.5, 1.7)
+    clusters = rng.uniform(0, 1, (max(1, count // 6), 2)) * shape
+    centers = clusters[rng.integers(len(clusters), size=count)]
+    centers = centers + rng.normal(0, 2.0 * diameter, (count, 2))
+    centers = _relax(np.clip(centers, 0, shape), radii, shape, 100)
+    stretch = np.exp(rng.uniform(0, 0.5, count))
+    turn, wave = rng.uniform(0, np.pi, count), rng.normal(0, 1, (count, 2)) * (0.05, 0.04)
+    best, labels = np.ones(shape, np.float32), np.zeros(shape, np.uint16)
+    for k, (center, radius) in enumerate(zip(centers, radii, strict=True)):
+        low = np.maximum(np.floor(center - 2.2 * radius), 0).astype(int)
+        high = np.minimum(np.ceil(center + 2.2 * radius) + 1, shape).astype(int)
+        part = slice(low[0], high[0]), slice(low[1], high[1])
+        y, x = np.ogrid[part]
+        dy, dx = y - center[0], x - center[1]
+        along, across = (
+            np.cos(turn[k]) * dy + np.sin(turn[k]) * dx,
+            np.cos(turn[k]) * dx - np.sin(turn[k]) * dy,
+        )
+        angle = np.arctan2(across, along)
+        reach = radius * (1 + wave[k, 0] * np.cos(2 * angle) + wave[k, 1] * np.cos(3 * angle))
+        closeness = np.hypot(along / stretch[k], across * stretch[k]) / reach
+        nearer = closeness < best[part]
+        best[part][nearer], labels[part][nearer] = closeness[nearer], k + 1
+    kept = _connected(labels)
+    return np.unique(kept, return_inverse=True)[1].reshape(shape).astype(np.uint16)
+
+
+def _depth(labels: NDArray[np.uint16]) -> _Array:
+    """Return how far each pixel of a cell is from the boundary of the cell; 0 outside."""
+    edge = find_boundaries(labels)  # type: ignore[no-untyped-call]
+    return np.where(labels > 0, ndimage.distance_transform_edt(~edge), 0.0)
 
 
 def write_cells_sequence(

@@ -203,7 +203,9 @@ def test_a_training_takes_a_configuration_of_then(
     then = load_model(museum / "runs/jnet", device="cpu").config
     # a new training standardises as trainings do now; the model of then goes on as it did
     assert then.network.standardization == "plain"
-    now = then.replace({"network.standardization": "robust"})
+    assert then.network.diameter is None and model.config.network.diameter is not None
+    changes = {"standardization": "robust", "diameter": model.config.network.diameter}
+    now = then.replace({f"network.{name}": value for name, value in changes.items()})
     assert model.config.network == now.network
 
 

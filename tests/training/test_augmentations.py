@@ -164,6 +164,10 @@ def test_each_augmentation_changes_something_and_is_seeded(name: str) -> None:
         "contrast": {"contrast": 0.5},
         "brightness": {"brightness": 0.5},
         "noise": {"noise": 0.5},
+        "blur": {"blur": 3.0},
+        "gamma": {"gamma": (0.3, 3.0)},
+        "shading": {"shading": 0.8},
+        "inversion": {"inversion": 1.0},
     }[name]
     augmentation = NOTHING.changed(**settings)
     store = load_frames(frames(), (0,), torch.device("cpu"))
@@ -404,3 +408,48 @@ def test_void_pixels_stay_void_under_every_warp(kind: LabelKind) -> None:
     clear = (image < image.min() + 1e-4) | (image > image.max() - 1e-4)
     assert 0.6 < clear.float().mean() < 1
     assert torch.equal((image > image.mean())[clear], ~targets.known[clear])
+
+
+@pytest.mark.parametrize("name", ["blur", "gamma", "shading", "inversion"])
+def test_an_intensity_change_that_is_off_leaves_patch_and_generator(name: str) -> None:
+    patches, generator = torch.rand(2, 1, 16, 16), seeded()
+    before = generator.get_state()
+    assert torch.equal(INTENSITY[name](patches, NOTHING, generator), patches)
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_blur_is_a_gaussian() -> None:
+    patches = torch.rand(3, 2, 40, 50)
+    blurred = INTENSITY["blur"](patches, NOTHING.changed(blur=2.0), seeded())
+    sigma = (2.0 * torch.rand(3, 1, generator=seeded()))[:, 0].tolist()
+    for patch, found, width in zip(patches.numpy(), blurred.numpy(), sigma, strict=True):
+        reach = 6 / width  # where the kernel is cut
+        expected = ndimage.gaussian_filter(patch, (0, width, width), mode="mirror", truncate=reach)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_gamma_keeps_mean_and_contrast_and_the_order_of_values() -> None:
+    patches = torch.randn(4, 1, 32, 32)
+    bent = INTENSITY["gamma"](patches, NOTHING.changed(gamma=(0.4, 2.5)), seeded())
+    torch.testing.assert_close(bent.mean((-2, -1)), patches.mean((-2, -1)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(bent.std((-2, -1)), patches.std((-2, -1)), atol=1e-5, rtol=0)
+    assert not torch.allclose(bent, patches, atol=0.05)
+    for patch, found in zip(patches.flatten(1), bent.flatten(1), strict=True):
+        assert (found[patch.argsort()].diff() >= 0).all()
+
+
+def test_shading_changes_the_brightness_smoothly() -> None:
+    patches = torch.ones(3, 1, 64, 64)
+    patches[..., 0, 0] = 0.0  # the lowest, from which light is counted
+    lit = INTENSITY["shading"](patches, NOTHING.changed(shading=0.5), seeded())[..., 1:, 1:]
+    assert 0.01 < float((lit - 1).abs().amax()) < 0.75
+    assert float(lit.diff(dim=-1).abs().amax()) < 0.05
+    assert (lit.amax((-2, -1)) > lit.amin((-2, -1))).all()
+
+
+def test_inversion_turns_about_as_many_patches_as_it_says() -> None:
+    patches = torch.rand(200, 1, 2, 2) + 1
+    turned = INTENSITY["inversion"](patches, NOTHING.changed(inversion=0.3), seeded())
+    signs = (turned / patches).flatten(1)
+    assert ((signs == 1) | (signs == -1)).all()
+    assert 0.2 < float((signs[:, 0] < 0).float().mean()) < 0.4

@@ -9,15 +9,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 from napari_jnet.config import Config
-from napari_jnet.events import BatchEnd, EpochEnd, Message, TrainEvent, TrainingEnd, TrainingStart
+from napari_jnet.events import (
+    BatchEnd,
+    EpochEnd,
+    FramePrediction,
+    Message,
+    TrainEvent,
+    TrainingEnd,
+    TrainingStart,
+)
+from napari_jnet.inference.predict import predict
+from napari_jnet.io.axes import array_stack
 from napari_jnet.io.stack import AnnotatedFrame, annotated_frames
 from napari_jnet.labels import UNKNOWN, LabelKind
+from napari_jnet.model import load_model, read_checkpoint, save_checkpoint
 from napari_jnet.project.open import open_stack
 from napari_jnet.training.estimate import adapt, typical_diameter
 from napari_jnet.training.loop import train
-from napari_jnet.training.validate import compare_models
+from napari_jnet.training.sampler import draw_batch, load_frames
+from napari_jnet.training.validate import Validation, compare_models
 
 TINY = Config().replace(
     {
@@ -33,6 +46,15 @@ TINY = Config().replace(
     }
 )
 
+STILL = {
+    "augmentation.flip": False,
+    "augmentation.rotation": 0.0,
+    "augmentation.scale": (1.0, 1.0),
+    "augmentation.elastic_alpha": 0.0,
+    "augmentation.brightness": 0.0,
+    "augmentation.contrast": 0.0,
+    "augmentation.noise": 0.0,
+}
 PYRAMID = TINY.replace(
     {
         "network.name": "jnet",
@@ -450,3 +472,58 @@ def test_ids_of_many_digits_do_not_become_others_and_what_labels_cannot_be_is_re
         AnnotatedFrame("a", image, numbers + 0.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="a: Labels are int32 from -7"):
         AnnotatedFrame("a", image, np.array([[0, -7, 1]], np.int32))
+
+
+def test_a_training_from_a_model_for_cells_of_any_size_rescales_the_frames(tmp_path: Path) -> None:
+    """Twice as large cells are seen as before, so that the first epoch is as good as the model was."""
+    learned = TINY.replace(
+        {"training.epochs": 8, "training.batches_per_epoch": 8, "training.learning_rate": 0.01}
+    )
+    small = [cell_frame(f"t{n:03d}", n, (96, 96)) for n in range(3)]
+    before = [e for e in train(small, tmp_path / "small", learned) if isinstance(e, EpochEnd)]
+    content = read_checkpoint(tmp_path / "small" / "model.pt")
+    assert content["config"]["network"]["diameter"] == pytest.approx(12, abs=0.6)
+    content["config"]["prediction"]["diameter"] = 0
+    content["config"]["instances"]["seed_threshold"] = 0.55
+    save_checkpoint(tmp_path / "any.pt", content)
+
+    large = [cell_frame(f"t{n:03d}", n, (192, 192), radius=12) for n in range(3)]
+    still = Config().replace(
+        {"training.epochs": 1, "training.learning_rate": 1e-8, "training.batches_per_epoch": 2}
+    )
+    events = train(large, tmp_path / "large", still, start_from=tmp_path / "any.pt")
+    (epoch,) = (event for event in events if isinstance(event, EpochEnd))
+    config = load_model(tmp_path / "large").config
+    assert config.network.scale == pytest.approx(0.5, abs=0.02)
+    assert config.targets.dt_bound == pytest.approx(10, abs=0.5)
+    assert config.prediction.diameter is None and config.instances.seed_threshold == 0.55
+    assert config.instances.min_size > 4 * 20  # of the frames, not of the model
+    assert epoch.iou is not None and epoch.iou > before[-1].iou - 0.05 > 0.7
+    stack = array_stack(np.stack([frame.image for frame in large]))
+    found = next(predict(load_model(tmp_path / "large"), stack))
+    assert isinstance(found, FramePrediction)
+    cells_found = found.segmentation > 0.5
+    truth = large[0].labels > 0
+    assert (cells_found & truth).sum() > 0.8 * (cells_found | truth).sum()
+
+    given = still.replace({"network.diameter": 48.0})
+    list(train(large, tmp_path / "given", given, start_from=tmp_path / "any.pt"))
+    assert load_model(tmp_path / "given").config.network.scale == pytest.approx(0.25, abs=0.01)
+    list(train(large, tmp_path / "plain", still, start_from=tmp_path / "small"))
+    assert load_model(tmp_path / "plain").config.network.scale == 1
+
+
+def test_labels_are_those_of_the_full_frame_whatever_the_scale() -> None:
+    """The targets of a rescaled frame lie where its pixels lie, in validation and in training."""
+    frame = cell_frame("t000", 0, (150, 130), radius=10)
+    frame = dataclasses.replace(frame, image=100.0 * (frame.labels > 0))
+    config = TINY.replace({"network.scale": 0.37, "network.diameter": 20.0, **STILL})
+    device = torch.device("cpu")
+    store = load_frames([frame], (0,), device, config)
+    levels, targets = draw_batch(store, config, 5.0, torch.Generator().manual_seed(0))
+    seen = levels[0][:, 0] > 0.15
+    assert (seen == (targets.segmentation > 0)).float().mean() > 0.95
+    assert targets.distance.max() == 5.0
+    whole = Validation([frame], config.replace({"network.resolution_levels": (0,)}), device)
+    expected = frame.labels[np.ix_(*(((np.arange(s) + 0.5) / 0.37).astype(int) for s in (55, 48)))]
+    assert np.array_equal(whole.targets(frame).segmentation[0].numpy(), expected > 0)

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 def predict(
     model: Annotated[
-        Path, typer.Argument(help="Run folder, model.pt, project, or original J-Net file.")
+        Path,
+        typer.Argument(
+            help="Run folder, model.pt, project, original J-Net file, or starter, for cells of any size."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")],
     stack: Annotated[
@@ -49,6 +52,7 @@ def predict(
     seed_threshold: Annotated[float | None, config_option("instances.seed_threshold")] = None,
     min_size: Annotated[int | None, config_option("instances.min_size")] = None,
     min_confidence: Annotated[float | None, config_option("instances.min_confidence")] = None,
+    diameter: Annotated[float | None, config_option("prediction.diameter")] = None,
     tile: Annotated[int | None, config_option("prediction.tile")] = None,
     overlap: Annotated[float | None, config_option("prediction.overlap")] = None,
     tta: Annotated[int | None, config_option("prediction.tta")] = None,
@@ -107,7 +111,13 @@ def predict(
         "min_size": min_size,
         "min_confidence": min_confidence,
     }
-    tiles = {"tile": tile, "overlap": overlap, "tta": tta, "backend": backend}
+    tiles = {
+        "diameter": diameter,
+        "tile": tile,
+        "overlap": overlap,
+        "tta": tta,
+        "backend": backend,
+    }
     job: dict[str, Any] = {
         "model": loaded,
         "stack": opened,

@@ -67,8 +67,12 @@ def train(
     device: Annotated[str | None, config_option("training.device")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run.")] = False,
     model: Annotated[
-        Path | None, typer.Option(help="Model whose weights are the start (fine-tuning).")
+        Path | None,
+        typer.Option(
+            help="Model whose weights are the start (fine-tuning); starter: for any cells."
+        ),
     ] = None,
+    diameter: Annotated[float | None, config_option("network.diameter")] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Any other parameter."),
@@ -87,6 +91,8 @@ def train(
     settings = make_config(
         file=config, preset=preset, network=network, settings=setting or (), **given
     )
+    if diameter is not None:
+        settings = settings.replace({"network.diameter": diameter})
     if resume and model is not None:
         raise ValueError("--resume and --model both define the start; give one of them.")
     project = find_project(stack)

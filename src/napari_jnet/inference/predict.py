@@ -38,7 +38,13 @@ from napari_jnet.inference.tiling import (
 from napari_jnet.io.results import ResultWriter
 from napari_jnet.io.stack import Stack, check_frame
 from napari_jnet.model import Model
-from napari_jnet.preprocess import LargeFrame, frame_tensor, is_constant
+from napari_jnet.preprocess import (
+    LargeFrame,
+    frame_tensor,
+    is_constant,
+    rescaled_region,
+    restore,
+)
 
 # Measured: bytes of memory for each pixel and channel of a frame, from the file to the network, and
 # for each pixel that is separated into objects.
@@ -50,6 +56,9 @@ _TOGETHER = 3 << 28  # that frames on their way may take
 _BLOCK_BYTES = 3 << 27  # of a block with its halo
 _HALO = 256  # pixels around a block that are separated with it
 _AHEAD = 2  # frames that are predicted while the caller has one, if there is memory for them
+# Diameters in pixels that are tried to estimate that of the cells, evenly spaced by their logarithm.
+_TRIED = np.geomspace(8, 120, 7)
+_SEEN = 512  # pixels a side, as the network sees them, of the part of a frame that is tried
 
 
 def predict(
@@ -74,11 +83,12 @@ def predict(
     frames
         Frame numbers; None takes all.
     instances
-        How to separate objects; None takes the settings of the model.
+        How to separate objects; None takes the settings of the model.  A minimum size that is that of the
+        model follows the diameter.
     tile
         Side of the tiles in pixels, 0 for whole frames; None takes that of ``prediction``.
     prediction
-        Tiles, overlap and test-time augmentation; None takes the settings of the model.
+        Tiles, overlap, test-time augmentation and diameter; None takes the settings of the model.
     region
         Rows and columns, slices in pixels; None takes whole frames.
     on_error
@@ -93,7 +103,7 @@ def predict(
         In the place of a frame that is skipped.
     Message
         For a constant frame: it is not predicted, and its maps are empty.  For a large frame where blocks
-        differ beside their seams.
+        differ beside their seams.  For a diameter that is estimated.
 
     Raises
     ------
@@ -112,7 +122,15 @@ def predict(
     numbers = tuple(stack.frame_numbers if frames is None else frames)
     for number in numbers:
         check_frame(number, stack.frame_numbers, stack.name)
-    settings, separation = _settings(model, prediction, tile), instances or model.config.instances
+    settings, given = _settings(model, prediction, tile), instances or model.config.instances
+    if settings.diameter is not None:
+        own = model.config.instances.min_size
+        model, found = at_diameter(model, stack, settings.diameter)
+        if given.min_size == own:
+            given = given.changed(min_size=model.config.instances.min_size)
+        if found:
+            yield Message(found)
+    separation = given
     side, ahead = _fit_memory(model, stack, settings, region)
 
     def read(number: int) -> tuple[int, NDArray[Any]]:
@@ -287,7 +305,8 @@ def _predict_planes(
             classes = zeros.astype(np.uint8) if model.config.network.classes > 2 else None
             made.append(Maps(zeros, zeros.copy(), classes))
         else:
-            made.append(predict_maps(model, plane, prediction=settings, name=name, region=region))
+            same = settings.changed(diameter=None)  # which the model has
+            made.append(predict_maps(model, plane, prediction=same, name=name, region=region))
     if not volume:
         return made[0], empty
     together = [[part for part in parts if part is not None] for parts in zip(*made, strict=True)]
@@ -317,7 +336,7 @@ def _predict_blocks(
     empty = 0
     for number, plane in enumerate(planes):
         how = (model.frame_channels, model.network.levels, model.config.network.standardization)
-        large = LargeFrame(plane, name, *how)
+        large = LargeFrame(plane, name, *how, model.scale)
         if large.is_constant:
             empty += 1
             continue
@@ -330,7 +349,7 @@ def _predict_blocks(
                 slice(top, min(top + step, rows.stop)),
                 slice(left, min(left + step, columns.stop)),
             )
-            made = _average(model, cut, large.size, settings, block, name)
+            made = _average(model, cut, large.size, settings, block, plane.shape[:2], name)
             target = (number, *within(block, (rows, columns)))
             for whole, part in zip(maps, made, strict=True):
                 if whole is not None and part is not None:
@@ -349,7 +368,8 @@ def _fit_memory(
     height, width = _size(stack)
     rows, columns = shape_of(checked_region(region, (height, width)))
     planes = stack.shape[stack.axes.index("Z") - 1] if "Z" in stack.axes[1:] else 1
-    of_image = (_IMAGE_BYTES + stack.dtype.itemsize) * model.frame_channels
+    enlarged = math.ceil(max(model.scale, 1) ** 2)
+    of_image = (_IMAGE_BYTES + stack.dtype.itemsize) * model.frame_channels * enlarged
     of_maps = _OBJECT_BYTES + 4 * model.network.outputs * (2 + min(settings.tta, 2))
     needed = height * width * of_image + rows * columns * planes * of_maps
     free = available_bytes()
@@ -407,14 +427,21 @@ def predict_maps(
     averaged.  So are those of the transforms of test-time augmentation.
     """
     settings = _settings(model, prediction, tile)
+    if settings.diameter is not None:
+        diameter = settings.diameter or estimate_diameter(model, [image])
+        model = model if diameter is None else model.at_diameter(diameter)
     how = model.config.network.standardization
-    frame = frame_tensor(image, name, model.frame_channels, standardization=how)[None]
+    frame = frame_tensor(image, name, model.frame_channels, standardization=how, scale=model.scale)[
+        None
+    ]
     size = (frame.shape[-2], frame.shape[-1])
 
     def cut(transform: Transform) -> Cut:
         return cut_whole(model, transform.apply(frame))
 
-    return _average(model, cut, size, settings, checked_region(region, size), name)
+    full_size = image.shape[:2]
+    area = checked_region(region, full_size)
+    return _average(model, cut, size, settings, area, full_size, name)
 
 
 def _average(
@@ -423,18 +450,26 @@ def _average(
     size: tuple[int, int],
     settings: PredictionConfig,
     area: Region,
+    full_size: Sequence[int],
     name: str,
 ) -> Maps:
-    """Average the maps of an area over the transforms of test-time augmentation."""
+    """Average the maps of an area of the full frame over the transforms of test-time augmentation.
+
+    ``size`` is that of the frame as the network sees it.
+    """
     total: Tensor | None = None
+    seen = area if model.scale == 1 else rescaled_region(area, model.scale, full_size)
     for transform in TRANSFORMS[: settings.tta]:
         shape = (size[1], size[0]) if transform.transposed else size
-        part = transform.region(area, size)
+        part = transform.region(seen, size)
         changed = predict_region(model, cut(transform), shape, settings, part)
         one = transform.invert(changed)[0]
         total = one if total is None else total.add_(one)
     assert total is not None
-    maps = split_maps(total / settings.tta if settings.tta > 1 else total, model)
+    mean = total / settings.tta if settings.tta > 1 else total
+    if model.scale != 1:
+        mean = restore(mean, area, model.scale, full_size)
+    maps = split_maps(mean, model)
     if not (np.isfinite(maps.segmentation).all() and np.isfinite(maps.distance).all()):
         raise ValueError(
             f"{name}: {model.path.name} predicts values that are NaN or infinite. Its weights are "
@@ -448,6 +483,88 @@ def _settings(
 ) -> PredictionConfig:
     settings = prediction or model.config.prediction
     return settings if tile is None else settings.changed(tile=tile)
+
+
+def at_diameter(model: Model, stack: Stack, diameter: float) -> tuple[Model, str]:
+    """Return a model for cells of a diameter in pixels, and what was estimated for 0, for the user.
+
+    The estimate is from the first, the middle and the last frame, whatever frames are predicted.  Raises
+    `ValueError` as `Model.at_diameter`.
+    """
+    if diameter:
+        return model.at_diameter(diameter), ""
+    count = len(stack.frame_numbers)
+    places = sorted({0, count // 2, count - 1} if count > 2 else {*range(count)})
+    images = []
+    for place in places:
+        try:
+            image = stack.frame(stack.frame_numbers[place])
+        except (OSError, ValueError):
+            continue  # it is predicted later, and its error is reported then
+        images.append(image[len(image) // 2] if "Z" in stack.axes[1:] else image)
+    found = estimate_diameter(model, images)
+    if found is None:
+        return model, (
+            f"No cell was found in {stack.name} at any size, so frames are not rescaled. If there are "
+            "cells, give their diameter."
+        )
+    return model.at_diameter(found), f"Diameter of the cells, estimated: {found:g} px."
+
+
+def estimate_diameter(model: Model, images: Sequence[NDArray[Any]]) -> float | None:
+    """Estimate the median diameter of the cells in images, in pixels.
+
+    Parameters
+    ----------
+    model
+        With a known diameter of its own cells.
+    images
+        (H, W) or (H, W, C) each.
+
+    Returns
+    -------
+    float or None
+        None where the network finds no cell at any size.
+
+    Raises
+    ------
+    ValueError
+        If the model does not know the diameter of its cells, or an image does not fit it.
+    """
+    evidence = [_evidence(model, images, diameter) for diameter in _TRIED.tolist()]
+    best = max(evidence, key=lambda found: found[0])
+    return float(f"{best[1]:.3g}") if best[0] > 0 else None
+
+
+def _evidence(model: Model, images: Sequence[NDArray[Any]], diameter: float) -> tuple[float, float]:
+    """Return how well cells of this diameter fit, and their median diameter."""
+    scaled = model.at_diameter(diameter)
+    found, weights = [], []
+    for image in images:
+        part = _middle(image, _SEEN / scaled.scale)
+        if min(part.shape[:2]) * scaled.scale < model.network.stride:
+            continue
+        maps = predict_maps(scaled, part, prediction=PredictionConfig(tta=1))
+        cells = separate(maps.segmentation, maps.distance, scaled.config.instances, scaled.dt_bound)
+        sizes = np.bincount(cells.ravel())[1:]
+        sure = np.bincount(cells.ravel(), _certainty(maps).ravel())[1:] / np.maximum(sizes, 1)
+        found.append(np.sqrt(4 * sizes / math.pi))
+        weights.append(sizes * sure)
+    sizes, weight = (np.concatenate([np.zeros(0), *parts]) for parts in (found, weights))
+    if not weight.sum():
+        return 0.0, diameter
+    median = float(np.median(sizes))
+    agreement = math.exp(-((math.log(median / diameter) / 0.35) ** 2))
+    return float(weight.sum()) * agreement, median
+
+
+def _certainty(maps: Maps) -> NDArray[np.float32]:
+    return np.clip(2 * maps.segmentation - 1, 0, 1)
+
+
+def _middle(image: NDArray[Any], side: float) -> NDArray[Any]:
+    top, left = (max(int((length - side) / 2), 0) for length in image.shape[:2])
+    return image[top : top + math.ceil(side), left : left + math.ceil(side)]
 
 
 def frame_uncertainty(probability: NDArray[np.floating], *, pixels: int = 1 << 17) -> float:

@@ -15,6 +15,16 @@ from napari_jnet.config import Config
 from napari_jnet.events import EpochEnd
 from napari_jnet.files import FolderLock, clean, write_file, writing
 
+PACKAGED = {"starter": Path(__file__).parents[1] / "data" / "starter.pt"}
+"""Models that come with the package, by the names that stand for a path."""
+
+
+def model_file(path: Path) -> Path:
+    """Return the model file of a path: of a run folder, its ``model.pt``; of a name, that of `PACKAGED`."""
+    if path.is_dir():
+        return path / "model.pt"
+    return path if path.exists() else PACKAGED.get(str(path), path)
+
 
 class RunFolder:
     """``config.json``, ``split.json``, ``history.csv``, ``model.pt`` (best) and ``last.pt``.

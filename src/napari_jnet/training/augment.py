@@ -142,6 +142,57 @@ def _signed(count: int, generator: Generator) -> Tensor:
     return torch.rand(count, 1, 1, 1, generator=generator) * 2 - 1
 
 
+def _blur(patches: Tensor, config: AugmentationConfig, generator: Generator) -> Tensor:
+    """Blur each patch by a Gaussian of its own, cut at three sigma, mirrored at the borders."""
+    if config.blur == 0:
+        return patches
+    count, channels, *sides = patches.shape
+    sigma = (config.blur * torch.rand(count, 1, generator=generator)).clamp(min=0.01)
+    radius = min(math.ceil(3 * config.blur), min(sides) - 1)
+    steps = torch.arange(-radius, radius + 1)
+    kernel = torch.exp(-0.5 * (steps / sigma) ** 2)
+    kernel = send(kernel / kernel.sum(dim=1, keepdim=True), patches.device)
+    kernel = kernel.repeat_interleave(channels, dim=0)[:, None]
+    planes = patches.reshape(1, count * channels, *sides)
+    planes = F.pad(planes, (radius, radius, radius, radius), mode="reflect")
+    for shaped in (kernel[..., None], kernel[:, :, None]):
+        planes = F.conv2d(planes, shaped, groups=count * channels)
+    return planes.reshape(patches.shape)
+
+
+def _gamma(patches: Tensor, config: AugmentationConfig, generator: Generator) -> Tensor:
+    """Raise the values between the extremes of a patch to a power; mean and deviation stay."""
+    low, high = (math.log(value) for value in config.gamma)
+    if low == high == 0:
+        return patches
+    power = torch.exp(_uniform(len(patches), low, high, generator))[:, None, None, None]
+    mean, deviation = patches.mean((-2, -1), keepdim=True), patches.std((-2, -1), keepdim=True)
+    lowest = patches.amin((-2, -1), keepdim=True)
+    spread = (patches.amax((-2, -1), keepdim=True) - lowest).clamp(min=1e-6)
+    bent = ((patches - lowest) / spread) ** send(power, patches.device)
+    bent = bent - bent.mean((-2, -1), keepdim=True)
+    return mean + bent * deviation / bent.std((-2, -1), keepdim=True).clamp(min=1e-6)
+
+
+def _shading(patches: Tensor, config: AugmentationConfig, generator: Generator) -> Tensor:
+    """Multiply the values above the lowest of a patch by a smooth field around 1."""
+    if config.shading == 0:
+        return patches
+    coarse = torch.rand(len(patches), 1, 3, 3, generator=generator) * 2 - 1
+    coarse *= config.shading * torch.rand(len(patches), 1, 1, 1, generator=generator)
+    light = F.interpolate(coarse, size=patches.shape[-2:], mode="bicubic", align_corners=True)
+    lowest = patches.amin((-2, -1), keepdim=True)
+    return patches + (patches - lowest) * send(light, patches.device)
+
+
+def _inversion(patches: Tensor, config: AugmentationConfig, generator: Generator) -> Tensor:
+    """Turn bright and dark round; standardised values have the mean 0."""
+    if config.inversion == 0:
+        return patches
+    turned = torch.rand(len(patches), 1, 1, 1, generator=generator) < config.inversion
+    return torch.where(send(turned, patches.device), -patches, patches)
+
+
 def _contrast(patches: Tensor, config: AugmentationConfig, generator: Generator) -> Tensor:
     gain = 1 + config.contrast * _signed(len(patches), generator)
     return patches * send(gain, patches.device)
@@ -172,7 +223,12 @@ FIELDS: dict[str, Callable[[int, int, AugmentationConfig, Generator], Tensor | N
     "smooth": _smooth,
     "spline": _spline,
 }
+# Each that is off leaves the generator as it is, but for contrast and brightness.
 INTENSITY: dict[str, Callable[[Tensor, AugmentationConfig, Generator], Tensor]] = {
+    "blur": _blur,
+    "gamma": _gamma,
+    "shading": _shading,
+    "inversion": _inversion,
     "contrast": _contrast,
     "brightness": _brightness,
     "noise": _noise,

@@ -155,7 +155,7 @@ def resolution_levels(
     frames are mirrored while training; frames too small for the top level lower it.
     """
     sides = sorted(min(frame.image.shape[:2]) for frame in frames)
-    deepest = int(math.log2(max(sides[len(sides) // 2], 8) / 8))
+    deepest = int(math.log2(max(sides[len(sides) // 2] * network.scale, 8) / 8))
     top = max(top, -deepest)
     depth = network_class(network.name).depth(network, top + deepest + 1)
     return tuple(range(top - depth + 1, top + 1))
@@ -164,12 +164,14 @@ def resolution_levels(
 def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     """Fill in the settings that follow from the training frames; values that are given stay.
 
-    These are the channels, the number of classes, resolution levels, ``dt_bound`` and minimum size.
+    These are the channels, the number of classes, the diameter of the objects, resolution levels,
+    ``dt_bound`` and minimum size.
     The top level halves the frame until the typical diameter is near 30 pixels (40, and once at most,
     where labels are strokes); ``dt_bound`` is 0.4 diameters.  Strokes have no boundary, so a network that
     is trained on strokes alone predicts no distance, and the minimum size is left to the user.
     """
-    typical = typical_diameter(frames) or 30.0
+    network, known = config.network, config.network.diameter or typical_diameter(frames)
+    typical = known or 30.0
     small = _percentile([*_sizes([frame for frame in frames if not is_sparse(frame)])], 5)
     sparse = all(is_sparse(frame) for frame in frames)
     changes: dict[str, object] = {
@@ -178,9 +180,11 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     }
     if not config.network.resolution_levels:
         working = SPARSE_DIAMETER if sparse else WORKING_DIAMETER
-        top = -max(0, round(math.log2(typical / working)))
+        top = -max(0, round(math.log2(typical * network.scale / working)))
         top = max(top, SPARSE_TOP) if sparse else top
         changes["network.resolution_levels"] = resolution_levels(config.network, frames, top)
+    if known is not None and network.diameter is None:
+        changes["network.diameter"] = max(round(known, 1), 3.0)
     if sparse:
         changes["network.distance"] = False
     dt_bound = config.targets.dt_bound or float(max(3, round(DT_BOUND_OF_DIAMETER * typical)))

@@ -65,8 +65,10 @@ def train(
         or TensorBoard; any other setting that is given must be that of the run.  Frames that are new
         to the run are added.
     start_from
-        A model whose weights a new training starts from (fine-tuning); network and targets are those
-        of the model, and ``config`` may not give others.
+        A model whose weights a new training starts from (fine-tuning), or "starter"; network and targets
+        are those of the model, and ``config`` may not give others, and so are thresholds that it does not
+        give.  Frames are rescaled to the diameter of the model's objects where ``network.diameter`` is given,
+        or the model is for cells of any size.
     preview
         Called after an epoch; if it returns an image, a `Preview` of it follows.
     new_frames

@@ -120,7 +120,7 @@ class FrameStore:
     """Training frames on the device, pooled to the network's top level, each of its own size."""
 
     images: tuple[Tensor, ...]  # (C, h, w) float32 each, standardised at the top level
-    labels: tuple[Tensor, ...]  # (h * unit, w * unit) int32 each, at full resolution
+    labels: tuple[Tensor, ...]  # (h * unit, w * unit) int32 each, of the full frame
     sizes: Tensor  # (F, 2), height and width at the top level; on the CPU
     gains: (
         Tensor  # (F, levels, C), on the CPU: factors that standardise each pooled level on its own
@@ -130,15 +130,16 @@ class FrameStore:
     complete: bool = False  # whether every pixel is known
     class_weights: Tensor | None = None  # (K,) float32, where classes are balanced
     borders: tuple[Tensor, ...] | None = None  # border weights, float32, each as its labels
+    scale: float = 1.0  # by which the frames were rescaled before they were pooled
     _places: dict[int, list[tuple[Tensor, Tensor] | None]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     @property
-    def unit(self) -> int:
+    def unit(self) -> float:
         """Pixels of the full frame along the side of one pixel at the top level."""
-        return int(2 ** -self.levels[-1])
+        return float(2 ** -self.levels[-1] / self.scale)
 
     def places(self, patch: int) -> list[tuple[Tensor, Tensor] | None]:
         """Return where patches of this side, in pixels at the top level, have known pixels.
@@ -154,9 +155,9 @@ class FrameStore:
         return self._places[patch]
 
 
-def smallest_side(levels: Sequence[int]) -> int:
+def smallest_side(levels: Sequence[int], scale: float = 1.0) -> int:
     """Return the smallest side that a full frame may have for these levels, in pixels."""
-    return int(2 ** (1 - min(levels)))
+    return math.ceil(2.0 ** (1 - min(levels)) / scale)
 
 
 def mirror(frame: AnnotatedFrame, side: int) -> AnnotatedFrame:
@@ -186,7 +187,8 @@ def load_frames(
     """
     config = config or Config()
     images, labels, gains = [], [], []
-    unit, side = int(2 ** -levels[-1]), smallest_side(levels)
+    scale = config.network.scale
+    unit, side = 2 ** -levels[-1] / scale, smallest_side(levels, scale)
     largest = max(min(frame.labels.shape) for frame in frames)
     if largest < side:
         raise ValueError(
@@ -199,13 +201,13 @@ def load_frames(
     if config.augmentation.original:
         return load_full_frames(frames, levels, device, config)
     for frame in frames:
-        image = frame_tensor(frame.image, frame.name, standardization=how)
+        image = frame_tensor(frame.image, frame.name, standardization=how, scale=scale)
         means, deviations = level_statistics(image, levels, standardization=how)
         pooled = pool(image[None], levels[-1])[0]
         pooled = (pooled - means[-1, :, None, None]) / (3 * deviations[-1, :, None, None])
         images.append(pooled.to(device))
         gains.append(deviations[-1] / deviations)
-        height, width = (unit * side for side in pooled.shape[-2:])
+        height, width = (math.ceil(unit * side) for side in pooled.shape[-2:])
         known = torch.from_numpy(np.ascontiguousarray(frame.labels)).to(device)
         labels.append(known[:height, :width])
     sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.float32)
@@ -226,11 +228,12 @@ def load_frames(
             if part is not None
         )
         or None,
+        scale=scale,
     )
 
 
 def _known_places(
-    labels: Tensor, size: tuple[int, ...], unit: int, patch: int
+    labels: Tensor, size: tuple[int, ...], unit: float, patch: int
 ) -> tuple[Tensor, Tensor] | None:
     """Return the positions of a patch with a known pixel near its centre; see `places`."""
     known = labels != UNKNOWN
@@ -329,7 +332,7 @@ def draw_batch(
 
 def pooled_targets(
     labels: Tensor,
-    unit: int,
+    unit: float,
     dt_bound: float,
     kind: LabelKind,
     config: Config,

@@ -12,16 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet.budgets import DEFAULT_MINUTES
-from napari_jnet.config import Config
+from napari_jnet.config import Config, InstanceConfig
 from napari_jnet.device import use_threads
 from napari_jnet.events import Message, NewFrames
 from napari_jnet.io.meaning import MOST_CLASSES
-from napari_jnet.io.run_folder import RunFolder
+from napari_jnet.io.run_folder import RunFolder, model_file
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind, cells_in_pieces
-from napari_jnet.model import model_file, read_model_config, read_training
+from napari_jnet.model import read_model_config, read_training
 from napari_jnet.training.distributed import is_first, processes
-from napari_jnet.training.estimate import adapt, check_fit, class_count, frame_channels, is_sparse
+from napari_jnet.training.estimate import (
+    adapt,
+    check_fit,
+    class_count,
+    frame_channels,
+    is_sparse,
+    typical_diameter,
+)
 from napari_jnet.training.losses import check_loss, initial_logits
 from napari_jnet.training.run import TensorBoardLogger, TrainingSession
 from napari_jnet.training.sampler import smallest_side
@@ -42,6 +49,7 @@ _SESSION = {
 _DECIDED = {"network.in_channels", "network.distance_scale"}
 # ... and those that follow from the frames where they have their default.
 _AUTOMATIC = {
+    "network.diameter",
     "network.resolution_levels",
     "targets.dt_bound",
     "targets.classes",
@@ -418,6 +426,11 @@ def settle_config(
             )
         saved = read_model_config(Path(start_from))
         check_fit(saved.network, frames, str(start_from))
+        diameter = config.network.diameter
+        if saved.prediction.diameter == 0:  # for cells of any size
+            diameter = diameter or typical_diameter(training)
+        if diameter is not None:
+            saved = saved.at_diameter(diameter)
         given = config.given_settings().items()
         _refuse_others(
             {key: value for key, value in given if key.startswith(("network.", "targets."))},
@@ -425,7 +438,10 @@ def settle_config(
             training,
             str(start_from),
         )
-        config = config.changed(network=saved.network, targets=saved.targets)
+        separation = saved.instances.changed(min_size=0).given() | config.instances.given()
+        config = config.changed(
+            network=saved.network, targets=saved.targets, instances=InstanceConfig(**separation)
+        )
     classes = class_count(config, frames)
     if classes > MOST_CLASSES and classes > config.network.classes:
         most = max(frames, key=lambda frame: int(frame.labels.max(initial=0)))
@@ -485,7 +501,7 @@ def annotation_warnings(
             "another frame, or give one the role validation."
         )
     yield from _volume_warning(training, validation)
-    side = smallest_side(levels)
+    side = smallest_side(levels, network.scale)
     small = [frame for frame in frames if min(frame.labels.shape) < side]
     if small:
         yield (

@@ -17,11 +17,11 @@ from napari_jnet.evaluation.objects import seg_frame
 from napari_jnet.evaluation.pixels import confusion, iou, mean_iou, pixel_accuracy
 from napari_jnet.events import ComparisonResult, ModelScore
 from napari_jnet.inference.instances import separate
-from napari_jnet.inference.tiling import frame_logits, output_maps
+from napari_jnet.inference.tiling import checked_region, frame_logits, output_maps
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind, contingency
 from napari_jnet.model import Model, load_model
-from napari_jnet.preprocess import expand, frame_tensor
+from napari_jnet.preprocess import expand, frame_tensor, rescaled_size, restore
 from napari_jnet.training.estimate import check_fit
 from napari_jnet.training.losses import frame_borders, loss_function
 from napari_jnet.training.sampler import mirror, pooled_targets, smallest_side
@@ -94,7 +94,8 @@ class Validation:
         self.device = device
         assert config.targets.dt_bound is not None
         self.dt_bound = config.targets.dt_bound
-        self.unit = 2 ** -config.network.resolution_levels[-1]
+        self.scale = config.network.scale
+        self.unit = 2 ** -config.network.resolution_levels[-1] / self.scale
         self.classes = max(config.network.classes, 2)
         self.given = len(frames)
         self.frames, self.interval = tuple(frames), 1
@@ -150,8 +151,9 @@ class Validation:
     def targets(self, frame: AnnotatedFrame) -> Targets:
         """Make the targets of a frame, at the top level."""
         unit = self.unit
-        height, width = (side // unit * unit for side in frame.labels.shape)
-        picked = slice(unit // 2, height, unit), slice(unit // 2, width, unit)
+        top = self.config.network.resolution_levels[-1]
+        sides = (side // 2**-top for side in rescaled_size(frame.labels.shape, self.scale))
+        picked = np.ix_(*(((np.arange(side) + 0.5) * unit).astype(int) for side in sides))
         labels = torch.from_numpy(np.ascontiguousarray(frame.labels[picked]))[None].to(self.device)
         borders = frame_borders(frame, self.config.training, self.device)
         if borders is not None:
@@ -169,11 +171,20 @@ class Validation:
         losses, segs = [], []
         counts = np.zeros((self.classes, self.classes), np.int64)
         for frame in self.frames:
-            whole = mirror(frame, smallest_side(model.network.levels))
-            image = frame_tensor(whole.image, frame.name, model.frame_channels, standardization=how)
+            whole = mirror(frame, smallest_side(model.network.levels, self.scale))
+            image = frame_tensor(
+                whole.image,
+                frame.name,
+                model.frame_channels,
+                standardization=how,
+                scale=self.scale,
+            )
             output = frame_logits(model, image[None]).to(self.device)
             losses.append(float(loss(output, self.targets(whole), network.classes, self.dt_bound)))
-            full = expand(output, model.network.top_level, whole.labels.shape).cpu()
+            full = expand(output, model.network.top_level, (image.shape[-2], image.shape[-1])).cpu()
+            if self.scale != 1:
+                area = checked_region(None, whole.labels.shape)
+                full = restore(full[0], area, self.scale, whole.labels.shape)[None]
             height, width = frame.labels.shape
             segmentation, distance, most_probable = output_maps(full[..., :height, :width], model)
             found = segmentation > 0.5 if most_probable is None else most_probable

@@ -17,6 +17,7 @@ from napari_jnet.events import FramePrediction, FrameSkipped, Message, summarize
 from napari_jnet.files import OutputError
 from napari_jnet.io.formats import FORMATS
 from napari_jnet.io.results import ResultWriter, is_result
+from napari_jnet.io.run_folder import model_file
 from napari_jnet.io.stack import Stack
 from napari_jnet.io.tiff import TIFF_SUFFIXES
 from napari_jnet.plugin.jobs.runner import JobMaker, Progress, TaskQueue, window_threads
@@ -188,7 +189,7 @@ class ModelCache:
         """Open a model in the worker thread, one that has changed again, and leave a core to the window."""
         load_torch()
         from napari_jnet.device import use_threads
-        from napari_jnet.model import load_model, model_file
+        from napari_jnet.model import load_model
 
         use_threads(window_threads())
         file = model_file(path)

@@ -1,0 +1,151 @@
+"""Frames are rescaled to the diameter of the cells that a network knows, and its maps are brought back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_jnet.config import Config, PredictionConfig
+from napari_jnet.events import FramePrediction, Message
+from napari_jnet.inference import predict as module
+from napari_jnet.inference.predict import estimate_diameter, predict, predict_image, predict_maps
+from napari_jnet.io.axes import array_stack
+from napari_jnet.model import Model
+from napari_jnet.networks import build_network
+from napari_jnet.preprocess import rescale_plane
+
+
+def a_model(**changes: object) -> Model:
+    torch.manual_seed(0)
+    config = Config().replace(
+        {
+            "network.channels": 3,
+            "network.resolution_levels": (-1, 0),
+            "network.diameter": 20.0,
+            "network.distance_scale": 8.0,
+            "targets.dt_bound": 8.0,
+            "instances.min_size": 40,
+            "prediction.backend": "torch",
+            **changes,
+        }
+    )
+    network = build_network(config.network).eval()
+    return Model(network, config, Path("model.pt"), torch.device("cpu"))
+
+
+def image(height: int = 70, width: int = 90) -> np.ndarray:
+    rows, columns = np.mgrid[:height, :width]
+    waves = np.sin(rows / 4) * np.sin(columns / 5)
+    return (100 + 80 * waves + np.random.default_rng(0).normal(0, 4, waves.shape)).astype(np.uint8)
+
+
+def test_all_lengths_of_a_model_follow_the_diameter() -> None:
+    config = Config().replace(
+        {
+            "network.diameter": 20.0,
+            "network.scale": 0.5,
+            "network.distance_scale": 8.0,
+            "targets.dt_bound": 8.0,
+            "instances.min_size": 40,
+        }
+    )
+    larger = config.at_diameter(40.0)
+    assert larger.network.scale == 0.25 and larger.network.diameter == 40
+    assert larger.network.distance_scale == larger.targets.dt_bound == 16
+    assert larger.instances.min_size == 160
+    assert config.at_diameter(20.0) is config
+
+
+def test_a_diameter_out_of_range_or_for_a_model_that_does_not_know_its_own_is_refused() -> None:
+    with pytest.raises(ValueError, match="diameter is 1; it should be greater than or equal to 3"):
+        a_model().at_diameter(1)
+    with pytest.raises(ValueError, match="The diameter is 30 px, but the model does not know"):
+        a_model(**{"network.diameter": None}).at_diameter(30)
+    stack = array_stack(image()[None])
+    with pytest.raises(ValueError, match="does not know"):
+        list(
+            predict(
+                a_model(**{"network.diameter": None}),
+                stack,
+                prediction=PredictionConfig(diameter=30),
+            )
+        )
+
+
+@pytest.mark.parametrize("diameter", [11.0, 33.0])
+def test_maps_are_those_of_the_rescaled_frame_at_full_size_with_distances_in_its_pixels(
+    diameter: float,
+) -> None:
+    model, frame = a_model(), image()
+    scaled = model.at_diameter(diameter)
+    assert scaled.scale == pytest.approx(20 / diameter)
+    maps = predict_maps(scaled, frame)
+    small = predict_maps(model, rescale_plane(frame, scaled.scale))
+    assert maps.segmentation.shape == maps.distance.shape == frame.shape
+    for found, expected, factor in (
+        (maps.segmentation, small.segmentation, 1.0),
+        (maps.distance, small.distance, diameter / 20),
+    ):
+        back = torch.nn.functional.interpolate(
+            torch.from_numpy(found)[None, None],
+            scale_factor=scaled.scale,
+            mode="bilinear",
+            antialias=True,
+        )[0, 0].numpy()
+        assert np.corrcoef(back.ravel(), expected.ravel())[0, 1] > 0.9
+        assert found.mean() == pytest.approx(factor * expected.mean(), rel=0.03)
+    assert maps.distance.max() <= scaled.dt_bound
+
+
+def test_a_region_and_blocks_have_the_maps_of_the_whole_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, frame = a_model(), image(190, 150)
+    stack = array_stack(frame[None])
+    settings = PredictionConfig(diameter=30, backend="torch", tta=8)
+    whole = next(predict(model, stack, prediction=settings))
+    assert isinstance(whole, FramePrediction)
+    region = slice(31, 120), slice(0, 77)
+    part = next(predict(model, stack, prediction=settings, region=region))
+    assert isinstance(part, FramePrediction)
+    np.testing.assert_allclose(part.segmentation, whole.segmentation[region], atol=1e-5)
+    np.testing.assert_allclose(part.distance, whole.distance[region], atol=1e-4)
+    monkeypatch.setattr(module, "_fit_memory", lambda *_: (64, 0))
+    blocks = next(predict(model, stack, prediction=settings))
+    assert isinstance(blocks, FramePrediction)
+    np.testing.assert_allclose(blocks.segmentation, whole.segmentation, atol=1e-4)
+    np.testing.assert_allclose(blocks.distance, whole.distance, atol=1e-3)
+
+
+def test_the_smallest_size_of_the_model_follows_the_diameter_but_not_one_that_is_given() -> None:
+    """The network is random: only the sizes of what is left count."""
+    model, stack = a_model(), array_stack(image(200, 200)[None])
+    how = model.config.instances.changed(segmentation_threshold=0.45, seed_threshold=0.9)
+
+    def smallest(min_size: int) -> int:
+        config = PredictionConfig(diameter=40, backend="torch")
+        instances = how.changed(min_size=min_size)
+        frame = next(predict(model, stack, instances=instances, prediction=config))
+        assert isinstance(frame, FramePrediction)
+        sizes = np.bincount(frame.instances.ravel())[1:]
+        return int(sizes.min()) if sizes.size else 10**9
+
+    assert smallest(40) >= 160
+    assert smallest(5) >= 5
+
+
+def test_a_stack_without_cells_is_predicted_as_it_is_and_says_so() -> None:
+    model = a_model()
+    with torch.no_grad():
+        for weight in model.network.parameters():
+            weight.zero_()
+        model.network.head.bias[0] = -9
+    settings = PredictionConfig(diameter=0, backend="torch")
+    assert estimate_diameter(model, [image()]) is None
+    events = list(predict(model, array_stack(image()[None]), prediction=settings))
+    assert [type(event) for event in events] == [Message, FramePrediction]
+    assert "No cell was found" in events[0].text
+    assert predict_image(model, image())[0].shape == (70, 90)
