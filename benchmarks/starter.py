@@ -4,9 +4,9 @@
     python benchmarks/starter.py RUN --evaluate [--model FILE]
 
 The first command trains in RUN (Ctrl-C stops, --resume continues), then writes the weights in half
-precision.  The second scores the file on images that are kept out of the training and writes the card.
-With --fold 1 to 5 a fifth of the colour images is kept out in place of a tenth, and nothing is written
-into the package: the mean over five folds says what colour images get.
+precision, as --write does alone.  The second scores the file on images that are kept out of the training
+and writes the card.  With --fold 1 to 5 a fifth of the colour images is kept out in place of a tenth, and
+nothing is written into the package: the mean over five folds says what colour images get.
 
 Every image is brought to the working size, where its median cell has a diameter of `WORKING` pixels.
 """
@@ -37,7 +37,7 @@ from napari_jnet.inference.instances import separate
 from napari_jnet.inference.predict import estimate_diameter, predict_maps
 from napari_jnet.labels import contingency
 from napari_jnet.model import Model, read_checkpoint, save_checkpoint
-from napari_jnet.preprocess import rescale_plane
+from napari_jnet.preprocess import fit_channels, rescale_plane
 from napari_jnet.synthetic import LOOKS, touching_cells, varied_cells
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -114,9 +114,9 @@ def gray(image: NDArray[Any], how: str = "luminance") -> NDArray[np.float32]:
     """
     if image.ndim == 2:
         return image.astype(np.float32)
-    colours = image[..., :3].astype(np.float32)
     if how == "luminance":
-        return colours @ np.array([0.299, 0.587, 0.114], np.float32)
+        return fit_channels(image, gray=True)
+    colours = image[..., :3].astype(np.float32)
     if how == "pca":
         centred = colours - colours.mean((0, 1))
         _, vectors = np.linalg.eigh(np.cov(centred.reshape(-1, 3).T))
@@ -232,7 +232,9 @@ def write_model(trained: Path, file: Path) -> None:
     """Write a model with weights in half precision, for cells of any diameter."""
     content = read_checkpoint(trained)
     config = Config.from_saved(content["config"])
-    config = config.replace({"network.diameter": WORKING, "prediction.diameter": 0})
+    config = config.replace(
+        {"network.diameter": WORKING, "network.gray": True, "prediction.diameter": 0}
+    )
     file.parent.mkdir(exist_ok=True)
     weights = {
         name: value.half() if value.is_floating_point() else value
@@ -384,17 +386,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--fold", type=int, default=0, choices=range(6), help="0: the starter itself"
     )
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
+    parser.add_argument("--write", action="store_true", help="write what RUN has into the package")
     parser.add_argument("--evaluate", action="store_true")
     parser.add_argument(
         "--model", type=Path, help="to evaluate; default: the starter of the package"
     )
-    parser.add_argument("--tta", type=int, default=1, choices=(1, 4, 8))
+    parser.add_argument("--tta", type=int, default=8, choices=(1, 4, 8))
     parser.add_argument("--verbose", action="store_true", help="scores of each image")
     options = parser.parse_args(arguments)
     if options.evaluate:
         default = options.run / "model.pt" if options.fold else PACKAGE / "starter.pt"
         options.model = options.model or default
         evaluate(options)
+    elif options.write:
+        write_model(options.run / "model.pt", PACKAGE / "starter.pt")
     else:
         train_starter(options)
 

@@ -6,6 +6,7 @@ import zipfile
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 
 from napari_jnet import samples
@@ -138,3 +139,14 @@ def test_folder_that_cannot_be_made(trusted, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         download_sample(NAME, folder=tmp_path / "file")
+
+
+@pytest.mark.parametrize(("name", "frames", "cells"), [("nuclei", 3, 187), ("tissue", 1, 26)])
+def test_samples_of_the_package_are_small_and_have_labels(name, frames, cells):
+    path = samples.sample_path(name)
+    assert download_sample(name) == path
+    assert sum(file.stat().st_size for file in path.parent.glob(f"{name}*")) < 150_000
+    stack = open_stack(path)
+    (labels,) = stack.annotations.values()
+    assert len(stack) == frames and labels.kind == "instances"
+    assert sum(len(np.unique(labels.frame(n))) - 1 for n in labels.frame_numbers) == cells

@@ -314,6 +314,10 @@ class NetworkConfig(Section):
 
     name: str = option("unet", "Network architecture.")
     in_channels: int = option(1, "Channels of a frame.", (1, 65536))
+    gray: bool = option(
+        False,
+        "Take frames of several channels as one: the luminance of red, green and blue, else the mean.",
+    )
     classes: int = option(1, "Segmentation channels: 1 for binary, K for K classes.", (1, 65536))
     distance: bool = option(
         True, "Predict the truncated boundary distance beside the segmentation."

@@ -98,6 +98,23 @@ def restore(maps: Tensor, region: tuple[slice, slice], scale: float, size: Seque
     return torch.from_numpy(np.ascontiguousarray(np.stack(planes)))
 
 
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue
+
+
+def fit_channels(image: NDArray[Any], gray: bool) -> NDArray[Any]:
+    """Return an image (..., C) as one channel (...) where a network asks for that: `NetworkConfig.gray`.
+
+    The luminance of three or four channels (red, green, blue), the mean of others.
+    """
+    if not gray:
+        return image
+    if image.shape[-1] in (3, 4):
+        luminance: NDArray[np.float32] = image[..., :3].astype(np.float32) @ _LUMINANCE
+        return luminance
+    mean: NDArray[np.float32] = image.mean(axis=-1, dtype=np.float32)
+    return mean
+
+
 def frame_tensor(
     image: NDArray[Any],
     name: str,

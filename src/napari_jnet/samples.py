@@ -14,13 +14,20 @@ SAMPLES = {
     "PhC-C2DH-U373": "b18185c18fce54e8eeb93e4bbb9b201d757add9409bbf2283b8114185a11bc9e",
 }
 """Training archives of the Cell Tracking Challenge: SHA-256 of NAME.zip, as torch-em records it."""
+BUNDLED = ("nuclei", "tissue")
+"""Samples of the package: nuclei of the 2018 Data Science Bowl (BBBC038, CC0), with their labels."""
 _TIMEOUT_S = 20
 
 
 def sample_path(name: str, folder: Path | str | None = None) -> Path:
-    """Return the path of a sample, once it is downloaded; None as the folder is the user's cache."""
+    """Return the path of a sample, once it is downloaded; None as the folder is the user's cache.
+
+    Those of `BUNDLED` are in the package.
+    """
+    if name in BUNDLED:
+        return Path(__file__).parent / "data" / f"{name}.tif"
     if name not in SAMPLES:
-        raise ValueError(f"{name!r} is not a sample; known are {', '.join(SAMPLES)}.")
+        raise ValueError(f"{name!r} is not a sample; known are {', '.join([*BUNDLED, *SAMPLES])}.")
     if folder is None:
         import pooch
 
@@ -35,7 +42,7 @@ def download_sample(
     base_url: str = SERVER,
     progressbar: Any = False,
 ) -> Path:
-    """Download a sample, check and unpack it, unless it is there already; return the folder of the dataset.
+    """Download a sample, check and unpack it, unless it is there already; return the path of the dataset.
 
     The `progressbar` is one as pooch takes it, such as tqdm's.  An exception that it raises cancels the
     download and is passed on; no unfinished file stays.  Raises `ValueError` if the name is
@@ -45,7 +52,7 @@ def download_sample(
     from requests.exceptions import RequestException
 
     target = sample_path(name, folder)
-    if target.is_dir():
+    if target.exists():
         return target
     url = f"{base_url.rstrip('/')}/{name}.zip"
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from napari_jnet.config import Config, PredictionConfig
-from napari_jnet.events import FramePrediction, Message
+from napari_jnet.events import FramePrediction, Message, TrainingEnd
 from napari_jnet.inference import predict as module
 from napari_jnet.inference.predict import estimate_diameter, predict, predict_image, predict_maps
 from napari_jnet.io.axes import array_stack
-from napari_jnet.model import Model
+from napari_jnet.io.stack import AnnotatedFrame
+from napari_jnet.model import Model, load_model
 from napari_jnet.networks import build_network
 from napari_jnet.preprocess import rescale_plane
+from napari_jnet.training.loop import train
 
 
 def a_model(**changes: object) -> Model:
@@ -149,3 +151,25 @@ def test_a_stack_without_cells_is_predicted_as_it_is_and_says_so() -> None:
     assert [type(event) for event in events] == [Message, FramePrediction]
     assert "No cell was found" in events[0].text
     assert predict_image(model, image())[0].shape == (70, 90)
+
+
+def test_a_network_for_gray_images_takes_colours_where_it_says_so(tmp_path: Path) -> None:
+    gray, frame = a_model(**{"network.gray": True}), image()
+    expected = predict_maps(gray, frame)
+    for channels in (2, 3, 4):
+        colours = np.repeat(frame[..., None], channels, axis=-1)
+        found = predict_maps(gray, colours)
+        np.testing.assert_allclose(found.segmentation, expected.segmentation, atol=1e-4)
+        events = list(predict(gray, array_stack(colours[None], axes="TYXC")))
+        assert isinstance(events[0], FramePrediction)
+        np.testing.assert_allclose(events[0].segmentation, expected.segmentation, atol=1e-4)
+    with pytest.raises(ValueError, match="has 3 channel"):
+        predict_maps(a_model(), np.repeat(frame[..., None], 3, axis=-1))
+    labels = (frame > 120).astype(np.int32)
+    frames = [
+        AnnotatedFrame(f"t{n}", np.repeat(frame[..., None], 3, axis=-1), labels) for n in range(2)
+    ]
+    config = gray.config.replace({"training.epochs": 1, "training.batches_per_epoch": 1})
+    events = list(train(frames, tmp_path / "run", config))
+    assert isinstance(events[-1], TrainingEnd)
+    assert load_model(tmp_path / "run", device="cpu").config.network.in_channels == 1

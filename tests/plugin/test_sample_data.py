@@ -21,6 +21,16 @@ def test_touching_cells_open_in_a_viewer(make_napari_viewer):
     assert labels.metadata["napari-jnet"]["kind"] == "instances"
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "rgb"), [("nuclei", (3, 256, 256), False), ("tissue", (1, 256, 320, 3), True)]
+)
+def test_images_of_the_package_open_without_labels(make_napari_viewer, name, shape, rgb):
+    viewer = make_napari_viewer(show=False)
+    (image,) = viewer.open_sample("napari-jnet", name)
+    assert image.data.shape == shape and image.rgb is rgb
+    assert not image.source.path
+
+
 @pytest.fixture
 def slow_download(tmp_path, monkeypatch):
     """Stands for the network: the download goes on when it is told to."""

@@ -40,6 +40,7 @@ from napari_jnet.io.stack import Stack, check_frame
 from napari_jnet.model import Model
 from napari_jnet.preprocess import (
     LargeFrame,
+    fit_channels,
     frame_tensor,
     is_constant,
     rescaled_region,
@@ -134,7 +135,7 @@ def predict(
     side, ahead = _fit_memory(model, stack, settings, region)
 
     def read(number: int) -> tuple[int, NDArray[Any]]:
-        return number, stack.frame(number)
+        return number, _read(model, stack, number)
 
     def segment(frame: tuple[int, NDArray[Any]]) -> tuple[Maps, int]:
         return _predict_planes(model, stack, *frame, settings, region, side)
@@ -234,6 +235,11 @@ def predict_to_folder(
         yield Message(writer.message)
 
 
+def _read(model: Model, stack: Stack, number: int) -> NDArray[Any]:
+    """Read a frame with the channels that the network takes."""
+    return fit_channels(stack.frame(number), model.config.network.gray and "C" in stack.axes)
+
+
 def _choose_backend(
     model: Model,
     stack: Stack,
@@ -251,7 +257,7 @@ def _choose_backend(
         return maps, separate(maps.segmentation, maps.distance, separation, model.dt_bound)
 
     try:
-        frame = stack.frame(numbers[0])
+        frame = _read(model, stack, numbers[0])
         return choose_backend(model, first, len(numbers))
     except (ValueError, OSError):
         return ""  # that frame is predicted again, and its error is reported then
@@ -427,6 +433,7 @@ def predict_maps(
     averaged.  So are those of the transforms of test-time augmentation.
     """
     settings = _settings(model, prediction, tile)
+    image = fit_channels(image, model.config.network.gray and image.ndim == 3)
     if settings.diameter is not None:
         diameter = settings.diameter or estimate_diameter(model, [image])
         model = model if diameter is None else model.at_diameter(diameter)
@@ -498,7 +505,7 @@ def at_diameter(model: Model, stack: Stack, diameter: float) -> tuple[Model, str
     images = []
     for place in places:
         try:
-            image = stack.frame(stack.frame_numbers[place])
+            image = _read(model, stack, stack.frame_numbers[place])
         except (OSError, ValueError):
             continue  # it is predicted later, and its error is reported then
         images.append(image[len(image) // 2] if "Z" in stack.axes[1:] else image)

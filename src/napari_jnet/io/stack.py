@@ -379,7 +379,7 @@ def mismatch(
     `name` is that of the model, `largest` the largest class in the labels (ignored for instances), and
     `channels` those of the images.
     """
-    if channels != network.in_channels:
+    if channels != network.in_channels and not network.gray:
         what, unit, here, there = "images", "channels", channels, network.in_channels
     elif kind is LabelKind.INSTANCES and network.classes > 2:
         what, unit, here, there = "labels", "classes (cell or not)", 2, network.classes

@@ -1,4 +1,4 @@
-"""Sample data for File > Open Sample: synthetic stacks, and public datasets by download."""
+"""Sample data for File > Open Sample: synthetic stacks, small public images, and datasets by download."""
 
 from __future__ import annotations
 
@@ -22,6 +22,24 @@ def cells() -> list[LayerData]:
         "metadata": {METADATA_KEY: {"kind": "instances"}},
     }
     return [(images, image, "image"), (labels.astype(np.int32), truth, "labels")]
+
+
+def nuclei() -> list[LayerData]:
+    """Open three fluorescence images of nuclei, which come with the package."""
+    return _bundled("nuclei")
+
+
+def tissue() -> list[LayerData]:
+    """Open a stained section of tissue in colours, which comes with the package."""
+    return _bundled("tissue")
+
+
+def _bundled(name: str) -> list[LayerData]:
+    """Open the images of a sample without labels, in memory: the folder of the package is not worked in."""
+    stack = open_stack(sample_path(name))
+    images = np.stack([stack.frame(number) for number in stack.frame_numbers])
+    axes = ("t", "y", "x")
+    return [(images, {"name": name, "axis_labels": axes, "rgb": images.ndim == 4}, "image")]
 
 
 def hela() -> list[LayerData]:

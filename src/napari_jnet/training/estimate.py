@@ -175,7 +175,7 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     small = _percentile([*_sizes([frame for frame in frames if not is_sparse(frame)])], 5)
     sparse = all(is_sparse(frame) for frame in frames)
     changes: dict[str, object] = {
-        "network.in_channels": frame_channels(frames[0]),
+        "network.in_channels": 1 if network.gray else frame_channels(frames[0]),
         "network.classes": class_count(config, frames),
     }
     if not config.network.resolution_levels:

@@ -16,7 +16,13 @@ from napari_jnet.config import Config, OriginalAugmentation
 from napari_jnet.device import send
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind
-from napari_jnet.preprocess import frame_tensor, level_statistics, pool, standardized_pyramid
+from napari_jnet.preprocess import (
+    fit_channels,
+    frame_tensor,
+    level_statistics,
+    pool,
+    standardized_pyramid,
+)
 from napari_jnet.training.augment import (
     augment_original,
     change_intensity,
@@ -201,7 +207,8 @@ def load_frames(
     if config.augmentation.original:
         return load_full_frames(frames, levels, device, config)
     for frame in frames:
-        image = frame_tensor(frame.image, frame.name, standardization=how, scale=scale)
+        seen = fit_channels(frame.image, config.network.gray and frame.image.ndim == 3)
+        image = frame_tensor(seen, frame.name, standardization=how, scale=scale)
         means, deviations = level_statistics(image, levels, standardization=how)
         pooled = pool(image[None], levels[-1])[0]
         pooled = (pooled - means[-1, :, None, None]) / (3 * deviations[-1, :, None, None])

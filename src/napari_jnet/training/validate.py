@@ -21,7 +21,13 @@ from napari_jnet.inference.tiling import checked_region, frame_logits, output_ma
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind, contingency
 from napari_jnet.model import Model, load_model
-from napari_jnet.preprocess import expand, frame_tensor, rescaled_size, restore
+from napari_jnet.preprocess import (
+    expand,
+    fit_channels,
+    frame_tensor,
+    rescaled_size,
+    restore,
+)
 from napari_jnet.training.estimate import check_fit
 from napari_jnet.training.losses import frame_borders, loss_function
 from napari_jnet.training.sampler import mirror, pooled_targets, smallest_side
@@ -173,7 +179,7 @@ class Validation:
         for frame in self.frames:
             whole = mirror(frame, smallest_side(model.network.levels, self.scale))
             image = frame_tensor(
-                whole.image,
+                fit_channels(whole.image, network.gray and whole.image.ndim == 3),
                 frame.name,
                 model.frame_channels,
                 standardization=how,
