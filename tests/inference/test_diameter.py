@@ -17,6 +17,7 @@ from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.model import Model, load_model
 from napari_jnet.networks import build_network
 from napari_jnet.preprocess import rescale_plane
+from napari_jnet.synthetic import touching_cells
 from napari_jnet.training.loop import train
 
 
@@ -116,8 +117,8 @@ def test_a_region_and_blocks_have_the_maps_of_the_whole_frame(
     np.testing.assert_allclose(part.segmentation, whole.segmentation[region], atol=1e-5)
     np.testing.assert_allclose(part.distance, whole.distance[region], atol=1e-4)
     monkeypatch.setattr(module, "_fit_memory", lambda *_: (64, 0))
-    blocks = next(predict(model, stack, prediction=settings))
-    assert isinstance(blocks, FramePrediction)
+    events = predict(model, stack, prediction=settings)
+    blocks = next(event for event in events if isinstance(event, FramePrediction))
     np.testing.assert_allclose(blocks.segmentation, whole.segmentation, atol=1e-4)
     np.testing.assert_allclose(blocks.distance, whole.distance, atol=1e-3)
 
@@ -173,3 +174,12 @@ def test_a_network_for_gray_images_takes_colours_where_it_says_so(tmp_path: Path
     events = list(train(frames, tmp_path / "run", config))
     assert isinstance(events[-1], TrainingEnd)
     assert load_model(tmp_path / "run", device="cpu").config.network.in_channels == 1
+
+
+@pytest.mark.parametrize("diameter", [20.0, 40.0, 80.0])
+def test_the_diameter_of_cells_is_found_by_the_starter(diameter: float) -> None:
+    cells = max(4, int(0.35 * 320**2 / (np.pi * diameter**2 / 4)))
+    images, labels = touching_cells(1, (320, 320), cells=cells, diameter=diameter, seed=5)
+    sizes = np.bincount(labels.ravel())[1:]
+    found = estimate_diameter(load_model("starter", device="cpu"), [images[0]])
+    assert found == pytest.approx(np.median(np.sqrt(4 * sizes / np.pi)), rel=0.3)

@@ -58,8 +58,9 @@ _BLOCK_BYTES = 3 << 27  # of a block with its halo
 _HALO = 256  # pixels around a block that are separated with it
 _AHEAD = 2  # frames that are predicted while the caller has one, if there is memory for them
 # Diameters in pixels that are tried to estimate that of the cells, evenly spaced by their logarithm.
-_TRIED = np.geomspace(8, 120, 7)
-_SEEN = 512  # pixels a side, as the network sees them, of the part of a frame that is tried
+_TRIED = np.geomspace(8, 128, 9)
+_SEEN = 320  # pixels a side, as the network sees them, of the part of a frame that is tried
+_NOT_BACKGROUND = 0.05  # probability of cell from which on a pixel says how sure the network is
 
 
 def predict(
@@ -521,6 +522,9 @@ def at_diameter(model: Model, stack: Stack, diameter: float) -> tuple[Model, str
 def estimate_diameter(model: Model, images: Sequence[NDArray[Any]]) -> float | None:
     """Estimate the median diameter of the cells in images, in pixels.
 
+    The network predicts the middle of each image at nine sizes.  Where it is surest, cells have the size that
+    it knows; the median of those that it finds there, and once more at that size, is the estimate.
+
     Parameters
     ----------
     model
@@ -538,35 +542,36 @@ def estimate_diameter(model: Model, images: Sequence[NDArray[Any]]) -> float | N
     ValueError
         If the model does not know the diameter of its cells, or an image does not fit it.
     """
-    evidence = [_evidence(model, images, diameter) for diameter in _TRIED.tolist()]
-    best = max(evidence, key=lambda found: found[0])
-    return float(f"{best[1]:.3g}") if best[0] > 0 else None
+    found = [_median_cell(model, images, diameter) for diameter in _TRIED.tolist()]
+    surest, median = max(found)
+    if not surest:
+        return None
+    _, closer = _median_cell(model, images, max(median, _TRIED[0] / 2))
+    return float(f"{closer or median:.3g}")
 
 
-def _evidence(model: Model, images: Sequence[NDArray[Any]], diameter: float) -> tuple[float, float]:
-    """Return how well cells of this diameter fit, and their median diameter."""
+def _median_cell(
+    model: Model, images: Sequence[NDArray[Any]], diameter: float
+) -> tuple[float, float]:
+    """Return how sure a network is of images with cells of this diameter, 0 to 1, and the median found.
+
+    It is the mean of |2p - 1| over the pixels whose probability p is not near 0: nearly 1 where all outlines
+    are sharp.  Both are 0 where no cell is found.
+    """
     scaled = model.at_diameter(diameter)
-    found, weights = [], []
+    sure, pixels, diameters = 0.0, 0, [np.zeros(0)]
     for image in images:
         part = _middle(image, _SEEN / scaled.scale)
         if min(part.shape[:2]) * scaled.scale < model.network.stride:
             continue
         maps = predict_maps(scaled, part, prediction=PredictionConfig(tta=1))
         cells = separate(maps.segmentation, maps.distance, scaled.config.instances, scaled.dt_bound)
-        sizes = np.bincount(cells.ravel())[1:]
-        sure = np.bincount(cells.ravel(), _certainty(maps).ravel())[1:] / np.maximum(sizes, 1)
-        found.append(np.sqrt(4 * sizes / math.pi))
-        weights.append(sizes * sure)
-    sizes, weight = (np.concatenate([np.zeros(0), *parts]) for parts in (found, weights))
-    if not weight.sum():
-        return 0.0, diameter
-    median = float(np.median(sizes))
-    agreement = math.exp(-((math.log(median / diameter) / 0.35) ** 2))
-    return float(weight.sum()) * agreement, median
-
-
-def _certainty(maps: Maps) -> NDArray[np.float32]:
-    return np.clip(2 * maps.segmentation - 1, 0, 1)
+        diameters.append(np.sqrt(4 / math.pi * np.bincount(cells.ravel())[1:]))
+        maybe = maps.segmentation[maps.segmentation > _NOT_BACKGROUND]
+        sure += float(np.abs(2 * maybe - 1).sum())
+        pixels += maybe.size
+    every = np.concatenate(diameters)
+    return (sure / pixels, float(np.median(every))) if every.size else (0.0, 0.0)
 
 
 def _middle(image: NDArray[Any], side: float) -> NDArray[Any]:

@@ -21,9 +21,8 @@ PACKAGED = {"starter": Path(__file__).parents[1] / "data" / "starter.pt"}
 
 def model_file(path: Path) -> Path:
     """Return the model file of a path: of a run folder, its ``model.pt``; of a name, that of `PACKAGED`."""
-    if path.is_dir():
-        return path / "model.pt"
-    return path if path.exists() else PACKAGED.get(str(path), path)
+    file = path / "model.pt" if path.is_dir() else path
+    return file if file.exists() else PACKAGED.get(str(path), file)
 
 
 class RunFolder:
