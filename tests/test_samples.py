@@ -130,7 +130,7 @@ def test_unreachable_archive_is_explained(server, tmp_path, monkeypatch, url):
 
 def test_unknown_sample():
     with pytest.raises(
-        ValueError, match="'HeLa' is not a sample; known are DIC-C2DH-HeLa, PhC-C2DH-U373"
+        ValueError, match="'HeLa' is not a sample; known are nuclei, tissue, DIC-C2DH-HeLa, Ph"
     ):
         download_sample("HeLa")
 

@@ -33,7 +33,7 @@ def test_readers_and_samples_are_declared(manifest):
     (reader,) = manifest.contributions.readers
     assert reader.filename_patterns == ["*project.json"] and not reader.accepts_directories
     keys = {sample.key for sample in manifest.contributions.sample_data}
-    assert keys == {"cells", "hela", "u373"}
+    assert keys == {"cells", "nuclei", "tissue", "hela", "u373"}
 
 
 def test_opening_the_docks_imports_no_torch():
