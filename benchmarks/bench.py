@@ -479,7 +479,7 @@ def startup(bench: Bench) -> Iterator[Row]:
         ),
     )
     screen = () if has_screen() else ("xvfb-run", "-a")
-    for dock in ("Workbench", "Train"):
+    for dock in ("Workbench", "Load stack", "Annotate", "Train", "Predict", "Evaluate", "Measure"):
         yield measured(
             f"dock {dock}, in an open window",
             "500 ms",

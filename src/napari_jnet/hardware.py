@@ -10,8 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
-
 
 @dataclass(frozen=True)
 class Hardware:
@@ -40,6 +38,8 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 def available_bytes() -> int:
     """Return how many bytes this process may still take: of the machine, its container, its limit."""
+    import psutil  # type: ignore[import-untyped]
+
     room = [int(psutil.virtual_memory().available)]
     with suppress(OSError, ValueError):  # another system, or no limit ("max")
         limit = int((_CGROUP / "memory.max").read_text(encoding="ascii"))

@@ -421,7 +421,7 @@ def test_help_is_there_at_once():
     script = (
         "import sys\nfrom napari_jnet.cli import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit as left:\n    assert not left.code\n"
-        "assert not {'torch', 'napari', 'numpy', 'skimage'} & set(sys.modules)\n"
+        "assert not {'torch', 'napari', 'numpy', 'skimage', 'psutil'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -12,8 +12,9 @@ import pytest
 import tifffile
 import typer
 
-from napari_jnet.cli import app, main
+from napari_jnet.cli import main
 from napari_jnet.cli.info import describe
+from napari_jnet.cli.program import app
 from napari_jnet.project.open import open_stack
 from napari_jnet.project.project import Project
 from napari_jnet.synthetic import write_cells_sequence

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_jnet import Project, array_stack
-from napari_jnet.cli import app
+from napari_jnet.cli.program import app
 from napari_jnet.cli.recipe import changed_settings, predict_command, train_command
 from napari_jnet.config import InstanceConfig, preset
 

@@ -17,6 +17,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel
 
 import napari_jnet.plugin
+from napari_jnet.events import EpochEnd
 from napari_jnet.plugin.open_workspace import open_workspace
 from napari_jnet.plugin.ui.plots import TrainingPlots
 from napari_jnet.plugin.ui.theme import color, palette, set_style, use_theme
@@ -101,6 +102,8 @@ def test_errors_curves_and_marks_follow(qtbot, themes):
     for widget in (line, plots, workbench):
         qtbot.addWidget(widget)
     line.say("wrong", is_error=True)
+    plots.add_epoch(EpochEnd(1, 1.0, 0.5, 0.4, 0.3, 1e-3, 10.0, 60.0, False))
+    plots.draw()
     marks = []
     for theme in ("dark", "light"):
         use_theme(theme)

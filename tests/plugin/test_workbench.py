@@ -220,12 +220,14 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 app = QApplication([])
 from napari.components import ViewerModel
-from napari_jnet.plugin.workbench import STEPS
-from napari_jnet.plugin.workbench import Workbench
-workbench = Workbench(ViewerModel())
+viewer = ViewerModel()
+before = set(sys.modules)  # what napari needs itself
+from napari_jnet.plugin.workbench import STEPS, Workbench
+workbench = Workbench(viewer)
 for step in STEPS:
     workbench.show_step(step)
-found = {"torch", "scipy.ndimage", "skimage.morphology"} & set(sys.modules)
+slow = {"torch", "scipy.ndimage", "skimage.morphology", "pyqtgraph", "typer", "rich"}
+found = slow & set(sys.modules) - before
 assert not found, found
 workbench.deleteLater()  # before the application, as napari does: Qt would crash at the end
 app.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)

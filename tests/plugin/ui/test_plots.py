@@ -46,7 +46,25 @@ def drawn(plots, name):
 def test_it_is_drawn_later(qtbot, plots):
     plots.add_epoch(epoch(1))
     plots.add_epoch(epoch(2))
-    qtbot.waitUntil(lambda: drawn(plots, "training") == [[1, 2], [1, 0.5]])
+    assert not plots.findChildren(PlotWidget), "they take long to make"
+    qtbot.waitUntil(lambda: bool(plots.findChildren(PlotWidget)))
+    assert drawn(plots, "training") == [[1, 2], [1, 0.5]]
+
+
+def test_nothing_is_drawn_without_points(plots):
+    plots.draw()
+    assert not plots.findChildren(PlotWidget)
+    assert plots.isHidden()
+
+
+def test_another_training_begins_with_empty_curves(plots):
+    plots.add_epoch(epoch(1, seg=0.5))
+    plots.draw()
+    plots.clear()
+    assert drawn(plots, "SEG") == [[], []]
+    plots.add_epoch(epoch(1, seg=0.25))
+    plots.draw()
+    assert drawn(plots, "SEG") == [[1], [0.25]]
 
 
 def test_many_batches_are_thinned_out(plots):

@@ -14,7 +14,6 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QHBoxLayout, QPushButton
 
-from napari_jnet.cli.info import describe_run
 from napari_jnet.cli.recipe import predict_command
 from napari_jnet.config import Config, InstanceConfig
 from napari_jnet.editing import copy_cells, copy_classes
@@ -76,6 +75,8 @@ def describe_model(path: Path | None) -> str:
     run = read_run(path if path.is_dir() else path.parent)
     if not run.epochs:
         return f"{path.name}: a model without the history of its training."
+    from napari_jnet.cli.info import describe_run  # with all that a command line needs
+
     return f"{run.name}: {describe_run(run)}."
 
 

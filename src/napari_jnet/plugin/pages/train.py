@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -675,6 +676,7 @@ class TrainWidget(JobWidget):
         self.measure()
         # last: what the form shows comes first
         self._tasks.submit(partial(try_load_torch, optimizer=True))
+        self._tasks.submit(partial(import_module, "pyqtgraph"))  # draws the curves
 
     def _device_found(self, found: tuple[str, Hardware]) -> None:
         line, hardware = found

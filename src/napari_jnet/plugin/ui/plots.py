@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import pyqtgraph as pg
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 from superqt.utils import qdebounced, qthrottled
@@ -12,6 +12,9 @@ from superqt.utils import qdebounced, qthrottled
 from napari_jnet.events import EpochEnd
 from napari_jnet.plugin.ui.theme import palette, when_themed
 from napari_jnet.plugin.ui.widgets import lay_out
+
+if TYPE_CHECKING:
+    from pyqtgraph import PlotDataItem, PlotWidget
 
 _DRAW_EVERY_MS = 1000  # each drawing makes Qt compose the whole window again, canvas included
 _SETTLED_MS = 30
@@ -31,24 +34,33 @@ _HEIGHTS = {"loss": 165, "score": 130, "rate": 80}
 
 
 class TrainingPlots(QWidget):
-    """Three plots over epochs, drawn at most once a second, all at once."""
+    """Three plots over epochs, drawn at most once a second, all at once.
+
+    They are made when there is something to draw, since pyqtgraph takes long to load.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._points: dict[str, tuple[list[float], list[float]]] = {}  # epochs and values
         self._changed: set[str] = set()
-        self._plots = {name: _plot(name) for name in _HEIGHTS}
-        for plot in (self._plots["score"], self._plots["rate"]):
-            plot.setXLink(self._plots["loss"])
-        self._curves = {name: self._curve(name) for name in _CURVES}
+        self._plots: dict[str, PlotWidget] = {}
+        self._curves: dict[str, PlotDataItem] = {}
         self._draw_soon = qthrottled(self.draw, timeout=_DRAW_EVERY_MS, leading=False, parent=self)
         self._paint_soon = qdebounced(self._paint, timeout=_SETTLED_MS, parent=self)
-        lay_out(QVBoxLayout(self), *self._plots.values(), spacing=2)
-        when_themed(self, self._take_colours)
+        self._column = lay_out(QVBoxLayout(self), spacing=2)
         self.clear()
         self.setVisible(False)  # until there is something to see
 
-    def _curve(self, name: str) -> pg.PlotDataItem:
+    def _make_plots(self) -> None:
+        self._plots = {name: _plot(name) for name in _HEIGHTS}
+        for name, plot in self._plots.items():
+            self._column.addWidget(plot)
+            if name != "loss":
+                plot.setXLink(self._plots["loss"])
+        self._curves = {name: self._curve(name) for name in _CURVES}
+        when_themed(self, self._take_colours)
+
+    def _curve(self, name: str) -> PlotDataItem:
         where, _, symbol, title, _ = _CURVES[name]
         dots = {"symbolSize": 4, "symbolPen": None} if symbol else {}
         return self._plots[where].plot(name=title, symbol=symbol, **dots)
@@ -68,7 +80,7 @@ class TrainingPlots(QWidget):
                 item.legend.setBrush(behind)
                 item.legend.setLabelTextColor(colours["text"])
         for name, curve in self._curves.items():
-            curve.setPen(pg.mkPen(colours[name], width=_CURVES[name][1]))
+            curve.setPen(colours[name], width=_CURVES[name][1])
             if _CURVES[name][2]:
                 curve.setSymbolBrush(colours[name])
 
@@ -106,6 +118,10 @@ class TrainingPlots(QWidget):
 
     def draw(self) -> None:
         """Draw what is new now."""
+        if not self._plots:
+            if not any(values for values, _ in self._points.values()):
+                return
+            self._make_plots()
         for plot in self._plots.values():
             plot.setUpdatesEnabled(False)
         for name in self._changed:
@@ -133,8 +149,10 @@ class TrainingPlots(QWidget):
             plot.setUpdatesEnabled(True)
 
 
-def _plot(name: str) -> pg.PlotWidget:
-    plot = pg.PlotWidget()
+def _plot(name: str) -> PlotWidget:
+    from pyqtgraph import PlotWidget
+
+    plot = PlotWidget()
     plot.setFixedHeight(_HEIGHTS[name])
     plot.setMenuEnabled(False)
     plot.setMouseEnabled(x=False, y=False)
