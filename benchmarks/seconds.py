@@ -1,6 +1,6 @@
 """Quality against a person's seconds: SEG over simulated minutes of painting, with training beside it.
 
-    python benchmarks/seconds.py --shared ../shared/data --starter MODEL --output DIR [--page]
+    python benchmarks/seconds.py --shared ../shared/data --output DIR [--page]
 
 A simulated person (`painter.py`: tools, mistakes and time model) annotates frame after frame, while a
 training runs beside on the same simulated clock.  From the first finished frame on it trains on all
@@ -192,8 +192,7 @@ def predict_cells(model: Model, image: NDArray[Any]) -> tuple[Labels, float]:
 
 def _of_size(model: Model, diameter: float) -> Model:
     """Return a model for cells of this diameter, where it is for cells of any size."""
-    any_size = model.config.prediction.to_dict().get("diameter") == 0
-    return model.at_diameter(diameter) if any_size else model
+    return model.at_diameter(diameter) if model.config.prediction.diameter == 0 else model
 
 
 class Training:
@@ -496,7 +495,7 @@ def draw(runs: dict[tuple[str, str], dict[int, list[dict[str, Any]]]], path: Pat
             xlabel="simulated minutes", ylabel="SEG", title=title, ylim=(0, 1), xlim=(0, None)
         )
         place.grid(alpha=0.3)
-        place.legend(loc="lower right")
+        place.legend(loc="best")
     figure.savefig(path, dpi=100)
 
 
@@ -513,7 +512,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--starter", type=Path, help="model of the ways starter and proposals")
+    parser.add_argument("--starter", type=Path, default=Path("starter"), help="a model")
     parser.add_argument("--data", default="hela,nuclei")
     parser.add_argument("--kept-out", type=Path, default=KEPT_OUT, help="names of nuclei images")
     parser.add_argument("--ways", default=",".join(WAYS))
