@@ -233,7 +233,12 @@ def write_model(trained: Path, file: Path) -> None:
     content = read_checkpoint(trained)
     config = Config.from_saved(content["config"])
     config = config.replace(
-        {"network.diameter": WORKING, "network.gray": True, "prediction.diameter": 0}
+        {
+            "network.diameter": WORKING,
+            "network.gray": True,
+            "prediction.diameter": 0,
+            "instances.relative": True,
+        }
     )
     file.parent.mkdir(exist_ok=True)
     weights = {

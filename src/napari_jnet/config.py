@@ -574,6 +574,10 @@ class InstanceConfig(Section):
         "Lowest confidence of an object that is kept: how sure its probability and distance are, 0 to 1.",
         (0, 1),
     )
+    relative: bool = option(
+        False,
+        "Set by the training. Whether the distance is in each object's own unit (targets.relative).",
+    )
 
 
 class PredictionConfig(Section):

@@ -129,3 +129,13 @@ def test_what_does_not_fit():
         nj.cell_confidence(*maps, labels, BOUND)
     with pytest.raises(ValueError, match="dt_bound is 0"):
         nj.cell_confidence(*maps, np.ones((9, 9), np.int32), 0)
+
+
+def test_a_depth_in_each_cell_s_own_unit_is_not_compared_with_pixels():
+    cells = np.zeros((30, 30), np.int32)
+    cells[5:20, 5:20] = 1
+    probability = np.where(cells > 0, 0.9, 0.1).astype(np.float32)
+    depth = np.where(cells > 0, 3.0, 0.0).astype(np.float32)
+    sure = cell_confidence(probability, depth, cells, 20.0, relative=True)
+    assert sure == pytest.approx(0.9)
+    assert cell_confidence(probability, depth, cells, 20.0) < 0.9

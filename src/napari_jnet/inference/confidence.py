@@ -19,6 +19,8 @@ def cell_confidence(
     distance: NDArray[np.floating],
     instances: NDArray[np.integer],
     dt_bound: float,
+    *,
+    relative: bool = False,
 ) -> NDArray[np.float32]:
     """Return how sure a prediction is of each of its objects.
 
@@ -33,6 +35,8 @@ def cell_confidence(
         Same shape, integers; 0 = background, objects from 1.
     dt_bound
         Truncation distance, in pixels.
+    relative
+        Whether the distance is in each object's own unit (`targets.relative`), and not in pixels.
 
     Returns
     -------
@@ -51,7 +55,7 @@ def cell_confidence(
     sum of the smaller of the two plus 1 pixel, divided by the sum of the larger plus 1.  A cell that is
     really two has a valley of distance inside, one that was cut in two has none at the cut, and where the
     network sees no clear outline the predicted distance rises slowly: all three agree badly.  Without a
-    distance it is the mean probability.  `docs/experiments.md` compares it with other measures.
+    distance in pixels it is the mean probability.  `docs/experiments.md` compares it with other measures.
     """
     for name, array in (("segmentation", segmentation), ("distance", distance)):
         same_shape(instances, array, ("instances", name))
@@ -69,7 +73,7 @@ def cell_confidence(
             release_pages(instances)
     area, probability, smaller, larger = sums[:, 1:]
     area[area == 0] = np.nan
-    agreement = (smaller + area) / (larger + area) if smaller.any() else 1.0
+    agreement = (smaller + area) / (larger + area) if smaller.any() and not relative else 1.0
     confidence: NDArray[np.float64] = np.clip(probability / area * agreement, 0, 1)
     return confidence.astype(np.float32)
 

@@ -94,7 +94,7 @@ def separate(
     keep = np.bincount(objects.ravel()) >= max(config.min_size, 1)
     keep[0] = False
     if config.min_confidence:
-        sure = cell_confidence(segmentation, distance, objects, dt_bound)
+        sure = cell_confidence(segmentation, distance, objects, dt_bound, relative=config.relative)
         keep[1:] &= sure >= config.min_confidence
     numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
     kept: NDArray[np.int32] = numbers[objects]

@@ -151,7 +151,13 @@ def predict(
             seam_pixels = separate_blocks(*facts, cells, side=side, halo=_HALO)
         else:
             cells, seam_pixels = separate(*facts), 0
-        sure = cell_confidence(maps.segmentation, maps.distance, cells, model.dt_bound)
+        sure = cell_confidence(
+            maps.segmentation,
+            maps.distance,
+            cells,
+            model.dt_bound,
+            relative=separation.relative,
+        )
         return maps, empty, cells, seam_pixels, sure
 
     if settings.backend != "auto":

@@ -189,6 +189,8 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
         changes["network.distance"] = False
     dt_bound = config.targets.dt_bound or float(max(3, round(DT_BOUND_OF_DIAMETER * typical)))
     changes["targets.dt_bound"] = dt_bound
+    if config.targets.relative:
+        changes["instances.relative"] = True
     if config.training.loss != "bce+mse":
         changes["network.distance_scale"] = dt_bound
     if not config.instances.min_size and small is not None and not sparse:

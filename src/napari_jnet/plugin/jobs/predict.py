@@ -296,7 +296,7 @@ class Resegmentation:
 
             maps, dt_bound = results.maps(position), results.dt_bound
             cells = separate(*maps, config, dt_bound)
-            return cells, cell_confidence(*maps, cells, dt_bound)
+            return cells, cell_confidence(*maps, cells, dt_bound, relative=config.relative)
 
         def write(made: tuple[NDArray[np.int32], NDArray[np.float32]]) -> None:
             if position not in results.edited:  # painted on meanwhile
