@@ -136,6 +136,6 @@ def test_a_depth_in_each_cell_s_own_unit_is_not_compared_with_pixels():
     cells[5:20, 5:20] = 1
     probability = np.where(cells > 0, 0.9, 0.1).astype(np.float32)
     depth = np.where(cells > 0, 3.0, 0.0).astype(np.float32)
-    sure = cell_confidence(probability, depth, cells, 20.0, relative=True)
+    sure = nj.cell_confidence(probability, depth, cells, 20.0, relative=True)
     assert sure == pytest.approx(0.9)
-    assert cell_confidence(probability, depth, cells, 20.0) < 0.9
+    assert nj.cell_confidence(probability, depth, cells, 20.0) < 0.9
