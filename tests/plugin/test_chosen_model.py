@@ -10,6 +10,7 @@ pytest.importorskip("pytestqt")
 
 from napari.components import ViewerModel
 
+from napari_jnet.io.run_folder import PACKAGED
 from napari_jnet.plugin.jobs.runner import JobRunner
 from napari_jnet.plugin.jobs.train import LiveAnnotations
 from napari_jnet.plugin.open_workspace import open_workspace
@@ -241,12 +242,11 @@ def test_a_training_takes_the_place_of_a_model_chosen_before_it(state, predict, 
     assert Project.open(project.path).model == project.path / "runs/001"
 
 
-def test_no_model_is_said_where_it_is_taken_out_of_the_form(state, predict, tmp_path):
+def test_without_a_model_the_starter_predicts(state, predict, tmp_path):
     predict.set_model(run_folder(tmp_path / "chosen"))
     predict.set_model("")
     assert state.model is None
-    with pytest.raises(ValueError, match="There is no model; train one"):
-        predict.model()
+    assert predict.model()[0] == PACKAGED["starter"]
 
 
 def test_half_typed_paths_are_not_remembered(state, predict, tmp_path):

@@ -34,7 +34,8 @@ BRANCHES = [
         "",
         "worked on this stack before",
     ),
-    (LOADED, "annotate", "", "layer to paint on"),
+    (LOADED, "predict", "predict", "which cells the starter finds"),
+    (dataclasses.replace(LOADED, predicted=1), "annotate", "", "layer to paint on"),
     (LAYER, "annotate", "", "Paint every cell of two frames"),
     (
         dataclasses.replace(LAYER, totals=FrameTotals(1, 1, (9, 9))),

@@ -10,6 +10,7 @@ from typing import Any
 
 from napari_jnet.config import Config, InstanceConfig, preset
 from napari_jnet.events import number_ranges
+from napari_jnet.io.run_folder import packaged_name
 
 _NOT_COPIED = ("training.minutes", "training.epochs", "training.threads")  # or by their options
 _THRESHOLDS = (
@@ -56,6 +57,7 @@ def predict_command(
     choices: Mapping[str, Any],
     numbers: Sequence[int] | None = None,
     instances: InstanceConfig | None = None,
+    diameter: float | None = None,
     options: Mapping[str, Any],
 ) -> str:
     """Return the line that predicts a stack on disk or a project.
@@ -68,10 +70,12 @@ def predict_command(
         Frame numbers, or None for all.
     instances
         How cells are separated; None as the model was trained.
+    diameter
+        Of the cells, in pixels; None as the model has it.
     options
         What a file of the original J-Net does not hold: ``resolution_levels``, ``dt_bound``.
     """
-    given = {"output": output, **choices}
+    given = {"output": output, **choices, "diameter": diameter}
     if numbers is not None:
         given["frames"] = ",".join(number_ranges(sorted(numbers)))
     if instances is not None:
@@ -79,7 +83,8 @@ def predict_command(
     if levels := options.get("resolution_levels"):
         given["resolution_levels"] = list(levels)
     given["dt_bound"] = options.get("dt_bound")
-    return shlex.join(["napari-jnet", "predict", str(model), str(stack), *_options(given)])
+    name = packaged_name(model) or str(model)
+    return shlex.join(["napari-jnet", "predict", name, str(stack), *_options(given)])
 
 
 def _options(values: Mapping[str, Any]) -> list[str]:

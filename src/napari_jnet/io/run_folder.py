@@ -19,6 +19,11 @@ PACKAGED = {"starter": Path(__file__).parents[1] / "data" / "starter.pt"}
 """Models that come with the package, by the names that stand for a path."""
 
 
+def packaged_name(path: Path | None) -> str:
+    """Return the name in `PACKAGED` of a model file, "" for another."""
+    return next((name for name, file in PACKAGED.items() if file == path), "")
+
+
 def model_file(path: Path) -> Path:
     """Return the model file of a path: of a run folder, its ``model.pt``; of a name, that of `PACKAGED`."""
     file = path / "model.pt" if path.is_dir() else path

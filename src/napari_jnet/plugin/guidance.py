@@ -242,6 +242,9 @@ def next_step(state: WorkflowState) -> Hint:
     if state.unfinished and not state.predicted:
         text = f"Training was stopped at epoch {state.unfinished}: resume it, or see it in Predict."
         return Hint(text, "train")
+    if not (state.model or state.annotation or state.predicted):
+        text = "Press Predict to see which cells the starter finds. Or paint some in Annotate."
+        return Hint(text, "predict", "predict")
     if not state.model or (state.new_frames and not state.fine_tune):
         return _before_training(state)
     if state.new_frames:

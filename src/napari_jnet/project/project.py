@@ -33,6 +33,7 @@ from napari_jnet.files import (
     write_file,
     writing,
 )
+from napari_jnet.io.run_folder import PACKAGED, packaged_name
 from napari_jnet.io.stack import (
     AnnotatedFrame,
     Annotation,
@@ -395,15 +396,19 @@ class Project:
             trained = [run.path for run in self.runs() if run.has_model]
             return next(reversed(trained), None)
         path = self.path / self._content.model
-        return path if path.exists() else None
+        return path if path.exists() else PACKAGED.get(self._content.model)
 
     def set_model(self, path: Path | str | None) -> None:
-        """Choose the run folder or model file that predicts; one in the project moves with it."""
+        """Choose the run folder or model file that predicts; one in the project moves with it.
+
+        One of the package is remembered by its name.
+        """
         text = ""
         if path is not None:
             absolute = Path(os.path.abspath(path))
             inside = absolute.is_relative_to(self.path)
             text = absolute.relative_to(self.path).as_posix() if inside else str(absolute)
+            text = packaged_name(absolute) or text
 
         def change(old: Manifest) -> Manifest:
             looked_at = old.looked_at if old.model in ("", text) else ()  # its cells are others

@@ -28,7 +28,7 @@ from napari_jnet.preprocess import (
     rescaled_size,
     restore,
 )
-from napari_jnet.training.estimate import check_fit
+from napari_jnet.training.estimate import check_fit, typical_diameter
 from napari_jnet.training.losses import frame_borders, loss_function
 from napari_jnet.training.sampler import mirror, pooled_targets, smallest_side
 from napari_jnet.training.targets import Targets
@@ -310,6 +310,9 @@ def compare_models(
     loaded = {name: load_model(path, device=device) for name, path in models.items()}
     for name, model in loaded.items():
         check_fit(model.config.network, frames, f"the {name} model {models[name]}")
+        typical = typical_diameter(frames)
+        if model.config.prediction.diameter == 0 and typical is not None:  # for cells of any size
+            loaded[name] = model.at_diameter(typical)
     scores = []
     for name, model in loaded.items():
         found = Validation(frames, model.config, model.device).run(model)

@@ -171,6 +171,48 @@ def _corners(layer: Any, shape: Any, image: Any) -> NDArray[Any]:
     return np.delete([image.world_to_data(point) for point in world], axis, axis=1)
 
 
+def circle_layer(viewer: Any) -> Any | None:
+    """Return the layer with the circle that shows the diameter of the cells, or None."""
+    ours = [layer for layer in viewer.layers if metadata(layer).get("role") == "diameter"]
+    return ours[-1] if ours else None
+
+
+def draw_circle(viewer: Any, image: Any, diameter: float) -> Any:
+    """Show a circle of a diameter in pixels over an image, in a layer that is made where there is none.
+
+    It stays where it is, and is drawn in the middle of what is visible at first; dragging a corner
+    changes it.
+    """
+    layer, index = circle_layer(viewer), current_index(viewer, image)
+    if layer is None:
+        rows, columns = _visible_region(viewer, image)
+        centre = np.array([rows.start + rows.stop, columns.start + columns.stop]) / 2
+        layer = viewer.add_shapes(
+            ndim=spatial_ndim(image),
+            name="diameter of the cells",
+            face_color="transparent",
+            edge_color="#ffd84d",
+            edge_width=_EDGE,
+            metadata={METADATA_KEY: {"role": "diameter"}},
+            **placement(image),
+        )
+    else:
+        centre = np.asarray(layer.data[0])[:, -2:].mean(axis=0) if len(layer.data) else np.zeros(2)
+    half = diameter / 2 * np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]])
+    corners = np.column_stack([np.tile(index, (4, 1)), centre + half]) if index else centre + half
+    layer.data = [(corners, "ellipse")]
+    layer.mode = "select"
+    layer.selected_data = {0}
+    return layer
+
+
+def circle_diameter(layer: Any) -> float | None:
+    """Return the diameter of the circle in pixels, the mean of both axes of an ellipse; None without it."""
+    if not len(layer.data):
+        return None
+    return float(np.ptp(np.asarray(layer.data[0])[:, -2:], axis=0).mean())
+
+
 @dataclass(frozen=True)
 class ModelReady:
     """The model is open; its frames follow.  `key` identifies it, with the options it was opened with."""
@@ -206,22 +248,32 @@ def predicting(
     stack: Stack,
     request: PredictionRequest,
     instances: InstanceConfig | None,
+    diameter: float | None = None,
 ) -> JobMaker:
     """Return the job that opens a model and predicts frames of a stack, or a region of them.
 
-    `ModelReady` comes with the first frame that can be predicted.
+    `ModelReady` comes with the first frame that can be predicted; it is for cells of the ``diameter`` in
+    pixels, or of one that is estimated, where the model is for any size.
     """
 
     def job() -> Generator[Any, None, None]:
         ready = open_model()
-        from napari_jnet.inference.predict import predict
+        from napari_jnet.inference.predict import at_diameter, predict
 
+        prediction = ready.model.config.prediction
+        wanted = prediction.diameter if diameter is None else diameter
+        if wanted is not None:
+            model, found = at_diameter(ready.model, stack, wanted)
+            ready = ModelReady((*ready.key, model.config.network.diameter), model)
+            if found:
+                yield Message(found)
         done, announced = 0, False
         events = predict(
             ready.model,
             stack,
             frames=request.numbers,
             instances=instances,
+            prediction=prediction.changed(diameter=None),
             region=request.region,
             on_error="skip",
         )
@@ -363,6 +415,7 @@ def predicting_folder(
     folder: Path,
     output: Path,
     instances: InstanceConfig | None,
+    diameter: float | None = None,
 ) -> JobMaker:
     """Return the job that predicts every stack of a folder into a folder of its own in ``output``.
 
@@ -381,11 +434,16 @@ def predicting_folder(
         yield (ready := open_model())
         from napari_jnet.inference.predict import predict_to_folder
 
+        prediction = ready.model.config.prediction
+        if diameter is not None:
+            prediction = prediction.changed(diameter=diameter)
         count, done, skipped = sum(len(stack) for stack in stacks), 0, len(problems)
         for name, stack in _named(stacks).items():
             left: list[FrameSkipped] = []
             try:
-                events = predict_to_folder(ready.model, stack, output / name, instances=instances)
+                events = predict_to_folder(
+                    ready.model, stack, output / name, instances=instances, prediction=prediction
+                )
                 with closing(events):
                     for event in events:
                         if isinstance(event, FrameSkipped):

@@ -12,12 +12,22 @@ import napari
 import numpy as np
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QHBoxLayout, QPushButton
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDialog,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QPushButton,
+    QTextBrowser,
+    QVBoxLayout,
+)
 
 from napari_jnet.cli.recipe import predict_command
 from napari_jnet.config import Config, InstanceConfig
 from napari_jnet.editing import copy_cells, copy_classes
 from napari_jnet.events import FramePrediction, FrameSkipped, Message, summarize_skipped
+from napari_jnet.io.run_folder import PACKAGED, packaged_name
 from napari_jnet.io.stack import Stack, plane_name
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.jobs.predict import (
@@ -26,6 +36,9 @@ from napari_jnet.plugin.jobs.predict import (
     ModelReady,
     PredictionRequest,
     Resegmentation,
+    circle_diameter,
+    circle_layer,
+    draw_circle,
     draw_region,
     exporting,
     make_request,
@@ -66,8 +79,11 @@ from napari_jnet.project.runs import read_run
 
 def describe_model(path: Path | None) -> str:
     """Describe the model of a path, for the line below it; reads small files only."""
-    if path is None:
-        return "No model yet: train one, or choose a run folder or a model file."
+    if path is None or packaged_name(path):
+        card = f'<a href="card">{"what it is for" if path else "its card"}</a>'
+        if path is not None:
+            return f"Starter: finds cells and nuclei of any size ({card})."
+        return f"No model yet: Predict takes the starter, for cells of any size ({card})."
     if not path.exists():
         return f"{path} does not exist; choose another one."
     if path.is_dir() and not (path / "model.pt").is_file():
@@ -82,7 +98,9 @@ def describe_model(path: Path | None) -> str:
 
 _LEVELS, _BOUND = "network.resolution_levels", "targets.dt_bound"
 _NOT_GIVEN: dict[str, Any] = {_LEVELS: (), _BOUND: None}
+_DIAMETER = "prediction.diameter"
 _LARGEST_MIN_SIZE = 5000
+_CARD_SIZE = (640, 520)
 
 
 class PredictForm(Form):
@@ -97,7 +115,14 @@ class PredictForm(Form):
         hint = "run folder or model file"
         self.add("model", "Model", widget_type=PathEdit, mode=EITHER, placeholder=hint)
         self.description = small_label()
+        self.description.linkActivated.connect(self.show_card)
         rows.addRow(self.description)
+        tip = "Diameter of the cells in pixels; where it is empty, the network estimates it."
+        self.add(_DIAMETER, "Diameter", hint="estimated", tooltip=tip)
+        self.circle_button = QPushButton("Show a circle of this size")
+        self.circle_button.setCheckable(True)
+        self.circle_button.setToolTip("Drag a corner of the circle until it is as large as a cell.")
+        rows.addRow(self.circle_button)
         tip = "The resolution levels it was trained with, lowest first."
         hint = "such as -5, -4, -3, -2, -1, 0"
         self.add(_LEVELS, "Resolution levels", tooltip=tip, hint=hint)
@@ -121,6 +146,7 @@ class PredictForm(Form):
             self.add(name, title, widget_type=PathEdit, mode=FOLDER, placeholder=hint)
         self.changed.connect(self._on_field)
         lifetime.connect(workspace.model_changed, self._show_model)
+        lifetime.connect(workspace.image_changed, self._forget_estimate)
         self._show_model()
         self._show_scope()
 
@@ -138,6 +164,37 @@ class PredictForm(Form):
         self.description.setText(describe_model(model))
         for name in _NOT_GIVEN:
             self.set_visible(name, False)
+        any_size = model is None or bool(packaged_name(model))
+        self.set_visible(_DIAMETER, any_size)
+        self.circle_button.setVisible(any_size)
+
+    @property
+    def diameter(self) -> float | None:
+        """The diameter of the cells in pixels; None: as the model has it, or estimated."""
+        if self._workspace.model is not None and not packaged_name(self._workspace.model):
+            return None
+        return Config().replace({_DIAMETER: self.value(_DIAMETER)}).prediction.diameter or None
+
+    def show_estimate(self, diameter: float) -> None:
+        """Show a diameter that was estimated; it stays until another image is chosen."""
+        self.show({_DIAMETER: diameter})
+
+    def _forget_estimate(self, _image: Any = None) -> None:
+        if _DIAMETER not in self.touched:
+            self.show({_DIAMETER: None})
+
+    def show_card(self, _link: str = "") -> QDialog:
+        """Show what the starter is, and what it is not for."""
+        text = QTextBrowser()
+        text.setOpenExternalLinks(True)
+        text.setMarkdown(PACKAGED["starter"].with_suffix(".md").read_text(encoding="utf-8"))
+        dialog = QDialog(self.description.window())
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setWindowTitle("Starter")
+        dialog.resize(*_CARD_SIZE)
+        lay_out(QVBoxLayout(dialog), text)
+        dialog.show()
+        return dialog
 
     def ask(self, levels: int) -> None:
         """Show the fields for what a file of the original J-Net with so many levels does not hold."""
@@ -382,6 +439,8 @@ def _target_annotation(workspace: Workspace, results: Prediction) -> Any:
 
 
 _NARROW = 300
+_FIRST_CIRCLE = 30.0  # px, where nothing is given or estimated yet
+_SAME_DIAMETER = 0.1  # px
 _TORCH_DELAY_MS = 500  # first the widget itself appears
 
 
@@ -420,6 +479,8 @@ class PredictWidget(JobWidget):
         rows.addRow("Image", self.image_combo)
         self.form = PredictForm(rows, self._workspace, self._lifetime)
         self.form.draw_button.clicked.connect(self.draw_region)
+        self.form.circle_button.toggled.connect(self._show_circle)
+        self.form.changed.connect(self._on_form)
         tip = "Run the network in the background; Stop keeps what is done."
         self.predict_button = push_button("Predict", tip, self.run)
         self._add_starters(self.predict_button)
@@ -502,6 +563,43 @@ class PredictWidget(JobWidget):
         self.form.set({"scope": "region"})
         self.attempt(lambda: draw_region(self._viewer, self._image()[0]))
 
+    def _show_circle(self, shown: bool) -> None:
+        """Show the circle of the diameter, or take it away."""
+        viewer = self._viewer
+        before = circle_layer(viewer)
+        if not shown:
+            if before is not None:
+                viewer.layers.remove(before)
+            return
+
+        def show() -> None:
+            layer = draw_circle(viewer, self._image()[0], self.form.diameter or _FIRST_CIRCLE)
+            viewer.layers.selection.active = layer
+            layer.events.data.connect(self._on_circle)
+
+        self.attempt(show)
+
+    def _on_circle(self, _event: Any = None) -> None:
+        """Take the diameter of the circle that was dragged."""
+        layer = circle_layer(self._viewer)
+        found = None if layer is None else circle_diameter(layer)
+        if found is not None and abs(found - (self.form.diameter or 0)) >= _SAME_DIAMETER:
+            self.form.set({_DIAMETER: round(found, 1)})
+
+    def _on_form(self, name: str) -> None:
+        if name == _DIAMETER:
+            self.attempt(self._follow_diameter)
+
+    def _follow_diameter(self) -> None:
+        """Draw the circle, where it is shown, as large as the number says."""
+        layer, diameter = circle_layer(self._viewer), self.form.diameter
+        if layer is None or diameter is None:
+            return
+        drawn = circle_diameter(layer)
+        if drawn is None or abs(drawn - diameter) >= _SAME_DIAMETER:
+            with layer.events.data.blocker():
+                draw_circle(self._viewer, self._image()[0], diameter)
+
     def run(self, scope: str | None = None) -> None:
         """Predict a scope of `SCOPES`, or the one that is chosen; problems are shown in the widget."""
         if self.running:
@@ -561,16 +659,13 @@ class PredictWidget(JobWidget):
             choices=choices,
             numbers=request.numbers,
             instances=self._chosen_instances(),
+            diameter=self.form.diameter,
             options=options,
         )
 
     def model(self) -> tuple[Path, dict[str, Any]]:
-        """Return the model that predicts and further arguments of `load_model`; raises `ValueError`."""
-        path, options = self._workspace.model, self.form.model_options
-        if path is None:
-            self._image()
-            raise ValueError("There is no model; train one, or choose a run folder or a file.")
-        return path, options
+        """Return the model that predicts, the starter where none is chosen, and arguments of `load_model`."""
+        return self._workspace.model or PACKAGED["starter"], self.form.model_options
 
     # what the buttons and sliders do
 
@@ -585,14 +680,17 @@ class PredictWidget(JobWidget):
 
     def _job(self, scope: str) -> tuple[JobMaker, str]:
         open_model = partial(self._model_cache.open, *self.model())
+        diameter = self.form.diameter
         if scope == "folder":
             folder, self._output = self.form.folders()
-            job = predicting_folder(open_model, folder, self._output, self._instances)
+            job = predicting_folder(open_model, folder, self._output, self._instances, diameter)
             return job, f"predicting the stacks in {folder}"
         image, stack = self._image()
         request = make_request(scope, self._workspace, image, stack)
         self._target = image, stack, request
-        job = predicting(open_model, stack, request, self._instances)
+        job = predicting(open_model, stack, request, self._instances, diameter)
+        if self._workspace.model is None:  # what is corrected of its cells is learned by it
+            self._workspace.choose_model(PACKAGED["starter"])
         return job, f"predicting {image.name}"
 
     def _image(self) -> tuple[Any, Stack]:
@@ -665,6 +763,9 @@ class PredictWidget(JobWidget):
         outputs = ModelOutputs(network.classes, network.distance, model.config.targets.classes)
         if not self.separation.touched:
             self.separation.config = Config(instances=instances)
+        if model.config.prediction.diameter == 0 and network.diameter is not None:
+            self.form.show_estimate(network.diameter)
+            self._follow_diameter()
         self._threshold = (self._instances or instances).segmentation_threshold
         self._summary.device = model.device.type.upper()
         self._summary.objects = "separate piece" if outputs.semantic else "cell"
