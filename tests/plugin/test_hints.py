@@ -173,7 +173,7 @@ def test_marks_of_the_steps_follow_the_work():
         return states
 
     assert marks(WorkflowState())["stack"] == "next"
-    assert marks(LOADED) | {"stack": "done", "annotate": "next"} == marks(LOADED)
+    assert marks(LOADED) | {"stack": "done", "predict": "next"} == marks(LOADED)
     painted = marks(PAINTED)
     assert (painted["annotate"], painted["train"], painted["predict"]) == ("done", "next", "open")
     assert (
@@ -185,6 +185,7 @@ def test_marks_of_the_steps_follow_the_work():
     trained = marks(TRAINED)
     assert (trained["train"], trained["predict"]) == ("done", "next")
     assert marks(PREDICTED)["predict"] == "done"
+    assert marks(dataclasses.replace(PREDICTED, starter=True))["train"] == "open"
     corrected = marks(dataclasses.replace(PREDICTED, new_frames=1))
     assert (corrected["annotate"], corrected["train"]) == ("done", "next")
     assert marks(dataclasses.replace(PREDICTED, totals=SCORED))["evaluate"] == "done"

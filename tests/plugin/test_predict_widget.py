@@ -202,10 +202,7 @@ def test_a_file_that_is_no_model_is_said(qtbot, viewer, widget, tmp_path, conten
     assert "model.pt" in widget.message.text
 
 
-def test_no_model_and_no_image_are_said(qtbot, viewer, widget):
-    widget.set_model("")
-    assert predict(qtbot, widget, "frame") == "failed"
-    assert "no model" in widget.message.text
+def test_no_image_is_said(qtbot, viewer, widget):
     viewer.layers.clear()
     assert predict(qtbot, widget, "frame") == "failed"
     assert "no image" in widget.message.text

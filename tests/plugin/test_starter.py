@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_jnet.io.run_folder import PACKAGED
+from napari_jnet.plugin.guidance import workflow_state
 from napari_jnet.plugin.jobs.predict import circle_diameter, circle_layer
 from napari_jnet.plugin.pages.predict import PredictWidget
 from napari_jnet.project.project import Project
@@ -43,6 +44,7 @@ def test_it_finds_cells_where_there_is_no_model_and_shows_the_diameter_that_it_e
     assert widget.form[DIAMETER].native.isVisibleTo(widget)
     assert predict(qtbot, widget) == "done"
     assert widget._workspace.model == PACKAGED["starter"]
+    assert widget.form["model"].line_edit.value == "starter"
     assert widget.results.cells.data.max() > 5
     estimated = widget.form.value(DIAMETER)
     assert 15 < estimated < 40
@@ -53,9 +55,12 @@ def test_it_finds_cells_where_there_is_no_model_and_shows_the_diameter_that_it_e
     widget.form.set({DIAMETER: 35.0})
     assert predict(qtbot, widget) == "done"
     assert widget.results is not before and widget.results.dt_bound > before.dt_bound
-    # another image has other cells; a number that was typed stays
-    widget.form.set({DIAMETER: None})
-    assert "--diameter" not in str(widget.form.diameter)
+
+
+def test_its_name_can_be_typed(widget):
+    widget.form["model"].line_edit.value = "starter"
+    assert widget._workspace.model == PACKAGED["starter"]
+    assert workflow_state(widget._workspace).starter
 
 
 def test_the_circle_and_the_number_are_one(qtbot, viewer_model, widget):

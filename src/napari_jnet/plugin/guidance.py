@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_jnet.config import Config
 from napari_jnet.files import read_json
+from napari_jnet.io.run_folder import packaged_name
 from napari_jnet.io.stack import mismatch
 from napari_jnet.labels import LabelKind
 from napari_jnet.plugin.frames import FrameInfo, FrameTotals
@@ -160,6 +161,7 @@ class WorkflowState:
     unfit: bool = False  # the image is not a stack, or does not say what its dimensions are
     annotation: bool = False
     model: bool = False
+    starter: bool = False  # whether it is one of the package, which nobody trained here
     fine_tune: bool = True  # whether the model can go on learning from these labels
     offer: bool = False  # earlier work on this stack can be resumed
     kind: LabelKind = LabelKind.INSTANCES
@@ -201,6 +203,7 @@ def workflow_state(workspace: Workspace, new_frames: int = 0, unfinished: int = 
         unfit=workspace.image is not None and not is_stack(workspace.image),
         annotation=workspace.annotation is not None,
         model=workspace.model is not None,
+        starter=bool(packaged_name(workspace.model)),
         fine_tune=not fine_tune_problem(workspace),
         offer=workspace.offer is not None,
         kind=workspace.frames.kind,
@@ -313,7 +316,9 @@ def step_states(state: WorkflowState) -> dict[str, str]:
     done = {
         "stack": state.image and not state.unfit and not state.offer,
         "annotate": state.annotation and state.enough and not state.totals.sparse,
-        "train": state.model and not state.new_frames and state.training.state == "idle",
+        "train": state.model
+        and not (state.starter or state.new_frames)
+        and state.training.state == "idle",
         "predict": state.predicted > 0,
         "evaluate": state.totals.score is not None,
         "measure": state.measured > 0,

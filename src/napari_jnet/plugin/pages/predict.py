@@ -80,7 +80,7 @@ from napari_jnet.project.runs import read_run
 def describe_model(path: Path | None) -> str:
     """Describe the model of a path, for the line below it; reads small files only."""
     if path is None or packaged_name(path):
-        card = f'<a href="card">{"what it is for" if path else "its card"}</a>'
+        card = f'<a href="card" style="color: {_LINK}">what it is for</a>'
         if path is not None:
             return f"Starter: finds cells and nuclei of any size ({card})."
         return f"No model yet: Predict takes the starter, for cells of any size ({card})."
@@ -101,6 +101,7 @@ _NOT_GIVEN: dict[str, Any] = {_LEVELS: (), _BOUND: None}
 _DIAMETER = "prediction.diameter"
 _LARGEST_MIN_SIZE = 5000
 _CARD_SIZE = (640, 520)
+_LINK = "#6a9ae6"  # seen on dark and on bright
 
 
 class PredictForm(Form):
@@ -153,14 +154,20 @@ class PredictForm(Form):
     def _on_field(self, name: str) -> None:
         if name == "model":
             self.show(_NOT_GIVEN)
-            self._workspace.choose_model(self.value("model"))
+            self._workspace.choose_model(self._typed)
         elif name == "scope":
             self._show_scope()
 
+    @property
+    def _typed(self) -> Path | None:
+        """The path in the line of the model, also of one that comes with the package."""
+        path: Path | None = self.value("model")
+        return PACKAGED.get(str(path), path)
+
     def _show_model(self, _what: Any = None) -> None:
         model = self._workspace.model
-        if self.value("model") != model:
-            self.show({"model": model, **_NOT_GIVEN})
+        if self._typed != model:
+            self.show({"model": packaged_name(model) or model, **_NOT_GIVEN})
         self.description.setText(describe_model(model))
         for name in _NOT_GIVEN:
             self.set_visible(name, False)
