@@ -11,6 +11,7 @@ from napari_jnet.config import Config
 from napari_jnet.events import ComparisonResult, ModelScore
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import LabelKind
+from napari_jnet.synthetic import varied_cells
 from napari_jnet.training.loop import train
 from napari_jnet.training.validate import compare_models
 
@@ -114,3 +115,11 @@ class TestBadInput:
         (tmp_path / "model.pt").write_bytes(b"no model")
         with pytest.raises(ValueError, match=r"model\.pt"):
             compared({"old": tmp_path, "new": runs["good"]}, cells(1, 1))
+
+
+def test_a_model_for_cells_of_any_size_is_scored_at_the_size_of_these() -> None:
+    """Cells of 90 px are far from the 24 px that the starter sees."""
+    image, labels = varied_cells((400, 400), diameter=90.0, seed=3)
+    frame = AnnotatedFrame("t0", image, labels.astype(np.int32))
+    (score,), _ = compared({"starter": Path("starter")}, [frame])
+    assert score.seg is not None and score.seg > 0.5
