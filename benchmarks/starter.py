@@ -358,7 +358,8 @@ CARD = """# Starter (cells)
 A network that finds cells and nuclei before anything is painted: to look at, to correct, and to train from.
 
 - **Kind**: U-Net of napari-jnet, one channel, {weights} weights, stored in half precision. It sees cells at
-  a diameter of {working} px; frames are rescaled to that, by a diameter that is given or estimated.
+  a diameter of {working} px; frames are rescaled to that, by a diameter that is given or estimated. Its
+  distance is the depth in each cell's own unit (`targets.relative`), and seeds lie above half of that.
 - **Data**: nuclei of the 2018 Data Science Bowl, stage 1 (BBBC038, with the community's fixes; CC0):
   fluorescence, colour and bright field, but for a tenth of each; {synthetic} synthetic images of napari-jnet
   ({looks}).
@@ -370,7 +371,8 @@ A network that finds cells and nuclei before anything is painted: to look at, to
 
 Scores on images that were not trained on. AP50 is true positives / (true positives + false positives +
 misses) at an IoU of 0.5, the mean over images; AP 0.5-0.9 the mean over nine such thresholds; both at the
-true median diameter of the cells of each image. Then at the diameter that the network estimates.
+true median diameter of the cells of each image. Then at the diameter that the network estimates. All with
+eight transforms (`--tta 8`).
 
 {table}
 """
