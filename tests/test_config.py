@@ -133,6 +133,13 @@ def scribbled(length: int) -> AnnotatedFrame:
 def test_strokes_are_measured_by_their_length() -> None:
     assert typical_diameter([scribbled(80)]) == pytest.approx(80, abs=1)
     assert typical_diameter([discs(40)]) == pytest.approx(40, abs=1)
+
+
+def test_specks_have_the_smallest_diameter_that_a_configuration_takes() -> None:
+    labels = np.zeros((64, 64), np.int32)
+    labels[::8, ::8] = np.arange(1, 65).reshape(8, 8)
+    specks = AnnotatedFrame("t0", labels.astype(float), labels, LabelKind.INSTANCES)
+    assert typical_diameter([specks]) == adapt(Config(), [specks]).network.diameter == 3
     tops = [
         adapt(Config(), [scribbled(length)]).network.resolution_levels[-1]
         for length in (30, 80, 90)

@@ -23,6 +23,9 @@ from pydantic import (
     model_validator,
 )
 
+SMALLEST_DIAMETER = 3.0
+"""Of objects, in pixels of the full frame."""
+
 _SHORT = reprlib.Repr()
 _SHORT.maxlist, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 20, 200, 200, 60
 
@@ -356,7 +359,7 @@ class NetworkConfig(Section):
     diameter: float | None = option(
         None,
         "Typical diameter of the objects in the full frame; by default from the annotation.",
-        (3, 10000),
+        (SMALLEST_DIAMETER, 10000),
         unit="px",
     )
     scale: float = option(

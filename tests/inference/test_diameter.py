@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_jnet.config import Config, PredictionConfig
-from napari_jnet.events import FramePrediction, Message, TrainingEnd
+from napari_jnet.events import FramePrediction, FrameSkipped, Message, TrainingEnd
 from napari_jnet.inference import predict as module
 from napari_jnet.inference.predict import estimate_diameter, predict, predict_image, predict_maps
 from napari_jnet.io.axes import array_stack
@@ -183,3 +183,23 @@ def test_the_diameter_of_cells_is_found_by_the_starter(diameter: float) -> None:
     sizes = np.bincount(labels.ravel())[1:]
     found = estimate_diameter(load_model("starter", device="cpu"), [images[0]])
     assert found == pytest.approx(np.median(np.sqrt(4 * sizes / np.pi)), rel=0.3)
+
+
+def test_an_estimate_is_never_smaller_than_a_diameter_that_is_taken() -> None:
+    rng = np.random.default_rng(1)
+    specks = rng.normal(100, 5, (2, 64, 64))
+    for _ in range(60):
+        specks[:, rng.integers(64), rng.integers(64)] += 800
+    events = list(predict(load_model("starter", device="cpu"), array_stack(specks)))
+    assert isinstance(events[0], Message) and "estimated: 3 px" in events[0].text
+    assert sum(isinstance(event, FramePrediction) for event in events) == 2
+
+
+def test_a_frame_with_values_that_are_not_finite_is_left_out_of_the_estimate_and_skipped() -> None:
+    images, _ = touching_cells(2, (160, 160), cells=12, diameter=24.0, seed=5)
+    damaged = images.astype(np.float32)
+    damaged[0, 80, 80] = np.nan
+    model = load_model("starter", device="cpu")
+    events = list(predict(model, array_stack(damaged), on_error="skip"))
+    assert [type(event) for event in events] == [Message, FrameSkipped, FramePrediction]
+    assert "estimated" in events[0].text and "NaN" in events[1].reason

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_jnet.config import InstanceConfig, PredictionConfig
+from napari_jnet.config import SMALLEST_DIAMETER, InstanceConfig, PredictionConfig
 from napari_jnet.events import FramePrediction, FrameSkipped, Message
 from napari_jnet.files import release_pages, scratch_array
 from napari_jnet.hardware import available_bytes, format_bytes
@@ -515,7 +515,9 @@ def at_diameter(model: Model, stack: Stack, diameter: float) -> tuple[Model, str
             image = _read(model, stack, stack.frame_numbers[place])
         except (OSError, ValueError):
             continue  # it is predicted later, and its error is reported then
-        images.append(image[len(image) // 2] if "Z" in stack.axes[1:] else image)
+        image = image[len(image) // 2] if "Z" in stack.axes[1:] else image
+        if np.isfinite(image).all():  # so is that of one with NaN
+            images.append(image)
     found = estimate_diameter(model, images)
     if found is None:
         return model, (
@@ -553,7 +555,7 @@ def estimate_diameter(model: Model, images: Sequence[NDArray[Any]]) -> float | N
     if not surest:
         return None
     _, closer = _median_cell(model, images, max(median, _TRIED[0] / 2))
-    return float(f"{closer or median:.3g}")
+    return max(float(f"{closer or median:.3g}"), SMALLEST_DIAMETER)
 
 
 def _median_cell(

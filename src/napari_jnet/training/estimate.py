@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_jnet.config import Config, NetworkConfig
+from napari_jnet.config import SMALLEST_DIAMETER, Config, NetworkConfig
 from napari_jnet.io.stack import AnnotatedFrame, is_plane, mismatch
 from napari_jnet.labels import UNKNOWN, LabelKind, numbered_pieces
 from napari_jnet.networks import network_class
@@ -70,15 +70,17 @@ def is_sparse(frame: AnnotatedFrame) -> bool:
 def typical_diameter(frames: Sequence[AnnotatedFrame]) -> float | None:
     """Return the median diameter of the annotated objects, in pixels; None where there is none.
 
+    It is at least the smallest that a configuration takes, 3.
     All frames with objects have the same weight, divided among their objects.  The diameter of an object
     is that of a disc of the same area, or less where areas of a class are long and thin.  The length of a
     stroke is more informative than its area: a stroke counts with the diagonal of its bounding box.
     Sparse frames only count if all are sparse.
     """
     dense = [frame for frame in frames if not is_sparse(frame)]
-    return _percentile([_widths(f) for f in dense], 50) or _percentile(
+    found = _percentile([_widths(f) for f in dense], 50) or _percentile(
         [_lengths(f) for f in frames if is_sparse(f)], 50
     )
+    return None if found is None else max(found, SMALLEST_DIAMETER)
 
 
 def _widths(frame: AnnotatedFrame) -> NDArray[np.float64]:
@@ -184,7 +186,7 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
         top = max(top, SPARSE_TOP) if sparse else top
         changes["network.resolution_levels"] = resolution_levels(config.network, frames, top)
     if known is not None and network.diameter is None:
-        changes["network.diameter"] = max(round(known, 1), 3.0)
+        changes["network.diameter"] = round(known, 1)
     if sparse:
         changes["network.distance"] = False
     dt_bound = config.targets.dt_bound or float(max(3, round(DT_BOUND_OF_DIAMETER * typical)))
