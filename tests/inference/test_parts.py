@@ -17,7 +17,8 @@ import torch
 
 from napari_jnet.cli import main
 from napari_jnet.config import Config
-from napari_jnet.events import ClusterProgress, FramePrediction
+from napari_jnet.events import ClusterProgress, FramePrediction, Message
+from napari_jnet.inference import predict as prediction
 from napari_jnet.inference.parts import join_parts, predict_part, predict_scheduled
 from napari_jnet.inference.predict import predict_to_folder
 from napari_jnet.io.results import read_mark
@@ -25,6 +26,7 @@ from napari_jnet.io.stack import Stack
 from napari_jnet.model import Model, load_model, save_checkpoint
 from napari_jnet.networks import build_network
 from napari_jnet.project.open import open_stack
+from napari_jnet.synthetic import touching_cells
 
 FRAMES = 5
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "cluster.md"
@@ -336,3 +338,34 @@ def test_a_scheduler_without_dask_distributed_names_what_to_install(
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ValueError, match=r"pip install 'napari-jnet\[distributed\]'"):
         list(predict_scheduled("tcp://127.0.0.1:1", model, stack, tmp_path / "out"))
+
+
+def test_a_diameter_is_estimated_once_for_all_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine might round to another one, and each frame of a cluster would estimate again."""
+    images, _ = touching_cells(3, (160, 160), cells=12, diameter=24.0, seed=5)
+    tifffile.imwrite(tmp_path / "film.tif", images, photometric="minisblack")
+    stack, starter = open_stack(tmp_path / "film.tif"), load_model("starter", device="cpu")
+    quick = starter.config.prediction.changed(tta=1, backend="torch")
+    asked = {"prediction": quick}
+    list(predict_to_folder(starter, stack, tmp_path / "plain", **asked))
+    first = [
+        event.text
+        for event in predict_part(starter, stack, tmp_path / "parts", 1, 2, **asked)
+        if isinstance(event, Message)
+    ]
+    assert ["estimated" in text for text in first] == [True]
+    monkeypatch.setattr(prediction, "estimate_diameter", lambda *_: 100.0)
+    list(predict_part(starter, stack, tmp_path / "parts", 2, 2, **asked))
+    list(join_parts(starter, stack, tmp_path / "parts", **asked))
+    check_same(result(tmp_path / "parts"), result(tmp_path / "plain"))
+
+
+def test_parts_without_a_cell_are_predicted_as_they_are(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "film.tif", np.zeros((2, 64, 64), np.uint8))
+    stack, starter = open_stack(tmp_path / "film.tif"), load_model("starter", device="cpu")
+    for part in (1, 2):
+        list(predict_part(starter, stack, tmp_path / "parts", part, 2))
+    done = list(join_parts(starter, stack, tmp_path / "parts"))
+    assert sum(isinstance(event, FramePrediction) for event in done) == 2

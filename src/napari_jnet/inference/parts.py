@@ -24,7 +24,7 @@ from napari_jnet import __version__
 from napari_jnet.config import InstanceConfig, PredictionConfig
 from napari_jnet.events import ClusterProgress, FramePrediction, FrameSkipped, Message
 from napari_jnet.files import atomic_write, make_folder, write_file
-from napari_jnet.inference.predict import predict, seam_message
+from napari_jnet.inference.predict import at_diameter, predict, seam_message
 from napari_jnet.io.results import ResultWriter
 from napari_jnet.io.stack import Stack, check_frame, format_numbers
 from napari_jnet.model import Model, load_model
@@ -37,6 +37,7 @@ _DEVICE = "device"  # of the mark; who joins may have another
 _PIXELS = "checksum of the middle frame"  # of the mark; "" while it cannot be read
 _MAPS = ("segmentation", "distance", "instances", "classes", "confidence")
 _SEAMS = "seam_pixels"
+_DIAMETER = "diameter.json"  # that was estimated, null where no cell was found: one for all parts
 
 
 def predict_part(
@@ -299,21 +300,39 @@ class _Work:
     ) -> Generator[FramePrediction | FrameSkipped | Message, None, None]:
         """Predict those of the frames that are missing, or were skipped, and write each into its file."""
         missing = [number for number in numbers if not self.has(number, skipped=False)]
+        if not missing:
+            return
+        prediction = self.prediction
+        if prediction.diameter == 0:
+            diameter, said = self._estimated()
+            prediction = prediction.changed(diameter=diameter)
+            if said:
+                yield Message(said)
         events = predict(
             self.model,
             self.stack,
             frames=missing,
             instances=self.instances,
-            prediction=self.prediction,
+            prediction=prediction,
             on_error="report",
         )
-        for event in events if missing else ():
+        for event in events:
             if isinstance(event, FramePrediction):
                 maps = {name: getattr(event, name) for name in _MAPS}
                 self._write(event.number, {**maps, _SEAMS: np.array(event.seam_pixels)})
             elif isinstance(event, FrameSkipped):
                 self._write(event.number, {"reason": np.array(event.reason)})
             yield event
+
+    def _estimated(self) -> tuple[float | None, str]:
+        """Return the diameter that the first part estimated, and what to say where this one is the first."""
+        file, said = self.folder / _DIAMETER, ""
+        if not file.is_file():
+            model, said = at_diameter(self.model, self.stack, 0)
+            found = None if model is self.model else model.config.network.diameter
+            write_file(file, json.dumps(found).encode())
+        diameter: float | None = json.loads(file.read_bytes())
+        return diameter, said
 
     def has(self, number: int, *, skipped: bool = True) -> bool:
         """Return whether the file of a frame is there and whole; one that was skipped counts on demand."""
