@@ -79,6 +79,15 @@ def test_the_circle_and_the_number_are_one(qtbot, viewer_model, widget):
     assert circle_layer(viewer_model) is None and len(viewer_model.layers) == layers
 
 
+def test_the_button_of_the_circle_is_released_where_there_is_none(viewer_model, widget):
+    widget.form.circle_button.click()
+    viewer_model.layers.remove(circle_layer(viewer_model))
+    assert not widget.form.circle_button.isChecked()
+    viewer_model.layers.clear()
+    widget.form.circle_button.click()
+    assert "no image" in widget.message.text and not widget.form.circle_button.isChecked()
+
+
 def test_what_is_copied_from_it_is_learned_by_it_and_the_project_remembers_it(qtbot, widget):
     predict(qtbot, widget)
     widget.copy_to_annotation()

@@ -182,3 +182,21 @@ def test_cells_of_a_region_keep_the_confidence_of_the_others(state, page):
     assert results.confidence[0][labels[9, 9] - 1] == np.float32(0.9)
     assert results.confidence[0][labels[45, 45] - 1] == np.float32(0.7)
     assert results.prediction(0).confidence is results.confidence[0]
+
+
+def test_cells_whose_layer_was_removed_are_not_gone_through(state, page):
+    state.viewer.layers.remove(state.prediction.cells)
+    for button in (page.review_bar.next_button, page.review_bar.back_button):
+        button.click()
+        assert page.message.is_error and "press Predict again" in page.message.text
+
+
+def test_where_no_cell_is_predicted_that_is_said(state, page):
+    for position in SURE:
+        maps = np.zeros((64, 64), np.float32)
+        empty = FramePrediction(
+            position, position, 3, maps, maps, maps.astype(int), confidence=np.zeros(0, np.float32)
+        )
+        state.prediction.write(empty, 0.5)
+    page.review_bar.next_cell()
+    assert page.message.text == "No cell is predicted in these frames."

@@ -487,6 +487,7 @@ class PredictWidget(JobWidget):
         self.form = PredictForm(rows, self._workspace, self._lifetime)
         self.form.draw_button.clicked.connect(self.draw_region)
         self.form.circle_button.toggled.connect(self._show_circle)
+        self._lifetime.connect(self._viewer.layers.events.removed, self._on_removed)
         self.form.changed.connect(self._on_form)
         tip = "Run the network in the background; Stop keeps what is done."
         self.predict_button = push_button("Predict", tip, self.run)
@@ -585,6 +586,12 @@ class PredictWidget(JobWidget):
             layer.events.data.connect(self._on_circle)
 
         self.attempt(show)
+        self._on_removed()
+
+    def _on_removed(self, _event: Any = None) -> None:
+        """Release the button of the circle where there is none, as where its layer was deleted."""
+        if circle_layer(self._viewer) is None:
+            self.form.circle_button.setChecked(False)
 
     def _on_circle(self, _event: Any = None) -> None:
         """Take the diameter of the circle that was dragged."""

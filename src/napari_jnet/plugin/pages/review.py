@@ -73,6 +73,8 @@ class Review:
         results = self._workspace.prediction
         if results is None or not results.done:
             raise ValueError("Nothing is predicted yet; press Predict first.")
+        if results.cells not in self._workspace.viewer.layers:
+            raise ValueError("The layer of the predicted cells was removed; press Predict again.")
         return results
 
     def _to_do(self, results: Prediction) -> Any:
@@ -200,7 +202,10 @@ class ReviewBar(QWidget):
 
     def _next_cell(self) -> None:
         cell = self.review.next()
-        if cell is None:
+        results = self._workspace.prediction
+        if cell is None and results is not None and not any(map(len, results.confidence.values())):
+            self._say("No cell is predicted in these frames.")
+        elif cell is None:
             self._say(
                 f"{plural(len(self.review.looked_at), 'cell')} looked at; the others are annotated. Predict "
                 "other frames, or press Back to look again."
