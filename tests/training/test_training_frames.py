@@ -527,3 +527,19 @@ def test_labels_are_those_of_the_full_frame_whatever_the_scale() -> None:
     whole = Validation([frame], config.replace({"network.resolution_levels": (0,)}), device)
     expected = frame.labels[np.ix_(*(((np.arange(s) + 0.5) / 0.37).astype(int) for s in (55, 48)))]
     assert np.array_equal(whole.targets(frame).segmentation[0].numpy(), expected > 0)
+
+
+def test_frames_of_one_pixel_at_the_lowest_level_are_trained_on(tmp_path: Path) -> None:
+    """Precision is measured with one patch, whose only pixel there has no spread to normalize by."""
+    labels = np.zeros((16, 16), np.int32)
+    labels[3:12, 3:12] = 1
+    frames = [AnnotatedFrame(f"t{n}", labels + np.eye(16) * n, labels) for n in range(2)]
+    config = Config().replace(
+        {
+            "network.channels": 2,
+            "network.resolution_levels": (-4, -3, -2, -1, 0),
+            "training.epochs": 1,
+            "training.batches_per_epoch": 1,
+        }
+    )
+    assert isinstance(list(train(frames, tmp_path / "run", config))[-1], TrainingEnd)

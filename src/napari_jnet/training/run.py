@@ -418,6 +418,11 @@ class TrainingSession:
         network = copy.deepcopy(self.state.network)
         one = self.config.replace({"training.batch_size": 1})
         batch = draw_batch(self.store, one, self.dt_bound, torch.Generator().manual_seed(0))
+        levels = self.config.network.resolution_levels
+        if max(batch[0][-1].shape[-2:]) <= 2 ** (
+            levels[-1] - levels[0]
+        ):  # one pixel cannot be normalized
+            return {"float32": 0.0, "bfloat16": 0.0}
         seconds = dict.fromkeys(("float32", "bfloat16"), float("inf"))
         for turn in range(3):
             for precision in seconds:
