@@ -219,6 +219,7 @@ def test_the_table_says_what_was_not_reached(modules: dict[str, Any], tmp_path: 
     row = seconds.table(runs).splitlines()[-1]
     assert "0.80 (0.70 to 0.90)" in row
     assert "2.0 (2.0 to not reached)" in row
+    pytest.importorskip("matplotlib")
     seconds.draw(runs, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
 

@@ -108,15 +108,23 @@ def test_a_folder_whose_first_image_is_truncated_is_refused_in_words(qtbot, tmp_
     assert len(viewer.layers) == 1
 
 
-def test_a_run_folder_that_is_gone_is_said_as_such(qtbot, viewer_model, widget):
+def test_a_run_folder_that_is_gone_is_said_as_such(
+    qtbot, viewer_model, widget, tmp_path, monkeypatch
+):
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(home))
     state = open_workspace(viewer_model)
     begin(qtbot, widget)
-    with qtbot.waitSignal(widget.finished, timeout=TIMEOUT) as signal:
-        # renamed, not removed: the training writes into it meanwhile
-        (state.project.path / "runs").rename(state.project.path / "gone")
-    assert signal.args == ["failed"]
-    assert "its folder does not exist" in widget.message.text
+    # renamed, not removed: the training writes into it meanwhile
+    (state.project.path / "runs").rename(state.project.path / "gone")
+    qtbot.waitUntil(lambda: "its folder does not exist" in widget.message.text, timeout=TIMEOUT)
+    assert "The training goes on" in widget.message.text
     assert "Free some space" not in widget.message.text
+    assert ends(qtbot, widget, widget.stop_button) == "failed"
+    assert list(home.glob("*/**/model.pt")), "a recovery copy"
+    assert str(home) in widget.message.text
     assert widget.train_button.isEnabled()
 
 

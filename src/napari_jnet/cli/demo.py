@@ -16,7 +16,8 @@ import typer
 MARK = ".napari-jnet-demo"
 FOLDERS = ("cells", "run", "02_RES")
 FILES = (
-    "probability.tif", "distance.tif", "instances.tif", "history.csv", "metrics.json", "screenshot.png",
+    "probability.tif", "distance.tif", "instances.tif", "confidence.csv", "history.csv", "metrics.json",
+    "screenshot.png",
 )  # fmt: skip
 
 

@@ -107,7 +107,7 @@ def test_measured_cells_lie_where_they_are_shown():
     labels = np.zeros((20, 24), int)
     labels[4:7, 8:11] = 1
     layer = Image(labels, scale=(0.5, 0.5), rotate=90, affine=MOVED[1:, 1:])
-    job = measuring(labels, None, ((0, 0),), pixel_size(layer), world_matrix(layer, 2))
+    job = measuring(labels, None, ((0, 0),), pixel_size(layer), world_matrix(layer, 2), {})
     frame, _ = job()
     (cell,) = frame.objects
     assert cell.area == pytest.approx(9 / 4)
