@@ -25,7 +25,15 @@ from napari_jnet.cli.common import (
     find_project,
     open_with_notes,
 )
-from napari_jnet.cli.console import console, duration, progress_bar, score, stop_signal
+from napari_jnet.cli.console import (
+    console,
+    duration,
+    fail,
+    message_of,
+    progress_bar,
+    score,
+    stop_signal,
+)
 from napari_jnet.config import PRESETS, Config, read_settings
 from napari_jnet.config import preset as make_preset
 
@@ -136,6 +144,15 @@ def _processes() -> Iterator[bool]:
         if rank:
             silent.enter_context(redirect_stdout(io.StringIO()))
         yield rank == 0
+
+
+@contextmanager
+def _said_at_once() -> Iterator[None]:
+    """Print the loss of another process while a signal is still caught: torchrun then ends this one too."""
+    try:
+        yield
+    except ConnectionError as error:
+        fail(f"Error: {message_of(error)}")
 
 
 def _of_first(make: Callable[[], _Made]) -> _Made:
@@ -270,7 +287,7 @@ def _follow(events: Generator[TrainEvent, None, None], run: Path) -> None:
     loss, best = "", None
     with stop_signal() as stop:
         # Closed also when the terminal is gone and nothing can be printed.
-        with closing(events), bar:
+        with _said_at_once(), closing(events), bar:
             for event in events:
                 match event:
                     case TrainingStart():
