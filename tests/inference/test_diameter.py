@@ -203,3 +203,18 @@ def test_a_frame_with_values_that_are_not_finite_is_left_out_of_the_estimate_and
     events = list(predict(model, array_stack(damaged), on_error="skip"))
     assert [type(event) for event in events] == [Message, FrameSkipped, FramePrediction]
     assert "estimated" in events[0].text and "NaN" in events[1].reason
+
+
+def test_settings_of_the_caller_do_not_say_what_the_distance_of_the_model_is() -> None:
+    """Also with settings made anew, the depth of the starter is not compared with pixels."""
+    images, _ = touching_cells(1, (128, 128), cells=6, diameter=30.0, seed=5)
+    starter, stack = load_model("starter", device="cpu"), array_stack(images)
+    how = PredictionConfig(diameter=30, tta=1, backend="torch")
+    own = starter.at_diameter(30).config.instances
+    found = []
+    for relative in (True, False):
+        settings = own.changed(relative=relative)
+        events = predict(starter, stack, instances=settings, prediction=how)
+        found.append(next(event for event in events if isinstance(event, FramePrediction)))
+    assert found[0].instances.any()
+    np.testing.assert_array_equal(found[0].confidence, found[1].confidence)

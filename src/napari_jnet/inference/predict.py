@@ -132,7 +132,7 @@ def predict(
             given = given.changed(min_size=model.config.instances.min_size)
         if found:
             yield Message(found)
-    separation = given
+    separation = given.changed(relative=model.config.targets.relative)
     side, ahead = _fit_memory(model, stack, settings, region)
 
     def read(number: int) -> tuple[int, NDArray[Any]]:
