@@ -55,9 +55,9 @@ def state(viewer):
     return open_workspace(viewer)
 
 
-def results_of(state, *, classes=None, legend=()):
+def results_of(state, *, classes=None, legend=(), relative=False):
     """Return results with two square cells in every frame."""
-    image, outputs = state.image, ModelOutputs(len(legend), True, legend)
+    image, outputs = state.image, ModelOutputs(len(legend), True, legend, relative)
     stack = image_stack(image)
     results = add_results(state.viewer, None, image, stack, 5.0, "model", outputs=outputs)
     cells = np.zeros((SIZE, SIZE), np.int32)
@@ -253,7 +253,10 @@ class TestOverlays:
 
     def test_the_colours_are_explained(self, state):
         assert "appear when predicted" in legend_text(None)
+        text = legend_text(results_of(state, relative=True))
+        assert "depth in each cell" in text and "px" not in text
         text = legend_text(results_of(state))
+        assert "to the nearest boundary, 0 to 5 px" in text
         assert "0 to 5 px" in text and "classes" not in text
         legend = (("background", "#000000"), ("line", "#00ff00"), ("ellipse", "#ff0000"))
         classes = np.zeros((SIZE, SIZE), np.uint8)

@@ -338,6 +338,9 @@ class Resegmentation:
             self._request = None  # with its maps
             return
         results, config = self._request
+        config = config.changed(
+            relative=results.outputs.relative
+        )  # sliders may be of another model
         shown = results.shown()
         position = shown if shown in self._positions else min(self._positions)
         self._positions.remove(position)

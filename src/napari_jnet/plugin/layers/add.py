@@ -49,6 +49,9 @@ class ModelOutputs:
     channels: int = 1  # of segmentation; the classes where there are more than two
     distance: bool = True
     classes: tuple[tuple[str, str], ...] = ()  # (name, "#rrggbb") from background; empty for cells
+    relative: bool = (
+        False  # whether the distance is in each cell's own unit, see `targets.relative`
+    )
 
     @property
     def semantic(self) -> bool:

@@ -358,7 +358,9 @@ def legend_text(results: Prediction | None, by_confidence: bool = False) -> str:
         lines.append(f"cells: {each} its own colour")
     lines.append(f"segmentation: {'all but background' if outputs.semantic else 'pixels of cells'}")
     if results.distance is not None:
-        lines.append(f"distance: to the nearest boundary, 0 to {results.dt_bound:g} px")
+        what = "depth in each cell" if outputs.relative else "to the nearest boundary"
+        deepest = "at its deepest" if outputs.relative else "px"
+        lines.append(f"distance: {what}, 0 to {results.dt_bound:g} {deepest}")
     return "<br>".join(lines)
 
 
@@ -774,7 +776,8 @@ class PredictWidget(JobWidget):
     def _on_model(self, event: ModelReady) -> None:
         model = event.model
         network, instances = model.config.network, model.config.instances
-        outputs = ModelOutputs(network.classes, network.distance, model.config.targets.classes)
+        targets = model.config.targets
+        outputs = ModelOutputs(network.classes, network.distance, targets.classes, targets.relative)
         if not self.separation.touched:
             self.separation.config = Config(instances=instances)
         if model.config.prediction.diameter == 0 and network.diameter is not None:
