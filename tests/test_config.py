@@ -326,6 +326,17 @@ def test_a_configuration_cannot_be_changed_but_kept_and_compared() -> None:
     assert config != config.replace({"training.epochs": 4})
 
 
+def test_a_saved_configuration_means_what_it_meant_before_a_setting_was_there() -> None:
+    saved = Config().to_dict()
+    for section, name, before in (
+        ("network", "standardization", "plain"),
+        ("augmentation", "warped", 1.0),
+    ):
+        del saved[section][name]
+        assert getattr(getattr(Config.from_saved(saved), section), name) == before
+        assert getattr(getattr(Config(), section), name) != before
+
+
 def test_earlier_names_are_read_everywhere(tmp_path: Path) -> None:
     for name, key in RENAMED.items():
         section, _, old = name.partition(".")

@@ -397,6 +397,12 @@ class TargetConfig(Section):
 class AugmentationConfig(Section):
     """How a training patch is changed before the network sees it."""
 
+    warped: float = option(
+        0.5,
+        "Share of the patches that are rotated by any angle, scaled, sheared and deformed; the others are "
+        "only flipped and turned by 90°, as sharp as the frames.",
+        (0, 1),
+    )
     flip: bool = option(True, "Mirror patches at random.")
     rotation: float = option(180.0, "Largest rotation to either side.", (0, 180), unit="°")
     scale: tuple[_Scale, _Scale] = option((0.8, 1.2), "Range of random scaling.")
@@ -693,10 +699,12 @@ class Config(Section):
     def from_saved(cls, values: Any) -> Self:
         """Make the configuration that a model file holds.
 
-        One that names no standardisation is from before there was a choice.
+        One that names no standardisation, or no share of warped patches, is from before there was a choice.
         """
-        if isinstance(values, Mapping) and isinstance(values.get("network"), Mapping):
-            values = {**values, "network": {"standardization": "plain", **values["network"]}}
+        if isinstance(values, Mapping):
+            for section, before in _BEFORE_A_CHOICE.items():
+                if isinstance(values.get(section), Mapping):
+                    values = {**values, section: {**before, **values[section]}}
         return cls.from_dict(values)
 
     def at_diameter(self, diameter: float) -> Self:
@@ -756,6 +764,10 @@ SECTIONS: dict[str, type[Section]] = {
     for name, field in Config.model_fields.items()
 }
 """The sections of a configuration by their names, in order."""
+_BEFORE_A_CHOICE: dict[str, dict[str, Any]] = {
+    "network": {"standardization": "plain"},
+    "augmentation": {"warped": 1.0},
+}
 RENAMED: dict[str, str] = {"prediction.symmetries": "tta", "targets.legend": "classes"}
 """Earlier ``section.field`` -> name of the field today, in files, presets and settings alike."""
 
@@ -763,6 +775,7 @@ RENAMED: dict[str, str] = {"prediction.symmetries": "tta", "targets.legend": "cl
 _SOFTMAX: dict[str, Any] = {"network.classes": 2, "network.distance": False}
 
 _ONLY_FLIPS: dict[str, Any] = {
+    "augmentation.warped": 1.0,
     "augmentation.rotation": 0.0,
     "augmentation.scale": (1.0, 1.0),
     "augmentation.elastic_alpha": 0.0,
@@ -807,6 +820,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.patch_size": 388,
         "training.batch_size": 2,
         "training.best_by": "mean_iou",
+        "augmentation.warped": 1.0,
         "augmentation.rotation": 30.0,
         "augmentation.scale": (0.9, 1.1),
         "augmentation.shear": 0.1,

@@ -282,8 +282,11 @@ def stroked(shape: tuple[int, int], boxes: list[tuple[int, int, int, int]]) -> A
     return AnnotatedFrame("t0", image, labels, LabelKind.CLASSES)
 
 
-def known_patches(frame: AnnotatedFrame, levels: tuple[int, ...], patch: int) -> list[bool]:
-    config = Config().replace({"training.patch_size": patch, "training.batch_size": 8})
+def known_patches(
+    frame: AnnotatedFrame, levels: tuple[int, ...], patch: int, warped: float = 0.5
+) -> list[bool]:
+    sizes = {"training.patch_size": patch, "training.batch_size": 8}
+    config = Config().replace(sizes | {"augmentation.warped": warped})
     store = load_frames([frame], levels, torch.device("cpu"))
     generator = seeded(5)
     batches = [draw_batch(store, config, 3.0, generator)[1].known for _ in range(12)]
@@ -303,6 +306,52 @@ def test_patches_are_drawn_where_something_is_known(
 ) -> None:
     """By chance, one patch in twenty would hold a stroke."""
     assert np.mean(known_patches(stroked((800, 900), boxes), levels, 64)) >= least
+
+
+@pytest.mark.parametrize("box", [(0, 300, 1, 40), (797, 100, 3, 40), (400, 0, 40, 2)])
+def test_a_stroke_at_the_edge_of_the_frame_is_in_patches_that_are_not_warped(
+    box: tuple[int, int, int, int],
+) -> None:
+    """Such a patch shows nothing beyond the frame, so it has to lie at that edge."""
+    found = known_patches(stroked((800, 900), [box]), (0,), 64, warped=0.0)
+    assert np.mean(found) >= 0.95
+
+
+def test_patches_that_are_not_warped_are_parts_of_the_frame_turned_or_mirrored() -> None:
+    """With every geometric change on: no value is interpolated, and image and labels stay together."""
+    image = np.random.default_rng(0).normal(size=(48, 48)).astype(np.float32)
+    labels = np.arange(48 * 48, dtype=np.int32).reshape(48, 48)
+    store = load_frames([AnnotatedFrame("t0", image, labels)], (0,), torch.device("cpu"))
+    store = dataclasses.replace(store, kind=LabelKind.CLASSES)
+    still = AugmentationConfig(warped=0.0, brightness=0, contrast=0, noise=0)
+    sizes = {"training.patch_size": 16, "training.batch_size": 32, "network.classes": 48 * 48}
+    levels, targets = draw_batch(store, Config(augmentation=still).replace(sizes), 3.0, seeded())
+    places = targets.segmentation
+    torch.testing.assert_close(
+        levels[0][:, 0], store.images[0][0].flatten()[places], atol=1e-3, rtol=0
+    )
+    whole = labels[:16, :16] - labels[0, 0]
+    symmetries = {
+        tuple((part - part.min()).flatten().tolist())
+        for turned in (whole, whole.T)
+        for part in (turned, turned[::-1], turned[:, ::-1], turned[::-1, ::-1])
+    }
+    drawn = {tuple((place - place.min()).flatten().tolist()) for place in places}
+    assert drawn <= symmetries and len(drawn) > 5
+
+
+def test_the_share_of_warped_patches_is_that_of_the_configuration() -> None:
+    store = load_frames(frames((64, 64), 1), (0,), torch.device("cpu"))
+    sharp = []
+    for warped in (0.0, 0.25, 1.0):
+        config = Config(augmentation=NOTHING.changed(rotation=80.0, warped=warped)).replace(
+            {"training.patch_size": 16, "training.batch_size": 400}
+        )
+        values = draw_batch(store, config, 3.0, seeded())[0][0]
+        known = torch.unique(store.images[0])
+        nearest = (values[..., None] - known).abs().amin(-1)
+        sharp.append(float((nearest.flatten(1).amax(1) < 1e-3).float().mean()))
+    assert sharp[0] == 1 and abs(sharp[1] - 0.75) < 0.1 and sharp[2] < 0.1
 
 
 def test_every_stroke_is_equally_likely() -> None:

@@ -252,6 +252,35 @@ def draw_field(
     return torch.stack(drawn).sum(dim=0) if drawn else None
 
 
+def keep_some(
+    centres: Tensor,
+    matrix: Tensor,
+    field: Tensor | None,
+    size: int,
+    config: AugmentationConfig,
+    generator: Generator,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Leave a share of ``1 - config.warped`` of the patches as the frame has them.
+
+    They are flipped and turned by 90° at most (where ``rotation`` allows it), and lie on whole pixels, so
+    that no value is interpolated: as sharp, and as noisy, as what is predicted later.  Parameters as in
+    `sample_grid`; those of the other patches are returned as they are.
+    """
+    if config.warped == 1:
+        return centres, matrix, field
+    count = len(centres)
+    kept = torch.rand(count, 1, 1, generator=generator) >= config.warped
+    quarter = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    turned = torch.rand(count, 1, 1, generator=generator) < (0.5 if config.rotation >= 90 else 0)
+    symmetry = torch.where(turned, quarter, torch.eye(2)) @ _flip(count, config, generator)
+    half = (size - 1) / 2
+    return (
+        torch.where(kept[:, 0], (centres - half).round() + half, centres),
+        torch.where(kept, symmetry, matrix),
+        None if field is None else field * ~kept[..., None],
+    )
+
+
 def change_intensity(patches: Tensor, config: AugmentationConfig, generator: Generator) -> Tensor:
     """Apply every intensity change to (N, C, H, W) standardised patches."""
     for change in INTENSITY.values():

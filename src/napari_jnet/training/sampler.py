@@ -30,6 +30,7 @@ from napari_jnet.training.augment import (
     crop,
     draw_field,
     draw_matrix,
+    keep_some,
     sample_grid,
     sample_images,
     sample_labels,
@@ -248,13 +249,16 @@ def _known_places(
         return None
     room = np.maximum(np.array(size) - patch, 0)
     counts = np.maximum(-(-room * _CELLS_OF_PATCH // patch), 1)
-    # The patch for a pixel at the edge of the frame lies at that edge.
+    per_pixel = counts / np.maximum(room, 1)
     corners = known.nonzero().cpu().numpy() // unit - (patch - 1) / 2
-    places = (corners / np.maximum(room, 1)).clip(0, 1) * counts
-    found = np.zeros(counts, bool)
-    found[tuple(places.astype(int).clip(max=counts - 1).T)] = True
-    reach = (_REACH * patch * counts / np.maximum(room, 1)).astype(int)
-    found = ndimage.maximum_filter(found, 2 * np.minimum(reach, counts) + 1)
+    places = np.floor(corners * per_pixel).astype(int)
+    margin = _CELLS_OF_PATCH  # for pixels near an edge, at which no patch has its centre
+    near = np.zeros(counts + 2 * margin, bool)
+    near[tuple(places.clip(-margin, counts + margin - 1).T + margin)] = True
+    reach = np.minimum((_REACH * patch * per_pixel).astype(int), counts)
+    near = ndimage.maximum_filter(near, 2 * reach + 1)
+    found = near[margin:-margin, margin:-margin]
+    found[tuple(places.clip(0, counts - 1).T)] = True  # the patch at that edge
     if found.all():
         return None
     extent = 1 / torch.from_numpy(counts).float()
@@ -388,9 +392,12 @@ def _draw_labels(
     """Draw patches with a margin: their grids at the top level and in the full frame, and labels."""
     device, count, side = store.images[0].device, len(chosen), size + 2 * margin
     field = draw_field(count, side, config.augmentation, generator)
+    centres = _draw_centres(store, chosen, size, generator)
+    matrix = draw_matrix(count, config.augmentation, generator)
+    centres, matrix, field = keep_some(centres, matrix, field, side, config.augmentation, generator)
     grid = sample_grid(
-        send(_draw_centres(store, chosen, size, generator), device),
-        send(draw_matrix(count, config.augmentation, generator), device),
+        send(centres, device),
+        send(matrix, device),
         None if field is None else send(field, device),
         side,
         send(store.sizes[chosen], device),
@@ -411,6 +418,8 @@ def _draw_centres(
             place, within = divmod(float(row[0]) * len(corners), 1)
             row[0] = within
             row.mul_(extent).add_(corners[int(place)])
+            # Half a place wider than the range at each end, so that many patches lie at an edge.
+            row.sub_(0.5).mul_(1 + extent).add_(0.5).clamp_(0, 1)
     sizes = store.sizes[chosen]
     room = (sizes - patch).clamp(min=0)
     return (sizes - 1) / 2 + (position - 0.5) * room
