@@ -10,8 +10,8 @@ frames.  Ways to work:
 
     scratch    frames in random order, outlined until a model gives cells that are quicker corrected
     starter    the same, but the model at the beginning is the starter, and the training begins from it
-    proposals  as starter, each frame chosen as *Next frame* does: the least certain by the last prediction,
-               for which person and training wait
+    proposals  as starter, each frame the least certain by the last prediction, for which person and training
+               wait
 
 The real computer trains a step for a step of the simulated one, which does as many a second as this one
 does with one thread, divided by --slowdown: 15 minutes at a slowdown of 4 take about 4 minutes here.

@@ -588,13 +588,12 @@ def _middle(image: NDArray[Any], side: float) -> NDArray[Any]:
 
 
 def frame_uncertainty(probability: NDArray[np.floating], *, pixels: int = 1 << 17) -> float:
-    """Return the mean entropy of a frame's pixels, in bits: which frame to annotate next.
+    """Return the mean entropy of a frame's pixels, in bits: how uncertain the network is of it.
 
-    0 is sure of every pixel, 1 is 0.5 in every one.  The entropy is the information that the label of a
-    pixel would add on average, so the frame with the largest mean is the most informative for the same
-    number of pixels.  It is over all pixels and not over objects, so that frames without objects compare
-    too.  Neighbouring pixels are similar, so about `pixels` of them on a regular grid are enough: 1 ms for
-    any size of frame.
+    0 is sure of every pixel, 1 is 0.5 in every one.  It is over all pixels and not over objects, so that
+    frames without objects compare too, and highest where outlines are many: in crowded frames.
+    Neighbouring pixels are similar, so about `pixels` of them on a regular grid are enough: 1 ms for any
+    size of frame.
     """
     step = max(1, int((probability.size / pixels) ** (1 / probability.ndim)))
     grid = probability[(slice(None, None, step),) * probability.ndim].astype(np.float32)

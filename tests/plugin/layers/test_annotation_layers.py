@@ -149,14 +149,17 @@ def test_classes_are_copied_pixel_by_pixel():
         ((0,), 0, {}, {}, 5, "farthest"),
         ((0, 5), 0, {}, {}, 2, "farthest"),
         ((0, 5), 2, {}, {}, 3, "farthest"),
-        ((0,), 0, {}, {1: 0.2, 4: 0.7, 0: 0.9}, 4, "least certain"),
+        ((0,), 0, {}, {1: 0.2, 4: 0.7, 0: 0.9}, 5, "farthest"),
+        ((), 0, {}, {0: 0.2, 1: 0.7}, 3, "nothing is annotated"),
         ((0,), 0, {2: 0.5, 3: 0.4}, {4: 0.7}, 3, "worst score, 0.40"),
         ((0, 1, 2, 3, 4, 5), 0, {2: 0.5, 0: 0.1}, {}, 2, "all frames are annotated; worst"),
         ((0, 1, 2, 3, 4, 5), 4, {}, {}, 4, "all frames are annotated"),
         ((0, 1, 2, 3, 4), 5, {}, {}, 5, "last frame without"),
     ],
 )
-def test_the_next_frame_is_where_annotating_helps(annotated, shown, scores, unsure, expected, why):
+def test_the_next_frame_is_the_worst_or_far_from_annotated_ones(
+    annotated, shown, scores, unsure, expected, why
+):
     infos = [
         FrameInfo(p, p, annotated=p in annotated, score=scores.get(p), uncertainty=unsure.get(p))
         for p in range(6)

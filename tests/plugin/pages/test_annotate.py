@@ -593,13 +593,14 @@ def test_the_table_is_that_of_the_chosen_annotation(viewer, widget):
     assert not widget.tools.isVisibleTo(widget)
 
 
-def test_next_goes_to_the_least_certain_frame_and_says_why(qtbot, viewer, widget):
+def test_next_goes_to_the_frame_farthest_from_annotated_ones_and_says_why(qtbot, viewer, widget):
     layer = widget.new_annotation()
     paint(layer, 0, 1)
     open_workspace(viewer).frames.set_uncertainty({1: 0.1, 2: 0.4, 3: 0.2})
     click(qtbot, widget.frames.next_button)
-    assert viewer.dims.current_step[0] == 2
-    assert widget.message.text == "t002: least certain. 1 of 4 frames are annotated."
+    assert viewer.dims.current_step[0] == 3
+    text = "t003: farthest from annotated frames. 1 of 4 frames are annotated."
+    assert widget.message.text == text
 
 
 def test_keys_do_what_the_buttons_do(viewer, widget):

@@ -758,7 +758,7 @@ COLUMNS = {
     ),
     "uncertainty": FrameColumn(
         "Uncertainty",
-        "How uncertain the network was in the last prediction; the highest is worth annotating.",
+        "How uncertain the network was in the last prediction, 0 to 1; highest in crowded frames.",
         lambda _, info: "" if info.uncertainty is None else f"{info.uncertainty:.2f}",
         "Uncertainty",
         lambda frames: frames.has_uncertainty,
@@ -849,22 +849,19 @@ class _FramesModel(QAbstractTableModel):
 def choose_next(infos: Sequence[FrameInfo], shown: int) -> tuple[int, str]:
     """Return the position of the frame to annotate next, and why, in a few words.
 
-    That is a frame without annotation: the one with the worst score, else the least certain one, else
-    the one farthest from all annotated frames.  When all are annotated: the one with the worst score.
-    It is not the shown one, unless there is no other.
+    That is a frame without annotation: the one with the worst score, else the one farthest from all
+    annotated frames.  When all are annotated: the one with the worst score.  It is not the shown one,
+    unless there is no other.
     """
     done = [f for f in infos if f.annotated]
     todo = [f for f in infos if not f.annotated and f.position != shown]
     scored = [f for f in todo or done if f.score is not None and f.position != shown]
-    uncertain = [f for f in todo if f.uncertainty is not None]
     if not todo and not infos[shown].annotated:
         return shown, "the last frame without annotation"
     if scored:
         worst = min(scored, key=lambda f: f.score or 0.0)
         why = f"worst score, {worst.score:.2f}"
         return worst.position, why if todo else f"all frames are annotated; {why}"
-    if uncertain:
-        return max(uncertain, key=lambda f: f.uncertainty or 0.0).position, "least certain"
     if not todo:
         return shown, "all frames are annotated"
     if not done:
@@ -874,7 +871,7 @@ def choose_next(infos: Sequence[FrameInfo], shown: int) -> tuple[int, str]:
 
 
 class FramesSection(Section):
-    """The table of frames and the button to the next frame worth annotating."""
+    """The table of frames and the button to the next frame to annotate."""
 
     def __init__(self, page: AnnotateWidget) -> None:
         super().__init__(page)
@@ -916,7 +913,7 @@ class FramesSection(Section):
         return table
 
     def next_frame(self) -> int:
-        """Show the frame where annotating helps most, say why, and return its position."""
+        """Show the frame to annotate next, say why, and return its position."""
         frames = self._frames
         if not len(frames):
             raise ValueError("There is no image to annotate; open one first.")
