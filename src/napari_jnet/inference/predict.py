@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -124,53 +125,17 @@ def predict(
     numbers = tuple(stack.frame_numbers if frames is None else frames)
     for number in numbers:
         check_frame(number, stack.frame_numbers, stack.name)
-    settings, given = _settings(model, prediction, tile), instances or model.config.instances
-    if settings.diameter is not None:
-        own = model.config.instances.min_size
-        model, found = at_diameter(model, stack, settings.diameter)
-        if given.min_size == own:
-            given = given.changed(min_size=model.config.instances.min_size)
-        if found:
-            yield Message(found)
-    separation = given.changed(relative=model.config.targets.relative)
+    settings = _settings(model, prediction, tile)
+    model, separation, found = _for_diameter(model, stack, settings.diameter, instances)
+    if found:
+        yield Message(found)
     side, ahead = _fit_memory(model, stack, settings, region)
-
-    def read(number: int) -> tuple[int, NDArray[Any]]:
-        return number, _read(model, stack, number)
-
-    def segment(frame: tuple[int, NDArray[Any]]) -> tuple[Maps, int]:
-        return _predict_planes(model, stack, *frame, settings, region, side)
-
-    def separated(
-        made: tuple[Maps, int],
-    ) -> tuple[Maps, int, NDArray[np.int32], int, NDArray[np.float32]]:
-        maps, empty = made
-        facts = (maps.segmentation, maps.distance, separation, model.dt_bound)
-        if side:
-            cells = scratch_array(maps.segmentation.shape, np.int32)
-            seam_pixels = separate_blocks(*facts, cells, side=side, halo=_HALO)
-        else:
-            cells, seam_pixels = separate(*facts), 0
-        sure = cell_confidence(
-            maps.segmentation,
-            maps.distance,
-            cells,
-            model.dt_bound,
-            relative=separation.relative,
-        )
-        return maps, empty, cells, seam_pixels, sure
-
-    if settings.backend != "auto":
-        use_backend(model, settings.backend)
-    elif not side and (
-        chosen := _choose_backend(model, stack, numbers, settings, separation, region)
-    ):
+    if chosen := _set_backend(model, stack, numbers, settings, separation, region, side):
         yield Message(chosen)
-    if model.run is None:
-        use_backend(model, "torch")
+    stages = _stages(model, stack, settings, separation, region, side)
     done, first, largest = 0, None, model.largest_tile
     positions = {number: position for position, number in enumerate(stack.frame_numbers)}
-    for number, result in _in_stages(numbers, (read, segment, separated), ahead):
+    for number, result in _in_stages(numbers, stages, ahead):
         position = positions[number]
         try:
             maps, empty, cells, seam_pixels, confidence = result()
@@ -247,27 +212,82 @@ def _read(model: Model, stack: Stack, number: int) -> NDArray[Any]:
     return fit_channels(stack.frame(number), model.config.network.gray and "C" in stack.axes)
 
 
-def _choose_backend(
+def _for_diameter(
+    model: Model, stack: Stack, diameter: float | None, instances: InstanceConfig | None
+) -> tuple[Model, InstanceConfig, str]:
+    """Return a model for cells of a diameter, how it separates them, and what was estimated, for the user."""
+    own, found = model.config.instances, ""
+    separation = instances or own
+    if diameter is not None:
+        model, found = at_diameter(model, stack, diameter)
+        if separation.min_size == own.min_size:
+            separation = separation.changed(min_size=model.config.instances.min_size)
+    return model, separation.changed(relative=model.config.targets.relative), found
+
+
+def _set_backend(
     model: Model,
     stack: Stack,
     numbers: Sequence[int],
     settings: PredictionConfig,
     separation: InstanceConfig,
     region: Region | None,
+    side: int,
 ) -> str:
-    """Choose by the first frame, unless this model has been asked for that or has few frames to come."""
-    if model.measured or len(numbers) < _FEW or not available_backends(model):
-        return ""
+    """Take the back end that is asked for, or choose one by the first frame; return what to say of it.
+
+    None is chosen for blocks, for few frames, or for a model that has been measured before.
+    """
 
     def first() -> tuple[Maps, NDArray[np.int32]]:
         maps, _ = _predict_planes(model, stack, numbers[0], frame, settings, region)
         return maps, separate(maps.segmentation, maps.distance, separation, model.dt_bound)
 
-    try:
-        frame = _read(model, stack, numbers[0])
-        return choose_backend(model, first, len(numbers))
-    except (ValueError, OSError):
-        return ""  # that frame is predicted again, and its error is reported then
+    chosen = ""
+    if settings.backend != "auto":
+        use_backend(model, settings.backend)
+    elif not (side or model.measured or len(numbers) < _FEW) and available_backends(model):
+        # An error of the first frame is reported when it is predicted again.
+        with suppress(ValueError, OSError):
+            frame = _read(model, stack, numbers[0])
+            chosen = choose_backend(model, first, len(numbers))
+    if model.run is None:
+        use_backend(model, "torch")
+    return chosen
+
+
+def _stages(
+    model: Model,
+    stack: Stack,
+    settings: PredictionConfig,
+    separation: InstanceConfig,
+    region: Region | None,
+    side: int,
+) -> tuple[Callable[[Any], Any], ...]:
+    """Return the stages of a frame: read, segment, separate; the last gives what `predict` yields."""
+
+    def read(number: int) -> tuple[int, NDArray[Any]]:
+        return number, _read(model, stack, number)
+
+    def segment(frame: tuple[int, NDArray[Any]]) -> tuple[Maps, int]:
+        return _predict_planes(model, stack, *frame, settings, region, side)
+
+    def separated(
+        made: tuple[Maps, int],
+    ) -> tuple[Maps, int, NDArray[np.int32], int, NDArray[np.float32]]:
+        maps, empty = made
+        facts = (maps.segmentation, maps.distance)
+        if side:
+            cells = scratch_array(maps.segmentation.shape, np.int32)
+            seam_pixels = separate_blocks(
+                *facts, separation, model.dt_bound, cells, side=side, halo=_HALO
+            )
+        else:
+            cells, seam_pixels = separate(*facts, separation, model.dt_bound), 0
+        sure = cell_confidence(*facts, cells, model.dt_bound, relative=separation.relative)
+        return maps, empty, cells, seam_pixels, sure
+
+    return read, segment, separated
 
 
 def _in_stages(
