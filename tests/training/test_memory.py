@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from napari_jnet.config import Config
-from napari_jnet.events import BatchEnd, Message, TrainEvent, TrainingEnd, TrainingStart
+from napari_jnet.events import BatchEnd, Message, TrainEvent, TrainingStart
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN
 from napari_jnet.model import read_checkpoint
@@ -95,7 +95,7 @@ def said(events: Sequence[TrainEvent]) -> list[str]:
     return [event.text for event in events if isinstance(event, Message) and "memory" in event.text]
 
 
-@pytest.mark.parametrize("loss", ["bce+smooth_l1", "bce+mse"])
+@pytest.mark.parametrize("loss", ["bce+smooth_l1", "bce+mse", "dice+smooth_l1"])
 @pytest.mark.parametrize(
     "error",
     [
@@ -114,7 +114,8 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts_and_learns_the_same(
     sizes: list[int] = []
     limit(monkeypatch, 1, error, sizes)
     events = list(train(cells(), tmp_path / "parts", config))
-    assert sizes == [1] * BATCH * 4
+    runs = 2 if "dice" in loss else 1  # first for the sums of the whole batch
+    assert sizes == [1] * BATCH * 4 * runs
     assert said(events) == [
         "The memory does not hold a batch of 5 patches; from now on 1 are computed at a time, and their "
         "gradients added."
@@ -148,13 +149,28 @@ def test_a_resumed_training_begins_with_what_fitted(
         torch.testing.assert_close(value, expected[name], atol=0, rtol=0, msg=name)
 
 
-def test_dice_in_parts_learns_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A coefficient of a part is not that of the batch, so it only resembles it."""
-    config = CONFIG.replace({"training.loss": "dice+smooth_l1"})
+def test_dice_in_parts_changes_statistics_and_random_state_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts run twice, but batch normalization and dropout are as those of a loss that needs one run."""
     limit(monkeypatch, 2, MemoryError(), [])
-    events = list(train(cells(), tmp_path / "run", config))
-    losses = [event.loss for event in events if isinstance(event, BatchEnd)]
-    assert isinstance(events[-1], TrainingEnd) and all(0 < loss < 2 for loss in losses)
+    saved = []
+    for loss in ("bce+smooth_l1", "dice+smooth_l1"):
+        config = CONFIG.replace(
+            {
+                "training.loss": loss,
+                "training.learning_rate": 1e-8,  # so that weights stay what they are
+                "network.batch_norm": True,
+                "network.dropout": 0.2,
+            }
+        )
+        list(train(cells(), tmp_path / loss, config))
+        saved.append(read_checkpoint(tmp_path / loss / "last.pt")["training"])
+    one, two = saved
+    assert torch.equal(one["generator"], two["generator"])
+    for name, value in one["network"].items():
+        if "running" in name or "tracked" in name:
+            torch.testing.assert_close(value, two["network"][name], msg=name)
 
 
 def test_one_patch_that_does_not_fit_names_what_to_change_and_keeps_what_was_learnt(

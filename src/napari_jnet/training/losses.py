@@ -53,12 +53,10 @@ def segmentation_loss(logits: Tensor, targets: Targets) -> Tensor:
     return mean_known(_weighted(values, targets), targets.known, targets.totals[0])
 
 
-def dice_loss(logits: Tensor, targets: Targets) -> Tensor:
-    """Return 1 - Dice's coefficient of probabilities and ground truth, over known pixels of the batch.
+def dice_sums(logits: Tensor, targets: Targets) -> Tensor:
+    """Return what Dice's coefficient is made of, sums over known pixels: (2, K) of K classes but background.
 
-    It is 0 to 1: the mean over the classes above background; the loss of one that is neither annotated
-    nor predicted is 0.  A part of a batch has its own coefficient, which counts as its known pixels do.
-    Milletari, Navab, Ahmadi (2016), with probabilities and ground truth not squared.
+    They are of probability times ground truth, and of probability plus ground truth.
     """
     if logits.shape[1] == 1:
         probability, expected = logits.sigmoid(), targets.segmentation[:, None] == 1
@@ -67,11 +65,26 @@ def dice_loss(logits: Tensor, targets: Targets) -> Tensor:
         probability = logits.softmax(dim=1)[:, 1:]
         expected = targets.segmentation[:, None] == classes
     counted = _weighted(targets.known.to(logits.dtype), targets)[:, None]
-    both = summed((probability * expected * counted).sum(dim=(0, 2, 3)))
-    either = summed(((probability + expected) * counted).sum(dim=(0, 2, 3)))
+    maps = (probability * expected, probability + expected)
+    return summed(torch.stack([(values * counted).sum(dim=(0, 2, 3)) for values in maps]))
+
+
+def dice_loss(logits: Tensor, targets: Targets) -> Tensor:
+    """Return 1 - Dice's coefficient of probabilities and ground truth, over known pixels of the batch.
+
+    It is 0 to 1: the mean over the classes above background; the loss of one that is neither annotated
+    nor predicted is 0.  A part of a batch has the part of its gradient, by the sums of the whole batch, and
+    of its value what its known pixels are of all.
+    Milletari, Navab, Ahmadi (2016), with probabilities and ground truth not squared.
+    """
+    sums, (total, _, whole) = dice_sums(logits, targets), targets.totals
+    if whole is not None:
+        sums = whole + sums - sums.detach()
+    both, either = sums
     loss = (1 - (2 * both + 1) / (either + 1)).mean()
-    total = targets.totals[0]
-    return loss if total is None else loss * targets.known.sum() / total.clamp(min=1)
+    if total is None:
+        return loss
+    return loss - loss.detach() * (1 - targets.known.sum() / total.clamp(min=1))
 
 
 def _distance_mse(distance: Tensor, targets: Targets, dt_bound: float) -> Tensor:

@@ -38,7 +38,7 @@ from napari_jnet.model import (
 from napari_jnet.networks import build_network
 from napari_jnet.networks.base import SegmentationNetwork
 from napari_jnet.training.distributed import agree, distribute, is_first, process, processes
-from napari_jnet.training.losses import loss_function
+from napari_jnet.training.losses import dice_sums, loss_function
 from napari_jnet.training.sampler import (
     FrameStore,
     FullFrameDataset,
@@ -188,23 +188,25 @@ class TrainingState(Counters):
         self._average.update_parameters(self.network)
 
     @contextmanager
-    def all_or_nothing(self) -> Iterator[None]:
+    def all_or_nothing(self, *, undo: bool = False) -> Iterator[None]:
         """Put back what drawing and computing a batch changes, if that fails: a resumed training repeats it.
 
+        With ``undo`` it is put back in any case.
         These are the random state and the statistics of batch normalization, which the averaged network has
         as they were after the last step.
         """
-        drawn = self.generator.get_state()
+        drawn, done = self.generator.get_state(), False
         try:
             yield
-        except BaseException:
-            self.generator.set_state(drawn)
-            with torch.no_grad():
-                for changed, before in zip(
-                    self.network.buffers(), self.averaged.buffers(), strict=True
-                ):
-                    changed.copy_(before)
-            raise
+            done = not undo
+        finally:
+            if not done:
+                self.generator.set_state(drawn)
+                with torch.no_grad():
+                    for changed, before in zip(
+                        self.network.buffers(), self.averaged.buffers(), strict=True
+                    ):
+                        changed.copy_(before)
 
     @contextmanager
     def _seeded_dropout(self) -> Iterator[None]:
@@ -441,7 +443,8 @@ class TrainingSession:
         """Set the gradients of a batch; return its loss, still on the device.
 
         Where the memory does not hold the batch, half as many patches are computed at once, from now on:
-        their gradients add up to the same, but the batch normalization sees less.  Raises `ValueError`
+        their gradients add up to the same, but the batch normalization sees less.  For Dice, of which the
+        gradient depends on the whole batch, the parts run once more before.  Raises `ValueError`
         where it does not hold one.
         """
         state, count = self.state, len(targets.known)
@@ -452,7 +455,8 @@ class TrainingSession:
             state.optimizer.zero_grad(set_to_none=True)
             try:
                 with state.all_or_nothing():
-                    losses = [self._add_gradients(levels, targets, part) for part in parts]
+                    dice = self._dice_sums(levels, targets, parts)
+                    losses = [self._add_gradients(levels, targets, part, dice) for part in parts]
                 return torch.stack(losses).sum()
             except (MemoryError, RuntimeError) as error:
                 if not is_memory_full(error) or not alone:
@@ -469,11 +473,30 @@ class TrainingSession:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _add_gradients(self, levels: Sequence[Tensor], targets: Targets, part: slice) -> Tensor:
+    def _dice_sums(
+        self, levels: Sequence[Tensor], targets: Targets, parts: Sequence[slice]
+    ) -> Tensor | None:
+        """Return the sums of the whole batch that the gradients of its parts need; None if they need none."""
+        training, classes = self.config.training, self.config.network.classes
+        if len(parts) == 1 or not training.loss.startswith("dice"):
+            return None
+        with torch.no_grad(), self.state.all_or_nothing(undo=True):
+            sums = [
+                dice_sums(self._output(levels, part)[:, :classes], targets.cut(part))
+                for part in parts
+            ]
+        return torch.stack(sums).sum(dim=0)
+
+    def _output(self, levels: Sequence[Tensor], part: slice) -> Tensor:
+        return self.state.output([level[part] for level in levels], bfloat16=self.bfloat16)
+
+    def _add_gradients(
+        self, levels: Sequence[Tensor], targets: Targets, part: slice, dice: Tensor | None
+    ) -> Tensor:
         """Add the gradients of a part of a batch; return its share of the loss."""
-        output = self.state.output([level[part] for level in levels], bfloat16=self.bfloat16)
+        output = self._output(levels, part)
         if len(output) < len(targets.known):
-            targets = targets.part(part)
+            targets = targets.part(part, dice)
         loss = self.loss(output, targets, self.config.network.classes, self.dt_bound)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()

@@ -28,18 +28,18 @@ class Targets:
     )
     distance_known: Tensor  # bool; where unknown pixels cannot hide a nearer boundary
     weight: Tensor | None = None  # float32, of each pixel in the loss of the segmentation
-    # Known pixels of the segmentation and of the distance in the whole batch, where this is a part of it:
-    # the losses of the parts add up to that of the batch.
-    totals: tuple[Tensor | None, Tensor | None] = (None, None)
+    # Known pixels of the segmentation and of the distance in the whole batch, and its `dice_sums`, where this
+    # is a part of it: the losses of the parts, and their gradients, add up to those of the batch.
+    totals: tuple[Tensor | None, Tensor | None, Tensor | None] = (None, None, None)
 
     def crop(self, margin: int) -> Targets:
         """Return the targets without ``margin`` pixels on each side."""
         inner = slice(margin, -margin or None)
         return self.cut((..., inner, inner))
 
-    def part(self, images: slice) -> Targets:
+    def part(self, images: slice, dice: Tensor | None = None) -> Targets:
         """Return these images as a part of the batch."""
-        totals = (self.known.sum(), self.distance_known.sum())
+        totals = (self.known.sum(), self.distance_known.sum(), dice)
         return replace(self.cut(images), totals=totals)
 
     def cut(self, index: Any) -> Targets:
