@@ -18,6 +18,7 @@ import torch
 from napari_jnet.cli import main
 from napari_jnet.config import Config
 from napari_jnet.events import ClusterProgress, FramePrediction, Message
+from napari_jnet.inference import parts as parts_module
 from napari_jnet.inference import predict as prediction
 from napari_jnet.inference.parts import join_parts, predict_part, predict_scheduled
 from napari_jnet.inference.predict import predict_to_folder
@@ -132,6 +133,27 @@ def test_any_number_of_parts_gives_the_result_of_a_plain_prediction(
     events = list(join_parts(model, stack, out))
     assert numbers_of(events) == list(range(FRAMES))
     check_same(result(out), plain)
+
+
+def test_large_frames_are_joined_from_files_and_not_from_memory(
+    model: Model,
+    stack: Stack,
+    plain: dict[str, object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    list(predict_part(model, stack, tmp_path / "out", 1, 1))
+    monkeypatch.setattr(parts_module, "_LARGE", 48 * 64 * 4)
+    monkeypatch.setattr(parts_module, "_CHUNK", 1000)
+    events = [
+        e for e in join_parts(model, stack, tmp_path / "out") if isinstance(e, FramePrediction)
+    ]
+    assert len(events) == FRAMES
+    for event in events:
+        for array in (event.segmentation, event.distance, event.instances):
+            assert isinstance(array, np.memmap)
+        assert not isinstance(event.confidence, np.memmap)
+    check_same(result(tmp_path / "out"), plain)
 
 
 def test_a_part_does_only_what_is_missing_or_damaged(

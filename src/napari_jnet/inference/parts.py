@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from napari_jnet import __version__
 from napari_jnet.config import InstanceConfig, PredictionConfig
 from napari_jnet.events import ClusterProgress, FramePrediction, FrameSkipped, Message
-from napari_jnet.files import atomic_write, make_folder, write_file
+from napari_jnet.files import atomic_write, make_folder, release_pages, scratch_array, write_file
 from napari_jnet.inference.predict import at_diameter, predict, seam_message
 from napari_jnet.io.results import ResultWriter
 from napari_jnet.io.stack import Stack, check_frame, format_numbers
@@ -37,6 +37,8 @@ _DEVICE = "device"  # of the mark; who joins may have another
 _PIXELS = "checksum of the middle frame"  # of the mark; "" while it cannot be read
 _MAPS = ("segmentation", "distance", "instances", "classes", "confidence")
 _SEAMS = "seam_pixels"
+_LARGE = 1 << 26  # bytes of an array from which on it is read into a temporary file
+_CHUNK = 1 << 24  # bytes of it at a time
 _DIAMETER = "diameter.json"  # that was estimated, null where no cell was found: one for all parts
 
 
@@ -351,7 +353,7 @@ class _Work:
         with np.load(self._path(number), allow_pickle=False) as found:
             if "reason" in found:
                 return FrameSkipped(position, number, count, str(found["reason"]))
-            maps = {name: found[name] for name in _MAPS if name in found}
+            maps = {name: _read_array(found, name) for name in _MAPS if name in found}
             seams = int(found[_SEAMS]) if _SEAMS in found else 0  # of an earlier version
         names = self.model.config.targets.classes
         return FramePrediction(
@@ -413,3 +415,19 @@ class _Work:
                     there, value = (format_numbers(numbers) for numbers in (there, value))
                 return f"{name} is {there} there, and {value} now"
         return ""
+
+
+def _read_array(archive: Any, name: str) -> NDArray[Any]:
+    """Read an array of an opened .npz file; a large one into a memory-mapped temporary file."""
+    member = f"{name}.npy"
+    if archive.zip.getinfo(member).file_size < _LARGE:
+        return np.asarray(archive[name])
+    with archive.zip.open(member) as file:
+        np.lib.format.read_magic(file)
+        shape, columns_first, dtype = np.lib.format.read_array_header_1_0(file)
+        array = scratch_array(shape[::-1] if columns_first else shape, dtype)
+        content = memoryview(array).cast("B")
+        for first in range(0, len(content), _CHUNK):
+            file.readinto(content[first : first + _CHUNK])
+            release_pages(array)
+    return array.T if columns_first else array
