@@ -297,7 +297,8 @@ def draw_batch(
     Labels are sampled with a margin of ``dt_bound`` around the patch, so that a boundary just outside
     is known and the distances inside are exact.  All positions in a frame are equally likely, except
     those without known pixels in the patch: these are not drawn, and a patch that its warp leaves without
-    is drawn again.
+    is drawn again.  A frame is as likely as any other, however few of its pixels are known: in the loss a
+    known pixel of the batch counts as any other, so frames of a few strokes count for little already.
     """
     count = config.training.batch_size
     rounds = -(-count // len(store))  # no frame is repeated in a batch before all are in it
