@@ -44,3 +44,11 @@ def test_rows_and_page(bench: Any, tmp_path: Path):
     assert text.startswith("before") and text.endswith("after\n") and "old" not in text
     assert all(f"| {row.title} |" in text for row in rows)
     assert "A GPU: not measured" in text
+
+
+def test_two_processes_are_compared_with_the_spread_of_seeds(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    verdict = importlib.import_module("processes").verdict
+    assert "0.0200 in SEG: within the spread of the seeds, 0.0300" in verdict([0.5, 0.53], 0.48)
+    assert "0.0400 in SEG: NOT within" in verdict([0.5, 0.53], 0.54)
+    assert "no cell" in verdict([0.0, 0.0], 0.0)
