@@ -353,7 +353,9 @@ class _Work:
         with np.load(self._path(number), allow_pickle=False) as found:
             if "reason" in found:
                 return FrameSkipped(position, number, count, str(found["reason"]))
-            maps = {name: _read_array(found, name) for name in _MAPS if name in found}
+            maps: dict[str, Any] = {
+                name: _read_array(found, name) for name in _MAPS if name in found
+            }
             seams = int(found[_SEAMS]) if _SEAMS in found else 0  # of an earlier version
         names = self.model.config.targets.classes
         return FramePrediction(
@@ -425,8 +427,8 @@ def _read_array(archive: Any, name: str) -> NDArray[Any]:
     with archive.zip.open(member) as file:
         np.lib.format.read_magic(file)
         shape, columns_first, dtype = np.lib.format.read_array_header_1_0(file)
-        array = scratch_array(shape[::-1] if columns_first else shape, dtype)
-        content = memoryview(array).cast("B")
+        array = scratch_array(shape[::-1] if columns_first else shape, dtype.type)
+        content = array.data.cast("B")
         for first in range(0, len(content), _CHUNK):
             file.readinto(content[first : first + _CHUNK])
             release_pages(array)

@@ -80,7 +80,7 @@ def dice_loss(logits: Tensor, targets: Targets) -> Tensor:
     sums, (total, _, whole) = dice_sums(logits, targets), targets.totals
     if whole is not None:
         sums = whole + sums - sums.detach()
-    both, either = sums
+    both, either = sums.unbind()
     loss = (1 - (2 * both + 1) / (either + 1)).mean()
     if total is None:
         return loss
