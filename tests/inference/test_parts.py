@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import closing
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -391,3 +393,33 @@ def test_parts_without_a_cell_are_predicted_as_they_are(tmp_path: Path) -> None:
         list(predict_part(starter, stack, tmp_path / "parts", part, 2))
     done = list(join_parts(starter, stack, tmp_path / "parts"))
     assert sum(isinstance(event, FramePrediction) for event in done) == 2
+
+
+def test_parts_that_begin_together_estimate_the_diameter_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, _ = touching_cells(2, (160, 160), cells=12, diameter=24.0, seed=5)
+    tifffile.imwrite(tmp_path / "film.tif", images, photometric="minisblack")
+    stack = open_stack(tmp_path / "film.tif")
+    both, asked = threading.Barrier(2), []
+
+    def estimate(*_: object) -> float:
+        asked.append(24.0 + len(asked))
+        with suppress(threading.BrokenBarrierError):  # passes only where both are here
+            both.wait(2)
+        return asked[-1]
+
+    monkeypatch.setattr(prediction, "estimate_diameter", estimate)
+
+    def run(part: int) -> list[object]:
+        starter = load_model("starter", device="cpu")
+        quick = starter.config.prediction.changed(tta=1, backend="torch")
+        out = tmp_path / "parts"
+        return list(predict_part(starter, stack, out, part, 2, prediction=quick))
+
+    with ThreadPoolExecutor(2) as threads:
+        events = [event for part in threads.map(run, (1, 2)) for event in part]
+    assert asked == [24.0]
+    said = [event.text for event in events if isinstance(event, Message)]
+    assert said == ["Diameter of the cells, estimated: 24 px."]
+    assert sorted(numbers_of(events)) == [0, 1]

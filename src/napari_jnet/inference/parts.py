@@ -23,7 +23,15 @@ from numpy.typing import NDArray
 from napari_jnet import __version__
 from napari_jnet.config import InstanceConfig, PredictionConfig
 from napari_jnet.events import ClusterProgress, FramePrediction, FrameSkipped, Message
-from napari_jnet.files import atomic_write, make_folder, release_pages, scratch_array, write_file
+from napari_jnet.files import (
+    FolderInUse,
+    FolderLock,
+    atomic_write,
+    make_folder,
+    release_pages,
+    scratch_array,
+    write_file,
+)
 from napari_jnet.inference.predict import at_diameter, predict, seam_message
 from napari_jnet.io.results import ResultWriter
 from napari_jnet.io.stack import Stack, check_frame, format_numbers
@@ -39,6 +47,7 @@ _MAPS = ("segmentation", "distance", "instances", "classes", "confidence")
 _SEAMS = "seam_pixels"
 _LARGE = 1 << 26  # bytes of an array from which on it is read into a temporary file
 _CHUNK = 1 << 24  # bytes of it at a time
+_PATIENCE_S = 600.0  # for another part that estimates the diameter; then each does
 _DIAMETER = "diameter.json"  # that was estimated, null where no cell was found: one for all parts
 
 
@@ -327,12 +336,21 @@ class _Work:
             yield event
 
     def _estimated(self) -> tuple[float | None, str]:
-        """Return the diameter that the first part estimated, and what to say where this one is the first."""
+        """Return the diameter that the first part estimated, and what to say where this one is the first.
+
+        Parts that begin together wait for the one that estimates.
+        """
         file, said = self.folder / _DIAMETER, ""
-        if not file.is_file():
-            model, said = at_diameter(self.model, self.stack, 0)
-            found = None if model is self.model else model.config.network.diameter
-            write_file(file, json.dumps(found).encode())
+        lock = FolderLock(self.folder, f"{_DIAMETER}.lock")
+        with suppress(OSError, FolderInUse):  # a file system without locks, or a machine that hangs
+            lock.acquire(_PATIENCE_S)
+        try:
+            if not file.is_file():
+                model, said = at_diameter(self.model, self.stack, 0)
+                found = None if model is self.model else model.config.network.diameter
+                write_file(file, json.dumps(found).encode())
+        finally:
+            lock.release()
         diameter: float | None = json.loads(file.read_bytes())
         return diameter, said
 
