@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -218,3 +219,23 @@ def test_settings_of_the_caller_do_not_say_what_the_distance_of_the_model_is() -
         found.append(next(event for event in events if isinstance(event, FramePrediction)))
     assert found[0].instances.any()
     np.testing.assert_array_equal(found[0].confidence, found[1].confidence)
+
+
+def test_a_diameter_too_large_for_the_frames_is_refused_with_the_largest_that_fits() -> None:
+    images, _ = touching_cells(1, (96, 128), cells=6, diameter=24.0, seed=5)
+    starter, stack = load_model("starter", device="cpu"), array_stack(images)
+
+    def run(diameter: float) -> list[object]:
+        how = PredictionConfig(diameter=diameter, tta=1, backend="torch")
+        return list(predict(starter, stack, prediction=how))
+
+    with pytest.raises(
+        ValueError, match="96 x 128 pixels, too few for cells of 9000 px"
+    ) as refused:
+        run(9000)
+    said = str(refused.value)
+    assert "level" not in said
+    largest = float(re.search(r"at most ([\d.]+) px", said)[1])
+    assert isinstance(run(largest)[-1], FramePrediction)
+    with pytest.raises(ValueError, match=f"at most {largest:g} px"):
+        run(largest + 0.2)

@@ -469,6 +469,7 @@ def predict_maps(
         None
     ]
     size = (frame.shape[-2], frame.shape[-1])
+    _check_diameter(model, name, image.shape[:2], size)
 
     def cut(transform: Transform) -> Cut:
         return cut_whole(model, transform.apply(frame))
@@ -476,6 +477,21 @@ def predict_maps(
     full_size = image.shape[:2]
     area = checked_region(region, full_size)
     return _average(model, cut, size, settings, area, full_size, name)
+
+
+def _check_diameter(model: Model, name: str, size: Sequence[int], seen: tuple[int, int]) -> None:
+    """Raise `ValueError` where a frame, made smaller for large cells, is too small for the network."""
+    needed = 2 * 2 ** -min(model.network.levels)
+    if model.scale >= 1 or min(seen) >= needed:
+        return
+    diameter = model.config.network.diameter
+    largest = math.floor(10 * min(size) * model.scale * (diameter or 0) / needed) / 10
+    if diameter is not None and largest >= SMALLEST_DIAMETER:
+        raise ValueError(
+            f"{name} has {size[0]} x {size[1]} pixels, too few for cells of {diameter:g} px: the network "
+            f"would see {seen[0]} x {seen[1]} and needs {needed}. Give a diameter of at most {largest:g} px, "
+            "or larger frames."
+        )
 
 
 def _average(
