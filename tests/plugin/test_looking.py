@@ -471,7 +471,7 @@ class TestCopying:
         page.set_model("runs/001")
         with pytest.raises(ValueError, match="'movie' is in no file"):
             page.command()
-        facts = {"model": None, "instances": None, "looked_at": ()}
+        facts = {"model": None, "instances": None, "diameter": None, "looked_at": ()}
         state.project = SimpleNamespace(path=tmp_path / "my project", **facts)
         project = tmp_path / "my project"
         assert f"'{project}' --output '{project / 'predictions'}'" in page.command()

@@ -100,6 +100,43 @@ def test_what_is_copied_from_it_is_learned_by_it_and_the_project_remembers_it(qt
     assert str(PACKAGED["starter"]) not in (project.path / "project.json").read_text("utf-8")
 
 
+def test_the_project_remembers_a_diameter_that_was_typed_dragged_or_emptied(
+    qtbot, viewer_model, widget
+):
+    widget.form.set({DIAMETER: 35.0})  # before there is a project
+    workspace = widget._workspace
+    workspace.new_annotation().paint((0, 60, 60), 1)
+    assert workspace.autosave.flush()
+    path = workspace.project.path
+    assert Project.open(path).diameter == 35
+    widget.form.circle_button.click()
+    layer = circle_layer(viewer_model)
+    middle = np.asarray(layer.data[0]).mean(axis=0)
+    layer.data = [middle + (np.asarray(layer.data[0]) - middle) * 2]
+    assert workspace.autosave.flush()
+    assert Project.open(path).diameter == pytest.approx(70)
+
+    project, workspace.project = workspace.project, None
+    again = PredictWidget(viewer_model)
+    qtbot.addWidget(again)
+    assert again.form.diameter is None
+    workspace.project = project
+    assert again.form.diameter == pytest.approx(70)
+    again.form.set({DIAMETER: None})
+    assert workspace.autosave.flush()
+    assert Project.open(path).diameter is None
+
+
+def test_a_diameter_that_is_half_typed_is_not_remembered(widget):
+    widget.form.set({DIAMETER: 35.0})
+    workspace = widget._workspace
+    workspace.new_annotation().paint((0, 60, 60), 1)
+    assert workspace.autosave.flush()
+    widget.form.set({DIAMETER: 1.0})
+    assert workspace.autosave.flush()
+    assert Project.open(workspace.project.path).diameter == 35
+
+
 def test_its_card_is_shown(qtbot, widget):
     dialog = widget.form.show_card()
     qtbot.addWidget(dialog)

@@ -68,6 +68,9 @@ class Manifest(BaseModel):
     model: Annotated[str, BeforeValidator(lambda value: value or "")] = ""
     # how predicted cells are separated, where somebody has moved a slider; by the fields of `InstanceConfig`
     instances: dict[str, Any] = {}
+    diameter: float | None = (
+        None  # of the cells, for the starter, where somebody has given it; pixels
+    )
     # predicted cells that somebody has looked at, in order: frame number and a pixel of each
     looked_at: tuple[tuple[int, ...], ...] = ()
     # plain values that earlier versions stored

@@ -22,7 +22,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_jnet.config import InstanceConfig
+from napari_jnet.config import InstanceConfig, NetworkConfig
 from napari_jnet.files import (
     check_memory,
     check_no_link,
@@ -395,8 +395,8 @@ class Project:
         if not self._content.model:
             trained = [run.path for run in self.runs() if run.has_model]
             return next(reversed(trained), None)
-        path = self.path / self._content.model
-        return path if path.exists() else PACKAGED.get(self._content.model)
+        path = PACKAGED.get(self._content.model, self.path / self._content.model)
+        return path if path.exists() else None
 
     def set_model(self, path: Path | str | None) -> None:
         """Choose the run folder or model file that predicts; one in the project moves with it.
@@ -408,7 +408,7 @@ class Project:
             absolute = Path(os.path.abspath(path))
             inside = absolute.is_relative_to(self.path)
             text = absolute.relative_to(self.path).as_posix() if inside else str(absolute)
-            text = packaged_name(absolute) or text
+            text = packaged_name(absolute) or (f"./{text}" if text in PACKAGED else text)
 
         def change(old: Manifest) -> Manifest:
             looked_at = old.looked_at if old.model in ("", text) else ()  # its cells are others
@@ -431,6 +431,22 @@ class Project:
     def set_instances(self, instances: InstanceConfig) -> None:
         """Set how predicted cells are separated."""
         self._change(lambda old: old.changed(instances=instances.to_dict()))
+
+    @property
+    def diameter(self) -> float | None:
+        """The diameter of the cells in pixels for a model for any size, as somebody gave it; or None.
+
+        Also None where ``project.json`` has one that is out of range.
+        """
+        try:
+            return NetworkConfig(diameter=self._content.diameter).diameter
+        except ValueError:
+            return None
+
+    def set_diameter(self, diameter: float | None) -> None:
+        """Set the diameter of the cells in pixels, at least 3; None has it estimated."""
+        checked = NetworkConfig(diameter=diameter).diameter
+        self._change(lambda old: old.changed(diameter=checked))
 
     @property
     def looked_at(self) -> tuple[tuple[int, ...], ...]:

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_jnet.cli.recipe import predict_command
-from napari_jnet.config import Config, InstanceConfig
+from napari_jnet.config import SMALLEST_DIAMETER, Config, InstanceConfig
 from napari_jnet.editing import copy_cells, copy_classes
 from napari_jnet.events import FramePrediction, FrameSkipped, Message, summarize_skipped
 from napari_jnet.io.run_folder import PACKAGED, packaged_name
@@ -185,6 +185,11 @@ class PredictForm(Form):
     def show_estimate(self, diameter: float) -> None:
         """Show a diameter that was estimated; it stays until another image is chosen."""
         self.show({_DIAMETER: diameter})
+
+    def restore_diameter(self, diameter: float) -> None:
+        """Show the diameter that a project remembers, as one that was typed."""
+        self.show({_DIAMETER: diameter})
+        self.touched.add(_DIAMETER)
 
     def _forget_estimate(self, _image: Any = None) -> None:
         if _DIAMETER not in self.touched:
@@ -605,6 +610,7 @@ class PredictWidget(JobWidget):
     def _on_form(self, name: str) -> None:
         if name == _DIAMETER:
             self.attempt(self._follow_diameter)
+            self.attempt(self._save_diameter)
 
     def _follow_diameter(self) -> None:
         """Draw the circle, where it is shown, as large as the number says."""
@@ -746,10 +752,22 @@ class PredictWidget(JobWidget):
         if project is not None and project.instances != chosen:
             self._workspace.autosave.queue.submit(lambda: project.set_instances(chosen))
 
+    def _save_diameter(self) -> None:
+        project, chosen = self._workspace.project, self.form.diameter
+        if chosen is not None and chosen < SMALLEST_DIAMETER:  # half typed
+            return
+        if project is not None and project.diameter != chosen:
+            self._workspace.autosave.queue.submit(lambda: project.set_diameter(chosen))
+
     def _on_project(self, project: Any) -> None:
-        """Set the sliders as the project remembers them; one that does not remembers these."""
+        """Set sliders and diameter as the project remembers them; one that does not remembers these."""
         if project is None:
             return
+        if project.diameter is not None:
+            self.form.restore_diameter(project.diameter)
+            self.attempt(self._follow_diameter)
+        elif _DIAMETER in self.form.touched:
+            self.attempt(self._save_diameter)
         if project.instances is not None:
             self.separation.config = Config(instances=project.instances)
             self.separation.touched.add("instances")
