@@ -228,7 +228,7 @@ def load_model(
     ----------
     path
         A run folder, its ``model.pt`` or ``last.pt``, a file of the original J-Net, or "starter", the model
-        for cells of any size that comes with the package.
+        for cells of any size that comes with the package.  A folder of that name needs a longer path.
     resolution_levels, dt_bound
         Only for files of the original J-Net, which lack them.
     device

@@ -8,6 +8,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tifffile
 import typer
@@ -15,6 +16,8 @@ import typer
 from napari_jnet.cli import main
 from napari_jnet.cli.info import describe
 from napari_jnet.cli.program import app
+from napari_jnet.io.run_folder import PACKAGED
+from napari_jnet.model import load_model
 from napari_jnet.project.open import open_stack
 from napari_jnet.project.project import Project
 from napari_jnet.synthetic import write_cells_sequence
@@ -120,6 +123,61 @@ def test_a_project_means_its_model_and_its_stack(lab, tmp_path, capsys):
     assert [frame["number"] for frame in metrics["frames"]] == [2]
     assert call("evaluate", out, lab / "work", "--truth", "gold") == 0
     assert "training learns from 0, 1, so" in capsys.readouterr().out
+
+
+def cells(out: Path) -> int:
+    return int(tifffile.imread(out / "instances.tif").max())
+
+
+def test_a_project_separates_cells_as_its_window_does_and_options_go_before(fresh, tmp_path):
+    folder = fresh / "work"
+    project, one = Project.open(folder), ("--frames", "0", "--tta", "1", "--output")
+    own = load_model(project.model, device="cpu").config.instances
+    project.set_instances(own.changed(segmentation_threshold=0.0, min_size=10**6))
+    assert call("predict", folder, *one, tmp_path / "a") == 0
+    assert cells(tmp_path / "a") == 0
+    assert call("predict", folder, *one, tmp_path / "b", "--min-size", 1) == 0
+    assert cells(tmp_path / "b") > 0  # the project's threshold, with another size
+    assert call("predict", folder, *one, tmp_path / "c", "--segmentation-threshold", 1) == 0
+    assert cells(tmp_path / "c") == 0
+    words = ("predict", folder / "runs" / "001", *one)
+    assert call(*words, tmp_path / "d", "--segmentation-threshold", 0, "--min-size", 1) == 0
+    found = [tifffile.imread(tmp_path / name / "instances.tif") for name in "bd"]
+    np.testing.assert_array_equal(*found)
+
+
+def test_the_diameter_of_a_project_is_that_of_its_starter(fresh, tmp_path, capsys):
+    folder = fresh / "work"
+    project, one = Project.open(folder), ("--frames", "0", "--tta", "1", "--output")
+    project.set_model(PACKAGED["starter"])
+    assert call("predict", folder, *one, tmp_path / "a") == 0
+    assert "estimated" in capsys.readouterr().out
+    project.set_diameter(20.0)
+    assert call("predict", folder, *one, tmp_path / "b") == 0
+    assert "estimated" not in capsys.readouterr().out
+    assert call("predict", "starter", folder, *one, tmp_path / "c", "--diameter", 20) == 0
+    found = [tifffile.imread(tmp_path / name / "instances.tif") for name in "bc"]
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_run_in_the_project_called_like_the_starter_is_not_it(fresh):
+    project = Project.open(fresh / "work")
+    project.set_model(PACKAGED["starter"])
+    (fresh / "work" / "starter").mkdir()
+    assert project.model == PACKAGED["starter"]
+    project.set_model(fresh / "work" / "starter")
+    assert Project.open(fresh / "work").model == fresh / "work" / "starter"
+
+
+def test_a_diameter_out_of_range_is_refused_and_one_in_the_file_is_estimated_again(fresh):
+    project, file = Project.open(fresh / "work"), fresh / "work" / "project.json"
+    with pytest.raises(ValueError, match="diameter is 1;"):
+        project.set_diameter(1)
+    assert project.diameter is None
+    project.set_diameter(31.5)
+    assert Project.open(fresh / "work").diameter == 31.5
+    file.write_text(file.read_text().replace("31.5", "1e9"))
+    assert Project.open(fresh / "work").diameter is None
 
 
 def test_without_a_model_or_a_stack_the_remedy_is_said(fresh, tmp_path, capsys):

@@ -53,13 +53,32 @@ def test_it_is_small_and_describes_itself(capsys) -> None:
     assert "diameter" in said and "unet" in said
 
 
-def test_a_folder_of_that_name_without_a_model_does_not_hide_it_and_one_with_does(tmp_path) -> None:
-    own = tmp_path / "starter"
+@pytest.mark.parametrize("content", ["", "model.pt", "project.json"])
+def test_a_folder_of_that_name_never_hides_it_which_is_said(
+    film, tmp_path, capsys, content
+) -> None:
+    own, packaged = tmp_path / "starter", load_model("starter", device="cpu").path
     own.mkdir()
-    packaged = load_model("starter", device="cpu").path
-    assert packaged.parent != own
-    (own / "model.pt").write_bytes(packaged.read_bytes())
-    assert load_model("starter", device="cpu").path.parent.resolve() == own
+    if content == "model.pt":
+        (own / content).write_bytes(packaged.read_bytes())
+    elif content:
+        (own / "annotations").mkdir()
+        (own / content).write_text("{")
+    assert load_model("starter", device="cpu").path == packaged
+    words = ("predict", "starter", film[0], "--axes", "TYX", "-o", "out", "--diameter", 40)
+    assert call(*words, "--tta", 1) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "starter is the network that comes with the package, not" in said
+    assert call("info", "starter") == 0
+    assert "starter.pt" in capsys.readouterr().out
+    if content == "model.pt":
+        assert load_model(own, device="cpu").path == own / "model.pt"
+
+
+def test_without_such_a_folder_nothing_is_said_of_it(film, capsys) -> None:
+    words = ("predict", "starter", film[0], "--axes", "TYX", "-o", "out", "--diameter", 40)
+    assert call(*words, "--tta", 1) == 0
+    assert "comes with the package" not in capsys.readouterr().out
 
 
 def test_a_training_begins_from_it_at_the_size_of_the_annotated_cells(tmp_path) -> None:

@@ -103,17 +103,29 @@ def find_project(path: Path) -> Project | None:
     return None if folder is None else Project.open(folder)
 
 
-def find_model(path: Path) -> Path:
-    """Return the run folder or model file at a path: of a project, its model."""
+def find_model(path: Path) -> tuple[Path, Project | None]:
+    """Return the run folder or model file at a path; of a project, its model, and the project.
+
+    A name of the package is its model, whatever is at the path; where something is, that is said.
+    """
+    from napari_jnet.io.run_folder import PACKAGED
+
+    if str(path) in PACKAGED:
+        if path.exists():
+            console().print(
+                f"Note: {path} is the network that comes with the package, not {path.absolute()}; give that "
+                "one by its full path."
+            )
+        return path, None
     project = find_project(path)
     if project is None:
-        return path
+        return path, None
     if project.model is None:
         raise ValueError(
             f"The project {path} has no model yet (or its run is gone); train one with: "
             f"napari-jnet train {path}."
         )
-    return project.model
+    return project.model, project
 
 
 def open_with_notes(path: Path, **choices: Any) -> Stack:

@@ -56,17 +56,14 @@ def describe(path: Path, **choices: Any) -> dict[str, str]:
     FileNotFoundError, ValueError
         If the path does not exist, or is neither stack nor model.
     """
-    project = find_project(path)
+    from napari_jnet.io.run_folder import PACKAGED
+
+    packaged = str(path) in PACKAGED
+    project = None if packaged else find_project(path)
     if project is not None:
         return _describe_project(project)
-    from napari_jnet.io.run_folder import PACKAGED, model_file
-
     is_run = any((path / name).is_file() for name in ("model.pt", "last.pt"))
-    if (
-        model_file(path) in PACKAGED.values()
-        or is_run
-        or (path.is_file() and path.suffix.lower() not in _IMAGES)
-    ):
+    if packaged or is_run or (path.is_file() and path.suffix.lower() not in _IMAGES):
         from napari_jnet.model import describe_model
 
         return describe_model(path)

@@ -86,6 +86,7 @@ def predict(
     stops after the frame; what is written stays.  A frame that cannot be read is skipped; the others
     are written, and the exit status is 2.  --part 1/8 to --part 8/8 on several machines, then --join
     with the same other options, give the same result; a part that runs again does what is missing.
+    A project gives its model, and the sliders and the diameter of its window; options go before.
     """
     if (part is not None) + join + (scheduler is not None) > 1:
         raise ValueError("--part, --join and --scheduler exclude each other; give one of them.")
@@ -93,7 +94,7 @@ def predict(
     levels = _read_levels(resolution_levels)
     stack = _own_stack(model) if stack is None else stack
     numbers = choose_frames(frames, stack)
-    model = find_model(model)
+    model, project = find_model(model)
 
     opened = open_with_notes(stack, sequence=sequence, axes=axes, series=series)
     for number in set(numbers or ()) - set(opened.frame_numbers):
@@ -105,6 +106,11 @@ def predict(
 
     here = not join and scheduler is None  # where the network runs
     loaded = _open_model(model, levels, dt_bound, device if here else "cpu")
+    instances, prediction = loaded.config.instances, loaded.config.prediction
+    if project is not None:
+        instances = project.instances or instances
+        if prediction.diameter == 0 and project.diameter is not None:
+            prediction = prediction.changed(diameter=project.diameter)
     thresholds = {
         "segmentation_threshold": segmentation_threshold,
         "seed_threshold": seed_threshold,
@@ -123,8 +129,8 @@ def predict(
         "stack": opened,
         "folder": output,
         "frames": numbers,
-        "instances": loaded.config.instances.changed(**_given(thresholds)),
-        "prediction": loaded.config.prediction.changed(**_given(tiles)),
+        "instances": instances.changed(**_given(thresholds)),
+        "prediction": prediction.changed(**_given(tiles)),
     }
     if here:
         console().print(f"Device: {describe_device(loaded.device)}")

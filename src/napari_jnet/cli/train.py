@@ -106,7 +106,7 @@ def train(
     project = find_project(stack)
     numbers = choose_frames(frames, stack)
     choices: dict[str, Any] = {"sequence": sequence, "axes": axes, "series": series}
-    start = None if model is None else find_model(model)
+    start = None if model is None else find_model(model)[0]
     with _processes() as first:
         if project is None:
             open_with_notes(stack, **choices)

@@ -25,9 +25,11 @@ def packaged_name(path: Path | None) -> str:
 
 
 def model_file(path: Path) -> Path:
-    """Return the model file of a path: of a run folder, its ``model.pt``; of a name, that of `PACKAGED`."""
-    file = path / "model.pt" if path.is_dir() else path
-    return file if file.exists() else PACKAGED.get(str(path), file)
+    """Return the model file of a path: of a run folder, its ``model.pt``; of a name, that of `PACKAGED`.
+
+    Such a name is never a file or folder: one that is called so is meant by a longer path.
+    """
+    return PACKAGED.get(str(path)) or (path / "model.pt" if path.is_dir() else path)
 
 
 class RunFolder:
