@@ -1,10 +1,11 @@
 """What a training gives on held-out frames, at a fixed number of epochs: docs/experiments.md.
 
     python benchmarks/quality.py ROW [ROW ...] [--network unet] [--seeds 0,1,2] [--epochs 60 | --minutes 15]
-        [--set section.field=value ...] [--name NAME] [--output DIR] [--data DIR] [--table]
+        [--set section.field=value ...] [--name NAME] [--run RUN] [--output DIR] [--data DIR] [--table]
 
 A row is a data set and its split (`--list`).  Each training has its own folder in the output, is resumed
 where it was interrupted, and leaves its scores in `scores.json`; `--table` prints all that are there.
+With `--run` nothing is trained, but the run in that folder is scored, such as one of an earlier version.
 The number of epochs is fixed, so that two runs on one computer with one thread are equal to the bit, and
 the seconds a step stand beside the scores.
 """
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_jnet import annotated_frames, load_model, open_stack, preset, separate, train
-from napari_jnet.config import PredictionConfig, read_settings
+from napari_jnet.config import Config, PredictionConfig, read_settings
 from napari_jnet.evaluation.objects import ap_frame, average_precision, seg_frame, unknown_share
 from napari_jnet.evaluation.pixels import confusion, mean_iou, pixel_accuracy
 from napari_jnet.evaluation.rand import best_scores, section_sums
@@ -157,37 +158,38 @@ def run(row: str, network: str, seed: int, changes: dict[str, Any], args: Any) -
     if (folder / "scores.json").exists():
         return
     training, held_out = ROWS[row].read(args.data)
-    config = preset(network).replace({**changes, "training.seed": seed, "training.threads": 1})
+    result: dict[str, Any] = {"row": row, "name": args.name, "network": network, "seed": seed}
+    trained = args.run
+    if trained is None:
+        trained = folder / "run"
+        config = preset(network).replace({**changes, "training.seed": seed, "training.threads": 1})
+        result |= {"changes": changes, **_train(training, trained, config)}
+    model = load_model(trained / "model.pt", device="cpu")
+    result["scores"] = {f"tta {tta}": ROWS[row].score(model, held_out, tta) for tta in (1, 8)}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scores.json").write_text(json.dumps(result, indent=1))
+    print(json.dumps(result), flush=True)
+
+
+def _train(frames: Frames, folder: Path, config: Config) -> dict[str, Any]:
+    """Train, or resume; return what it took, and the best epoch."""
     started, spent = time.monotonic(), time.process_time()
-    best = 0
-    steps, seconds = 0, 0.0
-    resume = (folder / "run" / "last.pt").exists()
-    for event in train(training, folder / "run", config, resume=resume):
+    best, epochs, seconds = 0, 0, 0.0
+    for event in train(frames, folder, config, resume=(folder / "last.pt").exists()):
         if isinstance(event, Message):
             print(event.text, flush=True)
         if isinstance(event, EpochEnd):
             best = event.epoch if event.best else best
-            steps, seconds = event.epoch * config.training.batches_per_epoch, event.elapsed_s
+            epochs, seconds = event.epoch, event.elapsed_s
             if event.epoch % 10 == 0:
-                print(f"{folder.name} epoch {event.epoch}: {event.train_loss:.4f}", flush=True)
-    result: dict[str, Any] = {
-        "row": row,
-        "name": args.name,
-        "network": network,
-        "seed": seed,
-        "changes": changes,
+                print(f"{folder} epoch {event.epoch}: {event.train_loss:.4f}", flush=True)
+    return {
         "wall_s": time.monotonic() - started,
         "cpu_s": time.process_time() - spent,
-        "s_per_step": seconds / max(steps, 1),
+        "s_per_step": seconds / max(epochs * config.training.batches_per_epoch, 1),
+        "epochs": epochs,
         "best_epoch": best,
-        "scores": {},
     }
-    for file in ("model", "last"):
-        model = load_model(folder / "run" / f"{file}.pt", device="cpu")
-        for tta in (1, 8):
-            result["scores"][f"{file}, tta {tta}"] = ROWS[row].score(model, held_out, tta)
-    (folder / "scores.json").write_text(json.dumps(result, indent=1))
-    print(json.dumps(result), flush=True)
 
 
 def table(output: Path) -> str:
@@ -198,7 +200,7 @@ def table(output: Path) -> str:
         kind = result["row"].rstrip("-1234")
         for way, scores in result["scores"].items():
             groups[(kind, result["network"], result["name"], way)].append((result, scores))
-    lines = ["| data | network | name | weights | runs | s a step | scores: median (range) |"]
+    lines = ["| data | network | name | transforms | runs | s a step | scores: median (range) |"]
     lines.append("| --- " * 7 + "|")
     for key, found in sorted(groups.items()):
         cells = []
@@ -206,8 +208,9 @@ def table(output: Path) -> str:
             values = [scores[score] for _, scores in found]
             spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
             cells.append(f"{score} {statistics.median(values):.3f}{spread}")
-        step = statistics.median(result["s_per_step"] for result, _ in found)
-        lines.append(f"| {' | '.join(key)} | {len(found)} | {step:.2f} | {'; '.join(cells)} |")
+        steps = [result["s_per_step"] for result, _ in found if "s_per_step" in result]
+        step = f"{statistics.median(steps):.2f}" if steps else ""
+        lines.append(f"| {' | '.join(key)} | {len(found)} | {step} | {'; '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -223,6 +226,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
     parser.add_argument("--name", default="default", help="of these settings")
+    parser.add_argument("--run", type=Path, help="a trained run to score as these rows")
     parser.add_argument("--output", type=Path, default=Path("quality-runs"))
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("NAPARI_JNET_DATA", "../shared/data"))
