@@ -1,7 +1,8 @@
 """What a training gives on held-out frames, at a fixed number of epochs: docs/experiments.md.
 
     python benchmarks/quality.py ROW [ROW ...] [--network unet] [--seeds 0,1,2] [--epochs 60 | --minutes 15]
-        [--set section.field=value ...] [--name NAME] [--run RUN] [--output DIR] [--data DIR] [--table]
+        [--set section.field=value ...] [--name NAME] [--run RUN] [--tta 1 8]
+        [--output DIR] [--data DIR] [--table]
 
 A row is a data set and its split (`--list`).  Each training has its own folder in the output, is resumed
 where it was interrupted, and leaves its scores in `scores.json`; `--table` prints all that are there.
@@ -165,7 +166,7 @@ def run(row: str, network: str, seed: int, changes: dict[str, Any], args: Any) -
         config = preset(network).replace({**changes, "training.seed": seed, "training.threads": 1})
         result |= {"changes": changes, **_train(training, trained, config)}
     model = load_model(trained / "model.pt", device="cpu")
-    result["scores"] = {f"tta {tta}": ROWS[row].score(model, held_out, tta) for tta in (1, 8)}
+    result["scores"] = {f"tta {tta}": ROWS[row].score(model, held_out, tta) for tta in args.tta}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "scores.json").write_text(json.dumps(result, indent=1))
     print(json.dumps(result), flush=True)
@@ -226,6 +227,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
     parser.add_argument("--name", default="default", help="of these settings")
+    parser.add_argument("--tta", type=int, nargs="+", default=[1, 8], help="transforms averaged")
     parser.add_argument("--run", type=Path, help="a trained run to score as these rows")
     parser.add_argument("--output", type=Path, default=Path("quality-runs"))
     parser.add_argument(
