@@ -72,6 +72,7 @@ def budget_settings(name: str, hardware: Hardware, preset: str = "unet") -> dict
     if gpu:
         # a validation takes as long as a few batches
         settings["training.batches_per_epoch"] = 96
+        settings["training.patch_size"] = 256  # small ones leave a GPU idle
         if memory >= 6:
             settings["training.batch_size"] = 16 if memory >= 20 else 8
     if preset == "unet":

@@ -382,10 +382,11 @@ class TargetConfig(Section):
     distance_metric: Literal["cityblock", "euclidean"] = option(
         "cityblock", "Metric of the boundary distance."
     )
-    relative: bool = option(
-        False,
+    relative: bool | None = option(
+        None,
         "Learn how deep a pixel lies in its own object, as a fraction of the object's deepest, times "
-        "dt_bound, and 0 outside: for objects of very different sizes.",
+        "dt_bound, and 0 outside. By default where the annotated objects differ much in size.",
+        example=True,
     )
     classes: tuple[tuple[str, str], ...] = option(
         (),
@@ -484,7 +485,7 @@ class TrainingConfig(Section):
     batches_per_epoch: int = option(24, "Batches between two validations.", (1, 10**9))
     batch_size: int = option(4, "Patches in a batch.", (1, 65536))
     patch_size: int = option(
-        256,
+        128,
         "Side of a training patch, in pixels of the network's resolution.",
         (16, 65536),
         unit="px",
@@ -699,7 +700,7 @@ class Config(Section):
     def from_saved(cls, values: Any) -> Self:
         """Make the configuration that a model file holds.
 
-        One that names no standardisation, or no share of warped patches, is from before there was a choice.
+        A setting that it does not name has the value from before there was a choice.
         """
         if isinstance(values, Mapping):
             for section, before in _BEFORE_A_CHOICE.items():
@@ -766,6 +767,7 @@ SECTIONS: dict[str, type[Section]] = {
 """The sections of a configuration by their names, in order."""
 _BEFORE_A_CHOICE: dict[str, dict[str, Any]] = {
     "network": {"standardization": "plain"},
+    "targets": {"relative": False},
     "augmentation": {"warped": 1.0},
 }
 RENAMED: dict[str, str] = {"prediction.symmetries": "tta", "targets.legend": "classes"}

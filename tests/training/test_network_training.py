@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,66 @@ def test_dropout_resumes_as_if_never_stopped(tmp_path: Path, name: str) -> None:
         other = read_checkpoint(tmp_path / run / "last.pt")["network"]
         for key, value in whole.items():
             torch.testing.assert_close(other[key], value, rtol=0, atol=0, msg=f"{run}: {key}")
+
+
+def squares(*sides: int) -> list[AnnotatedFrame]:
+    """Two frames with one square of each side, far apart."""
+    labels = np.zeros((128, 128), np.int32)
+    for n, side in enumerate(sides):
+        top, left = 2 + 42 * (n // 3), 2 + 42 * (n % 3)
+        labels[top : top + side, left : left + side] = n + 1
+    rng = np.random.default_rng(0)
+    images = [50.0 * (labels > 0) + rng.normal(0, 5, labels.shape) for _ in range(2)]
+    return [AnnotatedFrame(f"t{n}", image, labels) for n, image in enumerate(images)]
+
+
+class TestObjectsThatDifferInSize:
+    """Each has its own unit of depth then, as one truncation distance fits neither."""
+
+    mixed = squares(6, 6, 7, 20, 30, 40)
+    alike = squares(20, 21, 22, 24, 26, 40)
+
+    def test_the_default_follows_from_the_annotation(self) -> None:
+        of_mixed, of_alike = adapt(Config(), self.mixed), adapt(Config(), self.alike)
+        assert of_mixed.targets.relative is True and of_mixed.instances.relative
+        assert of_alike.targets.relative is False and not of_alike.instances.relative
+        assert of_mixed.instances.seed_threshold > of_alike.instances.seed_threshold
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {"targets.relative": False},
+            {"targets.dt_bound": 5.0},  # a distance in pixels is asked for
+            {"network.distance": False, "training.loss": "bce"},
+            {"augmentation.original": {"aug_rotation": 1}, "training.loss": "bce+mse"},
+        ],
+    )
+    def test_what_is_given_stays(self, given: dict[str, object]) -> None:
+        assert adapt(Config().replace(given), self.mixed).targets.relative is False
+
+    def test_classes_have_no_depth(self) -> None:
+        classes = [
+            dataclasses.replace(f, kind=LabelKind.CLASSES, labels=np.minimum(f.labels, 1))
+            for f in self.mixed
+        ]
+        assert adapt(Config(), classes).targets.relative is False
+
+    def test_given_seeds_stay(self) -> None:
+        config = Config().replace({"instances.seed_threshold": 0.4})
+        assert adapt(config, self.mixed).instances.seed_threshold == 0.4
+
+    @pytest.mark.parametrize(("first", "then"), [("alike", "mixed"), ("mixed", "alike")])
+    def test_a_fine_tuned_model_keeps_its_unit(self, tmp_path: Path, first: str, then: str) -> None:
+        list(train(getattr(self, first), tmp_path / "first", TINY))
+        list(train(getattr(self, then), tmp_path / "then", TINY, start_from=tmp_path / "first"))
+        before, after = (load_model(tmp_path / name).config for name in ("first", "then"))
+        assert before.targets.relative is (first == "mixed")
+        assert after.targets.relative is before.targets.relative
+        assert after.instances.relative is before.instances.relative
+        assert after.instances.seed_threshold == before.instances.seed_threshold
+        longer = TINY.replace({"training.epochs": 2})
+        list(train(getattr(self, first), tmp_path / "first", longer, resume=True))
+        assert load_model(tmp_path / "first").config.targets == before.targets
 
 
 def convolutions(network: FCN32) -> list[torch.nn.Conv2d]:

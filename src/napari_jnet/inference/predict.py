@@ -222,7 +222,7 @@ def _for_diameter(
         model, found = at_diameter(model, stack, diameter)
         if separation.min_size == own.min_size:
             separation = separation.changed(min_size=model.config.instances.min_size)
-    return model, separation.changed(relative=model.config.targets.relative), found
+    return model, separation.changed(relative=bool(model.config.targets.relative)), found
 
 
 def _set_backend(

@@ -23,6 +23,9 @@ SPARSE_DIAMETER = 40
 SPARSE_TOP = -1  # lowest top level where labels are strokes
 # dt_bound as a fraction of the typical diameter; the middle of a cell is 0.5 away from its boundary.
 DT_BOUND_OF_DIAMETER = 0.4
+# So many times the 10th percentile of the diameters is the 90th where no one truncation distance fits all.
+SIZES_DIFFER = 3.0
+RELATIVE_SEED = 0.5  # seed threshold for the relative depth, whose peak is 1 in every object
 SMALLEST_OBJECT = 0.5  # minimum size as a fraction of the small (5th percentile) annotated objects
 
 
@@ -81,6 +84,13 @@ def typical_diameter(frames: Sequence[AnnotatedFrame]) -> float | None:
         [_lengths(f) for f in frames if is_sparse(f)], 50
     )
     return None if found is None else max(found, SMALLEST_DIAMETER)
+
+
+def _sizes_differ(frames: Sequence[AnnotatedFrame]) -> bool:
+    """Whether objects, of all frames together, differ so much in size that each needs its own unit."""
+    widths = [_widths(frame) for frame in frames]
+    small, large = _percentile(widths, 10), _percentile(widths, 90)
+    return small is not None and large is not None and large > SIZES_DIFFER * small
 
 
 def _widths(frame: AnnotatedFrame) -> NDArray[np.float64]:
@@ -167,10 +177,12 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     """Fill in the settings that follow from the training frames; values that are given stay.
 
     These are the channels, the number of classes, the diameter of the objects, resolution levels,
-    ``dt_bound`` and minimum size.
+    ``dt_bound``, the unit of distances, and minimum size.
     The top level halves the frame until the typical diameter is near 30 pixels (40, and once at most,
-    where labels are strokes); ``dt_bound`` is 0.4 diameters.  Strokes have no boundary, so a network that
-    is trained on strokes alone predicts no distance, and the minimum size is left to the user.
+    where labels are strokes); ``dt_bound`` is 0.4 diameters.  Where that is left open and the 90th percentile
+    of the diameters is more than three times the 10th, distances are relative to each object.  Strokes
+    have no boundary, so a network that is trained on strokes alone predicts no distance, and the minimum
+    size is left to the user.
     """
     network, known = config.network, config.network.diameter or typical_diameter(frames)
     typical = known or 30.0
@@ -191,8 +203,15 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
         changes["network.distance"] = False
     dt_bound = config.targets.dt_bound or float(max(3, round(DT_BOUND_OF_DIAMETER * typical)))
     changes["targets.dt_bound"] = dt_bound
-    if config.targets.relative:
+    relative = config.targets.relative
+    if relative is None:
+        in_pixels = config.augmentation.original or config.targets.dt_bound or not network.distance
+        relative = frames[0].kind is LabelKind.INSTANCES and not in_pixels and _sizes_differ(frames)
+        changes["targets.relative"] = relative
+    if relative:
         changes["instances.relative"] = True
+        if "seed_threshold" not in config.instances.given():
+            changes["instances.seed_threshold"] = RELATIVE_SEED
     if config.training.loss != "bce+mse":
         changes["network.distance_scale"] = dt_bound
     if not config.instances.min_size and small is not None and not sparse:

@@ -361,7 +361,7 @@ def pooled_targets(
         classes=config.network.classes,
         metric=config.targets.distance_metric,
         complete=complete,
-        relative=config.targets.relative,
+        relative=bool(config.targets.relative),
     )
     return dataclasses.replace(
         made,

@@ -34,6 +34,10 @@ from napari_jnet.training.run import TensorBoardLogger, TrainingSession
 from napari_jnet.training.sampler import smallest_side
 from napari_jnet.training.validate import known_classes
 
+_RELATIVE = (
+    "Distances are relative to the depth of each object, so that small and large ones separate alike "
+    "(targets.relative)."
+)
 _NAMED = 4  # frames or settings named in a sentence
 _BUDGET = ("training.minutes", "training.epochs")
 # Settings that may differ between two sessions of a training: when it stops, and the computer.
@@ -52,7 +56,9 @@ _AUTOMATIC = {
     "network.diameter",
     "network.resolution_levels",
     "targets.dt_bound",
+    "targets.relative",
     "targets.classes",
+    "instances.seed_threshold",
     "instances.min_size",
 }
 
@@ -111,6 +117,7 @@ def prepare(
         *skipped,
         *annotation_warnings(training, validation, config, state.network.levels),
         *scoring.messages(),
+        *([_RELATIVE] if config.targets.relative and config.network.distance else []),
         *([measured] if measured else []),
         *([f"{processes()} processes share each batch."] if processes() > 1 else []),
     ]
@@ -440,7 +447,9 @@ def settle_config(
         )
         separation = saved.instances.changed(min_size=0).given() | config.instances.given()
         config = config.changed(
-            network=saved.network, targets=saved.targets, instances=InstanceConfig(**separation)
+            network=saved.network,
+            targets=saved.targets.changed(relative=bool(saved.targets.relative)),
+            instances=InstanceConfig(**separation),
         )
     classes = class_count(config, frames)
     if classes > MOST_CLASSES and classes > config.network.classes:

@@ -795,7 +795,9 @@ class PredictWidget(JobWidget):
         model = event.model
         network, instances = model.config.network, model.config.instances
         targets = model.config.targets
-        outputs = ModelOutputs(network.classes, network.distance, targets.classes, targets.relative)
+        outputs = ModelOutputs(
+            network.classes, network.distance, targets.classes, bool(targets.relative)
+        )
         if not self.separation.touched:
             self.separation.config = Config(instances=instances)
         if model.config.prediction.diameter == 0 and network.diameter is not None:
