@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from napari_jnet.config import Config
-from napari_jnet.events import EpochEnd
+from napari_jnet.events import EpochEnd, Message
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import LabelKind
 from napari_jnet.model import load_model, read_checkpoint
@@ -133,6 +133,12 @@ class TestObjectsThatDifferInSize:
             for f in self.mixed
         ]
         assert adapt(Config(), classes).targets.relative is False
+
+    def test_a_training_says_so(self, tmp_path: Path) -> None:
+        for name in ("mixed", "alike"):
+            events = train(getattr(self, name), tmp_path / name, TINY)
+            said = [event.text for event in events if isinstance(event, Message)]
+            assert any("relative to the depth" in text for text in said) is (name == "mixed")
 
     def test_given_seeds_stay(self) -> None:
         config = Config().replace({"instances.seed_threshold": 0.4})
