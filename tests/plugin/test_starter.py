@@ -10,6 +10,7 @@ pytest.importorskip("napari")
 from napari_jnet.io.run_folder import PACKAGED
 from napari_jnet.plugin.guidance import workflow_state
 from napari_jnet.plugin.jobs.predict import circle_diameter, circle_layer
+from napari_jnet.plugin.layers.read import image_stack
 from napari_jnet.plugin.pages.predict import PredictWidget
 from napari_jnet.project.project import Project
 from napari_jnet.synthetic import varied_cells
@@ -125,6 +126,27 @@ def test_the_project_remembers_a_diameter_that_was_typed_dragged_or_emptied(
     again.form.set({DIAMETER: None})
     assert workspace.autosave.flush()
     assert Project.open(path).diameter is None
+
+
+@pytest.mark.parametrize("between", [True, False])
+def test_what_one_project_remembers_is_not_written_into_the_next(widget, tmp_path, between):
+    workspace, stack = widget._workspace, image_stack(widget._workspace.image)
+    first, second = (Project.create(tmp_path / name, stack, "instances") for name in "ab")
+    workspace.project = first
+    widget.form.set({DIAMETER: 70.0})
+    widget.separation.set({"instances.min_size": 400})
+    widget._save_sliders()
+    workspace.autosave.queue.wait()
+    assert first.diameter == 70 and first.instances.min_size == 400
+    if between:  # an image without a project
+        workspace.project = None
+        assert widget.form.diameter is None
+    workspace.project = second
+    workspace.autosave.queue.wait()
+    assert second.diameter is None and second.instances is None
+    assert widget.form.diameter is None and widget.separation.config.instances.min_size == 0
+    workspace.project = first
+    assert widget.form.diameter == 70 and widget.separation.config.instances.min_size == 400
 
 
 def test_a_diameter_that_is_half_typed_is_not_remembered(widget):

@@ -191,6 +191,11 @@ class PredictForm(Form):
         self.show({_DIAMETER: diameter})
         self.touched.add(_DIAMETER)
 
+    def forget_diameter(self) -> None:
+        """Have the diameter estimated, as where nobody has given one."""
+        self.show({_DIAMETER: None})
+        self.touched.discard(_DIAMETER)
+
     def _forget_estimate(self, _image: Any = None) -> None:
         if _DIAMETER not in self.touched:
             self.show({_DIAMETER: None})
@@ -470,6 +475,8 @@ class PredictWidget(JobWidget):
         self._writing: Prediction | None = None  # of the job under way
         self._output = Path()  # of a folder of stacks
         self._instances: InstanceConfig | None = None  # of the job; None = those of the model
+        self._own_instances = InstanceConfig()  # of the last model
+        self._of_project = False  # whether sliders and diameter are those of a project
         self._threshold = InstanceConfig().segmentation_threshold
         self.resegmentation = Resegmentation(self.show_error)
         self._lifetime.at_end(self.resegmentation.close)
@@ -760,7 +767,15 @@ class PredictWidget(JobWidget):
             self._workspace.autosave.queue.submit(lambda: project.set_diameter(chosen))
 
     def _on_project(self, project: Any) -> None:
-        """Set sliders and diameter as the project remembers them; one that does not remembers these."""
+        """Set sliders and diameter as the project remembers them; one that does not remembers these.
+
+        Those of a project that was open before are not for other images.
+        """
+        if self._of_project:
+            self.form.forget_diameter()
+            self.separation.config = Config(instances=self._own_instances)
+            self.separation.touched.clear()
+        self._of_project = project is not None
         if project is None:
             return
         if project.diameter is not None:
@@ -794,7 +809,7 @@ class PredictWidget(JobWidget):
     def _on_model(self, event: ModelReady) -> None:
         model = event.model
         network, instances = model.config.network, model.config.instances
-        targets = model.config.targets
+        targets, self._own_instances = model.config.targets, instances
         outputs = ModelOutputs(
             network.classes, network.distance, targets.classes, bool(targets.relative)
         )
