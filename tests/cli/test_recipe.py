@@ -90,13 +90,14 @@ def test_the_command_of_a_prediction_goes_through_the_command_line(tmp_path):
         tmp_path / "out",
         choices={"sequence": "02"},
         numbers=(2, 3, 4, 9),
-        instances=InstanceConfig(segmentation_threshold=0.31, min_size=40),
+        instances=InstanceConfig(segmentation_threshold=0.31, min_size=40, fill_holes=False),
         options={},
     )
     words = shlex.split(command)
     assert words[:2] == ["napari-jnet", "predict"]
     assert words[words.index("--frames") + 1] == "2-4,9"
     assert words[words.index("--segmentation-threshold") + 1] == "0.31"
+    assert "--no-fill-holes" in words
     result = CliRunner().invoke(app, words[1:])
     assert "No such option" not in result.output
     assert "HeLa does not exist" in " ".join(str(result.exception or result.output).split())

@@ -52,6 +52,7 @@ def predict(
     seed_threshold: Annotated[float | None, config_option("instances.seed_threshold")] = None,
     min_size: Annotated[int | None, config_option("instances.min_size")] = None,
     min_confidence: Annotated[float | None, config_option("instances.min_confidence")] = None,
+    fill_holes: Annotated[bool | None, config_option("instances.fill_holes")] = None,
     diameter: Annotated[float | None, config_option("prediction.diameter")] = None,
     tile: Annotated[int | None, config_option("prediction.tile")] = None,
     overlap: Annotated[float | None, config_option("prediction.overlap")] = None,
@@ -116,6 +117,7 @@ def predict(
         "seed_threshold": seed_threshold,
         "min_size": min_size,
         "min_confidence": min_confidence,
+        "fill_holes": fill_holes,
     }
     tiles = {
         "diameter": diameter,

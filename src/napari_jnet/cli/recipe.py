@@ -18,6 +18,7 @@ _THRESHOLDS = (
     "seed_threshold",
     "min_size",
     "min_confidence",
+    "fill_holes",
 )  # of the command line
 
 
@@ -90,7 +91,9 @@ def predict_command(
 def _options(values: Mapping[str, Any]) -> list[str]:
     words = []
     for name, value in values.items():
-        if value is not None:
+        if isinstance(value, bool):
+            words.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
+        elif value is not None:
             text = f"{value:g}" if isinstance(value, float) else str(value)
             words += [f"--{name.replace('_', '-')}", text]
     return words
