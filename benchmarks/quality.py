@@ -6,7 +6,8 @@
 
 A row is a data set and its split (`--list`).  Each training has its own folder in the output, is resumed
 where it was interrupted, and leaves its scores in `scores.json`; `--table` prints all that are there.
-With `--run` nothing is trained, but the run in that folder is scored, such as one of an earlier version.
+With `--run` nothing is trained, but the run in that folder is scored, such as one of an earlier version,
+with the settings of `--set`.
 The number of epochs is fixed, so that two runs on one computer with one thread are equal to the bit, and
 the seconds a step stand beside the scores.
 """
@@ -20,7 +21,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,10 @@ class Row:
     score: Callable[[Model, Frames, int], Scores]
 
 
-def _hela(root: Path, train_on: Sequence[int], score_on: Sequence[int]) -> tuple[Frames, Frames]:
-    stack = open_stack(root / "DIC-C2DH-HeLa", sequence="01")
-    return annotated_frames(stack, frames=list(train_on)), annotated_frames(
-        stack, frames=list(score_on)
+def _hela(root: Path, sequence: str, frames: Sequence[int]) -> Frames:
+    return annotated_frames(
+        open_stack(root / "DIC-C2DH-HeLa", sequence=sequence), frames=list(frames)
     )
-
-
-def _hela_02(root: Path) -> tuple[Frames, Frames]:
-    train_on, _ = _hela(root, GOLD, ())
-    stack = open_stack(root / "DIC-C2DH-HeLa", sequence="02")
-    return train_on, annotated_frames(stack, frames=[6, 7, 14])
 
 
 def _dsb(root: Path, few: int | None) -> tuple[Frames, Frames]:
@@ -132,7 +126,9 @@ def score_membranes(model: Model, frames: Frames, tta: int) -> Scores:
 def _fold(*left_out: int) -> Row:
     kept = [n for n in GOLD if n not in left_out]
     about = f"HeLa 01, gold frames but {left_out}, which are scored"
-    return Row(about, lambda root: _hela(root, kept, left_out), score_cells)
+    return Row(
+        about, lambda root: (_hela(root, "01", kept), _hela(root, "01", left_out)), score_cells
+    )
 
 
 ROWS = {
@@ -142,10 +138,14 @@ ROWS = {
     "hela-4": _fold(31, 54),
     "hela-few": Row(
         "HeLa 01, three frames (2, 21, 39); the five others are scored",
-        lambda root: _hela(root, (2, 21, 39), (5, 31, 33, 34, 54)),
+        lambda root: (_hela(root, "01", (2, 21, 39)), _hela(root, "01", (5, 31, 33, 34, 54))),
         score_cells,
     ),
-    "hela-02": Row("HeLa 01, 8 gold frames; 02/006, 007, 014 are scored", _hela_02, score_cells),
+    "hela-02": Row(
+        "HeLa 01, 8 gold frames; 02/006, 007, 014 are scored",
+        lambda root: (_hela(root, "01", GOLD), _hela(root, "02", (6, 7, 14))),
+        score_cells,
+    ),
     "dsb-few": Row("8 fluorescence images, 60 others", lambda r: _dsb(r, 8), score_cells),
     "dsb-all": Row("all fluorescence but a tenth", lambda r: _dsb(r, None), score_cells),
     "isbi": Row("ISBI-2012, sections 0 to 20; 21 to 23 are scored", _isbi, score_membranes),
@@ -166,6 +166,8 @@ def run(row: str, network: str, seed: int, changes: dict[str, Any], args: Any) -
         config = preset(network).replace({**changes, "training.seed": seed, "training.threads": 1})
         result |= {"changes": changes, **_train(training, trained, config)}
     model = load_model(trained / "model.pt", device="cpu")
+    if args.run is not None:
+        model = replace(model, config=model.config.replace(changes))
     result["scores"] = {f"tta {tta}": ROWS[row].score(model, held_out, tta) for tta in args.tta}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "scores.json").write_text(json.dumps(result, indent=1))

@@ -113,7 +113,6 @@ class TestObjectsThatDifferInSize:
         of_mixed, of_alike = adapt(Config(), self.mixed), adapt(Config(), self.alike)
         assert of_mixed.targets.relative is True and of_mixed.instances.relative
         assert of_alike.targets.relative is False and not of_alike.instances.relative
-        assert of_mixed.instances.seed_threshold > of_alike.instances.seed_threshold
 
     @pytest.mark.parametrize(
         "given",
@@ -140,10 +139,6 @@ class TestObjectsThatDifferInSize:
             said = [event.text for event in events if isinstance(event, Message)]
             assert any("relative to the depth" in text for text in said) is (name == "mixed")
 
-    def test_given_seeds_stay(self) -> None:
-        config = Config().replace({"instances.seed_threshold": 0.4})
-        assert adapt(config, self.mixed).instances.seed_threshold == 0.4
-
     @pytest.mark.parametrize(("first", "then"), [("alike", "mixed"), ("mixed", "alike")])
     def test_a_fine_tuned_model_keeps_its_unit(self, tmp_path: Path, first: str, then: str) -> None:
         list(train(getattr(self, first), tmp_path / "first", TINY))
@@ -152,7 +147,6 @@ class TestObjectsThatDifferInSize:
         assert before.targets.relative is (first == "mixed")
         assert after.targets.relative is before.targets.relative
         assert after.instances.relative is before.instances.relative
-        assert after.instances.seed_threshold == before.instances.seed_threshold
         longer = TINY.replace({"training.epochs": 2})
         list(train(getattr(self, first), tmp_path / "first", longer, resume=True))
         assert load_model(tmp_path / "first").config.targets == before.targets

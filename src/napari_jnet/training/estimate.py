@@ -25,7 +25,6 @@ SPARSE_TOP = -1  # lowest top level where labels are strokes
 DT_BOUND_OF_DIAMETER = 0.4
 # So many times the 10th percentile of the diameters is the 90th where no one truncation distance fits all.
 SIZES_DIFFER = 3.0
-RELATIVE_SEED = 0.5  # seed threshold for the relative depth, whose peak is 1 in every object
 SMALLEST_OBJECT = 0.5  # minimum size as a fraction of the small (5th percentile) annotated objects
 
 
@@ -210,8 +209,6 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
         changes["targets.relative"] = relative
     if relative:
         changes["instances.relative"] = True
-        if "seed_threshold" not in config.instances.given():
-            changes["instances.seed_threshold"] = RELATIVE_SEED
     if config.training.loss != "bce+mse":
         changes["network.distance_scale"] = dt_bound
     if not config.instances.min_size and small is not None and not sparse:

@@ -58,7 +58,6 @@ _AUTOMATIC = {
     "targets.dt_bound",
     "targets.relative",
     "targets.classes",
-    "instances.seed_threshold",
     "instances.min_size",
 }
 
