@@ -23,8 +23,8 @@ SPARSE_DIAMETER = 40
 SPARSE_TOP = -1  # lowest top level where labels are strokes
 # dt_bound as a fraction of the typical diameter; the middle of a cell is 0.5 away from its boundary.
 DT_BOUND_OF_DIAMETER = 0.4
-# So many times the 10th percentile of the diameters is the 90th where no one truncation distance fits all.
-SIZES_DIFFER = 3.0
+# So many times the 20th percentile of the diameters is the 80th where no one truncation distance fits all.
+SIZES_DIFFER = 2.0
 SMALLEST_OBJECT = 0.5  # minimum size as a fraction of the small (5th percentile) annotated objects
 
 
@@ -88,7 +88,7 @@ def typical_diameter(frames: Sequence[AnnotatedFrame]) -> float | None:
 def _sizes_differ(frames: Sequence[AnnotatedFrame]) -> bool:
     """Whether objects, of all frames together, differ so much in size that each needs its own unit."""
     widths = [_widths(frame) for frame in frames]
-    small, large = _percentile(widths, 10), _percentile(widths, 90)
+    small, large = _percentile(widths, 20), _percentile(widths, 80)
     return small is not None and large is not None and large > SIZES_DIFFER * small
 
 
@@ -178,8 +178,8 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     These are the channels, the number of classes, the diameter of the objects, resolution levels,
     ``dt_bound``, the unit of distances, and minimum size.
     The top level halves the frame until the typical diameter is near 30 pixels (40, and once at most,
-    where labels are strokes); ``dt_bound`` is 0.4 diameters.  Where that is left open and the 90th percentile
-    of the diameters is more than three times the 10th, distances are relative to each object.  Strokes
+    where labels are strokes); ``dt_bound`` is 0.4 diameters.  Where that is left open and the 80th percentile
+    of the diameters is more than twice the 20th, distances are relative to each object.  Strokes
     have no boundary, so a network that is trained on strokes alone predicts no distance, and the minimum
     size is left to the user.
     """
