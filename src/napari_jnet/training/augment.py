@@ -252,7 +252,7 @@ def draw_field(
     return torch.stack(drawn).sum(dim=0) if drawn else None
 
 
-def keep_some(
+def leave_unwarped(
     centres: Tensor,
     matrix: Tensor,
     field: Tensor | None,

@@ -78,16 +78,25 @@ def typical_diameter(frames: Sequence[AnnotatedFrame]) -> float | None:
     stroke is more informative than its area: a stroke counts with the diagonal of its bounding box.
     Sparse frames only count if all are sparse.
     """
-    dense = [frame for frame in frames if not is_sparse(frame)]
-    found = _percentile([_widths(f) for f in dense], 50) or _percentile(
+    return _typical(frames, _dense_widths(frames))
+
+
+def _dense_widths(frames: Sequence[AnnotatedFrame]) -> list[NDArray[np.float64]]:
+    return [_widths(frame) for frame in frames if not is_sparse(frame)]
+
+
+def _typical(
+    frames: Sequence[AnnotatedFrame], widths: Sequence[NDArray[np.float64]]
+) -> float | None:
+    """Return the typical diameter, from the widths of the frames that are not sparse."""
+    found = _percentile(widths, 50) or _percentile(
         [_lengths(f) for f in frames if is_sparse(f)], 50
     )
     return None if found is None else max(found, SMALLEST_DIAMETER)
 
 
-def _sizes_differ(frames: Sequence[AnnotatedFrame]) -> bool:
+def _differ(widths: Sequence[NDArray[np.float64]]) -> bool:
     """Whether objects, of all frames together, differ so much in size that each needs its own unit."""
-    widths = [_widths(frame) for frame in frames]
     small, large = _percentile(widths, 20), _percentile(widths, 80)
     return small is not None and large is not None and large > SIZES_DIFFER * small
 
@@ -183,7 +192,8 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     have no boundary, so a network that is trained on strokes alone predicts no distance, and the minimum
     size is left to the user.
     """
-    network, known = config.network, config.network.diameter or typical_diameter(frames)
+    network, widths = config.network, _dense_widths(frames)
+    known = network.diameter or _typical(frames, widths)
     typical = known or 30.0
     small = _percentile([*_sizes([frame for frame in frames if not is_sparse(frame)])], 5)
     sparse = all(is_sparse(frame) for frame in frames)
@@ -205,7 +215,7 @@ def adapt(config: Config, frames: Sequence[AnnotatedFrame]) -> Config:
     relative = config.targets.relative
     if relative is None:
         in_pixels = config.augmentation.original or config.targets.dt_bound or not network.distance
-        relative = frames[0].kind is LabelKind.INSTANCES and not in_pixels and _sizes_differ(frames)
+        relative = frames[0].kind is LabelKind.INSTANCES and not in_pixels and _differ(widths)
         changes["targets.relative"] = relative
     if relative:
         changes["instances.relative"] = True

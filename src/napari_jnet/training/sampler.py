@@ -30,7 +30,7 @@ from napari_jnet.training.augment import (
     crop,
     draw_field,
     draw_matrix,
-    keep_some,
+    leave_unwarped,
     sample_grid,
     sample_images,
     sample_labels,
@@ -395,7 +395,9 @@ def _draw_labels(
     field = draw_field(count, side, config.augmentation, generator)
     centres = _draw_centres(store, chosen, size, generator)
     matrix = draw_matrix(count, config.augmentation, generator)
-    centres, matrix, field = keep_some(centres, matrix, field, side, config.augmentation, generator)
+    centres, matrix, field = leave_unwarped(
+        centres, matrix, field, side, config.augmentation, generator
+    )
     grid = sample_grid(
         send(centres, device),
         send(matrix, device),
