@@ -528,7 +528,7 @@ class TestFoldersWithoutAWindow:
         tifffile.imwrite(tmp_path / "in" / "a.tif", movie, photometric="minisblack")
         out = tmp_path / "out"
         open_model = partial(ModelCache().open, trained_run, {})
-        job = predicting_folder(open_model, tmp_path / "in", out, None)()
+        job = predicting_folder(open_model, tmp_path / "in", out, InstanceConfig())()
         while not isinstance(event := next(job), FramePrediction):
             pass
         event = next(job)
@@ -559,7 +559,9 @@ class TestFoldersWithoutAWindow:
             for _ in range(2):
                 writer.write(np.zeros((1, 64, 64), np.uint8), metadata={"axes": "TYX"})
         open_model = partial(ModelCache().open, trained_run, {})
-        job = predicting_folder(open_model, tmp_path / "in.tif", tmp_path / "out", None)()
+        job = predicting_folder(
+            open_model, tmp_path / "in.tif", tmp_path / "out", InstanceConfig()
+        )()
         assert any("1 of 2" in getattr(event, "text", "") for event in job)
 
     def test_results_inside_the_folder_are_no_stacks(self, tmp_path):

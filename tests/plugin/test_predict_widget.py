@@ -1,5 +1,7 @@
 """Predict, by its buttons: layers, sliders, what was painted, every end."""
 
+import shlex
+
 import numpy as np
 import pytest
 
@@ -12,8 +14,10 @@ from qtpy.QtWidgets import QPushButton
 from napari_jnet.config import InstanceConfig
 from napari_jnet.inference.confidence import cell_confidence
 from napari_jnet.inference.instances import separate
+from napari_jnet.model import load_model, read_checkpoint, save_checkpoint
 from napari_jnet.plugin.pages.predict import PredictWidget
 from napari_jnet.plugin.pages.train import TrainWidget
+from napari_jnet.project.project import Project
 
 TIMEOUT = 60_000
 LEVELS = "network.resolution_levels"
@@ -159,10 +163,34 @@ def test_what_was_painted_is_kept(qtbot, viewer, widget):
 
 
 def test_the_thresholds_of_the_training_are_the_first(qtbot, viewer, widget, trained_run):
-    from napari_jnet.model import load_model
-
     assert predict(qtbot, widget, "frame") == "done"
     assert widget.separation.config.instances == load_model(trained_run).config.instances
+
+
+def test_only_the_sliders_that_were_moved_stay_with_another_model(
+    qtbot, viewer, widget, trained_run, tmp_path
+):
+    content = read_checkpoint(trained_run / "model.pt")
+    content["config"]["instances"] |= {"seed_threshold": 0.55, "smoothing": 0.2, "min_size": 7}
+    save_checkpoint(tmp_path / "other.pt", content)
+    assert predict(qtbot, widget) == "done"
+    move(qtbot, widget, "segmentation_threshold", 0.31)
+    widget.set_model(tmp_path / "other.pt")
+    assert predict(qtbot, widget, "frame") == "done"
+    expected = load_model(tmp_path / "other.pt").config.instances.changed(
+        segmentation_threshold=0.31
+    )
+    assert widget.separation.config.instances == expected
+    maps = widget.results.maps(0)
+    cells = separate(*maps, expected, widget.results.dt_bound)
+    np.testing.assert_array_equal(widget.results.layers[2].data[0], cells)
+    project = Project.create(tmp_path / "project", widget.results.stack, "instances")
+    widget._workspace.project = project
+    widget._workspace.autosave.queue.wait()
+    assert project.instances.given() == {"segmentation_threshold": 0.31}
+    words = shlex.split(widget.command())
+    assert words[words.index("--segmentation-threshold") + 1] == "0.31"
+    assert not {"--seed-threshold", "--min-size", "--min-confidence", "--fill-holes"} & {*words}
 
 
 def test_stop_keeps_what_is_done(qtbot, viewer, widget):

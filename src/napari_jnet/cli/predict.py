@@ -109,7 +109,8 @@ def predict(
     loaded = _open_model(model, levels, dt_bound, device if here else "cpu")
     instances, prediction = loaded.config.instances, loaded.config.prediction
     if project is not None:
-        instances = project.instances or instances
+        if project.instances is not None:
+            instances = instances.changed(**project.instances.given())
         if prediction.diameter == 0 and project.diameter is not None:
             prediction = prediction.changed(diameter=project.diameter)
     thresholds = {

@@ -70,7 +70,7 @@ def predict_command(
     numbers
         Frame numbers, or None for all.
     instances
-        How cells are separated; None as the model was trained.
+        How cells are separated, by what is given in it; the rest, and None, as the model was trained.
     diameter
         Of the cells, in pixels; None as the model has it.
     options
@@ -80,7 +80,8 @@ def predict_command(
     if numbers is not None:
         given["frames"] = ",".join(number_ranges(sorted(numbers)))
     if instances is not None:
-        given |= {name: getattr(instances, name) for name in _THRESHOLDS}
+        chosen = instances.given()
+        given |= {name: chosen[name] for name in _THRESHOLDS if name in chosen}
     if levels := options.get("resolution_levels"):
         given["resolution_levels"] = list(levels)
     given["dt_bound"] = options.get("dt_bound")

@@ -420,6 +420,7 @@ class Project:
     def instances(self) -> InstanceConfig | None:
         """How predicted cells are separated, as somebody chose it; None where nobody did.
 
+        Only what was chosen is given in it; the rest is as a model has it.
         Also None where a newer version has stored settings that this one does not know.
         """
         stored = self._content.instances
@@ -429,8 +430,8 @@ class Project:
             return None
 
     def set_instances(self, instances: InstanceConfig) -> None:
-        """Set how predicted cells are separated."""
-        self._change(lambda old: old.changed(instances=instances.to_dict()))
+        """Set how predicted cells are separated, by what is given in ``instances``."""
+        self._change(lambda old: old.changed(instances=instances.given()))
 
     @property
     def diameter(self) -> float | None:

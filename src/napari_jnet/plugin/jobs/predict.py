@@ -247,13 +247,14 @@ def predicting(
     open_model: Callable[[], ModelReady],
     stack: Stack,
     request: PredictionRequest,
-    instances: InstanceConfig | None,
+    instances: InstanceConfig,
     diameter: float | None = None,
 ) -> JobMaker:
     """Return the job that opens a model and predicts frames of a stack, or a region of them.
 
     `ModelReady` comes with the first frame that can be predicted; it is for cells of the ``diameter`` in
-    pixels, or of one that is estimated, where the model is for any size.
+    pixels, or of one that is estimated, where the model is for any size.  What ``instances`` does not give
+    is as the model has it.
     """
 
     def job() -> Generator[Any, None, None]:
@@ -272,7 +273,7 @@ def predicting(
             ready.model,
             stack,
             frames=request.numbers,
-            instances=instances,
+            instances=ready.model.config.instances.changed(**instances.given()),
             prediction=prediction.changed(diameter=None),
             region=request.region,
             on_error="skip",
@@ -417,7 +418,7 @@ def predicting_folder(
     open_model: Callable[[], ModelReady],
     folder: Path,
     output: Path,
-    instances: InstanceConfig | None,
+    instances: InstanceConfig,
     diameter: float | None = None,
 ) -> JobMaker:
     """Return the job that predicts every stack of a folder into a folder of its own in ``output``.
@@ -438,6 +439,7 @@ def predicting_folder(
         from napari_jnet.inference.predict import predict_to_folder
 
         prediction = ready.model.config.prediction
+        chosen = ready.model.config.instances.changed(**instances.given())
         if diameter is not None:
             prediction = prediction.changed(diameter=diameter)
         count, done, skipped = sum(len(stack) for stack in stacks), 0, len(problems)
@@ -445,7 +447,7 @@ def predicting_folder(
             left: list[FrameSkipped] = []
             try:
                 events = predict_to_folder(
-                    ready.model, stack, output / name, instances=instances, prediction=prediction
+                    ready.model, stack, output / name, instances=chosen, prediction=prediction
                 )
                 with closing(events):
                     for event in events:

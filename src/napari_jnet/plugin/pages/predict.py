@@ -474,7 +474,8 @@ class PredictWidget(JobWidget):
         self._target: tuple[Any, Stack, PredictionRequest] | None = None  # None: no layer changes
         self._writing: Prediction | None = None  # of the job under way
         self._output = Path()  # of a folder of stacks
-        self._instances: InstanceConfig | None = None  # of the job; None = those of the model
+        self._chosen = InstanceConfig()  # given in it: what somebody moved; the rest is the model's
+        self._instances = self._chosen  # of the job
         self._own_instances = InstanceConfig()  # of the last model
         self._of_project = False  # whether sliders and diameter are those of a project
         self._threshold = InstanceConfig().segmentation_threshold
@@ -521,6 +522,7 @@ class PredictWidget(JobWidget):
         slider = {"widget_type": "FloatSlider", "step": 0.01}
         self.separation.add("instances.min_confidence", "Lowest confidence", **slider)
         self.separation.add("instances.fill_holes", "Fill holes")
+        self.separation.changed.connect(self._on_moved)
         self.separation.throttled.connect(self._on_sliders)
         self._lifetime.connect(self._workspace.project_changed, self._on_project)
         self._on_project(self._workspace.project)
@@ -687,7 +689,7 @@ class PredictWidget(JobWidget):
             output,
             choices=choices,
             numbers=request.numbers,
-            instances=self._chosen_instances(),
+            instances=self._chosen,
             diameter=self.form.diameter,
             options=options,
         )
@@ -702,10 +704,7 @@ class PredictWidget(JobWidget):
         """Forget the last job; ``first`` is the first line of the message at the end of the next."""
         self._summary = PredictionSummary(first)
         self._target = self._writing = None
-        self._instances = self._chosen_instances()
-
-    def _chosen_instances(self) -> InstanceConfig | None:
-        return self.separation.config.instances if self.separation.touched else None
+        self._instances = self._chosen
 
     def _job(self, scope: str) -> tuple[JobMaker, str]:
         open_model = partial(self._model_cache.open, *self.model())
@@ -750,13 +749,22 @@ class PredictWidget(JobWidget):
             raise ValueError("Nothing is predicted yet; press Predict first.")
         return self.results
 
+    def _on_moved(self, name: str) -> None:
+        field = name.removeprefix("instances.")
+        self._chosen = self._chosen.changed(**{field: self.separation.value(name)})
+
+    def _show_sliders(self) -> None:
+        """Show what was moved, and the rest as the last model has it."""
+        instances = self._own_instances.changed(**self._chosen.given())
+        self.separation.config = Config(instances=instances)
+
     def _on_sliders(self) -> None:
         self._save_sliders()
         self._separate_again()
 
     def _save_sliders(self) -> None:
-        project, chosen = self._workspace.project, self.separation.config.instances
-        if project is not None and project.instances != chosen:
+        project, chosen = self._workspace.project, self._chosen
+        if project is not None:
             self._workspace.autosave.queue.submit(lambda: project.set_instances(chosen))
 
     def _save_diameter(self) -> None:
@@ -773,8 +781,8 @@ class PredictWidget(JobWidget):
         """
         if self._of_project:
             self.form.forget_diameter()
-            self.separation.config = Config(instances=self._own_instances)
-            self.separation.touched.clear()
+            self._chosen = InstanceConfig()
+            self._show_sliders()
         self._of_project = project is not None
         if project is None:
             return
@@ -784,10 +792,10 @@ class PredictWidget(JobWidget):
         elif _DIAMETER in self.form.touched:
             self.attempt(self._save_diameter)
         if project.instances is not None:
-            self.separation.config = Config(instances=project.instances)
-            self.separation.touched.add("instances")
+            self._chosen = project.instances
+            self._show_sliders()
             self._separate_again()
-        elif self.separation.touched:
+        elif self._chosen.given():
             self._save_sliders()
 
     def _separate_again(self) -> None:
@@ -813,12 +821,11 @@ class PredictWidget(JobWidget):
         outputs = ModelOutputs(
             network.classes, network.distance, targets.classes, bool(targets.relative)
         )
-        if not self.separation.touched:
-            self.separation.config = Config(instances=instances)
+        self._show_sliders()
         if model.config.prediction.diameter == 0 and network.diameter is not None:
             self.form.show_estimate(network.diameter)
             self._follow_diameter()
-        self._threshold = (self._instances or instances).segmentation_threshold
+        self._threshold = instances.changed(**self._instances.given()).segmentation_threshold
         self._summary.device = model.device.type.upper()
         self._summary.objects = "separate piece" if outputs.semantic else "cell"
         if self._target is None:
@@ -882,7 +889,7 @@ class PredictWidget(JobWidget):
                 self.bring_into_sight(self.use_button)
         if results is not None:
             chosen = self.separation.config.instances
-            if self.separation.touched and self._instances != chosen:  # moved meanwhile
+            if self._instances.given() != self._chosen.given():  # moved meanwhile
                 self.resegmentation.request(results, chosen)
             elif met := [p for p, regions in results.regions.items() if len(regions) > 1]:
                 self.resegmentation.request(results, chosen, met)
