@@ -603,6 +603,32 @@ def test_next_goes_to_the_frame_farthest_from_annotated_ones_and_says_why(qtbot,
     assert widget.message.text == text
 
 
+def test_next_shows_each_frame_once_before_it_comes_back_to_the_first(viewer, widget):
+    layer = widget.new_annotation()
+    paint(layer, 0, 1)
+    viewer.dims.set_current_step(0, 0)
+    first = [widget.frames.next_frame() for _ in range(3)]
+    assert first[0] == 3 and sorted(first) == [1, 2, 3]
+    assert [widget.frames.next_frame() for _ in range(3)] == first
+    frames = open_workspace(viewer).frames
+    viewer.dims.set_current_step(0, 0)
+    frames.set_scores(dict.fromkeys(range(4), 0.5) | {2: 0.1, 3: 0.2}, "SEG")
+    assert [widget.frames.next_frame() for _ in range(4)] == [2, 3, 1, 2]
+    paint(layer, 2, 1)
+    assert [widget.frames.next_frame() for _ in range(3)] == [3, 1, 3]
+    frames.set_uncertainty({3: 0.4})  # predicted
+    assert [widget.frames.next_frame() for _ in range(2)] == [1, 3]
+
+
+def test_next_among_annotated_frames_goes_by_their_scores(viewer, widget):
+    layer = widget.new_annotation()
+    for position in range(4):
+        paint(layer, position, 1)
+    viewer.dims.set_current_step(0, 0)
+    open_workspace(viewer).frames.set_scores({0: 0.7, 1: 0.3, 3: 0.5}, "SEG")
+    assert [widget.frames.next_frame() for _ in range(4)] == [1, 3, 1, 3]
+
+
 def test_keys_do_what_the_buttons_do(viewer, widget):
     layer = widget.new_annotation()
     press = open_workspace(viewer).commands.run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -846,28 +846,34 @@ class _FramesModel(QAbstractTableModel):
             self.dataChanged.emit(self.index(first, 0), self.index(last, len(COLUMNS) - 1))
 
 
-def choose_next(infos: Sequence[FrameInfo], shown: int) -> tuple[int, str]:
+def choose_next(
+    infos: Sequence[FrameInfo], shown: int, seen: Collection[int] = ()
+) -> tuple[int, str]:
     """Return the position of the frame to annotate next, and why, in a few words.
 
-    That is a frame without annotation: the one with the worst score, else the one farthest from all
-    annotated frames.  When all are annotated: the one with the worst score.  It is not the shown one,
-    unless there is no other.
+    That is a frame without annotation: the one with the worst score, else the one farthest from all that
+    are annotated or `seen`.  When all are annotated: the one with the worst score.  It is not the shown
+    one, unless there is no other, and one that was `seen` only when all were.
     """
     done = [f for f in infos if f.annotated]
     todo = [f for f in infos if not f.annotated and f.position != shown]
-    scored = [f for f in todo or done if f.score is not None and f.position != shown]
     if not todo and not infos[shown].annotated:
         return shown, "the last frame without annotation"
-    if scored:
+    frames = todo or [f for f in done if f.score is not None and f.position != shown]
+    unseen = [f for f in frames if f.position not in seen]
+    seen = seen if unseen else ()
+    frames = unseen or frames
+    if scored := [f for f in frames if f.score is not None]:
         worst = min(scored, key=lambda f: f.score or 0.0)
         why = f"worst score, {worst.score:.2f}"
         return worst.position, why if todo else f"all frames are annotated; {why}"
     if not todo:
         return shown, "all frames are annotated"
-    if not done:
-        return todo[len(todo) // 2].position, "nothing is annotated yet"
-    farthest = max(todo, key=lambda f: min(abs(f.position - d.position) for d in done))
-    return farthest.position, "farthest from annotated frames"
+    near = [*(f.position for f in done), *seen]
+    if not near:
+        return frames[len(frames) // 2].position, "nothing is annotated yet"
+    farthest = max(frames, key=lambda f: min(abs(f.position - n) for n in near))
+    return farthest.position, f"farthest from annotated {'and seen ' if seen else ''}frames"
 
 
 class FramesSection(Section):
@@ -875,6 +881,8 @@ class FramesSection(Section):
 
     def __init__(self, page: AnnotateWidget) -> None:
         super().__init__(page)
+        self._seen: set[int] = set()  # by `next_frame`, with what it went by
+        self._ranked: tuple[Any, ...] = ()
         self.model = _FramesModel(self._frames, self._lifetime)
         self.table = self._make_table()
         self.next_button = self._command_button("next_frame", self.next_frame)
@@ -913,12 +921,21 @@ class FramesSection(Section):
         return table
 
     def next_frame(self) -> int:
-        """Show the frame to annotate next, say why, and return its position."""
+        """Show the frame to annotate next, say why, and return its position.
+
+        Each frame comes once before the first comes again, until something is painted, predicted or scored.
+        """
         frames = self._frames
         if not len(frames):
             raise ValueError("There is no image to annotate; open one first.")
         infos = [frames.info(position) for position in range(len(frames))]
-        position, why = choose_next(infos, self.position())
+        known = [(f.annotated and f.pixels, f.score, f.uncertainty) for f in infos]
+        ranked = id(self._workspace.image), known
+        if ranked != self._ranked:
+            self._ranked, self._seen = ranked, set()
+        shown = self.position()
+        position, why = choose_next(infos, shown, self._seen)
+        self._seen = {position} if position in self._seen else {*self._seen, shown, position}
         self._workspace.go_to(position)
         name, done = frames.frame_name(infos[position].number), len(frames.annotated)
         self.say(f"{name}: {why}. {done} of {len(infos)} frames are annotated.")
