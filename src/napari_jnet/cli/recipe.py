@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ _THRESHOLDS = (
 )  # of the command line
 
 
-def changed_settings(config: Config, name: str) -> dict[str, Any]:
-    """Return the fields that differ from a preset, as ``section.field``.
+def changed_settings(config: Config, name: str, chosen: Collection[str] = ()) -> dict[str, Any]:
+    """Return the fields that differ from a preset, and those that were chosen, as ``section.field``.
 
     Those that end the training, and the threads, which are the window's, are left out.
     """
@@ -32,12 +32,19 @@ def changed_settings(config: Config, name: str) -> dict[str, Any]:
         f"{section}.{key}": value
         for section, values in config.to_dict().items()
         for key, value in values.items()
-        if value != theirs[section][key] and f"{section}.{key}" not in _NOT_COPIED
+        if (value != theirs[section][key] or f"{section}.{key}" in chosen)
+        and f"{section}.{key}" not in _NOT_COPIED
     }
 
 
-def train_command(project: Path, run: Path, config: Config, name: str) -> str:
-    """Return the line that trains on a project, which has stack, labels and roles, from a named preset."""
+def train_command(
+    project: Path, run: Path, config: Config, name: str, chosen: Collection[str] = ()
+) -> str:
+    """Return the line that trains on a project, which has stack, labels and roles, from a named preset.
+
+    The fields that were ``chosen`` stand in it also where they are those of the preset: sizes that do not
+    are fitted to the hardware.
+    """
     options = {
         "output": run,
         "preset": name,
@@ -45,7 +52,7 @@ def train_command(project: Path, run: Path, config: Config, name: str) -> str:
         "epochs": config.training.epochs,
     }
     words = ["train", str(project), *_options(options)]
-    for field, value in changed_settings(config, name).items():
+    for field, value in changed_settings(config, name, chosen).items():
         words += ["--set", f"{field}={json.dumps(value)}"]
     return shlex.join(["napari-jnet", *words])
 

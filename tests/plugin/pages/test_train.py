@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QFormLayout, QWidget
 
-from napari_jnet.config import Config
+from napari_jnet.config import Config, preset
 from napari_jnet.events import Message
 from napari_jnet.hardware import Hardware
 from napari_jnet.labels import LabelKind
@@ -280,6 +280,26 @@ def test_a_model_keeps_what_nobody_chose(qtbot):
     assert form.computer().training.device == "cpu"
     form.set_values(network="jnet")
     assert form.training_config(fine_tune=True).given_settings()["network.name"] == "jnet"
+
+
+def test_sizes_that_were_chosen_stand_in_the_command(widget):
+    form = widget.form
+    workspace = widget._workspace
+    workspace.annotation.data_setitem((np.array([0]), np.array([5]), np.array([5])), 9)
+    assert workspace.autosave.flush()
+    form.set_hardware(Hardware(device="cuda", cores=4, memory_gb=24))
+    widget.set_values(budget="long", changes={})
+    own = preset("unet")
+    chosen = {
+        "training.batch_size": own.training.batch_size,
+        "training.patch_size": own.training.patch_size,
+        "network.channels": own.network.channels,
+    }
+    form.set(chosen)  # as the preset, not as the hardware
+    command = form.command()
+    for name, value in chosen.items():
+        assert f"--set {name}={value}" in command
+    assert "training.seed" not in command
 
 
 def test_options_follow_preset_and_time_until_somebody_chooses(qtbot, widget):

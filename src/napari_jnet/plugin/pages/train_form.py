@@ -246,4 +246,5 @@ class TrainForm(Form):
         if project is None:
             raise ValueError("The labels are saved in no project yet; paint a cell first.")
         config = self.training_config()
-        return train_command(project.path, project.new_run(), config, self.preset)
+        chosen = {*self.chosen(), *self._changes}
+        return train_command(project.path, project.new_run(), config, self.preset, chosen)
