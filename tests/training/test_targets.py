@@ -9,7 +9,12 @@ from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
 from napari_jnet.labels import UNKNOWN, LabelKind
-from napari_jnet.training.targets import boundary_pixels, make_targets, truncated_distance
+from napari_jnet.training.targets import (
+    boundary_pixels,
+    make_targets,
+    relative_depth,
+    truncated_distance,
+)
 
 
 def random_labels(seed: int, shape: tuple[int, int] = (61, 47)) -> np.ndarray:
@@ -128,6 +133,16 @@ class TestRelativeDepth:
         found = make_targets(labels, 4, kind=LabelKind.INSTANCES, relative=True).distance
         peaks = [found[0, 7, 7], found[0, 35, 35], found[1, 15, 15]]
         assert peaks == [4.0, 4.0, 4.0] and found[0, 35, 21] < 1
+
+    def test_large_numbers_of_objects_cost_no_more(self) -> None:
+        labels = torch.from_numpy(np.stack([random_labels(seed) for seed in range(3)]))
+        distance = torch.rand(labels.shape)
+        large = torch.where(labels > 0, labels * 2**20, 0)
+        with torch.profiler.profile(profile_memory=True) as profile:
+            found = relative_depth(distance, large)
+        assert torch.equal(found, relative_depth(distance, labels))
+        used = max(event.cpu_memory_usage for event in profile.events())
+        assert used <= 64 * labels.numel()
 
     def test_a_pixel_that_unknown_ones_may_be_near_to_is_not_certain(self) -> None:
         labels = np.full((20, 40), UNKNOWN, np.int32)

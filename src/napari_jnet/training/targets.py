@@ -14,6 +14,7 @@ from torch import Tensor
 
 from napari_jnet.labels import UNKNOWN, LabelKind
 
+_SPARSE = 16  # numbers of objects a pixel, above which sorting costs less than a place for each
 _DEEPEST = 4  # depths in units of dt_bound that count apart, where they are relative to each object
 
 
@@ -165,7 +166,11 @@ def relative_depth(distance: Tensor, labels: Tensor) -> Tensor:
     count = int(labels.max().clamp(min=0)) + 1
     first = torch.arange(len(labels), device=labels.device)[:, None, None] * count
     objects = (labels.clamp(min=0).long() + first).flatten()
-    deepest = torch.zeros(len(labels) * count, device=labels.device)
+    size = len(labels) * count
+    if size > _SPARSE * labels.numel():  # numbers as some programs give them: what there is counts
+        numbers, objects = torch.unique(objects, return_inverse=True)
+        size = len(numbers)
+    deepest = torch.zeros(size, device=labels.device)
     deepest.scatter_reduce_(0, objects, distance.flatten(), "amax")
     depth = distance / deepest[objects].view_as(distance).clamp(min=1)
     return torch.where(labels > 0, depth, 0.0)
