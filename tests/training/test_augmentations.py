@@ -298,7 +298,7 @@ def known_patches(
     [
         ([(400, 300, 4, 40), (90, 700, 40, 4)], (0,), 1.0),
         ([(500, 500, 3, 3)], (-2, -1), 1.0),
-        ([(797, 100, 3, 40)], (-1,), 0.95),  # at the edge, where a turned patch is drawn again
+        ([(797, 100, 3, 40)], (-1,), 1.0),  # at the edge, where a turned patch is drawn again
     ],
 )
 def test_patches_are_drawn_where_something_is_known(
@@ -306,6 +306,17 @@ def test_patches_are_drawn_where_something_is_known(
 ) -> None:
     """By chance, one patch in twenty would hold a stroke."""
     assert np.mean(known_patches(stroked((800, 900), boxes), levels, 64)) >= least
+
+
+@pytest.mark.parametrize("levels", [(0,), (-2, -1)])
+@pytest.mark.parametrize("place", [(0, 0), (69, 40), (35, 72)])
+def test_every_patch_has_a_known_pixel_where_a_frame_is_barely_larger(
+    place: tuple[int, int], levels: tuple[int, ...]
+) -> None:
+    """Of a dot as large as a pixel of the network."""
+    side = 2 ** -levels[-1]
+    shape, box = (70 * side, 73 * side), (place[0] * side, place[1] * side, side, side)
+    assert all(known_patches(stroked(shape, [box]), levels, 64))
 
 
 @pytest.mark.parametrize("box", [(0, 300, 1, 40), (797, 100, 3, 40), (400, 0, 40, 2)])

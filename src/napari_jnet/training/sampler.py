@@ -40,7 +40,7 @@ from napari_jnet.training.targets import Targets, make_targets
 
 _CERTAIN = 0.999  # a warped or pooled pixel is known where this much of its origin is
 _CELLS_OF_PATCH = 16  # places of a patch differ by this fraction of its side
-_REDRAWN = 8  # times that a patch without known pixels is drawn again
+_REDRAWN = 8  # times that a patch without known pixels is drawn again, the last one moved to one
 # A pixel this near to the centre, as a fraction of the side, stays in a rotated and scaled patch.
 _REACH = 0.3
 
@@ -297,8 +297,9 @@ def draw_batch(
     Labels are sampled with a margin of ``dt_bound`` around the patch, so that a boundary just outside
     is known and the distances inside are exact.  All positions in a frame are equally likely, except
     those without known pixels in the patch: these are not drawn, and a patch that its warp leaves without
-    is drawn again.  A frame is as likely as any other, however few of its pixels are known: in the loss a
-    known pixel of the batch counts as any other, so frames of a few strokes count for little already.
+    is drawn again, at last so that it has one.  A frame is as likely as any other, however few of its
+    pixels are known: in the loss a known pixel of the batch counts as any other, so frames of a few strokes
+    count for little already.
     """
     count = config.training.batch_size
     rounds = -(-count // len(store))  # no frame is repeated in a batch before all are in it
@@ -311,12 +312,13 @@ def draw_batch(
     margin, size = math.ceil(dt_bound / store.unit), _patch_side(store, config)
     inner = slice(margin, margin + size)
     grid, full, labels = _draw_labels(store, chosen, size, margin, config, generator)
-    if any(store.places(size)):
-        for _ in range(_REDRAWN):
+    if not store.complete:
+        for times in range(1, _REDRAWN + 1):
             empty = (labels[:, inner, inner] == UNKNOWN).flatten(1).all(1).cpu()
             if not empty.any():
                 break
-            again = _draw_labels(store, chosen[empty], size, margin, config, generator)
+            last = times == _REDRAWN
+            again = _draw_labels(store, chosen[empty], size, margin, config, generator, last)
             for kept, fresh in zip((grid, full, labels), again, strict=True):
                 kept[empty.to(kept.device)] = fresh
     patches = _sampled(sample_images, store.images, frames, grid[:, inner, inner])
@@ -389,8 +391,12 @@ def _draw_labels(
     margin: int,
     config: Config,
     generator: torch.Generator,
+    to_known: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw patches with a margin: their grids at the top level and in the full frame, and labels."""
+    """Draw patches with a margin: their grids at the top level and in the full frame, and labels.
+
+    With `to_known` each is moved until it has a known pixel.
+    """
     device, count, side = store.images[0].device, len(chosen), size + 2 * margin
     field = draw_field(count, side, config.augmentation, generator)
     centres = _draw_centres(store, chosen, size, generator)
@@ -398,6 +404,8 @@ def _draw_labels(
     centres, matrix, field = leave_unwarped(
         centres, matrix, field, side, config.augmentation, generator
     )
+    if to_known:
+        centres = _move_to_known(store, chosen, centres, matrix, field, size, generator)
     grid = sample_grid(
         send(centres, device),
         send(matrix, device),
@@ -407,6 +415,32 @@ def _draw_labels(
     )
     full = (grid + 0.5).mul_(store.unit).sub_(0.5)
     return grid, full, _sampled(sample_labels, store.labels, chosen.tolist(), full)
+
+
+def _move_to_known(
+    store: FrameStore,
+    chosen: Tensor,
+    centres: Tensor,
+    matrix: Tensor,
+    field: Tensor | None,
+    size: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Move the centres of patches, as little as it takes, so that each samples a known pixel at random.
+
+    ``field`` has the margin around the patches, ``size`` has not.
+    """
+    known = [(store.labels[frame] != UNKNOWN).nonzero().cpu() for frame in chosen.tolist()]
+    drawn = [pixels[torch.randint(len(pixels), (), generator=generator)] for pixels in known]
+    target = (torch.stack(drawn) + 0.5) / store.unit - 0.5
+    # the pixel of the patch that is nearest to it, and where the warp has that one
+    half = (size - 1) / 2
+    nearest = torch.linalg.solve(matrix, target - centres).add_(half).round_().clamp_(0, size - 1)
+    moved: Tensor = target - (matrix @ (nearest - half)[..., None])[..., 0]
+    if field is not None:
+        index = nearest.long() + (field.shape[-1] - size) // 2
+        moved -= field[torch.arange(len(field)), :, index[:, 0], index[:, 1]]
+    return moved
 
 
 def _draw_centres(
