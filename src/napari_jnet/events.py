@@ -105,7 +105,8 @@ class FramePrediction:
     number: int  # frame number, from the file name
     count: int  # frames of this prediction
     segmentation: NDArray[np.float32]  # probability of cell, 0 to 1
-    distance: NDArray[np.float32]  # pixels, 0 to dt_bound
+    # pixels, 0 to dt_bound; with targets.relative the depth in its object, 0 to 1, times dt_bound
+    distance: NDArray[np.float32]
     instances: NDArray[np.int32]  # 0 = background, objects from 1 without gaps
     classes: NDArray[np.uint8] | None = None  # most probable ones, of more than two
     class_names: tuple[tuple[str, str], ...] = ()  # (name, "#rrggbb") of each class, where known

@@ -254,7 +254,7 @@ class TestOverlays:
     def test_the_colours_are_explained(self, state):
         assert "appear when predicted" in legend_text(None)
         text = legend_text(results_of(state, relative=True))
-        assert "depth in each cell" in text and "px" not in text
+        assert "depth in each cell, 0 at its boundary to 1 at its deepest" in text
         text = legend_text(results_of(state))
         assert "to the nearest boundary, 0 to 5 px" in text
         assert "0 to 5 px" in text and "classes" not in text

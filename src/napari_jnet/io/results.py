@@ -334,7 +334,8 @@ class ResultWriter:
 
     Notes
     -----
-    ``probability.tif`` (float32, 0 to 1), ``distance.tif`` (float32, pixels) and ``instances.tif``
+    ``probability.tif`` (float32, 0 to 1), ``distance.tif`` (float32, pixels; of a model with
+    ``targets.relative`` the depth in each object, 0 to 1, times its ``dt_bound``) and ``instances.tif``
     (uint32) hold one page a section, compressed with zlib; the description of the first page lists the
     frames, and that of the objects ``seam_pixels`` of frames that have some.  Axes, pixel size and
     interval of the stack are stored as OME-XML, and in the tags of resolution.  ``NN_RES`` holds

@@ -1,5 +1,7 @@
 """The result layers, apart from the widget that fills them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,17 @@ def test_two_classes_have_no_layer_of_their_own(viewer):
     results.write(predicted(None), 0.5)
     assert [layer.name for layer in viewer.layers][1:] == ["segmentation", "distance", "cells"]
     assert results.prediction(1).classes is None
+
+
+def test_a_relative_distance_is_shown_as_a_fraction_and_kept_as_it_is(viewer):
+    results = add(viewer, outputs=ModelOutputs(relative=True))
+    found = np.linspace(0, 5, 72, dtype=np.float32).reshape(8, 9)
+    results.write(dataclasses.replace(predicted(None), distance=found), 0.5)
+    layer = viewer.layers["distance"]
+    np.testing.assert_allclose(layer.data[1], found / 5)
+    assert layer.contrast_limits == [0, 1]
+    np.testing.assert_array_equal(results.maps(1)[1], found)
+    np.testing.assert_array_equal(results.prediction(1).distance, found)  # what is exported
 
 
 def test_the_layer_goes_with_the_others(viewer):

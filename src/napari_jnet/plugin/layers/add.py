@@ -122,7 +122,8 @@ class Prediction:
     """Segmentation, distance and cells of one image, as layers; frames are written as they come.
 
     `probability` and `distance_map` are what the network predicts, float32, as large as the image: the
-    sliders threshold them again.  `source` identifies the model.
+    sliders threshold them again.  The layer of a relative distance shows it as a fraction of each cell's
+    depth, 0 to 1.  `source` identifies the model.
     """
 
     renewed = Signal(int)  # the position of a frame with other cells
@@ -160,7 +161,8 @@ class Prediction:
         layers = self._viewer.layers
         active = layers.selection.active
         add = self._viewer.add_image if name == "distance" else self._viewer.add_labels
-        data = self.distance_map if name == "distance" else _zeros(self.probability.shape, dtype)
+        same = name == "distance" and not self.outputs.relative  # else it shows fractions
+        data = self.distance_map if same else _zeros(self.probability.shape, dtype)
         stored = {METADATA_KEY: {"result": name}}
         layer = add(data, name=name, metadata=stored, **options, **placement(self.image))
         if name != "distance":
@@ -178,7 +180,7 @@ class Prediction:
                 "opacity": 0.5,
                 "colormap": "magma",
                 "blending": "additive",
-                "contrast_limits": (0.0, max(self.dt_bound, 1e-3)),
+                "contrast_limits": (0.0, 1.0 if outputs.relative else max(self.dt_bound, 1e-3)),
             },
             "classes": {"opacity": 0.5, **class_options(outputs.classes)},
             "cells": {"opacity": 0.6},
@@ -233,6 +235,9 @@ class Prediction:
         box: Any = ... if region is None else (..., *region)
         self._frame(self.probability, position)[box] = prediction.segmentation
         self._frame(self.distance_map, position)[box] = prediction.distance
+        if self.distance is not None and self.outputs.relative:
+            depth = prediction.distance / self.dt_bound
+            self._frame(pixels(self.distance), position)[box] = depth
         whole = self.whole(position)
         self.done[position] = prediction.number
         height, width = self.probability.shape[-2:]

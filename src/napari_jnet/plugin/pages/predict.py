@@ -368,9 +368,9 @@ def legend_text(results: Prediction | None, by_confidence: bool = False) -> str:
         lines.append(f"cells: {each} its own colour")
     lines.append(f"segmentation: {'all but background' if outputs.semantic else 'pixels of cells'}")
     if results.distance is not None:
-        what = "depth in each cell" if outputs.relative else "to the nearest boundary"
-        deepest = "at its deepest" if outputs.relative else "px"
-        lines.append(f"distance: {what}, 0 to {results.dt_bound:g} {deepest}")
+        pixels = f"to the nearest boundary, 0 to {results.dt_bound:g} px"
+        depth = "depth in each cell, 0 at its boundary to 1 at its deepest"
+        lines.append(f"distance: {depth if outputs.relative else pixels}")
     return "<br>".join(lines)
 
 
