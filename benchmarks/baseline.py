@@ -269,6 +269,8 @@ def jnet_config() -> Config:
     return Config().replace(
         {
             "network.name": "jnet",
+            "network.halve_channels": False,
+            "network.deep_supervision": False,
             "network.structure": STRUCTURE,
             "network.resolution_levels": LEVELS,
             "targets.dt_bound": float(DT_BOUND),

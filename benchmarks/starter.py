@@ -1,12 +1,15 @@
 """Train, evaluate and describe the starter network: src/napari_jnet/data/starter.pt and starter.md.
 
-    python benchmarks/starter.py RUN [--data ../shared/data] [--minutes 45] [--resume]
+    python benchmarks/starter.py RUN [--minutes 45 | --epochs 60] [--start MODEL] [--resume]
     python benchmarks/starter.py RUN --evaluate [--model FILE]
+    python benchmarks/starter.py RUN --thresholds [--model FILE]
 
-The first command trains in RUN (Ctrl-C stops, --resume continues), then writes the weights in half
-precision, as --write does alone.  The second scores the file on images that are kept out of the training
-and writes the card.  With --fold 1 to 5 a fifth of the colour images is kept out in place of a tenth, and
-nothing is written into the package: the mean over five folds says what colour images get.
+The first command trains in RUN (Ctrl-C stops, --resume continues), from random weights or from those of a
+model, such as "starter", then writes the weights in half precision, as --write does alone.  The second scores
+the file on images that are kept out of the training and writes the card.  The third compares seed thresholds
+and smallest objects on fluorescence images that were trained on, to choose `SEPARATION` by.  With --fold 1 to
+5 a fifth of the colour images is kept out in place of a tenth, and nothing is written into the package: the
+mean over five folds says what colour images get.
 
 Every image is brought to the working size, where its median cell has a diameter of `WORKING` pixels.
 """
@@ -50,10 +53,10 @@ KINDS = ("fluorescence", "colour", "bright")
 SYNTHETIC = 160
 VALIDATION = 24  # images, of those that are trained on otherwise; they choose the epoch
 UNSEEN_LOOK = "nuclei"  # of `LOOKS`, for the evaluation only
+SEPARATION: dict[str, Any] = {"seed_threshold": 0.5}  # at the working size
 SETTINGS: dict[str, Any] = {
     "network.resolution_levels": (-4, -3, -2, -1, 0),
     "targets.relative": True,
-    "instances.seed_threshold": 0.5,
     "augmentation.scale": (0.6, 1.4),
     "augmentation.blur": 1.5,
     "augmentation.gamma": (0.5, 2.0),
@@ -200,13 +203,21 @@ def train_starter(options: argparse.Namespace) -> None:
     """Train in the run folder, and write the model into the package unless it is that of a fold."""
     frames = training_frames(options.data, options.seed, options.fold)
     config = Config().replace(
-        {**SETTINGS, "training.minutes": options.minutes, "training.threads": options.threads}
+        {
+            **SETTINGS,
+            "training.minutes": None if options.epochs else options.minutes,
+            "training.epochs": options.epochs,
+            "training.threads": options.threads,
+        }
     )
+    if options.start:
+        config = config.replace({"network.diameter": WORKING})  # that of the frames: not rescaled
     for change in options.set:
         from napari_jnet.config import read_settings
 
         config = config.replace(read_settings([change]))
-    with closing(train(frames, options.run, config, resume=options.resume)) as events:
+    trained = train(frames, options.run, config, resume=options.resume, start_from=options.start)
+    with closing(trained) as events:
         del frames
         for event in events:
             if isinstance(event, Message):
@@ -238,6 +249,7 @@ def write_model(trained: Path, file: Path) -> None:
             "network.gray": True,
             "prediction.diameter": 0,
             "instances.relative": True,
+            **{f"instances.{name}": value for name, value in SEPARATION.items()},
         }
     )
     file.parent.mkdir(exist_ok=True)
@@ -263,6 +275,31 @@ def precision(labels: NDArray[np.int32], cells: NDArray[np.int32]) -> tuple[floa
     table = contingency(np.maximum(labels, 0), cells)
     scores = average_precision(ap_frame(table, np.zeros(len(table.columns))))
     return float(scores[0]), float(scores[:9].mean())
+
+
+def compare_thresholds(options: argparse.Namespace) -> None:
+    """Print the mean AP50 of seed thresholds and smallest objects on images that were trained on."""
+    model = load_model(options.model, device="cpu")
+    out = kept_out(options.data, options.seed, 0)["fluorescence"]
+    names = [name for name in names_of(options.data, "fluorescence") if name not in out]
+    found: dict[tuple[float, int], list[float]] = {}
+    for name in np.random.default_rng(options.seed).permutation(names)[:48]:
+        sample = read_sample(options.data, "fluorescence", name)
+        if not sample.labels.any():
+            continue
+        scaled = model.at_diameter(sample.diameter)
+        prediction = PredictionConfig(tta=options.tta)  # type: ignore[arg-type]
+        maps = predict_maps(scaled, gray(sample.image), prediction=prediction)
+        for seed in (0.35, 0.4, 0.45, 0.5, 0.55):
+            for smallest in (10, 20, 30, 43, 60):
+                zoom = (sample.diameter / WORKING) ** 2
+                separation = scaled.config.instances.changed(
+                    seed_threshold=seed, min_size=round(smallest * zoom)
+                )
+                cells = separate(maps.segmentation, maps.distance, separation, scaled.dt_bound)
+                found.setdefault((seed, smallest), []).append(precision(sample.labels, cells)[0])
+    for (seed, smallest), scores in found.items():
+        print(f"seeds above {seed}, at least {smallest} px: AP50 {np.mean(scores):.3f}")
 
 
 def test_sets(options: argparse.Namespace) -> Iterator[tuple[str, list[Sample]]]:
@@ -386,6 +423,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="folder of the training")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--minutes", type=float, default=45.0)
+    parser.add_argument("--epochs", type=int, help="length in place of minutes")
+    parser.add_argument("--start", help="model whose weights the training starts from")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
@@ -395,16 +434,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
     parser.add_argument("--write", action="store_true", help="write what RUN has into the package")
     parser.add_argument("--evaluate", action="store_true")
+    parser.add_argument("--thresholds", action="store_true")
     parser.add_argument(
         "--model", type=Path, help="to evaluate; default: the starter of the package"
     )
     parser.add_argument("--tta", type=int, default=8, choices=(1, 4, 8))
     parser.add_argument("--verbose", action="store_true", help="scores of each image")
     options = parser.parse_args(arguments)
+    default = options.run / "model.pt" if options.fold else PACKAGE / "starter.pt"
+    options.model = options.model or default
     if options.evaluate:
-        default = options.run / "model.pt" if options.fold else PACKAGE / "starter.pt"
-        options.model = options.model or default
         evaluate(options)
+    elif options.thresholds:
+        compare_thresholds(options)
     elif options.write:
         write_model(options.run / "model.pt", PACKAGE / "starter.pt")
     else:

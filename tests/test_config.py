@@ -330,6 +330,8 @@ def test_a_saved_configuration_means_what_it_meant_before_a_setting_was_there() 
     saved = Config().to_dict()
     for section, name, before in (
         ("network", "standardization", "plain"),
+        ("network", "halve_channels", False),
+        ("network", "deep_supervision", False),
         ("targets", "relative", False),
         ("augmentation", "warped", 1.0),
     ):

@@ -24,6 +24,8 @@ from napari_jnet.networks.jnet import JNet
 CONFIG = Config().replace(
     {
         "network.name": "jnet",
+        "network.halve_channels": False,  # as in files of the original
+        "network.deep_supervision": False,
         "network.structure": ((1, 2, 3), (1, 2, 3)),
         "network.resolution_levels": (-1, 0),
         "targets.dt_bound": 5.0,

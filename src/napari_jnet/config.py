@@ -331,8 +331,15 @@ class NetworkConfig(Section):
         example=[-2, -1, 0],
     )
     structure: Structure = option(
-        ((12, 48, 3), (2, 8, 3), (2, 8, 3)),
+        ((8, 32, 3), (4, 8, 3), (3, 8, 3)),
         "J-Net: [layers, channels, kernel] of the lowest level, then [layers, added channels, kernel].",
+    )
+    halve_channels: bool = option(
+        True,
+        "J-Net: each upsampling keeps half of the channels; off: all of them, as the original.",
+    )
+    deep_supervision: bool = option(
+        True, "J-Net: in training, the output of each level has a loss of its own."
     )
     channels: int = option(16, "U-Net: channels at the widest resolution.", (1, 1024))
     padding: Literal["same", "valid"] = option(
@@ -766,7 +773,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 """The sections of a configuration by their names, in order."""
 _BEFORE_A_CHOICE: dict[str, dict[str, Any]] = {
-    "network": {"standardization": "plain"},
+    "network": {"standardization": "plain", "halve_channels": False, "deep_supervision": False},
     "targets": {"relative": False},
     "augmentation": {"warped": 1.0},
 }
@@ -806,7 +813,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "unet": {},
     "jnet": {
         "network.name": "jnet",
-        "network.structure": ((8, 32, 3), (4, 8, 3), (3, 8, 3)),
         "training.learning_rate": 4e-3,
     },
     # Ronneberger et al., 2015, as UNet-PyTorch has it.
@@ -873,6 +879,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "network.name": "jnet",
         "network.resolution_levels": (-2, -1, 0),
         "network.structure": ((16, 64, 3), (2, 8, 3), (2, 8, 3)),
+        "network.halve_channels": False,
+        "network.deep_supervision": False,
         "network.standardization": "plain",
         "targets.dt_bound": 9.0,
         "augmentation.original": {

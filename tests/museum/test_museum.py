@@ -201,10 +201,16 @@ def test_a_training_takes_a_configuration_of_then(
     assert call(monkeypatch, *words, "--set", "training.batches_per_epoch=1") == 0
     model = load_model(tmp_path / "run", device="cpu")
     then = load_model(museum / "runs/jnet", device="cpu").config
-    # a new training standardises as trainings do now; the model of then goes on as it did
+    # a new training does as trainings do now; the model of then goes on as it did
     assert then.network.standardization == "plain"
+    assert not then.network.halve_channels and not then.network.deep_supervision
     assert then.network.diameter is None and model.config.network.diameter is not None
-    changes = {"standardization": "robust", "diameter": model.config.network.diameter}
+    changes = {
+        "standardization": "robust",
+        "halve_channels": True,
+        "deep_supervision": True,
+        "diameter": model.config.network.diameter,
+    }
     now = then.replace({f"network.{name}": value for name, value in changes.items()})
     assert model.config.network == now.network
 

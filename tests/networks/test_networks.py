@@ -31,6 +31,11 @@ STRUCTURE = ((2, 4, 3), (1, 2, 3), (1, 2, 3))
 EXAMPLE = Path(__file__).parents[2] / "docs" / "adding-a-network.md"
 VARIANTS: dict[str, dict[str, object]] = {
     **{name: {} for name in NETWORKS},
+    "jnet, as the original": {
+        "name": "jnet",
+        "halve_channels": False,
+        "deep_supervision": False,
+    },
     "unet, as in the paper": {"name": "unet", "padding": "valid", "batch_norm": False},
     "unet, bilinear": {"name": "unet", "upsampling": "bilinear"},
     "unet, valid and bilinear": {"name": "unet", "padding": "valid", "upsampling": "bilinear"},
@@ -344,9 +349,36 @@ def test_jnet_of_the_paper_has_its_number_of_parameters() -> None:
     config = NetworkConfig(
         name="jnet",
         structure=((16, 64, 3), (2, 8, 3), (2, 8, 3)),
+        halve_channels=False,
+        deep_supervision=False,
         resolution_levels=(-2, -1, 0),
     )
     assert build_network(config).parameter_count() == 851_402
+
+
+def test_jnet_keeps_half_of_the_channels_at_each_upsampling() -> None:
+    config = small("jnet", structure=((2, 9, 3), (1, 2, 3), (1, 3, 3)), in_channels=2)
+    convolved = [
+        9,
+        5 + 2 * 2,
+        5 + 3 * 2,
+    ]  # 9 and 9 channels leave 5; copies of two channels are added
+    state = build_network(config).state_dict()
+    widths = [state[f"segments.{n}.0.1.weight"].shape[0] for n in range(3)]
+    assert widths == convolved
+    assert [state[f"segments.{n}.{at}.0.weight"].shape[1] for n, at in ((0, 2), (1, 1))] == [5, 5]
+
+
+def test_jnet_has_an_output_of_each_level_while_it_is_trained() -> None:
+    network = build_network(small("jnet", classes=3))
+    network.set_initial_logits(torch.tensor([2.0, -1.0, -3.0]))
+    levels = standardized_pyramid(torch.rand(2, 1, 96, 96), network.levels)
+    outputs = torch.split(network(levels), 2)
+    assert [output.shape for output in outputs] == [(2, 4, 96, 96)] * 3
+    for output in outputs[1:]:  # which see the image less than their bias
+        assert (output[:, 0] > output[:, 2]).float().mean() > 0.9
+    assert network.eval()(levels).shape == (2, 4, 96, 96)
+    assert len(build_network(small("jnet", deep_supervision=False))(levels)) == 2
 
 
 @pytest.mark.parametrize(
@@ -365,7 +397,7 @@ def test_impossible_jnets_are_refused(changes: dict[str, object], message: str) 
 @pytest.mark.parametrize("kernel", [1, 5])
 def test_jnet_takes_other_kernels_than_the_original(kernel: int) -> None:
     config = small("jnet", structure=((2, 4, kernel), (1, 2, kernel), (1, 2, 3)))
-    network = build_network(config)
+    network = build_network(config).eval()
     levels = standardized_pyramid(torch.rand(1, 1, 48, 48), network.levels)
     assert network(levels).shape == (1, 2, 48, 48)
 

@@ -17,6 +17,7 @@ from napari_jnet.training.losses import (
     check_loss,
     class_weights,
     dice_loss,
+    dice_sums,
     initial_logits,
     loss_function,
     pixel_weights,
@@ -115,6 +116,40 @@ def test_unknown_pixels_have_neither_value_nor_gradient(name: str, classes: int)
     assert (gradient[:, 0][targets.known] != 0).any()
     changed = torch.where(unknown, 50.0, output.detach())
     torch.testing.assert_close(LOSSES[name](changed, targets, classes, 6.0), loss.detach())
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_outputs_of_lower_levels_are_learned_from_but_not_counted(name: str) -> None:
+    targets, output = some_targets(3), some_output(4)
+    lower = (output.detach() + 0.5).requires_grad_()
+    both = LOSSES[name](torch.cat([output, lower]), targets, 3, 6.0)
+    both.backward()
+    alone, below = (x.detach().clone().requires_grad_() for x in (output, lower))
+    expected = [LOSSES[name](x, targets, 3, 6.0) for x in (alone, below)]
+    torch.testing.assert_close(both, expected[0])
+    for loss in expected:
+        loss.backward()
+    assert output.grad is not None and lower.grad is not None and below.grad is not None
+    torch.testing.assert_close(output.grad, alone.grad)
+    assert below.grad.any()
+    torch.testing.assert_close(lower.grad, 0.4 * below.grad)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_parts_of_a_batch_add_up_at_each_level(name: str) -> None:
+    targets, output = some_targets(3), some_output(4)
+    lower = (output.detach() + 0.5).requires_grad_()
+    whole = LOSSES[name](torch.cat([output, lower]), targets, 3, 6.0)
+    gradients = torch.autograd.grad(whole, [output, lower])
+    sums = torch.stack([dice_sums(level[:, :3], targets) for level in (output, lower)])
+    parts = [
+        LOSSES[name](
+            torch.cat([output[image], lower[image]]), targets.part(image, sums.detach()), 3, 6.0
+        )
+        for image in (slice(0, 1), slice(1, 2))
+    ]
+    torch.testing.assert_close(sum(parts), whole)
+    torch.testing.assert_close(torch.autograd.grad(sum(parts), [output, lower]), gradients)
 
 
 @pytest.mark.parametrize("name", LOSSES)

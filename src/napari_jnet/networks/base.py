@@ -71,7 +71,11 @@ class SegmentationNetwork(nn.Module, ABC):
 
     @abstractmethod
     def features(self, pyramid: Sequence[Tensor]) -> Tensor:
-        """Compute ``(N, outputs, H, W)`` at the top level, before the distance gets its unit."""
+        """Compute ``(N, outputs, H, W)`` at the top level, before the distance gets its unit.
+
+        While it is trained, outputs of lower levels may follow, (k * N, outputs, H, W) in all: each is
+        enlarged to the top level, and has a loss of its own.
+        """
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         """Run the network on a batch, one (N, C, h, w) for each of `levels`.

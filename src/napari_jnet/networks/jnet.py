@@ -94,14 +94,14 @@ def _layer(inputs: int, outputs: int, kernel: int, momentum: float) -> nn.Sequen
     )
 
 
-def _upsampling(channels: int, kernel: int, momentum: float) -> nn.Sequential:
+def _upsampling(inputs: int, outputs: int, kernel: int, momentum: float) -> nn.Sequential:
     # Padding of half a kernel doubles the size for every odd kernel; the original's 1 does so for 3.
     return nn.Sequential(
         nn.ConvTranspose2d(
-            channels, channels, kernel, stride=2, padding=kernel // 2, output_padding=1
+            inputs, outputs, kernel, stride=2, padding=kernel // 2, output_padding=1
         ),
         nn.LeakyReLU(0.01, inplace=True),
-        nn.BatchNorm2d(channels, momentum=momentum),
+        nn.BatchNorm2d(outputs, momentum=momentum),
     )
 
 
@@ -113,7 +113,11 @@ class JNet(SegmentationNetwork):
     """J-Net.
 
     ``structure`` is ``[[layers, channels, kernel], [layers, added channels, kernel], ...]``, one
-    entry a resolution level, lowest first; channels add up.
+    entry a resolution level, lowest first.  An upsampling keeps half of the channels; all of them, as the
+    original, without ``halve_channels``.
+
+    With ``deep_supervision`` (Lee, Xie, Gallagher, Zhang, Tu, 2015), the levels below the last have outputs
+    of their own while the network is trained, from what they hand to the next level.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -126,7 +130,10 @@ class JNet(SegmentationNetwork):
             )
         self.levels = levels
         self.stride = 2 ** -levels[0]
-        self.segments = nn.ModuleList(self._segments(config))
+        segments, handed = self._segments(config)
+        heads = [nn.Conv2d(width, self.outputs, 1) for width in handed if config.deep_supervision]
+        self.level_heads: Sequence[nn.Conv2d] = nn.ModuleList(heads)  # type: ignore[assignment]
+        self.segments = nn.ModuleList(segments)
         self.halo = self._receptive_radius()
         # What to pad the output of a segment with: 0, but before a normalization that `folded` has moved.
         self._fill: list[Tensor | None] = [None] * len(levels)
@@ -136,22 +143,24 @@ class JNet(SegmentationNetwork):
         """Return one level for each part of the structure."""
         return len(config.structure)
 
-    def _segments(self, config: NetworkConfig) -> list[nn.Sequential]:
-        segments, channels = [], 0
+    def _segments(self, config: NetworkConfig) -> tuple[list[nn.Sequential], list[int]]:
+        """Return the layers of each level, and how many channels each hands to the next."""
+        segments: list[nn.Sequential] = []
+        handed: list[int] = []
+        channels = 0
         momentum, last = config.batchnorm_momentum, len(config.structure) - 1
         for index, (layers, added, kernel) in enumerate(config.structure):
             inputs = channels + added * config.in_channels if index else config.in_channels
-            channels = inputs if index else added
-            parts = [
-                _layer(channels if n else inputs, channels, kernel, momentum) for n in range(layers)
-            ]
-            parts.append(
-                _head(channels, self.outputs, kernel)
-                if index == last
-                else _upsampling(channels, kernel, momentum)
-            )
+            width = inputs if index else added
+            parts = [_layer(width if n else inputs, width, kernel, momentum) for n in range(layers)]
+            if index == last:
+                parts.append(_head(width, self.outputs, kernel))
+            else:
+                channels = -(-width // 2) if config.halve_channels else width
+                handed.append(channels)
+                parts.append(_upsampling(width, channels, kernel, momentum))
             segments.append(nn.Sequential(*parts))
-        return segments
+        return segments, handed
 
     def folded(self) -> Self:
         """Return a copy to predict with, whose batch normalization is in the convolutions that follow it.
@@ -192,8 +201,11 @@ class JNet(SegmentationNetwork):
     def features(self, pyramid: Sequence[Tensor]) -> Tensor:
         """Segment the lowest level, then add the detail of each further one."""
         output: Tensor = self.segments[0](pyramid[0])
+        lower: list[Tensor] = []
         for index in range(1, len(self.segments)):
             image = pyramid[index]
+            if self.training and self.level_heads:
+                lower.append(self.level_heads[index - 1](output))
             height, width = image.shape[-2:]
             below, right = height - output.shape[-2], width - output.shape[-1]
             if below or right:
@@ -206,4 +218,14 @@ class JNet(SegmentationNetwork):
             output = pad(output, copies)
             for layer in layers:
                 output = layer(output)
-        return output
+        size = output.shape[-2:]
+        enlarged = [F.interpolate(low, size=size, mode="bilinear") for low in lower]
+        return torch.cat([output, *enlarged]) if enlarged else output
+
+    def set_initial_logits(self, logits: Tensor) -> None:
+        """Make these, (classes,), the bias of the segmentation of each level."""
+        super().set_initial_logits(logits)
+        for head in self.level_heads:
+            assert head.bias is not None
+            with torch.no_grad():
+                head.bias[: len(logits)] = logits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,10 +18,11 @@ from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.training.distributed import summed
 from napari_jnet.training.targets import Targets, class_indices
 
-# (network output (N, C, H, W), targets, classes, dt_bound in pixels) -> scalar
+# (network output (N, C, H, W), or more of lower levels, targets, classes, dt_bound in pixels) -> scalar
 Loss = Callable[[Tensor, Targets, int, float], Tensor]
 
 
+_LOWER_LEVELS = 0.4  # weight of the output of a lower level, in the gradient
 _PIXELS_AT_ONCE = 1 << 20  # whose classes are counted
 _RAREST = 0.01  # fraction of the pixels that a class has at least, in the initial logits
 
@@ -105,12 +107,25 @@ def _sum(
     segmentation: Callable[[Tensor, Targets], Tensor],
     distance: Callable[[Tensor, Targets, float], Tensor] | None = None,
 ) -> Loss:
-    """Add the losses of the two heads; a network without a distance head has the first only."""
+    """Add the losses of the two heads; a network without a distance head has the first only.
 
-    def loss(output: Tensor, targets: Targets, classes: int, dt_bound: float) -> Tensor:
+    Outputs of lower levels that follow the output have gradients, but do not count in the value.
+    """
+
+    def of_level(output: Tensor, targets: Targets, classes: int, dt_bound: float) -> Tensor:
         total = segmentation(output[:, :classes], targets)
         if distance is not None and output.shape[1] > classes:
             total = total + distance(output[:, classes], targets, dt_bound)
+        return total
+
+    def loss(output: Tensor, targets: Targets, classes: int, dt_bound: float) -> Tensor:
+        known, distances, whole = targets.totals
+        total = torch.zeros((), device=output.device)
+        for level, part in enumerate(torch.split(output, len(targets.known))):
+            if whole is not None:
+                targets = replace(targets, totals=(known, distances, whole[level]))
+            value = of_level(part, targets, classes, dt_bound)
+            total = total + (_LOWER_LEVELS * (value - value.detach()) if level else value)
         return total
 
     return loss

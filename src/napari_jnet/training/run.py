@@ -476,15 +476,19 @@ class TrainingSession:
     def _dice_sums(
         self, levels: Sequence[Tensor], targets: Targets, parts: Sequence[slice]
     ) -> Tensor | None:
-        """Return the sums of the whole batch that the gradients of its parts need; None if they need none."""
+        """Return the sums of the whole batch that the gradients of its parts need, of each output.
+
+        None if they need none.
+        """
         training, classes = self.config.training, self.config.network.classes
         if len(parts) == 1 or not training.loss.startswith("dice"):
             return None
         with torch.no_grad(), self.state.all_or_nothing(undo=True):
-            sums = [
-                dice_sums(self._output(levels, part)[:, :classes], targets.cut(part))
-                for part in parts
-            ]
+            sums = []
+            for part in parts:
+                known = targets.cut(part)
+                outputs = torch.split(self._output(levels, part)[:, :classes], len(known.known))
+                sums.append(torch.stack([dice_sums(output, known) for output in outputs]))
         return torch.stack(sums).sum(dim=0)
 
     def _output(self, levels: Sequence[Tensor], part: slice) -> Tensor:
@@ -495,7 +499,7 @@ class TrainingSession:
     ) -> Tensor:
         """Add the gradients of a part of a batch; return its share of the loss."""
         output = self._output(levels, part)
-        if len(output) < len(targets.known):
+        if len(levels[0][part]) < len(targets.known):
             targets = targets.part(part, dice)
         loss = self.loss(output, targets, self.config.network.classes, self.dt_bound)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -29,8 +29,8 @@ class Targets:
     )
     distance_known: Tensor  # bool; where unknown pixels cannot hide a nearer boundary
     weight: Tensor | None = None  # float32, of each pixel in the loss of the segmentation
-    # Known pixels of the segmentation and of the distance in the whole batch, and its `dice_sums`, where this
-    # is a part of it: the losses of the parts, and their gradients, add up to those of the batch.
+    # Of a part of a batch, sums of the whole: known pixels of the segmentation and of the distance, and the
+    # `dice_sums` of each output.  The losses of the parts, and their gradients, add up to those of the batch.
     totals: tuple[Tensor | None, Tensor | None, Tensor | None] = (None, None, None)
 
     def crop(self, margin: int) -> Targets:
