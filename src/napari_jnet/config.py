@@ -742,6 +742,14 @@ class Config(Section):
             }
         )
 
+    def describe_distance(self) -> str:
+        """Say in a few words what distance the network learns."""
+        if not self.network.distance:
+            return "no distance"
+        if self.targets.relative:
+            return "distance relative to each object"
+        return f"distance truncated at {self.targets.dt_bound:g} px"
+
     def given_settings(self) -> dict[str, Any]:
         """Return what was given, as ``section.field``, also where it equals the default."""
         return {

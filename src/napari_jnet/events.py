@@ -29,6 +29,7 @@ class TrainingStart:
     validation_frames: tuple[str, ...]
     parameters: int  # of the network
     dt_bound: float  # pixels of the full frame
+    distance: str  # what it learns of it, in words: "distance truncated at 12 px", "no distance"
     start_epoch: int  # 0, or where a resumed training goes on
     batches_per_epoch: int
 
@@ -80,7 +81,7 @@ class Preview:
     """The network's present output for the image that was requested."""
 
     segmentation: NDArray[np.float32]  # (H, W), probability of cell
-    distance: NDArray[np.float32]  # (H, W), pixels; zeros without a distance head
+    distance: NDArray[np.float32]  # (H, W), as of `FramePrediction`; zeros without a distance head
     epoch: int
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -135,9 +136,17 @@ class TestObjectsThatDifferInSize:
 
     def test_a_training_says_so(self, tmp_path: Path) -> None:
         for name in ("mixed", "alike"):
-            events = train(getattr(self, name), tmp_path / name, TINY)
+            start, *events = train(getattr(self, name), tmp_path / name, TINY)
             said = [event.text for event in events if isinstance(event, Message)]
             assert any("relative to the depth" in text for text in said) is (name == "mixed")
+            truncated = f"distance truncated at {start.dt_bound:g} px"
+            mixed = "distance relative to each object"
+            assert start.distance == (mixed if name == "mixed" else truncated)
+
+    def test_a_training_without_distance_does_not_name_one(self, tmp_path: Path) -> None:
+        config = TINY.replace({"network.distance": False, "training.loss": "bce"})
+        with closing(train(self.alike, tmp_path / "run", config)) as events:
+            assert next(events).distance == "no distance"
 
     @pytest.mark.parametrize(("first", "then"), [("alike", "mixed"), ("mixed", "alike")])
     def test_a_fine_tuned_model_keeps_its_unit(self, tmp_path: Path, first: str, then: str) -> None:

@@ -295,7 +295,7 @@ def _follow(events: Generator[TrainEvent, None, None], run: Path) -> None:
                         out.print(
                             f"Training on {len(event.training_frames)} frames, validating on "
                             f"{', '.join(event.validation_frames) or 'none'}; {event.parameters:,} "
-                            f"parameters, distance truncated at {event.dt_bound:g} px"
+                            f"parameters, {event.distance}"
                         )
                         if event.start_epoch:
                             out.print(f"Resuming after epoch {event.start_epoch}")

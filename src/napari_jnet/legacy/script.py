@@ -163,6 +163,7 @@ def train(flags: Flags) -> Generator[OriginalEvent, None, None]:
             validation_frames=tuple(frame.name for frame in kept),
             parameters=state.network.parameter_count(),
             dt_bound=flags.dt_bound,
+            distance=config.describe_distance(),
             start_epoch=0,
             batches_per_epoch=-(-len(chosen) * flags.dataset_len_multiplier // flags.batch_size),
         )

@@ -122,6 +122,7 @@ def _train(session: TrainingSession) -> Generator[TrainEvent, None, None]:
         validation_frames=tuple(session.split["validation"]),
         parameters=state.network.parameter_count(),
         dt_bound=session.dt_bound,
+        distance=session.config.describe_distance(),
         start_epoch=state.epoch,
         batches_per_epoch=session.config.training.batches_per_epoch,
     )

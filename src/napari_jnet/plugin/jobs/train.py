@@ -309,8 +309,7 @@ def estimate(data: TrainingInput, config: Config) -> Estimate | None:
     size = _size(adapted.network.resolution_levels[-1])
     text = f"{what} are about {diameter:.0f} px across: trained at {size}"
     if adapted.network.distance:
-        bound = f"truncated at {adapted.targets.dt_bound:g} px"
-        text += f", distance {'relative to each object' if adapted.targets.relative else bound}"
+        text += f", {adapted.describe_distance()}"
     if smallest := adapted.instances.min_size:
         text += f", objects of less than {smallest} pixels removed"
     tops = range(0, _SMALLEST - 1, -1)

@@ -250,9 +250,7 @@ class TrainingMonitor(QWidget):
                 self.device, self.epoch = event.device, event.start_epoch
                 self._batches = event.batches_per_epoch
                 self._count(event)
-                self.score_line.setText(
-                    f"{self._frames}; distance truncated at {event.dt_bound:g} px"
-                )
+                self.score_line.setText(f"{self._frames}; {event.distance}")
             case NewFrames():
                 self._count(event)
                 added = ", ".join(map(short_name, event.added)) or "what was painted meanwhile"
