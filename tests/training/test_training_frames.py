@@ -543,3 +543,20 @@ def test_frames_of_one_pixel_at_the_lowest_level_are_trained_on(tmp_path: Path) 
         }
     )
     assert isinstance(list(train(frames, tmp_path / "run", config))[-1], TrainingEnd)
+
+
+def test_a_stroke_in_rows_that_pooling_drops_ends_no_training(tmp_path: Path) -> None:
+    """The network sees nothing of the last row of 49; also where it is painted while a training runs."""
+    config = TINY.replace({"network.resolution_levels": (-2, -1)})
+    edge = cell_frame("edge", 1, (49, 48))
+    labels = np.full_like(edge.labels, UNKNOWN)
+    labels[48, :20], labels[48, 20:] = 0, 1
+    edge = dataclasses.replace(edge, labels=labels, role="training")
+    good = dataclasses.replace(cell_frame("good"), role="training")
+    assert isinstance(list(train([good, edge], tmp_path / "both", config))[-1], TrainingEnd)
+    added = iter([[good, edge]])
+    longer = config.replace({"training.epochs": 2})
+    events = list(train([good], tmp_path / "live", longer, new_frames=lambda: next(added, None)))
+    assert isinstance(events[-1], TrainingEnd)
+    with pytest.raises(ValueError, match="edge"):
+        list(train([edge], tmp_path / "none", config))

@@ -188,12 +188,13 @@ def load_frames(
 ) -> FrameStore | FullFrameDataset:
     """Pool, standardise and put frames on the device, with the weights of their pixels.
 
-    They are of any sizes; one too small for the levels is mirrored at its edges.  On the CPU the labels are
-    shared, not copied.  Raise `ValueError` if a frame has values that are not finite, or if all of them
-    have too few pixels for the levels.
+    They are of any sizes; one too small for the levels is mirrored at its edges, and one whose known pixels
+    all lie in rows or columns that pooling drops is left out.  On the CPU the labels are shared, not copied.
+    Raise `ValueError` if a frame has values that are not finite, if all of them have too few pixels for the
+    levels, or if none is left.
     """
     config = config or Config()
-    images, labels, gains = [], [], []
+    images, labels, gains, kept = [], [], [], []
     scale = config.network.scale
     unit, side = 2 ** -levels[-1] / scale, smallest_side(levels, scale)
     largest = max(min(frame.labels.shape) for frame in frames)
@@ -212,24 +213,32 @@ def load_frames(
         image = frame_tensor(seen, frame.name, standardization=how, scale=scale)
         means, deviations = level_statistics(image, levels, standardization=how)
         pooled = pool(image[None], levels[-1])[0]
+        height, width = (math.ceil(unit * side) for side in pooled.shape[-2:])
+        if not (frame.labels[:height, :width] != UNKNOWN).any():
+            continue
+        kept.append(frame)
         pooled = (pooled - means[-1, :, None, None]) / (3 * deviations[-1, :, None, None])
         images.append(pooled.to(device))
         gains.append(deviations[-1] / deviations)
-        height, width = (math.ceil(unit * side) for side in pooled.shape[-2:])
         known = torch.from_numpy(np.ascontiguousarray(frame.labels)).to(device)
         labels.append(known[:height, :width])
+    if not kept:
+        raise ValueError(
+            f"The network's top level is {levels[-1]}, for which the last rows and columns of a frame are "
+            f"dropped, and all known pixels of {frames[0].name} lie there. Annotate pixels further inside."
+        )
     sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.float32)
     balance = config.training.class_balance
-    borders = [frame_borders(frame, config.training, device) for frame in frames]
+    borders = [frame_borders(frame, config.training, device) for frame in kept]
     return FrameStore(
         images=tuple(images),
         labels=tuple(labels),
         sizes=sizes,
         gains=torch.stack(gains),
         levels=levels,
-        kind=frames[0].kind,
-        complete=not any((frame.labels == UNKNOWN).any() for frame in frames),
-        class_weights=class_weights(frames, config.network.classes).to(device) if balance else None,
+        kind=kept[0].kind,
+        complete=not any((frame.labels == UNKNOWN).any() for frame in kept),
+        class_weights=class_weights(kept, config.network.classes).to(device) if balance else None,
         borders=tuple(
             part[: known.shape[0], : known.shape[1]]
             for part, known in zip(borders, labels, strict=True)
