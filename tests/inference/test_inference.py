@@ -359,7 +359,8 @@ def test_what_is_available_is_bounded_by_the_limit_of_the_process() -> None:
 def test_maps_that_are_not_finite_are_refused(value: float) -> None:
     model = a_model()
     with torch.no_grad():
-        next(iter(model.network.parameters())).fill_(value)
+        for weights in model.network.parameters():
+            weights.fill_(value)
     with pytest.raises(
         ValueError, match=r"frame 0: model.pt predicts values that are NaN or infinite"
     ):

@@ -45,6 +45,8 @@ def write_model(path: Path, seed: int = 0) -> Path:
             "network.resolution_levels": (-1, 0),
             "targets.dt_bound": 5.0,
             # of random weights: many small objects
+            "network.halve_channels": False,
+            "network.deep_supervision": False,
             "instances.segmentation_threshold": 0.532,
             "instances.seed_threshold": 0.0,
             "instances.smoothing": 0.0,
