@@ -403,7 +403,7 @@ A network that finds cells and nuclei before anything is painted: to look at, to
 - **Licence**: CC0, as its data.
 - **Command**: `python benchmarks/starter.py RUN` at 41f90cb (34 minutes, 56 epochs, with AVX-512), then
   `python benchmarks/starter.py RUN --start starter --epochs 100 --set training.learning_rate=0.001`
-  ({trained}, {machine}, one busy thread without); then `--thresholds` and `--evaluate`.
+  (best after {trained}, {machine}, one busy thread without); then `--thresholds` and `--evaluate`.
 - **Not for**: measurements without a look at the cells; strokes, fibres and membranes without cells; kinds
   of images that are not in the table below. What it finds there is a draft to correct, or to train from.
 
