@@ -53,6 +53,16 @@ def projects(tmp_path, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def _own_threads(_own_home, projects):
+    """Wait for the threads of ours that a test leaves, so that they do not run beside the next."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("napari-jnet"):
+            thread.join(60)
+            assert not thread.is_alive(), f"{thread.name} still runs after the test"
+
+
+@pytest.fixture(autouse=True)
 def touched_elsewhere(monkeypatch):
     """Fail where a thread of ours changes a layer, a viewer or another model of napari.
 

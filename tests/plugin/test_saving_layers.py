@@ -487,7 +487,7 @@ def test_a_long_film_is_looked_over_as_a_short_one(qapp):
 
         return calls_of(look)
 
-    assert work(2000) < 2 * work(40)
+    assert work(400) < 2 * work(40)
 
 
 def test_totals_are_those_of_the_facts(work):
