@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,17 @@ def test_annotated_cells_are_done(state, page):
     layer.data_setitem(tuple(a.ravel() for a in np.mgrid[3:4, 38:52, 38:52]), 7)
     assert visit(state, page) == (1, 1)
     assert visit(state, page) == (0, 2)  # the frame 3 is annotated: its background too
+
+
+@pytest.mark.parametrize("label", [3, 2**31 - 1])
+def test_cells_painted_by_hand_are_passed_over_whatever_their_number(state, page, label):
+    state.prediction.cells.data[1, 30, 30] = label
+    tracemalloc.start()
+    visited = [visit(state, page) for _ in range(6)]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert visited == [(1, 1), (3, 2), (0, 2), (3, 1), (0, 1), None]
+    assert peak < 100e6
 
 
 def test_without_a_prediction_it_says_what_to_do(state, qtbot):
