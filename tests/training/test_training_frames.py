@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from napari_jnet.events import (
     EpochEnd,
     FramePrediction,
     Message,
+    NewFrames,
     TrainEvent,
     TrainingEnd,
     TrainingStart,
@@ -29,7 +31,7 @@ from napari_jnet.model import load_model, read_checkpoint, save_checkpoint
 from napari_jnet.project.open import open_stack
 from napari_jnet.training.estimate import adapt, typical_diameter
 from napari_jnet.training.loop import train
-from napari_jnet.training.sampler import draw_batch, load_frames
+from napari_jnet.training.sampler import draw_batch, load_frames, reached
 from napari_jnet.training.validate import Validation, compare_models
 
 TINY = Config().replace(
@@ -545,7 +547,23 @@ def test_frames_of_one_pixel_at_the_lowest_level_are_trained_on(tmp_path: Path) 
     assert isinstance(list(train(frames, tmp_path / "run", config))[-1], TrainingEnd)
 
 
-def test_a_stroke_in_rows_that_pooling_drops_ends_no_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize("levels, scale", [((-2, -1), 1.0), ((-2, -1, 0), 0.37), ((-3, -2), 1.6)])
+@pytest.mark.parametrize("shape", [(49, 48), (50, 51), (47, 3)])
+def test_the_pixels_that_are_reached_are_those_under_the_top_level(
+    levels: tuple[int, ...], scale: float, shape: tuple[int, int]
+) -> None:
+    """A side that is too short for the levels is mirrored, and all of it is reached."""
+    frames = [cell_frame("t0", 1, shape, radius=5), cell_frame("t1", 1, (64, 64))]
+    config = TINY.replace({"network.resolution_levels": levels, "network.scale": scale})
+    store = load_frames(frames, levels, torch.device("cpu"), config)
+    covered = np.ceil(np.array(store.images[0].shape[-2:]) * store.unit)
+    assert np.array_equal(store.labels[0].shape, covered)
+    assert np.array_equal(
+        reached(frames[0].labels, levels, scale).shape, np.minimum(covered, shape)
+    )
+
+
+def test_a_frame_whose_strokes_pooling_drops_is_skipped_which_is_said(tmp_path: Path) -> None:
     """The network sees nothing of the last row of 49; also where it is painted while a training runs."""
     config = TINY.replace({"network.resolution_levels": (-2, -1)})
     edge = cell_frame("edge", 1, (49, 48))
@@ -553,10 +571,21 @@ def test_a_stroke_in_rows_that_pooling_drops_ends_no_training(tmp_path: Path) ->
     labels[48, :20], labels[48, 20:] = 0, 1
     edge = dataclasses.replace(edge, labels=labels, role="training")
     good = dataclasses.replace(cell_frame("good"), role="training")
-    assert isinstance(list(train([good, edge], tmp_path / "both", config))[-1], TrainingEnd)
+    start, *events = train([good, edge], tmp_path / "both", config)
+    assert isinstance(start, TrainingStart) and isinstance(events[-1], TrainingEnd)
+    assert start.training_frames == ("good",)
+    assert skipped_frames(events) == ["edge"]
     added = iter([[good, edge]])
     longer = config.replace({"training.epochs": 2})
     events = list(train([good], tmp_path / "live", longer, new_frames=lambda: next(added, None)))
     assert isinstance(events[-1], TrainingEnd)
+    assert NewFrames(("good",), (), ()) in events
+    assert skipped_frames(events) == ["edge"]
     with pytest.raises(ValueError, match="edge"):
         list(train([edge], tmp_path / "none", config))
+
+
+def skipped_frames(events: Iterable[TrainEvent]) -> list[str]:
+    """Return the names after "Skipped:" in the messages of a training."""
+    found = [re.match(r"Skipped: (\S+) ", e.text) for e in events if isinstance(e, Message)]
+    return [match[1] for match in found if match]

@@ -6,9 +6,11 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
@@ -21,6 +23,7 @@ from napari_jnet.preprocess import (
     frame_tensor,
     level_statistics,
     pool,
+    rescaled_size,
     standardized_pyramid,
 )
 from napari_jnet.training.augment import (
@@ -180,6 +183,20 @@ def mirror(frame: AnnotatedFrame, side: int) -> AnnotatedFrame:
     )
 
 
+def reached(
+    labels: NDArray[np.signedinteger[Any]], levels: Sequence[int], scale: float = 1.0
+) -> NDArray[np.signedinteger[Any]]:
+    """Return the part of labels (H, W) that a network with these levels reaches.
+
+    Last rows and columns that are less than one pixel at its top level are dropped, but for a side that
+    is short and so mirrored (`mirror`).
+    """
+    unit, least = 2 ** -levels[-1], smallest_side(levels, scale)
+    sides = rescaled_size([max(side, least) for side in labels.shape], scale)
+    height, width = (math.ceil(unit / scale * (side // unit)) for side in sides)
+    return labels[:height, :width]
+
+
 def load_frames(
     frames: Sequence[AnnotatedFrame],
     levels: tuple[int, ...],
@@ -188,15 +205,14 @@ def load_frames(
 ) -> FrameStore | FullFrameDataset:
     """Pool, standardise and put frames on the device, with the weights of their pixels.
 
-    They are of any sizes; one too small for the levels is mirrored at its edges, and one whose known pixels
-    all lie in rows or columns that pooling drops is left out.  On the CPU the labels are shared, not copied.
-    Raise `ValueError` if a frame has values that are not finite, if all of them have too few pixels for the
-    levels, or if none is left.
+    They are of any sizes; one too small for the levels is mirrored at its edges.  Each has a known pixel
+    that is `reached`.  On the CPU the labels are shared, not copied.  Raise `ValueError` if a frame has
+    values that are not finite, or if all of them have too few pixels for the levels.
     """
     config = config or Config()
-    images, labels, gains, kept = [], [], [], []
+    images, labels, gains = [], [], []
     scale = config.network.scale
-    unit, side = 2 ** -levels[-1] / scale, smallest_side(levels, scale)
+    side = smallest_side(levels, scale)
     largest = max(min(frame.labels.shape) for frame in frames)
     if largest < side:
         raise ValueError(
@@ -213,32 +229,23 @@ def load_frames(
         image = frame_tensor(seen, frame.name, standardization=how, scale=scale)
         means, deviations = level_statistics(image, levels, standardization=how)
         pooled = pool(image[None], levels[-1])[0]
-        height, width = (math.ceil(unit * side) for side in pooled.shape[-2:])
-        if not (frame.labels[:height, :width] != UNKNOWN).any():
-            continue
-        kept.append(frame)
         pooled = (pooled - means[-1, :, None, None]) / (3 * deviations[-1, :, None, None])
         images.append(pooled.to(device))
         gains.append(deviations[-1] / deviations)
-        known = torch.from_numpy(np.ascontiguousarray(frame.labels)).to(device)
-        labels.append(known[:height, :width])
-    if not kept:
-        raise ValueError(
-            f"The network's top level is {levels[-1]}, for which the last rows and columns of a frame are "
-            f"dropped, and all known pixels of {frames[0].name} lie there. Annotate pixels further inside."
-        )
+        inside = reached(np.ascontiguousarray(frame.labels), levels, scale)
+        labels.append(torch.from_numpy(inside).to(device))
     sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.float32)
     balance = config.training.class_balance
-    borders = [frame_borders(frame, config.training, device) for frame in kept]
+    borders = [frame_borders(frame, config.training, device) for frame in frames]
     return FrameStore(
         images=tuple(images),
         labels=tuple(labels),
         sizes=sizes,
         gains=torch.stack(gains),
         levels=levels,
-        kind=kept[0].kind,
-        complete=not any((frame.labels == UNKNOWN).any() for frame in kept),
-        class_weights=class_weights(kept, config.network.classes).to(device) if balance else None,
+        kind=frames[0].kind,
+        complete=not any((frame.labels == UNKNOWN).any() for frame in frames),
+        class_weights=class_weights(frames, config.network.classes).to(device) if balance else None,
         borders=tuple(
             part[: known.shape[0], : known.shape[1]]
             for part, known in zip(borders, labels, strict=True)

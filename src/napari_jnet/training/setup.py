@@ -31,7 +31,7 @@ from napari_jnet.training.estimate import (
 )
 from napari_jnet.training.losses import check_loss, initial_logits
 from napari_jnet.training.run import TensorBoardLogger, TrainingSession
-from napari_jnet.training.sampler import smallest_side
+from napari_jnet.training.sampler import reached, smallest_side
 from napari_jnet.training.validate import known_classes
 
 _RELATIVE = (
@@ -92,6 +92,9 @@ def prepare(
         )
     use_threads(config.training.threads)
     session = TrainingSession(folder, config)
+    training, unreached = reached_frames(
+        training, session.state.network.levels, config.network.scale
+    )
     session.use_frames(training, validation)
     state, scoring = session.state, session.validation
     if checkpoint is not None:
@@ -114,6 +117,7 @@ def prepare(
     texts = [
         *dict.fromkeys(f"Labels: {frame.origin}" for frame in frames if frame.origin),
         *skipped,
+        *unreached,
         *annotation_warnings(training, validation, config, state.network.levels),
         *scoring.messages(),
         *([_RELATIVE] if config.targets.relative and config.network.distance else []),
@@ -152,6 +156,8 @@ def update_frames(
         frames, skipped = usable_frames(frames)
         training, validation = split_annotated(frames, config, session.split)
         check_fit(config.network, frames, "the network in training")
+        levels, scale = session.state.network.levels, config.network.scale
+        training, unreached = reached_frames(training, levels, scale)
         session.use_frames(training, validation)
         with session.surviving_full_disk():
             session.folder.write_start(config, session.split)
@@ -159,9 +165,10 @@ def update_frames(
     except ValueError as error:
         yield Message(f"Training continues with the previous annotations. {error}")
         return
-    added = tuple(frame.name for frame in frames if frame.name not in known)
-    yield NewFrames(tuple(session.split["training"]), tuple(session.split["validation"]), added)
-    yield from map(Message, skipped)
+    used = session.split
+    added = tuple(name for name in [*used["training"], *used["validation"]] if name not in known)
+    yield NewFrames(tuple(used["training"]), tuple(used["validation"]), added)
+    yield from map(Message, [*skipped, *unreached])
 
 
 def usable_frames(
@@ -204,6 +211,24 @@ def usable_frames(
         "number of channels",
     )
     return usable, messages
+
+
+def reached_frames(
+    training: Sequence[AnnotatedFrame], levels: Sequence[int], scale: float
+) -> tuple[list[AnnotatedFrame], list[str]]:
+    """Skip training frames of whose known pixels a network with these levels reaches none.
+
+    Return the others, and a message if frames are skipped.  Raise `ValueError` if all are.
+    """
+    kept = [frame for frame in training if (reached(frame.labels, levels, scale) != UNKNOWN).any()]
+    skipped = [frame for frame in training if frame not in kept]
+    message = (
+        f"Skipped: {_names(skipped)} (all known pixels lie in the last rows or columns, which are less than "
+        f"one pixel at the network's top level, {levels[-1]}). Annotate pixels further inside."
+    )
+    if not kept:
+        raise ValueError(f"No training frame can be learned from. {message}")
+    return kept, [message] if skipped else []
 
 
 def _is_constant(image: NDArray[Any]) -> bool:

@@ -94,9 +94,11 @@ class Review:
                 yield Cell(position, label, float(sure[index]))
 
     def _open_cells(self, results: Prediction, position: int) -> NDArray[np.bool_]:
-        """Return which labels of a frame, 0 to the last that has a confidence, are cells that are not done."""
+        """Return which labels, 0 to the last that has a confidence, are cells that are not done."""
         count, cells = len(results.confidence[position]), results.cells_at(position)
-        cells = np.where((cells > 0) & (cells <= count), cells, 0)  # without what was painted by hand
+        cells = np.where(
+            (cells > 0) & (cells <= count), cells, 0
+        )  # without what was painted by hand
         sizes = np.bincount(cells.ravel(), minlength=count + 1)
         still_open = sizes > 0
         still_open[0] = False
