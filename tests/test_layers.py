@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -58,6 +59,9 @@ def modules(root: Path) -> dict[str, Path]:
     return found
 
 
+parsed = functools.cache(ast.parse)  # text -> tree
+
+
 def imported(tree: ast.AST, module: str, package: bool) -> Iterator[tuple[int, str, str]]:
     """Yield (line, dotted module, name) of every import, wherever in the file it stands."""
     parts = (NAME, *module.split(".")) if module else (NAME,)
@@ -73,7 +77,7 @@ def imported(tree: ast.AST, module: str, package: bool) -> Iterator[tuple[int, s
 
 def own_imports(path: Path, module: str, known: Mapping[str, Path]) -> Iterator[tuple[int, str]]:
     """Yield (line, module of this package) of every import of the package itself."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path.read_text(encoding="utf-8"))
     for line, base, name in imported(tree, module, path.name == "__init__.py"):
         if base != NAME and not base.startswith(f"{NAME}."):
             continue
@@ -116,14 +120,14 @@ def faults(root: Path) -> list[str]:
             elif theirs[0] > own[0] or (theirs[0] == own[0] and theirs[1] != own[1]):
                 found.append(f"{name}:{line} imports {target}, which is not on a lower floor")
         found += foreign_imports(path, module, name)
-        found += calls(ast.parse(path.read_text(encoding="utf-8")), module, name)
+        found += calls(parsed(path.read_text(encoding="utf-8")), module, name)
     return list(dict.fromkeys(found))
 
 
 def foreign_imports(path: Path, module: str, name: str) -> Iterator[str]:
     """Yield imports of packages that this part of the program may not know."""
     top = module.split(".")[0]
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path.read_text(encoding="utf-8"))
     for line, base, _ in imported(tree, module, path.name == "__init__.py"):
         first = base.split(".")[0]
         if top != "plugin" and first in ONLY_PLUGIN:
@@ -135,9 +139,13 @@ def foreign_imports(path: Path, module: str, name: str) -> Iterator[str]:
 def calls(tree: ast.AST, module: str, name: str) -> list[str]:
     found = []
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        call = ast.unparse(node.func)
+        match node:
+            case ast.Call(ast.Name(call)):
+                pass
+            case ast.Call(ast.Attribute(ast.Name(base), attribute)):
+                call = f"{base}.{attribute}"
+            case _:
+                continue
         if call == "print" and module.split(".")[0] not in {"cli", "__main__", "plugin"}:
             found.append(f"{name}:{node.lineno} prints; yield an event or raise instead")
         if call in {"logging.basicConfig", "basicConfig"}:

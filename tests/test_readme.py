@@ -25,7 +25,8 @@ def test_the_python_of_the_readme_runs(
     from napari_jnet.synthetic import write_cells_sequence
 
     monkeypatch.chdir(tmp_path)
-    assert write_cells_sequence(tmp_path / "cells").exists()
+    small = {"frames": (3, 1), "shape": (128, 128), "cells": 6}
+    assert write_cells_sequence(tmp_path / "cells", **small).exists()
     (block,) = python_blocks()
     # One short epoch: the test is about the names, not about the cells.
     quick = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import functools
 import re
 import sys
 from importlib.metadata import packages_distributions
@@ -25,6 +26,7 @@ def names(requirements: str) -> set[str]:
     return {match[0].lower() for match in found if match}
 
 
+@functools.cache
 def imported() -> set[str]:
     """Return the lower-case distributions of all imports, inside functions too."""
     top: set[str] = set()

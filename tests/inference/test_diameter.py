@@ -191,7 +191,9 @@ def test_an_estimate_is_never_smaller_than_a_diameter_that_is_taken() -> None:
     specks = rng.normal(100, 5, (2, 64, 64))
     for _ in range(60):
         specks[:, rng.integers(64), rng.integers(64)] += 800
-    events = list(predict(load_model("starter", device="cpu"), array_stack(specks)))
+    how = PredictionConfig(tta=1, backend="torch", diameter=0)
+    starter = load_model("starter", device="cpu")
+    events = list(predict(starter, array_stack(specks), prediction=how))
     assert isinstance(events[0], Message) and "estimated: 3 px" in events[0].text
     assert sum(isinstance(event, FramePrediction) for event in events) == 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -313,16 +314,21 @@ echo 4711
 
 @pytest.mark.skipif(os.name != "posix", reason="bash scripts")
 def test_the_slurm_script_of_the_document_gives_the_same_result(
-    model_path: Path, plain: dict[str, object], tmp_path: Path
+    model_path: Path,
+    plain: dict[str, object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = DOCUMENT.read_text(encoding="utf-8").split("## Predict in parts")[1]
     (script,) = re.findall(r"^```bash\n(.*?)^```", text.split("\n## ")[0], re.M | re.S)
     for word, path in {"MODEL": model_path, "STACK": "cells/01", "DIR": "out"}.items():
         assert word in script
         script = script.replace(word, str(path))
+    calls = tmp_path / "calls"
     programs = {
         "sbatch": SBATCH,
-        "napari-jnet": f'#!/bin/bash\nexec {sys.executable} -m napari_jnet "$@" --device cpu\n',
+        # noted, and then run in this process: those of a scheduler, above, are processes of their own
+        "napari-jnet": f'#!/bin/bash\nprintf "%q " "$@" --device cpu >> {calls}\necho >> {calls}\n',
     }
     for name, content in programs.items():
         (tmp_path / "bin" / name).parent.mkdir(exist_ok=True)
@@ -335,6 +341,9 @@ def test_the_slurm_script_of_the_document_gives_the_same_result(
     assert done.returncode == 0, done.stderr
     jobs = (tmp_path / "sbatch.log").read_text().splitlines()
     assert jobs == ["--parsable --array=1-4 part.sh", "--dependency=afterok:4711 join.sh"]
+    monkeypatch.chdir(tmp_path)
+    for line in calls.read_text().splitlines():
+        assert call(*shlex.split(line)) == 0
     check_same(result(tmp_path / "out"), plain)
 
 
@@ -370,7 +379,7 @@ def test_a_diameter_is_estimated_once_for_all_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another machine might round to another one, and each frame of a cluster would estimate again."""
-    images, _ = touching_cells(3, (160, 160), cells=12, diameter=24.0, seed=5)
+    images, _ = touching_cells(2, (160, 160), cells=12, diameter=24.0, seed=5)
     tifffile.imwrite(tmp_path / "film.tif", images, photometric="minisblack")
     stack, starter = open_stack(tmp_path / "film.tif"), load_model("starter", device="cpu")
     quick = starter.config.prediction.changed(tta=1, backend="torch")

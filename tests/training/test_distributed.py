@@ -20,7 +20,7 @@ from napari_jnet.config import Config
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind
 from napari_jnet.synthetic import touching_cells, write_cells_sequence
-from napari_jnet.training.distributed import process_group
+from napari_jnet.training.distributed import process, process_group, processes
 from napari_jnet.training.loop import train
 
 BASE = {
@@ -50,6 +50,7 @@ CASES: dict[str, dict[str, Any]] = {
         "training.learning_rate": 0.005,  # else rounding grows from step to step
     },
 }
+REFUSED = {"training.batch_size": 1}  # of two processes
 RESUMED = "begun where the memory held one patch"
 
 
@@ -70,6 +71,11 @@ def run_all(folder: Path) -> None:
             list(train(frames(), folder / name, Config().replace(BASE | changes)))
         longer = Config().replace(BASE | {"training.epochs": 2})
         list(train(frames(), folder / RESUMED, longer, resume=True))
+        if processes() == 2:
+            try:
+                list(train(frames(), folder / "refused", Config().replace(BASE | REFUSED)))
+            except ValueError as error:  # in both, or one would wait for the other for ever
+                (folder / f"error{process()}.txt").write_text(str(error), encoding="utf-8")
 
 
 def gloo_threads() -> list[str]:
@@ -104,10 +110,10 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         saved = torch.load(run / "last.pt")
         saved["training"]["patches_at_once"] = at_once
         torch.save(saved, run / "last.pt")
-    with torchrun(__file__, str(folder / "two")) as process:
+    with torchrun(__file__, str(folder / "two")) as launched:
         run_all(folder / "one")
-        output, _ = process.communicate()
-    assert process.returncode == 0, output
+        output, _ = launched.communicate()
+    assert launched.returncode == 0, output
     return folder / "one", folder / "two"
 
 
@@ -143,14 +149,14 @@ def options(stack: Path, run: Path, *more: str) -> list[str]:
 def test_a_process_that_ends_ends_all_and_the_training_resumes(
     stack: Path, tmp_path: Path, number: int
 ) -> None:
-    with torchrun(*options(stack, tmp_path / "run", "--epochs", "100000")) as process:
-        assert process.stdout is not None
-        before = list(itertools.takewhile(lambda line: "epoch    2" not in line, process.stdout))
-        children = psutil.Process(process.pid).children()
+    with torchrun(*options(stack, tmp_path / "run", "--epochs", "100000")) as launched:
+        assert launched.stdout is not None
+        before = list(itertools.takewhile(lambda line: "epoch    2" not in line, launched.stdout))
+        children = psutil.Process(launched.pid).children()
         second = next(child for child in children if child.environ().get("RANK") == "1")
         second.send_signal(number)
-        output = "".join(before) + process.communicate()[0]
-    assert process.returncode != 0
+        output = "".join(before) + launched.communicate()[0]
+    assert launched.returncode != 0
     assert "--resume" in output
     assert not any(child.is_running() for child in children)
 
@@ -163,10 +169,9 @@ def test_a_process_that_ends_ends_all_and_the_training_resumes(
     assert torch.load(tmp_path / "run" / "last.pt")["training"]["epoch"] == done + 1
 
 
-def test_more_processes_than_images_in_a_batch(stack: Path, tmp_path: Path) -> None:
-    more = ["--set", "training.batch_size=1", "--epochs", "1"]
-    with torchrun(*options(stack, tmp_path / "run", *more)) as process:
-        output, _ = process.communicate()
-    assert process.returncode != 0
-    assert "training.batch_size is 1, and 2 processes train" in output
-    assert not (tmp_path / "run").exists()
+def test_more_processes_than_images_in_a_batch(both: tuple[Path, Path]) -> None:
+    _, two = both
+    for number in range(2):
+        text = (two / f"error{number}.txt").read_text(encoding="utf-8")
+        assert "training.batch_size is 1, and 2 processes train" in text
+    assert not (two / "refused").exists()
