@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -21,6 +22,12 @@ import pytest
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what the imports made: each viewer of a test runs it in full."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import inspect
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,26 +91,12 @@ class Commands:
 
     def shortcut(self, name: str) -> str:
         """Return the shortcut of a command as napari writes it; "" for none, or one it cannot read."""
-        default = COMMANDS[name].shortcut
-        text = getattr(self._settings, name, default)
-        key = KeyBinding.from_str(text.strip()) if text.strip() else None
-        if key is None or len(key.parts) != 1:
-            return ""
-        return "" if key.part0.key is KeyCode.UNKNOWN or key.part0.is_modifier_key() else str(key)
+        return _normalized(getattr(self._settings, name, COMMANDS[name].shortcut))
 
     def tooltip(self, name: str) -> str:
         """Return the tooltip of a command, with its shortcut: "Cut the cell … (Shift+X)"."""
         text, key = COMMANDS[name].tooltip, self.shortcut(name)
         return f"{text} ({key})" if key else text
-
-    def _is_free(self, viewer: Any, name: str, key: str) -> bool:
-        """Whether neither napari, a script nor an earlier command of the list has a shortcut."""
-        if any(key in map(str, keys) for keys in get_settings().shortcuts.shortcuts.values()):
-            return False
-        if next(other for other in COMMANDS if self.shortcut(other) == key) != name:
-            return False  # napari's preferences refuse nothing
-        bound = viewer.keymap.get(KeyBinding.from_str(key))
-        return bound is None or bound is self._bound.get(key)
 
     def _settings_changed(self, _event: Any = None) -> None:
         self._bind()
@@ -120,12 +107,19 @@ class Commands:
         if viewer is None:
             return
         for key, function in self._bound.items():
-            if viewer.keymap.get(KeyBinding.from_str(key)) is function:
+            if viewer.keymap.get(_binding(key)) is function:
                 viewer.bind_key(key, None)
         self._bound.clear()
-        for name in dict(self._actions):
-            key = self.shortcut(name)
-            if key and self._is_free(viewer, name, key):
+        napari_has = {
+            _written(key) for keys in get_settings().shortcuts.shortcuts.values() for key in keys
+        }
+        first: dict[str, str] = {}  # shortcut -> command; napari's preferences refuse no second one
+        for name in COMMANDS:
+            first.setdefault(self.shortcut(name), name)
+        attached = dict(self._actions)
+        for key, name in first.items():
+            free = key and key not in napari_has and viewer.keymap.get(_binding(key)) is None
+            if free and name in attached:
                 self._bound[key] = function = self._function(name)
                 viewer.bind_key(key, function)
 
@@ -135,6 +129,19 @@ class Commands:
 
         pressed.__doc__ = COMMANDS[name].title
         return pressed
+
+
+# Kept, as they take long: a key as napari writes it, and the key of such a text.
+_written, _binding = cache(str), cache(KeyBinding.from_str)
+
+
+@cache
+def _normalized(text: str) -> str:
+    """Return a shortcut as napari writes it; "" for none, or one that cannot be read."""
+    key = KeyBinding.from_str(text.strip()) if text.strip() else None
+    if key is None or len(key.parts) != 1:
+        return ""
+    return "" if key.part0.key is KeyCode.UNKNOWN or key.part0.is_modifier_key() else str(key)
 
 
 def _weak(action: Callable[[], Any]) -> Callable[[], Callable[[], Any] | None]:
