@@ -363,9 +363,9 @@ def test_a_second_window_is_refused_in_words(painting):
 OTHER_WINDOW = """
 import sys
 from pathlib import Path
-from napari_jnet.plugin.autosave.resume import lock_project
+from napari_jnet.files import FolderLock
 
-lock = lock_project(Path(sys.argv[1]))
+lock = FolderLock(Path(sys.argv[1]), sys.argv[2]).acquire()  # as a window does
 print("open", flush=True)
 sys.stdin.readline()
 """
@@ -373,7 +373,7 @@ sys.stdin.readline()
 
 def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
     with subprocess.Popen(
-        [sys.executable, "-c", OTHER_WINDOW, str(tmp_path)],
+        [sys.executable, "-c", OTHER_WINDOW, str(tmp_path), LOCK_FILE],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
