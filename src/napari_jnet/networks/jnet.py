@@ -116,7 +116,7 @@ class JNet(SegmentationNetwork):
     entry a resolution level, lowest first.  An upsampling keeps half of the channels; all of them, as the
     original, without ``halve_channels``.
 
-    With ``deep_supervision`` all levels below the last have outputs of their own while the network is trained.
+    With ``deep_supervision`` the levels below the last have outputs of their own in training.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
