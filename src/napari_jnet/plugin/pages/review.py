@@ -96,9 +96,8 @@ class Review:
     def _open_cells(self, results: Prediction, position: int) -> NDArray[np.bool_]:
         """Return which labels, 0 to the last that has a confidence, are cells that are not done."""
         count, cells = len(results.confidence[position]), results.cells_at(position)
-        cells = np.where(
-            (cells > 0) & (cells <= count), cells, 0
-        )  # without what was painted by hand
+        # without what was painted by hand, whose numbers may be large
+        cells = np.where((cells > 0) & (cells <= count), cells, 0)
         sizes = np.bincount(cells.ravel(), minlength=count + 1)
         still_open = sizes > 0
         still_open[0] = False
