@@ -339,7 +339,7 @@ class NetworkConfig(Section):
         "J-Net: each upsampling keeps half of the channels; off: all of them, as the original.",
     )
     deep_supervision: bool = option(
-        True, "J-Net: in training, the output of each level has a loss of its own."
+        True, "J-Net, U-Net: in training, the output of each level has a loss of its own."
     )
     channels: int = option(16, "U-Net: channels at the widest resolution.", (1, 1024))
     padding: Literal["same", "valid"] = option(
@@ -789,7 +789,11 @@ RENAMED: dict[str, str] = {"prediction.symmetries": "tta", "targets.legend": "cl
 """Earlier ``section.field`` -> name of the field today, in files, presets and settings alike."""
 
 
-_SOFTMAX: dict[str, Any] = {"network.classes": 2, "network.distance": False}
+_SOFTMAX: dict[str, Any] = {
+    "network.classes": 2,
+    "network.distance": False,
+    "network.deep_supervision": False,
+}
 
 _ONLY_FLIPS: dict[str, Any] = {
     "augmentation.warped": 1.0,

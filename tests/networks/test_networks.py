@@ -262,6 +262,7 @@ class TestUNet:
             batch_norm=False,
             classes=2,
             distance=False,
+            deep_supervision=False,
             resolution_levels=(-4, -3, -2, -1, 0),
         )
         widths = (64, 128, 256, 512, 1024)
@@ -273,13 +274,14 @@ class TestUNet:
 
     def test_names_of_the_weights_stay(self) -> None:
         """Checkpoints of earlier versions have these."""
-        names = {re.sub(r"\d+", "#", name) for name in build_network(small("unet")).state_dict()}
+        network = build_network(small("unet", deep_supervision=False))
+        names = {re.sub(r"\d+", "#", name) for name in network.state_dict()}
         normalisation = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
         assert names == {
             *(f"{part}.#.#.{value}" for part in ("down", "merge") for value in normalisation),
             *(f"{part}.{value}" for part in ("up.#", "head") for value in ("weight", "bias")),
         }
-        kept = build_network(small("unet")).state_dict()
+        kept = network.state_dict()
         assert kept["down.0.0.weight"].shape == (4, 1, 3, 3) and "down.0.0.bias" not in kept
         assert kept["merge.1.3.weight"].shape == (8, 8, 3, 3)
 
@@ -371,16 +373,48 @@ def test_jnet_keeps_half_of_the_channels_at_each_upsampling() -> None:
     assert [state[f"segments.{n}.{at}.0.weight"].shape[1] for n, at in ((0, 2), (1, 1))] == [5, 5]
 
 
-def test_jnet_has_an_output_of_each_level_while_it_is_trained() -> None:
-    network = build_network(small("jnet", classes=3))
+@pytest.mark.parametrize(
+    ("name", "changes", "count"),
+    [
+        ("jnet", {}, 3),
+        ("unet", {"resolution_levels": (-3, -2, -1, 0)}, 3),  # no output of the lowest
+        ("unet", {"resolution_levels": (-3, -2, -1, 0), "padding": "valid"}, 3),
+        ("unet", {"resolution_levels": (-1, 0)}, 1),
+    ],
+)
+def test_levels_have_outputs_while_a_network_is_trained(
+    name: str, changes: dict[str, object], count: int
+) -> None:
+    network = build_network(small(name, classes=3, **changes))
     network.set_initial_logits(torch.tensor([2.0, -1.0, -3.0]))
-    levels = standardized_pyramid(torch.rand(2, 1, 96, 96), network.levels)
+    levels = standardized_pyramid(torch.rand(2, 1, 96, 80), network.levels)
     outputs = torch.split(network(levels), 2)
-    assert [output.shape for output in outputs] == [(2, 4, 96, 96)] * 3
+    assert [output.shape for output in outputs] == [(2, 4, 96, 80)] * count
     for output in outputs[1:]:  # which see the image less than their bias
         assert (output[:, 0] > output[:, 2]).float().mean() > 0.9
-    assert network.eval()(levels).shape == (2, 4, 96, 96)
-    assert len(build_network(small("jnet", deep_supervision=False))(levels)) == 2
+    assert network.eval()(levels).shape == (2, 4, 96, 80)
+    assert len(build_network(small(name, deep_supervision=False, **changes))(levels)) == 2
+
+
+def test_the_outputs_of_levels_lie_where_the_output_lies() -> None:
+    """Also with valid convolutions: each head sees a bright pixel where it is."""
+    for padding in ("same", "valid"):
+        network = trained(small("unet", resolution_levels=(-3, -2, -1, 0), padding=padding))
+        network.train()
+        for module in network.modules():  # each convolution takes the mean of what it sees
+            if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+                torch.nn.init.constant_(module.weight, 1)
+            elif isinstance(module, torch.nn.BatchNorm2d):
+                module.eval()
+                module.reset_parameters()
+                module.reset_running_stats()
+        image = torch.zeros(1, 1, 160, 160)
+        image[..., 73:87, 33:47] = 1.0
+        for output in torch.split(network([image]).detach().double(), 1):
+            weights = (output[0, 0] - output[0, 0].min()) ** 4
+            rows, columns = torch.meshgrid(torch.arange(160), torch.arange(160), indexing="ij")
+            middle = [float((weights * at).sum() / weights.sum()) for at in (rows, columns)]
+            assert middle == pytest.approx([79.5, 39.5], abs=2.5)
 
 
 @pytest.mark.parametrize(

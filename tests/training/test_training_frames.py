@@ -479,7 +479,7 @@ def test_ids_of_many_digits_do_not_become_others_and_what_labels_cannot_be_is_re
 def test_a_training_from_a_model_for_cells_of_any_size_rescales_the_frames(tmp_path: Path) -> None:
     """Twice as large cells are seen as before, so that the first epoch is as good as the model was."""
     learned = TINY.replace(
-        {"training.epochs": 8, "training.batches_per_epoch": 8, "training.learning_rate": 0.01}
+        {"training.epochs": 14, "training.batches_per_epoch": 8, "training.learning_rate": 0.01}
     )
     small = [cell_frame(f"t{n:03d}", n, (96, 96)) for n in range(3)]
     before = [e for e in train(small, tmp_path / "small", learned) if isinstance(e, EpochEnd)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Self
@@ -35,6 +35,9 @@ class SegmentationNetwork(nn.Module, ABC):
         Tile origins must lie on multiples of this, in pixels of the full frame.
     halo
         Pixels of the full frame around a tile that influence its output, a multiple of the stride.
+    level_heads
+        Convolutions for the outputs of lower levels, with ``deep_supervision`` (Lee, Xie, Gallagher, Zhang,
+        Tu, 2015): what a level hands to the next is trained to be an output too.
     """
 
     takes: ClassVar[frozenset[str]] = frozenset()
@@ -58,6 +61,7 @@ class SegmentationNetwork(nn.Module, ABC):
                 )
         self.config = config
         self.outputs = config.classes + int(config.distance)
+        self.level_heads = nn.ModuleList()
 
     @classmethod
     def depth(cls, config: NetworkConfig, most: int) -> int:
@@ -110,12 +114,18 @@ class SegmentationNetwork(nn.Module, ABC):
             "another network. Leave pretrained empty, or choose fcn8, fcn16 or fcn32."
         )
 
+    def add_level_heads(self, widths: Iterable[int]) -> None:
+        """Add a head for each lower level, of so many channels, if the configuration asks for it."""
+        if self.config.deep_supervision:
+            self.level_heads.extend(nn.Conv2d(width, self.outputs, 1) for width in widths)
+
     def set_initial_logits(self, logits: Tensor) -> None:
-        """Make these, (classes,), the bias of the segmentation in the last convolution."""
-        *_, head = (layer for layer in self.modules() if isinstance(layer, nn.Conv2d))
-        assert head.bias is not None and len(head.bias) == self.outputs
-        with torch.no_grad():
-            head.bias[: len(logits)] = logits
+        """Make these, (classes,), the bias of the segmentation in the last convolution and each level's."""
+        *_, last = (layer for layer in self.modules() if isinstance(layer, nn.Conv2d))
+        for head in (*self.level_heads, last):
+            assert isinstance(head.bias, Tensor) and len(head.bias) == self.outputs
+            with torch.no_grad():
+                head.bias[: len(logits)] = logits
 
     def parameter_count(self) -> int:
         """Return the number of trainable weights."""

@@ -116,8 +116,7 @@ class JNet(SegmentationNetwork):
     entry a resolution level, lowest first.  An upsampling keeps half of the channels; all of them, as the
     original, without ``halve_channels``.
 
-    With ``deep_supervision`` (Lee, Xie, Gallagher, Zhang, Tu, 2015), the levels below the last have outputs
-    of their own while the network is trained, from what they hand to the next level.
+    With ``deep_supervision`` the levels below the last have outputs of their own in training.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -131,8 +130,7 @@ class JNet(SegmentationNetwork):
         self.levels = levels
         self.stride = 2 ** -levels[0]
         segments, handed = self._segments(config)
-        heads = [nn.Conv2d(width, self.outputs, 1) for width in handed if config.deep_supervision]
-        self.level_heads: Sequence[nn.Conv2d] = nn.ModuleList(heads)  # type: ignore[assignment]
+        self.add_level_heads(handed)
         self.segments = nn.ModuleList(segments)
         self.halo = self._receptive_radius()
         # What to pad the output of a segment with: 0, but before a normalization that `folded` has moved.
@@ -221,11 +219,3 @@ class JNet(SegmentationNetwork):
         size = output.shape[-2:]
         enlarged = [F.interpolate(low, size=size, mode="bilinear") for low in lower]
         return torch.cat([output, *enlarged]) if enlarged else output
-
-    def set_initial_logits(self, logits: Tensor) -> None:
-        """Make these, (classes,), the bias of the segmentation of each level."""
-        super().set_initial_logits(logits)
-        for head in self.level_heads:
-            assert head.bias is not None
-            with torch.no_grad():
-                head.bias[: len(logits)] = logits

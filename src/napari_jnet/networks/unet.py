@@ -31,6 +31,13 @@ def mirrored(image: Tensor, before: int, after: tuple[int, int]) -> Tensor:
     return image
 
 
+def _central(image: Tensor, other: Tensor) -> Tensor:
+    """Return the middle of an image, of the height and width of another."""
+    height, width = other.shape[-2:]
+    top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
+    return image[..., top : top + height, left : left + width]
+
+
 class UNet(SegmentationNetwork):
     """U-Net over the resolution levels of the configuration.
 
@@ -66,6 +73,7 @@ class UNet(SegmentationNetwork):
         self.up = nn.ModuleList(self._upsampling(low, high) for high, low in pairwise(widths))
         self.merge = nn.ModuleList(self._convolutions(2 * width, width) for width in widths[:-1])
         self.head = nn.Conv2d(widths[0], self.outputs, 1)
+        self.add_level_heads(reversed(widths[1:-1]))
 
     @classmethod
     def depth(cls, config: NetworkConfig, most: int) -> int:
@@ -109,23 +117,24 @@ class UNet(SegmentationNetwork):
     def convolve(self, image: Tensor) -> Tensor:
         """Run on (N, C, H, W) whose sides are even at each pooling.
 
-        Each side of the output is as long, or ``2 * margin`` shorter with valid convolutions.
+        Each side of the output is as long, or ``2 * margin`` shorter with valid convolutions.  While it is
+        trained, the outputs of the levels between the lowest and the highest follow, the lowest first.
         """
         skips: list[Tensor] = []
+        lower: list[Tensor] = []
         for level, convolutions in enumerate(self.down):
             image = convolutions(F.max_pool2d(image, 2) if level else image)
             skips.append(image)
         image = self.dropout(skips.pop())
         for level in reversed(range(len(self.up))):
             image, skip = self.up[level](image), skips.pop(level)
-            height, width = image.shape[-2:]
-            top, left = (
-                (a - b) // 2 for a, b in zip(skip.shape[-2:], image.shape[-2:], strict=True)
-            )
-            image = torch.cat([skip[..., top : top + height, left : left + width], image], dim=1)
+            image = torch.cat([_central(skip, image), image], dim=1)
             del skip
             # called as a whole, it would hold its input to the end
             for layer in self.merge[level].children():
                 image = layer(image)
+            if level and self.training and self.level_heads:
+                low = self.level_heads[len(lower)](image)
+                lower.append(F.interpolate(low, scale_factor=2**level, mode="bilinear"))
         output: Tensor = self.head(image)
-        return output
+        return torch.cat([output, *(_central(low, output) for low in lower)]) if lower else output
