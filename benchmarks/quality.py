@@ -33,7 +33,7 @@ from napari_jnet.config import Config, PredictionConfig, read_settings
 from napari_jnet.evaluation.objects import ap_frame, average_precision, seg_frame, unknown_share
 from napari_jnet.evaluation.pixels import confusion, mean_iou, pixel_accuracy
 from napari_jnet.evaluation.rand import best_scores, section_sums
-from napari_jnet.events import EpochEnd, Message
+from napari_jnet.events import EpochEnd, Message, TrainingEnd
 from napari_jnet.inference.predict import predict_maps
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import contingency
@@ -175,14 +175,15 @@ def run(row: str, network: str, seed: int, changes: dict[str, Any], args: Any) -
 
 
 def _train(frames: Frames, folder: Path, config: Config) -> dict[str, Any]:
-    """Train, or resume; return what it took, and the best epoch."""
+    """Train, or resume; return what it took, and the epoch that is kept."""
     started, spent = time.monotonic(), time.process_time()
-    best, epochs, seconds = 0, 0, 0.0
+    kept, epochs, seconds = 0, 0, 0.0
     for event in train(frames, folder, config, resume=(folder / "last.pt").exists()):
         if isinstance(event, Message):
             print(event.text, flush=True)
+        if isinstance(event, TrainingEnd):
+            kept = event.best_epoch
         if isinstance(event, EpochEnd):
-            best = event.epoch if event.best else best
             epochs, seconds = event.epoch, event.elapsed_s
             if event.epoch % 10 == 0:
                 print(f"{folder} epoch {event.epoch}: {event.train_loss:.4f}", flush=True)
@@ -191,7 +192,7 @@ def _train(frames: Frames, folder: Path, config: Config) -> dict[str, Any]:
         "cpu_s": time.process_time() - spent,
         "s_per_step": seconds / max(epochs * config.training.batches_per_epoch, 1),
         "epochs": epochs,
-        "best_epoch": best,
+        "best_epoch": kept,
     }
 
 

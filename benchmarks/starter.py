@@ -233,7 +233,7 @@ def train_starter(options: argparse.Namespace) -> None:
                     flush=True,
                 )
             elif isinstance(event, TrainingEnd):
-                print(f"{event.epochs} epochs, best {event.best_epoch}")
+                print(f"{event.epochs} epochs, kept {event.best_epoch}")
     if not options.fold:
         KEPT_OUT.write_text(json.dumps(kept_out(options.data, options.seed, 0), indent=1) + "\n")
         write_model(options.run / "model.pt", PACKAGE / "starter.pt")

@@ -55,7 +55,7 @@ def test_every_option_has_help() -> None:
         ),
         ({"training.seed": None}, r"seed is None; it should be a valid integer"),
         ({"targets.dt_bound": float("nan")}, r"dt_bound is nan"),
-        ({"training.best_by": "clas:2"}, r"best_by is 'clas:2'; it is loss, iou"),
+        ({"training.best_by": "clas:2"}, r"best_by is 'clas:2'; it is auto, loss, iou"),
     ],
 )
 def test_bad_values_are_refused(changes: dict[str, object], message: str) -> None:

@@ -530,9 +530,10 @@ class TrainingConfig(Section):
         0, "Early stopping: epochs without a better validation; 0 never stops early.", (0, 10**9)
     )
     best_by: str = option(
-        "loss",
-        "Metric for model selection: loss, iou (of cell), mean_iou (of all classes), seg, "
-        "or the IoU of one class, as class:2.",
+        "auto",
+        "Metric for model selection: loss, iou (of cell), mean_iou (of all classes), seg or the IoU of one "
+        "class, as class:2. auto keeps the last epoch, or, with early stopping, the best by seg where labels "
+        "are objects, else by mean_iou.",
     )
     average_weights: bool = option(
         True, "Validate and keep a moving average of the weights, not those of the last step."
@@ -556,9 +557,9 @@ class TrainingConfig(Section):
     @field_validator("best_by")
     @classmethod
     def _known_score(cls, best_by: str) -> str:
-        if not re.fullmatch(r"loss|iou|mean_iou|seg|class:[0-9]{1,5}", best_by):
+        if not re.fullmatch(r"auto|loss|iou|mean_iou|seg|class:[0-9]{1,5}", best_by):
             raise ValueError(
-                f"best_by is {best_by[:200]!r}; it is loss, iou, mean_iou, seg or the number of a "
+                f"best_by is {best_by[:200]!r}; it is auto, loss, iou, mean_iou, seg or the number of a "
                 "class, such as class:2."
             )
         return best_by
@@ -906,6 +907,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.weight_decay": 0.0,
         "training.schedule": "plateau",
         "training.batch_size": 8,
+        "training.best_by": "loss",
         "training.average_weights": False,
         "training.precision": "float32",
         "prediction.tta": 1,

@@ -67,7 +67,7 @@ class EpochEnd:
     learning_rate: float
     images_per_s: float
     elapsed_s: float
-    best: bool  # whether it is the best so far, which ``model.pt`` will be
+    best: bool  # whether it is the best so far, or the last is kept: ``model.pt`` will be this one
     pixel_accuracy: float | None = None  # known pixels of the validation frames
     mean_iou: float | None = None  # over background and cell, or over all classes
     # Of each class from 0 (background, cell where they are two); None where it does not occur.
@@ -91,7 +91,7 @@ class TrainingEnd:
 
     model: Path
     epochs: int
-    best_epoch: int
+    best_epoch: int  # that ``model`` holds
     elapsed_s: float
 
 

@@ -38,6 +38,7 @@ from napari_jnet.model import load_model, read_checkpoint, save_checkpoint
 from napari_jnet.synthetic import touching_cells
 from napari_jnet.training import run
 from napari_jnet.training.loop import train
+from napari_jnet.training.validate import Validation, ValidationScores
 
 AUTO = Config().replace(
     {
@@ -222,10 +223,10 @@ def test_measuring_the_precision_changes_no_number(
     assert_same_weights(tmp_path / "measured/last.pt", tmp_path / "told/last.pt")
 
 
-def test_the_kept_weights_are_the_moving_average_of_all_steps(
+def test_what_is_kept_is_the_moving_average_of_all_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After step n the average moves by 9 / (n + 9) of the way, at first, towards the present weights."""
+    """After step n weights and statistics move by 4 / (n + 4) of the way towards the present ones."""
     monkeypatch.setattr(run, "SAVE_SHARE", float("inf"))
     config = TINY.replace(
         {"training.batches_per_epoch": 1, "training.epochs": 4, "training.learning_rate": 0.05}
@@ -239,12 +240,12 @@ def test_the_kept_weights_are_the_moving_average_of_all_steps(
     for step in (2, 3, 4):
         (_, before), (present, kept) = seen[step - 2 : step]
         for name, value in kept.items():
-            counted = "running" in name or "batches" in name  # of the batches, not learned
-            expected = (
-                present[name] if counted else before[name].lerp(present[name], 9 / (step + 9))
-            )
-            torch.testing.assert_close(value, expected, msg=name)
-        assert any(not torch.equal(kept[name], present[name]) for name in kept)
+            if "num_batches" not in name:
+                expected = before[name].lerp(present[name], 4 / (step + 4))
+                torch.testing.assert_close(value, expected, msg=name)
+        for part in ("weight", "running_var"):
+            changed = [not torch.equal(kept[n], present[n]) for n in kept if n.endswith(part)]
+            assert all(changed) and changed, part
 
 
 def test_the_same_seed_gives_the_same_network_and_another_another(tmp_path: Path) -> None:
@@ -871,10 +872,39 @@ class TestReferenceSystems:
         config = TINY.replace({"training.best_by": best_by, "training.epochs": 4})
         events = list(train(cells(), tmp_path / "run", config))
         scores = [
-            e.class_iou[0] if best_by == "class:0" else getattr(e, best_by)
+            (e.class_iou[0] if best_by == "class:0" else getattr(e, best_by), -e.validation_loss)
             for e in of(EpochEnd, events)
         ]
-        assert events[-1].best_epoch == 1 + int(np.argmax(scores))
+        assert events[-1].best_epoch == 1 + scores.index(max(scores))
+
+    def test_the_last_epoch_is_kept(self, tmp_path: Path) -> None:
+        events = list(train(cells(), tmp_path / "run", TINY.replace({"training.epochs": 4})))
+        assert events[-1].best_epoch == 4
+        assert all(epoch.best for epoch in of(EpochEnd, events))
+        assert_same_weights(tmp_path / "run/last.pt", tmp_path / "run/model.pt")
+
+    def test_with_patience_seg_chooses_for_objects_and_the_mean_iou_for_classes(
+        self, tmp_path: Path
+    ) -> None:
+        for name, frames, by in (("objects", cells(), "seg"), ("classes", coloured(), "mean_iou")):
+            config = SOFTMAX if name == "classes" else TINY
+            more = config.replace({"training.epochs": 4, "training.patience": 4})
+            events = list(train(frames, tmp_path / name, more))
+            assert not [m for m in of(Message, events) if "best_by" in m.text]
+            scores = [(getattr(e, by), -e.validation_loss) for e in of(EpochEnd, events)]
+            assert events[-1].best_epoch == 1 + scores.index(max(scores))
+
+    @pytest.mark.parametrize("losses", [(3.0, 2.0, 2.5), (1.0, 2.0, 3.0)])
+    def test_of_epochs_that_score_the_same_the_one_with_the_smallest_loss_is_best(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, losses: tuple[float, ...]
+    ) -> None:
+        left = list(losses)
+        monkeypatch.setattr(
+            Validation, "run", lambda *_: ValidationScores(loss=left.pop(0), seg=1.0)
+        )
+        config = TINY.replace({"training.epochs": 3, "training.best_by": "seg"})
+        events = list(train(cells(), tmp_path / "run", config))
+        assert events[-1].best_epoch == 1 + losses.index(min(losses))
 
     def test_without_averaging_the_last_weights_are_kept(self, tmp_path: Path) -> None:
         config = TINY.replace({"training.average_weights": False})

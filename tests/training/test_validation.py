@@ -87,17 +87,17 @@ def test_a_training_says_how_it_is_scored(tmp_path: Path) -> None:
 
 def test_a_large_frame_is_scored_in_some_epochs_the_first_and_the_last(tmp_path: Path) -> None:
     frames = [*cells(2, 48, "training"), *cells(1, 288, "validation")]
-    run = tmp_path / "whole"
-    events = list(train(frames, run, TINY))
+    run, config = tmp_path / "whole", TINY.replace({"training.best_by": "loss"})
+    events = list(train(frames, run, config))
     epochs = [event for event in events if isinstance(event, EpochEnd)]
     scored = [epoch.validation_loss is not None for epoch in epochs]
     assert scored == [True, False, False, False, True]
     assert not any(epoch.best for epoch in epochs[1:4])
-    job = train(frames, tmp_path / "parts", TINY)
+    job = train(frames, tmp_path / "parts", config)
     while not (isinstance(event := next(job), EpochEnd) and event.epoch == 3):
         pass
     job.close()
-    list(train(frames, tmp_path / "parts", TINY, resume=True))
+    list(train(frames, tmp_path / "parts", config, resume=True))
     histories = [
         [row["validation_loss"] for row in read_checkpoint(tmp_path / name / "last.pt")["history"]]
         for name in ("whole", "parts")
@@ -158,12 +158,12 @@ def test_scores_in_tiles_are_those_of_whole_frames(tmp_path: Path) -> None:
 def test_a_best_score_of_other_frames_is_scored_again_on_resume(tmp_path: Path) -> None:
     """The best of a run that scored all frames, or by another score, does not compare with later epochs."""
     frames = [*cells(2, 48, "training"), *cells(9, 48, "validation")]
-    config = TINY.replace({"training.epochs": 1})
+    config = TINY.replace({"training.epochs": 1, "training.best_by": "loss"})
     list(train(frames, tmp_path / "run", config))
     content = read_checkpoint(tmp_path / "run" / "last.pt")
     assert content["training"]["scored"] == ["loss", "validation000"]
     content["training"].pop("scored")  # as runs had it before
     content["training"]["best_score"] = 1e9
     save_checkpoint(tmp_path / "run" / "last.pt", content)
-    list(train(frames, tmp_path / "run", TINY.replace({"training.epochs": 2}), resume=True))
+    list(train(frames, tmp_path / "run", config.replace({"training.epochs": 2}), resume=True))
     assert read_checkpoint(tmp_path / "run" / "last.pt")["training"]["best_score"] < 0

@@ -114,7 +114,9 @@ def describe_run(run: RunSummary) -> str:
     best = {"SEG": run.seg, "IoU": run.iou}
     scores = [f"{name} {score(value)}" for name, value in best.items() if value is not None]
     if scores:
-        parts.append(f"best {' and '.join(scores)} on validation (epoch {run.best_epoch})")
+        parts.append(
+            f"{' and '.join(scores)} on validation (epoch {run.best_epoch}, which is kept)"
+        )
     if run.when is not None:
         parts.append(f"{run.when:%Y-%m-%d %H:%M}")
     return "; ".join(parts)

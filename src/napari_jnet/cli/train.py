@@ -284,7 +284,7 @@ def _follow(events: Generator[TrainEvent, None, None], run: Path) -> None:
     out = console()
     bar = progress_bar(out)
     task = bar.add_task("preparing", total=1.0)
-    loss, best = "", None
+    loss, epochs = "", dict[int, EpochEnd]()
     with stop_signal() as stop:
         # Closed also when the terminal is gone and nothing can be printed.
         with _said_at_once(), closing(events), bar:
@@ -305,18 +305,19 @@ def _follow(events: Generator[TrainEvent, None, None], run: Path) -> None:
                         words = f"epoch {event.epoch}, batch {event.batch}{loss}, {left}"
                         bar.update(task, completed=event.progress, description=words)
                     case EpochEnd():
-                        best = event if event.best else best
+                        epochs[event.epoch] = event
                         out.print(_epoch_line(event))
                     case Message(text):
                         out.print(f"Note: {text}")
                     case TrainingEnd():
-                        epochs = "1 epoch" if event.epochs == 1 else f"{event.epochs} epochs"
+                        count = "1 epoch" if event.epochs == 1 else f"{event.epochs} epochs"
                         out.print(
-                            f"Trained {epochs} in {duration(event.elapsed_s)}; the best is "
-                            f"epoch {event.best_epoch}: {event.model}"
+                            f"Trained {count} in {duration(event.elapsed_s)}; epoch "
+                            f"{event.best_epoch} is kept: {event.model}"
                         )
-                        if best is not None and best.validation_loss is not None:
-                            out.print(f"On validation frames: {_scores(best)}")
+                        kept = epochs.get(event.best_epoch)  # not in this session, perhaps
+                        if kept is not None and kept.validation_loss is not None:
+                            out.print(f"On validation frames: {_scores(kept)}")
                 if stop.requested and not isinstance(event, TrainingEnd):
                     break
         if stop.requested:
@@ -334,7 +335,7 @@ def _epoch_line(event: EpochEnd) -> str:
     parts = [f"epoch {event.epoch:4d}", f"loss {event.train_loss:.4f}"]
     parts += [] if validation is None else [f"validation {validation:.4f}"]
     parts += [_scores(event), f"{event.images_per_s:.1f} images/s", duration(event.elapsed_s)]
-    return "  ".join([*parts, "best"] if event.best else parts)
+    return "  ".join(parts)
 
 
 def _scores(event: EpochEnd) -> str:

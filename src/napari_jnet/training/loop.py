@@ -29,7 +29,7 @@ from napari_jnet.inference.predict import predict_maps
 from napari_jnet.io.run_folder import RunFolder
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.training.distributed import agree, is_first, share, together
-from napari_jnet.training.run import TrainingSession
+from napari_jnet.training.run import TrainingSession, TrainingState
 from napari_jnet.training.sampler import draw_batch
 from napari_jnet.training.setup import prepare, update_frames
 
@@ -223,8 +223,11 @@ def _finish_epoch(session: TrainingSession) -> EpochEnd:
     scores = session.validate()
     session.progress()  # reads the clock
     before = state.history[-1]["elapsed_s"] if state.history else 0.0
-    score = scores.by(session.validation.best_by) if session.validation.frames else -train_loss
-    best = bool(agree(score is not None and score > state.best_score)) and state.is_finite
+    by = session.validation.best_by
+    score: float | None = float(state.epoch + 1) if by == "last" else -train_loss
+    if session.validation.frames and by != "last":
+        score = scores.by(by)
+    kept = bool(agree(_is_better(state, score, scores.loss))) and state.is_finite
     event = EpochEnd(
         epoch=state.epoch + 1,
         train_loss=train_loss,
@@ -234,17 +237,25 @@ def _finish_epoch(session: TrainingSession) -> EpochEnd:
         * session.config.training.batch_size
         / max(state.elapsed_s - before, 1e-9),
         elapsed_s=state.elapsed_s,
-        best=best,
+        best=kept,
         memory_mb=memory_mb(session.device),
         **{name: value for name, value in vars(scores).items() if name != "loss"},
     )
     state.history.append(asdict(event))
     state.end_epoch(train_loss)
-    if best and score is not None:
+    if kept and score is not None:
         state.best_score, state.best_epoch = score, state.epoch
         state.keep_best()
     session.save_if_due()
     return event
+
+
+def _is_better(state: TrainingState, score: float | None, loss: float | None) -> bool:
+    """Whether an epoch is better than the one kept; of equal scores, such as a SEG of 1, by its loss."""
+    if score != state.best_score or not state.best_epoch:
+        return score is not None and score > state.best_score
+    before: float | None = state.history[state.best_epoch - 1]["validation_loss"]
+    return loss is not None and before is not None and loss < before
 
 
 def _preview(session: TrainingSession, *, since: float, wait: float) -> Iterator[Preview]:

@@ -52,7 +52,9 @@ from napari_jnet.training.validate import SCORING_SHARE, Validation, ValidationS
 WARM_UP = 0.02  # fraction of the training in which the rate rises from zero (cosine only)
 _SHORT_STEP_S = 0.02  # below this float32 is fast enough, and a measurement uncertain
 _WORTHWHILE = 1.1  # bfloat16 must be so many times as fast
-AVERAGE_DECAY = 0.99  # of the moving average of the weights, once enough steps are done
+AVERAGED_PARTS = (
+    4  # the moving average of the weights looks back on about one in so many of all steps
+)
 SAVE_SHARE = 0.02  # of the time that saving may take, without the save at the end
 _SAVING = "saving"  # the topic of messages
 WRITING_SPEED = 2e8  # bytes a second, assumed until the first save is measured
@@ -125,7 +127,8 @@ class TrainingState(Counters):
             torch.manual_seed(training.seed)
             network = build_network(config.network)
         self.network = move(network, device).train()
-        self._average = AveragedModel(self.network).eval()
+        # Statistics of batch normalization too: those of the last few batches make scores jump.
+        self._average = AveragedModel(self.network, use_buffers=True).eval()
         self._average.n_averaged += 1  # else the first update would be a copy
         self.optimizer = make_optimizer(training, self.network)
         # as the original J-Net
@@ -138,8 +141,8 @@ class TrainingState(Counters):
     def averaged(self) -> SegmentationNetwork:
         """The network that is validated and saved.
 
-        Its weights are the moving average of those that the optimizer changes, which is steadier than those
-        of any one step, or the last ones (``training.average_weights`` off).
+        Its weights and statistics are the moving averages of those that training changes, which are steadier
+        than those of any one step, or the last ones (``training.average_weights`` off).
         """
         module = self._average.module
         assert isinstance(module, SegmentationNetwork)
@@ -182,8 +185,8 @@ class TrainingState(Counters):
         """Do one optimizer step, and move the averaged weights a little towards the new ones."""
         self.optimizer.step()
         self.step += 1
-        most = AVERAGE_DECAY if self.config.training.average_weights else 0.0
-        decay = min(most, self.step / (self.step + 9))
+        averaged = self.config.training.average_weights
+        decay = self.step / (self.step + AVERAGED_PARTS) if averaged else 0.0
         self._average.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         self._average.update_parameters(self.network)
 
@@ -192,10 +195,10 @@ class TrainingState(Counters):
         """Put back what drawing and computing a batch changes, if that fails: a resumed training repeats it.
 
         With ``undo`` it is put back in any case.
-        These are the random state and the statistics of batch normalization, which the averaged network has
-        as they were after the last step.
+        These are the random state and the statistics of batch normalization.
         """
         drawn, done = self.generator.get_state(), False
+        statistics = [buffer.clone() for buffer in self.network.buffers()]
         try:
             yield
             done = not undo
@@ -203,9 +206,7 @@ class TrainingState(Counters):
             if not done:
                 self.generator.set_state(drawn)
                 with torch.no_grad():
-                    for changed, before in zip(
-                        self.network.buffers(), self.averaged.buffers(), strict=True
-                    ):
+                    for changed, before in zip(self.network.buffers(), statistics, strict=True):
                         changed.copy_(before)
 
     @contextmanager
@@ -514,10 +515,10 @@ class TrainingSession:
         self._saving_s = max(size / WRITING_SPEED - 0.1, 0.0)
 
     def rescore_best(self) -> None:
-        """Score the best model so far on the present frames, so that later epochs compare with it."""
+        """Score the model that is kept on the present frames, so that later epochs compare with it."""
         state, validation = self.state, self.validation
         state.scored = validation.names
-        if state.best_epoch:
+        if state.best_epoch and validation.best_by != "last":
             if state.best is None:
                 best = load_model(self.folder.model, device=self.device.type)
             else:

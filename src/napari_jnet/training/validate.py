@@ -57,7 +57,7 @@ class ValidationScores:
     class_accuracy: tuple[float | None, ...] = ()
 
     def by(self, name: str) -> float | None:
-        """Return the score ``training.best_by`` names, larger is better; None where there is none."""
+        """Return the score of this name, larger is better; None where there is none."""
         if name == "loss":
             return None if self.loss is None else -self.loss
         if name.startswith("class:"):
@@ -82,8 +82,9 @@ class Validation:
     interval
         Epochs from one scoring to the next: more than 1 where one frame alone is more than that tenth.
     best_by
-        Score that decides which epoch is the best: ``training.best_by``, or "loss" where these frames
-        do not have that score.
+        Score that decides which epoch is kept: ``training.best_by``, or "loss" where these frames
+        do not have that score.  For "auto" it is "last", or, with early stopping, SEG where labels
+        are objects, else the mean IoU.
     """
 
     def __init__(
@@ -107,8 +108,10 @@ class Validation:
         self.frames, self.interval = tuple(frames), 1
         if trained is not None and frames:
             self._limit_work(SCORING_SHARE * TRAINED_PIXEL * trained)
-        by = config.training.best_by
-        self.best_by = by if self._has_score(by) else "loss"
+        asked = [config.training.best_by]
+        if asked == ["auto"]:
+            asked = ["seg", "mean_iou"] if config.training.patience else ["last"]
+        self.best_by = next(filter(self._has_score, asked), "loss")
 
     def _limit_work(self, allowed: float) -> None:
         """Choose the frames that this many predicted pixels allow, and how often they are scored."""
@@ -124,7 +127,7 @@ class Validation:
         self.interval = 1 if work <= max(allowed, ALWAYS_SCORED) else math.ceil(work / allowed)
 
     def _has_score(self, by: str) -> bool:
-        if by == "loss" or not self.frames:
+        if by in ("loss", "last") or not self.frames:
             return True
         if by == "seg":
             return any(_has_seg(frame) and (frame.labels > 0).any() for frame in self.frames)
@@ -135,7 +138,7 @@ class Validation:
 
     @property
     def names(self) -> list[str]:
-        """The score that decides which epoch is the best, then the names of the frames."""
+        """The score that decides which epoch is kept, then the names of the frames."""
         return [self.best_by, *(frame.name for frame in self.frames)]
 
     def messages(self) -> Iterator[str]:
@@ -148,7 +151,7 @@ class Validation:
                 f"To keep scoring to a tenth of the time, {often} is scored on {len(self.frames)} of "
                 f"{self.given} validation frames, always the same."
             )
-        if self.frames and self.best_by != self.config.training.best_by:
+        if self.frames and self.config.training.best_by not in ("auto", self.best_by):
             yield (
                 f"training.best_by is {self.config.training.best_by}, a score that the validation frames do "
                 "not have; the loss decides which epoch is the best."

@@ -260,8 +260,8 @@ class TrainingMonitor(QWidget):
                 self.say(event.topic or event.text, event.text, is_problem=event.is_problem)
             case TrainingEnd():
                 epochs, time = plural(event.epochs, "epoch"), duration(event.elapsed_s)
-                best = f"the best is epoch {event.best_epoch}. Next: open Predict."
-                self.say("end", f"Trained {epochs} in {time}; {best}")
+                kept = f"epoch {event.best_epoch} is kept. Next: open Predict."
+                self.say("end", f"Trained {epochs} in {time}; {kept}")
 
     def say(self, topic: str, text: str, *, is_problem: bool = False) -> None:
         """Add a message; on the same topic, it takes the place of the one before."""
@@ -287,9 +287,8 @@ class TrainingMonitor(QWidget):
         scores = {"IoU": event.iou, "SEG": event.seg}
         parts = [f"{name} {score:.3f}" for name, score in scores.items() if score is not None]
         parts.append("not scored" if event.validation_loss is None else "on validation")
-        best = " · best so far" if event.best else ""
         self.score_line.setText(
-            f"epoch {event.epoch}: {' · '.join(parts)}{best}\n"
+            f"epoch {event.epoch}: {' · '.join(parts)}\n"
             f"{event.images_per_s:.1f} patches/s · {self._frames}"
         )
 
