@@ -52,9 +52,7 @@ from napari_jnet.training.validate import SCORING_SHARE, Validation, ValidationS
 WARM_UP = 0.02  # fraction of the training in which the rate rises from zero (cosine only)
 _SHORT_STEP_S = 0.02  # below this float32 is fast enough, and a measurement uncertain
 _WORTHWHILE = 1.1  # bfloat16 must be so many times as fast
-AVERAGED_PARTS = (
-    4  # the moving average of the weights looks back on about one in so many of all steps
-)
+AVERAGED_PARTS = 4  # of the steps so far, one in so many is averaged, about
 SAVE_SHARE = 0.02  # of the time that saving may take, without the save at the end
 _SAVING = "saving"  # the topic of messages
 WRITING_SPEED = 2e8  # bytes a second, assumed until the first save is measured
