@@ -583,6 +583,11 @@ def test_a_frame_whose_strokes_pooling_drops_is_skipped_which_is_said(tmp_path: 
     assert skipped_frames(events) == ["edge"]
     with pytest.raises(ValueError, match="edge"):
         list(train([edge], tmp_path / "none", config))
+    ground = dataclasses.replace(good, labels=np.zeros_like(good.labels))
+    with pytest.raises(
+        ValueError, match=r"All objects of the training frames \(good, edge\) lie in"
+    ):
+        list(train([ground, edge], tmp_path / "ground", config))
 
 
 def skipped_frames(events: Iterable[TrainEvent]) -> list[str]:

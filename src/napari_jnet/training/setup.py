@@ -218,9 +218,11 @@ def reached_frames(
 ) -> tuple[list[AnnotatedFrame], list[str]]:
     """Skip training frames of whose known pixels a network with these levels reaches none.
 
-    Return the others, and a message if frames are skipped.  Raise `ValueError` if all are.
+    Return the others, and a message if frames are skipped.  Raise `ValueError` if all are, or if no object
+    is reached.
     """
-    kept = [frame for frame in training if (reached(frame.labels, levels, scale) != UNKNOWN).any()]
+    seen = {frame.name: reached(frame.labels, levels, scale) for frame in training}
+    kept = [frame for frame in training if (seen[frame.name] != UNKNOWN).any()]
     skipped = [frame for frame in training if frame not in kept]
     message = (
         f"Skipped: {_names(skipped)} (all known pixels lie in the last rows or columns, which are less than "
@@ -228,6 +230,11 @@ def reached_frames(
     )
     if not kept:
         raise ValueError(f"No training frame can be learned from. {message}")
+    if not any((labels > 0).any() for labels in seen.values()):
+        raise ValueError(
+            f"All objects of the training frames ({_names(training)}) lie in the last rows or columns, which "
+            f"are less than one pixel at the network's top level, {levels[-1]}. Paint some further inside."
+        )
     return kept, [message] if skipped else []
 
 
