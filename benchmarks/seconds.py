@@ -5,7 +5,7 @@
 A simulated person (`painter.py`: tools, mistakes and time model) annotates frame after frame, while a
 training runs beside on the same simulated clock.  From the first finished frame on it trains on all
 finished frames, in roles that a project gives them.  What is scored, on frames that nobody annotates, and
-what the person corrects is its best epoch so far, or the starter where that is better on the validation
+what the person corrects is its epoch that is kept, or the starter where that is better on the validation
 frames.  Ways to work:
 
     scratch    frames in random order, outlined until a model gives cells that are quicker corrected
@@ -216,7 +216,7 @@ class Training:
     Attributes
     ----------
     model
-        What the window would take: the best epoch so far, or the starter where that is better on the
+        What the window would take: the epoch that is kept, or the starter where that is better on the
         validation frames.  Before an epoch is finished it is the starter, or None.
     """
 

@@ -195,6 +195,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ModelFileError(
             f"{path} cannot be read as a model ({first_error(error)}); {_REMEDY}"
         ) from None
+    if ours and not any(name.startswith("level_heads.") for name in content["network"]):
+        # Networks without these layers were once saved with the option on, which they did not have.
+        network = content["config"].get("network")
+        if isinstance(network, dict):
+            network["deep_supervision"] = False
     return content
 
 

@@ -906,6 +906,51 @@ class TestReferenceSystems:
         events = list(train(cells(), tmp_path / "run", config))
         assert events[-1].best_epoch == 1 + losses.index(min(losses))
 
+    def test_scores_on_new_frames_do_not_compare_with_losses_on_the_old_ones(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A SEG of 1 on all of them, and a loss that is larger on the new frames, and falls."""
+        left = [0.1, 4.9, 4.8, 4.7, 4.6]  # the second: the epoch that is kept, on the new frames
+        monkeypatch.setattr(
+            Validation, "run", lambda *_: ValidationScores(loss=left.pop(0), seg=1.0)
+        )
+        first, *others = (dataclasses.replace(frame, role="training") for frame in cells(3))
+        checked = [dataclasses.replace(frame, role="validation") for frame in others]
+        added = iter([[first, *checked]])
+        config = TINY.replace({"training.epochs": 4, "training.patience": 3})
+        events = train(
+            [first, checked[0]], tmp_path / "run", config, new_frames=lambda: next(added, None)
+        )
+        assert list(events)[-1].best_epoch == 4
+
+    def test_patience_without_validation_frames_looks_at_the_training_loss(
+        self, tmp_path: Path
+    ) -> None:
+        frames = [dataclasses.replace(frame, role="training") for frame in cells()]
+        config = TINY.replace({"training.patience": 1, "training.epochs": 50})
+        config = config.replace({"training.learning_rate": 1.0, "training.optimizer": "sgd"})
+        config = config.replace({"training.schedule": "constant", "training.momentum": 0.0})
+        events = list(train(frames, tmp_path / "run", config))
+        assert events[-1].epochs < 50
+        assert "loss has not improved since epoch" in of(Message, events)[-1].text
+
+    def test_a_network_saved_with_an_option_that_it_did_not_have_is_read(
+        self, tmp_path: Path
+    ) -> None:
+        """U-Nets of November 2026 had the losses of the levels in their settings, but no such layers."""
+        config = TINY.replace({"network.deep_supervision": False})
+        list(train(cells(), tmp_path / "run", config))
+        for name in ("model.pt", "last.pt"):
+            content = read_checkpoint(tmp_path / "run" / name)
+            content["config"]["network"]["deep_supervision"] = True
+            save_checkpoint(tmp_path / "run" / name, content)
+        assert not load_model(tmp_path / "run").config.network.deep_supervision
+        more = TINY.replace({"training.epochs": 3})
+        resumed = list(train(cells(), tmp_path / "run", more, resume=True))
+        assert resumed[-1].epochs == 3
+        tuned = list(train(cells(), tmp_path / "tuned", TINY, start_from=tmp_path / "run"))
+        assert isinstance(tuned[-1], TrainingEnd)
+
     def test_without_averaging_the_last_weights_are_kept(self, tmp_path: Path) -> None:
         config = TINY.replace({"training.average_weights": False})
         list(train(cells(), tmp_path / "run", config))

@@ -91,7 +91,7 @@ def train(
 ) -> None:
     """Train a network on the annotated frames of a stack.
 
-    Writes model.pt (the best), last.pt, history.csv, config.json and split.json into RUN; of a
+    Writes model.pt (the epoch that is kept), last.pt, history.csv, config.json and split.json into RUN; of a
     project, into its next folder runs/001, 002 ..., and the roles of its frames are kept.
     Ctrl-C (or SIGTERM) stops after the batch and keeps everything; --resume continues.
     """
@@ -284,7 +284,7 @@ def _follow(events: Generator[TrainEvent, None, None], run: Path) -> None:
     out = console()
     bar = progress_bar(out)
     task = bar.add_task("preparing", total=1.0)
-    loss, epochs = "", dict[int, EpochEnd]()
+    loss, kept = "", None
     with stop_signal() as stop:
         # Closed also when the terminal is gone and nothing can be printed.
         with _said_at_once(), closing(events), bar:
@@ -305,7 +305,7 @@ def _follow(events: Generator[TrainEvent, None, None], run: Path) -> None:
                         words = f"epoch {event.epoch}, batch {event.batch}{loss}, {left}"
                         bar.update(task, completed=event.progress, description=words)
                     case EpochEnd():
-                        epochs[event.epoch] = event
+                        kept = event if event.best else kept
                         out.print(_epoch_line(event))
                     case Message(text):
                         out.print(f"Note: {text}")
@@ -315,7 +315,6 @@ def _follow(events: Generator[TrainEvent, None, None], run: Path) -> None:
                             f"Trained {count} in {duration(event.elapsed_s)}; epoch "
                             f"{event.best_epoch} is kept: {event.model}"
                         )
-                        kept = epochs.get(event.best_epoch)  # not in this session, perhaps
                         if kept is not None and kept.validation_loss is not None:
                             out.print(f"On validation frames: {_scores(kept)}")
                 if stop.requested and not isinstance(event, TrainingEnd):

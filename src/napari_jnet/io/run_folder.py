@@ -33,7 +33,7 @@ def model_file(path: Path) -> Path:
 
 
 class RunFolder:
-    """``config.json``, ``split.json``, ``history.csv``, ``model.pt`` (best) and ``last.pt``.
+    """``config.json``, ``split.json``, ``history.csv``, ``model.pt`` (kept) and ``last.pt``.
 
     It is locked until `close`: a run has one writer; the other processes of a training only read
     (``writes`` off).  Raises `OutputError`, `FolderInUse`,

@@ -56,7 +56,7 @@ def train(
     frames
         To train on; frames without a role are split by the seed.
     run
-        Folder for ``model.pt`` (best), ``last.pt``, ``history.csv``, ``config.json``, ``split.json``.
+        Folder for ``model.pt`` (kept), ``last.pt``, ``history.csv``, ``config.json``, ``split.json``.
     config
         Settings; those that are left open are estimated from the frames.
     resume
@@ -88,14 +88,14 @@ def train(
     Notes
     -----
     Closing the generator stops the training at that batch; ``last.pt`` then holds everything, so
-    that a resumed training draws the same batches as one that was never stopped, and ``model.pt`` the best
-    epoch.  On the way both are written where an epoch ends or two minutes have passed, but only when the last
-    save (at first, what is expected of one) took at most 2 % of the time since.  So a process that is killed
-    loses two minutes, or 50 times what a save takes if that is longer, and the present batch.  Where the disk
-    is full, a `Message` says so once, and later saves try again; where the last one fails too, everything is
-    saved in a recovery copy in the home or temporary folder, and `OutputError` names it.  Only the time that
-    the generator itself runs counts as training time, not the time that its caller takes between
-    two events.
+    that a resumed training draws the same batches as one that was never stopped, and ``model.pt`` the epoch
+    that is kept.  On the way both are written where an epoch ends or two minutes have passed, but only when
+    the last save (at first, what is expected of one) took at most 2 % of the time since.  So a process that
+    is killed loses two minutes, or 50 times what a save takes if that is longer, and the present batch.
+    Where the disk is full, a `Message` says so once, and later saves try again; where the last one fails
+    too, everything is saved in a recovery copy in the home or temporary folder, and `OutputError` names it.
+    Only the time that the generator itself runs counts as training time, not the time that its caller takes
+    between two events.
     """
     folder = RunFolder(run, resume=resume, writes=is_first())
     with closing(folder), together():
@@ -209,8 +209,8 @@ def _read_losses(session: TrainingSession, losses: list[Tensor]) -> float:
     if not math.isfinite(total):
         raise ArithmeticError(
             f"The loss is not finite in epoch {state.epoch + 1}. Start a new training in another folder, "
-            "with a smaller learning rate (training.learning_rate); from the second epoch on, model.pt is "
-            "the best of those before, and can be its start."
+            "with a smaller learning rate (training.learning_rate); from the second epoch on, model.pt has "
+            "the weights of an epoch before, and can be its start."
         )
     state.loss_sum += total
     return total / count
@@ -245,6 +245,7 @@ def _finish_epoch(session: TrainingSession) -> EpochEnd:
     state.end_epoch(train_loss)
     if kept and score is not None:
         state.best_score, state.best_epoch = score, state.epoch
+        state.best_loss = math.inf if scores.loss is None else scores.loss
         state.keep_best()
     session.save_if_due()
     return event
@@ -252,10 +253,9 @@ def _finish_epoch(session: TrainingSession) -> EpochEnd:
 
 def _is_better(state: TrainingState, score: float | None, loss: float | None) -> bool:
     """Whether an epoch is better than the one kept; of equal scores, such as a SEG of 1, by its loss."""
-    if score != state.best_score or not state.best_epoch:
+    if score is None or score != state.best_score:
         return score is not None and score > state.best_score
-    before: float | None = state.history[state.best_epoch - 1]["validation_loss"]
-    return loss is not None and before is not None and loss < before
+    return loss is not None and loss < state.best_loss
 
 
 def _preview(session: TrainingSession, *, since: float, wait: float) -> Iterator[Preview]:

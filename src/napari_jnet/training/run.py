@@ -92,6 +92,7 @@ class Counters:
     elapsed_s: _Seconds = 0.0
     validation_s: _Seconds = 0.0  # of these
     best_score: _Number = -math.inf
+    best_loss: _Number = math.inf  # of that epoch on the same validation frames
     best_epoch: _Count = 0
     scored: list[str] = dataclasses.field(default_factory=list)  # `Validation.names` then
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -231,7 +232,7 @@ class TrainingState(Counters):
         return all(bool(weight.isfinite().all()) for weight in self.network.parameters())
 
     def keep_best(self) -> None:
-        """Copy the present averaged weights: they are the best so far."""
+        """Copy the present averaged weights, which are kept unless later ones are better."""
         self.best = {name: value.clone() for name, value in self.averaged.state_dict().items()}
 
     def model_content(self, config: Config, *, best: bool = False) -> dict[str, Any]:
@@ -522,8 +523,10 @@ class TrainingSession:
             else:
                 best = dataclasses.replace(self.model, network=copy.deepcopy(state.averaged))
                 best.network.load_state_dict(state.best)
-            score = validation.run(best).by(validation.best_by)
-            state.best_score = float("-inf") if score is None else score
+            scores = validation.run(best)
+            score = scores.by(validation.best_by)
+            state.best_score = -math.inf if score is None else score
+            state.best_loss = math.inf if scores.loss is None else scores.loss
 
     @property
     def dt_bound(self) -> float:

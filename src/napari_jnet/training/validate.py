@@ -127,7 +127,7 @@ class Validation:
         self.interval = 1 if work <= max(allowed, ALWAYS_SCORED) else math.ceil(work / allowed)
 
     def _has_score(self, by: str) -> bool:
-        if by in ("loss", "last") or not self.frames:
+        if by in ("loss", "last"):
             return True
         if by == "seg":
             return any(_has_seg(frame) and (frame.labels > 0).any() for frame in self.frames)
