@@ -385,7 +385,7 @@ def test_weights_that_are_no_numbers_are_not_kept_within_an_epoch(
     before = (tmp_path / "run/last.pt").read_bytes()
     monkeypatch.setattr(torch.optim.AdamW, "step", spoil)
     with pytest.raises(
-        ArithmeticError, match=r"epoch 2\. .*from the second epoch on, model\.pt is"
+        ArithmeticError, match=r"epoch 2\. .*from the second epoch on, model\.pt has"
     ):
         list(job)
     assert (tmp_path / "run/last.pt").read_bytes() == before
