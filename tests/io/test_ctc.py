@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -240,18 +239,6 @@ def test_the_truth_of_a_dataset_is_instances(dataset):
 def test_a_link_to_itself_closes_no_dataset(dataset):
     (dataset / "03").symlink_to(dataset / "03")
     assert sequences(dataset) == ("01", "02")
-
-
-def test_comparing_with_large_label_numbers_takes_little_memory(dataset):
-    thin_out(dataset, tra=False, silver=True)
-    silver = cells().astype(np.uint32)
-    write(dataset / "01_ST/SEG/man_seg002.tif", np.where(silver, silver + (1 << 26), 0))
-    tracemalloc.start()
-    partial = open_stack(dataset).annotation("gold").partial
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert partial == {2}
-    assert peak < 1 << 26, "not by the largest number"
 
 
 def test_silver_truth_is_never_partial(dataset):

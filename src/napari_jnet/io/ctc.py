@@ -338,10 +338,10 @@ def _covered_fraction(reference: NDArray[np.int32], gold: NDArray[np.int32]) -> 
 
     Unknown pixels are skipped.  None without any object.
     """
-    known = (gold >= 0) & (reference > 0)
-    if not known.any():
+    known = gold >= 0
+    total = np.bincount(reference[known & (reference > 0)])
+    under = np.bincount(reference[(gold > 0) & (reference > 0)], minlength=total.size)
+    objects = total > 0
+    if not objects.any():
         return None
-    # by rank: a number may be as large as the file's type allows
-    _, rank, total = np.unique(reference[known], return_inverse=True, return_counts=True)
-    under = np.bincount(rank, weights=gold[known] > 0)
-    return float(np.mean(2 * under > total))
+    return float(np.mean(2 * under[objects] > total[objects]))
