@@ -877,7 +877,12 @@ class TestReferenceSystems:
         ]
         assert events[-1].best_epoch == 1 + scores.index(max(scores))
 
-    def test_the_last_epoch_is_kept(self, tmp_path: Path) -> None:
+    def test_the_last_epoch_is_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Also where the scores of the validation frames get worse."""
+        left = [0.9, 0.8, 0.7, 0.6]
+        monkeypatch.setattr(
+            Validation, "run", lambda *_: ValidationScores(loss=1 - left[0], seg=left.pop(0))
+        )
         events = list(train(cells(), tmp_path / "run", TINY.replace({"training.epochs": 4})))
         assert events[-1].best_epoch == 4
         assert all(epoch.best for epoch in of(EpochEnd, events))
