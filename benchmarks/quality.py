@@ -115,11 +115,17 @@ def score_classes(model: Model, frames: Frames, tta: int) -> Scores:
 
 
 def score_membranes(model: Model, frames: Frames, tta: int) -> Scores:
-    """Return the scores of pixels, and V_rand and V_info after thinning."""
+    """Return the scores of pixels, and V_rand and V_info after thinning: of the best threshold, of the cells."""
     scores = score_classes(model, frames, tta)
-    maps = [predict_maps(model, f.image, prediction=PredictionConfig(tta=tta)) for f in frames]
-    sums = sum(section_sums(f.labels, m.segmentation) for f, m in zip(frames, maps, strict=True))
-    scores["V_rand"], scores["V_info"] = best_scores(sums)
+    ways: dict[str, list[NDArray[np.float64]]] = {"": [], " of cells": []}
+    for frame in frames:
+        maps = predict_maps(model, frame.image, prediction=PredictionConfig(tta=tta))
+        cells = separate(maps.segmentation, maps.distance, model.config.instances, model.dt_bound)
+        for way, proposal in zip(ways, (maps.segmentation, cells), strict=True):
+            ways[way].append(section_sums(frame.labels, proposal))
+    for way, sums in ways.items():
+        rand, information = best_scores(np.sum(sums, axis=0))
+        scores |= {f"V_rand{way}": rand, f"V_info{way}": information}
     return scores
 
 

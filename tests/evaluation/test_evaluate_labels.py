@@ -61,6 +61,24 @@ def test_a_volume_of_one_annotated_plane():
     assert scores.seg == scores.ap == scores.pixel_accuracy == 1.0
 
 
+def test_cells_that_no_threshold_parts_count_for_v_rand():
+    labels = np.ones((24, 25), np.int32)
+    labels[:, 11:14] = 0
+    leaking = np.where(labels == 1, 0.9, 0.1)
+    leaking[4] = 0.95
+    cells = np.where(np.arange(25) < 12, 1, 2) * np.ones((24, 1), int)
+    frames = [FrameLabels(n, labels, cells, probability=leaking) for n in (0, 1)]
+    *_, scores = evaluate_labels(frames, kind=LabelKind.CLASSES, axes="ZYX")
+    assert best_scores(section_sums(labels, leaking))[0] < 0.7
+    assert scores.v_rand == scores.v_info == 1
+    *_, merged = evaluate_labels(
+        [frame._replace(objects=np.ones_like(cells)) for frame in frames],
+        kind=LabelKind.CLASSES,
+        axes="ZYX",
+    )
+    assert merged.v_rand < 0.7
+
+
 def test_classes_and_membranes():
     labels = np.ones((24, 25), np.int32)
     labels[:, 11:14] = 0

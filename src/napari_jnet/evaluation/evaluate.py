@@ -40,7 +40,7 @@ class FrameLabels(NamedTuple):
     classes
         Classes of the result, where the reference is classes.
     probability
-        Of cell, where it is known; thresholded at several values for V_rand.
+        Of cell, where it is known; V_rand is the best of the objects and of several thresholds.
     markers
         Markers for DET, as the reference.
     by_plane
@@ -125,8 +125,10 @@ class ScoreAccumulator:
             table = pixels.confusion(np.minimum(labels, 1), inside)
         sections = None
         if self.axes.startswith("Z") and labels.max(initial=0) <= 1:
-            proposal = frame.objects if frame.probability is None else frame.probability
-            sections = rand.section_sums(labels, proposal)
+            sections = rand.section_sums(labels, frame.objects)
+            if frame.probability is not None:
+                cuts = rand.section_sums(labels, frame.probability)
+                sections = np.concatenate([sections, cuts])
         return _Counts(table, sections=sections)
 
     def scores(self, result: str, truth: str) -> Scores:
@@ -280,7 +282,8 @@ def evaluate(
     AP, see `ap_frame`.  For pixels, only known ones count.  DET needs TRA markers
     and a result of every frame (of those chosen) that has them.  Where labels are classes, pixels are
     scored by ``classes.tif`` or by ``probability.tif`` above 0.5 if they were written, and sections of
-    a volume (ISBI-2012) by V_rand and V_info too.
+    a volume (ISBI-2012) by V_rand and V_info too: the best of the cells and of the thresholds of
+    ``probability.tif``.
     """
     truth, tracked = stack.annotation(annotation), markers(stack)
     if frames is not None:
