@@ -115,7 +115,7 @@ def score_classes(model: Model, frames: Frames, tta: int) -> Scores:
 
 
 def score_membranes(model: Model, frames: Frames, tta: int) -> Scores:
-    """Return the scores of pixels, and V_rand and V_info after thinning: of the best threshold, of the cells."""
+    """Return the scores of pixels, and V_rand and V_info: of the best threshold, and of the cells."""
     scores = score_classes(model, frames, tta)
     ways: dict[str, list[NDArray[np.float64]]] = {"": [], " of cells": []}
     for frame in frames:
