@@ -58,6 +58,7 @@ from napari_jnet.config import PredictionConfig, read_settings
 from napari_jnet.inference.predict import frame_uncertainty, predict_maps
 from napari_jnet.model import Model
 from napari_jnet.project.manifest import next_role
+from napari_jnet.synthetic import varied_cells
 from painter import Action, Painter, annotate
 
 KEPT_OUT = PAGE.parents[1] / "benchmarks" / "results" / "starter-kept-out.json"
@@ -137,11 +138,25 @@ def read_nuclei(shared: Path, kept_out: Path) -> Data:
     return Data("nuclei of dsb2018", tuple(frames[:half]), tuple(frames[half:]), 8)
 
 
+def make_synthetic() -> Data:
+    """Make frames of a look that the starter was not trained on: half to annotate, half to score."""
+    frames = []
+    for number in range(24):
+        image, truth = varied_cells((224, 224), diameter=36, look="nuclei", seed=number)
+        frames.append(Frame(f"synthetic-{number:02d}", image, truth.astype(np.int32)))
+    return Data("SIM-like synthetic cells", tuple(frames[:12]), tuple(frames[12:]), 12)
+
+
 def read_data(name: str, shared: Path, kept_out: Path) -> Data:
-    """Read "hela" or "nuclei"."""
-    if name not in ("hela", "nuclei"):
-        raise ValueError(f"The data are {name!r}; they are hela or nuclei.")
-    return read_hela(shared) if name == "hela" else read_nuclei(shared, kept_out)
+    """Read "hela" or "nuclei", or make "synthetic"."""
+    readers: dict[str, Callable[[], Data]] = {
+        "hela": lambda: read_hela(shared),
+        "nuclei": lambda: read_nuclei(shared, kept_out),
+        "synthetic": make_synthetic,
+    }
+    if name not in readers:
+        raise ValueError(f"The data are {name!r}; they are one of {', '.join(readers)}.")
+    return readers[name]()
 
 
 @dataclass(frozen=True)
@@ -513,7 +528,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--starter", type=Path, default=Path("starter"), help="a model")
-    parser.add_argument("--data", default="hela,nuclei")
+    parser.add_argument("--data", default="hela,nuclei,synthetic")
     parser.add_argument("--kept-out", type=Path, default=KEPT_OUT, help="names of nuclei images")
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--seeds", default="0,1,2")

@@ -232,3 +232,13 @@ def test_nobody_annotates_what_is_scored(modules: dict[str, Any], shared_data: P
     assert len(scored) == 8
     assert min(abs(a - b) for a in annotated for b in scored) == 4
     assert all(frame.truth.max() > 5 for frame in (*data.pool, *data.scored))
+
+
+def test_synthetic_cells_need_no_folder(modules: dict[str, Any]):
+    nowhere = Path("does-not-exist")
+    data = modules["seconds"].read_data("synthetic", nowhere, nowhere)
+    names = [{frame.name for frame in part} for part in (data.pool, data.scored)]
+    assert [len(part) for part in names] == [12, 12] and not names[0] & names[1]
+    assert all(frame.truth.max() > 5 for frame in (*data.pool, *data.scored))
+    with pytest.raises(ValueError, match="'tissue'; they are one of hela, nuclei, synthetic"):
+        modules["seconds"].read_data("tissue", nowhere, nowhere)
