@@ -90,8 +90,8 @@ def train(
     Closing the generator stops the training at that batch; ``last.pt`` then holds everything, so
     that a resumed training draws the same batches as one that was never stopped, and ``model.pt`` the epoch
     that is kept.  On the way both are written where an epoch ends or two minutes have passed, but only when
-    the last save (at first, what is expected of one) took at most 2 % of the time since.  So a process that
-    is killed loses two minutes, or 50 times what a save takes if that is longer, and the present batch.
+    the last save (at first, what is expected of one) took at most 1.2 % of the time since.  So a process that
+    is killed loses two minutes, or 80 times what a save takes if that is longer, and the present batch.
     Where the disk is full, a `Message` says so once, and later saves try again; where the last one fails
     too, everything is saved in a recovery copy in the home or temporary folder, and `OutputError` names it.
     Only the time that the generator itself runs counts as training time, not the time that its caller takes
