@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 import torch
 from scipy import ndimage
 from torch import Tensor
@@ -56,7 +55,6 @@ from baseline import (
     plain_instances,
     plain_predict,
     plain_sample,
-    tiny_config,
     unet_config,
 )
 from napari_jnet.cli.demo import has_screen
@@ -79,7 +77,6 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 MARKS = ("<!-- table: benchmarks/bench.py -->", "<!-- end of table -->")
 TIMES = 10  # that the limits of the machine are measured
 SAMPLES, BATCH, TOGETHER = 224, 8, 16  # an epoch of the original, and frames in a batch
-LARGE = 16384  # side of the image whose memory is measured
 SIDE, CELLS, BORDER_WEIGHT, BORDER_SIGMA = 512, 100, 10.0, 5.0
 
 DATA = Path(os.environ.get("NAPARI_JNET_DATA", "")) / "DIC-C2DH-HeLa"
@@ -538,28 +535,13 @@ def batches(bench: Bench) -> Iterator[Row]:
         yield row
 
 
-_PEAK = """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True, stdout=sys.stderr)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
-"""
-
-
 def memory(bench: Bench) -> Iterator[Row]:
-    """The peak of `napari-jnet predict` on one large image, with a network of a thousand weights."""
-    config = tiny_config()
-    with tempfile.TemporaryDirectory() as folder:
-        model, image = Path(folder) / "model.pt", Path(folder) / "large.tif"
-        run.save_checkpoint(model, TrainingState(config, torch.device("cpu")).model_content(config))
-        small = frame(512, CELLS)[0].astype(np.uint16)
-        tifffile.imwrite(image, np.tile(small, (LARGE // 512, LARGE // 512)), tile=(512, 512))
-        program = [sys.executable, "-m", "napari_jnet", "predict", str(model), str(image)]
-        command = [sys.executable, "-c", _PEAK, *program, "--output", str(Path(folder) / "result")]
-        start = time.perf_counter()
-        found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-        title = f"memory to predict {LARGE} x {LARGE}, uint16, 1,000 weights"
-        note = f"in {time.perf_counter() - start:.0f} s"
-        yield Row("memory", title, float(found), "MiB", asked="1500 MB", note=note)
+    """The most memory that `napari-jnet predict` takes, by `memory.py`; an hour with the U-Net."""
+    for network in ("tiny", "unet"):
+        found = script("memory.py", "--network", network, "--frames", "200")
+        for title, (peak, seconds) in found.items():
+            note = f"in {seconds:.0f} s"
+            yield Row("memory", f"memory: {title}", 1000 * peak, "MB", asked="1500 MB", note=note)
 
 
 def film(bench: Bench) -> Iterator[Row]:
