@@ -570,7 +570,7 @@ class InstanceConfig(Section):
 
     segmentation_threshold: float = option(0.5, "Probability above which a pixel is cell.", (0, 1))
     seed_threshold: float = option(
-        0.4,
+        0.5,
         "Distance above which a pixel belongs to a seed, as a fraction of the truncation distance.",
         (0, 1),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -85,6 +86,14 @@ def use_threads(threads: int) -> None:
     requested = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     valid = requested.isdecimal() and 0 < int(requested) <= 1024
     torch.set_num_threads(threads or (int(requested) if valid else available_cores()))
+
+
+def use_own_threads(threads: int) -> None:
+    """Set the CPU threads of torch for what the present thread computes; other threads keep theirs."""
+    others = torch.get_num_threads()
+    torch.set_num_threads(threads)  # also for threads that are new to torch
+    with ThreadPoolExecutor(1) as restoring:
+        restoring.submit(torch.set_num_threads, others).result()
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:

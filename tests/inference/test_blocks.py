@@ -66,7 +66,7 @@ def same_objects(first: np.ndarray, second: np.ndarray) -> bool:
 def go_by_blocks(patch: pytest.MonkeyPatch, side: int, halo: int = 48) -> None:
     """Let every frame go by blocks of this side."""
     patch.setattr(module, "_HALO", halo)
-    patch.setattr(module, "_fit_memory", lambda *_: (side, 0))
+    patch.setattr(module, "_fit_memory", lambda *_: (side, 1, 0))
 
 
 @settings(max_examples=25, deadline=None)

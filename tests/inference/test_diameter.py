@@ -117,7 +117,7 @@ def test_a_region_and_blocks_have_the_maps_of_the_whole_frame(
     assert isinstance(part, FramePrediction)
     np.testing.assert_allclose(part.segmentation, whole.segmentation[region], atol=1e-5)
     np.testing.assert_allclose(part.distance, whole.distance[region], atol=1e-4)
-    monkeypatch.setattr(module, "_fit_memory", lambda *_: (64, 0))
+    monkeypatch.setattr(module, "_fit_memory", lambda *_: (64, 1, 0))
     events = predict(model, stack, prediction=settings)
     blocks = next(event for event in events if isinstance(event, FramePrediction))
     np.testing.assert_allclose(blocks.segmentation, whole.segmentation, atol=1e-4)

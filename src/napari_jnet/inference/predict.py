@@ -9,13 +9,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
+from threading import BoundedSemaphore, Lock
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_jnet.config import SMALLEST_DIAMETER, InstanceConfig, PredictionConfig
+from napari_jnet.device import use_own_threads
 from napari_jnet.events import FramePrediction, FrameSkipped, Message
 from napari_jnet.files import release_pages, scratch_array
 from napari_jnet.hardware import available_bytes, format_bytes
@@ -45,6 +48,7 @@ from napari_jnet.preprocess import (
     frame_tensor,
     is_constant,
     rescaled_region,
+    rescaled_size,
     restore,
 )
 
@@ -57,7 +61,10 @@ _AT_ONCE = 1 << 30  # bytes from which on a frame is predicted and separated blo
 _TOGETHER = 3 << 28  # that frames on their way may take
 _BLOCK_BYTES = 3 << 27  # of a block with its halo
 _HALO = 256  # pixels around a block that are separated with it
-_AHEAD = 2  # frames that are predicted while the caller has one, if there is memory for them
+_AHEAD = (
+    2  # frames that are read or separated while the caller has one, if there is memory for them
+)
+_NETWORK_PIXELS = 1 << 20  # that go through the network at once, if these are several frames
 # Diameters in pixels that are tried to estimate that of the cells, evenly spaced by their logarithm.
 _TRIED = np.geomspace(8, 128, 9)
 _SEEN = 320  # pixels a side, as the network sees them, of the part of a frame that is tried
@@ -74,8 +81,9 @@ def predict(
     prediction: PredictionConfig | None = None,
     region: Region | None = None,
     on_error: Literal["raise", "skip", "report"] = "raise",
+    one_as_many: bool = False,
 ) -> Generator[FramePrediction | FrameSkipped | Message, None, None]:
-    """Segment a stack, one frame at a time.
+    """Segment a stack, and yield one frame at a time.
 
     Parameters
     ----------
@@ -97,6 +105,8 @@ def predict(
     on_error
         "skip" continues with the other frames where one of several cannot be read or does not fit;
         "report" does so too where it is the only one, or none can be predicted.
+    one_as_many
+        Compute a single frame with the threads that each of many has, so that its sums are rounded alike.
 
     Yields
     ------
@@ -119,6 +129,8 @@ def predict(
     -----
     The maps of a region equal those of the whole frame there; only the tiles that it needs are computed.
     Cells are separated within the region, so one on its edge is truncated.
+    On a CPU several frames of up to 1024 x 1024 pixels run through the network at the same time, each with
+    its part of the threads; one frame alone has all of them.
     A frame that would take more than 1 GB goes block by block: its maps are the same but for the
     rounding of sums, its cells those of `separate_blocks`, and its arrays memory-mapped temporary files.
     """
@@ -129,13 +141,16 @@ def predict(
     model, separation, found = _for_diameter(model, stack, settings.diameter, instances)
     if found:
         yield Message(found)
-    side, ahead = _fit_memory(model, stack, settings, region)
+    side, at_once, ahead = _fit_memory(model, stack, settings, region)
+    if len(numbers) == 1 and not one_as_many:
+        at_once = 1
     if chosen := _set_backend(model, stack, numbers, settings, separation, region, side):
         yield Message(chosen)
-    stages = _stages(model, stack, settings, separation, region, side)
+    work = _whole_frame(model, stack, settings, separation, region, side, at_once)
+    threads = max(torch.get_num_threads() // at_once, 1)
     done, first, largest = 0, None, model.largest_tile
     positions = {number: position for position, number in enumerate(stack.frame_numbers)}
-    for number, result in _in_stages(numbers, stages, ahead):
+    for number, result in _in_threads(numbers, work, ahead, threads):
         position = positions[number]
         try:
             maps, empty, cells, seam_pixels, confidence = result()
@@ -256,26 +271,28 @@ def _set_backend(
     return chosen
 
 
-def _stages(
+def _whole_frame(
     model: Model,
     stack: Stack,
     settings: PredictionConfig,
     separation: InstanceConfig,
     region: Region | None,
     side: int,
-) -> tuple[Callable[[Any], Any], ...]:
-    """Return the stages of a frame: read, segment, separate; the last gives what `predict` yields."""
+    at_once: int,
+) -> Callable[[int], Any]:
+    """Return what makes of a frame number what `predict` yields; several threads may run it.
 
-    def read(number: int) -> tuple[int, NDArray[Any]]:
-        return number, _read(model, stack, number)
+    One of them reads, so many run the network, and any number separates.
+    """
+    reading, running = Lock(), BoundedSemaphore(at_once)
 
-    def segment(frame: tuple[int, NDArray[Any]]) -> tuple[Maps, int]:
-        return _predict_planes(model, stack, *frame, settings, region, side)
-
-    def separated(
-        made: tuple[Maps, int],
+    def whole_frame(
+        number: int,
     ) -> tuple[Maps, int, NDArray[np.int32], int, NDArray[np.float32]]:
-        maps, empty = made
+        with reading:
+            frame = _read(model, stack, number)
+        with running:
+            maps, empty = _predict_planes(model, stack, number, frame, settings, region, side)
         facts = (maps.segmentation, maps.distance)
         if side:
             cells = scratch_array(maps.segmentation.shape, np.int32)
@@ -287,33 +304,28 @@ def _stages(
         sure = cell_confidence(*facts, cells, model.dt_bound, relative=separation.relative)
         return maps, empty, cells, seam_pixels, sure
 
-    return read, segment, separated
+    return whole_frame
 
 
-def _in_stages(
-    numbers: Iterable[int], stages: Sequence[Callable[[Any], Any]], ahead: int
+def _in_threads(
+    numbers: Iterable[int], work: Callable[[int], Any], ahead: int, threads: int
 ) -> Iterator[tuple[int, Callable[[], Any]]]:
-    """Put each number through the stages, each of which has a thread of its own.
+    """Do the work of each number in a thread of a pool, where torch has so many threads of its own.
 
-    Yields, in order, the number and a function that waits for the result of the last stage, or raises
-    its error.  So many numbers more are on their way while the caller has one.
+    Yields, in order, the number and a function that waits for the result, or raises its error.  So many
+    numbers more are on their way while the caller has one.
     """
-    pools = [ThreadPoolExecutor(1, f"napari-jnet {stage.__name__}") for stage in stages]
+    pool = ThreadPoolExecutor(ahead + 1, "napari-jnet frame", use_own_threads, (threads,))
     pending: deque[tuple[int, Future[Any]]] = deque()
     try:
         for number in numbers:
-            future: Future[Any] = Future()
-            future.set_result(number)
-            for pool, stage in zip(pools, stages, strict=True):
-                future = pool.submit(lambda run, before: run(before.result()), stage, future)
-            pending.append((number, future))
+            pending.append((number, pool.submit(work, number)))
             if len(pending) > ahead:
                 yield pending[0][0], pending.popleft()[1].result
         while pending:
             yield pending[0][0], pending.popleft()[1].result
     finally:
-        for pool in pools:
-            pool.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 def _predict_planes(
@@ -393,8 +405,8 @@ def _predict_blocks(
 
 def _fit_memory(
     model: Model, stack: Stack, settings: PredictionConfig, region: Region | None
-) -> tuple[int, int]:
-    """Return the side of the blocks, 0 for whole frames, and how many frames may be on their way.
+) -> tuple[int, int, int]:
+    """Return the side of blocks, 0 for whole frames, how many frames run at once, and how many come next.
 
     Raises `ValueError` if a frame as stored and a block need more than the free memory.
     """
@@ -407,8 +419,11 @@ def _fit_memory(
     needed = height * width * of_image + rows * columns * planes * of_maps
     free = available_bytes()
     if needed <= min(free, _AT_ONCE):
-        fits = 2 * (1 + _AHEAD) * needed < free
-        return 0, max(min(_AHEAD, _TOGETHER // needed - 1), 0) if fits else 0
+        fitting = min(_TOGETHER, free // 2) // max(needed, 1)
+        seen = math.prod(rescaled_size((rows, columns), model.scale)) * 4**model.network.top_level
+        most = torch.get_num_threads() if model.device.type == "cpu" else 1
+        at_once = max(min(most, fitting, int(_NETWORK_PIXELS / seen)), 1)
+        return 0, at_once, max(min(at_once - 1 + _AHEAD, fitting - 1), 0)
     stored = math.prod(stack.shape) * stack.dtype.itemsize
     of_block = min(_BLOCK_BYTES, (free - stored) // 2)
     side = int(math.sqrt(max(of_block, 0) / (of_image + of_maps * planes))) - 2 * _HALO
@@ -420,7 +435,7 @@ def _fit_memory(
             "a plane would fit: predict a region of that size, crop the frames or scale them down, or free "
             "some memory."
         )
-    return side // _HALO * _HALO, 0
+    return side // _HALO * _HALO, 1, 0
 
 
 def _size(stack: Stack) -> tuple[int, int]:

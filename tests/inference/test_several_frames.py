@@ -1,0 +1,130 @@
+"""Several frames go through the network at the same time, each with its part of the threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from napari_jnet.config import Config
+from napari_jnet.device import use_own_threads
+from napari_jnet.events import FramePrediction
+from napari_jnet.inference.predict import predict
+from napari_jnet.io.axes import array_stack
+from napari_jnet.io.stack import Stack
+from napari_jnet.model import Model
+from napari_jnet.networks import build_network
+
+
+@pytest.fixture(autouse=True)
+def four_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def a_model() -> Model:
+    torch.manual_seed(0)
+    config = Config().replace(
+        {
+            "network.resolution_levels": (-1, 0),
+            "network.channels": 4,
+            "targets.dt_bound": 5.0,
+            "prediction.tta": 1,
+        }
+    )
+    return Model(
+        build_network(config.network).eval(), config, Path("model.pt"), torch.device("cpu")
+    )
+
+
+def a_stack(frames: int = 8, side: int = 32) -> Stack:
+    images = np.random.default_rng(0).integers(0, 255, (frames, side, side)).astype(np.uint8)
+    return array_stack(images)
+
+
+def watched(model: Model, waits_for: int) -> tuple[Model, list[int]]:
+    """Let each run of the network wait for so many others; return the threads that each had, too."""
+    meeting, threads = threading.Barrier(waits_for, timeout=10), []
+    network = model.network.folded()
+
+    def run(levels: list[Tensor]) -> Tensor:
+        threads.append(torch.get_num_threads())
+        with suppress(threading.BrokenBarrierError):
+            meeting.wait()
+        with torch.inference_mode():
+            output: Tensor = network(levels)
+        return output
+
+    return replace(model, run=run, measured=True), threads
+
+
+def maps_of(events: Any) -> list[np.ndarray]:
+    return [event.segmentation for event in events if isinstance(event, FramePrediction)]
+
+
+def kept_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_jnet.inference.predict._set_backend", lambda *_: "")
+
+
+def test_frames_run_together_and_come_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_backend(monkeypatch)
+    model, threads = watched(a_model(), 4)
+    stack = a_stack()
+    events = [event for event in predict(model, stack) if isinstance(event, FramePrediction)]
+    assert [event.number for event in events] == list(range(8))
+    assert threads == [1] * 8
+    alone, threads = watched(a_model(), 1)
+    for event in events:
+        (expected,) = maps_of(predict(alone, stack, frames=[event.number]))
+        np.testing.assert_allclose(event.segmentation, expected, atol=1e-5)
+    assert threads == [4] * 8
+    assert torch.get_num_threads() == 4
+
+
+def test_large_frames_run_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_backend(monkeypatch)
+    monkeypatch.setattr("napari_jnet.inference.predict._NETWORK_PIXELS", 32 * 32)
+    model, threads = watched(a_model(), 1)
+    assert len(maps_of(predict(model, a_stack(3)))) == 3
+    assert threads == [4] * 3
+
+
+def test_one_frame_can_be_computed_as_one_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_backend(monkeypatch)
+    model, threads = watched(a_model(), 1)
+    assert len(maps_of(predict(model, a_stack(), frames=[2], one_as_many=True))) == 1
+    assert threads == [1]
+
+
+def test_one_thread_reads_at_a_time() -> None:
+    busy, stack = threading.Lock(), a_stack()
+    read = stack.frame
+
+    def frame(number: int) -> np.ndarray:
+        assert busy.acquire(blocking=False), "two frames are read at the same time"
+        try:
+            threading.Event().wait(0.005)
+            return read(number)
+        finally:
+            busy.release()
+
+    assert len(maps_of(predict(a_model(), replace(stack, read=frame)))) == 8
+
+
+def test_threads_of_one_thread_are_not_those_of_others() -> None:
+    with ThreadPoolExecutor(1, "own", use_own_threads, (2,)) as own:
+        assert own.submit(torch.get_num_threads).result() == 2
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(torch.get_num_threads).result() == 4
+    assert torch.get_num_threads() == 4
