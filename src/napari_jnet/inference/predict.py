@@ -61,7 +61,7 @@ _AT_ONCE = 1 << 30  # bytes from which on a frame is predicted and separated blo
 _TOGETHER = 3 << 28  # that frames on their way may take
 _BLOCK_BYTES = 3 << 27  # of a block with its halo
 _HALO = 256  # pixels around a block that are separated with it
-_AHEAD = 2  # frames that are read or separated beside those in the network, if the memory holds them
+_AHEAD = 2  # frames that are read or separated beside those in the network, if there is memory
 _NETWORK_PIXELS = 1 << 20  # that go through the network at once, if these are several frames
 # Diameters in pixels that are tried to estimate that of the cells, evenly spaced by their logarithm.
 _TRIED = np.geomspace(8, 128, 9)
