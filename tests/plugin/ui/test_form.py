@@ -164,9 +164,9 @@ def test_a_slider_obeys_the_keyboard_and_takes_a_value_beyond_its_end(rows, qtbo
     form.add("instances.min_size", "Smallest", widget_type="Slider", max=5000)
     slider = form["instances.seed_threshold"].native.findChild(QSlider)
     qtbot.keyClick(slider, Qt.Key.Key_Right)
-    assert form.value("instances.seed_threshold") == 0.41
+    assert form.value("instances.seed_threshold") == 0.51
     qtbot.keyClick(slider, Qt.Key.Key_PageUp)
-    assert form.value("instances.seed_threshold") == 0.46
+    assert form.value("instances.seed_threshold") == 0.56
     form.show({"instances.min_size": 9000})
     assert form["instances.min_size"].max == 9000
     assert form.value("instances.min_size") == 9000
