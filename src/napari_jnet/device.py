@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -88,11 +89,14 @@ def use_threads(threads: int) -> None:
     torch.set_num_threads(threads or (int(requested) if valid else available_cores()))
 
 
+_SETTING_THREADS = Lock()
+
+
 def use_own_threads(threads: int) -> None:
     """Set the CPU threads of torch for what the present thread computes; other threads keep theirs."""
-    others = torch.get_num_threads()
-    torch.set_num_threads(threads)  # also for threads that are new to torch
-    with ThreadPoolExecutor(1) as restoring:
+    with _SETTING_THREADS, ThreadPoolExecutor(1) as restoring:
+        others = torch.get_num_threads()
+        torch.set_num_threads(threads)  # also what threads begin with that are new to torch
         restoring.submit(torch.set_num_threads, others).result()
 
 

@@ -343,7 +343,7 @@ def _block_limits(source: Parts, padded: NDArray[np.bool_] | None) -> tuple[floa
         blocks = whole.reshape(height, side, width, side).swapaxes(1, 2).reshape(-1, side * side)
         # Nearly half a block may be wrong on either side.
         lower, upper = (side * side - 1) // 2, side * side // 2
-        ordered = np.sort(blocks, axis=1)  # many times as fast as `partition` with two ranks
+        ordered = np.sort(blocks, axis=1)  # faster than `partition` with two ranks
         lows.append(float(ordered[:, upper].min()))
         highs.append(float(ordered[:, lower].max()))
     return min(lows), max(highs), _median(noise)

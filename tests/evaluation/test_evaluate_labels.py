@@ -67,7 +67,7 @@ def test_cells_that_no_threshold_parts_count_for_v_rand():
     leaking = np.where(labels == 1, 0.9, 0.1)
     leaking[4] = 0.95
     cells = np.where(np.arange(25) < 12, 1, 2) * np.ones((24, 1), int)
-    frames = [FrameLabels(n, labels, cells, probability=leaking) for n in (0, 1)]
+    frames = [FrameLabels(n, labels, cells, probability=p) for n, p in enumerate((leaking, None))]
     *_, scores = evaluate_labels(frames, kind=LabelKind.CLASSES, axes="ZYX")
     assert best_scores(section_sums(labels, leaking))[0] < 0.7
     assert scores.v_rand == scores.v_info == 1

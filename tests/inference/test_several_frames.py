@@ -18,6 +18,7 @@ from torch import Tensor
 from napari_jnet.config import Config
 from napari_jnet.device import use_own_threads
 from napari_jnet.events import FramePrediction
+from napari_jnet.inference.parts import predict_part
 from napari_jnet.inference.predict import predict
 from napari_jnet.io.axes import array_stack
 from napari_jnet.io.stack import Stack
@@ -54,16 +55,22 @@ def a_stack(frames: int = 8, side: int = 32) -> Stack:
 
 
 def watched(model: Model, waits_for: int) -> tuple[Model, list[int]]:
-    """Let each run of the network wait for so many others; return the threads that each had, too."""
-    meeting, threads = threading.Barrier(waits_for, timeout=10), []
+    """Let so many runs of the network wait for each other, and no more; also return the threads of each."""
+    meeting, places, threads = (
+        threading.Barrier(waits_for, timeout=10),
+        threading.BoundedSemaphore(waits_for),
+        [],
+    )
     network = model.network.folded()
 
     def run(levels: list[Tensor]) -> Tensor:
+        assert places.acquire(blocking=False), "more frames run at the same time"
         threads.append(torch.get_num_threads())
         with suppress(threading.BrokenBarrierError):
             meeting.wait()
         with torch.inference_mode():
             output: Tensor = network(levels)
+        places.release()
         return output
 
     return replace(model, run=run, measured=True), threads
@@ -100,10 +107,36 @@ def test_large_frames_run_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads == [4] * 3
 
 
-def test_one_frame_can_be_computed_as_one_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_memory_holds_one_frame_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_backend(monkeypatch)
+    monkeypatch.setattr("napari_jnet.inference.predict.available_bytes", lambda: 300_000)
+    model, threads = watched(a_model(), 1)
+    assert len(maps_of(predict(model, a_stack(3)))) == 3
+    assert threads == [4] * 3
+
+
+@pytest.mark.parametrize(
+    ("cores", "frames", "at_once", "each"), [(4, 2, 2, 2), (7, 6, 3, 2), (7, 7, 7, 1)]
+)
+def test_as_few_threads_as_possible_are_idle(
+    monkeypatch: pytest.MonkeyPatch, cores: int, frames: int, at_once: int, each: int
+) -> None:
+    kept_backend(monkeypatch)
+    torch.set_num_threads(cores)
+    model, threads = watched(a_model(), at_once)
+    assert len(maps_of(predict(model, a_stack(frames)))) == frames
+    assert threads == [each] * frames
+
+
+def test_a_part_of_one_frame_rounds_as_the_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     kept_backend(monkeypatch)
     model, threads = watched(a_model(), 1)
-    assert len(maps_of(predict(model, a_stack(), frames=[2], one_as_many=True))) == 1
+    file = tmp_path / "model.pt"
+    file.write_bytes(b"weights")  # which the mark of the parts names
+    model = replace(model, path=file)
+    assert len(maps_of(predict_part(model, a_stack(), tmp_path / "out", 3, 8))) == 1
     assert threads == [1]
 
 
@@ -123,8 +156,15 @@ def test_one_thread_reads_at_a_time() -> None:
 
 
 def test_threads_of_one_thread_are_not_those_of_others() -> None:
-    with ThreadPoolExecutor(1, "own", use_own_threads, (2,)) as own:
-        assert own.submit(torch.get_num_threads).result() == 2
+    together = threading.Barrier(6, timeout=10)
+
+    def own_threads(_: int) -> int:
+        together.wait()
+        use_own_threads(2)
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(6) as own:
+        assert list(own.map(own_threads, range(6))) == [2] * 6
     with ThreadPoolExecutor(1) as other:
         assert other.submit(torch.get_num_threads).result() == 4
     assert torch.get_num_threads() == 4

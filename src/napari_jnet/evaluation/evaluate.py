@@ -125,10 +125,13 @@ class ScoreAccumulator:
             table = pixels.confusion(np.minimum(labels, 1), inside)
         sections = None
         if self.axes.startswith("Z") and labels.max(initial=0) <= 1:
-            sections = rand.section_sums(labels, frame.objects)
-            if frame.probability is not None:
-                cuts = rand.section_sums(labels, frame.probability)
-                sections = np.concatenate([sections, cuts])
+            of_objects = rand.section_sums(labels, frame.objects)
+            cuts = (
+                np.repeat(of_objects, len(rand.THRESHOLDS), axis=0)
+                if frame.probability is None
+                else rand.section_sums(labels, frame.probability)
+            )
+            sections = np.concatenate([of_objects, cuts])
         return _Counts(table, sections=sections)
 
     def scores(self, result: str, truth: str) -> Scores:

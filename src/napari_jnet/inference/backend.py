@@ -46,6 +46,7 @@ def openvino(network: nn.Module, precision: Literal["f32", "bf16"]) -> Run:
     its own: OpenVINO leaves its thread with a stack for signals that is freed, so that Ctrl-C would crash.
     """
     compiled: dict[tuple[torch.Size, ...], Any] = {}
+    threads = torch.get_num_threads()  # of the caller, not of the new thread
     thread = ThreadPoolExecutor(1, "napari-jnet OpenVINO")
 
     def compute(levels: list[Tensor]) -> Tensor:
@@ -53,7 +54,7 @@ def openvino(network: nn.Module, precision: Literal["f32", "bf16"]) -> Run:
         if key not in compiled:
             if len(compiled) == _MOST_SHAPES:
                 return run_network(network, levels)
-            compiled[key] = _compile(network, levels, precision)
+            compiled[key] = _compile(network, levels, precision, threads)
         result = compiled[key]([level.contiguous().numpy() for level in levels])
         return torch.from_numpy(result[0].copy())
 
@@ -73,7 +74,7 @@ class _Arguments(nn.Module):
         return output
 
 
-def _compile(network: nn.Module, levels: list[Tensor], precision: str) -> Any:
+def _compile(network: nn.Module, levels: list[Tensor], precision: str, threads: int) -> Any:
     from openvino import Core, PartialShape
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
@@ -95,7 +96,7 @@ def _compile(network: nn.Module, levels: list[Tensor], precision: str) -> Any:
     )
     settings = {
         "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
     }
     return Core().compile_model(model, "CPU", settings)

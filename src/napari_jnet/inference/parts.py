@@ -326,7 +326,7 @@ class _Work:
             instances=self.instances,
             prediction=prediction,
             on_error="report",
-            one_as_many=True,
+            total=len(self.numbers),
         )
         for event in events:
             if isinstance(event, FramePrediction):

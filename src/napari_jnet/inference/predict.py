@@ -79,7 +79,7 @@ def predict(
     prediction: PredictionConfig | None = None,
     region: Region | None = None,
     on_error: Literal["raise", "skip", "report"] = "raise",
-    one_as_many: bool = False,
+    total: int | None = None,
 ) -> Generator[FramePrediction | FrameSkipped | Message, None, None]:
     """Segment a stack, and yield one frame at a time.
 
@@ -103,8 +103,9 @@ def predict(
     on_error
         "skip" continues with the other frames where one of several cannot be read or does not fit;
         "report" does so too where it is the only one, or none can be predicted.
-    one_as_many
-        Compute a single frame with the threads that each of many has, so that its sums are rounded alike.
+    total
+        Frames of the whole prediction, where ``frames`` are a part of it, so that sums are rounded as there;
+        None where they are all.
 
     Yields
     ------
@@ -127,8 +128,8 @@ def predict(
     -----
     The maps of a region equal those of the whole frame there; only the tiles that it needs are computed.
     Cells are separated within the region, so one on its edge is truncated.
-    On a CPU several frames of up to 1024 x 1024 pixels run through the network at the same time, each with
-    its part of the threads; one frame alone has all of them.
+    On a CPU as many frames run through the network at the same time as have 1024 x 1024 pixels together, each
+    with its part of the threads.
     A frame that would take more than 1 GB goes block by block: its maps are the same but for the
     rounding of sums, its cells those of `separate_blocks`, and its arrays memory-mapped temporary files.
     """
@@ -139,13 +140,11 @@ def predict(
     model, separation, found = _for_diameter(model, stack, settings.diameter, instances)
     if found:
         yield Message(found)
-    side, at_once, ahead = _fit_memory(model, stack, settings, region)
-    if len(numbers) == 1 and not one_as_many:
-        at_once = 1
+    side, at_once, ahead = _fit_memory(model, stack, settings, region, total or len(numbers))
     if chosen := _set_backend(model, stack, numbers, settings, separation, region, side):
         yield Message(chosen)
     work = _whole_frame(model, stack, settings, separation, region, side, at_once)
-    threads = max(torch.get_num_threads() // at_once, 1)
+    threads = torch.get_num_threads() // at_once
     done, first, largest = 0, None, model.largest_tile
     positions = {number: position for position, number in enumerate(stack.frame_numbers)}
     for number, result in _in_threads(numbers, work, ahead, threads):
@@ -402,7 +401,7 @@ def _predict_blocks(
 
 
 def _fit_memory(
-    model: Model, stack: Stack, settings: PredictionConfig, region: Region | None
+    model: Model, stack: Stack, settings: PredictionConfig, region: Region | None, frames: int
 ) -> tuple[int, int, int]:
     """Return the side of blocks, 0 for whole frames, how many frames run at once, and how many come next.
 
@@ -420,7 +419,8 @@ def _fit_memory(
         fitting = min(_TOGETHER, free // 2) // max(needed, 1)
         seen = math.prod(rescaled_size((rows, columns), model.scale)) * 4**model.network.top_level
         most = torch.get_num_threads() if model.device.type == "cpu" else 1
-        at_once = max(min(most, fitting, int(_NETWORK_PIXELS / seen)), 1)
+        each = -(-most // max(min(most, frames, fitting, int(_NETWORK_PIXELS / seen)), 1))
+        at_once = most // each  # without threads that are left over
         return 0, at_once, max(min(at_once - 1 + _AHEAD, fitting - 1), 0)
     stored = math.prod(stack.shape) * stack.dtype.itemsize
     of_block = min(_BLOCK_BYTES, (free - stored) // 2)

@@ -223,7 +223,9 @@ def _assemble(
         except (MemoryError, RuntimeError) as error:
             if side < 2 * SMALLEST_TILE or not is_memory_full(error):
                 raise
-        model.largest_tile = side // 2
+        model.largest_tile = min(
+            side // 2, model.largest_tile or side
+        )  # by another frame meanwhile
         torch.cuda.empty_cache()  # outside of the handler, as the error holds what was computed
 
 
