@@ -290,6 +290,7 @@ def _whole_frame(
             frame = _read(model, stack, number)
         with running:
             maps, empty = _predict_planes(model, stack, number, frame, settings, region, side)
+        del frame  # a large one takes the memory that separating needs
         facts = (maps.segmentation, maps.distance)
         if side:
             cells = scratch_array(maps.segmentation.shape, np.int32)
