@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -168,3 +169,23 @@ def test_threads_of_one_thread_are_not_those_of_others() -> None:
     with ThreadPoolExecutor(1) as other:
         assert other.submit(torch.get_num_threads).result() == 4
     assert torch.get_num_threads() == 4
+
+
+def test_a_frame_is_let_go_before_its_cells_are_separated(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, held, stack = [], [], a_stack(3)
+    read = stack.frame
+
+    def frame(number: int) -> np.ndarray:
+        image = read(number).copy()
+        images.append(weakref.ref(image))
+        return image
+
+    def separated(segmentation: np.ndarray, *_: object) -> np.ndarray:
+        held.append(images[0]() is not None)
+        return np.zeros(segmentation.shape, np.int32)
+
+    monkeypatch.setattr("napari_jnet.inference.predict.separate", separated)
+    monkeypatch.setattr("napari_jnet.inference.predict._AHEAD", 0)
+    torch.set_num_threads(1)
+    assert len(maps_of(predict(a_model(), replace(stack, read=frame)))) == 3
+    assert held == [False] * 3
