@@ -142,13 +142,13 @@ def test_a_part_of_one_frame_rounds_as_the_whole(
 
 
 def test_one_thread_reads_at_a_time() -> None:
-    busy, stack = threading.Lock(), a_stack()
+    busy, stack, noise = threading.Lock(), a_stack(), np.random.default_rng(0).random(500_000)
     read = stack.frame
 
     def frame(number: int) -> np.ndarray:
         assert busy.acquire(blocking=False), "two frames are read at the same time"
         try:
-            threading.Event().wait(0.005)
+            np.sort(noise)  # other threads run meanwhile
             return read(number)
         finally:
             busy.release()

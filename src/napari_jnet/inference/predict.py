@@ -283,9 +283,7 @@ def _whole_frame(
     """
     reading, running = Lock(), BoundedSemaphore(at_once)
 
-    def whole_frame(
-        number: int,
-    ) -> tuple[Maps, int, NDArray[np.int32], int, NDArray[np.float32]]:
+    def whole_frame(number: int) -> Any:
         with reading:
             frame = _read(model, stack, number)
         with running:
@@ -417,7 +415,7 @@ def _fit_memory(
     needed = height * width * of_image + rows * columns * planes * of_maps
     free = available_bytes()
     if needed <= min(free, _AT_ONCE):
-        fitting = min(_TOGETHER, free // 2) // max(needed, 1)
+        fitting = min(_TOGETHER, free // 2) // needed
         seen = math.prod(rescaled_size((rows, columns), model.scale)) * 4**model.network.top_level
         most = torch.get_num_threads() if model.device.type == "cpu" else 1
         each = -(-most // max(min(most, frames, fitting, int(_NETWORK_PIXELS / seen)), 1))

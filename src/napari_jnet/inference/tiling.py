@@ -223,9 +223,8 @@ def _assemble(
         except (MemoryError, RuntimeError) as error:
             if side < 2 * SMALLEST_TILE or not is_memory_full(error):
                 raise
-        model.largest_tile = min(
-            side // 2, model.largest_tile or side
-        )  # by another frame meanwhile
+        # Another frame may have halved it meanwhile.
+        model.largest_tile = min(side // 2, model.largest_tile or side)
         torch.cuda.empty_cache()  # outside of the handler, as the error holds what was computed
 
 

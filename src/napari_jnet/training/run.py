@@ -53,9 +53,7 @@ WARM_UP = 0.02  # fraction of the training in which the rate rises from zero (co
 _SHORT_STEP_S = 0.02  # below this float32 is fast enough, and a measurement uncertain
 _WORTHWHILE = 1.1  # bfloat16 must be so many times as fast
 AVERAGED_PARTS = 4  # of the steps so far, one in so many is averaged, about
-SAVE_SHARE = (
-    0.012  # of the time that saving may take, so that with the save at the end it is below 2 %
-)
+SAVE_SHARE = 0.012  # of the time that saving may take; with the save at the end it is below 2 %
 _SAVING = "saving"  # the topic of messages
 WRITING_SPEED = 2e8  # bytes a second, assumed until the first save is measured
 
