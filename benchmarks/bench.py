@@ -61,8 +61,8 @@ from napari_jnet.cli.demo import has_screen
 from napari_jnet.config import Config, PredictionConfig
 from napari_jnet.device import has_bfloat16
 from napari_jnet.inference.backend import available_backends, use_backend
+from napari_jnet.inference.image import predict_maps
 from napari_jnet.inference.instances import separate
-from napari_jnet.inference.predict import predict_maps
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import LabelKind
 from napari_jnet.project.open import training_frames

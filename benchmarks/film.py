@@ -29,8 +29,9 @@ import torch
 from baseline import frame
 from napari_jnet.events import FramePrediction, Message
 from napari_jnet.hardware import available_cores
+from napari_jnet.inference.image import predict_maps
 from napari_jnet.inference.instances import separate
-from napari_jnet.inference.predict import predict_maps, predict_to_folder
+from napari_jnet.inference.predict import predict_to_folder
 from napari_jnet.io.results import ResultWriter
 from napari_jnet.io.stack import Stack
 from napari_jnet.model import load_model

@@ -46,7 +46,8 @@ from napari_jnet import (
 from napari_jnet.config import Config, PredictionConfig
 from napari_jnet.editing import copy_cells
 from napari_jnet.evaluation.errors import error_map
-from napari_jnet.inference.predict import predict, predict_maps
+from napari_jnet.inference.image import predict_maps
+from napari_jnet.inference.predict import predict
 from napari_jnet.io.results import OverlapTracks, open_result
 from napari_jnet.labels import number_apart
 from napari_jnet.training.losses import border_weights, loss_function

@@ -31,7 +31,7 @@ from napari_jnet.evaluation.objects import seg_frame
 from napari_jnet.evaluation.pixels import confusion, iou, mean_iou, pixel_accuracy
 from napari_jnet.evaluation.rand import best_scores, section_sums
 from napari_jnet.events import EpochEnd, FramePrediction, Message, TrainingEnd, TrainingStart
-from napari_jnet.inference.predict import predict_maps
+from napari_jnet.inference.image import predict_maps
 from napari_jnet.inference.tiling import windows
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import contingency

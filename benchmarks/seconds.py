@@ -55,7 +55,8 @@ from napari_jnet import (
     train,
 )
 from napari_jnet.config import PredictionConfig, read_settings
-from napari_jnet.inference.predict import frame_uncertainty, predict_maps
+from napari_jnet.inference.confidence import frame_uncertainty
+from napari_jnet.inference.image import predict_maps
 from napari_jnet.model import Model
 from napari_jnet.project.manifest import next_role
 from napari_jnet.synthetic import varied_cells

@@ -36,8 +36,8 @@ from napari_jnet import AnnotatedFrame, Config, load_model, train
 from napari_jnet.config import PredictionConfig
 from napari_jnet.evaluation.objects import ap_frame, average_precision, seg_frame
 from napari_jnet.events import EpochEnd, Message, TrainingEnd, TrainingStart
+from napari_jnet.inference.image import estimate_diameter, predict_maps
 from napari_jnet.inference.instances import separate
-from napari_jnet.inference.predict import estimate_diameter, predict_maps
 from napari_jnet.labels import contingency
 from napari_jnet.model import Model, read_checkpoint, save_checkpoint
 from napari_jnet.preprocess import fit_channels, rescale_plane

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from napari_jnet.events import TrainingEnd as TrainingEnd
     from napari_jnet.events import TrainingStart as TrainingStart
     from napari_jnet.inference.confidence import cell_confidence as cell_confidence
+    from napari_jnet.inference.image import predict_image as predict_image
     from napari_jnet.inference.instances import separate as separate
     from napari_jnet.inference.predict import predict as predict
-    from napari_jnet.inference.predict import predict_image as predict_image
     from napari_jnet.io.axes import array_stack as array_stack
     from napari_jnet.io.results import ResultWriter as ResultWriter
     from napari_jnet.io.stack import AnnotatedFrame as AnnotatedFrame
@@ -62,8 +62,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "TrainingStart",
     ),
     "inference.confidence": ("cell_confidence",),
+    "inference.image": ("predict_image",),
     "inference.instances": ("separate",),
-    "inference.predict": ("predict", "predict_image"),
+    "inference.predict": ("predict",),
     "io.axes": ("array_stack",),
     "io.results": ("ResultWriter",),
     "io.stack": ("AnnotatedFrame", "Stack", "annotated_frames"),

@@ -17,7 +17,8 @@ from torch import Tensor
 from napari_jnet.config import Config, PredictionConfig
 from napari_jnet.events import FramePrediction, Message
 from napari_jnet.inference import backend
-from napari_jnet.inference.predict import predict, predict_maps
+from napari_jnet.inference.image import predict_maps
+from napari_jnet.inference.predict import predict
 from napari_jnet.inference.tiling import run_network
 from napari_jnet.io.axes import array_stack
 from napari_jnet.model import Model

@@ -12,7 +12,8 @@ import torch
 from napari_jnet.config import Config, PredictionConfig
 from napari_jnet.events import FramePrediction, FrameSkipped, Message, TrainingEnd
 from napari_jnet.inference import predict as module
-from napari_jnet.inference.predict import estimate_diameter, predict, predict_image, predict_maps
+from napari_jnet.inference.image import estimate_diameter, predict_image, predict_maps
+from napari_jnet.inference.predict import predict
 from napari_jnet.io.axes import array_stack
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.model import Model, load_model

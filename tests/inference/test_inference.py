@@ -15,7 +15,8 @@ import torch
 
 from napari_jnet.config import Config, InstanceConfig, PredictionConfig
 from napari_jnet.events import FramePrediction, Message
-from napari_jnet.inference.predict import predict, predict_image, predict_maps
+from napari_jnet.inference.image import predict_image, predict_maps
+from napari_jnet.inference.predict import predict
 from napari_jnet.inference.tiling import run_network, windows
 from napari_jnet.io.axes import array_stack
 from napari_jnet.model import Model

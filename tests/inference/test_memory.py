@@ -14,7 +14,8 @@ from torch.utils._pytree import tree_leaves
 
 from napari_jnet.config import Config, PredictionConfig
 from napari_jnet.events import FramePrediction, Message
-from napari_jnet.inference.predict import predict, predict_maps
+from napari_jnet.inference.image import predict_maps
+from napari_jnet.inference.predict import predict
 from napari_jnet.io.axes import array_stack
 from napari_jnet.model import Model
 from napari_jnet.networks import build_network

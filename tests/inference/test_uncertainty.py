@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from napari_jnet.inference.predict import frame_uncertainty
+from napari_jnet.inference.confidence import frame_uncertainty
 
 
 def test_known_values():

@@ -13,7 +13,7 @@ import tifffile
 import torch
 
 from napari_jnet.config import Config, NetworkConfig
-from napari_jnet.inference.predict import predict_image
+from napari_jnet.inference.image import predict_image
 from napari_jnet.model import (
     IncompleteCheckpoint,
     Model,

@@ -30,7 +30,8 @@ from napari_jnet.events import (
     TrainingEnd,
     TrainingStart,
 )
-from napari_jnet.inference.predict import predict, predict_image
+from napari_jnet.inference.image import predict_image
+from napari_jnet.inference.predict import predict
 from napari_jnet.io.axes import array_stack
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import UNKNOWN, LabelKind

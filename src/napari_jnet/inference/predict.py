@@ -1,4 +1,4 @@
-"""Prediction of stacks and images, and its uncertainty."""
+"""Prediction of stacks."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from napari_jnet.config import SMALLEST_DIAMETER, InstanceConfig, PredictionConfig
+from napari_jnet.config import InstanceConfig, PredictionConfig
 from napari_jnet.device import use_own_threads
 from napari_jnet.events import FramePrediction, FrameSkipped, Message
 from napari_jnet.files import release_pages, scratch_array
 from napari_jnet.hardware import available_bytes, format_bytes
 from napari_jnet.inference.backend import available_backends, choose_backend, use_backend
 from napari_jnet.inference.confidence import cell_confidence
+from napari_jnet.inference.image import (
+    average_transforms,
+    estimate_diameter,
+    predict_maps,
+    settings_of,
+)
 from napari_jnet.inference.instances import separate, separate_blocks
 from napari_jnet.inference.tiling import (
-    TRANSFORMS,
     Cut,
     Maps,
     Region,
     Transform,
     checked_region,
     cut_large,
-    cut_whole,
-    predict_region,
     shape_of,
-    split_maps,
     within,
 )
 from napari_jnet.io.results import ResultWriter
@@ -47,9 +48,7 @@ from napari_jnet.preprocess import (
     fit_channels,
     frame_tensor,
     is_constant,
-    rescaled_region,
     rescaled_size,
-    restore,
 )
 
 # Measured: bytes of memory for each pixel and channel of a frame, from the file to the network, and
@@ -63,10 +62,6 @@ _BLOCK_BYTES = 3 << 27  # of a block with its halo
 _HALO = 256  # pixels around a block that are separated with it
 _AHEAD = 2  # frames that are read or separated beside those in the network, if there is memory
 _NETWORK_PIXELS = 1 << 20  # that go through the network at once, if these are several frames
-# Diameters in pixels that are tried to estimate that of the cells, evenly spaced by their logarithm.
-_TRIED = np.geomspace(8, 128, 9)
-_SEEN = 320  # pixels a side, as the network sees them, of the part of a frame that is tried
-_NOT_BACKGROUND = 0.05  # probability of cell from which on a pixel says how sure the network is
 
 
 def predict(
@@ -136,7 +131,7 @@ def predict(
     numbers = tuple(stack.frame_numbers if frames is None else frames)
     for number in numbers:
         check_frame(number, stack.frame_numbers, stack.name)
-    settings = _settings(model, prediction, tile)
+    settings = settings_of(model, prediction, tile)
     model, separation, found = _for_diameter(model, stack, settings.diameter, instances)
     if found:
         yield Message(found)
@@ -390,7 +385,9 @@ def _predict_blocks(
                 slice(top, min(top + step, rows.stop)),
                 slice(left, min(left + step, columns.stop)),
             )
-            made = _average(model, cut, large.size, settings, block, plane.shape[:2], name)
+            made = average_transforms(
+                model, cut, large.size, settings, block, plane.shape[:2], name
+            )
             target = (number, *within(block, (rows, columns)))
             for whole, part in zip(maps, made, strict=True):
                 if whole is not None and part is not None:
@@ -440,113 +437,6 @@ def _size(stack: Stack) -> tuple[int, int]:
     return stack.shape[rows], stack.shape[rows + 1]
 
 
-def predict_image(
-    model: Model, image: NDArray[Any], *, tile: int | None = None, name: str = "The image"
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Segment one image; `predict_maps` without the classes.
-
-    Returns
-    -------
-    segmentation, distance
-        Each (H, W) float32, as in `Maps`.
-    """
-    maps = predict_maps(model, image, tile=tile, name=name)
-    return maps.segmentation, maps.distance
-
-
-def predict_maps(
-    model: Model,
-    image: NDArray[Any],
-    *,
-    tile: int | None = None,
-    prediction: PredictionConfig | None = None,
-    name: str = "The image",
-    region: Region | None = None,
-) -> Maps:
-    """Segment one image, (H, W) or (H, W, C), or a region of it; raises `ValueError` if it does not fit.
-
-    Statistics are those of the whole image, also for a region, whose maps are the same part of the
-    maps of the whole.  Without overlap, tiles begin on the network's stride and
-    are read with a halo that covers its receptive field: tiled equals untiled.  With overlap, the
-    network sees each window alone, and probabilities and distances of all windows on a pixel are
-    averaged.  So are those of the transforms of test-time augmentation.
-    """
-    settings = _settings(model, prediction, tile)
-    image = fit_channels(image, model.config.network.gray and image.ndim == 3)
-    if settings.diameter is not None:
-        diameter = settings.diameter or estimate_diameter(model, [image])
-        model = model if diameter is None else model.at_diameter(diameter)
-    how = model.config.network.standardization
-    frame = frame_tensor(image, name, model.frame_channels, standardization=how, scale=model.scale)[
-        None
-    ]
-    size = (frame.shape[-2], frame.shape[-1])
-    _check_diameter(model, name, image.shape[:2], size)
-
-    def cut(transform: Transform) -> Cut:
-        return cut_whole(model, transform.apply(frame))
-
-    full_size = image.shape[:2]
-    area = checked_region(region, full_size)
-    return _average(model, cut, size, settings, area, full_size, name)
-
-
-def _check_diameter(model: Model, name: str, size: Sequence[int], seen: tuple[int, int]) -> None:
-    """Raise `ValueError` where a frame, made smaller for large cells, is too small for the network."""
-    needed = 2 * 2 ** -min(model.network.levels)
-    if model.scale >= 1 or min(seen) >= needed:
-        return
-    diameter = model.config.network.diameter
-    largest = math.floor(10 * min(size) * model.scale * (diameter or 0) / needed) / 10
-    if diameter is not None and largest >= SMALLEST_DIAMETER:
-        raise ValueError(
-            f"{name} has {size[0]} x {size[1]} pixels, too few for cells of {diameter:g} px: the network "
-            f"would see {seen[0]} x {seen[1]} and needs {needed}. Give a diameter of at most {largest:g} px, "
-            "or larger frames."
-        )
-
-
-def _average(
-    model: Model,
-    cut: Callable[[Transform], Cut],
-    size: tuple[int, int],
-    settings: PredictionConfig,
-    area: Region,
-    full_size: Sequence[int],
-    name: str,
-) -> Maps:
-    """Average the maps of an area of the full frame over the transforms of test-time augmentation.
-
-    ``size`` is that of the frame as the network sees it.
-    """
-    total: Tensor | None = None
-    seen = area if model.scale == 1 else rescaled_region(area, model.scale, full_size)
-    for transform in TRANSFORMS[: settings.tta]:
-        shape = (size[1], size[0]) if transform.transposed else size
-        part = transform.region(seen, size)
-        changed = predict_region(model, cut(transform), shape, settings, part)
-        one = transform.invert(changed)[0]
-        total = one if total is None else total.add_(one)
-    assert total is not None
-    mean = total / settings.tta if settings.tta > 1 else total
-    if model.scale != 1:
-        mean = restore(mean, area, model.scale, full_size)
-    maps = split_maps(mean, model)
-    if not (np.isfinite(maps.segmentation).all() and np.isfinite(maps.distance).all()):
-        raise ValueError(
-            f"{name}: {model.path.name} predicts values that are NaN or infinite. Its weights are "
-            "damaged or its training failed: choose another model."
-        )
-    return maps
-
-
-def _settings(
-    model: Model, prediction: PredictionConfig | None, tile: int | None
-) -> PredictionConfig:
-    settings = prediction or model.config.prediction
-    return settings if tile is None else settings.changed(tile=tile)
-
-
 def at_diameter(model: Model, stack: Stack, diameter: float) -> tuple[Model, str]:
     """Return a model for cells of a diameter in pixels, and what was estimated for 0, for the user.
 
@@ -573,79 +463,3 @@ def at_diameter(model: Model, stack: Stack, diameter: float) -> tuple[Model, str
             "cells, give their diameter."
         )
     return model.at_diameter(found), f"Diameter of the cells, estimated: {found:g} px."
-
-
-def estimate_diameter(model: Model, images: Sequence[NDArray[Any]]) -> float | None:
-    """Estimate the median diameter of the cells in images, in pixels.
-
-    The network predicts the middle of each image at nine sizes.  Where it is surest, cells have the size that
-    it knows; the median of those that it finds there, and once more at that size, is the estimate.
-
-    Parameters
-    ----------
-    model
-        With a known diameter of its own cells.
-    images
-        (H, W) or (H, W, C) each.
-
-    Returns
-    -------
-    float or None
-        None where the network finds no cell at any size.
-
-    Raises
-    ------
-    ValueError
-        If the model does not know the diameter of its cells, or an image does not fit it.
-    """
-    found = [_median_cell(model, images, diameter) for diameter in _TRIED.tolist()]
-    surest, median = max(found)
-    if not surest:
-        return None
-    _, closer = _median_cell(model, images, max(median, _TRIED[0] / 2))
-    return max(float(f"{closer or median:.3g}"), SMALLEST_DIAMETER)
-
-
-def _median_cell(
-    model: Model, images: Sequence[NDArray[Any]], diameter: float
-) -> tuple[float, float]:
-    """Return how sure a network is of images with cells of this diameter, 0 to 1, and the median found.
-
-    It is the mean of |2p - 1| over the pixels whose probability p is not near 0: nearly 1 where all outlines
-    are sharp.  Both are 0 where no cell is found.
-    """
-    scaled = model.at_diameter(diameter)
-    sure, pixels, diameters = 0.0, 0, [np.zeros(0)]
-    for image in images:
-        part = _middle(image, _SEEN / scaled.scale)
-        if min(part.shape[:2]) * scaled.scale < model.network.stride:
-            continue
-        maps = predict_maps(scaled, part, prediction=PredictionConfig(tta=1))
-        cells = separate(maps.segmentation, maps.distance, scaled.config.instances, scaled.dt_bound)
-        diameters.append(np.sqrt(4 / math.pi * np.bincount(cells.ravel())[1:]))
-        maybe = maps.segmentation[maps.segmentation > _NOT_BACKGROUND]
-        sure += float(np.abs(2 * maybe - 1).sum())
-        pixels += maybe.size
-    every = np.concatenate(diameters)
-    return (sure / pixels, float(np.median(every))) if every.size else (0.0, 0.0)
-
-
-def _middle(image: NDArray[Any], side: float) -> NDArray[Any]:
-    top, left = (max(int((length - side) / 2), 0) for length in image.shape[:2])
-    return image[top : top + math.ceil(side), left : left + math.ceil(side)]
-
-
-def frame_uncertainty(probability: NDArray[np.floating], *, pixels: int = 1 << 17) -> float:
-    """Return the mean entropy of a frame's pixels, in bits: how uncertain the network is of it.
-
-    0 is sure of every pixel, 1 is 0.5 in every one.  It is over all pixels and not over objects, so that
-    frames without objects compare too, and highest where outlines are many: in crowded frames.
-    Neighbouring pixels are similar, so about `pixels` of them on a regular grid are enough: 1 ms for any
-    size of frame.
-    """
-    step = max(1, int((probability.size / pixels) ** (1 / probability.ndim)))
-    grid = probability[(slice(None, None, step),) * probability.ndim].astype(np.float32)
-    # 0 log 0 is 0
-    inside, outside = np.maximum(grid, 1e-30), np.maximum(1 - grid, 1e-30)
-    entropy = -(grid * np.log2(inside) + (1 - grid) * np.log2(outside))
-    return float(np.clip(entropy.mean(dtype=np.float64), 0.0, 1.0))

@@ -25,7 +25,7 @@ from napari_jnet.events import (
     TrainingEnd,
     TrainingStart,
 )
-from napari_jnet.inference.predict import predict_maps
+from napari_jnet.inference.image import predict_maps
 from napari_jnet.io.run_folder import RunFolder
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.training.distributed import agree, is_first, share, together

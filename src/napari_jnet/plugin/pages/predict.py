@@ -860,7 +860,7 @@ class PredictWidget(JobWidget):
         frames = self._workspace.frames
         of_the_table = results.image is self._workspace.image and event.position < len(frames)
         if event.region is None and of_the_table:
-            from napari_jnet.inference.predict import frame_uncertainty
+            from napari_jnet.inference.confidence import frame_uncertainty
 
             frames.set_uncertainty({event.position: frame_uncertainty(event.segmentation)})
 
