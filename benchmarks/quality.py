@@ -34,7 +34,8 @@ from napari_jnet.evaluation.objects import ap_frame, average_precision, seg_fram
 from napari_jnet.evaluation.pixels import confusion, mean_iou, pixel_accuracy
 from napari_jnet.evaluation.rand import best_scores, section_sums
 from napari_jnet.events import EpochEnd, Message, TrainingEnd
-from napari_jnet.inference.predict import predict_maps
+from napari_jnet.inference.image import predict_maps
+from napari_jnet.inference.tiling import Maps
 from napari_jnet.io.stack import AnnotatedFrame
 from napari_jnet.labels import contingency
 from napari_jnet.model import Model
@@ -83,11 +84,15 @@ def _lines(root: Path) -> tuple[Frames, Frames]:
     return first, last
 
 
+def _maps(model: Model, frame: AnnotatedFrame, tta: int) -> Maps:
+    return predict_maps(model, frame.image, prediction=PredictionConfig(tta=tta))
+
+
 def score_cells(model: Model, frames: Frames, tta: int) -> Scores:
     """Return SEG over all cells, and AP at IoU 0.5 and from 0.5 to 0.9, the mean over images."""
     ious, precisions = [], []
     for frame in frames:
-        maps = predict_maps(model, frame.image, prediction=PredictionConfig(tta=tta))
+        maps = _maps(model, frame, tta)
         found = separate(maps.segmentation, maps.distance, model.config.instances, model.dt_bound)
         known = np.maximum(frame.labels, 0)
         table = contingency(known, found)
@@ -103,26 +108,36 @@ def score_cells(model: Model, frames: Frames, tta: int) -> Scores:
     }
 
 
+def _class_counts(model: Model, frame: AnnotatedFrame, maps: Maps) -> NDArray[np.int64]:
+    """Return how many pixels of each class are predicted as each."""
+    classes = max(model.config.network.classes, 2)
+    found: NDArray[Any] = maps.segmentation > 0.5 if maps.classes is None else maps.classes
+    return confusion(np.minimum(frame.labels, classes - 1), found, classes)
+
+
+def _pixel_scores(counts: Sequence[NDArray[np.int64]]) -> Scores:
+    total = np.sum(counts, axis=0)
+    return {"accuracy": pixel_accuracy(total), "mean IoU": mean_iou(total)}
+
+
 def score_classes(model: Model, frames: Frames, tta: int) -> Scores:
     """Return accuracy and mean IoU of all pixels."""
-    classes = max(model.config.network.classes, 2)
-    counts = np.zeros((classes, classes), np.int64)
-    for frame in frames:
-        maps = predict_maps(model, frame.image, prediction=PredictionConfig(tta=tta))
-        found: NDArray[Any] = maps.segmentation > 0.5 if maps.classes is None else maps.classes
-        counts += confusion(np.minimum(frame.labels, classes - 1), found, classes)
-    return {"accuracy": pixel_accuracy(counts), "mean IoU": mean_iou(counts)}
+    return _pixel_scores(
+        [_class_counts(model, frame, _maps(model, frame, tta)) for frame in frames]
+    )
 
 
 def score_membranes(model: Model, frames: Frames, tta: int) -> Scores:
     """Return the scores of pixels, and V_rand and V_info: of the best threshold, and of the cells."""
-    scores = score_classes(model, frames, tta)
+    counts = []
     ways: dict[str, list[NDArray[np.float64]]] = {"": [], " of cells": []}
     for frame in frames:
-        maps = predict_maps(model, frame.image, prediction=PredictionConfig(tta=tta))
+        maps = _maps(model, frame, tta)
+        counts.append(_class_counts(model, frame, maps))
         cells = separate(maps.segmentation, maps.distance, model.config.instances, model.dt_bound)
         for way, proposal in zip(ways, (maps.segmentation, cells), strict=True):
             ways[way].append(section_sums(frame.labels, proposal))
+    scores = _pixel_scores(counts)
     for way, sums in ways.items():
         rand, information = best_scores(np.sum(sums, axis=0))
         scores |= {f"V_rand{way}": rand, f"V_info{way}": information}
