@@ -138,7 +138,7 @@ def test_it_separates_cells_that_touch(tmp_path: Path) -> None:
             "training.patch_size": 64,
             "training.batch_size": 4,
             "training.batches_per_epoch": 12,
-            "training.epochs": 3,
+            "training.epochs": 6,
             "training.learning_rate": 0.01,
             "training.device": "cpu",
             "training.threads": 1,
