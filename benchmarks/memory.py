@@ -1,6 +1,7 @@
 """The most memory that prediction takes: of a large image and of a large stack, by the command line.
 
-    python benchmarks/memory.py [--side 16384] [--network tiny|unet] [--frames 20] [--json FILE]
+    python benchmarks/memory.py [--side 16384] [--network tiny|unet] [--frames 20] [--tta 8]
+        [--json FILE]
 
 Makes its own data in a temporary folder, with the results some eight times as large as the image; TMPDIR
 moves it.  The stack is one TIFF file of 20 GB as its header says, of frames of 2048 x 2048 pixels, of
@@ -112,9 +113,11 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=16384)
     parser.add_argument("--network", choices=("tiny", "unet"), default="tiny")
     parser.add_argument("--frames", type=int, default=20)
+    parser.add_argument("--tta", type=int, default=8, help="transforms averaged")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found = {}
+    how = ("--tta", options.tta)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         weights = write_model(place / "model.pt", options.network == "tiny")
@@ -122,14 +125,14 @@ def main() -> None:
             write_image(place / "image.tif", options.side)
             title = f"{options.side} x {options.side} uint16, {weights:,} weights"
             found[title] = run(
-                "predict", place / "model.pt", place / "image.tif", "-o", place / "a"
+                "predict", place / "model.pt", place / "image.tif", *how, "-o", place / "a"
             )
         if options.frames:
             count = write_stack(place / "stack.tif")
             title = f"{options.frames} of {count} frames of 2048 x 2048 uint16, {weights:,} weights"
             frames = ("--frames", f"0-{options.frames - 1}", "-o", place / "b")
             found[title] = run(
-                "predict", place / "model.pt", place / "stack.tif", "--axes", "TYX", *frames
+                "predict", place / "model.pt", place / "stack.tif", "--axes", "TYX", *how, *frames
             )
     for title, (peak, seconds) in found.items():
         print(f"{title}: {peak:.2f} GB, {seconds:.0f} s")
