@@ -235,6 +235,23 @@ def test_the_size_of_the_frame_decides_whether_it_goes_by_blocks(
         assert isinstance(event.instances, np.memmap) is by_blocks
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.5, 2.0])
+def test_the_network_sees_no_more_of_a_block_than_a_tile(
+    monkeypatch: pytest.MonkeyPatch, scale: float
+) -> None:
+    """What it computes takes more memory than the block itself."""
+    model, seen = a_model(**{"network.scale": scale}), []
+
+    def watch(_: torch.nn.Module, levels: tuple[list[torch.Tensor]]) -> None:
+        seen.append(max(levels[0][-1].shape[-2:]))
+
+    model.network.register_forward_pre_hook(watch)
+    monkeypatch.setattr(module, "DEFAULT_TILE", 64)
+    go_by_blocks(monkeypatch, 160)
+    list(predict(model, array_stack(padded_image(200, 240)[None])))
+    assert 64 < max(seen) <= 64 + 2 * model.network.halo + 8  # rescaled, with the pixels around
+
+
 def test_too_little_space_for_temporary_files_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: int) -> None:
         raise OSError(28, "No space left on device")

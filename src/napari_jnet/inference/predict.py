@@ -31,6 +31,7 @@ from napari_jnet.inference.image import (
 )
 from napari_jnet.inference.instances import separate, separate_blocks
 from napari_jnet.inference.tiling import (
+    DEFAULT_TILE,
     Cut,
     Maps,
     Region,
@@ -368,7 +369,8 @@ def _predict_blocks(
         scratch_array(shape, np.float32),
         scratch_array(shape, np.uint8) if several else None,
     )
-    step = -(-side // model.network.stride) * model.network.stride
+    seen = min(side, math.ceil(DEFAULT_TILE / model.scale))  # no more for the network than a tile
+    step = -(-seen // model.network.stride) * model.network.stride
     empty = 0
     for number, plane in enumerate(planes):
         how = (model.frame_channels, model.network.levels, model.config.network.standardization)
