@@ -246,7 +246,7 @@ def test_the_network_sees_no_more_of_a_block_than_a_tile(
         seen.append(max(levels[0][-1].shape[-2:]))
 
     model.network.register_forward_pre_hook(watch)
-    monkeypatch.setattr(module, "DEFAULT_TILE", 64)
+    monkeypatch.setattr(module, "_BLOCK_TILE", 64)
     go_by_blocks(monkeypatch, 160)
     list(predict(model, array_stack(padded_image(200, 240)[None])))
     assert 64 < max(seen) <= 64 + 2 * model.network.halo + 8  # rescaled, with the pixels around

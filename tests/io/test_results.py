@@ -313,10 +313,10 @@ from napari_jnet.events import FramePrediction
 from napari_jnet.io.axes import array_stack
 from napari_jnet.io.results import ResultWriter
 
-noise = np.random.default_rng(0).random((90, 90)).astype(np.float32)  # about 30 kB, compressed
+noise = np.random.default_rng(0).random((90, 90)).astype(np.float32)  # 32 kB
 flat = np.zeros((90, 90), np.int32)
 with ResultWriter(sys.argv[1], array_stack(np.zeros((5, 90, 90), np.uint8))) as writer:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (80_000, 80_000))
     for number in range(5):
         try:
             writer.write(FramePrediction(number, number, 5, noise + number, noise * 0, flat))

@@ -31,7 +31,6 @@ from napari_jnet.inference.image import (
 )
 from napari_jnet.inference.instances import separate, separate_blocks
 from napari_jnet.inference.tiling import (
-    DEFAULT_TILE,
     Cut,
     Maps,
     Region,
@@ -60,6 +59,9 @@ _FEW = 8  # frames of which one is not predicted twice to measure
 _AT_ONCE = 1 << 30  # bytes from which on a frame is predicted and separated block by block
 _TOGETHER = 3 << 28  # that frames on their way may take
 _BLOCK_BYTES = 3 << 27  # of a block with its halo
+_BLOCK_TILE = (
+    768  # pixels a side of a block that the network sees at once: it takes more than the block
+)
 _HALO = 256  # pixels around a block that are separated with it
 _AHEAD = 2  # frames that are read or separated beside those in the network, if there is memory
 _NETWORK_PIXELS = 1 << 20  # that go through the network at once, if these are several frames
@@ -369,7 +371,7 @@ def _predict_blocks(
         scratch_array(shape, np.float32),
         scratch_array(shape, np.uint8) if several else None,
     )
-    seen = min(side, math.ceil(DEFAULT_TILE / model.scale))  # no more for the network than a tile
+    seen = min(side, math.ceil(_BLOCK_TILE / model.scale))
     step = -(-seen // model.network.stride) * model.network.stride
     empty = 0
     for number, plane in enumerate(planes):

@@ -172,7 +172,7 @@ class OverlapTracks:
 
 
 class _PageWriter:
-    """One TIFF file of a result: compressed pages, of which no more than a frame is in memory.
+    """One TIFF file of a result: a page a plane; no more than a frame is in memory.
 
     Errors name the path where the file will be, outside of the hidden folder.
     """
@@ -193,13 +193,13 @@ class _PageWriter:
             self._shapes.add(frame.shape)
             if self._tiff is None:
                 self._tags = self._options(self._expected)
+                if np.issubdtype(self._dtype, np.integer):  # of maps, it would save an eighth
+                    self._tags |= {"compression": "zlib", "compressionargs": {"level": 1}}
                 size = frame.size * self._dtype.itemsize * len(self._expected)
                 self._tiff = tifffile.TiffWriter(self._path, bigtiff=size >= _LARGE)
             for plane in frame.reshape(-1, *frame.shape[-2:]):
                 self._tiff.write(
                     **self._data(plane),
-                    compression="zlib",
-                    compressionargs={"level": 1},
                     photometric="minisblack",
                     metadata=None,
                     contiguous=False,
@@ -336,7 +336,7 @@ class ResultWriter:
     -----
     ``probability.tif`` (float32, 0 to 1), ``distance.tif`` (float32, pixels; of a model with
     ``targets.relative`` the depth in each object, 0 to 1, times its ``dt_bound``) and ``instances.tif``
-    (uint32) hold one page a section, compressed with zlib; the description of the first page lists the
+    (uint32, compressed with zlib) hold one page a section; the description of the first page lists the
     frames, and that of the objects ``seam_pixels`` of frames that have some.  Axes, pixel size and
     interval of the stack are stored as OME-XML, and in the tags of resolution.  ``NN_RES`` holds
     ``maskTTT.tif`` (uint16, where more than 65,535 tracks need it uint32) and ``res_track.txt``: objects
