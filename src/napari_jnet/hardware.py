@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import math
 import os
@@ -51,6 +52,13 @@ def available_bytes() -> int:
         if limit != resource.RLIM_INFINITY:
             room.append(limit - int(psutil.Process().memory_info().vms))
     return max(min(room), 0)
+
+
+def release_freed_memory() -> None:
+    """Give memory that was freed back to the system, where the C library is glibc, which keeps it."""
+    if sys.platform == "linux":
+        with suppress(AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_memory_full(error: Exception) -> bool:

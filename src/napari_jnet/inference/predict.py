@@ -20,7 +20,7 @@ from napari_jnet.config import InstanceConfig, PredictionConfig
 from napari_jnet.device import use_own_threads
 from napari_jnet.events import FramePrediction, FrameSkipped, Message
 from napari_jnet.files import release_pages, scratch_array
-from napari_jnet.hardware import available_bytes, format_bytes
+from napari_jnet.hardware import available_bytes, format_bytes, release_freed_memory
 from napari_jnet.inference.backend import available_backends, choose_backend, use_backend
 from napari_jnet.inference.confidence import cell_confidence
 from napari_jnet.inference.image import (
@@ -397,6 +397,7 @@ def _predict_blocks(
                 if whole is not None and part is not None:
                     whole[target] = part
                     release_pages(whole)
+            release_freed_memory()
     return (maps if volume else Maps(*(None if m is None else m[0] for m in maps))), empty  # type: ignore[arg-type]
 
 
