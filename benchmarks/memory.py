@@ -1,7 +1,7 @@
 """The most memory that prediction takes: of a large image and of a large stack, by the command line.
 
     python benchmarks/memory.py [--side 16384] [--network tiny|unet] [--frames 20] [--tta 8]
-        [--json FILE]
+        [--parts 2] [--json FILE]
 
 Makes its own data in a temporary folder, with the results some eight times as large as the image; TMPDIR
 moves it.  The stack is one TIFF file of 20 GB as its header says, of frames of 2048 x 2048 pixels, of
@@ -102,7 +102,7 @@ def run(*arguments: object) -> tuple[float, float]:
     last = done.stdout.strip().splitlines()[-1:]
     if done.returncode or not last or not last[0].startswith("peak"):
         raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
-    if "objects in" not in done.stdout:
+    if "objects in" not in done.stdout and "--part" not in command:
         raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
     return int(last[0].split()[1]) * 1024 / 1e9, time.perf_counter() - begin
 
@@ -114,26 +114,31 @@ def main() -> None:
     parser.add_argument("--network", choices=("tiny", "unet"), default="tiny")
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--tta", type=int, default=8, help="transforms averaged")
+    parser.add_argument("--parts", type=int, default=0, help="predict so many parts, and join them")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found = {}
-    how = ("--tta", options.tta)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         weights = write_model(place / "model.pt", options.network == "tiny")
+        jobs: dict[str, tuple[object, ...]] = {}
         if options.side:
             write_image(place / "image.tif", options.side)
             title = f"{options.side} x {options.side} uint16, {weights:,} weights"
-            found[title] = run(
-                "predict", place / "model.pt", place / "image.tif", *how, "-o", place / "a"
-            )
+            jobs[title] = (place / "image.tif", "-o", place / "a")
         if options.frames:
             count = write_stack(place / "stack.tif")
             title = f"{options.frames} of {count} frames of 2048 x 2048 uint16, {weights:,} weights"
             frames = ("--frames", f"0-{options.frames - 1}", "-o", place / "b")
-            found[title] = run(
-                "predict", place / "model.pt", place / "stack.tif", "--axes", "TYX", *how, *frames
-            )
+            jobs[title] = (place / "stack.tif", "--axes", "TYX", *frames)
+        for title, job in jobs.items():
+            arguments = ("predict", place / "model.pt", *job, "--tta", options.tta)
+            for part in range(1, options.parts + 1):
+                found[f"{title}, part {part}"] = run(
+                    *arguments, "--part", f"{part}/{options.parts}"
+                )
+            ending = ("--join",) if options.parts else ()
+            found[f"{title}{', joined' * bool(ending)}"] = run(*arguments, *ending)
     for title, (peak, seconds) in found.items():
         print(f"{title}: {peak:.2f} GB, {seconds:.0f} s")
     if options.json:
