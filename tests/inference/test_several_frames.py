@@ -100,6 +100,22 @@ def test_frames_run_together_and_come_in_order(monkeypatch: pytest.MonkeyPatch) 
     assert torch.get_num_threads() == 4
 
 
+def test_back_ends_are_compared_with_as_many_frames_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A way that is fast for one frame alone need not be for several, each with its part of the threads."""
+    monkeypatch.setattr("napari_jnet.inference.backend._WORTH_S", 0.0)
+    model, threads = watched(a_model(), 4)
+    run = model.run
+    assert run is not None
+    ways = {"torch": lambda _: run, "torch-bfloat16": lambda _: run}
+    monkeypatch.setattr("napari_jnet.inference.backend.BACKENDS", ways)
+    monkeypatch.setattr("napari_jnet.inference.backend.has_bfloat16", lambda _: True)
+    monkeypatch.setattr("napari_jnet.inference.backend.find_spec", lambda _: None)
+    maps_of(predict(replace(model, measured=False), a_stack(8)))
+    assert set(threads) == {1}
+
+
 def test_large_frames_run_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     kept_backend(monkeypatch)
     monkeypatch.setattr("napari_jnet.inference.predict._NETWORK_PIXELS", 32 * 32)

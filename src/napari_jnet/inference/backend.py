@@ -139,7 +139,7 @@ def available_backends(model: Model) -> list[str]:
 
 
 def choose_backend(
-    model: Model, predict: Callable[[], tuple[Maps, NDArray[np.integer]]], frames: int
+    model: Model, predict: Callable[[], tuple[Maps, NDArray[np.integer]]], times: float
 ) -> str:
     """Measure on one frame which way is the fastest, and use it for this model.
 
@@ -149,8 +149,8 @@ def choose_backend(
         Its `run` is set, and `measured` unless the measurement is left out.
     predict
         Predicts the frame, by `model.run`, and separates its cells.
-    frames
-        To come; the measurement is left out where they take less than 40 s.
+    times
+        How often as much is to be predicted; the measurement is left out where that takes less than 40 s.
 
     Returns
     -------
@@ -165,7 +165,7 @@ def choose_backend(
     """
     use_backend(model, "torch")
     expected, base = _timed(predict)
-    if base * frames < _WORTH_S or not expected[1].any():
+    if base * times < _WORTH_S or not expected[1].any():
         return ""
     best, text = base / _FASTER, ""
     chosen = model.run

@@ -139,7 +139,7 @@ def predict(
     if found:
         yield Message(found)
     side, at_once, ahead = _fit_memory(model, stack, settings, region, total or len(numbers))
-    if chosen := _set_backend(model, stack, numbers, settings, separation, region, side):
+    if chosen := _set_backend(model, stack, numbers, settings, separation, region, side, at_once):
         yield Message(chosen)
     work = _whole_frame(model, stack, settings, separation, region, side, at_once)
     threads = torch.get_num_threads() // at_once
@@ -243,15 +243,23 @@ def _set_backend(
     separation: InstanceConfig,
     region: Region | None,
     side: int,
+    at_once: int,
 ) -> str:
     """Take the back end that is asked for, or choose one by the first frame; return what to say of it.
 
-    None is chosen for blocks, for few frames, or for a model that has been measured before.
+    It is predicted as often at the same time as frames will be.  None is chosen for blocks, for few frames,
+    or for a model that has been measured before.
     """
 
-    def first() -> tuple[Maps, NDArray[np.int32]]:
+    def one() -> tuple[Maps, NDArray[np.int32]]:
         maps, _ = _predict_planes(model, stack, numbers[0], frame, settings, region)
         return maps, separate(maps.segmentation, maps.distance, separation, model.dt_bound)
+
+    def together() -> tuple[Maps, NDArray[np.int32]]:
+        threads = torch.get_num_threads() // at_once
+        with ThreadPoolExecutor(at_once, "napari-jnet", use_own_threads, (threads,)) as pool:
+            first, *_ = [pool.submit(one) for _ in range(at_once)]
+            return first.result()
 
     chosen = ""
     if settings.backend != "auto":
@@ -260,7 +268,7 @@ def _set_backend(
         # An error of the first frame is reported when it is predicted again.
         with suppress(ValueError, OSError):
             frame = _read(model, stack, numbers[0])
-            chosen = choose_backend(model, first, len(numbers))
+            chosen = choose_backend(model, together, len(numbers) / at_once)
     if model.run is None:
         use_backend(model, "torch")
     return chosen
