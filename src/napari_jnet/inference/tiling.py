@@ -241,16 +241,19 @@ def _assemble_parts(
     run = model.run or partial(run_network, network)
     begin = at_level(area, top)
     total = torch.zeros((1, network.outputs, *shape_of(begin)))
-    count = total.new_zeros(total.shape[-2:])
+    count = total.new_zeros(total.shape[-2:]) if overlap else None
     for inner, outer in parts:
         if min(shape_of(inner)) <= 0:
             continue
         output = run([level.to(model.device) for level in cut(outer)]).cpu()
         kept, read = at_level(inner, top), at_level(outer, top)
-        output = output[(..., *within(kept, read))]
-        total[(..., *within(kept, begin))] += probabilities(output, model) if overlap else output
-        count[within(kept, begin)] += 1
-    return total / count
+        output, target = output[(..., *within(kept, read))], within(kept, begin)
+        if count is None:
+            total[(..., *target)] = output
+        else:
+            total[(..., *target)] += probabilities(output, model)
+            count[target] += 1
+    return total if count is None else total.div_(count)
 
 
 def run_network(network: torch.nn.Module, levels: list[Tensor]) -> Tensor:
