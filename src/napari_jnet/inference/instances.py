@@ -87,8 +87,7 @@ def separate(
     small = (sizes > 0) & (sizes < config.min_size)
     if small[1:].any():
         small[0] = False
-        markers = np.where(small[markers], 0, markers)
-        objects = _flood(relief, markers, cells)
+        objects = _flood(relief, np.where(small[objects], 0, objects), cells)
     if config.fill_holes:
         objects = _fill_holes(objects)
     keep = np.bincount(objects.ravel()) >= max(config.min_size, 1)
@@ -239,18 +238,21 @@ def _flood(
 ) -> NDArray[np.int32]:
     """Grow the markers downhill inside the cells, by a watershed.
 
-    The inside of a marker floods nothing: leaving it out gives the same objects in a third of the time.
+    A pixel of a marker without an open neighbour floods nothing: leaving it out gives the same objects in a
+    third of the time.
     """
-    inside = markers > 0
+    open_cells = cells & (markers == 0)
+    beside = open_cells.copy()
     for axis in range(markers.ndim):
-        along = np.moveaxis(markers, axis, 0)
-        same = along[1:] == along[:-1]
-        kept = np.moveaxis(inside, axis, 0)
-        kept[1:] &= same
-        kept[:-1] &= same
-    rims, open_cells = np.where(inside, 0, markers), cells & ~inside
-    flooded = watershed(-relief, rims, mask=open_cells)  # type: ignore[no-untyped-call]
-    objects: NDArray[np.int32] = np.where(inside, markers, flooded)
+        along, near = np.moveaxis(open_cells, axis, 0), np.moveaxis(beside, axis, 0)
+        near[1:] |= along[:-1]
+        near[:-1] |= along[1:]
+    objects = markers.copy()
+    if beside.any():
+        (box,) = ndimage.find_objects(beside.view(np.uint8))
+        mask, rims = (beside & cells)[box], np.where(beside, markers, 0)[box]
+        flooded = watershed(-relief[box], rims, mask=mask)  # type: ignore[no-untyped-call]
+        np.copyto(objects[box], flooded, where=open_cells[box])
     return objects
 
 
@@ -270,17 +272,46 @@ def _fill_holes(objects: NDArray[np.int32]) -> NDArray[np.int32]:
         differ = along[1:] != along[:-1]
         pairs.append(np.stack([along[1:][differ], along[:-1][differ]]))
     ends = np.concatenate(pairs, axis=1)
-    size = int(nodes.max()) + 1
-    beside = coo_array((np.ones(ends.shape[1]), (ends[0], ends[1])), (size, size)).tocsr()
-    beside = (beside + beside.T).tocoo()
-    owner = _enclosing(beside, np.arange(size) >= count)[:count] - (count - 1)
+    owner = _enclosing(ends, count, int(nodes.max()) + 1)[:count] - (count - 1)
     if not (owner > 0).any():
         return objects
     inner = parts[(slice(1, -1),) * objects.ndim]
     return np.where(inner > 0, owner.clip(0)[inner - 1], objects).astype(np.int32)
 
 
-def _enclosing(beside: coo_array, may: NDArray[np.bool_]) -> NDArray[np.intp]:
+def _enclosing(ends: NDArray[np.int32], first: int, size: int) -> NDArray[np.intp]:
+    """Return the nearest node, from `first` on, through which all ways from node 0 lead; else 0.
+
+    ``ends`` (2, E) are the ends of edges, which may occur several times; nodes without any are left out.
+    """
+    beside = coo_array((np.ones(ends.shape[1], bool), (ends[0], ends[1])), (size, size))
+    rows, columns = (beside + beside.T).tocoo().coords
+    nearest = np.zeros(size, np.intp)
+    # All ways to a node with one neighbour lead through that: a hole in a cell, then the cell, and so on.
+    while (leaf := np.bincount(rows, minlength=size) == 1)[1:].any():
+        leaf[0] = False
+        nearest[rows[leaf[rows]]] = columns[leaf[rows]]
+        kept = ~(leaf[rows] | leaf[columns])
+        rows, columns = rows[kept], columns[kept]
+    nearest[nearest < first] = 0
+    if not rows.size:
+        return nearest
+    # Each group of nodes gets a copy of node 0, in a binary tree, as scipy's search begins again at the first
+    # neighbour of a node after each branch.
+    inner = (rows > 0) & (columns > 0)
+    links = coo_array((np.ones(inner.sum(), bool), (rows[inner], columns[inner])), (size, size))
+    groups, group = connected_components(links, directed=False)
+    copies = np.arange(groups) + size
+    above = np.append(0, copies)[np.arange(groups) // 2]
+    starts = np.where(rows == 0, copies[group[columns]], rows)
+    stops = np.where(columns == 0, copies[group[rows]], columns)
+    edges = (np.concatenate([starts, copies, above]), np.concatenate([stops, above, copies]))
+    graph = coo_array((np.ones(len(edges[0]), bool), edges), (size + groups, size + groups))
+    may = (np.arange(size + groups) >= first) & (np.arange(size + groups) < size)
+    return np.maximum(nearest, _cut_off(graph, may)[:size])
+
+
+def _cut_off(beside: coo_array, may: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Return the nearest node through which all ways from node 0 lead, of those that may; else 0.
 
     Hopcroft and Tarjan (1973): no edge leads past a node of a depth-first tree to one before it, so a
