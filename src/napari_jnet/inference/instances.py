@@ -87,7 +87,7 @@ def separate(
     small = (sizes > 0) & (sizes < config.min_size)
     if small[1:].any():
         small[0] = False
-        objects = _flood(relief, np.where(small[objects], 0, objects), cells)
+        objects = _flood(relief, np.where(small[markers], 0, markers), cells)
     if config.fill_holes:
         objects = _fill_holes(objects)
     keep = np.bincount(objects.ravel()) >= max(config.min_size, 1)
