@@ -224,6 +224,18 @@ def test_a_result_by_blocks_is_written_and_read_as_another(
     result.close()
 
 
+def test_a_thin_large_frame_is_not_padded_to_many_times_its_size(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stack = array_stack(padded_image(40, 1000)[None])
+    go_by_blocks(monkeypatch, 48)
+    (event,) = predict_to_folder(a_model(), stack, tmp_path)
+    assert isinstance(event, FramePrediction)
+    file = tmp_path / "probability.tif"
+    assert file.stat().st_size < 1.6 * event.segmentation.nbytes
+    np.testing.assert_array_equal(tifffile.imread(file), event.segmentation)
+
+
 def test_the_size_of_the_frame_decides_whether_it_goes_by_blocks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -250,6 +262,21 @@ def test_the_network_sees_no_more_of_a_block_than_a_tile(
     go_by_blocks(monkeypatch, 160)
     list(predict(model, array_stack(padded_image(200, 240)[None])))
     assert 64 < max(seen) <= 64 + 2 * model.network.halo + 8  # rescaled, with the pixels around
+
+
+def test_windows_that_overlap_run_no_more_often_for_a_smaller_tile_of_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, seen = a_model(**{"prediction.overlap": 0.5, "prediction.tile": 96}), []
+    model.network.register_forward_pre_hook(lambda *_: seen.append(1))
+    go_by_blocks(monkeypatch, 160)
+    runs = []
+    for tile in (32, 768):
+        monkeypatch.setattr(module, "_BLOCK_TILE", tile)
+        seen.clear()
+        list(predict(model, array_stack(padded_image(200, 240)[None])))
+        runs.append(len(seen))
+    assert runs[0] == runs[1] > 1
 
 
 def test_too_little_space_for_temporary_files_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

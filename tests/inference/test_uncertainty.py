@@ -12,6 +12,7 @@ from napari_jnet.inference.confidence import frame_uncertainty
 def test_known_values():
     assert frame_uncertainty(np.full((8, 9), 0.5, np.float32)) == 1.0
     assert frame_uncertainty(np.array([[0.0, 1.0]], np.float32)) == 0.0
+    assert frame_uncertainty(np.zeros((0, 9), np.float32)) == 0.0
     half = np.where(np.arange(16) < 8, 0.5, 1.0).reshape(4, 4)
     assert frame_uncertainty(half) == pytest.approx(0.5)
 

@@ -263,6 +263,24 @@ def test_frames_of_different_sizes(tmp_path):
         assert pages.read(1).shape == (7, 3)
 
 
+@pytest.mark.parametrize("side", [40, 10])
+def test_a_file_may_grow_beyond_4_gb_where_a_later_image_of_a_folder_is_large(
+    tmp_path, monkeypatch, side
+):
+    monkeypatch.setattr("napari_jnet.io.results._LARGE", 4 * 3 * 20 * 20)
+    (tmp_path / "images").mkdir()
+    for name, sides in (("a", 4), ("b", 5), ("c", side)):
+        tifffile.imwrite(tmp_path / "images" / f"{name}.tif", np.ones((sides, sides), np.uint8))
+    stack = open_stack(tmp_path / "images")
+    with ResultWriter(tmp_path / "out", stack) as writer:
+        for number in range(3):
+            image = stack.frame(number)
+            maps = (image.astype(t) for t in (np.float32, np.float32, np.int32))
+            writer.write(FramePrediction(number, number, 3, *maps))
+    with tifffile.TiffFile(tmp_path / "out" / "distance.tif") as file:
+        assert file.is_bigtiff == (side == 40) and len(file.pages) == 3
+
+
 def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "out").write_text("mine")
     with pytest.raises(OutputError, match=r"out cannot be written.*Choose another"):

@@ -121,8 +121,10 @@ def frame_uncertainty(probability: NDArray[np.floating], *, pixels: int = 1 << 1
     0 is sure of every pixel, 1 is 0.5 in every one.  It is over all pixels and not over objects, so that
     frames without objects compare too, and highest where outlines are many: in crowded frames.
     Neighbouring pixels are similar, so about `pixels` of them on a regular grid are enough: 1 ms for any
-    size of frame.
+    size of frame.  A frame without pixels has 0.
     """
+    if not probability.size:
+        return 0.0
     step = max(1, int((probability.size / pixels) ** (1 / probability.ndim)))
     grid = probability[(slice(None, None, step),) * probability.ndim].astype(np.float32)
     # 0 log 0 is 0

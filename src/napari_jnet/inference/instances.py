@@ -294,7 +294,7 @@ def _enclosing(ends: NDArray[np.int32], first: int, size: int) -> NDArray[np.int
     # Below, a node is its place in this order: after its parent, and beside its siblings.
     count, place = len(order), np.zeros(size, np.intp)
     place[order] = np.arange(count)
-    ends, parent = place[ends], place[parent[order].clip(0)]
+    links, parent = place[ends], place[parent[order].clip(0)]
     ancestors = [parent]  # 1, 2, 4 ... steps above
     while ancestors[-1].any():
         ancestors.append(ancestors[-1][ancestors[-1]])
@@ -309,7 +309,7 @@ def _enclosing(ends: NDArray[np.int32], first: int, size: int) -> NDArray[np.int
     for above in ancestors:
         number += number[above]
     least, most = number.copy(), number.copy()
-    for start, stop in (ends, ends[::-1]):
+    for start, stop in (links, links[::-1]):
         np.minimum.at(least, start, number[stop])
         np.maximum.at(most, start, number[stop])
     for above in ancestors:
@@ -317,7 +317,7 @@ def _enclosing(ends: NDArray[np.int32], first: int, size: int) -> NDArray[np.int
         np.maximum.at(most, above, most.copy())
 
     leaves = (least < number[parent]) | (most >= (number + below)[parent])
-    across = ends[:, (parent[ends[0]] != ends[1]) & (parent[ends[1]] != ends[0])]
+    across = links[:, (parent[links[0]] != links[1]) & (parent[links[1]] != links[0])]
     linked = np.concatenate([across, [np.flatnonzero(leaves), parent[leaves]]], axis=1)
     graph = coo_array((np.ones(linked.shape[1], bool), tuple(linked)), (count, count))
     _, block = connected_components(graph, directed=False)

@@ -59,9 +59,7 @@ _FEW = 8  # frames of which one is not predicted twice to measure
 _AT_ONCE = 1 << 30  # bytes from which on a frame is predicted and separated block by block
 _TOGETHER = 3 << 28  # that frames on their way may take
 _BLOCK_BYTES = 3 << 27  # of a block with its halo
-_BLOCK_TILE = (
-    768  # pixels a side of a block that the network sees at once: it takes more than the block
-)
+_BLOCK_TILE = 768  # pixels a side of a block that the network sees, whose activations take the most
 _HALO = 256  # pixels around a block that are separated with it
 _AHEAD = 2  # frames that are read or separated beside those in the network, if there is memory
 _NETWORK_PIXELS = 1 << 20  # that go through the network at once, if these are several frames
@@ -379,7 +377,8 @@ def _predict_blocks(
         scratch_array(shape, np.float32),
         scratch_array(shape, np.uint8) if several else None,
     )
-    seen = min(side, math.ceil(_BLOCK_TILE / model.scale))
+    # Windows that overlap are larger than that, and run again for each block that they reach into.
+    seen = side if settings.overlap else min(side, math.ceil(_BLOCK_TILE / model.scale))
     step = -(-seen // model.network.stride) * model.network.stride
     empty = 0
     for number, plane in enumerate(planes):

@@ -172,7 +172,7 @@ class OverlapTracks:
 
 
 class _PageWriter:
-    """One TIFF file of a result: a page a plane; no more than a frame is in memory.
+    """One TIFF file of a result: a page a plane.  It holds no more than a frame in memory.
 
     Errors name the path where the file will be, outside of the hidden folder.
     """
@@ -193,9 +193,11 @@ class _PageWriter:
             self._shapes.add(frame.shape)
             if self._tiff is None:
                 self._tags = self._options(self._expected)
-                if np.issubdtype(self._dtype, np.integer):  # of maps, it would save an eighth
+                if np.issubdtype(
+                    self._dtype, np.integer
+                ):  # probabilities and distances shrink by an eighth
                     self._tags |= {"compression": "zlib", "compressionargs": {"level": 1}}
-                size = frame.size * self._dtype.itemsize * len(self._expected)
+                size = self._expected_pixels(frame) * self._dtype.itemsize
                 self._tiff = tifffile.TiffWriter(self._path, bigtiff=size >= _LARGE)
             for plane in frame.reshape(-1, *frame.shape[-2:]):
                 self._tiff.write(
@@ -208,18 +210,27 @@ class _PageWriter:
                 self._tags["description"] = None  # which the first page has
         self.written.append(number)
 
+    def _expected_pixels(self, first: NDArray[Any]) -> int:
+        """Return how many pixels all frames have: as many as the first each, or as the images of a folder."""
+        from napari_jnet.io.folder import frame_shapes
+
+        shapes = frame_shapes(self._stack) if len(self._expected) > 1 else []
+        return max(first.size * len(self._expected), sum(map(math.prod, shapes)))
+
     def _data(self, plane: NDArray[Any]) -> dict[str, Any]:
         """Return the pixels of a page; of a memory-mapped file in tiles, each read when it is its turn."""
         if not isinstance(plane, np.memmap):
             return {"data": plane.astype(self._dtype, copy=False)}
 
         def tiles() -> Iterator[NDArray[Any]]:
-            for top in range(0, plane.shape[0], _TILE):
-                for left in range(0, plane.shape[1], _TILE):
-                    yield plane[top : top + _TILE, left : left + _TILE].astype(self._dtype)
+            for top in range(0, plane.shape[0], height):
+                for left in range(0, plane.shape[1], width):
+                    yield plane[top : top + height, left : left + width].astype(self._dtype)
                 release_pages(plane)
 
-        form = {"shape": plane.shape, "dtype": self._dtype, "tile": (_TILE, _TILE)}
+        # multiples of 16, as the format asks; larger ones would pad a thin plane to many times its size
+        height, width = (min(_TILE, -(-side // 16) * 16) for side in plane.shape)
+        form = {"shape": plane.shape, "dtype": self._dtype, "tile": (height, width)}
         return {"data": tiles(), **form}
 
     def forget(self, number: int) -> None:
