@@ -150,7 +150,7 @@ def choose_backend(
     predict
         Predicts the frame, by `model.run`, and separates its cells.
     times
-        How often as much is to be predicted; the measurement is left out where that takes less than 40 s.
+        How many such calls the whole work takes; the measurement is left out where that is less than 40 s.
 
     Returns
     -------
