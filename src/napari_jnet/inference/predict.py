@@ -245,8 +245,8 @@ def _set_backend(
 ) -> str:
     """Take the back end that is asked for, or choose one by the first frame; return what to say of it.
 
-    ``at_once`` copies of it are predicted at the same time, as frames will be.  None is chosen for blocks, for
-    few frames, or for a model that has been measured before.
+    ``at_once`` copies of it are predicted at the same time, as frames will be.  None is chosen for blocks,
+    for few frames, or for a model that has been measured before.
     """
 
     def one() -> tuple[Maps, NDArray[np.int32]]:
