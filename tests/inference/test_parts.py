@@ -25,7 +25,7 @@ from napari_jnet.inference import parts as parts_module
 from napari_jnet.inference import predict as prediction
 from napari_jnet.inference.parts import join_parts, predict_part, predict_scheduled
 from napari_jnet.inference.predict import predict_to_folder
-from napari_jnet.io.results import read_mark
+from napari_jnet.io.marks import read_mark
 from napari_jnet.io.stack import Stack
 from napari_jnet.model import Model, load_model, save_checkpoint
 from napari_jnet.networks import build_network

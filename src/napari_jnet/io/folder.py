@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from napari_jnet.files import check_memory, reading
 from napari_jnet.io.axes import with_axes
+from napari_jnet.io.marks import is_result
 from napari_jnet.io.meaning import StoredLabels
-from napari_jnet.io.results import is_result
 from napari_jnet.io.stack import Stack
 from napari_jnet.io.tiff import TIFF_SUFFIXES, TiffHeader, read_header, read_tiff
 from napari_jnet.labels import UNKNOWN

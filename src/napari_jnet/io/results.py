@@ -1,4 +1,4 @@
-"""Results of a prediction on disk: write them frame by frame, mark them as ours, find and read them."""
+"""Results of a prediction on disk: write them frame by frame, find and read them."""
 
 from __future__ import annotations
 
@@ -32,20 +32,12 @@ from napari_jnet.files import (
     write_file,
     writing,
 )
+from napari_jnet.io.folder import frame_shapes
+from napari_jnet.io.marks import MAPS, MARK, MASK_NAME, ResultMark, description, read_mark
 from napari_jnet.io.stack import Stack
-from napari_jnet.io.tiff import read_tiff, tiff_options, tiff_text
+from napari_jnet.io.tiff import read_tiff, tiff_options
 from napari_jnet.labels import contingency
 
-MARK = "napari_jnet"  # key of our text in the description of a TIFF file, and in that of a PNG file
-MAPS: dict[str, Any] = {  # their names in the order in which they are written, and their types
-    "probability": np.float32,
-    "distance": np.float32,
-    "classes": np.uint8,
-    "instances": np.uint32,
-}
-_TIFF_NAMES = re.compile(rf"(?:{'|'.join(MAPS)})\.tiff?", re.IGNORECASE)
-_MASK_NAME = re.compile(r"mask(\d+)\.tiff?")
-_PNG_NAMES = re.compile(r"(?:seg|dist)_.+\.png", re.IGNORECASE)
 _TRACKS = "res_track.txt"
 _CONFIDENCE = "confidence.csv"
 _COLUMNS = b"frame,cell,confidence\n"  # its first line
@@ -55,55 +47,6 @@ _MOST_TRACKS = 65535  # CTC masks are uint16
 _LARGE = 2**31  # bytes from which on a file must be able to grow beyond 4 GB
 _TILE = 512  # side in pixels of the tiles of large frames
 _REMEDY = "write it again with predict."
-
-
-@dataclass(frozen=True)
-class ResultMark:
-    """The prediction that a file of a result belongs to."""
-
-    prediction: str = ""  # identifier, shared by all its files; "" in files of the first version
-    count: int = 0  # frames that were to be predicted; 0 if unknown
-    sequence: str = ""  # of the stack, "01"; "" if it has none or it is unknown
-
-    @classmethod
-    def of(cls, text: dict[str, Any]) -> ResultMark | None:
-        """Read the mark in the description of a file; None if the file is not ours."""
-        mark = text.get(MARK)
-        if isinstance(mark, dict):
-            count = mark.get("count")
-            count = count if isinstance(count, int) else 0
-            return cls(str(mark.get("prediction", "")), count, str(mark.get("sequence", "")))
-        # Versions before the mark wrote the numbers of the frames, which no other program does.
-        return cls() if "frames" in text and text.keys() <= {"shape", "axes", "frames"} else None
-
-
-def _description(page: Any) -> dict[str, Any]:
-    """Return the JSON object in the description of a TIFF page; empty if there is none."""
-    with suppress(ValueError, RecursionError):
-        found = json.loads(tiff_text(page.description))
-        return found if isinstance(found, dict) else {}
-    return {}
-
-
-def read_mark(path: Path) -> ResultMark | None:
-    """Read the mark of a TIFF file of any name; None if it has none, or cannot be read."""
-    # A damaged file makes tifffile raise nearly anything.
-    with suppress(Exception), reading(path, "a TIFF image"), tifffile.TiffFile(path) as file:
-        return ResultMark.of(_description(file.pages.first))
-    return None
-
-
-def is_result(path: Path) -> bool:
-    """Return whether a file is a result of ours, by its name and then by its content."""
-    mask = path.parent.name.endswith("_RES") and _MASK_NAME.fullmatch(path.name)
-    if mask or _TIFF_NAMES.fullmatch(path.name):
-        return read_mark(path) is not None
-    if _PNG_NAMES.fullmatch(path.name):
-        from PIL import Image
-
-        with suppress(Exception), reading(path, "an image"), Image.open(path) as image:
-            return MARK in image.info
-    return False
 
 
 class OverlapTracks:
@@ -212,8 +155,6 @@ class _PageWriter:
 
     def _expected_pixels(self, first: NDArray[Any]) -> int:
         """Return how many pixels all frames have: as many as the first each, or as the images of a folder."""
-        from napari_jnet.io.folder import frame_shapes
-
         shapes = frame_shapes(self._stack) if len(self._expected) > 1 else []
         return max(first.size * len(self._expected), sum(map(math.prod, shapes)))
 
@@ -285,7 +226,7 @@ class FramePages:
             self._file = opened.enter_context(path.open("rb"))
             self._pages = tifffile.TiffFile(self._file).pages
             count = len(self._pages)
-            text = _description(self._pages.first)
+            text = description(self._pages.first)
             text = text if "frames" in text else {}
             depth = text.get("shape", [])[1:-2]
             self._volumes = bool(depth) or planes > 1
@@ -586,7 +527,7 @@ def _masks_in(folder: Path) -> dict[int, Path]:
     """Return frame number -> mask of a CTC result, ascending; empty if there is no folder."""
     found: dict[int, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        match = _MASK_NAME.fullmatch(path.name)
+        match = MASK_NAME.fullmatch(path.name)
         if match is None:
             continue
         other = found.setdefault(int(match[1]), path)

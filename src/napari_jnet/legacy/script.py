@@ -21,7 +21,7 @@ from napari_jnet.device import choose_device, describe_device
 from napari_jnet.events import BatchEnd, Message, TrainingStart
 from napari_jnet.files import FolderLock, atomic_write, clean, make_folder
 from napari_jnet.inference.tiling import run_network
-from napari_jnet.io.results import MARK
+from napari_jnet.io.marks import MARK
 from napari_jnet.io.stack import AnnotatedFrame, Stack, annotated_frames
 from napari_jnet.legacy.flags import Flags
 from napari_jnet.model import ModelFileError, load_model, load_state, read_checkpoint, save_whole

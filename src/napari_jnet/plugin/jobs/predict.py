@@ -16,7 +16,8 @@ from napari_jnet.config import InstanceConfig
 from napari_jnet.events import FramePrediction, FrameSkipped, Message, summarize_skipped
 from napari_jnet.files import OutputError
 from napari_jnet.io.formats import FORMATS
-from napari_jnet.io.results import ResultWriter, is_result
+from napari_jnet.io.marks import is_result
+from napari_jnet.io.results import ResultWriter
 from napari_jnet.io.run_folder import model_file
 from napari_jnet.io.stack import Stack
 from napari_jnet.io.tiff import TIFF_SUFFIXES
