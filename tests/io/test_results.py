@@ -263,6 +263,20 @@ def test_frames_of_different_sizes(tmp_path):
         assert pages.read(1).shape == (7, 3)
 
 
+def test_an_image_of_a_folder_that_cannot_be_read_does_not_keep_the_others_from_being_written(
+    tmp_path,
+):
+    (tmp_path / "images").mkdir()
+    for name in "abc":
+        tifffile.imwrite(tmp_path / "images" / f"{name}.tif", np.ones((8, 8), np.uint8))
+    stack = open_stack(tmp_path / "images")
+    (tmp_path / "images" / "b.tif").write_bytes(b"II*\0")
+    maps = np.ones((8, 8), np.float32), np.ones((8, 8), np.float32), np.ones((8, 8), np.int32)
+    with ResultWriter(tmp_path / "out", stack) as writer:
+        writer.write(FramePrediction(0, 0, 3, *maps))
+    assert tifffile.imread(tmp_path / "out" / "distance.tif").shape == (8, 8)
+
+
 @pytest.mark.parametrize("side", [40, 10])
 def test_a_file_may_grow_beyond_4_gb_where_a_later_image_of_a_folder_is_large(
     tmp_path, monkeypatch, side

@@ -238,8 +238,8 @@ def _flood(
 ) -> NDArray[np.int32]:
     """Grow the markers downhill inside the cells, by a watershed.
 
-    A pixel of a marker without an open neighbour floods nothing, and is left out, which takes a third of the
-    time.  The objects are the same but for ties: of equal relief, what is met first is flooded first.
+    A pixel of a marker without an open neighbour floods nothing, and is left out: a third of the time.  The
+    objects are the same but for ties: of equal relief, what is met first is flooded first.
     """
     open_cells = cells & (markers == 0)
     beside = open_cells.copy()
@@ -316,9 +316,9 @@ def _enclosing(ends: NDArray[np.int32], first: int, size: int) -> NDArray[np.int
         np.minimum.at(least, above, least.copy())
         np.maximum.at(most, above, most.copy())
 
-    leaves = (least < number[parent]) | (most >= (number + below)[parent])
+    crosses = (least < number[parent]) | (most >= (number + below)[parent])
     across = links[:, (parent[links[0]] != links[1]) & (parent[links[1]] != links[0])]
-    linked = np.concatenate([across, [np.flatnonzero(leaves), parent[leaves]]], axis=1)
+    linked = np.concatenate([across, [np.flatnonzero(crosses), parent[crosses]]], axis=1)
     graph = coo_array((np.ones(linked.shape[1], bool), tuple(linked)), (count, count))
     _, block = connected_components(graph, directed=False)
     top = parent[np.unique(block, return_index=True)[1]][block]

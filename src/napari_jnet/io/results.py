@@ -155,7 +155,9 @@ class _PageWriter:
 
     def _expected_pixels(self, first: NDArray[Any]) -> int:
         """Return how many pixels all frames have: as many as the first each, or as the images of a folder."""
-        shapes = frame_shapes(self._stack) if len(self._expected) > 1 else []
+        shapes: list[tuple[int, ...]] = []
+        with suppress(ValueError, OSError):  # of an image that is damaged: its frame is skipped
+            shapes = frame_shapes(self._stack) if len(self._expected) > 1 else []
         return max(first.size * len(self._expected), sum(map(math.prod, shapes)))
 
     def _data(self, plane: NDArray[Any]) -> dict[str, Any]:
