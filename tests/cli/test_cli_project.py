@@ -14,12 +14,13 @@ import tifffile
 import typer
 
 from napari_jnet.cli import main
-from napari_jnet.cli.info import describe
+from napari_jnet.cli.info import describe, describe_run
 from napari_jnet.cli.program import app
 from napari_jnet.io.run_folder import PACKAGED
 from napari_jnet.model import load_model
 from napari_jnet.project.open import open_stack
 from napari_jnet.project.project import Project
+from napari_jnet.project.runs import read_run
 from napari_jnet.synthetic import write_cells_sequence
 
 QUICK = ["--network", "jnet", "--device", "cpu", "--epochs", "1"]
@@ -264,3 +265,14 @@ def test_the_commands_of_the_document_exist():
     for line in lines:
         name, *words = line.split()
         commands[name].make_context(name, words)
+
+
+@pytest.mark.parametrize(("last", "said"), [("", "epoch 2, 3 is kept"), ("0.75", "which is kept")])
+def test_a_run_shows_the_last_score_where_its_last_epoch_was_not_scored(
+    tmp_path: Path, last: str, said: str
+) -> None:
+    rows = ["epoch,iou,seg,best,elapsed_s", "1,0.5,0.25,True,9", "2,0.625,0.5,True,19"]
+    (tmp_path / "history.csv").write_text("\n".join([*rows, f"3,{last},{last},True,29"]))
+    run = read_run(tmp_path)
+    assert run.best_epoch == 3 and run.seg == (float(last) if last else 0.5)
+    assert f"SEG {run.seg:.3f}" in describe_run(run) and said in describe_run(run)

@@ -114,8 +114,9 @@ def describe_run(run: RunSummary) -> str:
     best = {"SEG": run.seg, "IoU": run.iou}
     scores = [f"{name} {score(value)}" for name, value in best.items() if value is not None]
     if scores:
+        kept = "which" if run.scored_epoch == run.best_epoch else f"{run.best_epoch}"
         parts.append(
-            f"{' and '.join(scores)} on validation (epoch {run.best_epoch}, which is kept)"
+            f"{' and '.join(scores)} on validation (epoch {run.scored_epoch}, {kept} is kept)"
         )
     if run.when is not None:
         parts.append(f"{run.when:%Y-%m-%d %H:%M}")

@@ -31,6 +31,7 @@ class RunSummary:
     trained_by: str = ""  # the process that trains it now
     has_model: bool = False
     best_epoch: int = 0  # that ``model.pt`` holds; 0 before the first
+    scored_epoch: int = 0  # the last one up to it that was scored; 0 without validation frames
     seg: float | None = None  # of that epoch on the validation frames, as `iou`; None without any
     iou: float | None = None
     elapsed_s: float = 0.0  # of training
@@ -93,6 +94,10 @@ def read_run(path: Path) -> RunSummary:
         split = _SPLIT.validate_python(read_json(path / "split.json"))
     best = next((row for row in reversed(rows) if row.get("best") == "True"), {})
     best_epoch = int(_number(best.get("epoch")) or 0)
+    scored: dict[str, str] = {}
+    for row in rows[:best_epoch]:
+        if any(_number(row.get(name)) is not None for name in ("seg", "iou")):
+            scored = row
     elapsed = _number(rows[-1].get("elapsed_s")) or 0.0 if rows else 0.0
     trained_by = FolderLock(path).holder
     finished = _is_finished(training, len(rows), best_epoch, elapsed)
@@ -104,8 +109,9 @@ def read_run(path: Path) -> RunSummary:
         trained_by=trained_by,
         has_model=(path / "model.pt").is_file(),
         best_epoch=best_epoch,
-        seg=_number(best.get("seg")),
-        iou=_number(best.get("iou")),
+        scored_epoch=int(_number(scored.get("epoch")) or 0),
+        seg=_number(scored.get("seg")),
+        iou=_number(scored.get("iou")),
         elapsed_s=elapsed,
         budget=_budget(training),
         training_frames=split.get("training", ()),
