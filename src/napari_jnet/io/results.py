@@ -120,9 +120,11 @@ class _PageWriter:
     Errors name the path where the file will be, outside of the hidden folder.
     """
 
-    def __init__(self, path: Path, stack: Stack, frames: list[int], mark: ResultMark) -> None:
+    def __init__(
+        self, path: Path, stack: Stack, frames: list[int], mark: ResultMark, pixels: int
+    ) -> None:
         self._path, self._shown = path, path.parent.parent / path.name
-        self._dtype = np.dtype(MAPS[path.stem])
+        self._dtype, self._pixels = np.dtype(MAPS[path.stem]), pixels
         self._stack, self._expected, self._mark = stack, frames, mark
         self.written: list[int] = []  # frame numbers
         self.seam_pixels: dict[int, int] = {}  # of frames that have some, see `FramePrediction`
@@ -136,12 +138,12 @@ class _PageWriter:
             self._shapes.add(frame.shape)
             if self._tiff is None:
                 self._tags = self._options(self._expected)
-                if np.issubdtype(
-                    self._dtype, np.integer
-                ):  # probabilities and distances shrink by an eighth
+                # probabilities and distances would shrink by an eighth only
+                if np.issubdtype(self._dtype, np.integer):
                     self._tags |= {"compression": "zlib", "compressionargs": {"level": 1}}
-                size = self._expected_pixels(frame) * self._dtype.itemsize
-                self._tiff = tifffile.TiffWriter(self._path, bigtiff=size >= _LARGE)
+                pixels = max(frame.size * len(self._expected), self._pixels)
+                large = pixels * self._dtype.itemsize >= _LARGE
+                self._tiff = tifffile.TiffWriter(self._path, bigtiff=large)
             for plane in frame.reshape(-1, *frame.shape[-2:]):
                 self._tiff.write(
                     **self._data(plane),
@@ -152,13 +154,6 @@ class _PageWriter:
                 )
                 self._tags["description"] = None  # which the first page has
         self.written.append(number)
-
-    def _expected_pixels(self, first: NDArray[Any]) -> int:
-        """Return how many pixels all frames have: as many as the first each, or as the images of a folder."""
-        shapes: list[tuple[int, ...]] = []
-        with suppress(ValueError, OSError):  # of an image that is damaged: its frame is skipped
-            shapes = frame_shapes(self._stack) if len(self._expected) > 1 else []
-        return max(first.size * len(self._expected), sum(map(math.prod, shapes)))
 
     def _data(self, plane: NDArray[Any]) -> dict[str, Any]:
         """Return the pixels of a page; of a memory-mapped file in tiles, each read when it is its turn."""
@@ -350,10 +345,12 @@ class ResultWriter:
                 "Choose another output folder, or move the file away."
             )
         self._part = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.folder))
-        self._files = {
-            name: _PageWriter(self._part / f"{name}.tif", self._stack, self._expected, self._mark)
-            for name in MAPS
-        }
+        pixels = 0  # of all images of a folder, whose sizes may differ
+        with suppress(ValueError, OSError):  # of one that is damaged: its frame is skipped
+            if len(self._expected) > 1:
+                pixels = sum(map(math.prod, frame_shapes(self._stack)))
+        of_all = (self._stack, self._expected, self._mark, pixels)
+        self._files = {name: _PageWriter(self._part / f"{name}.tif", *of_all) for name in MAPS}
 
     def _check_replaceable(self, path: Path) -> None:
         """Raise where a file is not of an earlier result of this stack."""
